@@ -1,0 +1,68 @@
+"""The keys and values that a benchmark stores.
+
+Owns their spelling and the filling of an empty server. Keys are spelled as redis-benchmark spells them, so that its
+GETs find what was filled. Must never measure: filling is preparation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.control import Control
+from bench.failure import BenchFailed
+from bench.request import encode_request
+
+KEY_PREFIX = b"key:"
+# Letters and digits only: escapes in JSON would measure the escaping instead of the store.
+FILLER = b"abcdefghijklmnopqrstuvwxyz0123456789"
+# Requests in flight while filling; enough to keep the server busy, few enough to fit in socket buffers on either side.
+FILL_BATCH = 500
+
+
+class FillFailed(BenchFailed):
+    """The server does not hold what was sent to it."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    keys: int
+    value_bytes: int = 64
+    key_bytes: int = len(KEY_PREFIX) + 12
+
+    def __post_init__(self) -> None:
+        if self.keys < 1 or self.value_bytes < 1:
+            raise ValueError("a data set needs at least one key and one byte of value")
+        if self.key_bytes < len(KEY_PREFIX) + len(str(self.keys - 1)):
+            raise ValueError(f"{self.keys} different keys do not fit in {self.key_bytes} bytes each")
+
+    def key(self, index: int) -> bytes:
+        return KEY_PREFIX + b"%0*d" % (self.key_bytes - len(KEY_PREFIX), index)
+
+    def value(self, index: int) -> bytes:
+        # Each value differs, so that no server can share or compress what a real client would not repeat.
+        head = b"%d:" % index
+        return (head + FILLER * (self.value_bytes // len(FILLER) + 1))[: self.value_bytes]
+
+    def set_request(self, index: int, version: int = 0) -> bytes:
+        return encode_request(b"SET", self.key(index), self.value(index + version))
+
+    def get_request(self, index: int) -> bytes:
+        return encode_request(b"GET", self.key(index))
+
+    def fill(self, control: Control) -> None:
+        in_flight = 0
+        for batch, size in self._batches():
+            control.send(batch)
+            # The batch before this one is read only now: the server works on one while the next is encoded.
+            for _ in range(in_flight):
+                control.receive()
+            in_flight = size
+        for _ in range(in_flight):
+            control.receive()
+        stored = control.call("DBSIZE")
+        if stored != self.keys:
+            raise FillFailed(f"filled {self.keys} keys, but the server says it has {stored}")
+
+    def _batches(self) -> Iterator[tuple[bytes, int]]:
+        for start in range(0, self.keys, FILL_BATCH):
+            indexes = range(start, min(start + FILL_BATCH, self.keys))
+            yield b"".join(map(self.set_request, indexes)), len(indexes)

@@ -1,0 +1,182 @@
+"""A server under test as a process of its own, on a free loopback port, in a folder that is thrown away.
+
+Owns starting, waiting for readiness, restarting and stopping. Both servers get the same options: no save points and no
+journal, unless the caller adds others. Must never measure, and must never leave a process behind.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from bench.control import Control, ErrorReply
+from bench.failure import BenchFailed
+from bench.procfs import ProcessFiles
+
+QUIET_OPTIONS = ("--save", "", "--appendonly", "no")
+READY_DEADLINE_S = 120.0
+RETRY_S = 0.005
+
+
+class ServerKind(StrEnum):
+    KVSERVER = "kvserver"
+    REDIS = "redis-server"
+
+    def program(self) -> list[str]:
+        return [sys.executable, "-m", "kvserver"] if self is ServerKind.KVSERVER else [self.value]
+
+    def is_installed(self) -> bool:
+        return self is ServerKind.KVSERVER or shutil.which(self.value) is not None
+
+
+class StartFailed(BenchFailed):
+    """The server ended or stayed silent; the message carries the end of its log."""
+
+
+class ServerProcess:
+    def __init__(self, kind: ServerKind, extra_args: Sequence[str] = (), parent: Path | None = None) -> None:
+        self.kind = kind
+        self.port = 0
+        self.startup_s = 0.0  # from the start of the program to the first answer with all data loaded
+        self._extra_args = tuple(extra_args)
+        self._parent = parent
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        # SIGTERM would end Python without unwinding, and the server would live on.
+        signal.signal(signal.SIGTERM, _unwind)
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-", dir=self._parent)
+        self.data_folder.mkdir()
+        try:
+            self._start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    @property
+    def data_folder(self) -> Path:
+        return self._root / "data"
+
+    @property
+    def proc(self) -> ProcessFiles:
+        return ProcessFiles(self._running.pid)
+
+    def data_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.data_folder.rglob("*") if path.is_file())
+
+    def restart(self, extra_args: Sequence[str] | None = None) -> None:
+        """Kills the server and starts it on the same data, with other extra arguments where given."""
+        self._stop()
+        if extra_args is not None:
+            self._extra_args = tuple(extra_args)
+        self._start()
+
+    def control(self) -> Control:
+        return Control(self.port)
+
+    @property
+    def _root(self) -> Path:
+        if self._folder is None:
+            raise RuntimeError("the server is used outside its with block")
+        return Path(self._folder.name)
+
+    @property
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process
+
+    @property
+    def _log(self) -> Path:
+        return self._root / "server.log"
+
+    def _start(self) -> None:
+        self.port = _free_port()
+        where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.data_folder))
+        started_at = time.perf_counter()
+        with self._log.open("ab") as log:
+            # A session of its own, so that stopping reaches forked children too.
+            self._process = subprocess.Popen(
+                [*self.kind.program(), *where, *QUIET_OPTIONS, *self._extra_args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_ready(started_at + READY_DEADLINE_S)
+        except BaseException:
+            self._stop()
+            raise
+        self.startup_s = time.perf_counter() - started_at
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        while not self._is_ready():
+            try:
+                # The pause between two attempts is a wait for the server's end: a failed start is seen at once.
+                code = self._running.wait(RETRY_S)
+            except subprocess.TimeoutExpired:
+                if time.perf_counter() > deadline:
+                    raise StartFailed(
+                        f"{self.kind} gave no answer in {READY_DEADLINE_S:.0f} s: {self._last_words()}"
+                    ) from None
+            else:
+                raise StartFailed(f"{self.kind} ended with code {code}: {self._last_words()}")
+
+    def _is_ready(self) -> bool:
+        try:
+            with Control(self.port, timeout_s=READY_DEADLINE_S) as control:
+                # A server may answer PING while it still loads; INFO tells the two apart.
+                return control.call("PING") == b"PONG" and (control.info("persistence").get("loading", "0") == "0")
+        except ConnectionError:
+            return False
+        except ErrorReply as error:
+            if str(error).startswith("LOADING"):
+                return False
+            raise StartFailed(f"{self.kind} does not answer PING: {error}") from error
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "its log is empty"
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        # Killed, not asked: nothing of a benchmark is worth a last flush, and this can't be refused.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,176 @@
+"""The command line: `kvserver [options]`, `kvserver replay`, `kvserver check`, `kvserver compact`.
+
+Turns every expected failure into one line on standard error and an exit code. Owns logging's set-up and the choice of
+the event loop; does none of the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import kvserver
+from kvserver.check import check_file, compact_file
+from kvserver.config import Config, ConfigError, load, options_help
+from kvserver.errors import KVServerError
+from kvserver.operations import run_operations
+from kvserver.replay import replay
+from kvserver.server import Server, log_level
+
+USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
+       kvserver replay FILE.json [--url URL]         run a list of operations, print the results as JSON
+       kvserver check FILE                           list the frames of a data file; exit code 1 if it is damaged
+       kvserver compact FILE [--keep-frames N]       keep the last N frames (default 3) of a file that no server uses
+       kvserver --version | --help
+
+A persistent key-value server that any Redis client can use. Keeps its data in ./kvserver-data.
+"""
+
+EXIT_DAMAGED = 1
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class UsageError(Exception):
+    """Words on the command line that mean nothing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = _COMMANDS.get(words[0]) if words else None
+    try:
+        return command(words[1:]) if command else _serve(words)
+    except UsageError as error:
+        return _fail(f"{error} (kvserver --help tells more)", EXIT_USAGE)
+    except ConfigError as error:
+        return _fail(str(error), EXIT_USAGE)
+    except KVServerError as error:
+        return _fail(str(error), EXIT_FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say, and Python must not try to say it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(line: str, code: int) -> int:
+    print(f"kvserver: {line}", file=sys.stderr)
+    return code
+
+
+def _serve(words: list[str]) -> int:
+    config = load(words, os.environ, _read_text)
+    _log_to(config)
+    return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))
+
+
+async def _run_server(config: Config) -> int:
+    server = Server(config)
+    server.stop_on_signals()
+    await server.start()
+    await server.ended
+    return 0
+
+
+def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if config.uvloop:
+        try:
+            import uvloop
+        except ImportError:
+            logging.getLogger("kvserver").info("uvloop is not installed: using asyncio's own event loop")
+        else:
+            return uvloop.new_event_loop
+    return None
+
+
+def _log_to(config: Config) -> None:
+    try:
+        handler = logging.FileHandler(config.logfile) if config.logfile else logging.StreamHandler(sys.stderr)
+    except OSError as error:
+        raise ConfigError(f"cannot open the log file {config.logfile}: {error.strerror}") from None
+    handler.setFormatter(
+        logging.Formatter(f"{os.getpid()} %(asctime)s.%(msecs)03d %(levelname)s %(message)s", "%d %b %Y %H:%M:%S")
+    )
+    log = logging.getLogger("kvserver")
+    log.addHandler(handler)
+    log.setLevel(log_level(config.loglevel))
+    log.propagate = False
+
+
+def _replay(words: list[str]) -> int:
+    path, url = _one_file(words, "--url")
+    try:
+        operations = json.loads(_read_text(path))
+        if isinstance(operations, dict):  # a vector: the list, and what is expected of it
+            operations = operations["operations"]
+        results = replay(operations, url) if url else run_operations(operations)
+    except (OSError, UnicodeDecodeError) as error:
+        return _fail(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", EXIT_FAILED)
+    except (ValueError, KeyError, TypeError) as error:
+        return _fail(f"{path}: {error}", EXIT_FAILED)
+    print(json.dumps(results, ensure_ascii=False))
+    return 0
+
+
+def _check(words: list[str]) -> int:
+    path, _ = _one_file(words, None)
+    return 0 if check_file(path, print) else EXIT_DAMAGED
+
+
+def _compact(words: list[str]) -> int:
+    path, count = _one_file(words, "--keep-frames")
+    if count and not (count.isdecimal() and int(count) > 0):
+        raise UsageError("--keep-frames takes a number from 1 on")
+    compact_file(path, int(count or "3"), print)
+    return 0
+
+
+def _version(words: list[str]) -> int:
+    print(f"kvserver {kvserver.__version__}")
+    return 0
+
+
+def _help(words: list[str]) -> int:
+    print(USAGE + "\n" + options_help(), end="")
+    return 0
+
+
+def _one_file(words: list[str], option: str | None) -> tuple[str, str]:
+    """The one file of a subcommand, and the value of its one option or an empty string."""
+    files, value = [], ""
+    rest = list(reversed(words))
+    while rest:
+        word = rest.pop()
+        name, equals, given = word.partition("=")
+        if option and name == option:
+            if not equals and not rest:
+                raise UsageError(f"{option} takes a value")
+            value = given if equals else rest.pop()
+        elif word.startswith("-"):
+            raise UsageError(f"unknown option {word}")
+        else:
+            files.append(word)
+    if len(files) != 1:
+        raise UsageError(f"one file is needed, not {len(files)}")
+    return files[0], value
+
+
+def _read_text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "replay": _replay,
+    "check": _check,
+    "compact": _compact,
+    "--version": _version,
+    "--help": _help,
+    "-h": _help,
+}

@@ -1,0 +1,75 @@
+"""Canonical JSON: Python values to bytes and back (SPEC section 2). Pure; knows nothing of tags, keys or stores.
+
+Canonical is what `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)` gives, in UTF-8. The one
+text that has no UTF-8, a lone surrogate that was read from a frame written elsewhere, keeps its `\\ud800` escape.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+JSON = Any  # None, bool, int, float, str, or lists and str-keyed dicts of these: recursive types cost more than they say
+
+# Python's own reader gives up near a depth of 1,000, earlier under a deep stack: what we take, every start must read.
+MAX_DEPTH = 512
+
+
+class JSONText(bytes):
+    """Canonical JSON of a value that is not a plain string. Immutable, compact, and already what a flush writes."""
+
+    __slots__ = ()
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_encode_finite = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def canonical(value: JSON) -> bytes:
+    """Canonical JSON of what Python's reader gave, `NaN` and lone surrogates included."""
+    return _encode(value).encode("utf-8", "backslashreplace")
+
+
+def canonical_strict(value: object) -> bytes:
+    """Canonical JSON of a value that comes from outside. TypeError or ValueError where it is not JSON.
+
+    Refused: types JSON does not have, keys that are not str (json.dumps would turn 1 into "1"), NaN and infinities,
+    lone surrogates, cycles, integers that Python won't print (over 4,300 digits), and a depth over MAX_DEPTH.
+    """
+    try:
+        text = _encode_finite(value)  # first, since it finds cycles, on which the walk below would not end
+    except RecursionError:
+        raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels") from None
+    _check_containers(value)
+    return text.encode("utf-8")
+
+
+def parse_strict(text: bytes) -> JSON:
+    """The value of a JSON text from outside. ValueError for what is not JSON, and what canonical_strict refuses."""
+    try:
+        value = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels") from None
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_containers(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                for key in item:
+                    if not isinstance(key, str):
+                        raise TypeError(f"keys of JSON objects must be str, not {type(key).__name__}")
+                below.extend(item.values())
+            elif isinstance(item, (list, tuple)):
+                below.extend(item)
+        if not below:
+            return
+        level = below
+    raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels")

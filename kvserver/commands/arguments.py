@@ -1,0 +1,31 @@
+"""Arguments of commands as Redis reads them: numbers and times. Each raises CommandError with Redis's text."""
+
+from __future__ import annotations
+
+import re
+
+from kvserver.errors import CommandError
+
+SYNTAX_ERROR = "ERR syntax error"
+NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+MAX_INTEGER = 2**63 - 1
+
+# Redis's string2ll: int() would take b"+1", b" 1 " and b"1_0".
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+
+def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
+    """A signed 64-bit integer."""
+    if _INTEGER.fullmatch(text):
+        number = int(text)
+        if -MAX_INTEGER - 1 <= number <= MAX_INTEGER:
+            return number
+    raise CommandError(error)
+
+
+def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
+    """When something is to expire (Unix milliseconds): a number of units after a base (0 for absolute times)."""
+    number = integer(text)
+    if not 0 < number <= (MAX_INTEGER - base_ms) // unit_ms:
+        raise CommandError(f"ERR invalid expire time in '{command}' command")
+    return number * unit_ms + base_ms

@@ -1,0 +1,154 @@
+"""CLIENT: what a client says about itself, and the list of clients."""
+
+from __future__ import annotations
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.errors import CommandError
+from kvserver.resp.reply import OK, Reply, Simple, Verbatim
+from kvserver.session import Session
+
+
+def check_client_name(name: bytes) -> None:
+    """CommandError unless all bytes are printable ASCII other than the space."""
+    if any(not 33 <= byte <= 126 for byte in name):
+        raise CommandError("ERR Client names cannot contain spaces, newlines or special characters.")
+
+
+def client_id(session: Session, args: list[bytes]) -> Reply:
+    return session.id
+
+
+def client_setname(session: Session, args: list[bytes]) -> Reply:
+    check_client_name(args[2])
+    session.name = args[2]
+    return OK
+
+
+def client_getname(session: Session, args: list[bytes]) -> Reply:
+    return session.name or None
+
+
+def client_setinfo(session: Session, args: list[bytes]) -> Reply:
+    attribute = args[2].lower()
+    if attribute not in (b"lib-name", b"lib-ver"):
+        raise CommandError(f"ERR Unrecognized option '{args[2].decode('utf-8', 'surrogateescape')}'")
+    if any(not 33 <= byte <= 126 for byte in args[3]):
+        name = attribute.decode()
+        raise CommandError(f"ERR {name} cannot contain spaces, newlines or special characters.")
+    if attribute == b"lib-name":
+        session.library_name = args[3]
+    else:
+        session.library_version = args[3]
+    return OK
+
+
+def describe(session: Session) -> bytes:
+    """The line of a client in CLIENT LIST, without its end."""
+    now_ms = session.server.now_ms()
+    fields: dict[str, object] = {
+        "id": session.id,
+        "addr": session.address,
+        "laddr": session.local_address,
+        "fd": session.descriptor,
+        "name": session.name.decode(),
+        "age": (now_ms - session.connected_at_ms) // 1000,
+        "idle": (now_ms - session.last_active_at_ms) // 1000,
+        "flags": "N",
+        "db": session.database,
+        "sub": 0,
+        "psub": 0,
+        "ssub": 0,
+        "multi": -1,
+        "qbuf": session.argument_bytes,
+        "qbuf-free": 0,
+        "argv-mem": 0,
+        "multi-mem": 0,
+        "rbs": 0,
+        "rbp": 0,
+        "obl": 0,
+        "oll": 0,
+        "omem": 0,
+        "tot-mem": session.argument_bytes,
+        "events": "r",
+        "cmd": session.last_command.lower().decode("utf-8", "replace"),
+        "user": "default",
+        "redir": -1,
+        "resp": session.protocol,
+        "lib-name": session.library_name.decode(),
+        "lib-ver": session.library_version.decode(),
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
+
+
+def client_info(session: Session, args: list[bytes]) -> Reply:
+    return Verbatim(describe(session) + b"\n")
+
+
+def client_list(session: Session, args: list[bytes]) -> Reply:
+    sessions = session.server.sessions
+    chosen = list(sessions.values())
+    match [args[2].upper() if len(args) > 2 else b"", *args[3:]]:
+        case [b""]:
+            pass
+        case [b"TYPE", kind]:
+            kinds = {b"normal": chosen, b"master": [], b"replica": [], b"slave": [], b"pubsub": []}
+            if kind.lower() not in kinds:
+                raise CommandError(f"ERR Unknown client type '{kind.decode('utf-8', 'surrogateescape')}'")
+            chosen = kinds[kind.lower()]
+        case [b"ID", _, *_]:
+            ids = [integer(word, "ERR Invalid client ID") for word in args[3:]]
+            chosen = [sessions[number] for number in ids if number in sessions]
+        case _:
+            raise CommandError(SYNTAX_ERROR)
+    return Verbatim(b"".join(describe(other) + b"\n" for other in chosen))
+
+
+HELP = """CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+GETNAME
+    Return the name of the current connection.
+ID
+    Return the ID of the current connection.
+INFO
+    Return information about the current client connection.
+LIST [options ...]
+    Return information about client connections. Options:
+    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)
+      Return clients of specified type.
+    * ID <client-id> [...]
+      Return clients of these IDs.
+SETINFO <LIB-NAME|LIB-VER> <value>
+    Set the name or version of the client library.
+SETNAME <name>
+    Assign the name <name> to the current connection.
+HELP
+    Print this help."""
+
+
+def client_help(session: Session, args: list[bytes]) -> Reply:
+    return [Simple(line) for line in HELP.splitlines()]
+
+
+_FLAGS = ("noscript", "loading", "stale")
+_GROUP = "connection"
+
+SUBCOMMANDS = (
+    Command("client|getname", 2, _FLAGS, NO_KEYS, client_getname, "Get the current connection name", "2.6.9", _GROUP, "O(1)"),
+    Command("client|help", 2, ("loading", "stale"), NO_KEYS, client_help,
+            "Show helpful text about the different subcommands", "5.0.0", _GROUP, "O(1)"),
+    Command("client|id", 2, _FLAGS, NO_KEYS, client_id, "Returns the client ID for the current connection", "5.0.0",
+            _GROUP, "O(1)"),
+    Command("client|info", 2, _FLAGS, NO_KEYS, client_info,
+            "Returns information about the current client connection.", "6.2.0", _GROUP, "O(1)"),
+    Command("client|list", -2, ("admin", *_FLAGS), NO_KEYS, client_list, "Get the list of client connections", "2.4.0",
+            _GROUP, "O(N) where N is the number of client connections"),
+    Command("client|setinfo", 4, _FLAGS, NO_KEYS, client_setinfo, "Set client or connection specific info", "7.2.0",
+            _GROUP, "O(1)"),
+    Command("client|setname", 3, _FLAGS, NO_KEYS, client_setname, "Set the current connection name", "2.6.9", _GROUP,
+            "O(1)"),
+)  # fmt: skip
+
+COMMANDS = (
+    Command("client", -2, ("loading", "stale"), NO_KEYS, container(SUBCOMMANDS),
+            "A container for client connection commands", "2.4.0", _GROUP, "Depends on subcommand.", SUBCOMMANDS),
+)  # fmt: skip

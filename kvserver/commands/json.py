@@ -1,0 +1,120 @@
+"""JSON documents at the root path: JSON.SET, JSON.GET, JSON.TYPE, JSON.DEL, as RedisJSON and redis-py's `json()` have them."""
+
+from __future__ import annotations
+
+from kvserver.codec import JSONText, canonical, canonical_strict, parse_strict
+from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
+from kvserver.errors import CommandError
+from kvserver.keyspace import Value
+from kvserver.resp.reply import OK, Reply
+from kvserver.session import Session
+from kvserver.tags import decode_value
+
+LEGACY_ROOTS = (b".", b"")
+ROOT = b"$"
+NOT_JSON = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+def _is_legacy_root(path: bytes) -> bool:
+    """True for `.`, False for `$`. CommandError for a path below the root."""
+    if path == ROOT:
+        return False
+    if path in LEGACY_ROOTS:
+        return True
+    raise CommandError("ERR only the root path ($ or .) is supported")
+
+
+def _text(value: Value) -> bytes:
+    """The canonical JSON of a value. CommandError for bytes that are not UTF-8, which JSON can't express."""
+    if isinstance(value, JSONText):
+        return bytes(value)
+    try:
+        return canonical(value.decode())
+    except UnicodeDecodeError:
+        raise CommandError(NOT_JSON) from None
+
+
+def json_set(session: Session, args: list[bytes]) -> Reply:
+    keyspace = session.keyspace
+    condition = args[4].upper() if len(args) == 5 else b""
+    if len(args) > 5 or condition not in (b"", b"NX", b"XX"):
+        raise CommandError("ERR syntax error")
+    is_there = keyspace.live(args[1]) is not None
+    if args[2] != ROOT and args[2] not in LEGACY_ROOTS and not is_there:
+        raise CommandError("ERR new objects must be created at the root")
+    _is_legacy_root(args[2])
+    try:
+        document = parse_strict(args[3])
+        canonical_strict(document)  # for the limits: what is taken must be readable at every start
+    except ValueError as error:
+        raise CommandError(f"ERR {error}") from None
+    if (condition == b"NX" and is_there) or (condition == b"XX" and not is_there):
+        return None
+    keyspace.set(args[1], decode_value(document))
+    keyspace.changes += 1
+    return OK
+
+
+_FORMATTING = (b"INDENT", b"NEWLINE", b"SPACE")
+
+
+def json_get(session: Session, args: list[bytes]) -> Reply:
+    rest = list(reversed(args[2:]))
+    paths: list[bytes] = []
+    while rest:
+        word = rest.pop()
+        if word.upper() in _FORMATTING and rest:
+            rest.pop()  # the reply is canonical JSON, whatever layout is asked for
+        elif word.upper() != b"NOESCAPE":
+            paths.append(word)
+    legacy = [_is_legacy_root(path) for path in paths]
+    value = session.keyspace.live(args[1])
+    if value is None:
+        return None
+    text = _text(value)
+    if len(paths) > 1:  # RedisJSON gives an object from path to what is there
+        wrapped = text if all(legacy) else b"[%b]" % text
+        return b"{%b}" % b",".join(b'"%b":%b' % (path or b".", wrapped) for path in dict.fromkeys(paths))
+    return text if all(legacy) else b"[%b]" % text
+
+
+_TYPES = {b"{": b"object", b"[": b"array", b'"': b"string", b"t": b"boolean", b"f": b"boolean", b"n": b"null"}
+
+
+def json_type(session: Session, args: list[bytes]) -> Reply:
+    if len(args) > 3:
+        raise wrong_arity("json.type")
+    legacy = _is_legacy_root(args[2]) if len(args) == 3 else True
+    value = session.keyspace.live(args[1])
+    reply: Reply = None
+    if value is not None:
+        text = _text(value)
+        # NaN and Infinity, from a frame written elsewhere, are numbers; canonical JSON begins no other value with N or I.
+        is_integer = text.removeprefix(b"-").isdigit()
+        kind = _TYPES.get(text[:1], b"integer" if is_integer else b"number")
+        reply = kind if legacy else [kind]
+    return [reply] if session.protocol == 3 else reply
+
+
+def json_del(session: Session, args: list[bytes]) -> Reply:
+    if len(args) > 3:
+        raise wrong_arity("json.del")
+    if len(args) == 3:
+        _is_legacy_root(args[2])
+    keyspace = session.keyspace
+    removed = int(keyspace.live(args[1]) is not None and keyspace.delete(args[1]))
+    keyspace.changes += removed
+    return removed
+
+
+_GROUP = "json"
+
+COMMANDS = (
+    Command("json.set", -4, ("write", "denyoom"), FIRST_KEY, json_set, "Set the JSON value of a key", "1.0.0", _GROUP,
+            "O(M) where M is the size of the value"),
+    Command("json.get", -2, ("readonly",), FIRST_KEY, json_get, "Get the JSON value of a key", "1.0.0", _GROUP, "O(M)"),
+    Command("json.type", -2, ("readonly",), FIRST_KEY, json_type, "Get the type of the JSON value of a key", "1.0.0",
+            _GROUP, "O(1)"),
+    Command("json.del", -2, ("write",), FIRST_KEY, json_del, "Delete a JSON value", "1.0.0", _GROUP, "O(1)"),
+    Command("json.forget", -2, ("write",), FIRST_KEY, json_del, "Delete a JSON value", "1.0.0", _GROUP, "O(1)"),
+)  # fmt: skip

@@ -1,0 +1,110 @@
+"""Flushing, loading and leaving: SAVE, BGSAVE, LASTSAVE, RESTORE, SHUTDOWN, DEBUG."""
+
+from __future__ import annotations
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.effect import AbortShutdown, BackgroundSave, Crash, Effect, Load, Save, Shutdown
+from kvserver.commands.row import NO_KEYS, Command, wrong_arity
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply, Simple
+from kvserver.session import Session
+
+
+def save(session: Session, args: list[bytes]) -> Effect:
+    return Save()
+
+
+def bgsave(session: Session, args: list[bytes]) -> Effect:
+    if len(args) > 2 or (len(args) == 2 and args[1].upper() != b"SCHEDULE"):
+        raise CommandError(SYNTAX_ERROR)
+    return BackgroundSave(schedule=len(args) == 2)
+
+
+def lastsave(session: Session, args: list[bytes]) -> Reply:
+    return session.server.persistence.last_save_at
+
+
+def restore(session: Session, args: list[bytes]) -> Reply | Effect:
+    """Without arguments: load the last frame. With some: Redis's own RESTORE, which must never touch other keys."""
+    if len(args) == 1:
+        return Load()
+    if len(args) < 4:
+        raise wrong_arity("restore")
+    replace = False
+    rest = list(reversed(args[4:]))
+    while rest:
+        word = rest.pop().upper()
+        if word == b"REPLACE":
+            replace = True
+        elif word == b"IDLETIME" and rest:
+            if integer(rest.pop()) < 0:
+                raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
+        elif word == b"FREQ" and rest:
+            if not 0 <= integer(rest.pop()) <= 255:
+                raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
+        elif word != b"ABSTTL":
+            raise CommandError(SYNTAX_ERROR)
+    if not replace and session.keyspace.live(args[1]) is not None:
+        raise CommandError("BUSYKEY Target key name already exists.")
+    if integer(args[2]) < 0:
+        raise CommandError("ERR Invalid TTL value, must be >= 0")
+    # RDB payloads are a format of Redis's own, of which there is no version here.
+    raise CommandError("ERR DUMP payload version or checksum are wrong")
+
+
+def shutdown(session: Session, args: list[bytes]) -> Effect:
+    words = [word.upper() for word in args[1:]]
+    if any(word not in (b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT") for word in words):
+        raise CommandError(SYNTAX_ERROR)
+    if b"ABORT" in words:
+        if len(words) > 1:
+            raise CommandError(SYNTAX_ERROR)
+        return AbortShutdown()
+    if b"SAVE" in words and b"NOSAVE" in words:
+        raise CommandError(SYNTAX_ERROR)
+    # NOW is about waiting for replicas, of which there are none.
+    return Shutdown(True if b"SAVE" in words else False if b"NOSAVE" in words else None, b"FORCE" in words)
+
+
+DEBUG_HELP = """DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+CRASH
+    Append the first half of the present frame to the medium: a torn write, on purpose.
+HELP
+    Print this help."""
+
+
+def debug(session: Session, args: list[bytes]) -> Reply | Effect:
+    allowed = session.server.config.enable_debug_command
+    if allowed == "no" or (allowed == "local" and not session.is_local):
+        raise CommandError(
+            'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
+            "local connection, otherwise you need to set this option in the configuration file, and then restart the server."
+        )
+    match [word.upper() for word in args[1:]]:
+        case [b"CRASH"]:
+            return Crash()
+        case [b"HELP"]:
+            return [Simple(line) for line in DEBUG_HELP.splitlines()]
+    name = args[1].decode("utf-8", "surrogateescape")
+    raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP.")
+
+
+_ADMIN = ("admin", "noscript")
+_GROUP = "server"
+
+COMMANDS = (
+    Command("save", 1, (*_ADMIN, "no_async_loading", "no_multi"), NO_KEYS, save,
+            "Save the dataset to disk, and reply when it is there", "1.0.0", _GROUP,
+            "O(N) where N is the total number of keys in all databases"),
+    Command("bgsave", -1, (*_ADMIN, "no_async_loading"), NO_KEYS, bgsave, "Asynchronously save the dataset to disk",
+            "1.0.0", _GROUP, "O(1)"),
+    Command("lastsave", 1, ("loading", "stale", "fast", "admin"), NO_KEYS, lastsave,
+            "Get the UNIX time stamp of the last successful save to disk", "1.0.0", _GROUP, "O(1)"),
+    Command("restore", -1, ("write", "denyoom"), (1, 1, 1), restore,
+            "Without arguments: replace the dataset by what was saved last", "2.6.0", "generic", "O(N)"),
+    Command("shutdown", -1, (*_ADMIN, "loading", "stale", "no_multi", "allow_busy"), NO_KEYS, shutdown,
+            "Save the dataset to disk and then shut down the server", "1.0.0", _GROUP,
+            "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)"),
+    Command("debug", -2, (*_ADMIN, "loading", "stale"), NO_KEYS, debug, "A container for debugging commands", "1.0.0",
+            _GROUP, "Depends on subcommand."),
+)  # fmt: skip

@@ -1,0 +1,101 @@
+"""`Command`, the row of data that describes a command, and what every handler raises for wrong arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kvserver.commands.effect import Effect
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+Handler = Callable[[Session, list[bytes]], Reply | Effect]
+
+NO_KEYS = (0, 0, 0)
+FIRST_KEY = (1, 1, 1)
+ALL_KEYS = (1, -1, 1)
+_ANY_NUMBER = 2**31
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. Fields are those of Redis's COMMAND and COMMAND DOCS.
+
+    `arity` counts the name; a negative one is the least number. `keys`: position of the first and last key and the step.
+    Flags with a meaning here: write (refused while the medium fails), loading (runs while data is loaded), no_auth.
+    """
+
+    name: str
+    arity: int
+    flags: tuple[str, ...]
+    keys: tuple[int, int, int]
+    handler: Handler
+    summary: str
+    since: str
+    group: str
+    complexity: str
+    subcommands: tuple[Command, ...] = ()
+    arities: range = field(init=False)
+
+    def __post_init__(self) -> None:
+        allowed = range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, _ANY_NUMBER)
+        object.__setattr__(self, "arities", allowed)
+
+    @property
+    def categories(self) -> list[str]:
+        """The ACL categories that follow from flags and group."""
+        flags = self.flags
+        named = {
+            "@keyspace": self.group == "generic" or self.name in ("dbsize", "flushall"),
+            "@read": "readonly" in flags,
+            "@write": "write" in flags,
+            "@string": self.group == "string",
+            "@json": self.group == "json",
+            "@admin": "admin" in flags,
+            "@fast": "fast" in flags,
+            "@slow": "fast" not in flags,
+            "@dangerous": "admin" in flags or self.name in ("flushall", "restore", "info"),
+            "@connection": self.group == "connection",
+        }
+        return [category for category, holds in named.items() if holds]
+
+
+def wrong_arity(name: str) -> CommandError:
+    """The error for a wrong number of arguments; `name` as Redis prints it: `get`, `client|id`."""
+    return CommandError(f"ERR wrong number of arguments for '{name}' command")
+
+
+def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Handler:
+    """The handler of a command that is only its subcommands; `alone` runs where it is given without one."""
+    rows = {row.name.partition("|")[2].encode(): row for row in commands}
+
+    def run(session: Session, args: list[bytes]) -> Reply | Effect:
+        if len(args) == 1 and alone is not None:
+            return alone(session, args)
+        row = rows.get(args[1].lower())
+        if row is None:
+            raise CommandError(
+                f"ERR unknown subcommand '{_excerpt(args[1])}'. Try {commands[0].name.partition('|')[0].upper()} HELP."
+            )
+        if len(args) not in row.arities:
+            raise wrong_arity(row.name)
+        return row.handler(session, args)
+
+    return run
+
+
+def _excerpt(word: bytes) -> str:
+    # Redis prints the first 128 bytes, and they end at a NUL.
+    return word[:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def unknown_command(args: list[bytes]) -> CommandError:
+    """The error for a command that does not exist, with the excerpt of its arguments that Redis gives."""
+    excerpt = b""
+    for argument in args[1:]:
+        if len(excerpt) >= 128:
+            break
+        excerpt += b"'%b' " % argument[: 128 - len(excerpt)].partition(b"\0")[0]
+    text = b"ERR unknown command '%b', with args beginning with: %b" % (args[0][:128].partition(b"\0")[0], excerpt)
+    return CommandError(text.decode("utf-8", "surrogateescape"))

@@ -1,0 +1,41 @@
+"""Every exception that kvserver raises on purpose. Imports nothing of ours.
+
+Exception
+└── KVServerError              whatever a caller may want to catch as one
+    ├── MediumError            a medium can't be opened, read or written (also an OSError)
+    │   ├── MediumLocked       another process holds it
+    │   └── MediumPoisoned     an earlier write or sync failed, so this file is not to be believed again
+    ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
+    ├── ProtocolError          bytes on a connection that are no request: answered, then the connection is closed
+    └── CommandError           a command that is answered by an error text while the connection goes on
+"""
+
+from __future__ import annotations
+
+
+class KVServerError(Exception):
+    """The root of all exceptions of this package."""
+
+
+class MediumError(KVServerError, OSError):
+    """A medium can't be opened, read or written. `str()` is one line that names the file."""
+
+
+class MediumLocked(MediumError):
+    """Another process (or another object in this one) holds the medium."""
+
+
+class MediumPoisoned(MediumError):
+    """A write or a sync failed earlier: only a rewrite into a new file is believed after that."""
+
+
+class PayloadInvalid(KVServerError, ValueError):
+    """The payload of a frame is not the JSON object of a store. `str()` says what is wrong."""
+
+
+class ProtocolError(KVServerError):
+    """Bytes that are no request. `str()` is what Redis writes behind `-ERR Protocol error: `."""
+
+
+class CommandError(KVServerError):
+    """A command that fails. `str()` is the error line as Redis writes it, code word included, no `-`."""

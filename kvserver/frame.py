@@ -1,0 +1,60 @@
+"""The header of a frame: the one written home of the KVS1 and KVJ1 layouts (SPEC section 2).
+
+    MAGIC     4 bytes   b"KVS1" before a snapshot, b"KVJ1" before a journal entry
+    LEN      12 bytes   ASCII digits, zero-padded: length of PAYLOAD in bytes
+    CHECKSUM 64 bytes   lower-case hex SHA-256 of PAYLOAD
+    PAYLOAD  LEN bytes
+
+A frame that is being streamed to a file has zeros where its header will stand (`UNWRITTEN`), so that it is never taken
+for a whole one. This module never looks into a payload, and never searches for a magic: a value may hold a whole frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+
+MAGIC = b"KVS1"
+JOURNAL_MAGIC = b"KVJ1"
+LENGTH_DIGITS = 12
+DIGEST_HEX = hashlib.sha256().digest_size * 2
+HEADER_SIZE = len(MAGIC) + LENGTH_DIGITS + DIGEST_HEX
+MAX_PAYLOAD_BYTES = 10**LENGTH_DIGITS - 1
+UNWRITTEN = bytes(HEADER_SIZE)
+
+# [0-9], not \d, and no int() before the digits are checked: int() takes b"+1", b" 1 " and b"1_0".
+_LENGTH_AND_DIGEST = re.compile(rb"([0-9]{%d})([0-9a-f]{%d})" % (LENGTH_DIGITS, DIGEST_HEX))
+
+
+class Header(NamedTuple):
+    """What a header promises: payload length in bytes, and the payload's SHA-256 as 64 hex digits."""
+
+    payload_length: int
+    digest: str
+
+
+def encode_header(payload_length: int, digest: str, magic: bytes = MAGIC) -> bytes:
+    """The 80 bytes before a payload. `digest` is its SHA-256 in lower-case hex. ValueError if LEN can't hold the length."""
+    if payload_length > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a payload of {payload_length} bytes is longer than a frame can hold")
+    return b"%b%0*d%b" % (magic, LENGTH_DIGITS, payload_length, digest.encode())
+
+
+def encode_frame(payload: bytes, magic: bytes = MAGIC) -> bytes:
+    """The whole frame of a payload."""
+    return encode_header(len(payload), hashlib.sha256(payload).hexdigest(), magic) + payload
+
+
+def decode_header(data: bytes, magic: bytes = MAGIC) -> Header | None:
+    """The header in exactly these HEADER_SIZE bytes, or None where they are not one."""
+    match = _LENGTH_AND_DIGEST.fullmatch(data, len(magic)) if data.startswith(magic) else None
+    return Header(int(match[1]), match[2].decode()) if match else None
+
+
+def is_header_start(data: bytes, magic: bytes = MAGIC) -> bool:
+    """Whether fewer than HEADER_SIZE bytes could be the start of a header, or of one that was never written."""
+    if not any(data):
+        return True
+    template = magic + b"0" * (HEADER_SIZE - len(magic))
+    return data[: len(magic)] == magic[: len(data)] and decode_header(data + template[len(data) :], magic) is not None

@@ -1,0 +1,244 @@
+"""The data: keys and values in memory, with expiry, and the freeze that a snapshot needs. Pure: the clock is passed in.
+
+Keys are bytes. A value is `bytes` (a string), `JSONText` (any other JSON value), or `Expiring` around one of the two.
+
+The dict is split into SHARDS small ones, because a dict that outgrows its table rehashes it in one go: at 700,000 keys
+that stalled the event loop for 30 to 90 ms, and a restore passes that point. A shard's rehash takes microseconds.
+
+A snapshot freezes the shards instead of copying them (`cut`). From then on writes go to an overlay, where a deletion is
+a tombstone, and reads look there first; `fold` brings one shard after another back. A folded shard's overlay *is* the
+shard, so that reading and writing know just two states, thawed and frozen, which `get`, `set` and `delete` are bound to
+once, not asked for at each command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from kvserver.codec import JSONText
+
+# A prime, for `hash % SHARDS`: the low bits alone, which dict uses as well, would make every key of a shard collide.
+SHARDS: Final = 1021
+
+Value = bytes | JSONText
+Shard = dict[bytes, Any]  # Value | Expiring, in an overlay also _TOMBSTONE
+
+
+class Expiring:
+    """A value that is gone from `expires_at_ms` (Unix time in milliseconds) on. Never changed, only replaced."""
+
+    __slots__ = ("expires_at_ms", "value")
+
+    def __init__(self, value: Value, expires_at_ms: int) -> None:
+        self.value = value
+        self.expires_at_ms = expires_at_ms
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expiring) and (self.value, self.expires_at_ms) == (other.value, other.expires_at_ms)
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.expires_at_ms))
+
+
+Entry = Value | Expiring
+
+_MISSING: Final = object()
+_TOMBSTONE: Final = object()
+
+
+def new_shards() -> list[Shard]:
+    """The shards of an empty keyspace."""
+    return [{} for _ in range(SHARDS)]
+
+
+def load_shards(shards: list[Shard], members: Iterable[tuple[bytes, Entry]]) -> None:
+    """Put members into shards that no keyspace uses yet; of a repeated key the last one counts."""
+    for key, entry in members:
+        shards[hash(key) % SHARDS][key] = entry
+
+
+class Cut:
+    """The state at one instant: shards that nobody changes until the keyspace has been told to fold them."""
+
+    def __init__(self, shards: list[Shard], at_ms: int) -> None:
+        self.shards = shards
+        self.at_ms = at_ms
+
+    def __len__(self) -> int:
+        return sum(map(len, self.shards))
+
+    def lookup(self, key: bytes) -> Entry:
+        """The entry of a key that is in the cut. KeyError elsewhere."""
+        entry: Entry = self.shards[hash(key) % SHARDS][key]
+        return entry
+
+
+class Keyspace:
+    """All keys of a server or a library store. `now_ms` gives Unix time in milliseconds."""
+
+    # Entry, or None where the key is missing. May be an Expiring whose time has come: `live` is what commands use.
+    get: Callable[[bytes], Any]
+    # Stores an entry, replacing what was there with its expiry.
+    set: Callable[[bytes, Entry], None]
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.now_ms = now_ms
+        self.changes = 0  # of keys, since the start: save points and INFO subtract what they last saw
+        self.expired = 0  # keys whose time had come when they were looked at
+        self.has_expiring = False  # whether an entry may be an Expiring, so that `sweep` has something to look for
+        self.expiring = 0  # about how many, as of the last round of `sweep`
+        self._shards = new_shards()
+        self._overlay: list[Shard] | None = None
+        self._overlay_growth = [0] * SHARDS  # keys that a shard's overlay adds to it, less those it takes away
+        self._cut: Cut | None = None
+        self._sweep_position = 0
+        self._thaw()
+
+    # Reading
+
+    def live(self, key: bytes) -> Value | None:
+        """The value of a key, or None where it is missing or its time has come (then it is removed)."""
+        entry = self.get(key)
+        return self.expire_if_due(key, entry) if type(entry) is Expiring else entry
+
+    def expire_if_due(self, key: bytes, entry: Expiring) -> Value | None:
+        """The value in an entry that `get` gave for this key, or None after removing it since its time has come."""
+        if entry.expires_at_ms > self.now_ms():
+            return entry.value
+        self.delete(key)
+        self.expired += 1
+        return None
+
+    def expires_at_ms(self, key: bytes) -> int | None:
+        """When a key that is there will be gone, or None: never."""
+        entry = self.get(key)
+        return entry.expires_at_ms if type(entry) is Expiring else None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shards)) + sum(self._overlay_growth)
+
+    def members(self) -> Iterator[tuple[bytes, Entry]]:
+        """All keys and entries as they are, in no order. Not while somebody writes, and not on a hot path."""
+        for index, shard in enumerate(self._shards):
+            overlay = self._overlay[index] if self._overlay else shard
+            if overlay is not shard:
+                yield from ((key, entry) for key, entry in shard.items() if key not in overlay)
+            yield from ((key, entry) for key, entry in overlay.items() if entry is not _TOMBSTONE)
+
+    # Writing
+
+    def delete(self, key: bytes) -> bool:
+        """Remove a key; whether it was there."""
+        index = hash(key) % SHARDS
+        shard = self._shards[index]
+        overlay = self._overlay[index] if self._overlay else shard
+        if overlay is shard:
+            return shard.pop(key, _MISSING) is not _MISSING
+        was_there = overlay.get(key, _MISSING)
+        if was_there is _TOMBSTONE or (was_there is _MISSING and key not in shard):
+            return False
+        if key in shard:
+            overlay[key] = _TOMBSTONE
+        else:
+            del overlay[key]
+        self._overlay_growth[index] -= 1
+        return True
+
+    def replace(self, shards: list[Shard]) -> list[Shard]:
+        """Take over other data (FLUSHALL, RESTORE). Returns what is not used any more, for `drain` to free in slices."""
+        unused = [] if self._cut else self._shards
+        if self._overlay:
+            unused += [overlay for overlay, shard in zip(self._overlay, self._shards, strict=True) if overlay is not shard]
+        self._shards = shards
+        self._thaw()
+        return unused
+
+    def sweep(self, budget: int) -> int:
+        """Look at about `budget` entries, going round all shards call by call, and remove those whose time has come.
+
+        Returns how many of the entries it looked at have an expiry that lies ahead.
+        """
+        ahead = 0
+        for _ in range(SHARDS):
+            index = self._sweep_position
+            shard = self._overlay[index] if self._overlay else self._shards[index]
+            timed = [(key, entry) for key, entry in shard.items() if type(entry) is Expiring]
+            ahead += sum(1 for key, entry in timed if self.expire_if_due(key, entry) is not None)
+            self._sweep_position = (index + 1) % SHARDS
+            budget -= len(shard) + 1
+            if budget <= 0:
+                break
+        return ahead
+
+    # Freezing
+
+    def cut(self) -> Cut:
+        """Freeze the present state. One cut at a time: RuntimeError while an earlier one is not folded to its end."""
+        if self._cut or self._overlay:
+            raise RuntimeError("the keyspace is frozen already")
+        self._cut = Cut(self._shards, self.now_ms())
+        self._overlay = new_shards()
+        self.get, self.set = self._get_frozen, self._set_frozen
+        return self._cut
+
+    def fold(self, cut: Cut) -> Iterator[None]:
+        """End a cut: each step brings one shard's overlay back. To be run to its end; yields between the steps."""
+        if self._cut is not cut:  # the data was replaced meanwhile, so the cut's shards are nobody's
+            yield from drain(cut.shards)
+            return
+        self._cut = None
+        for index, shard in enumerate(cut.shards):
+            if self._shards is not cut.shards or self._overlay is None:
+                return  # replaced while folding
+            overlay = self._overlay[index]
+            for key, entry in overlay.items():
+                if entry is _TOMBSTONE:
+                    del shard[key]
+                else:
+                    shard[key] = entry
+            self._overlay[index] = shard
+            self._overlay_growth[index] = 0
+            if overlay:
+                yield
+        self._thaw()
+
+    def _thaw(self) -> None:
+        self._overlay = None
+        self._overlay_growth = [0] * SHARDS
+        self._cut = None
+        shards = self._shards
+
+        # Closures, not methods: no attribute look-ups on the path of every GET and SET.
+        def get(key: bytes) -> Any:
+            return shards[hash(key) % SHARDS].get(key)
+
+        def set_(key: bytes, entry: Entry) -> None:
+            shards[hash(key) % SHARDS][key] = entry
+
+        self.get, self.set = get, set_
+
+    def _get_frozen(self, key: bytes) -> Any:
+        index = hash(key) % SHARDS
+        assert self._overlay is not None
+        entry = self._overlay[index].get(key, _MISSING)
+        if entry is _MISSING:
+            return self._shards[index].get(key)
+        return None if entry is _TOMBSTONE else entry
+
+    def _set_frozen(self, key: bytes, entry: Entry) -> None:
+        index = hash(key) % SHARDS
+        assert self._overlay is not None
+        overlay, shard = self._overlay[index], self._shards[index]
+        if overlay is not shard:
+            previous = overlay.get(key, _MISSING)
+            if previous is _TOMBSTONE or (previous is _MISSING and key not in shard):
+                self._overlay_growth[index] += 1
+        overlay[key] = entry
+
+
+def drain(shards: list[Shard]) -> Iterator[None]:
+    """Free shards that nobody uses any more, one per step: freeing a million entries at once would stall the loop."""
+    while shards:
+        shards.pop().clear()
+        yield

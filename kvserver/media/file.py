@@ -1,0 +1,276 @@
+"""A medium in a file: locked, private, append-only but for repair, and never believed again after a failed sync.
+
+The order of calls is the whole point. A frame's header is written last, when its payload is synced, so that a torn frame
+never looks whole. A new file takes the old one's place by a rename, between a sync of the file and one of the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TypeVar
+
+from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
+from kvserver.frame import HEADER_SIZE, UNWRITTEN
+from kvserver.media.filesystem import FileSystem
+from kvserver.media.medium import COPY_BYTES
+
+T = TypeVar("T")
+
+# The disk is full, but what is synced is as good as before: cut back, and append again when there is room.
+_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class FileMedium:
+    """The file at `path`, created where there is none (mode 0600; its folder, if that has to be created, 0700).
+
+    Raises MediumLocked where another process or object has it open, MediumError where it can't be opened or is not a
+    regular file (links are refused). Close it, or use it in a `with` statement.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], filesystem: FileSystem | None = None) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self.poisoned = ""
+        self._filesystem = filesystem or FileSystem()
+        self._descriptor = -1
+        self._size = 0
+        try:
+            self._descriptor = self._open()
+            self._size = self._filesystem.size(self._descriptor)
+        except BlockingIOError:
+            raise MediumLocked(f"{self.path} is in use by another process") from None
+        except OSError as error:
+            raise MediumError(f"cannot open {self.path}: {_reason(error)}") from error
+
+    def _open(self) -> int:
+        filesystem = self._filesystem
+        folder = os.path.dirname(self.path)
+        if filesystem.make_folder(folder):
+            filesystem.sync_folder(os.path.dirname(folder))
+        while True:
+            is_new = not filesystem.exists(self.path)
+            descriptor = filesystem.open(self.path, create=True)
+            try:
+                filesystem.lock(descriptor)
+                if is_new:
+                    filesystem.sync(descriptor)
+                    filesystem.sync_folder(folder)
+            except OSError:
+                filesystem.close(descriptor)
+                raise
+            # The one who held the lock before us may have renamed a new file onto the path while we waited for open.
+            if filesystem.is_at(descriptor, self.path):
+                return descriptor
+            filesystem.close(descriptor)
+
+    def __enter__(self) -> FileMedium:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Reading
+
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        pieces = []
+        while length > 0:
+            piece = self._call("read", lambda: self._filesystem.read(self._descriptor, length, offset))  # noqa: B023
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+    def read_all(self) -> bytes:
+        return self.read(0, self._size)
+
+    # Writing
+
+    def append(self, data: bytes) -> None:
+        """Append the bytes and sync, or cut back to where it was and raise MediumError."""
+        frame = self.begin_frame(reserve=0)
+        try:
+            frame.write(data)
+            frame.commit(b"")
+        except MediumError:
+            frame.abort()
+            raise
+
+    def begin_frame(self, reserve: int = HEADER_SIZE) -> _FileFrame:
+        if self.poisoned:
+            raise MediumPoisoned(f"{self.path}: {self.poisoned}")
+        return _FileFrame(self, reserve)
+
+    def begin_rewrite(self) -> _FileRewrite:
+        return _FileRewrite(self)
+
+    def truncate(self, size: int) -> None:
+        self._call("truncate", lambda: self._filesystem.truncate(self._descriptor, size))
+        self._size = size
+        self._sync()
+
+    def set_aside(self, offset: int) -> str:
+        filesystem = self._filesystem
+        target, path = self._create_beside(f"damaged-{offset}")
+        try:
+            for position in range(offset, self._size, COPY_BYTES):
+                self._write(target, self.read(position, COPY_BYTES), position - offset)
+            self._call("sync", lambda: filesystem.sync(target))
+            self._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(path)))
+        finally:
+            filesystem.close(target)
+        return path
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            self._filesystem.close(self._descriptor)
+            self._descriptor = -1
+
+    # What the frame and the rewrite below share
+
+    def _call(self, what: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except OSError as error:
+            raise MediumError(f"cannot {what} {self.path}: {_reason(error)}") from error
+
+    def _write(self, descriptor: int, data: bytes, offset: int) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = self._call("write", lambda: self._filesystem.write(descriptor, rest, offset))  # noqa: B023
+            rest = rest[written:]
+            offset += written
+
+    def _sync(self) -> None:
+        try:
+            self._call("sync", lambda: self._filesystem.sync(self._descriptor))
+        except MediumError as error:
+            # After a failed sync the kernel may call lost pages clean: a second one would succeed and prove nothing.
+            self.poisoned = str(error)
+            raise
+
+    def _create_beside(self, suffix: str) -> tuple[int, str]:
+        """A new file with a name of its own beside the medium: descriptor and path."""
+        number = 0
+        while True:
+            path = f"{self.path}.{suffix}" + (f".{number}" if number else "")
+            try:
+                return self._filesystem.open(path, exclusive=True), path
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise MediumError(f"cannot create {path}: {_reason(error)}") from error
+
+    def _replace(self, descriptor: int, size: int) -> None:
+        self._filesystem.close(self._descriptor)
+        self._descriptor, self._size, self.poisoned = descriptor, size, ""
+
+
+class _FileFrame:
+    """A frame that is written behind what the file holds, its header last."""
+
+    def __init__(self, medium: FileMedium, reserve: int) -> None:
+        self._medium = medium
+        self._start = medium._size
+        self._position = self._start + reserve
+        self._reserved = reserve
+        self._failure: BaseException | None = None
+
+    def write(self, data: bytes) -> None:
+        medium = self._medium
+        try:
+            if self._reserved and medium._size == self._start:
+                medium._write(medium._descriptor, UNWRITTEN, self._start)
+                medium._size = self._start + self._reserved
+            medium._write(medium._descriptor, data, self._position)
+        except MediumError as error:
+            self._failure = error.__cause__
+            raise
+        self._position += len(data)
+        medium._size = self._position
+
+    def commit(self, header: bytes) -> None:
+        medium = self._medium
+        medium._sync()
+        if header:
+            try:
+                medium._write(medium._descriptor, header, self._start)
+            except MediumError as error:
+                medium.poisoned = str(error)
+                raise
+            medium._sync()
+
+    def abort(self) -> None:
+        medium = self._medium
+        if self._failure and getattr(self._failure, "errno", None) not in _OUT_OF_SPACE:
+            medium.poisoned = medium.poisoned or f"cannot write {medium.path}: {_reason(self._failure)}"
+        try:
+            medium.truncate(self._start)
+        except MediumError as error:
+            medium.poisoned = medium.poisoned or str(error)
+
+
+class _FileRewrite:
+    """A new file that is renamed onto the old one's name when it is whole and synced."""
+
+    def __init__(self, medium: FileMedium) -> None:
+        self._medium = medium
+        self._path = medium.path + ".new"
+        filesystem = medium._filesystem
+        if filesystem.exists(self._path):  # what a crash left: no other process can be at it, we hold the lock
+            medium._call("remove the unfinished copy of", lambda: filesystem.remove(self._path))
+        self._descriptor, self._path = medium._create_beside("new")
+        self._position = 0
+        self._frame_start: int | None = None
+
+    def copy(self, offset: int, length: int) -> Iterator[bytes]:
+        for position in range(offset, offset + length, COPY_BYTES):
+            piece = self._medium.read(position, min(COPY_BYTES, offset + length - position))
+            self._medium._write(self._descriptor, piece, self._position)
+            self._position += len(piece)
+            yield piece
+
+    def write(self, data: bytes) -> None:
+        if self._frame_start is None:
+            self._frame_start = self._position
+            self._medium._write(self._descriptor, UNWRITTEN, self._position)
+            self._position += HEADER_SIZE
+        self._medium._write(self._descriptor, data, self._position)
+        self._position += len(data)
+
+    def commit(self, header: bytes | None) -> None:
+        medium, filesystem = self._medium, self._medium._filesystem
+        if header is not None:
+            assert self._frame_start is not None
+            medium._call("sync the copy of", lambda: filesystem.sync(self._descriptor))
+            medium._write(self._descriptor, header, self._frame_start)
+        medium._call("sync the copy of", lambda: filesystem.sync(self._descriptor))
+        # Locked before it has the name, so that whoever opens the name finds it locked.
+        medium._call("lock the copy of", lambda: filesystem.lock(self._descriptor))
+        medium._call("rename the copy of", lambda: filesystem.rename(self._path, medium.path))
+        # The new file is the one that has the name now, whatever becomes of the sync below.
+        descriptor, self._descriptor = self._descriptor, -1
+        medium._replace(descriptor, self._position)
+        try:
+            medium._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(medium.path)))
+        except MediumError as error:
+            medium.poisoned = str(error)
+            raise
+
+    def abort(self) -> None:
+        if self._descriptor < 0:
+            return
+        self._medium._filesystem.close(self._descriptor)
+        self._descriptor = -1
+        with suppress(OSError):  # the next rewrite removes it
+            self._medium._filesystem.remove(self._path)
+
+
+def _reason(error: BaseException) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,0 +1,100 @@
+"""The calls that a file medium makes, in one place, so that tests can pass a disk that fails, forgets and tears.
+
+Each method is one thing that can fail; each raises OSError. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+class FileSystem:
+    """The machine's own."""
+
+    def make_folder(self, path: str) -> bool:
+        """Create a folder and its parents where there is none; whether it was created."""
+        if os.path.isdir(path):
+            return False
+        os.makedirs(path, FOLDER_MODE, exist_ok=True)
+        return True
+
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
+        """A descriptor for reading and writing. OSError for links, and for what is no regular file."""
+        # O_NONBLOCK: opening a FIFO must not wait for its other end.
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags |= os.O_CREAT if create or exclusive else 0
+        flags |= os.O_EXCL if exclusive else 0
+        descriptor = os.open(path, flags, FILE_MODE)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(0, "not a regular file", path)
+        return descriptor
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def lock(self, descriptor: int) -> None:
+        """Take the exclusive lock of a file or folder, without waiting: BlockingIOError where another has it."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def is_at(self, descriptor: int, path: str) -> bool:
+        """Whether the path still names the file of this descriptor."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+        except FileNotFoundError:
+            return False
+
+    def size(self, descriptor: int) -> int:
+        return os.fstat(descriptor).st_size
+
+    def read(self, descriptor: int, length: int, offset: int) -> bytes:
+        return os.pread(descriptor, length, offset)
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        """Write some of the data; how many bytes."""
+        return os.pwrite(descriptor, data, offset)
+
+    def sync(self, descriptor: int) -> None:
+        os.fsync(descriptor)
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
+
+    def rename(self, source: str, target: str) -> None:
+        os.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        os.remove(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        with self._folder(path) as descriptor:
+            os.fsync(descriptor)
+
+    def lock_folder(self, path: str) -> int:
+        """The descriptor that holds the exclusive lock of a folder until it is closed. BlockingIOError as for `lock`."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _folder(self, path: str) -> Iterator[int]:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)

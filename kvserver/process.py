@@ -1,0 +1,37 @@
+"""What the operating system says of this process. Linux's /proc where there is one, `resource` elsewhere."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+
+from kvserver.session import ProcessFacts
+
+
+def read_process_facts(event_loop: str) -> ProcessFacts:
+    """CPU time in seconds, memory in bytes, and what the machine is."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    # Kilobytes on Linux, bytes on macOS.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return ProcessFacts(
+        cpu_user_s=usage.ru_utime,
+        cpu_system_s=usage.ru_stime,
+        rss_bytes=_rss_bytes() or peak,
+        peak_rss_bytes=peak,
+        total_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        process_id=os.getpid(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        event_loop=event_loop,
+        executable=sys.executable,
+    )
+
+
+def _rss_bytes() -> int:
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,99 @@
+"""`kvserver replay`: a list of operations, in process or against a server, with the same results (SPEC 3 and 4)."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import hiredis
+
+from kvserver.codec import JSON
+from kvserver.errors import KVServerError
+
+CONNECT_TIMEOUT_S = 10
+REPLY_TIMEOUT_S = 120  # a flush of a large store takes a while
+_READ_BYTES = 1 << 16
+_NOT_ENOUGH = object()  # hiredis says False by default, which is also a reply
+
+
+class ReplayError(KVServerError):
+    """The server can't be reached, or answers an operation by an error."""
+
+
+class RespClient:
+    """A connection to a server, one command at a time.
+
+    `url` is `redis://[[user]:password@]host[:port][?protocol=3]` or `unix:///path[?protocol=3]`.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        protocol = int(query.get("protocol", ["2"])[0])
+        self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
+        try:
+            if parts.scheme == "unix":
+                self._socket = socket.socket(socket.AF_UNIX)
+                self._socket.connect(parts.path)
+            elif parts.scheme == "redis":
+                self._socket = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), CONNECT_TIMEOUT_S)
+            else:
+                raise ReplayError(f"{url!r} is no redis:// or unix:// URL")
+        except OSError as error:
+            raise ReplayError(f"cannot connect to {url}: {error.strerror or error}") from error
+        self._socket.settimeout(REPLY_TIMEOUT_S)
+        if parts.password:
+            self.call("AUTH", unquote(parts.username or "default"), unquote(parts.password))
+        if protocol == 3:
+            self.call("HELLO", "3")
+
+    def __enter__(self) -> RespClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._socket.close()
+
+    def call(self, *words: str) -> Any:
+        """The reply to a command. ReplayError where it is an error or does not come."""
+        try:
+            self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub says: a tuple of one
+            while (reply := self._reader.gets()) is _NOT_ENOUGH:
+                data = self._socket.recv(_READ_BYTES)
+                if not data:
+                    raise ReplayError(f"the server closed the connection instead of answering {words[0]!r}")
+                self._reader.feed(data)
+        except (OSError, hiredis.ProtocolError) as error:
+            raise ReplayError(f"no reply to {words[0]!r}: {error}") from error
+        if isinstance(reply, hiredis.ReplyError):
+            raise ReplayError(f"{words[0]!r}: {reply}")
+        return reply
+
+
+def replay(operations: Sequence[Sequence[JSON]], url: str) -> list[JSON]:
+    """Run operations against the server at `url`, which must be in shutdown-mode flush for its results to be true.
+
+    Values travel by JSON.SET and come back by JSON.GET. ReplayError if the server fails, ValueError for an unknown one.
+    """
+    with RespClient(url) as client:
+        return [_run(client, operation) for operation in operations]
+
+
+def _run(client: RespClient, operation: Sequence[JSON]) -> JSON:
+    match list(operation):
+        case ["set", key, value]:
+            client.call("JSON.SET", key, "$", json.dumps(value))
+            return None
+        case ["get", key]:
+            text = client.call("JSON.GET", key)
+            return None if text is None else json.loads(text)
+        case ["shutdown"]:
+            return bool(client.call("SHUTDOWN"))
+        case ["restore"]:
+            return bool(client.call("RESTORE"))
+        case ["crash"]:
+            client.call("DEBUG", "CRASH")
+            return None
+    raise ValueError(f"unknown operation: {operation!r}")

@@ -1,0 +1,119 @@
+"""Replies to bytes, in RESP2 and RESP3. Sans-IO; knows no command.
+
+What a handler returns says its kind by its type:
+
+    bytes          bulk string            None        null (RESP2: null bulk string)
+    Simple         simple string          bool        boolean (RESP2: 1 or 0)
+    Error          error                  int         integer
+    list, tuple    array                  float       double (RESP2: bulk string)
+    dict           map (RESP2: flat array of names and values)
+    Verbatim       verbatim text (RESP2: bulk string)
+    NullArray      null (RESP2: null array)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Union
+
+
+class Simple:
+    """A simple string: one line of text. `wire` is what is sent."""
+
+    __slots__ = ("text", "wire")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.wire = b"+%b\r\n" % text.encode()
+
+
+class Error:
+    """An error: the code word and the text, as in `ERR syntax error`. Line breaks, which would end it, become spaces."""
+
+    __slots__ = ("text", "wire")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        line = text.encode("utf-8", "surrogateescape").replace(b"\r", b" ").replace(b"\n", b" ")
+        self.wire = b"-%b\r\n" % line
+
+
+class Verbatim(bytes):
+    """Text for a person to read."""
+
+    __slots__ = ()
+
+
+class NullArrayType:
+    """The type of NULL_ARRAY."""
+
+    __slots__ = ()
+
+
+OK: Final = Simple("OK")
+NULL_ARRAY: Final = NullArrayType()
+
+_Scalar = bytes | Simple | Error | NullArrayType | bool | int | float | None
+Reply = Union[_Scalar, list["Reply"], tuple["Reply", ...], dict["Reply", "Reply"]]  # noqa: UP007 (recursive)
+
+CRLF: Final = b"\r\n"
+# `$64\r\n` and so on, made once: formatting one takes longer than running a GET.
+CACHED_BULK_HEADERS: Final = 4096
+BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
+
+_NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
+_NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
+_BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
+
+
+def encode(reply: Reply, protocol: int) -> bytes:
+    """The bytes of a reply in RESP2 or RESP3. TypeError for what is no reply."""
+    pieces: list[bytes] = []
+    _encode(reply, protocol, pieces.append)
+    return b"".join(pieces)
+
+
+def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> None:
+    match reply:
+        case Simple() | Error():
+            append(reply.wire)
+        case None:
+            append(_NULL[protocol])
+        case bool():
+            append(_BOOLEAN[protocol][reply])
+        case int():
+            append(b":%d\r\n" % reply)
+        case float() if protocol == 3:
+            append(b",%b\r\n" % _double(reply))
+        case float():
+            append(bulk(_double(reply)))
+        case Verbatim() if protocol == 3:
+            append(b"=%d\r\ntxt:%b\r\n" % (len(reply) + len(b"txt:"), reply))
+        case bytes():
+            append(bulk(reply))
+        case list() | tuple():
+            append(b"*%d\r\n" % len(reply))
+            for item in reply:
+                _encode(item, protocol, append)
+        case dict():
+            append(b"%b%d\r\n" % (b"%" if protocol == 3 else b"*", len(reply) * (1 if protocol == 3 else 2)))
+            for name, item in reply.items():
+                _encode(name, protocol, append)
+                _encode(item, protocol, append)
+        case NullArrayType():
+            append(_NULL_ARRAY[protocol])
+        case _:
+            raise TypeError(f"a handler returned {type(reply).__name__}, which is no reply")
+
+
+def bulk(data: bytes) -> bytes:
+    """A bulk string."""
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def _double(number: float) -> bytes:
+    if number != number:
+        return b"nan"
+    if number in (float("inf"), float("-inf")):
+        return b"inf" if number > 0 else b"-inf"
+    return b"%.17g" % number

@@ -1,0 +1,257 @@
+"""Bytes of a connection to commands: RESP arrays of bulk strings, and inline commands. Sans-IO.
+
+`StrictParser` is the definition: resumable at every byte, allocates nothing that a client merely declares, and gives
+Redis's error texts. A read that holds whole commands, the usual case, is decoded by hiredis instead, in a fifth of the
+time; `_decode_whole` proves that it saw nothing that the strict parser would read otherwise, or leaves it alone.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+import hiredis
+
+from kvserver.errors import ProtocolError
+
+Command = list[bytes]  # the command's name, then its arguments
+
+_LINE_LIMIT = 64 * 1024  # of an inline command, or of a line that declares a length
+_MAX_ARGUMENTS = 2**31 - 1
+_UNAUTHENTICATED_MAX_ARGUMENTS = 10
+_UNAUTHENTICATED_MAX_BULK_BYTES = 16384
+_ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so that a million empty ones count, too
+
+# Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_LARGE_ARRAY = re.compile(rb"\*[0-9]{5}").search
+_CRLF = b"\r\n"
+_STAR, _DOLLAR = b"*$"
+
+
+class RequestParser:
+    """All that one connection needs: `feed` it what was read. After a `failure` it reads nothing more."""
+
+    def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024) -> None:
+        self._strict = StrictParser(max_bulk_bytes)
+
+    @property
+    def failure(self) -> ProtocolError | None:
+        """Set once the client sent what is no request; the commands before it were returned."""
+        return self._strict.failure
+
+    @property
+    def pending_bytes(self) -> int:
+        """About how much memory the command that is not complete yet holds."""
+        return self._strict.pending_bytes
+
+    def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
+        """Set what later commands may declare: clients that must authenticate first get little."""
+        self._strict.limit(max_bulk_bytes, authenticated)
+
+    def feed(self, data: bytes) -> list[Command]:
+        """The commands that are complete with this data, empty ones left out."""
+        strict = self._strict
+        if strict.is_between_commands and not strict.is_limited:
+            commands = _decode_whole(data)
+            if commands is not None:
+                return commands
+        return strict.feed(data)
+
+
+# Reader keeps nothing between calls that succeed, so one serves all connections.
+_reader = hiredis.Reader()
+
+
+def _decode_whole(data: bytes) -> list[Command] | None:
+    """The commands in data that begins and ends with a command, or None where that is not certain.
+
+    hiredis reads replies, which can hold more than requests may: other types, nested arrays, and arrays whose declared
+    size it allocates. The proof that there are none: all elements are bytes (join refuses others), and no element has a
+    line break, so that all line breaks belong to the protocol; then as many lines begin with `$` as there are elements,
+    and as many with `*` as there are commands.
+    """
+    global _reader
+    if data[0] != _STAR or _LARGE_ARRAY(data):
+        return None
+    try:
+        _reader.feed(data)
+        commands: list[Command] = list(iter(_reader.gets, False))
+        content = b"".join(chain.from_iterable(commands))
+    except (hiredis.ProtocolError, TypeError):
+        _reader = hiredis.Reader()
+        return None
+    if (
+        _CRLF in content
+        or data.count(b"\r\n$") != sum(map(len, commands))
+        or data.count(b"\r\n*") != len(commands) - 1
+        or not data.endswith(_CRLF)
+        or not all(commands)
+        or _reader.has_data()
+    ):
+        _reader = hiredis.Reader()
+        return None
+    return commands
+
+
+class StrictParser:
+    """The resumable parser: `feed` gives the commands that are complete, and sets `failure` at the first invalid byte."""
+
+    def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024) -> None:
+        self.failure: ProtocolError | None = None
+        self.is_limited = False  # whether the client has yet to authenticate
+        self._max_bulk_bytes = max_bulk_bytes
+        self._buffer = bytearray()
+        self._position = 0  # in the buffer, while feed runs
+        self._missing = 0  # arguments that the present command still lacks
+        self._arguments: Command = []
+        self._arguments_bytes = 0
+        self._bulk_length = -1  # of the argument that comes next, once its `$` line was read
+
+    @property
+    def is_between_commands(self) -> bool:
+        return not self._buffer and not self._missing and not self.failure
+
+    @property
+    def pending_bytes(self) -> int:
+        return len(self._buffer) + self._arguments_bytes
+
+    def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
+        self._max_bulk_bytes = max_bulk_bytes
+        self.is_limited = not authenticated
+
+    def feed(self, data: bytes) -> list[Command]:
+        commands: list[Command] = []
+        if self.failure:
+            return commands
+        self._buffer += data
+        self._position = 0
+        try:
+            while (command := self._next()) is not None:
+                if command:
+                    commands.append(command)
+        except ProtocolError as failure:
+            self.failure = failure
+            self._buffer.clear()
+            return commands
+        del self._buffer[: self._position]
+        return commands
+
+    def _next(self) -> Command | None:
+        """The next command (empty where there is nothing to run), or None: more data is needed."""
+        if not self._missing:
+            if self._position >= len(self._buffer):
+                return None
+            if self._buffer[self._position] != _STAR:
+                return self._inline()
+            line = self._line("too big mbulk count string")
+            if line is None:
+                return None
+            count = _integer(line[1:])
+            if count is None or count > _MAX_ARGUMENTS:
+                raise ProtocolError("invalid multibulk length")
+            if self.is_limited and count > _UNAUTHENTICATED_MAX_ARGUMENTS:
+                raise ProtocolError("unauthenticated multibulk length")
+            if count <= 0:
+                return []
+            self._missing = count
+        while self._missing:
+            if self._bulk_length < 0 and not self._bulk_header():
+                return None
+            end = self._position + self._bulk_length
+            if len(self._buffer) < end + len(_CRLF):
+                return None
+            self._arguments.append(bytes(self._buffer[self._position : end]))
+            self._arguments_bytes += self._bulk_length + _ARGUMENT_OVERHEAD_BYTES
+            self._position = end + len(_CRLF)  # which two bytes these are Redis does not ask, either
+            self._bulk_length = -1
+            self._missing -= 1
+        command, self._arguments, self._arguments_bytes = self._arguments, [], 0
+        return command
+
+    def _bulk_header(self) -> bool:
+        line = self._line("too big bulk count string")
+        if line is None:
+            return False
+        if line[:1] != b"$":
+            # An empty line shows its carriage return, as in Redis.
+            raise ProtocolError(f"expected '$', got '{chr(line[0]) if line else chr(13)}'")
+        length = _integer(line[1:])
+        if length is None or not 0 <= length <= self._max_bulk_bytes:
+            raise ProtocolError("invalid bulk length")
+        if self.is_limited and length > _UNAUTHENTICATED_MAX_BULK_BYTES:
+            raise ProtocolError("unauthenticated bulk length")
+        self._bulk_length = length
+        return True
+
+    def _line(self, too_long: str) -> bytes | None:
+        """The line that begins at the position, without its end. None: it is not complete."""
+        end = self._buffer.find(b"\r", self._position)
+        if end < 0 or end + 1 >= len(self._buffer):
+            if end < 0 and len(self._buffer) - self._position > _LINE_LIMIT:
+                raise ProtocolError(too_long)
+            return None
+        line = bytes(self._buffer[self._position : end])
+        self._position = end + len(_CRLF)
+        return line
+
+    def _inline(self) -> Command | None:
+        end = self._buffer.find(b"\n", self._position)
+        if end < 0 or end - self._position > _LINE_LIMIT:
+            if len(self._buffer) - self._position > _LINE_LIMIT:
+                raise ProtocolError("too big inline request")
+            return None
+        line = bytes(self._buffer[self._position : end])
+        self._position = end + 1
+        return split_inline(line.removesuffix(b"\r"))
+
+
+_SPACE = b" \t\n\r\v\f\0"
+_ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
+_HEX_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+
+
+def split_inline(line: bytes) -> Command:
+    """The words of an inline command, as Redis's sdssplitargs reads quotes and escapes. ProtocolError if unbalanced."""
+    words: Command = []
+    index = 0
+    while True:
+        while index < len(line) and line[index] in _SPACE:
+            index += 1
+        if index == len(line):
+            return words
+        word = bytearray()
+        while index < len(line) and line[index] not in _SPACE:
+            if line[index] in b"\"'":
+                index = _quoted(line, index, word)
+                break
+            word.append(line[index])
+            index += 1
+        words.append(bytes(word))
+
+
+def _quoted(line: bytes, start: int, word: bytearray) -> int:
+    """Append what stands between the quotes that open at `start`; where the word ends."""
+    quote = line[start]
+    index = start + 1
+    while index < len(line):
+        byte = line[index]
+        escaped = line[index + 1] if byte == ord("\\") and index + 1 < len(line) else None
+        if byte == quote:
+            if index + 1 < len(line) and line[index + 1] not in _SPACE:
+                break  # something glued to the closing quote
+            return index + 1
+        if escaped is None or (quote == ord("'") and escaped != quote):
+            word.append(byte)
+            index += 1
+        elif quote == ord('"') and (match := _HEX_ESCAPE.match(line, index)):
+            word.append(int(match[1], 16))
+            index = match.end()
+        else:
+            word += _ESCAPES.get(escaped, bytes((escaped,))) if quote == ord('"') else bytes((escaped,))
+            index += 2
+    raise ProtocolError("unbalanced quotes in request")
+
+
+def _integer(text: bytes) -> int | None:
+    return int(text) if _INTEGER.fullmatch(text) else None

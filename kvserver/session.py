@@ -1,0 +1,136 @@
+"""What commands know besides their arguments: the session of a client, and the state of the server. Pure data.
+
+The connection keeps a session's numbers up to date; handlers read and change it. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kvserver.config import Config
+from kvserver.keyspace import Keyspace
+
+if TYPE_CHECKING:
+    from kvserver.commands.table import CommandTable
+
+SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
+
+
+@dataclass
+class PersistenceFacts:
+    """What INFO, LASTSAVE and the save points know about flushes and loads. Times are Unix seconds, durations seconds."""
+
+    loading: bool = False
+    load_started_at: int = 0
+    load_total_bytes: int = 0
+    load_done_bytes: int = 0
+    keys_loaded: int = 0
+    flush_in_progress: bool = False
+    flush_started_at: float = 0.0
+    flush_keys_done: int = 0
+    flush_keys_total: int = 0
+    compaction_in_progress: bool = False
+    compactions: int = 0
+    saves: int = 0
+    last_save_at: int = 0
+    last_save_duration_s: int = -1
+    last_save_ok: bool = True
+    last_save_error: str = ""
+    changes_at_last_save: int = 0  # what the keyspace's count of changes was at the cut of the last good flush
+    medium_bytes: int = 0
+    medium_frames: int = 0
+    medium_poisoned: str = ""
+
+
+@dataclass
+class Counters:
+    """What INFO stats counts since the start."""
+
+    connections_received: int = 0
+    connections_rejected: int = 0
+    commands_processed: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    error_replies: int = 0
+    keyspace_hits: int = 0
+    keyspace_misses: int = 0
+
+
+@dataclass
+class ProcessFacts:
+    """What only the operating system knows; read when INFO asks. CPU in seconds, memory in bytes."""
+
+    cpu_user_s: float = 0.0
+    cpu_system_s: float = 0.0
+    rss_bytes: int = 0
+    peak_rss_bytes: int = 0
+    total_memory_bytes: int = 0
+    process_id: int = 0
+    system: str = ""
+    python: str = ""
+    event_loop: str = ""
+    executable: str = ""
+
+
+@dataclass
+class ServerState:
+    """Everything that a command can see of the server."""
+
+    config: Config
+    keyspace: Keyspace
+    table: CommandTable
+    now_ms: Callable[[], int]  # Unix time
+    process_facts: Callable[[], ProcessFacts] = ProcessFacts
+    persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
+    counters: Counters = field(default_factory=Counters)
+    sessions: dict[int, Session] = field(default_factory=dict)
+    started_at_ms: int = 0
+    run_id: str = ""
+    version: str = ""  # kvserver's own
+
+
+class Session:
+    """One client, from its connect to its close."""
+
+    __slots__ = (
+        "address",
+        "argument_bytes",
+        "authenticated",
+        "connected_at_ms",
+        "database",
+        "descriptor",
+        "id",
+        "is_local",
+        "keyspace",
+        "last_active_at_ms",
+        "last_command",
+        "library_name",
+        "library_version",
+        "local_address",
+        "name",
+        "protocol",
+        "server",
+    )
+
+    def __init__(self, server: ServerState, session_id: int, address: str, local_address: str, is_local: bool) -> None:
+        self.server = server
+        self.keyspace = server.keyspace
+        self.id = session_id
+        self.address = address  # as CLIENT LIST prints it
+        self.local_address = local_address
+        self.is_local = is_local  # by loopback or a Unix socket
+        self.descriptor = -1
+        self.connected_at_ms = self.last_active_at_ms = server.now_ms()
+        self.library_name = self.library_version = b""
+        self.last_command = b"NULL"
+        self.argument_bytes = 0
+        self.database = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """What a new client has, and RESET gives back."""
+        self.name = b""
+        self.protocol = 2
+        self.authenticated = not self.server.config.requirepass

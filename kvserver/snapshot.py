@@ -1,0 +1,334 @@
+"""Flushing and loading beside a busy server: the pure encoder and scanner, driven in slices, with a disk behind them.
+
+Owns the medium and what is known of it. The event loop runs one slice of at most SLICE_S per iteration, so that clients
+wait for that long and no longer; hashing, reading and writing happen on the disk's thread. Never runs a command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from kvserver.disk import Disk
+from kvserver.errors import MediumError
+from kvserver.frame import HEADER_SIZE, encode_frame, encode_header
+from kvserver.keyspace import Cut, Shard, drain, new_shards
+from kvserver.media.medium import FrameWriter, Medium, Rewrite
+from kvserver.payload import encode
+from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
+from kvserver.session import ServerState
+from kvserver.store import repair
+from kvserver.tags import TAGGED
+
+T = TypeVar("T")
+
+SLICE_S = 0.00005
+_COMPACTION_GROWTH = 2  # times what is kept
+_QUEUED_CHUNKS = 2  # on their way to the disk: enough to keep it busy, few enough to keep memory bounded
+
+_log = logging.getLogger("kvserver")
+
+
+async def in_slices(steps: Iterable[T]) -> list[T]:
+    """Run steps to their end, letting the event loop go on after each SLICE_S. What they gave, without the Nones."""
+    given: list[T] = []
+    deadline = time.perf_counter() + SLICE_S
+    for step in steps:
+        if step is not None:
+            given.append(step)
+        if time.perf_counter() >= deadline:
+            await asyncio.sleep(0)
+            deadline = time.perf_counter() + SLICE_S
+    return given
+
+
+class Snapshots:
+    """The flushes and loads of a server. One flush at a time; a load waits for it."""
+
+    def __init__(self, state: ServerState, medium: Medium, disk: Disk) -> None:
+        self._state = state
+        self._facts = state.persistence
+        self._keyspace = state.keyspace
+        self._medium = medium
+        self._disk = disk
+        self._frames: list[Frame] = []
+        self._clean_length = -1  # the medium's length up to which all is valid frames; -1: a scan has to tell
+        self._flush: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()  # whoever uses the medium
+
+    @property
+    def is_flushing(self) -> bool:
+        return self._flush is not None
+
+    def start_flush(self) -> asyncio.Task[None]:
+        """Cut now and flush in the background; awaiting the task raises MediumError if that fails.
+
+        RuntimeError if a flush is running: ask `is_flushing` first.
+        """
+        if self._flush:
+            raise RuntimeError("a flush is running")
+        cut = self._keyspace.cut()
+        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes))
+        self._flush.add_done_callback(_retrieve)
+        return self._flush
+
+    async def wait(self) -> None:
+        """Until no flush is running, whether it succeeded or not."""
+        while self._flush:
+            await asyncio.wait([self._flush])
+
+    async def load(self, *, at_start: bool = False) -> bool:
+        """Replace the data by the last valid frame's, or clear it; whether there was a valid frame.
+
+        The data stays as it is until the whole frame is proven. At the start, also repairs the medium.
+        """
+        await self.wait()
+        async with self._lock:
+            facts = self._facts
+            facts.load_started_at = int(time.time())
+            started_at = time.perf_counter()
+            result = await self._scan(load=True)
+            unused = self._keyspace.replace(result.data or new_shards())
+            self._keyspace.changes += 1
+            self._keyspace.has_expiring = True  # until a sweep has found none
+            facts.keys_loaded = result.frames[-1].member_count if result.frames else 0
+            if at_start:
+                await self._repair(result)
+            if result.tail is Tail.NONE:
+                facts.changes_at_last_save = self._keyspace.changes
+            if result.frames:
+                last = result.frames[-1]
+                _log.info(
+                    "loaded %d keys from the frame at offset %d (%d bytes, %d valid frames) in %.3f s",
+                    last.member_count,
+                    last.offset,
+                    last.payload_length,
+                    len(result.frames),
+                    time.perf_counter() - started_at,
+                )
+        await in_slices(drain(unused))
+        return bool(result.frames)
+
+    async def crash(self) -> None:
+        """Append the first half of the present frame (DEBUG CRASH)."""
+        await self.wait()
+        async with self._lock:
+            cut = self._keyspace.cut()
+            try:
+                pieces = await in_slices(encode(cut, TAGGED))
+            finally:
+                await in_slices(self._keyspace.fold(cut))
+
+            def append_half() -> None:
+                frame = encode_frame(b"".join(pieces))
+                self._medium.append(frame[: len(frame) // 2])
+
+            self._clean_length = -1
+            await self._disk.run(append_half)
+
+    async def discard(self, shards: list[Shard]) -> None:
+        """Free data that nobody uses any more."""
+        await in_slices(drain(shards))
+
+    async def close(self) -> None:
+        """Wait for what is running, then let go of the medium."""
+        await self.wait()
+        async with self._lock:
+            await self._disk.run(self._medium.close)
+
+    # A flush
+
+    async def _flush_to_end(self, cut: Cut, changes_at_cut: int) -> None:
+        facts = self._facts
+        facts.flush_in_progress, facts.flush_started_at = True, time.time()
+        facts.flush_keys_done, facts.flush_keys_total = 0, len(cut)
+        started_at = time.perf_counter()
+        try:
+            async with self._lock:
+                try:
+                    await self._write_frame(cut)
+                finally:
+                    await in_slices(self._keyspace.fold(cut))
+                await self._compact()
+        except (MediumError, OSError) as error:
+            facts.last_save_ok, facts.last_save_error = False, str(error)
+            _log.error("flush failed: %s", error)
+            raise
+        else:
+            facts.last_save_ok, facts.last_save_error = True, ""
+            facts.last_save_at = int(time.time())
+            facts.changes_at_last_save = changes_at_cut
+            facts.saves += 1
+            _log.info("flushed %d keys in %.3f s", len(cut), time.perf_counter() - started_at)
+        finally:
+            facts.last_save_duration_s = round(time.perf_counter() - started_at)
+            facts.medium_poisoned = self._medium.poisoned
+            facts.flush_in_progress = False
+            self._flush = None
+
+    async def _write_frame(self, cut: Cut) -> None:
+        medium = self._medium
+        if medium.poisoned:
+            rewrite = await self._disk.run(medium.begin_rewrite)
+            kept = await self._copy_kept(rewrite, self._state.config.keep_frames - 1)
+            frame: FrameWriter = rewrite
+        else:
+            if self._clean_length != medium.size():
+                await self._repair(await self._scan(load=False))
+            kept = self._frames
+            frame = await self._disk.run(medium.begin_frame)
+        offset = kept[-1].end if kept else 0
+        self._clean_length = -1
+        try:
+            hasher = hashlib.sha256()
+            length = await self._write_payload(cut, frame, hasher)
+            digest = hasher.hexdigest()
+            await self._disk.run(lambda: frame.commit(encode_header(length, digest)))
+        except BaseException:
+            await self._disk.run(frame.abort)
+            raise
+        self._note([*kept, Frame(offset, length, digest, len(cut))])
+
+    async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
+        """Encode in slices and hand the chunks to the disk. The payload's length."""
+        length = gathered = 0
+        pieces: list[bytes] = []
+        writes: list[asyncio.Future[None]] = []
+
+        def write(chunk: list[bytes]) -> None:
+            data = b"".join(chunk)
+            hasher.update(data)
+            frame.write(data)
+
+        async def hand_over() -> None:
+            nonlocal pieces, gathered
+            chunk, pieces, gathered = pieces, [], 0
+            writes.append(self._disk.run(lambda: write(chunk)))
+            while len(writes) > _QUEUED_CHUNKS:
+                await writes.pop(0)
+
+        deadline = time.perf_counter() + SLICE_S
+        for piece in encode(cut, TAGGED):
+            if piece:
+                pieces.append(piece)
+                gathered += len(piece)
+                length += len(piece)
+                if gathered >= CHUNK_BYTES:
+                    await hand_over()
+            if time.perf_counter() >= deadline:
+                await asyncio.sleep(0)
+                deadline = time.perf_counter() + SLICE_S
+        await hand_over()
+        for pending in writes:
+            await pending
+        return length
+
+    # The medium
+
+    def _note(self, frames: list[Frame]) -> None:
+        self._frames = frames
+        self._clean_length = frames[-1].end if frames else 0
+        self._facts.medium_frames = len(frames)
+        self._facts.medium_bytes = self._clean_length
+
+    async def _scan(self, load: bool) -> Scan:
+        medium, facts = self._medium, self._facts
+        size = facts.load_total_bytes = medium.size()
+        steps = scan(size, TAGGED, load)
+        answer = b""
+        deadline = time.perf_counter() + SLICE_S
+        try:
+            request = next(steps)
+            while True:
+                if request is not None:
+                    offset, length, hasher = request
+
+                    def read(offset: int = offset, length: int = length, hasher: Hasher | None = hasher) -> bytes:
+                        data = medium.read(offset, length)
+                        if hasher:
+                            hasher.update(data)
+                        return data
+
+                    answer = await self._disk.run(read)
+                    facts.load_done_bytes = offset + length
+                elif time.perf_counter() >= deadline:
+                    await asyncio.sleep(0)
+                    deadline = time.perf_counter() + SLICE_S
+                request = steps.send(answer)
+        except StopIteration as stop:
+            result: Scan = stop.value
+            self._note(result.frames)
+            if result.tail is not Tail.NONE:
+                self._clean_length = -1
+            return result
+
+    async def _repair(self, result: Scan) -> None:
+        await self._disk.run(lambda: repair(self._medium, result))
+        self._note(result.frames)
+
+    async def _copy_kept(self, rewrite: Rewrite, count: int) -> list[Frame]:
+        """Copy the last `count` frames into a rewrite; those that could be read whole, with their new places."""
+        kept: list[Frame] = []
+        for frame in self._frames[-count:] if count else []:
+            if await self._disk.run(lambda: _is_whole(self._medium, frame)):  # noqa: B023
+                await self._disk.run(lambda: _exhaust(rewrite.copy(frame.offset, frame.end - frame.offset)))  # noqa: B023
+                kept.append(replace(frame, offset=kept[-1].end if kept else 0))
+            else:
+                where = await self._disk.run(lambda: self._medium.set_aside(frame.offset))  # noqa: B023
+                _log.error("the frame at offset %d can't be read any more; set aside as %s", frame.offset, where)
+        return kept
+
+    async def _compact(self) -> None:
+        """Where the medium has grown to twice what it is to keep, keep that and drop the older frames."""
+        count = self._state.config.keep_frames
+        kept_bytes = sum(frame.end - frame.offset for frame in self._frames[-count:])
+        if len(self._frames) <= count or self._medium.size() < _COMPACTION_GROWTH * kept_bytes:
+            return
+        facts, before = self._facts, self._medium.size()
+        facts.compaction_in_progress = True
+        started_at = time.perf_counter()
+        try:
+            rewrite = await self._disk.run(self._medium.begin_rewrite)
+            try:
+                kept = await self._copy_kept(rewrite, count)
+                await self._disk.run(lambda: rewrite.commit(None))
+            except BaseException:
+                await self._disk.run(rewrite.abort)
+                raise
+        except (MediumError, OSError) as error:
+            _log.error("compaction failed, the medium is as it was: %s", error)
+        else:
+            self._note(kept)
+            facts.compactions += 1
+            _log.info(
+                "compacted the medium from %d to %d bytes (%d frames kept) in %.3f s",
+                before, self._clean_length, len(kept), time.perf_counter() - started_at,
+            )  # fmt: skip
+        finally:
+            facts.compaction_in_progress = False
+
+
+def _is_whole(medium: Medium, frame: Frame) -> bool:
+    hasher = hashlib.sha256()
+    try:
+        for position in range(frame.offset + HEADER_SIZE, frame.end, CHUNK_BYTES):
+            hasher.update(medium.read(position, min(CHUNK_BYTES, frame.end - position)))
+    except MediumError:
+        return False
+    return hasher.hexdigest() == frame.digest
+
+
+def _exhaust(steps: Iterator[bytes]) -> None:
+    for _ in steps:
+        pass
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """So that a flush that nobody waits for is not reported as never retrieved: its failure is logged where it happens."""
+    if not task.cancelled():
+        task.exception()

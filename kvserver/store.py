@@ -1,0 +1,139 @@
+"""KVStore: the store as a Python library, blocking, for one thread at a time (SPEC 3). Uses no tags and no sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+
+from kvserver.codec import JSON, JSONText, canonical_strict
+from kvserver.frame import encode_frame, encode_header
+from kvserver.keyspace import Keyspace, new_shards
+from kvserver.media.medium import CoreMedium, Medium, as_medium
+from kvserver.payload import encode
+from kvserver.scan import CHUNK_BYTES, Scan, Tail, scan
+from kvserver.tags import PLAIN, Mapping
+
+_log = logging.getLogger("kvserver")
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class KVStore:
+    """Keys (str) and JSON values in memory, flushed as one frame by `shutdown`, loaded by `restore`.
+
+    Starts empty, whatever the medium holds: `restore` loads it.
+    """
+
+    def __init__(self, medium: CoreMedium) -> None:
+        self._medium = as_medium(medium)
+        self._can_repair = isinstance(medium, Medium)
+        self._keyspace = Keyspace(now_ms)
+        self._valid_length: int | None = None  # of the medium; None: not known, so it has to be scanned
+
+    def set(self, key: str, value: JSON) -> None:
+        """Store a value as it is now. TypeError or ValueError, with nothing changed, if it is not JSON or key no str."""
+        self._keyspace.set(_encode_key(key), _encode_value(value))
+
+    def get(self, key: str) -> JSON:
+        """A new copy of the value, or None where the key is missing."""
+        entry = self._keyspace.get(key.encode("utf-8", "surrogatepass"))
+        if entry is None:
+            return None
+        return json.loads(entry) if type(entry) is JSONText else entry.decode()
+
+    def shutdown(self) -> bool:
+        """Append one frame with the present data and sync it: True. The store stays usable.
+
+        OSError (MediumError) if that fails: then the medium's earlier frames and the store are as they were.
+        """
+        medium = self._medium
+        if self._can_repair and self._valid_length != medium.size():
+            self._valid_length = repair(medium, run(medium, PLAIN, load=False))
+        payload_length = 0
+        hasher = hashlib.sha256()
+        cut = self._keyspace.cut()
+        frame = medium.begin_rewrite() if medium.poisoned else medium.begin_frame()
+        try:
+            try:
+                gathered = bytearray()
+                for piece in encode(cut, PLAIN):
+                    gathered += piece
+                    if len(gathered) >= CHUNK_BYTES:
+                        hasher.update(gathered)
+                        frame.write(bytes(gathered))
+                        payload_length += len(gathered)
+                        gathered.clear()
+                hasher.update(gathered)
+                frame.write(bytes(gathered))
+                payload_length += len(gathered)
+                frame.commit(encode_header(payload_length, hasher.hexdigest()))
+            except BaseException:
+                self._valid_length = None
+                frame.abort()
+                raise
+        finally:
+            for _ in self._keyspace.fold(cut):
+                pass
+        self._valid_length = medium.size()
+        return True
+
+    def restore(self) -> bool:
+        """Replace the data by the last valid frame: True. Without a valid frame the store is cleared: False."""
+        result = run(self._medium, PLAIN, load=True)
+        self._keyspace.replace(result.data or new_shards())
+        self._valid_length = result.valid_length if result.tail is Tail.NONE else None
+        return bool(result.frames)
+
+    def frame(self) -> bytes:
+        """The frame that `shutdown` would append now."""
+        cut = self._keyspace.cut()
+        payload = b"".join(encode(cut, PLAIN))
+        for _ in self._keyspace.fold(cut):
+            pass
+        return encode_frame(payload)
+
+
+def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
+    """Drive a scan of a medium to its end, blocking."""
+    steps = scan(medium.size(), mapping, load)
+    answer = b""
+    try:
+        request = next(steps)
+        while True:
+            if request is not None:
+                answer = medium.read(request.offset, request.length)
+                if request.hasher:
+                    request.hasher.update(answer)
+            request = steps.send(answer)
+    except StopIteration as stop:
+        result: Scan = stop.value
+        return result
+
+
+def repair(medium: Medium, result: Scan) -> int:
+    """Cut what is behind the last valid frame, after setting aside what is damage. The medium's length after that."""
+    if result.tail is not Tail.NONE:
+        where = f"{result.tail_length} bytes at offset {result.valid_length}: {result.reason}"
+        if result.tail is Tail.DAMAGED:
+            _log.error("damaged medium: %s; copied to %s, then cut", where, medium.set_aside(result.valid_length))
+        else:
+            _log.warning("torn tail cut: %s", where)
+        medium.truncate(result.valid_length)
+    return medium.size()
+
+
+def _encode_key(key: str) -> bytes:
+    if not isinstance(key, str):
+        raise TypeError(f"keys must be str, not {type(key).__name__}")
+    return key.encode()
+
+
+def _encode_value(value: object) -> bytes | JSONText:
+    if isinstance(value, str):
+        return value.encode()
+    return JSONText(canonical_strict(value))

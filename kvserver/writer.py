@@ -1,0 +1,219 @@
+"""The single writer: the one place where commands run, in the order in which they arrived, one tick per loop iteration.
+
+Connections put what they parsed into the inbox. A tick drains it, runs every command and writes each connection's
+replies at once. No command waits here: what takes longer becomes an effect, and only its own client waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Final, Protocol, get_args
+
+from kvserver.commands.effect import Close, Effect, Recognize
+from kvserver.commands.row import unknown_command, wrong_arity
+from kvserver.commands.table import Runner, Runners
+from kvserver.errors import CommandError
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, Error, Reply, Simple, encode
+from kvserver.resp.request import Command
+from kvserver.session import ServerState, Session
+
+COMMANDS_PER_TURN: Final = 1024  # of one connection, before the others have theirs
+OUTPUT_PER_WRITE_BYTES: Final = 1 << 20  # of long values: more is not gathered before the client took some of it
+
+_EFFECTS: Final = get_args(Effect)
+_NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}
+
+_log = logging.getLogger("kvserver")
+
+
+class Client(Protocol):
+    """What the writer needs of a connection. The writer alone takes from `queue`."""
+
+    session: Session
+    queue: list[Command]  # what was parsed and has not run yet
+    is_queued: bool  # in the inbox
+    is_waiting: bool  # for an effect: nothing of it may run
+    is_choked: bool  # does not read what was written to it: nothing of it may run
+    has_ended: bool  # no more input will come: protocol error or end of file
+    is_closed: bool  # by `close`: what is left of its commands is dropped
+
+    def write(self, data: bytes) -> None:
+        """Send bytes. May set `is_choked`."""
+
+    def wait(self) -> None:
+        """Set `is_waiting`: an effect is under way."""
+
+    def go_on(self) -> None:
+        """The effect is done."""
+
+    def finish(self) -> None:
+        """Everything before the end of the input has run: say what is to be said, and close."""
+
+    def close(self) -> None:
+        """Close after what was written; nothing more will run."""
+
+
+class Actions(Protocol):
+    """What carries effects out."""
+
+    def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
+        """Carry an effect out, or start to. CommandError, now or when awaited, is answered as an error."""
+
+
+class Writer:
+    """The inbox and the tick. `runners` is what commands are looked up in; swapping it refuses some of them."""
+
+    def __init__(self, state: ServerState, actions: Actions) -> None:
+        self.runners: Runners = state.table.open
+        self._state = state
+        self._actions = actions
+        self._counters = state.counters
+        self._inbox: list[Client] = []
+        self._is_scheduled = False
+        self._is_paused = False
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def enqueue(self, client: Client) -> None:
+        """Run what is in a client's queue in the next tick. Not for a client that is queued already."""
+        client.is_queued = True
+        self._inbox.append(client)
+        if not self._is_scheduled:
+            self._schedule()
+
+    def pause(self) -> None:
+        """Run no command until `resume`."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        self._is_paused = False
+        if self._inbox and not self._is_scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_paused:
+            self._is_scheduled = True
+            self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._is_scheduled = False
+        batch, self._inbox = self._inbox, []
+        now_ms = self._state.now_ms()
+        for position, client in enumerate(batch):
+            if self._is_paused:
+                self._inbox[:0] = batch[position:]
+                return
+            client.is_queued = False
+            if client.is_waiting or client.is_choked:
+                continue
+            commands = client.queue
+            if commands:
+                client.session.last_active_at_ms = now_ms
+                if len(commands) > COMMANDS_PER_TURN:
+                    client.queue = commands[COMMANDS_PER_TURN:]
+                    del commands[COMMANDS_PER_TURN:]
+                    self.enqueue(client)
+                else:
+                    client.queue = []
+                self._run(client, commands)
+            if client.has_ended and not (client.queue or client.is_waiting or client.is_choked):
+                client.finish()
+
+    def _run(self, client: Client, commands: list[Command]) -> None:
+        session = client.session
+        session.last_command = commands[-1][0]
+        self._counters.commands_processed += len(commands)
+        runners = self._runners_for(session)
+        output: list[bytes] = []
+        long_bytes = 0
+        remaining = iter(commands)
+        for args in remaining:
+            try:
+                handler, arities, name = runners.get(args[0]) or _find(runners, args)
+                if len(args) not in arities:
+                    raise wrong_arity(name)
+                reply = handler(session, args)
+            except CommandError as error:
+                reply = Error(str(error))
+            except Exception:
+                _log.exception("the command %r failed: this is a defect of kvserver", args[0][:64])
+                reply = Error("ERR internal error, see the log")
+
+            kind = type(reply)
+            if kind is bytes:
+                length = len(reply)  # type: ignore[arg-type]
+                if length < CACHED_BULK_HEADERS:
+                    output += (BULK_HEADERS[length], reply, CRLF)  # type: ignore[arg-type]
+                    continue
+                output += (b"$%d\r\n" % length, reply, CRLF)  # type: ignore[arg-type]
+                long_bytes += length
+                if long_bytes > OUTPUT_PER_WRITE_BYTES:
+                    client.write(b"".join(output))
+                    output, long_bytes = [], 0
+                    if client.is_choked:
+                        break
+            elif kind is Simple:
+                output.append(reply.wire)  # type: ignore[union-attr]
+            elif reply is None:
+                output.append(_NULL[session.protocol])
+            elif kind in _EFFECTS:
+                self._perform(reply, client, output)  # type: ignore[arg-type]
+                if client.is_waiting or client.is_closed:
+                    break
+                runners = self._runners_for(session)
+            else:
+                if kind is Error:
+                    self._counters.error_replies += 1
+                output.append(encode(reply, session.protocol))  # type: ignore[arg-type]
+        if output:
+            client.write(b"".join(output))
+        rest = list(remaining)
+        if rest and not client.is_closed:
+            client.queue[:0] = rest
+
+    def _runners_for(self, session: Session) -> Runners:
+        return self.runners if session.authenticated else self._state.table.unauthenticated
+
+    def _perform(self, effect: Effect, client: Client, output: list[bytes]) -> None:
+        """Carry out an effect, or start to. Its reply goes behind the output, or will be written later."""
+        session = client.session
+        if isinstance(effect, Close):
+            output.append(encode(effect.reply, session.protocol))
+            client.write(b"".join(output))
+            output.clear()
+            client.close()
+            return
+        if isinstance(effect, Recognize):
+            output.append(encode(effect.reply, session.protocol))
+            return
+        try:
+            reply = self._actions.act(effect, session)
+        except CommandError as error:
+            reply = Error(str(error))
+        if isinstance(reply, Awaitable):
+            client.wait()
+            task = self._loop.create_task(self._answer_later(client, reply))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            output.append(encode(reply, session.protocol))
+
+    async def _answer_later(self, client: Client, awaitable: Awaitable[Reply]) -> None:
+        try:
+            reply = await awaitable
+        except CommandError as error:
+            reply = Error(str(error))
+        except Exception:
+            _log.exception("an effect failed: this is a defect of kvserver")
+            reply = Error("ERR internal error, see the log")
+        client.write(encode(reply, client.session.protocol))
+        client.go_on()
+
+
+def _find(runners: Runners, args: Command) -> Runner:
+    runner = runners.get(args[0].lower())
+    if runner is None:
+        raise unknown_command(args)
+    return runner

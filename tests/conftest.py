@@ -1,0 +1,55 @@
+"""Servers for the tests: a running one per module, emptied for each test, and a factory for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from servers import Kind, ServerProcess
+
+# The same for both, so that replies can be compared byte for byte.
+COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
+
+StartServer = Callable[..., ServerProcess]
+
+
+@pytest.fixture(scope="module")
+def running_kvserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess("kvserver", tmp_path_factory.mktemp("kvserver"), *COMMON_OPTIONS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    directory = tmp_path_factory.mktemp("redis")
+    with ServerProcess("redis-server", directory, *COMMON_OPTIONS, "--databases", "1") as server:
+        yield server
+
+
+@pytest.fixture
+def kvserver(running_kvserver: ServerProcess) -> ServerProcess:
+    assert running_kvserver.once("FLUSHALL") == b"+OK\r\n"
+    return running_kvserver
+
+
+@pytest.fixture
+def redis_oracle(running_redis: ServerProcess) -> ServerProcess:
+    """The real thing: where SPEC doesn't say otherwise, its bytes are the right ones."""
+    assert running_redis.once("FLUSHALL") == b"+OK\r\n"
+    return running_redis
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts a server with the options given; everything it started is gone after the test."""
+    with ExitStack() as stack:
+
+        def start(*options: str, kind: Kind = "kvserver", directory: Path | None = None) -> ServerProcess:
+            place = directory or tmp_path / kind
+            if directory is None:
+                place.mkdir(exist_ok=True)
+            return stack.enter_context(ServerProcess(kind, place, *options))
+
+        yield start

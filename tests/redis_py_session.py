@@ -1,0 +1,189 @@
+"""What a program does with redis-py, for whichever redis-py is imported: `python redis_py_session.py PORT`.
+
+The tests call it for the newest redis-py, and run it as a program for an older one.
+It must import nothing of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import redis.asyncio
+
+DOCUMENTS: list[Any] = [
+    {"name": "Ada", "born": 1815, "tags": ["a", "é", "日本語"], "nested": {"none": None, "yes": True}},
+    [1, 2.5, -0.0, 1e16, 10**30, [], {}],
+    "text",
+    "",
+    7,
+    1.5,
+    True,
+    None,
+]
+ODD_BYTES = bytes(range(256))
+
+
+def json_name(document: Any) -> str:
+    """The name that JSON.TYPE has for it."""
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    return names.get(type(document), "null")
+
+
+def as_text(value: Any) -> str:
+    """A name as one text: by version and protocol, redis-py gives it as text, as bytes, or in a list."""
+    single = value[0] if isinstance(value, list) else value
+    return single.decode() if isinstance(single, bytes) else single
+
+
+def use_strings(client: Any) -> None:
+    assert client.flushall()
+    assert client.ping()
+    assert client.set("name", "Ada")
+    assert client.get("name") == b"Ada"
+    assert client.get("missing") is None
+    assert client.set(b"\xff\0key", ODD_BYTES)
+    assert client.get(b"\xff\0key") == ODD_BYTES
+    assert client.set("number", 17)
+    assert int(client.get("number")) == 17
+    assert client.exists("name", "number", "missing") == 2
+    assert client.dbsize() == 3
+    assert client.delete("name", "missing") == 1
+    assert client.echo("hello") == b"hello"
+    assert client.save()
+    assert client.lastsave().year > 2000
+    assert client.config_get("timeout") == {"timeout": "0"}
+    assert client.info("server")["redis_version"].count(".") == 2
+    assert client.client_setname("session")
+    assert as_text(client.client_getname()) == "session"
+    assert client.client_id() > 0
+    assert any(entry["name"] == "session" for entry in client.client_list())
+    assert client.command_count() > 20
+
+
+def use_json(client: Any) -> None:
+    for document in DOCUMENTS:
+        assert client.json().set("document", "$", document) is True
+        assert client.json().get("document") == document
+        assert as_text(client.json().type("document")) == json_name(document)
+        assert client.json().delete("document") == 1
+        assert client.json().delete("document") == 0
+        assert client.json().get("document") is None
+    assert client.set("string", "not a document")
+    assert client.json().get("string") == "not a document"
+
+
+def use_pipelines(client: Any) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for index in range(1000):
+        pipeline.set(f"key:{index}", index)
+    assert pipeline.execute() == [True] * 1000
+    for index in range(1000):
+        pipeline.get(f"key:{index}")
+    assert pipeline.execute() == [b"%d" % index for index in range(1000)]
+    pipeline.get("key:1").execute_command("NOSUCH").get("key:2")
+    replies = pipeline.execute(raise_on_error=False)
+    assert (replies[0], replies[2]) == (b"1", b"2")
+    assert isinstance(replies[1], redis.ResponseError)
+    assert "unknown command" in str(replies[1])
+
+
+def use_errors(client: Any) -> None:
+    for wrong in (("NOSUCH",), ("GET",), ("CLIENT", "NOSUCH")):
+        try:
+            client.execute_command(*wrong)
+        except redis.ResponseError:
+            continue
+        raise AssertionError(f"{wrong} raised nothing")
+    assert client.ping()
+
+
+def use_client_options(port: int, protocol: int) -> None:
+    """Decoding, health checks before each command, a bounded pool, a name, one lasting connection."""
+    with redis.Redis(
+        port=port,
+        protocol=protocol,
+        decode_responses=True,
+        health_check_interval=1,
+        client_name="options",
+        socket_timeout=20,
+        single_connection_client=True,
+    ) as client:
+        assert client.set("name", "Ada é")
+        assert client.get("name") == "Ada é"
+        assert client.client_getname() == "options"
+        assert client.json().set("document", "$", DOCUMENTS[0])
+        assert client.json().get("document") == DOCUMENTS[0]
+        assert client.connection is not None
+        client.connection.next_health_check = 1  # long ago, so the next command is behind a PING
+        assert client.get("name") == "Ada é"
+        info = client.client_info()
+        assert info["name"] == "options"
+        assert info["lib-name"].startswith("redis-py")
+    bounded_pool: Any = redis.BlockingConnectionPool
+    pool = bounded_pool(port=port, protocol=protocol, max_connections=2, timeout=20)
+    clients = [redis.Redis(connection_pool=pool) for _ in range(6)]
+    for index, client in enumerate(clients):
+        assert client.set(f"pool:{index}", index)
+    assert [client.get(f"pool:{index}") for index, client in enumerate(clients)] == [
+        b"%d" % i for i in range(6)
+    ]
+    pool.disconnect()
+
+
+def sync_session(port: int, protocol: int) -> None:
+    with redis.Redis(port=port, protocol=protocol, socket_timeout=20) as client:
+        steps: list[Callable[[Any], None]] = [use_strings, use_json, use_pipelines, use_errors]
+        for step in steps:
+            step(client)
+    use_client_options(port, protocol)
+
+
+async def async_session(port: int, protocol: int) -> None:
+    # The types of redis-py 5 and of the newest differ here, and only here, too much for one program.
+    client: Any = redis.asyncio.Redis(port=port, protocol=protocol, socket_timeout=20)
+    async with client:
+        assert await client.flushall()
+        assert await client.ping()
+        assert await client.set("name", ODD_BYTES)
+        assert await client.get("name") == ODD_BYTES
+        assert await client.get("missing") is None
+        for document in DOCUMENTS:
+            assert await client.json().set("document", "$", document) is True
+            assert await client.json().get("document") == document
+            assert as_text(await client.json().type("document")) == json_name(document)
+            assert await client.json().delete("document") == 1
+        await asyncio.gather(*(client.set(f"key:{index}", index) for index in range(100)))
+        values = await asyncio.gather(*(client.get(f"key:{index}") for index in range(100)))
+        assert values == [b"%d" % index for index in range(100)]
+        pipeline = client.pipeline(transaction=False)
+        for index in range(100):
+            pipeline.get(f"key:{index}")
+        assert await pipeline.execute() == values
+        assert await client.dbsize() == 101
+        try:
+            await client.execute_command("NOSUCH")
+        except redis.ResponseError:
+            pass
+        else:
+            raise AssertionError("an unknown command raised nothing")
+    decoded: Any = redis.asyncio.Redis(
+        port=port, protocol=protocol, decode_responses=True, health_check_interval=1
+    )
+    async with decoded:
+        assert await decoded.set("name", "Ada é")
+        assert await decoded.get("name") == "Ada é"
+
+
+def main(port: int) -> None:
+    for protocol in (2, 3):
+        sync_session(port, protocol)
+        asyncio.run(async_session(port, protocol), debug=True)
+    print(redis.__version__)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

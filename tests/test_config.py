@@ -1,0 +1,622 @@
+"""config: the table, the sources and their precedence, CONFIG GET and SET against the real redis-server."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from servers import ServerProcess, Wire
+
+from kvserver.config import (
+    INT_MAX,
+    LONG_MAX,
+    MAX_PATTERN_BYTES,
+    OPTION_GROUPS,
+    OPTIONS,
+    Config,
+    ConfigError,
+    ConfigSetError,
+    Option,
+    load,
+    options_help,
+)
+
+ROWS = {option.name: option for option in OPTIONS}
+OUR_OWN = {"keep-frames", "shutdown-mode", "uvloop"}
+SHARED = sorted(ROWS.keys() - OUR_OWN)
+
+
+def load_from(*arguments: str, environ: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None) -> Config:
+    def read_file(path: str) -> str:
+        try:
+            return (files or {})[path]
+        except KeyError:
+            raise FileNotFoundError(2, "No such file or directory", path) from None
+
+    return load(arguments, environ or {}, read_file)
+
+
+def load_toml(text: str) -> Config:
+    return load_from("--config", "kvserver.toml", files={"kvserver.toml": text})
+
+
+def shown(config: Config, name: str) -> bytes:
+    return config.get_matching([name.encode()])[name.encode()]
+
+
+# --- The table ---
+
+
+def test_attributes_of_config_are_exactly_the_rows() -> None:
+    hints = typing.get_type_hints(Config)
+    assert list(hints) == [option.attribute for option in OPTIONS] == list(vars(Config()))
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_default_has_the_annotated_type_and_shows_itself(option: Option) -> None:
+    hint = typing.get_type_hints(Config)[option.attribute]
+    value = option.kind.parse(option.default)
+    assert type(value) is (typing.get_origin(hint) or hint)
+    assert option.kind.parse(option.kind.show(value)) == value
+
+
+def test_names_are_unique_and_lower_case_with_dashes() -> None:
+    assert len(ROWS) == len(OPTIONS)
+    assert all(re.fullmatch("[a-z]+(-[a-z]+)*", name) for name in ROWS)
+
+
+def test_help_shows_every_option_with_its_default_and_fits_a_terminal() -> None:
+    text = options_help()
+    for group, options in OPTION_GROUPS.items():
+        assert f"{group}:\n" in text
+        for option in options:
+            section = text.split(f"\n  --{option.name} {option.kind.placeholder}\n")[1].split("\n  --")[0]
+            words = " ".join(section.split())
+            assert words.startswith(f"{option.help} (default: {option.default or 'empty'})")
+    assert "\n  --config PATH\n" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.endswith(".\n")
+
+
+paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "port": st.integers(0, 65535),
+    "timeout": st.integers(0, INT_MAX),
+    "proto-max-bulk-len": st.integers(2**20, LONG_MAX),
+    "unixsocketperm": st.integers(0, 0o777),
+    "appendonly": st.booleans(),
+    "appendfsync": st.sampled_from(["everysec", "always", "no"]),
+    "dir": paths,
+    "logfile": paths | st.just(""),
+    "dbfilename": paths.filter(lambda name: name not in (".", "..") and not set(name) & set("/\\")),
+    "requirepass": st.binary(),
+    "save": st.lists(st.tuples(st.integers(1, INT_MAX), st.integers(0, INT_MAX))).map(tuple),
+    "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),
+}
+
+
+def test_round_trips_cover_every_kind() -> None:
+    covered = {ROWS[name].kind.parse.__qualname__ for name in VALUES}
+    assert covered == {option.kind.parse.__qualname__ for option in OPTIONS}
+
+
+@pytest.mark.parametrize("name", VALUES)
+@given(data=st.data())
+def test_shown_value_parses_to_the_same_value(name: str, data: st.DataObject) -> None:
+    kind = ROWS[name].kind
+    value = data.draw(VALUES[name])
+    assert kind.parse(kind.show(value)) == value
+
+
+@given(password=st.binary())
+def test_config_set_and_get_keep_a_password_byte_for_byte(password: bytes) -> None:
+    config = Config()
+    config.set([(b"requirepass", password)])
+    assert config.requirepass == password
+    assert config.get_matching([b"requirepass"]) == {b"requirepass": password}
+
+
+# --- The command line ---
+
+
+def test_no_arguments_give_the_defaults() -> None:
+    config = load_from()
+    assert vars(config) == vars(Config())
+    assert (config.port, config.bind, config.dir) == (6379, ("127.0.0.1",), "./kvserver-data")
+    assert config.save == ((3600, 1), (300, 100), (60, 10000))
+    assert config.auto_aof_rewrite_min_size == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "attribute", "expected"),
+    [
+        (["--port", "7000"], "port", 7000),
+        (["--port=7000"], "port", 7000),
+        (["--PORT", "7000"], "port", 7000),
+        (["--tcp_backlog", "7"], "tcp_backlog", 7),
+        (["--port", "1", "--port", "2"], "port", 2),
+        (["--save", "900 1"], "save", ((900, 1),)),
+        (["--save", "900", "1"], "save", ((900, 1),)),
+        (["--save", "900", "1", "--save", "300 10"], "save", ((900, 1), (300, 10))),
+        (["--save", ""], "save", ()),
+        (["--save="], "save", ()),
+        (["--save", "900 1", "--save", ""], "save", ()),
+        (["--save", "", "--save", "900 1"], "save", ((900, 1),)),
+        (["--bind", "127.0.0.1 -::1"], "bind", ("127.0.0.1", "-::1")),
+        (["--bind", "127.0.0.1", "-::1", "--port", "0", "--unixsocket", "s"], "bind", ("127.0.0.1", "-::1")),
+        (["--bind", "-::1"], "bind", ("-::1",)),
+        (["--requirepass", "-x=y"], "requirepass", b"-x=y"),
+        (["--requirepass=--x"], "requirepass", b"--x"),
+        (["--requirepass", "\udcff"], "requirepass", b"\xff"),  # as Python passes the byte 0xff in argv
+        (["--unixsocketperm", "0700"], "unixsocketperm", 0o700),
+        (["--appendonly", "No"], "appendonly", False),
+        (["--shutdown-mode", "FLUSH"], "shutdown_mode", "flush"),
+        (["--auto-aof-rewrite-min-size", "1GB"], "auto_aof_rewrite_min_size", 2**30),
+        (["--auto-aof-rewrite-min-size", "2k"], "auto_aof_rewrite_min_size", 2000),
+    ],
+)
+def test_arguments_set_the_value(arguments: Sequence[str], attribute: str, expected: object) -> None:
+    assert getattr(load_from(*arguments), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--port"], "a value is missing"),
+        (["--port", "--bind", "::1"], "a value is missing"),
+        (["--port", "1", "2"], "it takes one value, not 2"),
+        (["--config", "a", "b"], "it takes one value, not 2"),
+        (["--prot", "1"], "unknown option; did you mean port?"),
+        (["--max-clients", "1"], "unknown option; did you mean maxclients?"),
+        (["--confg", "a"], "unknown option; did you mean config?"),
+        (["--qqq", "1"], "unknown option"),
+        (["--"], "unknown option"),
+        (["--port", "65536"], "argument must be between 0 and 65535 inclusive (got '65536')"),
+        (["--port", "1_0"], "argument couldn't be parsed into an integer (got '1_0')"),
+        (["--databases", "16"], "argument must be between 1 and 1 inclusive (got '16')"),
+        (["--unixsocketperm", "778"], "argument couldn't be parsed as an octal number (got '778')"),
+        (["--unixsocketperm", "1000"], "argument must be between 0 and 777 inclusive (got '1000')"),
+        (["--dir", ""], "argument must not be empty (got '')"),
+        (["--dbfilename", ""], "argument must not be empty (got '')"),
+        (["--dbfilename", "a/b"], "dbfilename can't be a path, just a filename (got 'a/b')"),
+        (["--dbfilename", ".."], "dbfilename can't be a path, just a filename (got '..')"),
+        (["--bind", "-"], "argument must be addresses or host names (got '-')"),
+        (["--save", "900"], "Invalid save parameters (got '900')"),
+        (["--keep-frames", "0"], f"argument must be between 1 and {INT_MAX} inclusive (got '0')"),
+    ],
+)
+def test_wrong_option_gives_one_clear_line(arguments: Sequence[str], reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_from(*arguments)
+    assert str(caught.value) == f"{arguments[0]} on the command line: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["7000"], "'7000' on the command line: options begin with --"),
+        (["-p", "7000"], "'-p' on the command line: options begin with --"),
+        (["--port=1", "2"], "'2' on the command line: options begin with --"),
+        (["--port=x"], "--port on the command line: argument couldn't be parsed into an integer (got 'x')"),
+        (["--config", "no.toml"], "the file no.toml can't be read: No such file or directory"),
+        (["--port", "0"], "nothing to listen on: port is 0 or bind is empty, and unixsocket is empty"),
+        (["--bind", ""], "nothing to listen on: port is 0 or bind is empty, and unixsocket is empty"),
+    ],
+)
+def test_wrong_command_line_gives_one_clear_line(arguments: Sequence[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_from(*arguments)
+    assert str(caught.value) == message
+
+
+# --- The environment ---
+
+
+def test_environment_variables_set_values_and_others_are_ignored() -> None:
+    environ = {
+        "KVSERVER_PORT": "7001",
+        "KVSERVER_TCP_BACKLOG": "5",
+        "KVSERVER_SAVE": "",
+        "PORT": "x",
+        "HOME": "/",
+    }
+    config = load_from(environ=environ)
+    assert (config.port, config.tcp_backlog, config.save) == (7001, 5, ())
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("KVSERVER_PORT", "argument couldn't be parsed into an integer (got 'x')"),
+        ("KVSERVER_PROT", "unknown option; did you mean port?"),
+        ("KVSERVER_", "unknown option"),
+    ],
+)
+def test_wrong_variable_gives_one_clear_line(variable: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_from(environ={variable: "x"})
+    assert str(caught.value) == f"{variable} in the environment: {reason}"
+
+
+def test_variables_that_kubernetes_sets_for_a_service_are_no_options() -> None:
+    environ = {
+        "KVSERVER_PORT": "tcp://10.0.0.1:6379",
+        "KVSERVER_PORT_6379_TCP": "tcp://10.0.0.1:6379",
+        "KVSERVER_PORT_6379_TCP_ADDR": "10.0.0.1",
+        "KVSERVER_SERVICE_HOST": "10.0.0.1",
+        "KVSERVER_SERVICE_PORT": "6379",
+        "KVSERVER_SERVICE_PORT_REDIS": "6379",
+    }
+    assert vars(load_from(environ=environ)) == vars(Config())
+
+
+# --- The file ---
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "expected"),
+    [
+        ("port = 7002", "port", 7002),
+        ('port = "7002"', "port", 7002),
+        ("tcp_backlog = 5", "tcp_backlog", 5),
+        ("Tcp-Backlog = 5", "tcp_backlog", 5),
+        ("appendonly = false", "appendonly", False),
+        ('appendonly = "no"', "appendonly", False),
+        ("enable-debug-command = true", "enable_debug_command", "yes"),
+        ("appendfsync = false", "appendfsync", "no"),
+        ("proto-max-bulk-len = 1048576", "proto_max_bulk_len", 2**20),
+        ('proto-max-bulk-len = "1mb"', "proto_max_bulk_len", 2**20),
+        ('save = "900 1 300 10"', "save", ((900, 1), (300, 10))),
+        ('save = ["900 1", "300 10"]', "save", ((900, 1), (300, 10))),
+        ('save = ""', "save", ()),
+        ("save = []", "save", ()),
+        ('bind = ["127.0.0.1", "-::1"]', "bind", ("127.0.0.1", "-::1")),
+        ('unixsocketperm = "700"', "unixsocketperm", 0o700),
+    ],
+)
+def test_file_sets_the_value(text: str, attribute: str, expected: object) -> None:
+    value = getattr(load_toml(text), attribute)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "reason"),
+    [
+        ("prot = 1", "'prot'", "unknown option; did you mean port?"),
+        ('config = "x"', "'config'", "unknown option"),
+        ('"a\\nb" = 1', r"'a\nb'", "unknown option"),
+        ("[network]\nport = 1", "'network'", "unknown option"),
+        ("tcp-backlog = 1\ntcp_backlog = 2", "'tcp_backlog'", "tcp-backlog is there twice"),
+        ("port = true", "'port'", "it must be an integer or a string"),
+        ("port = 1.5", "'port'", "it must be an integer or a string"),
+        ("port = 70000", "'port'", "argument must be between 0 and 65535 inclusive (got '70000')"),
+        ("appendonly = 1", "'appendonly'", "it must be true, false or a string"),
+        ("save = [900, 1]", "'save'", "it must be an array of strings or a string"),
+        ("unixsocketperm = 0o700", "'unixsocketperm'", "it must be a string"),
+        ("requirepass = 1234", "'requirepass'", "it must be a string"),
+        ("loglevel = true", "'loglevel'", "it must be a string"),
+        ('dir = "a\\u0000b"', "'dir'", r"argument must not hold a NUL byte (got 'a\x00b')"),
+    ],
+)
+def test_wrong_value_in_the_file_gives_one_clear_line(text: str, named: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_toml(text)
+    assert str(caught.value) == f"{named} in the file kvserver.toml: {reason}"
+
+
+def _not_utf8(path: str) -> str:
+    return b"\xff".decode()
+
+
+def _not_toml(path: str) -> str:
+    return "port 6379\n"
+
+
+def _no_permission(path: str) -> str:
+    raise PermissionError(13, "Permission denied", path)
+
+
+@pytest.mark.parametrize(
+    ("read_file", "message"),
+    [
+        (_not_utf8, "the file a.toml is not TOML: 'utf-8' codec can't decode byte 0xff in position 0"),
+        (_not_toml, "the file a.toml is not TOML: Expected '=' after a key in a key/value pair (at line 1"),
+        (_no_permission, "the file a.toml can't be read: Permission denied"),
+    ],
+)
+def test_unreadable_file_gives_one_clear_line(read_file: Callable[[str], str], message: str) -> None:
+    with pytest.raises(ConfigError, match="^" + re.escape(message)) as caught:
+        load(["--config", "a.toml"], {}, read_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_command_line_over_environment_over_file_over_default() -> None:
+    files = {"a.toml": "port = 1\ntimeout = 1\nmaxclients = 1"}
+    environ = {"KVSERVER_CONFIG": "a.toml", "KVSERVER_PORT": "2", "KVSERVER_TIMEOUT": "2"}
+    config = load_from("--port", "3", environ=environ, files=files)
+    assert (config.port, config.timeout, config.maxclients, config.tcp_backlog) == (3, 2, 1, 511)
+
+
+def test_config_file_of_the_command_line_replaces_that_of_the_environment() -> None:
+    files = {"a.toml": "port = 1", "b.toml": "timeout = 5"}
+    config = load_from("--config", "b.toml", environ={"KVSERVER_CONFIG": "a.toml"}, files=files)
+    assert (config.port, config.timeout) == (6379, 5)
+
+
+def test_no_file_is_read_unless_one_is_named() -> None:
+    load([], {}, _no_permission)
+    load([], {"KVSERVER_CONFIG": ""}, _no_permission)
+
+
+def test_wrong_value_is_reported_even_where_it_is_overridden() -> None:
+    with pytest.raises(ConfigError, match=r"'port' in the file a\.toml"):
+        load_from("--config", "a.toml", "--port", "1", files={"a.toml": 'port = "x"'})
+
+
+def test_save_of_the_command_line_replaces_that_of_the_file() -> None:
+    config = load_from("--config", "a.toml", "--save", "5 5", files={"a.toml": 'save = "900 1"'})
+    assert config.save == ((5, 5),)
+
+
+# --- CONFIG SET and CONFIG GET, alone ---
+
+
+def test_config_set_returns_the_names_of_what_changed_only() -> None:
+    config = Config()
+    assert config.set([(b"timeout", b"5"), (b"MAXCLIENTS", b"10000"), (b"save", b"")]) == ["timeout", "save"]
+    assert (config.timeout, config.save) == (5, ())
+    assert config.set([(b"timeout", b"5")]) == []
+    assert config.set([]) == []
+
+
+def test_config_set_changes_all_or_nothing() -> None:
+    config = Config()
+    before = dict(vars(config))
+    with pytest.raises(ConfigSetError, match="argument 'loglevel'"):
+        config.set([(b"timeout", b"5"), (b"loglevel", b"loud"), (b"save", b"")])
+    assert vars(config) == before
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if not ROWS[name].live])
+def test_fixed_option_is_refused_at_run_time(name: str) -> None:
+    with pytest.raises(ConfigSetError) as caught:
+        Config().set([(name.encode(), ROWS[name].default.encode())])
+    expected = f"ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"auto-aof-rewrite-min-size", b"mb"),
+        (b"auto-aof-rewrite-min-size", b""),
+        (b"auto-aof-rewrite-min-size", b"17179869184gb"),  # 2**64 bytes, which Redis takes for 0
+        (b"save", b"5 "),
+        (b"save", b"+9 1"),
+        (b"maxmemory", b"1"),
+        (b"maxmemory-policy", b"allkeys-lru"),
+        (b"timeout", b"9" * 5000),  # more digits than int() takes
+        (b"auto-aof-rewrite-min-size", b"9" * 5000),
+        (b"save", b"9" * 5000 + b" 1"),
+        (b"timeout", "٣".encode()),  # a digit to str.isdigit() and int()
+        (b"auto-aof-rewrite-min-size", "٣".encode()),
+        (b"save", "٣ ٣".encode()),
+        (b"appendonly", b"\xff"),
+    ],
+)
+def test_value_that_means_nothing_good_is_refused(name: bytes, value: bytes) -> None:
+    with pytest.raises(ConfigSetError):
+        Config().set([(name, value)])
+
+
+def test_line_ends_of_a_client_never_reach_the_error_line() -> None:
+    with pytest.raises(ConfigSetError) as caught:
+        Config().set([(b"a\r\n+OK\r\n", b"1")])
+    assert str(caught.value) == "ERR Unknown option or number of arguments for CONFIG SET - 'a  +OK  '"
+
+
+def test_config_get_of_everything_shows_every_option() -> None:
+    assert list(Config().get_matching([b"*"])) == [option.name.encode() for option in OPTIONS]
+    assert shown(Config(), "save") == b"3600 1 300 100 60 10000"
+    assert shown(Config(), "maxmemory") == b"0"
+
+
+def test_expensive_pattern_costs_next_to_nothing() -> None:
+    start = time.perf_counter()
+    stars = (b"*?" * 20 + b"q", b"*a" * 400 + b"q", b"[a-z]*" * 150 + b"q", b"*" * MAX_PATTERN_BYTES * 1000)
+    assert Config().get_matching(stars) == {}
+    assert time.perf_counter() - start < 1
+
+
+# --- The same as the real redis-server ---
+
+
+@pytest.fixture(scope="module")
+def oracle(running_redis: ServerProcess) -> Iterator[Wire]:
+    with running_redis.connect() as wire:
+        yield wire
+
+
+def our_reply(config: Config, *pairs: bytes) -> bytes:
+    try:
+        config.set(list(zip(pairs[::2], pairs[1::2], strict=True)))
+    except ConfigSetError as error:
+        return f"-{error}\r\n".encode("utf-8", "surrogateescape")
+    return b"+OK\r\n"
+
+
+def oracle_get(oracle: Wire, *patterns: bytes) -> dict[bytes, bytes]:
+    flat = oracle.value("CONFIG", "GET", *patterns)
+    everything = dict(zip(flat[::2], flat[1::2], strict=True))
+    return {name: value for name, value in everything.items() if name.lower().decode() in SHARED}
+
+
+def test_defaults_are_those_of_redis(start_server: Callable[..., ServerProcess]) -> None:
+    different = {"port", "bind", "dir", "dbfilename", "databases", "appendonly", "enable-debug-command"}
+    with start_server(kind="redis-server").connect() as wire:
+        theirs = oracle_get(wire, b"*")
+    ours = Config().get_matching([name.encode() for name in SHARED])
+    assert theirs.keys() == ours.keys()
+    assert {name for name in ours if ours[name] != theirs[name]} == {name.encode() for name in different}
+
+
+def test_fixed_options_are_those_of_redis(oracle: Wire) -> None:
+    fixed = set()
+    for name, value in oracle_get(oracle, b"*").items():
+        if b"immutable" in oracle.command("CONFIG", "SET", name, value):
+            fixed.add(name.decode())
+    ours = {name for name in SHARED if not ROWS[name].live}
+    assert ours - fixed == {"port", "bind", "dir", "dbfilename"}
+    assert fixed - ours == set()
+
+
+INTEGERS = (
+    "|abc|-1|0|7|1b|0x10|010| 5|5 |+5|1_0|-0|1.0|2147483647|2147483648|9223372036854775807"
+    "|9223372036854775808|-9223372036854775808|-9223372036854775809|99999999999999999999"
+)
+SIZES = (
+    "abc|-1|0|1|1b|010| 5|5 |+5|1_0|1.5mb|1mb|1MB|3m|2Gb|2g|1k|1kb|1kk|1tb|-1mb|9223372036854775807"
+    "|9223372036854775808|99999999999999999999|9999999999gb"
+)
+SAVES = (
+    "|abc|1|1 2 3|900 1 300 10|900 1 900 2|0 1|1 0|-1 1|1 -1|900 01| | 900 1|900  1|0x10 1|900 1x|900\t1"
+    '|"900" 1|2147483648 2147483647'
+)
+CHOICES = "|abc|No|always|EverySec|no |WARNING|debug|notice"
+SET_CASES = {
+    "timeout": INTEGERS,
+    "tcp-keepalive": INTEGERS,
+    "auto-aof-rewrite-percentage": INTEGERS,
+    "maxclients": "|0|-1|1|500|4294967296|99999999999999999999",  # redis-server 7.0.15 dies of 2147483648
+    "auto-aof-rewrite-min-size": SIZES,
+    "proto-max-bulk-len": SIZES,
+    "client-query-buffer-limit": SIZES,
+    "appendfsync": CHOICES,
+    "loglevel": CHOICES,
+    "stop-writes-on-bgsave-error": "|YES|no|1|true|on|yes ",
+    "appendonly": "|No|maybe",
+    "save": SAVES,
+    "requirepass": "p\udcff\0w|two words|",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, os.fsencode(text)) for name, texts in SET_CASES.items() for text in texts.split("|")],
+)
+def test_config_set_replies_and_shows_as_redis_does(oracle: Wire, name: str, value: bytes) -> None:
+    config = Config()
+    config.set([(b"appendonly", b"no")])  # redis-server would start a rewrite
+    assert oracle.command("CONFIG", "SET", name, shown(config, name)) == b"+OK\r\n"
+    try:
+        assert our_reply(config, name.encode(), value) == oracle.command("CONFIG", "SET", name, value)
+        assert config.get_matching([name.encode()]) == oracle_get(oracle, name.encode())
+    finally:
+        if name == "requirepass":
+            oracle.command("CONFIG", "SET", name, "")
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [b"nosuch", b"1"],
+        [b"NoSuch\xff", b"1"],
+        [b"nosuch\r\nx", b"1"],
+        [b"nosuch\0x", b"1"],
+        [b"timeout\0x", b"1"],
+        [b"*", b"1"],
+        [b"", b""],
+        [b"tcp_keepalive", b"1"],
+        [b"databases", b"1"],
+        [b"DataBases", b"1"],
+        [b"databases", b"1", b"databases", b"1"],
+        [b"databases", b"1", b"nosuch", b"1"],
+        [b"nosuch", b"1", b"databases", b"1"],
+        [b"timeout", b"1", b"timeout", b"2"],
+        [b"timeout", b"1", b"TimeOut", b"2"],
+        [b"timeout", b"1", b"nosuch", b"1", b"timeout", b"1"],
+        [b"timeout", b"1", b"timeout", b"1", b"nosuch", b"1"],
+        [b"timeout", b"x", b"databases", b"1"],
+        [b"timeout", b"x", b"timeout", b"1"],
+        [b"TIMEOUT", b"x"],
+        [b"tcp-keepalive", b"y", b"timeout", b"x"],
+        [b"timeout", b"1", b"loglevel", b"x"],
+        [b"timeout", b"3", b"LogLevel", b"Warning", b"tcp-keepalive", b"9"],
+    ],
+)
+def test_config_set_of_many_replies_and_changes_as_redis_does(oracle: Wire, pairs: list[bytes]) -> None:
+    names = [b"timeout", b"loglevel", b"tcp-keepalive"]
+    config = Config()
+    oracle.command("CONFIG", "SET", *[part for pair in config.get_matching(names).items() for part in pair])
+    assert our_reply(config, *pairs) == oracle.command("CONFIG", "SET", *pairs)
+    assert config.get_matching(names) == oracle_get(oracle, *names)
+
+
+def test_too_many_bind_addresses_is_worded_as_by_redis(oracle: Wire) -> None:
+    addresses = " ".join(["127.0.0.1"] * 17)
+    reply = oracle.command("CONFIG", "SET", "bind", addresses).decode()
+    with pytest.raises(ConfigError) as caught:
+        load_from("--bind", addresses)
+    assert "Too many bind addresses specified." in reply
+    assert "Too many bind addresses specified." in str(caught.value)
+
+
+near_numbers = st.text("0123456789 -+_xkKmMgGbBt", max_size=6).map(str.encode)
+
+
+@pytest.mark.parametrize("name", ["timeout", "auto-aof-rewrite-min-size", "proto-max-bulk-len", "save"])
+@settings(deadline=None)
+@given(value=near_numbers)
+def test_config_set_of_anything_is_as_in_redis_or_stricter(oracle: Wire, name: str, value: bytes) -> None:
+    config = Config()
+    ours = our_reply(config, name.encode(), value)
+    theirs = oracle.command("CONFIG", "SET", name, value)
+    if ours == b"+OK\r\n":
+        assert theirs == b"+OK\r\n"
+        assert config.get_matching([name.encode()]) == oracle_get(oracle, name.encode())
+    elif theirs == b"+OK\r\n":
+        assert name != "timeout"
+        assert not re.fullmatch(rb"[0-9]+([kmg]?b)?|[1-9][0-9]* [0-9]+", value.lower())
+    else:
+        assert ours == theirs or not re.match(rb"[0-9]", value)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        [b"PORT"],
+        [b"timeout", b"TimeOut", b"time*"],
+        [b"TIME*", b"Timeout"],
+        [b"[P]ort", b"data\\bases*", b"por\\t"],
+        [b"port*", b"*port*", b"**", b"?ort"],
+        [b"[^a]ort"],
+        [b"[r-p]ort"],
+        [b"[a-]ort"],
+        [b"[q-]x]ort"],
+        [b"[p-", b"*[t", b"*[st"],
+        [b"[]*", b"tim[^]out"],
+        [b"tim[\\e]out", b"[\\]*", b"\\[*", b"*\\"],
+        [b"\\\\[p]ort", b"\\?ort", b"\\*"],
+        [b"nosuch", b"", b"*nosuch*"],
+        [b"time*o*u*t", b"*e*e*", b"auto-aof-*-*"],
+        [b"t*\xff", b"\0*"],
+    ],
+)
+def test_config_get_matches_as_redis_does(oracle: Wire, patterns: list[bytes]) -> None:
+    ours = Config().get_matching(patterns)
+    assert {name for name in ours if name.lower().decode() in SHARED} == oracle_get(oracle, *patterns).keys()
+
+
+@settings(deadline=None, max_examples=300)
+@given(patterns=st.lists(st.text("portimeuPT**??[]^-\\", max_size=8).map(str.encode), min_size=1, max_size=3))
+def test_config_get_of_any_pattern_matches_as_redis_does(oracle: Wire, patterns: list[bytes]) -> None:
+    ours = Config().get_matching(patterns)
+    assert {name for name in ours if name.lower().decode() in SHARED} == oracle_get(oracle, *patterns).keys()
