@@ -9,9 +9,10 @@ import asyncio
 import logging
 from typing import Final, Protocol, cast
 
+from kvserver.resp.reply import Error
 from kvserver.resp.request import Command, RequestParser
 from kvserver.session import ServerState, Session
-from kvserver.writer import Writer
+from kvserver.writer import COMMANDS_PER_TURN, Writer
 
 WRITE_HIGH_WATER_BYTES: Final = 1 << 20
 WRITE_LOW_WATER_BYTES: Final = 1 << 18
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._counters = owner.state.counters
         self._parser = RequestParser()
         self._is_admitted = False
+        self._is_full = False  # the queue has more than the next turn can run
 
     # What the event loop calls
 
@@ -62,12 +64,23 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._counters.input_bytes += len(data)
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         parser = self._parser
         commands = parser.feed(data)
         if commands:
-            self.queue = self.queue + commands if self.queue else commands
+            if self.queue:
+                self.queue += commands
+            else:
+                self.queue = commands
             if not self.is_queued:
                 self._writer.enqueue(self)
+            if len(commands) > COMMANDS_PER_TURN:
+                self._is_full = True
+                self._read_if_free()
+        if parser.is_idle:
+            return
         if parser.failure:
             self._end_input()
         elif parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
@@ -107,10 +120,20 @@ class Connection(asyncio.Protocol):
         self.is_waiting = False
         self._read_if_free()
 
+    def recognize(self) -> None:
+        self.apply_limits()
+
+    def read_on(self) -> None:
+        if self._is_full and len(self.queue) <= COMMANDS_PER_TURN:
+            self._is_full = False
+            self._read_if_free()
+        elif self._parser.has_unread and not self.queue:
+            self._parse(b"")
+
     def finish(self) -> None:
         failure = self._parser.failure
         if failure:
-            self.write(b"-ERR Protocol error: %b\r\n" % str(failure).encode("latin-1"))
+            self.write(Error(f"ERR Protocol error: {failure}").wire)
             self._counters.error_replies += 1
         self.close()
 
@@ -137,10 +160,10 @@ class Connection(asyncio.Protocol):
                 self._writer.enqueue(self)
 
     def _read_if_free(self) -> None:
-        """A client that waits, or does not read, is not read from either: nothing of it piles up."""
+        """A client that waits, does not read, or sends faster than it is served is not read from: nothing piles up."""
         if self.is_closed:
             return
-        if self.is_waiting or self.is_choked:
+        if self.is_waiting or self.is_choked or self._is_full:
             self.transport.pause_reading()
             return
         if not self.has_ended:

@@ -92,7 +92,8 @@ class Keyspace:
         self._overlay: list[Shard] | None = None
         self._overlay_growth = [0] * SHARDS  # keys that a shard's overlay adds to it, less those it takes away
         self._cut: Cut | None = None
-        self._sweep_position = 0
+        self._sweep_position = 0  # the shard that comes next
+        self._sweep_seen = 0  # entries with an expiry, in this round
         self._thaw()
 
     # Reading
@@ -151,25 +152,35 @@ class Keyspace:
         if self._overlay:
             unused += [overlay for overlay, shard in zip(self._overlay, self._shards, strict=True) if overlay is not shard]
         self._shards = shards
+        self.has_expiring = True  # until a round of `sweep` has met none
         self._thaw()
         return unused
 
-    def sweep(self, budget: int) -> int:
+    def set_expiring(self, key: bytes, value: Value, expires_at_ms: int) -> None:
+        """Store a value that is gone from this time on (Unix milliseconds)."""
+        self.set(key, Expiring(value, expires_at_ms))
+        self.has_expiring = True
+        self._sweep_seen += 1  # so that the round that is under way does not end with none
+
+    def sweep(self, budget: int) -> None:
         """Look at about `budget` entries, going round all shards call by call, and remove those whose time has come.
 
-        Returns how many of the entries it looked at have an expiry that lies ahead.
+        A round that meets no entry with an expiry ends the need for another (`has_expiring`). Does nothing while frozen.
         """
-        ahead = 0
+        if self._overlay:
+            return
         for _ in range(SHARDS):
-            index = self._sweep_position
-            shard = self._overlay[index] if self._overlay else self._shards[index]
+            shard = self._shards[self._sweep_position]
             timed = [(key, entry) for key, entry in shard.items() if type(entry) is Expiring]
-            ahead += sum(1 for key, entry in timed if self.expire_if_due(key, entry) is not None)
-            self._sweep_position = (index + 1) % SHARDS
+            self._sweep_seen += sum(self.expire_if_due(key, entry) is not None for key, entry in timed)
+            self._sweep_position += 1
+            if self._sweep_position == SHARDS:
+                self.expiring, self._sweep_seen, self._sweep_position = self._sweep_seen, 0, 0
+                self.has_expiring = bool(self.expiring)
+                return
             budget -= len(shard) + 1
             if budget <= 0:
-                break
-        return ahead
+                return
 
     # Freezing
 

@@ -13,20 +13,22 @@ import json
 import re
 from bisect import bisect_right
 from codecs import utf_8_decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import orjson
 
 from kvserver.errors import PayloadInvalid
-from kvserver.keyspace import Cut, Entry
+from kvserver.keyspace import SHARDS, Cut, Entry
 from kvserver.tags import Mapping
 
 BATCH_KEYS = 64
-_PARTITION_KEYS = 128
-_BUCKET_KEYS = 256
-_SAMPLES_PER_BUCKET = 4
-_SAMPLE_LIMIT = 4096  # sorting that many takes a millisecond at most
+_SLICE_KEYS = 128
+_SAMPLE_NAMES = 4096  # sorting that many takes a millisecond
+_SAMPLES_PER_BUCKET = 2
+_SORT_NAMES = 1024
+_STRINGS_ONLY = {bytes}
+_decode = bytes.decode
 
 Member = tuple[bytes, Entry]
 
@@ -39,86 +41,80 @@ def encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
 
     The keys are sorted by what the member names are: code points, which is the order of their UTF-8.
     """
+    renamed: dict[bytes, bytes] = {}  # member name in UTF-8 -> key, where they differ
+    sample = []
+    stride = _stride(len(cut))
+    for slice_ in _names(cut, mapping, renamed, slice_keys=len(cut)):
+        sample += slice_[::stride]
+        yield b""
     separator = b"{"
-    for names in _sorted_batches(cut, mapping):
+    for names in _sorted(_names(cut, mapping, renamed, _SLICE_KEYS), sample):
+        for start in range(0, len(names), BATCH_KEYS):
+            yield separator + _encode_batch(cut, mapping, names[start : start + BATCH_KEYS], renamed)
+            separator = b","
         if not names:
             yield b""
-            continue
-        body = _encode_batch(cut, mapping, names)
-        yield separator + body
-        separator = b","
     yield b"}" if separator == b"," else b"{}"
 
 
-# A sort item is a key that is its own member name, or (member name in UTF-8, key) where it is not.
-_Items = list[bytes]
-
-
-def _sorted_batches(cut: Cut, mapping: Mapping) -> Iterator[list[tuple[bytes, bytes]] | _Items]:
-    """All keys in order, some dozens at a time. Empty lists are steps of the sorting.
-
-    A sample sort: a sample of the keys gives the borders of buckets, each key goes to its bucket, and a bucket is sorted
-    when its turn comes. (Merging sorted runs lazily, with heapq.merge, took three times as long at a million keys.)
-    """
-    is_plain = mapping.is_plain_key
-    renamed: dict[bytes, bytes] = {}  # member name -> key, where they differ
-    borders = _sample(cut)
-    buckets: list[_Items] = [[] for _ in range(len(borders) + 1)]
+def _names(cut: Cut, mapping: Mapping, renamed: dict[bytes, bytes], slice_keys: int) -> Iterator[list[bytes]]:
+    """The member names of all keys, in UTF-8 and in no order, at most `slice_keys` at a time."""
     for shard in cut.shards:
         keys = iter(shard)
-        while slice_ := list(islice(keys, _PARTITION_KEYS)):
-            for key in slice_:
-                if not is_plain(key):
-                    name = mapping.encode_key(key).encode("utf-8", "surrogatepass")
-                    renamed[name] = key
-                    key = name
-                buckets[bisect_right(borders, key)].append(key)
-            yield []
+        while slice_ := list(islice(keys, slice_keys)):
+            # One look at all of them: most stores have no key that is named otherwise than it is.
+            joined = b"".join(slice_)
+            if not joined.isascii() or mapping.reserved in joined:
+                for position, key in enumerate(slice_):
+                    if not mapping.is_plain_key(key):
+                        slice_[position] = name = mapping.encode_key(key).encode("utf-8", "surrogatepass")
+                        renamed[name] = key
+            yield slice_
+
+
+def _sorted(slices: Iterable[list[bytes]], sample: list[bytes]) -> Iterator[list[bytes]]:
+    """All names in order, in lists of up to _SORT_NAMES. Empty lists are steps that sorted.
+
+    A sample sort: a sample gives the borders of buckets, each name goes to its bucket, and a bucket is sorted when its
+    turn comes. (Merging sorted runs lazily, with heapq.merge, took three times as long at a million keys.)
+    """
+    sample.sort()
+    borders = sample[1::_SAMPLES_PER_BUCKET]
+    buckets: list[list[bytes]] = [[] for _ in range(len(borders) + 1)]
+    for slice_ in slices:
+        for name in slice_:
+            buckets[bisect_right(borders, name)].append(name)
+        yield []
     buckets.reverse()
     while buckets:
-        names = buckets.pop()
-        names.sort()
-        yield []
-        for start in range(0, len(names), BATCH_KEYS):
-            batch = names[start : start + BATCH_KEYS]
-            yield [(name, renamed.get(name, name)) for name in batch] if renamed else batch
+        bucket = buckets.pop()
+        if len(bucket) > _SORT_NAMES:
+            parts = (bucket[start : start + _SLICE_KEYS] for start in range(0, len(bucket), _SLICE_KEYS))
+            yield from _sorted(parts, bucket[:: _stride(len(bucket))])
+        else:
+            bucket.sort()
+            yield []
+            yield bucket
 
 
-def _sample(cut: Cut) -> list[bytes]:
-    wanted = min(len(cut) // _BUCKET_KEYS * _SAMPLES_PER_BUCKET, _SAMPLE_LIMIT)
-    if not wanted:
-        return []
-    per_shard = -(-wanted // len(cut.shards))
-    # Hash order is a random order, so the first few keys of each shard are a fair sample.
-    sample = sorted(key for shard in cut.shards for key in islice(shard, per_shard))
-    return sample[_SAMPLES_PER_BUCKET - 1 :: _SAMPLES_PER_BUCKET]
+def _stride(count: int) -> int:
+    """Of how many names one goes into the sample."""
+    return max(_SORT_NAMES // 8, count // _SAMPLE_NAMES)
 
 
-def _encode_batch(cut: Cut, mapping: Mapping, names: list[tuple[bytes, bytes]] | _Items) -> bytes:
-    lookup = cut.lookup
-    members: dict[str, str | orjson.Fragment] = {}
-    for item in names:
-        name, key = item if isinstance(item, tuple) else (item, item)
-        entry = lookup(key)
-        if type(entry) is bytes:
+def _encode_batch(cut: Cut, mapping: Mapping, names: list[bytes], renamed: dict[bytes, bytes]) -> bytes:
+    shards = cut.shards
+    if not renamed:
+        entries = [shards[hash(key) % SHARDS][key] for key in names]
+        if set(map(type, entries)) == _STRINGS_ONLY:
             try:
-                members[name.decode()] = entry.decode()
-                continue
+                return orjson.dumps(dict(zip(map(_decode, names), map(_decode, entries), strict=True)))[1:-1]
             except UnicodeDecodeError:
-                pass
-        try:
-            members[name.decode()] = orjson.Fragment(mapping.encode_entry(entry))
-        except UnicodeDecodeError:  # a lone surrogate in a member name
-            return _encode_batch_with_surrogates(cut, mapping, names)
-    return orjson.dumps(members)[1:-1]
-
-
-def _encode_batch_with_surrogates(cut: Cut, mapping: Mapping, names: list[tuple[bytes, bytes]] | _Items) -> bytes:
+                pass  # a string that is not UTF-8
     pieces = []
-    for item in names:
-        name, key = item if isinstance(item, tuple) else (item, item)
+    for name in names:
         text = json.dumps(name.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "backslashreplace")
-        pieces.append(b"%b:%b" % (text, mapping.encode_entry(cut.lookup(key))))
+        pieces.append(b"%b:%b" % (text, mapping.encode_entry(cut.lookup(renamed.get(name, name)))))
     return b",".join(pieces)
 
 

@@ -95,7 +95,6 @@ class Snapshots:
             result = await self._scan(load=True)
             unused = self._keyspace.replace(result.data or new_shards())
             self._keyspace.changes += 1
-            self._keyspace.has_expiring = True  # until a sweep has found none
             facts.keys_loaded = result.frames[-1].member_count if result.frames else 0
             if at_start:
                 await self._repair(result)

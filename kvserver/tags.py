@@ -30,6 +30,8 @@ _VALUE_TAG_START = b'{"$kvs":'
 class Mapping(Protocol):
     """How keys and entries of a keyspace stand in a payload."""
 
+    reserved: bytes  # a key that is ASCII and does not hold this is plain
+
     def is_plain_key(self, key: bytes) -> bool:
         """Whether the key stands in the payload as its own bytes."""
 
@@ -47,6 +49,8 @@ class Mapping(Protocol):
 
 
 class _Plain:
+    reserved = b"\xff"  # nothing: no ASCII key holds it
+
     def is_plain_key(self, key: bytes) -> bool:
         # A lone surrogate, from a frame written elsewhere, is held as three bytes that are not UTF-8.
         return key.isascii() or _is_utf8(key)
@@ -69,6 +73,8 @@ class _Plain:
 
 
 class _Tagged:
+    reserved = _KEY_TAG_BYTES
+
     def is_plain_key(self, key: bytes) -> bool:
         return (key.isascii() or _is_utf8(key)) and not key.startswith(_KEY_TAG_BYTES)
 

@@ -48,6 +48,12 @@ class Client(Protocol):
     def go_on(self) -> None:
         """The effect is done."""
 
+    def recognize(self) -> None:
+        """The session's standing has changed."""
+
+    def read_on(self) -> None:
+        """Some of the queue has run: parse, or read from the client, what was held back because of it."""
+
     def finish(self) -> None:
         """Everything before the end of the input has run: say what is to be said, and close."""
 
@@ -118,6 +124,7 @@ class Writer:
                 else:
                     client.queue = []
                 self._run(client, commands)
+                client.read_on()
             if client.has_ended and not (client.queue or client.is_waiting or client.is_choked):
                 client.finish()
 
@@ -169,8 +176,7 @@ class Writer:
                 output.append(encode(reply, session.protocol))  # type: ignore[arg-type]
         if output:
             client.write(b"".join(output))
-        rest = list(remaining)
-        if rest and not client.is_closed:
+        if (client.is_waiting or client.is_choked) and (rest := list(remaining)):
             client.queue[:0] = rest
 
     def _runners_for(self, session: Session) -> Runners:
@@ -180,12 +186,13 @@ class Writer:
         """Carry out an effect, or start to. Its reply goes behind the output, or will be written later."""
         session = client.session
         if isinstance(effect, Close):
-            output.append(encode(effect.reply, session.protocol))
+            output += [encode(reply, session.protocol) for reply in effect.replies]
             client.write(b"".join(output))
             output.clear()
             client.close()
             return
         if isinstance(effect, Recognize):
+            client.recognize()
             output.append(encode(effect.reply, session.protocol))
             return
         try:

@@ -128,9 +128,7 @@ def use_client_options(port: int, protocol: int) -> None:
     clients = [redis.Redis(connection_pool=pool) for _ in range(6)]
     for index, client in enumerate(clients):
         assert client.set(f"pool:{index}", index)
-    assert [client.get(f"pool:{index}") for index, client in enumerate(clients)] == [
-        b"%d" % i for i in range(6)
-    ]
+    assert [client.get(f"pool:{index}") for index, client in enumerate(clients)] == [b"%d" % i for i in range(6)]
     pool.disconnect()
 
 
@@ -170,9 +168,7 @@ async def async_session(port: int, protocol: int) -> None:
             pass
         else:
             raise AssertionError("an unknown command raised nothing")
-    decoded: Any = redis.asyncio.Redis(
-        port=port, protocol=protocol, decode_responses=True, health_check_interval=1
-    )
+    decoded: Any = redis.asyncio.Redis(port=port, protocol=protocol, decode_responses=True, health_check_interval=1)
     async with decoded:
         assert await decoded.set("name", "Ada é")
         assert await decoded.get("name") == "Ada é"

@@ -205,9 +205,7 @@ class ServerProcess:
                 break
         raise AssertionError(f"{self.kind} did not start:\n{self.log_text()}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.process.poll() is None:
             if error is None:
                 self.stop()
@@ -247,14 +245,13 @@ class ServerProcess:
 
     def memory_bytes(self, field: Literal["VmRSS", "VmHWM"]) -> int:
         """A memory figure of the process, from Linux's /proc."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        if not status.exists():
-            pytest.skip("this system has no /proc, so the memory of the server can't be seen")
-        for line in status.read_text().splitlines():
-            name, _, rest = line.partition(":")
-            if name == field:
-                return int(rest.split()[0]) * 1024
-        raise AssertionError(f"{status} has no {field}")
+        status = dict(line.split(":", 1) for line in self._kernel_file("status").splitlines())
+        return int(status[field].split()[0]) * 1024
+
+    def processor_time_s(self) -> float:
+        """What the process has used of the processor so far, in user mode and in the system."""
+        fields = self._kernel_file("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """The exit status of a process that is leaving by itself; its log is whole afterwards."""
@@ -275,6 +272,12 @@ class ServerProcess:
         """SIGKILL, and the end of the process."""
         self.process.kill()
         self.wait()
+
+    def _kernel_file(self, name: str) -> str:
+        file = Path(f"/proc/{self.process.pid}/{name}")
+        if not file.exists():
+            pytest.skip("this system has no /proc, so what the server uses can't be seen")
+        return file.read_text()
 
     def _launch(self) -> None:
         self.port = free_port()

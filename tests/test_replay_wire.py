@@ -52,9 +52,7 @@ def replay(server: ServerProcess, protocol: int, operations: list[Any], folder: 
     file = folder / "operations.json"
     file.write_text(json.dumps(operations), encoding="utf-8")
     done = subprocess.run(
-        kvserver_command(
-            "replay", str(file), "--url", f"redis://127.0.0.1:{server.port}?protocol={protocol}"
-        ),
+        kvserver_command("replay", str(file), "--url", f"redis://127.0.0.1:{server.port}?protocol={protocol}"),
         capture_output=True,
         env=kvserver_environment(),
         timeout=REPLAY_TIMEOUT_S,
@@ -88,6 +86,7 @@ def run_lane(protocol: int, vectors: dict[int, Vector], folder: Path) -> list[st
     return failures
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_vectors_over_the_wire_give_what_the_library_gives(tmp_path: Path, protocol: int) -> None:
     vectors = list(wire_vectors().items())

@@ -123,9 +123,7 @@ class Life:
         kind = self.rng.random()
         size = self.rng.randrange(60_000)
         text = b"%d" % self.rng.getrandbits(64)
-        data[key] = (
-            self.rng.randbytes(size // 4) if kind < 0.2 else text if kind < 0.4 else text * (size // 20)
-        )
+        data[key] = self.rng.randbytes(size // 4) if kind < 0.2 else text if kind < 0.4 else text * (size // 20)
         assert wire.command("SET", key, data[key]) == b"+OK\r\n"
 
     def save(self, server: ServerProcess, wire: Wire, now: Data) -> None:
@@ -211,11 +209,7 @@ def test_snapshot_is_the_state_at_one_instant_whatever_is_written_meanwhile(
             writer.send(counting(count))
             assert [writer.read_reply() for _ in range(batch)] == [b"+OK\r\n"] * batch
             count += batch
-            if (
-                count >= keys
-                and b"rdb_bgsave_in_progress:0" in other.value("INFO", "persistence")
-                and saves < 4
-            ):
+            if count >= keys and b"rdb_bgsave_in_progress:0" in other.value("INFO", "persistence") and saves < 4:
                 assert other.command("BGSAVE") == b"+Background saving started\r\n"
                 saves += 1
         server.kill()
@@ -225,6 +219,51 @@ def test_snapshot_is_the_state_at_one_instant_whatever_is_written_meanwhile(
         values = [int(str(store[f"key:{key}"])) for key in range(keys)]
         last = max(values)
         assert values == [last - (last - key) % keys for key in range(keys)]
+
+
+def test_commands_during_a_flush_see_and_change_the_live_data(start_server: StartServer) -> None:
+    """Many more keys than a flush takes in one slice, against a dict; at the end the medium holds what the dict holds."""
+    rng = random.Random(SEED)
+    server = start_server(*QUIET)
+    model: Data = {b"key:%d" % index: b"%d" % index * 20 for index in range(20_000)}
+
+    def random_command() -> tuple[bytes, bytes]:
+        """A request, and the reply that the model gives."""
+        key, kind = b"key:%d" % rng.randrange(25_000), rng.random()
+        if kind < 0.4:
+            model[key] = b"%d" % rng.getrandbits(40)
+            return encode("SET", key, model[key]), b"+OK\r\n"
+        if kind < 0.6:
+            return encode("DEL", key), b":%d\r\n" % (model.pop(key, None) is not None)
+        if kind < 0.9:
+            value = model.get(key)
+            return encode("GET", key), b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+        if kind < 0.95:
+            return encode("EXISTS", key), b":%d\r\n" % (key in model)
+        if kind < 0.9999:
+            return encode("DBSIZE"), b":%d\r\n" % len(model)
+        model.clear()
+        return encode("FLUSHALL"), b"+OK\r\n"
+
+    with server.connect() as wire, server.connect() as other:
+        wire.send(b"".join(encode("SET", key, value) for key, value in model.items()))
+        assert {wire.read_reply() for _ in model} == {b"+OK\r\n"}
+        batches_in_a_flush = 0
+        for _ in range(8):
+            assert other.command("BGSAVE") == b"+Background saving started\r\n"
+            is_flushing = True
+            while is_flushing:
+                is_flushing = b"rdb_bgsave_in_progress:1" in other.value("INFO", "persistence")
+                batches_in_a_flush += is_flushing
+                commands = [random_command() for _ in range(300)]
+                wire.send(b"".join(request for request, _ in commands))
+                for request, expected in commands:
+                    assert wire.read_reply() == expected, f"KVSERVER_RESTART_SEED={SEED}: {request!r}"
+        assert batches_in_a_flush > 8
+        assert wire.command("SAVE") == b"+OK\r\n"
+        server.kill()
+    stored = valid_frames((server.directory / DATA_FILE).read_bytes())[-1]
+    assert stored == {key.decode(): value.decode() for key, value in model.items()}, f"KVSERVER_RESTART_SEED={SEED}"
 
 
 # --- leaving in order
@@ -358,9 +397,7 @@ def test_torn_tail_is_cut_and_told_in_one_line(start_server: StartServer, tmp_pa
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_tail_is_kept_aside_and_told_in_one_line(
-    start_server: StartServer, tmp_path: Path, name: str
-) -> None:
+def test_damaged_tail_is_kept_aside_and_told_in_one_line(start_server: StartServer, tmp_path: Path, name: str) -> None:
     tail = DAMAGED[name]
     server = start_server(*QUIET, directory=medium_folder(tmp_path, EARLIER + tail))
     assert server.once("GET", "k") == b"$7\r\nearlier\r\n"
@@ -385,6 +422,20 @@ def test_damage_of_each_start_is_kept_in_a_file_of_its_own(start_server: StartSe
         file.write(GARBAGE[::-1])
     assert start_server(*QUIET, directory=folder).stop() == 0
     assert {GARBAGE, GARBAGE[::-1]} <= set(files_beside(folder))
+
+
+def test_torn_write_is_cut_before_the_next_flush(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire:
+        for name in ("first", "second", "third"):
+            assert wire.command("SET", "k", name) == b"+OK\r\n"
+            assert wire.command("DEBUG", "CRASH") == b"+OK\r\n"
+            assert wire.command("DEBUG", "CRASH") == b"+OK\r\n"
+            assert wire.command("SAVE") == b"+OK\r\n"
+            assert valid_frames((server.directory / DATA_FILE).read_bytes())[-1] == {"k": name}
+        assert wire.command("DEBUG", "CRASH") == b"+OK\r\n"
+    assert server.stop() == 0
+    assert valid_frames((server.directory / DATA_FILE).read_bytes())[-1] == {"k": "third"}
 
 
 def test_empty_medium_starts_empty(start_server: StartServer, tmp_path: Path) -> None:
@@ -472,7 +523,7 @@ def test_port_in_use_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_option_is_told(tmp_path: Path, named: str, arguments: list[str]) -> None:
-    assert named in failed_start("--dir", str(tmp_path), *arguments)
+    assert named in failed_start(*arguments, "--dir", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,11 +14,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import StartServer
-from servers import ServerProcess, Wire, encode, parse, split_replies, wait_until
+from conftest import COMMON_OPTIONS, StartServer
+from servers import DEADLINE_S, ServerProcess, Wire, encode, parse, split_replies, wait_until
 
 MARK = b"<the connection was left open>"
 MARK_REPLY = b"$%d\r\n%s\r\n" % (len(MARK), MARK)
@@ -49,9 +50,7 @@ CASES: dict[str, bytes] = {
     "quit inline with commands behind": b"QUIT\r\nPING\r\n",
     "reset": encode("RESET"),
     "reset goes back to resp2": encode("RESET") + encode("GET", "missing"),
-    "reset forgets the name": encode("CLIENT", "SETNAME", "me")
-    + encode("RESET")
-    + encode("CLIENT", "GETNAME"),
+    "reset forgets the name": encode("CLIENT", "SETNAME", "me") + encode("RESET") + encode("CLIENT", "GETNAME"),
     "reset with an argument": encode("RESET", "x"),
     "select 0": encode("SELECT", "0"),
     "select 1": encode("SELECT", "1"),
@@ -120,12 +119,9 @@ CASES: dict[str, bytes] = {
     "set with an option of odd bytes": encode("SET", "k", "v", b"\xff\xfe"),
     "empty key and value": encode("SET", "", "") + encode("GET", "") + encode("EXISTS", ""),
     "value of every byte": encode("SET", "k", ANY_BYTES) + encode("GET", "k"),
-    "key of every byte": encode("SET", ANY_BYTES, "v")
-    + encode("GET", ANY_BYTES)
-    + encode("EXISTS", ANY_BYTES),
+    "key of every byte": encode("SET", ANY_BYTES, "v") + encode("GET", ANY_BYTES) + encode("EXISTS", ANY_BYTES),
     "key that is no utf-8": encode("SET", b"\xff\xfe\x80", b"\xc0\x80") + encode("GET", b"\xff\xfe\x80"),
-    "key of an encoded surrogate": encode("SET", b"\xed\xa0\x80", b"\xed\xbf\xbf")
-    + encode("GET", b"\xed\xa0\x80"),
+    "key of an encoded surrogate": encode("SET", b"\xed\xa0\x80", b"\xed\xbf\xbf") + encode("GET", b"\xed\xa0\x80"),
     "keys that differ in a byte that is no utf-8": encode("SET", b"\xff", "1")
     + encode("SET", b"\xfe", "2")
     + encode("GET", b"\xff")
@@ -133,9 +129,7 @@ CASES: dict[str, bytes] = {
     + encode("DBSIZE"),
     "value that looks like json": encode("SET", "k", '{"a": 1.0}') + encode("GET", "k"),
     "value that looks like a tag": encode("SET", "k", '{"$bytes":"AA=="}') + encode("GET", "k"),
-    "key that looks like a tag": encode("SET", "$bytes:AA==", "v")
-    + encode("GET", "$bytes:AA==")
-    + encode("DBSIZE"),
+    "key that looks like a tag": encode("SET", "$bytes:AA==", "v") + encode("GET", "$bytes:AA==") + encode("DBSIZE"),
     "value with a nul": encode("SET", "k", b"a\0b") + encode("GET", "k"),
     "value with resp inside": encode("SET", "k", SET_GET) + encode("GET", "k"),
     "big value": encode("SET", "k", b"x" * MEGABYTE) + encode("GET", "k"),
@@ -143,10 +137,7 @@ CASES: dict[str, bytes] = {
     "big key": encode("SET", b"k" * 100_000, "v") + encode("GET", b"k" * 100_000),
     "del without a key": encode("DEL"),
     "del of a missing key": encode("DEL", "missing"),
-    "del of many keys": SET_GET
-    + encode("SET", "l", "v")
-    + encode("DEL", "k", "m", "l", "k")
-    + encode("DBSIZE"),
+    "del of many keys": SET_GET + encode("SET", "l", "v") + encode("DEL", "k", "m", "l", "k") + encode("DBSIZE"),
     "del of ten thousand keys": SET_GET + encode("DEL", *range(10_000), "k"),
     "exists without a key": encode("EXISTS"),
     "exists counts a key twice": SET_GET + encode("EXISTS", "k", "k", "missing"),
@@ -173,9 +164,7 @@ CASES: dict[str, bytes] = {
     "restore of a bad payload": encode("RESTORE", "k", "0", "rubbish") + encode("DBSIZE"),
     "restore of an empty payload": encode("RESTORE", "k", "0", ""),
     "restore onto a key": SET_GET + encode("RESTORE", "k", "0", "rubbish") + encode("GET", "k"),
-    "restore with replace of a bad payload": SET_GET
-    + encode("RESTORE", "k", "0", "rubbish", "REPLACE")
-    + encode("GET", "k"),
+    "restore with replace of a bad payload": SET_GET + encode("RESTORE", "k", "0", "rubbish", "REPLACE") + encode("GET", "k"),
     "restore touches no other key": SET_GET + encode("RESTORE", "l", "0", "rubbish") + encode("GET", "k"),
     "restore with a bad ttl": encode("RESTORE", "k", "x", "rubbish"),
     "restore with a negative ttl": encode("RESTORE", "k", "-1", "rubbish"),
@@ -307,17 +296,12 @@ CASES: dict[str, bytes] = {
     "inline over the limit with a line end": b"ECHO " + b"x" * (3 * LINE_LIMIT) + b"\r\nPING\r\n",
     "inline without an end": b"PING",
     # --- Redis closes on a web browser that was led to its port
-    "http get": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "http post": b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "host as a command": encode("HOST:", "localhost") + encode("PING"),
     # --- pipelines
     "pipeline": SET_GET + encode("DEL", "k") + encode("GET", "k") + encode("PING"),
-    "pipeline of ten thousand": b"".join(
-        encode("SET", f"k{i % 100}", i) + encode("GET", f"k{i % 90}") for i in range(5_000)
-    ),
-    "pipeline of values of growing size": b"".join(
-        encode("SET", "k", b"x" * 3**i) + encode("GET", "k") for i in range(12)
-    ),
+    "pipeline of ten thousand": b"".join(encode("SET", f"k{i % 100}", i) + encode("GET", f"k{i % 90}") for i in range(5_000)),
+    "pipeline of values of growing size": b"".join(encode("SET", "k", b"x" * 3**i) + encode("GET", "k") for i in range(12)),
 }
 
 # An array count is bounded before a client said who it is.
@@ -342,10 +326,10 @@ UNKNOWN_CLIENT_CASES: dict[str, bytes] = {
     "array of ten": encode("AUTH", *range(9)),
     "bulk over 16 KiB": b"*2\r\n$4\r\nAUTH\r\n$16385\r\n",
     "bulk of 16 KiB": encode("AUTH", b"x" * 16384),
-    "array of eleven behind auth": encode("AUTH", "secret") + encode("DEL", *range(10)),
+    "array of eleven behind auth in the same read": encode("AUTH", "secret") + encode("DEL", *range(10)),
     "shutdown": encode("SHUTDOWN"),
-    "restore": encode("RESTORE"),
-    "debug": encode("DEBUG", "CRASH"),
+    "restore": encode("RESTORE", "k", "0", "rubbish"),
+    "debug": encode("DEBUG", "NOSUCH"),
 }
 
 
@@ -362,9 +346,7 @@ def converse(server: ServerProcess, payload: bytes, protocol: int = 2) -> bytes:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", CASES)
-def test_replies_are_those_of_redis(
-    kvserver: ServerProcess, redis_oracle: ServerProcess, name: str, protocol: int
-) -> None:
+def test_replies_are_those_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess, name: str, protocol: int) -> None:
     ours, theirs = (converse(server, CASES[name], protocol) for server in (kvserver, redis_oracle))
     assert ours == theirs
 
@@ -372,9 +354,7 @@ def test_replies_are_those_of_redis(
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_connection_is_left_open_or_closed_as_the_cases_say(kvserver: ServerProcess, protocol: int) -> None:
     """Guards the table above against a harness that always, or never, sees the mark."""
-    open_case, closed_case = (
-        converse(kvserver, CASES[name], protocol) for name in ("unknown command", "quit")
-    )
+    open_case, closed_case = (converse(kvserver, CASES[name], protocol) for name in ("unknown command", "quit"))
     assert open_case.endswith(MARK_REPLY)
     assert closed_case == b"+OK\r\n"
 
@@ -384,7 +364,7 @@ def guarded_servers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     """kvserver and redis-server with a password."""
-    options = ("--save", "", "--appendonly", "no", "--requirepass", "secret")
+    options = (*COMMON_OPTIONS, "--requirepass", "secret")
     with (
         ServerProcess("kvserver", tmp_path_factory.mktemp("guarded-kvserver"), *options) as ours,
         ServerProcess("redis-server", tmp_path_factory.mktemp("guarded-redis"), *options) as theirs,
@@ -393,11 +373,23 @@ def guarded_servers(
 
 
 @pytest.mark.parametrize("name", UNKNOWN_CLIENT_CASES)
-def test_unknown_client_gets_what_redis_gives_it(
-    guarded_servers: tuple[ServerProcess, ServerProcess], name: str
-) -> None:
+def test_unknown_client_gets_what_redis_gives_it(guarded_servers: tuple[ServerProcess, ServerProcess], name: str) -> None:
     ours, theirs = (converse(server, UNKNOWN_CLIENT_CASES[name]) for server in guarded_servers)
     assert ours == theirs
+
+
+@pytest.mark.parametrize("arguments", [("RESTORE",), ("SHUTDOWN",), ("DEBUG", "CRASH"), ("JSON.GET", "k")])
+def test_unknown_client_reaches_nothing_of_our_own(
+    guarded_servers: tuple[ServerProcess, ServerProcess], arguments: tuple[str, ...]
+) -> None:
+    assert converse(guarded_servers[0], encode(*arguments)) == b"-NOAUTH Authentication required.\r\n" * 2
+
+
+def test_http_request_ends_the_connection(kvserver: ServerProcess) -> None:
+    """Redis loses the reply to the line before `Host:` at times, so it can't be compared."""
+    replies = converse(kvserver, b"GET / HTTP/1.1\r\nHost: localhost\r\nSET k v\r\n\r\n")
+    assert replies in (b"", b"-ERR wrong number of arguments for 'get' command\r\n")
+    assert kvserver.once("EXISTS", "k") == b":0\r\n"
 
 
 @pytest.mark.parametrize("allowed", ["no", "local", "yes"])
@@ -446,9 +438,7 @@ def test_idle_client_is_closed_and_busy_one_is_kept(start_server: StartServer) -
 # --- what only kvserver has
 
 
-@pytest.mark.parametrize(
-    ("protocol", "true", "false"), [(2, b":1\r\n", b":0\r\n"), (3, b"#t\r\n", b"#f\r\n")]
-)
+@pytest.mark.parametrize(("protocol", "true", "false"), [(2, b":1\r\n", b":0\r\n"), (3, b"#t\r\n", b"#f\r\n")])
 def test_true_and_false_have_the_kind_of_the_protocol(
     start_server: StartServer, protocol: int, true: bytes, false: bytes
 ) -> None:
@@ -510,13 +500,7 @@ def test_json_commands_have_the_replies_of_the_json_module(kvserver: ServerProce
     """In RESP3 that module answers JSON.TYPE by a list, also for the root path of old."""
 
     def kind_of(name: bytes | None) -> bytes:
-        bulk = (
-            b"$%d\r\n%s\r\n" % (len(name), name)
-            if name is not None
-            else b"$-1\r\n"
-            if protocol == 2
-            else b"_\r\n"
-        )
+        bulk = b"$%d\r\n%s\r\n" % (len(name), name) if name is not None else b"$-1\r\n" if protocol == 2 else b"_\r\n"
         return bulk if protocol == 2 else b"*1\r\n" + bulk
 
     null = b"$-1\r\n" if protocol == 2 else b"_\r\n"
@@ -557,9 +541,7 @@ def test_json_commands_check_their_arity(kvserver: ServerProcess, arguments: tup
 # --- replies that differ from Redis's in their content, not in their shape
 
 
-def test_hello_3_gives_a_map_whose_keys_are_bulk_strings(
-    kvserver: ServerProcess, redis_oracle: ServerProcess
-) -> None:
+def test_hello_3_gives_a_map_whose_keys_are_bulk_strings(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
     keys = [b"server", b"version", b"proto", b"id", b"mode", b"role", b"modules"]
     for server in (kvserver, redis_oracle):
         with server.connect() as wire:
@@ -573,9 +555,7 @@ def test_hello_3_gives_a_map_whose_keys_are_bulk_strings(
             assert wire.command("GET", "missing") == b"_\r\n"
 
 
-def test_hello_2_gives_a_flat_array_and_goes_back(
-    kvserver: ServerProcess, redis_oracle: ServerProcess
-) -> None:
+def test_hello_2_gives_a_flat_array_and_goes_back(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
     for server in (kvserver, redis_oracle):
         with server.connect() as wire:
             wire.command("HELLO", "3")
@@ -634,27 +614,40 @@ def test_setinfo_of_redis_7_2_is_known(kvserver: ServerProcess) -> None:
         assert wire.command("CLIENT", "SETINFO", "LIB-NAME", "a-library") == b"+OK\r\n"
         assert wire.command("CLIENT", "SETINFO", "lib-ver", "1.2.3") == b"+OK\r\n"
         assert b" lib-name=a-library lib-ver=1.2.3" in wire.value("CLIENT", "INFO")
-        assert wire.command("CLIENT", "SETINFO", "NOSUCH", "x").startswith(
-            b"-ERR Unrecognized option 'NOSUCH'"
-        )
-        assert wire.command("CLIENT", "SETINFO", "LIB-NAME", "a b").startswith(
-            b"-ERR lib-name cannot contain spaces"
-        )
+        assert wire.command("CLIENT", "SETINFO", "NOSUCH", "x").startswith(b"-ERR Unrecognized option 'NOSUCH'")
+        assert wire.command("CLIENT", "SETINFO", "LIB-NAME", "a b").startswith(b"-ERR lib-name cannot contain spaces")
         assert wire.command("CLIENT", "SETINFO", "LIB-NAME") == (
             b"-ERR wrong number of arguments for 'client|setinfo' command\r\n"
         )
 
 
-COMPARED_COMMANDS = (
-    "set get del exists dbsize flushall save bgsave lastsave ping echo hello select quit reset auth info "
-    "debug client command config"
-).split()
+COMPARED_COMMANDS = [
+    "set",
+    "get",
+    "del",
+    "exists",
+    "dbsize",
+    "flushall",
+    "save",
+    "bgsave",
+    "lastsave",
+    "ping",
+    "echo",
+    "hello",
+    "select",
+    "quit",
+    "reset",
+    "auth",
+    "info",
+    "debug",
+    "client",
+    "command",
+    "config",
+]
 
 
 @pytest.mark.parametrize("name", COMPARED_COMMANDS)
-def test_command_info_has_the_arity_and_keys_of_redis(
-    kvserver: ServerProcess, redis_oracle: ServerProcess, name: str
-) -> None:
+def test_command_info_has_the_arity_and_keys_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess, name: str) -> None:
     """Name, arity, first key, last key, step: what cluster clients and proxies route by."""
     ours, theirs = (parse(server.once("COMMAND", "INFO", name)) for server in (kvserver, redis_oracle))
     assert [ours[0][index] for index in (0, 1, 3, 4, 5)] == [theirs[0][index] for index in (0, 1, 3, 4, 5)]
@@ -799,9 +792,7 @@ def test_half_close_still_gets_every_reply(kvserver: ServerProcess) -> None:
     with kvserver.connect() as wire:
         wire.send(b"".join(encode("ECHO", i) for i in range(10_000)))
         wire.half_close()
-        assert [parse(raw) for raw in split_replies(wire.read_until_eof())] == [
-            b"%d" % i for i in range(10_000)
-        ]
+        assert [parse(raw) for raw in split_replies(wire.read_until_eof())] == [b"%d" % i for i in range(10_000)]
 
 
 def test_half_close_still_gets_replies_that_fill_every_buffer(kvserver: ServerProcess) -> None:
@@ -927,25 +918,48 @@ def test_sender_that_never_reads_is_held_back(start_server: StartServer) -> None
         assert server.memory_bytes("VmHWM") < peak + 64 * MEGABYTE
 
 
-def test_pipeline_of_one_client_does_not_stall_the_others(kvserver: ServerProcess) -> None:
-    """A hundred thousand commands that lie in the server's buffers are not one tick."""
-    with kvserver.connect() as busy, kvserver.connect() as other:
-        requests = encode("SET", "k", "v") * 100_000
+def pump(server: ServerProcess, requests: bytes, reply_bytes: int) -> float:
+    """Sends and reads as fast as the server takes and gives; the longest that another client's PING took."""
+    with server.connect() as busy, server.connect() as other, selectors.DefaultSelector() as selector:
         busy.socket.setblocking(False)
-        sent = received = 0
+        selector.register(busy.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        to_send = memoryview(requests)
+        received = 0
         slowest_s = 0.0
-        with selectors.DefaultSelector() as selector:
-            selector.register(busy.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
-            while received < 5 * 100_000:
-                for _, events in selector.select(timeout=10):
-                    if events & selectors.EVENT_READ:
-                        received += len(busy.socket.recv(MEGABYTE))
-                    if events & selectors.EVENT_WRITE and sent < len(requests):
-                        sent += busy.socket.send(requests[sent : sent + MEGABYTE])
-                started = time.monotonic()
-                assert other.command("PING") == b"+PONG\r\n"
-                slowest_s = max(slowest_s, time.monotonic() - started)
-        assert slowest_s < 0.5
+        while received < reply_bytes:
+            for _, events in selector.select(timeout=DEADLINE_S):
+                if events & selectors.EVENT_READ:
+                    received += len(busy.socket.recv(MEGABYTE))
+                if events & selectors.EVENT_WRITE:
+                    to_send = to_send[busy.socket.send(to_send[:MEGABYTE]) :]
+                    if not to_send:
+                        selector.modify(busy.socket, selectors.EVENT_READ)
+            started = time.monotonic()
+            assert other.command("PING") == b"+PONG\r\n"
+            slowest_s = max(slowest_s, time.monotonic() - started)
+        return slowest_s
+
+
+def test_long_pipeline_costs_the_others_no_time_and_the_server_no_memory(start_server: StartServer) -> None:
+    """What was read and has not run yet must be bounded, and no tick may run or parse all of it."""
+    count = 200_000
+    server = start_server("--save", "", "--appendonly", "no")
+    peak = server.memory_bytes("VmHWM")
+    slowest_s = pump(server, encode("SET", "k", "v") * count, len(b"+OK\r\n") * count)
+    assert server.memory_bytes("VmHWM") < peak + MEMORY_MARGIN
+    assert slowest_s < 0.25
+
+
+def test_command_in_a_long_pipeline_costs_what_it_costs_in_a_short_one(start_server: StartServer) -> None:
+    server = start_server("--save", "", "--appendonly", "no")
+
+    def cost_s(pipelines: int, length: int) -> float:
+        started_s = server.processor_time_s()
+        for _ in range(pipelines):
+            pump(server, encode("SET", "k", "v") * length, len(b"+OK\r\n") * length)
+        return server.processor_time_s() - started_s
+
+    assert cost_s(1, 200_000) < 3 * cost_s(200, 1_000)
 
 
 # --- random bytes
@@ -967,9 +981,7 @@ def random_word(rng: random.Random) -> bytes:
 
 def random_request(rng: random.Random) -> bytes:
     """Mostly a good command that both servers know; never one whose reply depends on the server."""
-    name = rng.choice(
-        [b"SET", b"GET", b"DEL", b"EXISTS", b"DBSIZE", b"PING", b"ECHO", b"SELECT", b"FLUSHALL", b"RESET"]
-    )
+    name = rng.choice([b"SET", b"GET", b"DEL", b"EXISTS", b"DBSIZE", b"PING", b"ECHO", b"SELECT", b"FLUSHALL", b"RESET"])
     arity = {b"SET": 2, b"DBSIZE": 0, b"PING": 0, b"FLUSHALL": 0, b"RESET": 0}.get(name, 1)
     if rng.random() < 0.1:
         arity = rng.randrange(3)
@@ -1007,9 +1019,7 @@ def random_conversation(rng: random.Random) -> bytes:
     return b"".join(pieces)
 
 
-def test_random_conversations_get_the_replies_of_redis(
-    kvserver: ServerProcess, redis_oracle: ServerProcess
-) -> None:
+def test_random_conversations_get_the_replies_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
     rng = random.Random(FUZZ_SEED)
     compared = 0
     for index in range(FUZZ_COUNT):
@@ -1017,11 +1027,29 @@ def test_random_conversations_get_the_replies_of_redis(
         if b"\0" in payload:
             continue  # a mutation may bring a nul into a line, where Redis's C strings end
         ours, theirs = (converse(server, payload, protocol) for server in (kvserver, redis_oracle))
-        assert ours == theirs, (
-            f"KVSERVER_FUZZ_SEED={FUZZ_SEED}, conversation {index}, RESP{protocol}: {payload!r}"
-        )
+        assert ours == theirs, f"KVSERVER_FUZZ_SEED={FUZZ_SEED}, conversation {index}, RESP{protocol}: {payload!r}"
         compared += 1
     assert compared > FUZZ_COUNT // 4
+
+
+def test_random_conversations_in_random_parts_get_the_same_replies(kvserver: ServerProcess) -> None:
+    """Where a read ends decides which parser goes on; the replies must not show it."""
+    rng = random.Random(FUZZ_SEED)
+    with kvserver.connect() as other:
+        for index in range(FUZZ_COUNT):
+            payload = random_conversation(rng) + encode("ECHO", MARK)
+            other.command("FLUSHALL")
+            with kvserver.connect() as wire:
+                wire.send(payload)
+                wire.half_close()
+                expected = wire.read_until_eof()
+            cuts = [0, *sorted(rng.choices(range(len(payload)), k=rng.randrange(1, 6))), len(payload)]
+            other.command("FLUSHALL")
+            with kvserver.connect() as wire:
+                send_in_parts(wire, other, [payload[start:end] for start, end in pairwise(cuts)])
+                wire.half_close()
+                same = wire.read_until_eof() == expected
+            assert same, f"KVSERVER_FUZZ_SEED={FUZZ_SEED}, conversation {index} cut at {cuts}: {payload!r}"
 
 
 def test_random_bytes_hurt_nobody(kvserver: ServerProcess) -> None:
@@ -1036,9 +1064,7 @@ def test_random_bytes_hurt_nobody(kvserver: ServerProcess) -> None:
                     wire.send(payload)
                 wire.half_close()
                 wire.read_until_eof()
-            assert witness.command("PING") == b"+PONG\r\n", (
-                f"KVSERVER_FUZZ_SEED={FUZZ_SEED}, {index}: {payload!r}"
-            )
+            assert witness.command("PING") == b"+PONG\r\n", f"KVSERVER_FUZZ_SEED={FUZZ_SEED}, {index}: {payload!r}"
     kvserver.check_log()
 
 

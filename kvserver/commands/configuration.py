@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kvserver.commands.arguments import SYNTAX_ERROR
 from kvserver.commands.effect import Effect, Reconfigure
-from kvserver.commands.row import NO_KEYS, Command, container, wrong_arity
+from kvserver.commands.row import NO_KEYS, Command, container
 from kvserver.config import ConfigSetError
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
@@ -17,7 +18,7 @@ def config_get(session: Session, args: list[bytes]) -> Reply:
 
 def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
     if len(args) % 2:
-        raise wrong_arity("config|set")
+        raise CommandError(SYNTAX_ERROR)
     try:
         names = session.server.config.set(list(zip(args[2::2], args[3::2], strict=True)))
     except ConfigSetError as error:

@@ -75,8 +75,8 @@ def hello(session: Session, args: list[bytes]) -> Effect:
         authenticate(session, *credentials)
     if not session.authenticated:
         raise CommandError(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
-            "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
+            "option can be used to authenticate the client and select the RESP protocol version at the same time"
         )
     if name is not None:
         session.name = name
@@ -100,7 +100,12 @@ def select(session: Session, args: list[bytes]) -> Reply:
 
 
 def quit_(session: Session, args: list[bytes]) -> Effect:
-    return Close(OK)
+    return Close((OK,))
+
+
+def refuse_http(session: Session, args: list[bytes]) -> Effect:
+    """What `POST` and `Host:` run: a web page that makes a browser talk to this server must not get to a command."""
+    return Close(())
 
 
 def reset(session: Session, args: list[bytes]) -> Effect:

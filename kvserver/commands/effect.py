@@ -45,9 +45,9 @@ class Crash:
 
 @dataclass(frozen=True)
 class Close:
-    """Send the reply, then close the connection."""
+    """Send the replies, then close the connection."""
 
-    reply: Reply
+    replies: tuple[Reply, ...]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 
 from kvserver.commands.row import NO_KEYS, Command, container
 from kvserver.errors import CommandError
-from kvserver.resp.reply import NULL_ARRAY, Reply, Simple
+from kvserver.resp.reply import Reply, Simple
 from kvserver.session import Session
 
 
@@ -74,7 +74,7 @@ def command_info(session: Session, args: list[bytes]) -> Reply:
     if len(args) == 2:
         return command(session, args)
     rows = [_row(session, name) for name in args[2:]]
-    return [NULL_ARRAY if row is None else _info(row) for row in rows]
+    return [None if row is None else _info(row) for row in rows]
 
 
 def command_docs(session: Session, args: list[bytes]) -> Reply:

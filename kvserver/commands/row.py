@@ -15,7 +15,7 @@ Handler = Callable[[Session, list[bytes]], Reply | Effect]
 NO_KEYS = (0, 0, 0)
 FIRST_KEY = (1, 1, 1)
 ALL_KEYS = (1, -1, 1)
-_ANY_NUMBER = 2**31
+ANY_NUMBER = 2**31
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Command:
     arities: range = field(init=False)
 
     def __post_init__(self) -> None:
-        allowed = range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, _ANY_NUMBER)
+        allowed = range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, ANY_NUMBER)
         object.__setattr__(self, "arities", allowed)
 
     @property
@@ -80,6 +80,7 @@ def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Ha
             )
         if len(args) not in row.arities:
             raise wrong_arity(row.name)
+        session.last_command = row.name.encode()
         return row.handler(session, args)
 
     return run

@@ -79,9 +79,10 @@ def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     expires_at_ms = options.expires_at_ms or (keyspace.expires_at_ms(key) if options.keep_ttl else None)
     if expires_at_ms and expires_at_ms <= keyspace.now_ms():  # EXAT in the past: the key is gone at once
         keyspace.delete(key)
+    elif expires_at_ms:
+        keyspace.set_expiring(key, value, expires_at_ms)
     else:
-        keyspace.set(key, Expiring(value, expires_at_ms) if expires_at_ms else value)
-        keyspace.has_expiring = keyspace.has_expiring or bool(expires_at_ms)
+        keyspace.set(key, value)
     keyspace.changes += 1
     return reply
 

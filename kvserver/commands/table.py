@@ -20,7 +20,7 @@ from kvserver.commands import (
     persistence,
     strings,
 )
-from kvserver.commands.row import Command, Handler
+from kvserver.commands.row import ANY_NUMBER, Command, Handler
 from kvserver.errors import CommandError
 
 FAMILIES = (strings, keys, connection, client, json, persistence, configuration, introspection, information)
@@ -62,6 +62,8 @@ class CommandTable:
             text = refusal(row)
             runner = Runner(row.handler if text is None else _refuse(text), row.arities, row.name)
             runners[name] = runners[name.upper()] = runner
+        for word in (b"post", b"host:"):
+            runners[word] = Runner(connection.refuse_http, range(1, ANY_NUMBER), word.decode())
         return runners
 
 

@@ -8,7 +8,6 @@ What a handler returns says its kind by its type:
     list, tuple    array                  float       double (RESP2: bulk string)
     dict           map (RESP2: flat array of names and values)
     Verbatim       verbatim text (RESP2: bulk string)
-    NullArray      null (RESP2: null array)
 """
 
 from __future__ import annotations
@@ -44,16 +43,9 @@ class Verbatim(bytes):
     __slots__ = ()
 
 
-class NullArrayType:
-    """The type of NULL_ARRAY."""
-
-    __slots__ = ()
-
-
 OK: Final = Simple("OK")
-NULL_ARRAY: Final = NullArrayType()
 
-_Scalar = bytes | Simple | Error | NullArrayType | bool | int | float | None
+_Scalar = bytes | Simple | Error | bool | int | float | None
 Reply = Union[_Scalar, list["Reply"], tuple["Reply", ...], dict["Reply", "Reply"]]  # noqa: UP007 (recursive)
 
 CRLF: Final = b"\r\n"
@@ -62,7 +54,6 @@ CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 
 _NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
-_NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
 _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
 
 
@@ -100,8 +91,6 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             for name, item in reply.items():
                 _encode(name, protocol, append)
                 _encode(item, protocol, append)
-        case NullArrayType():
-            append(_NULL_ARRAY[protocol])
         case _:
             raise TypeError(f"a handler returned {type(reply).__name__}, which is no reply")
 

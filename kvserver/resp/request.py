@@ -2,7 +2,7 @@
 
 `StrictParser` is the definition: resumable at every byte, allocates nothing that a client merely declares, and gives
 Redis's error texts. A read that holds whole commands, the usual case, is decoded by hiredis instead, in a fifth of the
-time; `_decode_whole` proves that it saw nothing that the strict parser would read otherwise, or leaves it alone.
+time, with a proof that it saw nothing that the strict parser would read otherwise.
 """
 
 from __future__ import annotations
@@ -26,80 +26,20 @@ _ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so tha
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _LARGE_ARRAY = re.compile(rb"\*[0-9]{5}").search
 _CRLF = b"\r\n"
+_NEXT_STAR = b"\r\n*"
+_WORTH_DECODING_BYTES = 1024
 _STAR, _DOLLAR = b"*$"
-
-
-class RequestParser:
-    """All that one connection needs: `feed` it what was read. After a `failure` it reads nothing more."""
-
-    def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024) -> None:
-        self._strict = StrictParser(max_bulk_bytes)
-
-    @property
-    def failure(self) -> ProtocolError | None:
-        """Set once the client sent what is no request; the commands before it were returned."""
-        return self._strict.failure
-
-    @property
-    def pending_bytes(self) -> int:
-        """About how much memory the command that is not complete yet holds."""
-        return self._strict.pending_bytes
-
-    def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
-        """Set what later commands may declare: clients that must authenticate first get little."""
-        self._strict.limit(max_bulk_bytes, authenticated)
-
-    def feed(self, data: bytes) -> list[Command]:
-        """The commands that are complete with this data, empty ones left out."""
-        strict = self._strict
-        if strict.is_between_commands and not strict.is_limited:
-            commands = _decode_whole(data)
-            if commands is not None:
-                return commands
-        return strict.feed(data)
-
-
-# Reader keeps nothing between calls that succeed, so one serves all connections.
-_reader = hiredis.Reader()
-
-
-def _decode_whole(data: bytes) -> list[Command] | None:
-    """The commands in data that begins and ends with a command, or None where that is not certain.
-
-    hiredis reads replies, which can hold more than requests may: other types, nested arrays, and arrays whose declared
-    size it allocates. The proof that there are none: all elements are bytes (join refuses others), and no element has a
-    line break, so that all line breaks belong to the protocol; then as many lines begin with `$` as there are elements,
-    and as many with `*` as there are commands.
-    """
-    global _reader
-    if data[0] != _STAR or _LARGE_ARRAY(data):
-        return None
-    try:
-        _reader.feed(data)
-        commands: list[Command] = list(iter(_reader.gets, False))
-        content = b"".join(chain.from_iterable(commands))
-    except (hiredis.ProtocolError, TypeError):
-        _reader = hiredis.Reader()
-        return None
-    if (
-        _CRLF in content
-        or data.count(b"\r\n$") != sum(map(len, commands))
-        or data.count(b"\r\n*") != len(commands) - 1
-        or not data.endswith(_CRLF)
-        or not all(commands)
-        or _reader.has_data()
-    ):
-        _reader = hiredis.Reader()
-        return None
-    return commands
 
 
 class StrictParser:
     """The resumable parser: `feed` gives the commands that are complete, and sets `failure` at the first invalid byte."""
 
     def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024) -> None:
+        # Set once the client sent what is no request; the commands before it were returned.
         self.failure: ProtocolError | None = None
-        self.is_limited = False  # whether the client has yet to authenticate
+        self.is_idle = True  # between two commands, with nothing that forbids the fast way
+        self.has_unread = False  # `feed` stopped after one command of a client that has yet to authenticate: feed it b""
+        self._is_limited = False  # the client has yet to authenticate
         self._max_bulk_bytes = max_bulk_bytes
         self._buffer = bytearray()
         self._position = 0  # in the buffer, while feed runs
@@ -109,33 +49,41 @@ class StrictParser:
         self._bulk_length = -1  # of the argument that comes next, once its `$` line was read
 
     @property
-    def is_between_commands(self) -> bool:
-        return not self._buffer and not self._missing and not self.failure
-
-    @property
     def pending_bytes(self) -> int:
+        """About how much memory the command that is not complete yet holds."""
         return len(self._buffer) + self._arguments_bytes
 
     def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
+        """Set what later commands may declare: clients that must authenticate first get little."""
         self._max_bulk_bytes = max_bulk_bytes
-        self.is_limited = not authenticated
+        self._is_limited = not authenticated
+        self._note_idle()
 
-    def feed(self, data: bytes) -> list[Command]:
+    def feed(self, data: bytes, most: int | None = None) -> list[Command]:
+        """The commands that are complete with this data, `most` at most, empty ones left out.
+
+        Of a client that has yet to authenticate, one at a time: what it may send next depends on what that one does.
+        """
         commands: list[Command] = []
         if self.failure:
             return commands
+        most = 1 if self._is_limited else most
         self._buffer += data
         self._position = 0
         try:
-            while (command := self._next()) is not None:
+            while len(commands) != most and (command := self._next()) is not None:
                 if command:
                     commands.append(command)
         except ProtocolError as failure:
             self.failure = failure
-            self._buffer.clear()
-            return commands
+            self._position = len(self._buffer)
         del self._buffer[: self._position]
+        self.has_unread = self._is_limited and bool(commands) and bool(self._buffer)
+        self._note_idle()
         return commands
+
+    def _note_idle(self) -> None:
+        self.is_idle = not (self._buffer or self._missing or self.failure or self._is_limited)
 
     def _next(self) -> Command | None:
         """The next command (empty where there is nothing to run), or None: more data is needed."""
@@ -150,7 +98,7 @@ class StrictParser:
             count = _integer(line[1:])
             if count is None or count > _MAX_ARGUMENTS:
                 raise ProtocolError("invalid multibulk length")
-            if self.is_limited and count > _UNAUTHENTICATED_MAX_ARGUMENTS:
+            if self._is_limited and count > _UNAUTHENTICATED_MAX_ARGUMENTS:
                 raise ProtocolError("unauthenticated multibulk length")
             if count <= 0:
                 return []
@@ -175,11 +123,11 @@ class StrictParser:
             return False
         if line[:1] != b"$":
             # An empty line shows its carriage return, as in Redis.
-            raise ProtocolError(f"expected '$', got '{chr(line[0]) if line else chr(13)}'")
+            raise ProtocolError(f"expected '$', got '{(line[:1] or _CRLF[:1]).decode('utf-8', 'surrogateescape')}'")
         length = _integer(line[1:])
         if length is None or not 0 <= length <= self._max_bulk_bytes:
             raise ProtocolError("invalid bulk length")
-        if self.is_limited and length > _UNAUTHENTICATED_MAX_BULK_BYTES:
+        if self._is_limited and length > _UNAUTHENTICATED_MAX_BULK_BYTES:
             raise ProtocolError("unauthenticated bulk length")
         self._bulk_length = length
         return True
@@ -206,7 +154,101 @@ class StrictParser:
         return split_inline(line.removesuffix(b"\r"))
 
 
-_SPACE = b" \t\n\r\v\f\0"
+class RequestParser(StrictParser):
+    """All that one connection needs: `feed` it what was read. After a `failure` it reads nothing more."""
+
+    def feed(self, data: bytes, most: int | None = None) -> list[Command]:
+        if most is not None or self._is_limited:
+            return super().feed(data, most)
+        commands: list[Command] = []
+        if self.is_idle:
+            whole = _decode_whole(data)
+            if whole is not None:
+                return whole
+        else:  # a long stream of commands, cut somewhere: the one that was cut, then as before
+            commands = super().feed(data, most=1)
+            if not commands or self.failure or self._missing:
+                return commands
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        # Tried once a read: where hiredis fails again and again, trying for each command would take quadratic time.
+        found, length = _decode_start(data)
+        return commands + found + super().feed(data[length:])
+
+
+# Reader keeps nothing between calls that succeed, so one serves all connections.
+_reader = hiredis.Reader()
+
+
+def _decode_whole(data: bytes) -> list[Command] | None:
+    """The commands in data that begins and ends with a command, or None where that is not certain.
+
+    hiredis reads replies, which can hold more than requests may: other types, nested arrays, and arrays whose declared
+    size it allocates. So each way below ends with a proof that there are none of those.
+    """
+    global _reader
+    if data[0] != _STAR:
+        return None
+    commands: list[Command] | None = None
+    try:
+        if _NEXT_STAR in data:
+            commands = None if _LARGE_ARRAY(data) else _decode_pipeline(data)
+        elif data[2:3] == b"\r":  # fewer than ten arguments
+            commands = _decode_one(data)
+    except (hiredis.ProtocolError, TypeError):
+        pass
+    if commands is None:
+        _reader = hiredis.Reader()  # what it has kept would be in the way of the next
+    return commands
+
+
+def _decode_start(data: bytes) -> tuple[list[Command], int]:
+    """The whole commands at the start of data that ends inside one, and their length in bytes; none where in doubt.
+
+    Proof: the commands, packed again, are what was read.
+    """
+    global _reader
+    commands: list[Command] = []
+    packed = b""
+    if len(data) >= _WORTH_DECODING_BYTES and data[0] == _STAR and not _LARGE_ARRAY(data):
+        try:
+            _reader.feed(data)
+            commands = list(iter(_reader.gets, False))
+            packed = b"".join(map(hiredis.pack_command, map(tuple, commands)))  # type: ignore[arg-type]  # tuple of one
+        except (hiredis.ProtocolError, TypeError):
+            packed = b""
+        _reader = hiredis.Reader()
+    return (commands, len(packed)) if packed and data.startswith(packed) else ([], 0)
+
+
+def _decode_one(data: bytes) -> list[Command] | None:
+    """Proof: the command, packed again, is what was read."""
+    _reader.feed(data)
+    command = _reader.gets()
+    return [command] if command and hiredis.pack_command(tuple(command)) == data else None
+
+
+def _decode_pipeline(data: bytes) -> list[Command] | None:
+    """Proof: all elements are bytes (join refuses others) without line breaks, so that every line is the protocol's.
+
+    Then as many lines begin with `$` as there are elements, and as many with `*` as there are commands.
+    """
+    _reader.feed(data)
+    commands: list[Command] = list(iter(_reader.gets, False))
+    content = b"".join(chain.from_iterable(commands))
+    is_proven = (
+        _CRLF not in content
+        and data.count(b"\r\n$") == sum(map(len, commands))
+        and data.count(_NEXT_STAR) == len(commands) - 1
+        and data.endswith(_CRLF)
+        and all(commands)
+        and not _reader.has_data()
+    )
+    return commands if is_proven else None
+
+
+_SPACE = b" \t\n\r\v\f"
+_WORD_END = b" \t\n\r"  # not the same, in sdssplitargs
 _ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
 _HEX_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
@@ -214,6 +256,7 @@ _HEX_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 def split_inline(line: bytes) -> Command:
     """The words of an inline command, as Redis's sdssplitargs reads quotes and escapes. ProtocolError if unbalanced."""
     words: Command = []
+    line = line.partition(b"\0")[0]  # where Redis's string ends
     index = 0
     while True:
         while index < len(line) and line[index] in _SPACE:
@@ -221,7 +264,7 @@ def split_inline(line: bytes) -> Command:
         if index == len(line):
             return words
         word = bytearray()
-        while index < len(line) and line[index] not in _SPACE:
+        while index < len(line) and line[index] not in _WORD_END:
             if line[index] in b"\"'":
                 index = _quoted(line, index, word)
                 break
