@@ -84,7 +84,9 @@ class Keyspace:
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.now_ms = now_ms
-        self.changes = 0  # of keys, since the start: save points and INFO subtract what they last saw
+        # The write commands since `take_written`, each in a form that gives the same result whenever it runs again.
+        self.written: list[list[bytes]] = []
+        self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
         self.has_expiring = False  # whether an entry may be an Expiring, so that `sweep` has something to look for
         self.expiring = 0  # about how many, as of the last round of `sweep`
@@ -95,6 +97,17 @@ class Keyspace:
         self._sweep_position = 0  # the shard that comes next
         self._sweep_seen = 0  # entries with an expiry, in this round
         self._thaw()
+
+    @property
+    def changes(self) -> int:
+        """How many write commands there were since the start: save points and INFO subtract what they last saw."""
+        return self._taken + len(self.written)
+
+    def take_written(self) -> list[list[bytes]]:
+        """The write commands since the last call, in order."""
+        written, self.written = self.written, []
+        self._taken += len(written)
+        return written
 
     # Reading
 

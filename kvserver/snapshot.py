@@ -94,7 +94,6 @@ class Snapshots:
             started_at = time.perf_counter()
             result = await self._scan(load=True)
             unused = self._keyspace.replace(result.data or new_shards())
-            self._keyspace.changes += 1
             facts.keys_loaded = result.frames[-1].member_count if result.frames else 0
             if at_start:
                 await self._repair(result)

@@ -127,6 +127,9 @@ class Writer:
                 client.read_on()
             if client.has_ended and not (client.queue or client.is_waiting or client.is_choked):
                 client.finish()
+        keyspace = self._state.keyspace
+        if keyspace.written:
+            keyspace.take_written()
 
     def _run(self, client: Client, commands: list[Command]) -> None:
         session = client.session

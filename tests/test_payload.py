@@ -50,7 +50,7 @@ def encoded(contents: Contents, mapping: Mapping) -> bytes:
 
 def small_slices() -> mock._patch_dict:
     """Batches, buckets and partitions so small that a few keys fill several."""
-    sizes = {"BATCH_KEYS": 3, "_PARTITION_KEYS": 2, "_BUCKET_KEYS": 4}
+    sizes = {"BATCH_KEYS": 3, "_SLICE_KEYS": 2, "_SORT_NAMES": 8}
     assert sizes.keys() <= vars(module).keys()
     return mock.patch.dict(vars(module), sizes)
 

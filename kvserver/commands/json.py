@@ -51,7 +51,7 @@ def json_set(session: Session, args: list[bytes]) -> Reply:
     if (condition == b"NX" and is_there) or (condition == b"XX" and not is_there):
         return None
     keyspace.set(args[1], decode_value(document))
-    keyspace.changes += 1
+    keyspace.written.append([b"JSON.SET", args[1], ROOT, args[3]])
     return OK
 
 
@@ -103,7 +103,8 @@ def json_del(session: Session, args: list[bytes]) -> Reply:
         _is_legacy_root(args[2])
     keyspace = session.keyspace
     removed = int(keyspace.live(args[1]) is not None and keyspace.delete(args[1]))
-    keyspace.changes += removed
+    if removed:
+        keyspace.written.append([b"DEL", args[1]])
     return removed
 
 

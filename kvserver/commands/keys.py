@@ -17,9 +17,10 @@ JSON_TYPE = Simple("ReJSON-RL")  # as RedisJSON calls its type
 def del_(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     # An expired key was gone before: looking removes it.
-    removed = sum(keyspace.live(key) is not None and keyspace.delete(key) for key in args[1:])
-    keyspace.changes += removed
-    return removed
+    removed = [key for key in args[1:] if keyspace.live(key) is not None and keyspace.delete(key)]
+    if removed:
+        keyspace.written.append([b"DEL", *removed])
+    return len(removed)
 
 
 def exists(session: Session, args: list[bytes]) -> Reply:
@@ -59,7 +60,7 @@ def flushall(session: Session, args: list[bytes]) -> Reply | Effect:
     if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
         raise CommandError(SYNTAX_ERROR)
     keyspace = session.keyspace
-    keyspace.changes += len(keyspace)
+    keyspace.written.append([b"FLUSHALL"])
     return Discard(keyspace.replace(new_shards()), OK)
 
 

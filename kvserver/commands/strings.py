@@ -24,7 +24,7 @@ def set_(session: Session, args: list[bytes]) -> Reply:
         return _set_with_options(session, args)
     keyspace = session.keyspace
     keyspace.set(args[1], args[2])
-    keyspace.changes += 1
+    keyspace.written.append(args)
     return OK
 
 
@@ -79,11 +79,13 @@ def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     expires_at_ms = options.expires_at_ms or (keyspace.expires_at_ms(key) if options.keep_ttl else None)
     if expires_at_ms and expires_at_ms <= keyspace.now_ms():  # EXAT in the past: the key is gone at once
         keyspace.delete(key)
+        keyspace.written.append([b"DEL", key])
     elif expires_at_ms:
         keyspace.set_expiring(key, value, expires_at_ms)
+        keyspace.written.append([b"SET", key, value, b"PXAT", b"%d" % expires_at_ms])
     else:
         keyspace.set(key, value)
-    keyspace.changes += 1
+        keyspace.written.append([b"SET", key, value])
     return reply
 
 

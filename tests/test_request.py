@@ -1,0 +1,337 @@
+"""request: the fast way reads what the strict parser reads, and nobody allocates what a client merely declares."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kvserver.errors import ProtocolError
+from kvserver.resp.request import Command, RequestParser, StrictParser, split_inline
+
+MEGABYTE = 1 << 20
+
+Outcome = tuple[list[Command], str]
+
+
+def pack(*arguments: bytes) -> bytes:
+    return b"*%d\r\n" % len(arguments) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in arguments)
+
+
+def parse(parser: StrictParser, chunks: Iterable[bytes]) -> Outcome:
+    """All commands, and the text of the failure or nothing."""
+    commands: list[Command] = []
+    for chunk in chunks:
+        found = parser.feed(chunk)
+        assert all(type(command) is list and command for command in found)
+        assert all(type(argument) is bytes for command in found for argument in command)
+        commands += found
+    return commands, str(parser.failure or "")
+
+
+def whole(data: bytes) -> list[bytes]:
+    return [data]
+
+
+def split_at(data: bytes, *positions: int) -> list[bytes]:
+    bounds = [0, *positions, len(data)]
+    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False) if start < end]
+
+
+def byte_by_byte(data: bytes) -> list[bytes]:
+    return [data[index : index + 1] for index in range(len(data))]
+
+
+# --- What is read ---
+
+GOOD = [
+    [b"PING"],
+    [b"SET", b"key", b"value"],
+    [b"SET", b"", b"*1\r\n$4\r\nPING\r\n"],
+    [b"GET", b"\r\n$1\r\n*"],
+    [b"SET", b"\xff\0", b"x" * 5_000],
+    [b"MSET", *(b"%d" % number for number in range(30))],
+]
+
+
+@pytest.mark.parametrize("parser", [StrictParser, RequestParser])
+@pytest.mark.parametrize("command", GOOD, ids=lambda command: repr(command)[:30])
+def test_command_is_read_as_it_was_sent(parser: type[StrictParser], command: Command) -> None:
+    assert parse(parser(), [pack(*command)]) == ([command], "")
+    assert parse(parser(), [pack(*command) * 3]) == ([command] * 3, "")
+    assert parse(parser(), byte_by_byte(pack(*command))) == ([command], "")
+
+
+def test_pipeline_split_at_every_byte_is_the_same_commands() -> None:
+    data = pack(b"SET", b"k", b"v\r\n") + b"PING\r\n" + pack(b"GET", b"") + b"*0\r\n\r\n" + pack(b"ECHO", b"$3\r\n*1\r\n")
+    expected = [[b"SET", b"k", b"v\r\n"], [b"PING"], [b"GET", b""], [b"ECHO", b"$3\r\n*1\r\n"]]
+    for position in range(len(data)):
+        for parser in (StrictParser(), RequestParser()):
+            assert parse(parser, split_at(data, position)) == (expected, "")
+
+
+def test_long_stream_cut_anywhere_is_the_same_commands() -> None:
+    """As a fast client sends it: many commands a read, the last one cut."""
+    commands = [[b"SET", b"key:%d" % number, b"v" * (number % 90)] for number in range(400)]
+    data = b"".join(pack(*command) for command in commands)
+    source = random.Random(3)
+    for _ in range(100):
+        cuts = sorted(source.sample(range(1, len(data)), 8))
+        assert parse(RequestParser(), split_at(data, *cuts)) == (commands, "")
+
+
+def test_usual_read_does_not_take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(parser: StrictParser) -> None:
+        raise AssertionError("parsed in Python")
+
+    monkeypatch.setattr(StrictParser, "_next", refuse)
+    commands = [[b"SET", b"key", b"value"], [b"GET", b"key"]] * 50
+    for chosen in (commands[:1], commands):
+        assert parse(RequestParser(), [b"".join(pack(*command) for command in chosen)]) == (chosen, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"*1\r\n:4\r\n", "expected '$', got ':'"),
+        (b"*1\r\n\r\n", "expected '$', got '\r'"),
+        (b"*1\r\n+PING\r\n", "expected '$', got '+'"),
+        (b"*1\r\n*1\r\n$4\r\nPING\r\n", "expected '$', got '*'"),
+        (b"*01\r\n$4\r\nPING\r\n", "invalid multibulk length"),
+        (b"*+1\r\n$4\r\nPING\r\n", "invalid multibulk length"),
+        (b"* 1\r\n$4\r\nPING\r\n", "invalid multibulk length"),
+        (b"*1_0\r\n", "invalid multibulk length"),
+        (b"*\r\n", "invalid multibulk length"),
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*2147483648\r\n", "invalid multibulk length"),
+        (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
+        (b"*1\r\n$+4\r\nPING\r\n", "invalid bulk length"),
+        (b"*1\r\n$4 \r\nPING\r\n", "invalid bulk length"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$\r\n", "invalid bulk length"),
+        (b"*1\r\n$536870913\r\n", "invalid bulk length"),
+        (b'"unbalanced\r\n', "unbalanced quotes in request"),
+        (b"x" * (64 * 1024 + 1), "too big inline request"),
+        (b"*" + b"1" * (64 * 1024 + 1), "too big mbulk count string"),
+        (b"*1\r\n$" + b"1" * (64 * 1024 + 1), "too big bulk count string"),
+    ],
+    ids=lambda part: repr(part[:20]),
+)
+def test_what_is_no_request_is_told_in_redis_words_after_what_came_before(data: bytes, text: str) -> None:
+    lost = pack(b"LOST") if data.endswith(b"\n") else b""
+    for parser in (StrictParser(), RequestParser()):
+        assert parse(parser, [pack(b"PING") + data + lost]) == ([[b"PING"]], text)
+        assert parser.feed(pack(b"PING")) == [], "reads on after a failure"
+        assert isinstance(parser.failure, ProtocolError)
+    if len(data) < 100:
+        assert parse(RequestParser(), byte_by_byte(data)) == ([], text)
+
+
+@pytest.mark.parametrize("data", [b"*0\r\n", b"*-1\r\n", b"*-5\r\n", b"\r\n", b"\n", b"  \r\n"])
+def test_empty_commands_are_left_out(data: bytes) -> None:
+    for chunks in (whole(data), byte_by_byte(data), [pack(b"A") + data + pack(b"B")], [data + pack(b"A" * 2_000) + b"*1\r\n"]):
+        commands, failure = parse(RequestParser(), chunks)
+        assert not failure
+        assert all(commands)
+        assert commands == parse(StrictParser(), chunks)[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"PING", [b"PING"]),
+        (b"  SET  k\tv  ", [b"SET", b"k", b"v"]),
+        (b"", []),
+        (b'SET k "a b"', [b"SET", b"k", b"a b"]),
+        (rb'SET k "\x00\xff\n\r\t\b\a\"\\\q"', [b"SET", b"k", b'\x00\xff\n\r\t\b\a"\\q']),
+        (rb'"\xg0"', [b"xg0"]),
+        (rb"SET k 'a\'b\n'", [b"SET", b"k", rb"a'b\n"]),
+        (b'a"b"', [b"ab"]),
+        (b'""', [b""]),
+        (b"''", [b""]),
+    ],
+)
+def test_inline_words_are_split_as_redis_splits_them(line: bytes, words: list[bytes]) -> None:
+    assert split_inline(line) == words
+
+
+@pytest.mark.parametrize("line", [b'"', b"'", b'"a', b'"a"b', b"'a'b", rb'"a\"', rb"'a\'"])
+def test_unbalanced_quotes_are_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError, match="unbalanced quotes"):
+        split_inline(line)
+
+
+# --- The fast way against the strict one ---
+
+LINES = (
+    [b"*1", b"*2", b"*0", b"*-1", b"*01", b"*3", b"$0", b"$1", b"$2", b"$4", b"$-1", b"$01", b"", b"a", b"ab", b"PING"]
+    + [b"%1", b"%0", b"~1", b"~0", b">1", b"|1", b"=5", b"=7", b"txt:a", b"$:abc", b"*:abc", b"#f", b"#t", b":0", b":1"]
+    + [b",0", b",0.0", b"(0", b"_", b"+OK", b"+", b"-ERR", b"!1", b"$", b"*", b"'"]
+)
+lines = st.lists(st.sampled_from(LINES), max_size=12).map(lambda parts: b"".join(part + b"\r\n" for part in parts))
+arguments = st.sampled_from([b"", b"a", b"SET", b"\r\n", b"\r\n$", b"\r\n*", b"*12345", b"$1\r\na\r\n", b"\0\xff"]) | st.binary(max_size=5)
+commands_sent = st.lists(arguments, max_size=4).map(lambda parts: pack(*parts))
+# Over what the fast way looks at twice before it takes the trouble.
+long_command = st.sampled_from([pack(b"SET", b"k", b"x" * 1_100)])
+pieces = st.one_of(commands_sent, commands_sent, lines, long_command, st.binary(max_size=4), st.sampled_from([b"PING\r\n", b"\n", b"\r\n"]))
+streams = st.lists(pieces, max_size=6).map(b"".join)
+
+
+def agree(chunks: Sequence[bytes]) -> None:
+    assert parse(RequestParser(), chunks) == parse(StrictParser(), chunks)
+
+
+@settings(deadline=None, max_examples=500)
+@given(streams)
+@example(pack(b"PING") + b"%1\r\n$1\r\na\r\n*0\r\n")
+@example(pack(b"PING") + b"#f\r\n" + pack(b"PING"))
+@example(pack(b"PING") * 2 + b":0\r\n")
+@example(pack(b"PING") * 2 + b",0\r\n")
+@example(pack(b"PING") + b"*1\r\n=7\r\n\r\n$:abc\r\n")
+@example(pack(b"x" * 1_100) + b"*0\r\n" + b"*1\r\n")
+@example(pack(b"PING") * 200 + b"*0\r\n" + b"*1\r\n$4\r\nPI")
+@example(b"*1\r\n$3\r\nfooxx" + pack(b"PING"))
+def test_fast_and_strict_parser_agree(data: bytes) -> None:
+    if data:
+        agree(whole(data))
+
+
+@settings(deadline=None, max_examples=500)
+@given(lines)
+def test_fast_and_strict_parser_agree_on_lines_behind_commands(data: bytes) -> None:
+    for start in (b"*1\r\n", pack(b"PING"), pack(b"PING") * 2, pack(b"x" * 1_100)):
+        agree(whole(start + data))
+
+
+@settings(deadline=None, max_examples=150)
+@given(streams.filter(bool), st.data())
+def test_fast_and_strict_parser_agree_on_streams_that_come_in_pieces(data: bytes, draw: st.DataObject) -> None:
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=4)))
+    agree(split_at(data, *cuts))
+
+
+@settings(deadline=None, max_examples=60)
+@given(streams.map(lambda data: data[:150]).filter(bool))
+def test_no_split_changes_what_is_read(data: bytes) -> None:
+    expected = parse(StrictParser(), whole(data))
+    assert parse(StrictParser(), byte_by_byte(data)) == expected
+    assert parse(RequestParser(), byte_by_byte(data)) == expected
+    for position in range(len(data)):
+        assert parse(RequestParser(), split_at(data, position)) == expected, f"split at {position}"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(commands_sent, min_size=1, max_size=3).map(b"".join), st.data())
+def test_fast_and_strict_parser_agree_on_damaged_pipelines(data: bytes, draw: st.DataObject) -> None:
+    start = draw.draw(st.integers(0, len(data)))
+    end = draw.draw(st.integers(start, min(start + 3, len(data))))
+    data = data[:start] + draw.draw(st.binary(max_size=3) | lines) + data[end:]
+    if data:
+        agree(whole(data))
+        agree(whole(pack(b"PING") + data))
+
+
+def test_failure_of_one_client_leaves_the_next_one_alone() -> None:
+    for damage in (b"*1\r\n$4\r\nPI", b"*2\r\n$4\r\nPING\r\n", b"*1\r\n:1\r\n", pack(b"PING") + b"*1\r\n*1\r\n*1\r\n", b"*1\r\n$-1\r\n"):
+        RequestParser().feed(damage)
+        assert parse(RequestParser(), [pack(b"PING")]) == ([[b"PING"]], "")
+        assert parse(RequestParser(), [pack(b"PING") * 2]) == ([[b"PING"]] * 2, "")
+
+
+# --- What a client declares ---
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        b"*100000000\r\n",
+        b"*2147483647\r\n",
+        b"*1\r\n$500000000\r\n",
+        b"*1\r\n*20000000\r\n",
+        b"*1\r\n>20000000\r\n",
+        b"*1\r\n~20000000\r\n",
+        b"*1\r\n%20000000\r\n",
+        b"*1\r\n|20000000\r\n",
+        b"*+20000000\r\n",
+        b"*9999\r\n" * 9,
+        b"*1\r\n" * 8 + b">20000000\r\n",
+        b"*0\r\n*1\r\n~20000000\r\n",
+    ],
+)
+@pytest.mark.parametrize("before", [b"", pack(b"PING"), pack(b"x" * 1_100)], ids=["alone", "behind", "behind-long"])
+def test_nothing_is_allocated_that_is_merely_declared(before: bytes, claim: bytes) -> None:
+    parser = RequestParser()
+    tracemalloc.start()
+    try:
+        parser.feed(before + claim)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * MEGABYTE
+    assert parser.pending_bytes < MEGABYTE
+
+
+def test_pending_bytes_tell_what_an_unfinished_command_holds() -> None:
+    parser = RequestParser()
+    parser.feed(b"*100\r\n$10000\r\n" + b"x" * 5_000)
+    assert 5_000 <= parser.pending_bytes < 10_000
+    parser.feed(b"x" * 5_000 + b"\r\n" + b"$0\r\n\r\n" * 50)
+    assert 10_000 + 50 * 8 <= parser.pending_bytes < 20_000, "a million empty arguments must count too"
+    parser.feed(b"$0\r\n\r\n" * 49)
+    assert parser.pending_bytes == 0
+
+
+# --- Limits ---
+
+
+def limited(max_bulk_bytes: int = MEGABYTE, *, authenticated: bool) -> RequestParser:
+    parser = RequestParser()
+    parser.limit(max_bulk_bytes, authenticated)
+    return parser
+
+
+def test_argument_over_the_limit_is_refused_once_it_is_declared() -> None:
+    assert parse(limited(authenticated=True), [b"*1\r\n$%d\r\n" % MEGABYTE]) == ([], "")
+    assert parse(limited(authenticated=True), [b"*1\r\n$%d\r\n" % (MEGABYTE + 1)]) == ([], "invalid bulk length")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused", "text"),
+    [
+        (b"*10\r\n", b"*11\r\n", "unauthenticated multibulk length"),
+        (b"*1\r\n$16384\r\n", b"*1\r\n$16385\r\n", "unauthenticated bulk length"),
+    ],
+)
+def test_client_that_must_authenticate_first_may_declare_little(allowed: bytes, refused: bytes, text: str) -> None:
+    assert parse(limited(authenticated=False), [allowed]) == ([], "")
+    assert parse(limited(authenticated=False), [refused]) == ([], text)
+    assert parse(limited(authenticated=True), [refused]) == ([], "")
+
+
+def test_lifted_limit_holds_for_what_comes_next() -> None:
+    parser = limited(authenticated=False)
+    assert parser.feed(pack(b"AUTH", b"secret")) == [[b"AUTH", b"secret"]]
+    parser.limit(MEGABYTE, authenticated=True)
+    assert parser.feed(pack(*[b"x"] * 11)) == [[b"x"] * 11]
+
+
+def test_commands_behind_auth_in_one_read_wait_for_what_auth_gives() -> None:
+    """A pipeline of AUTH and a command that only an authenticated client may send."""
+    long = [b"ECHO", b"x" * 20_000]
+    for chunks in (whole(pack(b"AUTH", b"secret") + pack(*long)), split_at(pack(b"AUTH", b"secret") + pack(*long), 40)):
+        parser = limited(authenticated=False)
+        commands = parser.feed(chunks[0])
+        assert commands == [[b"AUTH", b"secret"]]
+        assert parser.has_unread
+        parser.limit(MEGABYTE, authenticated=True)
+        found = parser.feed(b"")
+        assert not parser.has_unread
+        for chunk in chunks[1:]:
+            found += parser.feed(chunk)
+        assert found == [long]
+        assert parser.failure is None
