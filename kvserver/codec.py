@@ -7,12 +7,14 @@ text that has no UTF-8, a lone surrogate that was read from a frame written else
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 JSON = Any  # None, bool, int, float, str, or lists and str-keyed dicts of these: recursive types cost more than they say
 
 # Python's own reader gives up near a depth of 1,000, earlier under a deep stack: what we take, every start must read.
 MAX_DEPTH = 512
+_TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
 
 
 class JSONText(bytes):
@@ -39,18 +41,36 @@ def canonical_strict(value: object) -> bytes:
     try:
         text = _encode_finite(value)  # first, since it finds cycles, on which the walk below would not end
     except RecursionError:
-        raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels") from None
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise ValueError(_plainly(error)) from None
     _check_containers(value)
-    return text.encode("utf-8")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate has no UTF-8") from None
 
 
 def parse_strict(text: bytes) -> JSON:
     """The value of a JSON text from outside. ValueError for what is not JSON, and what canonical_strict refuses."""
     try:
-        value = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels") from None
-    return value
+        raise ValueError(_TOO_DEEP) from None
+    except UnicodeDecodeError:
+        raise ValueError("JSON must be UTF-8") from None
+    except ValueError as error:
+        raise ValueError(_plainly(error)) from None
+
+
+def _plainly(error: ValueError) -> str:
+    """What Python's json says, where it speaks of itself said of the value."""
+    text = str(error)
+    if "integer string conversion" in text:
+        return f"an integer has more than {sys.get_int_max_str_digits()} digits"
+    if text.startswith("Out of range float"):
+        return "a number is out of range: NaN and infinities are not JSON"
+    return text
 
 
 def _refuse_constant(name: str) -> None:
@@ -72,4 +92,4 @@ def _check_containers(value: object) -> None:
         if not below:
             return
         level = below
-    raise ValueError(f"JSON nested deeper than {MAX_DEPTH} levels")
+    raise ValueError(_TOO_DEEP)

@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
                 self.queue = commands
             if not self.is_queued:
                 self._writer.enqueue(self)
-            if len(commands) > COMMANDS_PER_TURN:
+            if len(self.queue) > COMMANDS_PER_TURN and not self._is_full:
                 self._is_full = True
                 self._read_if_free()
         if parser.is_idle:

@@ -142,6 +142,11 @@ class Decoder:
         self._ended = False
         self.member_count = 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the closing brace of the payload's object has been read."""
+        return self._ended
+
     def feed(self, chunk: bytes) -> Iterator[list[Member]]:
         """Take the next chunk of the payload (bytes) and yield the members that are complete, some dozens at a time."""
         self._buffer += chunk

@@ -91,7 +91,7 @@ def scan(size: int, mapping: Mapping, load: bool = True) -> Steps:
     position = 0
     while position < size:
         try:
-            header = yield from _read_header(position, size)
+            header = yield from _read_header(position, size, mapping)
             ends_here = position + HEADER_SIZE + header.payload_length == size
             # Only the last frame's members are wanted, and a frame that ends the medium is the last if it is valid.
             shards = new_shards() if load and ends_here else None
@@ -110,12 +110,12 @@ def scan(size: int, mapping: Mapping, load: bool = True) -> Steps:
 def _load_last(result: Scan, mapping: Mapping) -> Generator[Read | None, bytes, None]:
     last = result.frames[-1]
     shards = new_shards()
-    header = yield from _read_header(last.offset, result.size)
+    header = yield from _read_header(last.offset, result.size, mapping)
     yield from _read_payload(last.offset, header, mapping, shards)
     result.data = shards
 
 
-def _read_header(offset: int, size: int) -> Generator[Read | None, bytes, Header]:
+def _read_header(offset: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Header]:
     data = yield Read(offset, HEADER_SIZE)
     if len(data) < HEADER_SIZE:
         if is_header_start(data):
@@ -128,17 +128,24 @@ def _read_header(offset: int, size: int) -> Generator[Read | None, bytes, Header
         reason = "its length or checksum field is malformed" if data.startswith(MAGIC) else "these bytes begin no frame"
         raise _Invalid(Tail.DAMAGED, reason)
     if offset + HEADER_SIZE + header.payload_length > size:
-        yield from _refuse_short(offset + HEADER_SIZE, size, header)
+        yield from _refuse_short(offset + HEADER_SIZE, size, header, mapping)
     return header
 
 
-def _refuse_short(start: int, size: int, header: Header) -> Generator[Read | None, bytes, None]:
-    """A frame that ends early is torn, unless what is there matches the checksum: then its length field is damaged."""
-    hasher = hashlib.sha256()
-    for position in range(start, size, CHUNK_BYTES):
-        yield Read(position, min(CHUNK_BYTES, size - position), hasher)
-    if hasher.hexdigest() == header.digest:
-        raise _Invalid(Tail.DAMAGED, "the payload is whole, but the length field says more")
+def _refuse_short(start: int, size: int, header: Header, mapping: Mapping) -> Generator[Read | None, bytes, None]:
+    """A frame that ends early is torn if its payload does, too: what was whole has a damaged length field."""
+    decoder = Decoder(mapping)
+    try:
+        for position in range(start, size, CHUNK_BYTES):
+            chunk = yield Read(position, min(CHUNK_BYTES, size - position))
+            for _ in decoder.feed(chunk):
+                yield None
+        for _ in decoder.finish():
+            yield None
+    except PayloadInvalid:
+        pass  # as it should be
+    if decoder.has_ended:
+        raise _Invalid(Tail.DAMAGED, "the payload ends before its length field says")
     raise _Invalid(Tail.TORN, f"the frame ends after {size - start} of {header.payload_length} payload bytes")
 
 

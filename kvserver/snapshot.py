@@ -176,7 +176,7 @@ class Snapshots:
             kept = await self._copy_kept(rewrite, self._state.config.keep_frames - 1)
             frame: FrameWriter = rewrite
         else:
-            if self._clean_length != medium.size():
+            if self._clean_length != await self._disk.run(medium.size):
                 await self._repair(await self._scan(load=False))
             kept = self._frames
             frame = await self._disk.run(medium.begin_frame)
@@ -236,7 +236,7 @@ class Snapshots:
 
     async def _scan(self, load: bool) -> Scan:
         medium, facts = self._medium, self._facts
-        size = facts.load_total_bytes = medium.size()
+        size = facts.load_total_bytes = await self._disk.run(medium.size)
         steps = scan(size, TAGGED, load)
         answer = b""
         deadline = time.perf_counter() + SLICE_S
@@ -285,9 +285,9 @@ class Snapshots:
         """Where the medium has grown to twice what it is to keep, keep that and drop the older frames."""
         count = self._state.config.keep_frames
         kept_bytes = sum(frame.end - frame.offset for frame in self._frames[-count:])
-        if len(self._frames) <= count or self._medium.size() < _COMPACTION_GROWTH * kept_bytes:
+        if len(self._frames) <= count or self._clean_length < _COMPACTION_GROWTH * kept_bytes:
             return
-        facts, before = self._facts, self._medium.size()
+        facts, before = self._facts, self._clean_length
         facts.compaction_in_progress = True
         started_at = time.perf_counter()
         try:

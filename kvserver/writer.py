@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from typing import Final, Protocol, get_args
 
@@ -19,8 +20,11 @@ from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, Error, 
 from kvserver.resp.request import Command
 from kvserver.session import ServerState, Session
 
-COMMANDS_PER_TURN: Final = 1024  # of one connection, before the others have theirs
-OUTPUT_PER_WRITE_BYTES: Final = 1 << 20  # of long values: more is not gathered before the client took some of it
+# What one connection may have before the others have their turn, whichever comes first.
+COMMANDS_PER_TURN: Final = 1024
+TURN_S: Final = 0.002  # looked at after each COMMANDS_PER_RUN
+COMMANDS_PER_RUN: Final = 64
+LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18  # also so that a client takes some of it before more is gathered
 
 _EFFECTS: Final = get_args(Effect)
 _NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}
@@ -114,24 +118,38 @@ class Writer:
             client.is_queued = False
             if client.is_waiting or client.is_choked:
                 continue
-            commands = client.queue
-            if commands:
+            if client.queue:
                 client.session.last_active_at_ms = now_ms
-                if len(commands) > COMMANDS_PER_TURN:
-                    client.queue = commands[COMMANDS_PER_TURN:]
-                    del commands[COMMANDS_PER_TURN:]
-                    self.enqueue(client)
-                else:
-                    client.queue = []
-                self._run(client, commands)
+                self._take_turn(client)
                 client.read_on()
+                if client.queue and not (client.is_queued or client.is_waiting or client.is_choked):
+                    self.enqueue(client)
             if client.has_ended and not (client.queue or client.is_waiting or client.is_choked):
                 client.finish()
         keyspace = self._state.keyspace
         if keyspace.written:
             keyspace.take_written()
 
+    def _take_turn(self, client: Client) -> None:
+        """Run what is in a client's queue, or as much of it as one turn may take."""
+        commands = client.queue
+        if len(commands) <= COMMANDS_PER_RUN:
+            client.queue = []
+            self._run(client, commands)
+            return
+        deadline = time.perf_counter() + TURN_S
+        for start in range(0, min(len(commands), COMMANDS_PER_TURN), COMMANDS_PER_RUN):
+            end = start + COMMANDS_PER_RUN
+            client.queue = []
+            self._run(client, commands[start:end])
+            if client.is_closed:
+                return
+            if client.queue or client.is_waiting or client.is_choked or time.perf_counter() > deadline:
+                break
+        client.queue += commands[end:]
+
     def _run(self, client: Client, commands: list[Command]) -> None:
+        """Run commands and write their replies; those that must wait go back to the queue."""
         session = client.session
         session.last_command = commands[-1][0]
         self._counters.commands_processed += len(commands)
@@ -159,11 +177,8 @@ class Writer:
                     continue
                 output += (b"$%d\r\n" % length, reply, CRLF)  # type: ignore[arg-type]
                 long_bytes += length
-                if long_bytes > OUTPUT_PER_WRITE_BYTES:
-                    client.write(b"".join(output))
-                    output, long_bytes = [], 0
-                    if client.is_choked:
-                        break
+                if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
+                    break
             elif kind is Simple:
                 output.append(reply.wire)  # type: ignore[union-attr]
             elif reply is None:
@@ -176,10 +191,14 @@ class Writer:
             else:
                 if kind is Error:
                     self._counters.error_replies += 1
-                output.append(encode(reply, session.protocol))  # type: ignore[arg-type]
+                encoded = encode(reply, session.protocol)  # type: ignore[arg-type]
+                output.append(encoded)
+                long_bytes += len(encoded)
+                if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
+                    break
         if output:
             client.write(b"".join(output))
-        if (client.is_waiting or client.is_choked) and (rest := list(remaining)):
+        if not client.is_closed and (rest := list(remaining)):
             client.queue[:0] = rest
 
     def _runners_for(self, session: Session) -> Runners:

@@ -35,10 +35,8 @@ class FileMedium:
         self.poisoned = ""
         self._filesystem = filesystem or FileSystem()
         self._descriptor = -1
-        self._size = 0
         try:
             self._descriptor = self._open()
-            self._size = self._filesystem.size(self._descriptor)
         except BlockingIOError:
             raise MediumLocked(f"{self.path} is in use by another process") from None
         except OSError as error:
@@ -74,7 +72,8 @@ class FileMedium:
     # Reading
 
     def size(self) -> int:
-        return self._size
+        # Asked each time: the lock binds only those who ask for it, and what they append must not be overwritten.
+        return self._call("read", lambda: self._filesystem.size(self._descriptor))
 
     def read(self, offset: int, length: int) -> bytes:
         pieces = []
@@ -88,7 +87,7 @@ class FileMedium:
         return b"".join(pieces)
 
     def read_all(self) -> bytes:
-        return self.read(0, self._size)
+        return self.read(0, self.size())
 
     # Writing
 
@@ -112,14 +111,13 @@ class FileMedium:
 
     def truncate(self, size: int) -> None:
         self._call("truncate", lambda: self._filesystem.truncate(self._descriptor, size))
-        self._size = size
         self._sync()
 
     def set_aside(self, offset: int) -> str:
         filesystem = self._filesystem
         target, path = self._create_beside(f"damaged-{offset}")
         try:
-            for position in range(offset, self._size, COPY_BYTES):
+            for position in range(offset, self.size(), COPY_BYTES):
                 self._write(target, self.read(position, COPY_BYTES), position - offset)
             self._call("sync", lambda: filesystem.sync(target))
             self._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(path)))
@@ -167,9 +165,9 @@ class FileMedium:
             except OSError as error:
                 raise MediumError(f"cannot create {path}: {_reason(error)}") from error
 
-    def _replace(self, descriptor: int, size: int) -> None:
+    def _replace(self, descriptor: int) -> None:
         self._filesystem.close(self._descriptor)
-        self._descriptor, self._size, self.poisoned = descriptor, size, ""
+        self._descriptor, self.poisoned = descriptor, ""
 
 
 class _FileFrame:
@@ -177,23 +175,21 @@ class _FileFrame:
 
     def __init__(self, medium: FileMedium, reserve: int) -> None:
         self._medium = medium
-        self._start = medium._size
-        self._position = self._start + reserve
+        self._start = self._position = medium.size()
         self._reserved = reserve
         self._failure: BaseException | None = None
 
     def write(self, data: bytes) -> None:
         medium = self._medium
         try:
-            if self._reserved and medium._size == self._start:
+            if self._position == self._start and self._reserved:
                 medium._write(medium._descriptor, UNWRITTEN, self._start)
-                medium._size = self._start + self._reserved
+                self._position += self._reserved
             medium._write(medium._descriptor, data, self._position)
         except MediumError as error:
             self._failure = error.__cause__
             raise
         self._position += len(data)
-        medium._size = self._position
 
     def commit(self, header: bytes) -> None:
         medium = self._medium
@@ -256,7 +252,7 @@ class _FileRewrite:
         medium._call("rename the copy of", lambda: filesystem.rename(self._path, medium.path))
         # The new file is the one that has the name now, whatever becomes of the sync below.
         descriptor, self._descriptor = self._descriptor, -1
-        medium._replace(descriptor, self._position)
+        medium._replace(descriptor)
         try:
             medium._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(medium.path)))
         except MediumError as error:
