@@ -62,7 +62,7 @@ def test_vector_has_its_valid_frames_and_snapshot(vector: dict[str, Any], mappin
 
 @pytest.mark.parametrize(
     ("word", "tail"),
-    [("cut to", Tail.TORN), ("bit flipped", Tail.DAMAGED), ("garbage", Tail.DAMAGED), ("payload is", Tail.DAMAGED)]
+    [("cut to", Tail.TORN), ("bit flipped", Tail.DAMAGED), ("garbage first", Tail.DAMAGED), ("payload is", Tail.DAMAGED)]
     + [("other magic", Tail.DAMAGED), ("length with", Tail.DAMAGED), ("upper-case", Tail.DAMAGED)],
 )
 def test_vectors_that_crashes_explain_are_torn_and_the_others_damaged(word: str, tail: Tail) -> None:
@@ -178,8 +178,8 @@ def altered(frame: bytes, start: int, new: bytes) -> bytes:
         (altered(FIRST, 4, b"+00000000017"), Tail.DAMAGED, "malformed"),
         (altered(FIRST, 4, b"         17 "), Tail.DAMAGED, "malformed"),
         (altered(FIRST, 16, b"A"), Tail.DAMAGED, "malformed"),
-        (altered(FIRST, 4, b"000000000018"), Tail.DAMAGED, "the length field says more"),
-        (altered(FIRST, 4, b"999999999999"), Tail.DAMAGED, "the length field says more"),
+        (altered(FIRST, 4, b"000000000018"), Tail.DAMAGED, "length field"),
+        (altered(FIRST, 4, b"999999999999"), Tail.DAMAGED, "length field"),
         (altered(FIRST, 4, b"000000000016"), Tail.DAMAGED, "checksum"),
         (encode_frame(b""), Tail.DAMAGED, "not a JSON object"),
         (encode_frame(b"[1]"), Tail.DAMAGED, "not a JSON object"),

@@ -1,0 +1,328 @@
+"""A disk in memory for tests: it counts calls, fails the one that it is told to, and forgets what was not synced.
+
+What it remembers at a power loss is drawn from all that a real file system may remember: of each file any subset of the
+sectors written since its last sync, of its length and of the names in a folder some moment since their last sync. A sync
+that fails may lose sectors for good while reads go on showing them, and the next sync succeeds without them.
+"""
+
+from __future__ import annotations
+
+import errno as numbers
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from kvserver.media.filesystem import FileSystem
+
+SECTOR_BYTES = 512
+ROOT = "/simulated"
+
+
+class PowerLoss(BaseException):
+    """The machine stopped in the middle of a call; every call after it is one too, until `crash`."""
+
+
+@dataclass
+class Fault:
+    """Which call fails, and how."""
+
+    at: int  # the number of the call, counting from 1, of this kind or of all
+    kind: str = ""  # of call; empty for any
+    errno: int = numbers.EIO
+    for_good: bool = False  # every later call of the kind fails, too
+    short: bool = False  # a write takes a part of its bytes instead, and does not complain
+
+    def hits(self, number: int) -> bool:
+        return number == self.at or (self.for_good and number > self.at)
+
+
+class _File:
+    """One inode: what reads show, and what is on the platter."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.platter = bytearray()
+        self.dirty: set[int] = set()  # sectors that differ, as far as the kernel knows
+        self.lost: set[int] = set()  # sectors that differ, of which the kernel thinks that they do not
+        self.lengths = [0]  # what the length was: at the last sync, then after each change
+
+    def write(self, data: bytes, offset: int) -> None:
+        self.content.extend(bytes(max(0, offset - len(self.content))))
+        self.content[offset : offset + len(data)] = data
+        self._touch(offset, offset + len(data))
+
+    def truncate(self, size: int) -> None:
+        end = max(size, len(self.content))
+        start = min(size, len(self.content))
+        del self.content[size:]
+        self.content.extend(bytes(size - len(self.content)))
+        self._touch(start, end)
+
+    def _touch(self, start: int, end: int) -> None:
+        sectors = range(start // SECTOR_BYTES, (end + SECTOR_BYTES - 1) // SECTOR_BYTES)
+        self.dirty.update(sectors)
+        self.lost.difference_update(sectors)
+        if len(self.content) != self.lengths[-1]:
+            self.lengths.append(len(self.content))
+
+    def sync(self) -> None:
+        self.write_back(self.dirty)
+        self._set_platter_length(len(self.content))
+        self.dirty.clear()
+        self.lengths = [len(self.content)]
+
+    def fail_to_sync(self, rng: random.Random) -> None:
+        """Some sectors reach the platter, and all of them count as clean."""
+        written = {sector for sector in sorted(self.dirty) if rng.random() < 0.5}
+        self.write_back(written)
+        self.lost |= self.dirty - written
+        self.dirty.clear()
+
+    def evict(self) -> None:
+        """Reads show what is on the platter, where the kernel thinks that this is the same."""
+        for sector in self.lost:
+            start, end = sector * SECTOR_BYTES, min((sector + 1) * SECTOR_BYTES, len(self.content))
+            if start < end:
+                self.content[start:end] = self.platter[start:end].ljust(end - start, b"\0")
+        self.lost.clear()
+
+    def write_back(self, sectors: set[int]) -> None:
+        for sector in sectors:
+            start = sector * SECTOR_BYTES
+            data = self.content[start : start + SECTOR_BYTES]
+            self.platter.extend(bytes(max(0, start + SECTOR_BYTES - len(self.platter))))
+            self.platter[start : start + SECTOR_BYTES] = data.ljust(SECTOR_BYTES, b"\0")
+
+    def lose_power(self, rng: random.Random) -> None:
+        share = rng.choice((0.0, 0.1, 0.5, 0.9, 1.0))
+        self.write_back({sector for sector in sorted(self.dirty) if rng.random() < share})
+        moment = rng.randrange(len(self.lengths))
+        length = self.lengths[moment]
+        if moment + 1 < len(self.lengths) and self.lengths[moment + 1] > length and rng.random() < 0.5:
+            length = rng.randrange(length, self.lengths[moment + 1])
+        self._set_platter_length(length)
+        self.content = bytearray(self.platter)
+        self.dirty.clear()
+        self.lost.clear()
+        self.lengths = [length]
+
+    def _set_platter_length(self, length: int) -> None:
+        del self.platter[length:]
+        self.platter.extend(bytes(length - len(self.platter)))
+
+
+class SimulatedDisk(FileSystem):
+    """Files and folders below ROOT. `fault` may be set at any time."""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self.rng = rng or random.Random(0)
+        self.fault: Fault | None = None
+        self.faults_met = 0
+        self.power_loss_at = 0  # the number of the call that is cut short by a power loss; 0: none
+        # Whether a file that nobody has open any more is read from the platter when it is opened again.
+        self.evicts_at_close = True
+        self.capacity_bytes: int | None = None  # of all files together, those without a name included
+        self.calls: Counter[str] = Counter()
+        self.call_count = 0
+        self._is_dead = False
+        self._names: dict[str, _File | None] = {ROOT: None}  # None: a folder
+        self._durable_names = dict(self._names)
+        self._pending: list[tuple[str, dict[str, _File | None], list[str]]] = []  # folder, names set, names removed
+        self._files: dict[int, _File] = {}  # by descriptor
+        self._locks: dict[object, int] = {}  # file or folder's path -> descriptor
+        self._next_descriptor = 1000
+
+    # What a test asks
+
+    @property
+    def open_count(self) -> int:
+        """Descriptors that are open."""
+        return len(self._files)
+
+    @property
+    def used_bytes(self) -> int:
+        """What the files take that have a name or are open."""
+        files = {id(file): file for file in (*self._names.values(), *self._files.values()) if file}
+        return sum(len(file.content) for file in files.values())
+
+    def names(self) -> list[str]:
+        """The paths of all files."""
+        return sorted(path for path, file in self._names.items() if file)
+
+    def content(self, path: str) -> bytes:
+        """What a file shows to who reads it now."""
+        file = self._names[path]
+        assert file is not None
+        return bytes(file.content)
+
+    def put(self, path: str, content: bytes) -> None:
+        """A file that is there and durable."""
+        file = _File()
+        file.write(content, 0)
+        file.sync()
+        self._names[path] = self._durable_names[path] = file
+
+    def kill(self) -> None:
+        """The process ends: what it had open is closed, nothing is forgotten."""
+        for descriptor in list(self._files):
+            self.close(descriptor)
+        self._is_dead = False
+
+    def crash(self, rng: random.Random | None = None) -> None:
+        """The power fails and comes back."""
+        rng = rng or self.rng
+        self.kill()
+        for folder in sorted({folder for folder, _, _ in self._pending}):
+            changes = [change for change in self._pending if change[0] == folder]
+            for _, set_, removed in changes[: rng.randrange(len(changes) + 1)]:
+                self._make_durable(set_, removed)
+        self._pending.clear()
+        lost = [path for path, file in self._durable_names.items() if file and os.path.dirname(path) not in self._durable_names]
+        for path in lost:
+            del self._durable_names[path]
+        self._names = dict(self._durable_names)
+        for file in {id(file): file for file in self._names.values() if file}.values():
+            file.lose_power(rng)
+
+    # The calls
+
+    def _call(self, kind: str) -> bool:
+        """Count a call; whether it is to be short. OSError where it fails."""
+        self.call_count += 1
+        self.calls[kind] += 1
+        if self._is_dead:
+            raise PowerLoss
+        if self.call_count == self.power_loss_at:
+            self._is_dead = True
+            self.power_loss_at = 0
+            raise PowerLoss
+        fault = self.fault
+        if fault and fault.kind in ("", kind) and fault.hits(self.calls[kind] if fault.kind else self.call_count):
+            self.faults_met += 1
+            if not fault.short:
+                raise OSError(fault.errno, os.strerror(fault.errno))
+            return True
+        return False
+
+    def make_folder(self, path: str) -> bool:
+        self._call("make_folder")
+        if path in self._names:
+            return False
+        self._change(os.path.dirname(path), {path: None}, [])
+        return True
+
+    def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
+        self._call("open")
+        file = self._names.get(path)
+        if file and exclusive:
+            raise FileExistsError(numbers.EEXIST, os.strerror(numbers.EEXIST), path)
+        if file is None:
+            if path in self._names or os.path.dirname(path) not in self._names or not (create or exclusive):
+                raise FileNotFoundError(numbers.ENOENT, os.strerror(numbers.ENOENT), path)
+            file = _File()
+            self._change(os.path.dirname(path), {path: file}, [])
+        self._next_descriptor += 1
+        self._files[self._next_descriptor] = file
+        return self._next_descriptor
+
+    def exists(self, path: str) -> bool:
+        """Never fails: os.path.lexists takes an error for a no."""
+        return path in self._names
+
+    def lock(self, descriptor: int) -> None:
+        self._call("lock")
+        self._lock(self._files[descriptor], descriptor)
+
+    def _lock(self, what: object, descriptor: int) -> None:
+        if self._locks.setdefault(what, descriptor) != descriptor:
+            raise BlockingIOError(numbers.EWOULDBLOCK, os.strerror(numbers.EWOULDBLOCK))
+
+    def is_at(self, descriptor: int, path: str) -> bool:
+        self._call("is_at")
+        return self._names.get(path) is self._files[descriptor]
+
+    def size(self, descriptor: int) -> int:
+        self._call("size")
+        return len(self._files[descriptor].content)
+
+    def read(self, descriptor: int, length: int, offset: int) -> bytes:
+        if self._call("read"):
+            length = max(1, length // 3)
+        return bytes(self._files[descriptor].content[offset : offset + length])
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        file = self._files[descriptor]
+        try:
+            is_short = self._call("write")
+        except (OSError, PowerLoss):
+            # A write that fails may have written some of it; which part that is nobody is told.
+            if self.rng.random() < 0.5:
+                file.write(bytes(data[: self.rng.randrange(len(data) + 1)]), offset)
+            raise
+        if is_short:
+            data = data[: max(1, len(data) // 3)]
+        if self.capacity_bytes is not None:
+            room = self.capacity_bytes - self.used_bytes + max(0, len(file.content) - offset)
+            if room <= 0:
+                raise OSError(numbers.ENOSPC, os.strerror(numbers.ENOSPC))
+            data = data[:room]
+        file.write(bytes(data), offset)
+        return len(data)
+
+    def sync(self, descriptor: int) -> None:
+        try:
+            self._call("sync")
+        except OSError:
+            self._files[descriptor].fail_to_sync(self.rng)
+            raise
+        self._files[descriptor].sync()
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        self._call("truncate")
+        self._files[descriptor].truncate(size)
+
+    def rename(self, source: str, target: str) -> None:
+        self._call("rename")
+        file = self._names[source]
+        assert file is not None
+        assert os.path.dirname(source) == os.path.dirname(target)
+        self._change(os.path.dirname(target), {target: file}, [source])
+
+    def remove(self, path: str) -> None:
+        self._call("remove")
+        if self._names.get(path) is None:
+            raise FileNotFoundError(numbers.ENOENT, os.strerror(numbers.ENOENT), path)
+        self._change(os.path.dirname(path), {}, [path])
+
+    def sync_folder(self, path: str) -> None:
+        self._call("sync_folder")
+        for folder, set_, removed in self._pending:
+            if folder == path:
+                self._make_durable(set_, removed)
+        self._pending = [change for change in self._pending if change[0] != path]
+
+    def lock_folder(self, path: str) -> int:
+        self._call("lock")
+        self._next_descriptor += 1
+        self._lock(path, self._next_descriptor)
+        self._files[self._next_descriptor] = _File()
+        return self._next_descriptor
+
+    def close(self, descriptor: int) -> None:
+        """Never fails: what is closed is closed, whatever a close says."""
+        file = self._files.pop(descriptor)
+        if self.evicts_at_close and file not in self._files.values():
+            file.evict()
+        self._locks = {what: holder for what, holder in self._locks.items() if holder != descriptor}
+
+    def _change(self, folder: str, set_: dict[str, _File | None], removed: list[str]) -> None:
+        for path in removed:
+            del self._names[path]
+        self._names.update(set_)
+        self._pending.append((folder, set_, removed))
+
+    def _make_durable(self, set_: dict[str, _File | None], removed: list[str]) -> None:
+        for path in removed:
+            self._durable_names.pop(path, None)
+        self._durable_names.update(set_)
