@@ -52,7 +52,7 @@ def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
         rewrite = medium.begin_rewrite()
         try:
             total = sum(frame.end - frame.offset for frame in kept)
-            with Progress("copying", total) as progress:
+            with Progress("copying", lambda: total) as progress:
                 copied = 0
                 for frame in kept:
                     for piece in rewrite.copy(frame.offset, frame.end - frame.offset):
@@ -67,13 +67,13 @@ def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
 
 def _scan_file(path: str) -> Scan:
     try:
+        if os.path.exists(path) and not os.path.isfile(path):  # asked first: opening a FIFO waits for its other end
+            raise MediumError(f"{path} is not a regular file")
         with open(path, "rb") as file:
-            if not os.path.isfile(path):
-                raise MediumError(f"{path} is not a regular file")
             size = os.fstat(file.fileno()).st_size
             steps = scan(size, TAGGED, load=False)
             answer = b""
-            with Progress(f"checking {path}", size) as progress:
+            with Progress(f"checking {path}", lambda: size) as progress:
                 try:
                     request = next(steps)
                     while True:

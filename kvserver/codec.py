@@ -52,7 +52,7 @@ def canonical_strict(value: object) -> bytes:
 
 
 def parse_strict(text: bytes) -> JSON:
-    """The value of a JSON text from outside. ValueError for what is not JSON, and what canonical_strict refuses."""
+    """The value of a JSON text from outside. ValueError for what is not JSON; limits are canonical_strict's."""
     try:
         return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:

@@ -161,11 +161,12 @@ class Keyspace:
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data (FLUSHALL, RESTORE). Returns what is not used any more, for `drain` to free in slices."""
-        unused = [] if self._cut else self._shards
+        unused = self._shards if self._cut is None else []
         if self._overlay:
             unused += [overlay for overlay, shard in zip(self._overlay, self._shards, strict=True) if overlay is not shard]
         self._shards = shards
-        self.has_expiring = True  # until a round of `sweep` has met none
+        self.has_expiring = True  # until a whole round of `sweep` has met none
+        self._sweep_position = self._sweep_seen = 0
         self._thaw()
         return unused
 
@@ -184,6 +185,7 @@ class Keyspace:
             return
         for _ in range(SHARDS):
             shard = self._shards[self._sweep_position]
+            budget -= len(shard) + 1
             timed = [(key, entry) for key, entry in shard.items() if type(entry) is Expiring]
             self._sweep_seen += sum(self.expire_if_due(key, entry) is not None for key, entry in timed)
             self._sweep_position += 1
@@ -191,7 +193,6 @@ class Keyspace:
                 self.expiring, self._sweep_seen, self._sweep_position = self._sweep_seen, 0, 0
                 self.has_expiring = bool(self.expiring)
                 return
-            budget -= len(shard) + 1
             if budget <= 0:
                 return
 
@@ -199,7 +200,7 @@ class Keyspace:
 
     def cut(self) -> Cut:
         """Freeze the present state. One cut at a time: RuntimeError while an earlier one is not folded to its end."""
-        if self._cut or self._overlay:
+        if self._cut is not None or self._overlay is not None:
             raise RuntimeError("the keyspace is frozen already")
         self._cut = Cut(self._shards, self.now_ms())
         self._overlay = new_shards()
@@ -225,7 +226,8 @@ class Keyspace:
             self._overlay_growth[index] = 0
             if overlay:
                 yield
-        self._thaw()
+        if self._shards is cut.shards:
+            self._thaw()
 
     def _thaw(self) -> None:
         self._overlay = None

@@ -123,6 +123,7 @@ def _encode_batch(cut: Cut, mapping: Mapping, names: list[bytes], renamed: dict[
 # Decoding
 
 _WINDOW_BYTES = 4096
+_AFTER_MEMBER = {",", "}"}
 _WHITE_SPACE = re.compile(r"[ \t\n\r]*")
 _WHITE_SPACE_BYTES = re.compile(rb"[ \t\n\r]*")
 _raw_decode: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().raw_decode
@@ -138,6 +139,8 @@ class Decoder:
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
         self._buffer = b""  # what is not read yet
+        self._coming: list[bytes] = []  # what will be, joined only when it makes a window: a long value comes in many chunks
+        self._coming_bytes = 0
         self._window = _WINDOW_BYTES  # how much of it is looked at in one step
         self._at_joint = True  # what comes next is the opening brace, a comma or the closing brace, not a member
         self._began = False
@@ -151,14 +154,22 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> Iterator[list[Member]]:
         """Take the next chunk of the payload (bytes) and yield the members that are complete, some dozens at a time."""
-        self._buffer += chunk
-        yield from self._read(final=False)
+        self._coming.append(chunk)
+        self._coming_bytes += len(chunk)
+        if len(self._buffer) + self._coming_bytes >= self._window:
+            self._join()
+            yield from self._read(final=False)
 
     def finish(self) -> Iterator[list[Member]]:
         """Yield what is left. PayloadInvalid if the payload is not whole."""
+        self._join()
         yield from self._read(final=True)
         if not self._ended or self._buffer.strip(b" \t\n\r"):
             raise PayloadInvalid("the payload is not a JSON object")
+
+    def _join(self) -> None:
+        self._buffer = b"".join([self._buffer, *self._coming])
+        self._coming, self._coming_bytes = [], 0
 
     def _read(self, final: bool) -> Iterator[list[Member]]:
         position = 0
@@ -262,6 +273,10 @@ class Decoder:
                     raise PayloadInvalid("a name in the payload's object has no value")
                 return None
             value, end = _raw_decode(text, _skip(text, colon + 1))
+            following = _skip(text, end)
+            if text[following : following + 1] not in _AFTER_MEMBER and not is_rest:
+                return None  # the rest of a number is behind the window
+            return self._mapping.decode_key(name), self._mapping.decode_entry(value), end
         except json.JSONDecodeError as error:
             if is_rest:
                 raise PayloadInvalid(f"the payload is not JSON: {error.msg}") from None
@@ -270,9 +285,6 @@ class Decoder:
             if isinstance(error, PayloadInvalid):
                 raise
             raise PayloadInvalid("the payload is nested deeper, or has longer numbers, than Python reads") from None
-        if end == len(text) and not is_rest:
-            return None  # the rest of a number may be behind the window
-        return self._mapping.decode_key(name), self._mapping.decode_entry(value), end
 
 
 def _skip(text: str, index: int) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 
 class Progress:
-    """Shows how much of `total` is done, a few times a second. Use in a `with` statement."""
+    """Shows how much of `total()` is done, a few times a second. Use in a `with` statement."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: Callable[[], int]) -> None:
         self._what = what
         self._total = total
         self._shown_at = time.monotonic()  # so that work that takes less than the interval shows nothing
@@ -22,7 +23,8 @@ class Progress:
     def update(self, done: int) -> None:
         if self._terminal and time.monotonic() - self._shown_at > 0.2:
             self._shown_at, self._is_shown = time.monotonic(), True
-            percent = 100 * done // self._total if self._total else 100
+            total = self._total()
+            percent = 100 * done // total if total else 100
             self._terminal.write(f"\r\033[K{self._what}: {percent} %")
             self._terminal.flush()
 

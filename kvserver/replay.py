@@ -37,7 +37,11 @@ class RespClient:
         try:
             if parts.scheme == "unix":
                 self._socket = socket.socket(socket.AF_UNIX)
-                self._socket.connect(parts.path)
+                try:
+                    self._socket.connect(parts.path)
+                except OSError:
+                    self._socket.close()
+                    raise
             elif parts.scheme == "redis":
                 self._socket = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), CONNECT_TIMEOUT_S)
             else:

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from kvserver.errors import PayloadInvalid
+from kvserver.errors import MediumError, PayloadInvalid
 from kvserver.frame import HEADER_SIZE, MAGIC, UNWRITTEN, Header, decode_header, is_header_start
 from kvserver.keyspace import Shard, load_shards, new_shards
 from kvserver.payload import Decoder
@@ -110,8 +110,11 @@ def scan(size: int, mapping: Mapping, load: bool = True) -> Steps:
 def _load_last(result: Scan, mapping: Mapping) -> Generator[Read | None, bytes, None]:
     last = result.frames[-1]
     shards = new_shards()
-    header = yield from _read_header(last.offset, result.size, mapping)
-    yield from _read_payload(last.offset, header, mapping, shards)
+    try:
+        header = yield from _read_header(last.offset, result.size, mapping)
+        yield from _read_payload(last.offset, header, mapping, shards)
+    except _Invalid as invalid:
+        raise MediumError(f"the frame at offset {last.offset} changed while it was read: {invalid}") from None
     result.data = shards
 
 

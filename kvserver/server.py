@@ -28,14 +28,16 @@ from kvserver.disk import Disk
 from kvserver.errors import KVServerError, MediumLocked
 from kvserver.keyspace import Keyspace
 from kvserver.media.file import FileMedium
-from kvserver.media.filesystem import FileSystem
+from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.process import read_process_facts
+from kvserver.progress import Progress
 from kvserver.session import ServerState, Session
 from kvserver.snapshot import Snapshots
 from kvserver.store import now_ms
 from kvserver.writer import Writer
 
 CRON_S = 0.1
+PROGRESS_S = 0.2
 SWEEP_ENTRIES = 2000  # looked at for expired keys each CRON_S, while there are keys that expire
 MAXCLIENTS_REACHED = b"-ERR max number of clients reached\r\n"
 
@@ -85,7 +87,11 @@ class Server:
             self.state.persistence.loading = True
             self._actions.choose_runners()
             await self._listen(config)
-            await self._actions.load_at_start()
+            progress = self._loop.create_task(self._show_progress())
+            try:
+                await self._actions.load_at_start()
+            finally:
+                progress.cancel()
         except OSError as error:
             await self._close()
             raise StartError(str(error)) from error
@@ -94,6 +100,13 @@ class Server:
         gc.set_threshold(50_000, 20, 100)
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
         _log.info("Ready to accept connections on %s", ", ".join(self._addresses()))
+
+    async def _show_progress(self) -> None:
+        facts = self.state.persistence
+        with Progress("loading", lambda: facts.load_total_bytes) as progress:
+            while True:
+                await asyncio.sleep(PROGRESS_S)
+                progress.update(facts.load_done_bytes)
 
     def stop_on_signals(self) -> None:
         """Do what SHUTDOWN does at SIGTERM and SIGINT, and leave at once at a second one."""
@@ -234,8 +247,7 @@ def _open_medium(config: Config) -> tuple[int, FileMedium]:
     filesystem = FileSystem()
     config.dir = os.path.abspath(config.dir)
     try:
-        if filesystem.make_folder(config.dir):
-            filesystem.sync_folder(os.path.dirname(config.dir))
+        make_folders(filesystem, config.dir)
         lock = filesystem.lock_folder(config.dir)
     except BlockingIOError:
         raise StartError(f"the directory {config.dir} is in use by another kvserver") from None

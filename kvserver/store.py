@@ -6,11 +6,12 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Iterable, Iterator
 
 from kvserver.codec import JSON, JSONText, canonical_strict
 from kvserver.frame import encode_frame, encode_header
 from kvserver.keyspace import Keyspace, new_shards
-from kvserver.media.medium import CoreMedium, Medium, as_medium
+from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
 from kvserver.payload import encode
 from kvserver.scan import CHUNK_BYTES, Scan, Tail, scan
 from kvserver.tags import PLAIN, Mapping
@@ -52,33 +53,12 @@ class KVStore:
         OSError (MediumError) if that fails: then the medium's earlier frames and the store are as they were.
         """
         medium = self._medium
-        if self._can_repair and self._valid_length != medium.size():
-            self._valid_length = repair(medium, run(medium, PLAIN, load=False))
-        payload_length = 0
-        hasher = hashlib.sha256()
-        cut = self._keyspace.cut()
-        frame = medium.begin_rewrite() if medium.poisoned else medium.begin_frame()
-        try:
-            try:
-                gathered = bytearray()
-                for piece in encode(cut, PLAIN):
-                    gathered += piece
-                    if len(gathered) >= CHUNK_BYTES:
-                        hasher.update(gathered)
-                        frame.write(bytes(gathered))
-                        payload_length += len(gathered)
-                        gathered.clear()
-                hasher.update(gathered)
-                frame.write(bytes(gathered))
-                payload_length += len(gathered)
-                frame.commit(encode_header(payload_length, hasher.hexdigest()))
-            except BaseException:
-                self._valid_length = None
-                frame.abort()
-                raise
-        finally:
-            for _ in self._keyspace.fold(cut):
-                pass
+        if medium.poisoned:
+            self._write_frame(self._begin_recovery())
+        else:
+            if self._can_repair and self._valid_length != medium.size():
+                self._valid_length = repair(medium, run(medium, PLAIN, load=False))
+            self._write_frame(medium.begin_frame())
         self._valid_length = medium.size()
         return True
 
@@ -89,6 +69,35 @@ class KVStore:
         self._valid_length = result.valid_length if result.tail is Tail.NONE else None
         return bool(result.frames)
 
+    def _begin_recovery(self) -> FrameWriter:
+        """A new file, with the valid frames of the one that is not to be believed any more."""
+        rewrite = self._medium.begin_rewrite()
+        try:
+            for _ in rewrite.copy(0, run(self._medium, PLAIN, load=False).valid_length):
+                pass
+        except BaseException:
+            rewrite.abort()
+            raise
+        return rewrite
+
+    def _write_frame(self, frame: FrameWriter) -> None:
+        length = 0
+        hasher = hashlib.sha256()
+        cut = self._keyspace.cut()
+        try:
+            for chunk in _chunks(encode(cut, PLAIN)):
+                hasher.update(chunk)
+                frame.write(chunk)
+                length += len(chunk)
+            frame.commit(encode_header(length, hasher.hexdigest()))
+        except BaseException:
+            self._valid_length = None
+            frame.abort()
+            raise
+        finally:
+            for _ in self._keyspace.fold(cut):
+                pass
+
     def frame(self) -> bytes:
         """The frame that `shutdown` would append now."""
         cut = self._keyspace.cut()
@@ -96,6 +105,16 @@ class KVStore:
         for _ in self._keyspace.fold(cut):
             pass
         return encode_frame(payload)
+
+
+def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) >= CHUNK_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
 
 
 def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:

@@ -61,6 +61,9 @@ class Client(Protocol):
     def finish(self) -> None:
         """Everything before the end of the input has run: say what is to be said, and close."""
 
+    def abort(self) -> None:
+        """Close now, whatever is still to be written."""
+
     def close(self) -> None:
         """Close after what was written; nothing more will run."""
 
@@ -120,8 +123,13 @@ class Writer:
                 continue
             if client.queue:
                 client.session.last_active_at_ms = now_ms
-                self._take_turn(client)
-                client.read_on()
+                try:
+                    self._take_turn(client)
+                    client.read_on()
+                except Exception:  # what hurts one client must not take the turn of those behind it
+                    _log.exception("a client's turn failed: this is a defect of kvserver")
+                    client.abort()
+                    continue
                 if client.queue and not (client.is_queued or client.is_waiting or client.is_choked):
                     self.enqueue(client)
             if client.has_ended and not (client.queue or client.is_waiting or client.is_choked):

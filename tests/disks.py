@@ -42,11 +42,9 @@ class Disk(FileSystem):
     def _name(self, descriptor: int) -> str:
         return self._names[descriptor]
 
-    def make_folder(self, path: str) -> bool:
-        made = super().make_folder(path)
-        if made:
-            self._note("make_folder", os.path.basename(path))
-        return made
+    def make_folder(self, path: str) -> None:
+        super().make_folder(path)
+        self._note("make_folder", os.path.basename(path))
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
         name = os.path.basename(path)

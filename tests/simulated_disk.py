@@ -45,6 +45,7 @@ class _File:
         self.platter = bytearray()
         self.dirty: set[int] = set()  # sectors that differ, as far as the kernel knows
         self.lost: set[int] = set()  # sectors that differ, of which the kernel thinks that they do not
+        self.is_broken = False
         self.lengths = [0]  # what the length was: at the last sync, then after each change
 
     def write(self, data: bytes, offset: int) -> None:
@@ -119,6 +120,7 @@ class SimulatedDisk(FileSystem):
         self.rng = rng or random.Random(0)
         self.fault: Fault | None = None
         self.faults_met = 0
+        self.broken_calls: set[str] = set()  # kinds of calls that fail on a broken file
         self.power_loss_at = 0  # the number of the call that is cut short by a power loss; 0: none
         # Whether a file that nobody has open any more is read from the platter when it is opened again.
         self.evicts_at_close = True
@@ -161,7 +163,16 @@ class SimulatedDisk(FileSystem):
         file = _File()
         file.write(content, 0)
         file.sync()
+        folder = os.path.dirname(path)
+        self._names[folder] = self._durable_names[folder] = None
         self._names[path] = self._durable_names[path] = file
+
+    def break_file(self, path: str, *kinds: str) -> None:
+        """From now on these kinds of calls fail on this file, and on no other."""
+        file = self._names[path]
+        assert file is not None
+        file.is_broken = True
+        self.broken_calls = set(kinds)
 
     def kill(self) -> None:
         """The process ends: what it had open is closed, nothing is forgotten."""
@@ -178,7 +189,9 @@ class SimulatedDisk(FileSystem):
             for _, set_, removed in changes[: rng.randrange(len(changes) + 1)]:
                 self._make_durable(set_, removed)
         self._pending.clear()
-        lost = [path for path, file in self._durable_names.items() if file and os.path.dirname(path) not in self._durable_names]
+        lost = [
+            path for path, file in self._durable_names.items() if file and os.path.dirname(path) not in self._durable_names
+        ]
         for path in lost:
             del self._durable_names[path]
         self._names = dict(self._durable_names)
@@ -186,6 +199,12 @@ class SimulatedDisk(FileSystem):
             file.lose_power(rng)
 
     # The calls
+
+    def _call_on(self, kind: str, descriptor: int) -> bool:
+        is_short = self._call(kind)
+        if kind in self.broken_calls and self._files[descriptor].is_broken:
+            raise OSError(numbers.EIO, os.strerror(numbers.EIO))
+        return is_short
 
     def _call(self, kind: str) -> bool:
         """Count a call; whether it is to be short. OSError where it fails."""
@@ -205,12 +224,10 @@ class SimulatedDisk(FileSystem):
             return True
         return False
 
-    def make_folder(self, path: str) -> bool:
+    def make_folder(self, path: str) -> None:
         self._call("make_folder")
-        if path in self._names:
-            return False
-        self._change(os.path.dirname(path), {path: None}, [])
-        return True
+        if path not in self._names:
+            self._change(os.path.dirname(path), {path: None}, [])
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
         self._call("open")
@@ -231,7 +248,7 @@ class SimulatedDisk(FileSystem):
         return path in self._names
 
     def lock(self, descriptor: int) -> None:
-        self._call("lock")
+        self._call_on("lock", descriptor)
         self._lock(self._files[descriptor], descriptor)
 
     def _lock(self, what: object, descriptor: int) -> None:
@@ -239,22 +256,22 @@ class SimulatedDisk(FileSystem):
             raise BlockingIOError(numbers.EWOULDBLOCK, os.strerror(numbers.EWOULDBLOCK))
 
     def is_at(self, descriptor: int, path: str) -> bool:
-        self._call("is_at")
+        self._call_on("is_at", descriptor)
         return self._names.get(path) is self._files[descriptor]
 
     def size(self, descriptor: int) -> int:
-        self._call("size")
+        self._call_on("size", descriptor)
         return len(self._files[descriptor].content)
 
     def read(self, descriptor: int, length: int, offset: int) -> bytes:
-        if self._call("read"):
+        if self._call_on("read", descriptor):
             length = max(1, length // 3)
         return bytes(self._files[descriptor].content[offset : offset + length])
 
     def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
         file = self._files[descriptor]
         try:
-            is_short = self._call("write")
+            is_short = self._call_on("write", descriptor)
         except (OSError, PowerLoss):
             # A write that fails may have written some of it; which part that is nobody is told.
             if self.rng.random() < 0.5:
@@ -272,14 +289,14 @@ class SimulatedDisk(FileSystem):
 
     def sync(self, descriptor: int) -> None:
         try:
-            self._call("sync")
+            self._call_on("sync", descriptor)
         except OSError:
             self._files[descriptor].fail_to_sync(self.rng)
             raise
         self._files[descriptor].sync()
 
     def truncate(self, descriptor: int, size: int) -> None:
-        self._call("truncate")
+        self._call_on("truncate", descriptor)
         self._files[descriptor].truncate(size)
 
     def rename(self, source: str, target: str) -> None:

@@ -227,8 +227,7 @@ def test_writes_between_the_steps_of_a_fold_are_kept() -> None:
     for number in range(3_000):
         keyspace.set(b"%d" % number, b"frozen")
     expected = dict.fromkeys((b"%d" % number for number in range(3_000)), b"frozen")
-    number = 0
-    for _ in keyspace.fold(cut):
+    for number, _ in enumerate(keyspace.fold(cut)):
         key = b"%d" % number
         if number % 2:
             assert keyspace.delete(key)
@@ -236,7 +235,6 @@ def test_writes_between_the_steps_of_a_fold_are_kept() -> None:
         else:
             keyspace.set(key, b"folding")
             expected[key] = b"folding"
-        number += 1
     assert dict(keyspace.members()) == expected
     assert len(keyspace) == len(expected)
 

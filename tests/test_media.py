@@ -184,11 +184,11 @@ def test_core_medium_is_adapted_and_a_whole_one_is_itself() -> None:
     assert core.read_all() == FIRST
 
 
-def test_memory_medium_starts_from_bytes_and_does_not_share_them() -> None:
-    data = bytearray(FIRST)
-    medium = MemoryMedium(data)
-    data.clear()
-    assert medium.read_all() == FIRST
+def test_memory_medium_starts_from_bytes() -> None:
+    medium = MemoryMedium(FIRST)
+    medium.append(SECOND)
+    assert MemoryMedium(FIRST).read_all() == FIRST
+    assert medium.read_all() == FIRST + SECOND
 
 
 # --- A file: what it is, and whose ---
@@ -544,26 +544,33 @@ def test_failed_sync_poisons_until_a_rewrite_is_committed(tmp_path: Path, fault:
 
 
 @pytest.mark.parametrize(
-    ("method", "call"), [("open", 1), ("write", 1), ("write", 2), ("write", 3), ("write", 4), ("sync", 1), ("sync", 2), ("rename", 1)]
+    ("method", "call"),
+    [("open", 1), ("write", 1), ("write", 2), ("write", 3), ("write", 4), ("sync", 1), ("sync", 2), ("rename", 1)],
 )
 def test_failed_rewrite_leaves_the_old_file_in_its_place(tmp_path: Path, method: str, call: int) -> None:
     disk = Disk()
     with FileMedium(tmp_path / NAME, disk) as medium:
         medium.append(FIRST)
         disk.fail(method, *[0] * (call - 1), errno.EIO)
-        rewrite = None
         with pytest.raises(MediumError, match=NAME):
-            rewrite = medium.begin_rewrite()
-            list(rewrite.copy(0, len(FIRST)))
-            put(rewrite, SECOND)
-        if rewrite:
-            rewrite.abort()
+            rewrite_whole(medium)
         assert not disk.faults[method]
         assert medium.read_all() == (tmp_path / NAME).read_bytes() == FIRST
         assert not medium.poisoned
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
         put(medium.begin_frame(), SECOND)
         assert medium.read_all() == FIRST + SECOND
+
+
+def rewrite_whole(medium: Medium) -> None:
+    """As a caller has to do it."""
+    rewrite = medium.begin_rewrite()
+    try:
+        list(rewrite.copy(0, len(FIRST)))
+        put(rewrite, SECOND)
+    except MediumError:
+        rewrite.abort()
+        raise
 
 
 def test_rename_that_may_not_be_durable_is_not_believed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tracemalloc
 from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ def whole(data: bytes) -> list[bytes]:
 
 def split_at(data: bytes, *positions: int) -> list[bytes]:
     bounds = [0, *positions, len(data)]
-    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False) if start < end]
+    return [data[start:end] for start, end in itertools.pairwise(bounds) if start < end]
 
 
 def byte_by_byte(data: bytes) -> list[bytes]:
@@ -169,16 +170,19 @@ def test_unbalanced_quotes_are_refused(line: bytes) -> None:
 # --- The fast way against the strict one ---
 
 LINES = (
-    [b"*1", b"*2", b"*0", b"*-1", b"*01", b"*3", b"$0", b"$1", b"$2", b"$4", b"$-1", b"$01", b"", b"a", b"ab", b"PING"]
-    + [b"%1", b"%0", b"~1", b"~0", b">1", b"|1", b"=5", b"=7", b"txt:a", b"$:abc", b"*:abc", b"#f", b"#t", b":0", b":1"]
-    + [b",0", b",0.0", b"(0", b"_", b"+OK", b"+", b"-ERR", b"!1", b"$", b"*", b"'"]
-)
+    b"*1 *2 *0 *-1 *01 *3 $0 $1 $2 $4 $-1 $01  a ab PING %1 %0 ~1 ~0 >1 |1 =5 =7 txt:a $:abc *:abc #f #t :0 :1 "
+    b",0 ,0.0 (0 _ +OK + -ERR !1 $ * '"
+).split(b" ")
 lines = st.lists(st.sampled_from(LINES), max_size=12).map(lambda parts: b"".join(part + b"\r\n" for part in parts))
-arguments = st.sampled_from([b"", b"a", b"SET", b"\r\n", b"\r\n$", b"\r\n*", b"*12345", b"$1\r\na\r\n", b"\0\xff"]) | st.binary(max_size=5)
+arguments = st.sampled_from(
+    [b"", b"a", b"SET", b"\r\n", b"\r\n$", b"\r\n*", b"*12345", b"$1\r\na\r\n", b"\0\xff"]
+) | st.binary(max_size=5)
 commands_sent = st.lists(arguments, max_size=4).map(lambda parts: pack(*parts))
 # Over what the fast way looks at twice before it takes the trouble.
 long_command = st.sampled_from([pack(b"SET", b"k", b"x" * 1_100)])
-pieces = st.one_of(commands_sent, commands_sent, lines, long_command, st.binary(max_size=4), st.sampled_from([b"PING\r\n", b"\n", b"\r\n"]))
+pieces = st.one_of(
+    commands_sent, commands_sent, lines, long_command, st.binary(max_size=4), st.sampled_from([b"PING\r\n", b"\n", b"\r\n"])
+)
 streams = st.lists(pieces, max_size=6).map(b"".join)
 
 
@@ -193,6 +197,10 @@ def agree(chunks: Sequence[bytes]) -> None:
 @example(pack(b"PING") * 2 + b":0\r\n")
 @example(pack(b"PING") * 2 + b",0\r\n")
 @example(pack(b"PING") + b"*1\r\n=7\r\n\r\n$:abc\r\n")
+# A line too few beside a line too many, and the lines that begin with `$` likewise.
+@example(pack(b"PING") + b"*2\r\n+a\r\n=7\r\n\r\nx:abc\r\n")
+@example(pack(b"PING") + b"*2\r\n+a\r\n=7\r\n\r\n$:abc\r\n")
+@example(pack(b"PING") + b"*2\r\n+a\r\n$4\r\nx\r\n$\r\n")
 @example(pack(b"x" * 1_100) + b"*0\r\n" + b"*1\r\n")
 @example(pack(b"PING") * 200 + b"*0\r\n" + b"*1\r\n$4\r\nPI")
 @example(b"*1\r\n$3\r\nfooxx" + pack(b"PING"))
@@ -237,7 +245,13 @@ def test_fast_and_strict_parser_agree_on_damaged_pipelines(data: bytes, draw: st
 
 
 def test_failure_of_one_client_leaves_the_next_one_alone() -> None:
-    for damage in (b"*1\r\n$4\r\nPI", b"*2\r\n$4\r\nPING\r\n", b"*1\r\n:1\r\n", pack(b"PING") + b"*1\r\n*1\r\n*1\r\n", b"*1\r\n$-1\r\n"):
+    for damage in (
+        b"*1\r\n$4\r\nPI",
+        b"*2\r\n$4\r\nPING\r\n",
+        b"*1\r\n:1\r\n",
+        pack(b"PING") + b"*1\r\n*1\r\n*1\r\n",
+        b"*1\r\n$-1\r\n",
+    ):
         RequestParser().feed(damage)
         assert parse(RequestParser(), [pack(b"PING")]) == ([[b"PING"]], "")
         assert parse(RequestParser(), [pack(b"PING") * 2]) == ([[b"PING"]] * 2, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,15 @@ def test_vector_has_its_valid_frames_and_snapshot(vector: dict[str, Any], mappin
 
 @pytest.mark.parametrize(
     ("word", "tail"),
-    [("cut to", Tail.TORN), ("bit flipped", Tail.DAMAGED), ("garbage first", Tail.DAMAGED), ("payload is", Tail.DAMAGED)]
-    + [("other magic", Tail.DAMAGED), ("length with", Tail.DAMAGED), ("upper-case", Tail.DAMAGED)],
+    [
+        ("cut to", Tail.TORN),
+        ("bit flipped", Tail.DAMAGED),
+        ("garbage first", Tail.DAMAGED),
+        ("payload is", Tail.DAMAGED),
+        ("other magic", Tail.DAMAGED),
+        ("length with", Tail.DAMAGED),
+        ("upper-case", Tail.DAMAGED),
+    ],
 )
 def test_vectors_that_crashes_explain_are_torn_and_the_others_damaged(word: str, tail: Tail) -> None:
     chosen = [vector for vector in VECTORS if word in vector["name"]]
@@ -77,7 +85,7 @@ def test_vectors_that_crashes_explain_are_torn_and_the_others_damaged(word: str,
 
 def test_frames_are_told_with_their_place_checksum_and_number_of_members() -> None:
     result = scan(MEDIUM)
-    assert [(frame.offset, frame.end) for frame in result.frames] == list(zip(ENDS, ENDS[1:], strict=False))
+    assert [(frame.offset, frame.end) for frame in result.frames] == list(itertools.pairwise(ENDS))
     assert [frame.member_count for frame in result.frames] == [2, 1, 0]
     assert [frame.payload_length for frame in result.frames] == [17, 9, 2]
     assert result.frames[2].digest == hashlib.sha256(b"{}").hexdigest()
@@ -87,13 +95,13 @@ def test_empty_medium_has_nothing() -> None:
     assert scan(b"") == Scan(0)
 
 
-@pytest.mark.parametrize("length", range(len(MEDIUM)))
-def test_truncated_medium_is_torn_and_gives_the_frames_that_are_whole(length: int) -> None:
-    result = scan(MEDIUM[:length])
-    whole = max(index for index, end in enumerate(ENDS) if end <= length)
-    assert len(result.frames) == whole
-    assert result.tail is (Tail.NONE if length in ENDS else Tail.TORN)
-    assert members(result.data) == LOADED[whole]
+def test_truncated_medium_is_torn_and_gives_the_frames_that_are_whole() -> None:
+    for length in range(len(MEDIUM)):
+        result = scan(MEDIUM[:length])
+        whole = max(index for index, end in enumerate(ENDS) if end <= length)
+        assert len(result.frames) == whole, f"cut to {length}"
+        assert result.tail is (Tail.NONE if length in ENDS else Tail.TORN), f"cut to {length}"
+        assert members(result.data) == LOADED[whole], f"cut to {length}"
 
 
 def test_every_flipped_bit_is_damage_that_keeps_the_frames_before_it() -> None:

@@ -12,8 +12,8 @@ from documents import (
     canonical_by_json,
     entries,
     exact,
+    json_texts,
     keys,
-    plain_values,
     tag_like_values,
     tagged_name,
     tagged_value,
@@ -28,7 +28,7 @@ from kvserver.codec import JSONText
 from kvserver.keyspace import Entry, Expiring
 from kvserver.tags import PLAIN, TAGGED, Mapping, decode_value
 
-quick = settings(deadline=None, max_examples=200)
+quick = settings(deadline=None, max_examples=120)
 
 
 # --- Keys ---
@@ -88,10 +88,10 @@ def test_entry_comes_back_from_its_json(entry: Entry) -> None:
     assert exact(TAGGED.decode_entry(json.loads(text))) == exact(entry)
 
 
-@pytest.mark.parametrize("value", [*AWKWARD_BYTES, *(bytes((code,)) for code in range(256)), bytes(range(256))])
-def test_bytes_come_back_with_and_without_an_expiry(value: bytes) -> None:
-    for entry in (value, Expiring(value, 1_700_000_000_000)):
-        assert exact(TAGGED.decode_entry(json.loads(TAGGED.encode_entry(entry)))) == exact(entry)
+def test_bytes_come_back_with_and_without_an_expiry() -> None:
+    for value in (*AWKWARD_BYTES, *(bytes((code,)) for code in range(256)), bytes(range(256))):
+        for entry in (value, Expiring(value, 1_700_000_000_000)):
+            assert exact(TAGGED.decode_entry(json.loads(TAGGED.encode_entry(entry)))) == exact(entry)
 
 
 @quick
@@ -128,7 +128,7 @@ def test_document_of_a_user_is_never_read_as_a_tag(document: Any) -> None:
 
 
 @quick
-@given(values.filter(lambda value: not (isinstance(value, dict) and "$kvs" in value)))
+@given(values.map(lambda value: [value] if isinstance(value, dict) and "$kvs" in value else value))
 def test_what_needs_no_tag_has_none(value: Any) -> None:
     assert TAGGED.encode_entry(decode_value(value)) == canonical_by_json(value)
 
@@ -183,7 +183,7 @@ def test_library_holds_no_expiry() -> None:
 
 
 @quick
-@given(st.sampled_from([PLAIN, TAGGED]), plain_values.filter(lambda value: isinstance(value, JSONText)))
+@given(st.sampled_from([PLAIN, TAGGED]), json_texts)
 def test_json_is_written_as_it_is_held(mapping: Mapping, value: JSONText) -> None:
     text = mapping.encode_entry(value)
     assert type(text) is bytes

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
 from kvserver.frame import HEADER_SIZE, UNWRITTEN
-from kvserver.media.filesystem import FileSystem
+from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.medium import COPY_BYTES
 
 T = TypeVar("T")
@@ -45,8 +45,7 @@ class FileMedium:
     def _open(self) -> int:
         filesystem = self._filesystem
         folder = os.path.dirname(self.path)
-        if filesystem.make_folder(folder):
-            filesystem.sync_folder(os.path.dirname(folder))
+        make_folders(filesystem, folder)
         while True:
             is_new = not filesystem.exists(self.path)
             descriptor = filesystem.open(self.path, create=True)

@@ -15,15 +15,22 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
 
+def make_folders(filesystem: FileSystem, path: str) -> None:
+    """Create a folder and its parents where there are none, each with its name made durable."""
+    if not filesystem.exists(path):
+        parent = os.path.dirname(path)
+        make_folders(filesystem, parent)
+        filesystem.make_folder(path)
+        filesystem.sync_folder(parent)
+
+
 class FileSystem:
     """The machine's own."""
 
-    def make_folder(self, path: str) -> bool:
-        """Create a folder and its parents where there is none; whether it was created."""
-        if os.path.isdir(path):
-            return False
-        os.makedirs(path, FOLDER_MODE, exist_ok=True)
-        return True
+    def make_folder(self, path: str) -> None:
+        """Create one folder, unless somebody did it meanwhile."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, FOLDER_MODE)
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
         """A descriptor for reading and writing. OSError for links, and for what is no regular file."""

@@ -8,6 +8,7 @@ time, with a proof that it saw nothing that the strict parser would read otherwi
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import chain
 
 import hiredis
@@ -24,7 +25,10 @@ _ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so tha
 
 # Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-_LARGE_ARRAY = re.compile(rb"\*[0-9]{5}").search
+# Five digits behind any sign for which hiredis would allocate; the literal start makes the search fast.
+_LARGE_AGGREGATE = re.compile(rb"\n[*%~>|][0-9]{5}").search
+_SMALL_START = re.compile(rb"\*[0-9]{1,4}\r").match
+_LISTS = {list}
 _CRLF = b"\r\n"
 _NEXT_STAR = b"\r\n*"
 _WORTH_DECODING_BYTES = 1024
@@ -187,16 +191,11 @@ def _decode_whole(data: bytes) -> list[Command] | None:
     size it allocates. So each way below ends with a proof that there are none of those.
     """
     global _reader
-    if data[0] != _STAR:
+    if not _SMALL_START(data) or _LARGE_AGGREGATE(data):
         return None
     commands: list[Command] | None = None
-    try:
-        if _NEXT_STAR in data:
-            commands = None if _LARGE_ARRAY(data) else _decode_pipeline(data)
-        elif data[2:3] == b"\r":  # fewer than ten arguments
-            commands = _decode_one(data)
-    except (hiredis.ProtocolError, TypeError):
-        pass
+    with suppress(hiredis.ProtocolError, TypeError):
+        commands = _decode_pipeline(data) if _NEXT_STAR in data else _decode_one(data)
     if commands is None:
         _reader = hiredis.Reader()  # what it has kept would be in the way of the next
     return commands
@@ -210,7 +209,7 @@ def _decode_start(data: bytes) -> tuple[list[Command], int]:
     global _reader
     commands: list[Command] = []
     packed = b""
-    if len(data) >= _WORTH_DECODING_BYTES and data[0] == _STAR and not _LARGE_ARRAY(data):
+    if len(data) >= _WORTH_DECODING_BYTES and _SMALL_START(data) and not _LARGE_AGGREGATE(data):
         try:
             _reader.feed(data)
             commands = list(iter(_reader.gets, False))
@@ -218,7 +217,9 @@ def _decode_start(data: bytes) -> tuple[list[Command], int]:
         except (hiredis.ProtocolError, TypeError):
             packed = b""
         _reader = hiredis.Reader()
-    return (commands, len(packed)) if packed and data.startswith(packed) else ([], 0)
+    if not packed or not data.startswith(packed):
+        return [], 0
+    return [command for command in commands if command], len(packed)
 
 
 def _decode_one(data: bytes) -> list[Command] | None:
@@ -229,19 +230,23 @@ def _decode_one(data: bytes) -> list[Command] | None:
 
 
 def _decode_pipeline(data: bytes) -> list[Command] | None:
-    """Proof: all elements are bytes (join refuses others) without line breaks, so that every line is the protocol's.
+    """Proof: all elements are bytes (join refuses others) without line breaks, so that each is one line.
 
-    Then as many lines begin with `$` as there are elements, and as many with `*` as there are commands.
+    Then as many lines begin with `$` as there are elements, as many with `*` as there are commands, and there are no
+    others.
     """
     _reader.feed(data)
     commands: list[Command] = list(iter(_reader.gets, False))
     content = b"".join(chain.from_iterable(commands))
+    elements = sum(map(len, commands))
     is_proven = (
         _CRLF not in content
-        and data.count(b"\r\n$") == sum(map(len, commands))
+        and data.count(_CRLF) == len(commands) + 2 * elements
+        and data.count(b"\r\n$") == elements
         and data.count(_NEXT_STAR) == len(commands) - 1
         and data.endswith(_CRLF)
         and all(commands)
+        and set(map(type, commands)) == _LISTS
         and not _reader.has_data()
     )
     return commands if is_proven else None

@@ -1,0 +1,61 @@
+"""A server's state without a server: sessions whose commands run as the writer runs them, on a clock that a test moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvserver.commands.effect import Effect
+from kvserver.commands.row import unknown_command, wrong_arity
+from kvserver.commands.table import CommandTable, Runners
+from kvserver.config import Config
+from kvserver.errors import CommandError
+from kvserver.keyspace import Keyspace
+from kvserver.resp.reply import Error, Reply, Simple
+from kvserver.session import ServerState, Session
+
+START_MS = 1_700_000_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Server:
+    """The state, its clock, and sessions."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.table = CommandTable()
+        self.runners: Runners = self.table.open
+        self.keyspace = Keyspace(self.clock)
+        self.state = ServerState(Config(), self.keyspace, self.table, self.clock, started_at_ms=START_MS)
+
+    def session(self, *, is_local: bool = True) -> Session:
+        number = len(self.state.sessions) + 1
+        session = Session(self.state, number, f"127.0.0.1:{number}", "127.0.0.1:6379", is_local)
+        self.state.sessions[number] = session
+        return session
+
+
+def run(session: Session, *words: bytes | str | int, runners: Runners | None = None) -> Reply | Effect:
+    """What a command gives: a reply, an Error or an effect."""
+    args = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    try:
+        runner = (runners or session.server.table.open).get(args[0].lower())
+        if runner is None:
+            raise unknown_command(args)
+        if len(args) not in runner.arities:
+            raise wrong_arity(runner.name)
+        return runner.handler(session, args)
+    except CommandError as error:
+        return Error(str(error))
+
+
+def text(reply: Any) -> str:
+    """The text of a simple string or an error; fails for anything else."""
+    assert isinstance(reply, (Simple, Error)), reply
+    return reply.text

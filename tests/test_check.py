@@ -1,0 +1,148 @@
+"""check: `kvserver check` tells what is there and changes nothing; `kvserver compact` keeps the last frames or everything."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import kvserver_environment
+
+from kvserver import FileMedium
+from kvserver.check import check_file, compact_file
+from kvserver.errors import MediumError, MediumLocked
+from kvserver.frame import encode_frame
+
+FRAMES = [encode_frame(b'{"a":%d,"b":2}' % number) for number in range(4)]
+DEADLINE_S = 10
+
+
+def checked(path: Path) -> tuple[bool, list[str]]:
+    lines: list[str] = []
+    return check_file(str(path), lines.append), lines
+
+
+def compacted(path: Path, keep_frames: int) -> list[str]:
+    lines: list[str] = []
+    compact_file(str(path), keep_frames, lines.append)
+    return lines
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "dump.kvs"
+
+
+def test_each_frame_is_told_with_its_place_checksum_and_keys(path: Path) -> None:
+    path.write_bytes(FRAMES[0] + FRAMES[1] + encode_frame(b"{}"))
+    is_well, lines = checked(path)
+    assert is_well
+    assert lines[0] == f"{path}: {len(FRAMES[0]) * 2 + 82} bytes"
+    digest = hashlib.sha256(FRAMES[1][80:]).hexdigest()
+    assert lines[2].startswith(f"frame 2: offset {len(FRAMES[0])}, length {len(FRAMES[1])}")
+    assert digest[:16] in lines[2]
+    assert lines[2].endswith(" 2 keys")
+    assert lines[3].endswith(" 0 keys")
+    assert lines[4] == "3 valid frames, nothing behind them"
+
+
+def test_empty_file_is_well(path: Path) -> None:
+    path.write_bytes(b"")
+    assert checked(path) == (True, [f"{path}: 0 bytes", "0 valid frames, nothing behind them"])
+
+
+@pytest.mark.parametrize(
+    ("tail", "word"), [(FRAMES[1][:50], "torn"), (b"garbage", "DAMAGED"), (FRAMES[1][:-1] + b"!", "DAMAGED")]
+)
+def test_tail_is_told_with_its_place_length_and_reason_and_left_alone(path: Path, tail: bytes, word: str) -> None:
+    content = FRAMES[0] + tail
+    path.write_bytes(content)
+    is_well, lines = checked(path)
+    assert not is_well
+    assert lines[-2].startswith(f"{word}: {len(tail)} bytes at offset {len(FRAMES[0])}: ")
+    assert lines[-1].endswith("a start would load the frame at offset 0")
+    assert path.read_bytes() == content
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_file_of_damage_alone_would_load_nothing(path: Path) -> None:
+    path.write_bytes(b"garbage" + FRAMES[0])
+    is_well, lines = checked(path)
+    assert not is_well
+    assert lines[-1] == "0 valid frames; a start would load nothing: no frame is valid"
+
+
+def test_file_of_a_running_server_can_be_checked(path: Path) -> None:
+    with FileMedium(path) as medium:
+        medium.append(FRAMES[0])
+        assert checked(path)[0]
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_what_cannot_be_read_is_one_line(path: Path, kind: str) -> None:
+    if kind == "folder":
+        path.mkdir()
+    for command in (lambda: checked(path), lambda: compacted(path, 1)):
+        with pytest.raises(MediumError, match=str(path)) as raised:
+            command()
+        assert "\n" not in str(raised.value)
+
+
+def test_fifo_is_refused_without_waiting_for_its_other_end(path: Path) -> None:
+    os.mkfifo(path)
+    done = subprocess.run(
+        [sys.executable, "-m", "kvserver", "check", str(path)],
+        env=kvserver_environment(),
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert b"Traceback" not in done.stderr
+
+
+# --- compact ---
+
+
+@pytest.mark.parametrize("keep_frames", [1, 2, 4, 10])
+def test_compact_keeps_the_last_frames(path: Path, keep_frames: int) -> None:
+    path.write_bytes(b"".join(FRAMES))
+    lines = compacted(path, keep_frames)
+    kept = FRAMES[-keep_frames:]
+    assert path.read_bytes() == b"".join(kept)
+    assert lines[-1].endswith(f"{len(kept)} of 4 frames kept")
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_compact_cuts_a_torn_tail_and_keeps_damage_aside(path: Path) -> None:
+    path.write_bytes(FRAMES[0] + FRAMES[1] + FRAMES[2][:50])
+    compacted(path, 1)
+    assert path.read_bytes() == FRAMES[1]
+    path.write_bytes(FRAMES[0] + FRAMES[1] + b"garbage")
+    compacted(path, 1)
+    assert path.read_bytes() == FRAMES[1]
+    asides = [found for found in path.parent.iterdir() if found != path]
+    assert [found.read_bytes() for found in asides] == [b"garbage"]
+
+
+def test_compact_of_a_file_without_frames_leaves_it_empty(path: Path) -> None:
+    path.write_bytes(b"")
+    compacted(path, 3)
+    assert path.read_bytes() == b""
+
+
+def test_compact_of_a_file_that_is_in_use_is_refused(path: Path) -> None:
+    with FileMedium(path) as medium:
+        medium.append(FRAMES[0] + FRAMES[1])
+        with pytest.raises(MediumLocked):
+            compacted(path, 1)
+        assert medium.read_all() == FRAMES[0] + FRAMES[1]
+
+
+def test_compact_creates_no_file(path: Path) -> None:
+    with pytest.raises(MediumError, match="not a file"):
+        compacted(path, 1)
+    assert not path.exists()

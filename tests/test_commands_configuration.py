@@ -1,0 +1,34 @@
+"""configuration: CONFIG asks the server to act on what changed. (Names and values: test_config.)"""
+
+from __future__ import annotations
+
+import pytest
+from sessions import Server, run, text
+
+from kvserver.commands.effect import Reconfigure
+from kvserver.resp.reply import OK
+
+
+def test_set_changes_the_options_and_names_those_that_are_new() -> None:
+    server = Server()
+    session = server.session()
+    assert run(session, "CONFIG", "SET", "timeout", "5", "maxclients", server.state.config.maxclients) == Reconfigure(
+        ["timeout"], OK
+    )
+    assert run(session, "CONFIG", "GET", "timeout", "maxclients") == {b"timeout": b"5", b"maxclients": b"10000"}
+
+
+@pytest.mark.parametrize(
+    "words", [("timeout", "x"), ("timeout", "5", "nonsense", "1"), ("port", "1"), ("timeout", "1", "timeout", "2")]
+)
+def test_refused_set_is_redis_error_and_changes_nothing(words: tuple[str, ...]) -> None:
+    session = Server().session()
+    assert text(run(session, "CONFIG", "SET", *words)).startswith("ERR ")
+    assert run(session, "CONFIG", "GET", "timeout") == {b"timeout": b"0"}
+
+
+def test_name_without_a_value_is_refused_as_redis_refuses_it() -> None:
+    session = Server().session()
+    assert text(run(session, "CONFIG", "SET", "timeout", "5", "maxclients")) == "ERR syntax error"
+    assert text(run(session, "CONFIG", "SET", "timeout")) == "ERR wrong number of arguments for 'config|set' command"
+    assert run(session, "CONFIG", "GET", "timeout") == {b"timeout": b"0"}

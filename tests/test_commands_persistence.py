@@ -1,0 +1,92 @@
+"""persistence: which effect each form of SAVE, RESTORE, SHUTDOWN and DEBUG asks for, and which forms ask for none."""
+
+from __future__ import annotations
+
+import pytest
+from sessions import Server, run, text
+
+from kvserver.commands.effect import AbortShutdown, BackgroundSave, Crash, Effect, Load, Save, Shutdown
+from kvserver.session import Session
+
+
+@pytest.fixture
+def session() -> Session:
+    return Server().session()
+
+
+@pytest.mark.parametrize(
+    ("words", "effect"),
+    [
+        (("SAVE",), Save()),
+        (("BGSAVE",), BackgroundSave(schedule=False)),
+        (("BGSAVE", "schedule"), BackgroundSave(schedule=True)),
+        (("RESTORE",), Load()),
+        (("SHUTDOWN",), Shutdown(None, force=False)),
+        (("SHUTDOWN", "SAVE"), Shutdown(True, force=False)),
+        (("SHUTDOWN", "nosave", "NOW"), Shutdown(False, force=False)),
+        (("SHUTDOWN", "FORCE", "SAVE", "NOW"), Shutdown(True, force=True)),
+        (("SHUTDOWN", "ABORT"), AbortShutdown()),
+        (("DEBUG", "crash"), Crash()),
+    ],
+)
+def test_command_asks_for_its_effect(session: Session, words: tuple[str, ...], effect: Effect) -> None:
+    assert run(session, *words) == effect
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("BGSAVE", "NOW"),
+        ("BGSAVE", "SCHEDULE", "SCHEDULE"),
+        ("SHUTDOWN", "SAVE", "NOSAVE"),
+        ("SHUTDOWN", "ABORT", "NOW"),
+        ("SHUTDOWN", "LATER"),
+        ("RESTORE", "k", "0", "payload", "ONCE"),
+        ("RESTORE", "k", "0", "payload", "IDLETIME"),
+    ],
+)
+def test_wrong_words_are_a_syntax_error(session: Session, words: tuple[str, ...]) -> None:
+    assert text(run(session, *words)) == "ERR syntax error"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("RESTORE", "k"), "ERR wrong number of arguments for 'restore' command"),
+        (("RESTORE", "k", "0"), "ERR wrong number of arguments for 'restore' command"),
+        (("RESTORE", "new", "0", "x"), "ERR DUMP payload version or checksum are wrong"),
+        (("RESTORE", "k", "0", "x"), "BUSYKEY Target key name already exists."),
+        (("RESTORE", "k", "0", "x", "REPLACE"), "ERR DUMP payload version or checksum are wrong"),
+        (("RESTORE", "new", "-1", "x"), "ERR Invalid TTL value, must be >= 0"),
+        (("RESTORE", "new", "x", "x"), "ERR value is not an integer or out of range"),
+        (("RESTORE", "new", "0", "x", "FREQ", "256"), "ERR Invalid FREQ value, must be >= 0 and <= 255"),
+        (("RESTORE", "new", "0", "x", "IDLETIME", "-1"), "ERR Invalid IDLETIME value, must be >= 0"),
+    ],
+)
+def test_restore_of_a_key_is_an_error_that_touches_nothing(session: Session, words: tuple[str, ...], error: str) -> None:
+    run(session, "SET", "k", "v")
+    run(session, "SET", "other", "w")
+    assert text(run(session, *words)) == error
+    assert run(session, "GET", "k") == b"v"
+    assert run(session, "GET", "other") == b"w"
+    assert run(session, "DBSIZE") == 2
+
+
+@pytest.mark.parametrize(
+    ("allowed", "is_local", "runs"),
+    [("no", True, False), ("local", True, True), ("local", False, False), ("yes", False, True)],
+)
+def test_debug_runs_for_whom_the_option_says(allowed: str, is_local: bool, runs: bool) -> None:
+    server = Server()
+    server.state.config.enable_debug_command = allowed
+    reply = run(server.session(is_local=is_local), "DEBUG", "CRASH")
+    assert reply == Crash() if runs else text(reply).startswith("ERR DEBUG command not allowed.")
+
+
+def test_unknown_debug_subcommand_is_named(session: Session) -> None:
+    assert "'SEGFAULT'" in text(run(session, "DEBUG", "SEGFAULT"))
+
+
+def test_lastsave_is_that_of_the_last_good_flush(session: Session) -> None:
+    session.server.persistence.last_save_at = 1_234
+    assert run(session, "LASTSAVE") == 1_234

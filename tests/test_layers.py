@@ -1,0 +1,268 @@
+"""The layers of DESIGN section 4, read off the imports; and that every module has its head and its tests."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "kvserver"
+TESTS = PROJECT / "tests"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(tree: ast.Module) -> set[str]:
+    """Every module that is imported anywhere in a module, inside functions and for type checkers too."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            assert node.module
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in names if name in TREES}
+            found |= modules
+            if names != modules or node.module not in TREES:
+                found.add(node.module)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
+            "__import__",
+            "import_module",
+        ):
+            raise AssertionError("an import that can't be read off")
+    return found
+
+
+IMPORTS = {name: imports_of(tree) for name, tree in TREES.items()}
+
+# By DESIGN section 4. A module that stands in no layer fails the test below: put it where it belongs.
+BOTTOM = {"kvserver.errors", "kvserver.config"}
+PURE = {
+    "kvserver.codec",
+    "kvserver.frame",
+    "kvserver.keyspace",
+    "kvserver.payload",
+    "kvserver.scan",
+    "kvserver.session",
+    "kvserver.tags",
+    *(name for name in TREES if name.startswith(("kvserver.commands", "kvserver.resp"))),
+}
+BLOCKING = {
+    "kvserver",
+    "kvserver.check",
+    "kvserver.operations",
+    "kvserver.process",
+    "kvserver.progress",
+    "kvserver.replay",
+    "kvserver.store",
+    *(name for name in TREES if name.startswith("kvserver.media")),
+}
+ASYNCIO = {
+    "kvserver.__main__",
+    "kvserver.actions",
+    "kvserver.cli",
+    "kvserver.connection",
+    "kvserver.disk",
+    "kvserver.server",
+    "kvserver.snapshot",
+    "kvserver.writer",
+}
+LAYERS = (BOTTOM, PURE, BLOCKING, ASYNCIO)
+
+# All that a pure module may take from outside. An allowed one is one that has no effects and knows no time.
+HARMLESS = {
+    "__future__",
+    "base64",
+    "binascii",
+    "bisect",
+    "codecs",
+    "collections",
+    "dataclasses",
+    "enum",
+    "hashlib",
+    "hiredis",
+    "hmac",
+    "contextlib",
+    "itertools",
+    "json",
+    "operator",
+    "orjson",
+    "re",
+    "typing",
+}
+# `config` reads TOML text and writes the help; whoever calls it reads the files.
+HARMLESS_FOR_CONFIG = HARMLESS | {"difflib", "textwrap", "tomllib"}
+DEPENDENCIES = {"hiredis", "orjson", "uvloop"}
+
+
+def ours(name: str) -> set[str]:
+    return {found for found in IMPORTS[name] if found.partition(".")[0] == "kvserver"}
+
+
+def others(name: str) -> set[str]:
+    return {found.partition(".")[0] for found in IMPORTS[name]} - {"kvserver"}
+
+
+def test_every_module_stands_in_exactly_one_layer() -> None:
+    placed = [name for layer in LAYERS for name in layer]
+    assert sorted(placed) == sorted(TREES)
+
+
+@pytest.mark.parametrize("name", sorted(BOTTOM))
+def test_bottom_imports_nothing_of_ours(name: str) -> None:
+    assert ours(name) == set()
+    assert others(name) <= (HARMLESS_FOR_CONFIG if name == "kvserver.config" else {"__future__"})
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_module_touches_nothing_but_its_arguments(name: str) -> None:
+    assert others(name) <= HARMLESS | {"sys"}
+    of_sys = {
+        node.attr
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys"
+    }
+    assert of_sys <= {"get_int_max_str_digits", "maxsize"}
+    calls = {node.func.id for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not calls & {"open", "print", "input", "exec", "eval", "breakpoint"}
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_no_module_imports_from_a_layer_above_its_own(name: str) -> None:
+    level = next(index for index, layer in enumerate(LAYERS) if name in layer)
+    above: set[str] = set().union(*LAYERS[level + 1 :])
+    assert not ours(name) & above
+
+
+def test_imports_of_ours_form_no_circle() -> None:
+    def at_run_time(tree: ast.Module) -> set[str]:
+        """Without what only a type checker sees."""
+        body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))]
+        return imports_of(ast.Module(body, [])) & TREES.keys()
+
+    finished: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name not in finished:
+            for found in sorted(at_run_time(TREES[name])):
+                visit(found, (*path, name))
+            finished.add(name)
+
+    for name in TREES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", sorted(BOTTOM | PURE | BLOCKING))
+def test_asyncio_is_for_the_uppermost_layer(name: str) -> None:
+    assert not others(name) & {"asyncio", "uvloop", "selectors", "threading"}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in TREES if name.startswith("kvserver.media")))
+def test_media_know_no_sockets_and_no_store(name: str) -> None:
+    assert "socket" not in others(name)
+    assert all(found.startswith(("kvserver.media", "kvserver.errors", "kvserver.frame")) for found in ours(name))
+
+
+def test_executor_is_used_in_one_place() -> None:
+    assert {name for name, found in IMPORTS.items() if "concurrent.futures" in found or "concurrent" in found} == {
+        "kvserver.disk"
+    }
+    calling = {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("run_in_executor", "to_thread", "set_default_executor")
+    }
+    assert calling == {"kvserver.disk"}
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_pickle_and_its_kin_are_nowhere(name: str) -> None:
+    assert not others(name) & {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "copyreg", "dbm", "ctypes"}
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str) -> None:
+    assert others(name) <= set(sys.stdlib_module_names) | DEPENDENCIES
+
+
+# --- Heads and tests ---
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_every_module_begins_with_what_it_is_for(name: str) -> None:
+    head = ast.get_docstring(TREES[name])
+    assert head, "no docstring"
+    assert len(head.splitlines()[0]) > 15
+    assert head.splitlines()[0][0] != " "
+
+
+# Where a module's tests are not in test_<its name>.py.
+TESTED_IN = {
+    "kvserver": ["test_store"],
+    "kvserver.__main__": ["test_restart"],
+    "kvserver.actions": ["test_wire", "test_restart"],
+    "kvserver.cli": ["test_restart", "test_replay_wire"],
+    "kvserver.commands": ["test_commands_table"],
+    "kvserver.commands.effect": ["test_commands_persistence", "test_commands_connection"],
+    "kvserver.commands.introspection": ["test_wire"],
+    "kvserver.connection": ["test_wire"],
+    "kvserver.disk": ["test_restart"],
+    "kvserver.media": ["test_media"],
+    "kvserver.media.file": ["test_media"],
+    "kvserver.media.filesystem": ["test_media"],
+    "kvserver.media.medium": ["test_media"],
+    "kvserver.media.memory": ["test_media"],
+    "kvserver.resp": ["test_request", "test_reply"],
+    "kvserver.resp.reply": ["test_reply"],
+    "kvserver.resp.request": ["test_request"],
+    "kvserver.server": ["test_wire", "test_restart", "test_clients"],
+    "kvserver.snapshot": ["test_restart"],
+    "kvserver.writer": ["test_wire"],
+}
+# Seen from outside, through a socket: their tests import nothing of theirs.
+BLACK_BOX = {"kvserver.__main__", "kvserver.commands.introspection", *ASYNCIO}
+
+
+def homes_of(name: str) -> list[str]:
+    return TESTED_IN.get(name, ["test_" + name.removeprefix("kvserver.").replace(".", "_")])
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_every_module_has_its_tests(name: str) -> None:
+    for test in homes_of(name):
+        path = TESTS / f"{test}.py"
+        assert path.exists(), f"{name} has no {path.name}"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert any(
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") for node in tree.body
+        )
+        if name not in BLACK_BOX:
+            assert name in reached_from(tree), f"{path.name} does not import it"
+
+
+def reached_from(test: ast.Module) -> set[str]:
+    """The modules that a test imports, itself or by its helpers; a package and the command table stand for what they hold."""
+    names = imports_of(test)
+    for helper in [TESTS / f"{found}.py" for found in names]:
+        if helper.exists():
+            names |= imports_of(ast.parse(helper.read_text(encoding="utf-8")))
+    for package in ("kvserver", "kvserver.commands.table"):
+        names |= ours(package) if package in names else set()
+    return names | {found.rpartition(".")[0] for found in names}
+
+
+def test_mapping_of_tests_names_no_module_that_is_gone() -> None:
+    assert TESTED_IN.keys() <= TREES.keys()
+    assert TREES.keys() >= BLACK_BOX

@@ -1,0 +1,676 @@
+"""Snapshots in one event loop: what a frame holds while the data changes, how much memory and time a step takes.
+
+The medium is a slow one in memory that the test lets go on, call by call, so that every interleaving can be had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import json
+import logging
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kvserver import snapshot
+from kvserver.commands.table import CommandTable
+from kvserver.config import Config
+from kvserver.disk import Disk
+from kvserver.errors import MediumError
+from kvserver.keyspace import Cut, Expiring, Keyspace, drain, new_shards
+from kvserver.media.medium import FrameWriter
+from kvserver.media.memory import MemoryMedium
+from kvserver.payload import encode
+from kvserver.scan import CHUNK_BYTES, scan
+from kvserver.session import ServerState
+from kvserver.snapshot import Snapshots
+from kvserver.tags import TAGGED
+
+SEED = int(os.environ.get("KVSERVER_SNAPSHOT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+NOW_MS = 1_000_000
+IN_FLIGHT_CHUNKS = 4  # at the most: what is being gathered, what is queued, what is being written
+
+GATE_TIMEOUT_S = 10  # a test that fails while its gate is shut
+
+State = dict[str, Any]
+
+
+def frame(state: State) -> bytes:
+    payload = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
+
+
+def frames(medium: bytes) -> list[State]:
+    """The states of a medium that must hold whole frames and nothing else."""
+    states = []
+    while medium:
+        end = 80 + int(medium[4:16])
+        states.append(json.loads(medium[80:end]))
+        assert frame(states[-1]) == medium[:end]
+        medium = medium[end:]
+    return states
+
+
+def entries(keyspace: Keyspace) -> State:
+    """What the payload of a keyspace must hold."""
+    state: State = {}
+    for key, entry in keyspace.members():
+        if isinstance(entry, Expiring):
+            tag = {"expires_at_ms": entry.expires_at_ms, "value": entry.value.decode()}
+            state[key.decode()] = {"$kvs": tag}
+        else:
+            state[key.decode()] = entry.decode()
+    return state
+
+
+class SlowMedium(MemoryMedium):
+    """Waits before each write until it is let go; counts the bytes that were handed to it and are not written yet."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(data)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.writes: list[int] = []
+        self.fails = False
+
+    def begin_frame(self) -> Any:
+        return _SlowFrame(self, super().begin_frame())
+
+
+class _SlowFrame:
+    def __init__(self, medium: SlowMedium, frame: FrameWriter) -> None:
+        self._medium = medium
+        self._frame = frame
+
+    def write(self, data: bytes) -> None:
+        assert self._medium.gate.wait(GATE_TIMEOUT_S)
+        if self._medium.fails:
+            raise MediumError("the medium fails")
+        self._medium.writes.append(len(data))
+        self._frame.write(data)
+
+    def commit(self, header: bytes) -> None:
+        assert self._medium.gate.wait(GATE_TIMEOUT_S)
+        self._frame.commit(header)
+
+    def abort(self) -> None:
+        self._frame.abort()
+
+
+class Setting:
+    """A keyspace, its Snapshots and their medium."""
+
+    def __init__(self, disk: Disk, data: bytes = b"", keep_frames: int = 100) -> None:
+        config = Config()
+        config.keep_frames = keep_frames
+        self.keyspace = Keyspace(lambda: NOW_MS)
+        self.state = ServerState(config, self.keyspace, CommandTable(), lambda: NOW_MS)
+        self.facts = self.state.persistence
+        self.medium = SlowMedium(data)
+        self.snapshots = Snapshots(self.state, self.medium, disk)
+
+    def set(self, key: str, value: str) -> None:
+        self.keyspace.set(key.encode(), value.encode())
+        self.keyspace.written.append([b"SET", key.encode(), value.encode()])
+
+    def frames(self) -> list[State]:
+        return frames(self.medium.read_all())
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk()
+    yield disk
+    disk.close()
+
+
+@pytest.fixture
+def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few keys have shards that are folded and shards that are not."""
+    for module in ("keyspace", "payload"):
+        monkeypatch.setattr(f"kvserver.{module}.SHARDS", 5)
+    monkeypatch.setattr("kvserver.payload.BATCH_KEYS", 2)
+    monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(snapshot, "SLICE_S", 0)  # the loop goes on after each step
+
+
+async def loop_steps(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# --- what a frame holds
+
+
+@pytest.mark.usefixtures("few_shards")
+async def test_sum_is_right_in_every_frame_while_money_moves_between_keys(disk: Disk) -> None:
+    setting = Setting(disk)
+    accounts = [f"account:{number}" for number in range(40)]
+    for name in accounts:
+        setting.set(name, "100")
+    rng = random.Random(SEED)
+
+    def transfer() -> None:
+        source, target = rng.sample(accounts, 2)
+        amount = rng.randrange(50)
+        for name, change in ((source, -amount), (target, amount)):
+            setting.set(name, str(int(setting.keyspace.get(name.encode())) + change))
+
+    transfers_in_flushes = 0
+    for _ in range(30):
+        flush = setting.snapshots.start_flush()
+        while not flush.done():
+            transfer()
+            transfers_in_flushes += 1
+            await asyncio.sleep(0)
+        await flush
+    sums = [sum(map(int, state.values())) for state in setting.frames()]
+    assert sums == [4000] * 30, f"KVSERVER_SNAPSHOT_SEED={SEED}"
+    assert transfers_in_flushes > 300
+    assert sum(int(setting.keyspace.get(name.encode())) for name in accounts) == 4000
+
+
+class Interleaving:
+    """A random history of commands, flushes and loads with steps of the event loop in between, against a dict."""
+
+    KEYS = tuple(f"key:{number}" for number in range(12))
+
+    def __init__(self, disk: Disk, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.setting = Setting(disk)
+        self.model: State = {}
+        self.expected: list[State] = []  # the frames, in order
+        self.happened: Counter[str] = Counter()
+        self.flush: asyncio.Task[None] | None = None
+        self.drains: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        actions = (self.set, self.delete, self.set_expiring, self.flush_all, self.start_flush, self.restore, self.step)
+        weights = (10, 5, 3, 0.7, 3, 0.4, 12)
+        for _ in range(80):
+            action = self.rng.choices(actions, weights)[0]
+            self.happened[action.__name__] += 1
+            await action()
+            self.check()
+        await self.finish_flush()
+        for task in self.drains:
+            await task
+        self.check()
+
+    def check(self) -> None:
+        keyspace = self.setting.keyspace
+        assert entries(keyspace) == self.model
+        assert len(keyspace) == len(self.model)
+        key = self.rng.choice(self.KEYS)
+        assert (keyspace.get(key.encode()) is not None) == (key in self.model)
+
+    async def set(self) -> None:
+        key, value = self.rng.choice(self.KEYS), str(self.rng.getrandbits(40))
+        self.setting.set(key, value)
+        self.model[key] = value
+
+    async def delete(self) -> None:
+        key = self.rng.choice(self.KEYS)
+        assert self.setting.keyspace.delete(key.encode()) == (self.model.pop(key, None) is not None)
+
+    async def set_expiring(self) -> None:
+        key, at = self.rng.choice(self.KEYS), NOW_MS + self.rng.randrange(1, 9)
+        self.setting.keyspace.set_expiring(key.encode(), b"soon gone", at)
+        self.model[key] = {"$kvs": {"expires_at_ms": at, "value": "soon gone"}}
+
+    async def flush_all(self) -> None:
+        unused = self.setting.keyspace.replace(new_shards())
+        self.drains.append(asyncio.create_task(self.setting.snapshots.discard(unused)))
+        self.model = {}
+
+    async def start_flush(self) -> None:
+        snapshots = self.setting.snapshots
+        if self.flush and not self.flush.done():
+            assert snapshots.is_flushing
+            with pytest.raises(RuntimeError):
+                snapshots.start_flush()
+            self.happened["second flush refused"] += 1
+            return
+        await self.finish_flush()
+        self.flush = snapshots.start_flush()
+        self.expected.append(dict(self.model))
+
+    async def restore(self) -> None:
+        """Until it is done the data is as it was, then it is the last frame."""
+        load = asyncio.create_task(self.setting.snapshots.load())
+        loaded = dict(self.expected[-1]) if self.expected else {}
+        while not load.done():
+            if entries(self.setting.keyspace) == loaded:
+                self.model = loaded
+            self.check()
+            await asyncio.sleep(0)
+        assert await load == bool(self.expected)
+        self.model = loaded
+
+    async def step(self) -> None:
+        await loop_steps(self.rng.randrange(1, 5))
+
+    async def finish_flush(self) -> None:
+        if self.flush:
+            await self.flush
+            assert self.setting.frames() == self.expected
+
+
+@pytest.mark.usefixtures("few_shards")
+async def test_frame_equals_the_state_at_its_cut_under_random_interleavings(disk: Disk) -> None:
+    asyncio.get_running_loop().set_debug(False)
+    happened: Counter[str] = Counter()
+    for seed in range(SEED, SEED + 200):
+        interleaving = Interleaving(disk, seed)
+        try:
+            await interleaving.run()
+        except AssertionError as error:
+            raise AssertionError(f"KVSERVER_SNAPSHOT_SEED={seed}: {error}") from error
+        happened += interleaving.happened
+    print(dict(happened))
+    assert min(happened[name] for name in ("second flush refused", "flush_all", "restore", "start_flush")) > 50
+
+
+@pytest.mark.usefixtures("few_shards")
+async def test_flush_asked_for_while_a_load_runs_holds_the_state_before_the_load(disk: Disk) -> None:
+    setting = Setting(disk, frame({"k": "loaded"}))
+    setting.set("k", "before")
+    load = asyncio.create_task(setting.snapshots.load())
+    await asyncio.sleep(0)
+    flush = setting.snapshots.start_flush()
+    assert await load is True
+    assert entries(setting.keyspace) == {"k": "loaded"}
+    await flush
+    assert setting.frames() == [{"k": "loaded"}, {"k": "before"}]
+    assert entries(setting.keyspace) == {"k": "loaded"}
+
+
+@pytest.mark.usefixtures("few_shards")
+async def test_cut_of_an_empty_store_stays_empty_whatever_is_written_and_flushed_away_meanwhile(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.medium.gate.clear()
+    flush = setting.snapshots.start_flush()
+    setting.set("k", "v")
+    unused = setting.keyspace.replace(new_shards())
+    setting.medium.gate.set()
+    await flush
+    await setting.snapshots.discard(unused)
+    assert setting.frames() == [{}]
+
+
+@pytest.mark.usefixtures("few_shards")
+async def test_flush_that_fails_in_a_way_that_nobody_thought_of_is_told(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(disk)
+    setting.set("k", "v")
+
+    def fail(cut: Cut, mapping: Any) -> Iterator[bytes]:
+        raise RuntimeError("a defect")
+        yield b""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshot, "encode", fail)
+        with pytest.raises(RuntimeError, match="a defect"):
+            await setting.snapshots.start_flush()
+    assert not setting.facts.last_save_ok
+    assert "a defect" in setting.facts.last_save_error
+    await setting.snapshots.start_flush()
+    assert setting.frames() == [{"k": "v"}]
+    assert setting.facts.last_save_ok
+
+
+@pytest.mark.usefixtures("few_shards")
+async def test_data_written_while_a_flush_fails_is_kept_and_in_the_next_frame(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.set("before", "1")
+    setting.medium.gate.clear()
+    setting.medium.fails = True
+    flush = setting.snapshots.start_flush()
+    setting.set("meanwhile", "2")
+    assert setting.keyspace.delete(b"before")
+    setting.medium.gate.set()
+    with pytest.raises(MediumError, match="the medium fails"):
+        await flush
+    assert (setting.facts.last_save_ok, setting.facts.last_save_error) == (False, "the medium fails")
+    assert entries(setting.keyspace) == {"meanwhile": "2"}
+    setting.medium.fails = False
+    await setting.snapshots.start_flush()
+    assert setting.frames() == [{"meanwhile": "2"}]
+    assert (setting.facts.last_save_ok, setting.facts.last_save_error) == (True, "")
+
+
+async def test_failed_flush_leaves_no_exception_that_nobody_retrieves(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Chunks that were on their way behind the one that failed fail as well: asyncio would log a traceback for each."""
+    caplog.set_level(logging.CRITICAL + 1, "kvserver")  # a record that is kept would keep the exceptions
+    monkeypatch.setattr(snapshot, "CHUNK_BYTES", 10)
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    setting = Setting(disk)
+    for number in range(1000):
+        setting.set(f"key:{number}", "x" * 20)
+    setting.medium.fails = True
+    with suppress(MediumError):
+        await setting.snapshots.start_flush()
+    await disk.run(lambda: None)
+    await loop_steps(3)
+    gc.collect()
+    assert complaints == []
+
+
+async def test_changes_during_a_flush_count_as_not_saved(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.set("a", "1")
+    flush = setting.snapshots.start_flush()
+    setting.set("b", "2")
+    await flush
+    assert setting.keyspace.changes - setting.facts.changes_at_last_save == 1
+
+
+# --- memory and time
+
+
+async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> None:
+    """The encoder waits for the disk, and while it does the loop goes on."""
+    setting = Setting(disk)
+    for number in range(20_000):
+        setting.set(f"key:{number:05}", "x" * 500)
+    longest_chunk = CHUNK_BYTES + 64 * 600  # a batch of keys longer at the most
+    produced = 0
+
+    def counting(cut: Cut, mapping: Any) -> Iterator[bytes]:
+        nonlocal produced
+        for piece in encode(cut, mapping):
+            produced += len(piece)
+            yield piece
+
+    medium, most_ahead = setting.medium, 0
+    medium.gate.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "encode", counting)
+        flush = setting.snapshots.start_flush()
+        await loop_steps(10_000)  # many more than it takes to encode all
+        waiting = produced
+        medium.gate.set()
+        while not flush.done():
+            most_ahead = max(most_ahead, produced - sum(medium.writes))
+            await asyncio.sleep(0)
+        await flush
+    assert waiting <= IN_FLIGHT_CHUNKS * longest_chunk < produced / 5, "the encoder does not wait for the disk"
+    assert most_ahead <= IN_FLIGHT_CHUNKS * longest_chunk
+    assert max(medium.writes) <= longest_chunk
+    assert sum(medium.writes) == produced == len(medium.read_all()) - 80
+
+
+def test_step_of_an_encoder_takes_no_more_than_a_batch_of_keys() -> None:
+    keyspace = Keyspace(lambda: NOW_MS)
+    for number in range(30_000):
+        keyspace.set(b"key:%d" % number, b"value")
+    counts = [piece.count(b'":"') for piece in encode(keyspace.cut(), TAGGED)]
+    assert sum(counts) == 30_000
+    assert max(counts) <= 64
+    # Naming and sorting are steps as well, none of which takes more than a thousand keys or so.
+    assert counts.count(0) >= 2 * 30_000 / 1024
+
+
+def test_step_of_an_encoder_takes_no_more_than_a_chunk_of_long_values() -> None:
+    """Else sixty-four values of a megabyte would be one step, and one chunk."""
+    keyspace = Keyspace(lambda: NOW_MS)
+    for number in range(100):
+        keyspace.set(b"key:%d" % number, b"x" * 50_000)
+    assert max(map(len, encode(keyspace.cut(), TAGGED))) <= CHUNK_BYTES + 50_100
+
+
+def test_step_of_a_scan_loads_no_more_than_a_window_of_keys() -> None:
+    medium = frame({f"key:{number:05}": "value" for number in range(30_000)})
+    loaded: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvserver.scan.load_shards", lambda shards, members: loaded.append(len(members)))
+        steps = scan(len(medium), TAGGED)
+        with suppress(StopIteration):
+            request = next(steps)
+            while True:
+                before = len(loaded)
+                answer = medium[request.offset : request.offset + request.length] if request else b""
+                assert len(answer) <= CHUNK_BYTES
+                request = steps.send(answer)
+                assert len(loaded) <= before + 1, "one batch a step"
+    assert sum(loaded) >= 29_000
+    assert max(loaded) <= 4096 // len('"key:00000":"value",') + 1
+
+
+def test_step_of_a_fold_and_of_a_drain_is_one_shard() -> None:
+    keyspace = Keyspace(lambda: NOW_MS)
+    for number in range(20_000):
+        keyspace.set(b"key:%d" % number, b"value")
+    cut = keyspace.cut()
+    for number in range(20_000):
+        keyspace.set(b"key:%d" % number, b"other")
+    steps = sum(1 for _ in keyspace.fold(cut))
+    assert steps > 900
+    shards = keyspace.replace(new_shards())
+    sizes = list(map(len, shards))
+    for _ in drain(shards):
+        assert sum(map(len, shards)) >= sum(sizes) - max(sizes)
+        sizes.pop()
+    assert shards == []
+
+
+async def test_loop_goes_on_between_the_slices_of_flush_fold_and_load(disk: Disk) -> None:
+    """A clock that stands nearly still: without it the count of turns would depend on the machine."""
+    setting = Setting(disk)
+    for number in range(20_000):
+        setting.set(f"key:{number}", "value")
+    now = 0.0
+
+    def tick() -> float:
+        nonlocal now
+        now += snapshot.SLICE_S / 4
+        return now
+
+    async def turns_while(task: asyncio.Task[Any]) -> int:
+        turns = 0
+        while not task.done():
+            turns += 1
+            await asyncio.sleep(0)
+        await task
+        return turns
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "time", SimpleNamespace(perf_counter=tick, time=time.time))
+        assert await turns_while(setting.snapshots.start_flush()) > 20_000 / 64 / 8
+        assert await turns_while(asyncio.create_task(setting.snapshots.load())) > 20_000 / 200 / 8
+
+
+# --- loads
+
+
+@pytest.mark.parametrize("damage", ["in the checksum's last digit", "in the last byte", "a byte behind it"])
+async def test_live_data_stays_until_the_whole_frame_is_proven(disk: Disk, damage: str) -> None:
+    """The frame is wrong only at its very end, when all of its keys have been read."""
+    good = frame({"k": "good"})
+    bad = bytearray(frame({f"key:{number:05}": "x" * 50 for number in range(8000)}))
+    if damage == "in the checksum's last digit":
+        bad[79] ^= 1
+    elif damage == "in the last byte":
+        bad[-1] ^= 1
+    else:
+        bad[15:16] = bytes([bad[15] + 1]) if bad[15] < 57 else b"0"
+    setting = Setting(disk, good + bytes(bad))
+    setting.set("live", "data")
+    load = asyncio.create_task(setting.snapshots.load())
+    turns = 0
+    while not load.done():
+        assert entries(setting.keyspace) in ({"live": "data"}, {"k": "good"})
+        turns += entries(setting.keyspace) == {"live": "data"}
+        await asyncio.sleep(0)
+    assert await load is True
+    assert turns > 5
+    assert entries(setting.keyspace) == {"k": "good"}
+    assert setting.medium.read_all() == good + bytes(bad), "a load at run time changes nothing on the medium"
+
+
+async def test_medium_that_cannot_be_read_leaves_the_live_data(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(disk, frame({"k": "v"}))
+    setting.set("live", "data")
+
+    def fail(offset: int, length: int) -> bytes:
+        raise MediumError("the medium can't be read")
+
+    monkeypatch.setattr(setting.medium, "read", fail)
+    with pytest.raises(MediumError, match="can't be read"):
+        await setting.snapshots.load()
+    assert entries(setting.keyspace) == {"live": "data"}
+    setting.set("live", "on")
+    assert entries(setting.keyspace) == {"live": "on"}
+
+
+async def test_load_without_a_frame_clears_the_data(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.set("k", "v")
+    assert await setting.snapshots.load() is False
+    assert entries(setting.keyspace) == {}
+
+
+async def test_load_waits_for_the_flush_that_runs(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.set("k", "flushed")
+    setting.medium.gate.clear()
+    flush = setting.snapshots.start_flush()
+    setting.set("k", "newer")
+    load = asyncio.create_task(setting.snapshots.load())
+    await loop_steps(20)
+    assert not load.done()
+    assert entries(setting.keyspace) == {"k": "newer"}
+    setting.medium.gate.set()
+    await flush
+    assert await load is True
+    assert entries(setting.keyspace) == {"k": "flushed"}
+
+
+async def test_torn_tail_is_cut_and_damage_is_set_aside_at_the_start_alone(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kvserver")
+    good, torn, damage = frame({"k": "v"}), frame({"k": "w"})[:-3], b"not a frame"
+    for tail, asides in ((torn, []), (damage, [damage])):
+        setting = Setting(disk, good + tail)
+        await setting.snapshots.load()
+        assert setting.medium.read_all() == good + tail
+        await setting.snapshots.load(at_start=True)
+        assert setting.medium.read_all() == good
+        assert setting.medium.asides == asides
+
+
+async def test_half_frame_of_a_crash_is_cut_before_the_next_flush(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.set("k", "v" * 100)
+    await setting.snapshots.start_flush()
+    whole = setting.medium.read_all()
+    await setting.snapshots.crash()
+    assert setting.medium.read_all() == whole + whole[: len(whole) // 2]
+    await setting.snapshots.start_flush()
+    assert setting.medium.read_all() == whole + whole
+
+
+async def test_flush_while_a_crash_is_made_is_refused_or_waits_and_breaks_nothing(disk: Disk) -> None:
+    """DEBUG CRASH freezes the data, too."""
+    setting = Setting(disk)
+    for number in range(5000):
+        setting.set(f"key:{number}", "value")
+    crash = asyncio.create_task(setting.snapshots.crash())
+    await loop_steps(3)
+    flush = None if setting.snapshots.is_flushing else setting.snapshots.start_flush()
+    await crash
+    await (flush or setting.snapshots.start_flush())
+    assert [len(state) for state in setting.frames()] == [5000]
+
+
+# --- compaction, and the end
+
+
+@pytest.mark.parametrize("keep_frames", [1, 2, 3])
+async def test_compaction_keeps_the_last_frames_and_bounds_the_medium(disk: Disk, keep_frames: int) -> None:
+    setting = Setting(disk, keep_frames=keep_frames)
+    most = 0
+    for number in range(20):
+        setting.set("k", f"{number:08}")
+        await setting.snapshots.start_flush()
+        numbers = [int(state["k"]) for state in setting.frames()]
+        assert numbers == list(range(number + 1))[-len(numbers) :]
+        assert len(numbers) >= min(number + 1, keep_frames)
+        most = max(most, len(numbers))
+        assert (setting.facts.medium_frames, setting.facts.medium_bytes) == (len(numbers), setting.medium.size())
+    assert most <= 2 * keep_frames
+    assert setting.facts.compactions >= 20 // (2 * keep_frames)
+
+
+async def test_compaction_that_fails_leaves_the_medium_and_the_flush_before_it(disk: Disk) -> None:
+    setting = Setting(disk, keep_frames=1)
+    setting.set("k", "0")
+    await setting.snapshots.start_flush()
+
+    def fail() -> Any:
+        raise MediumError("no room for a copy")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setting.medium, "begin_rewrite", fail)
+        setting.set("k", "1")
+        await setting.snapshots.start_flush()
+    assert setting.frames() == [{"k": "0"}, {"k": "1"}]
+    assert setting.facts.last_save_ok
+    assert not setting.facts.compaction_in_progress
+    await setting.snapshots.start_flush()
+    assert setting.frames() == [{"k": "1"}], "the next one succeeds"
+
+
+async def test_close_waits_for_the_flush_that_runs(disk: Disk) -> None:
+    setting = Setting(disk)
+    setting.set("k", "v")
+    setting.medium.gate.clear()
+    flush = setting.snapshots.start_flush()
+    closing = asyncio.create_task(setting.snapshots.close())
+    await loop_steps(20)
+    assert not closing.done()
+    setting.medium.gate.set()
+    await closing
+    assert flush.done()
+    assert setting.frames() == [{"k": "v"}]
+
+
+async def test_progress_of_a_flush_is_told_while_it_runs(disk: Disk) -> None:
+    setting = Setting(disk)
+    for number in range(3000):
+        setting.set(f"key:{number:05}", "x" * 1000)
+    setting.medium.gate.clear()
+    flush = setting.snapshots.start_flush()
+    await asyncio.sleep(0)
+    facts = setting.facts
+    assert (facts.flush_in_progress, facts.flush_keys_total) == (True, 3000)
+    await loop_steps(3000)
+    done = facts.flush_keys_done
+    setting.medium.gate.set()
+    await flush
+    assert 0 < done < 3000
+    assert not facts.flush_in_progress
+    assert facts.last_save_duration_s >= 0
+
+
+async def test_data_of_a_flushall_is_freed_in_the_background(disk: Disk) -> None:
+    setting = Setting(disk)
+    for number in range(3000):
+        setting.set(f"key:{number}", "x")
+    unused = setting.keyspace.replace(new_shards())
+    assert sum(map(len, unused)) == 3000
+    await setting.snapshots.discard(unused)
+    assert unused == []
