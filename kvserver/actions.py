@@ -154,7 +154,8 @@ class Actions:
         if not stays:
             self.writer.pause()  # what would be acknowledged from here on would not be in the frame
         try:
-            if save is not False:
+            # While data is loaded, what is in memory is not the data: the medium has it all.
+            if save is not False and not self._state.persistence.loading:
                 while self._snapshots.is_flushing:  # what is newer than that flush is flushed after it
                     await self._snapshots.wait()
                 await asyncio.shield(self._start_flush())

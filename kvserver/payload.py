@@ -28,6 +28,7 @@ _SORT_NAMES = 1024  # are sorted in one step
 _BUCKETS = 64
 _SAMPLE_NAMES = 512
 _STRINGS_ONLY = {bytes}
+_LONG_BATCH_BYTES = 1 << 16
 _decode = bytes.decode
 
 Member = tuple[bytes, Entry]
@@ -50,8 +51,9 @@ def encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
     separator = b"{"
     for names in _sorted(_names(cut, mapping, renamed), sample, len(cut)):
         for start in range(0, len(names), BATCH_KEYS):
-            yield separator + _encode_batch(cut, mapping, names[start : start + BATCH_KEYS], renamed)
-            separator = b","
+            for piece in _encode_batch(cut, mapping, names[start : start + BATCH_KEYS], renamed):
+                yield separator + piece
+                separator = b","
         if not names:
             yield b""
     yield b"}" if separator == b"," else b"{}"
@@ -104,20 +106,28 @@ def _sorted(slices: Iterable[list[bytes]], sample: list[bytes], count: int) -> I
             yield bucket
 
 
-def _encode_batch(cut: Cut, mapping: Mapping, names: list[bytes], renamed: dict[bytes, bytes]) -> bytes:
+def _encode_batch(cut: Cut, mapping: Mapping, names: list[bytes], renamed: dict[bytes, bytes]) -> Iterator[bytes]:
+    """The members of these names: in one piece, or in several where values are long."""
     shards = cut.shards
     if not renamed:
         entries = [shards[hash(key) % SHARDS][key] for key in names]
-        if set(map(type, entries)) == _STRINGS_ONLY:
+        if set(map(type, entries)) == _STRINGS_ONLY and sum(map(len, entries)) < _LONG_BATCH_BYTES:
             try:
-                return orjson.dumps(dict(zip(map(_decode, names), map(_decode, entries), strict=True)))[1:-1]
+                yield orjson.dumps(dict(zip(map(_decode, names), map(_decode, entries), strict=True)))[1:-1]
+                return
             except UnicodeDecodeError:
                 pass  # a string that is not UTF-8
-    pieces = []
+    pieces: list[bytes] = []
+    pieces_bytes = 0
     for name in names:
         text = json.dumps(name.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "backslashreplace")
         pieces.append(b"%b:%b" % (text, mapping.encode_entry(cut.lookup(renamed.get(name, name)))))
-    return b",".join(pieces)
+        pieces_bytes += len(pieces[-1])
+        if pieces_bytes >= _LONG_BATCH_BYTES:
+            yield b",".join(pieces)
+            pieces, pieces_bytes = [], 0
+    if pieces:
+        yield b",".join(pieces)
 
 
 # Decoding
@@ -152,6 +162,11 @@ class Decoder:
         """Whether the closing brace of the payload's object has been read."""
         return self._ended
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something that is no white space has come behind the object."""
+        return self._ended and bool(self._buffer.strip(b" \t\n\r"))
+
     def feed(self, chunk: bytes) -> Iterator[list[Member]]:
         """Take the next chunk of the payload (bytes) and yield the members that are complete, some dozens at a time."""
         self._coming.append(chunk)
@@ -164,7 +179,7 @@ class Decoder:
         """Yield what is left. PayloadInvalid if the payload is not whole."""
         self._join()
         yield from self._read(final=True)
-        if not self._ended or self._buffer.strip(b" \t\n\r"):
+        if not self._ended or self.has_more:
             raise PayloadInvalid("the payload is not a JSON object")
 
     def _join(self) -> None:
@@ -191,7 +206,7 @@ class Decoder:
             else:
                 self._window *= 2
         self._buffer = self._buffer[position:]
-        if self._ended and len(self._buffer) > _WINDOW_BYTES and self._buffer.strip(b" \t\n\r"):
+        if len(self._buffer) > _WINDOW_BYTES and self.has_more:
             raise PayloadInvalid("the payload goes on behind its JSON object")
 
     def _read_joint(self, position: int) -> int:

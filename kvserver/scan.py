@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -125,31 +126,34 @@ def _read_header(offset: int, size: int, mapping: Mapping) -> Generator[Read | N
             raise _Invalid(Tail.TORN, "the medium ends inside a frame's header")
         raise _Invalid(Tail.DAMAGED, "these bytes begin no frame")
     if data == UNWRITTEN:
+        decoder = yield from _read_torn(offset + HEADER_SIZE, size, mapping)
+        if decoder.has_ended and decoder.has_more:
+            raise _Invalid(Tail.DAMAGED, "a header is zeros, but its payload is whole and something is behind it")
         raise _Invalid(Tail.TORN, "the frame was never finished: its header is still zeros")
     header = decode_header(data)
     if header is None:
         reason = "its length or checksum field is malformed" if data.startswith(MAGIC) else "these bytes begin no frame"
         raise _Invalid(Tail.DAMAGED, reason)
     if offset + HEADER_SIZE + header.payload_length > size:
-        yield from _refuse_short(offset + HEADER_SIZE, size, header, mapping)
+        decoder = yield from _read_torn(offset + HEADER_SIZE, size, mapping)
+        if decoder.has_ended:
+            raise _Invalid(Tail.DAMAGED, "the payload ends before its length field says")
+        present = size - offset - HEADER_SIZE
+        raise _Invalid(Tail.TORN, f"the frame ends after {present} of {header.payload_length} payload bytes")
     return header
 
 
-def _refuse_short(start: int, size: int, header: Header, mapping: Mapping) -> Generator[Read | None, bytes, None]:
-    """A frame that ends early is torn if its payload does, too: what was whole has a damaged length field."""
+def _read_torn(start: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Decoder]:
+    """Read what is there of a payload. A torn frame's ends early; where one is whole, something else is wrong."""
     decoder = Decoder(mapping)
-    try:
+    with suppress(PayloadInvalid):
         for position in range(start, size, CHUNK_BYTES):
             chunk = yield Read(position, min(CHUNK_BYTES, size - position))
             for _ in decoder.feed(chunk):
                 yield None
         for _ in decoder.finish():
             yield None
-    except PayloadInvalid:
-        pass  # as it should be
-    if decoder.has_ended:
-        raise _Invalid(Tail.DAMAGED, "the payload ends before its length field says")
-    raise _Invalid(Tail.TORN, f"the frame ends after {size - start} of {header.payload_length} payload bytes")
+    return decoder
 
 
 def _read_payload(

@@ -72,7 +72,8 @@ class Server:
         self._next_id = 1
         self._cron: asyncio.TimerHandle | None = None
         self._ticks = 0
-        self._is_leaving = False
+        self._is_leaving = False  # because of a signal
+        self._is_closing = False
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -215,6 +216,9 @@ class Server:
         return [_print_address(raw.getsockname()) for listener in self._listeners for raw in listener.sockets]
 
     def _leave(self) -> None:
+        if self._is_closing:  # by SHUTDOWN and a signal at once
+            return
+        self._is_closing = True
         task = self._loop.create_task(self._close())
         self._background.add(task)
         task.add_done_callback(self._background.discard)

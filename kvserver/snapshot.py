@@ -19,7 +19,7 @@ from kvserver.errors import MediumError
 from kvserver.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.keyspace import Cut, Shard, drain, new_shards
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
-from kvserver.payload import encode
+from kvserver.payload import BATCH_KEYS, encode
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.session import ServerState
 from kvserver.store import repair
@@ -115,19 +115,8 @@ class Snapshots:
     async def crash(self) -> None:
         """Append the first half of the present frame (DEBUG CRASH)."""
         await self.wait()
-        async with self._lock:
-            cut = self._keyspace.cut()
-            try:
-                pieces = await in_slices(encode(cut, TAGGED))
-            finally:
-                await in_slices(self._keyspace.fold(cut))
-
-            def append_half() -> None:
-                frame = encode_frame(b"".join(pieces))
-                self._medium.append(frame[: len(frame) // 2])
-
-            self._clean_length = -1
-            await self._disk.run(append_half)
+        self._flush = asyncio.create_task(self._crash_to_end(self._keyspace.cut()))
+        await self._flush
 
     async def discard(self, shards: list[Shard]) -> None:
         """Free data that nobody uses any more."""
@@ -141,6 +130,23 @@ class Snapshots:
 
     # A flush
 
+    async def _crash_to_end(self, cut: Cut) -> None:
+        try:
+            async with self._lock:
+                try:
+                    pieces = await in_slices(encode(cut, TAGGED))
+                finally:
+                    await in_slices(self._keyspace.fold(cut))
+
+                def append_half() -> None:
+                    frame = encode_frame(b"".join(pieces))
+                    self._medium.append(frame[: len(frame) // 2])
+
+                self._clean_length = -1
+                await self._disk.run(append_half)
+        finally:
+            self._flush = None
+
     async def _flush_to_end(self, cut: Cut, changes_at_cut: int) -> None:
         facts = self._facts
         facts.flush_in_progress, facts.flush_started_at = True, time.time()
@@ -153,9 +159,9 @@ class Snapshots:
                 finally:
                     await in_slices(self._keyspace.fold(cut))
                 await self._compact()
-        except (MediumError, OSError) as error:
+        except Exception as error:
             facts.last_save_ok, facts.last_save_error = False, str(error)
-            _log.error("flush failed: %s", error)
+            _log.error("flush failed: %s", error, exc_info=None if isinstance(error, OSError) else error)
             raise
         else:
             facts.last_save_ok, facts.last_save_error = True, ""
@@ -195,6 +201,7 @@ class Snapshots:
     async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
         """Encode in slices and hand the chunks to the disk. The payload's length."""
         length = gathered = 0
+        keys = len(cut)
         pieces: list[bytes] = []
         writes: list[asyncio.Future[None]] = []
 
@@ -211,19 +218,24 @@ class Snapshots:
                 await writes.pop(0)
 
         deadline = time.perf_counter() + SLICE_S
-        for piece in encode(cut, TAGGED):
-            if piece:
-                pieces.append(piece)
-                gathered += len(piece)
-                length += len(piece)
-                if gathered >= CHUNK_BYTES:
-                    await hand_over()
-            if time.perf_counter() >= deadline:
-                await asyncio.sleep(0)
-                deadline = time.perf_counter() + SLICE_S
-        await hand_over()
-        for pending in writes:
-            await pending
+        try:
+            for piece in encode(cut, TAGGED):
+                if piece:
+                    pieces.append(piece)
+                    gathered += len(piece)
+                    length += len(piece)
+                    self._facts.flush_keys_done = min(self._facts.flush_keys_done + BATCH_KEYS, keys)  # about
+                    if gathered >= CHUNK_BYTES:
+                        await hand_over()
+                if time.perf_counter() >= deadline:
+                    await asyncio.sleep(0)
+                    deadline = time.perf_counter() + SLICE_S
+            await hand_over()
+            while writes:
+                await writes.pop(0)
+        finally:
+            # After one failed, those behind it fail as well: their errors say nothing new.
+            await asyncio.gather(*writes, return_exceptions=True)
         return length
 
     # The medium
