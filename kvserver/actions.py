@@ -95,7 +95,10 @@ class Actions:
             return
         changes = self._state.keyspace.changes - facts.changes_at_last_save
         age_s = time.time() - facts.last_save_at
-        if not facts.last_save_ok and time.monotonic() - self._last_try_at < RETRY_AFTER_S:
+        if (facts.medium_poisoned or not facts.last_save_ok) and time.monotonic() - self._last_try_at < RETRY_AFTER_S:
+            return
+        if facts.medium_poisoned:  # whether or not anything changed: until a new file is written, no write is taken
+            self._start_flush()
             return
         for seconds, least_changes in config.save:
             if changes >= least_changes and age_s >= seconds:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -178,8 +179,15 @@ class Snapshots:
     async def _write_frame(self, cut: Cut) -> None:
         medium = self._medium
         if medium.poisoned:
+            if self._clean_length < 0:  # the rewrite before this one failed after its rename: other frames, other places
+                with suppress(OSError):
+                    await self._scan(load=False)
             rewrite = await self._disk.run(medium.begin_rewrite)
-            kept = await self._copy_kept(rewrite, self._state.config.keep_frames - 1)
+            try:
+                kept = await self._copy_kept(rewrite, self._state.config.keep_frames - 1)
+            except BaseException:
+                await self._disk.run(rewrite.abort)
+                raise
             frame: FrameWriter = rewrite
         else:
             if self._clean_length != await self._disk.run(medium.size):
@@ -288,9 +296,14 @@ class Snapshots:
             if await self._disk.run(lambda: _is_whole(self._medium, frame)):  # noqa: B023
                 await self._disk.run(lambda: _exhaust(rewrite.copy(frame.offset, frame.end - frame.offset)))  # noqa: B023
                 kept.append(replace(frame, offset=kept[-1].end if kept else 0))
+            elif not self._medium.poisoned:
+                raise MediumError(f"the frame at offset {frame.offset} can't be read")
             else:
-                where = await self._disk.run(lambda: self._medium.set_aside(frame.offset))  # noqa: B023
-                _log.error("the frame at offset %d can't be read any more; set aside as %s", frame.offset, where)
+                try:
+                    where = await self._disk.run(lambda: self._medium.set_aside(frame.offset))  # noqa: B023
+                except OSError:
+                    where = "nothing: it can't be read at all"
+                _log.error("the frame at offset %d can't be read any more; kept of it: %s", frame.offset, where)
         return kept
 
     async def _compact(self) -> None:
@@ -311,7 +324,8 @@ class Snapshots:
                 await self._disk.run(rewrite.abort)
                 raise
         except (MediumError, OSError) as error:
-            _log.error("compaction failed, the medium is as it was: %s", error)
+            self._clean_length = -1
+            _log.error("compaction failed: %s", error)
         else:
             self._note(kept)
             facts.compactions += 1

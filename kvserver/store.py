@@ -73,7 +73,12 @@ class KVStore:
         """A new file, with the valid frames of the one that is not to be believed any more."""
         rewrite = self._medium.begin_rewrite()
         try:
-            for _ in rewrite.copy(0, run(self._medium, PLAIN, load=False).valid_length):
+            try:
+                length = run(self._medium, PLAIN, load=False).valid_length
+            except OSError as error:
+                _log.error("the earlier frames are lost: %s", error)
+                length = 0
+            for _ in rewrite.copy(0, length):
                 pass
         except BaseException:
             rewrite.abort()

@@ -273,9 +273,12 @@ class SimulatedDisk(FileSystem):
         try:
             is_short = self._call_on("write", descriptor)
         except (OSError, PowerLoss):
-            # A write that fails may have written some of it; which part that is nobody is told.
-            if self.rng.random() < 0.5:
-                file.write(bytes(data[: self.rng.randrange(len(data) + 1)]), offset)
+            # A write that fails may have written some of it, in whole sectors; how much of it nobody is told.
+            end = offset + self.rng.randrange(len(data) + 1)
+            if end < offset + len(data):
+                end -= end % SECTOR_BYTES
+            if end > offset:
+                file.write(bytes(data[: end - offset]), offset)
             raise
         if is_short:
             data = data[: max(1, len(data) // 3)]

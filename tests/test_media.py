@@ -347,6 +347,7 @@ def test_new_file_and_folder_have_their_names_synced(tmp_path: Path) -> None:
         ("open", NAME),
         ("sync", NAME),
         ("sync_folder", "data"),
+        ("sync_folder", tmp_path.name),
     ]
 
 
@@ -357,11 +358,14 @@ def test_every_folder_that_was_made_has_its_name_synced(tmp_path: Path) -> None:
     assert {tmp_path.name, "one", "two"} <= set(synced)
 
 
-def test_file_that_was_there_is_opened_without_a_write(tmp_path: Path) -> None:
+def test_file_that_was_there_is_synced_but_not_written(tmp_path: Path) -> None:
+    """Who made it may have been killed before its name was durable."""
     (tmp_path / NAME).write_bytes(FIRST)
     disk = Disk()
     FileMedium(tmp_path / NAME, disk).close()
-    assert disk.names("write", "sync", "truncate", "rename", "remove") == []
+    assert disk.names("write", "truncate", "rename", "remove") == []
+    assert ("sync", NAME) in disk.names("sync")
+    assert ("sync_folder", tmp_path.name) in disk.names("sync_folder")
 
 
 def test_header_of_a_frame_is_written_between_two_syncs_behind_its_payload(tmp_path: Path) -> None:

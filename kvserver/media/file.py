@@ -47,19 +47,20 @@ class FileMedium:
         folder = os.path.dirname(self.path)
         make_folders(filesystem, folder)
         while True:
-            is_new = not filesystem.exists(self.path)
             descriptor = filesystem.open(self.path, create=True)
             try:
                 filesystem.lock(descriptor)
-                if is_new:
+                # The one who held the lock before us may have renamed a new file onto the path while we waited for open.
+                if filesystem.is_at(descriptor, self.path):
+                    # Each time: a process that made or renamed the file may have ended before it synced the names.
                     filesystem.sync(descriptor)
                     filesystem.sync_folder(folder)
-            except OSError:
+                    with suppress(PermissionError):  # not ours to read: then it was not ours to make, either
+                        filesystem.sync_folder(os.path.dirname(folder))
+                    return descriptor
+            except BaseException:
                 filesystem.close(descriptor)
                 raise
-            # The one who held the lock before us may have renamed a new file onto the path while we waited for open.
-            if filesystem.is_at(descriptor, self.path):
-                return descriptor
             filesystem.close(descriptor)
 
     def __enter__(self) -> FileMedium:
@@ -120,6 +121,10 @@ class FileMedium:
                 self._write(target, self.read(position, COPY_BYTES), position - offset)
             self._call("sync", lambda: filesystem.sync(target))
             self._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(path)))
+        except BaseException:
+            with suppress(OSError):
+                filesystem.remove(path)
+            raise
         finally:
             filesystem.close(target)
         return path
