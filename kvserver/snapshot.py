@@ -22,30 +22,52 @@ from kvserver.keyspace import Cut, Shard, drain, new_shards
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
 from kvserver.payload import BATCH_KEYS, encode
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
-from kvserver.session import ServerState
+from kvserver.session import Counters, ServerState
 from kvserver.store import repair
 from kvserver.tags import TAGGED
 
 T = TypeVar("T")
 
 SLICE_S = 0.00005
+IDLE_SLICE_S = 0.0002  # where no command came in meanwhile: the most that the first one then waits
 _COMPACTION_GROWTH = 2  # times what is kept
 _QUEUED_CHUNKS = 2  # on their way to the disk: enough to keep it busy, few enough to keep memory bounded
 
 _log = logging.getLogger("kvserver")
 
 
-async def in_slices(steps: Iterable[T]) -> list[T]:
-    """Run steps to their end, letting the event loop go on after each SLICE_S. What they gave, without the Nones."""
-    given: list[T] = []
-    deadline = time.perf_counter() + SLICE_S
-    for step in steps:
-        if step is not None:
-            given.append(step)
-        if time.perf_counter() >= deadline:
-            await asyncio.sleep(0)
-            deadline = time.perf_counter() + SLICE_S
-    return given
+class Slices:
+    """Divides work between the iterations of the event loop: short slices while commands come in, longer ones else."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._commands = counters.commands_processed
+        self._ends_at = 0.0
+        self._begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to `await next()`."""
+        return time.perf_counter() >= self._ends_at
+
+    async def next(self) -> None:
+        """Let the event loop go round once."""
+        await asyncio.sleep(0)
+        self._begin()
+
+    def _begin(self) -> None:
+        before, self._commands = self._commands, self._counters.commands_processed
+        self._ends_at = time.perf_counter() + (IDLE_SLICE_S if self._commands == before else SLICE_S)
+
+    async def run(self, steps: Iterable[T]) -> list[T]:
+        """Run steps to their end. What they gave, without the Nones."""
+        given: list[T] = []
+        for step in steps:
+            if step is not None:
+                given.append(step)
+            if self.is_over:
+                await self.next()
+        return given
 
 
 class Snapshots:
@@ -110,7 +132,7 @@ class Snapshots:
                     len(result.frames),
                     time.perf_counter() - started_at,
                 )
-        await in_slices(drain(unused))
+        await Slices(self._state.counters).run(drain(unused))
         return bool(result.frames)
 
     async def crash(self) -> None:
@@ -121,7 +143,7 @@ class Snapshots:
 
     async def discard(self, shards: list[Shard]) -> None:
         """Free data that nobody uses any more."""
-        await in_slices(drain(shards))
+        await Slices(self._state.counters).run(drain(shards))
 
     async def close(self) -> None:
         """Wait for what is running, then let go of the medium."""
@@ -135,9 +157,9 @@ class Snapshots:
         try:
             async with self._lock:
                 try:
-                    pieces = await in_slices(encode(cut, TAGGED))
+                    pieces = await Slices(self._state.counters).run(encode(cut, TAGGED))
                 finally:
-                    await in_slices(self._keyspace.fold(cut))
+                    await Slices(self._state.counters).run(self._keyspace.fold(cut))
 
                 def append_half() -> None:
                     frame = encode_frame(b"".join(pieces))
@@ -158,7 +180,7 @@ class Snapshots:
                 try:
                     await self._write_frame(cut)
                 finally:
-                    await in_slices(self._keyspace.fold(cut))
+                    await Slices(self._state.counters).run(self._keyspace.fold(cut))
                 await self._compact()
         except Exception as error:
             facts.last_save_ok, facts.last_save_error = False, str(error)
@@ -225,7 +247,7 @@ class Snapshots:
             while len(writes) > _QUEUED_CHUNKS:
                 await writes.pop(0)
 
-        deadline = time.perf_counter() + SLICE_S
+        slices = Slices(self._state.counters)
         try:
             for piece in encode(cut, TAGGED):
                 if piece:
@@ -235,9 +257,8 @@ class Snapshots:
                     self._facts.flush_keys_done = min(self._facts.flush_keys_done + BATCH_KEYS, keys)  # about
                     if gathered >= CHUNK_BYTES:
                         await hand_over()
-                if time.perf_counter() >= deadline:
-                    await asyncio.sleep(0)
-                    deadline = time.perf_counter() + SLICE_S
+                if slices.is_over:
+                    await slices.next()
             await hand_over()
             while writes:
                 await writes.pop(0)
@@ -259,7 +280,7 @@ class Snapshots:
         size = facts.load_total_bytes = await self._disk.run(medium.size)
         steps = scan(size, TAGGED, load)
         answer = b""
-        deadline = time.perf_counter() + SLICE_S
+        slices = Slices(self._state.counters)
         try:
             request = next(steps)
             while True:
@@ -274,9 +295,8 @@ class Snapshots:
 
                     answer = await self._disk.run(read)
                     facts.load_done_bytes = offset + length
-                elif time.perf_counter() >= deadline:
-                    await asyncio.sleep(0)
-                    deadline = time.perf_counter() + SLICE_S
+                elif slices.is_over:
+                    await slices.next()
                 request = steps.send(answer)
         except StopIteration as stop:
             result: Scan = stop.value
