@@ -1,0 +1,153 @@
+"""Journal frames: what a scan of a segment finds, however it was cut or damaged."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeVar
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvserver.frame import HEADER_SIZE, JOURNAL_MAGIC, encode_frame
+from kvserver.record import (
+    EMPTY_STORE,
+    SHARED_FRAME_BYTES,
+    Record,
+    RecordInvalid,
+    SegmentScan,
+    Steps,
+    encode_link,
+    encode_records,
+    linked_digest,
+    pack,
+    read_records,
+    scan_segment,
+)
+from kvserver.resp.request import Command, StrictParser
+from kvserver.scan import CHUNK_BYTES, Tail
+
+T = TypeVar("T")
+
+DIGEST = hashlib.sha256(b"{}").hexdigest()
+FIRST = [[b"SET", b"a", b"1"]]
+SECOND = [[b"DEL", b"a", b"b"], [b"JSON.SET", b"j", b"$", b"{}"]]
+commands = st.lists(st.binary(max_size=30), min_size=1, max_size=5).filter(lambda words: words[0] != b"KVSERVER.LINK")
+
+
+def drive(data: bytes, steps: Steps[T]) -> T:
+    answer = b""
+    try:
+        request = next(steps)
+        while True:
+            if request is not None:
+                answer = data[request.offset : request.offset + request.length]
+                if request.hasher:
+                    request.hasher.update(answer)
+            request = steps.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+def scan(data: bytes) -> SegmentScan:
+    return drive(data, scan_segment(len(data)))
+
+
+def read(data: bytes) -> list[Record]:
+    records: list[Record] = []
+
+    def keep(record: Record) -> tuple[()]:
+        records.append(record)
+        return ()
+
+    drive(data, read_records(len(data), keep))
+    return records
+
+
+def one(*tick: Command) -> bytes:
+    return encode_records([pack(tick)])
+
+
+LINK = encode_link(DIGEST)
+SEGMENT = LINK + one(*FIRST) + one(*SECOND)
+
+
+@given(st.lists(commands, min_size=1, max_size=5))
+def test_pack_is_what_a_client_would_send(tick: list[Command]) -> None:
+    assert pack(tick) == b"".join(hiredis.pack_command(tuple(command)) for command in tick)  # type: ignore[arg-type]
+    assert StrictParser().feed(pack(tick)) == tick
+
+
+@given(st.lists(st.lists(commands, min_size=1, max_size=4), max_size=6))
+def test_all_that_was_recorded_is_read_in_order(ticks: list[list[Command]]) -> None:
+    data = b"".join(one(*tick) for tick in ticks)
+    result = scan(data)
+    assert (result.records, result.valid_length, result.tail) == (len(ticks), len(data), Tail.NONE)
+    assert [record.commands for record in read(data)] == ticks
+
+
+def test_short_ticks_share_a_frame_and_long_ones_do_not() -> None:
+    long = [[b"SET", b"k", b"x" * SHARED_FRAME_BYTES]]
+    data = encode_records([pack(FIRST), pack(SECOND), pack(long), pack(FIRST)])
+    assert [record.commands for record in read(data)] == [FIRST + SECOND + long, FIRST]
+    assert encode_records([]) == b""
+
+
+@pytest.mark.parametrize("length", [CHUNK_BYTES - HEADER_SIZE - 40, CHUNK_BYTES, 3 * CHUNK_BYTES])
+def test_frames_across_and_beyond_a_chunk_are_read(length: int) -> None:
+    data = one(*FIRST) + one([b"SET", b"k", b"x" * length]) + one(*SECOND)
+    assert scan(data).tail is Tail.NONE
+    assert [len(record.commands) for record in read(data)] == [1, 1, 2]
+
+
+def test_links_are_found_and_are_no_records() -> None:
+    data = encode_link(EMPTY_STORE) + one(*FIRST) + LINK
+    assert [tuple(link) for link in scan(data).links] == [(0, EMPTY_STORE), (len(data) - len(LINK), DIGEST)]
+    assert [record.commands for record in read(data)] == [FIRST]
+    assert linked_digest(pack(FIRST)) is None
+    assert linked_digest(pack([[b"KVSERVER.LINK", b"0" * 63]])) is None
+
+
+def test_segment_that_is_cut_anywhere_is_torn_and_what_is_before_is_valid() -> None:
+    ends = [0, len(LINK), len(LINK) + len(one(*FIRST)), len(SEGMENT)]
+    for cut in range(len(SEGMENT)):
+        result = scan(SEGMENT[:cut])
+        assert result.valid_length == max(end for end in ends if end <= cut)
+        assert result.tail is (Tail.NONE if cut in ends else Tail.TORN)
+
+
+def test_flipped_bit_ends_the_scan_before_its_frame() -> None:
+    ends = [0, len(LINK), len(LINK) + len(one(*FIRST)), len(SEGMENT)]
+    for position in range(len(SEGMENT)):
+        for bit in range(8):
+            damaged = bytearray(SEGMENT)
+            damaged[position] ^= 1 << bit
+            result = scan(bytes(damaged))
+            assert result.valid_length == max(end for end in ends if end <= position)
+            assert result.tail is not Tail.NONE
+
+
+def test_zeros_behind_the_last_frame_are_torn_and_zeros_before_something_damage() -> None:
+    assert scan(SEGMENT + bytes(5000)).tail is Tail.TORN
+    assert scan(SEGMENT + bytes(5000) + b"x").tail is Tail.DAMAGED
+
+
+def test_frame_whose_payload_is_whole_but_shorter_than_its_length_says_is_damage() -> None:
+    frame = one(*FIRST)
+    assert scan(frame[:4] + b"%012d" % 500 + frame[16:]).tail is Tail.DAMAGED
+
+
+def test_frame_inside_a_damaged_frame_is_never_found() -> None:
+    evil = one([b"SET", b"evil", b"1"])
+    frame = bytearray(one([b"SET", b"k", evil]))
+    frame[HEADER_SIZE + 4] ^= 1
+    assert scan(bytes(frame)).records == 0
+
+
+@pytest.mark.parametrize("payload", [b"", b"*1\r\n$4\r\nPI", b"*1\r\n+OK\r\n", b"*x\r\n", b"*1\r\n$4\r\nPING\r\nx"])
+def test_payload_that_is_no_commands_is_damage_even_with_a_right_checksum(payload: bytes) -> None:
+    with pytest.raises(RecordInvalid) as caught:
+        read(one(*FIRST) + encode_frame(payload, JOURNAL_MAGIC))
+    assert (caught.value.offset, caught.value.tail) == (len(one(*FIRST)), Tail.DAMAGED)
