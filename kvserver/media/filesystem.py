@@ -44,6 +44,10 @@ class FileSystem:
             raise OSError(0, "not a regular file", path)
         return descriptor
 
+    def list(self, folder: str) -> list[str]:
+        """The names in a folder."""
+        return os.listdir(folder)
+
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)
 

@@ -1,0 +1,130 @@
+"""The journal's files: numbers, failures that stick, and the order of syncs and removals."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from kvserver.errors import MediumError, MediumPoisoned
+from kvserver.media.filesystem import FileSystem
+from kvserver.media.segments import SegmentLog, Segments, segment_number
+
+
+class Recorder(FileSystem):
+    """The real file system; notes what is done to what, and fails what it is told to."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.failing = ""
+
+    def _note(self, what: str) -> None:
+        self.done.append(what)
+        if what == self.failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        self._note("write")
+        return super().write(descriptor, data, offset)
+
+    def sync(self, descriptor: int) -> None:
+        self._note("sync")
+        super().sync(descriptor)
+
+    def sync_folder(self, path: str) -> None:
+        self._note("sync folder")
+        super().sync_folder(path)
+
+    def remove(self, path: str) -> None:
+        self._note("remove")
+        super().remove(path)
+
+
+@pytest.fixture
+def filesystem() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def segments(tmp_path: Path, filesystem: Recorder) -> Segments:
+    return Segments(str(tmp_path / "dump.kvs"), filesystem)
+
+
+@pytest.fixture
+def log(segments: Segments) -> SegmentLog:
+    log = SegmentLog(segments)
+    log.rotate(1)
+    return log
+
+
+def test_only_whole_names_are_segments(tmp_path: Path, segments: Segments) -> None:
+    for name in ("dump.kvs", "dump.kvs.0000000012.journal", "dump.kvs.0000000003.journal", "dump.kvs.12.journal"):
+        (tmp_path / name).touch()
+    for name in ("dump.kvs.0000000004.journal.damaged", "other.kvs.0000000005.journal", "dump.kvs.00000000x6.journal"):
+        (tmp_path / name).touch()
+    assert segments.numbers() == [3, 12]
+    assert segment_number("/a/dump.kvs", "/a/dump.kvs.0000000012.journal") == 12
+
+
+def test_new_segment_is_private_durable_and_never_an_old_one(segments: Segments, filesystem: Recorder) -> None:
+    segments.create(1).close()
+    assert os.stat(segments.path(1)).st_mode & 0o777 == 0o600
+    assert filesystem.done[-1] == "sync folder"
+    with pytest.raises(MediumError, match="there already"):
+        segments.create(1)
+
+
+def test_end_of_a_segment_is_synced_before_the_next_begins(log: SegmentLog, filesystem: Recorder) -> None:
+    log.write(b"x")
+    filesystem.done.clear()
+    log.rotate(2)
+    assert filesystem.done[0] == "sync"
+    assert not log.has_unsynced
+
+
+def test_link_is_synced_before_anything_is_removed(log: SegmentLog, segments: Segments, filesystem: Recorder) -> None:
+    log.write(b"x")
+    log.rotate(2)
+    filesystem.done.clear()
+    log.link(b"link")
+    assert filesystem.done == ["write", "sync", "remove", "sync folder"]
+    assert (segments.numbers(), log.needed_bytes) == ([2], 4)
+
+
+@pytest.mark.parametrize("failing", ["write", "sync"])
+def test_failure_lasts_until_a_rotation_heals_it(log: SegmentLog, filesystem: Recorder, failing: str) -> None:
+    filesystem.failing = failing
+
+    def record() -> None:
+        log.write(b"x")
+        log.sync()
+
+    with pytest.raises(MediumError):
+        record()
+    filesystem.failing = ""
+    for attempt in (lambda: log.write(b"y"), log.sync, lambda: log.rotate(2), lambda: log.link(b"z")):
+        with pytest.raises(MediumPoisoned):
+            attempt()
+    log.rotate(3, heals=True)
+    log.write(b"y")
+    assert log.sync() is True
+    assert log.sync() is False
+
+
+def test_removal_that_fails_is_a_failure(log: SegmentLog, filesystem: Recorder) -> None:
+    log.rotate(2)
+    filesystem.failing = "remove"
+    with pytest.raises(MediumError):
+        log.link(b"link")
+    assert log.failure
+
+
+def test_set_aside_never_overwrites(segments: Segments) -> None:
+    for _ in range(2):
+        segments.create(1).close()
+        segments.set_aside(1)
+    assert segments.numbers() == []
+    assert os.path.exists(segments.path(1) + ".damaged")
+    assert os.path.exists(segments.path(1) + ".damaged.1")
