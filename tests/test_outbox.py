@@ -1,0 +1,102 @@
+"""Replies that wait for a sync: their order, what ends them, and what a client may pile up."""
+
+from __future__ import annotations
+
+from kvserver.outbox import HELD_BYTES, Outbox
+
+
+class Recording:
+    sequence = 0
+    synced = 0
+
+
+class Client:
+    def __init__(self) -> None:
+        self.is_waiting = False
+        self.seen: list[str] = []
+
+    def write(self, data: bytes) -> None:
+        self.seen.append(data[:20].decode())
+
+    def wait(self) -> None:
+        self.is_waiting = True
+
+    def go_on(self) -> None:
+        self.is_waiting = False
+
+    def finish(self) -> None:
+        self.seen.append("finish")
+
+    def close(self) -> None:
+        self.seen.append("close")
+
+    def abort(self) -> None:
+        self.seen.append("abort")
+
+
+def test_reply_leaves_when_what_it_could_have_seen_is_synced() -> None:
+    recording, client = Recording(), Client()
+    outbox = Outbox(recording)
+    for number in (1, 2):
+        recording.sequence = number
+        outbox.write(client, b"%d" % number)
+        outbox.seal()
+    outbox.write(client, b"read")  # a tick that wrote nothing
+    outbox.seal()
+    assert client.seen == []
+    recording.synced = 1
+    outbox.release()
+    assert client.seen == ["1"]
+    recording.synced = 2
+    outbox.release()
+    assert client.seen == ["1", "2", "read"]
+    assert outbox.is_empty
+
+
+def test_reply_leaves_at_once_where_all_is_synced() -> None:
+    client = Client()
+    outbox = Outbox(Recording())
+    outbox.write(client, b"1")
+    outbox.seal()
+    assert client.seen == ["1"]
+
+
+def test_end_of_a_connection_comes_behind_its_replies() -> None:
+    recording, client = Recording(), Client()
+    recording.sequence = 1
+    outbox = Outbox(recording)
+    outbox.write(client, b"bye")
+    outbox.close(client)
+    outbox.finish(client)
+    outbox.seal()
+    assert client.seen == []
+    recording.synced = 1
+    outbox.release()
+    assert client.seen == ["bye", "close", "finish"]
+
+
+def test_failed_sync_tells_nobody_that_all_is_well() -> None:
+    recording, client = Recording(), Client()
+    recording.sequence = 1
+    outbox = Outbox(recording)
+    outbox.write(client, b"OK")
+    outbox.seal()
+    outbox.abort()
+    recording.synced = 1
+    outbox.release()
+    assert client.seen == ["abort"]
+    assert outbox.is_empty
+
+
+def test_client_that_piles_up_replies_runs_nothing_more_until_they_left() -> None:
+    recording, client = Recording(), Client()
+    recording.sequence = 1
+    outbox = Outbox(recording)
+    outbox.write(client, bytes(HELD_BYTES))
+    assert not client.is_waiting
+    outbox.write(client, b"1")
+    assert client.is_waiting
+    outbox.seal()
+    recording.synced = 1
+    outbox.release()
+    assert not client.is_waiting
