@@ -63,13 +63,14 @@ class Tail(enum.Enum):
 
 @dataclass
 class Scan:
-    """What a scan found. `data` is what the last valid frame holds, if it was asked for and there is one."""
+    """What a scan found. `data` is what `loaded` holds, if it was asked for and there is one."""
 
     size: int
     frames: list[Frame] = field(default_factory=list)
     tail: Tail = Tail.NONE
     reason: str = ""
     data: list[Shard] | None = None
+    loaded: Frame | None = None
 
     @property
     def valid_length(self) -> int:
@@ -86,22 +87,27 @@ class _Invalid(Exception):
         self.tail = tail
 
 
-def scan(size: int, mapping: Mapping, load: bool = True) -> Steps:
-    """Scan a medium of `size` bytes; with `load`, also give the data of the last valid frame."""
+def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "") -> Steps:
+    """Scan a medium of `size` bytes; with `load`, also give the data of the last valid frame.
+
+    With a `digest`, that of the last frame whose payload has this SHA-256, if there is one.
+    """
     result = Scan(size)
     position = 0
     while position < size:
         try:
             header = yield from _read_header(position, size, mapping)
             ends_here = position + HEADER_SIZE + header.payload_length == size
-            # Only the last frame's members are wanted, and a frame that ends the medium is the last if it is valid.
-            shards = new_shards() if load and ends_here else None
+            # Only one frame's members are wanted, and a frame that ends the medium is the last if it is valid.
+            is_wanted = header.digest == digest if digest else ends_here
+            shards = new_shards() if load and is_wanted else None
             frame = yield from _read_payload(position, header, mapping, shards)
         except _Invalid as invalid:
             result.tail, result.reason = invalid.tail, str(invalid)
             break
         result.frames.append(frame)
-        result.data = shards
+        if shards is not None:
+            result.data, result.loaded = shards, frame
         position = frame.end
     if load and result.frames and result.data is None:
         yield from _load_last(result, mapping)
@@ -116,7 +122,7 @@ def _load_last(result: Scan, mapping: Mapping) -> Generator[Read | None, bytes, 
         yield from _read_payload(last.offset, header, mapping, shards)
     except _Invalid as invalid:
         raise MediumError(f"the frame at offset {last.offset} changed while it was read: {invalid}") from None
-    result.data = shards
+    result.data, result.loaded = shards, last
 
 
 def _read_header(offset: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Header]:

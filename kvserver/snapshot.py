@@ -18,9 +18,11 @@ from typing import TypeVar
 from kvserver.disk import Disk
 from kvserver.errors import MediumError
 from kvserver.frame import HEADER_SIZE, encode_frame, encode_header
+from kvserver.journal import Journal
 from kvserver.keyspace import Cut, Shard, drain, new_shards
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
 from kvserver.payload import BATCH_KEYS, encode
+from kvserver.record import EMPTY_STORE
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.session import Counters, ServerState
 from kvserver.store import repair
@@ -73,13 +75,16 @@ class Slices:
 class Snapshots:
     """The flushes and loads of a server. One flush at a time; a load waits for it."""
 
-    def __init__(self, state: ServerState, medium: Medium, disk: Disk) -> None:
+    def __init__(self, state: ServerState, medium: Medium, disk: Disk, journal: Journal | None = None) -> None:
+        self.loaded: Frame | None = None  # where the data came from that was loaded last
         self._state = state
+        self._journal = journal
         self._facts = state.persistence
         self._keyspace = state.keyspace
         self._medium = medium
         self._disk = disk
         self._frames: list[Frame] = []
+        self._linked = ""  # checksum of the frame that the journal goes on from, which compaction must keep
         self._clean_length = -1  # the medium's length up to which all is valid frames; -1: a scan has to tell
         self._flush: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()  # whoever uses the medium
@@ -96,7 +101,8 @@ class Snapshots:
         if self._flush:
             raise RuntimeError("a flush is running")
         cut = self._keyspace.cut()
-        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes))
+        token = self._journal.rotate() if self._journal else 0
+        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes, token))
         self._flush.add_done_callback(_retrieve)
         return self._flush
 
@@ -105,35 +111,46 @@ class Snapshots:
         while self._flush:
             await asyncio.wait([self._flush])
 
-    async def load(self, *, at_start: bool = False) -> bool:
+    async def load(self, *, at_start: bool = False, digest: str = "") -> bool:
         """Replace the data by the last valid frame's, or clear it; whether there was a valid frame.
 
-        The data stays as it is until the whole frame is proven. At the start, also repairs the medium.
+        The data stays as it is until the whole frame is proven. Then the journal goes on from that frame. At the start,
+        it has yet to begin; a `digest` names another frame than the last one, or EMPTY_STORE. Also repairs the medium.
         """
         await self.wait()
         async with self._lock:
             facts = self._facts
-            facts.load_started_at = int(time.time())
             started_at = time.perf_counter()
-            result = await self._scan(load=True)
+            result = await self._scan(load=digest != EMPTY_STORE, digest=digest)
             unused = self._keyspace.replace(result.data or new_shards())
-            facts.keys_loaded = result.frames[-1].member_count if result.frames else 0
-            if at_start:
-                await self._repair(result)
+            frame = self.loaded = result.loaded
+            facts.keys_loaded = frame.member_count if frame else 0
             if result.tail is Tail.NONE:
                 facts.changes_at_last_save = self._keyspace.changes
-            if result.frames:
-                last = result.frames[-1]
+            if frame:
                 _log.info(
                     "loaded %d keys from the frame at offset %d (%d bytes, %d valid frames) in %.3f s",
-                    last.member_count,
-                    last.offset,
-                    last.payload_length,
+                    frame.member_count,
+                    frame.offset,
+                    frame.payload_length,
                     len(result.frames),
                     time.perf_counter() - started_at,
                 )
+            if at_start:
+                self._linked = frame.digest if frame else ""
+                await self._repair(result)
+                # For the sync: a frame that a killed process had not synced is about to be what a journal goes on from.
+                await self._disk.run(lambda: self._medium.truncate(result.valid_length))
+            elif self._journal:
+                await self._link(self._journal.rotate(), frame)
         await Slices(self._state.counters).run(drain(unused))
-        return bool(result.frames)
+        return frame is not None
+
+    async def _link(self, token: int, frame: Frame | None) -> None:
+        """Let the journal go on from a frame. Until that is certain, no frame may be dropped."""
+        size = frame.end - frame.offset if frame else 0
+        if self._journal and await self._journal.link(token, frame.digest if frame else EMPTY_STORE, size):
+            self._linked = frame.digest if frame else ""
 
     async def crash(self) -> None:
         """Append the first half of the present frame (DEBUG CRASH)."""
@@ -170,7 +187,7 @@ class Snapshots:
         finally:
             self._flush = None
 
-    async def _flush_to_end(self, cut: Cut, changes_at_cut: int) -> None:
+    async def _flush_to_end(self, cut: Cut, changes_at_cut: int, token: int) -> None:
         facts = self._facts
         facts.flush_in_progress, facts.flush_started_at = True, time.time()
         facts.flush_keys_done, facts.flush_keys_total = 0, len(cut)
@@ -178,9 +195,10 @@ class Snapshots:
         try:
             async with self._lock:
                 try:
-                    await self._write_frame(cut)
+                    frame = await self._write_frame(cut)
                 finally:
                     await Slices(self._state.counters).run(self._keyspace.fold(cut))
+                await self._link(token, frame)
                 await self._compact()
         except Exception as error:
             facts.last_save_ok, facts.last_save_error = False, str(error)
@@ -198,7 +216,7 @@ class Snapshots:
             facts.flush_in_progress = False
             self._flush = None
 
-    async def _write_frame(self, cut: Cut) -> None:
+    async def _write_frame(self, cut: Cut) -> Frame:
         medium = self._medium
         if medium.poisoned:
             if self._clean_length < 0:  # the rewrite before this one failed after its rename: other frames, other places
@@ -206,7 +224,7 @@ class Snapshots:
                     await self._scan(load=False)
             rewrite = await self._disk.run(medium.begin_rewrite)
             try:
-                kept = await self._copy_kept(rewrite, self._state.config.keep_frames - 1)
+                kept = await self._copy_kept(rewrite, self._count_to_keep(self._state.config.keep_frames - 1))
             except BaseException:
                 await self._disk.run(rewrite.abort)
                 raise
@@ -226,7 +244,9 @@ class Snapshots:
         except BaseException:
             await self._disk.run(frame.abort)
             raise
-        self._note([*kept, Frame(offset, length, digest, len(cut))])
+        written = Frame(offset, length, digest, len(cut))
+        self._note([*kept, written])
+        return written
 
     async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
         """Encode in slices and hand the chunks to the disk. The payload's length."""
@@ -275,10 +295,11 @@ class Snapshots:
         self._facts.medium_frames = len(frames)
         self._facts.medium_bytes = self._clean_length
 
-    async def _scan(self, load: bool) -> Scan:
+    async def _scan(self, load: bool, digest: str = "") -> Scan:
         medium, facts = self._medium, self._facts
+        facts.load_started_at = int(time.time())
         size = facts.load_total_bytes = await self._disk.run(medium.size)
-        steps = scan(size, TAGGED, load)
+        steps = scan(size, TAGGED, load, digest)
         answer = b""
         slices = Slices(self._state.counters)
         try:
@@ -326,9 +347,14 @@ class Snapshots:
                 _log.error("the frame at offset %d can't be read any more; kept of it: %s", frame.offset, where)
         return kept
 
+    def _count_to_keep(self, count: int) -> int:
+        """How many of the last frames to keep, so that the one that the journal goes on from is among them."""
+        digests = [frame.digest for frame in reversed(self._frames)]
+        return max(count, digests.index(self._linked) + 1 if self._linked in digests else 0)
+
     async def _compact(self) -> None:
         """Where the medium has grown to twice what it is to keep, keep that and drop the older frames."""
-        count = self._state.config.keep_frames
+        count = self._count_to_keep(self._state.config.keep_frames)
         kept_bytes = sum(frame.end - frame.offset for frame in self._frames[-count:])
         if len(self._frames) <= count or self._clean_length < _COMPACTION_GROWTH * kept_bytes:
             return
