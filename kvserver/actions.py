@@ -18,16 +18,23 @@ from kvserver.commands.effect import (
     Effect,
     Load,
     Reconfigure,
+    RewriteJournal,
     Save,
     Shutdown,
 )
+from kvserver.commands.table import MISCONF_JOURNAL
+from kvserver.config import config_set_failed
 from kvserver.errors import CommandError
+from kvserver.journal import Journal
+from kvserver.outbox import Outbox
+from kvserver.recovery import Recovery
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.session import ServerState, Session
 from kvserver.snapshot import Snapshots
 from kvserver.writer import Writer
 
 SAVE_IN_PROGRESS = "ERR Background save already in progress"
+REWRITE_IN_PROGRESS = "ERR Background append only file rewriting already in progress"
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 RETRY_AFTER_S = 5  # after a failed automatic flush, as in Redis
 
@@ -43,11 +50,17 @@ class Actions:
         self,
         state: ServerState,
         snapshots: Snapshots,
+        journal: Journal,
         leave: Callable[[], None],
         reconfigure: Callable[[list[str]], None],
+        recovery: Recovery,
     ) -> None:
+        self._recovery = recovery
         self._state = state
         self._snapshots = snapshots
+        self._journal = journal
+        self._outbox = Outbox(journal)
+        self._switch = asyncio.Lock()  # whoever switches the journal on or off
         self._leave = leave
         self._reconfigure = reconfigure
         self._shutdown: asyncio.Task[None] | None = None
@@ -61,6 +74,8 @@ class Actions:
             case BackgroundSave():
                 self._start_flush()
                 return Simple("Background saving started")
+            case RewriteJournal():
+                return self._rewrite()
             case Load():
                 return self._load()
             case Shutdown(save, force):
@@ -75,7 +90,10 @@ class Actions:
             case Reconfigure(names, reply):
                 self._reconfigure(names)
                 self.choose_runners()
-                return reply
+                if "appendfsync" in names:
+                    self._journal.sync_soon()
+                    self._choose_outbox()
+                return self._switch_journal(reply) if "appendonly" in names else reply
         raise TypeError(f"no way to carry out {effect!r}")
 
     def choose_runners(self) -> None:
@@ -83,14 +101,19 @@ class Actions:
         table, facts, config = self._state.table, self._state.persistence, self._state.config
         if facts.loading:
             self.writer.runners = table.loading
+        elif self._state.journal.error:
+            self.writer.runners = table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error)
         elif facts.medium_poisoned or (not facts.last_save_ok and config.stop_writes_on_bgsave_error):
             self.writer.runners = table.read_only
         else:
             self.writer.runners = table.open
 
     def flush_if_due(self) -> None:
-        """Start a flush if a save point is reached. To be called about once a second."""
-        facts, config = self._state.persistence, self._state.config
+        """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
+
+        To be called about once a second.
+        """
+        facts, config, journal = self._state.persistence, self._state.config, self._state.journal
         if self._snapshots.is_flushing or facts.loading or self._shutdown:
             return
         changes = self._state.keyspace.changes - facts.changes_at_last_save
@@ -99,6 +122,13 @@ class Actions:
             return
         if facts.medium_poisoned:  # whether or not anything changed: until a new file is written, no write is taken
             self._start_flush()
+            return
+        if journal.error:
+            if time.monotonic() - self._last_try_at >= RETRY_AFTER_S:
+                self._start_flush()
+            return
+        if journal.rewrite_scheduled or self._has_outgrown():
+            self._start_rewrite()
             return
         for seconds, least_changes in config.save:
             if changes >= least_changes and age_s >= seconds:
@@ -112,7 +142,8 @@ class Actions:
         facts.loading = True
         self.choose_runners()
         try:
-            await self._snapshots.load(at_start=True)
+            await self._recovery.run()
+            self._choose_outbox()
         finally:
             facts.loading = False
             self.choose_runners()
@@ -123,6 +154,80 @@ class Actions:
             await self._shut_down(None, force=False, mode="exit")
         except CommandError as error:
             _log.error("not leaving: %s", error)
+
+    # The journal
+
+    def attend_journal(self) -> None:
+        """Connect what the journal tells with those whom it concerns."""
+        journal, writer = self._journal, self.writer
+        journal.on_synced = self._on_synced
+        journal.on_lost = self._outbox.abort
+        journal.on_changed = self.choose_runners
+        journal.pause, journal.resume = writer.pause, writer.resume
+
+    def _on_synced(self) -> None:
+        self._outbox.release()
+        self._choose_outbox()
+
+    def _choose_outbox(self) -> None:
+        """Replies are held under `always`, and after it until the last one has left: none may overtake another."""
+        is_held = self._journal.is_on and self._state.config.appendfsync == "always"
+        self.writer.outbox = self._outbox if is_held or not self._outbox.is_empty else None
+
+    async def _switch_journal(self, reply: Reply) -> Reply:
+        config, journal = self._state.config, self._journal
+        async with self._switch:
+            if journal.is_on and not config.appendonly:
+                journal.switch_off()
+                _log.info("the journal is off; its segments stay until the next snapshot")
+            elif config.appendonly and not journal.is_on:
+                while self._snapshots.is_flushing:
+                    await self._snapshots.wait()
+                journal.switch_on()
+                flush = self._start_flush()
+                self._choose_outbox()
+                try:
+                    await asyncio.shield(flush)
+                except OSError:
+                    config.appendonly = False
+                    journal.switch_off(give_up=True)
+                    reason = "Unable to turn on AOF. Check server logs."
+                    raise CommandError(str(config_set_failed("appendonly", reason))) from None
+        return reply
+
+    def _has_outgrown(self) -> bool:
+        """Redis's rule for rewriting its append-only file."""
+        config, facts = self._state.config, self._state.journal
+        percentage, size = config.auto_aof_rewrite_percentage, facts.base_bytes + facts.segment_bytes
+        if not (facts.enabled and percentage and size > config.auto_aof_rewrite_min_size):
+            return False
+        growth = size * 100 // (facts.base_bytes or 1) - 100
+        if growth >= percentage:
+            _log.info("the journal and its snapshot have grown by %d%%. Saving...", growth)
+        return growth >= percentage
+
+    def _rewrite(self) -> Reply:
+        facts = self._state.journal
+        if facts.rewrite_in_progress:
+            raise CommandError(REWRITE_IN_PROGRESS)
+        if self._snapshots.is_flushing:
+            facts.rewrite_scheduled = True
+            return Simple("Background append only file rewriting scheduled")
+        self._start_rewrite()
+        return Simple("Background append only file rewriting started")
+
+    def _start_rewrite(self) -> None:
+        facts = self._state.journal
+        facts.rewrite_in_progress, facts.rewrite_scheduled, facts.rewrite_started_at = True, False, time.time()
+        self._start_flush().add_done_callback(self._end_rewrite)
+
+    def _end_rewrite(self, flush: asyncio.Task[None]) -> None:
+        facts = self._state.journal
+        facts.rewrite_in_progress = False
+        facts.last_rewrite_ok = not flush.cancelled() and flush.exception() is None
+        facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
+
+    # Flushes
 
     def _start_flush(self) -> asyncio.Task[None]:
         if self._snapshots.is_flushing:
@@ -165,9 +270,15 @@ class Actions:
         except OSError as error:
             _log.error("SHUTDOWN failed: %s", error)
             if not force or stays:
-                self.writer.resume()
+                if not stays:
+                    self.writer.resume()
                 raise CommandError(SHUTDOWN_FAILED) from None
         if not stays:
+            # Without a flush, the journal alone keeps what was acknowledged.
+            try:
+                await self._journal.sync()
+            except OSError as error:
+                _log.error("leaving although the journal could not be synced: %s", error)
             self._leave()
             await asyncio.Event().wait()  # no reply: the connection ends with the server
         return True

@@ -45,6 +45,28 @@ class PersistenceFacts:
 
 
 @dataclass
+class JournalFacts:
+    """What INFO knows of the journal; `error` also decides whether writes run. Sizes in bytes, times in seconds."""
+
+    enabled: bool = False
+    error: str = ""  # why nothing can be recorded, or empty
+    base_bytes: int = 0  # of the snapshot that the segments go on from
+    segment_bytes: int = 0  # of the segments behind it
+    segments: int = 0
+    queued_bytes: int = 0  # that wait for the disk
+    writing_bytes: int = 0  # that it is busy with
+    delayed_writes: int = 0  # how often the writer had to wait for the disk
+    delayed_syncs: int = 0  # that took longer than the next one's time
+    syncs: int = 0
+    records_replayed: int = 0  # at the start
+    rewrite_in_progress: bool = False
+    rewrite_scheduled: bool = False
+    rewrite_started_at: float = 0.0
+    last_rewrite_duration_s: int = -1
+    last_rewrite_ok: bool = True
+
+
+@dataclass
 class Counters:
     """What INFO stats counts since the start."""
 
@@ -84,6 +106,7 @@ class ServerState:
     now_ms: Callable[[], int]  # Unix time
     process_facts: Callable[[], ProcessFacts] = ProcessFacts
     persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
+    journal: JournalFacts = field(default_factory=JournalFacts)
     counters: Counters = field(default_factory=Counters)
     sessions: dict[int, Session] = field(default_factory=dict)
     started_at_ms: int = 0

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, get_args
 
 from kvserver.commands.effect import Close, Effect, Recognize
 from kvserver.commands.row import unknown_command, wrong_arity
 from kvserver.commands.table import Runner, Runners
 from kvserver.errors import CommandError
+from kvserver.outbox import Outbox
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, Error, Reply, Simple, encode
 from kvserver.resp.request import Command
 from kvserver.session import ServerState, Session
@@ -61,11 +62,11 @@ class Client(Protocol):
     def finish(self) -> None:
         """Everything before the end of the input has run: say what is to be said, and close."""
 
-    def abort(self) -> None:
-        """Close now, whatever is still to be written."""
-
     def close(self) -> None:
         """Close after what was written; nothing more will run."""
+
+    def abort(self) -> None:
+        """Close now, whatever is still to be written."""
 
 
 class Actions(Protocol):
@@ -76,16 +77,21 @@ class Actions(Protocol):
 
 
 class Writer:
-    """The inbox and the tick. `runners` is what commands are looked up in; swapping it refuses some of them."""
+    """The inbox and the tick. `runners` is what commands are looked up in; swapping it refuses some of them.
 
-    def __init__(self, state: ServerState, actions: Actions) -> None:
+    `record` is given each tick's write commands. `outbox`, if there is one, holds the replies back until they are synced.
+    """
+
+    def __init__(self, state: ServerState, actions: Actions, record: Callable[[list[Command]], None]) -> None:
+        self.outbox: Outbox | None = None
+        self._record = record
         self.runners: Runners = state.table.open
         self._state = state
         self._actions = actions
         self._counters = state.counters
         self._inbox: list[Client] = []
         self._is_scheduled = False
-        self._is_paused = False
+        self._pauses = 0
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,16 +103,16 @@ class Writer:
             self._schedule()
 
     def pause(self) -> None:
-        """Run no command until `resume`."""
-        self._is_paused = True
+        """Run no command until `resume` was called as often as this."""
+        self._pauses += 1
 
     def resume(self) -> None:
-        self._is_paused = False
+        self._pauses -= 1
         if self._inbox and not self._is_scheduled:
             self._schedule()
 
     def _schedule(self) -> None:
-        if not self._is_paused:
+        if not self._pauses:
             self._is_scheduled = True
             self._loop.call_soon(self._tick)
 
@@ -115,9 +121,9 @@ class Writer:
         batch, self._inbox = self._inbox, []
         now_ms = self._state.now_ms()
         for position, client in enumerate(batch):
-            if self._is_paused:
+            if self._pauses:
                 self._inbox[:0] = batch[position:]
-                return
+                break
             client.is_queued = False
             if client.is_waiting or client.is_choked:
                 continue
@@ -133,10 +139,15 @@ class Writer:
                 if client.queue and not (client.is_queued or client.is_waiting or client.is_choked):
                     self.enqueue(client)
             if client.has_ended and not (client.queue or client.is_waiting or client.is_choked):
-                client.finish()
+                if self.outbox:
+                    self.outbox.finish(client)
+                else:
+                    client.finish()
         keyspace = self._state.keyspace
         if keyspace.written:
-            keyspace.take_written()
+            self._record(keyspace.take_written())
+        if self.outbox:
+            self.outbox.seal()
 
     def _take_turn(self, client: Client) -> None:
         """Run what is in a client's queue, or as much of it as one turn may take."""
@@ -205,7 +216,10 @@ class Writer:
                 if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
                     break
         if output:
-            client.write(b"".join(output))
+            if self.outbox:
+                self.outbox.write(client, b"".join(output))
+            else:
+                client.write(b"".join(output))
         if not client.is_closed and (rest := list(remaining)):
             client.queue[:0] = rest
 
@@ -217,9 +231,15 @@ class Writer:
         session = client.session
         if isinstance(effect, Close):
             output += [encode(reply, session.protocol) for reply in effect.replies]
-            client.write(b"".join(output))
+            data = b"".join(output)
             output.clear()
-            client.close()
+            if self.outbox:
+                client.wait()  # nothing of it may run before it is closed
+                self.outbox.write(client, data)
+                self.outbox.close(client)
+            else:
+                client.write(data)
+                client.close()
             return
         if isinstance(effect, Recognize):
             client.recognize()
@@ -245,7 +265,12 @@ class Writer:
         except Exception:
             _log.exception("an effect failed: this is a defect of kvserver")
             reply = Error("ERR internal error, see the log")
-        client.write(encode(reply, client.session.protocol))
+        data = encode(reply, client.session.protocol)
+        if self.outbox:
+            self.outbox.write(client, data)
+            self.outbox.seal()
+        else:
+            client.write(data)
         client.go_on()
 
 

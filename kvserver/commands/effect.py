@@ -21,6 +21,11 @@ class BackgroundSave:
 
 
 @dataclass(frozen=True)
+class RewriteJournal:
+    """Start a flush with a new segment behind it, or have one follow the flush that is running."""
+
+
+@dataclass(frozen=True)
 class Load:
     """Replace the data by the last valid frame of the medium, and reply whether there was one."""
 
@@ -73,4 +78,16 @@ class Reconfigure:
     reply: Reply
 
 
-Effect = Save | BackgroundSave | Load | Shutdown | AbortShutdown | Crash | Close | Recognize | Discard | Reconfigure
+Effect = (
+    Save
+    | BackgroundSave
+    | RewriteJournal
+    | Load
+    | Shutdown
+    | AbortShutdown
+    | Crash
+    | Close
+    | Recognize
+    | Discard
+    | Reconfigure
+)

@@ -83,7 +83,7 @@ def _persistence(state: ServerState) -> Fields:
         "medium_poisoned": facts.medium_poisoned,
         "compaction_in_progress": int(facts.compaction_in_progress),
         "compactions": facts.compactions,
-        "aof_enabled": 0,
+        **_journal(state),
     }
     if facts.loading:
         total, done = facts.load_total_bytes, facts.load_done_bytes
@@ -94,6 +94,29 @@ def _persistence(state: ServerState) -> Fields:
             "loading_loaded_perc": f"{100 * done / total if total else 100:.2f}",
         }
     return fields
+
+
+def _journal(state: ServerState) -> Fields:
+    facts = state.journal
+    rewriting_s = state.now_ms() // 1000 - int(facts.rewrite_started_at)
+    return {
+        "aof_enabled": int(facts.enabled),
+        "aof_rewrite_in_progress": int(facts.rewrite_in_progress),
+        "aof_rewrite_scheduled": int(facts.rewrite_scheduled),
+        "aof_last_rewrite_time_sec": facts.last_rewrite_duration_s,
+        "aof_current_rewrite_time_sec": rewriting_s if facts.rewrite_in_progress else -1,
+        "aof_last_bgrewrite_status": "ok" if facts.last_rewrite_ok else "err",
+        "aof_last_write_status": "err" if facts.error else "ok",
+        "aof_last_write_error": facts.error,
+        "aof_current_size": facts.base_bytes + facts.segment_bytes,
+        "aof_base_size": facts.base_bytes,
+        "aof_segments": facts.segments,
+        "aof_pending_bytes": facts.queued_bytes + facts.writing_bytes,
+        "aof_syncs": facts.syncs,
+        "aof_delayed_writes": facts.delayed_writes,
+        "aof_delayed_fsync": facts.delayed_syncs,
+        "aof_last_load_records": facts.records_replayed,
+    }
 
 
 def _stats(state: ServerState) -> Fields:

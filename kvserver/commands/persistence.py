@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.effect import AbortShutdown, BackgroundSave, Crash, Effect, Load, Save, Shutdown
+from kvserver.commands.effect import AbortShutdown, BackgroundSave, Crash, Effect, Load, RewriteJournal, Save, Shutdown
 from kvserver.commands.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, Simple
@@ -18,6 +18,10 @@ def bgsave(session: Session, args: list[bytes]) -> Effect:
     if len(args) > 2 or (len(args) == 2 and args[1].upper() != b"SCHEDULE"):
         raise CommandError(SYNTAX_ERROR)
     return BackgroundSave(schedule=len(args) == 2)
+
+
+def bgrewriteaof(session: Session, args: list[bytes]) -> Effect:
+    return RewriteJournal()
 
 
 def lastsave(session: Session, args: list[bytes]) -> Reply:
@@ -98,6 +102,8 @@ COMMANDS = (
             "O(N) where N is the total number of keys in all databases"),
     Command("bgsave", -1, (*_ADMIN, "no_async_loading"), NO_KEYS, bgsave, "Asynchronously save the dataset to disk",
             "1.0.0", _GROUP, "O(1)"),
+    Command("bgrewriteaof", 1, (*_ADMIN, "no_async_loading"), NO_KEYS, bgrewriteaof,
+            "Asynchronously rewrite the append-only file to disk", "1.0.0", _GROUP, "O(1)"),
     Command("lastsave", 1, ("loading", "stale", "fast", "admin"), NO_KEYS, lastsave,
             "Get the UNIX time stamp of the last successful save to disk", "1.0.0", _GROUP, "O(1)"),
     Command("restore", -1, ("write", "denyoom"), (1, 1, 1), restore,

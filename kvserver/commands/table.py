@@ -30,6 +30,7 @@ MISCONF = (
     "modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting "
     "fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
 )
+MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
 NOAUTH = "NOAUTH Authentication required."
 
@@ -52,9 +53,13 @@ class CommandTable:
         commands = sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
         self.rows: dict[bytes, Command] = {row.name.encode(): row for row in commands}
         self.open = self._runners(lambda row: None)
-        self.read_only = self._runners(lambda row: MISCONF if "write" in row.flags and row.name != "restore" else None)
+        self.read_only = self.refuse_writes(MISCONF)
         self.loading = self._runners(lambda row: None if "loading" in row.flags else LOADING)
         self.unauthenticated = self._runners(lambda row: None if "no_auth" in row.flags else NOAUTH)
+
+    def refuse_writes(self, text: str) -> Runners:
+        """What the writer looks names up in while writes are answered by this error. RESTORE may run: it is a way back."""
+        return self._runners(lambda row: text if "write" in row.flags and row.name != "restore" else None)
 
     def _runners(self, refusal: Callable[[Command], str | None]) -> Runners:
         runners: Runners = {}

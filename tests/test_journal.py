@@ -1,0 +1,235 @@
+"""The journal on a disk whose calls end when the test says: order, sharing of syncs, failure, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from kvserver import journal as journal_module
+from kvserver.commands.table import CommandTable
+from kvserver.config import Config
+from kvserver.disk import Disk
+from kvserver.errors import MediumError
+from kvserver.journal import Journal
+from kvserver.keyspace import Keyspace
+from kvserver.media.filesystem import FileSystem
+from kvserver.media.segments import SegmentLog, Segments
+from kvserver.record import EMPTY_STORE, encode_link, encode_records, pack
+from kvserver.session import ServerState
+
+T = TypeVar("T")
+
+
+class Failing(FileSystem):
+    fails = False
+
+    def sync(self, descriptor: int) -> None:
+        if self.fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(descriptor)
+
+
+class HeldDisk(Disk):
+    """Calls wait for `let_go`; `calls` counts them."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.calls = 0
+        self._waiting: list[Callable[[], None]] = []
+
+    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.calls += 1
+
+        def carry_out() -> None:
+            future.set_result(call())
+
+        if self.is_held:
+            self._waiting.append(carry_out)
+        else:
+            carry_out()
+        return future
+
+    async def let_go(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for carry_out in waiting:
+            carry_out()
+        await asyncio.sleep(0)
+
+
+class Setting:
+    def __init__(self, folder: Path) -> None:
+        self.config = Config()
+        self.config.appendfsync = "always"
+        self.filesystem = Failing()
+        self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
+        self.disk = HeldDisk()
+        self.state = ServerState(self.config, Keyspace(lambda: 0), CommandTable(), lambda: 0)
+        self.journal = Journal(self.state, SegmentLog(self.segments), self.disk)
+        self.told: list[str] = []
+        self.journal.on_synced = lambda: None
+        self.journal.on_lost = lambda: self.told.append("lost")
+        self.journal.on_changed = lambda: self.told.append("changed")
+        self.journal.pause = lambda: self.told.append("pause")
+        self.journal.resume = lambda: self.told.append("resume")
+
+    def content(self, number: int) -> bytes:
+        return Path(self.segments.path(number)).read_bytes()
+
+
+@pytest.fixture
+async def setting(tmp_path: Path) -> Setting:
+    setting = Setting(tmp_path)
+    await setting.journal.begin(1, EMPTY_STORE)
+    return setting
+
+
+def command(number: int) -> list[list[bytes]]:
+    return [[b"SET", b"k", b"%d" % number]]
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(setting: Setting) -> None:
+    journal, disk = setting.journal, setting.disk
+    disk.is_held = True
+    journal.append(command(0))
+    before = disk.calls
+    for number in range(1, 50):
+        journal.append(command(number))
+    assert journal.synced < journal.sequence
+    await disk.let_go()
+    assert (journal.sequence - journal.synced, disk.calls - before) == (49, 0)  # they wait for whom the first has released
+    await asyncio.sleep(0.01)
+    assert disk.calls - before == 1
+    await disk.let_go()
+    assert journal.synced == journal.sequence
+    assert setting.content(1).count(b"SET") == 50
+
+
+async def test_rotation_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
+    journal, keyspace = setting.journal, setting.state.keyspace
+    setting.disk.is_held = True
+    journal.append(command(1))
+    keyspace.written += command(2)  # of the tick that is under way
+    token = journal.rotate()
+    journal.append(command(3))
+    for _ in range(4):
+        await setting.disk.let_go()
+    await asyncio.sleep(0.01)
+    await setting.disk.let_go()
+    assert setting.content(1).endswith(encode_records([pack(command(2))]))
+    assert setting.content(2) == encode_records([pack(command(3))])
+    link = asyncio.create_task(journal.link(token, "0" * 64, 10))
+    await asyncio.sleep(0)
+    await setting.disk.let_go()
+    assert await link
+    assert setting.segments.numbers() == [2]
+    assert setting.content(2).endswith(encode_link("0" * 64))
+
+
+async def test_link_of_a_flush_that_a_restore_has_overtaken_is_not_written(setting: Setting) -> None:
+    journal = setting.journal
+    flush = journal.rotate()
+    restore = journal.rotate()
+    assert await journal.link(restore, EMPTY_STORE, 0)
+    assert not await journal.link(flush, "0" * 64, 10)
+    assert setting.content(3) == encode_link(EMPTY_STORE)
+
+
+async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting: Setting) -> None:
+    journal, facts = setting.journal, setting.state.journal
+    setting.filesystem.fails = True
+    journal.append(command(1))
+    await settle()
+    assert setting.told == ["lost", "changed"]
+    assert "Input/output error" in facts.error
+    with pytest.raises(MediumError):
+        await journal.sync()
+    token = journal.rotate()
+    with pytest.raises(MediumError):
+        await journal.link(token, "0" * 64, 10)
+    setting.filesystem.fails = False
+    token = journal.rotate()
+    assert facts.error
+    assert await journal.link(token, "0" * 64, 10)
+    assert not facts.error
+    assert setting.told[-1] == "changed"
+    journal.append(command(2))
+    await asyncio.sleep(0.01)
+    assert setting.content(token) == encode_link("0" * 64) + encode_records([pack(command(2))])
+    assert setting.segments.numbers() == [token]
+
+
+async def test_rotation_that_began_before_the_failure_was_known_heals_nothing(setting: Setting) -> None:
+    journal = setting.journal
+    setting.disk.is_held = True
+    setting.filesystem.fails = True
+    journal.append(command(1))
+    token = journal.rotate()
+    journal.append(command(2))
+    link = asyncio.create_task(journal.link(token, "0" * 64, 10))
+    for _ in range(5):
+        await asyncio.sleep(0.005)
+        await setting.disk.let_go()
+        setting.filesystem.fails = False
+    with pytest.raises(MediumError):
+        await link
+    assert setting.state.journal.error
+
+
+async def test_writer_waits_while_the_disk_is_far_behind(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "PENDING_BYTES", 1000)
+    setting.disk.is_held = True
+    for number in range(50):
+        setting.journal.append(command(number))
+    assert setting.told == ["pause"]
+    assert setting.state.journal.delayed_writes == 1
+    for _ in range(5):
+        await setting.disk.let_go()
+        await asyncio.sleep(0.01)
+    assert setting.told == ["pause", "resume"]
+
+
+async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting) -> None:
+    journal = setting.journal
+    setting.config.appendfsync = "everysec"
+    for number in range(20):
+        journal.append(command(number))
+        await asyncio.sleep(0.005)
+    assert setting.content(1).count(b"SET") >= 15
+    assert setting.state.journal.syncs <= 1
+    setting.config.appendfsync = "no"
+    setting.state.journal.syncs = 0
+    journal.append(command(1))
+    await asyncio.sleep(0.01)
+    assert setting.state.journal.syncs == 0
+
+
+async def test_off_and_on_again_leaves_a_gap_that_no_start_replays_across(setting: Setting) -> None:
+    journal = setting.journal
+    journal.switch_off()
+    journal.append(command(1))
+    journal.switch_on()
+    token = journal.rotate()
+    await settle()
+    assert setting.segments.numbers() == [1, 3]
+    assert await journal.link(token, "0" * 64, 10)
+    assert setting.segments.numbers() == [3]
+
+
+async def test_segments_of_a_journal_that_is_off_go_with_the_next_snapshot(setting: Setting) -> None:
+    journal = setting.journal
+    journal.switch_off()
+    assert await journal.link(journal.rotate(), "0" * 64, 10)
+    assert await journal.link(journal.rotate(), "0" * 64, 10)
+    assert setting.segments.numbers() == []
