@@ -26,11 +26,14 @@ from kvserver.config import Config
 from kvserver.connection import Connection
 from kvserver.disk import Disk
 from kvserver.errors import KVServerError, MediumLocked
+from kvserver.journal import Journal
 from kvserver.keyspace import Keyspace
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, make_folders
+from kvserver.media.segments import SegmentLog, Segments
 from kvserver.process import read_process_facts
 from kvserver.progress import Progress
+from kvserver.recovery import Recovery
 from kvserver.session import ServerState, Session
 from kvserver.snapshot import Snapshots
 from kvserver.store import now_ms
@@ -81,9 +84,15 @@ class Server:
         config = self.state.config
         self._folder_lock, medium = _open_medium(config)
         self._disk = Disk()
-        self._snapshots = Snapshots(self.state, medium, self._disk)
-        self._actions = Actions(self.state, self._snapshots, self._leave, self._reconfigure)
-        self.writer = self._actions.writer = Writer(self.state, self._actions)
+        self._journal_disk = Disk()
+        segments = Segments(medium.path)
+        log = SegmentLog(segments)
+        self._journal = Journal(self.state, log, self._journal_disk)
+        self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
+        recovery = Recovery(self.state, self._snapshots, self._journal, segments, log, self._journal_disk)
+        self._actions = Actions(self.state, self._snapshots, self._journal, self._leave, self._reconfigure, recovery)
+        self.writer = self._actions.writer = Writer(self.state, self._actions, self._journal.append)
+        self._actions.attend_journal()
         try:
             self.state.persistence.loading = True
             self._actions.choose_runners()
@@ -234,7 +243,9 @@ class Server:
             with suppress(OSError):
                 os.unlink(self.state.config.unixsocket)
         await self._snapshots.close()
+        await self._journal.close()
         self._disk.close()
+        self._journal_disk.close()
         os.close(self._folder_lock)
         await asyncio.sleep(0)  # the transports say that they are closed
         if not self.ended.done():

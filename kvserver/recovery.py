@@ -1,0 +1,248 @@
+"""What a start does with the journal: finds the last link, loads that snapshot, replays what was recorded behind it.
+
+It always ends with a server that can start: at the first invalid frame it stops, says so, and sets aside what is behind;
+nothing that could still be of value is deleted. Runs once, before any client is served. Never writes a record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from typing import Final, TypeVar
+
+from kvserver.commands.effect import Discard
+from kvserver.disk import Disk
+from kvserver.errors import CommandError
+from kvserver.journal import Journal
+from kvserver.keyspace import Shard
+from kvserver.media.medium import Medium
+from kvserver.media.segments import SegmentLog, Segments
+from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
+from kvserver.resp.request import Command
+from kvserver.scan import Tail
+from kvserver.session import ServerState, Session
+from kvserver.snapshot import Snapshots
+
+T = TypeVar("T")
+
+SLICE_S: Final = 0.001  # longer than a flush's: whoever asks now is told -LOADING, or is a PING that can wait for so long
+_COMMANDS_PER_LOOK: Final = 200  # at the clock
+
+_log = logging.getLogger("kvserver")
+
+
+class Chain:
+    """Which segments a start replays, and from which snapshot on. Pure: made from what the scans found."""
+
+    def __init__(self, scans: dict[int, SegmentScan]) -> None:
+        self.scans = scans
+        numbers = sorted(scans)
+        linked = [number for number in numbers if scans[number].links]
+        self.is_linked = bool(linked)
+        self.digest = scans[linked[-1]].links[-1].digest if linked else ""
+        self.superfluous = [number for number in numbers if linked and number < linked[-1]]
+        self.replayed: list[int] = []  # in order
+        self.behind: list[int] = []  # what no start may replay
+        self.reason = "" if linked else "no segment is linked to a snapshot (the journal was being switched on)"
+        for number in numbers if linked else []:
+            if number < linked[-1]:
+                continue
+            if self.replayed and not self.reason and number != self.replayed[-1] + 1:
+                self.reason = f"segment {self.replayed[-1] + 1} is missing"
+            if self.reason:
+                self.behind.append(number)
+                continue
+            self.replayed.append(number)
+            if scans[number].tail is not Tail.NONE:
+                self.reason = f"segment {number} ends at offset {scans[number].valid_length}: {scans[number].reason}"
+        if not linked:
+            self.behind = numbers
+
+    def stop(self, number: int, offset: int, reason: str) -> None:
+        """What the replay of a segment met at this offset is not to be replayed, nor what is behind it."""
+        scan = self.scans[number]
+        scan.valid_length, scan.tail, scan.reason = offset, Tail.DAMAGED, reason
+        position = self.replayed.index(number) + 1
+        self.behind = [*self.replayed[position:], *self.behind]
+        del self.replayed[position:]
+        self.reason = f"segment {number} ends at offset {offset}: {reason}"
+
+    @property
+    def lost_something(self) -> bool:
+        """Whether there are bytes behind the end of the replay that may have been records."""
+        is_damaged = any(self.scans[number].tail is Tail.DAMAGED for number in self.replayed)
+        return is_damaged or any(self.scans[number].size for number in self.behind)
+
+
+class Recovery:
+    """Brings the data back and starts the journal, if it is to be on."""
+
+    def __init__(
+        self, state: ServerState, snapshots: Snapshots, journal: Journal, segments: Segments, log: SegmentLog, disk: Disk
+    ) -> None:
+        self._state = state
+        self._snapshots = snapshots
+        self._journal = journal
+        self._segments = segments
+        self._segment_log = log
+        self._disk = disk
+
+    async def run(self) -> None:
+        """Load, replay, tidy up, record. OSError where the files can't be read or repaired."""
+        state = self._state
+        chain = Chain({number: await self._scan(number) for number in await self._disk.run(self._segments.numbers)})
+        await self._snapshots.load(at_start=True, digest=chain.digest)
+        frame = self._snapshots.loaded
+        digest = frame.digest if frame else EMPTY_STORE
+        if chain.is_linked and digest != chain.digest:
+            _log.error(
+                "the journal goes on from the snapshot %s…, but the medium has no such frame; replaying it on %s instead",
+                chain.digest[:16],
+                f"the last valid frame, {digest[:16]}…" if frame else "an empty store, since no frame is valid",
+            )
+        await self._replay(chain)
+        await self._disk.run(lambda: self._tidy(chain))
+        sizes = sum(chain.scans[number].valid_length for number in chain.replayed)
+        self._segment_log.adopt(chain.replayed, sizes)
+        state.journal.base_bytes = frame.end - frame.offset if frame else 0
+        state.journal.segment_bytes, state.journal.segments = sizes, len(chain.replayed)
+        number = max(chain.replayed, default=0)
+        if state.config.appendonly:
+            await self._journal.begin(number + 1, None if chain.is_linked else digest)
+        else:
+            self._journal.rest(number)
+            if chain.replayed:
+                _log.warning("appendonly is no, but there was a journal: it was replayed, and goes with the next snapshot")
+
+    async def _scan(self, number: int) -> SegmentScan:
+        file = await self._disk.run(lambda: self._segments.open(number))
+        try:
+            steps = scan_segment(await self._disk.run(file.size))
+            return await self._drive(steps, file)
+        finally:
+            await self._disk.run(file.close)
+
+    async def _replay(self, chain: Chain) -> None:
+        facts, started_at = self._state.persistence, time.perf_counter()
+        records = commands = 0
+        unused: list[Shard] = []
+        facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
+        for number in list(chain.replayed):
+            file = await self._disk.run(lambda: self._segments.open(number))  # noqa: B023
+            runner = _Runner(self._state)
+            try:
+                await self._drive(read_records(chain.scans[number].valid_length, runner.run), file)
+            except RecordInvalid as invalid:
+                chain.stop(number, invalid.offset, str(invalid))
+            finally:
+                await self._disk.run(file.close)
+            records += runner.records
+            commands += runner.commands
+            unused += runner.unused
+            if number not in chain.replayed[:-1]:
+                break  # the last one, or what has become the last one
+        self._state.journal.records_replayed = records
+        if chain.replayed:
+            _log.info(
+                "replayed %d commands in %d records of the segments %d to %d in %.3f s",
+                commands,
+                records,
+                chain.replayed[0],
+                chain.replayed[-1],
+                time.perf_counter() - started_at,
+            )
+        await self._snapshots.discard(unused)
+
+    async def _drive(self, steps: Steps[T], file: Medium) -> T:
+        """Run a generator that asks for bytes of a file to its end, and let the event loop go on after each SLICE_S."""
+        facts = self._state.persistence
+        answer = b""
+        deadline = time.perf_counter() + SLICE_S
+        try:
+            request = next(steps)
+            while True:
+                if request is not None:
+                    offset, length, hasher = request
+
+                    def read() -> bytes:
+                        data = file.read(offset, length)  # noqa: B023
+                        if hasher:  # noqa: B023
+                            hasher.update(data)  # noqa: B023
+                        return data
+
+                    answer = await self._disk.run(read)
+                    facts.load_done_bytes = offset
+                elif time.perf_counter() >= deadline:
+                    await asyncio.sleep(0)
+                    deadline = time.perf_counter() + SLICE_S
+                request = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _tidy(self, chain: Chain) -> None:
+        """Leave what was replayed and nothing else. In this order: a crash midway must not make a gap look like an end."""
+        segments, scans = self._segments, chain.scans
+        for number in chain.behind:
+            if scans[number].size:
+                _log.error("%s; segment %d set aside as %s", chain.reason, number, segments.set_aside(number))
+            else:
+                segments.remove([number])
+        for number in chain.replayed:
+            self._cut(chain, number)
+        empty = [number for number in chain.replayed if not scans[number].valid_length]
+        chain.replayed = [number for number in chain.replayed if number not in empty]
+        segments.remove([*chain.superfluous, *empty])
+        if chain.superfluous:
+            _log.info("removed %d segments that are older than the snapshot", len(chain.superfluous))
+
+    def _cut(self, chain: Chain, number: int) -> None:
+        scan = chain.scans[number]
+        with self._segments.open(number) as file:
+            if scan.tail is not Tail.NONE:
+                if chain.lost_something:
+                    where = file.set_aside(scan.valid_length)
+                    text = "damaged journal: %s; %d bytes copied to %s, then cut"
+                    _log.error(text, chain.reason, scan.tail_length, where)
+                else:
+                    _log.warning("torn tail of the journal cut: %s (%d bytes)", chain.reason, scan.tail_length)
+            # Also where there is nothing to cut, for its sync: what was killed may have left records that are only in
+            # the system's memory, and those that follow in the next segment must not outlive them.
+            file.truncate(scan.valid_length)
+
+
+class _Runner:
+    """Runs records as the writer would, with nobody to answer."""
+
+    def __init__(self, state: ServerState) -> None:
+        self.records = 0
+        self.commands = 0
+        self.unused: list[Shard] = []
+        self._keyspace = state.keyspace
+        self._runners = state.table.open
+        self._session = Session(state, 0, "journal", "journal", is_local=True)
+
+    def run(self, record: Record) -> Iterator[None]:
+        """Run a record, with pauses."""
+        self.records += 1
+        commands = record.commands
+        for start in range(0, len(commands), _COMMANDS_PER_LOOK):
+            self._run_some(commands[start : start + _COMMANDS_PER_LOOK], record.offset)
+            yield None
+
+    def _run_some(self, commands: list[Command], offset: int) -> None:
+        session = self._session
+        for args in commands:
+            runner = self._runners.get(args[0]) or self._runners.get(args[0].lower())
+            if runner is None or len(args) not in runner.arities:
+                raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {args[0][:32]!r}", offset)
+            try:
+                effect = runner.handler(session, args)
+            except CommandError as error:
+                raise RecordInvalid(Tail.DAMAGED, f"a command fails: {error}", offset) from None
+            if type(effect) is Discard:
+                self.unused += effect.shards
+        self.commands += len(commands)
+        self._keyspace.take_written()  # these are recorded already
