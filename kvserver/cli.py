@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import kvserver
-from kvserver.check import check_file, compact_file
+from kvserver.check import check, compact_file
 from kvserver.config import Config, ConfigError, load, options_help
 from kvserver.errors import KVServerError
 from kvserver.operations import run_operations
@@ -23,7 +23,9 @@ from kvserver.server import Server, log_level
 
 USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
        kvserver replay FILE.json [--url URL]         run a list of operations, print the results as JSON
-       kvserver check FILE                           list the frames of a data file; exit code 1 if it is damaged
+       kvserver check DIR [--dbfilename NAME]        list what is in a data folder, and what a start would load;
+                                                     exit code 1 if it is damaged
+       kvserver check FILE                           the same for one data file, or one segment of a journal
        kvserver compact FILE [--keep-frames N]       keep the last N frames (default 3) of a file that no server uses
        kvserver --version | --help
 
@@ -119,8 +121,8 @@ def _replay(words: list[str]) -> int:
 
 
 def _check(words: list[str]) -> int:
-    path, _ = _one_file(words, None)
-    return 0 if check_file(path, print) else EXIT_DAMAGED
+    path, dbfilename = _one_file(words, "--dbfilename")
+    return 0 if check(path, dbfilename or "dump.kvs", print) else EXIT_DAMAGED
 
 
 def _compact(words: list[str]) -> int:
