@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kvserver.chain import Chain
 from kvserver.record import Link, SegmentScan
-from kvserver.recovery import Chain
 from kvserver.scan import Tail
 
 
