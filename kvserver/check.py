@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from kvserver.chain import Chain
 from kvserver.errors import MediumError
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import Segments
 from kvserver.progress import Progress
 from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
-from kvserver.recovery import Chain
 from kvserver.scan import Scan, Tail, scan
 from kvserver.store import repair
 from kvserver.tags import TAGGED

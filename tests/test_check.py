@@ -12,9 +12,10 @@ import pytest
 from servers import kvserver_environment
 
 from kvserver import FileMedium
-from kvserver.check import check_file, compact_file
+from kvserver.check import check, check_file, compact_file
 from kvserver.errors import MediumError, MediumLocked
 from kvserver.frame import encode_frame
+from kvserver.record import encode_link, encode_records, pack
 
 FRAMES = [encode_frame(b'{"a":%d,"b":2}' % number) for number in range(4)]
 DEADLINE_S = 10
@@ -146,3 +147,30 @@ def test_compact_creates_no_file(path: Path) -> None:
     with pytest.raises(MediumError, match="not a file"):
         compacted(path, 1)
     assert not path.exists()
+
+
+def test_folder_is_told_with_its_journal_and_what_a_start_would_do(tmp_path: Path) -> None:
+    def told(path: Path) -> tuple[bool, str]:
+        lines: list[str] = []
+        return check(str(path), "dump.kvs", lines.append), "\n".join(lines)
+
+    frame = encode_frame(b"{}")
+    (tmp_path / "dump.kvs").write_bytes(frame)
+    segment = tmp_path / "dump.kvs.0000000003.journal"
+    whole = encode_link(frame[16:80].decode()) + encode_records([pack([[b"SET", b"a", b"1"]])])
+    segment.write_bytes(whole)
+    is_well, text = told(tmp_path)
+    assert is_well
+    assert "2 valid frames, 1 commands" in text
+    assert "a start would load the frame at offset 0 and replay the segments 3 to 3" in text
+
+    segment.write_bytes(whole + b"junk")
+    (tmp_path / "dump.kvs.0000000004.journal").write_bytes(encode_records([pack([[b"SET", b"b", b"1"]])]))
+    is_well, text = told(tmp_path)
+    assert not is_well
+    assert f"DAMAGED: segment 3 ends at offset {len(whole)}" in text
+    assert "segments: 4" in text
+    assert not told(segment)[0]
+
+    (tmp_path / "dump.kvs").unlink()
+    assert "which is not in the medium" in told(tmp_path)[1]
