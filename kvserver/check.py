@@ -38,6 +38,8 @@ def check_folder(medium_path: str, print_line: Print) -> bool:
     segments = Segments(medium_path)
     chain = Chain({number: check_segment(segments.path(number), print_line) for number in segments.numbers()})
     if not chain.scans:
+        if not os.path.exists(medium_path):
+            raise MediumError(f"there is no {medium_path}, and no journal beside it")
         return is_well
     loaded = next((frame for frame in reversed(frames) if frame.digest == chain.digest), None)
     if chain.is_linked and chain.digest != EMPTY_STORE and not loaded:
