@@ -56,6 +56,8 @@ class Actions:
         recovery: Recovery,
     ) -> None:
         self._recovery = recovery
+        self.is_settled = asyncio.Event()  # no start is under way that still uses the disks
+        self.is_settled.set()
         self._state = state
         self._snapshots = snapshots
         self._journal = journal
@@ -140,11 +142,13 @@ class Actions:
         """Load while the server answers -LOADING. MediumError if the medium can't be read or repaired."""
         facts = self._state.persistence
         facts.loading = True
+        self.is_settled.clear()
         self.choose_runners()
         try:
             await self._recovery.run()
             self._choose_outbox()
         finally:
+            self.is_settled.set()
             facts.loading = False
             self.choose_runners()
 

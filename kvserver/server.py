@@ -242,6 +242,7 @@ class Server:
         if self.state.config.unixsocket:
             with suppress(OSError):
                 os.unlink(self.state.config.unixsocket)
+        await self._actions.is_settled.wait()
         await self._snapshots.close()
         await self._journal.close()
         self._disk.close()
