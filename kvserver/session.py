@@ -129,8 +129,8 @@ class Session:
         "keyspace",
         "last_active_at_ms",
         "last_command",
-        "library_name",
-        "library_version",
+        "lib_name",
+        "lib_ver",
         "local_address",
         "name",
         "protocol",
@@ -146,7 +146,7 @@ class Session:
         self.is_local = is_local  # by loopback or a Unix socket
         self.descriptor = -1
         self.connected_at_ms = self.last_active_at_ms = server.now_ms()
-        self.library_name = self.library_version = b""
+        self.lib_name = self.lib_ver = b""
         self.last_command = b"NULL"
         self.argument_bytes = 0
         self.database = 0

@@ -1,6 +1,6 @@
 """Flushing and loading beside a busy server: the pure encoder and scanner, driven in slices, with a disk behind them.
 
-Owns the medium and what is known of it. The event loop runs one slice of at most SLICE_S per iteration, so that clients
+Owns the medium and what is known of it. The event loop runs one short slice (`slices`) per iteration, so that clients
 wait for that long and no longer; hashing, reading and writing happen on the disk's thread. Never runs a command.
 """
 
@@ -10,10 +10,9 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
 
 from kvserver.disk import Disk
 from kvserver.errors import MediumError
@@ -24,52 +23,15 @@ from kvserver.media.medium import FrameWriter, Medium, Rewrite
 from kvserver.payload import BATCH_KEYS, encode
 from kvserver.record import EMPTY_STORE
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
-from kvserver.session import Counters, ServerState
+from kvserver.session import ServerState
+from kvserver.slices import Slices
 from kvserver.store import repair
 from kvserver.tags import TAGGED
 
-T = TypeVar("T")
-
-SLICE_S = 0.00005
-IDLE_SLICE_S = 0.0002  # where no command came in meanwhile: the most that the first one then waits
 _COMPACTION_GROWTH = 2  # times what is kept
 _QUEUED_CHUNKS = 2  # on their way to the disk: enough to keep it busy, few enough to keep memory bounded
 
 _log = logging.getLogger("kvserver")
-
-
-class Slices:
-    """Divides work between the iterations of the event loop: short slices while commands come in, longer ones else."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self._commands = counters.commands_processed
-        self._ends_at = 0.0
-        self._begin()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is time to `await next()`."""
-        return time.perf_counter() >= self._ends_at
-
-    async def next(self) -> None:
-        """Let the event loop go round once."""
-        await asyncio.sleep(0)
-        self._begin()
-
-    def _begin(self) -> None:
-        before, self._commands = self._commands, self._counters.commands_processed
-        self._ends_at = time.perf_counter() + (IDLE_SLICE_S if self._commands == before else SLICE_S)
-
-    async def run(self, steps: Iterable[T]) -> list[T]:
-        """Run steps to their end. What they gave, without the Nones."""
-        given: list[T] = []
-        for step in steps:
-            if step is not None:
-                given.append(step)
-            if self.is_over:
-                await self.next()
-        return given
 
 
 class Snapshots:

@@ -58,7 +58,7 @@ def test_name_that_would_break_the_list_is_refused(name: bytes | str) -> None:
     for words in (("SETNAME",), ("SETINFO", "lib-name"), ("SETINFO", "LIB-VER")):
         assert "cannot contain spaces, newlines or special characters" in text(run(session, "CLIENT", *words, name))
     assert run(session, "CLIENT", "GETNAME") == b"good"
-    assert session.library_name == session.library_version == b""
+    assert session.lib_name == session.lib_ver == b""
 
 
 def test_empty_name_is_no_name() -> None:

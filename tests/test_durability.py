@@ -149,7 +149,8 @@ class Campaign:
             while time.monotonic() < dies_at:
                 command = self.rng.choice(("SAVE", "BGSAVE", "BGREWRITEAOF", "DEBUG CRASH", "PING", "PING", "PING", "PING"))
                 wire.command(*command.split())
-                time.sleep(self.rng.uniform(0, 0.05))
+                for _ in range(self.rng.randrange(50)):
+                    wire.command("PING")
         killed_at = time.monotonic()
         server.kill()
         for lane in lanes:

@@ -79,6 +79,7 @@ ASYNCIO = {
     "kvserver.outbox",
     "kvserver.recovery",
     "kvserver.server",
+    "kvserver.slices",
     "kvserver.snapshot",
     "kvserver.writer",
 }
@@ -234,7 +235,7 @@ TESTED_IN = {
     "kvserver.resp.reply": ["test_reply"],
     "kvserver.resp.request": ["test_request"],
     "kvserver.server": ["test_wire", "test_restart", "test_clients"],
-    "kvserver.snapshot": ["test_restart"],
+    "kvserver.slices": ["test_snapshot"],
     "kvserver.writer": ["test_wire"],
 }
 # Seen from outside, through a socket: their tests import nothing of theirs.

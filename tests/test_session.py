@@ -26,9 +26,9 @@ def test_session_is_authenticated_only_where_no_password_is_set() -> None:
 def test_reset_takes_back_what_the_client_set_and_nothing_else() -> None:
     server = Server()
     session = server.session()
-    session.name, session.protocol, session.library_name = b"me", 3, b"lib"
+    session.name, session.protocol, session.lib_name = b"me", 3, b"lib"
     session.reset()
-    assert (session.name, session.protocol, session.library_name, session.id) == (b"", 2, b"lib", 1)
+    assert (session.name, session.protocol, session.lib_name, session.id) == (b"", 2, b"lib", 1)
     server.state.config.requirepass = b"secret"
     session.reset()
     assert not session.authenticated

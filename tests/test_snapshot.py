@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from kvserver import snapshot
+from kvserver import slices, snapshot
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
 from kvserver.disk import Disk
@@ -141,7 +141,7 @@ def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"kvserver.{module}.SHARDS", 5)
     monkeypatch.setattr("kvserver.payload.BATCH_KEYS", 2)
     monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
-    monkeypatch.setattr(snapshot, "SLICE_S", 0)  # the loop goes on after each step
+    monkeypatch.setattr(slices, "SLICE_S", 0)  # the loop goes on after each step
 
 
 async def loop_steps(count: int) -> None:
@@ -475,7 +475,7 @@ async def test_loop_goes_on_between_the_slices_of_flush_fold_and_load(disk: Disk
 
     def tick() -> float:
         nonlocal now
-        now += snapshot.SLICE_S / 4
+        now += slices.SLICE_S / 4
         return now
 
     async def turns_while(task: asyncio.Task[Any]) -> int:
@@ -487,7 +487,7 @@ async def test_loop_goes_on_between_the_slices_of_flush_fold_and_load(disk: Disk
         return turns
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "time", SimpleNamespace(perf_counter=tick, time=time.time))
+        patch.setattr(slices, "time", SimpleNamespace(perf_counter=tick))
         assert await turns_while(setting.snapshots.start_flush()) > 20_000 / 64 / 8
         assert await turns_while(asyncio.create_task(setting.snapshots.load())) > 20_000 / 200 / 8
 

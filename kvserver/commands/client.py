@@ -37,9 +37,9 @@ def client_setinfo(session: Session, args: list[bytes]) -> Reply:
         name = attribute.decode()
         raise CommandError(f"ERR {name} cannot contain spaces, newlines or special characters.")
     if attribute == b"lib-name":
-        session.library_name = args[3]
+        session.lib_name = args[3]
     else:
-        session.library_version = args[3]
+        session.lib_ver = args[3]
     return OK
 
 
@@ -75,8 +75,8 @@ def describe(session: Session) -> bytes:
         "user": "default",
         "redir": -1,
         "resp": session.protocol,
-        "lib-name": session.library_name.decode(),
-        "lib-ver": session.library_version.decode(),
+        "lib-name": session.lib_name.decode(),
+        "lib-ver": session.lib_ver.decode(),
     }
     return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
 
