@@ -13,7 +13,6 @@ import logging
 import os
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
