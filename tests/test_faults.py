@@ -777,7 +777,7 @@ class History:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.disk = SimulatedDisk(self.rng)
-        self.library = Library(self.disk)
+        self.embedded = Library(self.disk)
         self.happened: Counter[str] = Counter()
 
     def live(self) -> None:
@@ -788,7 +788,7 @@ class History:
                 for _ in range(self.rng.randrange(1, 4)):
                     self.step()
                 self.happened["closed"] += 1
-                self.library.close()
+                self.embedded.close()
             except PowerLoss:
                 self.happened["power lost in a call"] += 1
             self.disarm()
@@ -802,7 +802,7 @@ class History:
     def start(self) -> None:
         """The state is the last answered flush, or a newer one that was cut short; a flush behind it is found."""
         asides = self.asides()
-        library = self.library
+        library = self.embedded
         library.open()
         self.happened["cut flush kept"] += library.live != library.answered
         library.answered, library.attempted = dict(library.live), []
@@ -813,7 +813,7 @@ class History:
         self.happened["set aside"] += self.asides() != asides
 
     def step(self) -> None:
-        library = self.library
+        library = self.embedded
         for _ in range(self.rng.randrange(3)):
             library.set(self.rng.choice(KEYS), str(self.rng.getrandbits(30)) * self.rng.choice((1, 40, 90)))
         action = self.rng.choices((library.flush, library.restore, lambda: library.compact(2)), (6, 1, 1))[0]

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,6 +26,7 @@ from kvserver.commands.table import CommandTable
 from kvserver.config import Config
 from kvserver.disk import Disk
 from kvserver.errors import MediumError
+from kvserver.journal import Journal
 from kvserver.keyspace import Cut, Expiring, Keyspace, drain, new_shards
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
@@ -612,6 +613,31 @@ async def test_compaction_keeps_the_last_frames_and_bounds_the_medium(disk: Disk
         assert (setting.facts.medium_frames, setting.facts.medium_bytes) == (len(numbers), setting.medium.size())
     assert most <= 2 * keep_frames
     assert setting.facts.compactions >= 20 // (2 * keep_frames)
+
+
+class OvertakenJournal:
+    """A journal that goes on from the first snapshot, whatever is flushed later: as if each link came too late."""
+
+    def __init__(self) -> None:
+        self.links = 0
+
+    def rotate(self) -> int:
+        return 0
+
+    async def link(self, token: int, digest: str, base_bytes: int) -> bool:
+        self.links += 1
+        return self.links == 1
+
+
+async def test_compaction_keeps_the_frame_that_the_journal_goes_on_from(disk: Disk) -> None:
+    setting = Setting(disk, keep_frames=1)
+    journal = OvertakenJournal()
+    snapshots = Snapshots(setting.state, setting.medium, disk, cast(Journal, journal))
+    for number in range(10):
+        setting.set("k", f"{number:08}")
+        await snapshots.start_flush()
+    assert journal.links == 10
+    assert setting.frames()[0] == {"k": "00000000"}
 
 
 async def test_compaction_that_fails_leaves_the_medium_and_the_flush_before_it(disk: Disk) -> None:
