@@ -6,7 +6,6 @@ nothing that could still be of value is deleted. Runs once, before any client is
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -24,11 +23,11 @@ from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Ste
 from kvserver.resp.request import Command
 from kvserver.scan import Tail
 from kvserver.session import ServerState, Session
+from kvserver.slices import LOADING_SLICE_S, Slices
 from kvserver.snapshot import Snapshots
 
 T = TypeVar("T")
 
-SLICE_S: Final = 0.001  # longer than a flush's: whoever asks now is told -LOADING, or is a PING that can wait for so long
 _COMMANDS_PER_LOOK: Final = 200  # at the clock
 
 _log = logging.getLogger("kvserver")
@@ -114,10 +113,10 @@ class Recovery:
         await self._snapshots.discard(unused)
 
     async def _drive(self, steps: Steps[T], file: Medium) -> T:
-        """Run a generator that asks for bytes of a file to its end, and let the event loop go on after each SLICE_S."""
+        """Run a generator that asks for bytes of a file to its end, and let the event loop go on now and then."""
         facts = self._state.persistence
         answer = b""
-        deadline = time.perf_counter() + SLICE_S
+        slices = Slices(self._state.counters, LOADING_SLICE_S)
         try:
             request = next(steps)
             while True:
@@ -132,9 +131,8 @@ class Recovery:
 
                     answer = await self._disk.run(read)
                     facts.load_done_bytes = offset
-                elif time.perf_counter() >= deadline:
-                    await asyncio.sleep(0)
-                    deadline = time.perf_counter() + SLICE_S
+                elif slices.is_over:
+                    await slices.next()
                 request = steps.send(answer)
         except StopIteration as stop:
             result: T = stop.value

@@ -15,14 +15,17 @@ from kvserver.session import Counters
 T = TypeVar("T")
 
 SLICE_S: Final = 0.00005
-IDLE_SLICE_S: Final = 0.0002  # where no command came in meanwhile: the most that the first one then waits
+# Where no command came in meanwhile: the most that the first one then waits.
+IDLE_SLICE_S: Final = 0.0002
+LOADING_SLICE_S: Final = 0.001  # at the start, when whoever asks is told -LOADING, or is a PING that can wait for so long
 
 
 class Slices:
     """Divides work between the iterations of the event loop: short slices while commands come in, longer ones else."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, idle_slice_s: float = IDLE_SLICE_S) -> None:
         self._counters = counters
+        self._idle_slice_s = idle_slice_s
         self._commands = counters.commands_processed
         self._ends_at = 0.0
         self._begin()
@@ -39,7 +42,7 @@ class Slices:
 
     def _begin(self) -> None:
         before, self._commands = self._commands, self._counters.commands_processed
-        self._ends_at = time.perf_counter() + (IDLE_SLICE_S if self._commands == before else SLICE_S)
+        self._ends_at = time.perf_counter() + (self._idle_slice_s if self._commands == before else SLICE_S)
 
     async def run(self, steps: Iterable[T]) -> list[T]:
         """Run steps to their end. What they gave, without the Nones."""

@@ -24,7 +24,7 @@ from kvserver.payload import BATCH_KEYS, encode
 from kvserver.record import EMPTY_STORE
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.session import ServerState
-from kvserver.slices import Slices
+from kvserver.slices import IDLE_SLICE_S, LOADING_SLICE_S, Slices
 from kvserver.store import repair
 from kvserver.tags import TAGGED
 
@@ -263,7 +263,7 @@ class Snapshots:
         size = facts.load_total_bytes = await self._disk.run(medium.size)
         steps = scan(size, TAGGED, load, digest)
         answer = b""
-        slices = Slices(self._state.counters)
+        slices = Slices(self._state.counters, LOADING_SLICE_S if facts.loading else IDLE_SLICE_S)
         try:
             request = next(steps)
             while True:
