@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from kvserver.glob import matcher
+
 INT_MAX, UINT_MAX, LONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1
 MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
 MIB = MEMORY_UNITS["mb"]
 MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
-MAX_PATTERN_BYTES = 1000  # a longer one in CONFIG GET matches nothing: compiling it would hold up the others
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
 KUBERNETES_NAME = re.compile(r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
@@ -276,10 +277,10 @@ class Config:
             if not re.search(rb"[*?[]", pattern):
                 if found := _BY_NAME.get(_decode(pattern.lower())):
                     names.setdefault(found, pattern)
-            elif len(pattern) <= MAX_PATTERN_BYTES:
-                regex = _glob_regex(pattern.lower())
+            else:
+                matches = matcher(pattern, ignore_case=True)
                 for option in OPTIONS:
-                    if regex.fullmatch(option.name.encode()):
+                    if matches(option.name.encode()):
                         names.setdefault(option, option.name.encode())
         texts = ((name, option.kind.show(getattr(self, option.attribute))) for option, name in names.items())
         return {name: _encode(text) for name, text in texts}
@@ -317,49 +318,6 @@ class Config:
 def config_set_failed(name: str, reason: str) -> ConfigSetError:
     """The error for one option of a CONFIG SET; also for a change that the server then can't carry out."""
     return ConfigSetError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
-
-
-# --- Redis's glob ---
-
-GLOB_TOKEN = re.compile(
-    rb"(?P<stars>\*+) | (?P<any>\?) | \[(?P<inverted>\^?)(?P<members>(?:\\.|[^\]]-.|[^\]])*)\]?"
-    rb"| \\?(?P<literal>.)",
-    re.DOTALL | re.VERBOSE,
-)
-GLOB_MEMBER = re.compile(rb"\\(?P<escaped>.)|(?P<low>.)-(?P<high>.)|(?P<single>.)", re.DOTALL)
-
-
-def _glob_regex(pattern: bytes) -> re.Pattern[bytes]:
-    """`*`, `?`, `[a-c]`, `[^a]` and `\\*` as an expression for fullmatch. A class may lack its `]`.
-
-    What stands between two stars is matched once and for good, so that no pattern takes exponential time.
-    """
-    parts = [b""]  # what stands between the stars
-    for token in GLOB_TOKEN.finditer(pattern):
-        if token["stars"]:
-            parts.append(b"")
-        elif token["any"]:
-            parts[-1] += b"."
-        elif token["literal"]:
-            parts[-1] += re.escape(token["literal"])
-        else:
-            parts[-1] += _class_regex(token["members"], inverted=bool(token["inverted"]))
-    first, *rest = parts
-    if not rest:
-        return re.compile(first, re.DOTALL)
-    *middle, last = rest
-    return re.compile(first + b"".join(b"(?>.*?%b)" % part for part in middle) + b".*" + last, re.DOTALL)
-
-
-def _class_regex(members: bytes, *, inverted: bool) -> bytes:
-    ranges = b""
-    for member in GLOB_MEMBER.finditer(members):
-        single = member["escaped"] or member["single"]
-        low, high = (single, single) if single else sorted((member["low"], member["high"]))
-        ranges += b"%b-%b" % (re.escape(low), re.escape(high))
-    if not ranges:
-        return b"." if inverted else b"(?!)"
-    return b"[%b%b]" % (b"^" if inverted else b"", ranges)
 
 
 # --- Where values come from ---

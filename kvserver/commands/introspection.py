@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from kvserver.commands.row import NO_KEYS, Command, container
 from kvserver.errors import CommandError
+from kvserver.glob import matcher
 from kvserver.resp.reply import Reply, Simple
 from kvserver.session import Session
 
@@ -94,15 +93,9 @@ def command_list(session: Session, args: list[bytes]) -> Reply:
             category = "@" + args[4].decode("utf-8", "replace").lower()
             return [row.name.encode() for row in rows if category in row.categories]
         case [b"FILTERBY", b"PATTERN"] if len(args) == 5:
-            matches = _glob(args[4].lower()).fullmatch
+            matches = matcher(args[4], ignore_case=True)
             return [row.name.encode() for row in rows if matches(row.name.encode())]
     raise CommandError("ERR syntax error")
-
-
-def _glob(pattern: bytes) -> re.Pattern[bytes]:
-    # Command names are short and ours: no need for the care that a glob over keys would take.
-    stars = re.sub(rb"(\\\*)+", b"*", re.escape(pattern))
-    return re.compile(stars.replace(b"*", b".*").replace(rb"\?", b"."), re.DOTALL)
 
 
 HELP = """COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
