@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
         failure = self._parser.failure
         if failure:
             self.write(Error(f"ERR Protocol error: {failure}").wire)
-            self._counters.error_replies += 1
+            self._owner.state.table.usages.count_error("ERR")
         self.close()
 
     def close(self) -> None:

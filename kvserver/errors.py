@@ -8,6 +8,7 @@ Exception
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── ProtocolError          bytes on a connection that are no request: answered, then the connection is closed
     └── CommandError           a command that is answered by an error text while the connection goes on
+        └── Refusal            a command that was not run at all
 """
 
 from __future__ import annotations
@@ -39,3 +40,7 @@ class ProtocolError(KVServerError):
 
 class CommandError(KVServerError):
     """A command that fails. `str()` is the error line as Redis writes it, code word included, no `-`."""
+
+
+class Refusal(CommandError):
+    """A command that is not run: unknown, of wrong arity, not allowed now. It does not count as a call."""

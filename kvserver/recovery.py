@@ -177,7 +177,7 @@ class _Runner:
         self.commands = 0
         self.unused: list[Shard] = []
         self._keyspace = state.keyspace
-        self._runners = state.table.open
+        self._runners = state.table.replay
         self._session = Session(state, 0, "journal", "journal", is_local=True)
 
     def run(self, record: Record) -> Iterator[None]:
@@ -192,10 +192,10 @@ class _Runner:
         session = self._session
         for args in commands:
             runner = self._runners.get(args[0]) or self._runners.get(args[0].lower())
-            if runner is None or len(args) not in runner.arities:
+            if runner is None or len(args) not in runner[1]:
                 raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {args[0][:32]!r}", offset)
             try:
-                effect = runner.handler(session, args)
+                effect = runner[0](session, args)
             except CommandError as error:
                 raise RecordInvalid(Tail.DAMAGED, f"a command fails: {error}", offset) from None
             if type(effect) is Discard:

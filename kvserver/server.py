@@ -61,7 +61,7 @@ class Server:
         self.state = ServerState(
             config=config,
             keyspace=Keyspace(now_ms),
-            table=CommandTable(),
+            table=CommandTable(time.perf_counter_ns),
             now_ms=now_ms,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=now_ms(),
@@ -167,6 +167,8 @@ class Server:
     def _keep_time(self) -> None:
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
         self._ticks += 1
+        self.state.table.usages.fold_all()
+        self.state.table.timing.begin_sample()
         keyspace = self.state.keyspace
         if keyspace.has_expiring:
             keyspace.sweep(SWEEP_ENTRIES)

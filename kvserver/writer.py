@@ -15,7 +15,7 @@ from typing import Final, Protocol, get_args
 from kvserver.commands.effect import Close, Effect, Recognize
 from kvserver.commands.row import unknown_command, wrong_arity
 from kvserver.commands.table import Runner, Runners
-from kvserver.errors import CommandError
+from kvserver.errors import CommandError, Refusal
 from kvserver.outbox import Outbox
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, Error, Reply, Simple, encode
 from kvserver.resp.request import Command
@@ -25,6 +25,7 @@ from kvserver.session import ServerState, Session
 COMMANDS_PER_TURN: Final = 1024
 TURN_S: Final = 0.002  # looked at after each COMMANDS_PER_RUN
 COMMANDS_PER_RUN: Final = 64
+COMMANDS_PER_FOLD: Final = 1024  # after so many, their names are counted
 LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18  # also so that a client takes some of it before more is gathered
 
 _EFFECTS: Final = get_args(Effect)
@@ -89,6 +90,8 @@ class Writer:
         self._state = state
         self._actions = actions
         self._counters = state.counters
+        self._usages = state.table.usages
+        self._executed = state.table.usages.executed
         self._inbox: list[Client] = []
         self._is_scheduled = False
         self._pauses = 0
@@ -180,9 +183,10 @@ class Writer:
             try:
                 handler, arities, name = runners.get(args[0]) or _find(runners, args)
                 if len(args) not in arities:
-                    raise wrong_arity(name)
+                    raise wrong_arity(name, Refusal)
                 reply = handler(session, args)
             except CommandError as error:
+                self._usages.fail(args, error)
                 reply = Error(str(error))
             except Exception:
                 _log.exception("the command %r failed: this is a defect of kvserver", args[0][:64])
@@ -203,13 +207,13 @@ class Writer:
             elif reply is None:
                 output.append(_NULL[session.protocol])
             elif kind in _EFFECTS:
-                self._perform(reply, client, output)  # type: ignore[arg-type]
+                self._perform(reply, client, args, output)  # type: ignore[arg-type]
                 if client.is_waiting or client.is_closed:
                     break
                 runners = self._runners_for(session)
             else:
                 if kind is Error:
-                    self._counters.error_replies += 1
+                    self._usages.count_error(reply.text)  # type: ignore[union-attr]
                 encoded = encode(reply, session.protocol)  # type: ignore[arg-type]
                 output.append(encoded)
                 long_bytes += len(encoded)
@@ -220,13 +224,25 @@ class Writer:
                 self.outbox.write(client, b"".join(output))
             else:
                 client.write(b"".join(output))
-        if not client.is_closed and (rest := list(remaining)):
-            client.queue[:0] = rest
+        rest = list(remaining)
+        if rest:
+            del commands[-len(rest) :]
+            self._counters.commands_processed -= len(rest)
+            if not client.is_closed:
+                client.queue[:0] = rest
+        # By now, since a command that was refused has lost its name.
+        executed = self._executed
+        if len(commands) == 1:
+            executed.append(args[0])
+        else:
+            executed += [args[0] for args in commands]
+            if len(executed) > COMMANDS_PER_FOLD:
+                self._usages.fold()
 
     def _runners_for(self, session: Session) -> Runners:
         return self.runners if session.authenticated else self._state.table.unauthenticated
 
-    def _perform(self, effect: Effect, client: Client, output: list[bytes]) -> None:
+    def _perform(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
         """Carry out an effect, or start to. Its reply goes behind the output, or will be written later."""
         session = client.session
         if isinstance(effect, Close):
@@ -248,23 +264,25 @@ class Writer:
         try:
             reply = self._actions.act(effect, session)
         except CommandError as error:
-            reply = Error(str(error))
+            reply = self._failed(args, error)
         if isinstance(reply, Awaitable):
             client.wait()
-            task = self._loop.create_task(self._answer_later(client, reply))
+            task = self._loop.create_task(self._answer_later(client, args, reply))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             output.append(encode(reply, session.protocol))
 
-    async def _answer_later(self, client: Client, awaitable: Awaitable[Reply]) -> None:
+    async def _answer_later(self, client: Client, args: Command, awaitable: Awaitable[Reply]) -> None:
+        started_ns = time.perf_counter_ns()
         try:
             reply = await awaitable
         except CommandError as error:
-            reply = Error(str(error))
+            reply = self._failed(args, error)
         except Exception:
             _log.exception("an effect failed: this is a defect of kvserver")
             reply = Error("ERR internal error, see the log")
+        self._state.table.timing.took(client.session, args, time.perf_counter_ns() - started_ns)
         data = encode(reply, client.session.protocol)
         if self.outbox:
             self.outbox.write(client, data)
@@ -272,6 +290,12 @@ class Writer:
         else:
             client.write(data)
         client.go_on()
+
+    def _failed(self, args: Command, error: CommandError) -> Error:
+        """The reply to an effect that failed."""
+        self._usages.fail(args, error)
+        self._usages.count_error(str(error))
+        return Error(str(error))
 
 
 def _find(runners: Runners, args: Command) -> Runner:

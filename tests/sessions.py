@@ -48,9 +48,10 @@ def run(session: Session, *words: bytes | str | int, runners: Runners | None = N
         runner = (runners or session.server.table.open).get(args[0].lower())
         if runner is None:
             raise unknown_command(args)
-        if len(args) not in runner.arities:
-            raise wrong_arity(runner.name)
-        return runner.handler(session, args)
+        handler, arities, name = runner
+        if len(args) not in arities:
+            raise wrong_arity(name)
+        return handler(session, args)
     except CommandError as error:
         return Error(str(error))
 

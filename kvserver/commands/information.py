@@ -129,7 +129,7 @@ def _stats(state: ServerState) -> Fields:
         "rejected_connections": counters.connections_rejected,
         "expired_keys": state.keyspace.expired,
         "evicted_keys": 0,
-        "total_error_replies": counters.error_replies,
+        "total_error_replies": state.table.usages.errors.total(),
     }
 
 

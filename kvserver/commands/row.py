@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kvserver.commands.effect import Effect
-from kvserver.errors import CommandError
+from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
 from kvserver.session import Session
 
@@ -61,9 +61,9 @@ class Command:
         return [category for category, holds in named.items() if holds]
 
 
-def wrong_arity(name: str) -> CommandError:
+def wrong_arity(name: str, kind: type[CommandError] = CommandError) -> CommandError:
     """The error for a wrong number of arguments; `name` as Redis prints it: `get`, `client|id`."""
-    return CommandError(f"ERR wrong number of arguments for '{name}' command")
+    return kind(f"ERR wrong number of arguments for '{name}' command")
 
 
 def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Handler:
@@ -75,11 +75,11 @@ def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Ha
             return alone(session, args)
         row = rows.get(args[1].lower())
         if row is None:
-            raise CommandError(
+            raise Refusal(
                 f"ERR unknown subcommand '{_excerpt(args[1])}'. Try {commands[0].name.partition('|')[0].upper()} HELP."
             )
         if len(args) not in row.arities:
-            raise wrong_arity(row.name)
+            raise wrong_arity(row.name, Refusal)
         session.last_command = row.name.encode()
         return row.handler(session, args)
 
@@ -91,7 +91,7 @@ def _excerpt(word: bytes) -> str:
     return word[:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def unknown_command(args: list[bytes]) -> CommandError:
+def unknown_command(args: list[bytes]) -> Refusal:
     """The error for a command that does not exist, with the excerpt of its arguments that Redis gives."""
     excerpt = b""
     for argument in args[1:]:
@@ -99,4 +99,4 @@ def unknown_command(args: list[bytes]) -> CommandError:
             break
         excerpt += b"'%b' " % argument[: 128 - len(excerpt)].partition(b"\0")[0]
     text = b"ERR unknown command '%b', with args beginning with: %b" % (args[0][:128].partition(b"\0")[0], excerpt)
-    return CommandError(text.decode("utf-8", "surrogateescape"))
+    return Refusal(text.decode("utf-8", "surrogateescape"))

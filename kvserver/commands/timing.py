@@ -1,0 +1,138 @@
+"""Takes the time of commands: wraps their handlers, and tells SLOWLOG and LATENCY of those that took long.
+
+Commands that do a bounded amount of work run unwrapped, so that the hot path pays nothing. They are wrapped for a sample
+now and then (`begin_sample`), and for good while SLOWLOG or LATENCY want to know of times that such commands may take.
+The clock is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from kvserver.commands.effect import Effect
+from kvserver.commands.row import Command, Handler
+from kvserver.commands.usage import Usage, Usages
+from kvserver.errors import Refusal
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+SAMPLE_COMMANDS: Final = 64  # measured after each `begin_sample`
+MANY_ARGUMENTS: Final = 100  # from which on a command with any number of keys is one that may take long
+NEVER_NS: Final = 2**63
+BOUNDED_NS: Final = 1_000_000  # no command that does a bounded amount of work takes longer by itself
+
+
+class Timing:
+    """Times of commands, in nanoseconds of `clock_ns`. `choose` is called when it changes who is to be wrapped."""
+
+    def __init__(self, clock_ns: Callable[[], int], usages: Usages) -> None:
+        self.usages = usages
+        self.is_sampling = True  # everything is wrapped
+        self.on_change: Callable[[], None] = lambda: None
+        # What to do with a command that took `threshold_ns` or longer.
+        self.threshold_ns = NEVER_NS
+        self.on_slow: Callable[[Session, list[bytes], int], None] = lambda session, args, duration_ns: None
+        self._clock_ns = clock_ns
+        self._left = SAMPLE_COMMANDS
+
+    def begin_sample(self) -> None:
+        """Measure all of the next commands; to be called some times a second."""
+        self._left = SAMPLE_COMMANDS
+        self._wrap_all(True)
+
+    def watch_from(self, threshold_ns: int) -> None:
+        """Tell `on_slow` of what takes that long or longer."""
+        self.threshold_ns = threshold_ns
+        self.begin_sample()
+
+    def _end_sample(self) -> None:
+        self._wrap_all(self.threshold_ns < BOUNDED_NS)
+
+    def _wrap_all(self, wrap: bool) -> None:
+        if self.is_sampling != wrap:
+            self.is_sampling = wrap
+            self.on_change()
+
+    def took(self, session: Session, args: list[bytes], duration_ns: int) -> None:
+        """Add what a command took after its handler had returned: the effect that its client waited for."""
+        if usage := self.usages.of(args):
+            usage.timed_ns += duration_ns
+        if duration_ns >= self.threshold_ns:
+            self.on_slow(session, args, duration_ns)
+
+    # Wrapping
+
+    def wrap(self, row: Command) -> tuple[Handler, Handler]:
+        """What runs a command usually, and while everything is measured."""
+        if row.subcommands:
+            handler = self._time_container(row.handler)
+            return handler, handler
+        usage = self.usages.by_name[row.name.encode()]
+        if not _is_bounded(row):
+            handler = self._time(row.handler, usage)
+            return handler, handler
+        sampled = self._sample(row.handler, usage)
+        return (_guard(row.handler, sampled) if row.keys[1] < 0 else row.handler), sampled
+
+    def _time(self, handler: Handler, usage: Usage) -> Handler:
+        clock_ns = self._clock_ns
+
+        def run(session: Session, args: list[bytes]) -> Reply | Effect:
+            started_ns = clock_ns()
+            try:
+                return handler(session, args)
+            finally:
+                duration_ns = clock_ns() - started_ns
+                usage.durations_ns.append(duration_ns)
+                if duration_ns >= self.threshold_ns:
+                    self.on_slow(session, args, duration_ns)
+
+        return run
+
+    def _sample(self, handler: Handler, usage: Usage) -> Handler:
+        timed = self._time(handler, usage)
+
+        def run(session: Session, args: list[bytes]) -> Reply | Effect:
+            self._left -= 1
+            if not self._left:
+                self._end_sample()
+            return timed(session, args)
+
+        return run
+
+    def _time_container(self, handler: Handler) -> Handler:
+        """Which of its subcommands it is, and whether it runs at all, is the container's to find out."""
+        clock_ns = self._clock_ns
+
+        def run(session: Session, args: list[bytes]) -> Reply | Effect:
+            usage = self.usages.of(args)
+            started_ns = clock_ns()
+            try:
+                return handler(session, args)
+            except Refusal:
+                usage = None
+                raise
+            finally:
+                duration_ns = clock_ns() - started_ns
+                if usage:
+                    usage.calls += 1
+                    usage.durations_ns.append(duration_ns)
+                    if duration_ns >= self.threshold_ns:
+                        self.on_slow(session, args, duration_ns)
+
+        return run
+
+
+def _is_bounded(row: Command) -> bool:
+    """Whether it takes no time worth looking at, but for the number of its arguments."""
+    return row.name == "set" or ("fast" in row.flags and (row.complexity == "O(1)" or row.keys[1] < 0))
+
+
+def _guard(handler: Handler, sampled: Handler) -> Handler:
+    """Measure calls with many arguments."""
+
+    def run(session: Session, args: list[bytes]) -> Reply | Effect:
+        return handler(session, args) if len(args) < MANY_ARGUMENTS else sampled(session, args)
+
+    return run
