@@ -24,6 +24,9 @@ MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
 KUBERNETES_NAME = re.compile(r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
+# Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
+OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
+TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")  # Redis takes older ones, too, which RFC 8996 forbids
 KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -46,6 +49,7 @@ class Kind:
     parse: Callable[[str], Any]  # raises ValueError with the reason in Redis's words
     show: Callable[[Any], str] = str  # as CONFIG GET has it
     toml_type: type = str  # what a TOML file may hold besides a string
+    join: Callable[[Any, Any], Any] = lambda present, given: given  # what a new value makes of the present one
 
 
 def integer(minimum: int, maximum: int) -> Kind:
@@ -138,6 +142,35 @@ def _parse_addresses(text: str) -> tuple[str, ...]:
     return addresses
 
 
+def _parse_output_limits(text: str) -> dict[str, tuple[int, int, int]]:
+    words = text.split(" ") if text else []
+    if len(words) % 4:
+        raise ValueError("Wrong number of arguments in buffer limit configuration.")
+    limits = {}
+    for kind, *numbers in zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True):
+        name = OUTPUT_CLASSES.get(kind.lower())
+        if name is None:
+            raise ValueError("Invalid client class specified in buffer limit configuration.")
+        try:
+            hard, soft = map(memory_size(0, LONG_MAX).parse, numbers[:2])
+            seconds = integer(0, INT_MAX).parse(numbers[2])
+        except ValueError:
+            raise ValueError("Error in hard, soft or soft_seconds setting in buffer limit configuration.") from None
+        limits[name] = (hard, soft, seconds)
+    return limits
+
+
+def _show_output_limits(limits: dict[str, tuple[int, int, int]]) -> str:
+    return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in limits.items())
+
+
+def _parse_tls_protocols(text: str) -> tuple[str, ...]:
+    names = {name.lower(): name for name in TLS_PROTOCOLS}
+    if unknown := [word for word in text.lower().split() if word not in names]:
+        raise ValueError(f"argument(s) must be one of the following: {', '.join(TLS_PROTOCOLS)} (not {unknown[0]})")
+    return tuple(dict.fromkeys(names[word] for word in text.lower().split()))
+
+
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -154,6 +187,9 @@ DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 PASSWORD = Kind("PASSWORD", _encode, _decode)  # bytes, which need not be UTF-8
 SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
+OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
+                     join=lambda present, given: {**present, **given})  # fmt: skip
+TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list)
 ADDRESSES = Kind("ADDRESS ...", _parse_addresses, " ".join, toml_type=list)
 
 
@@ -189,6 +225,18 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("timeout", LIVE, integer(0, INT_MAX), "0", "seconds a client may be idle; 0 for no limit"),
         Option("uvloop", FIXED, YES_NO, "yes", "run on uvloop where it is installed"),
     ),
+    "TLS": (
+        Option("tls-port", FIXED, integer(0, 65535), "0", "TCP port for TLS; 0 for none. --port 0 leaves only this one"),
+        Option("tls-cert-file", LIVE, PATH, "", "PEM file of the server's certificate, and of those that it is signed by"),
+        Option("tls-key-file", LIVE, PATH, "", "PEM file of its private key"),
+        Option("tls-key-file-pass", LIVE, PASSWORD, "", "passphrase of that file"),
+        Option("tls-ca-cert-file", LIVE, PATH, "", "PEM file of certificates that a client's must be signed by"),
+        Option("tls-ca-cert-dir", LIVE, PATH, "", "directory of such certificates, named as by openssl rehash"),
+        Option("tls-auth-clients", LIVE, one_of("no", "yes", "optional"), "yes",
+               "clients must have a certificate; optional: if they show one, it must be good"),
+        Option("tls-protocols", LIVE, TLS_VERSIONS, "", "versions of TLS; empty for all of these"),
+        Option("tls-ciphers", LIVE, PATH, "", "OpenSSL's list of ciphers of TLSv1.2; empty for its default"),
+    ),
     "Persistence": (
         Option("dir", FIXED, DIRECTORY, "./kvserver-data", "directory of the data; created if it is missing"),
         Option("dbfilename", FIXED, FILE_NAME, "dump.kvs", "file of the snapshots, in dir"),
@@ -211,12 +259,17 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("proto-max-bulk-len", LIVE, memory_size(MIB, LONG_MAX), "512mb", "longest argument of any"),
         Option("client-query-buffer-limit", LIVE, memory_size(MIB, LONG_MAX), "1gb",
                "input of one client that may wait to be parsed"),
+        Option("client-output-buffer-limit", LIVE, OUTPUT_LIMITS,
+               "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+               "close a client of CLASS (normal, replica, pubsub) that leaves HARD bytes of replies unread, or SOFT bytes "
+               "for SECONDS; 0 for no limit"),
         # Clients ask for these three. They can be set to the one value that they have; an error names it.
         Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
         Option("maxmemory", LIVE, memory_size(0, 0), "0", "memory limit; there is none"),
         Option("maxmemory-policy", LIVE, one_of("noeviction"), "noeviction", "keys are never evicted"),
     ),
     "Security": (
+        Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),
         Option("requirepass", LIVE, PASSWORD, "", "password of the default user; empty for none"),
         Option("enable-debug-command", FIXED, one_of("no", "yes", "local"), "local",
                "who may use DEBUG; local: only connections from this machine"),
@@ -245,6 +298,15 @@ class Config:
     tcp_keepalive: int  # seconds
     timeout: int  # seconds
     uvloop: bool
+    tls_port: int
+    tls_cert_file: str
+    tls_key_file: str
+    tls_key_file_pass: bytes
+    tls_ca_cert_file: str
+    tls_ca_cert_dir: str
+    tls_auth_clients: str
+    tls_protocols: tuple[str, ...]
+    tls_ciphers: str
     dir: str  # as given; CONFIG GET shows what is here, so whoever makes it absolute assigns it
     dbfilename: str
     save: tuple[tuple[int, int], ...]  # (seconds, changes)
@@ -258,9 +320,11 @@ class Config:
     maxclients: int
     proto_max_bulk_len: int  # bytes
     client_query_buffer_limit: int  # bytes
+    client_output_buffer_limit: dict[str, tuple[int, int, int]]  # class: hard bytes, soft bytes, seconds
     databases: int
     maxmemory: int  # bytes
     maxmemory_policy: str
+    protected_mode: bool
     requirepass: bytes
     enable_debug_command: str
     loglevel: str
@@ -305,10 +369,12 @@ class Config:
         changed = {}
         for option, text in texts.items():
             try:
-                value_now = option.kind.parse(text)
+                given = option.kind.parse(text)
             except ValueError as error:
                 raise config_set_failed(option.name, str(error)) from None
-            if value_now != getattr(self, option.attribute):
+            present = getattr(self, option.attribute)
+            value_now = option.kind.join(present, given)
+            if value_now != present:
                 changed[option] = value_now
         for option, value_now in changed.items():
             setattr(self, option.attribute, value_now)
@@ -346,11 +412,12 @@ def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callab
     for settings in (from_file, from_environment, from_arguments):
         for option, origin, text in settings.values():
             try:
-                setattr(config, option.attribute, option.kind.parse(text))
+                given = option.kind.parse(text)
             except ValueError as error:
                 raise ConfigError(f"{origin}: {error} (got {text!r})") from None
-    if not config.unixsocket and not (config.port and config.bind):
-        raise ConfigError("nothing to listen on: port is 0 or bind is empty, and unixsocket is empty")
+            setattr(config, option.attribute, option.kind.join(getattr(config, option.attribute), given))
+    if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
+        raise ConfigError("nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty")
     return config
 
 
@@ -373,7 +440,7 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, _Setting]:
         if len(values) > 1 and option.kind.toml_type is not list:
             raise ConfigError(f"{origin}: it takes one value, not {len(values)}")
         text = " ".join(values)
-        if option.name == "save" and text and option.name in settings:  # "" clears, as with redis-server
+        if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:  # "" clears, as with redis-server
             text = f"{settings[option.name].text} {text}".lstrip()
         settings[option.name] = _Setting(option, origin, text)
     return settings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from kvserver.resp.reply import Error
@@ -14,8 +15,9 @@ from kvserver.resp.request import Command, RequestParser
 from kvserver.session import ServerState, Session
 from kvserver.writer import COMMANDS_PER_TURN, Writer
 
-WRITE_HIGH_WATER_BYTES: Final = 1 << 20
-WRITE_LOW_WATER_BYTES: Final = 1 << 18
+# Unread replies beyond which nothing more of a client runs, and the limits of its class are looked at.
+HIGH_WATER_BYTES: Final = 1 << 20
+UNAUTHENTICATED_UNREAD_BYTES: Final = 1024  # Redis's REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
 
 _log = logging.getLogger("kvserver")
 
@@ -25,6 +27,7 @@ class Owner(Protocol):
 
     state: ServerState
     writer: Writer
+    choked: set[Connection]  # those that do not read, for `check_unread` to be called from time to time
 
     def admit(self, connection: Connection) -> bool:
         """Take a new connection in, or answer why not and close it."""
@@ -49,15 +52,20 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._writer = owner.writer
         self._counters = owner.state.counters
+        self._loop = asyncio.get_running_loop()
         self._parser = RequestParser()
         self._is_admitted = False
-        self._is_full = False  # the queue has more than the next turn can run
+        self._is_full = False  # there is more than the next turn can run
+        self._send: Callable[[bytes], None]  # the transport's write, or what looks at the limits as well
+        self._is_dropped = False  # because of what it did not read
+        self._unread_bytes = 0  # when it was looked at last
+        self._above_soft_since_s: float | None = None  # the loop's time
 
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
-        self.transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES, WRITE_LOW_WATER_BYTES)
+        self._send = self.transport.write
         self._is_admitted = self._owner.admit(self)
         if self._is_admitted:
             self.apply_limits()
@@ -83,13 +91,21 @@ class Connection(asyncio.Protocol):
             return
         if parser.failure:
             self._end_input()
-        elif parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
-            _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
-            self.transport.abort()
+        elif parser.has_unread:
+            if not self._is_full:
+                self._is_full = True
+                self._read_if_free()
+        elif parser.pending_bytes:
+            # Not idle: it is sending a long command.
+            self.session.last_active_at_ms = self._owner.state.now_ms()
+            if parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
+                _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
+                self.transport.abort()
 
     def eof_received(self) -> bool:
         self._end_input()
-        return True  # keep it open: the replies are still to be written
+        # Keep it open: the replies are still to be written. TLS has no half-closed connections.
+        return not self.transport.get_extra_info("sslcontext")
 
     def connection_lost(self, exception: Exception | None) -> None:
         self.has_ended = self.is_closed = True
@@ -99,10 +115,16 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_choked = True
+        self._send = self._send_and_check
+        self._owner.choked.add(self)
         self._read_if_free()
+        self.check_unread()
 
     def resume_writing(self) -> None:
         self.is_choked = False
+        self._send = self.transport.write
+        self._owner.choked.discard(self)
+        self._unread_bytes, self._above_soft_since_s = 0, None
         self._read_if_free()
 
     # What the writer calls
@@ -110,7 +132,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if not self.is_closed:
             self._counters.output_bytes += len(data)
-            self.transport.write(data)
+            self._send(data)
 
     def wait(self) -> None:
         self.is_waiting = True
@@ -124,11 +146,13 @@ class Connection(asyncio.Protocol):
         self.apply_limits()
 
     def read_on(self) -> None:
-        if self._is_full and len(self.queue) <= COMMANDS_PER_TURN:
+        if not self._is_full or self.is_closed:
+            return
+        if self._parser.has_unread and not self.queue:
+            self._parse(b"")
+        if len(self.queue) <= COMMANDS_PER_TURN and not self._parser.has_unread:
             self._is_full = False
             self._read_if_free()
-        elif self._parser.has_unread and not self.queue:
-            self._parse(b"")
 
     def finish(self) -> None:
         failure = self._parser.failure
@@ -145,13 +169,52 @@ class Connection(asyncio.Protocol):
     # What the server calls
 
     def apply_limits(self) -> None:
-        """Tell the parser what the configuration and the session's standing allow."""
-        self._parser.limit(self._owner.state.config.proto_max_bulk_len, self.session.authenticated)
+        """Do what the configuration and the session's standing ask for now."""
+        if self.is_closed:
+            return
+        config, authenticated = self._owner.state.config, self.session.authenticated
+        self._parser.limit(config.proto_max_bulk_len, authenticated)
+        # The limits of both classes, since a client may go from one to the other.
+        limits = config.client_output_buffer_limit
+        of_classes = [limit for name in ("normal", "pubsub") for limit in limits[name][:2] if limit]
+        high = min(HIGH_WATER_BYTES, *of_classes) if authenticated else UNAUTHENTICATED_UNREAD_BYTES
+        self.transport.set_write_buffer_limits(high, high // 4)
+
+    def check_unread(self) -> None:
+        """Close if more replies are unread than its class may have: the hard limit at once, the soft one for its seconds.
+
+        For a choked client, at each write and from time to time. Over TLS, what was encrypted before the system's buffer
+        was full is not counted.
+        """
+        if self._is_dropped:
+            return
+        state, session, now_s = self._owner.state, self.session, self._loop.time()
+        unread_bytes = self.transport.get_write_buffer_size()
+        if unread_bytes < self._unread_bytes:  # it reads, if slowly
+            session.last_active_at_ms = state.now_ms()
+        self._unread_bytes = unread_bytes
+        hard, soft, seconds = state.config.client_output_buffer_limit["pubsub" if session.is_subscriber else "normal"]
+        if not session.authenticated:
+            hard, soft = UNAUTHENTICATED_UNREAD_BYTES, 0
+        if not soft or unread_bytes < soft:
+            self._above_soft_since_s = None
+        elif self._above_soft_since_s is None:
+            self._above_soft_since_s = now_s
+        is_above_soft = self._above_soft_since_s is not None and now_s - self._above_soft_since_s > seconds
+        if is_above_soft or (hard and unread_bytes >= hard):
+            _log.warning("closing client %s: it left %d bytes of replies unread", session.address, unread_bytes)
+            self.is_closed = self.has_ended = self._is_dropped = True
+            self.queue = []
+            self._loop.call_soon(self.transport.abort)  # not now: the transport is in the middle of a write
 
     def abort(self) -> None:
         """Close now, whatever is still to be written."""
         self.is_closed = True
         self.transport.abort()
+
+    def _send_and_check(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.check_unread()
 
     def _end_input(self) -> None:
         if not self.has_ended:

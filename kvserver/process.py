@@ -29,6 +29,21 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
     )
 
 
+def allow_open_files(wanted: int) -> int:
+    """Raise this process's limit of open files to `wanted`, if it is lower, or as near as the system lets it; what it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return wanted if soft == unlimited else soft
+    for most in (wanted, hard if hard != unlimited and hard < wanted else wanted):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard if hard == unlimited else max(hard, most)))
+        except (OSError, ValueError):
+            continue
+        return most
+    return soft
+
+
 def _rss_bytes() -> int:
     try:
         with open("/proc/self/statm", "rb") as statm:

@@ -1,4 +1,4 @@
-"""The server: opens the medium and the listeners, admits connections, keeps time, and leaves in order.
+"""The server: opens the medium and the listeners, keeps time, acts on new settings, and leaves in order.
 
 Start: lock the folder, open the medium, listen, load while clients get -LOADING, then serve. End: stop listening, close
 the connections, let go of the medium. Never runs a command itself.
@@ -8,41 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import logging
 import os
 import secrets
 import signal
-import socket
-import stat
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import kvserver
 from kvserver.actions import Actions
+from kvserver.clients import Clients
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
-from kvserver.connection import Connection
+from kvserver.config import Config, config_set_failed
 from kvserver.disk import Disk
-from kvserver.errors import KVServerError, MediumLocked
+from kvserver.errors import CommandError, KVServerError, MediumLocked
 from kvserver.journal import Journal
 from kvserver.keyspace import Keyspace
+from kvserver.listeners import Listeners
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.segments import SegmentLog, Segments
 from kvserver.process import read_process_facts
 from kvserver.progress import Progress
 from kvserver.recovery import Recovery
-from kvserver.session import ServerState, Session
+from kvserver.session import ServerState
 from kvserver.snapshot import Snapshots
 from kvserver.store import now_ms
+from kvserver.tls import TLSError
 from kvserver.writer import Writer
 
 CRON_S = 0.1
 PROGRESS_S = 0.2
 SWEEP_ENTRIES = 2000  # looked at for expired keys each CRON_S, while there are keys that expire
-MAXCLIENTS_REACHED = b"-ERR max number of clients reached\r\n"
+TLS_NOT_UPDATED = "Unable to update TLS configuration. Check server logs."
 
 _log = logging.getLogger("kvserver")
 
@@ -70,9 +67,9 @@ class Server:
         )
         self.state.persistence.last_save_at = int(time.time())  # as in Redis: save points count from the start
         self._loop = loop
-        self._connections: dict[int, Connection] = {}
-        self._listeners: list[asyncio.Server] = []
-        self._next_id = 1
+        self.clients = Clients(self.state)
+        self._listeners = Listeners(self.clients, config)
+        self._settled = dict(vars(config))  # what is in force, for a CONFIG SET that then can't be carried out
         self._cron: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._is_leaving = False  # because of a signal
@@ -91,25 +88,27 @@ class Server:
         self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
         recovery = Recovery(self.state, self._snapshots, self._journal, segments, log, self._journal_disk)
         self._actions = Actions(self.state, self._snapshots, self._journal, self._leave, self._reconfigure, recovery)
-        self.writer = self._actions.writer = Writer(self.state, self._actions, self._journal.append)
+        self.writer = self.clients.writer = self._actions.writer = Writer(self.state, self._actions, self._journal.append)
         self._actions.attend_journal()
         try:
             self.state.persistence.loading = True
             self._actions.choose_runners()
-            await self._listen(config)
+            self.clients.fit_to_system()
+            self._settled = dict(vars(config))
+            await self._listeners.open()
             progress = self._loop.create_task(self._show_progress())
             try:
                 await self._actions.load_at_start()
             finally:
                 progress.cancel()
-        except OSError as error:
+        except (OSError, TLSError) as error:
             await self._close()
             raise StartError(str(error)) from error
         # What lives now lives on: the collector need not look at it again.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
-        _log.info("Ready to accept connections on %s", ", ".join(self._addresses()))
+        _log.info("Ready to accept connections on %s", ", ".join(self._listeners.addresses()))
 
     async def _show_progress(self) -> None:
         facts = self.state.persistence
@@ -137,31 +136,6 @@ class Server:
         await self._actions.leave_on_signal()
         self._is_leaving = False  # still here: the flush failed
 
-    # Connections
-
-    def admit(self, connection: Connection) -> bool:
-        counters, transport = self.state.counters, connection.transport
-        counters.connections_received += 1
-        if len(self._connections) >= self.state.config.maxclients:
-            counters.connections_rejected += 1
-            transport.write(MAXCLIENTS_REACHED)
-            transport.close()
-            return False
-        _set_keepalive(transport, self.state.config.tcp_keepalive)
-        address, local_address, is_local = _addresses_of(transport, self.state.config.unixsocket)
-        session = Session(self.state, self._next_id, address, local_address, is_local)
-        raw_socket = transport.get_extra_info("socket")
-        session.descriptor = raw_socket.fileno() if raw_socket is not None else -1
-        connection.session = session
-        self._connections[session.id] = connection
-        self.state.sessions[session.id] = session
-        self._next_id += 1
-        return True
-
-    def release(self, connection: Connection) -> None:
-        self._connections.pop(connection.session.id, None)
-        self.state.sessions.pop(connection.session.id, None)
-
     # Time
 
     def _keep_time(self) -> None:
@@ -174,57 +148,30 @@ class Server:
             keyspace.sweep(SWEEP_ENTRIES)
         if self._ticks % round(1 / CRON_S) == 0:
             self._actions.flush_if_due()
-            if self.state.config.timeout:
-                self._close_idle(self.state.config.timeout * 1000)
-
-    def _close_idle(self, timeout_ms: int) -> None:
-        oldest_ms = now_ms() - timeout_ms
-        for connection in list(self._connections.values()):
-            if connection.session.last_active_at_ms < oldest_ms and not connection.is_waiting:
-                connection.close()
+            self.clients.close_idle()
+        if self.clients.choked:
+            self.clients.check_choked()
 
     def _reconfigure(self, names: list[str]) -> None:
+        """Act on new values, or raise CommandError and have the old ones again."""
+        config = self.state.config
+        try:
+            self.clients.reconfigure(names)
+            if any(name.startswith("tls-") for name in names):
+                self._listeners.reload_tls()
+        except TLSError as error:
+            _log.warning("the TLS configuration stays as it was: %s", error)
+            vars(config).update(self._settled)
+            name = next(name for name in names if name.startswith("tls-"))
+            raise CommandError(str(config_set_failed(name, TLS_NOT_UPDATED))) from None
+        except CommandError:
+            vars(config).update(self._settled)
+            raise
+        self._settled = dict(vars(config))
         if "loglevel" in names:
-            _log.setLevel(log_level(self.state.config.loglevel))
-        for connection in self._connections.values():
-            connection.apply_limits()
+            _log.setLevel(log_level(config.loglevel))
 
-    # Listening and leaving
-
-    async def _listen(self, config: Config) -> None:
-        def connect() -> Connection:
-            return Connection(self)
-
-        if config.port:
-            for address in config.bind:
-                try:
-                    host = address.removeprefix("-")
-                    self._listeners.append(
-                        await self._loop.create_server(
-                            connect, None if host == "*" else "::" if host == "::*" else host, config.port,
-                            backlog=config.tcp_backlog,
-                        )
-                    )  # fmt: skip
-                except OSError as error:
-                    if not address.startswith("-"):
-                        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-                        raise OSError(f"cannot listen on {address}:{config.port}: {reason}") from error
-        if config.unixsocket:
-            path = Path(config.unixsocket)
-            with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(path.lstat().st_mode) and not _is_listened_to(config.unixsocket):
-                    path.unlink()
-            try:
-                self._listeners.append(
-                    await self._loop.create_unix_server(connect, config.unixsocket, backlog=config.tcp_backlog)
-                )
-            except OSError as error:
-                raise OSError(f"cannot listen on {config.unixsocket}: {error.strerror or error}") from error
-            if config.unixsocketperm:
-                path.chmod(config.unixsocketperm)
-
-    def _addresses(self) -> list[str]:
-        return [_print_address(raw.getsockname()) for listener in self._listeners for raw in listener.sockets]
+    # Leaving
 
     def _leave(self) -> None:
         if self._is_closing:  # by SHUTDOWN and a signal at once
@@ -237,13 +184,8 @@ class Server:
     async def _close(self) -> None:
         if self._cron:
             self._cron.cancel()
-        for listener in self._listeners:
-            listener.close()
-        for connection in list(self._connections.values()):
-            connection.close()
-        if self.state.config.unixsocket:
-            with suppress(OSError):
-                os.unlink(self.state.config.unixsocket)
+        self._listeners.close()
+        self.clients.close()
         await self._actions.is_settled.wait()
         await self._snapshots.close()
         await self._journal.close()
@@ -279,36 +221,3 @@ def _open_medium(config: Config) -> tuple[int, FileMedium]:
     except OSError as error:
         os.close(lock)
         raise StartError(str(error)) from error
-
-
-def _set_keepalive(transport: asyncio.Transport, keepalive_s: int) -> None:
-    raw_socket = transport.get_extra_info("socket")
-    if keepalive_s and raw_socket is not None and raw_socket.family != socket.AF_UNIX:
-        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keepalive_s)
-
-
-def _addresses_of(transport: asyncio.Transport, unixsocket: str) -> tuple[str, str, bool]:
-    """A client's address and ours as CLIENT LIST prints them, and whether the client is on this machine."""
-    peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-    if not isinstance(peer, tuple):
-        return f"{unixsocket}:0", f"{unixsocket}:0", True
-    is_local = ipaddress.ip_address(peer[0].partition("%")[0]).is_loopback
-    return _print_address(peer), _print_address(own), is_local
-
-
-def _print_address(address: object) -> str:
-    if not isinstance(address, tuple):
-        return str(address)
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_listened_to(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-        return True

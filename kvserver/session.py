@@ -109,6 +109,7 @@ class ServerState:
     counters: Counters = field(default_factory=Counters)
     sessions: dict[int, Session] = field(default_factory=dict)
     started_at_ms: int = 0
+    attack_told_at_ms: int = 0  # when the log last told of one
     run_id: str = ""
     version: str = ""  # kvserver's own
 
@@ -125,6 +126,7 @@ class Session:
         "descriptor",
         "id",
         "is_local",
+        "is_subscriber",
         "keyspace",
         "last_active_at_ms",
         "last_command",
@@ -148,6 +150,7 @@ class Session:
         self.lib_name = self.lib_ver = b""
         self.last_command = b"NULL"
         self.argument_bytes = 0
+        self.is_subscriber = False  # of pub/sub: other limits of unread replies, and no idle timeout
         self.database = 0
         self.reset()
 

@@ -246,6 +246,8 @@ class Writer:
         """Carry out an effect, or start to. Its reply goes behind the output, or will be written later."""
         session = client.session
         if isinstance(effect, Close):
+            if effect.warning:
+                _log.warning("%s", effect.warning)
             output += [encode(reply, session.protocol) for reply in effect.replies]
             data = b"".join(output)
             output.clear()

@@ -107,11 +107,13 @@ def parse(raw: bytes) -> Any:
 
 
 class Wire:
-    """A blocking raw socket; every wait on it ends at the deadline."""
+    """A blocking raw socket, to a port or as it is given; every wait on it ends at the deadline."""
 
-    def __init__(self, port: int, deadline_s: float = DEADLINE_S) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=deadline_s)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int, deadline_s: float = DEADLINE_S, connected: socket.socket | None = None) -> None:
+        self.socket = connected or socket.create_connection(("127.0.0.1", port), timeout=deadline_s)
+        self.socket.settimeout(deadline_s)
+        if self.socket.family != socket.AF_UNIX:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Bytes that arrived and belong to no reply that was asked for yet.
         self.pending = bytearray()
 
@@ -312,6 +314,25 @@ class ServerProcess:
             self._reader.join(DEADLINE_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+def failed_start(*arguments: str) -> str:
+    """The one line that a start of kvserver that fails must write."""
+    done = subprocess.run(
+        kvserver_command("--save", "", "--appendonly", "no", "--port", str(free_port()), *arguments),
+        env=kvserver_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode > 0, done
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("kvserver: ")
+    return lines[0]
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:

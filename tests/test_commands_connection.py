@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sessions import Server, run, text
 
+from kvserver.commands.connection import ATTACK
 from kvserver.commands.effect import Close, Recognize
 from kvserver.resp.reply import OK
 from kvserver.session import Session
@@ -92,4 +93,7 @@ def test_quit_closes_behind_its_reply() -> None:
 
 @pytest.mark.parametrize("words", [("POST", "/", "HTTP/1.1"), ("Host:", "127.0.0.1:6379")])
 def test_browser_gets_its_connection_closed_without_a_word(words: tuple[str, ...]) -> None:
-    assert run(Server().session(), *words) == Close(())
+    server = Server()
+    for later_ms, is_told in ((0, True), (1, False), (59_999, False), (1, True), (60_000, False)):
+        server.clock.now_ms += later_ms
+        assert run(server.session(), *words) == Close((), ATTACK if is_told else "")

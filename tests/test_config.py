@@ -84,6 +84,7 @@ def test_help_shows_every_option_with_its_default_and_fits_a_terminal() -> None:
     assert text.endswith(".\n")
 
 
+limits = st.tuples(st.integers(0, LONG_MAX), st.integers(0, LONG_MAX), st.integers(0, INT_MAX))
 paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "port": st.integers(0, 65535),
@@ -97,6 +98,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "dbfilename": paths.filter(lambda name: name not in (".", "..") and not set(name) & set("/\\")),
     "requirepass": st.binary(),
     "save": st.lists(st.tuples(st.integers(1, INT_MAX), st.integers(0, INT_MAX))).map(tuple),
+    "client-output-buffer-limit": st.dictionaries(st.sampled_from(["normal", "slave", "pubsub"]), limits),
+    "tls-protocols": st.lists(st.sampled_from(["TLSv1.2", "TLSv1.3"]), unique=True).map(tuple),
     "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),
 }
 
@@ -157,6 +160,12 @@ def test_no_arguments_give_the_defaults() -> None:
         (["--unixsocketperm", "0700"], "unixsocketperm", 0o700),
         (["--appendonly", "No"], "appendonly", False),
         (["--shutdown-mode", "FLUSH"], "shutdown_mode", "flush"),
+        (["--tls-protocols", "tlsv1.3", "TLSv1.2"], "tls_protocols", ("TLSv1.3", "TLSv1.2")),
+        (
+            ["--client-output-buffer-limit", "normal", "1", "2", "3", "--client-output-buffer-limit", "replica 4 5mb 6"],
+            "client_output_buffer_limit",
+            {"normal": (1, 2, 3), "slave": (4, 5 << 20, 6), "pubsub": (32 << 20, 8 << 20, 60)},
+        ),
         (["--auto-aof-rewrite-min-size", "1GB"], "auto_aof_rewrite_min_size", 2**30),
         (["--auto-aof-rewrite-min-size", "2k"], "auto_aof_rewrite_min_size", 2000),
     ],
@@ -188,6 +197,10 @@ def test_arguments_set_the_value(arguments: Sequence[str], attribute: str, expec
         (["--dbfilename", ".."], "dbfilename can't be a path, just a filename (got '..')"),
         (["--bind", "-"], "argument must be addresses or host names (got '-')"),
         (["--save", "900"], "Invalid save parameters (got '900')"),
+        (
+            ["--tls-protocols", "TLSv1.1 TLSv1.2"],
+            "argument(s) must be one of the following: TLSv1.2, TLSv1.3 (not tlsv1.1) (got 'TLSv1.1 TLSv1.2')",
+        ),
         (["--keep-frames", "0"], f"argument must be between 1 and {INT_MAX} inclusive (got '0')"),
     ],
 )
@@ -205,8 +218,8 @@ def test_wrong_option_gives_one_clear_line(arguments: Sequence[str], reason: str
         (["--port=1", "2"], "'2' on the command line: options begin with --"),
         (["--port=x"], "--port on the command line: argument couldn't be parsed into an integer (got 'x')"),
         (["--config", "no.toml"], "the file no.toml can't be read: No such file or directory"),
-        (["--port", "0"], "nothing to listen on: port is 0 or bind is empty, and unixsocket is empty"),
-        (["--bind", ""], "nothing to listen on: port is 0 or bind is empty, and unixsocket is empty"),
+        (["--port", "0"], "nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty"),
+        (["--bind", ""], "nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty"),
     ],
 )
 def test_wrong_command_line_gives_one_clear_line(arguments: Sequence[str], message: str) -> None:
@@ -402,6 +415,8 @@ def test_fixed_option_is_refused_at_run_time(name: str) -> None:
         (b"save", b"+9 1"),
         (b"maxmemory", b"1"),
         (b"maxmemory-policy", b"allkeys-lru"),
+        (b"client-output-buffer-limit", b"normal mb 1 1"),
+        (b"client-output-buffer-limit", b"normal 17179869184gb 1 1"),
         (b"timeout", b"9" * 5000),  # more digits than int() takes
         (b"auto-aof-rewrite-min-size", b"9" * 5000),
         (b"save", b"9" * 5000 + b" 1"),
@@ -414,6 +429,16 @@ def test_fixed_option_is_refused_at_run_time(name: str) -> None:
 def test_value_that_means_nothing_good_is_refused(name: bytes, value: bytes) -> None:
     with pytest.raises(ConfigSetError):
         Config().set([(name, value)])
+
+
+def test_config_set_of_one_class_leaves_the_others() -> None:
+    config = Config()
+    before = config.client_output_buffer_limit
+    name = b"client-output-buffer-limit"
+    assert config.set([(name, b"normal 1 2 3")]) == [name.decode()]
+    assert config.client_output_buffer_limit == {**before, "normal": (1, 2, 3)}
+    assert config.set([(name, b"normal 1 2 3")]) == config.set([(name, b"")]) == []
+    assert Config().client_output_buffer_limit == before
 
 
 def test_line_ends_of_a_client_never_reach_the_error_line() -> None:
@@ -460,6 +485,7 @@ def oracle_get(oracle: Wire, *patterns: bytes) -> dict[bytes, bytes]:
 
 def test_defaults_are_those_of_redis(start_server: Callable[..., ServerProcess]) -> None:
     different = {"port", "bind", "dir", "dbfilename", "databases", "appendonly", "enable-debug-command"}
+    different |= {"client-output-buffer-limit"}  # Redis lets normal clients leave anything unread
     with start_server(kind="redis-server").connect() as wire:
         theirs = oracle_get(wire, b"*")
     ours = Config().get_matching([name.encode() for name in SHARED])
@@ -473,7 +499,7 @@ def test_fixed_options_are_those_of_redis(oracle: Wire) -> None:
         if b"immutable" in oracle.command("CONFIG", "SET", name, value):
             fixed.add(name.decode())
     ours = {name for name in SHARED if not ROWS[name].live}
-    assert ours - fixed == {"port", "bind", "dir", "dbfilename"}
+    assert ours - fixed == {"port", "tls-port", "bind", "dir", "dbfilename"}
     assert fixed - ours == set()
 
 
@@ -488,6 +514,12 @@ SIZES = (
 SAVES = (
     "|abc|1|1 2 3|900 1 300 10|900 1 900 2|0 1|1 0|-1 1|1 -1|900 01| | 900 1|900  1|0x10 1|900 1x|900\t1"
     '|"900" 1|2147483648 2147483647'
+)
+OUTPUT_LIMITS = (
+    "normal 0 0 0||normal|normal 1 1|normal 1 1 x|normal 1mb 1kb 5|foo 1 1 1|master 1 1 1|replica 1 2 3|NORMAL 1 1 1"
+    "|normal 1 1 1 pubsub 2 2 2|normal 1 1 1 normal 2 2 2|normal  1 1 1| normal 1 1 1|normal 1 1 1 |normal -1 1 1"
+    "|normal 1 1 -1|normal 1 1 99999999999999999999|normal 1 1 1.5|'normal' 1 1 1|normal 1 1 2147483648|normal 1 1 0x10"
+    "|normal 9223372036854775807 1 1|normal 1 1 ''|slave 1gb 1gb 2147483647"
 )
 CHOICES = "|abc|No|always|EverySec|no |WARNING|debug|notice"
 SET_CASES = {
@@ -504,6 +536,9 @@ SET_CASES = {
     "appendonly": "|No|maybe",
     "save": SAVES,
     "requirepass": "p\udcff\0w|two words|",
+    "client-output-buffer-limit": OUTPUT_LIMITS,
+    "protected-mode": "|YES|no|1",
+    "tls-auth-clients": "|optional|maybe",
 }
 
 
@@ -519,8 +554,8 @@ def test_config_set_replies_and_shows_as_redis_does(oracle: Wire, name: str, val
         assert our_reply(config, name.encode(), value) == oracle.command("CONFIG", "SET", name, value)
         assert config.get_matching([name.encode()]) == oracle_get(oracle, name.encode())
     finally:
-        if name == "requirepass":
-            oracle.command("CONFIG", "SET", name, "")
+        if name in ("requirepass", "client-output-buffer-limit"):
+            oracle.command("CONFIG", "SET", name, shown(Config(), name))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartServer
-from servers import ServerProcess, Wire, encode, free_port, kvserver_command, kvserver_environment, wait_until
+from servers import ServerProcess, Wire, encode, failed_start, kvserver_command, kvserver_environment, wait_until
 
 QUIET = ("--save", "", "--appendonly", "no")
 DATA_FILE = "dump.kvs"
@@ -408,24 +408,6 @@ def test_restore_at_run_time_serves_others_the_old_data_until_it_is_done(start_s
 
 
 # --- a start that must not succeed
-
-
-def failed_start(*arguments: str) -> str:
-    """The one line that a start that fails must write."""
-    done = subprocess.run(
-        kvserver_command(*QUIET, "--port", str(free_port()), *arguments),
-        env=kvserver_environment(),
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert done.returncode > 0, done
-    assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("kvserver: ")
-    return lines[0]
 
 
 def place(kind: str, path: Path) -> None:

@@ -19,6 +19,11 @@ NO_PASSWORD_SET = (
     "ERR AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
 )
+ATTACK = (
+    "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due "
+    "to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection aborted."
+)
+ATTACK_TOLD_EVERY_MS = 60_000
 
 
 def ping(session: Session, args: list[bytes]) -> Reply:
@@ -105,7 +110,12 @@ def quit_(session: Session, args: list[bytes]) -> Effect:
 
 def refuse_http(session: Session, args: list[bytes]) -> Effect:
     """What `POST` and `Host:` run: a web page that makes a browser talk to this server must not get to a command."""
-    return Close(())
+    state = session.server
+    now_ms = state.now_ms()
+    if now_ms - state.attack_told_at_ms <= ATTACK_TOLD_EVERY_MS:
+        return Close(())
+    state.attack_told_at_ms = now_ms
+    return Close((), ATTACK)
 
 
 def reset(session: Session, args: list[bytes]) -> Effect:

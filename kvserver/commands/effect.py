@@ -50,9 +50,10 @@ class Crash:
 
 @dataclass(frozen=True)
 class Close:
-    """Send the replies, then close the connection."""
+    """Send the replies, then close the connection. `warning` is for the log."""
 
     replies: tuple[Reply, ...]
+    warning: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,436 @@
+"""Who may connect and what a client may take: protected mode, passwords, counts, times and sizes, beside redis-server."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from conftest import COMMON_OPTIONS, StartServer
+from servers import (
+    DEADLINE_S,
+    Kind,
+    ServerProcess,
+    Wire,
+    encode,
+    failed_start,
+    free_port,
+    kvserver_command,
+    kvserver_environment,
+    wait_until,
+)
+
+from kvserver.listeners import bind_unix
+
+KINDS: tuple[Kind, Kind] = ("kvserver", "redis-server")
+MEGABYTE = 1 << 20
+PONG = b"+PONG\r\n"
+FAR_ADDRESS = "127.0.0.2"  # of this machine, too, but neither server takes it for local
+
+
+def connect_from(server: ServerProcess, source: str) -> Wire:
+    connected = socket.create_connection(("127.0.0.1", server.port), DEADLINE_S, source_address=(source, 0))
+    return Wire(server.port, connected=connected)
+
+
+def connect_to_path(path: Path) -> Wire:
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.connect(str(path))
+    except OSError:
+        connected.close()
+        raise
+    return Wire(0, connected=connected)
+
+
+# --- protected mode and passwords
+
+
+def test_protected_mode_turns_others_away_in_the_words_of_redis(start_server: StartServer) -> None:
+    replies = []
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, "--bind", "*", "--protected-mode", "yes", kind=kind)
+        with connect_from(server, FAR_ADDRESS) as far:
+            replies.append(far.read_until_eof())
+        with server.connect() as near:
+            assert near.command("PING") == PONG
+            rejected = re.search(rb"rejected_connections:(\d+)", near.value("INFO", "stats"))
+            assert rejected is not None
+            assert rejected[1] == b"1"
+    ours, theirs = replies
+    assert ours == theirs
+    assert ours.startswith(b"-DENIED ")
+
+
+def test_protected_mode_ends_with_a_password_or_by_config_set(start_server: StartServer) -> None:
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, "--bind", "*", kind=kind)
+
+        def greeting(server: ServerProcess = server) -> bytes:
+            with connect_from(server, FAR_ADDRESS) as far:
+                with suppress(ConnectionError):  # it may be closed already
+                    far.send(encode("PING"))
+                return far.read_reply()[:8]
+
+        with server.connect() as near:
+            assert greeting() == b"-DENIED "
+            assert near.command("CONFIG", "SET", "protected-mode", "no") == b"+OK\r\n"
+            assert greeting() == PONG
+            assert near.command("CONFIG", "SET", "protected-mode", "yes") == b"+OK\r\n"
+            assert greeting() == b"-DENIED "
+            assert near.command("CONFIG", "SET", "requirepass", "secret") == b"+OK\r\n"
+            assert greeting() == b"-NOAUTH "
+            assert near.command("CONFIG", "SET", "requirepass", "") == b"+OK\r\n"
+            assert greeting() == b"-DENIED "
+
+
+def test_password_set_at_run_time_is_asked_of_new_clients_only(start_server: StartServer) -> None:
+    transcripts = []
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, kind=kind)
+        with server.connect() as before, server.connect() as admin:
+            said = [before.command("PING"), admin.command("CONFIG", "SET", "requirepass", "secret")]
+            with server.connect() as after:
+                said += [after.command("PING"), before.command("PING")]
+                said += [before.command("AUTH", "wrong"), before.command("PING")]
+                said += [after.command("AUTH", "wrong"), after.command("HELLO", "2", "AUTH", "default", "wrong")]
+                said += [admin.command("CONFIG", "SET", "requirepass", "other"), after.command("AUTH", "secret")]
+                said += [after.command("AUTH", "other"), after.command("PING")]
+            with server.connect() as waiting:
+                said += [waiting.command("PING"), admin.command("CONFIG", "SET", "requirepass", ""), waiting.command("PING")]
+        transcripts.append(said)
+    ours, theirs = transcripts
+    assert ours == theirs
+    assert ours[-1] == PONG
+
+
+def test_secrets_are_in_no_line_of_the_log(start_server: StartServer) -> None:
+    secret = "correct-horse-battery"
+    server = start_server(*COMMON_OPTIONS, "--loglevel", "debug", "--requirepass", secret)
+    with server.connect() as wire:
+        wire.command("AUTH", secret + "x")
+        wire.command("AUTH", "default", secret)
+        wire.command("CONFIG", "SET", "requirepass", secret + "2", "tls-key-file-pass", secret + "3")
+        wire.command("CONFIG", "SET", "requirepass", secret + "4", "nosuch", secret + "5")
+        wire.command(secret, secret)
+        wire.send(b"*2\r\n$4\r\nAUTH\r\n$-5\r\n" + secret.encode())
+        wire.read_until_eof()
+    assert server.stop() == 0
+    assert secret not in server.log_text()
+
+
+# --- clients that have yet to authenticate
+
+
+def test_replies_that_pile_up_before_auth_end_the_connection_as_in_redis(start_server: StartServer) -> None:
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, "--requirepass", "secret", kind=kind)
+        with server.connect() as wire, server.connect() as other:
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            requests = encode("GET", "k") * 100
+
+            def is_closed(wire: Wire = wire, requests: bytes = requests) -> bool:
+                try:
+                    wire.send(requests)
+                except ConnectionError:
+                    return True
+                return False
+
+            wait_until(is_closed, "who does not read is closed")
+            assert other.command("AUTH", "secret") == b"+OK\r\n"
+            assert other.command("PING") == PONG
+        told = "replies unread" if kind == "kvserver" else "overcoming of output buffer limits"
+        assert server.wait_for_line(told)
+
+
+def test_pipeline_behind_auth_in_one_write_is_served_however_long(start_server: StartServer) -> None:
+    """What an unknown client may send is little, but this one is known from its first command on."""
+    server = start_server(*COMMON_OPTIONS, "--requirepass", "secret")
+    count, value = 20_000, b"v" * 300
+    request = encode("AUTH", "secret") + encode("SET", "k", value) * count + encode("ECHO", "end")
+    with server.connect() as wire:
+        sender = threading.Thread(target=wire.send, args=(request,))
+        sender.start()
+        assert wire.read_exactly(5 * (count + 1)) == b"+OK\r\n" * (count + 1)
+        assert wire.read_reply() == b"$3\r\nend\r\n"
+        sender.join()
+
+
+def test_pipeline_without_auth_costs_little_memory_and_gets_every_refusal(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS, "--requirepass", "secret")
+    count = 20_000
+    peak = server.memory_bytes("VmHWM")
+    refusal = b"-NOAUTH Authentication required.\r\n"
+    with server.connect() as wire, server.connect() as other:
+        sender = threading.Thread(target=wire.send, args=(encode("SET", "k", b"v" * 300) * count,))
+        sender.start()
+        assert wire.read_exactly(len(refusal) * count) == refusal * count
+        sender.join()
+        assert other.command("PING") == refusal
+    assert server.memory_bytes("VmHWM") < peak + 8 * MEGABYTE
+
+
+# --- how many, and for how long
+
+
+def test_maxclients_can_be_changed_at_run_time(start_server: StartServer) -> None:
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, kind=kind)
+        with ExitStack() as stack:
+            first, second, third = (stack.enter_context(server.connect()) for _ in range(3))
+            assert first.command("PING") == second.command("PING") == third.command("PING") == PONG
+            assert first.command("CONFIG", "SET", "maxclients", "2") == b"+OK\r\n"
+            with server.connect() as late:
+                assert late.read_until_eof() == b"-ERR max number of clients reached\r\n"
+            assert third.command("PING") == PONG, "those that are there may stay"
+            assert first.command("CONFIG", "SET", "maxclients", "10") == b"+OK\r\n"
+            with server.connect() as late:
+                assert late.command("PING") == PONG
+
+
+def test_limit_of_open_files_is_raised_for_maxclients_or_told(tmp_path: Path) -> None:
+    """As redis-server does. The hard limit of the child is set low; only some who are root can raise it."""
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256))
+
+    port = free_port()
+    command = kvserver_command(*COMMON_OPTIONS, "--port", str(port), "--dir", str(tmp_path), "--maxclients", "300")
+    process = subprocess.Popen(
+        command, env=kvserver_environment(), stderr=subprocess.PIPE, text=True, preexec_fn=lower
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        lines: list[str] = []
+        while "Ready" not in "".join(lines[-1:]):
+            lines.append(process.stderr.readline())
+            assert lines[-1], "".join(lines)
+        with Wire(port) as wire:
+            shown = int(wire.value("CONFIG", "GET", "maxclients")[1])
+            limits = Path(f"/proc/{process.pid}/limits")
+            if limits.exists():
+                allowed = int(re.findall(r"Max open files +(\d+)", limits.read_text())[0])
+                assert allowed >= shown + 64
+            is_reduced = any("maxclients has been reduced from 300 to 192" in line for line in lines)
+            assert shown == (192 if is_reduced else 300)
+            if is_reduced:
+                assert wire.command("CONFIG", "SET", "maxclients", "300") == (
+                    b"-ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+                    b"The operating system is not able to handle the specified number of clients, try with 192\r\n"
+                )
+                assert wire.value("CONFIG", "GET", "maxclients")[1] == b"192"
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+        process.stderr.close()
+
+
+def test_client_that_sends_slowly_or_subscribes_is_not_idle(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS, "--timeout", "1")
+    with server.connect() as slow, server.connect() as idle:
+        request = encode("SET", "k", "v" * 40)
+        idle.command("PING")
+        ended = threading.Event()
+
+        def read_idle() -> None:
+            idle.read_until_eof()
+            ended.set()
+
+        reader = threading.Thread(target=read_idle)
+        reader.start()
+        sent = 0
+        while not ended.wait(0.05) or sent < len(request) - 1:
+            slow.send(request[sent : sent + 1] if sent < len(request) - 1 else b"")
+            sent = min(sent + 1, len(request) - 1)
+            assert sent < len(request) - 1 or ended.is_set(), "the idle client was not closed in 3 s"
+        reader.join()
+        slow.send(request[sent:])
+        assert slow.read_reply() == b"+OK\r\n"
+
+
+def test_idle_client_that_never_reads_is_closed_as_well(start_server: StartServer) -> None:
+    """Its unread replies must not keep it: it is waited for by nobody."""
+    server = start_server(*COMMON_OPTIONS, "--timeout", "1")
+    with server.connect() as wire, server.connect() as other:
+        wire.command("SET", "k", b"x" * MEGABYTE)
+        wire.send(encode("GET", "k") * 20 + encode("QUIT"))
+        clients = [0]
+
+        def is_gone() -> bool:
+            clients[0] = len(other.value("CLIENT", "LIST").splitlines())
+            return clients[0] == 1
+
+        wait_until(is_gone, "the client is closed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/net/tcp is Linux's")
+def test_tcp_keepalive_sets_the_timer_of_the_socket(tmp_path: Path) -> None:
+    """The kernel tells of each socket which timer runs (2 is keepalive's) and when it will fire, in clock ticks."""
+    for keepalive_s, expected in ((0, "00"), (300, "02")):
+        with (
+            ServerProcess("kvserver", tmp_path, *COMMON_OPTIONS, "--tcp-keepalive", str(keepalive_s)) as server,
+            server.connect() as wire,
+        ):
+            assert wire.command("PING") == PONG
+            client_port = wire.socket.getsockname()[1]
+            lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            ours = [
+                line for line in lines if line[1].endswith(f":{server.port:04X}") and line[2].endswith(f":{client_port:04X}")
+            ]
+            timer, _, when = ours[0][5].partition(":")
+            assert timer == expected
+            if keepalive_s:
+                ticks = os.sysconf("SC_CLK_TCK")
+                assert 200 * ticks < int(when, 16) <= 300 * ticks
+
+
+# --- what is left unread
+
+
+def ask_without_reading(server: ServerProcess, wire: Wire, value_bytes: int, count: int) -> None:
+    with server.connect() as other:
+        other.command("SET", "k", b"x" * value_bytes)
+    wire.send(encode("GET", "k") * count)
+
+
+def test_hard_limit_of_unread_replies_closes_the_client(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS, "--client-output-buffer-limit", "normal 20mb 0 0")
+    with server.connect() as wire, server.connect() as other:
+        ask_without_reading(server, wire, 40 * MEGABYTE, 1)
+        assert server.wait_for_line("bytes of replies unread")
+        assert len(wire.read_until_eof()) < 40 * MEGABYTE
+        ask_without_reading(server, other, 10 * MEGABYTE, 10)
+        assert len(other.read_exactly(10 * (10 * MEGABYTE + 13))) > 0, "and who asks for less gets it all"
+        assert other.command("PING") == PONG
+
+
+def test_soft_limit_of_unread_replies_closes_the_client_after_its_seconds(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS)
+    with server.connect() as wire, server.connect() as other:
+        assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 2mb 1") == b"+OK\r\n"
+        ask_without_reading(server, wire, 16 * MEGABYTE, 1)
+        assert other.command("PING") == PONG
+        assert "bytes of replies unread" not in server.log_text()
+        assert server.wait_for_line("bytes of replies unread")
+        assert len(wire.read_until_eof()) < 16 * MEGABYTE
+
+
+def test_limit_below_the_high_water_mark_holds_as_well(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS)
+    with server.connect() as wire, server.connect() as other:
+        assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 100kb 0 0") == b"+OK\r\n"
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        ask_without_reading(server, wire, 50_000, 1000)
+        assert server.wait_for_line("bytes of replies unread")
+        assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0") == b"+OK\r\n"
+        ask_without_reading(server, other, 50_000, 1000)
+        assert len(other.read_exactly(50_010 * 1000)) > 0
+
+
+# --- browsers that were led here
+
+
+@pytest.mark.parametrize(
+    "request_", [b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", encode("HOST:", "localhost")], ids=["post", "host"]
+)
+def test_browser_is_told_of_in_the_log_once_a_minute_in_the_words_of_redis(start_server: StartServer, request_: bytes) -> None:
+    told = []
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, kind=kind)
+        for _ in range(3):
+            with server.connect() as wire:
+                wire.send(request_)
+                assert wire.read_until_eof() == b""
+        assert server.wait_for_line("SECURITY ATTACK")
+        lines = re.findall(r"Possible SECURITY ATTACK.*", server.log_text())
+        assert len(lines) == 1
+        told.append(lines[0])
+    assert told[0] == told[1]
+
+
+# --- Unix sockets
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o700, 0o660])
+def test_unix_socket_has_its_mode_before_anybody_can_connect(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "kv.sock"
+    with bind_unix(str(path), mode):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        with pytest.raises(ConnectionRefusedError):
+            connect_to_path(path)
+
+
+@pytest.mark.parametrize("mode", ["700", "666", "0"])
+def test_unix_socket_has_the_mode_of_its_option(start_server: StartServer, tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "kv.sock"
+    start_server(*COMMON_OPTIONS, "--unixsocket", str(path), "--unixsocketperm", mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == (int(mode, 8) or 0o777 & ~umask)
+    with connect_to_path(path) as wire:
+        assert wire.command("PING") == PONG
+        info = wire.value("CLIENT", "INFO").decode()
+        assert f" addr={path}:0 " in info
+
+
+def test_unix_socket_of_a_running_server_is_left_alone(start_server: StartServer, tmp_path: Path) -> None:
+    path = tmp_path / "kv.sock"
+    start_server(*COMMON_OPTIONS, "--unixsocket", str(path))
+    line = failed_start("--unixsocket", str(path), "--dir", str(tmp_path / "other"))
+    assert line == f"kvserver: cannot listen on {path}: Address already in use"
+    with connect_to_path(path) as wire:
+        assert wire.command("PING") == PONG
+
+
+def test_unix_socket_that_a_crash_left_is_replaced_and_one_that_is_a_file_is_not(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "kv.sock"
+    start_server(*COMMON_OPTIONS, "--unixsocket", str(path)).kill()
+    assert path.is_socket()
+    server = start_server(*COMMON_OPTIONS, "--unixsocket", str(path))
+    with connect_to_path(path) as wire:
+        assert wire.command("PING") == PONG
+    assert server.stop() == 0
+    assert not path.exists()
+    path.write_text("mine")
+    assert "Address already in use" in failed_start("--unixsocket", str(path), "--dir", str(tmp_path / "other"))
+    assert path.read_text() == "mine"
+
+
+# --- listening
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_taken_port_fails_in_one_line(taken_port: int) -> None:
+    line = failed_start("--port", str(taken_port))
+    assert line == f"kvserver: cannot listen on 127.0.0.1:{taken_port}: Address already in use"
+
+
+def test_address_that_is_not_of_this_machine_fails_or_is_left_out() -> None:
+    port = free_port()
+    assert failed_start("--bind", "192.0.2.1", "--port", str(port)) == (
+        f"kvserver: cannot listen on 192.0.2.1:{port}: Cannot assign requested address"
+    )
+    assert "nosuch.invalid" in failed_start("--bind", "nosuch.invalid", "--port", str(port))
+
+
+def test_missing_address_with_a_dash_is_left_out(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS, "--bind", "127.0.0.1 -192.0.2.1 -::1")
+    assert server.once("PING") == PONG
