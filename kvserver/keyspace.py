@@ -8,21 +8,31 @@ that stalled the event loop for 30 to 90 ms, and a restore passes that point. A 
 A snapshot freezes the shards instead of copying them (`cut`). From then on writes go to an overlay, where a deletion is
 a tombstone, and reads look there first; `fold` brings one shard after another back. A folded shard's overlay *is* the
 shard, so that reading and writing know just two states, thawed and frozen, which `get`, `set` and `delete` are bound to
-once, not asked for at each command.
+once, not asked for at each command. Whoever must see each access (memory limits) wraps what they are bound to, so that
+it costs nothing where nobody does.
+
+The order within a shard is that of its dict, and scanning (`walk`) relies on what holds for it through cut and fold: a
+key that stays never gets further from the front, and a new one stands behind all others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 from kvserver.codec import JSONText
 
 # A prime, for `hash % SHARDS`: the low bits alone, which dict uses as well, would make every key of a shard collide.
 SHARDS: Final = 1021
 
+NEVER_MS: Final = 1 << 63  # behind every time that a command takes
+# After a sweep a shard rests for so long per entry, which bounds what sweeping takes: some 35 ns per entry, and 1021 shards
+# at the same time, are 7 % of a processor whatever the number of keys, where keys expire all the time.
+SWEEP_REST_MS: Final = 0.5
+ESTIMATE_ENTRIES: Final = 10_000  # up to so many are looked at one by one for a figure in INFO
+
 Value = bytes | JSONText
-Shard = dict[bytes, Any]  # Value | Expiring, in an overlay also _TOMBSTONE
+Shard = dict[bytes, Any]  # Value | Expiring, in an overlay also TOMBSTONE
 
 
 class Expiring:
@@ -44,7 +54,28 @@ class Expiring:
 Entry = Value | Expiring
 
 _MISSING: Final = object()
-_TOMBSTONE: Final = object()
+TOMBSTONE: Final = object()
+
+
+class Access(NamedTuple):
+    """What reading and writing are bound to."""
+
+    # Entry, or None where the key is missing. May be an Expiring whose time has come: `live` is what commands use.
+    get: Callable[[bytes], Any]
+    # Stores an entry, replacing what was there with its expiry.
+    set: Callable[[bytes, Any], None]
+    # Removes a key; whether it was there.
+    delete: Callable[[bytes], bool]
+
+
+class Witness(Protocol):
+    """Who must see each access, as long as `Keyspace.attend` has been told of it."""
+
+    def wrap(self, plain: Access) -> Access:
+        """What to read and write with instead. Called again whenever the plain access is another one."""
+
+    def restart(self) -> None:
+        """All data is other data."""
 
 
 def new_shards() -> list[Shard]:
@@ -77,10 +108,10 @@ class Cut:
 class Keyspace:
     """All keys of a server or a library store. `now_ms` gives Unix time in milliseconds."""
 
-    # Entry, or None where the key is missing. May be an Expiring whose time has come: `live` is what commands use.
-    get: Callable[[bytes], Any]
-    # Stores an entry, replacing what was there with its expiry.
+    get: Callable[[bytes], Any]  # these three: see Access
     set: Callable[[bytes, Entry], None]
+    delete: Callable[[bytes], bool]
+    peek: Callable[[bytes], Any]  # `get`, but no access: no witness sees it
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.now_ms = now_ms
@@ -88,14 +119,15 @@ class Keyspace:
         self.written: list[list[bytes]] = []
         self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
-        self.has_expiring = False  # whether an entry may be an Expiring, so that `sweep` has something to look for
-        self.expiring = 0  # about how many, as of the last round of `sweep`
+        self.evicted = 0  # keys that went since memory was short
         self._shards = new_shards()
         self._overlay: list[Shard] | None = None
         self._overlay_growth = [0] * SHARDS  # keys that a shard's overlay adds to it, less those it takes away
         self._cut: Cut | None = None
+        self._witness: Witness | None = None
+        self._earliest_ms = [NEVER_MS] * SHARDS  # no entry of the shard expires before
+        self._rests_until_ms = [0.0] * SHARDS  # it need not be swept before
         self._sweep_position = 0  # the shard that comes next
-        self._sweep_seen = 0  # entries with an expiry, in this round
         self._thaw()
 
     @property
@@ -116,6 +148,11 @@ class Keyspace:
         entry = self.get(key)
         return self.expire_if_due(key, entry) if type(entry) is Expiring else entry
 
+    def peek_live(self, key: bytes) -> Value | None:
+        """`live`, but no access, as for commands that only ask about a key."""
+        entry = self.peek(key)
+        return self.expire_if_due(key, entry) if type(entry) is Expiring else entry
+
     def expire_if_due(self, key: bytes, entry: Expiring) -> Value | None:
         """The value in an entry that `get` gave for this key, or None after removing it since its time has come."""
         if entry.expires_at_ms > self.now_ms():
@@ -126,7 +163,7 @@ class Keyspace:
 
     def expires_at_ms(self, key: bytes) -> int | None:
         """When a key that is there will be gone, or None: never."""
-        entry = self.get(key)
+        entry = self.peek(key)
         return entry.expires_at_ms if type(entry) is Expiring else None
 
     def __len__(self) -> int:
@@ -134,30 +171,47 @@ class Keyspace:
 
     def members(self) -> Iterator[tuple[bytes, Entry]]:
         """All keys and entries as they are, in no order. Not while somebody writes, and not on a hot path."""
-        for index, shard in enumerate(self._shards):
-            overlay = self._overlay[index] if self._overlay else shard
-            if overlay is not shard:
-                yield from ((key, entry) for key, entry in shard.items() if key not in overlay)
-            yield from ((key, entry) for key, entry in overlay.items() if entry is not _TOMBSTONE)
+        for index in range(SHARDS):
+            yield from self.shard_members(index)
 
-    # Writing
-
-    def delete(self, key: bytes) -> bool:
-        """Remove a key; whether it was there."""
-        index = hash(key) % SHARDS
+    def shard_members(self, index: int) -> Iterable[tuple[bytes, Entry]]:
+        """The keys and entries of one shard, in its order. Not while somebody writes."""
         shard = self._shards[index]
         overlay = self._overlay[index] if self._overlay else shard
-        if overlay is shard:
-            return shard.pop(key, _MISSING) is not _MISSING
-        was_there = overlay.get(key, _MISSING)
-        if was_there is _TOMBSTONE or (was_there is _MISSING and key not in shard):
-            return False
-        if key in shard:
-            overlay[key] = _TOMBSTONE
-        else:
-            del overlay[key]
-        self._overlay_growth[index] -= 1
-        return True
+        if overlay is shard or not overlay:
+            return shard.items()
+        merged = shard | overlay
+        return [(key, entry) for key, entry in merged.items() if entry is not TOMBSTONE]
+
+    @property
+    def layers(self) -> tuple[list[Shard], list[Shard]]:
+        """The shards, and what was written over each since it was frozen: where nothing is, the very same dicts."""
+        return self._shards, self._overlay or self._shards
+
+    @property
+    def has_expiring(self) -> bool:
+        """Whether an entry may have an expiry."""
+        return min(self._earliest_ms) < NEVER_MS
+
+    def may_expire(self, index: int) -> bool:
+        """Whether an entry of this shard may have an expiry."""
+        return self._earliest_ms[index] < NEVER_MS
+
+    @property
+    def expiring(self) -> int:
+        """How many entries have an expiry; of many keys, what some thousands of them let expect."""
+        if not self.has_expiring:
+            return 0
+        found = seen = 0
+        for index in range(SHARDS):
+            entries = [type(entry) for _, entry in self.shard_members(index)]
+            found += entries.count(Expiring)
+            seen += len(entries)
+            if seen >= ESTIMATE_ENTRIES:
+                return round(found * len(self) / seen)
+        return found
+
+    # Writing
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data (FLUSHALL, RESTORE). Returns what is not used any more, for `drain` to free in slices."""
@@ -165,36 +219,58 @@ class Keyspace:
         if self._overlay:
             unused += [overlay for overlay, shard in zip(self._overlay, self._shards, strict=True) if overlay is not shard]
         self._shards = shards
-        self.has_expiring = True  # until a whole round of `sweep` has met none
-        self._sweep_position = self._sweep_seen = 0
+        self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]  # until `sweep` has looked
+        self._rests_until_ms = [0.0] * SHARDS
+        if self._witness:
+            self._witness.restart()
         self._thaw()
         return unused
 
     def set_expiring(self, key: bytes, value: Value, expires_at_ms: int) -> None:
         """Store a value that is gone from this time on (Unix milliseconds)."""
         self.set(key, Expiring(value, expires_at_ms))
-        self.has_expiring = True
-        self._sweep_seen += 1  # so that the round that is under way does not end with none
+        index = hash(key) % SHARDS
+        if expires_at_ms < self._earliest_ms[index]:
+            self._earliest_ms[index] = expires_at_ms
 
-    def sweep(self, budget: int) -> None:
-        """Look at about `budget` entries, going round all shards call by call, and remove those whose time has come.
+    def sweep(self) -> bool:
+        """Remove what is due from the next shard that may have something due; whether there was one.
 
-        A round that meets no entry with an expiry ends the need for another (`has_expiring`). Does nothing while frozen.
+        To be called until it answers False, now and then, with pauses: a call looks at a whole shard, a thousandth of
+        all keys. Does nothing while frozen.
         """
         if self._overlay:
-            return
-        for _ in range(SHARDS):
-            shard = self._shards[self._sweep_position]
-            budget -= len(shard) + 1
-            timed = [(key, entry) for key, entry in shard.items() if type(entry) is Expiring]
-            self._sweep_seen += sum(self.expire_if_due(key, entry) is not None for key, entry in timed)
-            self._sweep_position += 1
-            if self._sweep_position == SHARDS:
-                self.expiring, self._sweep_seen, self._sweep_position = self._sweep_seen, 0, 0
-                self.has_expiring = bool(self.expiring)
-                return
-            if budget <= 0:
-                return
+            return False
+        now_ms = self.now_ms()
+        position, earliest_ms, rests_until_ms = self._sweep_position, self._earliest_ms, self._rests_until_ms
+        for index in (*range(position, SHARDS), *range(position)):
+            if earliest_ms[index] <= now_ms and rests_until_ms[index] <= now_ms:
+                self._sweep_shard(index, now_ms)
+                self._sweep_position = (index + 1) % SHARDS
+                return True
+        return False
+
+    def _sweep_shard(self, index: int, now_ms: int) -> None:
+        shard = self._shards[index]
+        self._rests_until_ms[index] = now_ms + SWEEP_REST_MS * len(shard)
+        timed = [(entry.expires_at_ms, key) for key, entry in shard.items() if type(entry) is Expiring]
+        due = [key for expires_at_ms, key in timed if expires_at_ms <= now_ms]
+        self._earliest_ms[index] = min((time for time, _ in timed if time > now_ms), default=NEVER_MS)
+        for key in due:
+            self.delete(key)
+        self.expired += len(due)
+
+    # Witnesses
+
+    def attend(self, witness: Witness | None) -> None:
+        """Let this witness, and no other, see each access from now on; to be called again when it wraps otherwise."""
+        self._witness = witness
+        self._bind(self._plain)
+
+    def _bind(self, plain: Access) -> None:
+        self._plain = plain
+        self.peek = plain.get
+        self.get, self.set, self.delete = self._witness.wrap(plain) if self._witness else plain
 
     # Freezing
 
@@ -204,7 +280,7 @@ class Keyspace:
             raise RuntimeError("the keyspace is frozen already")
         self._cut = Cut(self._shards, self.now_ms())
         self._overlay = new_shards()
-        self.get, self.set = self._get_frozen, self._set_frozen
+        self._bind(Access(self._get_frozen, self._set_frozen, self._delete_frozen))
         return self._cut
 
     def fold(self, cut: Cut) -> Iterator[None]:
@@ -218,7 +294,7 @@ class Keyspace:
                 return  # replaced while folding
             overlay = self._overlay[index]
             for key, entry in overlay.items():
-                if entry is _TOMBSTONE:
+                if entry is TOMBSTONE:
                     del shard[key]
                 else:
                     shard[key] = entry
@@ -242,7 +318,10 @@ class Keyspace:
         def set_(key: bytes, entry: Entry) -> None:
             shards[hash(key) % SHARDS][key] = entry
 
-        self.get, self.set = get, set_
+        def delete(key: bytes) -> bool:
+            return shards[hash(key) % SHARDS].pop(key, _MISSING) is not _MISSING
+
+        self._bind(Access(get, set_, delete))
 
     def _get_frozen(self, key: bytes) -> Any:
         index = hash(key) % SHARDS
@@ -250,7 +329,7 @@ class Keyspace:
         entry = self._overlay[index].get(key, _MISSING)
         if entry is _MISSING:
             return self._shards[index].get(key)
-        return None if entry is _TOMBSTONE else entry
+        return None if entry is TOMBSTONE else entry
 
     def _set_frozen(self, key: bytes, entry: Entry) -> None:
         index = hash(key) % SHARDS
@@ -258,9 +337,25 @@ class Keyspace:
         overlay, shard = self._overlay[index], self._shards[index]
         if overlay is not shard:
             previous = overlay.get(key, _MISSING)
-            if previous is _TOMBSTONE or (previous is _MISSING and key not in shard):
+            if previous is TOMBSTONE or (previous is _MISSING and key not in shard):
                 self._overlay_growth[index] += 1
         overlay[key] = entry
+
+    def _delete_frozen(self, key: bytes) -> bool:
+        index = hash(key) % SHARDS
+        assert self._overlay is not None
+        overlay, shard = self._overlay[index], self._shards[index]
+        if overlay is shard:
+            return shard.pop(key, _MISSING) is not _MISSING
+        was_there = overlay.get(key, _MISSING)
+        if was_there is TOMBSTONE or (was_there is _MISSING and key not in shard):
+            return False
+        if key in shard:
+            overlay[key] = TOMBSTONE
+        else:
+            del overlay[key]
+        self._overlay_growth[index] -= 1
+        return True
 
 
 def drain(shards: list[Shard]) -> Iterator[None]:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import secrets
 import signal
 import time
@@ -34,11 +35,11 @@ from kvserver.session import ServerState
 from kvserver.snapshot import Snapshots
 from kvserver.store import now_ms
 from kvserver.tls import TLSError
+from kvserver.upkeep import Upkeep
 from kvserver.writer import Writer
 
 CRON_S = 0.1
 PROGRESS_S = 0.2
-SWEEP_ENTRIES = 2000  # looked at for expired keys each CRON_S, while there are keys that expire
 TLS_NOT_UPDATED = "Unable to update TLS configuration. Check server logs."
 
 _log = logging.getLogger("kvserver")
@@ -60,6 +61,7 @@ class Server:
             keyspace=Keyspace(now_ms),
             table=CommandTable(time.perf_counter_ns),
             now_ms=now_ms,
+            random_below=random.randrange,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=now_ms(),
             run_id=secrets.token_hex(20),
@@ -75,6 +77,7 @@ class Server:
         self._is_leaving = False  # because of a signal
         self._is_closing = False
         self._background: set[asyncio.Task[None]] = set()
+        self._upkeep = Upkeep(self.state)
 
     async def start(self) -> None:
         """Listen, load and serve. StartError if that can't be."""
@@ -143,9 +146,7 @@ class Server:
         self._ticks += 1
         self.state.table.usages.fold_all()
         self.state.table.timing.begin_sample()
-        keyspace = self.state.keyspace
-        if keyspace.has_expiring:
-            keyspace.sweep(SWEEP_ENTRIES)
+        self._upkeep.begin()
         if self._ticks % round(1 / CRON_S) == 0:
             self._actions.flush_if_due()
             self.clients.close_idle()
@@ -184,6 +185,7 @@ class Server:
     async def _close(self) -> None:
         if self._cron:
             self._cron.cancel()
+        self._upkeep.end()
         self._listeners.close()
         self.clients.close()
         await self._actions.is_settled.wait()

@@ -103,6 +103,8 @@ class ServerState:
     keyspace: Keyspace
     table: CommandTable
     now_ms: Callable[[], int]  # Unix time
+    # A whole number from 0 to one below the argument, in a server each with the same chance.
+    random_below: Callable[[int], int] = lambda bound: 0
     process_facts: Callable[[], ProcessFacts] = ProcessFacts
     persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
     journal: JournalFacts = field(default_factory=JournalFacts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from kvserver.commands.effect import Effect
@@ -32,7 +33,10 @@ class Server:
         self.table = CommandTable()
         self.runners: Runners = self.table.open
         self.keyspace = Keyspace(self.clock)
-        self.state = ServerState(Config(), self.keyspace, self.table, self.clock, started_at_ms=START_MS)
+        self.random = random.Random(1)
+        self.state = ServerState(
+            Config(), self.keyspace, self.table, self.clock, self.random.randrange, started_at_ms=START_MS
+        )
 
     def session(self, *, is_local: bool = True) -> Session:
         number = len(self.state.sessions) + 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from documents import exact
 from sessions import Server, run, text
 
 from kvserver.codec import JSONText
 from kvserver.commands.effect import Discard
+from kvserver.keyspace import Value
 from kvserver.resp.reply import OK
 
 
@@ -41,16 +43,40 @@ def test_types_are_told(server: Server) -> None:
     assert text(run(session, "TYPE", "json")) == "ReJSON-RL"
 
 
-@pytest.mark.parametrize(("left_ms", "seconds"), [(1, 0), (499, 0), (500, 1), (1_499, 1), (1_500, 2), (60_000, 60)])
-def test_ttl_is_rounded_to_the_nearest_second(server: Server, left_ms: int, seconds: int) -> None:
+@pytest.mark.parametrize("name", ["RENAME", "RENAMENX", "COPY"])
+@pytest.mark.parametrize("value", [b"v", JSONText(b"[1]")])
+@pytest.mark.parametrize("expires_in_ms", [None, 1_000])
+def test_value_type_and_expiry_go_along(server: Server, name: str, value: Value, expires_in_ms: int | None) -> None:
+    session, keyspace = server.session(), server.keyspace
+    keyspace.set(b"k", value)
+    if expires_in_ms is not None:
+        keyspace.set_expiring(b"k", value, server.clock.now_ms + expires_in_ms)
+    run(session, name, "k", "new")
+    assert exact(keyspace.live(b"new")) == exact(value)
+    assert run(session, "PTTL", "new") == (expires_in_ms or -1)
+    assert run(session, "EXISTS", "k") == (name == "COPY")
+
+
+def test_expired_key_is_neither_renamed_nor_in_the_way(server: Server) -> None:
     session = server.session()
-    run(session, "SET", "k", "v", "PX", left_ms)
-    assert run(session, "PTTL", "k") == left_ms
-    assert run(session, "TTL", "k") == seconds
-    assert run(session, "TTL", "string") == run(session, "PTTL", "string") == -1
+    assert text(run(session, "RENAME", "expired", "new")) == "ERR no such key"
+    assert run(session, "COPY", "expired", "new") == 0
+    run(session, "SET", "expired", "v", "PX", 1)
+    server.clock.now_ms += 1
+    assert run(session, "COPY", "string", "expired") == 1
+    run(session, "SET", "other", "v", "PX", 1)
+    server.clock.now_ms += 1
+    assert run(session, "RENAMENX", "string", "other") == 1
 
 
-@pytest.mark.parametrize("words", [("FLUSHALL",), ("FLUSHALL", "ASYNC"), ("flushall", "sync")])
+def test_unlink_and_touch_count_what_is_there(server: Server) -> None:
+    session = server.session()
+    assert run(session, "TOUCH", "string", "expired", "string", "json", "missing") == 3
+    assert run(session, "UNLINK", "string", "expired", "json") == 2
+    assert run(session, "DBSIZE") == 0
+
+
+@pytest.mark.parametrize("words", [("FLUSHALL",), ("FLUSHALL", "ASYNC"), ("flushall", "sync"), ("FLUSHDB",)])
 def test_flushall_empties_at_once_and_hands_on_what_is_to_be_freed(server: Server, words: tuple[str, ...]) -> None:
     session = server.session()
     run(session, "GET", "expired")

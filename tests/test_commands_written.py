@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from documents import exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import START_MS, Server, run
 
+from kvserver.codec import JSONText
+from kvserver.commands.recreation import note_whole
 from kvserver.keyspace import Entry
+from kvserver.resp.reply import Error
 
 Words = tuple[str | int, ...]
 
@@ -24,7 +28,20 @@ others: st.SearchStrategy[Words] = st.one_of(
     st.tuples(st.just("DEL"), keys, keys),
     st.builds(lambda key, extra: ("JSON.SET", key, "$", '{"b": 1.50}', *extra), keys, st.sampled_from([(), ("NX",), ("XX",)])),
     st.builds(lambda key: ("JSON.SET", key, ".", '"text"'), keys),
-    st.just(("FLUSHALL",)),
+    st.sampled_from([("FLUSHALL",), ("FLUSHDB", "ASYNC"), ("SWAPDB", 0, 0), ("RANDOMKEY",), ("KEYS", "*"), ("SCAN", 0)]),
+    st.builds(
+        lambda name, key, other: (name, key, other), st.sampled_from(["RENAME", "RENAMENX", "COPY", "UNLINK"]), keys, keys
+    ),
+    st.builds(lambda key, other: ("COPY", key, other, "REPLACE"), keys, keys),
+    st.builds(
+        lambda name_and_time, key, condition: (name_and_time[0], key, name_and_time[1], *condition),
+        st.sampled_from(
+            [("EXPIRE", 1), ("PEXPIRE", 12), ("PEXPIREAT", START_MS + 25), ("EXPIREAT", START_MS // 1000 + 2), ("EXPIRE", -1)]
+        ),
+        keys,
+        st.sampled_from([(), (), ("NX",), ("XX",), ("GT",), ("LT",)]),
+    ),
+    st.tuples(st.just("PERSIST"), keys),
     st.just(("SET", "a", "v", "EX", "0")),
     st.just(("SET", "a", "v", "NX", "XX")),
 )
@@ -70,8 +87,57 @@ def test_commands_that_change_nothing_leave_nothing() -> None:
         ("JSON.DEL", "none"),
         ("RESTORE", "k", 0, "x"),
         ("FLUSHALL", "NOW"),
+        ("UNLINK", "none"),
+        ("RENAME", "none", "k"),
+        ("RENAME", "k", "k"),
+        ("RENAMENX", "k", "k"),
+        ("COPY", "none", "k", "REPLACE"),
+        ("COPY", "k", "k"),
+        ("EXPIRE", "none", 1),
+        ("EXPIRE", "k", 1, "XX"),
+        ("PERSIST", "k"),
+        ("MOVE", "k", 0),
+        ("SWAPDB", 0, 0),
+        ("TOUCH", "k"),
     ]
     for words in commands:
         run(session, *words)
     assert session.keyspace.take_written() == []
     assert session.keyspace.changes == before
+
+
+@pytest.mark.parametrize("value", [("SET", "k", "v"), ("JSON.SET", "k", "$", "[1]")])
+@pytest.mark.parametrize("words", [("PERSIST", "k"), ("EXPIRE", "k", 100), ("PEXPIREAT", "k", START_MS + 99_000)])
+def test_key_that_was_let_live_on_lives_though_the_journal_is_replayed_after_its_first_end(value: Words, words: Words) -> None:
+    server = Server()
+    session = server.session()
+    for command in (value, ("PEXPIRE", "k", 10), words):
+        run(session, *command)
+    replica = Server()
+    replica.clock.now_ms += 1_000
+    for args in server.keyspace.take_written():
+        run(replica.session(), *args)
+    assert exact(dict(replica.keyspace.members())) == exact(dict(server.keyspace.members()))
+
+
+def test_journal_of_a_renamed_key_whose_time_has_come_replays_without_an_error() -> None:
+    server = Server()
+    session = server.session()
+    for words in (("SET", "a", "v", "PX", 10), ("RENAME", "a", "b"), ("COPY", "b", "c"), ("RENAMENX", "c", "d")):
+        run(session, *words)
+    replica = Server()
+    replica.clock.now_ms += 1_000
+    for args in server.keyspace.take_written():
+        assert not isinstance(run(replica.session(), *args), Error)
+    assert len(replica.keyspace) == 0
+
+
+@pytest.mark.parametrize("expires_at_ms", [None, START_MS + 10])
+def test_whole_value_of_each_type_is_noted(expires_at_ms: int | None) -> None:
+    for value in (b"", b"\xff", JSONText(b'{"a":1.5}'), JSONText(b"null")):
+        server = Server()
+        note_whole(server.keyspace, b"k", value, expires_at_ms)
+        for args in server.keyspace.take_written():
+            run(server.session(), *args)
+        assert exact(server.keyspace.live(b"k")) == exact(value)
+        assert server.keyspace.expires_at_ms(b"k") == expires_at_ms

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from kvserver import keyspace as module
 from kvserver.codec import JSONText
-from kvserver.keyspace import Cut, Entry, Expiring, Keyspace, Shard, Value, drain, load_shards, new_shards
+from kvserver.keyspace import Access, Cut, Entry, Expiring, Keyspace, Shard, Value, drain, load_shards, new_shards
 
 KEYS = [b"key%d" % number for number in range(12)]
 keys = st.sampled_from(KEYS)
@@ -90,24 +90,30 @@ class KeyspaceMachine(RuleBasedStateMachine):
     def time_passes(self, milliseconds: int) -> None:
         self.clock.now_ms += milliseconds
 
-    @rule(budget=st.sampled_from([1, 5, 10**9]))
-    def sweep(self, budget: int) -> None:
-        self.keyspace.sweep(budget)
+    @rule(calls=st.sampled_from([1, 3, 10**9]))
+    def sweep(self, calls: int) -> None:
+        """Removes what is due and nothing else; when it says that it has finished, nothing due is left."""
+        expired = self.keyspace.expired
+        for _ in range(calls):
+            if not self.keyspace.sweep():
+                break
         left = {key for key, _ in self.keyspace.members()}
         gone = {key: entry for key, entry in self.model.items() if key not in left}
         assert all(is_due(entry, self.clock.now_ms) for entry in gone.values())
+        assert self.keyspace.expired == expired + len(gone)
         for key in gone:
             del self.model[key]
 
     @precondition(lambda self: self.frozen_by is None)
     @rule()
-    def sweep_a_whole_round(self) -> None:
-        self.sweep(10**9)  # to the end of the round that was under way
+    def sweep_when_all_have_rested(self) -> None:
+        self.clock.now_ms += 1 + round(module.SWEEP_REST_MS * len(KEYS))
         self.sweep(10**9)
-        timed = [entry for entry in self.model.values() if isinstance(entry, Expiring)]
-        assert not any(is_due(entry, self.clock.now_ms) for entry in timed)
-        assert self.keyspace.expiring == len(timed)
-        assert self.keyspace.has_expiring == bool(timed)
+        assert not any(is_due(entry, self.clock.now_ms) for entry in self.model.values())
+
+    @rule()
+    def expiries_are_counted(self) -> None:
+        assert self.keyspace.expiring == sum(isinstance(entry, Expiring) for entry in self.model.values())
 
     @rule(members=st.dictionaries(keys, values | st.builds(Expiring, values, times)))
     def replace(self, members: dict[bytes, Entry]) -> None:
@@ -167,8 +173,10 @@ class KeyspaceMachine(RuleBasedStateMachine):
             assert self.keyspace.expires_at_ms(key) == (entry.expires_at_ms if isinstance(entry, Expiring) else None)
 
     @invariant()
-    def sweep_is_asked_for_while_there_is_an_expiry(self) -> None:
+    def it_is_known_that_there_is_an_expiry(self) -> None:
         assert self.keyspace.has_expiring or not any(isinstance(entry, Expiring) for entry in self.model.values())
+        for key, entry in self.model.items():
+            assert self.keyspace.may_expire(hash(key) % module.SHARDS) or not isinstance(entry, Expiring)
 
     @invariant()
     def cuts_are_the_model_at_their_instant(self) -> None:
@@ -334,35 +342,128 @@ def test_key_that_expires_while_frozen_is_still_in_the_cut() -> None:
     assert keyspace.get(b"k") is None
 
 
-def test_sweep_goes_round_call_by_call_within_its_budget() -> None:
+def test_sweep_removes_shard_by_shard_what_is_due() -> None:
     clock = Clock()
     keyspace = Keyspace(clock)
     for number in range(5_000):
         keyspace.set_expiring(b"%d" % number, b"v", 1)
+        keyspace.set_expiring(b"later%d" % number, b"v", 10_000)
     clock.now_ms = 1
     calls = 0
-    while len(keyspace):
-        before = len(keyspace)
-        keyspace.sweep(100)
-        assert before - len(keyspace) < 200, "far over its budget"
+    while keyspace.sweep():
         calls += 1
-        assert calls < 1_000, "never comes to an end"
-    assert keyspace.expired == 5_000
-    for _ in range(2):
-        keyspace.sweep(10**9)
+    assert len(keyspace) == keyspace.expired == keyspace.expiring == 5_000
+    assert calls > 900, "few long calls stall the event loop"
+    clock.now_ms = 10_000
+    while keyspace.sweep():
+        pass
+    assert len(keyspace) == 0
     assert not keyspace.has_expiring
 
 
-def test_sweep_of_replaced_data_does_not_end_with_the_round_of_the_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHARDS", 2)
-    keyspace = Keyspace(lambda: 0)
-    keyspace.sweep(1)  # the first of two shards
-    first = next(key for key in KEYS if hash(key) % 2 == 0)
+def test_swept_shard_rests_the_longer_the_more_entries_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARDS", 1)
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    for number in range(100):
+        keyspace.set_expiring(b"%d" % number, b"v", 1 + number)
+    swept_at = []
+    while len(keyspace):
+        clock.now_ms += 1
+        while keyspace.sweep():
+            swept_at.append(clock.now_ms)
+    assert swept_at[:2] == [1, 51]
+    assert len(swept_at) < 10
+
+
+def test_sweep_that_has_nothing_to_remove_looks_at_no_entry() -> None:
+    keyspace = filled(100)
+    assert not keyspace.sweep()
+    keyspace.set_expiring(b"k", b"v", 1)
+    assert not keyspace.sweep()
+
+
+def test_replaced_data_is_swept_once_to_learn_what_expires() -> None:
+    keyspace = Keyspace(lambda: 5)
     shards = new_shards()
-    load_shards(shards, [(first, Expiring(b"v", 1))])
+    load_shards(shards, [(b"dead", Expiring(b"v", 1)), (b"living", Expiring(b"v", 9)), (b"plain", b"v")])
     keyspace.replace(shards)
-    keyspace.sweep(1)  # the second: the round of the old data is over
     assert keyspace.has_expiring
+    while keyspace.sweep():
+        pass
+    assert {key for key, _ in keyspace.members()} == {b"living", b"plain"}
+    assert keyspace.has_expiring
+    keyspace.set(b"living", b"v")
+    keyspace.replace(new_shards())
+    assert not keyspace.has_expiring
+
+
+def test_expiries_of_many_keys_are_estimated() -> None:
+    keyspace = filled(40_000)
+    for number in range(0, 40_000, 4):
+        keyspace.set_expiring(b"%d" % number, b"v", 1)
+    assert 9_000 < keyspace.expiring < 11_000
+
+
+def test_sweep_waits_while_frozen() -> None:
+    keyspace = Keyspace(lambda: 5)
+    keyspace.set_expiring(b"k", b"v", 1)
+    cut = keyspace.cut()
+    assert not keyspace.sweep()
+    for _ in keyspace.fold(cut):
+        pass
+    assert keyspace.sweep()
+    assert len(keyspace) == 0
+
+
+class Recorder:
+    """A witness that notes what it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def wrap(self, plain: Access) -> Access:
+        def get(key: bytes) -> Any:
+            self.seen.append(("get", key))
+            return plain.get(key)
+
+        def set_(key: bytes, entry: Any) -> None:
+            self.seen.append(("set", key))
+            plain.set(key, entry)
+
+        def delete(key: bytes) -> bool:
+            self.seen.append(("delete", key))
+            return plain.delete(key)
+
+        return Access(get, set_, delete)
+
+    def restart(self) -> None:
+        self.seen.append("restart")
+
+
+def test_witness_sees_each_access_and_no_more_when_it_is_let_go() -> None:
+    clock = Clock()
+    keyspace, recorder = Keyspace(clock), Recorder()
+    keyspace.set(b"before", b"v")
+    keyspace.attend(recorder)
+    keyspace.set(b"k", b"v")
+    keyspace.live(b"k")
+    keyspace.peek_live(b"k")
+    cut = keyspace.cut()
+    keyspace.delete(b"k")
+    keyspace.set_expiring(b"e", b"v", 1)
+    keyspace.expires_at_ms(b"e")
+    for _ in keyspace.fold(cut):
+        pass
+    clock.now_ms = 1
+    assert keyspace.sweep()
+    keyspace.replace(new_shards())
+    keyspace.get(b"k")
+    wanted = [("set", b"k"), ("get", b"k"), ("delete", b"k"), ("set", b"e"), ("delete", b"e"), "restart", ("get", b"k")]
+    assert recorder.seen == wanted
+    keyspace.attend(None)
+    keyspace.set(b"k", b"v")
+    assert recorder.seen == wanted
 
 
 def test_loaded_members_count_the_last_of_a_repeated_key() -> None:

@@ -57,6 +57,7 @@ PURE = {
     "kvserver.scan",
     "kvserver.session",
     "kvserver.tags",
+    "kvserver.walk",
     *(name for name in TREES if name.startswith(("kvserver.commands", "kvserver.resp"))),
 }
 BLOCKING = {
@@ -84,6 +85,7 @@ ASYNCIO = {
     "kvserver.server",
     "kvserver.slices",
     "kvserver.snapshot",
+    "kvserver.upkeep",
     "kvserver.writer",
 }
 LAYERS = (BOTTOM, PURE, BLOCKING, ASYNCIO)
@@ -224,6 +226,7 @@ TESTED_IN = {
     "kvserver.actions": ["test_wire", "test_restart"],
     "kvserver.cli": ["test_restart", "test_replay_wire"],
     "kvserver.commands": ["test_commands_table"],
+    "kvserver.commands.recreation": ["test_commands_written"],
     "kvserver.commands.effect": ["test_commands_persistence", "test_commands_connection"],
     "kvserver.commands.introspection": ["test_wire"],
     "kvserver.clients": ["test_limits"],
@@ -241,6 +244,7 @@ TESTED_IN = {
     "kvserver.resp.request": ["test_request"],
     "kvserver.server": ["test_wire", "test_restart", "test_clients"],
     "kvserver.slices": ["test_snapshot"],
+    "kvserver.upkeep": ["test_upkeep"],
     "kvserver.writer": ["test_wire"],
 }
 # Seen from outside, through a socket: their tests import nothing of theirs.

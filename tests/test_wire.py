@@ -149,6 +149,139 @@ CASES: dict[str, bytes] = {
     "flushall async": SET_GET + encode("FLUSHALL", "async") + encode("DBSIZE"),
     "flushall with an unknown option": SET_GET + encode("FLUSHALL", "NOSUCH") + encode("DBSIZE"),
     "flushall with two options": encode("FLUSHALL", "SYNC", "ASYNC"),
+    "flushdb": SET_GET + encode("FLUSHDB") + encode("DBSIZE"),
+    "flushdb async": SET_GET + encode("FLUSHDB", "ASYNC") + encode("DBSIZE"),
+    "flushdb with an unknown option": SET_GET + encode("FLUSHDB", "NOSUCH") + encode("DBSIZE"),
+    "unlink of many keys": SET_GET + encode("UNLINK", "k", "m", "k") + encode("DBSIZE"),
+    "unlink without a key": encode("UNLINK"),
+    "touch counts a key twice": SET_GET + encode("TOUCH", "k", "k", "missing"),
+    "touch without a key": encode("TOUCH"),
+    "rename": SET_GET + encode("RENAME", "k", "l") + encode("GET", "k") + encode("GET", "l"),
+    "rename keeps the expiry": encode("SET", "k", "v", "EX", 100)
+    + encode("SET", "l", "w")
+    + encode("RENAME", "k", "l")
+    + encode("TTL", "l")
+    + encode("GET", "l")
+    + encode("DBSIZE"),
+    "rename drops the expiry of what was there": SET_GET
+    + encode("SET", "l", "w", "EX", 100)
+    + encode("RENAME", "k", "l")
+    + encode("TTL", "l"),
+    "rename to itself": SET_GET + encode("RENAME", "k", "k") + encode("GET", "k"),
+    "rename of a missing key": encode("RENAME", "missing", "k"),
+    "rename of a missing key to itself": encode("RENAME", "missing", "missing"),
+    "rename with one key": encode("RENAME", "k"),
+    "renamenx": SET_GET + encode("RENAMENX", "k", "l") + encode("GET", "l"),
+    "renamenx to a key that is there": SET_GET + encode("SET", "l", "w") + encode("RENAMENX", "k", "l") + encode("GET", "l"),
+    "renamenx to itself": SET_GET + encode("RENAMENX", "k", "k"),
+    "renamenx of a missing key": encode("RENAMENX", "missing", "k"),
+    "copy": SET_GET + encode("COPY", "k", "l") + encode("GET", "l") + encode("GET", "k"),
+    "copy keeps the expiry": encode("SET", "k", "v", "EX", 100) + encode("COPY", "k", "l") + encode("TTL", "l"),
+    "copy onto a key": SET_GET + encode("SET", "l", "w") + encode("COPY", "k", "l") + encode("GET", "l"),
+    "copy onto a key with replace": SET_GET
+    + encode("SET", "l", "w", "EX", 9)
+    + encode("COPY", "k", "l", "replace")
+    + encode("GET", "l")
+    + encode("TTL", "l"),
+    "copy of a missing key": SET_GET + encode("COPY", "missing", "k", "REPLACE") + encode("GET", "k"),
+    "copy to itself": SET_GET + encode("COPY", "k", "k"),
+    "copy of a missing key to itself": encode("COPY", "missing", "missing"),
+    "copy within database 0": SET_GET + encode("COPY", "k", "l", "DB", 0, "REPLACE") + encode("GET", "l"),
+    "copy to database 1": SET_GET + encode("COPY", "k", "l", "DB", 1),
+    "copy to no database": SET_GET + encode("COPY", "k", "l", "DB", "x"),
+    "copy to a database beyond all": SET_GET + encode("COPY", "k", "l", "DB", 99999999999),
+    "copy with db but no number": SET_GET + encode("COPY", "k", "l", "DB"),
+    "copy with an unknown option": SET_GET + encode("COPY", "k", "l", "NOSUCH"),
+    "copy with one key": encode("COPY", "k"),
+    "move to the same database": SET_GET + encode("MOVE", "k", 0),
+    "move to database 1": SET_GET + encode("MOVE", "k", 1),
+    "move to no database": SET_GET + encode("MOVE", "k", "x"),
+    "move to a database beyond all": encode("MOVE", "k", -99999999999),
+    "move of a missing key": encode("MOVE", "missing", 0),
+    "swapdb of itself": SET_GET + encode("SWAPDB", 0, 0) + encode("GET", "k"),
+    "swapdb with database 1": encode("SWAPDB", 0, 1),
+    "swapdb of no database": encode("SWAPDB", "x", 0) + encode("SWAPDB", 0, "x") + encode("SWAPDB", 0, 99999999999),
+    # --- expiry
+    "expire": SET_GET + encode("EXPIRE", "k", 100) + encode("TTL", "k"),
+    "pexpire": SET_GET + encode("PEXPIRE", "k", 100_400) + encode("TTL", "k"),
+    "expireat": SET_GET + encode("EXPIREAT", "k", 33_000_000_000) + encode("EXPIRETIME", "k") + encode("PEXPIRETIME", "k"),
+    "pexpireat": SET_GET
+    + encode("PEXPIREAT", "k", 33_000_000_000_499)
+    + encode("EXPIRETIME", "k")
+    + encode("PEXPIRETIME", "k")
+    + encode("PEXPIREAT", "k", 33_000_000_000_500)
+    + encode("EXPIRETIME", "k"),
+    "times of a missing key": b"".join(encode(name, "missing") for name in ("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME")),
+    "times of a key without an expiry": SET_GET
+    + b"".join(encode(name, "k") for name in ("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME")),
+    "times without a key": b"".join(encode(name) for name in ("TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "PERSIST")),
+    "expire of a missing key": b"".join(encode(name, "missing", 1) for name in ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")),
+    "expire without a time": b"".join(encode(name, "k") for name in ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")),
+    "expire in the past": b"".join(
+        SET_GET + encode(name, "k", time) + encode("EXISTS", "k")
+        for name in ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")
+        for time in (0, -1, -10_000)
+    ),
+    "expire at the edges": b"".join(
+        SET_GET + encode(name, "k", time) + encode("PEXPIRETIME", "k")
+        for name in ("EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT")
+        for time in (
+            -(2**63),
+            2**63 - 1,
+            2**63,
+            -(2**63) // 1000,
+            -(2**63) // 1000 + 1,
+            (2**63 - 1) // 1000,
+            2**63 // 1000 + 1,
+        )
+        if not (name == "PEXPIRE" and time in (-(2**63) // 1000, (2**63 - 1) // 1000, 2**63 // 1000 + 1))
+    ),
+    "expire with a time that is no number": b"".join(
+        encode("EXPIRE", "k", time) for time in ("x", "", "1.5", "+1", " 1", "1_0")
+    ),
+    "expire with conditions": b"".join(
+        (encode("SET", "k", "v") if before is None else encode("SET", "k", "v", "PXAT", before))
+        + encode("PEXPIREAT", "k", after, *conditions)
+        + encode("PEXPIRETIME", "k")
+        for before in (None, 33_000_000_000_000)
+        for after in (33_000_000_000_000, 33_000_000_000_001, 32_999_999_999_999, 1)
+        for conditions in (("NX",), ("XX",), ("gt",), ("LT",), ("XX", "GT"), ("lt", "xx"), ("NX", "NX"))
+    ),
+    "expire with conditions that contradict": b"".join(
+        SET_GET + encode("EXPIRE", "k", 1, *conditions)
+        for conditions in (("NX", "XX"), ("NX", "GT"), ("LT", "NX"), ("GT", "LT"), ("XX", "GT", "LT"), ("NX", "GT", "LT"))
+    ),
+    "expire with an unknown option": encode("EXPIRE", "k", 1, "NOSUCH") + encode("EXPIRE", "k", "x", "NX", "no such"),
+    "persist": encode("SET", "k", "v", "EX", 100) + encode("PERSIST", "k") + encode("TTL", "k") + encode("PERSIST", "k"),
+    "persist of a missing key": encode("PERSIST", "missing"),
+    # --- finding keys
+    "keys": SET_GET
+    + encode("KEYS", "*")
+    + encode("KEYS", "k")
+    + encode("KEYS", "[k]")
+    + encode("KEYS", "?")
+    + encode("KEYS", "x*"),
+    "keys of the empty key": encode("SET", "", "v") + encode("KEYS", "*") + encode("KEYS", "**") + encode("KEYS", ""),
+    "keys without a pattern": encode("KEYS"),
+    "keys of nothing": encode("KEYS", "*"),
+    "randomkey": encode("RANDOMKEY") + SET_GET + encode("RANDOMKEY"),
+    "randomkey with an argument": encode("RANDOMKEY", "k"),
+    "scan of nothing": encode("SCAN", 0),
+    "scan": SET_GET + encode("SCAN", 0) + encode("SCAN", 0, "MATCH", "k*", "COUNT", 5, "TYPE", "string"),
+    "scan that finds nothing": SET_GET + encode("SCAN", 0, "MATCH", "x*") + encode("SCAN", 0, "TYPE", "hash"),
+    "scan of a type of odd bytes": SET_GET + encode("SCAN", 0, "TYPE", b"\xff") + encode("SCAN", 0, "TYPE", "nosuch"),
+    "scan of the empty type": SET_GET + encode("SCAN", 0, "TYPE", ""),
+    "scan of a type in mixed case": SET_GET + encode("scan", 0, "type", "String"),
+    "scan of the empty key": encode("SET", "", "v") + encode("SCAN", 0, "MATCH", "*") + encode("SCAN", 0, "MATCH", "**"),
+    "scan with a cursor that is none": b"".join(
+        encode("SCAN", cursor) for cursor in ("x", " 0", "0 ", "0x1", "1.5", "+", "-", 2**64, -(2**64), "1_0")
+    ),
+    "scan with a cursor without a key": b"".join(encode("SCAN", cursor) for cursor in ("", "+0", "-0", "000", 0)),
+    "scan with a wrong count": b"".join(encode("SCAN", 0, "COUNT", count) for count in (0, -1, "x", 2**63, "")),
+    "scan with an option without a value": b"".join(encode("SCAN", 0, name) for name in ("COUNT", "MATCH", "TYPE", "NOSUCH")),
+    "scan with two counts": SET_GET + encode("SCAN", 0, "COUNT", "x", "COUNT", 0) + encode("SCAN", 0, "COUNT", 2, "COUNT", 99),
+    "scan with a wrong cursor and a wrong count": encode("SCAN", "x", "COUNT", "x"),
+    "scan without a cursor": encode("SCAN"),
     # --- persistence
     "save": SET_GET + encode("SAVE"),
     "save with an argument": encode("SAVE", "x"),

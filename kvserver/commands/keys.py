@@ -1,58 +1,142 @@
-"""Keys, whatever their values are: DEL, EXISTS, TYPE, TTL, PTTL, DBSIZE, FLUSHALL."""
+"""Keys, whatever their values are: DEL and UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY, MOVE, and the removal of all."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from kvserver.codec import JSONText
-from kvserver.commands.arguments import SYNTAX_ERROR
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.effect import Discard, Effect
+from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
 from kvserver.errors import CommandError
-from kvserver.keyspace import new_shards
+from kvserver.keyspace import Value, new_shards
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.session import Session
 
-JSON_TYPE = Simple("ReJSON-RL")  # as RedisJSON calls its type
+JSON_TYPE: Final = "ReJSON-RL"  # as RedisJSON calls its type
+SAME_OBJECT: Final = "ERR source and destination objects are the same"
+NO_SUCH_DATABASE: Final = "ERR DB index is out of range"
+NO_SUCH_KEY: Final = "ERR no such key"
+INT_MAX: Final = 2**31 - 1
 
 
 def del_(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     # An expired key was gone before: looking removes it.
-    removed = [key for key in args[1:] if keyspace.live(key) is not None and keyspace.delete(key)]
+    removed = [key for key in args[1:] if keyspace.peek_live(key) is not None and keyspace.delete(key)]
     if removed:
         keyspace.written.append([b"DEL", *removed])
     return len(removed)
 
 
 def exists(session: Session, args: list[bytes]) -> Reply:
+    return sum(session.keyspace.peek_live(key) is not None for key in args[1:])
+
+
+def touch(session: Session, args: list[bytes]) -> Reply:
     return sum(session.keyspace.live(key) is not None for key in args[1:])
 
 
+def type_name(value: Value) -> str:
+    """The type of a value as TYPE tells it."""
+    return JSON_TYPE if isinstance(value, JSONText) else "string"
+
+
 def type_(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.peek_live(args[1])
+    return Simple("none" if value is None else type_name(value))
+
+
+def rename(session: Session, args: list[bytes]) -> Reply:
+    _rename(session, args[1], args[2])
+    return OK
+
+
+def renamenx(session: Session, args: list[bytes]) -> Reply:
+    return int(_rename(session, args[1], args[2], only_if_missing=True))
+
+
+def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool = False) -> bool:
+    """Whether the key has its new name. CommandError where it is missing."""
+    keyspace = session.keyspace
+    value = keyspace.live(old)
     if value is None:
-        return Simple("none")
-    return JSON_TYPE if isinstance(value, JSONText) else Simple("string")
+        raise CommandError(NO_SUCH_KEY)
+    if only_if_missing and keyspace.live(new) is not None:
+        return False
+    if old == new:
+        return True
+    expires_at_ms = keyspace.expires_at_ms(old)
+    keyspace.delete(old)
+    _store(session, new, value, expires_at_ms)
+    # Not RENAME, which is an error where there is nothing to rename: a journal must not fail over one key.
+    _note_copy(session, old, new, value, expires_at_ms)
+    keyspace.written.append([b"DEL", old])
+    return True
 
 
-def _milliseconds_left(session: Session, key: bytes) -> int:
-    """-2 where the key is missing, -1 where it never expires."""
-    if session.keyspace.live(key) is None:
-        return -2
-    expires_at_ms = session.keyspace.expires_at_ms(key)
-    return -1 if expires_at_ms is None else max(expires_at_ms - session.keyspace.now_ms(), 0)
+def copy(session: Session, args: list[bytes]) -> Reply:
+    keyspace, (source, destination) = session.keyspace, args[1:3]
+    is_replacing = False
+    rest = list(reversed(args[3:]))
+    while rest:
+        word = rest.pop().upper()
+        if word == b"REPLACE":
+            is_replacing = True
+        elif word == b"DB" and rest:
+            _check_database(rest.pop())
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    if source == destination:
+        raise CommandError(SAME_OBJECT)
+    value = keyspace.live(source)
+    if value is None or (keyspace.live(destination) is not None and not is_replacing):
+        return 0
+    expires_at_ms = keyspace.expires_at_ms(source)
+    _store(session, destination, value, expires_at_ms)
+    _note_copy(session, source, destination, value, expires_at_ms)
+    return 1
 
 
-def pttl(session: Session, args: list[bytes]) -> Reply:
-    return _milliseconds_left(session, args[1])
+def _store(session: Session, key: bytes, value: Value, expires_at_ms: int | None) -> None:
+    if expires_at_ms is None:
+        session.keyspace.set(key, value)
+    else:
+        session.keyspace.set_expiring(key, value, expires_at_ms)
 
 
-def ttl(session: Session, args: list[bytes]) -> Reply:
-    left_ms = _milliseconds_left(session, args[1])
-    return left_ms if left_ms < 0 else (left_ms + 500) // 1000
+def _note_copy(session: Session, source: bytes, destination: bytes, value: Value, expires_at_ms: int | None) -> None:
+    if expires_at_ms is None:
+        session.keyspace.written.append([b"COPY", source, destination, b"REPLACE"])
+    else:
+        note_whole(session.keyspace, destination, value, expires_at_ms)
 
 
-def dbsize(session: Session, args: list[bytes]) -> Reply:
-    return len(session.keyspace)
+def _check_database(text: bytes) -> None:
+    """CommandError unless it is the number of the one database."""
+    number = integer(text)
+    if not -INT_MAX - 1 <= number <= INT_MAX:
+        raise CommandError(f"ERR value is out of range, value must between {-INT_MAX - 1} and {INT_MAX}")
+    if number:
+        raise CommandError(NO_SUCH_DATABASE)
+
+
+def move(session: Session, args: list[bytes]) -> Reply:
+    _check_database(args[2])
+    raise CommandError(SAME_OBJECT)
+
+
+def swapdb(session: Session, args: list[bytes]) -> Reply:
+    numbers = []
+    for text, which in zip(args[1:], ("first", "second"), strict=True):
+        error = f"ERR invalid {which} DB index"
+        numbers.append(integer(text, error))
+        if not -INT_MAX - 1 <= numbers[-1] <= INT_MAX:
+            raise CommandError(error)
+    if numbers != [0, 0]:
+        raise CommandError(NO_SUCH_DATABASE)
+    return OK
 
 
 def flushall(session: Session, args: list[bytes]) -> Reply | Effect:
@@ -64,19 +148,28 @@ def flushall(session: Session, args: list[bytes]) -> Reply | Effect:
     return Discard(keyspace.replace(new_shards()), OK)
 
 
+_GROUP = "generic"
+_FIRST_AND_SECOND = (1, 2, 1)
+
 COMMANDS = (
-    Command("del", -2, ("write",), ALL_KEYS, del_, "Delete a key", "1.0.0", "generic",
+    Command("del", -2, ("write",), ALL_KEYS, del_, "Delete a key", "1.0.0", _GROUP,
             "O(N) where N is the number of keys that will be removed."),
-    Command("exists", -2, ("readonly", "fast"), ALL_KEYS, exists, "Determine if a key exists", "1.0.0", "generic",
+    Command("unlink", -2, ("write", "fast"), ALL_KEYS, del_, "Delete a key, as DEL does", "4.0.0", _GROUP,
+            "O(1) for each key removed."),
+    Command("exists", -2, ("readonly", "fast"), ALL_KEYS, exists, "Determine if a key exists", "1.0.0", _GROUP,
             "O(N) where N is the number of keys to check."),
-    Command("type", 2, ("readonly", "fast"), FIRST_KEY, type_, "Determine the type stored at key", "1.0.0", "generic",
-            "O(1)"),
-    Command("ttl", 2, ("readonly", "fast"), FIRST_KEY, ttl, "Get the time to live for a key in seconds", "1.0.0",
-            "generic", "O(1)"),
-    Command("pttl", 2, ("readonly", "fast"), FIRST_KEY, pttl, "Get the time to live for a key in milliseconds", "2.6.0",
-            "generic", "O(1)"),
-    Command("dbsize", 1, ("readonly", "fast"), NO_KEYS, dbsize, "Return the number of keys in the selected database",
-            "1.0.0", "server", "O(1)"),
+    Command("touch", -2, ("readonly", "fast"), ALL_KEYS, touch,
+            "Alters the last access time of a key(s). Returns the number of existing keys specified.", "3.2.1", _GROUP,
+            "O(N) where N is the number of keys that will be touched."),
+    Command("type", 2, ("readonly", "fast"), FIRST_KEY, type_, "Determine the type stored at key", "1.0.0", _GROUP, "O(1)"),
+    Command("rename", 3, ("write",), _FIRST_AND_SECOND, rename, "Rename a key", "1.0.0", _GROUP, "O(1)"),
+    Command("renamenx", 3, ("write", "fast"), _FIRST_AND_SECOND, renamenx,
+            "Rename a key, only if the new key does not exist", "1.0.0", _GROUP, "O(1)"),
+    Command("copy", -3, ("write", "denyoom"), _FIRST_AND_SECOND, copy, "Copy a key", "6.2.0", _GROUP, "O(1)"),
+    Command("move", 3, ("write", "fast"), FIRST_KEY, move, "Move a key to another database", "1.0.0", _GROUP, "O(1)"),
+    Command("swapdb", 3, ("write", "fast"), NO_KEYS, swapdb, "Swaps two Redis databases", "4.0.0", "server", "O(1)"),
+    Command("flushdb", -1, ("write",), NO_KEYS, flushall, "Remove all keys from the current database", "1.0.0", "server",
+            "O(1), the memory is freed bit by bit"),
     Command("flushall", -1, ("write",), NO_KEYS, flushall, "Remove all keys from all databases", "1.0.0", "server",
             "O(1), the memory is freed bit by bit"),
 )  # fmt: skip

@@ -47,7 +47,7 @@ class Command:
         """The ACL categories that follow from flags and group."""
         flags = self.flags
         named = {
-            "@keyspace": self.group == "generic" or self.name in ("dbsize", "flushall"),
+            "@keyspace": self.group == "generic" or self.name in ("dbsize", "flushall", "flushdb", "swapdb"),
             "@read": "readonly" in flags,
             "@write": "write" in flags,
             "@string": self.group == "string",
@@ -55,7 +55,7 @@ class Command:
             "@admin": "admin" in flags,
             "@fast": "fast" in flags,
             "@slow": "fast" not in flags,
-            "@dangerous": "admin" in flags or self.name in ("flushall", "restore", "info"),
+            "@dangerous": "admin" in flags or self.name in ("flushall", "flushdb", "swapdb", "keys", "restore", "info"),
             "@connection": self.group == "connection",
         }
         return [category for category, holds in named.items() if holds]

@@ -13,11 +13,13 @@ from kvserver.commands import (
     client,
     configuration,
     connection,
+    expiry,
     information,
     introspection,
     json,
     keys,
     persistence,
+    scan,
     strings,
 )
 from kvserver.commands.row import ANY_NUMBER, Command, Handler
@@ -25,7 +27,7 @@ from kvserver.commands.timing import Timing
 from kvserver.commands.usage import Usages
 from kvserver.errors import Refusal
 
-FAMILIES = (strings, keys, connection, client, json, persistence, configuration, introspection, information)
+FAMILIES = (strings, keys, expiry, scan, connection, client, json, persistence, configuration, introspection, information)
 
 MISCONF = (
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "

@@ -1,0 +1,97 @@
+"""Finding keys: SCAN, KEYS, RANDOMKEY, DBSIZE."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kvserver import glob, walk
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.keys import type_name
+from kvserver.commands.row import NO_KEYS, Command
+from kvserver.errors import CommandError
+from kvserver.keyspace import Expiring
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+EVERYTHING: Final = b"*"
+DEFAULT_COUNT: Final = 10
+MAX_CURSOR: Final = 2**64 - 1
+# What strtoul takes, but no white space in front. A minus sign negates, modulo 2**64.
+_CURSOR = re.compile(rb"([+-]?)([0-9]+)|")
+
+
+def cursor_of(text: bytes) -> int:
+    """A cursor as Redis reads it. CommandError where it is none."""
+    match = _CURSOR.fullmatch(text)
+    number = int(match[2] or 0) if match and len(text) <= 4096 else MAX_CURSOR + 1
+    if match is None or number > MAX_CURSOR:
+        raise CommandError("ERR invalid cursor")
+    return -number % (MAX_CURSOR + 1) if match[1] == b"-" else number
+
+
+def scan(session: Session, args: list[bytes]) -> Reply:
+    cursor = cursor_of(args[1])
+    count, pattern = DEFAULT_COUNT, EVERYTHING
+    kind: str | None = None
+    rest = list(reversed(args[2:]))
+    while rest:
+        word = rest.pop().upper()
+        if word == b"COUNT" and rest:
+            count = integer(rest.pop())
+            if count < 1:
+                raise CommandError(SYNTAX_ERROR)
+        elif word == b"MATCH" and rest:
+            pattern = rest.pop()
+        elif word == b"TYPE" and rest:
+            kind = rest.pop().decode("utf-8", "replace").lower()
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    keyspace = session.keyspace
+    cursor, keys = walk.scan(keyspace, cursor, count)
+    if pattern != EVERYTHING:
+        keys = list(filter(glob.matcher(pattern), keys))
+    peek_live = keyspace.peek_live
+    if kind is not None:
+        keys = [key for key in keys if (value := peek_live(key)) is not None and type_name(value).lower() == kind]
+    else:
+        keys = [key for key in keys if peek_live(key) is not None]
+    return [b"%d" % cursor, list(keys)]
+
+
+def keys(session: Session, args: list[bytes]) -> Reply:
+    keyspace, pattern = session.keyspace, args[1]
+    if glob.is_literal(pattern):
+        return [pattern] if keyspace.peek_live(pattern) is not None else []
+    found: list[bytes] = []
+    matches = glob.matcher(pattern)
+    for some in walk.all_keys(keyspace):
+        found += some if pattern == EVERYTHING else filter(matches, some)
+    if keyspace.has_expiring:
+        peek, now_ms = keyspace.peek, keyspace.now_ms()
+        found = [key for key in found if type(entry := peek(key)) is not Expiring or entry.expires_at_ms > now_ms]
+    return list(found)
+
+
+def randomkey(session: Session, args: list[bytes]) -> Reply:
+    return walk.random_key(session.keyspace, session.server.random_below)
+
+
+def dbsize(session: Session, args: list[bytes]) -> Reply:
+    return len(session.keyspace)
+
+
+_GROUP = "generic"
+
+COMMANDS = (
+    Command("scan", -2, ("readonly",), NO_KEYS, scan, "Incrementally iterate the keys space", "2.8.0", _GROUP,
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return "
+            "back to 0. N is the number of elements inside the collection."),
+    Command("keys", 2, ("readonly",), NO_KEYS, keys, "Find all keys matching the given pattern", "1.0.0", _GROUP,
+            "O(N) with N being the number of keys in the database, under the assumption that the key names in the "
+            "database and the given pattern have limited length."),
+    Command("randomkey", 1, ("readonly",), NO_KEYS, randomkey, "Return a random key from the keyspace", "1.0.0", _GROUP,
+            "O(1)"),
+    Command("dbsize", 1, ("readonly", "fast"), NO_KEYS, dbsize, "Return the number of keys in the selected database",
+            "1.0.0", "server", "O(1)"),
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""upkeep: keys expire in a server without anybody asking for them, soon and without holding up the others."""
+
+from __future__ import annotations
+
+import time
+
+from conftest import StartServer
+from servers import ServerProcess, encode, wait_until
+
+OPTIONS = ("--save", "", "--appendonly", "no")
+
+
+def info(server: ServerProcess, name: str) -> int:
+    text = server.once("INFO").decode()
+    return int(next(line.partition(":")[2] for line in text.splitlines() if line.startswith(f"{name}:")))
+
+
+def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS)
+    count = 100_000
+    with server.connect() as wire:
+        now_ms = time.time_ns() // 1_000_000
+        due_ms = now_ms + 5_000
+        for start in range(0, count, 10_000):
+            wire.send(b"".join(encode("SET", f"k{number}", "v", "PXAT", due_ms) for number in range(start, start + 10_000)))
+            wire.read_exactly(len(b"+OK\r\n") * 10_000)
+        wire.command("SET", "stays", "v")
+        assert time.time_ns() // 1_000_000 < due_ms, "too slow a machine to say anything"
+        assert wire.value("DBSIZE") == count + 1
+        slowest_s = 0.0
+
+        def only_one_is_left() -> bool:
+            nonlocal slowest_s
+            started_at = time.perf_counter()
+            left: int = wire.value("DBSIZE")
+            slowest_s = max(slowest_s, time.perf_counter() - started_at)
+            return left == 1
+
+        wait_until(only_one_is_left, "all that expired is gone")
+        assert time.time_ns() // 1_000_000 < due_ms + 5_000
+        assert slowest_s < 0.5
+        assert wire.value("GET", "stays") == b"v"
+    assert info(server, "expired_keys") == count
+
+
+def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS)
+    with server.connect() as wire:
+        wire.send(b"".join(encode("SET", f"k{number}", "v", "EX", 1_000) for number in range(50_000)))
+        wire.read_exactly(len(b"+OK\r\n") * 50_000)
+    before_s = server.processor_time_s()
+    time.sleep(1)  # not for luck: what it does in a second without any client is what is asked
+    assert server.processor_time_s() - before_s < 0.2
