@@ -228,7 +228,6 @@ TESTED_IN = {
     "kvserver.commands": ["test_commands_table"],
     "kvserver.commands.recreation": ["test_commands_written"],
     "kvserver.commands.effect": ["test_commands_persistence", "test_commands_connection"],
-    "kvserver.commands.introspection": ["test_wire"],
     "kvserver.clients": ["test_limits"],
     "kvserver.connection": ["test_wire", "test_limits"],
     "kvserver.disk": ["test_restart"],
@@ -248,7 +247,7 @@ TESTED_IN = {
     "kvserver.writer": ["test_wire"],
 }
 # Seen from outside, through a socket: their tests import nothing of theirs.
-BLACK_BOX = {"kvserver.__main__", "kvserver.commands.introspection", *ASYNCIO}
+BLACK_BOX = {"kvserver.__main__", *ASYNCIO}
 
 
 def homes_of(name: str) -> list[str]:

@@ -149,6 +149,6 @@ SUBCOMMANDS = (
 )  # fmt: skip
 
 COMMANDS = (
-    Command("client", -2, ("loading", "stale"), NO_KEYS, container(SUBCOMMANDS),
+    Command("client", -2, (), NO_KEYS, container(SUBCOMMANDS),
             "A container for client connection commands", "2.4.0", _GROUP, "Depends on subcommand.", SUBCOMMANDS),
 )  # fmt: skip

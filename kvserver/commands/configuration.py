@@ -51,6 +51,6 @@ SUBCOMMANDS = (
 )  # fmt: skip
 
 COMMANDS = (
-    Command("config", -2, ("loading", "stale"), NO_KEYS, container(SUBCOMMANDS),
+    Command("config", -2, (), NO_KEYS, container(SUBCOMMANDS),
             "A container for server configuration commands", "2.0.0", "server", "Depends on subcommand.", SUBCOMMANDS),
 )  # fmt: skip

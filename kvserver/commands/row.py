@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from kvserver.commands.effect import Effect
 from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import Reply
+from kvserver.resp.reply import Reply, Simple
 from kvserver.session import Session
 
 Handler = Callable[[Session, list[bytes]], Reply | Effect]
@@ -16,6 +17,46 @@ NO_KEYS = (0, 0, 0)
 FIRST_KEY = (1, 1, 1)
 ALL_KEYS = (1, -1, 1)
 ANY_NUMBER = 2**31
+
+# In the order in which COMMAND INFO names them.
+FLAGS: Final = (
+    "write", "readonly", "denyoom", "module", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor",
+    "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "sentinel", "only_sentinel", "no_mandatory_keys",
+    "protected", "touches_arbitrary_keys", "no_async_loading", "no_multi", "allow_busy", "movablekeys",
+)  # fmt: skip
+CATEGORIES: Final = (
+    "@keyspace", "@read", "@write", "@set", "@sortedset", "@list", "@hash", "@string", "@bitmap", "@hyperloglog", "@geo",
+    "@stream", "@pubsub", "@admin", "@fast", "@slow", "@blocking", "@dangerous", "@connection", "@transaction", "@scripting",
+    "@json",
+)  # fmt: skip
+_CATEGORY_OF_FLAG: Final = {
+    "readonly": "@read",
+    "write": "@write",
+    "pubsub": "@pubsub",
+    "admin": "@admin",
+    "blocking": "@blocking",
+}
+_CATEGORY_OF_GROUP: Final = {
+    "generic": "@keyspace",
+    "string": "@string",
+    "bitmap": "@bitmap",
+    "connection": "@connection",
+    "transactions": "@transaction",
+    "json": "@json",
+}
+_MORE_CATEGORIES: Final = {
+    "command": {"@connection"},
+    "dbsize": {"@keyspace"},
+    "flushall": {"@keyspace", "@dangerous"},
+    "flushdb": {"@keyspace", "@dangerous"},
+    "info": {"@dangerous"},
+    "keys": {"@dangerous"},
+    "lastsave": {"@admin", "@dangerous"},
+    "restore": {"@dangerous"},
+    "role": {"@admin", "@dangerous"},
+    "swapdb": {"@keyspace", "@dangerous"},
+    "wait": {"@connection"},
+}
 
 
 @dataclass(frozen=True)
@@ -44,21 +85,20 @@ class Command:
 
     @property
     def categories(self) -> list[str]:
-        """The ACL categories that follow from flags and group."""
+        """The ACL categories that follow from flags, group and name, in Redis's order."""
         flags = self.flags
-        named = {
-            "@keyspace": self.group == "generic" or self.name in ("dbsize", "flushall", "flushdb", "swapdb"),
-            "@read": "readonly" in flags,
-            "@write": "write" in flags,
-            "@string": self.group == "string",
-            "@json": self.group == "json",
-            "@admin": "admin" in flags,
-            "@fast": "fast" in flags,
-            "@slow": "fast" not in flags,
-            "@dangerous": "admin" in flags or self.name in ("flushall", "flushdb", "swapdb", "keys", "restore", "info"),
-            "@connection": self.group == "connection",
-        }
-        return [category for category, holds in named.items() if holds]
+        found = {category for flag, category in _CATEGORY_OF_FLAG.items() if flag in flags}
+        found |= {"@fast" if "fast" in flags else "@slow"} | _MORE_CATEGORIES.get(self.name.partition("|")[0], set())
+        if "admin" in flags:
+            found.add("@dangerous")
+        if self.group in _CATEGORY_OF_GROUP and self.name != "wait" and not self.subcommands:
+            found.add(_CATEGORY_OF_GROUP[self.group])
+        return [category for category in CATEGORIES if category in found]
+
+    @property
+    def all_flags(self) -> list[str]:
+        """The flags in Redis's order."""
+        return sorted(self.flags, key=FLAGS.index)
 
 
 def wrong_arity(name: str, kind: type[CommandError] = CommandError) -> CommandError:
@@ -84,6 +124,12 @@ def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Ha
         return row.handler(session, args)
 
     return run
+
+
+def help_lines(name: str, text: str) -> list[Reply]:
+    """The reply to HELP of a container."""
+    head, tail = f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", ("HELP", "    Prints this help.")
+    return [Simple(line) for line in (head, *text.splitlines(), *tail)]
 
 
 def _excerpt(word: bytes) -> str:

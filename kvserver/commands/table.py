@@ -22,10 +22,13 @@ from kvserver.commands import (
     scan,
     strings,
 )
+from kvserver.commands.effect import Effect
 from kvserver.commands.row import ANY_NUMBER, Command, Handler
 from kvserver.commands.timing import Timing
 from kvserver.commands.usage import Usages
 from kvserver.errors import Refusal
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
 
 FAMILIES = (strings, keys, expiry, scan, connection, client, json, persistence, configuration, introspection, information)
 
@@ -80,8 +83,12 @@ class CommandTable:
     def _runners(self, refusal: Callable[[Command], str | None], handler_of: Callable[[Command], Handler]) -> Runners:
         runners: Runners = {}
         for name, row in self.rows.items():
-            text = refusal(row)
-            runner = (handler_of(row) if text is None else _refuse(text), row.arities, row.name)
+            handler, text = handler_of(row), refusal(row)
+            if row.subcommands:
+                handler = _refuse_some(handler, row, refusal)
+            elif text is not None:
+                handler = _refuse(text)
+            runner = (handler, row.arities, row.name)
             runners[name] = runners[name.upper()] = runner
         for word in (b"post", b"host:"):
             runners[word] = (connection.refuse_http, range(1, ANY_NUMBER), word.decode())
@@ -93,3 +100,22 @@ def _refuse(text: str) -> Handler:
         raise Refusal(text)
 
     return refuse
+
+
+def _refuse_some(handler: Handler, container: Command, refusal: Callable[[Command], str | None]) -> Handler:
+    """A container whose subcommands may be refused, each by its own flags, once they are known to be right."""
+    rows = {row.name.partition("|")[2].encode(): row for row in container.subcommands}
+    refused = {word: (row.arities, text) for word, row in rows.items() if (text := refusal(row)) is not None}
+    text_alone = refusal(container)
+    if not refused:
+        return handler
+
+    def run(session: Session, args: list[bytes]) -> Reply | Effect:
+        if len(args) == 1 and text_alone is not None:
+            raise Refusal(text_alone)
+        arities, text = refused.get(args[1].lower(), ((), "")) if len(args) > 1 else ((), "")
+        if len(args) in arities:
+            raise Refusal(text)
+        return handler(session, args)
+
+    return run

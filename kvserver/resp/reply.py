@@ -8,6 +8,7 @@ What a handler returns says its kind by its type:
     list, tuple    array                  float       double (RESP2: bulk string)
     dict           map (RESP2: flat array of names and values)
     Verbatim       verbatim text (RESP2: bulk string)
+    SetOf          set (RESP2: array)
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Error:
 
 class Verbatim(bytes):
     """Text for a person to read."""
+
+    __slots__ = ()
+
+
+class SetOf(list["Reply"]):
+    """Items in no order that matters, none of them twice."""
 
     __slots__ = ()
 
@@ -83,7 +90,7 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case bytes():
             append(bulk(reply))
         case list() | tuple():
-            append(b"*%d\r\n" % len(reply))
+            append(b"%b%d\r\n" % (b"~" if protocol == 3 and isinstance(reply, SetOf) else b"*", len(reply)))
             for item in reply:
                 _encode(item, protocol, append)
         case dict():
