@@ -90,11 +90,15 @@ def load_shards(shards: list[Shard], members: Iterable[tuple[bytes, Entry]]) -> 
 
 
 class Cut:
-    """The state at one instant: shards that nobody changes until the keyspace has been told to fold them."""
+    """The state at one instant: shards that nobody changes until the keyspace has been told to fold them.
+
+    Whoever encodes a cut may give a shard another order, by putting an equal dict in its place.
+    """
 
     def __init__(self, shards: list[Shard], at_ms: int) -> None:
         self.shards = shards
         self.at_ms = at_ms
+        self.keys_encoded = 0  # so far
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))

@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left
 from codecs import utf_8_decode
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import orjson
 
+from kvserver.codec import canonical_string
 from kvserver.errors import PayloadInvalid
-from kvserver.keyspace import SHARDS, Cut, Entry
+from kvserver.keyspace import Cut, Entry
+from kvserver.order import SEPARATOR, Batch, in_order
 from kvserver.tags import Mapping
 
-BATCH_KEYS = 64
-_SLICE_NAMES = 512
-_SORT_NAMES = 1024  # are sorted in one step
-_BUCKETS = 64
-_SAMPLE_NAMES = 512
-_STRINGS_ONLY = {bytes}
+_SLOW_BATCH_MEMBERS = 64  # of which each takes some microseconds by itself
 _LONG_BATCH_BYTES = 1 << 16
-_decode = bytes.decode
+_QUOTES_PER_MEMBER = 4
 
 Member = tuple[bytes, Entry]
 
@@ -38,92 +34,39 @@ Member = tuple[bytes, Entry]
 
 
 def encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
-    """The payload of a cut in pieces; an empty piece is a step that sorted instead.
-
-    The keys are sorted by what the member names are: code points, which is the order of their UTF-8.
-    """
-    renamed: dict[bytes, bytes] = {}  # member name in UTF-8 -> key, where they differ
-    sample: list[bytes] = []
-    stride = max(1, len(cut) // _SAMPLE_NAMES)
-    for slice_ in _names(cut, mapping, renamed):
-        sample += slice_[::stride]
-        yield b""
+    """The payload of a cut in pieces; an empty piece is a step that sorted instead."""
     separator = b"{"
-    for names in _sorted(_names(cut, mapping, renamed), sample, len(cut)):
-        for start in range(0, len(names), BATCH_KEYS):
-            for piece in _encode_batch(cut, mapping, names[start : start + BATCH_KEYS], renamed):
-                yield separator + piece
-                separator = b","
-        if not names:
+    for batch in in_order(cut, mapping):
+        if batch is None:
             yield b""
+            continue
+        for piece in _encode_batch(cut, mapping, batch):
+            yield separator + piece
+            separator = b","
+        cut.keys_encoded += len(batch.members)
     yield b"}" if separator == b"," else b"{}"
 
 
-def _names(cut: Cut, mapping: Mapping, renamed: dict[bytes, bytes]) -> Iterator[list[bytes]]:
-    """The member names of all keys, in UTF-8 and in no order, at most _SLICE_NAMES at a time."""
-    for shard in cut.shards:
-        keys = iter(shard)
-        while slice_ := list(islice(keys, _SLICE_NAMES)):
-            # One look at all of them: most stores have no key that is named otherwise than it is.
-            joined = b"".join(slice_)
-            if not joined.isascii() or mapping.reserved in joined:
-                for position, key in enumerate(slice_):
-                    if not mapping.is_plain_key(key):
-                        slice_[position] = name = mapping.encode_key(key).encode("utf-8", "surrogatepass")
-                        renamed[name] = key
-            yield slice_
-
-
-def _sorted(slices: Iterable[list[bytes]], sample: list[bytes], count: int) -> Iterator[list[bytes]]:
-    """All `count` names in order, in lists of up to _SORT_NAMES. Empty lists are steps that sorted.
-
-    A sample sort: a sample gives the borders of buckets, each sorted slice is cut along them, and a bucket is sorted
-    when its turn comes. (heapq.merge of sorted runs took six times as long at a million keys, a border search for each
-    name two times.)
-    """
-    sample.sort()
-    wanted = min(_BUCKETS, 2 * count // _SORT_NAMES)  # so that most buckets are sorted in one step
-    borders = [sample[len(sample) * number // wanted] for number in range(1, wanted)]
-    buckets: list[list[bytes]] = [[] for _ in range(len(borders) + 1)]
-    for slice_ in slices:
-        slice_.sort()
-        start = 0
-        for bucket, border in zip(buckets, borders, strict=False):
-            end = bisect_left(slice_, border, start)
-            bucket += slice_[start:end]
-            start = end
-        buckets[-1] += slice_[start:]
-        yield []
-    buckets.reverse()
-    while buckets:
-        bucket = buckets.pop()
-        if len(bucket) > _SORT_NAMES:
-            parts = (bucket[start : start + _SLICE_NAMES] for start in range(0, len(bucket), _SLICE_NAMES))
-            yield from _sorted(parts, bucket[:: max(1, len(bucket) // _SAMPLE_NAMES)], len(bucket))
-        else:
-            bucket.sort()
-            yield []
-            yield bucket
-
-
-def _encode_batch(cut: Cut, mapping: Mapping, names: list[bytes], renamed: dict[bytes, bytes]) -> Iterator[bytes]:
-    """The members of these names: in one piece, or in several where values are long."""
-    shards = cut.shards
-    if not renamed:
-        entries = [shards[hash(key) % SHARDS][key] for key in names]
-        if set(map(type, entries)) == _STRINGS_ONLY and sum(map(len, entries)) < _LONG_BATCH_BYTES:
-            try:
-                yield orjson.dumps(dict(zip(map(_decode, names), map(_decode, entries), strict=True)))[1:-1]
+def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch) -> Iterator[bytes]:
+    """The members of a batch: in one piece, or in several where values are long."""
+    members, has_values = batch
+    if has_values:
+        piece = b'"%b"' % b'","'.join(members).replace(SEPARATOR, b'":"')
+        # Plain strings all of them, with nothing to escape, if escaping the whole finds just the quotes put in here.
+        # What a member stands for otherwise holds a second separator, so that there are more quotes than that.
+        with suppress(UnicodeDecodeError):  # a string that is not UTF-8
+            if len(orjson.dumps(piece.decode())) == len(piece) + len(b'""') + len(members) * _QUOTES_PER_MEMBER:
+                yield piece
                 return
-            except UnicodeDecodeError:
-                pass  # a string that is not UTF-8
     pieces: list[bytes] = []
     pieces_bytes = 0
-    for name in names:
-        text = json.dumps(name.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "backslashreplace")
-        pieces.append(b"%b:%b" % (text, mapping.encode_entry(cut.lookup(renamed.get(name, name)))))
+    for member in members:
+        name = member.partition(SEPARATOR)[0] if has_values else member
+        text = name.decode("utf-8", "surrogatepass")
+        entry = cut.lookup(mapping.decode_key(text))
+        pieces.append(b"%b:%b" % (canonical_string(text), mapping.encode_entry(entry)))
         pieces_bytes += len(pieces[-1])
-        if pieces_bytes >= _LONG_BATCH_BYTES:
+        if pieces_bytes >= _LONG_BATCH_BYTES or len(pieces) >= _SLOW_BATCH_MEMBERS:
             yield b",".join(pieces)
             pieces, pieces_bytes = [], 0
     if pieces:
@@ -263,7 +206,7 @@ class Decoder:
             raise PayloadInvalid(f"the payload is not UTF-8: {error.reason}") from None
         members: list[Member] = []
         done = 0
-        while len(members) < BATCH_KEYS:
+        while len(members) < _SLOW_BATCH_MEMBERS:
             comma = _skip(text, done)
             if members and text[comma : comma + 1] != ",":
                 break

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from kvserver.chain import Chain
 from kvserver.commands.effect import Discard
 from kvserver.disk import Disk
+from kvserver.drive import drive
 from kvserver.errors import CommandError
 from kvserver.journal import Journal
 from kvserver.keyspace import Shard
@@ -23,7 +24,7 @@ from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Ste
 from kvserver.resp.request import Command
 from kvserver.scan import Tail
 from kvserver.session import ServerState, Session
-from kvserver.slices import LOADING_SLICE_S, Slices
+from kvserver.slices import Slices
 from kvserver.snapshot import Snapshots
 
 T = TypeVar("T")
@@ -113,30 +114,10 @@ class Recovery:
         await self._snapshots.discard(unused)
 
     async def _drive(self, steps: Steps[T], file: Medium) -> T:
-        """Run a generator that asks for bytes of a file to its end, and let the event loop go on now and then."""
-        facts = self._state.persistence
-        answer = b""
-        slices = Slices(self._state.counters, LOADING_SLICE_S)
-        try:
-            request = next(steps)
-            while True:
-                if request is not None:
-                    offset, length, hasher = request
+        def report(offset: int) -> None:
+            self._state.persistence.load_done_bytes = offset
 
-                    def read() -> bytes:
-                        data = file.read(offset, length)  # noqa: B023
-                        if hasher:  # noqa: B023
-                            hasher.update(data)  # noqa: B023
-                        return data
-
-                    answer = await self._disk.run(read)
-                    facts.load_done_bytes = offset
-                elif slices.is_over:
-                    await slices.next()
-                request = steps.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        return await drive(steps, file, self._disk, Slices(self._state.counters), report)
 
     def _tidy(self, chain: Chain) -> None:
         """Leave what was replayed and nothing else. In this order: a crash midway must not make a gap look like an end."""

@@ -29,11 +29,15 @@ class Hasher(Protocol):
 
 
 class Read(NamedTuple):
-    """Send me `length` bytes at `offset` (fewer at the medium's end), and put them through `hasher` on the way."""
+    """Send me `length` bytes at `offset` (fewer at the medium's end), and put them through `hasher` on the way.
+
+    The next read with this hasher will be of the `ahead` bytes behind these: whoever can may begin with it at once.
+    """
 
     offset: int
     length: int
     hasher: Hasher | None = None
+    ahead: int = 0
 
 
 Steps = Generator[Read | None, bytes, "Scan"]
@@ -171,7 +175,8 @@ def _read_payload(
     position = offset + HEADER_SIZE
     end = position + header.payload_length
     while position < end:
-        chunk = yield Read(position, min(CHUNK_BYTES, end - position), hasher)
+        length = min(CHUNK_BYTES, end - position)
+        chunk = yield Read(position, length, hasher, min(CHUNK_BYTES, end - position - length))
         if not chunk:
             raise _Invalid(Tail.DAMAGED, "the medium became shorter while it was read")
         position += len(chunk)

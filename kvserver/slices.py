@@ -15,18 +15,18 @@ from kvserver.session import Counters
 T = TypeVar("T")
 
 SLICE_S: Final = 0.00005
-# Where no command came in meanwhile: the most that the first one then waits.
-IDLE_SLICE_S: Final = 0.0002
-LOADING_SLICE_S: Final = 0.001  # at the start, when whoever asks is told -LOADING, or is a PING that can wait for so long
+# Where no command has come for a while: the most that the first one then waits.
+IDLE_SLICE_S: Final = 0.001
+IDLE_SHARE: Final = 0.1  # of the time since the last command came: a wait that is short beside the time between commands
 
 
 class Slices:
     """Divides work between the iterations of the event loop: short slices while commands come in, longer ones else."""
 
-    def __init__(self, counters: Counters, idle_slice_s: float = IDLE_SLICE_S) -> None:
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._idle_slice_s = idle_slice_s
         self._commands = counters.commands_processed
+        self._idle_since = time.perf_counter()
         self._ends_at = 0.0
         self._begin()
 
@@ -41,8 +41,11 @@ class Slices:
         self._begin()
 
     def _begin(self) -> None:
+        now = time.perf_counter()
         before, self._commands = self._commands, self._counters.commands_processed
-        self._ends_at = time.perf_counter() + (self._idle_slice_s if self._commands == before else SLICE_S)
+        if self._commands != before:
+            self._idle_since = now
+        self._ends_at = now + min(max(SLICE_S, (now - self._idle_since) * IDLE_SHARE), IDLE_SLICE_S)
 
     async def run(self, steps: Iterable[T]) -> list[T]:
         """Run steps to their end. What they gave, without the Nones."""

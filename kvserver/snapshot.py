@@ -15,16 +15,17 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kvserver.disk import Disk
+from kvserver.drive import drive
 from kvserver.errors import MediumError
 from kvserver.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.journal import Journal
 from kvserver.keyspace import Cut, Shard, drain, new_shards
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
-from kvserver.payload import BATCH_KEYS, encode
+from kvserver.payload import encode
 from kvserver.record import EMPTY_STORE
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.session import ServerState
-from kvserver.slices import IDLE_SLICE_S, LOADING_SLICE_S, Slices
+from kvserver.slices import Slices
 from kvserver.store import repair
 from kvserver.tags import TAGGED
 
@@ -213,7 +214,6 @@ class Snapshots:
     async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
         """Encode in slices and hand the chunks to the disk. The payload's length."""
         length = gathered = 0
-        keys = len(cut)
         pieces: list[bytes] = []
         writes: list[asyncio.Future[None]] = []
 
@@ -236,7 +236,7 @@ class Snapshots:
                     pieces.append(piece)
                     gathered += len(piece)
                     length += len(piece)
-                    self._facts.flush_keys_done = min(self._facts.flush_keys_done + BATCH_KEYS, keys)  # about
+                    self._facts.flush_keys_done = cut.keys_encoded
                     if gathered >= CHUNK_BYTES:
                         await hand_over()
                 if slices.is_over:
@@ -261,32 +261,16 @@ class Snapshots:
         medium, facts = self._medium, self._facts
         facts.load_started_at = int(time.time())
         size = facts.load_total_bytes = await self._disk.run(medium.size)
-        steps = scan(size, TAGGED, load, digest)
-        answer = b""
-        slices = Slices(self._state.counters, LOADING_SLICE_S if facts.loading else IDLE_SLICE_S)
-        try:
-            request = next(steps)
-            while True:
-                if request is not None:
-                    offset, length, hasher = request
 
-                    def read(offset: int = offset, length: int = length, hasher: Hasher | None = hasher) -> bytes:
-                        data = medium.read(offset, length)
-                        if hasher:
-                            hasher.update(data)
-                        return data
+        def report(offset: int) -> None:
+            facts.load_done_bytes = offset
 
-                    answer = await self._disk.run(read)
-                    facts.load_done_bytes = offset + length
-                elif slices.is_over:
-                    await slices.next()
-                request = steps.send(answer)
-        except StopIteration as stop:
-            result: Scan = stop.value
-            self._note(result.frames)
-            if result.tail is not Tail.NONE:
-                self._clean_length = -1
-            return result
+        slices = Slices(self._state.counters)
+        result = await drive(scan(size, TAGGED, load, digest), medium, self._disk, slices, report)
+        self._note(result.frames)
+        if result.tail is not Tail.NONE:
+            self._clean_length = -1
+        return result
 
     async def _repair(self, result: Scan) -> None:
         await self._disk.run(lambda: repair(self._medium, result))

@@ -18,7 +18,7 @@ import binascii
 from base64 import b64decode, b64encode
 from typing import Any, Protocol
 
-from kvserver.codec import JSON, JSONText, canonical
+from kvserver.codec import JSON, JSONText, canonical, canonical_string
 from kvserver.keyspace import Entry, Expiring, Value
 
 _KEY_TAG = "$kvs:"
@@ -60,7 +60,7 @@ class _Plain:
 
     def encode_entry(self, entry: Entry) -> bytes:
         if type(entry) is bytes:
-            return canonical(entry.decode())
+            return canonical_string(entry.decode())
         if isinstance(entry, JSONText):
             return bytes(entry)
         raise TypeError(f"a library store holds no {type(entry).__name__}")
@@ -87,7 +87,7 @@ class _Tagged:
         if isinstance(value, JSONText):
             body = bytes(value)
         elif _is_utf8(value):
-            body = canonical(value.decode())
+            body = canonical_string(value.decode())
         else:
             return b'{"$kvs":{"base64":"%b"%b}}' % (b64encode(value), b"," + expiry[:-1] if expiry else b"")
         if expiry or body.startswith(_VALUE_TAG_START):

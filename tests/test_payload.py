@@ -33,7 +33,8 @@ from kvserver import payload as module
 from kvserver.codec import JSONText
 from kvserver.errors import PayloadInvalid
 from kvserver.keyspace import Entry, Expiring
-from kvserver.payload import BATCH_KEYS, Decoder, encode
+from kvserver.order import BATCH_KEYS
+from kvserver.payload import Decoder, encode
 from kvserver.tags import PLAIN, TAGGED, Mapping
 
 ALL_CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
@@ -73,15 +74,21 @@ def crowded(source: random.Random) -> bytes:
     return b"user:" + b"%d" % int(source.paretovariate(0.1) % 10**9)
 
 
+def awkward(source: random.Random) -> bytes:
+    """With all that is escaped, and all that stands before a quote in the order."""
+    return "".join(source.choices('\0\x01\x1f !"#\\\x7f', k=source.randrange(8))).encode()
+
+
 def tagged(source: random.Random) -> bytes:
     return source.choice([b"$kvs:%d", b"\xff%d", b"$%d", b"%d"]) % source.randrange(10**6)
 
 
-@pytest.mark.parametrize("make_key", [scattered, crowded, tagged])
+@pytest.mark.parametrize("make_key", [scattered, crowded, tagged, awkward])
 @pytest.mark.parametrize("count", [BATCH_KEYS - 1, BATCH_KEYS, BATCH_KEYS + 1, 1_023, 1_024, 1_025, 2_049, 30_000])
 def test_payload_of_many_keys_is_sorted_by_code_points(make_key: Callable[[random.Random], bytes], count: int) -> None:
     source = random.Random(7)
-    choices: list[Entry] = [*[b"text"] * 300, b"\xfe", JSONText(b"1.5"), Expiring(b"x", 5)]
+    rare: list[Entry] = [b"\xfe", JSONText(b"1.5"), Expiring(b"x", 5), b'"', b"\0", b"\0\0", b"\x1f", b"\\", b"x" * 2000]
+    choices: list[Entry] = [*[b"text"] * 300 * len(rare), *rare]
     contents: Contents = {}
     while len(contents) < count:
         contents[make_key(source)] = source.choice(choices)

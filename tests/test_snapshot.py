@@ -30,6 +30,7 @@ from kvserver.journal import Journal
 from kvserver.keyspace import Cut, Expiring, Keyspace, drain, new_shards
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
+from kvserver.order import BATCH_BYTES, BATCH_KEYS
 from kvserver.payload import encode
 from kvserver.scan import CHUNK_BYTES, scan
 from kvserver.session import ServerState
@@ -137,9 +138,8 @@ def disk() -> Iterator[Disk]:
 @pytest.fixture
 def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few keys have shards that are folded and shards that are not."""
-    for module in ("keyspace", "payload"):
-        monkeypatch.setattr(f"kvserver.{module}.SHARDS", 5)
-    monkeypatch.setattr("kvserver.payload.BATCH_KEYS", 2)
+    monkeypatch.setattr("kvserver.keyspace.SHARDS", 5)
+    monkeypatch.setattr("kvserver.order.BATCH_KEYS", 2)
     monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
     monkeypatch.setattr(slices, "SLICE_S", 0)  # the loop goes on after each step
 
@@ -385,7 +385,7 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     setting = Setting(disk)
     for number in range(20_000):
         setting.set(f"key:{number:05}", "x" * 500)
-    longest_chunk = CHUNK_BYTES + 64 * 600  # a batch of keys longer at the most
+    longest_chunk = CHUNK_BYTES + 2 * BATCH_BYTES  # a batch longer at the most, and a batch is about as long as that
     produced = 0
 
     def counting(cut: Cut, mapping: Any) -> Iterator[bytes]:
@@ -418,9 +418,9 @@ def test_step_of_an_encoder_takes_no_more_than_a_batch_of_keys() -> None:
         keyspace.set(b"key:%d" % number, b"value")
     counts = [piece.count(b'":"') for piece in encode(keyspace.cut(), TAGGED)]
     assert sum(counts) == 30_000
-    assert max(counts) <= 64
-    # Naming and sorting are steps as well, none of which takes more than a thousand keys or so.
-    assert counts.count(0) >= 2 * 30_000 / 1024
+    assert max(counts) <= BATCH_KEYS
+    # Sorting is steps as well, none of which takes more than five hundred keys or so.
+    assert counts.count(0) >= 2 * 30_000 / 512
 
 
 def test_step_of_an_encoder_takes_no_more_than_a_chunk_of_long_values() -> None:
