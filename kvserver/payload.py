@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import utf_8_decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import orjson
@@ -184,16 +184,17 @@ class Decoder:
         end = buffer.rfind(b'","', position, position + self._window) + 1
         if not end:
             return None
+        window = buffer[position:end]
         try:
-            found = orjson.loads(b"{%b}" % buffer[position:end])
+            found = orjson.loads(b"{%b}" % window)
         except orjson.JSONDecodeError:
             return None
         if not found or set(map(type, found.values())) != {str}:
             return None
-        decode_key = self._mapping.decode_key
-        members: list[Member] = [
-            (name.encode() if name[:1] != "$" else decode_key(name), value.encode()) for name, value in found.items()
-        ]
+        names: Iterable[bytes] = map(str.encode, found)
+        if b'"$' in window or b"\\u0024" in window:  # a name may be a tag
+            names = map(self._mapping.decode_key, found)
+        members: list[Member] = list(zip(names, map(str.encode, found.values()), strict=True))
         return members, end + 1
 
     def _read_any(self, position: int, final: bool) -> tuple[list[Member], int] | None:
