@@ -8,6 +8,7 @@ judge what came out.
 import asyncio
 import functools
 import gc
+import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class PhaseResult:
     keys_written: int  # an upper bound of the different keys that clients wrote
     errors: int
     first_error: str | None
+    stolen_share: float  # of all cores' time, that the host of a virtual machine withheld during the phase
 
     @property
     def memory_growth_bytes(self) -> int:
@@ -117,10 +119,11 @@ async def run_phase(
     try:
         for load in loads:
             await load.start()
-        started_at = loop.time()
+        started_at, stolen_before_s = loop.time(), stolen_time_s()
         action_s = await _repeat(action, pace.phase_s)
         samples = [await load.stop() for load in loads]
         phase_s = loop.time() - started_at
+        stolen_share = (stolen_time_s() - stolen_before_s) / phase_s / (os.cpu_count() or 1)
     finally:
         gc.enable()
         sampling.cancel()
@@ -128,7 +131,14 @@ async def run_phase(
         await asyncio.gather(sampling, return_exceptions=True)
         for load in loads:
             load.close()
-    return _result(name, action_s, phase_s, samples, sampler)
+    return _result(name, action_s, phase_s, samples, sampler, stolen_share)
+
+
+def stolen_time_s() -> float:
+    """CPU time of all cores that the host has withheld from this machine so far (`steal` of /proc/stat)."""
+    with open("/proc/stat", encoding="ascii") as file:
+        fields = file.readline().split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 async def _repeat(action: Action | None, phase_s: float) -> list[float]:
@@ -147,7 +157,12 @@ async def _repeat(action: Action | None, phase_s: float) -> list[float]:
 
 
 def _result(
-    name: str, action_s: list[float], phase_s: float, samples: list[PacedSamples], sampler: MemorySampler
+    name: str,
+    action_s: list[float],
+    phase_s: float,
+    samples: list[PacedSamples],
+    sampler: MemorySampler,
+    stolen_share: float,
 ) -> PhaseResult:
     measured = samples[0]
     sets = sum(len(one.latencies_s[SET]) for one in samples)
@@ -162,4 +177,5 @@ def _result(
         keys_written=min(sets, SET_POOL),
         errors=sum(one.errors for one in samples),
         first_error=next((one.first_error for one in samples if one.first_error), None),
+        stolen_share=stolen_share,
     )
