@@ -92,13 +92,19 @@ def load_shards(shards: list[Shard], members: Iterable[tuple[bytes, Entry]]) -> 
 class Cut:
     """The state at one instant: shards that nobody changes until the keyspace has been told to fold them.
 
-    Whoever encodes a cut may give a shard another order, by putting an equal dict in its place.
+    Whoever encodes a cut may give a shard another order (`reorder`).
     """
 
-    def __init__(self, shards: list[Shard], at_ms: int) -> None:
+    def __init__(self, keyspace: Keyspace, shards: list[Shard], at_ms: int) -> None:
         self.shards = shards
         self.at_ms = at_ms
         self.keys_encoded = 0  # so far
+        self._keyspace = keyspace
+
+    def reorder(self, index: int, ordered: Shard) -> None:
+        """Put an equal dict of another order in the place of a shard."""
+        self.shards[index] = ordered
+        self._keyspace.orders += 1
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -123,6 +129,7 @@ class Keyspace:
         self.written: list[list[bytes]] = []
         self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
+        self.orders = 0  # how often a shard was given another order of its keys
         self.evicted = 0  # keys that went since memory was short
         self._shards = new_shards()
         self._overlay: list[Shard] | None = None
@@ -282,7 +289,7 @@ class Keyspace:
         """Freeze the present state. One cut at a time: RuntimeError while an earlier one is not folded to its end."""
         if self._cut is not None or self._overlay is not None:
             raise RuntimeError("the keyspace is frozen already")
-        self._cut = Cut(self._shards, self.now_ms())
+        self._cut = Cut(self, self._shards, self.now_ms())
         self._overlay = new_shards()
         self._bind(Access(self._get_frozen, self._set_frozen, self._delete_frozen))
         return self._cut

@@ -2,8 +2,8 @@
 
 Three levels, each of steps that take some hundred microseconds at most:
 
-1. Every shard is put in order, in place: a dict keeps the order of its keys, and nobody else minds it. So what is sorted
-   takes no memory of its own, and the next snapshot finds its shards nearly sorted, which `list.sort` does in one pass.
+1. Every shard is put in order, in place: a dict keeps the order of its keys. So what is sorted takes no memory of its
+   own, and the next snapshot finds its shards nearly sorted, which `list.sort` does in one pass.
 2. A sample of the names gives the borders of buckets. Of each shard a bucket is the next few members, taken by an
    iterator that stays where it is. Members of one bucket alone are in memory twice.
 3. A bucket's members are sorted in groups, and the groups are cut into batches along borders again.
@@ -139,7 +139,7 @@ def _sort_shard(cut: Cut, index: int, naming: _Naming) -> Generator[None, None, 
             some = keys[start : start + _STEP_KEYS]
             ordered.update(zip(some, map(shard.__getitem__, some), strict=True))
             yield None
-        cut.shards[index] = ordered
+        cut.reorder(index, ordered)
     return naming.names(keys)
 
 

@@ -1,10 +1,11 @@
 """Ways through the keys of a keyspace that other commands run between: SCAN's cursor, all keys, a random key. Pure.
 
 A cursor is a shard and how many of its entries, from the front, have not been looked at: `left * SHARDS + shard`, where
-0 stands for a shard that was not begun. A shard is walked from its end to its front. What a shard was frozen as comes
-first in its order, and what was written over it since comes behind, until a fold has put it there. So, whatever else
-happens, a key that stays never gets further from the front: one that was not looked at is among the `left` first until it
-is. What was looked at may move there, too, and be given twice, as with Redis.
+0 stands for a shard that was not begun. Where one was begun, the bits above say how often shards had been given another
+order (`Cut.reorder`) by then: if that has happened since, the shard is begun again. A shard is walked from its end to
+its front. What a shard was frozen as comes first in its order, and what was written over it since comes behind, until a
+fold has put it there. So, whatever else happens, a key that stays never gets further from the front: one that was not
+looked at is among the `left` first until it is. What was looked at may move there, too, and be given twice, as with Redis.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Final
 
 from kvserver.keyspace import SHARDS, TOMBSTONE, Expiring, Keyspace, Shard
 
+_ORDER: Final = 1 << 32
+_ORDERS: Final = 1 << 31
 _TRIES: Final = 100  # to meet a key by chance, before looking for one in order
 
 
@@ -26,7 +29,10 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
     A cursor of 0 begins; any number is taken. Keys whose time has come are among them.
     """
     shards, overlays = keyspace.layers
-    left, index = divmod(cursor, SHARDS)
+    orders, place = divmod(cursor, _ORDER)
+    left, index = divmod(place, SHARDS)
+    if orders != keyspace.orders % _ORDERS:
+        left = 0
     keys: list[bytes] = []
     while index < SHARDS and count > 0:
         length = _length(shards[index], overlays[index])
@@ -36,7 +42,7 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
             keys += _slice(shards[index], overlays[index], start, stop)
             count -= stop - start
             if start:
-                return start * SHARDS + index, keys
+                return keyspace.orders % _ORDERS * _ORDER + start * SHARDS + index, keys
         left = 0
         index += 1
     return index % SHARDS, keys

@@ -79,6 +79,13 @@ class ScanMachine(RuleBasedStateMachine):
                 self.cut, self.fold = None, None
                 break
 
+    @precondition(lambda self: self.cut is not None and self.fold is None)
+    @rule(backwards=st.booleans())
+    def reorder(self, backwards: bool) -> None:
+        assert self.cut is not None
+        for index, shard in enumerate(self.cut.shards):
+            self.cut.reorder(index, dict(sorted(shard.items(), reverse=backwards)))
+
     @rule()
     def begin_scan(self) -> None:
         self.scans.append((0, set(self.model), set(self.model)))
@@ -138,6 +145,18 @@ def scan_whole(keyspace: Keyspace, count: int) -> tuple[list[bytes], int]:
         calls += 1
         if not cursor:
             return found, calls
+
+
+def test_scan_returns_all_of_a_shard_that_is_given_another_order_midway() -> None:
+    keyspace = filled(20 * SHARDS)
+    cut = keyspace.cut()
+    cursor, found = walk.scan(keyspace, 0, 5)
+    for index, shard in enumerate(cut.shards):
+        cut.reorder(index, dict(reversed(shard.items())))
+    while cursor:
+        cursor, some = walk.scan(keyspace, cursor, 5)
+        found += some
+    assert set(found) == {b"%d" % number for number in range(20 * SHARDS)}
 
 
 @pytest.mark.parametrize("count", [1, 7, 10, 1_000, 10**18])
