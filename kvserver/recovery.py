@@ -23,7 +23,7 @@ from kvserver.media.segments import SegmentLog, Segments
 from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.resp.request import Command
 from kvserver.scan import Tail
-from kvserver.session import ServerState, Session
+from kvserver.session import REPLAY_ID, ServerState, Session
 from kvserver.slices import Slices
 from kvserver.snapshot import Snapshots
 
@@ -159,7 +159,7 @@ class _Runner:
         self.unused: list[Shard] = []
         self._keyspace = state.keyspace
         self._runners = state.table.replay
-        self._session = Session(state, 0, "journal", "journal", is_local=True)
+        self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
     def run(self, record: Record) -> Iterator[None]:
         """Run a record, with pauses."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
 
+REPLAY_ID = 0  # of the journal's session; those of clients begin at 1
+
 
 @dataclass
 class PersistenceFacts:
@@ -155,6 +157,11 @@ class Session:
         self.is_subscriber = False  # of pub/sub: other limits of unread replies, and no idle timeout
         self.database = 0
         self.reset()
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it is the journal's, whose commands were accepted once, whatever the limits are now."""
+        return self.id == REPLAY_ID
 
     def reset(self) -> None:
         """What a new client has, and RESET gives back."""

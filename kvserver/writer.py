@@ -206,6 +206,8 @@ class Writer:
                 output.append(reply.wire)  # type: ignore[union-attr]
             elif reply is None:
                 output.append(_NULL[session.protocol])
+            elif kind is int:
+                output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
             elif kind in _EFFECTS:
                 self._perform(reply, client, args, output)  # type: ignore[arg-type]
                 if client.is_waiting or client.is_closed:
