@@ -119,3 +119,119 @@ def test_wrong_time_is_refused_and_changes_nothing(server: Server, amount: str, 
     run(session, "SET", "k", "old")
     assert text(run(session, "SET", "k", "new", "EX", amount)) == error
     assert run(session, "GET", "k") == b"old"
+
+
+# --- Their kin
+
+
+@pytest.mark.parametrize(("name", "amount", "lives_ms"), [("SETEX", 2, 2_000), ("PSETEX", 1_500, 1_500)])
+def test_setex_is_set_with_an_expiry(server: Server, name: str, amount: int, lives_ms: int) -> None:
+    session = server.session()
+    assert run(session, name, "k", amount, "v") is OK
+    assert run(session, "PTTL", "k") == lives_ms
+    assert server.keyspace.take_written() == [[b"SET", b"k", b"v", b"PXAT", b"%d" % (START_MS + lives_ms)]]
+
+
+@pytest.mark.parametrize("words", [("SETEX", "k", 0, "v"), ("PSETEX", "k", -1, "v"), ("GETEX", "k", "EX", 0)])
+def test_wrong_time_is_told_with_the_name_of_the_command(server: Server, words: tuple[str | int, ...]) -> None:
+    session = server.session()
+    run(session, "SET", "k", "old")
+    assert text(run(session, *words)) == f"ERR invalid expire time in '{str(words[0]).lower()}' command"
+    assert run(session, "GET", "k") == b"old"
+
+
+def test_setnx_sets_what_is_missing(server: Server) -> None:
+    session = server.session()
+    assert run(session, "SETNX", "k", "v") == 1
+    assert run(session, "SETNX", "k", "w") == 0
+    assert run(session, "GET", "k") == b"v"
+    assert run(session, "MSETNX", "l", "1", "k", "2") == 0
+    assert run(session, "EXISTS", "l") == 0
+    assert run(session, "MSETNX", "l", "1", "m", "2") == 1
+    assert run(session, "MGET", "k", "l", "missing", "m") == [b"v", b"1", None, b"2"]
+
+
+def test_getset_and_getdel_give_what_was_there(server: Server) -> None:
+    session = server.session()
+    assert run(session, "GETSET", "k", "1") is None
+    run(session, "SET", "k", "1", "PX", 10)
+    assert run(session, "GETSET", "k", "2") == b"1"
+    assert run(session, "PTTL", "k") == -1
+    assert run(session, "GETDEL", "k") == b"2"
+    assert run(session, "GETDEL", "k") is None
+    assert server.keyspace.take_written()[-1] == [b"DEL", b"k"]
+
+
+def test_getex_changes_the_expiry_only(server: Server) -> None:
+    session = server.session()
+    run(session, "SET", "k", "v")
+    assert run(session, "GETEX", "k") == b"v"
+    assert run(session, "PTTL", "k") == -1
+    options = (("EX", 2, 2_000), ("PX", 70, 70), ("PXAT", START_MS + 9, 9), ("EXAT", 1_700_000_005, 5_000))
+    for option, amount, lives_ms in options:
+        assert run(session, "GETEX", "k", option, amount) == b"v"
+        assert run(session, "PTTL", "k") == lives_ms
+    assert run(session, "GETEX", "k", "PERSIST") == b"v"
+    assert run(session, "PTTL", "k") == -1
+    assert run(session, "GETEX", "k", "EXAT", 1) == b"v"
+    assert run(session, "EXISTS", "k") == 0
+
+
+def test_getex_looks_at_its_time_only_where_the_key_is_there(server: Server) -> None:
+    session = server.session()
+    assert run(session, "GETEX", "missing", "EX", "x") is None
+    assert text(run(session, "GETEX", "missing", "NX")) == "ERR syntax error"
+    run(session, "SET", "k", "v")
+    assert text(run(session, "GETEX", "k", "EX", "x")) == "ERR value is not an integer or out of range"
+
+
+@pytest.mark.parametrize("options", [("EX",), ("EX", 1, "PX", 1), ("PERSIST", "EX", 1), ("EX", 1, "PERSIST"), ("KEEPTTL",)])
+def test_options_of_getex_that_contradict_are_a_syntax_error(server: Server, options: tuple[str | int, ...]) -> None:
+    session = server.session()
+    run(session, "SET", "k", "v")
+    assert text(run(session, "GETEX", "k", *options)) == "ERR syntax error"
+    assert run(session, "PTTL", "k") == -1
+
+
+def test_getex_keeps_json(server: Server) -> None:
+    session = server.session()
+    run(session, "JSON.SET", "k", "$", "[1]")
+    assert run(session, "GETEX", "k", "EX", 10) == b"[1]"
+    assert run(session, "JSON.TYPE", "k") == b"array"
+    run(session, "GETEX", "k", "PERSIST")
+    assert run(session, "JSON.TYPE", "k") == b"array"
+
+
+def test_mset_needs_a_value_for_each_key_and_takes_the_last(server: Server) -> None:
+    session = server.session()
+    for name in ("MSET", "MSETNX"):
+        error = f"ERR wrong number of arguments for '{name.lower()}' command"
+        assert text(run(session, name, "a", "1", "b")) == error
+    assert run(session, "MSET", "a", "1", "b", "2", "a", "3") is OK
+    assert run(session, "MGET", "a", "b") == [b"3", b"2"]
+
+
+def test_mset_drops_expiries(server: Server) -> None:
+    session = server.session()
+    run(session, "SET", "a", "1", "PX", 10)
+    run(session, "MSET", "a", "2")
+    assert run(session, "PTTL", "a") == -1
+
+
+def test_strlen_counts_bytes(server: Server) -> None:
+    session = server.session()
+    assert run(session, "STRLEN", "missing") == 0
+    run(session, "SET", "k", "é")
+    assert run(session, "STRLEN", "k") == 2
+    run(session, "JSON.SET", "j", "$", "[1, 2]")
+    assert run(session, "STRLEN", "j") == len("[1,2]")
+
+
+def test_readers_do_not_see_what_has_expired(server: Server) -> None:
+    session = server.session()
+    run(session, "SET", "k", "v", "PX", 10)
+    server.clock.now_ms += 10
+    assert run(session, "MGET", "k") == [None]
+    assert run(session, "STRLEN", "k") == 0
+    assert run(session, "GETEX", "k", "PERSIST") is None
+    assert run(session, "SETNX", "k", "w") == 1

@@ -42,7 +42,7 @@ def test_rows_are_sorted_and_no_name_is_given_twice() -> None:
 def test_row_is_complete(row: Command) -> None:
     assert row.summary
     assert row.complexity
-    assert row.group in {"string", "generic", "connection", "server", "json"}
+    assert row.group in {"string", "bitmap", "generic", "connection", "server", "json"}
     assert all(part.isdigit() for part in row.since.split("."))
     assert not {"write", "readonly"} <= set(row.flags)
     first, last, step = row.keys

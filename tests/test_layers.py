@@ -52,6 +52,7 @@ PURE = {
     "kvserver.codec",
     "kvserver.frame",
     "kvserver.keyspace",
+    "kvserver.longdouble",
     "kvserver.order",
     "kvserver.payload",
     "kvserver.record",

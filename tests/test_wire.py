@@ -755,8 +755,9 @@ def test_setinfo_of_redis_7_2_is_known(kvserver: ServerProcess) -> None:
 
 
 COMPARED_COMMANDS = [
-    "set",
-    "get",
+    *("set", "get", "setex", "psetex", "setnx", "getset", "getdel", "getex", "mget", "mset", "msetnx", "append", "strlen"),
+    *("incr", "decr", "incrby", "decrby", "incrbyfloat", "getrange", "substr", "setrange", "lcs", "setbit", "getbit"),
+    *("bitcount", "bitpos", "bitop", "bitfield", "bitfield_ro"),
     "del",
     "exists",
     "dbsize",

@@ -8,7 +8,9 @@ from kvserver.errors import CommandError
 
 SYNTAX_ERROR = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 MAX_INTEGER = 2**63 - 1
+MIN_INTEGER = -(2**63)
 
 # Redis's string2ll: int() would take b"+1", b" 1 " and b"1_0".
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
@@ -18,7 +20,7 @@ def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     """A signed 64-bit integer."""
     if _INTEGER.fullmatch(text):
         number = int(text)
-        if -MAX_INTEGER - 1 <= number <= MAX_INTEGER:
+        if MIN_INTEGER <= number <= MAX_INTEGER:
             return number
     raise CommandError(error)
 

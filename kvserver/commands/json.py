@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvserver.codec import JSONText, canonical, canonical_strict, parse_strict
+from kvserver.commands.arguments import WRONG_TYPE
 from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.keyspace import Value
@@ -12,7 +13,6 @@ from kvserver.tags import decode_value
 
 LEGACY_ROOTS = (b".", b"")
 ROOT = b"$"
-NOT_JSON = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 
 def _is_legacy_root(path: bytes) -> bool:
@@ -31,7 +31,7 @@ def _text(value: Value) -> bytes:
     try:
         return canonical(value.decode())
     except UnicodeDecodeError:
-        raise CommandError(NOT_JSON) from None
+        raise CommandError(WRONG_TYPE) from None
 
 
 def json_set(session: Session, args: list[bytes]) -> Reply:

@@ -1,11 +1,11 @@
-"""Strings: GET and SET, the hot path. Nothing may be added to these two handlers that is not measured."""
+"""Whole strings: GET, SET and their kin. GET and SET are the hot path: nothing may be added to them that is not measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
-from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.keyspace import Expiring
 from kvserver.resp.reply import OK, Reply
@@ -43,6 +43,11 @@ class SetOptions:
 _EXPIRY_OPTIONS = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False)}
 
 
+def _expires_at_ms(option: bytes, number: bytes, now_ms: int, command: str) -> int:
+    unit_ms, is_relative = _EXPIRY_OPTIONS[option]
+    return expiry_ms(number, unit_ms=unit_ms, base_ms=now_ms if is_relative else 0, command=command)
+
+
 def parse_set_options(words: list[bytes], now_ms: int) -> SetOptions:
     """The options behind key and value. CommandError for a syntax error or a wrong time, in this order, as in Redis."""
     options = SetOptions()
@@ -63,8 +68,7 @@ def parse_set_options(words: list[bytes], now_ms: int) -> SetOptions:
         else:
             raise CommandError(SYNTAX_ERROR)
     if expiry:
-        unit_ms, is_relative = _EXPIRY_OPTIONS[expiry[0]]
-        options.expires_at_ms = expiry_ms(expiry[1], unit_ms=unit_ms, base_ms=now_ms if is_relative else 0, command="set")
+        options.expires_at_ms = _expires_at_ms(*expiry, now_ms, "set")
     return options
 
 
@@ -77,19 +81,150 @@ def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     if (options.only_if_missing and previous is not None) or (options.only_if_there and previous is None):
         return previous if options.get else None
     expires_at_ms = options.expires_at_ms or (keyspace.expires_at_ms(key) if options.keep_ttl else None)
-    if expires_at_ms and expires_at_ms <= keyspace.now_ms():  # EXAT in the past: the key is gone at once
-        keyspace.delete(key)
-        keyspace.written.append([b"DEL", key])
-    elif expires_at_ms:
-        keyspace.set_expiring(key, value, expires_at_ms)
-        keyspace.written.append([b"SET", key, value, b"PXAT", b"%d" % expires_at_ms])
+    if expires_at_ms:
+        _store_until(session, key, value, expires_at_ms)
     else:
         keyspace.set(key, value)
         keyspace.written.append([b"SET", key, value])
     return reply
 
 
+def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int) -> None:
+    keyspace = session.keyspace
+    if expires_at_ms <= keyspace.now_ms():  # EXAT in the past: the key is gone at once
+        keyspace.delete(key)
+        keyspace.written.append([b"DEL", key])
+    else:
+        keyspace.set_expiring(key, value, expires_at_ms)
+        keyspace.written.append([b"SET", key, value, b"PXAT", b"%d" % expires_at_ms])
+
+
+def setex(session: Session, args: list[bytes]) -> Reply:
+    _store_until(session, args[1], args[3], _expires_at_ms(b"EX", args[2], session.keyspace.now_ms(), "setex"))
+    return OK
+
+
+def psetex(session: Session, args: list[bytes]) -> Reply:
+    _store_until(session, args[1], args[3], _expires_at_ms(b"PX", args[2], session.keyspace.now_ms(), "psetex"))
+    return OK
+
+
+def setnx(session: Session, args: list[bytes]) -> Reply:
+    keyspace = session.keyspace
+    if keyspace.live(args[1]) is not None:
+        return 0
+    keyspace.set(args[1], args[2])
+    keyspace.written.append([b"SET", args[1], args[2]])
+    return 1
+
+
+def getset(session: Session, args: list[bytes]) -> Reply:
+    keyspace = session.keyspace
+    previous = keyspace.live(args[1])
+    keyspace.set(args[1], args[2])
+    keyspace.written.append([b"SET", args[1], args[2]])
+    return previous
+
+
+def getdel(session: Session, args: list[bytes]) -> Reply:
+    keyspace = session.keyspace
+    value = keyspace.live(args[1])
+    if value is not None:
+        keyspace.delete(args[1])
+        keyspace.written.append([b"DEL", args[1]])
+    return value
+
+
+def getex(session: Session, args: list[bytes]) -> Reply:
+    """The time is looked at only where the key is there, as in Redis."""
+    expiry: tuple[bytes, bytes] | None = None
+    persist = False
+    rest = list(reversed(args[2:]))
+    while rest:
+        word = rest.pop().upper()
+        if word == b"PERSIST" and not expiry:
+            persist = True
+        elif word in _EXPIRY_OPTIONS and rest and not persist and (not expiry or expiry[0] == word):
+            expiry = (word, rest.pop())
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    keyspace, key = session.keyspace, args[1]
+    value = keyspace.live(key)
+    if value is None:
+        return None
+    if expiry:
+        expires_at_ms = _expires_at_ms(*expiry, keyspace.now_ms(), "getex")
+        if expires_at_ms <= keyspace.now_ms():
+            keyspace.delete(key)
+            keyspace.written.append([b"DEL", key])
+        else:
+            keyspace.set_expiring(key, value, expires_at_ms)
+            keyspace.written.append([b"PEXPIREAT", key, b"%d" % expires_at_ms])
+    elif persist and keyspace.expires_at_ms(key) is not None:
+        keyspace.set(key, value)
+        keyspace.written.append([b"PERSIST", key])
+    return value
+
+
+def mget(session: Session, args: list[bytes]) -> Reply:
+    return list(map(session.keyspace.live, args[1:]))
+
+
+def _set_many(session: Session, args: list[bytes]) -> None:
+    keyspace = session.keyspace
+    set_entry = keyspace.set
+    for position in range(1, len(args), 2):
+        set_entry(args[position], args[position + 1])
+    keyspace.written.append([b"MSET", *args[1:]])
+
+
+def mset(session: Session, args: list[bytes]) -> Reply:
+    if not len(args) % 2:
+        raise wrong_arity("mset")
+    _set_many(session, args)
+    return OK
+
+
+def msetnx(session: Session, args: list[bytes]) -> Reply:
+    if not len(args) % 2:
+        raise wrong_arity("msetnx")
+    if any(session.keyspace.live(key) is not None for key in args[1::2]):
+        return 0
+    _set_many(session, args)
+    return 1
+
+
+def strlen(session: Session, args: list[bytes]) -> Reply:
+    value = session.keyspace.live(args[1])
+    return 0 if value is None else len(value)
+
+
+EVERY_SECOND_KEY = (1, -1, 2)
+_WRITE = ("write", "denyoom")
+_FAST_WRITE = (*_WRITE, "fast")
+_GROUP = "string"
+
 COMMANDS = (
-    Command("get", 2, ("readonly", "fast"), FIRST_KEY, get, "Get the value of a key", "1.0.0", "string", "O(1)"),
-    Command("set", -3, ("write", "denyoom"), FIRST_KEY, set_, "Set the string value of a key", "1.0.0", "string", "O(1)"),
-)
+    Command("get", 2, ("readonly", "fast"), FIRST_KEY, get, "Get the value of a key", "1.0.0", _GROUP, "O(1)"),
+    Command("set", -3, _WRITE, FIRST_KEY, set_, "Set the string value of a key", "1.0.0", _GROUP, "O(1)"),
+    Command("setex", 4, _WRITE, FIRST_KEY, setex, "Set the value and expiration of a key", "2.0.0", _GROUP, "O(1)"),
+    Command("psetex", 4, _WRITE, FIRST_KEY, psetex, "Set the value and expiration in milliseconds of a key", "2.6.0",
+            _GROUP, "O(1)"),
+    Command("setnx", 3, _FAST_WRITE, FIRST_KEY, setnx, "Set the value of a key, only if the key does not exist", "1.0.0",
+            _GROUP, "O(1)"),
+    Command("getset", 3, _FAST_WRITE, FIRST_KEY, getset, "Set the string value of a key and return its old value", "1.0.0",
+            _GROUP, "O(1)"),
+    Command("getdel", 2, ("write", "fast"), FIRST_KEY, getdel, "Get the value of a key and delete the key", "6.2.0",
+            _GROUP, "O(1)"),
+    Command("getex", -2, ("write", "fast"), FIRST_KEY, getex,
+            "Get the value of a key and optionally set its expiration", "6.2.0", _GROUP, "O(1)"),
+    Command("mget", -2, ("readonly", "fast"), ALL_KEYS, mget, "Get the values of all the given keys", "1.0.0", _GROUP,
+            "O(N) where N is the number of keys to retrieve."),
+    Command("mset", -3, _WRITE, EVERY_SECOND_KEY, mset, "Set multiple keys to multiple values", "1.0.1", _GROUP,
+            "O(N) where N is the number of keys to set."),
+    Command("msetnx", -3, _WRITE, EVERY_SECOND_KEY, msetnx,
+            "Set multiple keys to multiple values, only if none of the keys exist", "1.0.1", _GROUP,
+            "O(N) where N is the number of keys to set."),
+    Command("strlen", 2, ("readonly", "fast"), FIRST_KEY, strlen, "Get the length of the value stored in a key", "2.2.0",
+            _GROUP, "O(1)"),
+)  # fmt: skip

@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvserver.commands import (
+    bitfields,
+    bits,
     client,
     configuration,
     connection,
+    counters,
     expiry,
     information,
     introspection,
     json,
     keys,
+    lcs,
     persistence,
+    ranges,
     scan,
     strings,
 )
@@ -30,7 +35,24 @@ from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
 from kvserver.session import Session
 
-FAMILIES = (strings, keys, expiry, scan, connection, client, json, persistence, configuration, introspection, information)
+FAMILIES = (
+    strings,
+    counters,
+    ranges,
+    bits,
+    bitfields,
+    lcs,
+    keys,
+    expiry,
+    scan,
+    connection,
+    client,
+    json,
+    persistence,
+    configuration,
+    introspection,
+    information,
+)
 
 MISCONF = (
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "

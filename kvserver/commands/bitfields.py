@@ -1,0 +1,156 @@
+"""BITFIELD and BITFIELD_RO: integers of any width anywhere in a string."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.bits import bit_offset
+from kvserver.commands.inplace import amend, changeable
+from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+_WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}  # and how many arguments each has
+_OVERFLOWS = (b"WRAP", b"SAT", b"FAIL")
+_TYPE = re.compile(rb"([iu])([1-9][0-9]?)")
+_NO_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+
+
+class Field(NamedTuple):
+    """Where an integer is, and how wide, in bits."""
+
+    is_signed: bool
+    width: int
+    offset: int
+
+    @property
+    def least(self) -> int:
+        return -(1 << self.width - 1) if self.is_signed else 0
+
+    @property
+    def greatest(self) -> int:
+        return (1 << self.width - self.is_signed) - 1
+
+    @property
+    def end_byte(self) -> int:
+        return (self.offset + self.width + 7) >> 3
+
+    def read(self, string: bytes | bytearray) -> int:
+        """The integer; behind the end of the string are zeros."""
+        first = self.offset >> 3
+        number = int.from_bytes(string[first : self.end_byte].ljust(self.end_byte - first, b"\0"), "big")
+        number = number >> (-(self.offset + self.width) & 7) & ((1 << self.width) - 1)
+        return number - (1 << self.width) if number > self.greatest else number
+
+    def write(self, string: bytearray, number: int) -> None:
+        """Store an integer that fits, in a string that is long enough."""
+        first, shift = self.offset >> 3, -(self.offset + self.width) & 7
+        mask = (1 << self.width) - 1
+        present = int.from_bytes(string[first : self.end_byte], "big")
+        changed = present & ~(mask << shift) | (number & mask) << shift
+        string[first : self.end_byte] = changed.to_bytes(self.end_byte - first, "big")
+
+    def fit(self, number: int, overflow: bytes) -> int | None:
+        """What becomes of a number that may be too big or small for the field. None: nothing, by FAIL."""
+        if self.least <= number <= self.greatest:
+            return number
+        if overflow == b"FAIL":
+            return None
+        if overflow == b"SAT":
+            return self.greatest if number > self.greatest else self.least
+        number &= (1 << self.width) - 1
+        return number - (1 << self.width) if number > self.greatest else number
+
+
+@dataclass
+class _Operation:
+    name: bytes
+    field: Field
+    number: int  # of SET and INCRBY
+    overflow: bytes
+
+
+def _parse_field(session: Session, kind: bytes, offset: bytes) -> Field:
+    match = _TYPE.fullmatch(kind)
+    is_signed = kind[:1] == b"i"
+    if not match or int(match[2]) > (64 if is_signed else 63):
+        raise CommandError(_NO_TYPE)
+    width = int(match[2])
+    return Field(is_signed, width, bit_offset(session, offset, width))
+
+
+def _parse(session: Session, words: list[bytes]) -> list[_Operation]:
+    operations: list[_Operation] = []
+    overflow = b"WRAP"
+    position = 0
+    while position < len(words):
+        name = words[position].upper()
+        arguments = words[position + 1 : position + 1 + _WORDS.get(name, 0)]
+        if name not in _WORDS or len(arguments) < _WORDS[name]:
+            raise CommandError(SYNTAX_ERROR)
+        position += 1 + len(arguments)
+        if name == b"OVERFLOW":
+            overflow = arguments[0].upper()
+            if overflow not in _OVERFLOWS:
+                raise CommandError("ERR Invalid OVERFLOW type specified")
+        else:
+            field = _parse_field(session, *arguments[:2])
+            operations.append(_Operation(name, field, 0 if name == b"GET" else integer(arguments[2]), overflow))
+    return operations
+
+
+def bitfield(session: Session, args: list[bytes]) -> Reply:
+    operations = _parse(session, args[2:])
+    ends = [operation.field.end_byte for operation in operations if operation.name != b"GET"]
+    if not ends:
+        return _read(session, args[1], operations)
+    before = changeable(session, args[1])
+    string = bytearray(before or b"").ljust(max(ends), b"\0")
+    replies: list[Reply] = []
+    for operation in operations:
+        field = operation.field
+        present = field.read(string)
+        if operation.name == b"GET":
+            replies.append(present)
+            continue
+        wanted = operation.number
+        if operation.name == b"INCRBY":
+            wanted += present
+        elif not field.is_signed:
+            wanted %= 1 << 64  # Redis reads what SET is given as an unsigned integer here: -1 is the greatest
+        number = field.fit(wanted, operation.overflow)
+        if number is not None:
+            field.write(string, number)
+        replies.append(number if number is None or operation.name == b"INCRBY" else present)
+    after = bytes(string)
+    if after != before:
+        amend(session, args[1], after, [b"BITFIELD", *args[1:]])
+    return replies
+
+
+def _read(session: Session, key: bytes, operations: list[_Operation]) -> Reply:
+    string = bytes(session.keyspace.live(key) or b"")
+    return [operation.field.read(string) for operation in operations]
+
+
+def bitfield_ro(session: Session, args: list[bytes]) -> Reply:
+    operations = _parse(session, args[2:])
+    if any(operation.name != b"GET" for operation in operations):
+        raise CommandError("ERR BITFIELD_RO only supports the GET subcommand")
+    return _read(session, args[1], operations)
+
+
+_GROUP = "bitmap"
+_COMPLEXITY = "O(1) for each subcommand specified"
+
+COMMANDS = (
+    Command("bitfield", -2, ("write", "denyoom"), FIRST_KEY, bitfield,
+            "Perform arbitrary bitfield integer operations on strings", "3.2.0", _GROUP, _COMPLEXITY),
+    Command("bitfield_ro", -2, ("readonly", "fast"), FIRST_KEY, bitfield_ro,
+            "Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD", "6.0.0", _GROUP,
+            _COMPLEXITY),
+)  # fmt: skip

@@ -1,0 +1,187 @@
+"""Strings as bits, of which the first is the highest of the first byte: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import and_, or_, xor
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.inplace import amend, changeable
+from kvserver.commands.ranges import inclusive_range, is_backward
+from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.errors import CommandError
+from kvserver.keyspace import Expiring
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+_NOT_AN_OFFSET = "ERR bit offset is not an integer or out of range"
+_NOT_A_BIT = "ERR bit is not an integer or out of range"
+_COUNTED_AT_ONCE_BYTES = 1 << 20
+
+
+def bit_offset(session: Session, text: bytes, width: int = 0) -> int:
+    """The number of a bit; with a width, `#3` is the first bit of the fourth field. CommandError for one out of range."""
+    by_width = bool(width) and text[:1] == b"#"
+    offset = integer(text[by_width:], _NOT_AN_OFFSET) * (width if by_width else 1)
+    if offset < 0 or (offset >> 3 >= session.server.config.proto_max_bulk_len and not session.is_replay):
+        raise CommandError(_NOT_AN_OFFSET)
+    return offset
+
+
+def setbit(session: Session, args: list[bytes]) -> Reply:
+    key = args[1]
+    offset = bit_offset(session, args[2])
+    bit = integer(args[3], _NOT_A_BIT)
+    if bit not in (0, 1):
+        raise CommandError(_NOT_A_BIT)
+    value = changeable(session, key)
+    position, mask = offset >> 3, 0x80 >> (offset & 7)
+    is_longer = value is None or position >= len(value)
+    previous = 0 if value is None or is_longer else int(bool(value[position] & mask))
+    if is_longer or previous != bit:
+        changed = bytearray(value or b"")
+        if is_longer:
+            changed = changed.ljust(position + 1, b"\0")
+        changed[position] = changed[position] & ~mask | (mask if bit else 0)
+        amend(session, key, bytes(changed), [b"SETBIT", *args[1:]])
+    return previous
+
+
+def getbit(session: Session, args: list[bytes]) -> Reply:
+    offset = bit_offset(session, args[2])
+    value = session.keyspace.live(args[1])
+    position = offset >> 3
+    return 0 if value is None or position >= len(value) else value[position] >> (7 - (offset & 7)) & 1
+
+
+def _counts_bits(word: bytes) -> bool:
+    unit = word.upper()
+    if unit not in (b"BIT", b"BYTE"):
+        raise CommandError(SYNTAX_ERROR)
+    return unit == b"BIT"
+
+
+def _bits_in(start: int, end: int, value: bytes, by_bit: bool) -> range:
+    """The bits of an inclusive range of bits or bytes."""
+    if by_bit:
+        return inclusive_range(start, end, 8 * len(value))
+    positions = inclusive_range(start, end, len(value))
+    return range(8 * positions.start, 8 * positions.stop)
+
+
+def bitcount(session: Session, args: list[bytes]) -> Reply:
+    value = session.keyspace.live(args[1])
+    if value is None:
+        return 0
+    bits = range(8 * len(value))
+    if len(args) in (4, 5):
+        start, end = integer(args[2]), integer(args[3])
+        if is_backward(start, end):  # and Redis does not look at the unit
+            return 0
+        by_bit = len(args) == 5 and _counts_bits(args[4])
+        bits = _bits_in(start, end, value, by_bit)
+    elif len(args) != 2:
+        raise CommandError(SYNTAX_ERROR)
+    if not bits:
+        return 0
+    piece = memoryview(value)[bits.start >> 3 : (bits.stop + 7) >> 3]
+    count = sum(
+        int.from_bytes(piece[start : start + _COUNTED_AT_ONCE_BYTES], "big").bit_count()
+        for start in range(0, len(piece), _COUNTED_AT_ONCE_BYTES)
+    )
+    before, behind = bits.start & 7, -bits.stop & 7
+    return count - (piece[0] >> (8 - before)).bit_count() - (piece[-1] & ((1 << behind) - 1)).bit_count()
+
+
+def first_bit(value: bytes, bit: int, bits: range) -> int | None:
+    """The position of the first bit that is `bit`, or None where the range has none."""
+    if not bits:
+        return None
+    skipped = bits.start >> 3
+    piece = bytearray(value[skipped : (bits.stop + 7) >> 3])
+    # What lies outside of the range, in its first and last byte, is to be no match.
+    outside_first, outside_last = 0xFF ^ (0xFF >> (bits.start & 7)), (1 << (-bits.stop & 7)) - 1
+    if bit:
+        piece[0] &= ~outside_first & 0xFF
+        piece[-1] &= ~outside_last & 0xFF
+    else:
+        piece[0] |= outside_first
+        piece[-1] |= outside_last
+    rest = piece.lstrip(b"\0" if bit else b"\xff")
+    if not rest:
+        return None
+    byte = rest[0] if bit else ~rest[0] & 0xFF
+    return 8 * (skipped + len(piece) - len(rest)) + 8 - byte.bit_length()
+
+
+def bitpos(session: Session, args: list[bytes]) -> Reply:
+    bit = integer(args[2])
+    if bit not in (0, 1):
+        raise CommandError("ERR The bit argument must be 1 or 0.")
+    value = session.keyspace.live(args[1])
+    if value is None:
+        return -1 if bit else 0
+    bits = range(8 * len(value))
+    if len(args) > 6:
+        raise CommandError(SYNTAX_ERROR)
+    if len(args) > 3:
+        start, end = integer(args[3]), -1
+        by_bit = len(args) == 6 and _counts_bits(args[5])
+        if len(args) > 4:
+            end = integer(args[4])
+        bits = _bits_in(start, end, value, by_bit)
+    found = first_bit(value, bit, bits)
+    if found is not None:
+        return found
+    # Behind a string are zeros, as far as anybody looks who gives no end.
+    return bits.stop if bits and not bit and len(args) < 5 else -1
+
+
+_OPERATIONS: dict[bytes, Callable[[int, int], int]] = {b"AND": and_, b"OR": or_, b"XOR": xor}
+_INVERTED = bytes(range(256))[::-1]
+
+
+def combined(operation: bytes, values: list[bytes]) -> bytes:
+    """Strings, filled up with zeros to the longest, combined bit by bit. `operation`: AND, OR, XOR, or NOT of one."""
+    if operation == b"NOT":
+        return values[0].translate(_INVERTED)
+    # The first byte is the lowest, so that zeros behind a string change nothing.
+    result = int.from_bytes(values[0], "little")
+    for value in values[1:]:
+        result = _OPERATIONS[operation](result, int.from_bytes(value, "little"))
+    return result.to_bytes(max(map(len, values)), "little")
+
+
+def bitop(session: Session, args: list[bytes]) -> Reply:
+    operation, target, sources = args[1].upper(), args[2], args[3:]
+    if operation not in (*_OPERATIONS, b"NOT"):
+        raise CommandError(SYNTAX_ERROR)
+    if operation == b"NOT" and len(sources) != 1:
+        raise CommandError("ERR BITOP NOT must be called with a single source key.")
+    keyspace = session.keyspace
+    is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
+    result = combined(operation, [keyspace.live(key) or b"" for key in sources])
+    if result:
+        keyspace.set(target, result)
+        # Run later, with a source that has expired, the same command would give another result.
+        keyspace.written.append([b"BITOP", *args[1:]] if is_timeless else [b"SET", target, result])
+    elif keyspace.live(target) is not None:
+        keyspace.delete(target)
+        keyspace.written.append([b"DEL", target])
+    return len(result)
+
+
+_GROUP = "bitmap"
+
+COMMANDS = (
+    Command("setbit", 4, ("write", "denyoom"), FIRST_KEY, setbit,
+            "Sets or clears the bit at offset in the string value stored at key", "2.2.0", _GROUP,
+            "O(N) where N is the length of the string"),
+    Command("getbit", 3, ("readonly", "fast"), FIRST_KEY, getbit,
+            "Returns the bit value at offset in the string value stored at key", "2.2.0", _GROUP, "O(1)"),
+    Command("bitcount", -2, ("readonly",), FIRST_KEY, bitcount, "Count set bits in a string", "2.6.0", _GROUP, "O(N)"),
+    Command("bitpos", -3, ("readonly",), FIRST_KEY, bitpos, "Find first bit set or clear in a string", "2.8.7", _GROUP,
+            "O(N)"),
+    Command("bitop", -4, ("write", "denyoom"), (2, -1, 1), bitop, "Perform bitwise operations between strings", "2.6.0",
+            _GROUP, "O(N)"),
+)  # fmt: skip

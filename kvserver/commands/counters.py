@@ -1,0 +1,128 @@
+"""Strings that are numbers: INCR, which is measured, DECR, INCRBY, DECRBY, INCRBYFLOAT.
+
+A JSON integer stays one; other JSON numbers have no INCR, but an INCRBYFLOAT that gives a JSON number.
+"""
+
+from __future__ import annotations
+
+from kvserver.codec import JSONText, canonical
+from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
+from kvserver.commands.inplace import amend
+from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.errors import CommandError
+from kvserver.keyspace import Value
+from kvserver.longdouble import LongDouble
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+_ZERO = ord("0")
+_SURELY_IN_RANGE_DIGITS = 18
+
+
+def incr(session: Session, args: list[bytes]) -> Reply:
+    keyspace = session.keyspace
+    key = args[1]
+    value = keyspace.get(key)
+    # A positive integer as Redis reads it: int() takes more than that, and a regular expression more time.
+    if type(value) is bytes and value.isdigit() and value[0] != _ZERO and len(value) <= _SURELY_IN_RANGE_DIGITS:
+        number = int(value) + 1
+        value = b"%d" % number
+        keyspace.set(key, value)
+        keyspace.written.append([b"SET", key, value])
+        return number
+    return _add(session, key, 1)
+
+
+def decr(session: Session, args: list[bytes]) -> Reply:
+    return _add(session, args[1], -1)
+
+
+def incrby(session: Session, args: list[bytes]) -> Reply:
+    return _add(session, args[1], integer(args[2]))
+
+
+def decrby(session: Session, args: list[bytes]) -> Reply:
+    decrement = integer(args[2])
+    if decrement == MIN_INTEGER:
+        raise CommandError("ERR decrement would overflow")
+    return _add(session, args[1], -decrement)
+
+
+def _add(session: Session, key: bytes, amount: int) -> int:
+    value = session.keyspace.live(key)
+    is_json = _is_json_number(value)
+    number = amount + (0 if value is None else integer(value))
+    if not MIN_INTEGER <= number <= MAX_INTEGER:
+        raise CommandError("ERR increment or decrement would overflow")
+    _store(session, key, b"%d" % number, is_json)
+    return number
+
+
+def _is_json_number(value: Value | None) -> bool:
+    """Whether it is a JSON number, not a string. CommandError for a JSON value that is neither."""
+    if not isinstance(value, JSONText):
+        return False
+    if value[:1] not in b"-0123456789NI":  # NaN and Infinity, from a frame written elsewhere, are numbers
+        raise CommandError(WRONG_TYPE)
+    return True
+
+
+def _store(session: Session, key: bytes, text: bytes, is_json: bool) -> None:
+    keyspace = session.keyspace
+    if is_json:
+        amend(session, key, JSONText(text), [b"JSON.SET", key, b"$", text])
+        return
+    expires_at_ms = keyspace.expires_at_ms(key)
+    if expires_at_ms is None:
+        keyspace.set(key, text)
+        keyspace.written.append([b"SET", key, text])
+    else:
+        keyspace.set_expiring(key, text, expires_at_ms)
+        keyspace.written.append([b"SET", key, text, b"PXAT", b"%d" % expires_at_ms])
+
+
+_NOT_A_FLOAT = "ERR value is not a valid float"
+_NOT_FINITE = "ERR increment would produce NaN or Infinity"
+
+
+def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
+    key = args[1]
+    value = session.keyspace.live(key)
+    is_json = _is_json_number(value)
+    number = LongDouble.parse(b"0" if value is None else value)
+    increment = LongDouble.parse(args[2])
+    if number is None or increment is None:
+        raise CommandError(_NOT_A_FLOAT)
+    total = number + increment
+    if not total.is_finite:
+        raise CommandError(_NOT_FINITE)
+    text = total.text()
+    if is_json:
+        text = _json_number(text)
+    _store(session, key, text, is_json)
+    return text
+
+
+def _json_number(text: bytes) -> bytes:
+    """The canonical JSON of a number: an integer where it is one of 64 bits, else what JSON readers make of it."""
+    if b"." not in text and abs(int(text)) <= MAX_INTEGER:
+        return text
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise CommandError(_NOT_FINITE)
+    return canonical(number)
+
+
+_FLAGS = ("write", "denyoom", "fast")
+_GROUP = "string"
+
+COMMANDS = (
+    Command("incr", 2, _FLAGS, FIRST_KEY, incr, "Increment the integer value of a key by one", "1.0.0", _GROUP, "O(1)"),
+    Command("decr", 2, _FLAGS, FIRST_KEY, decr, "Decrement the integer value of a key by one", "1.0.0", _GROUP, "O(1)"),
+    Command("incrby", 3, _FLAGS, FIRST_KEY, incrby, "Increment the integer value of a key by the given amount", "1.0.0",
+            _GROUP, "O(1)"),
+    Command("decrby", 3, _FLAGS, FIRST_KEY, decrby, "Decrement the integer value of a key by the given number", "1.0.0",
+            _GROUP, "O(1)"),
+    Command("incrbyfloat", 3, _FLAGS, FIRST_KEY, incrbyfloat, "Increment the float value of a key by the given amount",
+            "2.6.0", _GROUP, "O(1)"),
+)  # fmt: skip

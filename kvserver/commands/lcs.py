@@ -1,0 +1,162 @@
+"""LCS: the longest common subsequence of two strings, and where it is in them.
+
+A row of the table is an integer of one bit per column (Hyyrö 2004, "Bit-parallel LCS-length computation revisited"), so
+that what Redis fills cell by cell costs a few operations a row. Of all longest ones it finds the one that Redis finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.row import Command
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+_CELL_BYTES = 4  # of Redis's table, whose size it limits
+_MAX_LENGTH = 2**32 - 2
+
+
+@dataclass
+class _Options:
+    wants_positions: bool = False  # IDX
+    wants_length: bool = False  # LEN
+    with_lengths: bool = False  # WITHMATCHLEN
+    shortest: int = 0  # MINMATCHLEN
+
+
+def _parse(words: list[bytes]) -> _Options:
+    options = _Options()
+    rest = list(reversed(words))
+    while rest:
+        word = rest.pop().upper()
+        if word == b"IDX":
+            options.wants_positions = True
+        elif word == b"LEN":
+            options.wants_length = True
+        elif word == b"WITHMATCHLEN":
+            options.with_lengths = True
+        elif word == b"MINMATCHLEN" and rest:
+            options.shortest = integer(rest.pop())
+        else:
+            raise CommandError(SYNTAX_ERROR)
+    if options.wants_positions and options.wants_length:
+        raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
+    return options
+
+
+def lcs(session: Session, args: list[bytes]) -> Reply:
+    first, second = (bytes(session.keyspace.live(key) or b"") for key in args[1:3])
+    options = _parse(args[3:])
+    if max(len(first), len(second)) > _MAX_LENGTH:
+        raise CommandError("ERR String too long for LCS")
+    if (len(first) + 1) * (len(second) + 1) * _CELL_BYTES > session.server.config.proto_max_bulk_len:
+        raise CommandError("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
+    if options.wants_length:
+        return length(first, second)
+    found = matches(first, second)
+    if not options.wants_positions:
+        return b"".join(first[match.first : match.first + match.length] for match in reversed(found))
+    shown: list[Reply] = []
+    for match in found:
+        if match.length >= options.shortest:
+            last = match.length - 1
+            ranges: list[Reply] = [[match.first, match.first + last], [match.second, match.second + last]]
+            shown.append([*ranges, match.length] if options.with_lengths else ranges)
+    return {b"matches": shown, b"len": sum(match.length for match in found)}
+
+
+class Match(NamedTuple):
+    """Bytes that are equal: `length` of them, from `first` on in the first string and from `second` on in the other."""
+
+    first: int
+    second: int
+    length: int
+
+
+def _rows(rows: bytes, columns: bytes) -> Iterator[int]:
+    """The table: bit k of row i is 0 where rows[:i] has a longer subsequence with columns[:k + 1] than with columns[:k]."""
+    everywhere = (1 << len(columns)) - 1
+    places = {}
+    for byte in set(rows):
+        digits = bytearray(b"0" * 256)
+        digits[byte] = ord("1")
+        places[byte] = int(columns.translate(digits)[::-1] or b"0", 2)
+    row = everywhere
+    yield row
+    for byte in rows:
+        common = row & places[byte]
+        row = ((row + common) | (row - common)) & everywhere
+        yield row
+
+
+def length(first: bytes, second: bytes) -> int:
+    """The length of the longest common subsequence."""
+    shorter, longer = sorted((first, second), key=len)
+    row = 0
+    for row in _rows(shorter, longer):  # noqa: B007  (the last one is wanted)
+        pass
+    return len(longer) - row.bit_count()
+
+
+def matches(first: bytes, second: bytes) -> list[Match]:
+    """Redis's choice of a longest common subsequence, as its unbroken pieces, last one first.
+
+    Redis goes back from the end of both strings: over bytes that are equal in both, else over the last byte of the
+    first string if that is what makes no difference, and over the last byte of the second one if both or neither.
+    """
+    pairs = _pairs_by_first(first, second) if len(first) <= len(second) else _pairs_by_second(first, second)
+    found: list[Match] = []
+    for at_first, at_second in pairs:
+        if found and (found[-1].first, found[-1].second) == (at_first + 1, at_second + 1):
+            found[-1] = Match(at_first, at_second, found[-1].length + 1)
+        else:
+            found.append(Match(at_first, at_second, 1))
+    return found
+
+
+def _pairs_by_first(first: bytes, second: bytes) -> list[tuple[int, int]]:
+    """The positions of equal bytes, with a row for each byte of the first string."""
+    pairs: list[tuple[int, int]] = []
+    table = list(_rows(first, second))
+    i, j = len(first), len(second)
+    missing = j - table[i].bit_count()
+    while missing:
+        below = (1 << j) - 1
+        # Where the row reaches what is missing: from there on to the right, the last byte of `second` makes no difference.
+        reached = (~table[i] & below).bit_length()
+        match = second.rfind(first[i - 1], 0, j) + 1
+        if match >= reached:
+            i, j = i - 1, match - 1
+            pairs.append((i, j))
+            missing -= 1
+        else:
+            i, j = i - 1, reached
+    return pairs
+
+
+def _pairs_by_second(first: bytes, second: bytes) -> list[tuple[int, int]]:
+    """The same with a row for each byte of the second string, for a first one that is longer."""
+    pairs: list[tuple[int, int]] = []
+    table = list(_rows(second, first))
+    i, j = len(first), len(second)
+    missing = i - table[j].bit_count()
+    while missing:
+        match = first.rfind(second[j - 1], 0, i) + 1
+        below = (1 << i) - 1
+        if match != i and (~table[j - 1] & below).bit_count() == missing:
+            j -= 1
+        else:
+            i, j = match - 1, j - 1
+            pairs.append((i, j))
+            missing -= 1
+    return pairs
+
+
+COMMANDS = (
+    Command("lcs", -3, ("readonly",), (1, 2, 1), lcs, "Find longest common substring", "7.0.0", "string",
+            "O(N*M) where N and M are the lengths of s1 and s2, respectively"),
+)  # fmt: skip

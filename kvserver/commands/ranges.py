@@ -1,0 +1,75 @@
+"""Parts of strings: GETRANGE, SUBSTR, SETRANGE, APPEND."""
+
+from __future__ import annotations
+
+from kvserver.commands.arguments import integer
+from kvserver.commands.inplace import amend, changeable, check_length
+from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply
+from kvserver.session import Session
+
+
+def append(session: Session, args: list[bytes]) -> Reply:
+    value = changeable(session, args[1])
+    if value is None:
+        amend(session, args[1], args[2], [b"SET", args[1], args[2]])
+        return len(args[2])
+    check_length(session, len(value) + len(args[2]))
+    amend(session, args[1], value + args[2], [b"APPEND", args[1], args[2]])
+    return len(value) + len(args[2])
+
+
+def setrange(session: Session, args: list[bytes]) -> Reply:
+    key, piece = args[1], args[3]
+    offset = integer(args[2])
+    if offset < 0:
+        raise CommandError("ERR offset is out of range")
+    value = changeable(session, key)
+    if not piece:
+        return 0 if value is None else len(value)
+    check_length(session, offset + len(piece))
+    start = (value or b"")[:offset].ljust(offset, b"\0")
+    changed = b"".join((start, piece, (value or b"")[offset + len(piece) :]))
+    amend(session, key, changed, [b"SETRANGE", *args[1:]])
+    return len(changed)
+
+
+def inclusive_range(start: int, end: int, length: int) -> range:
+    """Positions from `start` to `end`, both of them included and counted from the end where negative, clipped."""
+    first = start if start >= 0 else max(start + length, 0)
+    last = min(end if end >= 0 else max(end + length, 0), length - 1)
+    return range(first, last + 1)
+
+
+def is_backward(start: int, end: int) -> bool:
+    """Whether two positions counted from the end have nothing between them, also where both are clipped to 0."""
+    return end < start < 0
+
+
+def getrange(session: Session, args: list[bytes]) -> Reply:
+    start, end = integer(args[2]), integer(args[3])
+    value = session.keyspace.live(args[1])
+    if value is None or is_backward(start, end):
+        return b""
+    positions = inclusive_range(start, end, len(value))
+    return bytes(value[positions.start : positions.stop])
+
+
+_GROUP = "string"
+_COPYING = (
+    "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but "
+    "because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings."
+)
+
+COMMANDS = (
+    Command("append", 3, ("write", "denyoom", "fast"), FIRST_KEY, append, "Append a value to a key", "2.0.0", _GROUP,
+            "O(N) where N is the length of the string that results."),
+    Command("getrange", 4, ("readonly",), FIRST_KEY, getrange, "Get a substring of the string stored at a key", "2.4.0",
+            _GROUP, _COPYING),
+    Command("substr", 4, ("readonly",), FIRST_KEY, getrange, "Get a substring of the string stored at a key", "1.0.0",
+            _GROUP, _COPYING),
+    Command("setrange", 4, ("write", "denyoom"), FIRST_KEY, setrange,
+            "Overwrite part of a string at key starting at the specified offset", "2.2.0", _GROUP,
+            "O(N) where N is the length of the string that results."),
+)  # fmt: skip
