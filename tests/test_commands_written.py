@@ -45,7 +45,20 @@ others: st.SearchStrategy[Words] = st.one_of(
     st.just(("SET", "a", "v", "EX", "0")),
     st.just(("SET", "a", "v", "NX", "XX")),
 )
-steps = st.lists(st.tuples(sets | sets | others, st.sampled_from([0, 0, 5, 10, 1_000])), max_size=25)
+strings: st.SearchStrategy[Words] = st.one_of(
+    st.tuples(st.sampled_from(["INCR", "DECR", "GETDEL", "STRLEN"]), keys),
+    st.tuples(st.sampled_from(["INCRBY", "DECRBY", "INCRBYFLOAT", "APPEND", "GETSET", "SETNX"]), keys, st.just(7)),
+    st.tuples(st.sampled_from(["SETEX", "PSETEX"]), keys, st.sampled_from([1, 12]), st.sampled_from(["5", "1.5", "v"])),
+    st.builds(lambda key, time: ("GETEX", key, *time), keys, times | st.just(("PERSIST",))),
+    st.tuples(st.sampled_from(["MSET", "MSETNX"]), keys, st.just("1"), keys, st.just("2")),
+    st.tuples(st.just("SETRANGE"), keys, st.sampled_from([0, 3]), st.sampled_from(["", "xy"])),
+    st.tuples(st.just("SETBIT"), keys, st.sampled_from([0, 9, 30]), st.sampled_from([0, 1])),
+    st.tuples(st.sampled_from(["BITOP"]), st.sampled_from(["AND", "OR", "XOR"]), keys, keys, keys),
+    st.tuples(st.just("BITOP"), st.just("NOT"), keys, keys),
+    st.builds(lambda key, width: ("BITFIELD", key, "INCRBY", width, 3, 100), keys, st.sampled_from(["u4", "i20"])),
+    st.builds(lambda key, number: ("JSON.SET", key, "$", number), keys, st.sampled_from(["1", "2.5"])),
+)
+steps = st.lists(st.tuples(sets | strings | strings | others, st.sampled_from([0, 0, 5, 10, 1_000])), max_size=25)
 
 
 def living(server: Server) -> dict[bytes, Entry]:
@@ -97,6 +110,9 @@ def test_commands_that_change_nothing_leave_nothing() -> None:
         ("EXPIRE", "k", 1, "XX"),
         ("PERSIST", "k"),
         ("MOVE", "k", 0),
+        *(("SETNX", "k", "w"), ("MSETNX", "l", "1", "k", "2"), ("GETDEL", "none"), ("GETEX", "k"), ("GETEX", "k", "PERSIST")),
+        *(("INCR", "k"), ("INCRBYFLOAT", "k", "1"), ("SETRANGE", "k", 0, ""), ("SETRANGE", "none", 4, "")),
+        *(("SETBIT", "k", 0, 0), ("BITFIELD", "k", "SET", "u8", 0, ord("v")), ("BITOP", "OR", "none", "none")),
         ("SWAPDB", 0, 0),
         ("TOUCH", "k"),
     ]

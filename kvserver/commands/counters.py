@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kvserver.codec import JSONText, canonical
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
-from kvserver.commands.inplace import amend
+from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.keyspace import Value
@@ -54,7 +54,8 @@ def _add(session: Session, key: bytes, amount: int) -> int:
     number = amount + (0 if value is None else integer(value))
     if not MIN_INTEGER <= number <= MAX_INTEGER:
         raise CommandError("ERR increment or decrement would overflow")
-    _store(session, key, b"%d" % number, is_json)
+    text = b"%d" % number
+    _store(session, key, JSONText(text) if is_json else text)
     return number
 
 
@@ -67,18 +68,15 @@ def _is_json_number(value: Value | None) -> bool:
     return True
 
 
-def _store(session: Session, key: bytes, text: bytes, is_json: bool) -> None:
+def _store(session: Session, key: bytes, value: Value) -> None:
+    """Store a result, with the expiry that the key has. It is also what is written: adding again would add twice."""
     keyspace = session.keyspace
-    if is_json:
-        amend(session, key, JSONText(text), [b"JSON.SET", key, b"$", text])
-        return
     expires_at_ms = keyspace.expires_at_ms(key)
     if expires_at_ms is None:
-        keyspace.set(key, text)
-        keyspace.written.append([b"SET", key, text])
+        keyspace.set(key, value)
     else:
-        keyspace.set_expiring(key, text, expires_at_ms)
-        keyspace.written.append([b"SET", key, text, b"PXAT", b"%d" % expires_at_ms])
+        keyspace.set_expiring(key, value, expires_at_ms)
+    note_whole(keyspace, key, value, expires_at_ms)
 
 
 _NOT_A_FLOAT = "ERR value is not a valid float"
@@ -99,7 +97,7 @@ def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
     text = total.text()
     if is_json:
         text = _json_number(text)
-    _store(session, key, text, is_json)
+    _store(session, key, JSONText(text) if is_json else text)
     return text
 
 

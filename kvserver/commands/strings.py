@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
+from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.keyspace import Expiring
@@ -96,7 +97,7 @@ def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int)
         keyspace.written.append([b"DEL", key])
     else:
         keyspace.set_expiring(key, value, expires_at_ms)
-        keyspace.written.append([b"SET", key, value, b"PXAT", b"%d" % expires_at_ms])
+        note_whole(keyspace, key, value, expires_at_ms)
 
 
 def setex(session: Session, args: list[bytes]) -> Reply:
@@ -153,16 +154,19 @@ def getex(session: Session, args: list[bytes]) -> Reply:
     if value is None:
         return None
     if expiry:
-        expires_at_ms = _expires_at_ms(*expiry, keyspace.now_ms(), "getex")
+        expires_at_ms, present_ms = _expires_at_ms(*expiry, keyspace.now_ms(), "getex"), keyspace.expires_at_ms(key)
         if expires_at_ms <= keyspace.now_ms():
             keyspace.delete(key)
             keyspace.written.append([b"DEL", key])
         else:
             keyspace.set_expiring(key, value, expires_at_ms)
-            keyspace.written.append([b"PEXPIREAT", key, b"%d" % expires_at_ms])
+            if present_ms is not None and present_ms < expires_at_ms:
+                note_whole(keyspace, key, value, expires_at_ms)
+            else:
+                keyspace.written.append([b"PEXPIREAT", key, b"%d" % expires_at_ms])
     elif persist and keyspace.expires_at_ms(key) is not None:
         keyspace.set(key, value)
-        keyspace.written.append([b"PERSIST", key])
+        note_whole(keyspace, key, value, None)
     return value
 
 
