@@ -35,6 +35,9 @@ DIFFERENCES = {
     ("flushdb", "complexity"): "the same",
     ("del", "complexity"): "there are no lists, sets or hashes",
     ("unlink", "complexity"): "the same",
+    ("append", "complexity"): "strings are never changed, only replaced",
+    ("setrange", "complexity"): "the same",
+    ("setbit", "complexity"): "the same",
     ("debug", "doc_flags"): "only Redis's own tools care",
 }
 
