@@ -95,6 +95,8 @@ class Connection(asyncio.Protocol):
             if not self._is_full:
                 self._is_full = True
                 self._read_if_free()
+            if not self.queue:  # no command, whose turn would lead to `read_on`
+                self._loop.call_soon(self.read_on)
         elif parser.pending_bytes:
             # Not idle: it is sending a long command.
             self.session.last_active_at_ms = self._owner.state.now_ms()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import tracemalloc
 from collections.abc import Iterable, Sequence
 
@@ -28,6 +29,8 @@ def parse(parser: StrictParser, chunks: Iterable[bytes]) -> Outcome:
     commands: list[Command] = []
     for chunk in chunks:
         found = parser.feed(chunk)
+        while parser.has_unread:
+            found += parser.feed(b"")
         assert all(type(command) is list and command for command in found)
         assert all(type(argument) is bytes for command in found for argument in command)
         commands += found
@@ -204,6 +207,9 @@ def agree(chunks: Sequence[bytes]) -> None:
 @example(pack(b"x" * 1_100) + b"*0\r\n" + b"*1\r\n")
 @example(pack(b"PING") * 200 + b"*0\r\n" + b"*1\r\n$4\r\nPI")
 @example(b"*1\r\n$3\r\nfooxx" + pack(b"PING"))
+# A bulk without its line break, and the start of an array that makes up for it.
+@example(b"*1\r\n$3\r\nfoo\rx" + pack(b"PING") + b"*2\r\n")
+@example(b"*1\r\n$3\r\nfooxx" + pack(b"PING") + b"*2\r\n$1\r\na\r\n")
 def test_fast_and_strict_parser_agree(data: bytes) -> None:
     if data:
         agree(whole(data))
@@ -298,6 +304,47 @@ def test_pending_bytes_tell_what_an_unfinished_command_holds() -> None:
     assert 10_000 + 50 * 8 <= parser.pending_bytes < 20_000, "a million empty arguments must count too"
     parser.feed(b"$0\r\n\r\n" * 49)
     assert parser.pending_bytes == 0
+
+
+# --- What takes long ---
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"\n", b"*0\r\n", b"PING\r\n", b"a" * 5000 + b"\n", b'"a" ' * 1000 + b"\n", pack(b"A") + b"PING\n", b"*-1\r\n"],
+)
+def test_strict_parsing_stops_early_and_goes_on_where_it_was(piece: bytes) -> None:
+    """So that one client's odd bytes hold up nobody else."""
+    parser = RequestParser()
+    data = piece * (200_000 // len(piece))
+    calls, commands = 1, parser.feed(data)
+    while parser.has_unread:
+        found = parser.feed(b"")
+        assert len(found) <= 256
+        commands += found
+        calls += 1
+    assert calls > 9  # of a long line, one call
+    assert commands == read_at_once(data)
+    assert parser.is_idle
+
+
+def read_at_once(data: bytes) -> list[Command]:
+    """The commands of lines and arrays of one word, by other means."""
+    words = [line.replace(b'"', b"").split() for line in re.sub(rb"\*1\r\n\$1\r\n|\*0\r\n|\*-1\r\n", b"", data).split(b"\n")]
+    return [word for word in words if word]
+
+
+def test_command_of_many_arguments_is_parsed_in_several_calls() -> None:
+    arguments = [b"%d" % number for number in range(20_000)]
+    parser = StrictParser()
+    data = pack(*arguments) + pack(b"PING")
+    commands = parser.feed(data)
+    calls = 1
+    while parser.has_unread:
+        commands += parser.feed(b"")
+        calls += 1
+    assert commands == [arguments, [b"PING"]]
+    assert calls > 50
 
 
 # --- Limits ---

@@ -25,13 +25,17 @@ _ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so tha
 
 # Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-# Five digits behind any sign for which hiredis would allocate; the literal start makes the search fast.
-_LARGE_AGGREGATE = re.compile(rb"\n[*%~>|][0-9]{5}").search
-_SMALL_START = re.compile(rb"\*[0-9]{1,4}\r").match
+# Five digits behind any sign for which hiredis would allocate, or none at all; the literal start makes the search fast.
+_ODD_AGGREGATE = re.compile(rb"\n[*%~>|](?:[0-9]{5}|0)").search
+_SMALL_START = re.compile(rb"\*[1-9][0-9]{0,3}\r").match
 _LISTS = {list}
 _CRLF = b"\r\n"
 _NEXT_STAR = b"\r\n*"
 _WORTH_DECODING_BYTES = 1024
+# What one call parses step by step, in lines, arguments and pieces of long lines: about 0.5 ms. A client may send what
+# only the strict parser reads, and the others wait meanwhile.
+_STEPS_PER_FEED = 256
+_BYTES_PER_STEP = 64
 _STAR, _DOLLAR = b"*$"
 
 
@@ -42,11 +46,12 @@ class StrictParser:
         # Set once the client sent what is no request; the commands before it were returned.
         self.failure: ProtocolError | None = None
         self.is_idle = True  # between two commands, with nothing that forbids the fast way
-        self.has_unread = False  # `feed` stopped after one command of a client that has yet to authenticate: feed it b""
+        self.has_unread = False  # `feed` stopped early and has more to parse: feed it b""
         self._is_limited = False  # the client has yet to authenticate
         self._max_bulk_bytes = max_bulk_bytes
         self._buffer = bytearray()
         self._position = 0  # in the buffer, while feed runs
+        self._steps_left = 0  # that the present call may still take
         self._missing = 0  # arguments that the present command still lacks
         self._arguments: Command = []
         self._arguments_bytes = 0
@@ -66,7 +71,8 @@ class StrictParser:
     def feed(self, data: bytes, most: int | None = None) -> list[Command]:
         """The commands that are complete with this data, `most` at most, empty ones left out.
 
-        Of a client that has yet to authenticate, one at a time: what it may send next depends on what that one does.
+        Stops early, which `has_unread` tells, where there is a lot to do, and behind each command of a client that has yet
+        to authenticate: what it may send next depends on what that one does.
         """
         commands: list[Command] = []
         if self.failure:
@@ -74,6 +80,7 @@ class StrictParser:
         most = 1 if self._is_limited else most
         self._buffer += data
         self._position = 0
+        self._steps_left = _STEPS_PER_FEED
         try:
             while len(commands) != most and (command := self._next()) is not None:
                 if command:
@@ -82,7 +89,7 @@ class StrictParser:
             self.failure = failure
             self._position = len(self._buffer)
         del self._buffer[: self._position]
-        self.has_unread = self._is_limited and bool(commands) and bool(self._buffer)
+        self.has_unread = bool(self._buffer) and (self._steps_left <= 0 or (self._is_limited and bool(commands)))
         self._note_idle()
         return commands
 
@@ -91,8 +98,9 @@ class StrictParser:
 
     def _next(self) -> Command | None:
         """The next command (empty where there is nothing to run), or None: more data is needed."""
+        self._steps_left -= 1
         if not self._missing:
-            if self._position >= len(self._buffer):
+            if self._position >= len(self._buffer) or self._steps_left < 0:
                 return None
             if self._buffer[self._position] != _STAR:
                 return self._inline()
@@ -108,6 +116,9 @@ class StrictParser:
                 return []
             self._missing = count
         while self._missing:
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                return None
             if self._bulk_length < 0 and not self._bulk_header():
                 return None
             end = self._position + self._bulk_length
@@ -154,6 +165,7 @@ class StrictParser:
                 raise ProtocolError("too big inline request")
             return None
         line = bytes(self._buffer[self._position : end])
+        self._steps_left -= len(line) // _BYTES_PER_STEP
         self._position = end + 1
         return split_inline(line.removesuffix(b"\r"))
 
@@ -162,7 +174,7 @@ class RequestParser(StrictParser):
     """All that one connection needs: `feed` it what was read. After a `failure` it reads nothing more."""
 
     def feed(self, data: bytes, most: int | None = None) -> list[Command]:
-        if most is not None or self._is_limited:
+        if most is not None or self._is_limited or not data:
             return super().feed(data, most)
         commands: list[Command] = []
         if self.is_idle:
@@ -191,7 +203,7 @@ def _decode_whole(data: bytes) -> list[Command] | None:
     size it allocates. So each way below ends with a proof that there are none of those.
     """
     global _reader
-    if not _SMALL_START(data) or _LARGE_AGGREGATE(data):
+    if not _SMALL_START(data) or _ODD_AGGREGATE(data):
         return None
     commands: list[Command] | None = None
     with suppress(hiredis.ProtocolError, TypeError):
@@ -209,7 +221,7 @@ def _decode_start(data: bytes) -> tuple[list[Command], int]:
     global _reader
     commands: list[Command] = []
     packed = b""
-    if len(data) >= _WORTH_DECODING_BYTES and _SMALL_START(data) and not _LARGE_AGGREGATE(data):
+    if len(data) >= _WORTH_DECODING_BYTES and _SMALL_START(data) and not _ODD_AGGREGATE(data):
         try:
             _reader.feed(data)
             commands = list(iter(_reader.gets, False))
@@ -233,7 +245,8 @@ def _decode_pipeline(data: bytes) -> list[Command] | None:
     """Proof: all elements are bytes (join refuses others) without line breaks, so that each is one line.
 
     Then as many lines begin with `$` as there are elements, as many with `*` as there are commands, and there are no
-    others.
+    others. What is fed behind them is a reply of its own, so that no array is left open: a bulk whose end is not a line
+    break, which Redis takes, too, could make up for the line that begins one.
     """
     _reader.feed(data)
     commands: list[Command] = list(iter(_reader.gets, False))
@@ -248,57 +261,53 @@ def _decode_pipeline(data: bytes) -> list[Command] | None:
         and all(commands)
         and set(map(type, commands)) == _LISTS
         and not _reader.has_data()
+        and _is_between_replies()
     )
     return commands if is_proven else None
 
 
-_SPACE = b" \t\n\r\v\f"
-_WORD_END = b" \t\n\r"  # not the same, in sdssplitargs
-_ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
-_HEX_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+def _is_between_replies() -> bool:
+    _reader.feed(b"*0\r\n")
+    return _reader.gets() == []  # type: ignore[no-any-return]
+
+
+# A word and the gap behind it, as in Redis's sdssplitargs, where what may stand between words is not the same as what ends
+# one. A quote ends its word: nothing may be glued to it.
+_WORD = re.compile(
+    rb"([^ \t\n\r\"']*+)"
+    rb"(?:\"((?:[^\"\\]++|\\.)*+)\"|'((?:[^'\\]++|\\'|\\)*+)')?"
+    rb"(?:[ \t\n\r\v\f]++|\Z)",
+    re.DOTALL,
+).match
+_PECULIAR = re.compile(rb"[\"'\v\f]").search  # what bytes.split knows nothing of, or takes otherwise
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def split_inline(line: bytes) -> Command:
     """The words of an inline command, as Redis's sdssplitargs reads quotes and escapes. ProtocolError if unbalanced."""
-    words: Command = []
     line = line.partition(b"\0")[0]  # where Redis's string ends
+    if not _PECULIAR(line):
+        return line.split()
+    line = line.lstrip()
+    words: Command = []
     index = 0
-    while True:
-        while index < len(line) and line[index] in _SPACE:
-            index += 1
-        if index == len(line):
-            return words
-        word = bytearray()
-        while index < len(line) and line[index] not in _WORD_END:
-            if line[index] in b"\"'":
-                index = _quoted(line, index, word)
-                break
-            word.append(line[index])
-            index += 1
-        words.append(bytes(word))
-
-
-def _quoted(line: bytes, start: int, word: bytearray) -> int:
-    """Append what stands between the quotes that open at `start`; where the word ends."""
-    quote = line[start]
-    index = start + 1
     while index < len(line):
-        byte = line[index]
-        escaped = line[index + 1] if byte == ord("\\") and index + 1 < len(line) else None
-        if byte == quote:
-            if index + 1 < len(line) and line[index + 1] not in _SPACE:
-                break  # something glued to the closing quote
-            return index + 1
-        if escaped is None or (quote == ord("'") and escaped != quote):
-            word.append(byte)
-            index += 1
-        elif quote == ord('"') and (match := _HEX_ESCAPE.match(line, index)):
-            word.append(int(match[1], 16))
-            index = match.end()
-        else:
-            word += _ESCAPES.get(escaped, bytes((escaped,))) if quote == ord('"') else bytes((escaped,))
-            index += 2
-    raise ProtocolError("unbalanced quotes in request")
+        match = _WORD(line, index)
+        if match is None:
+            raise ProtocolError("unbalanced quotes in request")
+        word, double, single = match.groups()
+        if double is not None:
+            word += _ESCAPE.sub(_unescape, double)
+        elif single is not None:
+            word += single.replace(b"\\'", b"'")
+        words.append(word)
+        index = match.end()
+    return words
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),)) if match[1] else _ESCAPED.get(match[2], match[2])
 
 
 def _integer(text: bytes) -> int | None:
