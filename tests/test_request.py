@@ -190,7 +190,9 @@ streams = st.lists(pieces, max_size=6).map(b"".join)
 
 
 def agree(chunks: Sequence[bytes]) -> None:
-    assert parse(RequestParser(), chunks) == parse(StrictParser(), chunks)
+    """In what they find, and in what they make of what comes next: that shows what they remember."""
+    for more in ([], [pack(b"NEXT")], [b"$1\r\na\r\n" * 2 + pack(b"NEXT")]):
+        assert parse(RequestParser(), [*chunks, *more]) == parse(StrictParser(), [*chunks, *more])
 
 
 @settings(deadline=None, max_examples=500)
