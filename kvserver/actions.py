@@ -18,19 +18,23 @@ from kvserver.commands.effect import (
     Effect,
     Load,
     Reconfigure,
+    RewriteConfig,
     RewriteJournal,
     Save,
     Shutdown,
 )
 from kvserver.commands.table import MISCONF_JOURNAL
-from kvserver.config import config_set_failed
+from kvserver.config import ConfigError, config_set_failed
+from kvserver.disk import Disk
 from kvserver.errors import CommandError
 from kvserver.journal import Journal
 from kvserver.outbox import Outbox
 from kvserver.recovery import Recovery
 from kvserver.resp.reply import OK, Reply, Simple
+from kvserver.rewriting import rewritten
 from kvserver.session import ServerState, Session
 from kvserver.snapshot import Snapshots
+from kvserver.textfile import read_text, replace_text
 from kvserver.writer import Writer
 
 SAVE_IN_PROGRESS = "ERR Background save already in progress"
@@ -54,7 +58,9 @@ class Actions:
         leave: Callable[[], None],
         reconfigure: Callable[[list[str]], None],
         recovery: Recovery,
+        disk: Disk,
     ) -> None:
+        self._disk = disk
         self._recovery = recovery
         self.is_settled = asyncio.Event()  # no start is under way that still uses the disks
         self.is_settled.set()
@@ -96,6 +102,8 @@ class Actions:
                     self._journal.sync_soon()
                     self._choose_outbox()
                 return self._switch_journal(reply) if "appendonly" in names else reply
+            case RewriteConfig():
+                return self._rewrite_config()
         raise TypeError(f"no way to carry out {effect!r}")
 
     def choose_runners(self) -> None:
@@ -230,6 +238,19 @@ class Actions:
         facts.rewrite_in_progress = False
         facts.last_rewrite_ok = not flush.cancelled() and flush.exception() is None
         facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
+
+    # Configuration
+
+    async def _rewrite_config(self) -> Reply:
+        config = self._state.config
+        try:
+            text = rewritten(await self._disk.run(lambda: read_text(config.file)), config)
+            await self._disk.run(lambda: replace_text(config.file, text))
+        except (OSError, ConfigError, UnicodeDecodeError) as error:
+            _log.warning("CONFIG REWRITE failed: %s", error)
+            raise CommandError(f"ERR Rewriting config file: {getattr(error, 'strerror', None) or error}") from None
+        _log.info("CONFIG REWRITE executed with success.")
+        return OK
 
     # Flushes
 

@@ -20,6 +20,7 @@ from kvserver.errors import KVServerError
 from kvserver.operations import run_operations
 from kvserver.replay import replay
 from kvserver.server import Server, log_level
+from kvserver.textfile import read_text
 
 USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
        kvserver replay FILE.json [--url URL]         run a list of operations, print the results as JSON
@@ -67,7 +68,9 @@ def _fail(line: str, code: int) -> int:
 
 
 def _serve(words: list[str]) -> int:
-    config = load(words, os.environ, _read_text)
+    config = load(words, os.environ, read_text)
+    if config.file:
+        config.file = os.path.abspath(config.file)
     _log_to(config)
     return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))
 
@@ -108,7 +111,7 @@ def _log_to(config: Config) -> None:
 def _replay(words: list[str]) -> int:
     path, url = _one_file(words, "--url")
     try:
-        operations = json.loads(_read_text(path))
+        operations = json.loads(read_text(path))
         if isinstance(operations, dict):  # a vector: the list, and what is expected of it
             operations = operations["operations"]
         results = replay(operations, url) if url else run_operations(operations)
@@ -161,11 +164,6 @@ def _one_file(words: list[str], option: str | None) -> tuple[str, str]:
     if len(files) != 1:
         raise UsageError(f"one file is needed, not {len(files)}")
     return files[0], value
-
-
-def _read_text(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
 
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {

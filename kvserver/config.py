@@ -1,8 +1,6 @@
-"""The options: names, types, defaults and help, and how the command line, environment and a file set them.
+"""The configuration: the value of every option, and how the command line, environment and a file set them.
 
-Every option is one row of OPTION_GROUPS. Names, values and error texts are those of redis-server 7.0.15
-wherever the meaning is the same, but values that it takes by accident (`mb` for 0 bytes, `5 ` for a save
-point of 0 changes) are refused. This module reads no file, environment or sys.argv: they are passed in.
+This module reads no file, environment or sys.argv: they are passed in. What options there are: options.
 """
 
 from __future__ import annotations
@@ -12,22 +10,18 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kvserver.glob import matcher
+from kvserver.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
+from kvserver.options import BY_NAME, CONFIG_FILE, FACTS, OPTION_GROUPS, OPTIONS, Change, Option
 
-INT_MAX, UINT_MAX, LONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1
-MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
-MIB = MEMORY_UNITS["mb"]
-MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
 KUBERNETES_NAME = re.compile(r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
-# Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
-OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
-TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")  # Redis takes older ones, too, which RFC 8996 forbids
 KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+# These can't change while the server runs, but Redis's reason comes first.
+PROTECTED_IN_REDIS = {"dir", "dbfilename"}
 
 
 class ConfigError(Exception):
@@ -38,257 +32,10 @@ class ConfigSetError(ConfigError):
     """A refused CONFIG SET. The message is Redis's error line without the leading `-`, without CR or LF."""
 
 
-# --- Kinds of values ---
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A type of value. What `parse` returns, `show` prints as a text that parses to the same value."""
-
-    placeholder: str  # stands for the value in --help
-    parse: Callable[[str], Any]  # raises ValueError with the reason in Redis's words
-    show: Callable[[Any], str] = str  # as CONFIG GET has it
-    toml_type: type = str  # what a TOML file may hold besides a string
-    join: Callable[[Any, Any], Any] = lambda present, given: given  # what a new value makes of the present one
-
-
-def integer(minimum: int, maximum: int) -> Kind:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) or not -LONG_MAX - 1 <= int(text) <= LONG_MAX:
-            raise ValueError("argument couldn't be parsed into an integer")
-        return _in_range(int(text), minimum, maximum)
-
-    return Kind("NUMBER", parse, toml_type=int)
-
-
-def memory_size(minimum: int, maximum: int) -> Kind:
-    """Bytes, in Redis's units: 1k is 1000 and 1kb is 1024."""
-
-    def parse(text: str) -> int:
-        match = re.fullmatch(r"([0-9]{1,127})([a-z]*)", text.lower())  # Redis reads no more digits either
-        if match is None or match[2] not in MEMORY_UNITS:
-            raise ValueError("argument must be a memory value")
-        return _in_range(int(match[1]) * MEMORY_UNITS[match[2]], minimum, maximum)
-
-    return Kind("BYTES", parse, toml_type=int)
-
-
-def one_of(*names: str) -> Kind:
-    def parse(text: str) -> str:
-        if text.lower() not in names:
-            raise ValueError(f"argument(s) must be one of the following: {', '.join(names)}")
-        return text.lower()
-
-    return Kind("|".join(names), parse, toml_type=bool if "no" in names else str)
-
-
-def _in_range(number: int, minimum: int, maximum: int) -> int:
-    if not minimum <= number <= maximum:
-        raise ValueError(f"argument must be between {minimum} and {maximum} inclusive")
-    return number
-
-
-def _parse_yes_no(text: str) -> bool:
-    if text.lower() not in ("yes", "no"):
-        raise ValueError("argument must be 'yes' or 'no'")
-    return text.lower() == "yes"
-
-
-def _parse_permission(text: str) -> int:
-    if not re.fullmatch(r"[0-7]{1,20}", text):
-        raise ValueError("argument couldn't be parsed as an octal number")
-    if int(text, 8) > 0o777:
-        raise ValueError("argument must be between 0 and 777 inclusive")
-    return int(text, 8)
-
-
-def _parse_path(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("argument must not hold a NUL byte")
-    return text
-
-
-def _parse_directory(text: str) -> str:
-    if not text:
-        raise ValueError("argument must not be empty")
-    return _parse_path(text)
-
-
-def _parse_file_name(text: str) -> str:
-    if text in (".", "..") or "/" in text or "\\" in text:
-        raise ValueError("dbfilename can't be a path, just a filename")
-    return _parse_directory(text)
-
-
-def _parse_save_points(text: str) -> tuple[tuple[int, int], ...]:
-    words = text.split(" ") if text else []
-    numbers = [int(word) for word in words if re.fullmatch(r"[0-9]{1,18}", word)]
-    points = tuple(zip(numbers[::2], numbers[1::2], strict=False))
-    if 2 * len(points) != len(words) or any(seconds < 1 for seconds, _ in points):
-        raise ValueError("Invalid save parameters")
-    return points
-
-
-def _show_save_points(points: tuple[tuple[int, int], ...]) -> str:
-    return " ".join(f"{seconds} {changes}" for seconds, changes in points)
-
-
-def _parse_addresses(text: str) -> tuple[str, ...]:
-    addresses = tuple(text.split())
-    if len(addresses) > MAX_BIND_ADDRESSES:
-        raise ValueError("Too many bind addresses specified.")
-    if "-" in addresses or "\0" in text:
-        raise ValueError("argument must be addresses or host names")
-    return addresses
-
-
-def _parse_output_limits(text: str) -> dict[str, tuple[int, int, int]]:
-    words = text.split(" ") if text else []
-    if len(words) % 4:
-        raise ValueError("Wrong number of arguments in buffer limit configuration.")
-    limits = {}
-    for kind, *numbers in zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True):
-        name = OUTPUT_CLASSES.get(kind.lower())
-        if name is None:
-            raise ValueError("Invalid client class specified in buffer limit configuration.")
-        try:
-            hard, soft = map(memory_size(0, LONG_MAX).parse, numbers[:2])
-            seconds = integer(0, INT_MAX).parse(numbers[2])
-        except ValueError:
-            raise ValueError("Error in hard, soft or soft_seconds setting in buffer limit configuration.") from None
-        limits[name] = (hard, soft, seconds)
-    return limits
-
-
-def _show_output_limits(limits: dict[str, tuple[int, int, int]]) -> str:
-    return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in limits.items())
-
-
-def _parse_tls_protocols(text: str) -> tuple[str, ...]:
-    names = {name.lower(): name for name in TLS_PROTOCOLS}
-    if unknown := [word for word in text.lower().split() if word not in names]:
-        raise ValueError(f"argument(s) must be one of the following: {', '.join(TLS_PROTOCOLS)} (not {unknown[0]})")
-    return tuple(dict.fromkeys(names[word] for word in text.lower().split()))
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _decode(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
-YES_NO = Kind("yes|no", _parse_yes_no, lambda value: "yes" if value else "no", toml_type=bool)
-# No integer in TOML, which reads 0o700 and 448 as the same number: only a string can say which one is meant.
-PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
-PATH = Kind("PATH", _parse_path)
-DIRECTORY = Kind("PATH", _parse_directory)
-FILE_NAME = Kind("NAME", _parse_file_name)
-PASSWORD = Kind("PASSWORD", _encode, _decode)  # bytes, which need not be UTF-8
-SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
-OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
-                     join=lambda present, given: {**present, **given})  # fmt: skip
-TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list)
-ADDRESSES = Kind("ADDRESS ...", _parse_addresses, " ".join, toml_type=list)
-
-
-# --- The options ---
-
-
-class Option(NamedTuple):
-    """One option. `default` is text for `kind` to parse; `live` tells whether CONFIG SET can change it."""
-
-    name: str
-    live: bool
-    kind: Kind
-    default: str
-    help: str
-
-    @property
-    def attribute(self) -> str:
-        """The name of the attribute of Config that holds the value."""
-        return self.name.replace("-", "_")
-
-
-LIVE, FIXED = True, False
-# fmt: off
-OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
-    "Network": (
-        Option("port", FIXED, integer(0, 65535), "6379", "TCP port to listen on; 0 for no TCP"),
-        Option("bind", FIXED, ADDRESSES, "127.0.0.1",
-               "addresses to listen on; one that begins with '-' may be missing; * and ::* stand for all"),
-        Option("unixsocket", FIXED, PATH, "", "Unix socket to listen on; empty for none"),
-        Option("unixsocketperm", FIXED, PERMISSION, "0", "mode of that file, such as 700; 0 for the umask's"),
-        Option("tcp-backlog", FIXED, integer(0, INT_MAX), "511", "connections that may wait to be accepted"),
-        Option("tcp-keepalive", LIVE, integer(0, INT_MAX), "300", "seconds between TCP probes; 0 for none"),
-        Option("timeout", LIVE, integer(0, INT_MAX), "0", "seconds a client may be idle; 0 for no limit"),
-        Option("uvloop", FIXED, YES_NO, "yes", "run on uvloop where it is installed"),
-    ),
-    "TLS": (
-        Option("tls-port", FIXED, integer(0, 65535), "0", "TCP port for TLS; 0 for none. --port 0 leaves only this one"),
-        Option("tls-cert-file", LIVE, PATH, "", "PEM file of the server's certificate, and of those that it is signed by"),
-        Option("tls-key-file", LIVE, PATH, "", "PEM file of its private key"),
-        Option("tls-key-file-pass", LIVE, PASSWORD, "", "passphrase of that file"),
-        Option("tls-ca-cert-file", LIVE, PATH, "", "PEM file of certificates that a client's must be signed by"),
-        Option("tls-ca-cert-dir", LIVE, PATH, "", "directory of such certificates, named as by openssl rehash"),
-        Option("tls-auth-clients", LIVE, one_of("no", "yes", "optional"), "yes",
-               "clients must have a certificate; optional: if they show one, it must be good"),
-        Option("tls-protocols", LIVE, TLS_VERSIONS, "", "versions of TLS; empty for all of these"),
-        Option("tls-ciphers", LIVE, PATH, "", "OpenSSL's list of ciphers of TLSv1.2; empty for its default"),
-    ),
-    "Persistence": (
-        Option("dir", FIXED, DIRECTORY, "./kvserver-data", "directory of the data; created if it is missing"),
-        Option("dbfilename", FIXED, FILE_NAME, "dump.kvs", "file of the snapshots, in dir"),
-        Option("save", LIVE, SAVE_POINTS, "3600 1 300 100 60 10000",
-               "take a snapshot after SECONDS with CHANGES or more, several --save add up; empty for never"),
-        Option("keep-frames", LIVE, integer(1, INT_MAX), "3", "snapshots that compaction of the file keeps"),
-        Option("stop-writes-on-bgsave-error", LIVE, YES_NO, "yes", "refuse writes after a snapshot failed"),
-        Option("shutdown-mode", LIVE, one_of("exit", "flush"), "exit",
-               "SHUTDOWN takes a snapshot, then leaves (exit) or keeps serving (flush)"),
-        Option("appendonly", LIVE, YES_NO, "yes", "keep a journal of the writes since the last snapshot"),
-        Option("appendfsync", LIVE, one_of("everysec", "always", "no"), "everysec",
-               "sync the journal once a second, before each reply, or when the system does"),
-        Option("auto-aof-rewrite-percentage", LIVE, integer(0, INT_MAX), "100",
-               "take a snapshot when the journal has grown by so many percent; 0 for never"),
-        Option("auto-aof-rewrite-min-size", LIVE, memory_size(0, LONG_MAX), "64mb",
-               "journal size below which its growth causes no snapshot"),
-    ),
-    "Limits": (
-        Option("maxclients", LIVE, integer(1, UINT_MAX), "10000", "connections at the same time"),
-        Option("proto-max-bulk-len", LIVE, memory_size(MIB, LONG_MAX), "512mb", "longest argument of any"),
-        Option("client-query-buffer-limit", LIVE, memory_size(MIB, LONG_MAX), "1gb",
-               "input of one client that may wait to be parsed"),
-        Option("client-output-buffer-limit", LIVE, OUTPUT_LIMITS,
-               "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-               "close a client of CLASS (normal, replica, pubsub) that leaves HARD bytes of replies unread, or SOFT bytes "
-               "for SECONDS; 0 for no limit"),
-        # Clients ask for these three. They can be set to the one value that they have; an error names it.
-        Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
-        Option("maxmemory", LIVE, memory_size(0, 0), "0", "memory limit; there is none"),
-        Option("maxmemory-policy", LIVE, one_of("noeviction"), "noeviction", "keys are never evicted"),
-    ),
-    "Security": (
-        Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),
-        Option("requirepass", LIVE, PASSWORD, "", "password of the default user; empty for none"),
-        Option("enable-debug-command", FIXED, one_of("no", "yes", "local"), "local",
-               "who may use DEBUG; local: only connections from this machine"),
-    ),
-    "Log": (
-        Option("loglevel", LIVE, one_of("debug", "verbose", "notice", "warning"), "notice", "what to log"),
-        Option("logfile", FIXED, PATH, "", "file to log to; empty for standard output"),
-    ),
-}
-# fmt: on
-OPTIONS = tuple(option for options in OPTION_GROUPS.values() for option in options)
-CONFIG_FILE = Option("config", FIXED, PATH, "", "TOML file of options, such as port = 6379")
-
-_BY_NAME = {option.name: option for option in OPTIONS}
-_BY_NAME_WITH_FILE = {**_BY_NAME, CONFIG_FILE.name: CONFIG_FILE}
-
-
 class Config:
     """The value of every option, in an attribute of its name with `_` for `-`. A new one has the defaults."""
+
+    file = ""  # the TOML file that it was loaded from
 
     port: int
     bind: tuple[str, ...]  # each may begin with "-", which means: no error if the machine doesn't have it
@@ -326,7 +73,12 @@ class Config:
     maxmemory_policy: str
     protected_mode: bool
     requirepass: bytes
+    enable_protected_configs: str
     enable_debug_command: str
+    slowlog_log_slower_than: int  # microseconds
+    slowlog_max_len: int
+    latency_monitor_threshold: int  # milliseconds
+    latency_tracking_info_percentiles: tuple[float, ...]
     loglevel: str
     logfile: str
 
@@ -336,49 +88,65 @@ class Config:
 
     def get_matching(self, patterns: Iterable[bytes]) -> dict[bytes, bytes]:
         """CONFIG GET: names and values. A name without wildcards comes back spelled as it came."""
-        names: dict[Option, bytes] = {}
+        names: dict[str, bytes] = {}
         for pattern in patterns:
             if not re.search(rb"[*?[]", pattern):
-                if found := _BY_NAME.get(_decode(pattern.lower())):
+                found = decode(pattern.lower())
+                if found in BY_NAME or found in FACTS:
                     names.setdefault(found, pattern)
             else:
                 matches = matcher(pattern, ignore_case=True)
-                for option in OPTIONS:
-                    if matches(option.name.encode()):
-                        names.setdefault(option, option.name.encode())
-        texts = ((name, option.kind.show(getattr(self, option.attribute))) for option, name in names.items())
-        return {name: _encode(text) for name, text in texts}
+                for name in (*BY_NAME, *FACTS):
+                    if matches(name.encode()):
+                        names.setdefault(name, name.encode())
+        return {shown: encode(self._text(name)) for name, shown in names.items()}
 
-    def set(self, pairs: Iterable[tuple[bytes, bytes]]) -> list[str]:
-        """CONFIG SET: change all of these options or, raising ConfigSetError, none.
+    def _text(self, name: str) -> str:
+        option = BY_NAME.get(name)
+        return option.kind.show(getattr(self, option.attribute)) if option else FACTS[name]
 
-        Returns the names of those whose value is a different one now, for the caller to act on.
+    def set(self, pairs: Iterable[tuple[bytes, bytes]], *, is_local: bool = False) -> list[str]:
+        """CONFIG SET: change all of these options or, raising ConfigSetError, none. `is_local`: for a client of this machine.
+
+        Returns the names of those that the caller has to act on: whose value is a different one now, or a file to be read
+        again.
         """
-        texts: dict[Option, str] = {}
+        may_change_protected = self.enable_protected_configs == "yes" or (
+            self.enable_protected_configs == "local" and is_local
+        )
+        texts: dict[str, str] = {}
         for name, value in pairs:
             # In its error texts Redis takes the name as a C string, and then makes line ends harmless.
-            shown = re.sub("[\r\n]", " ", _decode(name).partition("\0")[0])
-            option = _BY_NAME.get(_decode(name.lower()))
-            if option is None:
+            shown = re.sub("[\r\n]", " ", decode(name).partition("\0")[0])
+            found = decode(name.lower())
+            option = BY_NAME.get(found)
+            if option is None and found not in FACTS:
                 raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
-            if not option.live:
+            if option and not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
+                raise config_set_failed(shown, "can't set protected config")
+            if FACTS.get(found, decode(value)) != decode(value) or (option and option.change is Change.FIXED):
                 raise config_set_failed(shown, "can't set immutable config")
-            if option in texts:
+            if found in texts:
                 raise config_set_failed(shown, "duplicate parameter")
-            texts[option] = _decode(value)
+            texts[found] = decode(value)
         changed = {}
-        for option, text in texts.items():
+        for option in (BY_NAME[name] for name in texts if name in BY_NAME):
             try:
-                given = option.kind.parse(text)
+                given = option.kind.parse(texts[option.name])
             except ValueError as error:
                 raise config_set_failed(option.name, str(error)) from None
             present = getattr(self, option.attribute)
             value_now = option.kind.join(present, given)
-            if value_now != present:
+            if value_now != present or option.change is Change.PROTECTED:
                 changed[option] = value_now
         for option, value_now in changed.items():
             setattr(self, option.attribute, value_now)
         return [option.name for option in changed]
+
+    def describe(self, name: str) -> str:
+        """An option and its value for the log, without secrets."""
+        option = BY_NAME[name]
+        return name if option.kind is PASSWORD else f"{name} {option.kind.show(getattr(self, option.attribute))}".rstrip()
 
 
 def config_set_failed(name: str, reason: str) -> ConfigSetError:
@@ -389,7 +157,9 @@ def config_set_failed(name: str, reason: str) -> ConfigSetError:
 # --- Where values come from ---
 
 
-class _Setting(NamedTuple):
+class Setting(NamedTuple):
+    """The text of an option in one of the places that it may come from."""
+
     option: Option
     origin: str  # the name as that source writes it, and the source; for messages
     text: str
@@ -406,9 +176,11 @@ def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callab
     from_environment = _read_environment(environ)
     file_setting = from_environment.pop(CONFIG_FILE.name, None)
     file_setting = from_arguments.pop(CONFIG_FILE.name, file_setting)
-    from_file = _read_toml(file_setting.text, read_file) if file_setting and file_setting.text else {}
-
     config = Config()
+    from_file = {}
+    if file_setting and file_setting.text:
+        config.file = file_setting.text
+        from_file = _read_toml(config.file, read_file)
     for settings in (from_file, from_environment, from_arguments):
         for option, origin, text in settings.values():
             try:
@@ -421,8 +193,8 @@ def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callab
     return config
 
 
-def _read_arguments(arguments: Sequence[str]) -> dict[str, _Setting]:
-    settings: dict[str, _Setting] = {}
+def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
     words = list(reversed(arguments))
     while words:
         word = words.pop()
@@ -434,7 +206,7 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, _Setting]:
             values.append(words.pop())
 
         origin = f"{written} on the command line"
-        option = _find_option(written.removeprefix("--"), origin, _BY_NAME_WITH_FILE)
+        option = _find_option(written.removeprefix("--"), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
         if not values:
             raise ConfigError(f"{origin}: a value is missing")
         if len(values) > 1 and option.kind.toml_type is not list:
@@ -442,36 +214,44 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, _Setting]:
         text = " ".join(values)
         if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:  # "" clears, as with redis-server
             text = f"{settings[option.name].text} {text}".lstrip()
-        settings[option.name] = _Setting(option, origin, text)
+        settings[option.name] = Setting(option, origin, text)
     return settings
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, _Setting]:
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
     settings = {}
     for variable, text in environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or KUBERNETES_NAME.fullmatch(variable):
             continue
         origin = f"{variable} in the environment"
-        option = _find_option(variable.removeprefix(ENVIRONMENT_PREFIX), origin, _BY_NAME_WITH_FILE)
+        option = _find_option(variable.removeprefix(ENVIRONMENT_PREFIX), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
         if option.name != "port" or not KUBERNETES_PORT.match(text):
-            settings[option.name] = _Setting(option, origin, text)
+            settings[option.name] = Setting(option, origin, text)
     return settings
 
 
-def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, _Setting]:
+def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, Setting]:
     try:
-        table = tomllib.loads(read_file(path))
+        return read_options(read_file(path), f"the file {path}")
     except OSError as error:
         raise ConfigError(f"the file {path} can't be read: {error.strerror or error}") from None
-    except ValueError as error:  # not UTF-8, or not TOML
+    except UnicodeDecodeError as error:
         raise ConfigError(f"the file {path} is not TOML: {error}") from None
-    settings: dict[str, _Setting] = {}
+
+
+def read_options(text: str, source: str) -> dict[str, Setting]:
+    """The options that a TOML text sets, by name. ConfigError, naming the source, where it holds anything else."""
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{source} is not TOML: {error}") from None
+    settings: dict[str, Setting] = {}
     for written, value in table.items():
-        origin = f"{written!r} in the file {path}"
-        option = _find_option(written, origin, _BY_NAME)
+        origin = f"{written!r} in {source}"
+        option = _find_option(written, origin, BY_NAME)
         if option.name in settings:
             raise ConfigError(f"{origin}: {option.name} is there twice")
-        settings[option.name] = _Setting(option, origin, _toml_text(value, option.kind.toml_type, origin))
+        settings[option.name] = Setting(option, origin, _toml_text(value, option.kind.toml_type, origin))
     return settings
 
 

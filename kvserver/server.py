@@ -90,7 +90,9 @@ class Server:
         self._journal = Journal(self.state, log, self._journal_disk)
         self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
         recovery = Recovery(self.state, self._snapshots, self._journal, segments, log, self._journal_disk)
-        self._actions = Actions(self.state, self._snapshots, self._journal, self._leave, self._reconfigure, recovery)
+        self._actions = Actions(
+            self.state, self._snapshots, self._journal, self._leave, self._reconfigure, recovery, self._disk
+        )
         self.writer = self.clients.writer = self._actions.writer = Writer(self.state, self._actions, self._journal.append)
         self._actions.attend_journal()
         try:
@@ -169,6 +171,8 @@ class Server:
             vars(config).update(self._settled)
             raise
         self._settled = dict(vars(config))
+        for name in names:
+            _log.info("CONFIG SET %s", config.describe(name))
         if "loglevel" in names:
             _log.setLevel(log_level(config.loglevel))
 

@@ -77,8 +77,6 @@ class Counters:
     commands_processed: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
-    keyspace_hits: int = 0
-    keyspace_misses: int = 0
 
 
 @dataclass

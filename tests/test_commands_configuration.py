@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from servers import ServerProcess
 from sessions import Server, run, text
 
-from kvserver.commands.effect import Reconfigure
-from kvserver.resp.reply import OK
+from kvserver.commands.effect import Reconfigure, RewriteConfig
+from kvserver.resp.reply import OK, encode
 
 
 def test_set_changes_the_options_and_names_those_that_are_new() -> None:
@@ -32,3 +33,28 @@ def test_name_without_a_value_is_refused_as_redis_refuses_it() -> None:
     assert text(run(session, "CONFIG", "SET", "timeout", "5", "maxclients")) == "ERR syntax error"
     assert text(run(session, "CONFIG", "SET", "timeout")) == "ERR wrong number of arguments for 'config|set' command"
     assert run(session, "CONFIG", "GET", "timeout") == {b"timeout": b"0"}
+
+
+def test_reset_statistics_start_again_from_nothing() -> None:
+    server = Server()
+    session = server.session()
+    server.state.counters.input_bytes = server.keyspace.expired = 5
+    server.table.usages.executed += [b"GET"]
+    server.table.usages.count_error("ERR x")
+    counters = server.state.counters
+    assert run(session, "CONFIG", "RESETSTAT") == OK
+    assert (counters.input_bytes, server.keyspace.expired, server.table.usages.errors.total()) == (0, 0, 0)
+    assert server.state.counters is counters
+
+
+def test_rewrite_needs_a_file() -> None:
+    server = Server()
+    session = server.session()
+    assert text(run(session, "CONFIG", "REWRITE")) == "ERR The server is running without a config file"
+    server.state.config.file = "/etc/kvserver.toml"
+    assert run(session, "CONFIG", "REWRITE") == RewriteConfig()
+
+
+def test_help_is_that_of_redis(redis_oracle: ServerProcess) -> None:
+    for name in ("CONFIG", "COMMAND"):
+        assert encode(run(Server().session(), name, "HELP"), 2) == redis_oracle.once(name, "HELP")  # type: ignore[arg-type]

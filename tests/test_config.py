@@ -14,18 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import ServerProcess, Wire
 
-from kvserver.config import (
-    INT_MAX,
-    LONG_MAX,
-    OPTION_GROUPS,
-    OPTIONS,
-    Config,
-    ConfigError,
-    ConfigSetError,
-    Option,
-    load,
-    options_help,
-)
+from kvserver.config import Config, ConfigError, ConfigSetError, load, options_help
+from kvserver.kinds import INT_MAX, LONG_MAX
+from kvserver.options import FACTS, FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
 
 ROWS = {option.name: option for option in OPTIONS}
 OUR_OWN = {"keep-frames", "shutdown-mode", "uvloop"}
@@ -99,6 +90,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "requirepass": st.binary(),
     "save": st.lists(st.tuples(st.integers(1, INT_MAX), st.integers(0, INT_MAX))).map(tuple),
     "client-output-buffer-limit": st.dictionaries(st.sampled_from(["normal", "slave", "pubsub"]), limits),
+    "latency-tracking-info-percentiles": st.lists(st.integers(0, 10**8)).map(lambda list: tuple(n / 1e6 for n in list)),
     "tls-protocols": st.lists(st.sampled_from(["TLSv1.2", "TLSv1.3"]), unique=True).map(tuple),
     "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),
 }
@@ -397,12 +389,61 @@ def test_config_set_changes_all_or_nothing() -> None:
     assert vars(config) == before
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if not ROWS[name].live])
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].change is FIXED])
 def test_fixed_option_is_refused_at_run_time(name: str) -> None:
     with pytest.raises(ConfigSetError) as caught:
         Config().set([(name.encode(), ROWS[name].default.encode())])
-    expected = f"ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config"
-    assert str(caught.value) == expected
+    kind = "protected" if name in ("dir", "dbfilename") else "immutable"
+    assert str(caught.value) == f"ERR CONFIG SET failed (possibly related to argument '{name}') - can't set {kind} config"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "is_local", "may"),
+    [
+        ("no", True, False),
+        ("local", True, True),
+        ("local", False, False),
+        ("yes", False, True),
+    ],
+)
+@pytest.mark.parametrize("name", [name for name in ROWS if ROWS[name].change is PROTECTED])
+def test_which_file_is_read_changes_only_where_that_is_allowed(name: str, allowed: str, is_local: bool, may: bool) -> None:
+    config = load_from("--enable-protected-configs", allowed)
+    if may:
+        assert config.set([(name.encode(), b"elsewhere")], is_local=is_local) == [name]
+        assert config.set([(name.encode(), b"elsewhere")], is_local=is_local) == [name]  # it may have a new content
+    else:
+        with pytest.raises(ConfigSetError, match="can't set protected config"):
+            config.set([(name.encode(), b"elsewhere")], is_local=is_local)
+        assert shown(config, name) == b""
+
+
+@pytest.mark.parametrize("allowed", ["no", "yes"])
+@pytest.mark.parametrize("name", ["dir", "dbfilename", "logfile", "unixsocket"])
+def test_where_data_and_log_are_never_changes(name: str, allowed: str) -> None:
+    with pytest.raises(ConfigSetError, match=r"can't set (protected|immutable) config"):
+        load_from("--enable-protected-configs", allowed).set([(name.encode(), b"elsewhere")], is_local=True)
+
+
+def test_no_option_that_names_a_file_is_simply_live() -> None:
+    paths = {name for name, option in ROWS.items() if option.kind.placeholder == "PATH" or "file" in name}
+    assert {name for name in paths if ROWS[name].change not in (FIXED, PROTECTED)} == {"tls-ciphers", "tls-key-file-pass"}
+
+
+def test_facts_can_be_set_to_what_they_are_and_to_nothing_else() -> None:
+    config = Config()
+    assert config.set([(b"HZ", b"10"), (b"io-threads", b"1")]) == []
+    with pytest.raises(ConfigSetError, match=r"argument 'hz'.* - can't set immutable config"):
+        config.set([(b"timeout", b"5"), (b"hz", b"100")])
+    assert config.timeout == 0
+    assert not FACTS.keys() & ROWS.keys()
+
+
+def test_log_is_told_no_password() -> None:
+    config = load_from("--requirepass", "secret", "--tls-key-file-pass", "secret", "--save", "")
+    told = [config.describe(name) for name in ROWS]
+    assert not any("secret" in line for line in told)
+    assert {"requirepass", "timeout 0", "save"} <= set(told)
 
 
 @pytest.mark.parametrize(
@@ -448,7 +489,9 @@ def test_line_ends_of_a_client_never_reach_the_error_line() -> None:
 
 
 def test_config_get_of_everything_shows_every_option() -> None:
-    assert list(Config().get_matching([b"*"])) == [option.name.encode() for option in OPTIONS]
+    names = [*ROWS, *FACTS]
+    assert list(Config().get_matching([b"*"])) == [name.encode() for name in names]
+    assert shown(Config(), "hz") == b"10"
     assert shown(Config(), "save") == b"3600 1 300 100 60 10000"
     assert shown(Config(), "maxmemory") == b"0"
 
@@ -498,7 +541,7 @@ def test_fixed_options_are_those_of_redis(oracle: Wire) -> None:
     for name, value in oracle_get(oracle, b"*").items():
         if b"immutable" in oracle.command("CONFIG", "SET", name, value):
             fixed.add(name.decode())
-    ours = {name for name in SHARED if not ROWS[name].live}
+    ours = {name for name in SHARED if ROWS[name].change is FIXED}
     assert ours - fixed == {"port", "tls-port", "bind", "dir", "dbfilename"}
     assert fixed - ours == set()
 
@@ -522,7 +565,12 @@ OUTPUT_LIMITS = (
     "|normal 9223372036854775807 1 1|normal 1 1 ''|slave 1gb 1gb 2147483647"
 )
 CHOICES = "|abc|No|always|EverySec|no |WARNING|debug|notice"
+PERCENTILES = "|50|50 99 99.9|0 100|101|-1|a|1 a|50  99| 50|50 |1.5.5|.5|5.|99.123456789|1e1|nan"
 SET_CASES = {
+    "latency-tracking-info-percentiles": PERCENTILES,
+    "slowlog-log-slower-than": INTEGERS,
+    "slowlog-max-len": "|abc|-1|0|128|99999999999999999999",
+    "latency-monitor-threshold": INTEGERS,
     "timeout": INTEGERS,
     "tcp-keepalive": INTEGERS,
     "auto-aof-rewrite-percentage": INTEGERS,

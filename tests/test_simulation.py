@@ -229,7 +229,7 @@ class Life:
         self.journal = Journal(state, log, self.disks[1])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
         recovered = Recovery(state, self.snapshots, self.journal, segments, log, self.disks[1])
-        self.actions = Actions(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered)
+        self.actions = Actions(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
         self.writer = self.actions.writer = Writer(state, self.actions, self.journal.append)
         self.actions.attend_journal()
         await self.actions.load_at_start()

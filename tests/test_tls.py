@@ -223,7 +223,7 @@ def serial_of(server: TLSServer) -> str:
 def test_new_certificate_is_used_for_new_clients_and_a_bad_one_for_none(
     start_server: StartServer, certificates: Certificates
 ) -> None:
-    server = start_tls(start_server, certificates)
+    server = start_tls(start_server, certificates, "--enable-protected-configs", "local")
     names = ("tls-cert-file", "tls-key-file")
     with server.connect() as before, server.server.connect() as plain:
         first = serial_of(server)

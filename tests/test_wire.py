@@ -333,6 +333,31 @@ CASES: dict[str, bytes] = {
     + encode("CONFIG", "GET", "timeout"),
     "config set is all or nothing": encode("CONFIG", "SET", "timeout", "300", "appendfsync", "sometimes")
     + encode("CONFIG", "GET", "timeout"),
+    "config set of where the data are": encode("CONFIG", "SET", "dir", "/")
+    + encode("CONFIG", "SET", "dbfilename", "x")
+    + encode("CONFIG", "SET", "logfile", "x")
+    + encode("CONFIG", "SET", "unixsocket", "x"),
+    "config set of a protected and an unknown name": encode("CONFIG", "SET", "nosuch", "x", "dir", "y")
+    + encode("CONFIG", "SET", "dir", "y", "nosuch", "x"),
+    "config get of several patterns": encode("CONFIG", "GET", "timeou?", "TIMEOUT", "timeout"),
+    "config rewrite without a file": encode("CONFIG", "REWRITE"),
+    "config rewrite with an argument": encode("CONFIG", "REWRITE", "x"),
+    "config resetstat": encode("CONFIG", "RESETSTAT") + encode("CONFIG", "RESETSTAT", "x"),
+    "config help": encode("CONFIG", "HELP"),
+    "command help": encode("COMMAND", "HELP"),
+    "command getkeys": encode("COMMAND", "GETKEYS", "DEL", "a", "b") + encode("COMMAND", "GETKEYS", "CONFIG", "GET", "x"),
+    "command getkeys of no command": encode("COMMAND", "GETKEYS", "NOSUCH", "x") + encode("COMMAND", "GETKEYS"),
+    "command getkeys of wrong arity": encode("COMMAND", "GETKEYS", "GET", "a", "b") + encode("COMMAND", "GETKEYS", "GET"),
+    "command getkeysandflags": encode("COMMAND", "GETKEYSANDFLAGS", "SET", "a", "b")
+    + encode("COMMAND", "GETKEYSANDFLAGS", "SET", "a", "b", "GET")
+    + encode("COMMAND", "GETKEYSANDFLAGS", "DEL", "a", "b"),
+    "command list filtered": encode("COMMAND", "LIST", "FILTERBY", "PATTERN", "nosuch*")
+    + encode("COMMAND", "LIST", "FILTERBY", "MODULE", "x")
+    + encode("COMMAND", "LIST", "FILTERBY", "ACLCAT", "nosuch")
+    + encode("COMMAND", "LIST", "FILTERBY", "NOSUCH", "x")
+    + encode("COMMAND", "LIST", "FILTERBY"),
+    "command info of set": encode("COMMAND", "INFO", "set", "NOSUCH", "del"),
+    "command docs of subcommands": encode("COMMAND", "DOCS", "command|list"),
     "command with an unknown subcommand": encode("COMMAND", "NOSUCH"),
     "command count with an argument": encode("COMMAND", "COUNT", "x"),
     "command info of an unknown name": encode("COMMAND", "INFO", "nosuch"),
@@ -608,6 +633,28 @@ def test_restore_in_a_pipeline_keeps_the_order_of_replies(start_server: StartSer
     with server.connect() as wire:
         wire.send(b"".join(request for request, _ in requests))
         assert [wire.read_reply() for _ in requests] == [reply for _, reply in requests]
+
+
+def test_config_rewrite_keeps_what_a_person_wrote_and_holds_at_the_next_start(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "kvserver.toml"
+    file.write_text("# mine\nsave = ''\ntimeout = 5  # seconds\n")
+    server = start_server("--config", str(file))
+    with server.connect() as wire:
+        assert wire.command("CONFIG", "SET", "timeout", "77", "maxclients", "99", "requirepass", "secret") == b"+OK\r\n"
+        assert wire.command("CONFIG", "REWRITE") == b"+OK\r\n"
+        text = file.read_text()
+        assert text.startswith("# mine\nsave = ''\ntimeout = 77  # seconds\n")
+        file.unlink()
+        assert wire.command("CONFIG", "REWRITE") == b"-ERR Rewriting config file: No such file or directory\r\n"
+    server.stop()
+    assert "CONFIG SET timeout 77" in server.log_text()
+    assert "secret" not in server.log_text()
+    file.write_text(text)
+    with start_server("--config", str(file)).connect() as wire:
+        assert wire.command("AUTH", "secret") == b"+OK\r\n"
+        assert wire.value("CONFIG", "GET", "timeout", "maxclients") == [b"timeout", b"77", b"maxclients", b"99"]
 
 
 def test_shutdown_mode_can_be_changed_while_running(start_server: StartServer) -> None:

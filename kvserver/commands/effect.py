@@ -79,6 +79,11 @@ class Reconfigure:
     reply: Reply
 
 
+@dataclass(frozen=True)
+class RewriteConfig:
+    """Write the present options to the file that the server was started with."""
+
+
 Effect = (
     Save
     | BackgroundSave
@@ -91,4 +96,5 @@ Effect = (
     | Recognize
     | Discard
     | Reconfigure
+    | RewriteConfig
 )

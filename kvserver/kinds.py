@@ -1,0 +1,187 @@
+"""Kinds of values that options have: how a text is parsed, and shown. Values and error texts are redis-server 7.0.15's.
+
+Values that it takes by accident (`mb` for 0 bytes, `5 ` for a save point of 0 changes) are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+INT_MAX, UINT_MAX, LONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1
+MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
+MIB = MEMORY_UNITS["mb"]
+MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
+# Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
+OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
+TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")  # Redis takes older ones, too, which RFC 8996 forbids
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of value. What `parse` returns, `show` prints as a text that parses to the same value."""
+
+    placeholder: str  # stands for the value in --help
+    parse: Callable[[str], Any]  # raises ValueError with the reason in Redis's words
+    show: Callable[[Any], str] = str  # as CONFIG GET has it
+    toml_type: type = str  # what a TOML file may hold besides a string
+    join: Callable[[Any, Any], Any] = lambda present, given: given  # what a new value makes of the present one
+
+
+def integer(minimum: int, maximum: int) -> Kind:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) or not -LONG_MAX - 1 <= int(text) <= LONG_MAX:
+            raise ValueError("argument couldn't be parsed into an integer")
+        return _in_range(int(text), minimum, maximum)
+
+    return Kind("NUMBER", parse, toml_type=int)
+
+
+def memory_size(minimum: int, maximum: int) -> Kind:
+    """Bytes, in Redis's units: 1k is 1000 and 1kb is 1024."""
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(r"([0-9]{1,127})([a-z]*)", text.lower())  # Redis reads no more digits either
+        if match is None or match[2] not in MEMORY_UNITS:
+            raise ValueError("argument must be a memory value")
+        return _in_range(int(match[1]) * MEMORY_UNITS[match[2]], minimum, maximum)
+
+    return Kind("BYTES", parse, toml_type=int)
+
+
+def one_of(*names: str) -> Kind:
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError(f"argument(s) must be one of the following: {', '.join(names)}")
+        return text.lower()
+
+    return Kind("|".join(names), parse, toml_type=bool if "no" in names else str)
+
+
+def _in_range(number: int, minimum: int, maximum: int) -> int:
+    if not minimum <= number <= maximum:
+        raise ValueError(f"argument must be between {minimum} and {maximum} inclusive")
+    return number
+
+
+def _parse_yes_no(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError("argument must be 'yes' or 'no'")
+    return text.lower() == "yes"
+
+
+def _parse_permission(text: str) -> int:
+    if not re.fullmatch(r"[0-7]{1,20}", text):
+        raise ValueError("argument couldn't be parsed as an octal number")
+    if int(text, 8) > 0o777:
+        raise ValueError("argument must be between 0 and 777 inclusive")
+    return int(text, 8)
+
+
+def _parse_path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("argument must not hold a NUL byte")
+    return text
+
+
+def _parse_directory(text: str) -> str:
+    if not text:
+        raise ValueError("argument must not be empty")
+    return _parse_path(text)
+
+
+def _parse_file_name(text: str) -> str:
+    if text in (".", "..") or "/" in text or "\\" in text:
+        raise ValueError("dbfilename can't be a path, just a filename")
+    return _parse_directory(text)
+
+
+def _parse_save_points(text: str) -> tuple[tuple[int, int], ...]:
+    words = text.split(" ") if text else []
+    numbers = [int(word) for word in words if re.fullmatch(r"[0-9]{1,18}", word)]
+    points = tuple(zip(numbers[::2], numbers[1::2], strict=False))
+    if 2 * len(points) != len(words) or any(seconds < 1 for seconds, _ in points):
+        raise ValueError("Invalid save parameters")
+    return points
+
+
+def _show_save_points(points: tuple[tuple[int, int], ...]) -> str:
+    return " ".join(f"{seconds} {changes}" for seconds, changes in points)
+
+
+def _parse_addresses(text: str) -> tuple[str, ...]:
+    addresses = tuple(text.split())
+    if len(addresses) > MAX_BIND_ADDRESSES:
+        raise ValueError("Too many bind addresses specified.")
+    if "-" in addresses or "\0" in text:
+        raise ValueError("argument must be addresses or host names")
+    return addresses
+
+
+def _parse_output_limits(text: str) -> dict[str, tuple[int, int, int]]:
+    words = text.split(" ") if text else []
+    if len(words) % 4:
+        raise ValueError("Wrong number of arguments in buffer limit configuration.")
+    limits = {}
+    for kind, *numbers in zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True):
+        name = OUTPUT_CLASSES.get(kind.lower())
+        if name is None:
+            raise ValueError("Invalid client class specified in buffer limit configuration.")
+        try:
+            hard, soft = map(memory_size(0, LONG_MAX).parse, numbers[:2])
+            seconds = integer(0, INT_MAX).parse(numbers[2])
+        except ValueError:
+            raise ValueError("Error in hard, soft or soft_seconds setting in buffer limit configuration.") from None
+        limits[name] = (hard, soft, seconds)
+    return limits
+
+
+def _show_output_limits(limits: dict[str, tuple[int, int, int]]) -> str:
+    return " ".join(f"{name} {hard} {soft} {seconds}" for name, (hard, soft, seconds) in limits.items())
+
+
+def _parse_tls_protocols(text: str) -> tuple[str, ...]:
+    names = {name.lower(): name for name in TLS_PROTOCOLS}
+    if unknown := [word for word in text.lower().split() if word not in names]:
+        raise ValueError(f"argument(s) must be one of the following: {', '.join(TLS_PROTOCOLS)} (not {unknown[0]})")
+    return tuple(dict.fromkeys(names[word] for word in text.lower().split()))
+
+
+def _parse_percentiles(text: str) -> tuple[float, ...]:
+    words = text.split(" ") if text else []
+    if not all(re.fullmatch(r"-?([0-9]{1,9}\.?[0-9]{0,15}|\.[0-9]{1,15})(e[0-9])?", word) for word in words):
+        raise ValueError("Invalid latency-tracking-info-percentiles parameters")
+    if not all(0 <= float(word) <= 100 for word in words):
+        raise ValueError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+    return tuple(float(word) for word in words)
+
+
+def _show_percentiles(percentiles: tuple[float, ...]) -> str:
+    return " ".join(f"{percentile:.6f}".rstrip("0").rstrip(".") for percentile in percentiles)
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a value or name as the wire has it."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes) -> str:
+    """The text of a value or name that came over the wire; it need not be UTF-8."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+YES_NO = Kind("yes|no", _parse_yes_no, lambda value: "yes" if value else "no", toml_type=bool)
+# No integer in TOML, which reads 0o700 and 448 as the same number: only a string can say which one is meant.
+PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
+PATH = Kind("PATH", _parse_path)
+DIRECTORY = Kind("PATH", _parse_directory)
+FILE_NAME = Kind("NAME", _parse_file_name)
+PASSWORD = Kind("PASSWORD", encode, decode)  # bytes, which need not be UTF-8
+SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
+OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
+                     join=lambda present, given: {**present, **given})  # fmt: skip
+TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list)
+PERCENTILES = Kind("PERCENT ...", _parse_percentiles, _show_percentiles, toml_type=list)
+ADDRESSES = Kind("ADDRESS ...", _parse_addresses, " ".join, toml_type=list)

@@ -1,0 +1,50 @@
+"""textfile: a file has its old text or its new one, and never anything else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from kvserver.textfile import read_text, replace_text
+
+
+def test_text_comes_back_with_its_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    replace_text(str(file), "a\r\nb\n\xe9")
+    assert file.read_bytes() == b"a\r\nb\n\xc3\xa9"
+    assert read_text(str(file)) == "a\r\nb\n\xe9"
+
+
+def test_mode_is_kept_and_links_are_followed(tmp_path: Path) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("old")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    replace_text(str(link), "new")
+    assert link.is_symlink()
+    assert file.read_text() == "new"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        replace_text(str(file), "new")
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_file_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        replace_text(str(tmp_path / "file"), "new")
+    assert os.listdir(tmp_path) == []
