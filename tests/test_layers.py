@@ -233,7 +233,7 @@ TESTED_IN = {
     "kvserver.commands.recreation": ["test_commands_written"],
     "kvserver.commands.effect": ["test_commands_persistence", "test_commands_connection"],
     "kvserver.clients": ["test_limits"],
-    "kvserver.connection": ["test_wire", "test_limits"],
+    "kvserver.connection": ["test_wire", "test_limits", "test_hostile"],
     "kvserver.disk": ["test_restart"],
     "kvserver.listeners": ["test_limits", "test_tls"],
     "kvserver.drive": ["test_snapshot"],
