@@ -33,7 +33,21 @@ FLOATS = (
     *(b"infinity", b"-INF", b"inf", b"nan", b"-nan", b"nan(1)", b"1,5", b"1.5f", b"0" * 50 + b"1", b"1" * 5000, b"1" * 5200),
 )
 VALUES = (
-    *(b"", b"v", b"value", b"a" * 300, b"\0", b"\xff", b"\0\xff\0\xff", b"\x80" * 9, bytes(range(256)), b"line\r\nend\r\n"),
+    *(
+        b"",
+        b"\xff\xff\xff",
+        b"\xff\xff\xfe",
+        b"\xff",
+        b"v",
+        b"value",
+        b"a" * 300,
+        b"\0",
+        b"\xff",
+        b"\0\xff\0\xff",
+        b"\x80" * 9,
+        bytes(range(256)),
+        b"line\r\nend\r\n",
+    ),
     *("é€🎈".encode(), b'{"a":1}', b"KVS1", b"$kvs:", b"foobar", b"ohmytext", b"mynewtext", b"abcbdab" * 8, b"x" * 5000),
 )
 AWKWARD = (*NO_INTEGERS, b"GET", b"NX", b"\xff" * 3, b"a" * 200, b"-9223372036854775808", b"4294967296", b"*", b"NOSUCH")

@@ -97,6 +97,7 @@ def test_overflow_holds_for_what_follows_it(session: Session) -> None:
 def test_unsigned_field_set_to_a_negative_number(session: Session) -> None:
     assert run(session, "BITFIELD", "k", "SET", "u4", 0, -1, "GET", "u4", 0) == [0, 15]
     assert run(session, "BITFIELD", "k", "OVERFLOW", "FAIL", "SET", "u4", 0, -1) == [None]
+    assert run(session, "BITFIELD", "k", "OVERFLOW", "SAT", "SET", "u4", 8, -1, "GET", "u4", 8) == [0, 15]
 
 
 def test_string_grows_for_writes_only(session: Session) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import Server, run, text
 
@@ -39,6 +39,7 @@ few_letters = st.lists(st.sampled_from(b"ab"), max_size=24).map(bytes)
 some_letters = st.lists(st.sampled_from(b"abcd\xff"), max_size=24).map(bytes)
 
 
+@settings(max_examples=500)
 @given(few_letters | some_letters, few_letters | some_letters)
 def test_pieces_are_those_of_redis(first: bytes, second: bytes) -> None:
     expected = matches_by_table(first, second)

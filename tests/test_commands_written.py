@@ -157,3 +157,32 @@ def test_whole_value_of_each_type_is_noted(expires_at_ms: int | None) -> None:
             run(server.session(), *args)
         assert exact(server.keyspace.live(b"k")) == exact(value)
         assert server.keyspace.expires_at_ms(b"k") == expires_at_ms
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("APPEND", "k", "1"), ("SETRANGE", "k", 2, "x"), ("SETBIT", "k", 3, 1), ("BITFIELD", "k", "SET", "u8", 0, 1)),
+        *(
+            ("INCR", "k"),
+            ("DECRBY", "k", 5),
+            ("INCRBYFLOAT", "k", "0.5"),
+            ("SET", "k", "w", "KEEPTTL"),
+            ("BITOP", "NOT", "k", "k"),
+        ),
+        *(("GETEX", "k", "EX", 100), ("GETEX", "k", "PX", 5), ("GETEX", "k", "PERSIST"), ("GETEX", "k"), ("GETSET", "k", "w")),
+    ],
+)
+@pytest.mark.parametrize("value", [("SET", "k", "1"), ("JSON.SET", "k", "$", "1")])
+@pytest.mark.parametrize("delay_ms", [0, 7, 10, 1_000])
+def test_change_of_a_key_that_expires_is_replayed_at_any_time(value: Words, words: Words, delay_ms: int) -> None:
+    server = Server()
+    session = server.session()
+    for command in (value, ("PEXPIRE", "k", 10), words):
+        run(session, *command)
+    replica = Server()
+    server.clock.now_ms += delay_ms
+    replica.clock.now_ms = server.clock.now_ms
+    for args in server.keyspace.take_written():
+        assert not isinstance(run(replica.session(), *args), Error)
+    assert exact(living(replica)) == exact(living(server))
