@@ -17,6 +17,7 @@ Words = tuple[bytes, ...]
 Maker = Callable[[Random], Words]
 
 KEYS = (b"a", b"b", b"c", b"number", b"float", b"bits", b"long key " * 9, b"", b"\0", b"\xff\xfe\x80", b"k\r\n", b"missing")
+_USUAL_KEYS = 3  # so that one command meets what another one has left
 INTEGERS = (
     *(b"%d" % number for number in (0, 1, -1, 2, 3, 7, 8, 9, 10, -2, -3, -8, -9, 15, 16, 63, 64, 65, 100, -100, 255, 256)),
     *(b"%d" % (sign * 2**bits + more) for bits in (31, 32, 62, 63, 64) for sign in (1, -1) for more in (-1, 0, 1)),
@@ -33,28 +34,19 @@ FLOATS = (
     *(b"infinity", b"-INF", b"inf", b"nan", b"-nan", b"nan(1)", b"1,5", b"1.5f", b"0" * 50 + b"1", b"1" * 5000, b"1" * 5200),
 )
 VALUES = (
-    *(
-        b"",
-        b"\xff\xff\xff",
-        b"\xff\xff\xfe",
-        b"\xff",
-        b"v",
-        b"value",
-        b"a" * 300,
-        b"\0",
-        b"\xff",
-        b"\0\xff\0\xff",
-        b"\x80" * 9,
-        bytes(range(256)),
-        b"line\r\nend\r\n",
-    ),
-    *("é€🎈".encode(), b'{"a":1}', b"KVS1", b"$kvs:", b"foobar", b"ohmytext", b"mynewtext", b"abcbdab" * 8, b"x" * 5000),
+    *(b"", b"v", b"value", b"a" * 300, b"\0", b"\xff", b"\0\xff\0\xff", b"\x80" * 9, bytes(range(256)), b"line\r\nend\r\n"),
+    *(b"\xff\xff\xff", b"\xff\xff\xfe", b"\xff" * 9, b"\0\0", b"\0" * 9 + b"\x10", "é€🎈".encode()),
+    *(b'{"a":1}', b"KVS1", b"$kvs:", b"foobar", b"ohmytext", b"mynewtext", b"abcbdab" * 8, b"x" * 5000),
 )
 AWKWARD = (*NO_INTEGERS, b"GET", b"NX", b"\xff" * 3, b"a" * 200, b"-9223372036854775808", b"4294967296", b"*", b"NOSUCH")
 
 
 def _choice(*words: bytes) -> Maker:
     return lambda rng: (rng.choice(words),)
+
+
+def _key(rng: Random) -> Words:
+    return (rng.choice(KEYS[:_USUAL_KEYS] if rng.random() < 0.6 else KEYS),)
 
 
 def _integer(rng: Random) -> Words:
@@ -134,7 +126,7 @@ _field_set: Maker = lambda rng: (  # noqa: E731
     *_field_offset(rng),
     *_integer(rng),
 )
-_overflow: Maker = lambda rng: (b"OVERFLOW", rng.choice((b"WRAP", b"SAT", b"FAIL", b"sat", b"NOSUCH")))  # noqa: E731
+_overflow: Maker = lambda rng: (b"OVERFLOW", rng.choice((b"WRAP", b"SAT", b"SAT", b"FAIL", b"FAIL", b"sat", b"NOSUCH")))  # noqa: E731
 
 _TIMES = (
     _optioned(b"EX", _seconds),
@@ -144,7 +136,7 @@ _TIMES = (
 )
 
 WORDS: dict[str, Maker] = {
-    "key": lambda rng: (rng.choice(KEYS),),
+    "key": _key,
     "value": _value,
     "integer": _integer,
     "small": _small,
@@ -153,7 +145,7 @@ WORDS: dict[str, Maker] = {
     "milliseconds": lambda rng: (_seconds(rng)[0] + b"000",),
     "offset": _any_of(_offset, _offset, _offset, _offset, _border_offset),
     "bit": _any_of(_choice(b"0"), _choice(b"1"), _choice(b"0"), _choice(b"1"), _integer),
-    "pair": lambda rng: (rng.choice(KEYS), *_value(rng)),
+    "pair": lambda rng: (*_key(rng), *_value(rng)),
     "set-option": _any_of(_choice(b"NX"), _choice(b"XX"), _choice(b"GET"), _choice(b"KEEPTTL"), *_TIMES),
     "getex-option": _any_of(_choice(b"PERSIST"), *_TIMES),
     "lcs-option": _any_of(

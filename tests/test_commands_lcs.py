@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sessions import Server, run, text
 
@@ -39,12 +41,17 @@ few_letters = st.lists(st.sampled_from(b"ab"), max_size=24).map(bytes)
 some_letters = st.lists(st.sampled_from(b"abcd\xff"), max_size=24).map(bytes)
 
 
-@settings(max_examples=500)
 @given(few_letters | some_letters, few_letters | some_letters)
 def test_pieces_are_those_of_redis(first: bytes, second: bytes) -> None:
     expected = matches_by_table(first, second)
     assert matches(first, second) == expected
     assert length(first, second) == sum(match.length for match in expected)
+
+
+def test_pieces_are_those_of_redis_for_all_short_strings() -> None:
+    strings = [bytes(letters) for length in range(6) for letters in product(b"ab", repeat=length)]
+    for first, second in product(strings, strings):
+        assert matches(first, second) == matches_by_table(first, second), (first, second)
 
 
 @pytest.fixture

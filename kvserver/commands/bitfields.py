@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.commands.bits import bit_offset
 from kvserver.commands.inplace import amend, changeable
 from kvserver.commands.row import FIRST_KEY, Command
@@ -120,8 +120,8 @@ def bitfield(session: Session, args: list[bytes]) -> Reply:
         wanted = operation.number
         if operation.name == b"INCRBY":
             wanted += present
-        elif not field.is_signed:
-            wanted %= 1 << 64  # Redis reads what SET is given as an unsigned integer here: -1 is the greatest
+        elif wanted < (field.greatest - MAX_INTEGER if field.is_signed else 0):
+            wanted += 1 << 64  # as Redis's arithmetic of 64 bits has it: these saturate to the greatest
         number = field.fit(wanted, operation.overflow)
         if number is not None:
             field.write(string, number)
