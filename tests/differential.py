@@ -143,6 +143,7 @@ WORDS: dict[str, Maker] = {
     "float": _float,
     "seconds": _seconds,
     "milliseconds": lambda rng: (_seconds(rng)[0] + b"000",),
+    "ones": lambda rng: (rng.choice((b"\0", b"\xff")) * rng.randint(0, 9),),
     "offset": _any_of(_offset, _offset, _offset, _offset, _border_offset),
     "bit": _any_of(_choice(b"0"), _choice(b"1"), _choice(b"0"), _choice(b"1"), _integer),
     "pair": lambda rng: (*_key(rng), *_value(rng)),
@@ -186,6 +187,7 @@ BITS = (
     ),
     *("BITPOS key bit", "BITPOS key bit small", "BITPOS key bit small small", "BITPOS key bit small small unit"),
     *("BITCOUNT key integer integer unit", "BITPOS key bit integer integer unit", "BITOP operation key key+"),
+    *("SET key ones", "SET key ones", "BITPOS key bit small"),
     *("BITFIELD key field+", "BITFIELD key field*", "BITFIELD_RO key field-get+", "BITFIELD key field+"),
 )
 FAMILIES: dict[str, tuple[str, ...]] = {"strings": STRINGS, "counters": COUNTERS, "bits": BITS}

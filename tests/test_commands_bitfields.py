@@ -105,6 +105,7 @@ def test_signed_field_saturates_as_in_redis(session: Session) -> None:
     words = [("OVERFLOW", "SAT", "SET", "i8", 0, number, "GET", "i8", 0) for number in (-(2**63), -(2**63) + 127, 2**63 - 1)]
     assert [run(session, "BITFIELD", "k", *each) for each in words] == [[0, 127], [127, 127], [127, 127]]
     assert run(session, "BITFIELD", "k", "OVERFLOW", "SAT", "SET", "i8", 0, -(2**63) + 128, "GET", "i8", 0) == [127, -128]
+    assert run(session, "BITFIELD", "l", "SET", "i64", 0, -(2**63), "GET", "i64", 0) == [0, -(2**63)]
 
 
 def test_string_grows_for_writes_only(session: Session) -> None:

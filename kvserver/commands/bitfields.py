@@ -120,8 +120,10 @@ def bitfield(session: Session, args: list[bytes]) -> Reply:
         wanted = operation.number
         if operation.name == b"INCRBY":
             wanted += present
-        elif wanted < (field.greatest - MAX_INTEGER if field.is_signed else 0):
-            wanted += 1 << 64  # as Redis's arithmetic of 64 bits has it: these saturate to the greatest
+        elif not field.is_signed:
+            wanted %= 1 << 64  # Redis takes what is set for an unsigned integer of 64 bits
+        elif field.width < 64 and wanted < field.greatest - MAX_INTEGER:
+            wanted += 1 << 64  # for which its check of the upper end overflows: so it saturates to the greatest
         number = field.fit(wanted, operation.overflow)
         if number is not None:
             field.write(string, number)
