@@ -2,7 +2,8 @@
 
 Owns the order of things: a record never overtakes an earlier one, a rotation stands between the two ticks (or halves of
 one) that a snapshot's cut stands between, and a link follows its snapshot. The event loop never waits here; while one
-batch is written and synced, the next one gathers, so that many clients share a sync. Never runs a command.
+batch is written and synced, the next one gathers, so that many clients share a sync. Under `everysec` syncs have a thread
+of their own, so that what is written goes to the system at once, however long a sync takes. Never runs a command.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Journal:
     pause: Callable[[], None]  # the disk can't keep up
     resume: Callable[[], None]
 
-    def __init__(self, state: ServerState, log: SegmentLog, disk: Disk) -> None:
+    def __init__(self, state: ServerState, log: SegmentLog, disk: Disk, sync_disk: Disk) -> None:
         self.is_on = False
         self.sequence = 0
         self.synced = 0
@@ -64,6 +65,7 @@ class Journal:
         self._facts = state.journal
         self._log = log
         self._disk = disk
+        self._sync_disk = sync_disk
         self._loop = asyncio.get_running_loop()
         self._number = 0  # of the newest segment
         self._heals = False  # the next rotation makes a failure good, although writes were not refused
@@ -71,7 +73,9 @@ class Journal:
         self._queued_commands = 0
         self._wanted_commands = 0  # so many are worth a sync: `always` waits for them for a while
         self._patience_s = 0.0
-        self._is_busy = False
+        self._is_busy = False  # with a batch
+        self._is_syncing = False  # beside the batches
+        self._written = 0  # the last record that the system has been given
         self._is_pausing = False
         self._start_timer: asyncio.TimerHandle | None = None
         self._synced_at = -SYNC_INTERVAL_S
@@ -226,6 +230,8 @@ class Journal:
             self._start()
 
     def _start(self) -> None:
+        if self._is_syncing and any(isinstance(item, _Order) for item in self._queue):
+            return  # it may close the file; the end of the sync starts it
         if self._start_timer:
             self._start_timer.cancel()
             self._start_timer = None
@@ -233,9 +239,7 @@ class Journal:
         self._queue, self._queued_commands = deque(), 0
         facts.writing_bytes, facts.queued_bytes = facts.queued_bytes, 0
         self._is_busy = True
-        policy = self._state.config.appendfsync
-        is_due = policy == "everysec" and self._loop.time() - self._synced_at >= SYNC_INTERVAL_S
-        must_sync = is_due or policy == "always"
+        must_sync = self._state.config.appendfsync == "always"
         future = self._disk.run(lambda: self._carry_out(batch, must_sync))
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
 
@@ -251,10 +255,13 @@ class Journal:
             except MediumError as error:
                 if isinstance(item, _Order):
                     item.error = error
+        return self._sync_log() if must_sync else 0.0
+
+    def _sync_log(self) -> float:
+        """On a disk's thread: sync what is written, and the seconds that it took."""
         started_at = time.perf_counter()
-        if must_sync:
-            with suppress(MediumError):  # `log.failure` keeps it
-                self._facts.syncs += log.sync()
+        with suppress(MediumError):  # `log.failure` keeps it
+            self._facts.syncs += self._log.sync()
         return time.perf_counter() - started_at
 
     def _on_done(self, sync_s: float, batch: _Batch, sequence: int, commands: int) -> None:
@@ -262,12 +269,8 @@ class Journal:
         self._is_busy = False
         facts.writing_bytes = 0
         facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
-        if log.failure:
-            self._fail(log.failure)
-        elif not log.has_unsynced:
-            self.synced = max(self.synced, sequence)
-            self._synced_at = self._loop.time()
-        facts.delayed_syncs += sync_s > SYNC_INTERVAL_S
+        self._written = sequence
+        self._settle(sync_s)
         for item in batch:
             if isinstance(item, _Order) and not item.done.done():
                 if item.error:
@@ -281,9 +284,20 @@ class Journal:
         if not self._is_busy:
             self._go_on(sync_s, commands)
 
+    def _settle(self, sync_s: float) -> None:
+        """Draw the consequence of what a thread has done."""
+        if self._log.failure:
+            self._fail(self._log.failure)
+        elif not (self._is_busy or self._is_syncing or self._log.has_unsynced):
+            self.synced = max(self.synced, self._written)
+            self._synced_at = self._loop.time()
+        self._facts.delayed_syncs += sync_s > SYNC_INTERVAL_S
+
     def _go_on(self, sync_s: float, commands: int) -> None:
         """Start with what has gathered, or see to it that it will be."""
         policy = self._state.config.appendfsync
+        if policy == "everysec" and not self._is_syncing and self._log.has_unsynced:
+            self._sync_when_due()
         if any(isinstance(item, _Order) for item in self._queue):
             self._start()
         elif policy == "always":
@@ -293,8 +307,6 @@ class Journal:
                 self._start_later(self._patience_s)
         elif self._queue:
             self._start_later(GATHER_S)
-        elif self.synced < self.sequence and policy == "everysec" and not self._sync_timer:
-            self._sync_timer = self._loop.call_at(self._synced_at + SYNC_INTERVAL_S, self._sync_now)
 
     def _fail(self, reason: str) -> None:
         """What waits for the disk is dropped: it will be in the snapshot that the way back begins with."""
@@ -311,11 +323,35 @@ class Journal:
             _log.error("the journal failed; no write is taken until a snapshot succeeds: %s", reason)
             self.on_changed()
 
+    def _sync_when_due(self) -> None:
+        """Sync beside the batches what is written, now or a second behind the last time. Not while a batch is under way."""
+        due_at = self._synced_at + SYNC_INTERVAL_S
+        if self._loop.time() >= due_at:
+            self._sync_beside()
+        elif not self._sync_timer:
+            self._sync_timer = self._loop.call_at(due_at, self._sync_now)
+
     def _sync_now(self) -> None:
         self._sync_timer = None
         self._synced_at = self._loop.time() - SYNC_INTERVAL_S  # whatever the timer's precision, it is due
+        if not (self._is_busy or self._is_syncing) and self._log.has_unsynced:
+            self._sync_beside()
+
+    def _sync_beside(self) -> None:
+        self._is_syncing = True
+        self._synced_at = self._loop.time()
+        written = self._written
+        future = self._sync_disk.run(self._sync_log)
+        future.add_done_callback(lambda done: self._on_synced_beside(done.result(), written))
+
+    def _on_synced_beside(self, sync_s: float, written: int) -> None:
+        self._is_syncing = False
+        if not self._log.failure:
+            self.synced = max(self.synced, written)
+        self._settle(sync_s)
+        self.on_synced()
         if not self._is_busy:
-            self._start()
+            self._go_on(sync_s, 0)
 
 
 def _retrieve(done: asyncio.Future[None]) -> None:

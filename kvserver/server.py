@@ -84,10 +84,10 @@ class Server:
         config = self.state.config
         self._folder_lock, medium = _open_medium(config)
         self._disk = Disk()
-        self._journal_disk = Disk()
+        self._journal_disk, self._sync_disk = Disk(), Disk()
         segments = Segments(medium.path)
         log = SegmentLog(segments)
-        self._journal = Journal(self.state, log, self._journal_disk)
+        self._journal = Journal(self.state, log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
         recovery = Recovery(self.state, self._snapshots, self._journal, segments, log, self._journal_disk)
         self._actions = Actions(
@@ -197,6 +197,7 @@ class Server:
         await self._journal.close()
         self._disk.close()
         self._journal_disk.close()
+        self._sync_disk.close()
         os.close(self._folder_lock)
         await asyncio.sleep(0)  # the transports say that they are closed
         if not self.ended.done():

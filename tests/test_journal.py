@@ -36,10 +36,10 @@ class Failing(FileSystem):
 
 
 class HeldDisk(Disk):
-    """Calls wait for `let_go`; `calls` counts them."""
+    """Calls wait for `let_go`, or what they give does (`is_early`); `calls` counts them."""
 
     def __init__(self) -> None:
-        self.is_held = False
+        self.is_held = self.is_early = False
         self.calls = 0
         self._waiting: list[Callable[[], None]] = []
 
@@ -47,8 +47,10 @@ class HeldDisk(Disk):
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.calls += 1
 
+        result = call() if self.is_early else None
+
         def carry_out() -> None:
-            future.set_result(call())
+            future.set_result(call() if result is None else result)
 
         if self.is_held:
             self._waiting.append(carry_out)
@@ -69,9 +71,9 @@ class Setting:
         self.config.appendfsync = "always"
         self.filesystem = Failing()
         self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
-        self.disk = HeldDisk()
+        self.disk, self.sync_disk = HeldDisk(), HeldDisk()
         self.state = ServerState(self.config, Keyspace(lambda: 0), CommandTable(), lambda: 0)
-        self.journal = Journal(self.state, SegmentLog(self.segments), self.disk)
+        self.journal = Journal(self.state, SegmentLog(self.segments), self.disk, self.sync_disk)
         self.told: list[str] = []
         self.journal.on_synced = lambda: None
         self.journal.on_lost = lambda: self.told.append("lost")
@@ -213,6 +215,69 @@ async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting) -> No
     journal.append(command(1))
     await asyncio.sleep(0.01)
     assert setting.state.journal.syncs == 0
+
+
+@pytest.fixture
+def syncing_at_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Every write is followed by a sync beside, which is held."""
+    monkeypatch.setattr(journal_module, "SYNC_INTERVAL_S", 0.0)
+    setting.config.appendfsync = "everysec"
+    setting.sync_disk.is_held = True
+    return setting
+
+
+async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_at_once: Setting) -> None:
+    setting = syncing_at_once
+    journal = setting.journal
+    setting.sync_disk.is_early = True
+    journal.append(command(1))
+    await asyncio.sleep(0.01)
+    journal.append(command(2))
+    await asyncio.sleep(0.01)
+    assert setting.content(1).endswith(encode_records([pack(command(2))]))
+    assert (journal.sequence, journal.synced) == (2, 0)
+    await setting.sync_disk.let_go()
+    assert journal.synced == 1, "the sync began before the second write"
+
+
+async def test_rotation_waits_for_the_sync_that_runs(syncing_at_once: Setting) -> None:
+    setting = syncing_at_once
+    journal = setting.journal
+    journal.append(command(1))
+    await asyncio.sleep(0.01)
+    journal.rotate()
+    await asyncio.sleep(0.01)
+    assert setting.segments.numbers() == [1], "the file of a running sync was closed"
+    await setting.sync_disk.let_go()
+    await settle()
+    assert setting.segments.numbers() == [1, 2]
+    assert journal.synced == 1
+
+
+async def test_sync_that_fails_beside_a_write_is_told(syncing_at_once: Setting) -> None:
+    setting = syncing_at_once
+    journal = setting.journal
+    journal.append(command(1))
+    await asyncio.sleep(0.01)
+    setting.filesystem.fails = True
+    journal.append(command(2))
+    await asyncio.sleep(0.01)
+    await setting.sync_disk.let_go()
+    assert setting.told == ["lost", "changed"]
+    assert "Input/output error" in setting.state.journal.error
+
+
+async def test_policy_that_becomes_always_during_a_sync_beside_lets_its_replies_go(syncing_at_once: Setting) -> None:
+    setting = syncing_at_once
+    journal = setting.journal
+    journal.append(command(1))
+    await asyncio.sleep(0.01)
+    setting.config.appendfsync = "always"
+    journal.append(command(2))
+    await asyncio.sleep(0.01)
+    assert journal.synced == 0, "a sync that has not ended was believed"
+    await setting.sync_disk.let_go()
+    assert journal.synced == 2
 
 
 async def test_off_and_on_again_leaves_a_gap_that_no_start_replays_across(setting: Setting) -> None:

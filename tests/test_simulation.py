@@ -20,7 +20,7 @@ import hiredis
 import pytest
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver import actions, journal, keyspace, payload, recovery, snapshot, writer
+from kvserver import actions, journal, keyspace, recovery, slices, snapshot, writer
 from kvserver.actions import Actions
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
@@ -74,10 +74,15 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class SlowDisk(Disk):
-    """Runs calls in their order, each after a time of the seed's choice, on the loop itself."""
+    """Runs calls in their order, each after a time of the seed's choice, on the loop itself.
 
-    def __init__(self, loop: Loop, rng: random.Random) -> None:
+    A call is done when its time is over, so that nothing else comes between. A sync beside writes may also be done when
+    its time begins: then it has not synced what is written meanwhile.
+    """
+
+    def __init__(self, loop: Loop, rng: random.Random, *, may_be_early: bool = False) -> None:
         self.is_dead = False
+        self._may_be_early = may_be_early
         self._loop = loop
         self._rng = rng
         self._free_at = 0.0
@@ -86,6 +91,10 @@ class SlowDisk(Disk):
         future: asyncio.Future[T] = self._loop.create_future()
         delay = self._rng.choice((0.0, 0.0001, 0.001, 0.01, 0.2))
         self._free_at = max(self._free_at, self._loop.time()) + delay
+        if self._may_be_early and self._free_at == self._loop.time() + delay and self._rng.random() < 0.7:
+            outcome: asyncio.Future[T] = self._loop.create_future()
+            self._execute(call, outcome)
+            call = outcome.result
         self._loop.call_at(self._free_at, self._execute, call, future)
         return future
 
@@ -168,7 +177,7 @@ class Life:
         self.loop = Loop()
         self.filesystem = disk
         self.number = number
-        self.disks = (SlowDisk(self.loop, rng), SlowDisk(self.loop, rng))
+        self.disks = (SlowDisk(self.loop, rng), SlowDisk(self.loop, rng), SlowDisk(self.loop, rng, may_be_early=True))
         self.values = 0
         self.aborted = 0
         self.history: list[list[list[bytes]] | State] = []  # ticks, or what a RESTORE made the data be
@@ -226,7 +235,7 @@ class Life:
         self.state = state = ServerState(config, space, CommandTable(), self.now_ms)
         segments = Segments(PATH, self.filesystem)
         log = SegmentLog(segments)
-        self.journal = Journal(state, log, self.disks[1])
+        self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
         recovered = Recovery(state, self.snapshots, self.journal, segments, log, self.disks[1])
         self.actions = Actions(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
@@ -406,12 +415,14 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     def loop_time() -> float:
         return asyncio.get_running_loop().time()
 
-    clock = SimpleNamespace(perf_counter=perf_counter, time=loop_time, monotonic=loop_time)
-    for module in (actions, journal, recovery, snapshot, writer):
+    def perf_counter_ns() -> int:
+        return round(perf_counter() * 1e9)
+
+    clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
+    for module in (actions, journal, recovery, slices, snapshot, writer):
         monkeypatch.setattr(module, "time", clock, raising=False)
-    for module in (keyspace, payload):
-        monkeypatch.setattr(module, "SHARDS", 7)
-        monkeypatch.setattr(module, "hash", zlib.crc32, raising=False)
+    monkeypatch.setattr(keyspace, "SHARDS", 7)
+    monkeypatch.setattr(keyspace, "hash", zlib.crc32, raising=False)
 
 
 @pytest.mark.timeout(60 + SEEDS // 4)

@@ -119,17 +119,18 @@ class SegmentLog:
         self.has_unsynced = True
 
     def sync(self) -> bool:
-        """Make durable what was written. False: there was nothing."""
+        """Make durable what was written. False: there was nothing. Another thread may write meanwhile, but not rotate."""
         self._refuse_if_failed()
         if not self.has_unsynced:
             return False
         assert self._file is not None
+        self.has_unsynced = False  # first: what is written from here on may miss this sync
         try:
             self._file.begin_frame(reserve=0).commit(b"")
         except MediumError as error:
+            self.has_unsynced = True
             self._fail(error)
             raise
-        self.has_unsynced = False
         return True
 
     def rotate(self, number: int, *, heals: bool = False) -> None:
