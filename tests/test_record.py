@@ -146,7 +146,19 @@ def test_frame_inside_a_damaged_frame_is_never_found() -> None:
     assert scan(bytes(frame)).records == 0
 
 
-@pytest.mark.parametrize("payload", [b"", b"*1\r\n$4\r\nPI", b"*1\r\n+OK\r\n", b"*x\r\n", b"*1\r\n$4\r\nPING\r\nx"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"*1\r\n$4\r\nPI",
+        b"*1\r\n:1\r\n",
+        b"+OK\r\n",
+        b"*0\r\n",
+        b"*1\r\n*1\r\n$1\r\nx\r\n",
+        b"*x\r\n",
+        b"*1\r\n$4\r\nPING\r\nx",
+    ],
+)
 def test_payload_that_is_no_commands_is_damage_even_with_a_right_checksum(payload: bytes) -> None:
     with pytest.raises(RecordInvalid) as caught:
         read(one(*FIRST) + encode_frame(payload, JOURNAL_MAGIC))
