@@ -22,6 +22,7 @@ from kvserver.commands.effect import (
     RewriteJournal,
     Save,
     Shutdown,
+    Sleep,
 )
 from kvserver.commands.table import MISCONF_JOURNAL
 from kvserver.config import ConfigError, config_set_failed
@@ -102,6 +103,9 @@ class Actions:
                     self._journal.sync_soon()
                     self._choose_outbox()
                 return self._switch_journal(reply) if "appendonly" in names else reply
+            case Sleep(seconds):
+                self.writer.pause()
+                return self._sleep(seconds)
             case RewriteConfig():
                 return self._rewrite_config()
         raise TypeError(f"no way to carry out {effect!r}")
@@ -238,6 +242,13 @@ class Actions:
         facts.rewrite_in_progress = False
         facts.last_rewrite_ok = not flush.cancelled() and flush.exception() is None
         facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
+
+    async def _sleep(self, seconds: float) -> Reply:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.writer.resume()
+        return OK
 
     # Configuration
 

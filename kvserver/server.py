@@ -18,6 +18,7 @@ import time
 import kvserver
 from kvserver.actions import Actions
 from kvserver.clients import Clients
+from kvserver.commands.slowlog import slow_from_ns
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config, config_set_failed
 from kvserver.disk import Disk
@@ -61,6 +62,7 @@ class Server:
             keyspace=Keyspace(now_ms),
             table=CommandTable(time.perf_counter_ns),
             now_ms=now_ms,
+            now_us=lambda: time.time_ns() // 1000,
             random_below=random.randrange,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=now_ms(),
@@ -78,6 +80,7 @@ class Server:
         self._is_closing = False
         self._background: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(self.state)
+        self._watch()
 
     async def start(self) -> None:
         """Listen, load and serve. StartError if that can't be."""
@@ -171,10 +174,17 @@ class Server:
             vars(config).update(self._settled)
             raise
         self._settled = dict(vars(config))
+        self._watch()
         for name in names:
             _log.info("CONFIG SET %s", config.describe(name))
         if "loglevel" in names:
             _log.setLevel(log_level(config.loglevel))
+
+    def _watch(self) -> None:
+        """Tell those who watch for slow commands what is slow."""
+        state = self.state
+        state.table.timing.watch_from(slow_from_ns(state.config))
+        state.slowlog.keep(state.config.slowlog_max_len)
 
     # Leaving
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from kvserver.config import Config
 from kvserver.keyspace import Keyspace
+from kvserver.latency import LatencyMonitor
+from kvserver.slowlog import SlowLog
 
 if TYPE_CHECKING:
     from kvserver.commands.table import CommandTable
@@ -105,11 +107,15 @@ class ServerState:
     now_ms: Callable[[], int]  # Unix time
     # A whole number from 0 to one below the argument, in a server each with the same chance.
     random_below: Callable[[int], int] = lambda bound: 0
+    now_us: Callable[[], int] = lambda: 0  # Unix time in microseconds
     process_facts: Callable[[], ProcessFacts] = ProcessFacts
     persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
     journal: JournalFacts = field(default_factory=JournalFacts)
     counters: Counters = field(default_factory=Counters)
     sessions: dict[int, Session] = field(default_factory=dict)
+    slowlog: SlowLog = field(default_factory=SlowLog)
+    latency: LatencyMonitor = field(default_factory=LatencyMonitor)
+    expires_actively: bool = True  # keys are removed when their time has come, not only when they are looked at
     started_at_ms: int = 0
     attack_told_at_ms: int = 0  # when the log last told of one
     run_id: str = ""

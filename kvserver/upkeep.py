@@ -24,7 +24,7 @@ class Upkeep:
 
     def begin(self) -> None:
         """Do a slice of what there is to do now, and what that leaves in the background."""
-        if self._task is None and not self._state.persistence.loading and self._slice():
+        if self._task is None and self._state.expires_actively and not self._state.persistence.loading and self._slice():
             self._task = asyncio.create_task(self._go_on())
 
     def end(self) -> None:

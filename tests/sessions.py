@@ -35,7 +35,13 @@ class Server:
         self.keyspace = Keyspace(self.clock)
         self.random = random.Random(1)
         self.state = ServerState(
-            Config(), self.keyspace, self.table, self.clock, self.random.randrange, started_at_ms=START_MS
+            Config(),
+            self.keyspace,
+            self.table,
+            self.clock,
+            self.random.randrange,
+            now_us=lambda: self.clock.now_ms * 1000 + 7,
+            started_at_ms=START_MS,
         )
 
     def session(self, *, is_local: bool = True) -> Session:

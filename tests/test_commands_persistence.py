@@ -1,11 +1,11 @@
-"""persistence: which effect each form of SAVE, RESTORE, SHUTDOWN and DEBUG asks for, and which forms ask for none."""
+"""persistence: which effect each form of SAVE, RESTORE and SHUTDOWN asks for, and which forms ask for none."""
 
 from __future__ import annotations
 
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.effect import AbortShutdown, BackgroundSave, Crash, Effect, Load, Save, Shutdown
+from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, Save, Shutdown
 from kvserver.session import Session
 
 
@@ -26,7 +26,6 @@ def session() -> Session:
         (("SHUTDOWN", "nosave", "NOW"), Shutdown(False, force=False)),
         (("SHUTDOWN", "FORCE", "SAVE", "NOW"), Shutdown(True, force=True)),
         (("SHUTDOWN", "ABORT"), AbortShutdown()),
-        (("DEBUG", "crash"), Crash()),
     ],
 )
 def test_command_asks_for_its_effect(session: Session, words: tuple[str, ...], effect: Effect) -> None:
@@ -70,21 +69,6 @@ def test_restore_of_a_key_is_an_error_that_touches_nothing(session: Session, wor
     assert run(session, "GET", "k") == b"v"
     assert run(session, "GET", "other") == b"w"
     assert run(session, "DBSIZE") == 2
-
-
-@pytest.mark.parametrize(
-    ("allowed", "is_local", "runs"),
-    [("no", True, False), ("local", True, True), ("local", False, False), ("yes", False, True)],
-)
-def test_debug_runs_for_whom_the_option_says(allowed: str, is_local: bool, runs: bool) -> None:
-    server = Server()
-    server.state.config.enable_debug_command = allowed
-    reply = run(server.session(is_local=is_local), "DEBUG", "CRASH")
-    assert reply == Crash() if runs else text(reply).startswith("ERR DEBUG command not allowed.")
-
-
-def test_unknown_debug_subcommand_is_named(session: Session) -> None:
-    assert "'SEGFAULT'" in text(run(session, "DEBUG", "SEGFAULT"))
 
 
 def test_lastsave_is_that_of_the_last_good_flush(session: Session) -> None:

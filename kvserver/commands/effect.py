@@ -80,6 +80,13 @@ class Reconfigure:
 
 
 @dataclass(frozen=True)
+class Sleep:
+    """Run no command of anybody for so long (seconds), then reply."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class RewriteConfig:
     """Write the present options to the file that the server was started with."""
 
@@ -97,4 +104,5 @@ Effect = (
     | Discard
     | Reconfigure
     | RewriteConfig
+    | Sleep
 )

@@ -97,7 +97,7 @@ def _info(row: Command) -> Reply:
         SetOf(map(Simple, row.categories)),
         SetOf(tip.encode() for tip in DOCUMENTATION.get(row.name, _NOTHING).tips.split()),
         SetOf(_describe_keys(row)),
-        [_info(subcommand) for subcommand in row.subcommands],
+        SetOf(_info(subcommand) for subcommand in row.subcommands),
     ]
 
 

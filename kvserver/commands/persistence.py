@@ -1,12 +1,12 @@
-"""Flushing, loading and leaving: SAVE, BGSAVE, LASTSAVE, RESTORE, SHUTDOWN, DEBUG."""
+"""Flushing, loading and leaving: SAVE, BGSAVE, LASTSAVE, RESTORE, SHUTDOWN."""
 
 from __future__ import annotations
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.effect import AbortShutdown, BackgroundSave, Crash, Effect, Load, RewriteJournal, Save, Shutdown
+from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
 from kvserver.commands.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.resp.reply import Reply, Simple
+from kvserver.resp.reply import Reply
 from kvserver.session import Session
 
 
@@ -70,29 +70,6 @@ def shutdown(session: Session, args: list[bytes]) -> Effect:
     return Shutdown(True if b"SAVE" in words else False if b"NOSAVE" in words else None, b"FORCE" in words)
 
 
-DEBUG_HELP = """DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
-CRASH
-    Append the first half of the present frame to the medium: a torn write, on purpose.
-HELP
-    Print this help."""
-
-
-def debug(session: Session, args: list[bytes]) -> Reply | Effect:
-    allowed = session.server.config.enable_debug_command
-    if allowed == "no" or (allowed == "local" and not session.is_local):
-        raise CommandError(
-            'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
-            "local connection, otherwise you need to set this option in the configuration file, and then restart the server."
-        )
-    match [word.upper() for word in args[1:]]:
-        case [b"CRASH"]:
-            return Crash()
-        case [b"HELP"]:
-            return [Simple(line) for line in DEBUG_HELP.splitlines()]
-    name = args[1].decode("utf-8", "surrogateescape")
-    raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP.")
-
-
 _ADMIN = ("admin", "noscript")
 _GROUP = "server"
 
@@ -111,6 +88,4 @@ COMMANDS = (
     Command("shutdown", -1, (*_ADMIN, "loading", "stale", "no_multi", "allow_busy"), NO_KEYS, shutdown,
             "Save the dataset to disk and then shut down the server", "1.0.0", _GROUP,
             "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)"),
-    Command("debug", -2, (*_ADMIN, "loading", "stale"), NO_KEYS, debug, "A container for debugging commands", "1.0.0",
-            _GROUP, "Depends on subcommand."),
 )  # fmt: skip

@@ -106,6 +106,12 @@ def wrong_arity(name: str, kind: type[CommandError] = CommandError) -> CommandEr
     return kind(f"ERR wrong number of arguments for '{name}' command")
 
 
+def wrong_subcommand(args: list[bytes]) -> CommandError:
+    """The error for a subcommand whose arguments no form of it takes."""
+    name, word = (part.decode("utf-8", "surrogateescape") for part in (args[0].upper(), args[1]))
+    return CommandError(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try {name} HELP.")
+
+
 def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Handler:
     """The handler of a command that is only its subcommands; `alone` runs where it is given without one."""
     rows = {row.name.partition("|")[2].encode(): row for row in commands}

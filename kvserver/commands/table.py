@@ -10,21 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvserver.commands import (
+    acl,
     bitfields,
     bits,
     client,
     configuration,
     connection,
     counters,
+    debug,
     expiry,
+    identity,
     information,
     introspection,
     json,
     keys,
+    latency,
     lcs,
     persistence,
     ranges,
     scan,
+    slowlog,
     strings,
 )
 from kvserver.commands.effect import Effect
@@ -52,6 +57,11 @@ FAMILIES = (
     configuration,
     introspection,
     information,
+    acl,
+    debug,
+    identity,
+    latency,
+    slowlog,
 )
 
 MISCONF = (
@@ -78,6 +88,7 @@ class CommandTable:
         self.usages = Usages(each.name for row in commands for each in (row, *row.subcommands))
         self.timing = Timing(clock_ns, self.usages)
         self.timing.on_change = self._wrap
+        self.timing.on_slow = slowlog.note_slow
         self._handlers = {name: self.timing.wrap(row) for name, row in self.rows.items()}
         # Each variant, with what it has while the usual commands run unwrapped and while everything is wrapped.
         self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}

@@ -1,0 +1,93 @@
+"""SLOWLOG, and what decides that a command is slow: for it, and for LATENCY."""
+
+from __future__ import annotations
+
+from kvserver.commands.arguments import integer
+from kvserver.commands.redaction import redacted
+from kvserver.commands.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.config import Config
+from kvserver.errors import CommandError
+from kvserver.resp.reply import OK, Reply
+from kvserver.session import Session
+
+NEVER_NS = 2**63
+SHOWN = 10
+WRONG_COUNT = "ERR count should be greater than or equal to -1"
+
+
+def slow_from_ns(config: Config) -> int:
+    """From how many nanoseconds on `note_slow` wants to know of a command."""
+    thresholds_ns = [NEVER_NS]
+    if config.slowlog_log_slower_than >= 0 and config.slowlog_max_len:
+        thresholds_ns.append(config.slowlog_log_slower_than * 1000)
+    if config.latency_monitor_threshold:
+        thresholds_ns.append(config.latency_monitor_threshold * 1_000_000)
+    return min(thresholds_ns)
+
+
+def note_slow(session: Session, args: list[bytes], duration_ns: int) -> None:
+    """Note a command that took so long in the slow log, if it is for that, and among the latencies."""
+    state = session.server
+    config, now_s = state.config, state.now_ms() // 1000
+    row = state.table.rows.get(args[0].lower())
+    flags = row.flags if row else ()
+    duration_us = duration_ns // 1000
+    if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in flags:
+        state.slowlog.add(redacted(args), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
+    threshold_ms = config.latency_monitor_threshold
+    if threshold_ms and duration_us >= threshold_ms * 1000:
+        state.latency.add("fast-command" if "fast" in flags else "command", now_s, duration_us // 1000)
+
+
+def slowlog_get(session: Session, args: list[bytes]) -> Reply:
+    if len(args) > 3:
+        raise wrong_subcommand(args)
+    count = integer(args[2], WRONG_COUNT) if len(args) == 3 else SHOWN
+    if count < -1:
+        raise CommandError(WRONG_COUNT)
+    entries = session.server.slowlog.newest(None if count == -1 else count)
+    return [
+        [entry.id, entry.at_s, entry.duration_us, list(entry.words), entry.address.encode(), entry.name] for entry in entries
+    ]
+
+
+def slowlog_len(session: Session, args: list[bytes]) -> Reply:
+    return len(session.server.slowlog)
+
+
+def slowlog_reset(session: Session, args: list[bytes]) -> Reply:
+    session.server.slowlog.reset()
+    return OK
+
+
+HELP = """GET [<count>]
+    Return top <count> entries from the slowlog (default: 10, -1 mean all).
+    Entries are made of:
+    id, timestamp, time in microseconds, arguments array, client IP and port,
+    client name
+LEN
+    Return the length of the slowlog.
+RESET
+    Reset the slowlog."""
+
+
+def slowlog_help(session: Session, args: list[bytes]) -> Reply:
+    return help_lines("SLOWLOG", HELP)
+
+
+_FLAGS = ("admin", "loading", "stale")
+
+SUBCOMMANDS = (
+    Command("slowlog|get", -2, _FLAGS, NO_KEYS, slowlog_get, "Get the slow log's entries", "2.2.12", "server",
+            "O(N) where N is the number of entries returned"),
+    Command("slowlog|help", 2, ("loading", "stale"), NO_KEYS, slowlog_help,
+            "Show helpful text about the different subcommands", "6.2.0", "server", "O(1)"),
+    Command("slowlog|len", 2, _FLAGS, NO_KEYS, slowlog_len, "Get the slow log's length", "2.2.12", "server", "O(1)"),
+    Command("slowlog|reset", 2, _FLAGS, NO_KEYS, slowlog_reset, "Clear all entries from the slow log", "2.2.12", "server",
+            "O(N) where N is the number of entries in the slowlog"),
+)  # fmt: skip
+
+COMMANDS = (
+    Command("slowlog", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for slow log commands", "2.2.12", "server",
+            "Depends on subcommand.", SUBCOMMANDS),
+)  # fmt: skip

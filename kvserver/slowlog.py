@@ -1,0 +1,63 @@
+"""The log of commands that took long: what SLOWLOG shows. Pure; whoever adds to it has taken out the secrets."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Final, NamedTuple
+
+MAX_WORDS: Final = 32
+MAX_WORD_BYTES: Final = 128
+
+
+class Entry(NamedTuple):
+    """One command. `words` are shortened."""
+
+    id: int
+    at_s: int  # Unix time
+    duration_us: int
+    words: list[bytes]
+    address: str
+    name: bytes  # of the client
+
+
+class SlowLog:
+    """The newest entries, newest first."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque()
+        self._next_id = 0
+
+    def add(self, words: list[bytes], at_s: int, duration_us: int, address: str, name: bytes, keep: int) -> None:
+        """Add an entry, and keep so many."""
+        self._entries.appendleft(Entry(self._next_id, at_s, duration_us, shortened(words), address, name))
+        self._next_id += 1
+        self.keep(keep)
+
+    def keep(self, count: int) -> None:
+        """Forget the oldest entries, so that so many stay."""
+        while len(self._entries) > count:
+            self._entries.pop()
+
+    def newest(self, count: int | None) -> list[Entry]:
+        """So many entries, or all."""
+        return list(islice(self._entries, count))
+
+    def reset(self) -> None:
+        self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def shortened(words: list[bytes]) -> list[bytes]:
+    """The words of a command, as many and as much of each as SLOWLOG keeps."""
+    kept = [_shorten(word) for word in words[:MAX_WORDS]]
+    if len(words) > MAX_WORDS:
+        kept[-1] = b"... (%d more arguments)" % (len(words) - MAX_WORDS + 1)
+    return kept
+
+
+def _shorten(word: bytes) -> bytes:
+    more = len(word) - MAX_WORD_BYTES
+    return word[:MAX_WORD_BYTES] + b"... (%d more bytes)" % more if more > 0 else word
