@@ -6,6 +6,7 @@ Exception
     │   ├── MediumLocked       another process holds it
     │   └── MediumPoisoned     an earlier write or sync failed, so this file is not to be believed again
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
+    ├── DumpInvalid            the payload of a RESTORE is not one that can be loaded
     ├── ProtocolError          bytes on a connection that are no request: answered, then the connection is closed
     └── CommandError           a command that is answered by an error text while the connection goes on
         └── Refusal            a command that was not run at all
@@ -32,6 +33,10 @@ class MediumPoisoned(MediumError):
 
 class PayloadInvalid(KVServerError, ValueError):
     """The payload of a frame is not the JSON object of a store. `str()` says what is wrong."""
+
+
+class DumpInvalid(KVServerError):
+    """A DUMP payload that can't be loaded. `str()` is what Redis writes behind `-ERR `."""
 
 
 class ProtocolError(KVServerError):

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+import dumps
+
 Words = tuple[bytes, ...]
 Maker = Callable[[Random], Words]
 
@@ -82,6 +84,22 @@ def _value(rng: Random) -> Words:
     if kind < 0.85:
         return (bytes(rng.choices(b"abc", k=rng.randint(0, 40))),)
     return (rng.randbytes(rng.randint(0, 40)),)
+
+
+def _payload(rng: Random) -> Words:
+    """A payload for RESTORE, often of a right checksum, less often of a right format."""
+    kind = rng.random()
+    if kind < 0.1:
+        return _value(rng)
+    if kind < 0.3:
+        return (dumps.sealed(rng.choice(dumps.BROKEN_BODIES)),)
+    if kind < 0.5:
+        size = rng.choice((1, 2, 4))
+        return (dumps.sealed(dumps.integer(rng.randrange(-(1 << 8 * size - 1), 1 << 8 * size - 1), size)),)
+    value = _value(rng)[0][:100]
+    body = dumps.compressed(value) if kind < 0.7 and value else dumps.plain(value, rng.choice((2, 5, 9)))
+    payload = dumps.sealed(body, version=rng.choice((10, 10, 10, 9, 6, 11)))
+    return (payload if rng.random() < 0.9 else payload[: rng.randrange(len(payload))],)
 
 
 def _seconds(rng: Random) -> Words:
@@ -163,13 +181,15 @@ WORDS: dict[str, Maker] = {
         _optioned(b"IDLETIME", _small),
         _optioned(b"FREQ", _small),
     ),
-    "payload": _value,
+    "lifetime": _any_of(_choice(b"0"), _choice(b"0"), lambda rng: (_seconds(rng)[0] + b"000",), _integer),
+    "payload": _payload,
 }
 
 STRINGS = (
     *("GET key", "GET key", "SET key value", "SET key value", "SET key value set-option*", "SET key value set-option+"),
     *("SETEX key seconds value", "PSETEX key milliseconds value", "SETNX key value", "GETSET key value", "GETDEL key"),
     *("GETEX key", "GETEX key getex-option+", "MGET key+", "MSET pair+", "MSETNX pair", "MSETNX pair+", "STRLEN key"),
+    *("RESTORE key lifetime payload restore-option*", "RESTORE key 0 payload REPLACE", "RESTORE key 0 value", "DUMP key"),
     *("APPEND key value", "GETRANGE key small small", "SUBSTR key small small", "GETRANGE key integer integer"),
     *("SETRANGE key offset value", "LCS key key lcs-option*", "LCS key key", "TTL key", "DEL key", "EXISTS key+", "TYPE key"),
 )
@@ -207,6 +227,8 @@ def _is_close(ours: bytes, theirs: bytes, slack: int) -> bool:
 # Commands whose replies need not be equal, but similar.
 SIMILAR: dict[bytes, Callable[[bytes, bytes], bool]] = {
     b"TTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
+    # Redis compresses long strings; what it sends then has a mark and the length that we send.
+    b"DUMP": lambda ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
     b"PTTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
 }
 

@@ -61,6 +61,7 @@ def test_failing_medium_refuses_every_write_but_the_one_that_loads() -> None:
     assert refused(TABLE.read_only, MISCONF) == {row.name for row in EVERY_ROW if "write" in row.flags} - {"restore"}
     assert {"set", "del", "flushall", "json.set", "json.del"} <= refused(TABLE.read_only, MISCONF)
     assert run(Server().session(), "RESTORE", runners=TABLE.read_only) == Load()
+    assert text(run(Server().session(), "RESTORE", "k", 0, "x", runners=TABLE.read_only)) == MISCONF
 
 
 def test_loading_refuses_what_needs_the_data() -> None:

@@ -81,6 +81,7 @@ DOCUMENTATION: Final[dict[str, Documentation]] = {
     "decr": Documentation("key:key", "RW access update"),
     "decrby": Documentation("key:key decrement:integer", "RW access update"),
     "del": Documentation("key:key+", "RM delete", tips="request_policy:multi_shard response_policy:agg_sum"),
+    "dump": Documentation("key:key", "RO access", tips="nondeterministic_output"),
     "echo": Documentation("message"),
     "exists": Documentation("key:key+", "RO", tips="request_policy:multi_shard response_policy:agg_sum"),
     "expire": Documentation("key:key seconds:integer condition<NX|XX|GT|LT>?@7.0.0", "RW update"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.arguments import SYNTAX_ERROR
+from kvserver.commands.dump import restore_key
 from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
 from kvserver.commands.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
@@ -34,26 +35,7 @@ def restore(session: Session, args: list[bytes]) -> Reply | Effect:
         return Load()
     if len(args) < 4:
         raise wrong_arity("restore")
-    replace = False
-    rest = list(reversed(args[4:]))
-    while rest:
-        word = rest.pop().upper()
-        if word == b"REPLACE":
-            replace = True
-        elif word == b"IDLETIME" and rest:
-            if integer(rest.pop()) < 0:
-                raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
-        elif word == b"FREQ" and rest:
-            if not 0 <= integer(rest.pop()) <= 255:
-                raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
-        elif word != b"ABSTTL":
-            raise CommandError(SYNTAX_ERROR)
-    if not replace and session.keyspace.live(args[1]) is not None:
-        raise CommandError("BUSYKEY Target key name already exists.")
-    if integer(args[2]) < 0:
-        raise CommandError("ERR Invalid TTL value, must be >= 0")
-    # RDB payloads are a format of Redis's own, of which there is no version here.
-    raise CommandError("ERR DUMP payload version or checksum are wrong")
+    return restore_key(session, args)
 
 
 def shutdown(session: Session, args: list[bytes]) -> Effect:

@@ -18,6 +18,7 @@ from kvserver.commands import (
     connection,
     counters,
     debug,
+    dump,
     expiry,
     identity,
     information,
@@ -50,6 +51,7 @@ FAMILIES = (
     keys,
     expiry,
     scan,
+    dump,
     connection,
     client,
     json,
@@ -99,12 +101,15 @@ class CommandTable:
         self.unauthenticated = self._variant("unauthenticated", lambda row: None if "no_auth" in row.flags else NOAUTH)
 
     def refuse_writes(self, text: str) -> Runners:
-        """What the writer looks names up in while writes are answered by this error. RESTORE may run: it is a way back."""
-        return self._variant("read only", lambda row: text if "write" in row.flags and row.name != "restore" else None)
+        """What the writer looks names up in while writes are answered by this error.
 
-    def _variant(self, kind: str, refusal: Callable[[Command], str | None]) -> Runners:
-        usual = self._runners(refusal, lambda row: self._handlers[row.name.encode()][0])
-        wrapped = self._runners(refusal, lambda row: self._handlers[row.name.encode()][1])
+        RESTORE without arguments may run: it is a way back.
+        """
+        return self._variant("read only", lambda row: text if "write" in row.flags else None, way_back=b"restore")
+
+    def _variant(self, kind: str, refusal: Callable[[Command], str | None], way_back: bytes = b"") -> Runners:
+        usual = self._runners(refusal, lambda row: self._handlers[row.name.encode()][0], way_back)
+        wrapped = self._runners(refusal, lambda row: self._handlers[row.name.encode()][1], way_back)
         runners = dict(wrapped if self.timing.is_sampling else usual)
         self._variants[kind] = runners, usual, wrapped
         return runners
@@ -113,14 +118,16 @@ class CommandTable:
         for runners, usual, wrapped in self._variants.values():
             runners.update(wrapped if self.timing.is_sampling else usual)
 
-    def _runners(self, refusal: Callable[[Command], str | None], handler_of: Callable[[Command], Handler]) -> Runners:
+    def _runners(
+        self, refusal: Callable[[Command], str | None], handler_of: Callable[[Command], Handler], way_back: bytes = b""
+    ) -> Runners:
         runners: Runners = {}
         for name, row in self.rows.items():
             handler, text = handler_of(row), refusal(row)
             if row.subcommands:
                 handler = _refuse_some(handler, row, refusal)
             elif text is not None:
-                handler = _refuse(text)
+                handler = _refuse(text, handler if name == way_back else None)
             runner = (handler, row.arities, row.name)
             runners[name] = runners[name.upper()] = runner
         for word in (b"post", b"host:"):
@@ -128,8 +135,12 @@ class CommandTable:
         return runners
 
 
-def _refuse(text: str) -> Handler:
-    def refuse(session: object, args: object) -> None:
+def _refuse(text: str, alone: Handler | None) -> Handler:
+    """The handler of a command that may not run, or, with `alone`, only without arguments."""
+
+    def refuse(session: Session, args: list[bytes]) -> Reply | Effect:
+        if alone is not None and len(args) == 1:
+            return alone(session, args)
         raise Refusal(text)
 
     return refuse

@@ -1,0 +1,71 @@
+"""DUMP, and RESTORE of a key: strings on their way from and to another server of Redis's kind."""
+
+from __future__ import annotations
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.recreation import note_whole
+from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.errors import CommandError, DumpInvalid
+from kvserver.rdb import dump, load
+from kvserver.resp.reply import OK, Reply
+from kvserver.session import Session
+
+
+def dump_key(session: Session, args: list[bytes]) -> Reply:
+    """Of a JSON value, the string of its text."""
+    value = session.keyspace.live(args[1])
+    return None if value is None else dump(bytes(value))
+
+
+def restore_key(session: Session, args: list[bytes]) -> Reply:
+    """RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]. Touches no other key."""
+    keyspace, key = session.keyspace, args[1]
+    is_absolute, replaces = _parse(args[4:])
+    is_there = keyspace.live(key) is not None
+    if is_there and not replaces:
+        raise CommandError("BUSYKEY Target key name already exists.")
+    ttl_ms = integer(args[2])
+    if ttl_ms < 0:
+        raise CommandError("ERR Invalid TTL value, must be >= 0")
+    try:
+        value = load(args[3], session.server.config.proto_max_bulk_len)
+    except DumpInvalid as error:
+        raise CommandError(f"ERR {error}") from None
+    expires_at_ms = ttl_ms if is_absolute or not ttl_ms else ttl_ms + keyspace.now_ms()
+    if not expires_at_ms:
+        keyspace.set(key, value)
+        note_whole(keyspace, key, value, None)
+    elif expires_at_ms > keyspace.now_ms():
+        keyspace.set_expiring(key, value, expires_at_ms)
+        note_whole(keyspace, key, value, expires_at_ms)
+    elif is_there:  # replaced by what is gone already
+        keyspace.delete(key)
+        keyspace.written.append([b"DEL", key])
+    return OK
+
+
+def _parse(words: list[bytes]) -> tuple[bool, bool]:
+    """Whether the time is absolute, and whether a key that is there is replaced. How often it was used is not kept."""
+    options: set[bytes] = set()
+    rest = list(reversed(words))
+    while rest:
+        word = rest.pop().upper()
+        options.add(word)
+        if word == b"IDLETIME" and rest and b"FREQ" not in options:
+            if integer(rest.pop()) < 0:
+                raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
+        elif word == b"FREQ" and rest and b"IDLETIME" not in options:
+            if not 0 <= integer(rest.pop()) <= 255:
+                raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
+        elif word not in (b"REPLACE", b"ABSTTL"):
+            raise CommandError(SYNTAX_ERROR)
+    return b"ABSTTL" in options, b"REPLACE" in options
+
+
+COMMANDS = (
+    Command("dump", 2, ("readonly",), FIRST_KEY, dump_key,
+            "Return a serialized version of the value stored at the specified key.", "2.6.0", "generic",
+            "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing "
+            "the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is "
+            "small, so simply O(1)."),
+)  # fmt: skip
