@@ -13,11 +13,14 @@ from kvserver.session import ProcessFacts
 def read_process_facts(event_loop: str) -> ProcessFacts:
     """CPU time in seconds, memory in bytes, and what the machine is."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    thread = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))  # Linux alone has it
     # Kilobytes on Linux, bytes on macOS.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return ProcessFacts(
         cpu_user_s=usage.ru_utime,
         cpu_system_s=usage.ru_stime,
+        thread_user_s=thread.ru_utime,
+        thread_system_s=thread.ru_stime,
         rss_bytes=_rss_bytes() or peak,
         peak_rss_bytes=peak,
         total_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -149,6 +149,7 @@ class Server:
     def _keep_time(self) -> None:
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
         self._ticks += 1
+        self.state.rates.sample(self.state.counters, now_ms())
         self.state.table.usages.fold_all()
         self.state.table.timing.begin_sample()
         self._upkeep.begin()

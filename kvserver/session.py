@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvserver.config import Config
 from kvserver.keyspace import Keyspace
 from kvserver.latency import LatencyMonitor
+from kvserver.rates import Rate
 from kvserver.slowlog import SlowLog
 
 if TYPE_CHECKING:
@@ -82,11 +83,28 @@ class Counters:
 
 
 @dataclass
+class Rates:
+    """What some counters grow by per second."""
+
+    commands: Rate = field(default_factory=Rate)
+    input_bytes: Rate = field(default_factory=Rate)
+    output_bytes: Rate = field(default_factory=Rate)
+
+    def sample(self, counters: Counters, now_ms: int) -> None:
+        """To be called some times a second."""
+        self.commands.sample(counters.commands_processed, now_ms)
+        self.input_bytes.sample(counters.input_bytes, now_ms)
+        self.output_bytes.sample(counters.output_bytes, now_ms)
+
+
+@dataclass
 class ProcessFacts:
     """What only the operating system knows; read when INFO asks. CPU in seconds, memory in bytes."""
 
     cpu_user_s: float = 0.0
     cpu_system_s: float = 0.0
+    thread_user_s: float = 0.0  # of these, what the event loop's thread has used
+    thread_system_s: float = 0.0
     rss_bytes: int = 0
     peak_rss_bytes: int = 0
     total_memory_bytes: int = 0
@@ -112,6 +130,7 @@ class ServerState:
     persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
     journal: JournalFacts = field(default_factory=JournalFacts)
     counters: Counters = field(default_factory=Counters)
+    rates: Rates = field(default_factory=Rates)
     sessions: dict[int, Session] = field(default_factory=dict)
     slowlog: SlowLog = field(default_factory=SlowLog)
     latency: LatencyMonitor = field(default_factory=LatencyMonitor)

@@ -176,6 +176,7 @@ class Writer:
         session.last_command = commands[-1][0]
         self._counters.commands_processed += len(commands)
         runners = self._runners_for(session)
+        self._usages.batch = commands
         output: list[bytes] = []
         long_bytes = 0
         remaining = iter(commands)
@@ -237,7 +238,8 @@ class Writer:
         if len(commands) == 1:
             executed.append(args[0])
         else:
-            executed += [args[0] for args in commands]
+            executed += [args[0] for args in commands[self._usages.noted :]]
+            self._usages.noted = 0
             if len(executed) > COMMANDS_PER_FOLD:
                 self._usages.fold()
 

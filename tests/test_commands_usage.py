@@ -128,7 +128,7 @@ def test_reset_forgets_all_but_the_names() -> None:
     usages.executed += [b"GET"]
     usages.count_error("ERR x")
     usages.fail([b"GET"], CommandError("x"))
-    usages.reset()
+    usages.reset([])
     assert calls(usages) == {}
     assert not usages.errors
     assert not any(usage.failed for usage in usages.by_name.values())

@@ -59,6 +59,7 @@ PURE = {
     "kvserver.order",
     "kvserver.payload",
     "kvserver.rdb",
+    "kvserver.rates",
     "kvserver.record",
     "kvserver.scan",
     "kvserver.session",

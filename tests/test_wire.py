@@ -735,6 +735,34 @@ def test_slowlog_keeps_what_redis_keeps(start_server: StartServer) -> None:
     assert ours == theirs
 
 
+def test_calls_are_counted_exactly_as_redis_counts_them(start_server: StartServer) -> None:
+    """Whatever comes in one read, fails, is refused, or is named in another case."""
+    steps = [
+        encode("CONFIG", "RESETSTAT"),
+        encode("SET", "k", "v") * 130 + encode("get", "k") * 70 + encode("GET", "k") * 3,
+        encode("GeT", "k") + encode("PING") + encode("SET", "k") + encode("SET", "k", "v", "nonsense") + encode("NOSUCH"),
+        encode("CONFIG", "GET", "timeout") + encode("CONFIG", "NOSUCH") + encode("CONFIG", "GET") + encode("DEBUG", "NOSUCH"),
+        encode("DEL", *range(300)) + encode("EXISTS", "k") + encode("DEBUG", "SLEEP", "0") + encode("GET", "k") * 5,
+        encode("SET", "k", "v") + encode("SAVE") + encode("GET", "k"),
+        encode("GET", "k") + encode("INFO", "commandstats") + encode("GET", "k"),
+    ]
+    told = []
+    for kind in ("kvserver", "redis-server"):
+        with start_server("--save", "", "--enable-debug-command", "local", kind=kind).connect() as wire:
+            for step in steps:
+                wire.send(step + encode("ECHO", MARK))
+                while parse(wire.read_reply()) != MARK:
+                    pass
+            found = {}
+            for line in wire.value("INFO", "commandstats", "errorstats").decode().split("\r\n"):
+                name, _, values = line.partition(":")
+                fields = dict(field.split("=") for field in values.split(",") if field)
+                found[name] = {field: count for field, count in fields.items() if "usec" not in field}
+            told.append(found)
+    ours, theirs = told
+    assert ours == theirs
+
+
 def test_sleep_stops_every_client_and_is_slow_in_every_log(start_server: StartServer) -> None:
     server = start_server("--save", "", "--latency-monitor-threshold", "10")
     with server.connect() as sleeper, server.connect() as other:

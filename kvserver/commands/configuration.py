@@ -28,7 +28,7 @@ def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
 
 def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state = session.server
-    state.table.usages.reset()
+    state.table.usages.reset(args)
     vars(state.counters).update(vars(Counters()))  # in place: others hold it, too
     state.keyspace.expired = state.keyspace.evicted = 0
     state.journal.delayed_syncs = 0

@@ -86,7 +86,7 @@ def latency_doctor(session: Session, args: list[bytes]) -> Reply:
 
 def latency_histogram(session: Session, args: list[bytes]) -> Reply:
     usages = session.server.table.usages
-    usages.fold_all()
+    usages.fold_all(args)
     rows = session.server.table.rows
     names: list[bytes] = []
     for word in args[2:] or list(rows):

@@ -92,6 +92,8 @@ class Usages:
     def __init__(self, names: Iterable[str]) -> None:
         self.by_name = {name.encode(): Usage(name) for name in names}
         self.executed: list[bytes] = []  # names as clients spell them; the writer appends, `fold` clears
+        self.batch: list[list[bytes]] = []  # what the writer runs now, and appends when it is through
+        self.noted = 0  # how much of that is appended already
         self.errors: Counter[str] = Counter()  # by their first word
         self._containers = {name.partition(b"|")[0] for name in self.by_name if b"|" in name}
         self._frequent: list[bytes] = []
@@ -138,16 +140,26 @@ class Usages:
             if usage and lower not in self._containers:  # what is in a container is counted where its time is taken
                 usage.calls += count
 
-    def fold_all(self) -> None:
-        """Count all that was noted; to be called before usages are read, and now and then."""
+    def fold_all(self, args: list[bytes] | None = None) -> None:
+        """Count all that was noted; to be called now and then, and before usages are read: with the words that read them,
+        so that what came before these in the same batch is counted, too."""
+        if args is not None:
+            before = next((place for place, words in enumerate(self.batch) if words is args), self.noted)
+            self.executed += [words[0] for words in self.batch[self.noted : before]]
+            self.noted = before
         self.fold()
         for usage in self.by_name.values():
             if usage.durations_ns:
                 usage.fold()
 
-    def reset(self) -> None:
-        """CONFIG RESETSTAT."""
-        self.executed.clear()
+    @property
+    def calls(self) -> int:
+        """Of all commands."""
+        return sum(usage.calls for usage in self.by_name.values())
+
+    def reset(self, args: list[bytes]) -> None:
+        """Start again from nothing, at these words."""
+        self.fold_all(args)
         self.errors.clear()
         for usage in self.by_name.values():
             usage.reset()

@@ -1,0 +1,292 @@
+"""The sections of INFO: the state of the server by Redis's field names; what Redis has no name for is named in its style.
+
+Fields of what is not here (replicas, scripts, a cluster, forks) have the value that they have in a Redis without it, where
+tools are known to look at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from kvserver.session import SERVER_VERSION, ServerState
+
+Fields = dict[str, object]
+
+
+def human(size_bytes: int) -> str:
+    """A size as Redis prints it: 512B, 1.46M."""
+    size = float(size_bytes)
+    for unit in ("B", "K", "M", "G"):
+        if size < 1024:
+            return f"{size_bytes}B" if unit == "B" else f"{size:.2f}{unit}"
+        size /= 1024
+    return f"{size:.2f}T"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole if whole else 0:.2f}%"
+
+
+def _ratio(one: float, other: float) -> str:
+    return f"{one / other if other else 0:.2f}"
+
+
+def server(state: ServerState) -> Fields:
+    facts = state.process_facts()
+    uptime_s = (state.now_ms() - state.started_at_ms) // 1000
+    return {
+        "redis_version": SERVER_VERSION,
+        "kvserver_version": state.version,
+        "redis_mode": "standalone",
+        "os": facts.system,
+        "arch_bits": 64,
+        "multiplexing_api": facts.event_loop,
+        "python_version": facts.python,
+        "process_id": facts.process_id,
+        "process_supervised": "no",
+        "run_id": state.run_id,
+        "tcp_port": state.config.port,
+        "server_time_usec": state.now_us(),
+        "uptime_in_seconds": uptime_s,
+        "uptime_in_days": uptime_s // 86400,
+        "hz": 10,
+        "configured_hz": 10,
+        "executable": facts.executable,
+        "config_file": state.config.file,
+        "io_threads_active": 0,
+    }
+
+
+def clients(state: ServerState) -> Fields:
+    return {
+        "connected_clients": len(state.sessions),
+        "cluster_connections": 0,
+        "maxclients": state.config.maxclients,
+        "client_recent_max_input_buffer": max((session.argument_bytes for session in state.sessions.values()), default=0),
+        "blocked_clients": 0,
+        "tracking_clients": 0,
+        "clients_in_timeout_table": 0,
+    }
+
+
+def memory(state: ServerState) -> Fields:
+    facts = state.process_facts()
+    used, peak = facts.rss_bytes, max(facts.peak_rss_bytes, facts.rss_bytes)
+    # Python's allocator tells nothing: what the system says is used is also what there is.
+    sizes = {"used_memory": used, "used_memory_rss": used, "used_memory_peak": peak}
+    fields: Fields = {}
+    for name, size in sizes.items():
+        fields |= {name: size, f"{name}_human": human(size)}
+    fields |= {
+        "used_memory_peak_perc": _percent(used, peak),
+        "total_system_memory": facts.total_memory_bytes,
+        "total_system_memory_human": human(facts.total_memory_bytes),
+        "used_memory_lua": 0,
+        "number_of_cached_scripts": 0,
+        "number_of_functions": 0,
+        "number_of_libraries": 0,
+        "used_memory_scripts": 0,
+        "maxmemory": state.config.maxmemory,
+        "maxmemory_human": human(state.config.maxmemory),
+        "maxmemory_policy": state.config.maxmemory_policy,
+        "mem_fragmentation_ratio": _ratio(used, used),
+        "mem_fragmentation_bytes": 0,
+        "mem_clients_slaves": 0,
+        "mem_clients_normal": sum(session.argument_bytes for session in state.sessions.values()),
+        "mem_aof_buffer": state.journal.queued_bytes + state.journal.writing_bytes,
+        "mem_allocator": "python",
+        "active_defrag_running": 0,
+        "lazyfree_pending_objects": 0,
+    }
+    return fields
+
+
+def persistence(state: ServerState) -> Fields:
+    facts = state.persistence
+    fields: Fields = {
+        "loading": int(facts.loading),
+        "async_loading": 0,
+        "current_cow_size": 0,
+        "current_save_keys_processed": facts.flush_keys_done,
+        "current_save_keys_total": facts.flush_keys_total,
+        "rdb_changes_since_last_save": state.keyspace.changes - facts.changes_at_last_save,
+        "rdb_bgsave_in_progress": int(facts.flush_in_progress),
+        "rdb_last_save_time": facts.last_save_at,
+        "rdb_last_bgsave_status": "ok" if facts.last_save_ok else "err",
+        "rdb_last_bgsave_error": facts.last_save_error,
+        "rdb_last_bgsave_time_sec": facts.last_save_duration_s,
+        "rdb_current_bgsave_time_sec": (
+            state.now_ms() // 1000 - int(facts.flush_started_at) if facts.flush_in_progress else -1
+        ),
+        "rdb_saves": facts.saves,
+        "rdb_last_cow_size": 0,
+        "rdb_last_load_keys_expired": 0,
+        "rdb_last_load_keys_loaded": facts.keys_loaded,
+        "medium_size": facts.medium_bytes,
+        "medium_frames": facts.medium_frames,
+        "medium_poisoned": facts.medium_poisoned,
+        "compaction_in_progress": int(facts.compaction_in_progress),
+        "compactions": facts.compactions,
+        **_journal(state),
+    }
+    if facts.loading:
+        total, done = facts.load_total_bytes, facts.load_done_bytes
+        passed_s = max(state.now_ms() // 1000 - facts.load_started_at, 0)
+        fields |= {
+            "loading_start_time": facts.load_started_at,
+            "loading_total_bytes": total,
+            "loading_loaded_bytes": done,
+            "loading_loaded_perc": f"{100 * done / total if total else 100:.2f}",
+            "loading_eta_seconds": passed_s * (total - done) // done if done else 1,
+        }
+    return fields
+
+
+def _journal(state: ServerState) -> Fields:
+    facts = state.journal
+    rewriting_s = state.now_ms() // 1000 - int(facts.rewrite_started_at)
+    return {
+        "aof_enabled": int(facts.enabled),
+        "aof_rewrite_in_progress": int(facts.rewrite_in_progress),
+        "aof_rewrite_scheduled": int(facts.rewrite_scheduled),
+        "aof_last_rewrite_time_sec": facts.last_rewrite_duration_s,
+        "aof_current_rewrite_time_sec": rewriting_s if facts.rewrite_in_progress else -1,
+        "aof_last_bgrewrite_status": "ok" if facts.last_rewrite_ok else "err",
+        "aof_last_write_status": "err" if facts.error else "ok",
+        "aof_last_write_error": facts.error,
+        "aof_last_cow_size": 0,
+        "aof_current_size": facts.base_bytes + facts.segment_bytes,
+        "aof_base_size": facts.base_bytes,
+        "aof_pending_rewrite": int(facts.rewrite_scheduled),
+        "aof_buffer_length": facts.queued_bytes,
+        "aof_segments": facts.segments,
+        "aof_pending_bytes": facts.queued_bytes + facts.writing_bytes,
+        "aof_syncs": facts.syncs,
+        "aof_delayed_writes": facts.delayed_writes,
+        "aof_delayed_fsync": facts.delayed_syncs,
+        "aof_last_load_records": facts.records_replayed,
+    }
+
+
+def stats(state: ServerState) -> Fields:
+    counters, rates = state.counters, state.rates
+    return {
+        "total_connections_received": counters.connections_received,
+        "total_commands_processed": state.table.usages.calls,
+        "instantaneous_ops_per_sec": round(rates.commands.per_second),
+        "total_net_input_bytes": counters.input_bytes,
+        "total_net_output_bytes": counters.output_bytes,
+        "total_net_repl_input_bytes": 0,
+        "total_net_repl_output_bytes": 0,
+        "instantaneous_input_kbps": f"{rates.input_bytes.per_second / 1024:.2f}",
+        "instantaneous_output_kbps": f"{rates.output_bytes.per_second / 1024:.2f}",
+        "rejected_connections": counters.connections_rejected,
+        "sync_full": 0,
+        "sync_partial_ok": 0,
+        "sync_partial_err": 0,
+        "expired_keys": state.keyspace.expired,
+        "evicted_keys": state.keyspace.evicted,
+        "evicted_clients": 0,
+        "keyspace_hits": 0,
+        "keyspace_misses": 0,
+        "pubsub_channels": 0,
+        "pubsub_patterns": 0,
+        "pubsubshard_channels": 0,
+        "latest_fork_usec": 0,
+        "total_forks": 0,
+        "slave_expires_tracked_keys": 0,
+        "tracking_total_keys": 0,
+        "tracking_total_items": 0,
+        "tracking_total_prefixes": 0,
+        "unexpected_error_replies": 0,
+        "total_error_replies": state.table.usages.errors.total(),
+        "io_threaded_reads_processed": 0,
+        "io_threaded_writes_processed": 0,
+    }
+
+
+def replication(state: ServerState) -> Fields:
+    return {
+        "role": "master",
+        "connected_slaves": 0,
+        "master_failover_state": "no-failover",
+        "master_replid": state.run_id,
+        "master_replid2": "0" * 40,
+        "master_repl_offset": 0,
+        "second_repl_offset": -1,
+        "repl_backlog_active": 0,
+        "repl_backlog_size": 0,
+        "repl_backlog_first_byte_offset": 0,
+        "repl_backlog_histlen": 0,
+    }
+
+
+def cpu(state: ServerState) -> Fields:
+    facts = state.process_facts()
+    return {
+        "used_cpu_sys": f"{facts.cpu_system_s:.6f}",
+        "used_cpu_user": f"{facts.cpu_user_s:.6f}",
+        "used_cpu_sys_children": f"{0:.6f}",
+        "used_cpu_user_children": f"{0:.6f}",
+        "used_cpu_sys_main_thread": f"{facts.thread_system_s:.6f}",
+        "used_cpu_user_main_thread": f"{facts.thread_user_s:.6f}",
+    }
+
+
+def modules(state: ServerState) -> Fields:
+    return {}
+
+
+def commandstats(state: ServerState) -> Fields:
+    fields: Fields = {}
+    for usage in state.table.usages.by_name.values():
+        if usage.calls or usage.rejected or usage.failed:
+            fields[f"cmdstat_{usage.name}"] = (
+                f"calls={usage.calls},usec={usage.usec},usec_per_call={_ratio(usage.usec, usage.calls)},"
+                f"rejected_calls={usage.rejected},failed_calls={usage.failed}"
+            )
+    return fields
+
+
+def errorstats(state: ServerState) -> Fields:
+    return {f"errorstat_{code}": f"count={count}" for code, count in state.table.usages.errors.items()}
+
+
+def latencystats(state: ServerState) -> Fields:
+    percents = state.config.latency_tracking_info_percentiles
+    return {
+        f"latency_percentiles_usec_{usage.name}": ",".join(
+            f"p{percent:.10g}={usage.percentile_us(percent):.3f}" for percent in percents
+        )
+        for usage in state.table.usages.by_name.values()
+        if usage.histogram
+    }
+
+
+def cluster(state: ServerState) -> Fields:
+    return {"cluster_enabled": 0}
+
+
+def keyspace(state: ServerState) -> Fields:
+    keys = len(state.keyspace)
+    return {"db0": f"keys={keys},expires={state.keyspace.expiring},avg_ttl=0"} if keys else {}
+
+
+Section = Callable[[ServerState], Fields]
+SECTIONS: Final[dict[str, Section]] = {
+    "Server": server,
+    "Clients": clients,
+    "Memory": memory,
+    "Persistence": persistence,
+    "Stats": stats,
+    "Replication": replication,
+    "CPU": cpu,
+    "Modules": modules,
+    "Commandstats": commandstats,
+    "Errorstats": errorstats,
+    "Latencystats": latencystats,
+    "Cluster": cluster,
+    "Keyspace": keyspace,
+}
+DEFAULT: Final = [title for title in SECTIONS if title not in ("Commandstats", "Latencystats")]
