@@ -1,24 +1,17 @@
-"""What was acknowledged is there after kill -9, for each appendfsync; what was damaged is set aside, never deleted.
+"""What a start makes of the journal: every kind of write is replayed, what was damaged is set aside, never deleted.
 
-Black box: servers on real folders, and a model outside of what they said.
+Black box: servers on real folders. Kills under load: test_kills; disks that fail: test_failing_journal.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import random
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
-import pytest
 from conftest import StartServer
 from servers import ServerProcess, Wire, encode, parse, wait_until
 
-KILLS = int(os.environ.get("KVSERVER_KILLS", "30"))
-SEED = int(os.environ.get("KVSERVER_KILLS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 HEADER_SIZE = 80
 QUIET = ("--save", "")
 ALWAYS = (*QUIET, "--appendfsync", "always")
@@ -47,145 +40,6 @@ def info(wire: Wire) -> dict[str, str]:
 def crash(server: ServerProcess) -> Path:
     server.kill()
     return server.directory
-
-
-# --- kill -9, again and again
-
-
-class Lane(threading.Thread):
-    """One writer with keys of its own: it knows what each of them was told to be, and what was acknowledged of it."""
-
-    def __init__(self, number: int, rng: random.Random, model: dict[bytes, bytes | None]) -> None:
-        super().__init__(daemon=True)
-        self.keys = [b"lane:%d:%d" % (number, index) for index in range(12)]
-        self.rng = rng
-        self.acknowledged = model  # key -> value, None: deleted
-        self.found = dict(model)  # what the server had when this life began
-        self.sent: dict[bytes, list[bytes | None]] = {}  # not acknowledged, in order
-        self.last: list[tuple[float, bytes, bytes | None]] = []  # when what was acknowledged
-        self.port = 0
-        self.counter = 0
-
-    def run(self) -> None:
-        with suppress(OSError, EOFError), Wire(self.port) as wire:
-            while True:
-                self.write(wire)
-
-    def write(self, wire: Wire) -> None:
-        batch: list[tuple[bytes, bytes | None]] = []
-        requests = b""
-        for _ in range(self.rng.choice((1, 1, 1, 5, 40))):
-            key = self.rng.choice(self.keys)
-            self.counter += 1
-            kind = self.rng.randrange(10)
-            if kind == 0:
-                value, request = None, encode("DEL", key)
-            elif kind == 1:
-                value = b"%d" % self.counter
-                request = encode("JSON.SET", key, "$", value)
-            elif kind == 2:
-                value = b"%d:\xff\r\n$3\r\nKVJ1" % self.counter
-                request = encode("SET", key, value, "EX", 1000)
-            else:
-                value = b"%d:%s" % (self.counter, b"x" * self.rng.choice((0, 10, 3000)))
-                request = encode("SET", key, value)
-            batch.append((key, value))
-            self.sent.setdefault(key, []).append(value)
-            requests += request
-        wire.send(requests)
-        for key, value in batch:
-            reply = wire.read_reply()
-            assert reply[:1] in b"+:", reply
-            self.acknowledged[key] = value
-            self.sent[key].pop(0)
-            self.last.append((time.monotonic(), key, value))
-
-
-class Campaign:
-    """One folder, killed again and again under load."""
-
-    LANES = 8
-
-    def __init__(self, folder: Path, seed: int, options: tuple[str, ...], tolerated_s: float) -> None:
-        self.folder = folder
-        self.rng = random.Random(seed)
-        self.options = options
-        self.tolerated_s = tolerated_s
-        self.model: list[dict[bytes, bytes | None]] = [{} for _ in range(self.LANES)]
-        self.lost = 0
-        self.acknowledged = 0
-
-    def run(self, kills: int) -> None:
-        for _ in range(kills):
-            with ServerProcess("kvserver", self.folder, *self.options) as server:
-                self.verify(server)
-                self.live_and_die(server)
-        with ServerProcess("kvserver", self.folder, *self.options) as server:
-            self.verify(server)
-
-    def verify(self, server: ServerProcess) -> None:
-        """What the last life left is the model from now on, if it is explained."""
-        assert "set aside" not in server.log_text(), server.log_text()
-        for lane in self.model:
-            with server.connect() as wire:
-                for key in list(lane):
-                    value = wire.value("GET", key)
-                    allowed = lane[key]
-                    assert value in (allowed if isinstance(allowed, list) else [allowed]), (
-                        key,
-                        value,
-                        allowed,
-                        server.log_text(),
-                    )
-                    lane[key] = value
-
-    def live_and_die(self, server: ServerProcess) -> None:
-        lanes = [Lane(number, random.Random(self.rng.random()), self.model[number]) for number in range(self.LANES)]
-        for lane in lanes:
-            lane.port = server.port
-            lane.start()
-        dies_at = time.monotonic() + self.rng.uniform(0.02, 0.6)
-        with suppress(OSError, EOFError), server.connect() as wire:
-            while time.monotonic() < dies_at:
-                command = self.rng.choice(("SAVE", "BGSAVE", "BGREWRITEAOF", "DEBUG CRASH", "PING", "PING", "PING", "PING"))
-                wire.command(*command.split())
-                for _ in range(self.rng.randrange(50)):
-                    wire.command("PING")
-        killed_at = time.monotonic()
-        server.kill()
-        for lane in lanes:
-            lane.join(20)
-            self.acknowledged += len(lane.last)
-            for key, values in lane.sent.items():
-                # What was sent and not acknowledged may be there, up to any point.
-                allowed = [lane.acknowledged.get(key), *values]
-                if self.tolerated_s:
-                    told = [(at > killed_at - self.tolerated_s, value) for at, name, value in lane.last if name == key]
-                    safe = [lane.found.get(key), *(value for is_recent, value in told if not is_recent)]
-                    allowed += [safe[-1], *(value for is_recent, value in told if is_recent)]
-                lane.acknowledged[key] = allowed  # type: ignore[assignment]  # `verify` settles which
-
-
-@pytest.mark.timeout(60 + 10 * KILLS)
-def test_kill_under_load_with_always_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    print(f"KVSERVER_KILLS_SEED={SEED}")
-    folder = tmp_path / "data"
-    folder.mkdir()
-    options = (*ALWAYS, "--keep-frames", "2", "--auto-aof-rewrite-min-size", "100kb")
-    campaign = Campaign(folder, SEED, options, 0)
-    campaign.run(KILLS)
-    print(f"{KILLS} kills, {campaign.acknowledged} writes acknowledged, none lost")
-    assert campaign.acknowledged > KILLS
-
-
-@pytest.mark.timeout(60 + 10 * KILLS)
-def test_kill_under_load_with_everysec_loses_less_than_a_second(tmp_path: Path) -> None:
-    print(f"KVSERVER_KILLS_SEED={SEED}")
-    folder = tmp_path / "data"
-    folder.mkdir()
-    campaign = Campaign(folder, SEED, (*EVERYSEC, "--keep-frames", "2"), 1.0)
-    campaign.run(KILLS)
-    print(f"{KILLS} kills, {campaign.acknowledged} writes acknowledged")
 
 
 # --- what is replayed
