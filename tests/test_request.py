@@ -113,6 +113,7 @@ def test_usual_read_does_not_take_the_slow_way(monkeypatch: pytest.MonkeyPatch) 
         (b"*x\r\n", "invalid multibulk length"),
         (b"*2147483648\r\n", "invalid multibulk length"),
         (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*-9223372036854775809\r\n", "invalid multibulk length"),
         (b"*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
         (b"*1\r\n$+4\r\nPING\r\n", "invalid bulk length"),
         (b"*1\r\n$4 \r\nPING\r\n", "invalid bulk length"),
@@ -136,7 +137,7 @@ def test_what_is_no_request_is_told_in_redis_words_after_what_came_before(data: 
         assert parse(RequestParser(), byte_by_byte(data)) == ([], text)
 
 
-@pytest.mark.parametrize("data", [b"*0\r\n", b"*-1\r\n", b"*-5\r\n", b"\r\n", b"\n", b"  \r\n"])
+@pytest.mark.parametrize("data", [b"*0\r\n", b"*-1\r\n", b"*-9223372036854775808\r\n", b"\r\n", b"\n", b"  \r\n"])
 def test_empty_commands_are_left_out(data: bytes) -> None:
     for chunks in (whole(data), byte_by_byte(data), [pack(b"A") + data + pack(b"B")], [data + pack(b"A" * 2_000) + b"*1\r\n"]):
         commands, failure = parse(RequestParser(), chunks)
@@ -285,7 +286,11 @@ def test_failure_of_one_client_leaves_the_next_one_alone() -> None:
         b"*0\r\n*1\r\n~20000000\r\n",
     ],
 )
-@pytest.mark.parametrize("before", [b"", pack(b"PING"), pack(b"x" * 1_100)], ids=["alone", "behind", "behind-long"])
+@pytest.mark.parametrize(
+    "before",
+    [b"", pack(b"PING"), pack(b"x" * 1_100), b"*1\r\n$3\r\nfooxx", b"*1\r\n$1100\r\n" + b"x" * 1_102],
+    ids=["alone", "behind", "behind-long", "behind-no-line-break", "behind-long-and-no-line-break"],
+)
 def test_nothing_is_allocated_that_is_merely_declared(before: bytes, claim: bytes) -> None:
     parser = RequestParser()
     tracemalloc.start()

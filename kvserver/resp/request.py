@@ -24,9 +24,12 @@ _UNAUTHENTICATED_MAX_BULK_BYTES = 16384
 _ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so that a million empty ones count, too
 
 # Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-# Five digits behind any sign for which hiredis would allocate, or none at all; the literal start makes the search fast.
-_ODD_AGGREGATE = re.compile(rb"\n[*%~>|](?:[0-9]{5}|0)").search
+# Headers of five digits or more, for which hiredis would allocate, and of none at all. Anywhere: behind a bulk whose end is
+# not a line break, they need not begin a line. The literal start makes the first search fast, and the second is seldom due.
+_ODD_ARRAY = re.compile(rb"\*(?:[0-9]{5,}|0)\r").search
+_ODD_AGGREGATE = re.compile(rb"[~>|][0-9]{5,}\r").search
 _SMALL_START = re.compile(rb"\*[1-9][0-9]{0,3}\r").match
 _LISTS = {list}
 _CRLF = b"\r\n"
@@ -218,7 +221,7 @@ def _decode_whole(data: bytes) -> list[Command] | None:
             and lines[1:-1:2] == [_LENGTH_LINES.get(len(argument)) for argument in arguments]
         ):
             return [arguments]
-    if not _SMALL_START(data) or _ODD_AGGREGATE(data):
+    if not _is_harmless(data):
         return None
     commands: list[Command] | None = None
     with suppress(hiredis.ProtocolError, TypeError):
@@ -226,6 +229,13 @@ def _decode_whole(data: bytes) -> list[Command] | None:
     if commands is None:
         _reader = hiredis.Reader()  # what it has kept would be in the way of the next
     return commands
+
+
+def _is_harmless(data: bytes) -> bool:
+    """Whether hiredis can be given the data: it begins with an array, and declares nothing big."""
+    if not _SMALL_START(data) or _ODD_ARRAY(data):
+        return False
+    return not ((b"|" in data or b">" in data or b"~" in data) and _ODD_AGGREGATE(data))
 
 
 def _decode_start(data: bytes) -> tuple[list[Command], int]:
@@ -236,7 +246,7 @@ def _decode_start(data: bytes) -> tuple[list[Command], int]:
     global _reader
     commands: list[Command] = []
     packed = b""
-    if len(data) >= _WORTH_DECODING_BYTES and _SMALL_START(data) and not _ODD_AGGREGATE(data):
+    if len(data) >= _WORTH_DECODING_BYTES and _is_harmless(data):
         try:
             _reader.feed(data)
             commands = list(iter(_reader.gets, False))
@@ -326,4 +336,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def _integer(text: bytes) -> int | None:
-    return int(text) if _INTEGER.fullmatch(text) else None
+    if not _INTEGER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if _INT64_MIN <= number <= _INT64_MAX else None
