@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from installs import Installs
 from servers import Kind, ServerProcess
 
 # The same for both, so that replies can be compared byte for byte.
@@ -39,6 +40,12 @@ def redis_oracle(running_redis: ServerProcess) -> ServerProcess:
     """The real thing: where SPEC doesn't say otherwise, its bytes are the right ones."""
     assert running_redis.once("FLUSHALL") == b"+OK\r\n"
     return running_redis
+
+
+@pytest.fixture(scope="session")
+def installs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installs:
+    """Where other people's clients are installed."""
+    return Installs(getattr(request.config, "cache", None), tmp_path_factory.mktemp("installs"))
 
 
 @pytest.fixture

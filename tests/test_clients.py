@@ -1,37 +1,28 @@
-"""The clients that people use, unmodified: redis-py new and old, redis-cli, redis-benchmark."""
+"""The clients that people use, unmodified: redis-py new and old, redis-cli, redis-benchmark. Others: test_clients_*."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import pty
 import re
+import select
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 import redis
+from installs import Installs, run
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis_py_session import async_session, sync_session
 from servers import ServerProcess, encode, kvserver_environment, need_program
 
 OLD_REDIS_PY = "redis>=5,<6"
-COMMAND_TIMEOUT_S = 60
-
-
-def run(*command: str | Path, stdin: bytes | None = None) -> str:
-    """Standard output and error of a program that must succeed."""
-    done = subprocess.run(
-        command,
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
-    output = done.stdout.decode(errors="backslashreplace")
-    assert done.returncode == 0, f"{command} gave {done.returncode}:\n{output}"
-    return output
 
 
 def redis_cli(server: ServerProcess, *arguments: str, stdin: bytes | None = None) -> str:
@@ -56,33 +47,12 @@ def test_newest_redis_py_works_with_nothing_configured(kvserver: ServerProcess) 
         assert client.get("key") == "value"
 
 
-@pytest.fixture(scope="session")
-def old_redis_py(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with redis-py 5, installed once and kept where pytest keeps its cache."""
-    cache: pytest.Cache | None = getattr(request.config, "cache", None)
-    folder = cache.mkdir("redis-py-5") if cache is not None else tmp_path_factory.mktemp("redis-py-5")
-    if not list(folder.glob("redis-5*.dist-info")):
-        run(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, OLD_REDIS_PY)
-    return folder
-
-
-def test_redis_py_5_works(kvserver: ServerProcess, old_redis_py: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            str(Path(__file__).with_name("redis_py_session.py")),
-            str(kvserver.port),
-        ],
-        env=kvserver_environment() | {"PYTHONPATH": str(old_redis_py)},
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("5.")
+def test_redis_py_5_works(kvserver: ServerProcess, installs: Installs) -> None:
+    folder = installs.python(OLD_REDIS_PY)
+    program = Path(__file__).with_name("redis_py_session.py")
+    environment = kvserver_environment() | {"PYTHONPATH": str(folder)}
+    version = run(sys.executable, "-W", "error", program, str(kvserver.port), environment=environment)
+    assert version.startswith("5.")
 
 
 def test_redis_py_meets_shutdown_as_it_expects(tmp_path: Path) -> None:
@@ -124,6 +94,78 @@ def test_redis_cli_pipe_loads_a_file_of_requests(kvserver: ServerProcess) -> Non
     assert kvserver.once("DBSIZE") == b":%d\r\n" % count
 
 
+def test_redis_cli_is_used_on_a_terminal(kvserver: ServerProcess) -> None:
+    """With its prompt, its hints (from COMMAND DOCS) and its history, none of which there is without a terminal."""
+    prompt = f"127.0.0.1:{kvserver.port}> "
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 120, 0, 0))
+    environment = kvserver_environment() | {"TERM": "xterm", "HOME": "/nonexistent"}
+    command = [need_program("redis-cli"), "-p", str(kvserver.port)]
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+
+    def read_until(*texts: str) -> None:
+        """Until these have come, one behind the other. What is typed before the prompt is there is lost."""
+        wanted, seen = re.compile(".*".join(map(re.escape, texts)), re.DOTALL), ""
+        while not wanted.search(seen):
+            assert select.select([leader], [], [], 20)[0], f"no {texts} in {seen!r}"
+            seen += os.read(leader, 1 << 16).decode()
+
+    try:
+        read_until(prompt)
+        for typed, shown in (
+            ("SET name 'Ada Lovelace'", "OK"),
+            ("GET name", '"Ada Lovelace"'),
+            ("GET missing", "(nil)"),
+            ("INCR counter", "(integer) 1"),
+            ("MGET name missing", "2) (nil)"),
+            ("NOSUCH", "(error) ERR unknown command 'NOSUCH'"),
+        ):
+            os.write(leader, f"{typed}\r".encode())
+            read_until(shown, prompt)
+        os.write(leader, b"SET k ")
+        read_until("value")  # the hint of what SET takes
+        os.write(leader, b"\x15exit\r")  # ctrl-U forgets the line
+        process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+
+
+def test_redis_cli_scans_and_finds_big_keys(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as wire:
+        for number in range(300):
+            wire.command("SET", f"key:{number}", "x" * number)
+        wire.command("SET", "other", "y")
+    assert sorted(redis_cli(kvserver, "--scan", "--pattern", "key:*").split()) == sorted(f"key:{n}" for n in range(300))
+    assert redis_cli(kvserver, "--scan", "--pattern", "o?her") == "other\n"
+    big = redis_cli(kvserver, "--bigkeys", "-i", "0")
+    assert "Sampled 301 keys in the keyspace!" in big
+    assert re.search(r"""Biggest string found '"key:299"' has 299 bytes""", big), big
+    memory = redis_cli(kvserver, "--memkeys", "-i", "0")
+    assert "Sampled 301 keys in the keyspace!" in memory
+
+
+def test_redis_cli_shows_statistics_as_they_change(kvserver: ServerProcess) -> None:
+    command = [need_program("redis-cli"), "-p", str(kvserver.port), "--stat", "-i", "0.1"]
+    kvserver.once("SET", "k", "v")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        lines = [process.stdout.readline() for _ in range(5)]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert lines[1].split()[:3] == ["keys", "mem", "clients"]
+    keys, memory, clients, blocked, requests = lines[4].split()[:5]
+    assert (keys, blocked) == ("1", "0")
+    assert memory[-1] in "KMG"
+    assert int(clients) >= 1
+    assert int(requests) >= 1
+
+
 def test_redis_cli_shuts_down_and_saves(tmp_path: Path) -> None:
     with ServerProcess("kvserver", tmp_path, "--save", "") as server:
         redis_cli(server, "SET", "key", "value")
@@ -145,7 +187,7 @@ def test_redis_cli_shuts_down_and_saves(tmp_path: Path) -> None:
 )
 def test_redis_benchmark_runs_without_an_error(kvserver: ServerProcess, options: tuple[str, ...]) -> None:
     program = need_program("redis-benchmark")
-    output = run(program, "-p", str(kvserver.port), "-t", "ping,set,get", "-q", *options)
-    for name in ("PING_INLINE", "PING_MBULK", "SET", "GET"):
+    output = run(program, "-p", str(kvserver.port), "-t", "ping,set,get,incr,mset", "-q", *options)
+    for name in ("PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", r"MSET \(10 keys\)"):
         assert re.search(rf"{name}: [0-9.]+ requests per second", output), output
     assert not [word for word in ("ERR", "Error", "WARNING") if word in output], output
