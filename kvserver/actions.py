@@ -41,6 +41,7 @@ from kvserver.writer import Writer
 SAVE_IN_PROGRESS = "ERR Background save already in progress"
 REWRITE_IN_PROGRESS = "ERR Background append only file rewriting already in progress"
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
+MEMORY_OPTIONS = ("maxmemory", "lfu-")
 RETRY_AFTER_S = 5  # after a failed automatic flush, as in Redis
 
 _log = logging.getLogger("kvserver")
@@ -98,6 +99,8 @@ class Actions:
                 return reply
             case Reconfigure(names, reply):
                 self._reconfigure(names)
+                if any(name.startswith(MEMORY_OPTIONS) for name in names):
+                    self._in_background(self._snapshots.discard(self._state.memory.configure(self._state.config)))
                 self.choose_runners()
                 if "appendfsync" in names:
                     self._journal.sync_soon()
@@ -111,7 +114,7 @@ class Actions:
         raise TypeError(f"no way to carry out {effect!r}")
 
     def choose_runners(self) -> None:
-        """Which commands run: while data is loaded, while the medium fails, or all."""
+        """Which commands run: while data is loaded, while the medium fails, while memory has a limit, or all."""
         table, facts, config = self._state.table, self._state.persistence, self._state.config
         if facts.loading:
             self.writer.runners = table.loading
@@ -119,6 +122,8 @@ class Actions:
             self.writer.runners = table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error)
         elif facts.medium_poisoned or (not facts.last_save_ok and config.stop_writes_on_bgsave_error):
             self.writer.runners = table.read_only
+        elif self._state.memory.limit_bytes:
+            self.writer.runners = table.limited
         else:
             self.writer.runners = table.open
 

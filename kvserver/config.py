@@ -71,6 +71,10 @@ class Config:
     databases: int
     maxmemory: int  # bytes
     maxmemory_policy: str
+    maxmemory_samples: int
+    maxmemory_eviction_tenacity: int
+    lfu_log_factor: int
+    lfu_decay_time: int  # minutes
     protected_mode: bool
     requirepass: bytes
     enable_protected_configs: str
@@ -286,7 +290,7 @@ def options_help() -> str:
         for option in options:
             lines.append(f"  --{option.name} {option.kind.placeholder}")
             about = f"{option.help} (default: {option.default or 'empty'})"
-            lines += textwrap.wrap(about, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines += textwrap.wrap(about, 100, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
         lines.append("")
     return "\n".join(lines) + (
         "BYTES may have a unit: 1kb is 1024 bytes, 1k is 1000. KVSERVER_PORT in the environment stands for\n"

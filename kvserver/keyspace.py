@@ -17,7 +17,7 @@ key that stays never gets further from the front, and a new one stands behind al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from kvserver.codec import JSONText
@@ -74,8 +74,8 @@ class Witness(Protocol):
     def wrap(self, plain: Access) -> Access:
         """What to read and write with instead. Called again whenever the plain access is another one."""
 
-    def restart(self) -> None:
-        """All data is other data."""
+    def restart(self) -> list[Shard]:
+        """All data is other data. Returns what is not used any more, to be freed in slices."""
 
 
 def new_shards() -> list[Shard]:
@@ -104,7 +104,7 @@ class Cut:
     def reorder(self, index: int, ordered: Shard) -> None:
         """Put an equal dict of another order in the place of a shard."""
         self.shards[index] = ordered
-        self._keyspace.orders += 1
+        self._keyspace.orders[index] += 1
 
     def __len__(self) -> int:
         return sum(map(len, self.shards))
@@ -129,7 +129,7 @@ class Keyspace:
         self.written: list[list[bytes]] = []
         self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
-        self.orders = 0  # how often a shard was given another order of its keys
+        self.orders = [0] * SHARDS  # how often each shard was given another order of its keys
         self.evicted = 0  # keys that went since memory was short
         self._shards = new_shards()
         self._overlay: list[Shard] | None = None
@@ -185,7 +185,7 @@ class Keyspace:
         for index in range(SHARDS):
             yield from self.shard_members(index)
 
-    def shard_members(self, index: int) -> Iterable[tuple[bytes, Entry]]:
+    def shard_members(self, index: int) -> Collection[tuple[bytes, Entry]]:
         """The keys and entries of one shard, in its order. Not while somebody writes."""
         shard = self._shards[index]
         overlay = self._overlay[index] if self._overlay else shard
@@ -207,6 +207,15 @@ class Keyspace:
     def may_expire(self, index: int) -> bool:
         """Whether an entry of this shard may have an expiry."""
         return self._earliest_ms[index] < NEVER_MS
+
+    def expiring_members(self, index: int) -> list[tuple[bytes, Expiring]]:
+        """Those of one shard that have an expiry."""
+        if not self.may_expire(index):
+            return []
+        found = [(key, entry) for key, entry in self.shard_members(index) if type(entry) is Expiring]
+        if not found:
+            self._earliest_ms[index] = NEVER_MS
+        return found
 
     @property
     def expiring(self) -> int:
@@ -233,7 +242,7 @@ class Keyspace:
         self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]  # until `sweep` has looked
         self._rests_until_ms = [0.0] * SHARDS
         if self._witness:
-            self._witness.restart()
+            unused += self._witness.restart()
         self._thaw()
         return unused
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-INT_MAX, UINT_MAX, LONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1
+INT_MAX, UINT_MAX, LONG_MAX, ULLONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1
 MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
 MIB = MEMORY_UNITS["mb"]
 MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
@@ -179,6 +179,13 @@ PATH = Kind("PATH", _parse_path)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 PASSWORD = Kind("PASSWORD", encode, decode)  # bytes, which need not be UTF-8
+EVICTION_POLICY = replace(
+    one_of(
+        *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
+        *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
+    ),
+    placeholder="POLICY",
+)
 SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
 OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
                      join=lambda present, given: {**present, **given})  # fmt: skip

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from kvserver.kinds import (
     ADDRESSES,
     DIRECTORY,
+    EVICTION_POLICY,
     FILE_NAME,
     INT_MAX,
     LONG_MAX,
@@ -23,6 +24,7 @@ from kvserver.kinds import (
     SAVE_POINTS,
     TLS_VERSIONS,
     UINT_MAX,
+    ULLONG_MAX,
     YES_NO,
     Kind,
     integer,
@@ -111,8 +113,15 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "for SECONDS; 0 for no limit"),
         # Clients ask for these three. They can be set to the one value that they have; an error names it.
         Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
-        Option("maxmemory", LIVE, memory_size(0, 0), "0", "memory limit; there is none"),
-        Option("maxmemory-policy", LIVE, one_of("noeviction"), "noeviction", "keys are never evicted"),
+        Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),
+        Option("maxmemory-policy", LIVE, EVICTION_POLICY, "noeviction",
+               "who goes when there is more: of the keys with an expiry, volatile-lru, volatile-lfu, volatile-random or "
+               "volatile-ttl; of all keys, allkeys-lru, allkeys-lfu or allkeys-random; or, by noeviction, nobody"),
+        Option("maxmemory-samples", LIVE, integer(1, INT_MAX), "5", "keys that are looked at for each one that goes"),
+        Option("maxmemory-eviction-tenacity", LIVE, integer(0, 100), "10",
+               "how many keys may go before a command has to wait no longer"),
+        Option("lfu-log-factor", LIVE, integer(0, INT_MAX), "10", "how slowly counters of use grow under an LFU policy"),
+        Option("lfu-decay-time", LIVE, integer(0, INT_MAX), "1", "minutes without use that take one off; 0 for never"),
     ),
     "Security": (
         Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),

@@ -81,6 +81,7 @@ class Server:
         self._background: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(self.state)
         self._watch()
+        self.state.memory.configure(config)
 
     async def start(self) -> None:
         """Listen, load and serve. StartError if that can't be."""

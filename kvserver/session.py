@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvserver.config import Config
 from kvserver.keyspace import Keyspace
 from kvserver.latency import LatencyMonitor
+from kvserver.memory import Memory
 from kvserver.rates import Rate
 from kvserver.slowlog import SlowLog
 
@@ -139,6 +140,10 @@ class ServerState:
     attack_told_at_ms: int = 0  # when the log last told of one
     run_id: str = ""
     version: str = ""  # kvserver's own
+    memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(self.keyspace, self.now_ms, self.random_below)
 
 
 class Session:

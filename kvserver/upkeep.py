@@ -1,4 +1,6 @@
-"""Keys that go without a command: those whose time has come, in slices between the commands of clients.
+"""Keys that go without a command: those whose time has come, and those that memory is too short for.
+
+In slices between the commands of clients.
 
 Takes a quarter of the processor at most, and nothing while there is nothing to do.
 """
@@ -24,7 +26,8 @@ class Upkeep:
 
     def begin(self) -> None:
         """Do a slice of what there is to do now, and what that leaves in the background."""
-        if self._task is None and self._state.expires_actively and not self._state.persistence.loading and self._slice():
+        self._state.memory.tick()
+        if self._task is None and not self._state.persistence.loading and self._slice():
             self._task = asyncio.create_task(self._go_on())
 
     def end(self) -> None:
@@ -44,7 +47,17 @@ class Upkeep:
     def _slice(self) -> bool:
         """Whether there is more to do."""
         ends_at = time.perf_counter() + SLICE_S
-        while self._state.keyspace.sweep():
+        while self._step():
             if time.perf_counter() > ends_at:
                 return True
         return False
+
+    def _step(self) -> bool:
+        """Whether something was done, so that there may be more."""
+        memory = self._state.memory
+        if memory.is_unmeasured:
+            memory.measure()
+            return True
+        if self._state.expires_actively and self._state.keyspace.sweep():
+            return True
+        return memory.is_over and memory.make_room()

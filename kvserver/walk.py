@@ -1,7 +1,7 @@
 """Ways through the keys of a keyspace that other commands run between: SCAN's cursor, all keys, a random key. Pure.
 
 A cursor is a shard and how many of its entries, from the front, have not been looked at: `left * SHARDS + shard`, where
-0 stands for a shard that was not begun. Where one was begun, the bits above say how often shards had been given another
+0 stands for a shard that was not begun. Where one was begun, the bits above say how often it had been given another
 order (`Cut.reorder`) by then: if that has happened since, the shard is begun again. A shard is walked from its end to
 its front. What a shard was frozen as comes first in its order, and what was written over it since comes behind, until a
 fold has put it there. So, whatever else happens, a key that stays never gets further from the front: one that was not
@@ -31,7 +31,7 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
     shards, overlays = keyspace.layers
     orders, place = divmod(cursor, _ORDER)
     left, index = divmod(place, SHARDS)
-    if orders != keyspace.orders % _ORDERS:
+    if orders != keyspace.orders[index] % _ORDERS:
         left = 0
     keys: list[bytes] = []
     while index < SHARDS and count > 0:
@@ -42,7 +42,7 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
             keys += _slice(shards[index], overlays[index], start, stop)
             count -= stop - start
             if start:
-                return keyspace.orders % _ORDERS * _ORDER + start * SHARDS + index, keys
+                return keyspace.orders[index] % _ORDERS * _ORDER + start * SHARDS + index, keys
         left = 0
         index += 1
     return index % SHARDS, keys
@@ -50,8 +50,13 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
 
 def all_keys(keyspace: Keyspace) -> Iterator[list[bytes]]:
     """All keys, a shard's at a time, those whose time has come as well. Nobody may write meanwhile."""
-    for shard, overlay in zip(*keyspace.layers, strict=True):
-        yield _slice(shard, overlay, 0, _length(shard, overlay))
+    return (shard_keys(keyspace, index) for index in range(SHARDS))
+
+
+def shard_keys(keyspace: Keyspace, index: int) -> list[bytes]:
+    """All keys of one shard, as `all_keys` gives them."""
+    shard, overlay = (layer[index] for layer in keyspace.layers)
+    return _slice(shard, overlay, 0, _length(shard, overlay))
 
 
 def random_key(keyspace: Keyspace, random_below: Callable[[int], int]) -> bytes | None:

@@ -437,8 +437,9 @@ class Recorder:
 
         return Access(get, set_, delete)
 
-    def restart(self) -> None:
+    def restart(self) -> list[Shard]:
         self.seen.append("restart")
+        return [{b"unused": 1}]
 
 
 def test_witness_sees_each_access_and_no_more_when_it_is_let_go() -> None:
@@ -457,7 +458,7 @@ def test_witness_sees_each_access_and_no_more_when_it_is_let_go() -> None:
         pass
     clock.now_ms = 1
     assert keyspace.sweep()
-    keyspace.replace(new_shards())
+    assert {b"unused": 1} in keyspace.replace(new_shards())
     keyspace.get(b"k")
     wanted = [("set", b"k"), ("get", b"k"), ("delete", b"k"), ("set", b"e"), ("delete", b"e"), "restart", ("get", b"k")]
     assert recorder.seen == wanted

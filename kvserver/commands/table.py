@@ -1,7 +1,8 @@
 """The table of all commands: names to handlers, ready for the writer's hot path.
 
-A name leads to what runs it in four variants of the table, so that the path of a command asks nothing but the table: a
-write that must be refused, a client that must authenticate first, a server that is loading each see handlers that say so.
+A name leads to what runs it in five variants of the table, so that the path of a command asks nothing but the table: a
+write that must be refused, a client that must authenticate first, a server that is loading each see handlers that say so,
+and where memory has a limit, those of commands that may need more look at it first.
 In all of them handlers are wrapped where their time is to be taken, which changes while the server runs (commands/timing).
 """
 
@@ -27,6 +28,8 @@ from kvserver.commands import (
     keys,
     latency,
     lcs,
+    memory,
+    objects,
     persistence,
     ranges,
     scan,
@@ -52,6 +55,7 @@ FAMILIES = (
     expiry,
     scan,
     dump,
+    objects,
     connection,
     client,
     json,
@@ -64,6 +68,7 @@ FAMILIES = (
     identity,
     latency,
     slowlog,
+    memory,
 )
 
 MISCONF = (
@@ -74,6 +79,7 @@ MISCONF = (
 MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
 NOAUTH = "NOAUTH Authentication required."
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
 
 
 # What the hot path needs of a command. No NamedTuple: unpacking one takes 50 ns longer.
@@ -96,6 +102,7 @@ class CommandTable:
         self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}
         self.replay = self._runners(lambda row: None, lambda row: row.handler)
         self.open = self._variant("open", lambda row: None)
+        self.limited = self._variant("limited", lambda row: None, around=_within_limit)
         self.read_only = self.refuse_writes(MISCONF)
         self.loading = self._variant("loading", lambda row: None if "loading" in row.flags else LOADING)
         self.unauthenticated = self._variant("unauthenticated", lambda row: None if "no_auth" in row.flags else NOAUTH)
@@ -107,9 +114,16 @@ class CommandTable:
         """
         return self._variant("read only", lambda row: text if "write" in row.flags else None, way_back=b"restore")
 
-    def _variant(self, kind: str, refusal: Callable[[Command], str | None], way_back: bytes = b"") -> Runners:
-        usual = self._runners(refusal, lambda row: self._handlers[row.name.encode()][0], way_back)
-        wrapped = self._runners(refusal, lambda row: self._handlers[row.name.encode()][1], way_back)
+    def _variant(
+        self,
+        kind: str,
+        refusal: Callable[[Command], str | None],
+        *,
+        way_back: bytes = b"",
+        around: Callable[[Command, Handler], Handler] = lambda row, handler: handler,
+    ) -> Runners:
+        usual = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][0]), way_back)
+        wrapped = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][1]), way_back)
         runners = dict(wrapped if self.timing.is_sampling else usual)
         self._variants[kind] = runners, usual, wrapped
         return runners
@@ -160,6 +174,20 @@ def _refuse_some(handler: Handler, container: Command, refusal: Callable[[Comman
         arities, text = refused.get(args[1].lower(), ((), "")) if len(args) > 1 else ((), "")
         if len(args) in arities:
             raise Refusal(text)
+        return handler(session, args)
+
+    return run
+
+
+def _within_limit(row: Command, handler: Handler) -> Handler:
+    if "denyoom" not in row.flags:
+        return handler
+
+    def run(session: Session, args: list[bytes]) -> Reply | Effect:
+        memory = session.server.memory
+        # RESTORE without arguments, which loads, is a way back.
+        if memory.is_over and not memory.make_room() and len(args) > 1:
+            raise Refusal(OOM)
         return handler(session, args)
 
     return run

@@ -1,0 +1,121 @@
+"""MEMORY: what a key takes, and what the process does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.errors import CommandError
+from kvserver.footprint import entry_bytes
+from kvserver.resp.reply import OK, Reply, Simple, Verbatim
+from kvserver.session import Session
+
+LITTLE_BYTES: Final = 5 << 20  # below, nothing can be said of a process, as in Redis
+MUCH_MORE: Final = 1.5
+TOO_LITTLE: Final = (
+    "Hi Sam, this instance is empty or is using very little memory, my issues detector can't be used in these conditions. "
+    "Please, leave for your mission on Earth and fill it with some data. The new Sam and I will be back to our programming "
+    "as soon as I finished rebooting.\n"
+)
+NO_ISSUES: Final = "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n"
+ISSUES: Final = "Sam, I detected a few issues in this Redis instance memory implants:\n\n"
+PEAK_ISSUE: Final = (
+    " * Peak memory: In the past this instance used more than 150% the memory that is currently using. The allocator is "
+    "normally not able to release memory after a peak, so you can expect to see a big fragmentation ratio, however this is "
+    "actually harmless and is only due to the memory peak, and if the Redis instance Resident Set Size (RSS) is currently "
+    "bigger than expected, the memory will be used as soon as you fill the Redis instance with more data. If the memory peak "
+    "was only occasional and you want to try to reclaim memory, please try the MEMORY PURGE command, otherwise the only other "
+    "option is to shutdown and restart the instance.\n\n"
+)
+ISSUES_END: Final = "I'm here to keep you safe, Sam. I want to help you.\n"
+
+
+def memory_usage(session: Session, args: list[bytes]) -> Reply:
+    rest = list(reversed(args[3:]))
+    while rest:
+        # Samples are for values that hold others, of which there are none here.
+        if rest.pop().upper() != b"SAMPLES" or not rest or integer(rest.pop()) < 0:
+            raise CommandError(SYNTAX_ERROR)
+    keyspace, key = session.keyspace, args[2]
+    return None if keyspace.peek_live(key) is None else entry_bytes(key, keyspace.peek(key))
+
+
+def memory_stats(session: Session, args: list[bytes]) -> Reply:
+    server = session.server
+    facts = server.process_facts()
+    keys, dataset_bytes = len(server.keyspace), server.memory.used_bytes
+    overhead_bytes = max(0, facts.rss_bytes - dataset_bytes)
+    return {
+        b"peak.allocated": facts.peak_rss_bytes,
+        b"total.allocated": facts.rss_bytes,
+        b"replication.backlog": 0,
+        b"clients.slaves": 0,
+        b"clients.normal": sum(other.argument_bytes for other in server.sessions.values()),
+        b"cluster.links": 0,
+        b"aof.buffer": server.journal.queued_bytes + server.journal.writing_bytes,
+        b"overhead.total": overhead_bytes,
+        b"keys.count": keys,
+        b"keys.bytes-per-key": dataset_bytes // keys if keys else 0,
+        b"dataset.bytes": dataset_bytes,
+        b"dataset.percentage": 100 * dataset_bytes / (facts.rss_bytes or 1),
+        b"peak.percentage": 100 * facts.rss_bytes / (facts.peak_rss_bytes or 1),
+    }
+
+
+def memory_doctor(session: Session, args: list[bytes]) -> Reply:
+    facts = session.server.process_facts()
+    if session.server.memory.used_bytes < LITTLE_BYTES:
+        return Verbatim(TOO_LITTLE.encode())
+    if facts.peak_rss_bytes > MUCH_MORE * facts.rss_bytes:
+        return Verbatim((ISSUES + PEAK_ISSUE + ISSUES_END).encode())
+    return Verbatim(NO_ISSUES.encode())
+
+
+def memory_malloc_stats(session: Session, args: list[bytes]) -> Reply:
+    return Verbatim(b"Stats not supported for the current allocator")
+
+
+def memory_purge(session: Session, args: list[bytes]) -> Reply:
+    return OK  # Python gives memory back by itself
+
+
+HELP = """MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+DOCTOR
+    Return memory problems reports.
+MALLOC-STATS
+    Return internal statistics report from the memory allocator.
+PURGE
+    Attempt to purge dirty pages for reclamation by the allocator.
+STATS
+    Return information about the memory usage of the server.
+USAGE <key> [SAMPLES <count>]
+    Return memory in bytes used by <key> and its value. Nested values are
+    sampled up to <count> times (default: 5, 0 means sample all).
+HELP
+    Prints this help."""
+
+
+def memory_help(session: Session, args: list[bytes]) -> Reply:
+    return [Simple(line) for line in HELP.splitlines()]
+
+
+_GROUP = "server"
+_SLOW = "Depends on how much memory is allocated, could be slow"
+
+SUBCOMMANDS = (
+    Command("memory|doctor", 2, (), NO_KEYS, memory_doctor, "Outputs memory problems report", "4.0.0", _GROUP, "O(1)"),
+    Command("memory|help", 2, ("loading", "stale"), NO_KEYS, memory_help,
+            "Show helpful text about the different subcommands", "4.0.0", _GROUP, "O(1)"),
+    Command("memory|malloc-stats", 2, (), NO_KEYS, memory_malloc_stats, "Show allocator internal stats", "4.0.0", _GROUP,
+            _SLOW),
+    Command("memory|purge", 2, (), NO_KEYS, memory_purge, "Ask the allocator to release memory", "4.0.0", _GROUP, _SLOW),
+    Command("memory|stats", 2, (), NO_KEYS, memory_stats, "Show memory usage details", "4.0.0", _GROUP, "O(1)"),
+    Command("memory|usage", -3, ("readonly",), (2, 2, 1), memory_usage, "Estimate the memory usage of a key", "4.0.0",
+            _GROUP, "O(N) where N is the number of samples."),
+)  # fmt: skip
+
+COMMANDS = (
+    Command("memory", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for memory diagnostics commands", "4.0.0",
+            _GROUP, "Depends on subcommand.", SUBCOMMANDS),
+)  # fmt: skip

@@ -1,0 +1,115 @@
+"""OBJECT: how Redis would hold a value, and when or how often it was used."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvserver.codec import JSONText
+from kvserver.commands.arguments import integer
+from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.errors import CommandError
+from kvserver.keyspace import Value
+from kvserver.resp.reply import Reply, Simple
+from kvserver.session import Session
+
+EMBEDDED_BYTES: Final = 44  # up to so long a string is one block with its header
+SHARED_INTEGERS: Final = 10_000  # from 0 on, of which Redis has one object each
+SHARED_REFCOUNT: Final = 2**31 - 1
+_ADJUST: Final = "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+IDLE_NOT_TRACKED: Final = f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_ADJUST}"
+FREQUENCY_NOT_TRACKED: Final = f"ERR An LFU maxmemory policy is not selected, access frequency not tracked. {_ADJUST}"
+
+
+def _as_integer(value: Value) -> int | None:
+    """The number that Redis would hold a string as."""
+    if isinstance(value, JSONText):
+        return None
+    try:
+        return integer(value)
+    except CommandError:
+        return None
+
+
+def object_encoding(session: Session, args: list[bytes]) -> Reply:
+    value = session.keyspace.peek_live(args[2])
+    if value is None:
+        return None
+    if isinstance(value, JSONText):  # a module's type, which has no other
+        return b"raw"
+    if _as_integer(value) is not None:
+        return b"int"
+    return b"embstr" if len(value) <= EMBEDDED_BYTES else b"raw"
+
+
+def object_refcount(session: Session, args: list[bytes]) -> Reply:
+    value = session.keyspace.peek_live(args[2])
+    if value is None:
+        return None
+    config = session.server.config
+    # With clocks in each object, one can't stand for several values.
+    has_clocks = config.maxmemory and config.maxmemory_policy.endswith(("-lru", "-lfu"))
+    number = _as_integer(value)
+    is_shared = number is not None and 0 <= number < SHARED_INTEGERS and not has_clocks
+    return SHARED_REFCOUNT if is_shared else 1
+
+
+def object_idletime(session: Session, args: list[bytes]) -> Reply:
+    if session.keyspace.peek_live(args[2]) is None:
+        return None
+    if session.server.config.maxmemory_policy.endswith("-lfu"):
+        raise CommandError(IDLE_NOT_TRACKED)
+    # Under other policies than LRU nothing is noted of uses: whoever asks then is told that it was just used.
+    return session.server.memory.idle_s(args[2]) or 0
+
+
+def object_freq(session: Session, args: list[bytes]) -> Reply:
+    if session.keyspace.peek_live(args[2]) is None:
+        return None
+    frequency = session.server.memory.frequency(args[2])
+    if frequency is None:
+        raise CommandError(FREQUENCY_NOT_TRACKED)
+    return frequency
+
+
+HELP = """OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+ENCODING <key>
+    Return the kind of internal representation used in order to store the value
+    associated with a <key>.
+FREQ <key>
+    Return the access frequency index of the <key>. The returned integer is
+    proportional to the logarithm of the recent access frequency of the key.
+IDLETIME <key>
+    Return the idle time of the <key>, that is the approximated number of
+    seconds elapsed since the last access to the key.
+REFCOUNT <key>
+    Return the number of references of the value associated with the specified
+    <key>.
+HELP
+    Prints this help."""
+
+
+def object_help(session: Session, args: list[bytes]) -> Reply:
+    return [Simple(line) for line in HELP.splitlines()]
+
+
+_FLAGS = ("readonly",)
+_KEY = (2, 2, 1)
+_GROUP = "generic"
+
+SUBCOMMANDS = (
+    Command("object|encoding", 3, _FLAGS, _KEY, object_encoding, "Inspect the internal encoding of a Redis object",
+            "2.2.3", _GROUP, "O(1)"),
+    Command("object|freq", 3, _FLAGS, _KEY, object_freq, "Get the logarithmic access frequency counter of a Redis object",
+            "4.0.0", _GROUP, "O(1)"),
+    Command("object|help", 2, ("loading", "stale"), NO_KEYS, object_help,
+            "Show helpful text about the different subcommands", "6.2.0", _GROUP, "O(1)"),
+    Command("object|idletime", 3, _FLAGS, _KEY, object_idletime, "Get the time since a Redis object was last accessed",
+            "2.2.3", _GROUP, "O(1)"),
+    Command("object|refcount", 3, _FLAGS, _KEY, object_refcount,
+            "Get the number of references to the value of the key", "2.2.3", _GROUP, "O(1)"),
+)  # fmt: skip
+
+COMMANDS = (
+    Command("object", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for object introspection commands", "2.2.3",
+            _GROUP, "Depends on subcommand.", SUBCOMMANDS),
+)  # fmt: skip
