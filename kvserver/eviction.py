@@ -17,17 +17,6 @@ BATCH_KEYS: Final = 8  # are evicted after each look at a shard
 POOL_KEYS: Final = 16  # the best candidates so far, as in Redis
 SHARDS_PER_LOOK: Final = 32  # are searched for keys with an expiry before the search is left for the next time
 
-POLICIES: Final = (  # in the order of Redis's error text
-    "volatile-lru",
-    "volatile-lfu",
-    "volatile-random",
-    "volatile-ttl",
-    "allkeys-lru",
-    "allkeys-lfu",
-    "allkeys-random",
-    "noeviction",
-)
-
 
 class Eviction:
     """Chooses victims by a policy other than noeviction. `clocks` are those of an LRU or LFU policy."""

@@ -111,7 +111,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
                "close a client of CLASS (normal, replica, pubsub) that leaves HARD bytes of replies unread, or SOFT bytes "
                "for SECONDS; 0 for no limit"),
-        # Clients ask for these three. They can be set to the one value that they have; an error names it.
+        # Clients ask for it. It can be set to the one value that it has; an error names it.
         Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
         Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),
         Option("maxmemory-policy", LIVE, EVICTION_POLICY, "noeviction",

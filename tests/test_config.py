@@ -454,8 +454,8 @@ def test_log_is_told_no_password() -> None:
         (b"auto-aof-rewrite-min-size", b"17179869184gb"),  # 2**64 bytes, which Redis takes for 0
         (b"save", b"5 "),
         (b"save", b"+9 1"),
-        (b"maxmemory", b"1"),
-        (b"maxmemory-policy", b"allkeys-lru"),
+        (b"maxmemory", b"17179869184gb"),
+        (b"maxmemory-policy", b"allkeys-ttl"),
         (b"client-output-buffer-limit", b"normal mb 1 1"),
         (b"client-output-buffer-limit", b"normal 17179869184gb 1 1"),
         (b"timeout", b"9" * 5000),  # more digits than int() takes
