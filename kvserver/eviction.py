@@ -1,7 +1,7 @@
 """Which key goes when memory is short: Redis's policies, by samples and a pool of the best candidates. Pure.
 
 Redis looks at `maxmemory-samples` keys for each one that it evicts. Here as many are looked at on the whole, but those
-for a batch of keys at once, spread over one shard, since to reach a key within a dict takes a walk past those before it.
+for a batch of keys at once, most often in one shard, since to reach a key within a dict takes a walk past those before it.
 """
 
 from __future__ import annotations
@@ -61,28 +61,29 @@ class Eviction:
         return -entry.expires_at_ms if self._by_time and isinstance(entry, Expiring) else 0
 
     def _fill(self) -> None:
-        """Look at keys of one shard, spread over it, and keep the best candidates."""
-        keys = self._keys_of_some_shard()
-        wanted = self._samples * BATCH_KEYS
-        stride = max(1, len(keys) // wanted)
+        """Look at some keys, and keep the best candidates."""
         peek = self._keyspace.peek
         candidates = {key: score for score, key in self._pool}
-        for key in keys[self._random_below(stride) :: stride][:wanted]:
+        for key in self._sample(self._samples * BATCH_KEYS):
             candidates[key] = self._score(key, peek(key))
         self._pool = sorted((score, key) for key, score in candidates.items())[-POOL_KEYS:]
 
-    def _keys_of_some_shard(self) -> list[bytes]:
-        """Those of the candidates in the first shard that has some, from a random one on."""
+    def _sample(self, wanted: int) -> list[bytes]:
+        """Keys that may go, of as many shards as it takes, from a random one on; of a big one, spread all over it."""
         first = self._random_below(SHARDS)
-        looks = 0
+        found: list[bytes] = []
+        searched = 0
         for index in (*range(first, SHARDS), *range(first)):
             if not self._is_volatile:
-                if keys := walk.shard_keys(self._keyspace, index):
-                    return keys
+                keys = walk.shard_keys(self._keyspace, index)
             elif self._keyspace.may_expire(index):
-                if timed := self._keyspace.expiring_members(index):
-                    return [key for key, _ in timed]
-                looks += 1
-                if looks == SHARDS_PER_LOOK:
-                    break
-        return []
+                keys = [key for key, _ in self._keyspace.expiring_members(index)]
+                searched += 1
+            else:
+                continue
+            if keys:
+                missing, start = wanted - len(found), self._random_below(len(keys))
+                found += (keys[start:] + keys[:start])[:: max(1, len(keys) // missing)][:missing]
+            if len(found) == wanted or searched == SHARDS_PER_LOOK:
+                break
+        return found

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kvserver.keyspace import ESTIMATE_ENTRIES, SHARDS, Access, Expiring, Keyspace
 
+EMPTY_BYTES: Final = SHARDS * 64  # of the dicts of a keyspace without a key
 SLOT_BYTES: Final = 38  # of a dict of a thousand entries, its spare places and its index included
 STRING_BYTES: Final = 33 + 15  # and then down to a multiple of BLOCK_BYTES
 BLOCK_BYTES: Final = 16
@@ -29,16 +30,23 @@ def _value_bytes(entry: Any) -> int:
 
 
 class Footprint:
-    """What all keys take. Until `measure` has been called for every shard, what those that were measured take."""
+    """What all keys take, and an empty keyspace; until `measure` has been called for every shard, of those that were."""
 
     def __init__(self, keyspace: Keyspace) -> None:
-        self.used_bytes = 0
+        self.used_bytes = EMPTY_BYTES
         self._keyspace = keyspace
         self._measured = 0  # shards, from the first on, whose entries are in `used_bytes`
 
+    def forget(self) -> None:
+        """Nobody counts any more."""
+        self.used_bytes, self._measured = EMPTY_BYTES, 0
+
     def restart(self) -> None:
-        """All data is other data."""
-        self.used_bytes = self._measured = 0
+        """Begin to count, or again since all data is other data. Of few keys, what they take is known at once."""
+        self.forget()
+        if len(self._keyspace) <= ESTIMATE_ENTRIES:
+            while not self.is_measured:
+                self.measure()
 
     @property
     def is_measured(self) -> bool:
@@ -61,7 +69,7 @@ class Footprint:
             sizes += sum(entry_bytes(key, entry) for key, entry in members)
             seen += len(members)
             index += 1
-        return round(sizes * len(keyspace) / seen) if seen else 0
+        return EMPTY_BYTES + (round(sizes * len(keyspace) / seen) if seen else 0)
 
     def wrap(self, plain: Access) -> Access:
         """Access that counts."""

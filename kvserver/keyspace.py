@@ -239,6 +239,8 @@ class Keyspace:
         if self._overlay:
             unused += [overlay for overlay, shard in zip(self._overlay, self._shards, strict=True) if overlay is not shard]
         self._shards = shards
+        self._overlay = None
+        self._overlay_growth = [0] * SHARDS
         self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]  # until `sweep` has looked
         self._rests_until_ms = [0.0] * SHARDS
         if self._witness:
@@ -327,7 +329,6 @@ class Keyspace:
 
     def _thaw(self) -> None:
         self._overlay = None
-        self._overlay_growth = [0] * SHARDS
         self._cut = None
         shards = self._shards
 

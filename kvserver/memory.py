@@ -26,6 +26,7 @@ class Memory:
 
     def __init__(self, keyspace: Keyspace, now_ms: Callable[[], int], random_below: Callable[[int], int]) -> None:
         self.limit_bytes = 0  # 0: none
+        self.peak_bytes = 0  # the most that `used_bytes` has told
         self._keyspace = keyspace
         self._now_ms = now_ms
         self._random_below = random_below
@@ -49,8 +50,10 @@ class Memory:
             self._frequency.log_factor, self._frequency.decay_minutes = config.lfu_log_factor, config.lfu_decay_time
         elif self._frequency:
             unused, self._frequency = self._frequency.restart(), None
-        if not (self.limit_bytes and config.maxmemory):
-            self._footprint.restart()  # nobody has counted so far, or will
+        if not config.maxmemory:
+            self._footprint.forget()
+        elif not self.limit_bytes:
+            self._footprint.restart()
         self.limit_bytes = config.maxmemory
         self._evictions_per_call = _evictions_per_call(config.maxmemory_eviction_tenacity)
         self._eviction = None
@@ -70,7 +73,8 @@ class Memory:
         return self._clocks.wrap(access) if self._clocks else access
 
     def restart(self) -> list[Shard]:
-        self._footprint.restart()
+        if self.limit_bytes:
+            self._footprint.restart()
         return self._clocks.restart() if self._clocks else []
 
     # What commands ask
@@ -78,7 +82,9 @@ class Memory:
     @property
     def used_bytes(self) -> int:
         """What keys and values take: exact to the estimate of each while there is a limit, else what some let expect."""
-        return self._footprint.estimate_bytes()
+        used = self._footprint.estimate_bytes()
+        self.peak_bytes = max(self.peak_bytes, used)
+        return used
 
     @property
     def is_over(self) -> bool:

@@ -75,9 +75,22 @@ def test_facts_of_the_process_are_shown() -> None:
     server = Server()
     server.state.process_facts = lambda: ProcessFacts(rss_bytes=1_536 * 1024, peak_rss_bytes=5, process_id=42)
     fields = info(server)
-    assert fields["used_memory"] == str(1_536 * 1024)
-    assert fields["used_memory_human"] == "1.50M"
+    assert fields["used_memory_rss"] == str(1_536 * 1024)
+    assert fields["used_memory_rss_human"] == "1.50M"
     assert fields["process_id"] == "42"
+
+
+def test_memory_that_is_used_is_that_of_keys_and_values() -> None:
+    server = Server()
+    session = server.session()
+    run(session, "SET", "a", "x" * 10_000)
+    used = server.state.memory.used_bytes
+    assert info(server)["used_memory"] == info(server)["used_memory_peak"] == str(used)
+    run(session, "DEL", "a")
+    fields = info(server)
+    assert int(fields["used_memory"]) < used - 10_000
+    assert int(fields["used_memory_peak"]) == used
+    assert fields["used_memory_dataset"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -106,12 +119,11 @@ NOT_HERE = {
     },
     "Clients": {"client_recent_max_output_buffer"},
     "Memory": {
-        "used_memory_overhead", "used_memory_startup", "used_memory_dataset", "used_memory_dataset_perc",
         "allocator_allocated", "allocator_active", "allocator_resident", "allocator_frag_ratio", "allocator_frag_bytes",
         "allocator_rss_ratio", "allocator_rss_bytes", "rss_overhead_ratio", "rss_overhead_bytes",
         "used_memory_vm_eval", "used_memory_lua_human", "used_memory_scripts_eval", "used_memory_vm_functions",
         "used_memory_vm_total", "used_memory_vm_total_human", "used_memory_functions", "used_memory_scripts_human",
-        "mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers", "mem_cluster_links",
+        "mem_replication_backlog", "mem_total_replication_buffers", "mem_cluster_links",
         "lazyfreed_objects",
     },
     "Persistence": {

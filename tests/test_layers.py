@@ -49,6 +49,10 @@ IMPORTS = {name: imports_of(tree) for name, tree in TREES.items()}
 BOTTOM = {"kvserver.errors", "kvserver.config", "kvserver.glob", "kvserver.kinds", "kvserver.options", "kvserver.rewriting"}
 PURE = {
     "kvserver.chain",
+    "kvserver.clocks",
+    "kvserver.eviction",
+    "kvserver.footprint",
+    "kvserver.memory",
     "kvserver.codec",
     "kvserver.crc64",
     "kvserver.frame",

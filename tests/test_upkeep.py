@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from conftest import StartServer
 from servers import ServerProcess, encode, wait_until
@@ -51,3 +52,37 @@ def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: Sta
     before_s = server.processor_time_s()
     time.sleep(1)  # not for luck: what it does in a second without any client is what is asked
     assert server.processor_time_s() - before_s < 0.2
+
+
+def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS, "--maxmemory-policy", "allkeys-lru")
+    count = 50_000
+    with server.connect() as wire:
+        wire.send(b"".join(encode("SET", f"k{number}", "x" * 50) for number in range(count)))
+        wire.read_exactly(len(b"+OK\r\n") * count)
+        limit = info(server, "used_memory") // 2
+        assert wire.command("CONFIG", "SET", "maxmemory", limit) == b"+OK\r\n"
+        wait_until(lambda: wire.value("DBSIZE") < 0.52 * count, "half of the keys are gone")
+        wait_until(lambda: info(server, "used_memory") <= limit, "the limit is kept")
+        left = wire.value("DBSIZE")
+        assert left > 0.4 * count
+        assert info(server, "evicted_keys") == count - left
+        for number in range(1_000):
+            assert wire.command("SET", f"new{number}", "x" * 50) == b"+OK\r\n"
+        assert info(server, "used_memory") <= limit + 1_000
+
+
+def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServer) -> None:
+    options = ("--save", "", "--appendonly", "yes", "--maxmemory", "200kb", "--maxmemory-policy", "allkeys-random")
+    server = start_server(*options)
+    with server.connect() as wire:
+        wire.send(b"".join(encode("SET", f"k{number}", "x" * 50) for number in range(5_000)))
+        wire.read_exactly(len(b"+OK\r\n") * 5_000)
+        before = {bytes(key) for key in wire.value("KEYS", "*")}
+        assert 500 < len(before) < 2_000
+        with suppress(EOFError):  # there is no reply
+            wire.command("SHUTDOWN", "NOSAVE")
+    server.wait()
+    again = start_server(*options, directory=server.directory)
+    with again.connect() as wire:
+        assert {bytes(key) for key in wire.value("KEYS", "*")} == before

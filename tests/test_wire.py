@@ -282,6 +282,106 @@ CASES: dict[str, bytes] = {
     "scan with two counts": SET_GET + encode("SCAN", 0, "COUNT", "x", "COUNT", 0) + encode("SCAN", 0, "COUNT", 2, "COUNT", 99),
     "scan with a wrong cursor and a wrong count": encode("SCAN", "x", "COUNT", "x"),
     "scan without a cursor": encode("SCAN"),
+    # --- object and memory
+    "object encoding": b"".join(
+        encode("SET", "k", value) + encode("OBJECT", "ENCODING", "k")
+        for value in (
+            *("", "v", "0", "12345", "-1", "-0", "01", "+1", "1.5", " 1", 2**63 - 1, 2**63, -(2**63), -(2**63) - 1),
+            *("x" * 44, "x" * 45, "1" * 20, "1" * 21, b"\xff", "9" * 44, "9" * 45),
+        )
+    ),
+    "object refcount": b"".join(
+        encode("SET", "k", value) + encode("OBJECT", "REFCOUNT", "k")
+        for value in ("v", "", 0, 1, 9999, 10000, -1, "01", 2**63 - 1)
+    ),
+    "object of a missing key": b"".join(
+        encode("OBJECT", name, "missing") for name in ("ENCODING", "REFCOUNT", "FREQ", "IDLETIME")
+    ),
+    "object idletime": SET_GET + encode("OBJECT", "IDLETIME", "k"),
+    "object freq without counters": SET_GET + encode("OBJECT", "FREQ", "k"),
+    "object with counters": encode("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    + SET_GET
+    + encode("OBJECT", "IDLETIME", "k")
+    + encode("SET", "l", "v")
+    + encode("OBJECT", "FREQ", "l")
+    + encode("CONFIG", "SET", "maxmemory-policy", "noeviction"),
+    "object help": encode("OBJECT", "HELP") + encode("object", "help", "x"),
+    "object with an unknown subcommand": encode("OBJECT", "NOSUCH") + encode("OBJECT", "NOSUCH", "k"),
+    "object without arguments": encode("OBJECT") + encode("OBJECT", "ENCODING") + encode("OBJECT", "FREQ", "k", "l"),
+    "memory usage of a missing key": encode("MEMORY", "USAGE", "missing") + encode("MEMORY", "USAGE", "missing", "SAMPLES", 0),
+    "memory usage with wrong samples": b"".join(
+        encode("MEMORY", "USAGE", "missing", *words)
+        for words in (
+            ("SAMPLES",),
+            ("SAMPLES", -1),
+            ("SAMPLES", "x"),
+            ("NOSUCH", 1),
+            ("SAMPLES", 1, "SAMPLES"),
+            ("samples", 1, "x"),
+        )
+    ),
+    "memory without arguments": encode("MEMORY") + encode("MEMORY", "USAGE") + encode("MEMORY", "STATS", "x"),
+    "memory with an unknown subcommand": encode("MEMORY", "NOSUCH"),
+    "memory help": encode("MEMORY", "HELP"),
+    "memory doctor of a server without data": encode("MEMORY", "DOCTOR"),
+    "memory purge": encode("MEMORY", "PURGE"),
+    # --- the limit of memory
+    "no room": SET_GET
+    + encode("CONFIG", "SET", "maxmemory", 1)
+    + b"".join(
+        encode(*words)
+        for words in (
+            *(
+                ("SET", "k", "w"),
+                ("SET", "k"),
+                ("COPY", "k", "l"),
+                ("APPEND", "k", "w"),
+                ("INCR", "k"),
+                ("RESTORE", "l", 0, "x"),
+            ),
+            *(
+                ("GET", "k"),
+                ("EXPIRE", "k", 100),
+                ("PERSIST", "k"),
+                ("RENAME", "k", "l"),
+                ("DEL", "l"),
+                ("SET", "k", "v"),
+                ("PING",),
+            ),
+        )
+    )
+    + encode("CONFIG", "SET", "maxmemory", 0)
+    + SET_GET,
+    "no room, and nothing to let go": SET_GET
+    + encode("CONFIG", "SET", "maxmemory", 1, "maxmemory-policy", "volatile-lru")
+    + encode("SET", "k", "w")
+    + encode("GET", "k")
+    + encode("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction"),
+    "no room, and nothing left": SET_GET
+    + encode("CONFIG", "SET", "maxmemory", 1, "maxmemory-policy", "allkeys-random")
+    + encode("SET", "l", "w")
+    + encode("DBSIZE")
+    + encode("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction"),
+    "config of the limit": encode("CONFIG", "GET", "maxmemory-s*")
+    + encode("CONFIG", "GET", "maxmemory-policy")
+    + encode("CONFIG", "GET", "maxmemory")
+    + encode("CONFIG", "GET", "lfu-decay-time")
+    + encode("CONFIG", "GET", "maxmemory-eviction-tenacity")
+    + encode("CONFIG", "SET", "maxmemory", "2gb")
+    + encode("CONFIG", "GET", "maxmemory")
+    + encode("CONFIG", "SET", "maxmemory", "0"),
+    "config of the limit, wrong": b"".join(
+        encode("CONFIG", "SET", name, value)
+        for name, value in (
+            *(("maxmemory", "x"), ("maxmemory", -1), ("maxmemory-policy", "lru"), ("maxmemory-samples", 0)),
+            *(
+                ("maxmemory-samples", 2**31),
+                ("maxmemory-eviction-tenacity", 101),
+                ("lfu-log-factor", -1),
+                ("lfu-decay-time", "x"),
+            ),
+        )
+    ),
     # --- persistence
     "save": SET_GET + encode("SAVE"),
     "save with an argument": encode("SAVE", "x"),

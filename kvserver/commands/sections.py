@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.footprint import EMPTY_BYTES
 from kvserver.session import SERVER_VERSION, ServerState
 
 Fields = dict[str, object]
@@ -72,14 +73,18 @@ def clients(state: ServerState) -> Fields:
 
 def memory(state: ServerState) -> Fields:
     facts = state.process_facts()
-    used, peak = facts.rss_bytes, max(facts.peak_rss_bytes, facts.rss_bytes)
-    # Python's allocator tells nothing: what the system says is used is also what there is.
-    sizes = {"used_memory": used, "used_memory_rss": used, "used_memory_peak": peak}
+    # Python's allocator tells nothing: what is used is what keys and values take, which is what maxmemory limits.
+    used, peak, rss = state.memory.used_bytes, state.memory.peak_bytes, facts.rss_bytes
+    sizes = {"used_memory": used, "used_memory_rss": rss, "used_memory_peak": peak}
     fields: Fields = {}
     for name, size in sizes.items():
         fields |= {name: size, f"{name}_human": human(size)}
     fields |= {
         "used_memory_peak_perc": _percent(used, peak),
+        "used_memory_overhead": EMPTY_BYTES,
+        "used_memory_startup": EMPTY_BYTES,
+        "used_memory_dataset": used - EMPTY_BYTES,
+        "used_memory_dataset_perc": "100.00%",
         "total_system_memory": facts.total_memory_bytes,
         "total_system_memory_human": human(facts.total_memory_bytes),
         "used_memory_lua": 0,
@@ -90,8 +95,9 @@ def memory(state: ServerState) -> Fields:
         "maxmemory": state.config.maxmemory,
         "maxmemory_human": human(state.config.maxmemory),
         "maxmemory_policy": state.config.maxmemory_policy,
-        "mem_fragmentation_ratio": _ratio(used, used),
-        "mem_fragmentation_bytes": 0,
+        "mem_fragmentation_ratio": _ratio(rss, used),
+        "mem_fragmentation_bytes": rss - used,
+        "mem_not_counted_for_evict": 0,
         "mem_clients_slaves": 0,
         "mem_clients_normal": sum(session.argument_bytes for session in state.sessions.values()),
         "mem_aof_buffer": state.journal.queued_bytes + state.journal.writing_bytes,
