@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from kvserver.commands.effect import (
     AbortShutdown,
@@ -82,10 +83,9 @@ class Actions:
             case Save():
                 return self._save(self._start_flush())
             case BackgroundSave():
-                self._start_flush()
-                return Simple("Background saving started")
+                return self._save_in_background(in_transaction=session.is_executing)
             case RewriteJournal():
-                return self._rewrite()
+                return self._rewrite(in_transaction=session.is_executing)
             case Load():
                 return self._load()
             case Shutdown(save, force):
@@ -117,15 +117,15 @@ class Actions:
         """Which commands run: while data is loaded, while the medium fails, while memory has a limit, or all."""
         table, facts, config = self._state.table, self._state.persistence, self._state.config
         if facts.loading:
-            self.writer.runners = table.loading
+            self._state.lookups.use(table.loading)
         elif self._state.journal.error:
-            self.writer.runners = table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error)
+            self._state.lookups.use(table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error))
         elif facts.medium_poisoned or (not facts.last_save_ok and config.stop_writes_on_bgsave_error):
-            self.writer.runners = table.read_only
+            self._state.lookups.use(table.read_only)
         elif self._state.memory.limit_bytes:
-            self.writer.runners = table.limited
+            self._state.lookups.use(table.limited)
         else:
-            self.writer.runners = table.open
+            self._state.lookups.use(table.open)
 
     def flush_if_due(self) -> None:
         """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
@@ -193,7 +193,7 @@ class Actions:
     def _choose_outbox(self) -> None:
         """Replies are held under `always`, and after it until the last one has left: none may overtake another."""
         is_held = self._journal.is_on and self._state.config.appendfsync == "always"
-        self.writer.outbox = self._outbox if is_held or not self._outbox.is_empty else None
+        self.writer.hold_replies(self._outbox if is_held or not self._outbox.is_empty else None)
 
     async def _switch_journal(self, reply: Reply) -> Reply:
         config, journal = self._state.config, self._journal
@@ -227,11 +227,11 @@ class Actions:
             _log.info("the journal and its snapshot have grown by %d%%. Saving...", growth)
         return growth >= percentage
 
-    def _rewrite(self) -> Reply:
+    def _rewrite(self, *, in_transaction: bool) -> Reply:
         facts = self._state.journal
         if facts.rewrite_in_progress:
             raise CommandError(REWRITE_IN_PROGRESS)
-        if self._snapshots.is_flushing:
+        if self._snapshots.is_flushing or in_transaction:
             facts.rewrite_scheduled = True
             return Simple("Background append only file rewriting scheduled")
         self._start_rewrite()
@@ -277,6 +277,20 @@ class Actions:
         flush = self._snapshots.start_flush()
         flush.add_done_callback(lambda _: self.choose_runners())
         return flush
+
+    def _save_in_background(self, *, in_transaction: bool) -> Reply:
+        if not in_transaction:
+            self._start_flush()
+            return Simple("Background saving started")
+        if self._snapshots.is_flushing:
+            raise CommandError(SAVE_IN_PROGRESS)
+        # The cut must not stand between two writes of a transaction, which are one record of the journal.
+        asyncio.get_running_loop().call_soon(self._start_scheduled_flush)
+        return Simple("Background saving scheduled")
+
+    def _start_scheduled_flush(self) -> None:
+        with suppress(CommandError):  # another one has begun meanwhile
+            self._start_flush()
 
     async def _save(self, flush: asyncio.Task[None]) -> Reply:
         try:

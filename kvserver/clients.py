@@ -79,13 +79,14 @@ class Clients:
         connection.session = session
         self._connections[session.id] = connection
         self.state.sessions[session.id] = session
+        self.writer.outcomes.clients[session.id] = connection
         self._next_id += 1
         return True
 
     def release(self, connection: Connection) -> None:
         self.choked.discard(connection)
         self._connections.pop(connection.session.id, None)
-        self.state.sessions.pop(connection.session.id, None)
+        self.writer.outcomes.forget(connection)
 
     def check_choked(self) -> None:
         """Close those that have left too many replies unread. To be called some times a second."""
@@ -100,7 +101,8 @@ class Clients:
         oldest_ms = self.state.now_ms() - timeout_ms
         for connection in list(self._connections.values()):
             session = connection.session
-            if session.last_active_at_ms < oldest_ms and not (connection.is_waiting or session.is_subscriber):
+            is_listening = session.is_subscriber or session.id in self.state.monitors
+            if session.last_active_at_ms < oldest_ms and not (connection.is_waiting or is_listening):
                 connection.abort()  # not close, which would wait for a client that does not read
 
     def reconfigure(self, names: Iterable[str]) -> None:
@@ -114,6 +116,7 @@ class Clients:
         if "requirepass" in names and not config.requirepass:
             for session in self.state.sessions.values():
                 session.authenticated = True
+                session.review()
         for connection in self._connections.values():
             connection.apply_limits()
 

@@ -115,6 +115,19 @@ class Cut:
         return entry
 
 
+class Observer(Protocol):
+    """Who wants to know what becomes of the keys (`Watches`)."""
+
+    def before_taking(self) -> None:
+        """`written` is about to be handed out."""
+
+    def before_replacing(self) -> None:
+        """All data is about to be replaced."""
+
+    def after_replacing(self) -> None:
+        """All data was replaced."""
+
+
 class Keyspace:
     """All keys of a server or a library store. `now_ms` gives Unix time in milliseconds."""
 
@@ -127,6 +140,7 @@ class Keyspace:
         self.now_ms = now_ms
         # The write commands since `take_written`, each in a form that gives the same result whenever it runs again.
         self.written: list[list[bytes]] = []
+        self.observer: Observer | None = None
         self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
         self.orders = [0] * SHARDS  # how often each shard was given another order of its keys
@@ -148,6 +162,8 @@ class Keyspace:
 
     def take_written(self) -> list[list[bytes]]:
         """The write commands since the last call, in order."""
+        if self.observer:
+            self.observer.before_taking()
         written, self.written = self.written, []
         self._taken += len(written)
         return written
@@ -235,6 +251,8 @@ class Keyspace:
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data (FLUSHALL, RESTORE). Returns what is not used any more, for `drain` to free in slices."""
+        if self.observer:
+            self.observer.before_replacing()
         unused = self._shards if self._cut is None else []
         if self._overlay:
             unused += [overlay for overlay, shard in zip(self._overlay, self._shards, strict=True) if overlay is not shard]
@@ -246,6 +264,8 @@ class Keyspace:
         if self._witness:
             unused += self._witness.restart()
         self._thaw()
+        if self.observer:
+            self.observer.after_replacing()
         return unused
 
     def set_expiring(self, key: bytes, value: Value, expires_at_ms: int) -> None:

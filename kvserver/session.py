@@ -7,21 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Final
 
+from kvserver.channels import Channels
 from kvserver.config import Config
 from kvserver.keyspace import Keyspace
 from kvserver.latency import LatencyMonitor
 from kvserver.memory import Memory
 from kvserver.rates import Rate
+from kvserver.resp.request import Command
 from kvserver.slowlog import SlowLog
+from kvserver.watches import Watch, Watches
 
 if TYPE_CHECKING:
+    from kvserver.commands.lookups import Lookups
     from kvserver.commands.table import CommandTable
 
 SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
 
 REPLAY_ID = 0  # of the journal's session; those of clients begin at 1
+
+# What a session is in, besides the ordinary (0), as bits of `Session.standing`: each changes what its commands do.
+UNAUTHENTICATED: Final = 1
+MONITORING: Final = 2
+SUBSCRIBED: Final = 4  # and speaks RESP2, where messages can't be told from replies
+QUEUEING: Final = 8
+MUTED: Final = 16
+
+
+class Muted(Enum):
+    """Which replies CLIENT REPLY holds back."""
+
+    NONE = "on"
+    NEXT = "skip"  # that of the command that comes next
+    PRESENT = "skipping"  # that of the command that runs
+    ALL = "off"
+
+
+class Pause(Enum):
+    """Which commands CLIENT PAUSE makes wait."""
+
+    NONE = "none"
+    WRITES = "write"
+    ALL = "all"
 
 
 @dataclass
@@ -141,9 +170,25 @@ class ServerState:
     run_id: str = ""
     version: str = ""  # kvserver's own
     memory: Memory = field(init=False)
+    channels: Channels = field(default_factory=Channels)
+    monitors: dict[int, Session] = field(default_factory=dict)
+    watches: Watches = field(init=False)
+    lookups: Lookups = field(init=False)
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.keyspace, self.now_ms, self.random_below)
+        self.watches = Watches(self.keyspace, self.table.written_keys)
+        self.lookups = self.table.lookups()
+
+
+class Transaction:
+    """What MULTI has begun."""
+
+    __slots__ = ("commands", "has_failed")
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.has_failed = False  # a command was refused, so that EXEC will be
 
 
 class Session:
@@ -153,21 +198,30 @@ class Session:
         "address",
         "argument_bytes",
         "authenticated",
+        "channels",
         "connected_at_ms",
         "database",
         "descriptor",
         "id",
+        "is_blocked",
+        "is_executing",
         "is_local",
-        "is_subscriber",
         "keyspace",
         "last_active_at_ms",
         "last_command",
         "lib_name",
         "lib_ver",
         "local_address",
+        "muted",
         "name",
+        "no_evict",
+        "patterns",
         "protocol",
         "server",
+        "shard_channels",
+        "standing",
+        "transaction",
+        "watch",
     )
 
     def __init__(self, server: ServerState, session_id: int, address: str, local_address: str, is_local: bool) -> None:
@@ -180,10 +234,18 @@ class Session:
         self.descriptor = -1
         self.connected_at_ms = self.last_active_at_ms = server.now_ms()
         self.lib_name = self.lib_ver = b""
-        self.last_command = b"NULL"
+        self.last_command = b""  # of none yet
         self.argument_bytes = 0
-        self.is_subscriber = False  # of pub/sub: other limits of unread replies, and no idle timeout
         self.database = 0
+        self.is_blocked = False  # its command waits for the end of a pause
+        self.is_executing = False  # its transaction runs
+        self.no_evict = False
+        self.transaction: Transaction | None = None
+        self.watch: Watch | None = None
+        # In the order in which they were subscribed to.
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
         self.reset()
 
     @property
@@ -193,6 +255,52 @@ class Session:
 
     def reset(self) -> None:
         """What a new client has, and RESET gives back."""
+        self.leave()
         self.name = b""
         self.protocol = 2
         self.authenticated = not self.server.config.requirepass
+        self.muted = Muted.NONE
+        self.review()
+
+    def review(self) -> None:
+        """See what the session is in, after that may have changed."""
+        self.standing = (
+            (0 if self.authenticated else UNAUTHENTICATED)
+            | (MONITORING if self.id in self.server.monitors else 0)
+            | (SUBSCRIBED if self.protocol == 2 and self.is_subscriber else 0)
+            | (QUEUEING if self.transaction else 0)
+            | (MUTED if self.muted is not Muted.NONE else 0)
+        )
+
+    @property
+    def is_on_unix_socket(self) -> bool:
+        return self.address.endswith(":0")  # where others have their port
+
+    @property
+    def is_subscriber(self) -> bool:
+        """Of messages: it has other limits of unread replies, and no idle timeout."""
+        return bool(self.channels or self.patterns or self.shard_channels)
+
+    def leave(self) -> None:
+        """Let go of all that the server does for this session: what it has subscribed to, watches, monitors or queues."""
+        self.end_transaction()
+        channels = self.server.channels
+        for name in self.channels:
+            channels.channels.remove(name, self)
+        for name in self.patterns:
+            channels.remove_pattern(name, self)
+        for name in self.shard_channels:
+            channels.shard_channels.remove(name, self)
+        self.channels, self.patterns, self.shard_channels = {}, {}, {}
+        self.server.monitors.pop(self.id, None)
+        self.server.lookups.note_monitors(bool(self.server.monitors))
+
+    def end_transaction(self) -> None:
+        """No MULTI any more, and nothing watched."""
+        self.transaction = None
+        self.unwatch()
+
+    def unwatch(self) -> None:
+        if self.watch:
+            self.server.watches.remove(self.watch)
+            self.watch = None

@@ -6,8 +6,9 @@ import random
 from typing import Any
 
 from kvserver.commands.effect import Effect
-from kvserver.commands.row import unknown_command, wrong_arity
-from kvserver.commands.table import CommandTable, Runners
+from kvserver.commands.row import wrong_arity
+from kvserver.commands.runner import UNKNOWN, Runners
+from kvserver.commands.table import CommandTable
 from kvserver.config import Config
 from kvserver.errors import CommandError
 from kvserver.keyspace import Keyspace
@@ -54,16 +55,16 @@ class Server:
 def run(session: Session, *words: bytes | str | int, runners: Runners | None = None) -> Reply | Effect:
     """What a command gives: a reply, an Error or an effect."""
     args = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    found = runners or session.server.lookups[session.standing]
     try:
-        runner = (runners or session.server.table.open).get(args[0].lower())
-        if runner is None:
-            raise unknown_command(args)
-        handler, arities, name = runner
+        handler, arities, name = found.get(args[0].lower()) or found[UNKNOWN]
         if len(args) not in arities:
             raise wrong_arity(name)
-        return handler(session, args)
+        result = handler(session, args)
     except CommandError as error:
         return Error(str(error))
+    session.review()
+    return result
 
 
 def text(reply: Any) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.commands.client_control import SUBCOMMANDS as CONTROL
+from kvserver.commands.client_control import check_client_type, client_type
+from kvserver.commands.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Reply, Simple, Verbatim
+from kvserver.resp.reply import OK, Reply, Verbatim
 from kvserver.session import Session
 
 
@@ -43,9 +45,24 @@ def client_setinfo(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+def _flags(session: Session) -> str:
+    watches = session.server.watches
+    flags = {
+        "O": session.id in session.server.monitors,
+        "P": session.is_subscriber,
+        "x": session.transaction is not None,
+        "b": session.is_blocked,
+        "d": session.watch is not None and watches.is_touched(session.watch),
+        "U": session.is_on_unix_socket,
+        "e": session.no_evict,
+    }
+    return "".join(flag for flag, holds in flags.items() if holds) or "N"
+
+
 def describe(session: Session) -> bytes:
     """The line of a client in CLIENT LIST, without its end."""
     now_ms = session.server.now_ms()
+    queued = session.transaction.commands if session.transaction else []
     fields: dict[str, object] = {
         "id": session.id,
         "addr": session.address,
@@ -54,16 +71,16 @@ def describe(session: Session) -> bytes:
         "name": session.name.decode(),
         "age": (now_ms - session.connected_at_ms) // 1000,
         "idle": (now_ms - session.last_active_at_ms) // 1000,
-        "flags": "N",
+        "flags": _flags(session),
         "db": session.database,
-        "sub": 0,
-        "psub": 0,
-        "ssub": 0,
-        "multi": -1,
+        "sub": len(session.channels),
+        "psub": len(session.patterns),
+        "ssub": len(session.shard_channels),
+        "multi": len(queued) if session.transaction else -1,
         "qbuf": session.argument_bytes,
         "qbuf-free": 0,
         "argv-mem": 0,
-        "multi-mem": 0,
+        "multi-mem": sum(len(word) for words in queued for word in words),
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
@@ -71,7 +88,7 @@ def describe(session: Session) -> bytes:
         "omem": 0,
         "tot-mem": session.argument_bytes,
         "events": "r",
-        "cmd": session.last_command.lower().decode("utf-8", "replace"),
+        "cmd": session.last_command.lower().decode("utf-8", "replace") or "NULL",
         "user": "default",
         "redir": -1,
         "resp": session.protocol,
@@ -92,10 +109,8 @@ def client_list(session: Session, args: list[bytes]) -> Reply:
         case [b""]:
             pass
         case [b"TYPE", kind]:
-            kinds = {b"normal": chosen, b"master": [], b"replica": [], b"slave": [], b"pubsub": []}
-            if kind.lower() not in kinds:
-                raise CommandError(f"ERR Unknown client type '{kind.decode('utf-8', 'surrogateescape')}'")
-            chosen = kinds[kind.lower()]
+            check_client_type(kind)
+            chosen = [other for other in chosen if client_type(other) == kind.lower()]
         case [b"ID", _, *_]:
             ids = [integer(word, "ERR Invalid client ID") for word in args[3:]]
             chosen = [sessions[number] for number in ids if number in sessions]
@@ -104,29 +119,57 @@ def client_list(session: Session, args: list[bytes]) -> Reply:
     return Verbatim(b"".join(describe(other) + b"\n" for other in chosen))
 
 
-HELP = """CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
+HELP = """CACHING (YES|NO)
+    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.
+GETREDIR
+    Return the client ID we are redirecting to when tracking is enabled.
 GETNAME
     Return the name of the current connection.
 ID
     Return the ID of the current connection.
 INFO
     Return information about the current client connection.
+KILL <ip:port>
+    Kill connection made from <ip:port>.
+KILL <option> <value> [<option> <value> [...]]
+    Kill connections. Options are:
+    * ADDR (<ip:port>|<unixsocket>:0)
+      Kill connections made from the specified address
+    * LADDR (<ip:port>|<unixsocket>:0)
+      Kill connections made to specified local address
+    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)
+      Kill connections by type.
+    * USER <username>
+      Kill connections authenticated by <username>.
+    * SKIPME (YES|NO)
+      Skip killing current connection (default: yes).
 LIST [options ...]
     Return information about client connections. Options:
     * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)
       Return clients of specified type.
-    * ID <client-id> [...]
-      Return clients of these IDs.
-SETINFO <LIB-NAME|LIB-VER> <value>
+UNPAUSE
+    Stop the current client pause, resuming traffic.
+PAUSE <timeout> [WRITE|ALL]
+    Suspend all, or just write, clients for <timeout> milliseconds.
+REPLY (ON|OFF|SKIP)
+    Control the replies sent to the current connection.
+SETINFO (LIB-NAME|LIB-VER) <value>
     Set the name or version of the client library.
 SETNAME <name>
     Assign the name <name> to the current connection.
-HELP
-    Print this help."""
+UNBLOCK <clientid> [TIMEOUT|ERROR]
+    Unblock the specified blocked client.
+TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]
+         [OPTIN] [OPTOUT] [NOLOOP]
+    Control server assisted client side caching.
+TRACKINGINFO
+    Report tracking status for the current connection.
+NO-EVICT (ON|OFF)
+    Protect current client connection from eviction."""
 
 
 def client_help(session: Session, args: list[bytes]) -> Reply:
-    return [Simple(line) for line in HELP.splitlines()]
+    return help_lines("CLIENT", HELP)
 
 
 _FLAGS = ("noscript", "loading", "stale")
@@ -146,6 +189,7 @@ SUBCOMMANDS = (
             _GROUP, "O(1)"),
     Command("client|setname", 3, _FLAGS, NO_KEYS, client_setname, "Set the current connection name", "2.6.9", _GROUP,
             "O(1)"),
+    *CONTROL,
 )  # fmt: skip
 
 COMMANDS = (

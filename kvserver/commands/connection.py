@@ -1,4 +1,4 @@
-"""The connection itself: PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET."""
+"""The connection itself: PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET, WAIT."""
 
 from __future__ import annotations
 
@@ -123,6 +123,14 @@ def reset(session: Session, args: list[bytes]) -> Effect:
     return Recognize(RESET)
 
 
+def wait(session: Session, args: list[bytes]) -> Reply:
+    """How many replicas have what this client wrote: there are none, and none will come, so nothing is waited for."""
+    integer(args[1])
+    if integer(args[2], "ERR timeout is not an integer or out of range") < 0:
+        raise CommandError("ERR timeout is negative")
+    return 0
+
+
 _HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
 
 COMMANDS = (
@@ -136,4 +144,7 @@ COMMANDS = (
             "Change the selected database for the current connection", "1.0.0", "connection", "O(1)"),
     Command("quit", -1, _HANDSHAKE, NO_KEYS, quit_, "Close the connection", "1.0.0", "connection", "O(1)"),
     Command("reset", 1, _HANDSHAKE, NO_KEYS, reset, "Reset the connection", "6.2.0", "connection", "O(1)"),
+    Command("wait", 3, ("noscript",), NO_KEYS, wait,
+            "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+            "3.0.0", "generic", "O(1)"),
 )  # fmt: skip

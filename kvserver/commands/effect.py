@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from kvserver.channels import Message
+from kvserver.errors import CommandError
 from kvserver.keyspace import Shard
 from kvserver.resp.reply import Reply
+
+if TYPE_CHECKING:
+    from kvserver.commands.row import Handler
+    from kvserver.session import Pause, Session
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,69 @@ class Recognize:
 
 
 @dataclass(frozen=True)
+class Switch:
+    """What the session is in has changed (`Session.standing`): look its next command up anew, and reply."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Run these commands with nothing in between, and reply with the array of their replies."""
+
+    commands: list[tuple[Handler, list[bytes]]]
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Send messages to other sessions, or this one, and reply."""
+
+    deliveries: list[tuple[Session, Message]]
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """Show the line to all who monitor, behind the result."""
+
+    result: Reply | Effect | CommandError
+    line: bytes
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """The result of a command whose reply is held back; pushes are not."""
+
+    result: Reply | Effect | CommandError
+
+
+@dataclass(frozen=True)
+class Postpone:
+    """Run this command, and what is behind it, when the pause is over."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Begin a pause, or prolong it to this time (Unix milliseconds)."""
+
+    pause: Pause
+    until_ms: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """End the pause."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Close the connections of sessions, and reply; the own one, if it is among them, behind the reply."""
+
+    sessions: list[Session]
+    reply: Reply
+
+
+@dataclass(frozen=True)
 class Discard:
     """Free these shards bit by bit, and reply."""
 
@@ -101,8 +171,19 @@ Effect = (
     | Crash
     | Close
     | Recognize
+    | Switch
+    | Execute
+    | Publish
+    | Monitored
+    | Quiet
+    | Postpone
+    | Hold
+    | Resume
+    | Kill
     | Discard
     | Reconfigure
     | RewriteConfig
     | Sleep
 )
+
+WAITING = (Save, Load, Crash, Shutdown, Sleep, RewriteConfig)  # what takes a while, so that its client waits for it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -119,13 +119,7 @@ def container(commands: tuple[Command, ...], alone: Handler | None = None) -> Ha
     def run(session: Session, args: list[bytes]) -> Reply | Effect:
         if len(args) == 1 and alone is not None:
             return alone(session, args)
-        row = rows.get(args[1].lower())
-        if row is None:
-            raise Refusal(
-                f"ERR unknown subcommand '{_excerpt(args[1])}'. Try {commands[0].name.partition('|')[0].upper()} HELP."
-            )
-        if len(args) not in row.arities:
-            raise wrong_arity(row.name, Refusal)
+        row = _subcommand(rows, args)
         session.last_command = row.name.encode()
         return row.handler(session, args)
 
@@ -136,6 +130,25 @@ def help_lines(name: str, text: str) -> list[Reply]:
     """The reply to HELP of a container."""
     head, tail = f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", ("HELP", "    Prints this help.")
     return [Simple(line) for line in (head, *text.splitlines(), *tail)]
+
+
+def resolve(row: Command, args: list[bytes]) -> Command:
+    """The row that the words of a command mean: the subcommand's, if it has some. CommandError if that can't run."""
+    if len(args) not in row.arities:
+        raise wrong_arity(row.name, Refusal)
+    if not row.subcommands or len(args) == 1:
+        return row
+    return _subcommand({each.name.partition("|")[2].encode(): each for each in row.subcommands}, args)
+
+
+def _subcommand(rows: Mapping[bytes, Command], args: list[bytes]) -> Command:
+    row = rows.get(args[1].lower())
+    if row is None:
+        name = next(iter(rows.values())).name.partition("|")[0].upper()
+        raise Refusal(f"ERR unknown subcommand '{_excerpt(args[1])}'. Try {name} HELP.")
+    if len(args) not in row.arities:
+        raise wrong_arity(row.name, Refusal)
+    return row
 
 
 def _excerpt(word: bytes) -> str:

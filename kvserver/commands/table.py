@@ -1,8 +1,8 @@
 """The table of all commands: names to handlers, ready for the writer's hot path.
 
-A name leads to what runs it in five variants of the table, so that the path of a command asks nothing but the table: a
-write that must be refused, a client that must authenticate first, a server that is loading each see handlers that say so,
-and where memory has a limit, those of commands that may need more look at it first.
+A name leads to what runs it in four variants of the table, so that the path of a command asks nothing but the table: while
+writes must be refused, or data is loaded, there are handlers that say so, and where memory has a limit, those of commands
+that may need more look at it first. What a session is in makes more variants (`lookups`).
 In all of them handlers are wrapped where their time is to be taken, which changes while the server runs (commands/timing).
 """
 
@@ -29,20 +29,22 @@ from kvserver.commands import (
     latency,
     lcs,
     memory,
+    monitor,
     objects,
     persistence,
+    pubsub,
     ranges,
     scan,
     slowlog,
     strings,
+    transactions,
 )
-from kvserver.commands.effect import Effect
-from kvserver.commands.row import ANY_NUMBER, Command, Handler
+from kvserver.commands.lookups import Lookups
+from kvserver.commands.row import Command, Handler, unknown_command
+from kvserver.commands.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
 from kvserver.commands.timing import Timing
 from kvserver.commands.usage import Usages
-from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
 
 FAMILIES = (
     strings,
@@ -56,8 +58,11 @@ FAMILIES = (
     scan,
     dump,
     objects,
+    transactions,
+    pubsub,
     connection,
     client,
+    monitor,
     json,
     persistence,
     configuration,
@@ -78,13 +83,6 @@ MISCONF = (
 )
 MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
-NOAUTH = "NOAUTH Authentication required."
-OOM = "OOM command not allowed when used memory > 'maxmemory'."
-
-
-# What the hot path needs of a command. No NamedTuple: unpacking one takes 50 ns longer.
-Runner = tuple[Handler, range, str]  # handler, arities, name
-Runners = dict[bytes, Runner]
 
 
 class CommandTable:
@@ -100,12 +98,21 @@ class CommandTable:
         self._handlers = {name: self.timing.wrap(row) for name, row in self.rows.items()}
         # Each variant, with what it has while the usual commands run unwrapped and while everything is wrapped.
         self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}
+        self._on_wrap: list[Callable[[], None]] = []
         self.replay = self._runners(lambda row: None, lambda row: row.handler)
         self.open = self._variant("open", lambda row: None)
         self.limited = self._variant("limited", lambda row: None, around=_within_limit)
         self.read_only = self.refuse_writes(MISCONF)
         self.loading = self._variant("loading", lambda row: None if "loading" in row.flags else LOADING)
-        self.unauthenticated = self._variant("unauthenticated", lambda row: None if "no_auth" in row.flags else NOAUTH)
+        self.written_keys = {
+            spelled: row.keys for name, row in self.rows.items() if "write" in row.flags for spelled in (name, name.upper())
+        }
+
+    def lookups(self) -> Lookups:
+        """What the sessions of a server look their commands up in, at first in `open`."""
+        lookups = Lookups(self.rows, self.open)
+        self._on_wrap.append(lookups.note_wrapping)
+        return lookups
 
     def refuse_writes(self, text: str) -> Runners:
         """What the writer looks names up in while writes are answered by this error.
@@ -131,63 +138,27 @@ class CommandTable:
     def _wrap(self) -> None:
         for runners, usual, wrapped in self._variants.values():
             runners.update(wrapped if self.timing.is_sampling else usual)
+        for note in self._on_wrap:
+            note()
 
     def _runners(
         self, refusal: Callable[[Command], str | None], handler_of: Callable[[Command], Handler], way_back: bytes = b""
     ) -> Runners:
         runners: Runners = {}
         for name, row in self.rows.items():
-            handler, text = handler_of(row), refusal(row)
-            if row.subcommands:
-                handler = _refuse_some(handler, row, refusal)
-            elif text is not None:
-                handler = _refuse(text, handler if name == way_back else None)
-            runner = (handler, row.arities, row.name)
-            runners[name] = runners[name.upper()] = runner
+            handler = refuse(handler_of(row), row, refusal, runs_alone=name == way_back)
+            # EXEC itself tells what it makes of too many words: it ends the transaction.
+            arities = ANY_ARITY if row.name == "exec" else row.arities
+            runners[name] = runners[name.upper()] = (handler, arities, row.name)
         for word in (b"post", b"host:"):
-            runners[word] = (connection.refuse_http, range(1, ANY_NUMBER), word.decode())
+            runners[word] = (connection.refuse_http, ANY_ARITY, word.decode())
+        runners[UNKNOWN] = (_tell_unknown, ANY_ARITY, "")
         return runners
 
 
-def _refuse(text: str, alone: Handler | None) -> Handler:
-    """The handler of a command that may not run, or, with `alone`, only without arguments."""
-
-    def refuse(session: Session, args: list[bytes]) -> Reply | Effect:
-        if alone is not None and len(args) == 1:
-            return alone(session, args)
-        raise Refusal(text)
-
-    return refuse
-
-
-def _refuse_some(handler: Handler, container: Command, refusal: Callable[[Command], str | None]) -> Handler:
-    """A container whose subcommands may be refused, each by its own flags, once they are known to be right."""
-    rows = {row.name.partition("|")[2].encode(): row for row in container.subcommands}
-    refused = {word: (row.arities, text) for word, row in rows.items() if (text := refusal(row)) is not None}
-    text_alone = refusal(container)
-    if not refused:
-        return handler
-
-    def run(session: Session, args: list[bytes]) -> Reply | Effect:
-        if len(args) == 1 and text_alone is not None:
-            raise Refusal(text_alone)
-        arities, text = refused.get(args[1].lower(), ((), "")) if len(args) > 1 else ((), "")
-        if len(args) in arities:
-            raise Refusal(text)
-        return handler(session, args)
-
-    return run
-
-
 def _within_limit(row: Command, handler: Handler) -> Handler:
-    if "denyoom" not in row.flags:
-        return handler
+    return Limited(handler) if "denyoom" in row.flags else handler
 
-    def run(session: Session, args: list[bytes]) -> Reply | Effect:
-        memory = session.server.memory
-        # RESTORE without arguments, which loads, is a way back.
-        if memory.is_over and not memory.make_room() and len(args) > 1:
-            raise Refusal(OOM)
-        return handler(session, args)
 
-    return run
+def _tell_unknown(session: object, args: list[bytes]) -> Reply:
+    raise unknown_command(args)

@@ -6,9 +6,12 @@ What a handler returns says its kind by its type:
     Simple         simple string          bool        boolean (RESP2: 1 or 0)
     Error          error                  int         integer
     list, tuple    array                  float       double (RESP2: bulk string)
+    NullArray      null (RESP2: null array)
     dict           map (RESP2: flat array of names and values)
     Verbatim       verbatim text (RESP2: bulk string)
     SetOf          set (RESP2: array)
+    Push           push: what comes without having been asked for (RESP2: array)
+    Replies        several replies one behind the other, or none
 """
 
 from __future__ import annotations
@@ -44,15 +47,35 @@ class Verbatim(bytes):
     __slots__ = ()
 
 
+class Push(list["Reply"]):
+    """What a client gets beside the replies to its commands: messages, and what becomes of its subscriptions."""
+
+    __slots__ = ()
+
+
 class SetOf(list["Reply"]):
     """Items in no order that matters, none of them twice."""
 
     __slots__ = ()
 
 
-OK: Final = Simple("OK")
+class Replies(tuple["Reply", ...]):
+    """The replies to one command that has several, or none."""
 
-_Scalar = bytes | Simple | Error | bool | int | float | None
+    __slots__ = ()
+
+
+class NullArray:
+    """What there is instead of an array: of another form than other nulls in RESP2."""
+
+    __slots__ = ()
+
+
+OK: Final = Simple("OK")
+NULL_ARRAY: Final = NullArray()
+NO_REPLY: Final = Replies()
+
+_Scalar = bytes | Simple | Error | NullArray | bool | int | float | None
 Reply = Union[_Scalar, list["Reply"], tuple["Reply", ...], dict["Reply", "Reply"]]  # noqa: UP007 (recursive)
 
 CRLF: Final = b"\r\n"
@@ -61,6 +84,8 @@ CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 
 _NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
+_NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
+_MARKS: Final[dict[tuple[type, int], bytes]] = {(Push, 3): b">", (SetOf, 3): b"~"}
 _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
 
 
@@ -89,8 +114,11 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             append(b"=%d\r\ntxt:%b\r\n" % (len(reply) + len(b"txt:"), reply))
         case bytes():
             append(bulk(reply))
+        case Replies():
+            for item in reply:
+                _encode(item, protocol, append)
         case list() | tuple():
-            append(b"%b%d\r\n" % (b"~" if protocol == 3 and isinstance(reply, SetOf) else b"*", len(reply)))
+            append(b"%b%d\r\n" % (_MARKS.get((type(reply), protocol), b"*"), len(reply)))
             for item in reply:
                 _encode(item, protocol, append)
         case dict():
@@ -98,6 +126,8 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             for name, item in reply.items():
                 _encode(name, protocol, append)
                 _encode(item, protocol, append)
+        case NullArray():
+            append(_NULL_ARRAY[protocol])
         case _:
             raise TypeError(f"a handler returned {type(reply).__name__}, which is no reply")
 

@@ -1,0 +1,222 @@
+"""Messages: SUBSCRIBE and its kin, PUBLISH, PUBSUB.
+
+A message leaves by the same way as replies, so its order with them is that of the commands; with `appendfsync always` it
+waits like them until what was written before it is synced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvserver.channels import Subscriptions
+from kvserver.commands.effect import Effect, Publish, Switch
+from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, Handler, container, help_lines, wrong_subcommand
+from kvserver.glob import matcher
+from kvserver.resp.reply import Push, Replies, Reply
+from kvserver.session import Session
+
+Names = dict[bytes, None]
+
+
+def _count(session: Session) -> int:
+    return len(session.channels) + len(session.patterns)
+
+
+def _shard_count(session: Session) -> int:
+    return len(session.shard_channels)
+
+
+def _subscribe(
+    kind: bytes,
+    names_of: Callable[[Session], Names],
+    add: Callable[[Session, bytes], None],
+    count: Callable[[Session], int],
+) -> Handler:
+    def run(session: Session, args: list[bytes]) -> Effect:
+        names = names_of(session)
+        replies = []
+        for name in args[1:]:
+            if name not in names:
+                names[name] = None
+                add(session, name)
+            replies.append(Push([kind, name, count(session)]))
+        return Switch(Replies(replies))
+
+    return run
+
+
+def _unsubscribe(
+    kind: bytes,
+    names_of: Callable[[Session], Names],
+    remove: Callable[[Session, bytes], None],
+    count: Callable[[Session], int],
+) -> Handler:
+    def run(session: Session, args: list[bytes]) -> Effect:
+        names = names_of(session)
+        replies = []
+        for name in args[1:] or list(names):
+            if name in names:
+                del names[name]
+                remove(session, name)
+            replies.append(Push([kind, name, count(session)]))
+        return Switch(Replies(replies or [Push([kind, None, count(session)])]))
+
+    return run
+
+
+subscribe = _subscribe(
+    b"subscribe",
+    lambda session: session.channels,
+    lambda session, name: session.server.channels.channels.add(name, session),
+    _count,
+)
+unsubscribe = _unsubscribe(
+    b"unsubscribe",
+    lambda session: session.channels,
+    lambda session, name: session.server.channels.channels.remove(name, session),
+    _count,
+)
+psubscribe = _subscribe(
+    b"psubscribe",
+    lambda session: session.patterns,
+    lambda session, name: session.server.channels.add_pattern(name, session),
+    _count,
+)
+punsubscribe = _unsubscribe(
+    b"punsubscribe",
+    lambda session: session.patterns,
+    lambda session, name: session.server.channels.remove_pattern(name, session),
+    _count,
+)
+ssubscribe = _subscribe(
+    b"ssubscribe",
+    lambda session: session.shard_channels,
+    lambda session, name: session.server.channels.shard_channels.add(name, session),
+    _shard_count,
+)
+sunsubscribe = _unsubscribe(
+    b"sunsubscribe",
+    lambda session: session.shard_channels,
+    lambda session, name: session.server.channels.shard_channels.remove(name, session),
+    _shard_count,
+)
+
+
+def publish(session: Session, args: list[bytes]) -> Reply | Effect:
+    deliveries = session.server.channels.deliveries(args[1], args[2])
+    return Publish(deliveries, len(deliveries)) if deliveries else 0
+
+
+def spublish(session: Session, args: list[bytes]) -> Reply | Effect:
+    deliveries = session.server.channels.shard_deliveries(args[1], args[2])
+    return Publish(deliveries, len(deliveries)) if deliveries else 0
+
+
+def _list(subscriptions: Subscriptions, args: list[bytes]) -> Reply:
+    if len(args) > 3:
+        raise wrong_subcommand(args)
+    if len(args) == 2:
+        return list(subscriptions)
+    matches = matcher(args[2])
+    return [name for name in subscriptions if matches(name)]
+
+
+def _counts(subscriptions: Subscriptions, names: list[bytes]) -> Reply:
+    found: list[Reply] = []
+    for name in names:
+        found += (name, subscriptions.count(name))
+    return found
+
+
+def pubsub_channels(session: Session, args: list[bytes]) -> Reply:
+    return _list(session.server.channels.channels, args)
+
+
+def pubsub_numsub(session: Session, args: list[bytes]) -> Reply:
+    return _counts(session.server.channels.channels, args[2:])
+
+
+def pubsub_numpat(session: Session, args: list[bytes]) -> Reply:
+    return len(session.server.channels.patterns)
+
+
+def pubsub_shardchannels(session: Session, args: list[bytes]) -> Reply:
+    return _list(session.server.channels.shard_channels, args)
+
+
+def pubsub_shardnumsub(session: Session, args: list[bytes]) -> Reply:
+    return _counts(session.server.channels.shard_channels, args[2:])
+
+
+HELP = """CHANNELS [<pattern>]
+    Return the currently active channels matching a <pattern> (default: '*').
+NUMPAT
+    Return number of subscriptions to patterns.
+NUMSUB [<channel> ...]
+    Return the number of subscribers for the specified channels, excluding
+    pattern subscriptions(default: no channels).
+SHARDCHANNELS [<pattern>]
+    Return the currently active shard level channels matching a <pattern> (default: '*').
+SHARDNUMSUB [<shardchannel> ...]
+    Return the number of subscribers for the specified shard level channel(s)"""
+
+
+def pubsub_help(session: Session, args: list[bytes]) -> Reply:
+    return help_lines("PUBSUB", HELP)
+
+
+_GROUP = "pubsub"
+_ASKING = ("pubsub", "loading", "stale")
+_LISTENING = ("pubsub", "noscript", "loading", "stale")
+_PUBLISHING = ("pubsub", "loading", "stale", "fast")
+_MATCHING = (
+    "O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively short channels "
+    "and patterns)"
+)
+_MATCHING_SHARDS = (
+    "O(N) where N is the number of active shard channels, and assuming constant time pattern matching (relatively short "
+    "shard channels)."
+)
+
+SUBCOMMANDS = (
+    Command("pubsub|channels", -2, _ASKING, NO_KEYS, pubsub_channels, "List active channels", "2.8.0", _GROUP, _MATCHING),
+    Command("pubsub|help", 2, ("loading", "stale"), NO_KEYS, pubsub_help,
+            "Show helpful text about the different subcommands", "6.2.0", _GROUP, "O(1)"),
+    Command("pubsub|numpat", 2, _ASKING, NO_KEYS, pubsub_numpat,
+            "Get the count of unique patterns pattern subscriptions", "2.8.0", _GROUP, "O(1)"),
+    Command("pubsub|numsub", -2, _ASKING, NO_KEYS, pubsub_numsub, "Get the count of subscribers for channels", "2.8.0",
+            _GROUP, "O(N) for the NUMSUB subcommand, where N is the number of requested channels"),
+    Command("pubsub|shardchannels", -2, _ASKING, NO_KEYS, pubsub_shardchannels, "List active shard channels", "7.0.0",
+            _GROUP, _MATCHING_SHARDS),
+    Command("pubsub|shardnumsub", -2, _ASKING, NO_KEYS, pubsub_shardnumsub,
+            "Get the count of subscribers for shard channels", "7.0.0", _GROUP,
+            "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels"),
+)  # fmt: skip
+
+COMMANDS = (
+    Command("publish", 3, _PUBLISHING, NO_KEYS, publish, "Post a message to a channel", "2.0.0", _GROUP,
+            "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of "
+            "subscribed patterns (by any client)."),
+    Command("subscribe", -2, _LISTENING, NO_KEYS, subscribe, "Listen for messages published to the given channels",
+            "2.0.0", _GROUP, "O(N) where N is the number of channels to subscribe to."),
+    Command("unsubscribe", -1, _LISTENING, NO_KEYS, unsubscribe,
+            "Stop listening for messages posted to the given channels", "2.0.0", _GROUP,
+            "O(N) where N is the number of clients already subscribed to a channel."),
+    Command("psubscribe", -2, _LISTENING, NO_KEYS, psubscribe,
+            "Listen for messages published to channels matching the given patterns", "2.0.0", _GROUP,
+            "O(N) where N is the number of patterns the client is already subscribed to."),
+    Command("punsubscribe", -1, _LISTENING, NO_KEYS, punsubscribe,
+            "Stop listening for messages posted to channels matching the given patterns", "2.0.0", _GROUP,
+            "O(N+M) where N is the number of patterns the client is already subscribed and M is the number of total "
+            "patterns subscribed in the system (by any client)."),
+    Command("spublish", 3, _PUBLISHING, FIRST_KEY, spublish, "Post a message to a shard channel", "7.0.0", _GROUP,
+            "O(N) where N is the number of clients subscribed to the receiving shard channel."),
+    Command("ssubscribe", -2, _LISTENING, ALL_KEYS, ssubscribe,
+            "Listen for messages published to the given shard channels", "7.0.0", _GROUP,
+            "O(N) where N is the number of shard channels to subscribe to."),
+    Command("sunsubscribe", -1, _LISTENING, ALL_KEYS, sunsubscribe,
+            "Stop listening for messages posted to the given shard channels", "7.0.0", _GROUP,
+            "O(N) where N is the number of clients already subscribed to a shard channel."),
+    Command("pubsub", -2, (), NO_KEYS, container(SUBCOMMANDS),
+            "A container for Pub/Sub commands", "2.8.0", _GROUP, "Depends on subcommand.", SUBCOMMANDS),
+)  # fmt: skip

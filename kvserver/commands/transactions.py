@@ -1,0 +1,113 @@
+"""Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH, and what becomes of a command in between.
+
+All that a transaction writes is one record of the journal: EXEC runs it within one tick, in one go.
+"""
+
+from __future__ import annotations
+
+from kvserver.commands.effect import Effect, Execute, Switch
+from kvserver.commands.row import ALL_KEYS, NO_KEYS, Command
+from kvserver.commands.runner import EXEC_REFUSED
+from kvserver.commands.usage import NOT_COUNTED
+from kvserver.errors import CommandError, Refusal
+from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply, Simple
+from kvserver.session import Session, Transaction
+from kvserver.watches import Watch
+
+QUEUED = Simple("QUEUED")
+ABORTED = "EXECABORT Transaction discarded because of previous errors."
+
+
+_LIMITED = frozenset(("restore", "debug", "config|set", "config|rewrite", "client|reply"))
+
+
+def queue(session: Session, args: list[bytes]) -> Reply:
+    """What every command that can run in a transaction does in MULTI."""
+    assert session.transaction
+    session.transaction.commands.append([*args])
+    args[0] = NOT_COUNTED  # as a call: it will be one when it runs
+    return QUEUED
+
+
+def check_queueable(row: Command, args: list[bytes]) -> None:
+    """Refusal of what can't run in a transaction: what waits for the disk, or would break its array of replies."""
+    if "no_multi" in row.flags:
+        raise Refusal("ERR Command not allowed inside a transaction")
+    if row.name not in _LIMITED:
+        return
+    match [row.name, *(word.lower() for word in args[1:])]:
+        case ["restore"]:
+            raise Refusal("ERR RESTORE without arguments is not allowed inside a transaction")
+        case ["debug", (b"crash" | b"sleep") as word, *_]:
+            raise Refusal(f"ERR DEBUG {word.decode().upper()} is not allowed inside a transaction")
+        case ["config|rewrite", *_]:
+            raise Refusal("ERR CONFIG REWRITE is not allowed inside a transaction")
+        case ["config|set", _, *pairs] if b"appendonly" in pairs[::2]:
+            raise Refusal("ERR CONFIG SET appendonly is not allowed inside a transaction")
+        case ["client|reply", _, mode] if mode != b"on":
+            raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
+
+
+def multi(session: Session, args: list[bytes]) -> Effect:
+    if session.transaction:
+        raise CommandError("ERR MULTI calls can not be nested")
+    session.transaction = Transaction()
+    return Switch(OK)
+
+
+def exec_(session: Session, args: list[bytes]) -> Effect:
+    if len(args) != 1:
+        session.end_transaction()
+        return Switch(Error(f"{EXEC_REFUSED}wrong number of arguments for 'exec' command"))
+    transaction, server = session.transaction, session.server
+    if transaction is None:
+        raise CommandError("ERR EXEC without MULTI")
+    is_broken = session.watch is not None and server.watches.is_broken(session.watch)
+    session.end_transaction()
+    if transaction.has_failed:
+        return Switch(Error(ABORTED))
+    if is_broken:
+        return Switch(NULL_ARRAY)
+    commands = []
+    for words in transaction.commands:
+        handler, refusal = server.lookups.runner(session, words)
+        if refusal is not None:  # it could run when it was queued
+            return Switch(Error(EXEC_REFUSED + refusal.removeprefix("ERR ")))
+        commands.append((handler, words))
+    return Execute(commands)
+
+
+def discard(session: Session, args: list[bytes]) -> Effect:
+    if session.transaction is None:
+        raise CommandError("ERR DISCARD without MULTI")
+    session.end_transaction()
+    return Switch(OK)
+
+
+def watch(session: Session, args: list[bytes]) -> Reply:
+    if session.transaction:
+        raise CommandError("ERR WATCH inside MULTI is not allowed")
+    session.watch = session.watch or Watch()
+    for key in args[1:]:
+        session.server.watches.add(session.watch, key)
+    return OK
+
+
+def unwatch(session: Session, args: list[bytes]) -> Reply:
+    session.unwatch()
+    return OK
+
+
+_GROUP = "transactions"
+_FLAGS = ("noscript", "loading", "stale", "fast", "allow_busy")
+
+COMMANDS = (
+    Command("multi", 1, _FLAGS, NO_KEYS, multi, "Mark the start of a transaction block", "1.2.0", _GROUP, "O(1)"),
+    Command("exec", 1, ("noscript", "loading", "stale", "skip_slowlog"), NO_KEYS, exec_,
+            "Execute all commands issued after MULTI", "1.2.0", _GROUP, "Depends on commands in the transaction"),
+    Command("discard", 1, _FLAGS, NO_KEYS, discard, "Discard all commands issued after MULTI", "2.0.0", _GROUP,
+            "O(N), when N is the number of queued commands"),
+    Command("watch", -2, _FLAGS, ALL_KEYS, watch,
+            "Watch the given keys to determine execution of the MULTI/EXEC block", "2.2.0", _GROUP, "O(1) for every key."),
+    Command("unwatch", 1, _FLAGS, NO_KEYS, unwatch, "Forget about all watched keys", "2.2.0", _GROUP, "O(1)"),
+)  # fmt: skip

@@ -1,0 +1,309 @@
+"""What the result of a command leads to: bytes for its client and for others, a pause, or something that goes on.
+
+The writer comes here with whatever is more than a plain reply. Owns what clients do to each other: messages, the lines of
+monitors, kills, pauses. Carries out nothing that needs the data or the disk; that is for the Actions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+from typing import Protocol, get_args
+
+from kvserver.commands.effect import (
+    WAITING,
+    Close,
+    Effect,
+    Execute,
+    Hold,
+    Kill,
+    Monitored,
+    Postpone,
+    Publish,
+    Quiet,
+    Recognize,
+    Resume,
+    Switch,
+)
+from kvserver.commands.row import Handler
+from kvserver.errors import CommandError
+from kvserver.outbox import Outbox
+from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode
+from kvserver.resp.request import Command
+from kvserver.session import Muted, Pause, ServerState, Session
+
+Result = Reply | Effect | CommandError  # of a command
+EFFECTS = frozenset(get_args(Effect))
+LONGEST_TIMER_S = 1e9  # some thirty years: what is longer overflows the event loop's clock
+INTERNAL_ERROR = "ERR internal error, see the log"
+
+_log = logging.getLogger("kvserver")
+
+
+class Client(Protocol):
+    """What the writer needs of a connection. The writer alone takes from `queue`."""
+
+    session: Session
+    queue: list[Command]  # what was parsed and has not run yet
+    is_queued: bool  # in the inbox
+    is_waiting: bool  # for an effect: nothing of it may run
+    is_choked: bool  # does not read what was written to it: nothing of it may run
+    has_ended: bool  # no more input will come: protocol error or end of file
+    is_closed: bool  # by `close`: what is left of its commands is dropped
+
+    def write(self, data: bytes) -> None:
+        """Send bytes. May set `is_choked`."""
+
+    def wait(self) -> None:
+        """Set `is_waiting`: an effect is under way."""
+
+    def go_on(self) -> None:
+        """The effect is done."""
+
+    def recognize(self) -> None:
+        """The session's standing has changed."""
+
+    def read_on(self) -> None:
+        """Some of the queue has run: parse, or read from the client, what was held back because of it."""
+
+    def finish(self) -> None:
+        """Everything before the end of the input has run: say what is to be said, and close."""
+
+    def close(self) -> None:
+        """Close after what was written; nothing more will run."""
+
+    def abort(self) -> None:
+        """Close now, whatever is still to be written."""
+
+
+class Actions(Protocol):
+    """What carries effects out that need the data, the disk or the server."""
+
+    def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
+        """Carry an effect out, or start to. CommandError, now or when awaited, is answered as an error."""
+
+
+class Outcomes:
+    """Carries results to their ends. `clients` by the id of their session: all that are connected."""
+
+    def __init__(self, state: ServerState, actions: Actions) -> None:
+        self.outbox: Outbox | None = None  # holds back, if there is one, what is to be sent until all it saw is synced
+        self.clients: dict[int, Client] = {}
+        self._state = state
+        self._actions = actions
+        self._usages = state.table.usages
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False  # the client whose transaction runs will be closed behind it
+        self._postponed: list[Client] = []
+        self._pause = Pause.NONE
+        self._pause_ends_at_ms = 0
+        self._pause_timer: asyncio.TimerHandle | None = None
+
+    def send(self, client: Client, data: bytes) -> None:
+        """The one way in which bytes leave for a client."""
+        if self.outbox:
+            self.outbox.write(client, data)
+        else:
+            client.write(data)
+
+    def bring(self, result: Result, client: Client, args: Command, output: list[bytes]) -> int:
+        """Put what a command gave behind the output, or carry it out, or start to. How many bytes the output has grown by.
+
+        What is already in the output may be sent, and the client may be closed or made to wait, in which case nothing more
+        of it may run.
+        """
+        before = len(output)
+        if type(result) in EFFECTS:
+            self._perform(result, client, args, output)  # type: ignore[arg-type]
+        elif isinstance(result, CommandError):
+            self._reply(self._failed(args, result), client.session, output)
+        else:
+            self._reply(result, client.session, output)  # type: ignore[arg-type]
+        return sum(map(len, output[before:]))
+
+    def _reply(self, reply: Reply, session: Session, output: list[bytes]) -> None:
+        kind = type(reply)
+        if kind is Error:
+            self._usages.count_error(reply.text)  # type: ignore[union-attr]
+        if session.muted is Muted.NONE:
+            output.append(encode(reply, session.protocol))
+        elif kind is Replies:  # pushes are not held back
+            output += [encode(each, session.protocol) for each in reply if type(each) is Push]  # type: ignore[union-attr]
+
+    def _perform(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
+        session = client.session
+        match effect:
+            case Switch(reply):
+                session.review()
+                self._reply(reply, session, output)
+            case Recognize(reply):
+                session.review()
+                client.recognize()
+                self._reply(reply, session, output)
+            case Execute(commands):
+                self._execute(commands, client, output)
+            case Publish(deliveries, reply):
+                for receiver, message in deliveries:
+                    self._pass(message.wire(receiver.protocol), receiver, client, output)
+                self._reply(reply, session, output)
+            case Monitored(result, line):
+                self.bring(result, client, args, output)
+                for monitor in self._state.monitors.values():
+                    if monitor.muted is Muted.NONE:
+                        self._pass(line, monitor, client, output)
+            case Quiet(result):
+                self.bring(result, client, args, output)
+                if session.muted is Muted.PRESENT:
+                    session.muted = Muted.NONE
+                session.review()
+            case Close(replies, warning):
+                if warning:
+                    _log.warning("%s", warning)
+                self._close(replies, client, output)
+            case Kill(sessions, reply):
+                self._kill(sessions, reply, client, output)
+            case Postpone():
+                session.is_blocked = True
+                client.wait()
+                self._postponed.append(client)
+            case Hold(pause, until_ms):
+                self._hold(pause, until_ms)
+                self._reply(OK, session, output)
+            case Resume():
+                self._resume()
+                self._reply(OK, session, output)
+            case _:
+                self._act(effect, client, args, output)
+
+    def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
+        """Send what a command of one client means for this session, or that client itself."""
+        if receiver is client.session:
+            output.append(data)
+        elif other := self.clients.get(receiver.id):
+            self.send(other, data)
+
+    def _act(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
+        session = client.session
+        if session.is_executing and isinstance(effect, WAITING):
+            raise RuntimeError(f"{effect!r} takes a while, so it should have been refused in MULTI")
+        try:
+            reply = self._actions.act(effect, session)
+        except CommandError as error:
+            reply = self._failed(args, error)
+        if isinstance(reply, Awaitable):
+            client.wait()
+            task = self._loop.create_task(self._reply_later(client, args, reply, is_muted=session.muted is not Muted.NONE))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._reply(reply, session, output)
+
+    async def _reply_later(self, client: Client, args: Command, awaitable: Awaitable[Reply], *, is_muted: bool) -> None:
+        started_ns = time.perf_counter_ns()
+        try:
+            reply = await awaitable
+        except CommandError as error:
+            reply = self._failed(args, error)
+            self._usages.count_error(str(error))
+        except Exception:
+            _log.exception("an effect failed: this is a defect of kvserver")
+            reply = Error(INTERNAL_ERROR)
+        self._state.table.timing.took(client.session, args, time.perf_counter_ns() - started_ns)
+        if not is_muted:
+            self.send(client, encode(reply, client.session.protocol))
+            if self.outbox:
+                self.outbox.seal()
+        client.go_on()
+
+    def _failed(self, args: Command, error: CommandError) -> Error:
+        """The reply to a command that failed."""
+        self._usages.fail(args, error)
+        return Error(str(error))
+
+    def _execute(self, commands: list[tuple[Handler, Command]], client: Client, output: list[bytes]) -> None:
+        session = client.session
+        session.review()
+        is_muted = session.muted is not Muted.NONE
+        if not is_muted:
+            output.append(b"*%d\r\n" % len(commands))
+        session.is_executing = True
+        for handler, args in commands:
+            result: Result
+            try:
+                result = handler(session, args)
+            except CommandError as error:
+                result = error
+            except Exception:
+                _log.exception("the command %r failed: this is a defect of kvserver", args[0][:64])
+                result = Error(INTERNAL_ERROR)
+            self._usages.executed.append(args[0])
+            self.bring(result, client, args, output)
+        session.is_executing = False
+        if self._is_closing:
+            self._is_closing = False
+            self._close((), client, output)
+
+    # Ends of connections
+
+    def forget(self, client: Client) -> None:
+        """A client is gone, or as good as gone."""
+        session = client.session
+        session.leave()
+        self.clients.pop(session.id, None)
+        self._state.sessions.pop(session.id, None)
+        if client in self._postponed:
+            self._postponed.remove(client)
+
+    def _close(self, replies: tuple[Reply, ...], client: Client, output: list[bytes]) -> None:
+        for reply in replies:
+            self._reply(reply, client.session, output)
+        if client.session.is_executing:
+            self._is_closing = True
+            return
+        data = b"".join(output)
+        output.clear()
+        if self.outbox:
+            client.wait()  # nothing of it may run before it is closed
+            self.outbox.write(client, data)
+            self.outbox.close(client)
+        else:
+            client.write(data)
+            client.close()
+
+    def _kill(self, sessions: list[Session], reply: Reply, client: Client, output: list[bytes]) -> None:
+        for session in sessions:
+            other = self.clients.get(session.id)
+            if other and other is not client:
+                other.queue = []
+                other.abort()
+                self.forget(other)
+        if client.session in sessions:
+            self._close((reply,), client, output)
+        else:
+            self._reply(reply, client.session, output)
+
+    # Pauses
+
+    def _hold(self, pause: Pause, until_ms: int) -> None:
+        """A pause that is under way becomes neither shorter nor weaker, as in Redis."""
+        self._pause = Pause.ALL if self._pause is Pause.ALL else pause
+        self._pause_ends_at_ms = max(until_ms, self._pause_ends_at_ms)
+        self._state.lookups.pause(self._pause)
+        if self._pause_timer:
+            self._pause_timer.cancel()
+        left_s = (self._pause_ends_at_ms - self._state.now_ms()) / 1000
+        self._pause_timer = self._loop.call_later(min(left_s, LONGEST_TIMER_S), self._resume)
+
+    def _resume(self) -> None:
+        if self._pause_timer:
+            self._pause_timer.cancel()
+            self._pause_timer = None
+        self._pause, self._pause_ends_at_ms = Pause.NONE, 0
+        self._state.lookups.pause(Pause.NONE)
+        postponed, self._postponed = self._postponed, []
+        for client in postponed:
+            client.session.is_blocked = False
+            client.go_on()
