@@ -145,6 +145,9 @@ class Keyspace:
         self.expired = 0  # keys whose time had come when they were looked at
         self.orders = [0] * SHARDS  # how often each shard was given another order of its keys
         self.evicted = 0  # keys that went since memory was short
+        self.hits = 0  # keys that commands have read; those of GET are its calls less its misses, at no cost for it
+        self.misses = 0  # keys that they have not found
+        self.missed_gets = 0  # those of GET
         self._shards = new_shards()
         self._overlay: list[Shard] | None = None
         self._overlay_growth = [0] * SHARDS  # keys that a shard's overlay adds to it, less those it takes away
@@ -187,6 +190,21 @@ class Keyspace:
         self.delete(key)
         self.expired += 1
         return None
+
+    def read(self, key: bytes) -> Value | None:
+        """`live` for a command that reads: INFO tells how many keys were found."""
+        return self._counted(self.live(key))
+
+    def peek_read(self, key: bytes) -> Value | None:
+        """`peek_live` for a command that reads."""
+        return self._counted(self.peek_live(key))
+
+    def _counted(self, value: Value | None) -> Value | None:
+        if value is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return value
 
     def expires_at_ms(self, key: bytes) -> int | None:
         """When a key that is there will be gone, or None: never."""

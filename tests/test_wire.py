@@ -863,6 +863,29 @@ def test_calls_are_counted_exactly_as_redis_counts_them(start_server: StartServe
     assert ours == theirs
 
 
+READS = """SET a 1|BITFIELD a GET u8 0|BITFIELD a SET u8 0 1|BITFIELD none GET u8 0|BITFIELD_RO a GET u8 0|BITOP OR d a none
+DUMP a|DUMP none|COPY a b|COPY none c|GETEX a|GETEX none|TOUCH a none|EXISTS a none|TYPE a|TTL a|TTL none|EXPIRETIME a
+LCS a none|RENAME a aa|RENAMENX aa a|EXPIRE a 100|PERSIST a|GETSET a 1|SET a 2 GET|SET a 2 NX|SET a 2 NX GET|SETNX a 1|GET a
+GET none|MGET a none d|STRLEN a|STRLEN none|GETRANGE a 0 1|SUBSTR a 0 1|GETRANGE none 0 1|BITCOUNT a|BITCOUNT none|BITPOS a 1
+GETBIT a 1|GETBIT none 1|SETBIT a 1 1|APPEND a x|INCR n|INCR n|GETDEL a|GETDEL a|DEL d|MSETNX a 1 z 1|SCAN 0|KEYS *|RANDOMKEY
+SET a 1 EX 100|GET a|SET a 1 PXAT 1|GET a|DBSIZE|UNLINK a|SETRANGE a 0 x"""
+
+
+def test_hits_and_misses_are_those_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    told = []
+    for server in (kvserver, redis_oracle):
+        with server.connect() as wire:
+            wire.command("CONFIG", "RESETSTAT")
+            found = []
+            for words in READS.replace("\n", "|").split("|"):
+                wire.command(*words.split())
+                stats = wire.value("INFO", "stats")
+                found.append((words, re.findall(rb"keyspace_(?:hits|misses):(\d+)", stats)))
+            told.append(found)
+    ours, theirs = told
+    assert ours == theirs
+
+
 def test_sleep_stops_every_client_and_is_slow_in_every_log(start_server: StartServer) -> None:
     server = start_server("--save", "", "--latency-monitor-threshold", "10")
     with server.connect() as sleeper, server.connect() as other:

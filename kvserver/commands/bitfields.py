@@ -135,7 +135,7 @@ def bitfield(session: Session, args: list[bytes]) -> Reply:
 
 
 def _read(session: Session, key: bytes, operations: list[_Operation]) -> Reply:
-    string = bytes(session.keyspace.live(key) or b"")
+    string = bytes(session.keyspace.read(key) or b"")
     return [operation.field.read(string) for operation in operations]
 
 

@@ -49,7 +49,7 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
 
 def getbit(session: Session, args: list[bytes]) -> Reply:
     offset = bit_offset(session, args[2])
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     position = offset >> 3
     return 0 if value is None or position >= len(value) else value[position] >> (7 - (offset & 7)) & 1
 
@@ -70,7 +70,7 @@ def _bits_in(start: int, end: int, value: bytes, by_bit: bool) -> range:
 
 
 def bitcount(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     if value is None:
         return 0
     bits = range(8 * len(value))
@@ -118,7 +118,7 @@ def bitpos(session: Session, args: list[bytes]) -> Reply:
     bit = integer(args[2])
     if bit not in (0, 1):
         raise CommandError("ERR The bit argument must be 1 or 0.")
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     if value is None:
         return -1 if bit else 0
     bits = range(8 * len(value))
@@ -160,7 +160,7 @@ def bitop(session: Session, args: list[bytes]) -> Reply:
         raise CommandError("ERR BITOP NOT must be called with a single source key.")
     keyspace = session.keyspace
     is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
-    result = combined(operation, [keyspace.live(key) or b"" for key in sources])
+    result = combined(operation, [keyspace.read(key) or b"" for key in sources])
     if result:
         keyspace.set(target, result)
         # Run later, with a source that has expired, the same command would give another result.

@@ -30,7 +30,8 @@ def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state = session.server
     state.table.usages.reset(args)
     vars(state.counters).update(vars(Counters()))  # in place: others hold it, too
-    state.keyspace.expired = state.keyspace.evicted = 0
+    data = state.keyspace
+    data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
     state.journal.delayed_syncs = 0
     return OK
 

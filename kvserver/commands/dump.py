@@ -13,7 +13,7 @@ from kvserver.session import Session
 
 def dump_key(session: Session, args: list[bytes]) -> Reply:
     """Of a JSON value, the string of its text."""
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     return None if value is None else dump(bytes(value))
 
 

@@ -86,7 +86,7 @@ def _ask(show: Callable[[int, int], int]) -> Handler:
 
     def run(session: Session, args: list[bytes]) -> Reply:
         keyspace, key = session.keyspace, args[1]
-        if keyspace.peek_live(key) is None:
+        if keyspace.peek_read(key) is None:
             return MISSING
         expires_at_ms = keyspace.expires_at_ms(key)
         return NEVER if expires_at_ms is None else show(expires_at_ms, keyspace.now_ms())

@@ -68,7 +68,7 @@ def json_get(session: Session, args: list[bytes]) -> Reply:
         elif word.upper() != b"NOESCAPE":
             paths.append(word)
     legacy = [_is_legacy_root(path) for path in paths]
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     if value is None:
         return None
     text = _text(value)
@@ -85,7 +85,7 @@ def json_type(session: Session, args: list[bytes]) -> Reply:
     if len(args) > 3:
         raise wrong_arity("json.type")
     legacy = _is_legacy_root(args[2]) if len(args) == 3 else True
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     reply: Reply = None
     if value is not None:
         text = _text(value)

@@ -31,11 +31,11 @@ def del_(session: Session, args: list[bytes]) -> Reply:
 
 
 def exists(session: Session, args: list[bytes]) -> Reply:
-    return sum(session.keyspace.peek_live(key) is not None for key in args[1:])
+    return sum(session.keyspace.peek_read(key) is not None for key in args[1:])
 
 
 def touch(session: Session, args: list[bytes]) -> Reply:
-    return sum(session.keyspace.live(key) is not None for key in args[1:])
+    return sum(session.keyspace.read(key) is not None for key in args[1:])
 
 
 def type_name(value: Value) -> str:
@@ -44,7 +44,7 @@ def type_name(value: Value) -> str:
 
 
 def type_(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.peek_live(args[1])
+    value = session.keyspace.peek_read(args[1])
     return Simple("none" if value is None else type_name(value))
 
 
@@ -90,7 +90,7 @@ def copy(session: Session, args: list[bytes]) -> Reply:
             raise CommandError(SYNTAX_ERROR)
     if source == destination:
         raise CommandError(SAME_OBJECT)
-    value = keyspace.live(source)
+    value = keyspace.read(source)
     if value is None or (keyspace.live(destination) is not None and not is_replacing):
         return 0
     expires_at_ms = keyspace.expires_at_ms(source)

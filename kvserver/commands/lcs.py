@@ -49,7 +49,7 @@ def _parse(words: list[bytes]) -> _Options:
 
 
 def lcs(session: Session, args: list[bytes]) -> Reply:
-    first, second = (bytes(session.keyspace.live(key) or b"") for key in args[1:3])
+    first, second = (bytes(session.keyspace.read(key) or b"") for key in args[1:3])
     options = _parse(args[3:])
     if max(len(first), len(second)) > _MAX_LENGTH:
         raise CommandError("ERR String too long for LCS")

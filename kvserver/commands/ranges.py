@@ -49,7 +49,7 @@ def is_backward(start: int, end: int) -> bool:
 
 def getrange(session: Session, args: list[bytes]) -> Reply:
     start, end = integer(args[2]), integer(args[3])
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     if value is None or is_backward(start, end):
         return b""
     positions = inclusive_range(start, end, len(value))

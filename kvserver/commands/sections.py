@@ -176,7 +176,8 @@ def _journal(state: ServerState) -> Fields:
 
 
 def stats(state: ServerState) -> Fields:
-    counters, rates = state.counters, state.rates
+    counters, rates, data = state.counters, state.rates, state.keyspace
+    gets = state.table.usages.by_name[b"get"].calls
     return {
         "total_connections_received": counters.connections_received,
         "total_commands_processed": state.table.usages.calls,
@@ -191,11 +192,11 @@ def stats(state: ServerState) -> Fields:
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
-        "expired_keys": state.keyspace.expired,
-        "evicted_keys": state.keyspace.evicted,
+        "expired_keys": data.expired,
+        "evicted_keys": data.evicted,
         "evicted_clients": 0,
-        "keyspace_hits": 0,
-        "keyspace_misses": 0,
+        "keyspace_hits": data.hits + max(gets - data.missed_gets, 0),
+        "keyspace_misses": data.misses + data.missed_gets,
         "pubsub_channels": 0,
         "pubsub_patterns": 0,
         "pubsubshard_channels": 0,

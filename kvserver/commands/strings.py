@@ -8,16 +8,24 @@ from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.keyspace import Expiring
+from kvserver.keyspace import Entry, Expiring
 from kvserver.resp.reply import OK, Reply
 from kvserver.session import Session
 
 
 def get(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.get(args[1])
-    if type(value) is Expiring:
-        return session.keyspace.expire_if_due(args[1], value)
-    return value  # type: ignore[no-any-return]
+    if type(value) is bytes:
+        return value
+    return _get_other(session, args[1], value)
+
+
+def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
+    """What is no plain string: JSON, something that expires, nothing."""
+    value = session.keyspace.expire_if_due(key, entry) if isinstance(entry, Expiring) else entry
+    if value is None:
+        session.keyspace.missed_gets += 1
+    return value
 
 
 def set_(session: Session, args: list[bytes]) -> Reply:
@@ -77,7 +85,7 @@ def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     key, value = args[1], args[2]
     options = parse_set_options(args[3:], keyspace.now_ms())
-    previous = keyspace.live(key)
+    previous = keyspace.read(key) if options.get else keyspace.live(key)
     reply: Reply = previous if options.get else OK
     if (options.only_if_missing and previous is not None) or (options.only_if_there and previous is None):
         return previous if options.get else None
@@ -121,7 +129,7 @@ def setnx(session: Session, args: list[bytes]) -> Reply:
 
 def getset(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
-    previous = keyspace.live(args[1])
+    previous = keyspace.read(args[1])
     keyspace.set(args[1], args[2])
     keyspace.written.append([b"SET", args[1], args[2]])
     return previous
@@ -129,7 +137,7 @@ def getset(session: Session, args: list[bytes]) -> Reply:
 
 def getdel(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
-    value = keyspace.live(args[1])
+    value = keyspace.read(args[1])
     if value is not None:
         keyspace.delete(args[1])
         keyspace.written.append([b"DEL", args[1]])
@@ -150,7 +158,7 @@ def getex(session: Session, args: list[bytes]) -> Reply:
         else:
             raise CommandError(SYNTAX_ERROR)
     keyspace, key = session.keyspace, args[1]
-    value = keyspace.live(key)
+    value = keyspace.read(key)
     if value is None:
         return None
     if expiry:
@@ -171,7 +179,7 @@ def getex(session: Session, args: list[bytes]) -> Reply:
 
 
 def mget(session: Session, args: list[bytes]) -> Reply:
-    return list(map(session.keyspace.live, args[1:]))
+    return list(map(session.keyspace.read, args[1:]))
 
 
 def _set_many(session: Session, args: list[bytes]) -> None:
@@ -199,7 +207,7 @@ def msetnx(session: Session, args: list[bytes]) -> Reply:
 
 
 def strlen(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.live(args[1])
+    value = session.keyspace.read(args[1])
     return 0 if value is None else len(value)
 
 
