@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from conftest import StartServer
 from differential import AWKWARD, FAMILIES, KEYS, STATE, WORDS, Words, commands, is_same, show
 from servers import ServerProcess, Wire, encode
 
@@ -70,6 +72,24 @@ def test_random_commands_get_the_replies_of_redis(servers: tuple[ServerProcess, 
     finally:
         for wire in (*wires[2], *wires[3]):
             wire.close()
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 4))
+def test_what_random_commands_have_left_is_there_after_a_kill(start_server: StartServer, tmp_path: Path, seed: int) -> None:
+    """Each write is in the journal in a form that gives the same again, whatever command it was."""
+    options = ("--save", "", "--appendfsync", "always", "--proto-max-bulk-len", "1mb")
+    rows = [row for family in FAMILIES.values() for row in family]
+    sent = commands(random.Random(seed), rows, 4 * RUN)
+    server = start_server(*options, directory=tmp_path)
+    with server.connect() as wire:
+        for start in range(0, len(sent), RUN):
+            converse(wire, sent[start : start + RUN])
+        before = converse(wire, [*STATE])
+    server.kill()
+    with start_server(*options, directory=tmp_path).connect() as wire:
+        after = converse(wire, [*STATE])
+    for words, one, other in zip(STATE, after, before, strict=True):
+        assert is_same(words, one, other), f"KVSERVER_DIFFERENTIAL_SEED={seed}: {show(words)}: {one!r} was {other!r}"
 
 
 def test_rows_of_the_generator_use_words_that_exist() -> None:

@@ -120,7 +120,10 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case list() | tuple():
             append(b"%b%d\r\n" % (_MARKS.get((type(reply), protocol), b"*"), len(reply)))
             for item in reply:
-                _encode(item, protocol, append)
+                if type(item) is bytes:  # what long arrays are made of
+                    append(b"$%d\r\n%b\r\n" % (len(item), item))
+                else:
+                    _encode(item, protocol, append)
         case dict():
             append(b"%b%d\r\n" % (b"%" if protocol == 3 else b"*", len(reply) * (1 if protocol == 3 else 2)))
             for name, item in reply.items():
