@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import suppress
 
 import dumps
@@ -48,7 +49,12 @@ def test_any_bytes_give_the_declared_length_or_an_error(data: bytes, length: int
 
 def test_another_length_than_declared_is_refused_before_it_is_made() -> None:
     bomb = b"\x00a" + b"\xe0\xff\x00" * 1_000_000
-    with pytest.raises(ValueError, match="another length"):
-        decompress(bomb, 1_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="another length"):
+            decompress(bomb, 1_000)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
     with pytest.raises(ValueError, match="another length"):
         decompress(b"\x00a", 2)
