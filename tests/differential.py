@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 import dumps
+import hiredis
 
 Words = tuple[bytes, ...]
 Maker = Callable[[Random], Words]
@@ -181,8 +182,25 @@ WORDS: dict[str, Maker] = {
         _optioned(b"IDLETIME", _small),
         _optioned(b"FREQ", _small),
     ),
-    "lifetime": _any_of(_choice(b"0"), _choice(b"0"), lambda rng: (_seconds(rng)[0] + b"000",), _integer),
+    "lifetime": _any_of(_choice(b"0"), _choice(b"0"), lambda rng: (_seconds(rng)[0] + b"000",), _integer_but_short),
     "payload": _payload,
+    "copy-option": _any_of(
+        _choice(b"REPLACE"), _choice(b"REPLACE"), _optioned(b"DB", _choice(b"0")), _optioned(b"DB", _small), _choice(b"DB")
+    ),
+    "condition": _choice(b"NX", b"XX", b"GT", b"LT", b"gt", b"NOSUCH"),
+    # Not GT and LT, which of two times to live set in the same millisecond, or not quite, know another.
+    "presence": _choice(b"NX", b"XX", b"nx"),
+    "unix-seconds": _any_of(_unix_time(1), _unix_time(1), _unix_time(1), _integer_but_short),
+    "unix-milliseconds": _any_of(_unix_time(1000), _unix_time(1000), _unix_time(1000), _integer_but_short),
+    "pattern": _any_of(
+        _choice(b"*", b"**", b"?", b"a", b"[a-c]", b"[^a]", b"*b*", b"number", b"n*r", b"long*", b"", b"\\?", b"[", b"*\xfe*"),
+        lambda rng: (bytes(rng.choices(b"abnft*?[]^-\\\xff", k=rng.randint(0, 6))),),
+    ),
+    "scan-option": _any_of(
+        lambda rng: (b"MATCH", *WORDS["pattern"](rng)),
+        _optioned(b"TYPE", _choice(b"string", b"STRING", b"hash", b"", b"nosuch")),
+        _optioned(b"COUNT", _choice(b"999", b"0", b"-1", b"x")),
+    ),
 }
 
 STRINGS = (
@@ -210,7 +228,16 @@ BITS = (
     *("SET key ones", "SET key ones", "BITPOS key bit small"),
     *("BITFIELD key field+", "BITFIELD key field*", "BITFIELD_RO key field-get+", "BITFIELD key field+"),
 )
-FAMILIES: dict[str, tuple[str, ...]] = {"strings": STRINGS, "counters": COUNTERS, "bits": BITS}
+KEYSPACE = (
+    *("SET key value", "SET key value", "SET key value EX seconds", "SET key integer", "GET key", "TYPE key"),
+    *("DEL key+", "UNLINK key+", "EXISTS key+", "TOUCH key+", "RENAME key key", "RENAMENX key key", "COPY key key"),
+    *("COPY key key copy-option*", "MOVE key small", "SWAPDB small small", "SELECT small", "FLUSHDB"),
+    *("EXPIRE key seconds presence?", "PEXPIRE key milliseconds presence?", "EXPIREAT key unix-seconds condition*"),
+    *("PEXPIREAT key unix-milliseconds condition*", "EXPIREAT key unix-seconds condition", "PERSIST key", "PERSIST key"),
+    *("TTL key", "PTTL key", "EXPIRETIME key", "PEXPIRETIME key", "OBJECT FREQ key"),
+    *("KEYS pattern", "KEYS pattern", "SCAN 0 COUNT 1000 scan-option*", "SCAN integer COUNT 0"),
+)
+FAMILIES: dict[str, tuple[str, ...]] = {"keys": KEYSPACE, "strings": STRINGS, "counters": COUNTERS, "bits": BITS}
 
 # Asked at the end of a run of commands: what they have left.
 STATE: tuple[Words, ...] = tuple(words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key)))
@@ -224,11 +251,26 @@ def _is_close(ours: bytes, theirs: bytes, slack: int) -> bool:
     return abs(int(ours[1:]) - int(theirs[1:])) <= slack and min(int(ours[1:]), int(theirs[1:])) >= 0
 
 
+def _has_the_same(ours: bytes, theirs: bytes) -> bool:
+    """Whether two arrays of strings have the same members, in whatever order; one in an array, as of SCAN, counts too."""
+    return ours[:1] == theirs[:1] == b"*" and sorted(_strings(ours)) == sorted(_strings(theirs))
+
+
+def _strings(reply: bytes) -> list[bytes]:
+    reader = hiredis.Reader()
+    reader.feed(reply)
+    return [word for item in reader.gets() for word in (item if isinstance(item, list) else [item])]
+
+
 # Commands whose replies need not be equal, but similar.
 SIMILAR: dict[bytes, Callable[[bytes, bytes], bool]] = {
     b"TTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
     # Redis compresses long strings; what it sends then has a mark and the length that we send.
     b"DUMP": lambda ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
+    b"EXPIRETIME": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
+    b"PEXPIRETIME": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
+    b"KEYS": _has_the_same,
+    b"SCAN": _has_the_same,
     b"PTTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
 }
 
@@ -237,9 +279,17 @@ def _is_shorter_than_allowed(words: Words) -> bool:
     return len(words) == 1 and words[0].upper() == b"RESTORE"
 
 
+def _is_of_some_keys(words: Words) -> bool:
+    if words[0].upper() != b"SCAN":
+        return False
+    first, *rest = (word.upper() for word in (*words[1:4], b""))
+    return rest[:2] != [b"COUNT", b"0"] and (first, *rest[:2]) != (b"0", b"COUNT", b"1000")
+
+
 # Why a command is not sent at all, and which ones.
 UNCOMPARED: tuple[tuple[str, Callable[[Words], bool]], ...] = (
     ("RESTORE without arguments is kvserver's own", _is_shorter_than_allowed),
+    ("SCAN of some of the keys has another order", _is_of_some_keys),
 )
 
 

@@ -99,7 +99,9 @@ def test_random_key_is_one_that_lives(server: Server) -> None:
     assert run(Server().session(), "RANDOMKEY") is None
 
 
-@pytest.mark.parametrize(("text_", "number"), [(b"", 0), (b"-0", 0), (b"+7", 7), (b"007", 7), (b"-1", 2**64 - 1)])
+@pytest.mark.parametrize(
+    ("text_", "number"), [(b"", 0), (b"-0", 0), (b"+7", 7), (b"007", 7), (b"-1", 2**64 - 1), (b"1\0x", 1)]
+)
 def test_cursor_is_read_as_redis_reads_it(text_: bytes, number: int) -> None:
     assert cursor_of(text_) == number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+import pytest
 from conftest import StartServer
 from servers import ServerProcess, encode, wait_until
 
@@ -21,12 +22,13 @@ def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: 
     count = 100_000
     with server.connect() as wire:
         now_ms = time.time_ns() // 1_000_000
-        due_ms = now_ms + 5_000
+        due_ms = now_ms + 6_000
         for start in range(0, count, 10_000):
             wire.send(b"".join(encode("SET", f"k{number}", "v", "PXAT", due_ms) for number in range(start, start + 10_000)))
             wire.read_exactly(len(b"+OK\r\n") * 10_000)
         wire.command("SET", "stays", "v")
-        assert time.time_ns() // 1_000_000 < due_ms, "too slow a machine to say anything"
+        if time.time_ns() // 1_000_000 >= due_ms:
+            pytest.skip("the machine was too busy to load all keys before they expire")
         assert wire.value("DBSIZE") == count + 1
         slowest_s = 0.0
 

@@ -9,6 +9,8 @@ from kvserver.errors import CommandError
 SYNTAX_ERROR = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+NO_SUCH_DATABASE = "ERR DB index is out of range"
+INT_MAX = 2**31 - 1
 MAX_INTEGER = 2**63 - 1
 MIN_INTEGER = -(2**63)
 
@@ -31,3 +33,12 @@ def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
     if not 0 < number <= (MAX_INTEGER - base_ms) // unit_ms:
         raise CommandError(f"ERR invalid expire time in '{command}' command")
     return number * unit_ms + base_ms
+
+
+def check_database(text: bytes) -> None:
+    """CommandError unless it is the number of the one database."""
+    number = integer(text)
+    if not -INT_MAX - 1 <= number <= INT_MAX:
+        raise CommandError(f"ERR value is out of range, value must between {-INT_MAX - 1} and {INT_MAX}")
+    if number:
+        raise CommandError(NO_SUCH_DATABASE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from kvserver.commands.arguments import integer
+from kvserver.commands.arguments import check_database, integer
 from kvserver.commands.client import check_client_name
 from kvserver.commands.effect import Close, Effect, Recognize
 from kvserver.commands.row import NO_KEYS, Command, wrong_arity
@@ -99,8 +99,7 @@ def hello(session: Session, args: list[bytes]) -> Effect:
 
 
 def select(session: Session, args: list[bytes]) -> Reply:
-    if integer(args[1]) != 0:
-        raise CommandError("ERR DB index is out of range")
+    check_database(args[1])
     return OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.codec import JSONText
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR, check_database, integer
 from kvserver.commands.effect import Discard, Effect
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
@@ -16,9 +16,7 @@ from kvserver.session import Session
 
 JSON_TYPE: Final = "ReJSON-RL"  # as RedisJSON calls its type
 SAME_OBJECT: Final = "ERR source and destination objects are the same"
-NO_SUCH_DATABASE: Final = "ERR DB index is out of range"
 NO_SUCH_KEY: Final = "ERR no such key"
-INT_MAX: Final = 2**31 - 1
 
 
 def del_(session: Session, args: list[bytes]) -> Reply:
@@ -85,7 +83,7 @@ def copy(session: Session, args: list[bytes]) -> Reply:
         if word == b"REPLACE":
             is_replacing = True
         elif word == b"DB" and rest:
-            _check_database(rest.pop())
+            check_database(rest.pop())
         else:
             raise CommandError(SYNTAX_ERROR)
     if source == destination:
@@ -113,17 +111,8 @@ def _note_copy(session: Session, source: bytes, destination: bytes, value: Value
         note_whole(session.keyspace, destination, value, expires_at_ms)
 
 
-def _check_database(text: bytes) -> None:
-    """CommandError unless it is the number of the one database."""
-    number = integer(text)
-    if not -INT_MAX - 1 <= number <= INT_MAX:
-        raise CommandError(f"ERR value is out of range, value must between {-INT_MAX - 1} and {INT_MAX}")
-    if number:
-        raise CommandError(NO_SUCH_DATABASE)
-
-
 def move(session: Session, args: list[bytes]) -> Reply:
-    _check_database(args[2])
+    check_database(args[2])
     raise CommandError(SAME_OBJECT)
 
 

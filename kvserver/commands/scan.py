@@ -23,7 +23,7 @@ _CURSOR = re.compile(rb"([+-]?)([0-9]+)|")
 
 def cursor_of(text: bytes) -> int:
     """A cursor as Redis reads it. CommandError where it is none."""
-    match = _CURSOR.fullmatch(text)
+    match = _CURSOR.fullmatch(text.partition(b"\0")[0])  # it is a C string there
     number = int(match[2] or 0) if match and len(text) <= 4096 else MAX_CURSOR + 1
     if match is None or number > MAX_CURSOR:
         raise CommandError("ERR invalid cursor")
