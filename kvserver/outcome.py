@@ -137,6 +137,8 @@ class Outcomes:
         session = client.session
         match effect:
             case Switch(reply):
+                if isinstance(reply, Error):  # of an EXEC that runs nothing
+                    self._usages.fail(args, CommandError(reply.text))
                 session.review()
                 self._reply(reply, session, output)
             case Recognize(reply):

@@ -8,6 +8,7 @@ import pytest
 from servers import ServerProcess, parse
 from sessions import Server, run
 
+from kvserver.commands.documentation import DOCUMENTATION
 from kvserver.commands.row import Command
 from kvserver.commands.table import CommandTable
 from kvserver.resp.reply import encode
@@ -113,3 +114,7 @@ def test_container_has_the_subcommands_of_redis(theirs: dict[str, dict[str, Any]
         if (container := name.partition("|")[0]) in EVERY_ROW and container not in NOT_HERE and name not in EVERY_ROW
     }
     assert missing == set()
+
+
+def test_documentation_is_of_commands_that_are_there() -> None:
+    assert DOCUMENTATION.keys() - EVERY_ROW.keys() == set()

@@ -844,6 +844,9 @@ def test_calls_are_counted_exactly_as_redis_counts_them(start_server: StartServe
         encode("CONFIG", "GET", "timeout") + encode("CONFIG", "NOSUCH") + encode("CONFIG", "GET") + encode("DEBUG", "NOSUCH"),
         encode("DEL", *range(300)) + encode("EXISTS", "k") + encode("DEBUG", "SLEEP", "0") + encode("GET", "k") * 5,
         encode("SET", "k", "v") + encode("SAVE") + encode("GET", "k"),
+        encode("MULTI") + encode("SET", "k", "v") + encode("GET", "k") * 3 + encode("NOSUCH") + encode("EXEC"),
+        encode("MULTI") + encode("SET", "k", "v") + encode("GET", "k") * 3 + encode("SET", "k", "v", "x") + encode("EXEC"),
+        encode("MULTI") + encode("GET", "k") + encode("DISCARD"),
         encode("GET", "k") + encode("INFO", "commandstats") + encode("GET", "k"),
     ]
     told = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvserver.commands.effect import Crash, Effect, Sleep
 from kvserver.commands.row import NO_KEYS, Command, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Error, Reply
+from kvserver.resp.reply import OK, Reply
 from kvserver.session import Session
 
 NOT_ALLOWED = (
@@ -34,7 +34,7 @@ def debug(session: Session, args: list[bytes]) -> Reply | Effect:
         case [b"CRASH"]:
             return Crash()
         case [b"ERROR", text]:
-            return Error(text.decode("utf-8", "surrogateescape"))
+            raise CommandError(text.decode("utf-8", "surrogateescape"))
         case [b"HELP"]:
             return help_lines("DEBUG", HELP)
         case [b"SET-ACTIVE-EXPIRE", number]:

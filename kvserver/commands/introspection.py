@@ -12,6 +12,7 @@ from kvserver.resp.reply import Reply, SetOf, Simple
 from kvserver.session import Session
 
 _NOTHING = Documentation()
+_arguments: dict[str, list[Reply]] = {}  # of commands that were asked for: redis-cli asks for all of them at each start
 
 # --- Keys ---
 
@@ -117,7 +118,9 @@ def _docs(row: Command) -> Reply:
             b"replaced_by": replaced_by.encode(),
         }
     if documentation.arguments:
-        found[b"arguments"] = arguments(documentation.arguments)
+        if row.name not in _arguments:
+            _arguments[row.name] = arguments(documentation.arguments)
+        found[b"arguments"] = _arguments[row.name]
     if row.subcommands:
         found[b"subcommands"] = {subcommand.name.encode(): _docs(subcommand) for subcommand in row.subcommands}
     return found
