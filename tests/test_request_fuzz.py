@@ -168,6 +168,8 @@ def test_random_streams_are_read_as_redis_reads_them(oracle: tuple[Path, frozens
         pending.append((send(path, stream), stream, expected_replies(*found)))
         if len(pending) == AT_ONCE:
             compare()
+        if index % 100_000 == 99_999:
+            print(f"{index + 1} streams so far", flush=True)
     compare()
     print(f"{COUNT} streams, {compared} compared with redis-server, {failures} of them refused by both")
     assert compared > COUNT * 9 // 10
