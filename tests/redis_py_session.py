@@ -91,6 +91,92 @@ def use_pipelines(client: Any) -> None:
     assert "unknown command" in str(replies[1])
 
 
+def use_numbers_and_many_keys(client: Any) -> None:
+    assert client.flushall()
+    assert client.incr("counter") == 1
+    assert client.incrby("counter", 41) == 42
+    assert client.decr("counter", 2) == 40
+    assert client.incrbyfloat("float", 0.5) == 0.5
+    assert client.mset({f"key:{index}": index for index in range(500)})
+    assert client.mget("key:1", "missing", "key:499") == [b"1", None, b"499"]
+    assert client.append("text", "Ada") == 3
+    assert client.getrange("text", 1, 2) == b"da"
+    assert client.strlen("text") == 3
+    assert client.setbit("bits", 7, 1) == 0
+    assert client.bitcount("bits") == 1
+    assert sorted(client.scan_iter("key:*", count=50)) == sorted(b"key:%d" % index for index in range(500))
+    assert len(client.keys("key:1?")) == 10
+    assert client.expire("text", 100)
+    assert 0 < client.pttl("text") <= 100_000
+    assert client.persist("text")
+    assert client.rename("text", "renamed")
+    assert client.copy("renamed", "copied")
+    assert client.unlink("renamed", "copied") == 2
+    assert client.getdel("counter") == b"40"
+    assert client.randomkey() is not None
+
+
+def use_locks(client: Any) -> None:
+    """Taking one is SET NX PX. Giving it back is a script, and there are none here."""
+    first, second = client.lock("lock", timeout=10), client.lock("lock", timeout=10)
+    assert first.acquire(blocking=False)
+    assert not second.acquire(blocking=False)
+    assert first.locked()
+    assert first.owned()
+    refusal = ""
+    try:
+        first.release()
+    except redis.ResponseError as error:
+        refusal = str(error)
+    assert "unknown command" in refusal
+    assert client.get("lock") is not None
+    assert 0 < client.pttl("lock") <= 10_000
+    assert client.delete("lock")
+
+
+def use_transactions(client: Any) -> None:
+    assert client.set("t", 1)
+    with client.pipeline() as pipeline:
+        assert pipeline.incr("t").get("t").execute() == [2, b"2"]
+        pipeline.watch("t")
+        assert pipeline.get("t") == b"2"
+        pipeline.multi()
+        pipeline.set("t", "lost")
+        assert client.set("t", "changed")
+        refused = False
+        try:
+            pipeline.execute()
+        except redis.WatchError:
+            refused = True
+        assert refused
+
+    def double(pipeline: Any) -> None:
+        present = len(pipeline.get("t"))
+        pipeline.multi()
+        pipeline.set("t", present * 2)
+
+    assert client.transaction(double, "t") == [True]
+    assert client.get("t") == b"14"
+
+
+def use_messages(client: Any) -> None:
+    with client.pubsub(ignore_subscribe_messages=True) as subscriber:
+        subscriber.subscribe("news")
+        subscriber.psubscribe("w*")
+        assert subscriber.get_message(timeout=20) is None
+        assert subscriber.get_message(timeout=20) is None
+        assert client.publish("news", "hello") == 1
+        assert client.publish("weather", ODD_BYTES) == 1
+        first, second = subscriber.get_message(timeout=20), subscriber.get_message(timeout=20)
+        assert (first["type"], first["channel"], first["data"]) == ("message", b"news", b"hello")
+        assert (second["type"], second["pattern"], second["data"]) == ("pmessage", b"w*", ODD_BYTES)
+        assert client.pubsub_channels() == [b"news"]
+        assert client.pubsub_numpat() == 1
+    with client.monitor() as monitor:
+        assert client.set("monitored", "value")
+        assert monitor.next_command()["command"] == "SET monitored value"
+
+
 def use_errors(client: Any) -> None:
     for wrong in (("NOSUCH",), ("GET",), ("CLIENT", "NOSUCH")):
         try:
@@ -134,7 +220,14 @@ def use_client_options(port: int, protocol: int) -> None:
 
 def sync_session(port: int, protocol: int) -> None:
     with redis.Redis(port=port, protocol=protocol, socket_timeout=20) as client:
-        steps: list[Callable[[Any], None]] = [use_strings, use_json, use_pipelines, use_errors]
+        steps: list[Callable[[Any], None]] = [
+            use_strings,
+            use_json,
+            use_pipelines,
+            use_numbers_and_many_keys,
+            use_locks,
+            use_errors,
+        ]
         for step in steps:
             step(client)
     use_client_options(port, protocol)

@@ -52,7 +52,7 @@ def test_redis_py_5_works(kvserver: ServerProcess, installs: Installs) -> None:
     program = Path(__file__).with_name("redis_py_session.py")
     environment = kvserver_environment() | {"PYTHONPATH": str(folder)}
     version = run(sys.executable, "-W", "error", program, str(kvserver.port), environment=environment)
-    assert version.startswith("5.")
+    assert version.splitlines()[-1].startswith("5.")  # asyncio's debug mode may complain of a slow machine before
 
 
 def test_redis_py_meets_shutdown_as_it_expects(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from servers import ServerProcess, kvserver_environment
 REQUIREMENTS = ("django>=5", "flask-session>=0.8", "aiocache[redis]>=0.12", "redis>=6")
 
 
-@pytest.mark.parametrize(("name", "warnings"), [("flask_session", "error")])
+@pytest.mark.parametrize(("name", "warnings"), [("django", "error"), ("flask_session", "error"), ("aiocache", "default")])
 def test_framework_works(kvserver: ServerProcess, installs: Installs, name: str, warnings: str) -> None:
     """aiocache calls what redis-py says is old."""
     program = Path(__file__).with_name(f"{name}_session.py")

@@ -103,7 +103,7 @@ def test_redis_py_works_over_tls(tls: TLSServer) -> None:
     with redis.Redis(**options) as client:
         assert client.set("key", "value")
         assert client.get("key") == b"value"
-        with client.pipeline(transaction=False) as pipeline:
+        with client.pipeline() as pipeline:
             for number in range(1000):
                 pipeline.set(f"key:{number}", number)
             assert pipeline.execute() == [True] * 1000
