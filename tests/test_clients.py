@@ -178,10 +178,10 @@ def test_redis_cli_shuts_down_and_saves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        ("-P", "1", "-n", "5000"),
-        ("-P", "64", "-n", "50000"),
-        ("-P", "64", "-n", "50000", "-3"),
-        ("-P", "16", "-n", "20000", "-d", "1000", "-r", "1000", "--threads", "2"),
+        ("-P", "1", "-n", "3000"),
+        ("-P", "64", "-n", "20000"),
+        ("-P", "64", "-n", "20000", "-3"),
+        ("-P", "16", "-n", "5000", "-d", "1000", "-r", "1000", "--threads", "2"),
     ],
     ids=["plain", "pipelined", "resp3", "threads"],
 )

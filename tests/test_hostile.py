@@ -273,6 +273,42 @@ def test_sender_that_never_reads_is_not_read_from(server: ServerProcess) -> None
         assert send_without_reading(server, requests, 4000) < 16 * MEGABYTE
 
 
+@pytest.mark.parametrize("limit", ["pubsub 4mb 0 0", "pubsub 0 1mb 1", "pubsub 50kb 0 0"], ids=["hard", "soft", "small"])
+def test_subscriber_that_never_reads_is_closed_and_the_others_get_all(start_server: StartServer, limit: str) -> None:
+    server = start_server(*COMMON_OPTIONS, "--client-output-buffer-limit", limit)
+    text = b"x" * 10_000
+    message = b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$10000\r\n%b\r\n" % text
+    with (
+        Witness(server, f"a subscriber that never reads, with {limit}", 32 * MEGABYTE),
+        server.connect() as deaf,
+        server.connect() as reader,
+        server.connect() as publisher,
+    ):
+        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for wire in (deaf, reader):
+            wire.command("SUBSCRIBE", "news")
+        receivers = 2
+        deadline_s = time.monotonic() + DEADLINE_S
+        while receivers == 2:
+            assert time.monotonic() < deadline_s, "the one who does not read is never closed"
+            receivers = publisher.value("PUBLISH", "news", text)
+            assert reader.read_exactly(len(message)) == message
+        assert receivers == 1
+        assert server.wait_for_line("bytes of replies unread")
+        assert publisher.command("PING") == PONG
+
+
+def test_monitor_that_never_reads_is_closed(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS, "--client-output-buffer-limit", "normal 4mb 0 0")
+    with Witness(server, "a monitor that never reads", 32 * MEGABYTE), server.connect() as deaf, server.connect() as busy:
+        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.command("MONITOR")
+        wait_until(
+            lambda: busy.command("ECHO", b"x" * 20_000)[:1] == b"$" and "bytes of replies unread" in server.log_text(),
+            "the monitor is closed",
+        )
+
+
 # --- TLS
 
 
