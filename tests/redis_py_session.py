@@ -135,46 +135,80 @@ def use_locks(client: Any) -> None:
 
 
 def use_transactions(client: Any) -> None:
-    assert client.set("t", 1)
-    with client.pipeline() as pipeline:
-        assert pipeline.incr("t").get("t").execute() == [2, b"2"]
-        pipeline.watch("t")
-        assert pipeline.get("t") == b"2"
+    client.delete("counter", "other")
+    assert client.pipeline(transaction=True).set("counter", 1).incr("counter").get("counter").execute() == [True, 2, b"2"]
+    failing = client.pipeline(transaction=True).set("counter", "text").incr("counter").set("other", 1)
+    assert isinstance(failing.execute(raise_on_error=False)[1], redis.ResponseError)
+    assert client.mget("counter", "other") == [b"text", b"1"]
+    client.set("counter", 0)
+    interferes = iter((True, True, False))
+
+    def increase(pipeline: Any) -> None:
+        value = int(pipeline.get("counter"))
+        if next(interferes):
+            client.incr("counter", 10)
         pipeline.multi()
-        pipeline.set("t", "lost")
-        assert client.set("t", "changed")
-        refused = False
+        pipeline.set("counter", value + 1)
+
+    assert client.transaction(increase, "counter") == [True]
+    assert client.get("counter") == b"21"
+    with client.pipeline() as pipeline:
+        pipeline.watch("counter")
+        client.set("counter", 1)
+        pipeline.multi()
+        pipeline.set("counter", 2)
         try:
             pipeline.execute()
         except redis.WatchError:
-            refused = True
-        assert refused
+            pass
+        else:
+            raise AssertionError("a touched watch raised nothing")
+    assert client.get("counter") == b"1"
 
-    def double(pipeline: Any) -> None:
-        present = len(pipeline.get("t"))
-        pipeline.multi()
-        pipeline.set("t", present * 2)
 
-    assert client.transaction(double, "t") == [True]
-    assert client.get("t") == b"14"
+def next_message(subscription: Any, kind: str) -> dict[str, Any]:
+    """The next message, which is to be of this kind."""
+    message = subscription.get_message(timeout=20)
+    assert message is not None, f"no {kind}"
+    assert message["type"] == kind, message
+    found: dict[str, Any] = message
+    return found
 
 
 def use_messages(client: Any) -> None:
-    with client.pubsub(ignore_subscribe_messages=True) as subscriber:
-        subscriber.subscribe("news")
-        subscriber.psubscribe("w*")
-        assert subscriber.get_message(timeout=20) is None
-        assert subscriber.get_message(timeout=20) is None
-        assert client.publish("news", "hello") == 1
-        assert client.publish("weather", ODD_BYTES) == 1
-        first, second = subscriber.get_message(timeout=20), subscriber.get_message(timeout=20)
-        assert (first["type"], first["channel"], first["data"]) == ("message", b"news", b"hello")
-        assert (second["type"], second["pattern"], second["data"]) == ("pmessage", b"w*", ODD_BYTES)
-        assert client.pubsub_channels() == [b"news"]
+    with client.pubsub() as subscription:
+        subscription.subscribe("channel", "other")
+        assert [next_message(subscription, "subscribe")["data"] for _ in range(2)] == [1, 2]
+        subscription.psubscribe("chan*")
+        next_message(subscription, "psubscribe")
+        assert client.publish("channel", ODD_BYTES) == 2
+        assert next_message(subscription, "message")["data"] == ODD_BYTES
+        assert next_message(subscription, "pmessage")["pattern"] == b"chan*"
+        assert client.pubsub_numsub("channel", "none") == [(b"channel", 1), (b"none", 0)]
         assert client.pubsub_numpat() == 1
+        assert sorted(client.pubsub_channels()) == [b"channel", b"other"]
+        subscription.ping()
+        next_message(subscription, "pong")
+        subscription.unsubscribe("other")
+        next_message(subscription, "unsubscribe")
+        heard: list[bytes] = []
+        subscription.subscribe(handled=lambda message: heard.append(message["data"]))
+        next_message(subscription, "subscribe")
+        pipeline = client.pipeline(transaction=True)
+        for number in range(100):
+            pipeline.publish("handled", number)
+        assert pipeline.execute() == [1] * 100
+        while len(heard) < 100:
+            assert subscription.get_message(timeout=20) is None
+        assert heard == [b"%d" % number for number in range(100)]
+        subscription.ssubscribe("shard")
+        next_message(subscription, "ssubscribe")
+        assert client.spublish("shard", "x") == 1
+        assert next_message(subscription, "smessage")["data"] == b"x"
     with client.monitor() as monitor:
-        assert client.set("monitored", "value")
-        assert monitor.next_command()["command"] == "SET monitored value"
+        client.get("seen by a monitor")
+        commands = (command["command"] for command in monitor.listen())
+        assert any(command == "GET seen by a monitor" for command in commands)
 
 
 def use_errors(client: Any) -> None:
@@ -226,11 +260,54 @@ def sync_session(port: int, protocol: int) -> None:
             use_pipelines,
             use_numbers_and_many_keys,
             use_locks,
+            use_transactions,
+            use_messages,
             use_errors,
         ]
         for step in steps:
             step(client)
     use_client_options(port, protocol)
+
+
+async def next_message_later(subscription: Any, kind: str) -> dict[str, Any]:
+    """The same for asyncio."""
+    message = await subscription.get_message(timeout=20)
+    assert message is not None, f"no {kind}"
+    assert message["type"] == kind, message
+    found: dict[str, Any] = message
+    return found
+
+
+async def use_transactions_and_messages_later(client: Any) -> None:
+    assert await client.set("counter", 0)
+
+    async def increase() -> None:
+        async with client.pipeline(transaction=True) as pipeline:
+            while True:
+                try:
+                    await pipeline.watch("counter")
+                    value = int(await pipeline.get("counter"))
+                    pipeline.multi()
+                    pipeline.set("counter", value + 1)
+                    await pipeline.execute()
+                except redis.WatchError:
+                    continue
+                return
+
+    await asyncio.gather(*(increase() for _ in range(10)))
+    assert await client.get("counter") == b"10"
+    async with client.pubsub() as subscription:
+        await subscription.subscribe("channel")
+        await next_message_later(subscription, "subscribe")
+        await subscription.psubscribe("c*")
+        await next_message_later(subscription, "psubscribe")
+        assert await client.publish("channel", "x") == 2
+        assert (await next_message_later(subscription, "message"))["data"] == b"x"
+        assert (await next_message_later(subscription, "pmessage"))["channel"] == b"channel"
+        await subscription.unsubscribe()
+        await next_message_later(subscription, "unsubscribe")
+        await subscription.punsubscribe()
+        await next_message_later(subscription, "punsubscribe")
 
 
 async def async_session(port: int, protocol: int) -> None:
@@ -255,6 +332,7 @@ async def async_session(port: int, protocol: int) -> None:
             pipeline.get(f"key:{index}")
         assert await pipeline.execute() == values
         assert await client.dbsize() == 101
+        await use_transactions_and_messages_later(client)
         try:
             await client.execute_command("NOSUCH")
         except redis.ResponseError:

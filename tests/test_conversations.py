@@ -6,6 +6,8 @@ What every client gets is the same, byte for byte.
 from __future__ import annotations
 
 import os
+import random
+import shlex
 
 import pytest
 from conversations import converse
@@ -311,3 +313,53 @@ def test_all_clients_get_what_redis_gives_them(
     for client, heard in theirs.items():
         assert ours[client].split(b"\r\n") == heard.split(b"\r\n")
     assert ours.keys() == theirs.keys()
+
+
+# --- random transactions of several clients
+
+KEYS = ("a", "b", "c")
+_READS = ("GET {k}", "EXISTS {k} {l}", "MGET {k} {l}", "TTL {k}", "STRLEN {k}", "TYPE {k}")
+_WRITES = (
+    "SET {k} {v}", "SET {k} {v}", "SET {k} {v} NX", "SET {k} {v} XX GET", "SETNX {k} {v}", "DEL {k}", "DEL {k} {l}",
+    "INCR {k}", "APPEND {k} {v}", "APPEND {k} ''", "SETRANGE {k} 2 {v}", "SETRANGE {k} 0 ''", "MSET {k} {v} {l} {v}",
+    "MSETNX {k} 1 {l} 2", "GETDEL {k}", "GETSET {k} {v}",
+    "RENAME {k} {l}", "RENAMENX {k} {l}", "COPY {k} {l}", "COPY {k} {l} REPLACE", "UNLINK {k}",
+    "EXPIRE {k} 1000", "EXPIRE {k} 1000 NX", "EXPIRE {k} -1", "PERSIST {k}", "GETEX {k} PERSIST", "GETEX {k} EX 1000",
+    "SETEX {k} 1000 {v}", "FLUSHALL", "SETBIT {k} 3 1", "BITOP NOT {k} {l}", "BITOP AND {k} {l} {k}", "INCRBYFLOAT {k} 0",
+    "INCRBY {k} 0", "TOUCH {k}", "BITFIELD {k} GET u8 0", "BITFIELD {k} SET u8 0 0", "SET {k} {v} EXAT 1", "LCS {k} {l}",
+)  # fmt: skip
+_FRAMES = ("MULTI", "MULTI", "EXEC", "EXEC", "EXEC", "DISCARD", "WATCH {k}", "WATCH {k}", "WATCH {k} {l}", "UNWATCH")
+_WRONG = ("NOSUCH", "GET", "SET {k}", "INCRBY {k} x", "EXEC x", "CLIENT NOSUCH", "SAVE x", "MULTI x")
+
+
+def random_step(rng: random.Random) -> str:
+    rows = rng.choices((_READS, _WRITES, _FRAMES, _WRONG), (15, 40, 43, 2))[0]
+    words = {"k": rng.choice(KEYS), "l": rng.choice(KEYS), "v": rng.choice(("1", "2", "text", "0"))}
+    return rng.choice(rows).format(**words)
+
+
+def test_random_transactions_of_two_clients_end_as_on_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    """Each reply is awaited before the next step, so that both servers take the steps in the same order."""
+    for number in range(COUNT):
+        seed = SEED + number
+        rng = random.Random(seed)
+        steps = [(rng.choice("AB"), random_step(rng)) for _ in range(80)]
+        heard = {}
+        for server in (kvserver, redis_oracle):
+            assert server.once("FLUSHALL") == b"+OK\r\n"
+            with server.connect() as first, server.connect() as second:
+                wires = {"A": first, "B": second}
+                if seed % 2:
+                    first.command("HELLO", 3)
+                heard[server.kind] = [wires[name].command(*shlex.split(said)) for name, said in steps]
+        if heard["kvserver"] != heard["redis-server"]:
+            place = next(
+                place
+                for place, replies in enumerate(zip(heard["kvserver"], heard["redis-server"], strict=True))
+                if replies[0] != replies[1]
+            )
+            told = "\n".join(
+                f"{name}: {said}  {reply!r}"
+                for (name, said), reply in zip(steps[: place + 1], heard["redis-server"], strict=False)
+            )
+            pytest.fail(f"seed {seed}:\n{told}\nkvserver: {heard['kvserver'][place]!r}", pytrace=False)

@@ -1,0 +1,136 @@
+"""Transactions on disk: all of one or nothing of it, and no reply before its sync where that is asked for.
+
+KVSERVER_TRANSACTION_KILLS counts the kills, KVSERVER_TRANSACTION_KILLS_SEED is where they begin.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import StartServer
+from servers import ServerProcess, Wire, encode, parse, wait_until
+
+SEED = int(os.environ.get("KVSERVER_TRANSACTION_KILLS_SEED", "1"))
+KILLS = int(os.environ.get("KVSERVER_TRANSACTION_KILLS", "5"))
+HEADER_SIZE, MAGIC_SIZE, LENGTH_DIGITS = 80, 4, 12
+# More than one turn of a client may run: the queue fills in several, and is run in one.
+MANY = 3000
+ALWAYS = ("--save", "", "--appendfsync", "always")
+KEYS = [f"key:{number}" for number in range(20)]
+
+
+def frames(folder: Path) -> list[bytes]:
+    """The payloads of all journal frames."""
+    found = []
+    for path in sorted(folder.glob("dump.kvs.*.journal")):
+        data, start = path.read_bytes(), 0
+        while data[start : start + MAGIC_SIZE] == b"KVJ1":
+            length = int(data[start + MAGIC_SIZE : start + MAGIC_SIZE + LENGTH_DIGITS])
+            found.append(data[start + HEADER_SIZE : start + HEADER_SIZE + length])
+            start += HEADER_SIZE + length
+    return found
+
+
+def transaction(*commands: tuple[str | int, ...]) -> bytes:
+    return encode("MULTI") + b"".join(encode(*command) for command in commands) + encode("EXEC")
+
+
+def skip_replies(wire: Wire, count: int) -> None:
+    for _ in range(count):
+        wire.read_reply()
+
+
+def test_long_transaction_is_in_one_frame_whatever_other_clients_write(start_server: StartServer) -> None:
+    server = start_server(*ALWAYS)
+    stop = threading.Event()
+
+    def write_on() -> None:
+        with server.connect() as wire:
+            while not stop.is_set():
+                wire.command("SET", "other", "x" * 100)
+
+    thread = threading.Thread(target=write_on)
+    thread.start()
+    with server.connect() as wire:
+        wire.send(transaction(*(("SET", f"k{number}", number) for number in range(MANY))))
+        skip_replies(wire, MANY + 1)
+        assert len(parse(wire.read_reply())) == MANY
+    stop.set()
+    thread.join()
+    server.kill()
+    holding = [payload for payload in frames(server.directory) if b"\r\nk0\r\n" in payload or b"\r\nk2999\r\n" in payload]
+    assert len(holding) == 1
+    whole = b"".join(encode("SET", f"k{number}", number) for number in range(MANY))
+    assert whole in holding[0]
+
+
+def test_snapshot_that_a_transaction_asks_for_stands_behind_all_of_it(start_server: StartServer) -> None:
+    server = start_server(*ALWAYS)
+    with server.connect() as wire:
+        wire.send(transaction(("SET", "a", 1), ("BGSAVE",), ("SET", "b", 1)))
+        skip_replies(wire, 4)
+        assert wire.read_reply() == b"*3\r\n+OK\r\n+Background saving scheduled\r\n+OK\r\n"
+        assert wire.command("SET", "c", 1) == b"+OK\r\n"
+        wait_until(lambda: b"rdb_saves:1" in wire.value("INFO", "persistence"), "the snapshot")
+    server.kill()
+    assert not any(b"\r\nb\r\n" in payload for payload in frames(server.directory))
+    with start_server(*ALWAYS, directory=server.directory).connect() as wire:
+        assert wire.value("MGET", "a", "b", "c") == [b"1", b"1", b"1"]
+
+
+def write_transactions(server: ServerProcess, acknowledged: list[int]) -> None:
+    """The same number to all keys, counting up, until the server is gone."""
+    number = 0
+    with suppress(OSError, EOFError), server.connect() as wire:
+        while True:
+            number += 1
+            wire.send(transaction(*(("SET", key, number) for key in KEYS)))
+            skip_replies(wire, len(KEYS) + 1)
+            assert wire.read_reply() == b"*%d\r\n" % len(KEYS) + b"+OK\r\n" * len(KEYS)
+            acknowledged.append(number)
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_kill_leaves_all_of_a_transaction_or_nothing(start_server: StartServer, policy: str) -> None:
+    rng = random.Random(SEED)
+    folder: Path | None = None
+    options = ("--save", "", "--appendfsync", policy)
+    for _ in range(KILLS):
+        server = start_server(*options, directory=folder)
+        folder = server.directory
+        server.once("FLUSHALL")
+        acknowledged: list[int] = []
+        thread = threading.Thread(target=write_transactions, args=(server, acknowledged))
+        thread.start()
+        time.sleep(rng.uniform(0.05, 0.4))
+        server.kill()
+        thread.join()
+        server = start_server(*options, directory=folder)
+        with server.connect() as wire:
+            values = set(wire.value("MGET", *KEYS))
+        server.kill()
+        assert len(values) == 1, f"seed {SEED}: torn apart: {values}"
+        kept = int(values.pop() or 0)
+        if policy == "always":
+            assert kept >= (acknowledged or [0])[-1], f"seed {SEED}: an acknowledged transaction is gone"
+
+
+def test_reply_of_exec_waits_for_the_sync(start_server: StartServer) -> None:
+    """What is read back after a kill is what EXEC had answered, and messages come in order with replies."""
+    server = start_server(*ALWAYS)
+    with server.connect() as subscriber, server.connect() as wire:
+        subscriber.command("SUBSCRIBE", "c")
+        for number in range(50):
+            wire.send(transaction(("SET", "k", number), ("PUBLISH", "c", number), ("GET", "k")))
+            skip_replies(wire, 4)
+            assert parse(wire.read_reply()) == [b"OK", 1, b"%d" % number]
+            assert parse(subscriber.read_reply()) == [b"message", b"c", b"%d" % number]
+    server.kill()
+    with start_server(*ALWAYS, directory=server.directory).connect() as wire:
+        assert wire.value("GET", "k") == b"49"
