@@ -43,6 +43,12 @@ def test_slow_command_is_kept_with_its_client() -> None:
     assert run(session, "SLOWLOG", "GET") == [[0, START_MS // 1000, 10_000, [b"KEYS", b"*"], session.address.encode(), b"me"]]
 
 
+def test_transaction_is_told_by_its_commands_alone() -> None:
+    session = Server().session()
+    note_slow(session, [b"EXEC"], 10**9)
+    assert run(session, "SLOWLOG", "LEN") == 0
+
+
 def test_no_password_is_kept() -> None:
     session = Server().session()
     note_slow(session, [b"CONFIG", b"SET", b"requirepass", b"secret"], 10**9)

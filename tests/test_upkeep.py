@@ -88,3 +88,17 @@ def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServ
     again = start_server(*options, directory=server.directory)
     with again.connect() as wire:
         assert {bytes(key) for key in wire.value("KEYS", "*")} == before
+
+
+def test_keys_stay_until_they_are_looked_at_where_active_expiry_is_off(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS)
+    with server.connect() as wire:
+        assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"+OK\r\n"
+        wire.command("SET", "k", "v", "PX", "1")
+        time.sleep(0.5)  # not for luck: what upkeep does meanwhile is what is asked
+        assert wire.value("DBSIZE") == 1
+        assert wire.value("GET", "k") is None
+        assert wire.value("DBSIZE") == 0
+        assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "1") == b"+OK\r\n"
+        wire.command("SET", "k", "v", "PX", "1")
+        wait_until(lambda: wire.value("DBSIZE") == 0, "upkeep removes what has expired")
