@@ -71,6 +71,16 @@ def test_what_has_expired_already_is_not_made_and_removes_what_it_replaces(serve
     assert server.keyspace.take_written() == [[b"DEL", b"other"]]
 
 
+def test_time_that_overflows_has_come_as_in_redis(server: Server, session: Session) -> None:
+    assert run(session, "RESTORE", "k", 2**63 - 1, dump(b"v")) is OK
+    assert run(session, "EXISTS", "k") == 0
+    assert run(session, "RESTORE", "k", 2**63 - 1 - START_MS, dump(b"v")) is OK
+    assert run(session, "PTTL", "k") == 2**63 - 1 - START_MS
+    assert run(session, "RESTORE", "k", 2**63 - START_MS, dump(b"v"), "REPLACE") is OK
+    assert run(session, "EXISTS", "k") == 0
+    assert server.keyspace.take_written() == [[b"SET", b"k", b"v", b"PXAT", b"%d" % (2**63 - 1)], [b"DEL", b"k"]]
+
+
 def test_key_that_is_there_is_replaced_only_when_asked(session: Session) -> None:
     run(session, "SET", "k", "old", "PX", 100)
     assert text(run(session, "RESTORE", "k", 0, dump(b"new"))) == "BUSYKEY Target key name already exists."

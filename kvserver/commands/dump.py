@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
+from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.errors import CommandError, DumpInvalid
@@ -32,6 +32,8 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
     except DumpInvalid as error:
         raise CommandError(f"ERR {error}") from None
     expires_at_ms = ttl_ms if is_absolute or not ttl_ms else ttl_ms + keyspace.now_ms()
+    if expires_at_ms > MAX_INTEGER:
+        expires_at_ms -= 1 << 64  # as in Redis, for which this time has come long ago
     if not expires_at_ms:
         keyspace.set(key, value)
         note_whole(keyspace, key, value, None)
