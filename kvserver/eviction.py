@@ -13,8 +13,8 @@ from kvserver import walk
 from kvserver.clocks import Clocks
 from kvserver.keyspace import SHARDS, Expiring, Keyspace
 
-BATCH_KEYS: Final = 8  # are evicted after each look at a shard
-POOL_KEYS: Final = 16  # the best candidates so far, as in Redis
+BATCH_KEYS: Final = 16  # are evicted after each look at a shard
+POOL_KEYS: Final = 32  # the best candidates so far
 SHARDS_PER_LOOK: Final = 32  # are searched for keys with an expiry before the search is left for the next time
 
 

@@ -29,7 +29,7 @@ NEVER_MS: Final = 1 << 63  # behind every time that a command takes
 # After a sweep a shard rests for so long per entry, which bounds what sweeping takes: some 35 ns per entry, and 1021 shards
 # at the same time, are 7 % of a processor whatever the number of keys, where keys expire all the time.
 SWEEP_REST_MS: Final = 0.5
-ESTIMATE_ENTRIES: Final = 10_000  # up to so many are looked at one by one for a figure in INFO
+ESTIMATE_ENTRIES: Final = 3_000  # up to so many are looked at one by one for a figure in INFO
 
 Value = bytes | JSONText
 Shard = dict[bytes, Any]  # Value | Expiring, in an overlay also TOMBSTONE
