@@ -111,7 +111,14 @@ def test_json_that_is_no_number_has_the_wrong_type(session: Session, value: str)
 
 @pytest.mark.parametrize(
     ("value", "increment", "result"),
-    [("10", "0.5", "10.5"), ("10.5", "0.5", "11"), ("1e300", "1", "1e+300"), ("3", "1e20", "1e+20"), ("0.1", "0.2", "0.3")],
+    [
+        ("10", "0.5", "10.5"),
+        ("10.5", "0.5", "11"),
+        ("1e300", "1", "1e+300"),
+        ("3", "1e20", "1e+20"),
+        ("0", "-9223372036854775807", "-9223372036854775807"),
+        ("0.1", "0.2", "0.3"),
+    ],
 )
 def test_json_number_plus_a_float_is_a_json_number(session: Session, value: str, increment: str, result: str) -> None:
     run(session, "JSON.SET", "k", "$", value)
@@ -123,7 +130,9 @@ def test_json_number_plus_a_float_is_a_json_number(session: Session, value: str,
 
 def test_json_number_does_not_become_one_that_json_has_not(session: Session) -> None:
     run(session, "JSON.SET", "k", "$", "1e308")
-    assert text(run(session, "INCRBYFLOAT", "k", "1e309")) == "ERR increment would produce NaN or Infinity"
+    for increment in ("1e309", "1e4931", "-1e4931", "inf"):
+        assert text(run(session, "INCRBYFLOAT", "k", increment)) == "ERR increment would produce NaN or Infinity"
+    assert run(session, "GET", "k") == b"1e+308"
     session.keyspace.set(b"nan", JSONText(b"NaN"))
     assert text(run(session, "INCRBYFLOAT", "nan", "1")) == "ERR value is not a valid float"
 

@@ -103,7 +103,8 @@ def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
 
 def _json_number(text: bytes) -> bytes:
     """The canonical JSON of a number: an integer where it is one of 64 bits, else what JSON readers make of it."""
-    if b"." not in text and abs(int(text)) <= MAX_INTEGER:
+    # The length first: Python reads no integer of more than 4,300 digits.
+    if b"." not in text and len(text) <= len(str(MIN_INTEGER)) and abs(int(text)) <= MAX_INTEGER:
         return text
     number = float(text)
     if number in (float("inf"), float("-inf")):
