@@ -219,6 +219,10 @@ class ServerProcess:
         if error is None:
             self.check_log()
 
+    def command(self) -> list[str]:
+        """What to run, without the options."""
+        return kvserver_command() if self.kind == "kvserver" else [need_program("redis-server")]
+
     def log_text(self) -> str:
         with self._log_changed:
             return "".join(self._lines)
@@ -285,11 +289,10 @@ class ServerProcess:
 
     def _launch(self) -> None:
         self.port = free_port()
-        command = kvserver_command() if self.kind == "kvserver" else [need_program("redis-server")]
         arguments = ["--port", str(self.port), "--dir", str(self.directory), *self.options]
         self._lines, self._log_ended = [], False
         self._process = subprocess.Popen(
-            command + arguments,
+            self.command() + arguments,
             cwd=self.directory.parent,
             env=kvserver_environment(),
             stdin=subprocess.DEVNULL,
