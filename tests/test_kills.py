@@ -2,7 +2,7 @@
 
 Many writers, flushes, compactions, torn frames, policies and the journal itself switched at run time. Each writer has keys
 of its own and one connection, so that what a start finds of them must be what they were after some number of its writes:
-no fewer than it was promised, half of a write never.
+no fewer than it was promised, half of a write never. Under `everysec` that is what INFO said to be written.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from servers import ServerProcess, Wire, encode
 KILLS = int(os.environ.get("KVSERVER_KILLS", "30"))
 SEED = int(os.environ.get("KVSERVER_KILLS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 WRITERS = 8
-# What may be lost of what was acknowledged under `everysec` and `no`. The journal hands it to the system every few
-# milliseconds, but for the syncs with which a segment begins and ends, which take long on a busy machine.
+# How old what is lost may be under `everysec` and `no`, but for few kills: the journal hands all to the system every few
+# milliseconds, unless a snapshot begins a new segment while the old one's sync takes long, on a busy disk.
 TOLERATED_S = 1.0
+TOLERATED_SHARE = 0.9
 CLOCK_MS = 20  # by which a server's idea of now may be older than the client's
+FACTS = ("aof_pending_bytes", "aof_delayed_fsync", "rdb_bgsave_in_progress", "aof_syncs")
 OPTIONS = ("--save", "", "--keep-frames", "2", "--auto-aof-rewrite-min-size", "100kb")
 
 
@@ -84,10 +86,14 @@ class Figures:
     def __str__(self) -> str:
         lost = ", ".join(f"{name}: lost {self.lost[name]} of {count}" for name, count in sorted(self.acknowledged.items()))
         done = ", ".join(f"{name} {count}" for name, count in sorted(self.done.items()))
-        order = sorted(self.lost_s) or [0.0]
-        ages = ", ".join(f"{order[round(part * (len(order) - 1))] * 1000:.0f} ms" for part in (0.5, 0.9, 0.99, 1))
+        ages = ", ".join(f"{self.age_s(part) * 1000:.0f} ms" for part in (0.5, 0.9, 0.99, 1))
         shares = "with the journal on, the oldest loss of a kill was acknowledged before it (median, p90, p99, most)"
         return f"{self.kills} kills; acknowledged writes by promise: {lost}; {shares}: {ages}; {done}"
+
+    def age_s(self, part: float) -> float:
+        """Such a part of the kills has lost nothing that is older."""
+        order = sorted(self.lost_s) or [0.0]
+        return order[round(part * (len(order) - 1))]
 
 
 class Writer:
@@ -215,7 +221,7 @@ class Writer:
                     state.pop(key, None)
             yield state
 
-    def settle(self, wire: Wire, killed_at: float, figures: Figures) -> float:
+    def settle(self, wire: Wire, killed_at: float, handed_over_at: float, figures: Figures) -> float:
         """Which writes this start has: some number of them, from the first on. How old the oldest is that it has not."""
         found, asked_ms = self.ask(wire)
 
@@ -227,8 +233,7 @@ class Writer:
             (
                 index + 1
                 for index, write in enumerate(self.writes[: self.answered])
-                if write.promise == "always"
-                or (write.promise not in ("always", "off") and write.answered_at < killed_at - TOLERATED_S)
+                if write.promise == "always" or (write.promise != "off" and write.answered_at < handed_over_at)
             ),
             default=0,
         )
@@ -265,6 +270,9 @@ class Campaign:
         self.figures = Figures()
         self.mode = Mode(policy)
         self.killed_at = 0.0
+        self.handed_over_at = 0.0  # when INFO was last asked and said that nothing waits to be written
+        self.facts: dict[str, str] = {}  # what it said before the kill
+        self.crashes = 0
         self.was_off = False  # the last life ended without a journal, or while it was switched
         self.knows_transactions = False
 
@@ -281,20 +289,26 @@ class Campaign:
     def verify(self, server: ServerProcess) -> None:
         log = server.log_text()
         # What was being switched on may never have been linked to a snapshot.
-        assert self.was_off or ("set aside" not in log and "damaged" not in log), log
+        assert self.was_off or ("set aside" not in log and "damaged journal" not in log), log
+        # Two halves of frames in a row may be as long as the first of them should be.
+        assert self.crashes > 1 or "damaged medium" not in log, log
         self.figures.done["torn frames cut"] += "torn tail" in log
         with server.connect() as wire:
             self.knows_transactions = wire.value("COMMAND", "INFO", "multi") != [None]
             try:
-                lost_s = [writer.settle(wire, self.killed_at, self.figures) for writer in self.writers]
+                times = self.killed_at, self.handed_over_at
+                lost_s = max([writer.settle(wire, *times, self.figures) for writer in self.writers])
             except AssertionError:
                 print(log)
                 raise
         if self.figures.kills:
-            self.figures.lost_s.append(max(lost_s))
+            self.figures.lost_s.append(lost_s)
+        if lost_s > TOLERATED_S:
+            print(f"lost what was {lost_s:.3f} s old, after", {name: self.facts.get(name) for name in FACTS})
 
     def live_and_die(self, server: ServerProcess) -> None:
         self.mode = Mode(self.policy)
+        self.crashes, self.handed_over_at, self.facts = 0, 0.0, {}
         threads = []
         for writer in self.writers:
             writer.begin()
@@ -307,10 +321,9 @@ class Campaign:
             while time.monotonic() < dies_at:
                 self.disturb(wire)
                 for _ in range(self.rng.randrange(12)):
-                    wire.command("PING")
-            facts = dict(line.split(":", 1) for line in wire.value("INFO", "persistence").decode().splitlines() if ":" in line)
-            self.figures.done["flushes"] += int(facts["rdb_saves"])
-            self.figures.done["compactions"] += int(facts["compactions"])
+                    self.look(wire)
+        self.figures.done["flushes"] += int(self.facts.get("rdb_saves", 0))
+        self.figures.done["compactions"] += int(self.facts.get("compactions", 0))
         self.killed_at = time.time()
         server.kill()
         self.was_off = self.mode.name == "off"
@@ -319,6 +332,14 @@ class Campaign:
             thread.join(20)
             assert not thread.is_alive()
             writer.end(self.killed_at)
+
+    def look(self, wire: Wire) -> None:
+        asked_at = time.time()
+        lines = wire.value("INFO", "persistence").decode().splitlines()
+        self.facts = dict(line.split(":", 1) for line in lines if ":" in line)
+        if self.mode.name != "off" and self.facts["aof_pending_bytes"] == "0":
+            self.figures.done["times all was handed over"] += 1
+            self.handed_over_at = asked_at
 
     def disturb(self, wire: Wire) -> None:
         flushes = ("SAVE", "BGSAVE", "BGREWRITEAOF")
@@ -337,6 +358,7 @@ class Campaign:
             if self.rng.random() < 0.8:
                 self.switch(wire, "appendonly", "yes", policy)
         else:
+            self.crashes += choice == "DEBUG CRASH"
             wire.command(*choice.split())
 
     def switch(self, wire: Wire, option: str, value: str, name: str = "") -> None:
@@ -357,6 +379,7 @@ def test_kill_under_load_with_always_loses_nothing_acknowledged(tmp_path: Path) 
 def test_kill_under_load_with_everysec_loses_the_last_moment_at_most(tmp_path: Path) -> None:
     campaign = campaign_of(tmp_path, "everysec")
     assert campaign.figures.acknowledged["everysec"] > KILLS
+    assert campaign.figures.age_s(TOLERATED_SHARE) < TOLERATED_S
 
 
 def campaign_of(tmp_path: Path, policy: str) -> Campaign:
