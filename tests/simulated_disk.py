@@ -122,8 +122,8 @@ class SimulatedDisk(FileSystem):
         self.faults_met = 0
         self.broken_calls: set[str] = set()  # kinds of calls that fail on a broken file
         self.power_loss_at = 0  # the number of the call that is cut short by a power loss; 0: none
-        # Whether a file that nobody has open any more is read from the platter when it is opened again.
-        self.evicts_at_close = True
+        # Whether a file that nobody has open any more is read from the platter when it is opened again. None: sometimes.
+        self.evicts_at_close: bool | None = None
         self.capacity_bytes: int | None = None  # of all files together, those without a name included
         self.calls: Counter[str] = Counter()
         self.call_count = 0
@@ -298,6 +298,10 @@ class SimulatedDisk(FileSystem):
             raise
         self._files[descriptor].sync()
 
+    def drop_cache(self, descriptor: int) -> None:
+        self._call_on("drop_cache", descriptor)
+        self._files[descriptor].evict()
+
     def truncate(self, descriptor: int, size: int) -> None:
         self._call_on("truncate", descriptor)
         self._files[descriptor].truncate(size)
@@ -332,7 +336,8 @@ class SimulatedDisk(FileSystem):
     def close(self, descriptor: int) -> None:
         """Never fails: what is closed is closed, whatever a close says."""
         file = self._files.pop(descriptor)
-        if self.evicts_at_close and file not in self._files.values():
+        evicts = self.rng.random() < 0.5 if self.evicts_at_close is None else self.evicts_at_close
+        if evicts and file not in self._files.values():
             file.evict()
         self._locks = {what: holder for what, holder in self._locks.items() if holder != descriptor}
 
@@ -346,3 +351,7 @@ class SimulatedDisk(FileSystem):
         for path in removed:
             self._durable_names.pop(path, None)
         self._durable_names.update(set_)
+
+    def list(self, folder: str) -> list[str]:
+        self._call("list")
+        return [os.path.basename(path) for path in self.names() if os.path.dirname(path) == folder]

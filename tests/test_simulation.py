@@ -47,12 +47,6 @@ EVERYSEC_S = 2.0  # a sync each second, each behind what the simulated disk is b
 State = dict[bytes, tuple[bytes, int]]  # value, and when it expires or 0
 
 
-class JournalDisk(SimulatedDisk):
-    def list(self, folder: str) -> list[str]:
-        self._call("list")
-        return [os.path.basename(path) for path in self.names() if os.path.dirname(path) == folder]
-
-
 class NoSelector(selectors.DefaultSelector):
     """Waiting moves the clock. Waiting for nothing is a deadlock."""
 
@@ -172,7 +166,7 @@ class Client:
 class Life:
     """One process, from its start to its end, on a disk that outlives it."""
 
-    def __init__(self, rng: random.Random, disk: JournalDisk, number: int) -> None:
+    def __init__(self, rng: random.Random, disk: SimulatedDisk, number: int) -> None:
         self.rng = rng
         self.loop = Loop()
         self.filesystem = disk
@@ -370,7 +364,7 @@ def count_asides(disk: SimulatedDisk) -> int:
 
 def simulate(seed: int) -> dict[str, int]:
     rng = random.Random(seed)
-    disk = JournalDisk(rng)
+    disk = SimulatedDisk(rng)
     before: Life | None = None
     is_clean = True  # nothing since the last start that had an end explains damage
     counts = {"lives": 0, "ticks": 0, "power losses": 0, "faults": 0, "aborted": 0}
@@ -443,7 +437,7 @@ def test_every_life_begins_with_what_the_one_before_has_told() -> None:
 def test_seed_reproduces_exactly() -> None:
     def calls(seed: int) -> object:
         rng = random.Random(seed)
-        disk = JournalDisk(rng)
+        disk = SimulatedDisk(rng)
         life = Life(rng, disk, 0)
         life.run()
         return disk.calls, life.history, {name: disk.content(name) for name in disk.names()}

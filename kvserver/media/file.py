@@ -54,6 +54,9 @@ class FileMedium:
                 if filesystem.is_at(descriptor, self.path):
                     # Each time: a process that made or renamed the file may have ended before it synced the names.
                     filesystem.sync(descriptor)
+                    # A process whose sync failed may have left pages that the system takes for written: it would show
+                    # them until it needs their memory, and a frame in them would be believed that is not on the disk.
+                    filesystem.drop_cache(descriptor)
                     filesystem.sync_folder(folder)
                     with suppress(PermissionError):  # not ours to read: then it was not ours to make, either
                         filesystem.sync_folder(os.path.dirname(folder))

@@ -75,6 +75,11 @@ class FileSystem:
     def sync(self, descriptor: int) -> None:
         os.fsync(descriptor)
 
+    def drop_cache(self, descriptor: int) -> None:
+        """Let reads show what is on the disk, as far as it is synced, and not what the system remembers of it."""
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def truncate(self, descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
 
