@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import random
 import shlex
+import time
 
 import pytest
 from conversations import converse
-from servers import ServerProcess
+from servers import ServerProcess, Wire, encode
 
 SEED = int(os.environ.get("KVSERVER_CONVERSATIONS_SEED", "1"))
 COUNT = int(os.environ.get("KVSERVER_CONVERSATIONS_COUNT", "60"))
@@ -363,3 +364,50 @@ def test_random_transactions_of_two_clients_end_as_on_redis(kvserver: ServerProc
                 for (name, said), reply in zip(steps[: place + 1], heard["redis-server"], strict=False)
             )
             pytest.fail(f"seed {seed}:\n{told}\nkvserver: {heard['kvserver'][place]!r}", pytrace=False)
+
+
+# --- what ends a wait or a connection
+
+
+@pytest.mark.parametrize("mode", ["WRITE", "ALL"])
+def test_pause_ends_by_itself_and_in_order(kvserver: ServerProcess, mode: str) -> None:
+    with kvserver.connect() as wire, kvserver.connect() as other:
+        assert wire.command("CLIENT", "PAUSE", 50, mode) == b"+OK\r\n"
+        other.send(encode("SET", "k", 1) + encode("INCR", "k") + encode("GET", "k"))
+        assert [other.read_reply() for _ in range(3)] == [b"+OK\r\n", b":2\r\n", b"$1\r\n2\r\n"]
+
+
+def test_pause_becomes_neither_shorter_nor_weaker(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as wire, kvserver.connect() as other:
+        wire.send(
+            encode("MULTI") + encode("CLIENT", "PAUSE", 300, "ALL") + encode("CLIENT", "PAUSE", 1, "WRITE") + encode("EXEC")
+        )
+        assert [wire.read_reply() for _ in range(3)] == [b"+OK\r\n", b"+QUEUED\r\n", b"+QUEUED\r\n"]
+        assert wire.read_reply() == b"*2\r\n+OK\r\n+OK\r\n"
+        started_at = time.monotonic()
+        assert other.command("PING") == b"+PONG\r\n"
+        assert time.monotonic() - started_at > 0.1
+
+
+def test_killed_client_is_gone_at_once(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as victim, kvserver.connect() as killer:
+        number = victim.value("CLIENT", "ID")
+        victim.command("SUBSCRIBE", "c")
+        killer.send(
+            encode("CLIENT", "KILL", "ID", number) + encode("PUBLISH", "c", "x") + encode("CLIENT", "LIST", "ID", number)
+        )
+        assert [killer.read_reply() for _ in range(3)] == [b":1\r\n", b":0\r\n", b"$0\r\n\r\n"]
+        assert victim.read_until_eof() == b""
+
+
+def test_client_that_kills_itself_gets_its_reply_first(kvserver: ServerProcess) -> None:
+    def kill(wire: Wire) -> bytes:
+        return encode("CLIENT", "KILL", "ID", wire.value("CLIENT", "ID"), "SKIPME", "no")
+
+    with kvserver.connect() as wire:
+        wire.send(encode("PING") + kill(wire) + encode("SET", "k", 1))
+        assert wire.read_until_eof() == b"+PONG\r\n:1\r\n"
+    with kvserver.connect() as wire:
+        wire.send(encode("MULTI") + kill(wire) + encode("SET", "l", 1) + encode("EXEC") + encode("SET", "k", 1))
+        assert wire.read_until_eof() == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n+OK\r\n"
+    assert kvserver.once("MGET", "k", "l") == b"*2\r\n$-1\r\n$1\r\n1\r\n"
