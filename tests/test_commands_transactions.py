@@ -52,6 +52,7 @@ def test_queued_commands_run_at_exec_and_not_before() -> None:
         ("SAVE",),
         ("SHUTDOWN",),
         ("RESTORE",),
+        ("RESTORE", "k", 0),
         ("DEBUG", "CRASH"),
         ("debug", "crash"),
         ("DEBUG", "SLEEP", 0),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import StartServer
 from differential import AWKWARD, FAMILIES, KEYS, STATE, WORDS, Words, commands, is_same, show
-from servers import ServerProcess, Wire, encode
+from servers import ServerProcess, Wire, encode, split_replies
 
 COUNT = int(os.environ.get("KVSERVER_DIFFERENTIAL_COUNT", "20000"))
 SEED = int(os.environ.get("KVSERVER_DIFFERENTIAL_SEED", "1"))
@@ -72,6 +72,32 @@ def test_random_commands_get_the_replies_of_redis(servers: tuple[ServerProcess, 
     finally:
         for wire in (*wires[2], *wires[3]):
             wire.close()
+
+
+def test_random_commands_in_transactions_get_the_replies_of_redis(servers: tuple[ServerProcess, ServerProcess]) -> None:
+    """Some are refused when they are queued, which ends their transaction; all others give what they give without one."""
+    rows = [row for family in FAMILIES.values() for row in family]
+    completed = 0
+    with servers[0].connect() as ours, servers[1].connect() as theirs:
+        for seed in range(SEED, SEED + COUNT // 100):
+            sent = commands(random.Random(seed), rows, 8)
+            whole = [(b"MULTI",), *sent, (b"EXEC",)]
+            label = f"KVSERVER_DIFFERENTIAL_SEED={seed}"
+            (*queued, one), (*queued_theirs, other) = (converse(wire, whole) for wire in (ours, theirs))
+            assert queued == queued_theirs, label
+            if other.startswith(b"-EXECABORT"):
+                assert one == other, label
+                continue
+            completed += 1
+            pairs = zip(sent, elements(one), elements(other), strict=True)
+            for words, reply, expected in pairs:
+                assert is_same(words, reply, expected), f"{label}: {show(words)}: {reply!r} instead of {expected!r}"
+    assert completed > COUNT // 500
+
+
+def elements(array: bytes) -> list[bytes]:
+    """The raw replies in an array."""
+    return split_replies(array.partition(b"\r\n")[2])
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + 4))
