@@ -25,7 +25,7 @@ from kvserver.resp.request import Command, RequestParser, StrictParser
 COUNT = int(os.environ.get("KVSERVER_PARSER_FUZZ_COUNT", "4000"))
 SEED = int(os.environ.get("KVSERVER_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 AT_ONCE = 64
-EVERY_SPLIT_OF = 16  # one stream of so many is split at every byte
+EVERY_SPLIT_OF = max(16, COUNT // 5000)  # one stream of so many is split at every byte: that takes most of the time
 
 LETTERS = [bytes([byte]) for byte in range(1, 256)]  # no NUL: Redis stops reading a line at one, and waits
 ODD = [*b"$*:+-_#%~>|=(,!0123456789 \t'\"\\xabecho\r\n\xff\x80"]
