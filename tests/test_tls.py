@@ -237,7 +237,7 @@ def test_new_certificate_is_used_for_new_clients_and_a_bad_one_for_none(
             b"-ERR CONFIG SET failed (possibly related to argument 'tls-key-file') - "
             b"Unable to update TLS configuration. Check server logs.\r\n"
         )
-        assert "they don't belong together" in server.server.log_text()
+        assert server.server.wait_for_line("they don't belong together")
         assert plain.value("CONFIG", "GET", "tls-key-file")[1] == second[1].encode()
         assert plain.value("CONFIG", "GET", "timeout")[1] == b"0"
         assert serial_of(server) == changed
