@@ -210,6 +210,11 @@ def agree(chunks: Sequence[bytes]) -> None:
 @example(pack(b"x" * 1_100) + b"*0\r\n" + b"*1\r\n")
 @example(pack(b"PING") * 200 + b"*0\r\n" + b"*1\r\n$4\r\nPI")
 @example(b"*1\r\n$3\r\nfooxx" + pack(b"PING"))
+# A set, behind a bulk whose end makes it look like an array.
+@example(pack(b"PING") + b"*1\r\n$2\r\na\r\n*~1\r\n$1\r\na\r\n")
+@example(b"*1\r\n$2\r\na\r\n*~1\r\n$1\r\na\r\n" + pack(b"PING"))
+# A verbatim string behind a bulk without its line break.
+@example(pack(b"PING") + b"*2\r\n$1\r\naxx=7\r\n\r\n$:abc\r\n")
 # A bulk without its line break, and the start of an array that makes up for it.
 @example(b"*1\r\n$3\r\nfoo\rx" + pack(b"PING") + b"*2\r\n")
 @example(b"*1\r\n$3\r\nfooxx" + pack(b"PING") + b"*2\r\n$1\r\na\r\n")

@@ -267,20 +267,24 @@ def _decode_one(data: bytes) -> list[Command] | None:
 
 
 def _decode_pipeline(data: bytes) -> list[Command] | None:
-    """Proof: all elements are bytes (join refuses others) without line breaks, so that each is one line.
+    """Proof, step by step. Redis skips two bytes behind a bulk, whatever they are, and so does hiredis.
 
-    Then as many lines begin with `$` as there are elements, as many with `*` as there are commands, and there are no
-    others. What is fed behind them is a reply of its own, so that no array is left open: a bulk whose end is not a line
-    break, which Redis takes, too, could make up for the line that begins one.
+    1. No array is left open: what is fed behind them is a reply of its own.
+    2. All elements are bytes (join refuses others); none has a line break, or ends with half of one. So there are
+       line breaks in the lines that begin a bulk or an array, behind bulks, and in the three bytes of a verbatim's kind.
+    3. There is no such kind that would add to the lines that begin with `$`. There are as many of these as elements, so that
+       all elements are bulks, and each stands behind a line break.
+    4. As many lines begin with `*` as there are commands: all are arrays, and each stands behind a line break.
     """
     _reader.feed(data)
     commands: list[Command] = list(iter(_reader.gets, False))
-    content = b"".join(chain.from_iterable(commands))
+    content = b"\n".join(chain.from_iterable(commands))
     elements = sum(map(len, commands))
     is_proven = (
         _CRLF not in content
         and data.count(_CRLF) == len(commands) + 2 * elements
         and data.count(b"\r\n$") == elements
+        and b"\r\n$:" not in data
         and data.count(_NEXT_STAR) == len(commands) - 1
         and data.endswith(_CRLF)
         and all(commands)
