@@ -1,4 +1,4 @@
-"""Replies that may leave only when every write that they could have seen is synced (appendfsync always).
+"""Replies and messages that may leave only when every write that they could have seen is synced (appendfsync always).
 
 One queue for all clients, in the order of the ticks: what ends a connection goes through it, too. Never looks at what a
 reply says, and never waits: who knows what is synced calls `release`.
