@@ -136,6 +136,25 @@ def test_key_that_was_let_live_on_lives_though_the_journal_is_replayed_after_its
     assert exact(dict(replica.keyspace.members())) == exact(dict(server.keyspace.members()))
 
 
+@pytest.mark.parametrize("times", [(), ("PX", 10)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("RENAME", "k", "new"), ("RENAME", "k", "l"), ("RENAMENX", "k", "new"), ("COPY", "k", "new"), ("UNLINK", "k", "l")),
+        *(("COPY", "k", "l", "REPLACE"), ("EXPIRE", "k", 100), ("PEXPIRE", "k", 5), ("EXPIREAT", "k", 1), ("PERSIST", "k")),
+        *(("FLUSHDB",), ("EXPIRE", "l", 5, "GT"), ("EXPIRE", "l", 50, "GT"), ("PEXPIREAT", "k", START_MS + 7, "LT")),
+    ],
+)
+def test_change_of_a_key_is_written_as_it_was(words: Words, times: Words) -> None:
+    server, replica = Server(), Server()
+    session = server.session()
+    for command in (("SET", "k", "v", *times), ("SET", "l", "w", "EX", 20), words):
+        run(session, *command)
+    for args in server.keyspace.take_written():
+        run(replica.session(), *args)
+    assert exact(dict(replica.keyspace.members())) == exact(dict(server.keyspace.members()))
+
+
 def test_journal_of_a_renamed_key_whose_time_has_come_replays_without_an_error() -> None:
     server = Server()
     session = server.session()
