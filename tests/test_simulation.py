@@ -181,7 +181,7 @@ class Life:
         self.config = Config()
         self.config.save = ()
         self.config.keep_frames = rng.choice((1, 2, 3))
-        self.config.appendfsync = rng.choice(("always", "always", "everysec"))
+        self.config.appendfsync = rng.choice(("always", "always", "everysec", "no"))
         self.config.auto_aof_rewrite_min_size = rng.choice((500, 1 << 20))
         self.policy = self.config.appendfsync  # throughout this life, or "mixed"
 
