@@ -213,6 +213,9 @@ def agree(chunks: Sequence[bytes]) -> None:
 # A set, behind a bulk whose end makes it look like an array.
 @example(pack(b"PING") + b"*1\r\n$2\r\na\r\n*~1\r\n$1\r\na\r\n")
 @example(b"*1\r\n$2\r\na\r\n*~1\r\n$1\r\na\r\n" + pack(b"PING"))
+# An argument that looks like the line of an array.
+@example(pack(b"PING") + b"|1\r\n$2\r\n*1\r\n$1\r\na\r\n")
+@example(pack(b"PING") + b"*2\r\n$1\r\n$\r\n+a\r\n" + b"$0\r\n\r\n")
 # A verbatim string behind a bulk without its line break.
 @example(pack(b"PING") + b"*2\r\n$1\r\naxx=7\r\n\r\n$:abc\r\n")
 # A bulk without its line break, and the start of an array that makes up for it.

@@ -176,6 +176,22 @@ def test_random_streams_are_read_as_redis_reads_them(oracle: tuple[Path, frozens
     assert failures > COUNT // 10
 
 
+# Of which a stream can be made that hiredis reads and Redis does not, with every count as it should be.
+TOKENS = [b"*1\r\n", b"*2\r\n", b"$1\r\n", b"$2\r\n", b"a", b"a\r", b"\r\n", b"\n", b"\n*", b"\n$", b"xx", b"~1\r\n",
+          b"=7\r\n", b"=5\r\n", b"\r\n$:", b"\r\n*:", b"txt:", b"+a\r\n", b">1\r\n", b"%1\r\n", b"|1\r\n", b"(1\r\n",
+          b"$0\r\n", encode("ECHO", "a"), encode("A")]  # fmt: skip
+
+
+def test_fast_and_strict_parser_agree_on_streams_of_tokens() -> None:
+    """Also on what comes next, for each of both: that is what they remember of the stream."""
+    rng = random.Random(SEED)
+    for _ in range(2 * COUNT):
+        stream = rng.choice(TOKENS[-2:]) + b"".join(rng.choices(TOKENS, k=rng.randrange(1, 12))) + rng.choice((b"", b"\r\n"))
+        for more in ((), (encode("NEXT"),)):
+            strict = read(StrictParser(), stream, *more)
+            assert read(RequestParser(), stream, *more) == strict, f"KVSERVER_FUZZ_SEED={SEED}: {stream!r}"
+
+
 def test_random_bytes_make_no_parser_grow() -> None:
     """NULs as well: at one in a line, Redis would wait."""
     rng = random.Random(SEED)

@@ -32,6 +32,7 @@ _ODD_ARRAY = re.compile(rb"\*(?:[0-9]{5,}|0)\r").search
 _ODD_AGGREGATE = re.compile(rb"[~>|][0-9]{5,}\r").search
 _SMALL_START = re.compile(rb"\*[1-9][0-9]{0,3}\r").match
 _LISTS = {list}
+_NOTHING = (b"",)
 _CRLF = b"\r\n"
 _NEXT_STAR = b"\r\n*"
 _WORTH_DECODING_BYTES = 1024
@@ -270,18 +271,20 @@ def _decode_pipeline(data: bytes) -> list[Command] | None:
     """Proof, step by step. Redis skips two bytes behind a bulk, whatever they are, and so does hiredis.
 
     1. No array is left open: what is fed behind them is a reply of its own.
-    2. All elements are bytes (join refuses others); none has a line break, or ends with half of one. So there are
-       line breaks in the lines that begin a bulk or an array, behind bulks, and in the three bytes of a verbatim's kind.
-    3. There is no such kind that would add to the lines that begin with `$`. There are as many of these as elements, so that
-       all elements are bulks, and each stands behind a line break.
+    2. All elements are bytes (join refuses others). None has a line break, or ends with half of one; none begins with `*` or
+       `$`. So there are line breaks in the lines that begin a bulk or an array, behind bulks, and in the three bytes of a
+       verbatim's kind, of which none adds to the lines that begin with `$`.
+    3. As many lines begin with `$` as there are elements: all are bulks, and each stands behind a line break.
     4. As many lines begin with `*` as there are commands: all are arrays, and each stands behind a line break.
     """
     _reader.feed(data)
     commands: list[Command] = list(iter(_reader.gets, False))
-    content = b"\n".join(chain.from_iterable(commands))
+    content = b"\n".join(chain(_NOTHING, chain.from_iterable(commands)))
     elements = sum(map(len, commands))
     is_proven = (
         _CRLF not in content
+        and b"\n$" not in content
+        and b"\n*" not in content
         and data.count(_CRLF) == len(commands) + 2 * elements
         and data.count(b"\r\n$") == elements
         and b"\r\n$:" not in data
