@@ -36,6 +36,7 @@ A persistent key-value server that any Redis client can use. Keeps its data in .
 EXIT_DAMAGED = 1
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+SWITCH_INTERVAL_S = 0.0005
 
 
 class UsageError(Exception):
@@ -72,6 +73,9 @@ def _serve(words: list[str]) -> int:
     if config.file:
         config.file = os.path.abspath(config.file)
     _log_to(config)
+    # The loop gives way to the threads that write and sync after this time, where Python's 5 ms would let a busy server's
+    # journal fall megabytes behind what it has acknowledged. Measured with everysec: a sixth waits, for no more CPU.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))
 
 

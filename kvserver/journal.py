@@ -23,7 +23,8 @@ from kvserver.record import encode_link, encode_records, pack
 from kvserver.resp.request import Command
 from kvserver.session import ServerState
 
-PENDING_BYTES: Final = 64 << 20  # beyond which the writer pauses until half of it is written
+# Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
+PENDING_BYTES: Final = 8 << 20
 SYNC_INTERVAL_S: Final = 1.0
 # How long records gather where nobody waits for their sync: what the disk's thread is woken for has to be worth it.
 GATHER_S: Final = 0.002
