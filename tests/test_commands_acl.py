@@ -19,8 +19,8 @@ def test_default_may_do_everything() -> None:
 
 def test_password_is_told_as_its_hash() -> None:
     server = Server()
+    session = server.session()  # before there is a password: it need not authenticate
     server.state.config.set([(b"requirepass", b"a")])
-    session = server.session()
     digest = b"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
     user: Any = run(session, "ACL", "GETUSER", "default")
     assert user[b"passwords"] == [digest]

@@ -85,7 +85,9 @@ def test_bulk_headers_made_beforehand_are_those_of_bulk_strings() -> None:
         assert header == b"$%d\r\n" % length
 
 
-@pytest.mark.parametrize("reply", ["text", object(), {1, 2}, bytearray(b"a"), [b"a", "b"]], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "reply", ["text", object(), {1, 2}, bytearray(b"a"), [b"a", "b"]], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_reply_is_a_type_error(reply: Any) -> None:
     with pytest.raises(TypeError, match="no reply"):
         encode(reply, 3)
