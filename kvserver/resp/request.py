@@ -1,17 +1,14 @@
 """Bytes of a connection to commands: RESP arrays of bulk strings, and inline commands. Sans-IO.
 
 `StrictParser` is the definition: resumable at every byte, allocates nothing that a client merely declares, and gives
-Redis's error texts. A read that holds whole commands, the usual case, is decoded by hiredis instead, in a fifth of the
-time, with a proof that it saw nothing that the strict parser would read otherwise.
+Redis's error texts. A read that holds whole commands without line breaks in their arguments, the usual case, is divided
+into its lines instead, in a fifth of the time; less than hiredis takes with all that has to be looked at behind it, since it
+reads replies, which can hold what requests may not.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from itertools import chain
-
-import hiredis
 
 from kvserver.errors import ProtocolError
 
@@ -26,19 +23,11 @@ _ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so tha
 # Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-# Headers of five digits or more, for which hiredis would allocate, and of none at all. Anywhere: behind a bulk whose end is
-# not a line break, they need not begin a line. The literal start makes the first search fast, and the second is seldom due.
-_ODD_ARRAY = re.compile(rb"\*(?:[0-9]{5,}|0)\r").search
-_ODD_AGGREGATE = re.compile(rb"[~>|][0-9]{5,}\r").search
-_SMALL_START = re.compile(rb"\*[1-9][0-9]{0,3}\r").match
-_LISTS = {list}
-_NOTHING = (b"",)
 _CRLF = b"\r\n"
-_NEXT_STAR = b"\r\n*"
-_WORTH_DECODING_BYTES = 1024
-# Of short commands: how many parts their line breaks divide them into, the last one empty; and the lines with a length.
-_LINES_OF_COMMAND = {b"*%d" % count: 2 * count + 2 for count in range(1, 33)}
-_MOST_LINES = max(_LINES_OF_COMMAND.values())
+# More lines than this are not looked for at once: it takes about as long as _STEPS_PER_FEED.
+_MOST_LINES = 1 << 14
+# Of short commands and arguments: how many lines a command has that begins with this one; the line with a length.
+_WIDTHS = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
 _LENGTH_LINES = {length: b"$%d" % length for length in range(1024)}
 # What one call parses step by step, in lines, arguments and pieces of long lines: about 0.5 ms. A client may send what
 # only the strict parser reads, and the others wait meanwhile.
@@ -184,123 +173,59 @@ class RequestParser(StrictParser):
     def feed(self, data: bytes, most: int | None = None) -> list[Command]:
         if most is not None or self._is_limited or not data:
             return super().feed(data, most)
-        commands: list[Command] = []
         if self.is_idle:
-            whole = _decode_whole(data)
-            if whole is not None:
-                return whole
-        else:  # a long stream of commands, cut somewhere: the one that was cut, then as before
-            commands = super().feed(data, most=1)
-            if not commands or self.failure or self._missing:
-                return commands
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        # Tried once a read: where hiredis fails again and again, trying for each command would take quadratic time.
-        found, length = _decode_start(data)
-        return commands + found + super().feed(data[length:])
+            commands, rest = decode_lines(data)
+            return commands + super().feed(rest) if rest else commands
+        # A long stream of commands, cut somewhere: the one that was cut, then as before.
+        commands = super().feed(data, most=1)
+        if not commands or self.failure or self._missing:
+            return commands
+        # Tried once a read: where it fails again and again, trying for each command would take quadratic time.
+        found, rest = decode_lines(bytes(self._buffer))
+        self._buffer.clear()
+        return commands + found + super().feed(rest)
 
 
-# Reader keeps nothing between calls that succeed, so one serves all connections.
-_reader = hiredis.Reader()
+def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
+    """The commands at the start of data, up to one that is not whole or has a line break in an argument; and the rest.
 
-
-def _decode_whole(data: bytes) -> list[Command] | None:
-    """The commands in data that begins and ends with a command, or None where that is not certain.
-
-    hiredis reads replies, which can hold more than requests may: other types, nested arrays, and arrays whose declared
-    size it allocates. So each way below ends with a proof that there are none of those.
+    A line that declares a length, and behind it a line of that very length, is what Redis reads as a bulk string; so many
+    of them behind a line that declares their number are a command.
     """
-    global _reader
-    is_one = _NEXT_STAR not in data
-    if is_one:
-        # Proof: each line with a length has that of the one line behind it. In less than half of hiredis's time.
-        lines = data.split(_CRLF, _MOST_LINES)
-        arguments = lines[2::2]
-        if (
-            _LINES_OF_COMMAND.get(lines[0]) == len(lines)
-            and not lines[-1]
-            and lines[1:-1:2] == [_LENGTH_LINES.get(len(argument)) for argument in arguments]
-        ):
-            return [arguments]
-    if not _is_harmless(data):
-        return None
-    commands: list[Command] | None = None
-    with suppress(hiredis.ProtocolError, TypeError):
-        commands = _decode_one(data) if is_one else _decode_pipeline(data)
-    if commands is None:
-        _reader = hiredis.Reader()  # what it has kept would be in the way of the next
-    return commands
-
-
-def _is_harmless(data: bytes) -> bool:
-    """Whether hiredis can be given the data: it begins with an array, and declares nothing big."""
-    if not _SMALL_START(data) or _ODD_ARRAY(data):
-        return False
-    return not ((b"|" in data or b">" in data or b"~" in data) and _ODD_AGGREGATE(data))
-
-
-def _decode_start(data: bytes) -> tuple[list[Command], int]:
-    """The whole commands at the start of data that ends inside one, and their length in bytes; none where in doubt.
-
-    Proof: the commands, packed again, are what was read.
-    """
-    global _reader
+    lines = data.split(_CRLF, _MOST_LINES)
+    end = len(lines) - 1  # where what is no whole line stands
+    width = _WIDTHS.get(lines[0])
+    if width == end:  # one command
+        arguments = lines[2:end:2]
+        if lines[1:end:2] == [_LENGTH_LINES.get(len(argument)) for argument in arguments]:
+            return [arguments], lines[end]
+    elif width and not end % width and lines[0:end:width].count(lines[0]) == end // width:
+        # Commands with as many arguments each, as pipelines often are: argument by argument instead of one by one.
+        columns = [lines[first:end:width] for first in range(2, width, 2)]
+        for first, column in zip(range(1, width, 2), columns, strict=True):
+            if lines[first:end:width] != list(map(_LENGTH_LINES.get, map(len, column))):
+                break
+        else:
+            return list(map(list, zip(*columns, strict=True))), lines[end]
     commands: list[Command] = []
-    packed = b""
-    if len(data) >= _WORTH_DECODING_BYTES and _is_harmless(data):
-        try:
-            _reader.feed(data)
-            commands = list(iter(_reader.gets, False))
-            packed = b"".join(map(hiredis.pack_command, map(tuple, commands)))  # type: ignore[arg-type]  # tuple of one
-        except (hiredis.ProtocolError, TypeError):
-            packed = b""
-        _reader = hiredis.Reader()
-    if not packed or not data.startswith(packed):
-        return [], 0
-    return [command for command in commands if command], len(packed)
+    start = 0
+    while start < end:
+        behind = start + (_WIDTHS.get(lines[start]) or _width(lines[start]))
+        arguments = lines[start + 2 : behind : 2]
+        if (
+            not start < behind <= end
+            or lines[start + 1 : behind : 2] != [_LENGTH_LINES.get(len(a)) or b"$%d" % len(a) for a in arguments]
+        ):  # fmt: skip
+            break
+        commands.append(arguments)
+        start = behind
+    return commands, _CRLF.join(lines[start:])
 
 
-def _decode_one(data: bytes) -> list[Command] | None:
-    """One command that is long, or has line breaks in an argument. Proof: packed again, it is what was read."""
-    _reader.feed(data)
-    command = _reader.gets()
-    return [command] if command and hiredis.pack_command(tuple(command)) == data else None
-
-
-def _decode_pipeline(data: bytes) -> list[Command] | None:
-    """Proof, step by step. Redis skips two bytes behind a bulk, whatever they are, and so does hiredis.
-
-    1. No array is left open: what is fed behind them is a reply of its own.
-    2. All elements are bytes (join refuses others). None has a line break, or ends with half of one; none begins with `*` or
-       `$`. So there are line breaks in the lines that begin a bulk or an array, behind bulks, and in the three bytes of a
-       verbatim's kind, of which none adds to the lines that begin with `$`.
-    3. As many lines begin with `$` as there are elements: all are bulks, and each stands behind a line break.
-    4. As many lines begin with `*` as there are commands: all are arrays, and each stands behind a line break.
-    """
-    _reader.feed(data)
-    commands: list[Command] = list(iter(_reader.gets, False))
-    content = b"\n".join(chain(_NOTHING, chain.from_iterable(commands)))
-    elements = sum(map(len, commands))
-    is_proven = (
-        _CRLF not in content
-        and (b"$" not in content or b"\n$" not in content)  # one byte is found far faster than two
-        and (b"*" not in content or b"\n*" not in content)
-        and data.count(_CRLF) == len(commands) + 2 * elements
-        and data.count(b"\r\n$") == elements
-        and b"\r\n$:" not in data
-        and data.count(_NEXT_STAR) == len(commands) - 1
-        and data.endswith(_CRLF)
-        and all(commands)
-        and set(map(type, commands)) == _LISTS
-        and not _reader.has_data()
-        and _is_between_replies()
-    )
-    return commands if is_proven else None
-
-
-def _is_between_replies() -> bool:
-    _reader.feed(b"*0\r\n")
-    return _reader.gets() == []  # type: ignore[no-any-return]
+def _width(line: bytes) -> int:
+    """How many lines a command has that begins with this one, or 0 where it begins none of a usual size."""
+    count = _integer(line[1:5]) if line[:1] == b"*" and len(line) <= len(b"*9999") else None
+    return 2 * count + 1 if count and count > 0 else 0
 
 
 # A word and the gap behind it, as in Redis's sdssplitargs, where what may stand between words is not the same as what ends
