@@ -88,6 +88,12 @@ def test_long_stream_cut_anywhere_is_the_same_commands() -> None:
         assert parse(RequestParser(), split_at(data, *cuts)) == (commands, "")
 
 
+@pytest.mark.parametrize("count", [33, 1_234, 9_999, 10_000, 12_345])
+def test_command_of_many_arguments_is_whole(count: int) -> None:
+    command = [b"MGET", *(b"k%d" % number for number in range(count - 1))]
+    assert parse(RequestParser(), [pack(*command) + pack(b"PING")]) == ([command, [b"PING"]], "")
+
+
 def test_usual_read_does_not_take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(parser: StrictParser) -> None:
         raise AssertionError("parsed in Python")
