@@ -129,8 +129,10 @@ class Recovery:
                 segments.remove([number])
         for number in chain.replayed:
             self._cut(chain, number)
-        empty = [number for number in chain.replayed if not scans[number].valid_length]
-        chain.replayed = [number for number in chain.replayed if number not in empty]
+        # Of those that hold nothing, only what stands at the end: elsewhere a gap would stop the next start before the rest.
+        empty: list[int] = []
+        while chain.replayed and not scans[chain.replayed[-1]].valid_length:
+            empty.append(chain.replayed.pop())
         segments.remove([*chain.superfluous, *empty])
         if chain.superfluous:
             _log.info("removed %d segments that are older than the snapshot", len(chain.superfluous))

@@ -260,6 +260,22 @@ def test_segment_that_is_missing_ends_the_replay(start_server: StartServer) -> N
     assert len(asides(folder)) == 1
 
 
+def test_segment_that_holds_nothing_leaves_no_gap_for_a_later_start(start_server: StartServer) -> None:
+    """A crash between two rotations leaves one. Once it was removed, and what followed it set aside by the next start."""
+    folder = written(start_server, "1")
+    server = start_server(*ALWAYS, directory=folder)
+    server.once("SET", "k", "2")
+    crash(server)
+    last = segments(folder)[1]
+    last.rename(last.with_name(last.name.replace("02.journal", "03.journal")))
+    last.touch()
+    for _ in range(3):
+        server = start_server(*ALWAYS, directory=folder)
+        assert server.once("GET", "k") == b"$1\r\n2\r\n"
+        crash(server)
+    assert not asides(folder)
+
+
 def test_link_to_a_frame_that_is_not_there_is_told_and_all_is_replayed(start_server: StartServer) -> None:
     server = start_server(*ALWAYS)
     with server.connect() as wire:
