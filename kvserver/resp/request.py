@@ -173,22 +173,26 @@ class RequestParser(StrictParser):
     def feed(self, data: bytes, most: int | None = None) -> list[Command]:
         if most is not None or self._is_limited or not data:
             return super().feed(data, most)
-        if self.is_idle:
-            commands, rest = decode_lines(data)
-            return commands + super().feed(rest) if rest else commands
-        # A long stream of commands, cut somewhere: the one that was cut, then as before.
-        commands = super().feed(data, most=1)
-        if not commands or self.failure or self._missing:
-            return commands
-        # Tried once a read: where it fails again and again, trying for each command would take quadratic time.
-        found, rest = decode_lines(bytes(self._buffer))
-        self._buffer.clear()
-        return commands + found + super().feed(rest)
+        commands: list[Command] = []
+        if not self.is_idle:  # a long stream of commands, cut somewhere: the one that was cut, then as ever
+            commands = super().feed(data, most=1)
+            if not commands or self.failure or self._missing:
+                return commands
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        while data:
+            found, data = decode_lines(data)
+            if not found:
+                # Not tried again behind it: where it fails again and again, trying for each command takes quadratic time.
+                return commands + super().feed(data)
+            commands = commands + found if commands else found
+        return commands
 
 
 def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
-    """The commands at the start of data, up to one that is not whole or has a line break in an argument; and the rest.
+    """The commands at the start of data, as many as one call finds, and the rest.
 
+    It finds none where the first one is not whole or has a line break in an argument.
     A line that declares a length, and behind it a line of that very length, is what Redis reads as a bulk string; so many
     of them behind a line that declares their number are a command.
     """
