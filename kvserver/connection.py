@@ -228,10 +228,12 @@ class Connection(asyncio.Protocol):
         """A client that waits, does not read, or sends faster than it is served is not read from: nothing piles up."""
         if self.is_closed:
             return
-        if self.is_waiting or self.is_choked or self._is_full:
+        is_held = self.is_waiting or self.is_choked
+        if is_held or self._is_full:
             self.transport.pause_reading()
-            return
-        if not self.has_ended:
+        elif not self.has_ended:
             self.transport.resume_reading()
+        if is_held:
+            return
         if (self.queue or self.has_ended) and not self.is_queued:
             self._writer.enqueue(self)

@@ -94,6 +94,17 @@ def test_command_of_many_arguments_is_whole(count: int) -> None:
     assert parse(RequestParser(), [pack(*command) + pack(b"PING")]) == ([command, [b"PING"]], "")
 
 
+def test_parser_is_idle_again_behind_a_stream_that_was_cut() -> None:
+    for count in range(1, 300, 3):  # some of them leave no step for what is behind them, which needs none
+        data = pack(b"MGET", *[b"k"] * count) + pack(b"PING") * 3
+        parser = RequestParser()
+        commands = parser.feed(data[:10]) + parser.feed(data[10:])
+        while len(commands) < 4:
+            commands += parser.feed(b"")
+        assert parser.is_idle
+        assert not parser.has_unread
+
+
 def test_usual_read_does_not_take_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(parser: StrictParser) -> None:
         raise AssertionError("parsed in Python")

@@ -1547,3 +1547,14 @@ def test_unix_socket_serves_as_the_port_does(start_server: StartServer, tmp_path
         client.connect(str(path))
         client.sendall(encode("PING"))
         assert client.recv(100) == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize("odd", [encode("SAVE"), encode("GET", "long")], ids=["an effect", "replies that are not read"])
+def test_pipeline_of_more_than_one_turn_goes_on_behind_what_made_it_wait(kvserver: ServerProcess, odd: bytes) -> None:
+    with kvserver.connect() as wire:
+        assert wire.command("SET", "long", "x" * 100_000) == b"+OK\r\n"
+        wire.send((encode("PING") * 100 + odd) * 40)
+        for _ in range(40):
+            for _ in range(100):
+                assert wire.read_reply() == b"+PONG\r\n"
+            assert wire.read_reply()[:1] in b"+$"

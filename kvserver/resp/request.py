@@ -180,6 +180,8 @@ class RequestParser(StrictParser):
                 return commands
             data = bytes(self._buffer)
             self._buffer.clear()
+            self.has_unread = False
+            self._note_idle()
         while data:
             found, data = decode_lines(data)
             if not found:
