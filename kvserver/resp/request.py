@@ -1,9 +1,9 @@
 """Bytes of a connection to commands: RESP arrays of bulk strings, and inline commands. Sans-IO.
 
 `StrictParser` is the definition: resumable at every byte, allocates nothing that a client merely declares, and gives
-Redis's error texts. A read that holds whole commands without line breaks in their arguments, the usual case, is divided
-into its lines instead, in a fifth of the time; less than hiredis takes with all that has to be looked at behind it, since it
-reads replies, which can hold what requests may not.
+Redis's error texts. A read that holds whole commands, the usual case, is divided into its lines instead, in a fifth of the
+time; less than hiredis takes with all that has to be looked at behind it, since it reads replies, which can hold what
+requests may not.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ _STAR, _DOLLAR = b"*$"
 class StrictParser:
     """The resumable parser: `feed` gives the commands that are complete, and sets `failure` at the first invalid byte."""
 
-    def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024) -> None:
+    def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024, *, takes_inline: bool = True) -> None:
         # Set once the client sent what is no request; the commands before it were returned.
         self.failure: ProtocolError | None = None
         self.is_idle = True  # between two commands, with nothing that forbids the fast way
         self.has_unread = False  # `feed` stopped early and has more to parse: feed it b""
         self._is_limited = False  # the client has yet to authenticate
         self._max_bulk_bytes = max_bulk_bytes
+        self._takes_inline = takes_inline
         self._buffer = bytearray()
         self._position = 0  # in the buffer, while feed runs
         self._steps_left = 0  # that the present call may still take
@@ -156,6 +157,8 @@ class StrictParser:
         return line
 
     def _inline(self) -> Command | None:
+        if not self._takes_inline:
+            raise ProtocolError(f"expected '*', got '{chr(self._buffer[self._position])}'")
         end = self._buffer.find(b"\n", self._position)
         if end < 0 or end - self._position > _LINE_LIMIT:
             if len(self._buffer) - self._position > _LINE_LIMIT:
@@ -194,9 +197,9 @@ class RequestParser(StrictParser):
 def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     """The commands at the start of data, as many as one call finds, and the rest.
 
-    It finds none where the first one is not whole or has a line break in an argument.
-    A line that declares a length, and behind it a line of that very length, is what Redis reads as a bulk string; so many
-    of them behind a line that declares their number are a command.
+    It finds none where the first one is not whole, or is longer than one look. A line that declares a length, and behind it
+    lines that make up that very length, is what Redis reads as a bulk string; so many of them behind a line that declares
+    their number are a command.
     """
     lines = data.split(_CRLF, _MOST_LINES)
     end = len(lines) - 1  # where what is no whole line stands
@@ -222,10 +225,41 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
             not start < behind <= end
             or lines[start + 1 : behind : 2] != [_LENGTH_LINES.get(len(a)) or b"$%d" % len(a) for a in arguments]
         ):  # fmt: skip
-            break
+            arguments, behind = _join_lines(lines, start, (behind - start) // 2)
+            if not arguments:
+                break
         commands.append(arguments)
         start = behind
     return commands, _CRLF.join(lines[start:])
+
+
+def _join_lines(lines: list[bytes], start: int, count: int) -> tuple[Command, int]:
+    """`count` arguments behind a first line, where some hold line breaks; and where the next command begins.
+
+    No arguments where they are not whole, or no bulk strings.
+    """
+    arguments: Command = []
+    end = len(lines) - 1
+    position = start + 1
+    while len(arguments) < count and position < end:
+        argument = lines[position + 1]
+        behind = position + 2
+        if lines[position] != _LENGTH_LINES.get(len(argument)):
+            length = _integer(lines[position][1:]) if lines[position][:1] == b"$" else None
+            if length is None:
+                break
+            missing = length - len(argument)
+            while missing > 0 and behind < end:
+                missing -= len(_CRLF) + len(lines[behind])
+                behind += 1
+            if missing:
+                break
+            argument = _CRLF.join(lines[position + 1 : behind])
+        if behind > end:
+            break
+        arguments.append(argument)
+        position = behind
+    return (arguments, position) if len(arguments) == count else ([], start)
 
 
 def _width(line: bytes) -> int:
