@@ -941,10 +941,10 @@ def test_sleep_stops_every_client_and_is_slow_in_every_log(start_server: StartSe
         assert sleeper.read_reply() == b"+PONG\r\n"
         (entry,) = sleeper.value("SLOWLOG", "GET")
         assert entry[3] == [b"DEBUG", b"SLEEP", b"0.3"]
-        assert 295_000 <= entry[2] < 5_000_000  # the loop's timers are some milliseconds fine
+        assert 300_000 <= entry[2] < 5_000_000
         (event, _, latest, longest) = sleeper.value("LATENCY", "LATEST")[0]
         assert event == b"command"
-        assert 295 <= latest == longest < 5000
+        assert 300 <= latest == longest < 5000
 
 
 def test_shutdown_mode_can_be_changed_while_running(start_server: StartServer) -> None:
