@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from kvserver.keyspace import SHARDS, Access, Shard, new_shards
+from kvserver.shards import Access, Shard, new_shards, placing, shard_of
 
 LFU_INITIAL: Final = 5  # Redis's LFU_INIT_VAL: a new key must have time to be used before it is the least used one
 LFU_MAX: Final = 255
@@ -50,25 +50,26 @@ class Recency:
 
     def score(self, key: bytes) -> int:
         """For how many milliseconds the key has been idle."""
-        used_ms: int = self._used_ms[hash(key) % SHARDS].get(key, self._began_ms)
+        used_ms: int = self._used_ms[shard_of(key)].get(key, self._began_ms)
         return self._now_ms - used_ms
 
     def wrap(self, plain: Access) -> Access:
         look, put, remove = plain
         tables = self._used_ms
+        digest, count = placing()
 
         def get(key: bytes) -> Any:
             entry = look(key)
             if entry is not None:
-                tables[hash(key) % SHARDS][key] = self._now_ms
+                tables[digest(key) % count][key] = self._now_ms
             return entry
 
         def set_(key: bytes, entry: Any) -> None:
-            tables[hash(key) % SHARDS][key] = self._now_ms
+            tables[digest(key) % count][key] = self._now_ms
             put(key, entry)
 
         def delete(key: bytes) -> bool:
-            tables[hash(key) % SHARDS].pop(key, None)
+            tables[digest(key) % count].pop(key, None)
             return remove(key)
 
         return Access(get, set_, delete)
@@ -95,7 +96,7 @@ class Frequency:
 
     def count(self, key: bytes) -> int:
         """The counter of a key, as OBJECT FREQ shows it."""
-        return self._decayed(self._tables[hash(key) % SHARDS].get(key, self._began))
+        return self._decayed(self._tables[shard_of(key)].get(key, self._began))
 
     def score(self, key: bytes) -> int:
         return LFU_MAX - self.count(key)
@@ -116,22 +117,23 @@ class Frequency:
     def wrap(self, plain: Access) -> Access:
         look, put, remove = plain
         tables = self._tables
+        digest, count = placing()
 
         def get(key: bytes) -> Any:
             entry = look(key)
             if entry is not None:
-                table = tables[hash(key) % SHARDS]
+                table = tables[digest(key) % count]
                 table[key] = self._used(table.get(key, self._began))
             return entry
 
         def set_(key: bytes, entry: Any) -> None:
-            table = tables[hash(key) % SHARDS]
+            table = tables[digest(key) % count]
             stamp = table.get(key)
             table[key] = self._minute * 256 + LFU_INITIAL if stamp is None else self._used(stamp)
             put(key, entry)
 
         def delete(key: bytes) -> bool:
-            tables[hash(key) % SHARDS].pop(key, None)
+            tables[digest(key) % count].pop(key, None)
             return remove(key)
 
         return Access(get, set_, delete)

@@ -11,7 +11,8 @@ from typing import Final
 
 from kvserver import walk
 from kvserver.clocks import Clocks
-from kvserver.keyspace import SHARDS, Expiring, Keyspace
+from kvserver.entries import Expiring
+from kvserver.keyspace import Keyspace
 
 BATCH_KEYS: Final = 16  # are evicted after each look at a shard
 POOL_KEYS: Final = 32  # the best candidates so far
@@ -37,7 +38,7 @@ class Eviction:
     @property
     def has_candidates(self) -> bool:
         """Whether there may be a key that this policy lets go."""
-        return self._keyspace.has_expiring if self._is_volatile else len(self._keyspace) > 0
+        return self._keyspace.deadlines.has_any if self._is_volatile else len(self._keyspace) > 0
 
     def victim(self) -> bytes | None:
         """The key that is to go next, or None where no look at some of them found one."""
@@ -70,13 +71,14 @@ class Eviction:
 
     def _sample(self, wanted: int) -> list[bytes]:
         """Keys that may go, of as many shards as it takes, from a random one on; of a big one, spread all over it."""
-        first = self._random_below(SHARDS)
+        shards = self._keyspace.shard_count
+        first = self._random_below(shards)
         found: list[bytes] = []
         searched = 0
-        for index in (*range(first, SHARDS), *range(first)):
+        for index in (*range(first, shards), *range(first)):
             if not self._is_volatile:
                 keys = walk.shard_keys(self._keyspace, index)
-            elif self._keyspace.may_expire(index):
+            elif self._keyspace.deadlines.may_be_in(index):
                 keys = [key for key, _ in self._keyspace.expiring_members(index)]
                 searched += 1
             else:

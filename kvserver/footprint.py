@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kvserver.keyspace import ESTIMATE_ENTRIES, SHARDS, Access, Expiring, Keyspace
+from kvserver.entries import Expiring
+from kvserver.keyspace import ESTIMATE_ENTRIES, Keyspace
+from kvserver.shards import SHARDS, Access, placing
 
 EMPTY_BYTES: Final = SHARDS * 64  # of the dicts of a keyspace without a key
 SLOT_BYTES: Final = 38  # of a dict of a thousand entries, its spare places and its index included
@@ -50,7 +52,7 @@ class Footprint:
 
     @property
     def is_measured(self) -> bool:
-        return self._measured >= SHARDS
+        return self._measured == self._keyspace.shard_count
 
     def measure(self) -> None:
         """Count one more shard."""
@@ -64,7 +66,7 @@ class Footprint:
             return self.used_bytes
         keyspace, sizes = self._keyspace, 0
         seen = index = 0
-        while index < SHARDS and seen < ESTIMATE_ENTRIES:
+        while index < keyspace.shard_count and seen < ESTIMATE_ENTRIES:
             members = keyspace.shard_members(index)
             sizes += sum(entry_bytes(key, entry) for key, entry in members)
             seen += len(members)
@@ -74,9 +76,10 @@ class Footprint:
     def wrap(self, plain: Access) -> Access:
         """Access that counts."""
         look, put, remove = plain
+        digest, count = placing()
 
         def set_(key: bytes, entry: Any) -> None:
-            if hash(key) % SHARDS < self._measured:
+            if digest(key) % count < self._measured:
                 previous = look(key)
                 if previous is None:
                     self.used_bytes += SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + _value_bytes(entry)
@@ -85,7 +88,7 @@ class Footprint:
             put(key, entry)
 
         def delete(key: bytes) -> bool:
-            if hash(key) % SHARDS < self._measured:
+            if digest(key) % count < self._measured:
                 previous = look(key)
                 if previous is not None:
                     self.used_bytes -= entry_bytes(key, previous)

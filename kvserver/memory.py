@@ -13,7 +13,8 @@ from kvserver.clocks import Clocks, Frequency, Recency
 from kvserver.config import Config
 from kvserver.eviction import Eviction
 from kvserver.footprint import Footprint
-from kvserver.keyspace import Access, Keyspace, Shard
+from kvserver.keyspace import Keyspace
+from kvserver.shards import Access, Shard
 
 # Redis evicts for 500 us before a command, at the default tenacity of 10, then goes on in the background.
 EVICTIONS_AT_10: Final = 128

@@ -22,7 +22,8 @@ from itertools import islice
 from operator import sub
 from typing import Final, NamedTuple
 
-from kvserver.keyspace import Cut, Shard
+from kvserver.cut import Cut
+from kvserver.shards import Shard
 from kvserver.tags import Mapping
 
 BATCH_KEYS: Final = 512

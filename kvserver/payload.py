@@ -18,8 +18,9 @@ from contextlib import suppress
 import orjson
 
 from kvserver.codec import canonical_string
+from kvserver.cut import Cut
+from kvserver.entries import Entry
 from kvserver.errors import PayloadInvalid
-from kvserver.keyspace import Cut, Entry
 from kvserver.order import SEPARATOR, Batch, in_order
 from kvserver.tags import Mapping
 

@@ -17,13 +17,13 @@ from kvserver.disk import Disk
 from kvserver.drive import drive
 from kvserver.errors import CommandError
 from kvserver.journal import Journal
-from kvserver.keyspace import Shard
 from kvserver.media.medium import Medium
 from kvserver.media.segments import SegmentLog, Segments
 from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.resp.request import Command
 from kvserver.scan import Tail
 from kvserver.session import REPLAY_ID, ServerState, Session
+from kvserver.shards import Shard
 from kvserver.slices import Slices
 from kvserver.snapshot import Snapshots
 

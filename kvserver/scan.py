@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 
 from kvserver.errors import MediumError, PayloadInvalid
 from kvserver.frame import HEADER_SIZE, MAGIC, UNWRITTEN, Header, decode_header, is_header_start
-from kvserver.keyspace import Shard, load_shards, new_shards
 from kvserver.payload import Decoder
+from kvserver.shards import Shard, load_shards, new_shards
 from kvserver.tags import Mapping
 
 CHUNK_BYTES = 1 << 18

@@ -14,17 +14,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from kvserver.cut import Cut
 from kvserver.disk import Disk
 from kvserver.drive import drive
 from kvserver.errors import MediumError
 from kvserver.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.journal import Journal
-from kvserver.keyspace import Cut, Shard, drain, new_shards
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
 from kvserver.payload import encode
 from kvserver.record import EMPTY_STORE
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.session import ServerState
+from kvserver.shards import Shard, drain, new_shards
 from kvserver.slices import Slices
 from kvserver.store import repair
 from kvserver.tags import TAGGED

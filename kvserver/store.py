@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 
 from kvserver.codec import JSON, JSONText, canonical_strict
 from kvserver.frame import encode_frame, encode_header
-from kvserver.keyspace import Keyspace, new_shards
+from kvserver.keyspace import Keyspace
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
 from kvserver.payload import encode
 from kvserver.scan import CHUNK_BYTES, Scan, Tail, scan
+from kvserver.shards import new_shards
 from kvserver.tags import PLAIN, Mapping
 
 _log = logging.getLogger("kvserver")

@@ -19,7 +19,7 @@ from base64 import b64decode, b64encode
 from typing import Any, Protocol
 
 from kvserver.codec import JSON, JSONText, canonical, canonical_string
-from kvserver.keyspace import Entry, Expiring, Value
+from kvserver.entries import Entry, Expiring, Value
 
 _KEY_TAG = "$kvs:"
 _KEY_TAG_BYTES = _KEY_TAG.encode()

@@ -1,6 +1,6 @@
 """Ways through the keys of a keyspace that other commands run between: SCAN's cursor, all keys, a random key. Pure.
 
-A cursor is a shard and how many of its entries, from the front, have not been looked at: `left * SHARDS + shard`, where
+A cursor is a shard and how many of its entries, from the front, have not been looked at: `left * shards + shard`, where
 0 stands for a shard that was not begun. Where one was begun, the bits above say how often it had been given another
 order (`Cut.reorder`) by then: if that has happened since, the shard is begun again. A shard is walked from its end to
 its front. What a shard was frozen as comes first in its order, and what was written over it since comes behind, until a
@@ -16,7 +16,10 @@ from itertools import accumulate, islice
 from operator import add
 from typing import Final
 
-from kvserver.keyspace import SHARDS, TOMBSTONE, Expiring, Keyspace, Shard
+from kvserver.entries import Expiring
+from kvserver.keyspace import Keyspace
+from kvserver.overlay import TOMBSTONE
+from kvserver.shards import Shard
 
 _ORDER: Final = 1 << 32
 _ORDERS: Final = 1 << 31
@@ -30,11 +33,11 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
     """
     shards, overlays = keyspace.layers
     orders, place = divmod(cursor, _ORDER)
-    left, index = divmod(place, SHARDS)
+    left, index = divmod(place, len(shards))
     if orders != keyspace.orders[index] % _ORDERS:
         left = 0
     keys: list[bytes] = []
-    while index < SHARDS and count > 0:
+    while index < len(shards) and count > 0:
         length = _length(shards[index], overlays[index])
         stop = min(left, length) if left else length
         start = max(0, stop - count)
@@ -42,15 +45,15 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
             keys += _slice(shards[index], overlays[index], start, stop)
             count -= stop - start
             if start:
-                return keyspace.orders[index] % _ORDERS * _ORDER + start * SHARDS + index, keys
+                return keyspace.orders[index] % _ORDERS * _ORDER + start * len(shards) + index, keys
         left = 0
         index += 1
-    return index % SHARDS, keys
+    return index % len(shards), keys
 
 
 def all_keys(keyspace: Keyspace) -> Iterator[list[bytes]]:
     """All keys, a shard's at a time, those whose time has come as well. Nobody may write meanwhile."""
-    return (shard_keys(keyspace, index) for index in range(SHARDS))
+    return (shard_keys(keyspace, index) for index in range(keyspace.shard_count))
 
 
 def shard_keys(keyspace: Keyspace, index: int) -> list[bytes]:

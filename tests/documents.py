@@ -12,7 +12,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from kvserver.codec import JSONText
-from kvserver.keyspace import Cut, Entry, Expiring, Keyspace
+from kvserver.cut import Cut
+from kvserver.entries import Entry, Expiring
+from kvserver.keyspace import Keyspace
 
 AWKWARD_TEXTS = (
     "",

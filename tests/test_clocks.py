@@ -8,7 +8,8 @@ import statistics
 import pytest
 
 from kvserver.clocks import LFU_INITIAL, MINUTE_MS, Clocks, Frequency, Recency
-from kvserver.keyspace import Access, Keyspace, Shard, new_shards
+from kvserver.keyspace import Keyspace
+from kvserver.shards import Access, Shard, new_shards
 
 START_MS = 1_700_000_000_000
 

@@ -8,7 +8,7 @@ from sessions import Server, run, text
 
 from kvserver.codec import JSONText
 from kvserver.commands.effect import Discard
-from kvserver.keyspace import Value
+from kvserver.entries import Value
 from kvserver.resp.reply import OK
 
 

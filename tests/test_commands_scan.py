@@ -10,7 +10,7 @@ from sessions import Server, run, text
 from kvserver.codec import JSONText
 from kvserver.commands.scan import cursor_of
 from kvserver.errors import CommandError
-from kvserver.keyspace import SHARDS
+from kvserver.shards import SHARDS
 
 
 @pytest.fixture

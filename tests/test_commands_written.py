@@ -10,7 +10,7 @@ from sessions import START_MS, Server, run
 
 from kvserver.codec import JSONText
 from kvserver.commands.recreation import note_whole
-from kvserver.keyspace import Entry
+from kvserver.entries import Entry
 from kvserver.resp.reply import Error
 
 Words = tuple[str | int, ...]

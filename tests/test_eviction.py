@@ -10,7 +10,8 @@ from test_clocks import Noting
 
 from kvserver.clocks import Clocks, Frequency, Recency
 from kvserver.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
-from kvserver.keyspace import SHARDS, Keyspace
+from kvserver.keyspace import Keyspace
+from kvserver.shards import SHARDS
 
 COUNT = 10_000
 
@@ -112,7 +113,7 @@ def test_volatile_policies_take_all_keys_with_an_expiry_and_no_other(policy: str
     gone = victims(keyspace, eviction(keyspace, policy, clocks), 2_000)
     assert sorted(gone) == [b"%d" % number for number in range(502, 550)]
     assert len(keyspace) == 1_952
-    assert not keyspace.has_expiring
+    assert not keyspace.deadlines.has_any
     if cut:
         for _ in keyspace.fold(cut):
             pass

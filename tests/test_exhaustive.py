@@ -51,7 +51,7 @@ NEXT: State = {"appended": "behind it"}
 @pytest.fixture(autouse=True)
 def few_shards(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Thousands of runs: making and folding a thousand shards is most of the time of each, and each logs."""
-    monkeypatch.setattr("kvserver.keyspace.SHARDS", 3)
+    monkeypatch.setattr("kvserver.shards.SHARDS", 3)
     caplog.set_level(logging.CRITICAL + 1, "kvserver")
 
 

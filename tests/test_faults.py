@@ -27,8 +27,9 @@ from simulated_disk import ROOT, SECTOR_BYTES, Fault, PowerLoss, SimulatedDisk
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
 from kvserver.disk import Disk
+from kvserver.entries import Entry
 from kvserver.errors import MediumError
-from kvserver.keyspace import Entry, Keyspace
+from kvserver.keyspace import Keyspace
 from kvserver.media.file import FileMedium
 from kvserver.session import ServerState
 from kvserver.snapshot import Snapshots
@@ -83,7 +84,7 @@ def text(entry: Entry) -> str:
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few shards, keys and bytes a step, so that small stores take the steps of big ones, and thousands of runs no time."""
-    monkeypatch.setattr("kvserver.keyspace.SHARDS", 3)
+    monkeypatch.setattr("kvserver.shards.SHARDS", 3)
     monkeypatch.setattr("kvserver.order.BATCH_KEYS", 2)
     for module in ("store", "scan", "snapshot"):
         monkeypatch.setattr(f"kvserver.{module}.CHUNK_BYTES", 300)

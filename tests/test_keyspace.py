@@ -17,9 +17,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kvserver import keyspace as module
 from kvserver.codec import JSONText
-from kvserver.keyspace import Access, Cut, Entry, Expiring, Keyspace, Shard, Value, drain, load_shards, new_shards
+from kvserver.cut import Cut
+from kvserver.deadlines import SWEEP_REST_MS
+from kvserver.entries import Entry, Expiring, Value
+from kvserver.keyspace import Keyspace
+from kvserver.shards import SHARDS, Access, Shard, drain, load_shards, new_shards, shard_of
 
 KEYS = [b"key%d" % number for number in range(12)]
 keys = st.sampled_from(KEYS)
@@ -107,7 +110,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.frozen_by is None)
     @rule()
     def sweep_when_all_have_rested(self) -> None:
-        self.clock.now_ms += 1 + round(module.SWEEP_REST_MS * len(KEYS))
+        self.clock.now_ms += 1 + round(SWEEP_REST_MS * len(KEYS))
         self.sweep(10**9)
         assert not any(is_due(entry, self.clock.now_ms) for entry in self.model.values())
 
@@ -174,9 +177,9 @@ class KeyspaceMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_is_known_that_there_is_an_expiry(self) -> None:
-        assert self.keyspace.has_expiring or not any(isinstance(entry, Expiring) for entry in self.model.values())
+        assert self.keyspace.deadlines.has_any or not any(isinstance(entry, Expiring) for entry in self.model.values())
         for key, entry in self.model.items():
-            assert self.keyspace.may_expire(hash(key) % module.SHARDS) or not isinstance(entry, Expiring)
+            assert self.keyspace.deadlines.may_be_in(shard_of(key)) or not isinstance(entry, Expiring)
 
     @invariant()
     def cuts_are_the_model_at_their_instant(self) -> None:
@@ -187,11 +190,11 @@ class KeyspaceMachine(RuleBasedStateMachine):
             assert all(exact(cut.lookup(key)) == exact(entry) for key, entry in then.items())
 
 
-@pytest.mark.parametrize("shards", [module.SHARDS, 3, 1])
+@pytest.mark.parametrize("shards", [SHARDS, 3, 1])
 def test_keyspace_is_a_dict_and_a_cut_its_copy_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
-    monkeypatch.setattr(module, "SHARDS", shards)
+    monkeypatch.setattr("kvserver.shards.SHARDS", shards)
     # Building a thousand dicts for each example is what takes the time.
-    examples = 40 if shards == module.SHARDS else 300
+    examples = 40 if shards == SHARDS else 300
     one_at_a_time = settings(deadline=None, max_examples=examples, stateful_step_count=30, report_multiple_bugs=False)
     run_state_machine_as_test(KeyspaceMachine, settings=one_at_a_time)
 
@@ -306,7 +309,7 @@ def test_replace_gives_back_everything_that_was_there() -> None:
     unused = keyspace.replace(new_shards())
     assert sum(map(len, unused)) == 1_000
     steps = sum(1 for _ in drain(unused))
-    assert steps == module.SHARDS
+    assert steps == SHARDS
     assert not unused
 
 
@@ -340,80 +343,6 @@ def test_key_that_expires_while_frozen_is_still_in_the_cut() -> None:
     for _ in keyspace.fold(cut):
         pass
     assert keyspace.get(b"k") is None
-
-
-def test_sweep_removes_shard_by_shard_what_is_due() -> None:
-    clock = Clock()
-    keyspace = Keyspace(clock)
-    for number in range(5_000):
-        keyspace.set_expiring(b"%d" % number, b"v", 1)
-        keyspace.set_expiring(b"later%d" % number, b"v", 10_000)
-    clock.now_ms = 1
-    calls = 0
-    while keyspace.sweep():
-        calls += 1
-    assert len(keyspace) == keyspace.expired == keyspace.expiring == 5_000
-    assert calls > 900, "few long calls stall the event loop"
-    clock.now_ms = 10_000
-    while keyspace.sweep():
-        pass
-    assert len(keyspace) == 0
-    assert not keyspace.has_expiring
-
-
-def test_swept_shard_rests_the_longer_the_more_entries_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHARDS", 1)
-    clock = Clock()
-    keyspace = Keyspace(clock)
-    for number in range(100):
-        keyspace.set_expiring(b"%d" % number, b"v", 1 + number)
-    swept_at = []
-    while len(keyspace):
-        clock.now_ms += 1
-        while keyspace.sweep():
-            swept_at.append(clock.now_ms)
-    assert swept_at[:2] == [1, 51]
-    assert len(swept_at) < 10
-
-
-def test_sweep_that_has_nothing_to_remove_looks_at_no_entry() -> None:
-    keyspace = filled(100)
-    assert not keyspace.sweep()
-    keyspace.set_expiring(b"k", b"v", 1)
-    assert not keyspace.sweep()
-
-
-def test_replaced_data_is_swept_once_to_learn_what_expires() -> None:
-    keyspace = Keyspace(lambda: 5)
-    shards = new_shards()
-    load_shards(shards, [(b"dead", Expiring(b"v", 1)), (b"living", Expiring(b"v", 9)), (b"plain", b"v")])
-    keyspace.replace(shards)
-    assert keyspace.has_expiring
-    while keyspace.sweep():
-        pass
-    assert {key for key, _ in keyspace.members()} == {b"living", b"plain"}
-    assert keyspace.has_expiring
-    keyspace.set(b"living", b"v")
-    keyspace.replace(new_shards())
-    assert not keyspace.has_expiring
-
-
-def test_expiries_of_many_keys_are_estimated() -> None:
-    keyspace = filled(40_000)
-    for number in range(0, 40_000, 4):
-        keyspace.set_expiring(b"%d" % number, b"v", 1)
-    assert 8_500 < keyspace.expiring < 11_500
-
-
-def test_sweep_waits_while_frozen() -> None:
-    keyspace = Keyspace(lambda: 5)
-    keyspace.set_expiring(b"k", b"v", 1)
-    cut = keyspace.cut()
-    assert not keyspace.sweep()
-    for _ in keyspace.fold(cut):
-        pass
-    assert keyspace.sweep()
-    assert len(keyspace) == 0
 
 
 class Recorder:
@@ -465,15 +394,6 @@ def test_witness_sees_each_access_and_no_more_when_it_is_let_go() -> None:
     keyspace.attend(None)
     keyspace.set(b"k", b"v")
     assert recorder.seen == wanted
-
-
-def test_loaded_members_count_the_last_of_a_repeated_key() -> None:
-    shards: list[Shard] = new_shards()
-    members: list[tuple[bytes, Any]] = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
-    load_shards(shards, members)
-    keyspace = Keyspace(lambda: 0)
-    keyspace.replace(shards)
-    assert dict(keyspace.members()) == {b"a": b"3", b"b": b"2"}
 
 
 def test_lookup_of_a_key_that_is_not_in_the_cut_raises() -> None:

@@ -134,7 +134,7 @@ def check_error(text: str, *_: object, **__: object) -> None:
 async def test_flush_that_fails_anywhere_loses_nothing_told_and_the_next_one_heals(
     ending: str, for_good: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("kvserver.keyspace.SHARDS", 3)
+    monkeypatch.setattr("kvserver.shards.SHARDS", 3)
     monkeypatch.setattr("kvserver.recovery._log.error", check_error)
     caplog.set_level(logging.CRITICAL + 1, "kvserver")
     asyncio.get_running_loop().set_debug(False)

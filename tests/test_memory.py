@@ -9,9 +9,9 @@ import pytest
 from sessions import Server, run, text
 
 from kvserver.footprint import EMPTY_BYTES, entry_bytes
-from kvserver.keyspace import new_shards
 from kvserver.memory import EVICTIONS_AT_10, LEAST_EVICTIONS
 from kvserver.session import Session
+from kvserver.shards import new_shards
 
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
 POLICIES = [f"{who}-{what}" for who in ("volatile", "allkeys") for what in ("lru", "lfu", "random")] + ["volatile-ttl"]

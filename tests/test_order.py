@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvserver.codec import JSONText
-from kvserver.keyspace import Cut, Entry, Expiring
+from kvserver.cut import Cut
+from kvserver.entries import Entry, Expiring
 from kvserver.order import BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
 from kvserver.tags import PLAIN, TAGGED, Mapping
 

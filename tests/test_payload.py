@@ -31,8 +31,8 @@ from hypothesis import strategies as st
 
 from kvserver import payload as module
 from kvserver.codec import JSONText
+from kvserver.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
-from kvserver.keyspace import Entry, Expiring
 from kvserver.order import BATCH_KEYS
 from kvserver.payload import Decoder, encode
 from kvserver.tags import PLAIN, TAGGED, Mapping

@@ -14,11 +14,12 @@ from documents import exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvserver.entries import Entry
 from kvserver.errors import KVServerError
 from kvserver.frame import HEADER_SIZE, MAGIC, encode_frame
-from kvserver.keyspace import Entry, Shard
 from kvserver.media.memory import MemoryMedium
 from kvserver.scan import CHUNK_BYTES, Scan, Tail
+from kvserver.shards import Shard
 from kvserver.store import run
 from kvserver.tags import PLAIN, TAGGED, Mapping
 

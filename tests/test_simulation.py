@@ -20,17 +20,19 @@ import hiredis
 import pytest
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver import actions, journal, keyspace, recovery, slices, snapshot, writer
+from kvserver import actions, journal, recovery, shards, slices, snapshot, writer
 from kvserver.actions import Actions
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
 from kvserver.disk import Disk
+from kvserver.entries import Expiring
 from kvserver.journal import Journal
-from kvserver.keyspace import Expiring, Keyspace, Shard
+from kvserver.keyspace import Keyspace
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import SegmentLog, Segments
 from kvserver.recovery import Recovery
 from kvserver.session import ServerState, Session
+from kvserver.shards import Shard
 from kvserver.snapshot import Snapshots
 from kvserver.writer import Writer
 
@@ -416,8 +418,8 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
     for module in (actions, journal, recovery, slices, snapshot, writer):
         monkeypatch.setattr(module, "time", clock, raising=False)
-    monkeypatch.setattr(keyspace, "SHARDS", 7)
-    monkeypatch.setattr(keyspace, "hash", zlib.crc32, raising=False)
+    monkeypatch.setattr(shards, "SHARDS", 7)
+    monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)
 
 
 @pytest.mark.timeout(60 + SEEDS // 4)

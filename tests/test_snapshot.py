@@ -24,16 +24,19 @@ import pytest
 from kvserver import slices, snapshot
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
+from kvserver.cut import Cut
 from kvserver.disk import Disk
+from kvserver.entries import Expiring
 from kvserver.errors import MediumError
 from kvserver.journal import Journal
-from kvserver.keyspace import Cut, Expiring, Keyspace, drain, new_shards
+from kvserver.keyspace import Keyspace
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
 from kvserver.order import BATCH_BYTES, BATCH_KEYS
 from kvserver.payload import encode
 from kvserver.scan import CHUNK_BYTES, scan
 from kvserver.session import ServerState
+from kvserver.shards import drain, new_shards
 from kvserver.snapshot import Snapshots
 from kvserver.tags import TAGGED
 
@@ -138,7 +141,7 @@ def disk() -> Iterator[Disk]:
 @pytest.fixture
 def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few keys have shards that are folded and shards that are not."""
-    monkeypatch.setattr("kvserver.keyspace.SHARDS", 5)
+    monkeypatch.setattr("kvserver.shards.SHARDS", 5)
     monkeypatch.setattr("kvserver.order.BATCH_KEYS", 2)
     monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
     monkeypatch.setattr(slices, "SLICE_S", 0)  # the loop goes on after each step

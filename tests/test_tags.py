@@ -25,7 +25,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kvserver.codec import JSONText
-from kvserver.keyspace import Entry, Expiring
+from kvserver.entries import Entry, Expiring
 from kvserver.tags import PLAIN, TAGGED, Mapping, decode_value
 
 quick = settings(deadline=None, max_examples=120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sessions import START_MS, Server, run
 
-from kvserver.keyspace import load_shards, new_shards
+from kvserver.shards import load_shards, new_shards
 from kvserver.watches import Watch
 
 Words = tuple[str | int, ...]

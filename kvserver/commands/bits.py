@@ -9,8 +9,8 @@ from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.inplace import amend, changeable
 from kvserver.commands.ranges import inclusive_range, is_backward
 from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.entries import Expiring
 from kvserver.errors import CommandError
-from kvserver.keyspace import Expiring
 from kvserver.resp.reply import Reply
 from kvserver.session import Session
 

@@ -9,8 +9,8 @@ from kvserver.codec import JSONText, canonical
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.entries import Value
 from kvserver.errors import CommandError
-from kvserver.keyspace import Value
 from kvserver.longdouble import LongDouble
 from kvserver.resp.reply import Reply
 from kvserver.session import Session

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kvserver.channels import Message
 from kvserver.errors import CommandError
-from kvserver.keyspace import Shard
 from kvserver.resp.reply import Reply
+from kvserver.shards import Shard
 
 if TYPE_CHECKING:
     from kvserver.commands.row import Handler

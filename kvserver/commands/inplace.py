@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kvserver.codec import JSONText
 from kvserver.commands.arguments import WRONG_TYPE
+from kvserver.entries import Expiring, Value
 from kvserver.errors import CommandError
-from kvserver.keyspace import Expiring, Value
 from kvserver.session import Session
 
 

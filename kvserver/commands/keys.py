@@ -9,10 +9,11 @@ from kvserver.commands.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR,
 from kvserver.commands.effect import Discard, Effect
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
+from kvserver.entries import Value
 from kvserver.errors import CommandError
-from kvserver.keyspace import Value, new_shards
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.session import Session
+from kvserver.shards import new_shards
 
 JSON_TYPE: Final = "ReJSON-RL"  # as RedisJSON calls its type
 SAME_OBJECT: Final = "ERR source and destination objects are the same"

@@ -7,8 +7,8 @@ from typing import Final
 from kvserver.codec import JSONText
 from kvserver.commands.arguments import integer
 from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.entries import Value
 from kvserver.errors import CommandError
-from kvserver.keyspace import Value
 from kvserver.resp.reply import Reply, Simple
 from kvserver.session import Session
 

@@ -8,7 +8,8 @@ command that lets a key live longer, or without an end, or under another name, m
 from __future__ import annotations
 
 from kvserver.codec import JSONText
-from kvserver.keyspace import Keyspace, Value
+from kvserver.entries import Value
+from kvserver.keyspace import Keyspace
 
 
 def note_whole(keyspace: Keyspace, key: bytes, value: Value, expires_at_ms: int | None) -> None:

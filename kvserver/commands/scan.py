@@ -9,8 +9,8 @@ from kvserver import glob, walk
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.keys import type_name
 from kvserver.commands.row import NO_KEYS, Command
+from kvserver.entries import Expiring
 from kvserver.errors import CommandError
-from kvserver.keyspace import Expiring
 from kvserver.resp.reply import Reply
 from kvserver.session import Session
 
@@ -67,7 +67,7 @@ def keys(session: Session, args: list[bytes]) -> Reply:
     matches = glob.matcher(pattern)
     for some in walk.all_keys(keyspace):
         found += some if pattern == EVERYTHING else filter(matches, some)
-    if keyspace.has_expiring:
+    if keyspace.deadlines.has_any:
         peek, now_ms = keyspace.peek, keyspace.now_ms()
         found = [key for key in found if type(entry := peek(key)) is not Expiring or entry.expires_at_ms > now_ms]
     return list(found)

@@ -1,0 +1,89 @@
+"""overlay: over frozen shards it is a dict like any other, and the shards stay as they were until they are folded."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from kvserver.entries import Entry
+from kvserver.overlay import TOMBSTONE, Overlay
+from kvserver.shards import Shard, load_shards, new_shards, plain_access, shard_of
+
+KEYS = [b"key%d" % number for number in range(12)]
+
+
+def loaded(members: dict[bytes, Entry]) -> list[Shard]:
+    shards = new_shards()
+    load_shards(shards, members.items())
+    return shards
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("kvserver.shards.SHARDS", count)
+    for seed in range(200):
+        rng = random.Random(seed)
+        model: dict[bytes, Entry] = dict.fromkeys(rng.sample(KEYS, 6), b"frozen")
+        shards = loaded(model)
+        frozen = [dict(shard) for shard in shards]
+        overlay = Overlay(shards)
+        access = overlay.access()
+        folded: set[int] = set()
+        for step in range(60):
+            key = rng.choice(KEYS)
+            if rng.random() < 0.5:
+                access.set(key, b"%d" % step)
+                model[key] = b"%d" % step
+            else:
+                assert access.delete(key) == (model.pop(key, None) is not None), seed
+            if step >= 30 and len(folded) < count:
+                index = len(folded)
+                overlay.fold(index)
+                folded.add(index)
+                assert overlay.layer[index] is shards[index]
+            assert all(shard == frozen[index] for index, shard in enumerate(shards) if index not in folded), seed
+            assert {key: access.get(key) for key in KEYS if access.get(key) is not None} == model, seed
+            assert dict(pair for index in range(count) for pair in overlay.members(index)) == model, seed
+            assert sum(map(len, shards)) + overlay.growth == len(model), seed
+            assert len(overlay.unfolded()) == count - len(folded)
+        for index in range(len(folded), count):
+            overlay.fold(index)
+        assert {key: entry for shard in shards for key, entry in shard.items()} == model, seed
+        assert overlay.growth == 0
+        assert not overlay.unfolded()
+
+
+def test_members_stand_in_the_order_that_they_have_when_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvserver.shards.SHARDS", 1)
+    shards = loaded({b"a": b"1", b"b": b"2", b"c": b"3"})
+    overlay = Overlay(shards)
+    access = overlay.access()
+    access.set(b"new", b"4")
+    access.delete(b"a")
+    access.set(b"b", b"5")
+    told = list(overlay.members(0))
+    assert told == [(b"b", b"5"), (b"c", b"3"), (b"new", b"4")]
+    assert overlay.fold(0)
+    assert list(shards[0].items()) == told
+
+
+def test_deletion_is_a_tombstone_only_where_there_is_something_to_bury() -> None:
+    overlay = Overlay(loaded({b"frozen": b"1"}))
+    access = overlay.access()
+    access.set(b"new", b"2")
+    assert access.delete(b"new")
+    assert not access.delete(b"new")
+    assert access.delete(b"frozen")
+    assert not access.delete(b"frozen")
+    assert overlay.layer[shard_of(b"frozen")][b"frozen"] is TOMBSTONE
+    assert b"new" not in overlay.layer[shard_of(b"new")]
+    assert overlay.growth == -1
+
+
+def test_fold_tells_whether_anything_was_written_over_the_shard() -> None:
+    shards = new_shards()
+    overlay = Overlay(shards)
+    overlay.access().set(b"k", b"v")
+    assert [index for index in range(len(shards)) if overlay.fold(index)] == [shard_of(b"k")]
+    assert plain_access(shards).get(b"k") == b"v"

@@ -1,0 +1,69 @@
+"""shards: each key has its place, everybody who asks is told the same one, and freeing takes small steps."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import pytest
+
+from kvserver import shards as module
+from kvserver.keyspace import Keyspace
+from kvserver.shards import SHARDS, Shard, drain, load_shards, new_shards, placing, plain_access, shard_of
+
+
+def test_loaded_members_count_the_last_of_a_repeated_key() -> None:
+    shards: list[Shard] = new_shards()
+    members: list[tuple[bytes, Any]] = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
+    load_shards(shards, members)
+    keyspace = Keyspace(lambda: 0)
+    keyspace.replace(shards)
+    assert dict(keyspace.members()) == {b"a": b"3", b"b": b"2"}
+
+
+def place(shards: list[Shard], key: bytes) -> int:
+    """The index of the one shard that holds a key."""
+    (found,) = [index for index, shard in enumerate(shards) if key in shard]
+    return found
+
+
+@pytest.mark.parametrize("count", [SHARDS, 7, 1])
+def test_all_agree_which_shard_holds_a_key(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Also where tests choose how many there are, or by which hash: they do it here, and nowhere else."""
+    monkeypatch.setattr(module, "SHARDS", count)
+    monkeypatch.setattr(module, "hash", zlib.crc32, raising=False)
+    for key in (b"", b"k", b"key", b"\xff" * 100):
+        wanted = zlib.crc32(key) % count
+        loaded, written = new_shards(), new_shards()
+        assert len(loaded) == count
+        load_shards(loaded, [(key, b"v")])
+        access = plain_access(written)
+        access.set(key, b"v")
+        digest, of = placing()
+        assert (shard_of(key), digest(key) % of, place(loaded, key), place(written, key)) == (wanted,) * 4
+        assert access.get(key) == b"v"
+        keyspace = Keyspace(lambda: 0)
+        keyspace.set(key, b"v")
+        cut = keyspace.cut()
+        assert (cut.lookup(key), place(cut.shards, key)) == (b"v", wanted)
+        keyspace.set_expiring(key, b"w", 1)
+        assert keyspace.get(key) == keyspace.layers[1][wanted][key]
+        assert [index for index in range(keyspace.shard_count) if keyspace.deadlines.may_be_in(index)] == [wanted]
+
+
+def test_plain_access_replaces_and_removes() -> None:
+    access = plain_access(new_shards())
+    access.set(b"k", b"1")
+    access.set(b"k", b"2")
+    assert access.get(b"k") == b"2"
+    assert access.delete(b"k")
+    assert not access.delete(b"k")
+    assert access.get(b"k") is None
+
+
+def test_drain_empties_one_shard_a_step() -> None:
+    shards: list[Shard] = [{b"a": b"1"}, {}, {b"b": b"2"}]
+    whole = list(shards)
+    left = [sum(map(len, whole)) for _ in drain(shards)]
+    assert left == [1, 1, 0]
+    assert not shards
