@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartServer
-from servers import ServerProcess, Wire, encode, parse, wait_until
+from servers import DEADLINE_S, ServerProcess, Wire, encode, parse, wait_until
 
 SEED = int(os.environ.get("KVSERVER_TRANSACTION_KILLS_SEED", "1"))
 KILLS = int(os.environ.get("KVSERVER_TRANSACTION_KILLS", "5"))
@@ -22,6 +22,7 @@ HEADER_SIZE, MAGIC_SIZE, LENGTH_DIGITS = 80, 4, 12
 # More than one turn of a client may run: the queue fills in several, and is run in one.
 MANY = 3000
 ALWAYS = ("--save", "", "--appendfsync", "always")
+MOST_ACKNOWLEDGED = 100  # transactions before a kill
 KEYS = [f"key:{number}" for number in range(20)]
 
 
@@ -84,9 +85,10 @@ def test_snapshot_that_a_transaction_asks_for_stands_behind_all_of_it(start_serv
         assert wire.value("MGET", "a", "b", "c") == [b"1", b"1", b"1"]
 
 
-def write_transactions(server: ServerProcess, acknowledged: list[int]) -> None:
-    """The same number to all keys, counting up, until the server is gone."""
-    number = 0
+def write_transactions(
+    server: ServerProcess, number: int, acknowledged: list[int], wanted: int, come: threading.Event
+) -> None:
+    """The same number to all keys, counting up, until the server is gone; tells when so many have been acknowledged."""
     with suppress(OSError, EOFError), server.connect() as wire:
         while True:
             number += 1
@@ -94,31 +96,38 @@ def write_transactions(server: ServerProcess, acknowledged: list[int]) -> None:
             skip_replies(wire, len(KEYS) + 1)
             assert wire.read_reply() == b"*%d\r\n" % len(KEYS) + b"+OK\r\n" * len(KEYS)
             acknowledged.append(number)
+            if len(acknowledged) == wanted:
+                come.set()
 
 
 @pytest.mark.parametrize("policy", ["always", "everysec"])
 def test_kill_leaves_all_of_a_transaction_or_nothing(start_server: StartServer, policy: str) -> None:
+    print(f"KVSERVER_TRANSACTION_KILLS_SEED={SEED}")
     rng = random.Random(SEED)
     folder: Path | None = None
     options = ("--save", "", "--appendfsync", policy)
+    kept = 0
     for _ in range(KILLS):
         server = start_server(*options, directory=folder)
         folder = server.directory
-        server.once("FLUSHALL")
-        acknowledged: list[int] = []
-        thread = threading.Thread(target=write_transactions, args=(server, acknowledged))
+        before, acknowledged = kept, list[int]()
+        wanted, come = rng.randrange(1, MOST_ACKNOWLEDGED), threading.Event()
+        thread = threading.Thread(target=write_transactions, args=(server, before, acknowledged, wanted, come))
         thread.start()
-        time.sleep(rng.uniform(0.05, 0.4))
+        assert come.wait(DEADLINE_S), f"{wanted} transactions were not acknowledged"
+        time.sleep(rng.uniform(0, 0.005))  # not for luck: the kill may come anywhere within one of the next transactions
         server.kill()
         thread.join()
+        assert len(acknowledged) >= wanted
         server = start_server(*options, directory=folder)
         with server.connect() as wire:
             values = set(wire.value("MGET", *KEYS))
         server.kill()
         assert len(values) == 1, f"seed {SEED}: torn apart: {values}"
         kept = int(values.pop() or 0)
-        if policy == "always":
-            assert kept >= (acknowledged or [0])[-1], f"seed {SEED}: an acknowledged transaction is gone"
+        promised = acknowledged[-1] if policy == "always" else before
+        assert promised <= kept <= acknowledged[-1] + 1, f"seed {SEED}: an acknowledged transaction is gone"
+    assert kept, "nothing was ever there, so nothing could be torn apart"
 
 
 def test_reply_of_exec_waits_for_the_sync(start_server: StartServer) -> None:
