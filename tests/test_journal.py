@@ -101,6 +101,16 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def gather() -> None:
+    """Until what gathers now, for a moment or for the clients that a sync has released, is with the disk.
+
+    That is no luck, however busy the machine is: the loop runs timers in the order of their times, and this one is set after
+    the journal's, for longer. What the disk's answer leads to is done then, too, but for what gathers because of it.
+    """
+    await asyncio.sleep(2 * max(journal_module.GATHER_S, journal_module.WAIT_FOR_MORE_S))
+    await settle()
+
+
 async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(setting: Setting) -> None:
     journal, disk = setting.journal, setting.disk
     disk.is_held = True
@@ -111,11 +121,15 @@ async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(setting: Se
     assert journal.synced < journal.sequence
     await disk.let_go()
     assert (journal.sequence - journal.synced, disk.calls - before) == (49, 0)  # they wait for whom the first has released
-    await asyncio.sleep(0.01)
+    await gather()
     assert disk.calls - before == 1
     await disk.let_go()
     assert journal.synced == journal.sequence
     assert setting.content(1).count(b"SET") == 50
+    journal.append(command(50))
+    assert disk.calls - before == 1, "the first of 49 clients that were released does not wait for the others"
+    await gather()
+    assert disk.calls - before == 2
 
 
 async def test_rotation_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
@@ -127,7 +141,7 @@ async def test_rotation_stands_between_what_was_before_and_after_it(setting: Set
     journal.append(command(3))
     for _ in range(4):
         await setting.disk.let_go()
-    await asyncio.sleep(0.01)
+    await gather()
     await setting.disk.let_go()
     assert setting.content(1).endswith(encode_records([pack(command(2))]))
     assert setting.content(2) == encode_records([pack(command(3))])
@@ -167,7 +181,7 @@ async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting
     assert not facts.error
     assert setting.told[-1] == "changed"
     journal.append(command(2))
-    await asyncio.sleep(0.01)
+    await gather()
     assert setting.content(token) == encode_link("0" * 64) + encode_records([pack(command(2))])
     assert setting.segments.numbers() == [token]
 
@@ -181,7 +195,7 @@ async def test_rotation_that_began_before_the_failure_was_known_heals_nothing(se
     journal.append(command(2))
     link = asyncio.create_task(journal.link(token, "0" * 64, 10))
     for _ in range(5):
-        await asyncio.sleep(0.005)
+        await gather()
         await setting.disk.let_go()
         setting.filesystem.fails = False
     with pytest.raises(MediumError):
@@ -198,23 +212,32 @@ async def test_writer_waits_while_the_disk_is_far_behind(setting: Setting, monke
     assert setting.state.journal.delayed_writes == 1
     for _ in range(5):
         await setting.disk.let_go()
-        await asyncio.sleep(0.01)
+        await gather()
     assert setting.told == ["pause", "resume"]
 
 
-async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting) -> None:
-    journal = setting.journal
+async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, facts = setting.journal, setting.state.journal
+    assert journal_module.SYNC_INTERVAL_S == 1
+    monkeypatch.setattr(journal_module, "SYNC_INTERVAL_S", 0.05)
     setting.config.appendfsync = "everysec"
-    for number in range(20):
-        journal.append(command(number))
-        await asyncio.sleep(0.005)
-    assert setting.content(1).count(b"SET") >= 15
-    assert setting.state.journal.syncs <= 1
+    loop = asyncio.get_running_loop()
+    started_at, count = loop.time(), 0
+    while facts.syncs < 4:
+        count += 1
+        journal.append(command(count))
+        await gather()
+        assert setting.content(1).endswith(encode_records([pack(command(count))])), "it waits for more than a moment"
+    assert loop.time() - started_at >= 3 * 0.05
+    while journal.synced < journal.sequence:  # by the timer, without another write
+        await gather()
+    facts.syncs = 0
     setting.config.appendfsync = "no"
-    setting.state.journal.syncs = 0
-    journal.append(command(1))
-    await asyncio.sleep(0.01)
-    assert setting.state.journal.syncs == 0
+    journal.append(command(0))
+    for _ in range(50):  # for longer than an interval
+        await gather()
+    assert setting.content(1).count(b"SET") == count + 1
+    assert facts.syncs == 0
 
 
 @pytest.fixture
@@ -231,9 +254,9 @@ async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_a
     journal = setting.journal
     setting.sync_disk.is_early = True
     journal.append(command(1))
-    await asyncio.sleep(0.01)
+    await gather()
     journal.append(command(2))
-    await asyncio.sleep(0.01)
+    await gather()
     assert setting.content(1).endswith(encode_records([pack(command(2))]))
     assert (journal.sequence, journal.synced) == (2, 0)
     await setting.sync_disk.let_go()
@@ -244,9 +267,9 @@ async def test_rotation_waits_for_the_sync_that_runs(syncing_at_once: Setting) -
     setting = syncing_at_once
     journal = setting.journal
     journal.append(command(1))
-    await asyncio.sleep(0.01)
+    await gather()
     journal.rotate()
-    await asyncio.sleep(0.01)
+    await gather()
     assert setting.segments.numbers() == [1], "the file of a running sync was closed"
     await setting.sync_disk.let_go()
     await settle()
@@ -258,10 +281,10 @@ async def test_sync_that_fails_beside_a_write_is_told(syncing_at_once: Setting) 
     setting = syncing_at_once
     journal = setting.journal
     journal.append(command(1))
-    await asyncio.sleep(0.01)
+    await gather()
     setting.filesystem.fails = True
     journal.append(command(2))
-    await asyncio.sleep(0.01)
+    await gather()
     await setting.sync_disk.let_go()
     assert setting.told == ["lost", "changed"]
     assert "Input/output error" in setting.state.journal.error
@@ -271,10 +294,10 @@ async def test_policy_that_becomes_always_during_a_sync_beside_lets_its_replies_
     setting = syncing_at_once
     journal = setting.journal
     journal.append(command(1))
-    await asyncio.sleep(0.01)
+    await gather()
     setting.config.appendfsync = "always"
     journal.append(command(2))
-    await asyncio.sleep(0.01)
+    await gather()
     assert journal.synced == 0, "a sync that has not ended was believed"
     await setting.sync_disk.let_go()
     assert journal.synced == 2
