@@ -1,4 +1,4 @@
-"""Servers for the tests: a running one per module, emptied for each test, and a factory for all others."""
+"""Servers for the tests: a running one per module, emptied for each test, a factory for others, and one that is no process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from installs import Installs
 from servers import Kind, ServerProcess
+from sessions import Server
+
+from kvserver.session import Session
 
 # The same for both, so that replies can be compared byte for byte.
 COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
@@ -60,3 +63,14 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
             return stack.enter_context(ServerProcess(kind, place, *options))
 
         yield start
+
+
+@pytest.fixture
+def server() -> Server:
+    """A server's state, for handlers to run on."""
+    return Server()
+
+
+@pytest.fixture
+def session(server: Server) -> Session:
+    return server.session()

@@ -5,17 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sessions import START_MS, Server, run, text
+from sessions import START_MS, run, text
 
 from kvserver.commands.bitfields import Field
 from kvserver.session import Session
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
-
-
-@pytest.fixture
-def session() -> Session:
-    return Server().session()
 
 
 fields = st.builds(

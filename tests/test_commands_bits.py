@@ -17,16 +17,6 @@ NO_OFFSET = "ERR bit offset is not an integer or out of range"
 NO_BIT = "ERR bit is not an integer or out of range"
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def session(server: Server) -> Session:
-    return server.session()
-
-
 def bits_of(value: bytes) -> list[int]:
     return [byte >> shift & 1 for byte in value for shift in range(7, -1, -1)]
 

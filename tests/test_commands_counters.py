@@ -13,16 +13,6 @@ WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 OVERFLOW = "ERR increment or decrement would overflow"
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def session(server: Server) -> Session:
-    return server.session()
-
-
 def test_counter_begins_at_zero(session: Session) -> None:
     assert run(session, "INCR", "k") == 1
     assert run(session, "DECR", "l") == -1

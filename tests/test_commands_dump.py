@@ -14,13 +14,7 @@ CHECKSUM_WRONG = "ERR DUMP payload version or checksum are wrong"
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def session(server: Server) -> Session:
-    session = server.session()
+def session(server: Server, session: Session) -> Session:
     run(session, "SET", "other", "w")
     server.keyspace.take_written()
     return session

@@ -15,11 +15,6 @@ from kvserver.resp.reply import OK
 from kvserver.session import Session
 
 
-@pytest.fixture
-def session() -> Session:
-    return Server().session()
-
-
 @settings(deadline=None, max_examples=80)
 @given(values | tag_like_values)
 def test_document_comes_back_as_canonical_json(document: Any) -> None:

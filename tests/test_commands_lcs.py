@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sessions import Server, run, text
+from sessions import run, text
 
 from kvserver.commands.lcs import Match, length, matches
 from kvserver.session import Session
@@ -55,8 +55,7 @@ def test_pieces_are_those_of_redis_for_all_short_strings() -> None:
 
 
 @pytest.fixture
-def session() -> Session:
-    session = Server().session()
+def session(session: Session) -> Session:
     run(session, "MSET", "a", "ohmytext", "b", "mynewtext")
     return session
 

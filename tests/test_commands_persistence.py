@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sessions import Server, run, text
+from sessions import run, text
 
 from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, Save, Shutdown
 from kvserver.session import Session
-
-
-@pytest.fixture
-def session() -> Session:
-    return Server().session()
 
 
 @pytest.mark.parametrize(

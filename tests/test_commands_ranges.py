@@ -12,16 +12,6 @@ WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def session(server: Server) -> Session:
-    return server.session()
-
-
 @pytest.mark.parametrize(
     ("start", "end", "piece"),
     [

@@ -9,11 +9,6 @@ from kvserver.codec import JSONText
 from kvserver.resp.reply import OK
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
-
-
 def test_set_and_get_keep_every_byte(server: Server) -> None:
     session = server.session()
     value = bytes(range(256))

@@ -43,11 +43,6 @@ def slow(name: str, work: Work) -> Command:
     return Command(name, -1, (), FIRST_KEY, work, "", "", "", "O(N)")
 
 
-@pytest.fixture
-def session() -> Session:
-    return Server().session()
-
-
 def slow_calls(timing: Timing) -> list[tuple[list[bytes], int]]:
     told: list[tuple[list[bytes], int]] = []
     timing.on_slow = lambda session, args, duration_ns: told.append((args, duration_ns))
