@@ -7,16 +7,21 @@ that fails may lose sectors for good while reads go on showing them, and the nex
 
 from __future__ import annotations
 
+import asyncio
 import errno as numbers
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from kvserver.disk import Disk
 from kvserver.media.filesystem import FileSystem
 
 SECTOR_BYTES = 512
 ROOT = "/simulated"
+T = TypeVar("T")
 
 
 class PowerLoss(BaseException):
@@ -355,3 +360,15 @@ class SimulatedDisk(FileSystem):
     def list(self, folder: str) -> list[str]:
         self._call("list")
         return [os.path.basename(path) for path in self.names() if os.path.dirname(path) == folder]
+
+
+class DiskInLoop(Disk):
+    """Runs each call at once, in the event loop's thread: what a thread adds is time."""
+
+    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+        return future

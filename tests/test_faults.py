@@ -19,10 +19,9 @@ import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
 
 import pytest
-from simulated_disk import ROOT, SECTOR_BYTES, Fault, PowerLoss, SimulatedDisk
+from simulated_disk import ROOT, SECTOR_BYTES, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
@@ -54,7 +53,6 @@ FAULTS = [
 ] + [Fault(0, "write", short=True), Fault(0, "read", short=True), Fault(0)]  # the last: whatever is called
 
 State = dict[str, str]
-T = TypeVar("T")
 
 
 def frame(state: State) -> bytes:
@@ -574,18 +572,6 @@ class Server:
 
 
 TABLE = CommandTable()
-
-
-class DiskInLoop(Disk):
-    """Runs each call at once, in the event loop's thread: what a thread adds is time."""
-
-    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-        return future
 
 
 @pytest.fixture

@@ -11,16 +11,13 @@ import itertools
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
 import pytest
-from simulated_disk import ROOT, Fault, PowerLoss, SimulatedDisk
+from simulated_disk import ROOT, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
-from kvserver.disk import Disk
 from kvserver.errors import MediumError
 from kvserver.journal import Journal
 from kvserver.keyspace import Keyspace
@@ -30,24 +27,8 @@ from kvserver.recovery import Recovery
 from kvserver.session import ServerState
 from kvserver.snapshot import Snapshots
 
-T = TypeVar("T")
 PATH = f"{ROOT}/dump.kvs"
 TABLE = CommandTable()
-
-
-class DiskInLoop(Disk):
-    """Runs each call at once."""
-
-    def __init__(self) -> None:
-        pass
-
-    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-        return future
 
 
 class Server:

@@ -57,18 +57,13 @@ def test_long_work_shows_its_share_now_and_then_and_wipes_it(monkeypatch: pytest
     assert screen.getvalue().endswith("\r\033[K")
 
 
-def test_short_work_shows_nothing(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    screen = show(monkeypatch, is_terminal=True)
+@pytest.mark.parametrize(("is_terminal", "seconds"), [(True, 0.1), (False, 10)], ids=["short work", "nobody looks"])
+def test_nothing_is_shown_of_short_work_or_where_nobody_looks(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, is_terminal: bool, seconds: float
+) -> None:
+    screen = show(monkeypatch, is_terminal)
     with Progress("copying", lambda: 2) as progress:
-        clock.now_s += 0.1
-        progress.update(1)
-    assert screen.getvalue() == ""
-
-
-def test_nothing_is_shown_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    screen = show(monkeypatch, is_terminal=False)
-    with Progress("copying", lambda: 2) as progress:
-        clock.now_s += 10
+        clock.now_s += seconds
         progress.update(1)
     assert screen.getvalue() == ""
 
