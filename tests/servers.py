@@ -345,3 +345,9 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEA
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {deadline_s} s"
+
+
+def info(wire: Wire, section: str = "persistence") -> dict[str, str]:
+    """The fields of a section of INFO."""
+    lines = wire.value("INFO", section).decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

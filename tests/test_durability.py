@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from conftest import StartServer
-from servers import ServerProcess, Wire, encode, parse, wait_until
+from servers import ServerProcess, encode, info, parse, wait_until
 
 HEADER_SIZE = 80
 QUIET = ("--save", "")
@@ -32,14 +32,15 @@ def asides(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if "damaged" in path.name)
 
 
-def info(wire: Wire) -> dict[str, str]:
-    lines = wire.value("INFO", "persistence").decode().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
 def crash(server: ServerProcess) -> Path:
     server.kill()
     return server.directory
+
+
+def values_after_crash(start_server: StartServer, server: ServerProcess, *keys: str) -> list[bytes | None]:
+    with start_server(*ALWAYS, directory=crash(server)).connect() as wire:
+        values: list[bytes | None] = wire.value("MGET", *keys)
+        return values
 
 
 # --- what is replayed
@@ -90,9 +91,7 @@ def test_restore_is_kept_and_what_it_threw_away_stays_away(start_server: StartSe
         wire.command("SET", "thrown", "1")
         assert wire.value("RESTORE") == 1
         wire.command("SET", "later", "1")
-    server = start_server(*ALWAYS, directory=crash(server))
-    with server.connect() as wire:
-        assert [wire.value("GET", key) for key in ("kept", "thrown", "later")] == [b"1", None, b"1"]
+    assert values_after_crash(start_server, server, "kept", "thrown", "later") == [b"1", None, b"1"]
 
 
 def test_restore_of_nothing_is_kept(start_server: StartServer) -> None:
@@ -101,9 +100,7 @@ def test_restore_of_nothing_is_kept(start_server: StartServer) -> None:
         wire.command("SET", "thrown", "1")
         assert wire.value("RESTORE") == 0
         wire.command("SET", "later", "1")
-    server = start_server(*ALWAYS, directory=crash(server))
-    with server.connect() as wire:
-        assert [wire.value("GET", key) for key in ("thrown", "later")] == [None, b"1"]
+    assert values_after_crash(start_server, server, "thrown", "later") == [None, b"1"]
 
 
 def test_shutdown_without_a_flush_keeps_what_was_acknowledged(start_server: StartServer) -> None:
@@ -156,9 +153,7 @@ def test_journal_that_is_switched_on_records_from_then_on(start_server: StartSer
         assert wire.command("CONFIG", "SET", "appendonly", "yes") == b"+OK\r\n"
         wire.command("SET", "after", "1")
         assert info(wire)["aof_enabled"] == "1"
-    server = start_server(*ALWAYS, directory=crash(server))
-    with server.connect() as wire:
-        assert [wire.value("GET", key) for key in ("before", "after")] == [b"1", b"1"]
+    assert values_after_crash(start_server, server, "before", "after") == [b"1", b"1"]
 
 
 def test_journal_that_is_switched_off_keeps_what_it_had_until_the_next_snapshot(start_server: StartServer) -> None:
@@ -176,9 +171,7 @@ def test_journal_that_is_switched_off_keeps_what_it_had_until_the_next_snapshot(
         wire.command("SET", "third", "1")
         wire.command("SAVE")
         assert segments(folder) == []
-    server = start_server(*ALWAYS, directory=crash(server))
-    with server.connect() as wire:
-        assert [wire.value("GET", key) for key in ("before", "after", "third")] == [b"1", None, b"1"]
+    assert values_after_crash(start_server, server, "before", "after", "third") == [b"1", None, b"1"]
 
 
 def test_journal_off_and_on_again_replays_no_hole(start_server: StartServer) -> None:
@@ -186,9 +179,7 @@ def test_journal_off_and_on_again_replays_no_hole(start_server: StartServer) -> 
     with server.connect() as wire:
         for command in ("SET a 1", "CONFIG SET appendonly no", "SET b 1", "CONFIG SET appendonly yes", "SET c 1"):
             assert wire.command(*command.split()) == b"+OK\r\n"
-    server = start_server(*ALWAYS, directory=crash(server))
-    with server.connect() as wire:
-        assert [wire.value("GET", key) for key in "abc"] == [b"1", b"1", b"1"]
+    assert values_after_crash(start_server, server, *"abc") == [b"1", b"1", b"1"]
 
 
 def test_policy_can_be_switched_under_load_and_no_reply_overtakes_another(start_server: StartServer) -> None:

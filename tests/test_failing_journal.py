@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from servers import ServerProcess, Wire, encode, wait_until
+from servers import ServerProcess, Wire, encode, info, wait_until
 
 PROGRAM = """
 import errno, os, stat, sys, time
@@ -110,11 +110,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
-def info(wire: Wire) -> dict[str, str]:
-    lines = wire.value("INFO", "persistence").decode().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
 class Story:
     """Keys that are written one after the other, so that what is there must be the first ones; and how many are told."""
 
@@ -146,10 +141,14 @@ class Story:
         self.sent = self.acknowledged = self.found(wire)
 
 
+def wait_until_handed_over(wire: Wire) -> None:
+    wait_until(lambda: info(wire)["aof_pending_bytes"] == "0", "that the system has it")
+
+
 def settle(wire: Wire, policy: str, how: str) -> None:
     """Until what is acknowledged is as safe as the policy makes it against what is about to come."""
     if policy != "always":
-        wait_until(lambda: info(wire)["aof_pending_bytes"] == "0", "that the system has it")
+        wait_until_handed_over(wire)
         if how == "failed sync":  # after which nothing is left of what was not synced
             assert wire.command("SAVE") == b"+OK\r\n"
 
@@ -223,7 +222,7 @@ def test_failed_journal_loses_no_more_than_its_policy_says_and_comes_back(
         story.begin(wire)
         story.write(wire, 3)
         if policy != "always":
-            wait_until(lambda: info(wire)["aof_pending_bytes"] == "0", "that the system has it")
+            wait_until_handed_over(wire)
     server.kill()
 
     with start(policy).connect() as wire:
@@ -264,9 +263,9 @@ def test_kill_during_a_sync_under_everysec_loses_nothing_that_the_system_has(sta
         story.write(wire, 1)
         server.wait_until_held()
         story.write(wire, 20)
-        wait_until(lambda: info(wire)["aof_pending_bytes"] == "0", "that the system has it")
+        wait_until_handed_over(wire)
         story.write(wire, 20)
-        wait_until(lambda: info(wire)["aof_pending_bytes"] == "0", "that the system has it")
+        wait_until_handed_over(wire)
     server.kill()
     with start("everysec").connect() as wire:
         assert story.found(wire) == story.acknowledged == 41

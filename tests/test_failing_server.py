@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartServer
-from servers import ServerProcess, Wire, encode, failed_start, kvserver_command, kvserver_environment, wait_until
+from servers import ServerProcess, Wire, encode, failed_start, info, kvserver_command, kvserver_environment, wait_until
 
 QUIET = ("--save", "", "--appendonly", "no")
 DATA_FILE = "dump.kvs"
@@ -62,11 +62,6 @@ def limit_file_size(server: ServerProcess, size: int | None) -> None:
     """Let no file of the server grow past a size, or give the room back."""
     hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)[1]
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
-
-
-def info(wire: Wire, section: str = "persistence") -> dict[str, str]:
-    lines = wire.value("INFO", section).decode().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def fill(wire: Wire, count: int = KEYS) -> None:

@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from servers import ServerProcess, Wire, encode
+from servers import ServerProcess, Wire, encode, info
 
 KILLS = int(os.environ.get("KVSERVER_KILLS", "30"))
 SEED = int(os.environ.get("KVSERVER_KILLS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -335,8 +335,7 @@ class Campaign:
 
     def look(self, wire: Wire) -> None:
         asked_at = time.time()
-        lines = wire.value("INFO", "persistence").decode().splitlines()
-        self.facts = dict(line.split(":", 1) for line in lines if ":" in line)
+        self.facts = info(wire)
         if self.mode.name != "off" and self.facts["aof_pending_bytes"] == "0":
             self.figures.done["times all was handed over"] += 1
             self.handed_over_at = asked_at

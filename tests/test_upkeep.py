@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 from conftest import StartServer
-from servers import DEADLINE_S, ServerProcess, Wire, encode, wait_until
+from servers import DEADLINE_S, Wire, encode, info, wait_until
 
 OPTIONS = ("--save", "", "--appendonly", "no")
 EXPIRY_MS, LONG_EXPIRY_MS = 6_000, 30_000
@@ -16,9 +16,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def info(server: ServerProcess, name: str) -> int:
-    text = server.once("INFO").decode()
-    return int(next(line.partition(":")[2] for line in text.splitlines() if line.startswith(f"{name}:")))
+def figure(wire: Wire, name: str) -> int:
+    return int(info(wire, "all")[name])
 
 
 def load_keys_that_expire_together(wire: Wire, count: int) -> int:
@@ -56,7 +55,7 @@ def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: 
         assert now_ms() < due_ms + 5_000
         assert slowest_s < 0.5
         assert wire.value("GET", "stays") == b"v"
-    assert info(server, "expired_keys") == count
+        assert figure(wire, "expired_keys") == count
 
 
 def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: StartServer) -> None:
@@ -75,16 +74,16 @@ def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(sta
     with server.connect() as wire:
         wire.send(b"".join(encode("SET", f"k{number}", "x" * 50) for number in range(count)))
         wire.read_exactly(len(b"+OK\r\n") * count)
-        limit = info(server, "used_memory") // 2
+        limit = figure(wire, "used_memory") // 2
         assert wire.command("CONFIG", "SET", "maxmemory", limit) == b"+OK\r\n"
         wait_until(lambda: wire.value("DBSIZE") < 0.52 * count, "half of the keys are gone")
-        wait_until(lambda: info(server, "used_memory") <= limit, "the limit is kept")
+        wait_until(lambda: figure(wire, "used_memory") <= limit, "the limit is kept")
         left = wire.value("DBSIZE")
         assert left > 0.4 * count
-        assert info(server, "evicted_keys") == count - left
+        assert figure(wire, "evicted_keys") == count - left
         for number in range(1_000):
             assert wire.command("SET", f"new{number}", "x" * 50) == b"+OK\r\n"
-        assert info(server, "used_memory") <= limit + 1_000
+        assert figure(wire, "used_memory") <= limit + 1_000
 
 
 def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServer) -> None:
@@ -94,9 +93,9 @@ def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServ
         wire.send(b"".join(encode("SET", f"k{number}", "x" * 50) for number in range(5_000)))
         wire.read_exactly(len(b"+OK\r\n") * 5_000)
         # Room is made before a command: what the last one has put beyond the limit goes in the background.
-        limit = info(server, "maxmemory")
-        wait_until(lambda: info(server, "used_memory") <= limit, "the limit is kept")
-        used = info(server, "used_memory")
+        limit = figure(wire, "maxmemory")
+        wait_until(lambda: figure(wire, "used_memory") <= limit, "the limit is kept")
+        used = figure(wire, "used_memory")
         before = {bytes(key) for key in wire.value("KEYS", "*")}
         assert 500 < len(before) < 2_000
         with suppress(EOFError):  # there is no reply
@@ -105,7 +104,7 @@ def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServ
     again = start_server(*options, directory=server.directory)
     with again.connect() as wire:
         assert {bytes(key) for key in wire.value("KEYS", "*")} == before
-        assert info(again, "used_memory") == used, "what is counted otherwise than before the restart may make keys go"
+        assert figure(wire, "used_memory") == used, "what is counted otherwise than before the restart may make keys go"
 
 
 def test_keys_stay_until_they_are_looked_at_where_active_expiry_is_off(start_server: StartServer) -> None:
@@ -114,8 +113,8 @@ def test_keys_stay_until_they_are_looked_at_where_active_expiry_is_off(start_ser
         assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"+OK\r\n"
         wire.command("SET", "k", "v", "PX", "1")
         # More than a second, in which upkeep has its turn ten times.
-        seen_s = info(server, "uptime_in_seconds")
-        wait_until(lambda: info(server, "uptime_in_seconds") >= seen_s + 2, "time passes")
+        seen_s = figure(wire, "uptime_in_seconds")
+        wait_until(lambda: figure(wire, "uptime_in_seconds") >= seen_s + 2, "time passes")
         assert wire.value("DBSIZE") == 1
         assert wire.value("GET", "k") is None
         assert wire.value("DBSIZE") == 0
