@@ -61,25 +61,31 @@ class Subscriptions:
             del self._subscribers[name]
 
 
+class Patterns(Subscriptions):
+    """Patterns and their subscribers, and for each pattern what tells which channels it matches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matchers: dict[bytes, Matcher] = {}
+
+    def add(self, name: bytes, session: Session) -> None:
+        super().add(name, session)
+        if name not in self.matchers:
+            self.matchers[name] = matcher(name)
+
+    def remove(self, name: bytes, session: Session) -> None:
+        super().remove(name, session)
+        if not self.count(name):
+            del self.matchers[name]
+
+
 class Channels:
     """All subscriptions of a server."""
 
     def __init__(self) -> None:
         self.channels = Subscriptions()
-        self.patterns = Subscriptions()
+        self.patterns = Patterns()
         self.shard_channels = Subscriptions()
-        self._matchers: dict[bytes, Matcher] = {}  # of the patterns
-
-    def add_pattern(self, pattern: bytes, session: Session) -> None:
-        self.patterns.add(pattern, session)
-        if pattern not in self._matchers:
-            self._matchers[pattern] = matcher(pattern)
-
-    def remove_pattern(self, pattern: bytes, session: Session) -> None:
-        """Remove one that is there."""
-        self.patterns.remove(pattern, session)
-        if not self.patterns.count(pattern):
-            del self._matchers[pattern]
 
     def deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Session, Message]]:
         """Who gets what when this is published; whoever listens by several names gets several messages."""
@@ -88,7 +94,7 @@ class Channels:
         if receivers:
             message = Message(Push([b"message", channel, payload]))
             found += [(session, message) for session in receivers]
-        for pattern, matches in self._matchers.items():
+        for pattern, matches in self.patterns.matchers.items():
             if matches(channel):
                 message = Message(Push([b"pmessage", pattern, channel, payload]))
                 found += [(session, message) for session in self.patterns.of(pattern)]

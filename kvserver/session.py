@@ -285,12 +285,13 @@ class Session:
         """Let go of all that the server does for this session: what it has subscribed to, watches, monitors or queues."""
         self.end_transaction()
         channels = self.server.channels
-        for name in self.channels:
-            channels.channels.remove(name, self)
-        for name in self.patterns:
-            channels.remove_pattern(name, self)
-        for name in self.shard_channels:
-            channels.shard_channels.remove(name, self)
+        for names, subscriptions in (
+            (self.channels, channels.channels),
+            (self.patterns, channels.patterns),
+            (self.shard_channels, channels.shard_channels),
+        ):
+            for name in names:
+                subscriptions.remove(name, self)
         self.channels, self.patterns, self.shard_channels = {}, {}, {}
         self.server.monitors.pop(self.id, None)
         self.server.lookups.note_monitors(bool(self.server.monitors))

@@ -30,9 +30,9 @@ def test_all_subscribers_of_a_channel_share_a_message_and_come_in_order() -> Non
 def test_listener_by_several_names_gets_several_messages() -> None:
     channels, session = Channels(), Server().session()
     channels.channels.add(b"abc", session)
-    channels.add_pattern(b"a*", session)
-    channels.add_pattern(b"*c", session)
-    channels.add_pattern(b"b*", session)
+    channels.patterns.add(b"a*", session)
+    channels.patterns.add(b"*c", session)
+    channels.patterns.add(b"b*", session)
     wires = [message.wire(2) for _, message in channels.deliveries(b"abc", b"x")]
     assert [wire.split(b"\r\n")[2] for wire in wires] == [b"message", b"pmessage", b"pmessage"]
 
@@ -42,14 +42,14 @@ def test_listener_by_several_names_gets_several_messages() -> None:
 )
 def test_patterns_are_those_of_redis(pattern: bytes, channel: bytes, matches: bool) -> None:
     channels, session = Channels(), Server().session()
-    channels.add_pattern(pattern, session)
+    channels.patterns.add(pattern, session)
     assert bool(channels.deliveries(channel, b"x")) is matches
 
 
 def test_shard_channels_are_a_space_of_their_own() -> None:
     channels, session = Channels(), Server().session()
     channels.shard_channels.add(b"c", session)
-    channels.add_pattern(b"*", session)
+    channels.patterns.add(b"*", session)
     assert [message.wire(2).split(b"\r\n")[2] for _, message in channels.deliveries(b"c", b"x")] == [b"pmessage"]
     assert [message.wire(2).split(b"\r\n")[2] for _, message in channels.shard_deliveries(b"c", b"x")] == [b"smessage"]
 
@@ -59,11 +59,11 @@ def test_names_without_subscribers_are_forgotten() -> None:
     one, other = server.session(), server.session()
     for session in (one, other):
         channels.channels.add(b"c", session)
-        channels.add_pattern(b"p", session)
+        channels.patterns.add(b"p", session)
     channels.channels.remove(b"c", one)
-    channels.remove_pattern(b"p", one)
+    channels.patterns.remove(b"p", one)
     assert (list(channels.channels), channels.channels.count(b"c"), len(channels.patterns)) == ([b"c"], 1, 1)
     channels.channels.remove(b"c", other)
-    channels.remove_pattern(b"p", other)
+    channels.patterns.remove(b"p", other)
     assert (list(channels.channels), channels.channels.count(b"c"), len(channels.patterns)) == ([], 0, 0)
     assert channels.deliveries(b"p", b"x") == []

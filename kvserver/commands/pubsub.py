@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvserver.channels import Subscriptions
+from kvserver.channels import Channels, Subscriptions
 from kvserver.commands.effect import Effect, Publish, Switch
-from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, Handler, container, help_lines, wrong_subcommand
+from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.glob import matcher
 from kvserver.resp.reply import Push, Replies, Reply
 from kvserver.session import Session
@@ -18,87 +18,53 @@ from kvserver.session import Session
 Names = dict[bytes, None]
 
 
-def _count(session: Session) -> int:
-    return len(session.channels) + len(session.patterns)
+class Kind:
+    """One kind of names to subscribe to."""
 
+    def __init__(
+        self,
+        prefix: bytes,  # of its commands
+        names: Callable[[Session], Names],  # those that a session has subscribed to
+        subscriptions: Callable[[Channels], Subscriptions],  # where the server has those of all sessions
+        count: Callable[[Session], int],  # how many a session is told that it has
+    ) -> None:
+        self._subscribe, self._unsubscribe = prefix + b"subscribe", prefix + b"unsubscribe"
+        self._names = names
+        self._subscriptions = subscriptions
+        self._count = count
 
-def _shard_count(session: Session) -> int:
-    return len(session.shard_channels)
-
-
-def _subscribe(
-    kind: bytes,
-    names_of: Callable[[Session], Names],
-    add: Callable[[Session, bytes], None],
-    count: Callable[[Session], int],
-) -> Handler:
-    def run(session: Session, args: list[bytes]) -> Effect:
-        names = names_of(session)
+    def subscribe(self, session: Session, args: list[bytes]) -> Effect:
+        names, subscriptions = self._names(session), self._subscriptions(session.server.channels)
         replies = []
         for name in args[1:]:
             if name not in names:
                 names[name] = None
-                add(session, name)
-            replies.append(Push([kind, name, count(session)]))
+                subscriptions.add(name, session)
+            replies.append(Push([self._subscribe, name, self._count(session)]))
         return Switch(Replies(replies))
 
-    return run
-
-
-def _unsubscribe(
-    kind: bytes,
-    names_of: Callable[[Session], Names],
-    remove: Callable[[Session, bytes], None],
-    count: Callable[[Session], int],
-) -> Handler:
-    def run(session: Session, args: list[bytes]) -> Effect:
-        names = names_of(session)
+    def unsubscribe(self, session: Session, args: list[bytes]) -> Effect:
+        names, subscriptions = self._names(session), self._subscriptions(session.server.channels)
         replies = []
         for name in args[1:] or list(names):
             if name in names:
                 del names[name]
-                remove(session, name)
-            replies.append(Push([kind, name, count(session)]))
-        return Switch(Replies(replies or [Push([kind, None, count(session)])]))
-
-    return run
+                subscriptions.remove(name, session)
+            replies.append(Push([self._unsubscribe, name, self._count(session)]))
+        return Switch(Replies(replies or [Push([self._unsubscribe, None, self._count(session)])]))
 
 
-subscribe = _subscribe(
-    b"subscribe",
-    lambda session: session.channels,
-    lambda session, name: session.server.channels.channels.add(name, session),
-    _count,
-)
-unsubscribe = _unsubscribe(
-    b"unsubscribe",
-    lambda session: session.channels,
-    lambda session, name: session.server.channels.channels.remove(name, session),
-    _count,
-)
-psubscribe = _subscribe(
-    b"psubscribe",
-    lambda session: session.patterns,
-    lambda session, name: session.server.channels.add_pattern(name, session),
-    _count,
-)
-punsubscribe = _unsubscribe(
-    b"punsubscribe",
-    lambda session: session.patterns,
-    lambda session, name: session.server.channels.remove_pattern(name, session),
-    _count,
-)
-ssubscribe = _subscribe(
-    b"ssubscribe",
+def _count(session: Session) -> int:
+    return len(session.channels) + len(session.patterns)
+
+
+CHANNELS = Kind(b"", lambda session: session.channels, lambda channels: channels.channels, _count)
+PATTERNS = Kind(b"p", lambda session: session.patterns, lambda channels: channels.patterns, _count)
+SHARD_CHANNELS = Kind(
+    b"s",
     lambda session: session.shard_channels,
-    lambda session, name: session.server.channels.shard_channels.add(name, session),
-    _shard_count,
-)
-sunsubscribe = _unsubscribe(
-    b"sunsubscribe",
-    lambda session: session.shard_channels,
-    lambda session, name: session.server.channels.shard_channels.remove(name, session),
-    _shard_count,
+    lambda channels: channels.shard_channels,
+    lambda session: len(session.shard_channels),
 )
 
 
@@ -197,24 +163,24 @@ COMMANDS = (
     Command("publish", 3, _PUBLISHING, NO_KEYS, publish, "Post a message to a channel", "2.0.0", _GROUP,
             "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of "
             "subscribed patterns (by any client)."),
-    Command("subscribe", -2, _LISTENING, NO_KEYS, subscribe, "Listen for messages published to the given channels",
+    Command("subscribe", -2, _LISTENING, NO_KEYS, CHANNELS.subscribe, "Listen for messages published to the given channels",
             "2.0.0", _GROUP, "O(N) where N is the number of channels to subscribe to."),
-    Command("unsubscribe", -1, _LISTENING, NO_KEYS, unsubscribe,
+    Command("unsubscribe", -1, _LISTENING, NO_KEYS, CHANNELS.unsubscribe,
             "Stop listening for messages posted to the given channels", "2.0.0", _GROUP,
             "O(N) where N is the number of clients already subscribed to a channel."),
-    Command("psubscribe", -2, _LISTENING, NO_KEYS, psubscribe,
+    Command("psubscribe", -2, _LISTENING, NO_KEYS, PATTERNS.subscribe,
             "Listen for messages published to channels matching the given patterns", "2.0.0", _GROUP,
             "O(N) where N is the number of patterns the client is already subscribed to."),
-    Command("punsubscribe", -1, _LISTENING, NO_KEYS, punsubscribe,
+    Command("punsubscribe", -1, _LISTENING, NO_KEYS, PATTERNS.unsubscribe,
             "Stop listening for messages posted to channels matching the given patterns", "2.0.0", _GROUP,
             "O(N+M) where N is the number of patterns the client is already subscribed and M is the number of total "
             "patterns subscribed in the system (by any client)."),
     Command("spublish", 3, _PUBLISHING, FIRST_KEY, spublish, "Post a message to a shard channel", "7.0.0", _GROUP,
             "O(N) where N is the number of clients subscribed to the receiving shard channel."),
-    Command("ssubscribe", -2, _LISTENING, ALL_KEYS, ssubscribe,
+    Command("ssubscribe", -2, _LISTENING, ALL_KEYS, SHARD_CHANNELS.subscribe,
             "Listen for messages published to the given shard channels", "7.0.0", _GROUP,
             "O(N) where N is the number of shard channels to subscribe to."),
-    Command("sunsubscribe", -1, _LISTENING, ALL_KEYS, sunsubscribe,
+    Command("sunsubscribe", -1, _LISTENING, ALL_KEYS, SHARD_CHANNELS.unsubscribe,
             "Stop listening for messages posted to the given shard channels", "7.0.0", _GROUP,
             "O(N) where N is the number of clients already subscribed to a shard channel."),
     Command("pubsub", -2, (), NO_KEYS, container(SUBCOMMANDS),
