@@ -295,6 +295,12 @@ class SimulatedDisk(FileSystem):
         file.write(bytes(data), offset)
         return len(data)
 
+    def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
+        length = self.write(descriptor, data, len(self._files[descriptor].content))
+        if synced:
+            self.sync(descriptor)
+        return length
+
     def sync(self, descriptor: int) -> None:
         try:
             self._call_on("sync", descriptor)

@@ -35,6 +35,13 @@ def fsync(descriptor):
     sync(descriptor)
     synced[file.st_ino] = file.st_size
 
+def pwritev(descriptor, buffers, offset, flags):
+    length = write(descriptor, buffers, offset, flags & ~os.RWF_DSYNC)
+    if flags & os.RWF_DSYNC:
+        fsync(descriptor)
+    return length
+
+write, os.pwritev = os.pwritev, pwritev
 os.fsync = fsync
 from kvserver.cli import main
 sys.exit(main(sys.argv[1:]))

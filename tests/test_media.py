@@ -670,3 +670,44 @@ def test_folder_lock_of_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(NotADirectoryError):
         FileSystem().lock_folder(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["in one call", "where there are no write flags"])
+@pytest.mark.parametrize("synced", [False, True])
+def test_extended_file_holds_all_and_is_synced_if_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: bool, synced: bool
+) -> None:
+    calls: list[str] = []
+    pwritev, fsync = os.pwritev, os.fsync
+
+    def write(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        if refuses:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        calls.append("synced write" if flags & os.RWF_DSYNC else "write")
+        return pwritev(descriptor, [memoryview(bytes(buffers[0]))[:5]], offset, flags)  # some of it
+
+    def sync(descriptor: int) -> None:
+        calls.append("sync")
+        fsync(descriptor)
+
+    with FileMedium(str(tmp_path / "m.kvs")) as medium:
+        medium.append(b"before")
+        monkeypatch.setattr(os, "pwritev", write)
+        monkeypatch.setattr(os, "fsync", sync)
+        medium.extend(b"0123456789ab", synced=synced)
+        medium.extend(b"c", synced=synced)
+        assert medium.read_all() == b"before0123456789abc"
+    if refuses:
+        assert calls == ["sync", "sync"] * synced
+    else:
+        assert calls == ["synced write" if synced else "write"] * 4
+
+
+def test_extension_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with FileMedium(str(tmp_path / "m.kvs")) as medium:
+        monkeypatch.setattr(os, "pwritev", write)
+        with pytest.raises(MediumError, match="No space left"):
+            medium.extend(b"x", synced=True)

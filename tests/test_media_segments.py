@@ -25,9 +25,9 @@ class Recorder(FileSystem):
         if what == self.failing:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
-        self._note("write")
-        return super().write(descriptor, data, offset)
+    def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
+        self._note("append synced" if synced else "append")
+        return super().append(descriptor, data, synced=synced)
 
     def sync(self, descriptor: int) -> None:
         self._note("sync")
@@ -89,11 +89,24 @@ def test_link_is_synced_before_anything_is_removed(log: SegmentLog, segments: Se
     log.rotate(2)
     filesystem.done.clear()
     log.link(b"link")
-    assert filesystem.done == ["write", "sync", "remove", "sync folder"]
+    assert filesystem.done == ["append synced", "remove", "sync folder"]
     assert (segments.numbers(), log.needed_bytes) == ([2], 4)
 
 
-@pytest.mark.parametrize("failing", ["write", "sync"])
+def test_synced_write_leaves_nothing_unsynced_behind_it(log: SegmentLog, segments: Segments, filesystem: Recorder) -> None:
+    filesystem.done.clear()
+    log.write(b"a", synced=True)
+    assert (filesystem.done, log.has_unsynced) == (["append synced"], False)
+    filesystem.done.clear()
+    log.write(b"b")
+    assert (filesystem.done, log.has_unsynced) == (["append"], True)
+    filesystem.done.clear()
+    log.write(b"c", synced=True)  # a synced append makes no more durable than what it appends
+    assert (filesystem.done, log.has_unsynced) == (["append", "sync"], False)
+    assert Path(segments.path(1)).read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("failing", ["append", "sync"])
 def test_failure_lasts_until_a_rotation_heals_it(log: SegmentLog, filesystem: Recorder, failing: str) -> None:
     filesystem.failing = failing
 

@@ -104,6 +104,17 @@ class FileMedium:
             frame.abort()
             raise
 
+    def extend(self, data: bytes, *, synced: bool) -> None:
+        """Append bytes that no `abort` takes back, for a file that nobody writes to any more after a failure."""
+        rest = memoryview(data)
+        while rest:
+            written = self._call("write", lambda: self._filesystem.append(self._descriptor, rest, synced=synced))  # noqa: B023
+            rest = rest[written:]
+
+    def sync(self) -> None:
+        """Make durable what `extend` has written."""
+        self._sync()
+
     def begin_frame(self, reserve: int = HEADER_SIZE) -> _FileFrame:
         if self.poisoned:
             raise MediumPoisoned(f"{self.path}: {self.poisoned}")

@@ -6,6 +6,7 @@ Each method is one thing that can fail; each raises OSError. Nothing here decide
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -26,6 +27,8 @@ def make_folders(filesystem: FileSystem, path: str) -> None:
 
 class FileSystem:
     """The machine's own."""
+
+    _has_write_flags = hasattr(os, "RWF_DSYNC")  # of Linux; such a write is as durable at its end as by fdatasync
 
     def make_folder(self, path: str) -> None:
         """Create one folder, unless somebody did it meanwhile."""
@@ -71,6 +74,21 @@ class FileSystem:
     def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
         """Write some of the data; how many bytes."""
         return os.pwrite(descriptor, data, offset)
+
+    def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
+        """Write some of the data behind what the file holds; how many bytes. Synced: as durable as `sync` makes it."""
+        if self._has_write_flags:
+            # One call, for which the interpreter's lock is given up and taken once: that takes longer than many a sync.
+            try:
+                return os.pwritev(descriptor, [data], 0, os.RWF_APPEND | (os.RWF_DSYNC if synced else 0))
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                self._has_write_flags = False  # an old kernel, or a file system that has none
+        length = os.pwrite(descriptor, data, os.fstat(descriptor).st_size)
+        if synced:
+            os.fsync(descriptor)
+        return length
 
     def sync(self, descriptor: int) -> None:
         os.fsync(descriptor)

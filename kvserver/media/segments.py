@@ -106,17 +106,23 @@ class SegmentLog:
     def needed_count(self) -> int:
         return len(self._needed)
 
-    def write(self, data: bytes) -> None:
-        """Append to the segment. MediumError if that fails now, or has failed before."""
+    def write(self, data: bytes, *, synced: bool = False) -> None:
+        """Append to the segment. MediumError if that fails now, or has failed before.
+
+        Synced: what was written before is durable, and when this returns so is this.
+        """
         self._refuse_if_failed()
         assert self._file is not None
         try:
-            self._file.begin_frame(reserve=0).write(data)
+            self._file.extend(data, synced=synced and not self.has_unsynced)
+            self.needed_bytes += len(data)
+            if not synced:
+                self.has_unsynced = True
+            elif self.has_unsynced:
+                self.sync()
         except MediumError as error:
             self._fail(error)
             raise
-        self.needed_bytes += len(data)
-        self.has_unsynced = True
 
     def sync(self) -> bool:
         """Make durable what was written. False: there was nothing. Another thread may write meanwhile, but not rotate."""
@@ -126,7 +132,7 @@ class SegmentLog:
         assert self._file is not None
         self.has_unsynced = False  # first: what is written from here on may miss this sync
         try:
-            self._file.begin_frame(reserve=0).commit(b"")
+            self._file.sync()
         except MediumError as error:
             self.has_unsynced = True
             self._fail(error)
@@ -148,8 +154,7 @@ class SegmentLog:
 
     def link(self, frame: bytes) -> None:
         """Write a frame that makes the segments before this one superfluous; when it is durable, remove them."""
-        self.write(frame)
-        self.sync()
+        self.write(frame, synced=True)
         assert self._file is not None
         try:
             self._segments.remove(self._needed[:-1])
