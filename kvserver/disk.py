@@ -1,28 +1,69 @@
-"""The one place where an executor is used: calls that block run here, in their order, off the event loop.
+"""The one place where a thread is used: calls that block run here, in their order, off the event loop.
 
-One thread, so that what is submitted first happens first, and a medium is never used by two threads at once.
+One thread, so that what is submitted first happens first, and a medium is never used by two threads at once. A queue and
+a callback instead of an executor's futures: on the way there and back these take the interpreter's lock a dozen times,
+which the loop's thread is waiting for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+_Call = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
 class Disk:
     """Runs blocking calls for the event loop that is running."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kvserver-disk")
+        self.is_closed = False
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """Start a call; the future gives what it returns or raises."""
-        return asyncio.get_running_loop().run_in_executor(self._executor, call)
+        """Start a call; the future gives what it returns or raises. RuntimeError behind `close`."""
+        if self.is_closed:
+            raise RuntimeError("the disk is closed: nothing runs there any more")
+        if not self._thread:
+            self._thread = threading.Thread(target=self._work, name="kvserver-disk", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._calls.put((call, future, loop))
+        return future
 
     def close(self) -> None:
         """Wait for the call that is running and forget those behind it."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self.is_closed = True
+        self._calls.put(None)
+        if self._thread:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (task := self._calls.get()) is not None and not self.is_closed:
+            call, future, loop = task
+            if future.cancelled():
+                continue
+            result, error = None, None
+            try:
+                result = call()
+            except BaseException as raised:
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed, nobody waits
+                loop.call_soon_threadsafe(_settle, future, result, error)
+            del task, call, future, result, error
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
