@@ -18,6 +18,7 @@ from typing import Final
 
 from kvserver.disk import Disk
 from kvserver.errors import MediumError
+from kvserver.group import Group
 from kvserver.media.segments import SegmentLog
 from kvserver.record import encode_link, encode_records, pack
 from kvserver.resp.request import Command
@@ -25,13 +26,12 @@ from kvserver.session import ServerState
 
 # Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
 PENDING_BYTES: Final = 8 << 20
+# What the loop itself makes frames of under `always`: to hash it takes some 20 µs, while a thread that hashes it gives up the
+# interpreter's lock meanwhile, and to get that back takes longer while the loop is busy.
+ENCODED_HERE_BYTES: Final = 1 << 14
 SYNC_INTERVAL_S: Final = 1.0
 # How long records gather where nobody waits for their sync: what the disk's thread is woken for has to be worth it.
 GATHER_S: Final = 0.002
-# How long, in syncs, a sync waits for the clients that the last one has released: they are about to write again, and
-# then share it. Without this, two halves of the clients take turns, and each waits for the other's sync, too.
-WAIT_FOR_MORE: Final = 0.5
-WAIT_FOR_MORE_S: Final = 0.002
 
 _log = logging.getLogger("kvserver")
 
@@ -45,7 +45,7 @@ class _Order:
         self.error: MediumError | None = None
 
 
-_Batch = deque[list[bytes] | _Order]
+_Batch = deque[list[bytes] | bytes | _Order]  # ticks' payloads, or their frames
 
 
 class Journal:
@@ -72,8 +72,8 @@ class Journal:
         self._heals = False  # the next rotation makes a failure good, although writes were not refused
         self._queue: _Batch = deque()
         self._queued_commands = 0
-        self._wanted_commands = 0  # so many are worth a sync: `always` waits for them for a while
-        self._patience_s = 0.0
+        self._group = Group()
+        self._started_at = 0.0  # the batch that is under way; of time.perf_counter
         self._is_busy = False  # with a batch
         self._is_syncing = False  # beside the batches
         self._written = 0  # the last record that the system has been given
@@ -104,10 +104,8 @@ class Journal:
         if not self._is_busy:
             if self._state.config.appendfsync != "always":
                 self._start_later(GATHER_S)
-            elif self._queued_commands >= self._wanted_commands:
-                self._start()
             else:
-                self._start_later(self._patience_s)
+                self._start_group()
         if facts.queued_bytes + facts.writing_bytes > PENDING_BYTES and not self._is_pausing:
             self._is_pausing = True
             facts.delayed_writes += 1
@@ -225,9 +223,18 @@ class Journal:
         if not self._start_timer:
             self._start_timer = self._loop.call_later(delay_s, self._start_if_idle)
 
+    def _start_group(self) -> None:
+        """Start under `always`, if what is queued is worth a sync, else when it is or has waited for long enough."""
+        if self._group.is_enough(self._queued_commands):
+            self._start()
+        else:
+            self._start_later(self._group.wait_s)
+
     def _start_if_idle(self) -> None:
         self._start_timer = None
         if not self._is_busy:
+            if not self._group.is_enough(self._queued_commands):
+                self._group.give_up()
             self._start()
 
     def _start(self) -> None:
@@ -240,23 +247,28 @@ class Journal:
         self._queue, self._queued_commands = deque(), 0
         facts.writing_bytes, facts.queued_bytes = facts.queued_bytes, 0
         self._is_busy = True
+        self._started_at = time.perf_counter()
         must_sync = self._state.config.appendfsync == "always"
+        if must_sync and facts.writing_bytes <= ENCODED_HERE_BYTES:
+            batch = deque(encode_records(item) if isinstance(item, list) else item for item in batch)
         future = self._disk.run(lambda: self._carry_out(batch, must_sync))
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
 
     def _carry_out(self, batch: _Batch, must_sync: bool) -> float:
-        """On the disk's thread: write, sync, and the seconds that the sync took."""
+        """On the disk's thread: write, sync, and the seconds that it took."""
         log = self._log
+        started_at = time.perf_counter()
         for item in batch:
             try:
-                if type(item) is list:
-                    log.write(encode_records(item))
-                elif isinstance(item, _Order):
+                if isinstance(item, _Order):
                     item.carry_out()
+                else:
+                    log.write(item if isinstance(item, bytes) else encode_records(item), synced=must_sync)
+                    self._facts.syncs += must_sync
             except MediumError as error:
                 if isinstance(item, _Order):
                     item.error = error
-        return self._sync_log() if must_sync else 0.0
+        return time.perf_counter() - started_at if must_sync else 0.0
 
     def _sync_log(self) -> float:
         """On a disk's thread: sync what is written, and the seconds that it took."""
@@ -281,9 +293,10 @@ class Journal:
         if self._is_pausing and facts.queued_bytes + facts.writing_bytes <= PENDING_BYTES // 2:
             self._is_pausing = False
             self.resume()
+        # Before the next batch starts: its thread would only fight for the interpreter's lock with the sending of replies.
         self.on_synced()
         if not self._is_busy:
-            self._go_on(sync_s, commands)
+            self._go_on(commands)
 
     def _settle(self, sync_s: float) -> None:
         """Draw the consequence of what a thread has done."""
@@ -294,7 +307,7 @@ class Journal:
             self._synced_at = self._loop.time()
         self._facts.delayed_syncs += sync_s > SYNC_INTERVAL_S
 
-    def _go_on(self, sync_s: float, commands: int) -> None:
+    def _go_on(self, released: int = 0) -> None:
         """Start with what has gathered, or see to it that it will be."""
         policy = self._state.config.appendfsync
         if policy == "everysec" and not self._is_syncing and self._log.has_unsynced:
@@ -302,10 +315,9 @@ class Journal:
         if any(isinstance(item, _Order) for item in self._queue):
             self._start()
         elif policy == "always":
-            self._wanted_commands = commands + self._queued_commands
-            self._patience_s = min(sync_s * WAIT_FOR_MORE, WAIT_FOR_MORE_S)
+            self._group.expect(released, self._queued_commands, time.perf_counter() - self._started_at)
             if self._queue:
-                self._start_later(self._patience_s)
+                self._start_group()
         elif self._queue:
             self._start_later(GATHER_S)
 
@@ -352,7 +364,7 @@ class Journal:
         self._settle(sync_s)
         self.on_synced()
         if not self._is_busy:
-            self._go_on(sync_s, 0)
+            self._go_on()
 
 
 def _retrieve(done: asyncio.Future[None]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Final, Protocol
+from operator import methodcaller
+from typing import Any, Final, Protocol
 
 HELD_BYTES: Final = 1 << 24  # beyond which a client whose reply is held runs nothing more until that has left
 
@@ -34,7 +34,8 @@ class Recording(Protocol):
     synced: int
 
 
-_Step = tuple[Receiver, Callable[[], None], int]  # whose, what is to be done, bytes
+_Step = tuple[Any, bytes | Callable[[Any], None]]  # the receiver, and what it is to be given or what is to be done to it
+_FINISH, _CLOSE, _GO_ON = methodcaller("finish"), methodcaller("close"), methodcaller("go_on")
 
 
 class Outbox:
@@ -51,17 +52,17 @@ class Outbox:
         return not (self._held or self._unsealed)
 
     def write(self, client: Receiver, data: bytes) -> None:
-        self._unsealed.append((client, partial(client.write, data), len(data)))
+        self._unsealed.append((client, data))
         self._held_bytes += len(data)
         if self._held_bytes > HELD_BYTES and not client.is_waiting:
             client.wait()
-            self._unsealed.append((client, client.go_on, 0))
+            self._unsealed.append((client, _GO_ON))
 
     def finish(self, client: Receiver) -> None:
-        self._unsealed.append((client, client.finish, 0))
+        self._unsealed.append((client, _FINISH))
 
     def close(self, client: Receiver) -> None:
-        self._unsealed.append((client, client.close, 0))
+        self._unsealed.append((client, _CLOSE))
 
     def seal(self) -> None:
         """What was given since the last call may leave when all that is recorded by now is synced."""
@@ -74,14 +75,18 @@ class Outbox:
         """Let go of what is synced."""
         held, synced = self._held, self._recording.synced
         while held and held[0][0] <= synced:
-            for _, act, length in held.popleft()[1]:
-                self._held_bytes -= length
-                act()
+            for client, what in held.popleft()[1]:
+                if isinstance(what, bytes):
+                    self._held_bytes -= len(what)
+                    client.write(what)
+                else:
+                    what(client)
 
     def abort(self) -> None:
         """Close the connections of all whose replies are held: what became of their writes is not known."""
         held, self._held = self._held, deque()
         for _, steps in held:
-            for client, _, length in steps:
-                self._held_bytes -= length
+            for client, what in steps:
+                if isinstance(what, bytes):
+                    self._held_bytes -= len(what)
                 client.abort()

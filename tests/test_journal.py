@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from kvserver import group as group_module
 from kvserver import journal as journal_module
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
@@ -28,6 +29,12 @@ T = TypeVar("T")
 
 class Failing(FileSystem):
     fails = False
+
+    def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
+        length = super().append(descriptor, data, synced=False)
+        if synced:
+            self.sync(descriptor)
+        return length
 
     def sync(self, descriptor: int) -> None:
         if self.fails:
@@ -107,7 +114,7 @@ async def gather() -> None:
     That is no luck, however busy the machine is: the loop runs timers in the order of their times, and this one is set after
     the journal's, for longer. What the disk's answer leads to is done then, too, but for what gathers because of it.
     """
-    await asyncio.sleep(2 * max(journal_module.GATHER_S, journal_module.WAIT_FOR_MORE_S))
+    await asyncio.sleep(2 * max(journal_module.GATHER_S, group_module.LEAST_WAIT_S))
     await settle()
 
 
@@ -120,16 +127,32 @@ async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(setting: Se
         journal.append(command(number))
     assert journal.synced < journal.sequence
     await disk.let_go()
-    assert (journal.sequence - journal.synced, disk.calls - before) == (49, 0)  # they wait for whom the first has released
-    await gather()
-    assert disk.calls - before == 1
+    assert (journal.sequence - journal.synced, disk.calls - before) == (49, 1)
     await disk.let_go()
     assert journal.synced == journal.sequence
     assert setting.content(1).count(b"SET") == 50
-    journal.append(command(50))
-    assert disk.calls - before == 1, "the first of 49 clients that were released does not wait for the others"
+
+
+async def test_sync_waits_for_those_whom_the_last_one_has_released(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, disk = setting.journal, setting.disk
+    monkeypatch.setattr(group_module, "COMMAND_S", 0)  # as if the disk took long, compared to the loop
+    disk.is_held = True
+    for number in range(9):
+        journal.append(command(number))
+    await disk.let_go()
+    before = disk.calls
+    journal.append(command(9))
+    await disk.let_go()
+    assert (journal.sequence - journal.synced, disk.calls) == (1, before), "the tenth waits for the eight before it"
+    for number in range(10, 17):
+        journal.append(command(number))
+    assert disk.calls == before + 1, "eight of nine are there"
+    await disk.let_go()
+    assert (journal.sequence - journal.synced, disk.calls) == (0, before + 1)
+    journal.append(command(17))
+    assert disk.calls == before + 1
     await gather()
-    assert disk.calls - before == 2
+    assert disk.calls == before + 2, "nobody else has come"
 
 
 async def test_rotation_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
