@@ -67,3 +67,4 @@ def test_names_without_subscribers_are_forgotten() -> None:
     channels.patterns.remove(b"p", other)
     assert (list(channels.channels), channels.channels.count(b"c"), len(channels.patterns)) == ([], 0, 0)
     assert channels.deliveries(b"p", b"x") == []
+    assert not channels.patterns.matchers
