@@ -7,7 +7,7 @@ import platform
 import resource
 import sys
 
-from kvserver.session import ProcessFacts
+from kvserver.facts import ProcessFacts
 
 
 def read_process_facts(event_loop: str) -> ProcessFacts:

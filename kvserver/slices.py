@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
-from kvserver.session import Counters
+from kvserver.facts import Counters
 
 T = TypeVar("T")
 

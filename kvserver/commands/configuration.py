@@ -7,8 +7,9 @@ from kvserver.commands.effect import Effect, Reconfigure, RewriteConfig
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
 from kvserver.config import ConfigSetError
 from kvserver.errors import CommandError
+from kvserver.facts import Counters
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Counters, Session
+from kvserver.session import Session
 
 
 def config_get(session: Session, args: list[bytes]) -> Reply:
