@@ -84,7 +84,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few shards, keys and bytes a step, so that small stores take the steps of big ones, and thousands of runs no time."""
     monkeypatch.setattr("kvserver.shards.SHARDS", 3)
     monkeypatch.setattr("kvserver.order.BATCH_KEYS", 2)
-    for module in ("store", "scan", "snapshot"):
+    for module in ("store", "scan", "snapshot", "archive"):
         monkeypatch.setattr(f"kvserver.{module}.CHUNK_BYTES", 300)
     monkeypatch.setattr("kvserver.media.file.COPY_BYTES", 700)
 

@@ -96,6 +96,7 @@ BLOCKING = {
 ASYNCIO = {
     "kvserver.__main__",
     "kvserver.actions",
+    "kvserver.archive",
     "kvserver.cli",
     "kvserver.clients",
     "kvserver.connection",
@@ -247,6 +248,7 @@ TESTED_IN = {
     "kvserver": ["test_store"],
     "kvserver.__main__": ["test_restart"],
     "kvserver.actions": ["test_wire", "test_restart"],
+    "kvserver.archive": ["test_snapshot", "test_faults"],
     "kvserver.cli": ["test_restart", "test_replay_wire"],
     "kvserver.commands": ["test_commands_table"],
     "kvserver.commands.recreation": ["test_commands_written"],

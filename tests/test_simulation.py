@@ -20,7 +20,7 @@ import hiredis
 import pytest
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver import actions, journal, recovery, shards, slices, snapshot, writer
+from kvserver import actions, archive, journal, recovery, shards, slices, snapshot, writer
 from kvserver.actions import Actions
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
@@ -416,7 +416,7 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
         return round(perf_counter() * 1e9)
 
     clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
-    for module in (actions, journal, recovery, slices, snapshot, writer):
+    for module in (actions, archive, journal, recovery, slices, snapshot, writer):
         monkeypatch.setattr(module, "time", clock, raising=False)
     monkeypatch.setattr(shards, "SHARDS", 7)
     monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)
