@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from kvserver.decoder import Decoder
 from kvserver.errors import MediumError, PayloadInvalid
 from kvserver.frame import HEADER_SIZE, MAGIC, UNWRITTEN, Header, decode_header, is_header_start
-from kvserver.payload import Decoder
 from kvserver.shards import Shard, load_shards, new_shards
 from kvserver.tags import Mapping
 

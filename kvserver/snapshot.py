@@ -15,9 +15,9 @@ from functools import partial
 from kvserver.archive import Archive
 from kvserver.cut import Cut
 from kvserver.disk import Disk
+from kvserver.encoder import encode
 from kvserver.journal import Journal
 from kvserver.media.medium import FrameWriter, Medium
-from kvserver.payload import encode
 from kvserver.record import EMPTY_STORE
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Tail
 from kvserver.session import ServerState

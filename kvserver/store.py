@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterable, Iterator
 
 from kvserver.codec import JSON, JSONText, canonical_strict
+from kvserver.encoder import encode
 from kvserver.frame import encode_frame, encode_header
 from kvserver.keyspace import Keyspace
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
-from kvserver.payload import encode
 from kvserver.scan import CHUNK_BYTES, Scan, Tail, scan
 from kvserver.shards import new_shards
 from kvserver.tags import PLAIN, Mapping

@@ -26,6 +26,7 @@ from kvserver.commands.table import CommandTable
 from kvserver.config import Config
 from kvserver.cut import Cut
 from kvserver.disk import Disk
+from kvserver.encoder import encode
 from kvserver.entries import Expiring
 from kvserver.errors import MediumError
 from kvserver.journal import Journal
@@ -33,7 +34,6 @@ from kvserver.keyspace import Keyspace
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
 from kvserver.order import BATCH_BYTES, BATCH_KEYS
-from kvserver.payload import encode
 from kvserver.scan import CHUNK_BYTES, scan
 from kvserver.session import ServerState
 from kvserver.shards import drain, new_shards

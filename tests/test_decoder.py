@@ -1,4 +1,4 @@
-"""payload: what is encoded is canonical, and what is decoded is what Python's json reads, however it is cut."""
+"""encoder, decoder: what is encoded is canonical, and what is decoded is what Python's json reads, however it is cut."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from documents import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kvserver import payload as module
+from kvserver import decoder as module
 from kvserver.codec import JSONText
+from kvserver.decoder import Decoder
+from kvserver.encoder import encode
 from kvserver.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
 from kvserver.order import BATCH_KEYS
-from kvserver.payload import Decoder, encode
 from kvserver.tags import PLAIN, TAGGED, Mapping
 
 ALL_CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
