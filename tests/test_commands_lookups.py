@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
+from kvserver.commands.contexts import NOAUTH
 from kvserver.commands.effect import Monitored, Postpone, Quiet, Switch
-from kvserver.commands.lookups import NOAUTH
 from kvserver.commands.runner import UNKNOWN
 from kvserver.commands.table import MISCONF
 from kvserver.commands.transactions import QUEUED

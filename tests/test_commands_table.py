@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
+from kvserver.commands.contexts import NOAUTH
 from kvserver.commands.effect import Load
-from kvserver.commands.lookups import NOAUTH
 from kvserver.commands.row import Command
 from kvserver.commands.runner import Runners
 from kvserver.commands.table import FAMILIES, LOADING, MISCONF, CommandTable

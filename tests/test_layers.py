@@ -252,6 +252,7 @@ TESTED_IN = {
     "kvserver.archive": ["test_snapshot", "test_faults"],
     "kvserver.cli": ["test_restart", "test_replay_wire"],
     "kvserver.commands": ["test_commands_table"],
+    "kvserver.commands.contexts": ["test_commands_lookups"],
     "kvserver.commands.recreation": ["test_commands_written"],
     "kvserver.commands.effect": ["test_commands_persistence", "test_commands_connection"],
     "kvserver.clients": ["test_limits"],
