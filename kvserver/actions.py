@@ -1,15 +1,14 @@
 """Carries out what handlers ask for (`commands.effect`): flushes, loads, leaving, new settings. The writer's Actions.
 
-Owns the rules between them: which flush is refused, when writes are, what a failed shutdown leaves behind.
+Owns the rules between them: when writes are refused, what a failed shutdown leaves behind. When a flush begins is not its
+business (`flushes`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 from kvserver.commands.effect import (
@@ -30,21 +29,19 @@ from kvserver.commands.table import MISCONF_JOURNAL
 from kvserver.config import ConfigError, config_set_failed
 from kvserver.disk import Disk
 from kvserver.errors import CommandError
+from kvserver.flushes import Flushes
 from kvserver.journal import Journal
 from kvserver.outbox import Outbox
 from kvserver.recovery import Recovery
-from kvserver.resp.reply import OK, Reply, Simple
+from kvserver.resp.reply import OK, Reply
 from kvserver.rewriting import rewritten
 from kvserver.session import ServerState, Session
 from kvserver.snapshot import Snapshots
 from kvserver.textfile import read_text, replace_text
 from kvserver.writer import Writer
 
-SAVE_IN_PROGRESS = "ERR Background save already in progress"
-REWRITE_IN_PROGRESS = "ERR Background append only file rewriting already in progress"
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 MEMORY_OPTIONS = ("maxmemory", "lfu-")
-RETRY_AFTER_S = 5  # after a failed automatic flush, as in Redis
 
 LOOP_TIMER_S: Final = 0.002  # by which the loop's timers may be early: they and its clock count whole milliseconds
 
@@ -73,22 +70,21 @@ class Actions:
         self._state = state
         self._snapshots = snapshots
         self._journal = journal
+        self.flushes = Flushes(state, snapshots, self.choose_runners)
         self._outbox = Outbox(journal)
         self._switch = asyncio.Lock()  # whoever switches the journal on or off
         self._leave = leave
         self._reconfigure = reconfigure
-        self._shutdown: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._last_try_at = time.monotonic()
 
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
         match effect:
             case Save():
-                return self._save(self._start_flush())
+                return self.flushes.save()
             case BackgroundSave():
-                return self._save_in_background(in_transaction=session.is_executing)
+                return self.flushes.save_in_background(in_transaction=session.is_executing)
             case RewriteJournal():
-                return self._rewrite(in_transaction=session.is_executing)
+                return self.flushes.rewrite(in_transaction=session.is_executing)
             case Load():
                 return self._load()
             case Shutdown(save, force):
@@ -129,34 +125,6 @@ class Actions:
             self._state.lookups.use(table.limited)
         else:
             self._state.lookups.use(table.open)
-
-    def flush_if_due(self) -> None:
-        """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
-
-        To be called about once a second.
-        """
-        facts, config, journal = self._state.persistence, self._state.config, self._state.journal
-        if self._snapshots.is_flushing or facts.loading or self._shutdown:
-            return
-        changes = self._state.keyspace.changes - facts.changes_at_last_save
-        age_s = time.time() - facts.last_save_at
-        if (facts.medium_poisoned or not facts.last_save_ok) and time.monotonic() - self._last_try_at < RETRY_AFTER_S:
-            return
-        if facts.medium_poisoned:  # whether or not anything changed: until a new file is written, no write is taken
-            self._start_flush()
-            return
-        if journal.error:
-            if time.monotonic() - self._last_try_at >= RETRY_AFTER_S:
-                self._start_flush()
-            return
-        if journal.rewrite_scheduled or self._has_outgrown():
-            self._start_rewrite()
-            return
-        for seconds, least_changes in config.save:
-            if changes >= least_changes and age_s >= seconds:
-                _log.info("%d changes in %d seconds. Saving...", least_changes, seconds)
-                self._start_flush()
-                return
 
     async def load_at_start(self) -> None:
         """Load while the server answers -LOADING. MediumError if the medium can't be read or repaired."""
@@ -208,7 +176,7 @@ class Actions:
                 while self._snapshots.is_flushing:
                     await self._snapshots.wait()
                 journal.switch_on()
-                flush = self._start_flush()
+                flush = self.flushes.start()
                 self._choose_outbox()
                 try:
                     await asyncio.shield(flush)
@@ -218,38 +186,6 @@ class Actions:
                     reason = "Unable to turn on AOF. Check server logs."
                     raise CommandError(str(config_set_failed("appendonly", reason))) from None
         return reply
-
-    def _has_outgrown(self) -> bool:
-        """Redis's rule for rewriting its append-only file."""
-        config, facts = self._state.config, self._state.journal
-        percentage, size = config.auto_aof_rewrite_percentage, facts.base_bytes + facts.segment_bytes
-        if not (facts.enabled and percentage and size > config.auto_aof_rewrite_min_size):
-            return False
-        growth = size * 100 // (facts.base_bytes or 1) - 100
-        if growth >= percentage:
-            _log.info("the journal and its snapshot have grown by %d%%. Saving...", growth)
-        return growth >= percentage
-
-    def _rewrite(self, *, in_transaction: bool) -> Reply:
-        facts = self._state.journal
-        if facts.rewrite_in_progress:
-            raise CommandError(REWRITE_IN_PROGRESS)
-        if self._snapshots.is_flushing or in_transaction:
-            facts.rewrite_scheduled = True
-            return Simple("Background append only file rewriting scheduled")
-        self._start_rewrite()
-        return Simple("Background append only file rewriting started")
-
-    def _start_rewrite(self) -> None:
-        facts = self._state.journal
-        facts.rewrite_in_progress, facts.rewrite_scheduled, facts.rewrite_started_at = True, False, time.time()
-        self._start_flush().add_done_callback(self._end_rewrite)
-
-    def _end_rewrite(self, flush: asyncio.Task[None]) -> None:
-        facts = self._state.journal
-        facts.rewrite_in_progress = False
-        facts.last_rewrite_ok = not flush.cancelled() and flush.exception() is None
-        facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
 
     async def _sleep(self, seconds: float) -> Reply:
         try:
@@ -271,36 +207,7 @@ class Actions:
         _log.info("CONFIG REWRITE executed with success.")
         return OK
 
-    # Flushes
-
-    def _start_flush(self) -> asyncio.Task[None]:
-        if self._snapshots.is_flushing:
-            raise CommandError(SAVE_IN_PROGRESS)
-        self._last_try_at = time.monotonic()
-        flush = self._snapshots.start_flush()
-        flush.add_done_callback(lambda _: self.choose_runners())
-        return flush
-
-    def _save_in_background(self, *, in_transaction: bool) -> Reply:
-        if not in_transaction:
-            self._start_flush()
-            return Simple("Background saving started")
-        if self._snapshots.is_flushing:
-            raise CommandError(SAVE_IN_PROGRESS)
-        # The cut must not stand between two writes of a transaction, which are one record of the journal.
-        asyncio.get_running_loop().call_soon(self._start_scheduled_flush)
-        return Simple("Background saving scheduled")
-
-    def _start_scheduled_flush(self) -> None:
-        with suppress(CommandError):  # another one has begun meanwhile
-            self._start_flush()
-
-    async def _save(self, flush: asyncio.Task[None]) -> Reply:
-        try:
-            await asyncio.shield(flush)
-        except OSError as error:
-            raise CommandError(f"ERR {error}") from None
-        return OK
+    # The data as a whole
 
     async def _load(self) -> Reply:
         try:
@@ -324,7 +231,7 @@ class Actions:
             if save is not False and not self._state.persistence.loading:
                 while self._snapshots.is_flushing:  # what is newer than that flush is flushed after it
                     await self._snapshots.wait()
-                await asyncio.shield(self._start_flush())
+                await asyncio.shield(self.flushes.start())
         except OSError as error:
             _log.error("SHUTDOWN failed: %s", error)
             if not force or stays:

@@ -155,7 +155,7 @@ class Server:
         self.state.table.timing.begin_sample()
         self._upkeep.begin()
         if self._ticks % round(1 / CRON_S) == 0:
-            self._actions.flush_if_due()
+            self._actions.flushes.start_if_due()
             self.clients.close_idle()
         if self.clients.choked:
             self.clients.check_choked()

@@ -20,7 +20,7 @@ import hiredis
 import pytest
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver import actions, archive, journal, recovery, shards, slices, snapshot, writer
+from kvserver import archive, flushes, journal, recovery, shards, slices, snapshot, writer
 from kvserver.actions import Actions
 from kvserver.commands.table import CommandTable
 from kvserver.config import Config
@@ -250,7 +250,7 @@ class Life:
         self.clients = [Client(self, number) for number in range(self.rng.choice((1, 3, 6)))]
         while True:
             await asyncio.sleep(1)
-            self.actions.flush_if_due()
+            self.actions.flushes.start_if_due()
 
     def members(self) -> State:
         found: State = {}
@@ -416,7 +416,7 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
         return round(perf_counter() * 1e9)
 
     clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
-    for module in (actions, archive, journal, recovery, slices, snapshot, writer):
+    for module in (archive, flushes, journal, recovery, slices, snapshot, writer):
         monkeypatch.setattr(module, "time", clock, raising=False)
     monkeypatch.setattr(shards, "SHARDS", 7)
     monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)
