@@ -1,1 +1,1 @@
-"""Benchmarks of kvserver, each started as ``python -m bench.NAME``; every one names its options under ``--help``."""
+"""The benchmarks of kvserver, beside redis-server and others in the same run: ``python -m bench --help``."""

@@ -1,95 +1,203 @@
-"""The chart of server CPU per command, drawn from the JSON of bench.compare.
+"""The charts of a report: CPU per command, throughput, latency by percentile, and the ratios that have a goal.
 
-Owns the drawing. Axes start at zero, and each pipeline has an axis of its own, since the cost per command differs by a
-factor of ten. The file is the same, byte for byte, for the same figures. Must never compute a figure that compare did
-not give.
+Owns the drawing. The files are the same, byte for byte, for the same figures. A chart is drawn where the report has its
+scenario. Must never compute a figure that a report does not give.
 """
 
-import argparse
-import json
-import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.figures import Case, Goal, Metric, Ratio
+from bench.kinds import BASELINE, ECHO, FAKEREDIS, SUBJECT
+from bench.latencies import Latencies
+from bench.report import Report, ScenarioReport
+from bench.text import format_figure
 
 mpl.use("Agg")  # draws without a display
 
-SUBJECT_COLOR, BASELINE_COLOR = "#2b6cb0", "#b8bec6"
-TEXT_COLOR, QUIET_COLOR = "#1f2933", "#6b7480"
-BAR_WIDTH = 0.38
-WIDTH_INCHES, HEIGHT_INCHES = 9.6, 3.3
+COLORS = {SUBJECT.name: "#2b6cb0", BASELINE.name: "#b8bec6", ECHO.name: "#e3c27a", FAKEREDIS.name: "#c0756c"}
+TEXT_COLOR, QUIET_COLOR, MISSED_COLOR = "#1f2933", "#6b7480", "#b4442f"
+WIDTH_INCHES = 9.6
+BAR_SHARE = 0.84  # of the room of a command
 HEADROOM = 1.2  # above the highest bar, for its figure
+CHARTED_VALUE_BYTES = 64
+# Shown as "one in so many": each step is one more nine.
+PERCENTILE_STEPS = (1, 2, 10, 100, 1000, 10000)
 
 
-def draw_panel(axes: Axes, cells: list[dict[str, Any]], pipeline: int) -> None:
-    tops: list[float] = []
-    for side, color, shift in (("subject", SUBJECT_COLOR, -0.5), ("baseline", BASELINE_COLOR, 0.5)):
-        heights = [cell[side]["cpu_us_per_command"] for cell in cells]
-        places = [index + shift * BAR_WIDTH for index in range(len(cells))]
-        bars = axes.bar(places, heights, BAR_WIDTH * 0.94, color=color)
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8.5, color=TEXT_COLOR)
-        tops += heights
-    axes.set_title("no pipeline" if pipeline == 1 else f"pipeline of {pipeline}", fontsize=10, color=TEXT_COLOR, loc="left")
-    axes.set_xticks(range(len(cells)), [cell["command"].upper() for cell in cells])
-    axes.set_ylim(0, max(tops) * HEADROOM)
-    axes.tick_params(length=0, labelsize=9, labelcolor=TEXT_COLOR)
+def draw_charts(report: Report, folder: Path) -> Iterator[Path]:
+    """Writes an SVG for each scenario of the report that has a chart."""
+    plt.rcParams.update({"svg.hashsalt": "kvserver", "svg.fonttype": "path", "font.family": "DejaVu Sans"})
+    by_name = {scenario.name: scenario for scenario in report.scenarios if scenario.cases}
+    charts: list[tuple[str, str, Callable[[Report, ScenarioReport], Figure | None]]] = [
+        ("cpu", "throughput", lambda report, of: draw_bars(report, of, 0, "Server CPU per command, in µs: lower is better")),
+        ("cpu_journal", "throughput_journal", lambda report, of: draw_bars(report, of, 0, JOURNAL_TITLE)),
+        ("throughput", "throughput", lambda report, of: draw_bars(report, of, 1, "Commands per second: higher is better")),
+        ("latency", "latency", draw_latency),
+    ]
+    for name, scenario, draw in charts:
+        if scenario in by_name and (figure := draw(report, by_name[scenario])) is not None:
+            yield save(figure, folder / f"{name}.svg")
+    if (figure := draw_ratios(report)) is not None:
+        yield save(figure, folder / "ratios.svg")
+
+
+JOURNAL_TITLE = "Server CPU per command with a journal (everysec), in µs: lower is better"
+
+
+def save(figure: Figure, target: Path) -> Path:
+    figure.savefig(target, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return target
+
+
+def draw_bars(report: Report, scenario: ScenarioReport, metric_index: int, title: str) -> Figure | None:
+    """A panel for each pipeline, since the figures of two differ by a factor of ten."""
+    cases = [case for case in scenario.cases if case.tags.get("value_bytes") == CHARTED_VALUE_BYTES]
+    if not cases:
+        return None
+    pipelines = list(dict.fromkeys(case.tags["pipeline"] for case in cases))
+    # fakeredis is some fifty times off the scale of the others; the tables have it.
+    servers = [name for name in (SUBJECT.name, BASELINE.name, ECHO.name) if any(name in case.rounds for case in cases)]
+    figure, panels = plt.subplots(1, len(pipelines), figsize=(WIDTH_INCHES, 3.5), squeeze=False)
+    for axes, pipeline in zip(panels[0], pipelines, strict=True):
+        of_panel = [case for case in cases if case.tags["pipeline"] == pipeline]
+        _draw_panel(axes, of_panel, servers, of_panel[0].metrics[metric_index])
+        title_text = "no pipeline" if pipeline == 1 else f"pipeline of {pipeline}"
+        axes.set_title(title_text, fontsize=10, color=TEXT_COLOR, loc="left")
+    _add_head(figure, title, servers, report, 3.5)
+    text = "Median of the rounds, 50 clients, 64-byte values. MSET: ten keys. Each panel has its own scale."
+    _add_foot(figure, report, text, scenario.command)
+    figure.subplots_adjust(left=0.012, right=0.988, top=0.74, bottom=0.2, wspace=0.1)
+    return figure
+
+
+def _draw_panel(axes: Axes, cases: Sequence[Case], servers: Sequence[str], metric: Metric) -> None:
+    width = BAR_SHARE / len(servers)
+    highest = 0.0
+    short = Metric(metric.name, digits=1 if metric.digits else 0)
+    for number, server in enumerate(servers):
+        heights = [case.median(server, metric.name) or 0.0 for case in cases]
+        places = [index + (number - (len(servers) - 1) / 2) * width for index in range(len(cases))]
+        bars = axes.bar(places, heights, width * 0.94, color=COLORS[server])
+        labels = [_thousands(height) if metric.more_is_better else format_figure(height, short) for height in heights]
+        axes.bar_label(bars, labels, padding=2, fontsize=6.5, color=TEXT_COLOR)
+        highest = max(highest, *heights)
+    axes.set_xticks(range(len(cases)), [str(case.tags["command"]) for case in cases])
+    axes.set_ylim(0, highest * HEADROOM)
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=TEXT_COLOR)
     # The figures stand on the bars; a scale beside them would say the same twice.
     axes.set_yticks([])
     axes.spines[["left", "top", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(QUIET_COLOR)
 
 
-def draw_chart(report: dict[str, Any], target: Path) -> None:
-    plt.rcParams.update(
-        {"svg.hashsalt": "kvserver", "svg.fonttype": "path", "font.family": "DejaVu Sans", "axes.axisbelow": True}
+def _thousands(value: float) -> str:
+    return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.0f}k"
+
+
+def draw_latency(report: Report, scenario: ScenarioReport) -> Figure | None:
+    """Latency by percentile at half of the peak, from the histograms of all rounds together."""
+    case = next((case for case in scenario.cases if "rate" in case.tags), None)
+    if case is None:
+        return None
+    figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 3.9))
+    for server, rounds in case.rounds.items():
+        merged = Latencies()
+        for one in rounds:
+            if one.latencies:
+                merged.add(Latencies.decode(one.latencies))
+        if merged.count:
+            steps = [10 ** (exponent / 10) for exponent in range(41) if 10 ** (exponent / 10) <= merged.count]
+            heights = [merged.percentile_ms(100 * (1 - 1 / step)) for step in steps]
+            axes.plot(steps, heights, color=COLORS[server], linewidth=2.2)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(PERCENTILE_STEPS, ["fastest", "p50", "p90", "p99", "p99.9", "p99.99"])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} ms")
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=TEXT_COLOR)
+    axes.spines[["left", "top", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color(QUIET_COLOR)
+    _add_head(figure, "Latency by percentile at a fixed rate: lower is better", list(case.rounds), report, 3.9)
+    _add_foot(
+        figure,
+        report,
+        f"{case.name}; 50 clients, 90 % GET and 10 % SET of 64-byte values; all rounds together; counted from the time "
+        "at which a command was due.",
+        scenario.command,
     )
-    pipelines = list(dict.fromkeys(cell["pipeline"] for cell in report["cells"]))
-    figure, panels = plt.subplots(1, len(pipelines), figsize=(WIDTH_INCHES, HEIGHT_INCHES), squeeze=False)
-    for axes, pipeline in zip(panels[0], pipelines, strict=True):
-        draw_panel(axes, [cell for cell in report["cells"] if cell["pipeline"] == pipeline], pipeline)
+    figure.subplots_adjust(left=0.075, right=0.988, top=0.78, bottom=0.19)
+    return figure
+
+
+def draw_ratios(report: Report) -> Figure | None:
+    """Each ratio that has a goal, with its spread; those where less is better beside those where more is."""
+    rows: dict[bool, list[tuple[str, Ratio, Goal]]] = {False: [], True: []}
+    for scenario in report.scenarios:
+        for case in scenario.cases:
+            for goal in case.goals:
+                ratio = case.ratio(SUBJECT.name, goal.metric) if goal.is_ratio else None
+                if ratio is not None:
+                    rows[goal.at_least].append((f"{scenario.name}: {case.name}: {goal.metric}", ratio, goal))
+    if not any(rows.values()):
+        return None
+    longest = max(map(len, rows.values()))
+    height = 1.5 + 0.19 * longest
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_INCHES * 1.25, height))
+    for axes, at_least in zip(panels, (False, True), strict=True):
+        _draw_ratio_panel(axes, rows[at_least], longest)
+        title = "throughput: more is better" if at_least else "cost: less is better"
+        axes.set_title(title, fontsize=9.5, color=TEXT_COLOR, loc="left")
+    _add_head(figure, f"{SUBJECT}'s figures as multiples of {BASELINE}'s, and their goals", [], report, height)
+    _add_foot(
+        figure,
+        report,
+        "Points: median of the pairs of runs; lines: lowest to highest; bars: goals. Red: the goal is missed.",
+        "python -m bench",
+    )
+    figure.subplots_adjust(left=0.27, right=0.985, top=1 - 0.75 / height, bottom=0.75 / height, wspace=1.05)
+    return figure
+
+
+def _draw_ratio_panel(axes: Axes, rows: Sequence[tuple[str, Ratio, Goal]], room: int) -> None:
+    for place, (_, ratio, goal) in enumerate(rows):
+        color = COLORS[SUBJECT.name] if goal.holds(ratio.median) else MISSED_COLOR
+        axes.plot([ratio.low, ratio.high], [place, place], color=color, linewidth=1.4, alpha=0.6)
+        axes.plot([ratio.median], [place], "o", color=color, markersize=4)
+        axes.plot([goal.limit], [place], "|", color=TEXT_COLOR, markersize=9)
+    axes.set_yticks(range(len(rows)), [title for title, _, _ in rows])
+    axes.set_ylim(room - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.tick_params(length=0, labelsize=7, labelcolor=TEXT_COLOR)
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    axes.spines[["left", "top", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color(QUIET_COLOR)
+
+
+def _add_head(figure: Figure, title: str, servers: Sequence[str], report: Report, height_inches: float) -> None:
     left = 0.012
-    figure.text(left, 0.945, "Server CPU per command, in µs: lower is better", fontsize=12, color=TEXT_COLOR)
-    figure.text(left, 0.875, "■", fontsize=11, color=SUBJECT_COLOR)
-    figure.text(left + 0.02, 0.875, describe(report["subject"]), fontsize=9.5, color=TEXT_COLOR)
-    figure.text(left + 0.22, 0.875, "■", fontsize=11, color=BASELINE_COLOR)
-    figure.text(left + 0.24, 0.875, describe(report["baseline"]), fontsize=9.5, color=TEXT_COLOR)
-    machine = report["machine"]
-    figure.text(
-        left,
-        0.025,
-        f"User + system time of the whole process, median of {report['rounds']} rounds, {report['clients']} clients, "
-        f"{report['value_bytes']}-byte values, {report['keys']} keys; {report['generator']}; "
-        f"{machine['cores']} cores, Python {machine['python']}. Each panel has its own scale.",
-        fontsize=7,
-        color=QUIET_COLOR,
+    figure.text(left, 1 - 0.22 / height_inches, title, fontsize=12, color=TEXT_COLOR)
+    for number, server in enumerate(servers):
+        place = left + 0.19 * number
+        below = 1 - 0.46 / height_inches
+        figure.text(place, below, "■", fontsize=11, color=COLORS[server])
+        version = report.machine.get(server)
+        figure.text(place + 0.02, below, f"{server} {version}" if version else server, fontsize=9, color=TEXT_COLOR)
+
+
+def _add_foot(figure: Figure, report: Report, text: str, command: str) -> None:
+    machine = report.machine
+    where = (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['kernel']}, Python {machine['python']}, uvloop "
+        f"{machine['uvloop']}, redis-server {machine['redis-server']}; {report.date[:10]}; {command}"
     )
-    figure.subplots_adjust(left=0.012, right=0.988, top=0.74, bottom=0.18, wspace=0.12)
-    figure.savefig(target, format="svg", metadata={"Date": None})
-    plt.close(figure)
-
-
-def describe(server: dict[str, Any]) -> str:
-    # What kvserver calls its Redis version is the version that it is compatible with, not its own.
-    version = server["redis_version"] if server["name"] == "redis-server" else None
-    return " ".join(part for part in (server["name"], version, server["args"]) if part)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.chart", description="Draw what bench.compare measured.")
-    parser.add_argument("figures", type=Path, help="the file that bench.compare --json wrote")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("chart.svg"))
-    options = parser.parse_args()
-    try:
-        report = json.loads(options.figures.read_text())
-        draw_chart(report, options.output)
-    except (OSError, ValueError, KeyError) as error:
-        print(f"bench.chart: {options.figures}: {error!r}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    height_inches = figure.get_figheight()
+    figure.text(0.012, 0.25 / height_inches, text, fontsize=7, color=QUIET_COLOR)
+    figure.text(0.012, 0.08 / height_inches, where, fontsize=7, color=QUIET_COLOR)

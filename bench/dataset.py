@@ -1,18 +1,18 @@
 """The keys and values that a benchmark stores.
 
-Owns their spelling and the filling of an empty server. Keys are spelled as redis-benchmark spells them, so that its
-GETs find what was filled. Must never measure: filling is preparation.
+Owns their spelling and the filling of an empty server. Keys are spelled as redis-benchmark spells them. Must never
+measure: filling is preparation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.control import Control
 from bench.failure import BenchFailed
 from bench.request import encode_request
 
-KEY_PREFIX = b"key:"
-# Letters and digits only: escapes in JSON would measure the escaping instead of the store.
+KEY_PREFIX, COUNTER_PREFIX = b"key:", b"counter:"
+# Letters and digits only: escapes in JSON would measure the escaping instead of the store, and echo counts the marks of RESP.
 FILLER = b"abcdefghijklmnopqrstuvwxyz0123456789"
 # Requests in flight while filling; enough to keep the server busy, few enough to fit in socket buffers on either side.
 FILL_BATCH = 500
@@ -47,6 +47,13 @@ class Dataset:
 
     def get_request(self, index: int) -> bytes:
         return encode_request(b"GET", self.key(index))
+
+    def incr_request(self, index: int) -> bytes:
+        return encode_request(b"INCR", COUNTER_PREFIX + b"%0*d" % (self.key_bytes - len(KEY_PREFIX), index))
+
+    def mset_request(self, indexes: Sequence[int]) -> bytes:
+        pairs = [part for index in indexes for part in (self.key(index), self.value(index))]
+        return encode_request(b"MSET", *pairs)
 
     def fill(self, control: Control) -> None:
         in_flight = 0

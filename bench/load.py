@@ -1,138 +1,226 @@
-"""A networked load generator: many connections, pipelines, a mix of commands, percentiles.
+"""A load on one server: its connections, what they send and when, and how long each reply took.
 
-Owns the command line of one load and the printing of its result. Must never run without a bound in count and time,
-and must never reach another machine.
+Owns the schedule and the latencies. With a rate the load is open: batch number k is due at k / rate and belongs to client k
+modulo the number of clients; a client has one batch in flight. Latency runs from the time at which a batch was due, not from
+the time at which it left: a server that stalls delays the batches behind the stall too, and a generator that waited with it
+would leave them out (coordinated omission). So a late generator shows as latency as well, and its own delay is recorded
+apart. Without a rate the load is closed: each client sends its next batch when it has the replies of the one before. One
+thread and no event loop, which would add what is measured here; it does not sleep through the last moment before a batch
+is due, since timers are late by some 50 µs. Must never slow down for the server, nor encode a request while the clock runs.
 """
 
-import argparse
-import asyncio
-import dataclasses
-import ipaddress
-import json
-import sys
-from collections.abc import Callable
+import gc
+import itertools
+import select
+import socket
+import time
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from bench.closed_loop import MAX_REQUESTS, POOL_BYTES, Load, LoadPlan, LoadResult
-from bench.dataset import Dataset
+import hiredis
+
 from bench.failure import BenchFailed
-from bench.table import render_table
+from bench.request import encode_request
 
-new_event_loop: Callable[[], asyncio.AbstractEventLoop]
-try:
-    import uvloop
-
-    new_event_loop = uvloop.new_event_loop
-except ImportError:
-    new_event_loop = asyncio.new_event_loop
-
-COMMANDS = ("ping", "set", "get")
-DEFAULT_SECONDS = 5.0
-MAX_SECONDS = 3600.0
-MAX_KEY_BYTES = 1 << 16
+RECEIVE_BYTES = 1 << 16
+# How long replies may still take once the last batch is sent.
+DRAIN_S = 10.0
+# A batch that is due sooner than this is waited for without sleep.
+SPIN_S = 100e-6
+# The longest sleep: a stop is asked for by a time or a count as well as by a file descriptor.
+NAP_S = 0.05
+PING = encode_request(b"PING")
+_NEED_MORE = object()
 
 
-def parse_mix(text: str) -> dict[str, int]:
-    mix: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().lower().partition(":")
-        if name not in COMMANDS or name in mix or not (weight or "1").isdecimal():
-            raise argparse.ArgumentTypeError(f"{part!r}: a mix is COMMAND:WEIGHT,… of {', '.join(COMMANDS)}")
-        mix[name] = int(weight or "1")
-    if not any(mix.values()):
-        raise argparse.ArgumentTypeError("a mix needs a weight above zero")
-    return mix
+class LoadFailed(BenchFailed):
+    """The load could not be carried to its end; the message says why in one line."""
 
 
-def parse_loopback(text: str) -> str:
-    try:
-        is_loopback = text == "localhost" or ipaddress.ip_address(text).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a loopback address: a load is only sent to this machine")
-    return text
+@dataclass(frozen=True)
+class Batch:
+    """Requests that leave in one write."""
+
+    name: str  # latencies are told apart by it
+    encoded: bytes
+    commands: int = 1
 
 
-def parse_arguments() -> tuple[LoadPlan, bool]:
-    parser = argparse.ArgumentParser(prog="python -m bench.load", description="Load a Redis-compatible server.")
-    parser.add_argument("--host", type=parse_loopback, default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=6379)
-    parser.add_argument("--clients", type=int, default=50, help="connections (default %(default)s)")
-    parser.add_argument("--pipeline", type=int, default=1, help="commands in a batch (default %(default)s)")
-    parser.add_argument("--requests", type=int, help="stop after this many commands")
-    parser.add_argument("--seconds", type=float, help="stop after this time (default 5, with --requests 60)")
-    parser.add_argument("--value-bytes", type=int, default=64)
-    parser.add_argument("--key-bytes", type=int, default=Dataset(1).key_bytes)
-    parser.add_argument("--keys", type=int, default=100_000, help="different keys (default %(default)s)")
-    parser.add_argument("--mix", type=parse_mix, default={"set": 1, "get": 1}, help="default set:1,get:1")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = parser.parse_args()
-    seconds = options.seconds or (60.0 if options.requests else DEFAULT_SECONDS)
-    if not 0 < seconds <= MAX_SECONDS:
-        parser.error(f"--seconds must be above 0 and at most {MAX_SECONDS:.0f}")
-    if options.requests is not None and not 0 < options.requests <= MAX_REQUESTS:
-        parser.error(f"--requests must be between 1 and {MAX_REQUESTS}")
-    if not 0 < options.clients <= 10_000 or not 0 < options.pipeline <= 10_000:
-        parser.error("--clients and --pipeline must be between 1 and 10000")
-    if options.key_bytes > MAX_KEY_BYTES or options.value_bytes > POOL_BYTES:
-        parser.error("keys and values must fit in the memory of the generator")
-    try:
-        dataset = Dataset(options.keys, options.value_bytes, options.key_bytes)
-    except ValueError as error:
-        parser.error(str(error))
-    plan = LoadPlan(
-        options.host,
-        options.port,
-        options.clients,
-        options.pipeline,
-        options.requests,
-        seconds,
-        dataset,
-        options.mix,
-    )
-    return plan, options.json
+@dataclass(frozen=True)
+class LoadPlan:
+    port: int
+    clients: int
+    batches: Sequence[Batch]  # sent in a circle
+    batches_per_s: float | None  # None: a closed loop
+    seconds: float | None = None  # None: until it is stopped, or the commands are sent
+    commands: int | None = None  # None: until it is stopped, or the time is over
 
 
-async def run_load(plan: LoadPlan) -> LoadResult:
-    return await Load(plan).run()
+@dataclass
+class LoadSamples:
+    latencies_s: dict[str, "array[float]"]  # by name of the batch
+    generator_delays_s: "array[float]" = field(default_factory=lambda: array("d"))  # of an open load
+    commands: int = 0
+    elapsed_s: float = 0.0  # to the last reply
+    errors: int = 0
+    first_error: str | None = None
 
 
-def print_result(result: LoadResult) -> None:
-    latency = result.latency
-    print(f"{result.commands} commands in {result.elapsed_s:.2f} s, {result.errors} errors")
-    print(
-        render_table(
-            ("commands/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"),
-            [
-                (
-                    f"{result.commands_per_s:.0f}",
-                    f"{latency.p50_ms:.3f}",
-                    f"{latency.p90_ms:.3f}",
-                    f"{latency.p99_ms:.3f}",
-                    f"{latency.p999_ms:.3f}",
-                    f"{latency.max_ms:.3f}",
-                )
-            ],
-        )
-    )
+class LoadClient:
+    """One connection with at most one batch in flight; what is due meanwhile waits, its clock running."""
+
+    def __init__(self, port: int) -> None:
+        try:
+            self.socket = socket.create_connection(("127.0.0.1", port), timeout=DRAIN_S)
+        except OSError as error:
+            raise LoadFailed(f"no connection to port {port}: {error}") from error
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.reader = hiredis.Reader(notEnoughData=_NEED_MORE)
+        self.batch: Batch | None = None  # in flight
+        self.due_at = 0.0
+        self.missing = 0  # replies of it that have not arrived
+        self.waiting: deque[tuple[Batch, float]] = deque()
+
+    def send(self, batch: Batch, due_at: float) -> None:
+        self.batch, self.due_at, self.missing = batch, due_at, batch.commands
+        # A batch is smaller than what the kernel buffers of an otherwise empty connection, so this returns at once;
+        # where it is not, the server reads while it replies.
+        self.socket.sendall(batch.encoded)
 
 
-def main() -> int:
-    plan, as_json = parse_arguments()
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            result = runner.run(run_load(plan))
-    except (BenchFailed, OSError) as error:
-        print(f"bench.load: {error}", file=sys.stderr)
-        return 1
-    if as_json:
-        print(json.dumps(dataclasses.asdict(result), indent=2))
-    else:
-        print_result(result)
-    if result.errors:
-        print(f"bench.load: {result.errors} error replies, first: {result.first_error}", file=sys.stderr)
-    return 1 if result.errors else 0
+class Load:
+    """The whole run. Where `stop_fd` is given, the load ends when that becomes readable."""
 
+    def __init__(self, plan: LoadPlan, stop_fd: int | None = None) -> None:
+        self._plan = plan
+        self._stop_fd = stop_fd
+        self._batches: Iterator[Batch] = itertools.cycle(plan.batches)
+        self._samples = LoadSamples({batch.name: array("d") for batch in plan.batches})
+        self._poll = select.epoll()
+        self._clients: list[LoadClient] = []
+        self._by_fd: dict[int, LoadClient] = {}
+        self._busy = 0  # clients with a batch in flight
 
-if __name__ == "__main__":
-    sys.exit(main())
+    def connect(self) -> None:
+        for _ in range(self._plan.clients):
+            client = LoadClient(self._plan.port)
+            self._clients.append(client)
+            self._by_fd[client.socket.fileno()] = client
+            self._poll.register(client.socket, select.EPOLLIN)
+            # Answered once, so that the server has taken it up before the clock runs, and before it gets the next one:
+            # some let no more than five wait to be accepted.
+            client.socket.sendall(PING)
+            while client.reader.gets() is _NEED_MORE:
+                client.reader.feed(self._read(client))
+        if self._stop_fd is not None:
+            self._poll.register(self._stop_fd, select.EPOLLIN)
+
+    def run(self) -> LoadSamples:
+        """Connects where that has not been done, sends until it is time to end, and waits for every reply that is owed."""
+        if not self._clients:
+            self.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            self._run()
+        finally:
+            gc.enable()
+            for client in self._clients:
+                client.socket.close()
+            self._poll.close()
+        return self._samples
+
+    def _run(self) -> None:
+        plan, clock = self._plan, time.perf_counter
+        interval_s = 1 / plan.batches_per_s if plan.batches_per_s else None
+        started_at = now = clock()
+        ends_at = started_at + plan.seconds if plan.seconds is not None else float("inf")
+        left = plan.commands if plan.commands is not None else float("inf")
+        takers = itertools.cycle(self._clients)
+        due_at, number, stopped = started_at, 0, False
+        delays_s = self._samples.generator_delays_s
+        while True:
+            if stopped or now >= ends_at or left <= 0:
+                break
+            if interval_s is None:
+                for client in self._clients:
+                    if client.batch is None and left > 0:
+                        left -= self._offer(client, clock())
+            else:
+                while due_at <= now and left > 0:
+                    delays_s.append(now - due_at)
+                    left -= self._offer(next(takers), due_at)
+                    number += 1
+                    due_at = started_at + number * interval_s
+                    now = clock()
+            stopped = self._wait(min(due_at if interval_s else ends_at, ends_at) - clock())
+            now = clock()
+        self._drain()
+        self._samples.elapsed_s = clock() - started_at
+
+    def _offer(self, client: LoadClient, due_at: float) -> int:
+        batch = next(self._batches)
+        if client.batch is None:
+            self._busy += 1
+            client.send(batch, due_at)
+        else:
+            client.waiting.append((batch, due_at))
+        return batch.commands
+
+    def _wait(self, pause_s: float) -> bool:
+        """Takes in what has arrived, after a sleep where there is time for one. True where the load is to end."""
+        if pause_s > SPIN_S:
+            # Of select(), which takes microseconds, where epoll takes milliseconds.
+            select.select([self._poll], [], [], min(pause_s - SPIN_S, NAP_S))
+        stopped = False
+        for fd, _ in self._poll.poll(0):
+            client = self._by_fd.get(fd)
+            if client is None:
+                stopped = True
+            else:
+                self._receive(client)
+        return stopped
+
+    def _read(self, client: LoadClient) -> bytes:
+        try:
+            data = client.socket.recv(RECEIVE_BYTES)
+        except OSError as error:
+            raise LoadFailed(f"the server closed a connection ({error})") from error
+        if not data:
+            raise LoadFailed("the server closed a connection")
+        return data
+
+    def _receive(self, client: LoadClient) -> None:
+        data = self._read(client)
+        now = time.perf_counter()
+        samples, reader = self._samples, client.reader
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not _NEED_MORE:
+                client.missing -= 1
+                if isinstance(reply, hiredis.ReplyError):
+                    samples.errors += 1
+                    samples.first_error = samples.first_error or str(reply)
+        except hiredis.ProtocolError as error:
+            raise LoadFailed(f"the server sent bytes that are no reply: {error}") from error
+        batch = client.batch
+        if batch is None or client.missing < 0:
+            raise LoadFailed("the server sent a reply that nobody asked for")
+        if client.missing == 0:
+            samples.latencies_s[batch.name].append(now - client.due_at)
+            samples.commands += batch.commands
+            client.batch = None
+            if client.waiting:
+                client.send(*client.waiting.popleft())
+            else:
+                self._busy -= 1
+
+    def _drain(self) -> None:
+        deadline = time.perf_counter() + DRAIN_S
+        while self._busy:
+            if time.perf_counter() > deadline:
+                owed = sum(len(client.waiting) + (client.batch is not None) for client in self._clients)
+                raise LoadFailed(f"{owed} batches had no reply {DRAIN_S:.0f} s after the last was due")
+            self._wait(NAP_S)

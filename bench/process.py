@@ -1,7 +1,7 @@
 """A server under test as a process of its own, on a free loopback port, in a folder that is thrown away.
 
-Owns starting, waiting for readiness, restarting and stopping. Both servers get the same options: no save points and no
-journal, unless the caller adds others. Must never measure, and must never leave a process behind.
+Owns starting, waiting for readiness, restarting and stopping, and copies of its data. Must never measure anything but its own
+start, and must never leave a process behind.
 """
 
 import contextlib
@@ -10,33 +10,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from bench.control import Control, ErrorReply
 from bench.failure import BenchFailed
+from bench.kinds import Ability, ServerKind
 from bench.procfs import ProcessFiles
 
-QUIET_OPTIONS = ("--save", "", "--appendonly", "no")
 READY_DEADLINE_S = 120.0
-RETRY_S = 0.005
-
-
-class ServerKind(StrEnum):
-    KVSERVER = "kvserver"
-    REDIS = "redis-server"
-
-    def program(self) -> list[str]:
-        return [sys.executable, "-m", "kvserver"] if self is ServerKind.KVSERVER else [self.value]
-
-    def is_installed(self) -> bool:
-        return self is ServerKind.KVSERVER or shutil.which(self.value) is not None
+# The error of a start-up time, and what asking costs the server that starts.
+RETRY_S = 0.002
 
 
 class StartFailed(BenchFailed):
@@ -54,8 +42,6 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        # SIGTERM would end Python without unwinding, and the server would live on.
-        signal.signal(signal.SIGTERM, _unwind)
         self._folder = tempfile.TemporaryDirectory(prefix="bench-", dir=self._parent)
         self.data_folder.mkdir()
         try:
@@ -71,7 +57,7 @@ class ServerProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop()
+        self.kill()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -88,9 +74,20 @@ class ServerProcess:
 
     def restart(self, extra_args: Sequence[str] | None = None) -> None:
         """Kills the server and starts it on the same data, with other extra arguments where given."""
-        self._stop()
+        self.kill()
         if extra_args is not None:
             self._extra_args = tuple(extra_args)
+        self._start()
+
+    def copy_data(self) -> None:
+        """Keeps what is on disk now, for `restart_from_copy`. The server must not be writing."""
+        shutil.copytree(self.data_folder, self._copy)
+
+    def restart_from_copy(self) -> None:
+        """Kills the server and starts it on what `copy_data` has kept, however often."""
+        self.kill()
+        shutil.rmtree(self.data_folder)
+        shutil.copytree(self._copy, self.data_folder)
         self._start()
 
     def control(self) -> Control:
@@ -109,17 +106,20 @@ class ServerProcess:
         return self._process
 
     @property
+    def _copy(self) -> Path:
+        return self._root / "copy"
+
+    @property
     def _log(self) -> Path:
         return self._root / "server.log"
 
     def _start(self) -> None:
         self.port = _free_port()
-        where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.data_folder))
         started_at = time.perf_counter()
         with self._log.open("ab") as log:
             # A session of its own, so that stopping reaches forked children too.
             self._process = subprocess.Popen(
-                [*self.kind.program(), *where, *QUIET_OPTIONS, *self._extra_args],
+                [*self.kind.program(), *self.kind.options(self.port, self.data_folder), *self._extra_args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -130,7 +130,7 @@ class ServerProcess:
         try:
             self._wait_until_ready(started_at + READY_DEADLINE_S)
         except BaseException:
-            self._stop()
+            self.kill()
             raise
         self.startup_s = time.perf_counter() - started_at
 
@@ -150,8 +150,11 @@ class ServerProcess:
     def _is_ready(self) -> bool:
         try:
             with Control(self.port, timeout_s=READY_DEADLINE_S) as control:
+                if control.call("PING") != b"PONG":
+                    return False
                 # A server may answer PING while it still loads; INFO tells the two apart.
-                return control.call("PING") == b"PONG" and (control.info("persistence").get("loading", "0") == "0")
+                loads = Ability.PERSISTENCE in self.kind.abilities
+                return not loads or control.info("persistence").get("loading", "0") == "0"
         except ConnectionError:
             return False
         except ErrorReply as error:
@@ -163,7 +166,8 @@ class ServerProcess:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "its log is empty"
 
-    def _stop(self) -> None:
+    def kill(self) -> None:
+        """Ends the server as a crash does; what it has written stays, and it can be started again."""
         if self._process is None:
             return
         # Killed, not asked: nothing of a benchmark is worth a last flush, and this can't be refused.
@@ -178,7 +182,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _unwind(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)

@@ -9,17 +9,9 @@ ERASE_LINE = "\r\x1b[K"
 
 
 class Progress:
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._done = 0
-
-    def step(self, what: str) -> None:
-        self._done += 1
-        self._show(f"[{self._done}/{self._steps}] {what}")
+    def show(self, what: str) -> None:
+        if sys.stderr.isatty():
+            print(ERASE_LINE + what, end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        self._show("")
-
-    def _show(self, text: str) -> None:
-        if sys.stderr.isatty():
-            print(ERASE_LINE + text, end="", file=sys.stderr, flush=True)
+        self.show("")

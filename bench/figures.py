@@ -1,0 +1,101 @@
+"""What was measured, and how the servers compare: medians, ratios by pairs, goals.
+
+Owns the arithmetic. A ratio is taken within each round, of two runs that stood next to each other, and then the median of
+the rounds is given with the lowest and the highest: a machine that gets slower from round to round changes no ratio, and one
+that is noisy shows as a wide spread. Must never drop a round, nor know what a figure means.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.kinds import BASELINE, SUBJECT
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    unit: str = ""
+    digits: int = 2
+    more_is_better: bool = False
+    is_compared: bool = True  # as a ratio
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What kvserver is to reach: of its figure where `is_ratio` is false, else of its ratio to redis-server."""
+
+    metric: str
+    limit: float
+    is_ratio: bool = True
+    at_least: bool = False
+
+    def holds(self, value: float) -> bool:
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run of one server."""
+
+    figures: Mapping[str, float]  # by name of the metric
+    latencies: str | None = None  # a histogram of the run, as `latencies` encodes it
+    stolen_share: float = 0.0  # of all cores' time, that the host of a virtual machine withheld meanwhile
+
+
+@dataclass(frozen=True)
+class Ratio:
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of_pairs(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio | None":
+        """None where there is nothing to divide by, or no round that both have."""
+        pairs = [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
+        return cls(statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    goal: Goal
+    value: float
+
+    @property
+    def holds(self) -> bool:
+        return self.goal.holds(self.value)
+
+
+@dataclass
+class Case:
+    """One thing that is measured, of each server that takes part, in each round."""
+
+    name: str
+    metrics: Sequence[Metric]
+    goals: Sequence[Goal] = ()
+    rounds: dict[str, list[Measurement]] = field(default_factory=dict)  # by name of the server
+    failed: dict[str, str] = field(default_factory=dict)  # why a server's rounds are not complete
+    tags: Mapping[str, str | int] = field(default_factory=dict)  # what a chart finds it by
+
+    def values(self, server: str, metric: str) -> list[float]:
+        return [one.figures[metric] for one in self.rounds.get(server, []) if metric in one.figures]
+
+    def median(self, server: str, metric: str) -> float | None:
+        values = self.values(server, metric)
+        return statistics.median(values) if values else None
+
+    def ratio(self, server: str, metric: str) -> Ratio | None:
+        return Ratio.of_pairs(self.values(server, metric), self.values(BASELINE.name, metric))
+
+    def stolen_share(self, server: str) -> float:
+        return statistics.fmean(one.stolen_share for one in self.rounds[server])
+
+    def verdicts(self) -> list[Verdict]:
+        """Of the goals that this run can judge."""
+        found = []
+        for goal in self.goals:
+            ratio = self.ratio(SUBJECT.name, goal.metric) if goal.is_ratio else None
+            value = ratio.median if ratio is not None else self.median(SUBJECT.name, goal.metric)
+            if value is not None and (ratio is not None or not goal.is_ratio):
+                found.append(Verdict(goal, value))
+        return found

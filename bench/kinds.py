@@ -1,0 +1,103 @@
+"""The servers that are compared, each a row: how it is started, and what it can do.
+
+Owns these rows. All get the same options where they have them: no save points and no journal, unless a scenario adds others.
+Must never hold an option that makes one server faster than its users get it.
+"""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Flag, auto
+from pathlib import Path
+
+QUIET_OPTIONS = ("--save", "", "--appendonly", "no")
+
+
+class Ability(Flag):
+    """What a scenario may need of a server."""
+
+    NONE = 0
+    DATA = auto()
+    MILLIONS = auto()
+    THOUSANDS_OF_CLIENTS = auto()
+    PERSISTENCE = auto()
+    SAVE_BESIDE_CLIENTS = auto()
+    RESTORE = auto()
+    COMPACTION = auto()
+
+
+LACKS = {
+    Ability.DATA: "keeps no data",
+    Ability.MILLIONS: "would take minutes to fill",
+    Ability.THOUSANDS_OF_CLIENTS: "has a thread for each client",
+    Ability.PERSISTENCE: "has no journal and no snapshots",
+    Ability.SAVE_BESIDE_CLIENTS: "stops all clients during SAVE, by design",
+    Ability.RESTORE: "has no RESTORE of the whole store",
+    Ability.COMPACTION: "has nothing to compact",
+}
+REDIS_ABILITIES = Ability.DATA | Ability.MILLIONS | Ability.THOUSANDS_OF_CLIENTS | Ability.PERSISTENCE
+
+
+@dataclass(frozen=True)
+class ServerKind:
+    name: str
+    what: str
+    abilities: Ability
+    program: Callable[[], Sequence[str]]
+    options: Callable[[int, Path], Sequence[str]]  # of a port and a data folder
+    is_installed: Callable[[], bool] = lambda: True
+
+    def __str__(self) -> str:
+        return self.name
+
+    def lacks(self, needs: Ability) -> str | None:
+        """Why it can't take part, in a few words; None where it can."""
+        if not self.is_installed():
+            return "is not installed"
+        missing = [LACKS[ability] for ability in needs & ~self.abilities]
+        return "; ".join(missing) or None
+
+
+def _redis_options(port: int, folder: Path) -> Sequence[str]:
+    return ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), *QUIET_OPTIONS)
+
+
+def _port_only(port: int, folder: Path) -> Sequence[str]:
+    return ("--port", str(port))
+
+
+KVSERVER = ServerKind(
+    "kvserver",
+    "this project",
+    REDIS_ABILITIES | Ability.SAVE_BESIDE_CLIENTS | Ability.RESTORE | Ability.COMPACTION,
+    lambda: (sys.executable, "-m", "kvserver"),
+    _redis_options,
+)
+REDIS = ServerKind(
+    "redis-server",
+    "the baseline of all ratios",
+    REDIS_ABILITIES,
+    lambda: ("redis-server",),
+    _redis_options,
+    lambda: shutil.which("redis-server") is not None,
+)
+ECHO = ServerKind(
+    "echo",
+    "fixed replies on kvserver's event loop: the floor of any server in Python on uvloop",
+    Ability.THOUSANDS_OF_CLIENTS,
+    lambda: (sys.executable, "-m", "bench.echo"),
+    _port_only,
+)
+FAKEREDIS = ServerKind(
+    "fakeredis",
+    "fakeredis's TCP server, the other one in Python that pip installs",
+    Ability.DATA,
+    lambda: (sys.executable, "-m", "bench.fake"),
+    _port_only,
+    lambda: importlib.util.find_spec("fakeredis") is not None,
+)
+
+KINDS = (KVSERVER, REDIS, ECHO, FAKEREDIS)
+SUBJECT, BASELINE = KVSERVER, REDIS

@@ -1,0 +1,19 @@
+"""The scenarios of the suite, in the order in which they run.
+
+Owns this list. To add one, write a module with its `SCENARIO` (or several) and name it here.
+"""
+
+from bench.scenario import Scenario
+from bench.scenarios import flush_stall, group_commit, idle, latency, memory, replay, snapshot, startup, throughput
+
+SCENARIOS: tuple[Scenario, ...] = (
+    *throughput.SCENARIOS,
+    *latency.SCENARIOS,
+    group_commit.SCENARIO,
+    startup.SCENARIO,
+    idle.SCENARIO,
+    memory.SCENARIO,
+    snapshot.SCENARIO,
+    replay.SCENARIO,
+    flush_stall.SCENARIO,
+)
