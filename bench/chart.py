@@ -22,10 +22,12 @@ mpl.use("Agg")  # draws without a display
 
 COLORS = {SUBJECT.name: "#2b6cb0", BASELINE.name: "#b8bec6", ECHO.name: "#e3c27a", FAKEREDIS.name: "#c0756c"}
 TEXT_COLOR, QUIET_COLOR, MISSED_COLOR = "#1f2933", "#6b7480", "#b4442f"
-WIDTH_INCHES = 9.6
+WIDTH_INCHES, PANEL_INCHES, HEAD_INCHES, FOOT_INCHES = 9.6, 1.35, 0.82, 0.85
 BAR_SHARE = 0.84  # of the room of a command
 HEADROOM = 1.2  # above the highest bar, for its figure
 CHARTED_VALUE_BYTES = 64
+# MSET of ten keys would take all of the scale, and 4 KiB another one; the tables have them.
+CHARTED_COMMANDS = ("GET", "SET", "INCR", "mixed")
 # Shown as "one in so many": each step is one more nine.
 PERCENTILE_STEPS = (1, 2, 10, 100, 1000, 10000)
 
@@ -58,22 +60,27 @@ def save(figure: Figure, target: Path) -> Path:
 
 def draw_bars(report: Report, scenario: ScenarioReport, metric_index: int, title: str) -> Figure | None:
     """A panel for each pipeline, since the figures of two differ by a factor of ten."""
-    cases = [case for case in scenario.cases if case.tags.get("value_bytes") == CHARTED_VALUE_BYTES]
+    cases = [
+        case
+        for case in scenario.cases
+        if case.tags.get("value_bytes") == CHARTED_VALUE_BYTES and case.tags.get("command") in CHARTED_COMMANDS
+    ]
     if not cases:
         return None
     pipelines = list(dict.fromkeys(case.tags["pipeline"] for case in cases))
     # fakeredis is some fifty times off the scale of the others; the tables have it.
     servers = [name for name in (SUBJECT.name, BASELINE.name, ECHO.name) if any(name in case.rounds for case in cases)]
-    figure, panels = plt.subplots(1, len(pipelines), figsize=(WIDTH_INCHES, 3.5), squeeze=False)
-    for axes, pipeline in zip(panels[0], pipelines, strict=True):
+    height = HEAD_INCHES + FOOT_INCHES + PANEL_INCHES * len(pipelines)
+    figure, panels = plt.subplots(len(pipelines), 1, figsize=(WIDTH_INCHES, height), squeeze=False)
+    for axes, pipeline in zip(panels[:, 0], pipelines, strict=True):
         of_panel = [case for case in cases if case.tags["pipeline"] == pipeline]
         _draw_panel(axes, of_panel, servers, of_panel[0].metrics[metric_index])
-        title_text = "no pipeline" if pipeline == 1 else f"pipeline of {pipeline}"
-        axes.set_title(title_text, fontsize=10, color=TEXT_COLOR, loc="left")
-    _add_head(figure, title, servers, report, 3.5)
-    text = "Median of the rounds, 50 clients, 64-byte values. MSET: ten keys. Each panel has its own scale."
+        name = "no pipeline" if pipeline == 1 else f"pipeline of {pipeline}"
+        axes.set_title(name, fontsize=9.5, color=TEXT_COLOR, loc="left", pad=2)
+    _add_head(figure, title, servers, report)
+    text = "Median of the rounds, 50 clients, 64-byte values; mixed: nine GETs to a SET. Each panel has its own scale."
     _add_foot(figure, report, text, scenario.command)
-    figure.subplots_adjust(left=0.012, right=0.988, top=0.74, bottom=0.2, wspace=0.1)
+    _fit(figure, left=0.012, right=0.988, hspace=0.42)
     return figure
 
 
@@ -86,7 +93,7 @@ def _draw_panel(axes: Axes, cases: Sequence[Case], servers: Sequence[str], metri
         places = [index + (number - (len(servers) - 1) / 2) * width for index in range(len(cases))]
         bars = axes.bar(places, heights, width * 0.94, color=COLORS[server])
         labels = [_thousands(height) if metric.more_is_better else format_figure(height, short) for height in heights]
-        axes.bar_label(bars, labels, padding=2, fontsize=6.5, color=TEXT_COLOR)
+        axes.bar_label(bars, labels, padding=2, fontsize=7.5, color=TEXT_COLOR)
         highest = max(highest, *heights)
     axes.set_xticks(range(len(cases)), [str(case.tags["command"]) for case in cases])
     axes.set_ylim(0, highest * HEADROOM)
@@ -125,7 +132,7 @@ def draw_latency(report: Report, scenario: ScenarioReport) -> Figure | None:
     axes.tick_params(length=0, labelsize=8.5, labelcolor=TEXT_COLOR)
     axes.spines[["left", "top", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(QUIET_COLOR)
-    _add_head(figure, "Latency by percentile at a fixed rate: lower is better", list(case.rounds), report, 3.9)
+    _add_head(figure, "Latency by percentile at a fixed rate: lower is better", list(case.rounds), report)
     _add_foot(
         figure,
         report,
@@ -133,7 +140,7 @@ def draw_latency(report: Report, scenario: ScenarioReport) -> Figure | None:
         "at which a command was due.",
         scenario.command,
     )
-    figure.subplots_adjust(left=0.075, right=0.988, top=0.78, bottom=0.19)
+    _fit(figure, left=0.075, right=0.988)
     return figure
 
 
@@ -149,20 +156,20 @@ def draw_ratios(report: Report) -> Figure | None:
     if not any(rows.values()):
         return None
     longest = max(map(len, rows.values()))
-    height = 1.5 + 0.19 * longest
+    height = HEAD_INCHES + FOOT_INCHES + 0.19 * longest
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH_INCHES * 1.25, height))
     for axes, at_least in zip(panels, (False, True), strict=True):
         _draw_ratio_panel(axes, rows[at_least], longest)
         title = "throughput: more is better" if at_least else "cost: less is better"
         axes.set_title(title, fontsize=9.5, color=TEXT_COLOR, loc="left")
-    _add_head(figure, f"{SUBJECT}'s figures as multiples of {BASELINE}'s, and their goals", [], report, height)
+    _add_head(figure, f"{SUBJECT}'s figures as multiples of {BASELINE}'s, and their goals", [], report)
     _add_foot(
         figure,
         report,
         "Points: median of the pairs of runs; lines: lowest to highest; bars: goals. Red: the goal is missed.",
         "python -m bench",
     )
-    figure.subplots_adjust(left=0.27, right=0.985, top=1 - 0.75 / height, bottom=0.75 / height, wspace=1.05)
+    _fit(figure, left=0.27, right=0.985, wspace=1.05)
     return figure
 
 
@@ -181,8 +188,14 @@ def _draw_ratio_panel(axes: Axes, rows: Sequence[tuple[str, Ratio, Goal]], room:
     axes.spines["bottom"].set_color(QUIET_COLOR)
 
 
-def _add_head(figure: Figure, title: str, servers: Sequence[str], report: Report, height_inches: float) -> None:
-    left = 0.012
+def _fit(figure: Figure, **room: float) -> None:
+    """Leaves room above for the head and below for the foot and the names of what is drawn."""
+    height_inches = figure.get_figheight()
+    figure.subplots_adjust(top=1 - HEAD_INCHES / height_inches, bottom=FOOT_INCHES / height_inches, **room)
+
+
+def _add_head(figure: Figure, title: str, servers: Sequence[str], report: Report) -> None:
+    left, height_inches = 0.012, figure.get_figheight()
     figure.text(left, 1 - 0.22 / height_inches, title, fontsize=12, color=TEXT_COLOR)
     for number, server in enumerate(servers):
         place = left + 0.19 * number
@@ -196,8 +209,8 @@ def _add_foot(figure: Figure, report: Report, text: str, command: str) -> None:
     machine = report.machine
     where = (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['kernel']}, Python {machine['python']}, uvloop "
-        f"{machine['uvloop']}, redis-server {machine['redis-server']}; {report.date[:10]}; {command}"
+        f"{machine['uvloop']}, redis-server {machine['redis-server']}; {report.date[:10]}"
     )
     height_inches = figure.get_figheight()
-    figure.text(0.012, 0.25 / height_inches, text, fontsize=7, color=QUIET_COLOR)
-    figure.text(0.012, 0.08 / height_inches, where, fontsize=7, color=QUIET_COLOR)
+    for number, line in enumerate((command, where, text)):
+        figure.text(0.012, (0.08 + 0.16 * number) / height_inches, line, fontsize=7, color=QUIET_COLOR)

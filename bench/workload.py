@@ -14,6 +14,7 @@ from bench.request import encode_request
 
 MSET_KEYS = 10
 MIXED = {"GET": 9, "SET": 1}
+WITHOUT_VALUES = ("PING", "INCR")
 # The circle is bounded in requests and in memory.
 POOL_REQUESTS = 50_000
 POOL_BYTES = 32 << 20
@@ -34,7 +35,8 @@ class Workload:
 
     @property
     def title(self) -> str:
-        return f"{self.name} {self.dataset.value_bytes} B, pipeline {self.pipeline}"
+        values = "" if self.name in WITHOUT_VALUES else f" {self.dataset.value_bytes} B"
+        return f"{self.name}{values}, pipeline {self.pipeline}"
 
     @property
     def tags(self) -> dict[str, str | int]:
