@@ -7,9 +7,11 @@ behind a few lines that take the place of os.fsync; as a kernel may, these forge
 from __future__ import annotations
 
 import resource
+import select
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,8 @@ sys.exit(main(sys.argv[1:]))
 """
 MISCONF = b"-MISCONF Errors writing to the AOF file: "
 VALUE = b"x" * 1000
+PENDING_BYTES = 8 << 20  # that may wait to be written
+TURN_BYTES = 1024 * 1100  # more, that one client may write in one turn
 REASONS = {"full disk": "File too large", "failed sync": "Input/output error"}
 WRITES = (
     ("SET", "k", "w"),
@@ -276,6 +280,44 @@ def test_kill_during_a_sync_under_everysec_loses_nothing_that_the_system_has(sta
     server.kill()
     with start("everysec").connect() as wire:
         assert story.found(wire) == story.acknowledged == 41
+
+
+@pytest.mark.parametrize("ending", ["kill", "the disk goes on"])
+def test_clients_wait_while_8_mb_wait_for_the_disk(start: Start, ending: str) -> None:
+    """Under `everysec`, where the new segment of a snapshot waits for a sync of the old one that does not end."""
+    server = start("everysec")
+    story = Story()
+    with server.connect() as wire:
+        server.tell("hold")
+        story.write(wire, 1)
+        server.wait_until_held()
+        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
+        thread = threading.Thread(
+            target=send, args=(wire, [story.request() for _ in range(3 * PENDING_BYTES // 2 // len(VALUE))])
+        )
+        thread.start()
+        # Until no more comes for a while, after as much as must be taken: who stops too early sees less, but nothing wrong.
+        replies_bytes = 0
+        while select.select([wire.socket], [], [], 1)[0] or story.acknowledged * len(VALUE) < 0.9 * PENDING_BYTES:
+            replies_bytes += len(wire.socket.recv(1 << 16))
+            story.acknowledged = 1 + replies_bytes // len(b"+OK\r\n")
+            assert story.acknowledged * len(VALUE) <= PENDING_BYTES + TURN_BYTES, "the writer does not wait for the disk"
+        if ending == "the disk goes on":
+            server.untell("hold")
+            wire.read_exactly(len(b"+OK\r\n") * (story.sent - 1) - replies_bytes)
+            story.acknowledged = story.sent
+            assert int(info(wire)["aof_delayed_writes"]) > 0
+            wait_until_handed_over(wire)
+        server.kill()
+        thread.join()
+    with start("everysec").connect() as wire:
+        lost = story.acknowledged - story.found(wire)
+    assert lost == 0 if ending == "the disk goes on" else 0 < lost * len(VALUE) <= PENDING_BYTES + TURN_BYTES
+
+
+def send(wire: Wire, requests: list[bytes]) -> None:
+    with suppress(OSError):  # the server may be gone
+        wire.send(b"".join(requests))
 
 
 def test_failed_journal_that_is_switched_off_takes_writes_again(start: Start) -> None:
