@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from kvserver.rates import Rate
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class PersistenceFacts:
     """What INFO, LASTSAVE and the save points know about flushes and loads. Times are Unix seconds, durations seconds."""
 
@@ -33,7 +33,7 @@ class PersistenceFacts:
     medium_poisoned: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class JournalFacts:
     """What INFO knows of the journal; `error` also decides whether writes run. Sizes in bytes, times in seconds."""
 
@@ -55,7 +55,7 @@ class JournalFacts:
     last_rewrite_ok: bool = True
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Counters:
     """What INFO stats counts since the start."""
 
@@ -66,7 +66,7 @@ class Counters:
     output_bytes: int = 0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Rates:
     """What some counters grow by per second."""
 
@@ -81,7 +81,7 @@ class Rates:
         self.output_bytes.sample(counters.output_bytes, now_ms)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ProcessFacts:
     """What only the operating system knows; read when INFO asks. CPU in seconds, memory in bytes."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import sys
 
@@ -14,6 +13,7 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
     """CPU time in seconds, memory in bytes, and what the machine is."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     thread = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))  # Linux alone has it
+    system = os.uname()
     # Kilobytes on Linux, bytes on macOS.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return ProcessFacts(
@@ -25,8 +25,8 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
         peak_rss_bytes=peak,
         total_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         process_id=os.getpid(),
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=platform.python_version(),
+        system=f"{system.sysname} {system.release} {system.machine}",
+        python=sys.version.partition(" ")[0],
         event_loop=event_loop,
         executable=sys.executable,
     )

@@ -53,7 +53,7 @@ class Pause(Enum):
     ALL = "all"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ServerState:
     """Everything that a command can see of the server."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 
 
 def read_text(path: str) -> str:
@@ -21,6 +20,8 @@ def replace_text(path: str, text: str) -> None:
     target = os.path.realpath(path)
     before = os.stat(target)
     folder = os.path.dirname(target)
+    import tempfile  # not before it is needed: with all that it imports it takes a start some 10 ms
+
     descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=folder)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
