@@ -388,7 +388,7 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     setting = Setting(disk)
     for number in range(20_000):
         setting.set(f"key:{number:05}", "x" * 500)
-    longest_chunk = CHUNK_BYTES + 2 * BATCH_BYTES  # a batch longer at the most, and a batch is about as long as that
+    longest_chunk = CHUNK_BYTES + 3 * BATCH_BYTES  # one batch longer at the most, and some take twice what most do
     produced = 0
 
     def counting(cut: Cut, mapping: Any) -> Iterator[bytes]:
