@@ -20,10 +20,10 @@ from kvserver.drive import drive
 from kvserver.errors import MediumError
 from kvserver.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
+from kvserver.repair import repair
 from kvserver.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.session import ServerState
 from kvserver.slices import Slices
-from kvserver.store import repair
 from kvserver.tags import TAGGED
 
 _COMPACTION_GROWTH: Final = 2  # times what is kept

@@ -12,8 +12,8 @@ from kvserver.media.file import FileMedium
 from kvserver.media.segments import Segments
 from kvserver.progress import Progress
 from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
+from kvserver.repair import repair
 from kvserver.scan import Scan, Tail, scan
-from kvserver.store import repair
 from kvserver.tags import TAGGED
 
 Print = Callable[[str], None]

@@ -34,8 +34,8 @@ from kvserver.progress import Progress
 from kvserver.recovery import Recovery
 from kvserver.session import ServerState
 from kvserver.snapshot import Snapshots
-from kvserver.store import now_ms
 from kvserver.tls import TLSError
+from kvserver.unixtime import now_ms, now_us
 from kvserver.upkeep import Upkeep
 from kvserver.writer import Writer
 
@@ -62,7 +62,7 @@ class Server:
             keyspace=Keyspace(now_ms),
             table=CommandTable(time.perf_counter_ns),
             now_ms=now_ms,
-            now_us=lambda: time.time_ns() // 1000,
+            now_us=now_us,
             random_below=random.randrange,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=now_ms(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Iterable, Iterator
 
 from kvserver.codec import JSON, JSONText, canonical_strict
@@ -13,16 +12,13 @@ from kvserver.encoder import encode
 from kvserver.frame import encode_frame, encode_header
 from kvserver.keyspace import Keyspace
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
+from kvserver.repair import repair
 from kvserver.scan import CHUNK_BYTES, Scan, Tail, scan
 from kvserver.shards import new_shards
 from kvserver.tags import PLAIN, Mapping
+from kvserver.unixtime import now_ms
 
 _log = logging.getLogger("kvserver")
-
-
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class KVStore:
@@ -138,18 +134,6 @@ def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
     except StopIteration as stop:
         result: Scan = stop.value
         return result
-
-
-def repair(medium: Medium, result: Scan) -> int:
-    """Cut what is behind the last valid frame, after setting aside what is damage. The medium's length after that."""
-    if result.tail is not Tail.NONE:
-        where = f"{result.tail_length} bytes at offset {result.valid_length}: {result.reason}"
-        if result.tail is Tail.DAMAGED:
-            _log.error("damaged medium: %s; copied to %s, then cut", where, medium.set_aside(result.valid_length))
-        else:
-            _log.warning("torn tail cut: %s", where)
-        medium.truncate(result.valid_length)
-    return medium.size()
 
 
 def _encode_key(key: str) -> bytes:

@@ -88,10 +88,12 @@ BLOCKING = {
     "kvserver.operations",
     "kvserver.process",
     "kvserver.progress",
+    "kvserver.repair",
     "kvserver.replay",
     "kvserver.store",
     "kvserver.textfile",
     "kvserver.tls",
+    "kvserver.unixtime",
     *(name for name in TREES if name.startswith("kvserver.media")),
 }
 ASYNCIO = {
