@@ -166,6 +166,19 @@ class Client:
         self.life.aborted += 1
 
 
+class WatchedConfig(Config):
+    """Tells its life when the policy changes: the client who asked for that may never be told."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        super().__init__()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("appendonly", "appendfsync") and self.life.policy and value != getattr(self, name):
+            self.life.policy = "mixed"
+        super().__setattr__(name, value)
+
+
 class Life:
     """One process, from its start to its end, on a disk that outlives it."""
 
@@ -181,7 +194,8 @@ class Life:
         self.positions: dict[bytes, int] = {}  # of each value: the tick that wrote it
         self.told = -1  # the last tick that somebody was told of, when that was a promise
         self.written_at: list[float] = []
-        self.config = Config()
+        self.policy = ""
+        self.config = WatchedConfig(self)
         self.config.save = ()
         self.config.keep_frames = rng.choice((1, 2, 3))
         self.config.appendfsync = rng.choice(("always", "always", "everysec", "no"))
@@ -309,8 +323,6 @@ class Life:
 
     def note(self, command: list[bytes], reply: object) -> None:
         """A client was told this. Under `always` that is a promise: of what it wrote, or of what it saw."""
-        if command[0] == b"CONFIG":
-            self.policy = "mixed"
         if isinstance(reply, hiredis.ReplyError):
             assert b"defect" not in str(reply).encode(), reply
             return
