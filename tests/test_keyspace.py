@@ -313,6 +313,31 @@ def test_replace_gives_back_everything_that_was_there() -> None:
     assert not unused
 
 
+def test_replace_while_frozen_gives_back_what_was_written_since_and_leaves_the_rest_to_the_fold() -> None:
+    keyspace = filled(1_000)
+    cut = keyspace.cut()
+    for number in range(100):
+        keyspace.set(b"new%d" % number, b"v")
+    assert sum(map(len, keyspace.replace(new_shards()))) == 100
+    assert len(cut) == 1_000
+    for _ in keyspace.fold(cut):
+        pass
+    assert len(cut) == 0
+
+
+def test_replace_while_folding_gives_back_what_is_folded_and_what_is_not() -> None:
+    keyspace = filled(1_000)
+    cut = keyspace.cut()
+    for number in range(1_000):
+        keyspace.set(b"new%d" % number, b"v")
+    fold = keyspace.fold(cut)
+    for _ in range(10):
+        next(fold)
+    unused = keyspace.replace(new_shards())
+    assert sum(map(len, unused)) == 2_000
+    assert len({id(shard) for shard in unused}) == len(unused), "a folded shard was given back twice"
+
+
 def test_entry_is_gone_from_its_very_millisecond_on() -> None:
     clock = Clock()
     keyspace = Keyspace(clock)
