@@ -49,13 +49,13 @@ class Connection(asyncio.Protocol):
         self.is_choked = False
         self.has_ended = False
         self.is_closed = False
+        self.is_full = False
         self._owner = owner
         self._writer = owner.writer
         self._counters = owner.state.counters
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser()
         self._is_admitted = False
-        self._is_full = False  # there is more than the next turn can run
         self._send: Callable[[bytes], None]  # the transport's write, or what looks at the limits as well
         self._is_dropped = False  # because of what it did not read
         self._unread_bytes = 0  # when it was looked at last
@@ -71,10 +71,8 @@ class Connection(asyncio.Protocol):
             self.apply_limits()
 
     def data_received(self, data: bytes) -> None:
+        """Also b"", for what was received before and is not parsed yet."""
         self._counters.input_bytes += len(data)
-        self._parse(data)
-
-    def _parse(self, data: bytes) -> None:
         parser = self._parser
         commands = parser.feed(data)
         if commands:
@@ -84,16 +82,16 @@ class Connection(asyncio.Protocol):
                 self.queue = commands
             if not self.is_queued:
                 self._writer.enqueue(self)
-            if len(self.queue) > COMMANDS_PER_TURN and not self._is_full:
-                self._is_full = True
+            if len(self.queue) > COMMANDS_PER_TURN and not self.is_full:
+                self.is_full = True
                 self._read_if_free()
         if parser.is_idle:
             return
         if parser.failure:
             self._end_input()
         elif parser.has_unread:
-            if not self._is_full:
-                self._is_full = True
+            if not self.is_full:
+                self.is_full = True
                 self._read_if_free()
             if not self.queue:  # no command, whose turn would lead to `read_on`
                 self._loop.call_soon(self.read_on)
@@ -148,12 +146,12 @@ class Connection(asyncio.Protocol):
         self.apply_limits()
 
     def read_on(self) -> None:
-        if not self._is_full or self.is_closed:
+        if self.is_closed:
             return
         if self._parser.has_unread and not self.queue:
-            self._parse(b"")
+            self.data_received(b"")
         if len(self.queue) <= COMMANDS_PER_TURN and not self._parser.has_unread:
-            self._is_full = False
+            self.is_full = False
             self._read_if_free()
 
     def finish(self) -> None:
@@ -229,7 +227,7 @@ class Connection(asyncio.Protocol):
         if self.is_closed:
             return
         is_held = self.is_waiting or self.is_choked
-        if is_held or self._is_full:
+        if is_held or self.is_full:
             self.transport.pause_reading()
         elif not self.has_ended:
             self.transport.resume_reading()

@@ -52,6 +52,7 @@ class Client(Protocol):
     is_choked: bool  # does not read what was written to it: nothing of it may run
     has_ended: bool  # no more input will come: protocol error or end of file
     is_closed: bool  # by `close`: what is left of its commands is dropped
+    is_full: bool  # some of what it has sent is held back, unparsed or unread, until some of the queue has run
 
     def write(self, data: bytes) -> None:
         """Send bytes. May set `is_choked`."""
@@ -66,7 +67,7 @@ class Client(Protocol):
         """The session's standing has changed."""
 
     def read_on(self) -> None:
-        """Some of the queue has run: parse, or read from the client, what was held back because of it."""
+        """Some of the queue of a full client has run: parse, or read from it, what was held back because of it."""
 
     def finish(self) -> None:
         """Everything before the end of the input has run: say what is to be said, and close."""

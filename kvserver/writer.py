@@ -90,8 +90,13 @@ class Writer:
             if client.queue:
                 client.session.last_active_at_ms = now_ms
                 try:
-                    self._take_turn(client)
-                    client.read_on()
+                    if len(client.queue) <= COMMANDS_PER_RUN:
+                        commands, client.queue = client.queue, []
+                        self._run(client, commands)
+                    else:
+                        self._take_turn(client)
+                    if client.is_full:
+                        client.read_on()
                 except Exception:  # what hurts one client must not take the turn of those behind it
                     _log.exception("a client's turn failed: this is a defect of kvserver")
                     client.abort()
@@ -110,12 +115,8 @@ class Writer:
             self._outbox.seal()
 
     def _take_turn(self, client: Client) -> None:
-        """Run what is in a client's queue, or as much of it as one turn may take."""
+        """Run as much of a long queue as one turn may take."""
         commands = client.queue
-        if len(commands) <= COMMANDS_PER_RUN:
-            client.queue = []
-            self._run(client, commands)
-            return
         deadline = time.perf_counter() + TURN_S
         for start in range(0, min(len(commands), COMMANDS_PER_TURN), COMMANDS_PER_RUN):
             end = start + COMMANDS_PER_RUN
