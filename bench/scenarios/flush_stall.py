@@ -89,7 +89,7 @@ class Watch:
     """What clients of one data set see of a server, phase by phase."""
 
     def __init__(self, run: Run, dataset: Dataset) -> None:
-        self._seconds = run.pick(3.0, 0.7)
+        self._seconds = run.pick(3.0, 0.4)
         self._sets = Workload.named(SET, dataset).batches()
         self._ping = Batch(PING, encode_request(PING))
 
@@ -128,7 +128,7 @@ def latency_figures(result: PhaseResult) -> dict[str, float]:
 
 
 def measure_flush_stall(run: Run) -> Iterator[Case]:
-    dataset = Dataset(run.pick(1_000_000, 50_000))
+    dataset = Dataset(run.pick(1_000_000, 20_000))
     watch = Watch(run, dataset)
     rounds = run.rounds(2, 1)
     with run.servers(Ability.PERSISTENCE | Ability.MILLIONS, fill=dataset) as servers:

@@ -22,7 +22,7 @@ GOALS = (Goal(CPU, 1.0),)
 
 def measure_idle(run: Run) -> Iterator[Case]:
     connections = affordable_connections(CONNECTIONS, SPARE_FILES)
-    seconds = run.pick(4.0, 1.0)
+    seconds = run.pick(4.0, 0.5)
 
     def measure(server: ServerProcess) -> Measurement:
         with IdleConnections(server.port, connections):

@@ -39,13 +39,13 @@ def measure_rates(
     dataset = run.pick(Dataset(100_000), Dataset(10_000))
     workload = Workload.named("mixed", dataset)
     batches = workload.batches()
-    rounds = run.rounds(5)
+    rounds = run.rounds(9)
     with run.servers(needs, options, dataset) as servers:
 
         def open_case(
             title: str, rate_per_s: float, goals: Sequence[Goal] = (), tags: Mapping[str, str | int] | None = None
         ) -> Case:
-            measure = functools.partial(measure_open_load, batches=batches, rate_per_s=rate_per_s, seconds=run.pick(3.0, 0.4))
+            measure = functools.partial(measure_open_load, batches=batches, rate_per_s=rate_per_s, seconds=run.pick(1.5, 0.3))
             return run.measure(Case(title, OPEN_METRICS, goals, tags=tags or {}), rounds, servers, measure)
 
         peak = Case(f"peak rate, {workload.title}", METRICS)
@@ -59,7 +59,7 @@ def measure_rates(
 
 
 def without_journal(run: Run) -> Iterator[Case]:
-    return measure_rates(run, Ability.NONE, {}, FIXED_RATES_PER_S)
+    return measure_rates(run, Ability.NONE, {}, run.pick(FIXED_RATES_PER_S, FIXED_RATES_PER_S[-1:]))
 
 
 def with_journal(run: Run) -> Iterator[Case]:

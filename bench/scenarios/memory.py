@@ -24,7 +24,7 @@ MB = 1_000_000
 
 
 def measure_memory(run: Run) -> Iterator[Case]:
-    dataset = Dataset(run.pick(1_000_000, 50_000))
+    dataset = Dataset(run.pick(1_000_000, 20_000))
 
     def measure(kind: ServerKind) -> Measurement:
         with ServerProcess(kind, (), run.folder) as server, server.control() as control:

@@ -42,7 +42,7 @@ def write_journal(server: ServerProcess, workload: Workload, commands: int) -> i
 
 
 def measure_replay(run: Run) -> Iterator[Case]:
-    commands = run.pick(1_000_000, 50_000)
+    commands = run.pick(1_000_000, 20_000)
     for title, pipeline in (("one by one", 1), ("in pipelines of 16", 16)):
         workload = Workload.named("SET", Dataset(commands), pipeline)
         keys: dict[ServerProcess, int] = {}

@@ -36,7 +36,7 @@ def check_keys(server: ServerProcess, keys: int) -> None:
 
 
 def measure_snapshot(run: Run) -> Iterator[Case]:
-    dataset = Dataset(run.pick(1_000_000, 50_000))
+    dataset = Dataset(run.pick(1_000_000, 20_000))
     payload_bytes: dict[ServerProcess, int] = {}
 
     def figures(server: ServerProcess, time_s: float, cpu_s: float) -> Measurement:

@@ -65,8 +65,8 @@ def measure_grid(run: Run, grid: Grid, servers: Mapping[ServerKind, ServerProces
         batches = workload.batches()
         goals = GOALS if workload.name in GOAL_COMMANDS else ()
         case = Case(workload.title, METRICS, goals, tags=workload.tags)
-        measure = functools.partial(measure_load, batches=batches, seconds=run.pick(0.5, 0.15))
-        yield run.measure(case, run.rounds(5), servers, measure)
+        measure = functools.partial(measure_load, batches=batches, seconds=run.pick(0.35, 0.1))
+        yield run.measure(case, run.rounds(7), servers, measure)
 
 
 def without_journal(run: Run) -> Iterator[Case]:
