@@ -26,7 +26,7 @@ def test_ratio_is_taken_within_each_round() -> None:
 
 
 def test_spread_is_the_lowest_and_the_highest_pair() -> None:
-    assert Ratio.of_pairs([3.0, 1.0, 2.0], [1.0, 1.0, 1.0]) == Ratio(2.0, 1.0, 3.0)
+    assert Ratio.of_pairs([9.0, 1.0, 2.0], [1.0, 1.0, 1.0]) == Ratio(2.0, 1.0, 9.0)
 
 
 def test_ratio_of_two_rounds_is_between_them() -> None:

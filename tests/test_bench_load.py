@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import socket
@@ -125,6 +126,26 @@ def test_closed_loop_hides_a_stall_which_is_why_latency_is_not_taken_from_it(
     assert max(samples.latencies_s["PING"]) >= 0.9 * STALL_S
 
 
+def test_generator_that_is_late_makes_up_for_it_and_counts_it_as_latency(
+    serve: Callable[[Answer], ScriptedServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(pong)
+    load = Load(LoadPlan(server.port, 2, [PING], RATE_PER_S, seconds=1.0))
+    wait, waits = load._wait, itertools.count()
+
+    def wait_long_once(pause_s: float) -> bool:
+        if next(waits) == 20:
+            time.sleep(STALL_S)
+        return wait(pause_s)
+
+    monkeypatch.setattr(load, "_wait", wait_long_once)
+    samples = load.run()
+    # All that was due in the second, but for what the very last moment leaves unsent.
+    assert samples.commands >= 0.9 * RATE_PER_S
+    for taken_s in (samples.latencies_s["PING"], samples.generator_delays_s):
+        assert sum(sample_s > 0.05 for sample_s in taken_s) >= 0.8 * RATE_PER_S * STALL_S
+
+
 def test_rate_is_kept_whatever_the_server_does(serve: Callable[[Answer], ScriptedServer]) -> None:
     server = serve(pong)
     samples = Load(LoadPlan(server.port, 3, [PING], 1000.0, commands=500)).run()
@@ -138,6 +159,11 @@ def test_closed_loop_sends_as_many_commands_as_asked_in_whole_batches(serve: Cal
     assert samples.commands == len(server.received) == 112
     assert len(samples.latencies_s["PING"]) == 7
     assert not samples.generator_delays_s
+
+
+def test_closed_loop_of_more_clients_than_commands_sends_no_more(serve: Callable[[Answer], ScriptedServer]) -> None:
+    server = serve(pong)
+    assert Load(LoadPlan(server.port, 4, [PING], None, commands=3)).run().commands == len(server.received) == 3
 
 
 def test_error_replies_are_counted(serve: Callable[[Answer], ScriptedServer]) -> None:

@@ -58,7 +58,7 @@ def measure_replay(run: Run) -> Iterator[Case]:
                 keys[server] = write_journal(server, workload, commands)
                 server.kill()
                 server.copy_data()
-            yield run.measure(Case(f"{commands} SETs that came {title}", METRICS), run.rounds(3), servers, start)
+            yield run.measure(Case(f"{commands} SETs that came {title}", METRICS), run.rounds(2), servers, start)
 
 
 SCENARIO = Scenario("replay", "time of a start that replays 1,000,000 SETs from the journal", measure_replay)

@@ -66,7 +66,7 @@ def measure_grid(run: Run, grid: Grid, servers: Mapping[ServerKind, ServerProces
         goals = GOALS if workload.name in GOAL_COMMANDS else ()
         case = Case(workload.title, METRICS, goals, tags=workload.tags)
         measure = functools.partial(measure_load, batches=batches, seconds=run.pick(0.35, 0.1))
-        yield run.measure(case, run.rounds(7), servers, measure)
+        yield run.measure(case, run.rounds(5), servers, measure)
 
 
 def without_journal(run: Run) -> Iterator[Case]:
