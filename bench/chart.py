@@ -36,26 +36,29 @@ def draw_charts(report: Report, folder: Path) -> Iterator[Path]:
     """Writes an SVG for each scenario of the report that has a chart."""
     plt.rcParams.update({"svg.hashsalt": "kvserver", "svg.fonttype": "path", "font.family": "DejaVu Sans"})
     by_name = {scenario.name: scenario for scenario in report.scenarios if scenario.cases}
-    charts: list[tuple[str, str, Callable[[Report, ScenarioReport], Figure | None]]] = [
-        ("cpu", "throughput", lambda report, of: draw_bars(report, of, 0, "Server CPU per command, in µs: lower is better")),
-        ("cpu_journal", "throughput_journal", lambda report, of: draw_bars(report, of, 0, JOURNAL_TITLE)),
-        ("throughput", "throughput", lambda report, of: draw_bars(report, of, 1, "Commands per second: higher is better")),
-        ("latency", "latency", draw_latency),
-    ]
-    for name, scenario, draw in charts:
+    for name, scenario, draw in CHARTS:
         if scenario in by_name and (figure := draw(report, by_name[scenario])) is not None:
             yield save(figure, folder / f"{name}.svg")
     if (figure := draw_ratios(report)) is not None:
         yield save(figure, folder / "ratios.svg")
 
 
-JOURNAL_TITLE = "Server CPU per command with a journal (everysec), in µs: lower is better"
-
-
 def save(figure: Figure, target: Path) -> Path:
     figure.savefig(target, format="svg", metadata={"Date": None})
     plt.close(figure)
     return target
+
+
+def draw_cpu(report: Report, scenario: ScenarioReport) -> Figure | None:
+    return draw_bars(report, scenario, 0, "Server CPU per command, in µs: lower is better")
+
+
+def draw_cpu_with_journal(report: Report, scenario: ScenarioReport) -> Figure | None:
+    return draw_bars(report, scenario, 0, "Server CPU per command with a journal (everysec), in µs: lower is better")
+
+
+def draw_throughput(report: Report, scenario: ScenarioReport) -> Figure | None:
+    return draw_bars(report, scenario, 1, "Commands per second: higher is better")
 
 
 def draw_bars(report: Report, scenario: ScenarioReport, metric_index: int, title: str) -> Figure | None:
@@ -214,3 +217,12 @@ def _add_foot(figure: Figure, report: Report, text: str, command: str) -> None:
     height_inches = figure.get_figheight()
     for number, line in enumerate((command, where, text)):
         figure.text(0.012, (0.08 + 0.16 * number) / height_inches, line, fontsize=7, color=QUIET_COLOR)
+
+
+# The name of the file, the scenario that it is drawn of, and what draws it.
+CHARTS: tuple[tuple[str, str, Callable[[Report, ScenarioReport], Figure | None]], ...] = (
+    ("cpu", "throughput", draw_cpu),
+    ("cpu_journal", "throughput_journal", draw_cpu_with_journal),
+    ("throughput", "throughput", draw_throughput),
+    ("latency", "latency", draw_latency),
+)

@@ -89,7 +89,8 @@ def repeat_command(scenario: Scenario, options: argparse.Namespace) -> str:
 
 
 def measure_all(options: argparse.Namespace, report: Report) -> bool:
-    """Adds to the report what each scenario finds, and prints it. False where one could not be carried to its end."""
+    """Adds to the report what each scenario finds, prints it, and writes the report so far; False where one was not carried to
+    its end."""
     is_complete = True
     for scenario in options.scenarios:
         run = Run(options.quick, options.rounds, options.servers, options.dir)
@@ -104,6 +105,8 @@ def measure_all(options: argparse.Namespace, report: Report) -> bool:
             is_complete = False
         run.progress.clear()
         print(render_scenario(found), flush=True)
+        if options.json:
+            options.json.write(report)
     return is_complete
 
 
@@ -126,13 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(render_machine(report))
             for scenario in report.scenarios:
                 print(render_scenario(scenario))
+            if options.json:
+                options.json.write(report)
         else:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             report = Report(shlex.join([*PROGRAM.split(), *arguments]), now, describe_machine())
             print(render_machine(report), flush=True)
             is_complete = measure_all(options, report)
-        if options.json:
-            options.json.write(report)
         if options.charts:
             # Imported here, since no other option needs matplotlib.
             from bench.chart import draw_charts

@@ -158,9 +158,9 @@ def test_flush_stall_sees_every_phase(tmp_path: Path) -> None:
 
 
 def test_run_without_redis_has_figures_and_no_ratios(tmp_path: Path) -> None:
-    report = measure(tmp_path, "startup", "--servers", KVSERVER.name, FAKEREDIS.name)
+    report = measure(tmp_path, "startup", "--servers", KVSERVER.name, ECHO.name)
     (case,) = report.scenarios[0].cases
-    assert list(case.rounds) == [KVSERVER.name, FAKEREDIS.name]
+    assert list(case.rounds) == [KVSERVER.name, ECHO.name]
     assert case.ratio(SUBJECT.name, "first PING") is None
 
 
