@@ -28,7 +28,7 @@ from kvserver.tags import Mapping
 
 BATCH_KEYS: Final = 512
 LONG_VALUE_BYTES: Final = 1024  # is not copied into a member
-BATCH_BYTES: Final = 1 << 15  # about, where values are longer than most
+BATCH_BYTES: Final = 1 << 15
 _STEP_KEYS: Final = 512
 _BUCKET_KEYS: Final = 1 << 14
 _SAMPLES_PER_BUCKET: Final = 32
@@ -39,7 +39,10 @@ _STRINGS_ONLY: Final = {bytes}
 
 
 class Batch(NamedTuple):
-    """At most BATCH_KEYS members, in order. With `has_values` each is name, SEPARATOR, value or LOOK_UP; else a name."""
+    """At most BATCH_KEYS members, in order, of BATCH_BYTES together unless it is one.
+
+    With `has_values` each is name, SEPARATOR, value or LOOK_UP; else a name.
+    """
 
     members: list[bytes]
     has_values: bool
@@ -180,4 +183,14 @@ def _merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
         batch.sort()
         yield None
         for start in range(0, len(batch), BATCH_KEYS):
-            yield batch[start : start + BATCH_KEYS]
+            yield from _divide_long(batch[start : start + BATCH_KEYS])
+
+
+def _divide_long(members: list[bytes]) -> Iterator[list[bytes]]:
+    """Members in batches that keep the limit in bytes: a sample told just about how much there is between its borders."""
+    if sum(map(len, members)) > BATCH_BYTES and len(members) > 1:
+        middle = len(members) // 2
+        yield from _divide_long(members[:middle])
+        yield from _divide_long(members[middle:])
+    else:
+        yield members

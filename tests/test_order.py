@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kvserver.codec import JSONText
 from kvserver.cut import Cut
 from kvserver.entries import Entry, Expiring
-from kvserver.order import BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
+from kvserver.order import BATCH_BYTES, BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
 from kvserver.tags import PLAIN, TAGGED, Mapping
 
 
@@ -43,6 +43,18 @@ def test_values_travel_beside_their_names(count: int) -> None:
     assert all(batch.has_values and 0 < len(batch.members) <= BATCH_KEYS for batch in batches)
     members = [member for batch in batches for member in batch.members]
     assert members == [b"%b\0%b" % member for member in sorted(strings.items())]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_batch_keeps_both_limits_whatever_is_long(seed: int) -> None:
+    source = random.Random(seed)
+    contents: dict[bytes, Entry] = {b"%d" % number: b"x" * source.choice((1, 1, 1, 500, 1000)) for number in range(3_000)}
+    contents |= {b"%d" % number + b"y" * source.choice((0, 0, 0, 5_000)): b"" for number in range(1_000)}
+    contents[b"one" + b"z" * 2 * BATCH_BYTES] = b""
+    batches = batches_of(cut_of(contents))
+    assert all(0 < len(batch.members) <= BATCH_KEYS for batch in batches)
+    assert all(len(batch.members) == 1 or sum(map(len, batch.members)) <= BATCH_BYTES for batch in batches)
+    assert names_of(batches) == expected_names(contents)
 
 
 def test_value_that_is_no_short_string_is_to_be_looked_up() -> None:

@@ -33,7 +33,7 @@ from kvserver.journal import Journal
 from kvserver.keyspace import Keyspace
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
-from kvserver.order import BATCH_BYTES, BATCH_KEYS
+from kvserver.order import BATCH_KEYS
 from kvserver.scan import CHUNK_BYTES, scan
 from kvserver.session import ServerState
 from kvserver.shards import drain, new_shards
@@ -388,7 +388,7 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     setting = Setting(disk)
     for number in range(20_000):
         setting.set(f"key:{number:05}", "x" * 500)
-    longest_chunk = CHUNK_BYTES + 3 * BATCH_BYTES  # one batch longer at the most, and some take twice what most do
+    longest_chunk = CHUNK_BYTES + 64 * 600  # one batch longer at the most
     produced = 0
 
     def counting(cut: Cut, mapping: Any) -> Iterator[bytes]:
