@@ -39,7 +39,7 @@ def measure_rates(
     dataset = run.pick(Dataset(100_000), Dataset(10_000))
     workload = Workload.named("mixed", dataset)
     batches = workload.batches()
-    rounds = run.rounds(7)
+    rounds = run.rounds(5)
     with run.servers(needs, options, dataset) as servers:
 
         def open_case(
