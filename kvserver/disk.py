@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -39,14 +39,18 @@ class Disk:
         return future
 
     def close(self) -> None:
-        """Wait for the call that is running and forget those behind it."""
+        """Wait for the call that is running and cancel those behind it. To be called where the event loop runs."""
         self.is_closed = True
         self._calls.put(None)
         if self._thread:
             self._thread.join()
+        with suppress(Empty):
+            while True:
+                if task := self._calls.get_nowait():
+                    task[1].cancel()
 
     def _work(self) -> None:
-        while (task := self._calls.get()) is not None and not self.is_closed:
+        while not self.is_closed and (task := self._calls.get()):
             call, future, loop = task
             if future.cancelled():
                 continue

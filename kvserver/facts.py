@@ -1,4 +1,7 @@
-"""What INFO tells of those who work elsewhere: figures that they keep up to date, and that some decide by. Pure data."""
+"""What INFO tells of those who work elsewhere: figures that they keep up to date, and that some decide by. Pure data.
+
+There is one of each, which is neither compared nor shown: methods for that would take half of the time to make the class.
+"""
 
 from __future__ import annotations
 
