@@ -26,11 +26,14 @@ def incr(session: Session, args: list[bytes]) -> Reply:
     # A positive integer as Redis reads it: int() takes more than that, and a regular expression more time.
     if type(value) is bytes and value.isdigit() and value[0] != _ZERO and len(value) <= _SURELY_IN_RANGE_DIGITS:
         number = int(value) + 1
-        value = b"%d" % number
-        keyspace.set(key, value)
-        keyspace.written.append([b"SET", key, value])
-        return number
-    return _add(session, key, 1)
+    elif value is None:
+        number = 1
+    else:
+        return _add(session, key, 1)
+    value = b"%d" % number
+    keyspace.set(key, value)
+    keyspace.written.append([b"SET", key, value])
+    return number
 
 
 def decr(session: Session, args: list[bytes]) -> Reply:

@@ -26,14 +26,24 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _CRLF = b"\r\n"
 # More lines than this are not looked for at once: it takes about as long as _STEPS_PER_FEED.
 _MOST_LINES = 1 << 14
-# Of short commands and arguments: how many lines a command has that begins with this one; the line with a length.
+# Of short commands: how many lines a command has that begins with this one.
 _WIDTHS = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
-_LENGTH_LINES = {length: b"$%d" % length for length in range(1024)}
 # What one call parses step by step, in lines, arguments and pieces of long lines: about 0.5 ms. A client may send what
 # only the strict parser reads, and the others wait meanwhile.
 _STEPS_PER_FEED = 256
 _BYTES_PER_STEP = 64
 _STAR, _DOLLAR = b"*$"
+
+
+class _LengthLines(dict[int, bytes]):
+    """The line that declares a length; those of short arguments are kept."""
+
+    def __missing__(self, length: int) -> bytes:
+        return b"$%d" % length
+
+
+_LENGTH_LINES = _LengthLines({length: b"$%d" % length for length in range(1024)})
+_length_line = _LENGTH_LINES.__getitem__
 
 
 class StrictParser:
@@ -206,13 +216,13 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     width = _WIDTHS.get(lines[0])
     if width == end:  # one command
         arguments = lines[2:end:2]
-        if lines[1:end:2] == [_LENGTH_LINES.get(len(argument)) for argument in arguments]:
+        if lines[1:end:2] == [_LENGTH_LINES[len(argument)] for argument in arguments]:
             return [arguments], lines[end]
     elif width and not end % width and lines[0:end:width].count(lines[0]) == end // width:
         # Commands with as many arguments each, as pipelines often are: argument by argument instead of one by one.
         columns = [lines[first:end:width] for first in range(2, width, 2)]
         for first, column in zip(range(1, width, 2), columns, strict=True):
-            if lines[first:end:width] != list(map(_LENGTH_LINES.get, map(len, column))):
+            if lines[first:end:width] != list(map(_length_line, map(len, column))):
                 break
         else:
             return list(map(list, zip(*columns, strict=True))), lines[end]
@@ -223,7 +233,7 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
         arguments = lines[start + 2 : behind : 2]
         if (
             not start < behind <= end
-            or lines[start + 1 : behind : 2] != [_LENGTH_LINES.get(len(a)) or b"$%d" % len(a) for a in arguments]
+            or lines[start + 1 : behind : 2] != [_LENGTH_LINES[len(argument)] for argument in arguments]
         ):  # fmt: skip
             arguments, behind = _join_lines(lines, start, (behind - start) // 2)
             if not arguments:
@@ -244,7 +254,7 @@ def _join_lines(lines: list[bytes], start: int, count: int) -> tuple[Command, in
     while len(arguments) < count and position < end:
         argument = lines[position + 1]
         behind = position + 2
-        if lines[position] != _LENGTH_LINES.get(len(argument)):
+        if lines[position] != _LENGTH_LINES[len(argument)]:
             length = _integer(lines[position][1:]) if lines[position][:1] == b"$" else None
             if length is None:
                 break
