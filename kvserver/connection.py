@@ -36,8 +36,8 @@ class Owner(Protocol):
         """Forget a connection."""
 
 
-class Connection(asyncio.Protocol):
-    """The writer's Client, on an asyncio transport."""
+class Connection:
+    """The writer's Client, on an asyncio transport, whose protocol it is: without that base class, which can't be compiled."""
 
     session: Session
     transport: asyncio.Transport

@@ -14,6 +14,7 @@ import socket
 import ssl
 import stat
 from contextlib import suppress
+from typing import cast
 
 from kvserver.clients import Clients, print_address
 from kvserver.config import Config
@@ -83,8 +84,8 @@ class Listeners:
             with suppress(OSError):
                 os.unlink(self._unix_path)
 
-    def _connect(self) -> Connection:
-        return Connection(self._clients)
+    def _connect(self) -> asyncio.Protocol:
+        return _protocol(Connection(self._clients))
 
     async def _serve(self, raw_socket: socket.socket) -> asyncio.Server:
         return await self._loop.create_server(self._connect, sock=raw_socket, backlog=self._config.tcp_backlog)
@@ -119,12 +120,17 @@ class Listeners:
     async def _shake_hands(self, connection: Connection, raw_socket: socket.socket, address: str) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: connection, raw_socket, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
+                lambda: _protocol(connection), raw_socket, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
             )
         except OSError as error:  # an ssl.SSLError is one
             _log.debug("a TLS handshake with %s failed: %s", address, error)
         finally:
             self._clients.expected.discard(connection)
+
+
+def _protocol(connection: Connection) -> asyncio.Protocol:
+    """A connection as what the event loop takes: all of a protocol's methods are there, if not the base class."""
+    return cast(asyncio.Protocol, connection)
 
 
 def _bind_all(config: Config, port: int) -> list[socket.socket]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from kvserver.commands.arguments import SYNTAX_ERROR
 from kvserver.commands.effect import Effect, Reconfigure, RewriteConfig
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
@@ -30,7 +32,8 @@ def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
 def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state = session.server
     state.table.usages.reset(args)
-    vars(state.counters).update(vars(Counters()))  # in place: others hold it, too
+    for counter in fields(Counters):
+        setattr(state.counters, counter.name, counter.default)  # in place: others hold it, too
     data = state.keyspace
     data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
     state.journal.delayed_syncs = 0
