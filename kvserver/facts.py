@@ -98,5 +98,6 @@ class ProcessFacts:
     process_id: int = 0
     system: str = ""
     python: str = ""
+    build: str = ""  # whether the modules on the way of a command are `compiled` or `interpreted`
     event_loop: str = ""
     executable: str = ""

@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 
+from kvserver import keyspace
 from kvserver.facts import ProcessFacts
 
 
@@ -27,6 +28,7 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
         process_id=os.getpid(),
         system=f"{system.sysname} {system.release} {system.machine}",
         python=sys.version.partition(" ")[0],
+        build="interpreted" if keyspace.__file__.endswith(".py") else "compiled",
         event_loop=event_loop,
         executable=sys.executable,
     )

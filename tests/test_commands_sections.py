@@ -140,7 +140,7 @@ NOT_HERE = {
     },
 }  # fmt: skip
 OURS_ALONE = {
-    "Server": {"kvserver_version", "python_version"},
+    "Server": {"kvserver_version", "kvserver_build", "python_version"},
     "Persistence": {
         "rdb_last_bgsave_error", "medium_size", "medium_frames", "medium_poisoned", "compaction_in_progress", "compactions",
         "aof_last_write_error", "aof_segments", "aof_pending_bytes", "aof_syncs", "aof_delayed_writes",

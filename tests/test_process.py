@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import types
 from typing import Any
 
 import pytest
 
+from kvserver.keyspace import Keyspace
 from kvserver.process import read_process_facts
 
 PLENTY_BYTES = 64 << 20
@@ -21,6 +23,11 @@ def test_facts_are_those_of_this_process() -> None:
     assert facts.event_loop == "uvloop"
     assert facts.python == sys.version.split()[0]
     assert facts.system.startswith(os.uname().sysname)
+
+
+def test_build_tells_what_runs() -> None:
+    is_interpreted = isinstance(Keyspace.live, types.FunctionType)
+    assert read_process_facts("").build == ("interpreted" if is_interpreted else "compiled")
 
 
 def test_cpu_times_are_seconds_and_grow_with_work() -> None:

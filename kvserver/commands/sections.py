@@ -39,6 +39,7 @@ def server(state: ServerState) -> Fields:
     return {
         "redis_version": SERVER_VERSION,
         "kvserver_version": state.version,
+        "kvserver_build": facts.build,
         "redis_mode": "standalone",
         "os": facts.system,
         "arch_bits": 64,
