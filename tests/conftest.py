@@ -11,12 +11,22 @@ from installs import Installs
 from servers import Kind, ServerProcess
 from sessions import Server
 
+from kvserver import keyspace
 from kvserver.session import Session
 
 # The same for both, so that replies can be compared byte for byte.
 COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
 
 StartServer = Callable[..., ServerProcess]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if keyspace.__file__.endswith(".py"):
+        return
+    skip = pytest.mark.skip(reason="kvserver is compiled: its constants and methods can't be replaced")
+    for item in items:
+        if item.get_closest_marker("patches_compiled"):
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="module")

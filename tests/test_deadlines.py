@@ -30,6 +30,7 @@ def test_sweep_removes_shard_by_shard_what_is_due() -> None:
     assert not keyspace.deadlines.has_any
 
 
+@pytest.mark.patches_compiled
 def test_swept_shard_rests_the_longer_the_more_entries_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvserver.shards.SHARDS", 1)
     clock = Clock()

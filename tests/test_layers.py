@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
-PACKAGE = PROJECT / "kvserver"
-TESTS = PROJECT / "tests"
+import kvserver
+
+PACKAGE = Path(kvserver.__file__).resolve().parent
+TESTS = Path(__file__).resolve().parent
 
 
 def module_name(path: Path) -> str:
-    parts = path.relative_to(PROJECT).with_suffix("").parts
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

@@ -27,6 +27,7 @@ def place(shards: list[Shard], key: bytes) -> int:
     return found
 
 
+@pytest.mark.patches_compiled
 @pytest.mark.parametrize("count", [SHARDS, 7, 1])
 def test_all_agree_which_shard_holds_a_key(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Also where tests choose how many there are, or by which hash: they do it here, and nowhere else."""

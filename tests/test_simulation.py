@@ -434,6 +434,7 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)
 
 
+@pytest.mark.patches_compiled
 @pytest.mark.timeout(60 + SEEDS // 4)
 @pytest.mark.parametrize("part", range(1 if ONE_SEED else PARTS))
 def test_every_life_begins_with_what_the_one_before_has_told(part: int) -> None:
