@@ -37,11 +37,15 @@ _log = logging.getLogger("kvserver")
 
 
 class _Order:
-    """Something for the disk's thread between two batches of records; `done` tells what came of it."""
+    """Something for the disk's thread between two batches of records; `done` tells what came of it.
 
-    def __init__(self, carry_out: Callable[[], object], done: asyncio.Future[None]) -> None:
+    `heals`: a rotation behind which a failure of before counts no more.
+    """
+
+    def __init__(self, carry_out: Callable[[], object], done: asyncio.Future[None], *, heals: bool = False) -> None:
         self.carry_out = carry_out
         self.done = done
+        self.heals = heals
         self.error: MediumError | None = None
 
 
@@ -124,7 +128,7 @@ class Journal:
         number = self._number
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
         heals, self._heals = self._heals or bool(self._facts.error), False
-        self._order(lambda: self._log.rotate(number, heals=heals))
+        self._order(lambda: self._log.rotate(number, heals=heals), heals=heals)
         return number
 
     async def link(self, token: int, digest: str, base_bytes: int) -> bool:
@@ -211,8 +215,8 @@ class Journal:
 
     # The way to the disk and back
 
-    def _order(self, carry_out: Callable[[], object]) -> asyncio.Future[None]:
-        order = _Order(carry_out, self._loop.create_future())
+    def _order(self, carry_out: Callable[[], object], *, heals: bool = False) -> asyncio.Future[None]:
+        order = _Order(carry_out, self._loop.create_future(), heals=heals)
         order.done.add_done_callback(_retrieve)
         self._queue.append(order)
         if not self._is_busy:
@@ -322,16 +326,23 @@ class Journal:
             self._start_later(GATHER_S)
 
     def _fail(self, reason: str) -> None:
-        """What waits for the disk is dropped: it will be in the snapshot that the way back begins with."""
-        facts = self._facts
-        self._queue = deque(item for item in self._queue if isinstance(item, _Order))
-        facts.queued_bytes = self._queued_commands = 0
-        is_news = self.is_on and not facts.error
-        if self.is_on:
+        """What waits for the disk is dropped: it will be in the snapshot that the way back begins with.
+
+        Where that way has begun already, with a rotation that waits to heal this failure, too, what is behind it is kept.
+        """
+        facts, items = self._facts, list(self._queue)
+        begun = next((index for index, item in enumerate(items) if isinstance(item, _Order) and item.heals), len(items))
+        kept = [payload for item in items[begun:] if isinstance(item, list) for payload in item]
+        self._queue = deque([*(item for item in items[:begun] if isinstance(item, _Order)), *items[begun:]])
+        facts.queued_bytes, self._queued_commands = sum(map(len, kept)), len(kept)
+        is_final = self.is_on and begun == len(items)
+        is_news = is_final and not facts.error
+        if is_final:
             facts.error = reason
-        if self.synced < self.sequence:
+        dropped = self.sequence - len(kept)
+        if self.synced < dropped:
             self.on_lost()
-            self.synced = self.sequence
+            self.synced = dropped
         if is_news:
             _log.error("the journal failed; no write is taken until a snapshot succeeds: %s", reason)
             self.on_changed()

@@ -338,6 +338,36 @@ async def test_off_and_on_again_leaves_a_gap_that_no_start_replays_across(settin
     assert setting.segments.numbers() == [3]
 
 
+async def test_failure_of_before_drops_nothing_behind_the_rotation_that_heals_it(setting: Setting) -> None:
+    """Off while it has failed, then told to sync, and on again: what is written from there on is in no snapshot."""
+    journal, facts = setting.journal, setting.state.journal
+    setting.filesystem.fails = True
+    journal.append(command(1))
+    await gather()
+    setting.filesystem.fails = False
+    journal.switch_off()
+    setting.disk.is_held = True
+    journal.sync_soon()  # which the failure of before refuses
+    journal.switch_on()
+    token = journal.rotate()
+    journal.append(command(2))
+    before = journal.synced
+    await setting.disk.let_go()
+    assert facts.error == ""
+    journal.append(command(3))
+    assert journal.synced == before, "what waits behind the rotation counts as durable"
+    for _ in range(4):
+        await setting.disk.let_go()
+        await gather()
+    assert setting.told.count("changed") == 2, "a failure that is about to be healed was news"
+    assert (journal.synced, facts.queued_bytes) == (journal.sequence, 0)
+    setting.disk.is_held = False
+    assert await journal.link(token, "0" * 64, 10)
+    assert setting.content(3) == b"".join(
+        [encode_records([pack(command(2))]), encode_records([pack(command(3))]), encode_link("0" * 64)]
+    )
+
+
 async def test_segments_of_a_journal_that_is_off_go_with_the_next_snapshot(setting: Setting) -> None:
     journal = setting.journal
     journal.switch_off()
