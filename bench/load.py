@@ -91,13 +91,14 @@ class LoadClient:
 
 
 class Load:
-    """The whole run. Where `stop_fd` is given, the load ends when that becomes readable."""
+    """The whole run. Where `stop_fd` is given, the load ends when that becomes readable and a batch of each name was sent."""
 
     def __init__(self, plan: LoadPlan, stop_fd: int | None = None) -> None:
         self._plan = plan
         self._stop_fd = stop_fd
         self._batches: Iterator[Batch] = itertools.cycle(plan.batches)
         self._samples = LoadSamples({batch.name: array("d") for batch in plan.batches})
+        self._unsent = set(self._samples.latencies_s)  # names of batches
         self._poll = select.epoll()
         self._clients: list[LoadClient] = []
         self._by_fd: dict[int, LoadClient] = {}
@@ -142,7 +143,7 @@ class Load:
         due_at, number, stopped = started_at, 0, False
         delays_s = self._samples.generator_delays_s
         while True:
-            if stopped or now >= ends_at or left <= 0:
+            if now >= ends_at or left <= 0 or (stopped and not self._unsent):
                 break
             if interval_s is None:
                 for client in self._clients:
@@ -162,6 +163,7 @@ class Load:
 
     def _offer(self, client: LoadClient, due_at: float) -> int:
         batch = next(self._batches)
+        self._unsent.discard(batch.name)
         if client.batch is None:
             self._busy += 1
             client.send(batch, due_at)

@@ -207,6 +207,19 @@ def test_server_that_never_answers_is_not_waited_for_for_ever(
     over.set()
 
 
+def test_load_that_is_to_end_at_once_still_sends_each_kind(serve: Callable[[Answer], ScriptedServer]) -> None:
+    """However late the generator is: what was not sent has no percentiles."""
+    server = serve(lambda number, request: b"+OK\r\n")
+    over, writing = os.pipe()
+    os.close(writing)
+    batches = [PING] * 5 + [Batch("SET", encode_request("SET", "k", "v"))]
+    try:
+        samples = Load(LoadPlan(server.port, 2, batches, batches_per_s=1_000), over).run()
+    finally:
+        os.close(over)
+    assert {name: len(found) for name, found in samples.latencies_s.items()} == {"PING": 5, "SET": 1}
+
+
 def test_load_ends_when_its_pipe_is_closed(serve: Callable[[Answer], ScriptedServer]) -> None:
     server = serve(pong)
     read_fd, write_fd = os.pipe()
