@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from sessions import START_MS, Server, run, text
 
 from kvserver.codec import JSONText
+from kvserver.entries import Expiring
+from kvserver.rdb import dump
 from kvserver.resp.reply import OK
 
 
@@ -44,6 +48,29 @@ def test_time_in_the_past_removes_the_key_at_once(server: Server) -> None:
         run(session, "SET", "k", "old")
         assert run(session, "SET", "k", "v", option, amount) is OK
         assert run(session, "EXISTS", "k") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("SET", "k", "v", "PX", 10),
+        ("PSETEX", "k", 10, "v"),
+        ("GETEX", "there", "PX", 10),
+        ("PEXPIRE", "there", 10),
+        ("RESTORE", "k", 10, dump(b"v")),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_time_that_passes_during_the_command_is_not_the_past(server: Server, words: tuple[str | int | bytes, ...]) -> None:
+    session = server.session()
+    run(session, "SET", "there", "v")
+    looks = itertools.count(START_MS, 10)
+    server.keyspace.now_ms = lambda: next(looks)
+    run(session, *words)
+    assert server.keyspace.written[-1][0] != b"DEL"
+    entry = server.keyspace.peek(str(words[1]).encode())
+    assert isinstance(entry, Expiring)
+    assert entry.expires_at_ms > START_MS
 
 
 def test_set_drops_the_expiry_and_keepttl_keeps_it(server: Server) -> None:

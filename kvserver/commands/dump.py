@@ -31,13 +31,14 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
         value = load(args[3], session.server.config.proto_max_bulk_len)
     except DumpInvalid as error:
         raise CommandError(f"ERR {error}") from None
-    expires_at_ms = ttl_ms if is_absolute or not ttl_ms else ttl_ms + keyspace.now_ms()
+    now_ms = keyspace.now_ms()
+    expires_at_ms = ttl_ms if is_absolute or not ttl_ms else ttl_ms + now_ms
     if expires_at_ms > MAX_INTEGER:
         expires_at_ms -= 1 << 64  # as in Redis, for which this time has come long ago
     if not expires_at_ms:
         keyspace.set(key, value)
         note_whole(keyspace, key, value, None)
-    elif expires_at_ms > keyspace.now_ms():
+    elif expires_at_ms > now_ms:
         keyspace.set_expiring(key, value, expires_at_ms)
         note_whole(keyspace, key, value, expires_at_ms)
     elif is_there:  # replaced by what is gone already

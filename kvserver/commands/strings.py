@@ -84,23 +84,25 @@ def parse_set_options(words: list[bytes], now_ms: int) -> SetOptions:
 def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     key, value = args[1], args[2]
-    options = parse_set_options(args[3:], keyspace.now_ms())
+    now_ms = keyspace.now_ms()
+    options = parse_set_options(args[3:], now_ms)
     previous = keyspace.read(key) if options.get else keyspace.live(key)
     reply: Reply = previous if options.get else OK
     if (options.only_if_missing and previous is not None) or (options.only_if_there and previous is None):
         return previous if options.get else None
     expires_at_ms = options.expires_at_ms or (keyspace.expires_at_ms(key) if options.keep_ttl else None)
     if expires_at_ms:
-        _store_until(session, key, value, expires_at_ms)
+        _store_until(session, key, value, expires_at_ms, now_ms)
     else:
         keyspace.set(key, value)
         keyspace.written.append([b"SET", key, value])
     return reply
 
 
-def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int) -> None:
+def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int, now_ms: int) -> None:
+    """`now_ms` is what a relative time was counted from: by a later look at the clock it might have passed already."""
     keyspace = session.keyspace
-    if expires_at_ms <= keyspace.now_ms():  # EXAT in the past: the key is gone at once
+    if expires_at_ms <= now_ms:  # EXAT in the past: the key is gone at once
         keyspace.delete(key)
         keyspace.written.append([b"DEL", key])
     else:
@@ -109,12 +111,14 @@ def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int)
 
 
 def setex(session: Session, args: list[bytes]) -> Reply:
-    _store_until(session, args[1], args[3], _expires_at_ms(b"EX", args[2], session.keyspace.now_ms(), "setex"))
+    now_ms = session.keyspace.now_ms()
+    _store_until(session, args[1], args[3], _expires_at_ms(b"EX", args[2], now_ms, "setex"), now_ms)
     return OK
 
 
 def psetex(session: Session, args: list[bytes]) -> Reply:
-    _store_until(session, args[1], args[3], _expires_at_ms(b"PX", args[2], session.keyspace.now_ms(), "psetex"))
+    now_ms = session.keyspace.now_ms()
+    _store_until(session, args[1], args[3], _expires_at_ms(b"PX", args[2], now_ms, "psetex"), now_ms)
     return OK
 
 
@@ -162,8 +166,9 @@ def getex(session: Session, args: list[bytes]) -> Reply:
     if value is None:
         return None
     if expiry:
-        expires_at_ms, present_ms = _expires_at_ms(*expiry, keyspace.now_ms(), "getex"), keyspace.expires_at_ms(key)
-        if expires_at_ms <= keyspace.now_ms():
+        now_ms = keyspace.now_ms()
+        expires_at_ms, present_ms = _expires_at_ms(*expiry, now_ms, "getex"), keyspace.expires_at_ms(key)
+        if expires_at_ms <= now_ms:
             keyspace.delete(key)
             keyspace.written.append([b"DEL", key])
         else:
