@@ -26,17 +26,17 @@ from kvserver.commands.effect import (
     Sleep,
 )
 from kvserver.commands.table import MISCONF_JOURNAL
-from kvserver.config import ConfigError, config_set_failed
-from kvserver.disk import Disk
 from kvserver.errors import CommandError
-from kvserver.flushes import Flushes
-from kvserver.journal import Journal
-from kvserver.outbox import Outbox
-from kvserver.recovery import Recovery
+from kvserver.options.config import ConfigError, config_set_failed
+from kvserver.options.rewriting import rewritten
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.flushes import Flushes
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.outbox import Outbox
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.snapshot import Snapshots
 from kvserver.resp.reply import OK, Reply
-from kvserver.rewriting import rewritten
-from kvserver.session import ServerState, Session
-from kvserver.snapshot import Snapshots
+from kvserver.state.session import ServerState, Session
 from kvserver.textfile import read_text, replace_text
 from kvserver.writer import Writer
 

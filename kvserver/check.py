@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from kvserver.chain import Chain
 from kvserver.errors import MediumError
+from kvserver.formats.chain import Chain
+from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
+from kvserver.formats.scan import Scan, Tail, scan
+from kvserver.formats.tags import TAGGED
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import Segments
+from kvserver.persistence.repair import repair
 from kvserver.progress import Progress
-from kvserver.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
-from kvserver.repair import repair
-from kvserver.scan import Scan, Tail, scan
-from kvserver.tags import TAGGED
 
 Print = Callable[[str], None]
 T = TypeVar("T")

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import kvserver
-from kvserver.config import Config, ConfigError, load, options_help
 from kvserver.errors import KVServerError
+from kvserver.options.config import Config, ConfigError, load, options_help
 from kvserver.server import Server, log_level
 from kvserver.textfile import read_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kvserver.codec import JSON
+from kvserver.formats.codec import JSON
 from kvserver.store import KVStore
 
 

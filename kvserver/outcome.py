@@ -29,10 +29,10 @@ from kvserver.commands.effect import (
 )
 from kvserver.commands.row import Handler
 from kvserver.errors import CommandError
-from kvserver.outbox import Outbox
+from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode
 from kvserver.resp.request import Command
-from kvserver.session import Muted, Pause, ServerState, Session
+from kvserver.state.session import Muted, Pause, ServerState, Session
 
 Result = Reply | Effect | CommandError  # of a command
 EFFECTS = frozenset(get_args(Effect))

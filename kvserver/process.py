@@ -6,8 +6,8 @@ import os
 import resource
 import sys
 
-from kvserver import keyspace
-from kvserver.facts import ProcessFacts
+from kvserver.data import keyspace
+from kvserver.state.facts import ProcessFacts
 
 
 def read_process_facts(event_loop: str) -> ProcessFacts:

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
-from kvserver.codec import JSON
 from kvserver.errors import KVServerError
+from kvserver.formats.codec import JSON
 
 CONNECT_TIMEOUT_S = 10
 REPLY_TIMEOUT_S = 120  # a flush of a large store takes a while

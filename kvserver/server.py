@@ -17,24 +17,24 @@ import time
 
 import kvserver
 from kvserver.actions import Actions
-from kvserver.clients import Clients
 from kvserver.commands.slowlog import slow_from_ns
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config, config_set_failed
-from kvserver.disk import Disk
+from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError, KVServerError, MediumLocked
-from kvserver.journal import Journal
-from kvserver.keyspace import Keyspace
-from kvserver.listeners import Listeners
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.segments import SegmentLog, Segments
+from kvserver.network.clients import Clients
+from kvserver.network.listeners import Listeners
+from kvserver.network.tls import TLSError
+from kvserver.options.config import Config, config_set_failed
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.snapshot import Snapshots
 from kvserver.process import read_process_facts
 from kvserver.progress import Progress
-from kvserver.recovery import Recovery
-from kvserver.session import ServerState
-from kvserver.snapshot import Snapshots
-from kvserver.tls import TLSError
+from kvserver.state.session import ServerState
 from kvserver.unixtime import now_ms, now_us
 from kvserver.upkeep import Upkeep
 from kvserver.writer import Writer

@@ -7,15 +7,15 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 
-from kvserver.codec import JSON, JSONText, canonical_strict
-from kvserver.encoder import encode
-from kvserver.frame import encode_frame, encode_header
-from kvserver.keyspace import Keyspace
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import new_shards
+from kvserver.formats.codec import JSON, JSONText, canonical_strict
+from kvserver.formats.encoder import encode
+from kvserver.formats.frame import encode_frame, encode_header
+from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail, scan
+from kvserver.formats.tags import PLAIN, Mapping
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
-from kvserver.repair import repair
-from kvserver.scan import CHUNK_BYTES, Scan, Tail, scan
-from kvserver.shards import new_shards
-from kvserver.tags import PLAIN, Mapping
+from kvserver.persistence.repair import repair
 from kvserver.unixtime import now_ms
 
 _log = logging.getLogger("kvserver")

@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import Final
 
-from kvserver.session import ServerState
+from kvserver.state.session import ServerState
 
 SLICE_S: Final = 0.0003  # and the rest of the step that is under way then
 REST_SLICES: Final = 3  # between two slices, as long as so many of them took

@@ -16,11 +16,11 @@ from typing import Final
 from kvserver.commands.row import wrong_arity
 from kvserver.commands.runner import UNKNOWN
 from kvserver.errors import CommandError, Refusal
-from kvserver.outbox import Outbox
 from kvserver.outcome import EFFECTS, INTERNAL_ERROR, Actions, Client, Outcomes
+from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, Error, Simple, encode
 from kvserver.resp.request import Command
-from kvserver.session import ServerState
+from kvserver.state.session import ServerState
 
 # What one connection may have before the others have their turn, whichever comes first.
 COMMANDS_PER_TURN: Final = 1024

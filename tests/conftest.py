@@ -11,8 +11,8 @@ from installs import Installs
 from servers import Kind, ServerProcess
 from sessions import Server
 
-from kvserver import keyspace
-from kvserver.session import Session
+from kvserver.data import keyspace
+from kvserver.state.session import Session
 
 # The same for both, so that replies can be compared byte for byte.
 COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")

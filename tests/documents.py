@@ -11,10 +11,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kvserver.codec import JSONText
-from kvserver.cut import Cut
-from kvserver.entries import Entry, Expiring
-from kvserver.keyspace import Keyspace
+from kvserver.data.cut import Cut
+from kvserver.data.entries import Entry, Expiring
+from kvserver.data.keyspace import Keyspace
+from kvserver.formats.codec import JSONText
 
 AWKWARD_TEXTS = (
     "",

@@ -9,11 +9,11 @@ from kvserver.commands.effect import Effect
 from kvserver.commands.row import wrong_arity
 from kvserver.commands.runner import UNKNOWN, Runners
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
+from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError
-from kvserver.keyspace import Keyspace
+from kvserver.options.config import Config
 from kvserver.resp.reply import Error, Reply, Simple
-from kvserver.session import ServerState, Session
+from kvserver.state.session import ServerState, Session
 
 START_MS = 1_700_000_000_000
 

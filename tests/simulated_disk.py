@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kvserver.disk import Disk
 from kvserver.media.filesystem import FileSystem
+from kvserver.persistence.disk import Disk
 
 SECTOR_BYTES = 512
 ROOT = "/simulated"

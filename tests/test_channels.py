@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import Server
 
-from kvserver.channels import Channels, Message
 from kvserver.resp.reply import Push
+from kvserver.state.channels import Channels, Message
 
 
 def test_message_is_encoded_once_for_each_protocol() -> None:

@@ -14,8 +14,8 @@ from servers import kvserver_environment
 from kvserver import FileMedium
 from kvserver.check import check, check_file, compact_file
 from kvserver.errors import MediumError, MediumLocked
-from kvserver.frame import encode_frame
-from kvserver.record import encode_link, encode_records, pack
+from kvserver.formats.frame import encode_frame
+from kvserver.formats.record import encode_link, encode_records, pack
 
 FRAMES = [encode_frame(b'{"a":%d,"b":2}' % number) for number in range(4)]
 DEADLINE_S = 10

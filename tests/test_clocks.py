@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 
-from kvserver.clocks import LFU_INITIAL, MINUTE_MS, Clocks, Frequency, Recency
-from kvserver.keyspace import Keyspace
-from kvserver.shards import Access, Shard, new_shards
+from kvserver.data.clocks import LFU_INITIAL, MINUTE_MS, Clocks, Frequency, Recency
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import Access, Shard, new_shards
 
 START_MS = 1_700_000_000_000
 

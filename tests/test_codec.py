@@ -11,7 +11,7 @@ from documents import AWKWARD_NUMBERS, AWKWARD_TEXTS, canonical_by_json, exact, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.codec import MAX_DEPTH, canonical, canonical_strict, parse_strict
+from kvserver.formats.codec import MAX_DEPTH, canonical, canonical_strict, parse_strict
 
 
 def nested_lists(depth: int) -> Any:

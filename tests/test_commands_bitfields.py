@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sessions import START_MS, run, text
 
 from kvserver.commands.bitfields import Field
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 

@@ -10,7 +10,7 @@ from sessions import START_MS, Server, run, text
 from kvserver.commands.client_control import TYPES
 from kvserver.commands.effect import Hold, Kill, Resume
 from kvserver.resp.reply import OK
-from kvserver.session import Pause, Session
+from kvserver.state.session import Pause, Session
 
 
 def fields(session: Session) -> dict[str, str]:

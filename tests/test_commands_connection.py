@@ -10,7 +10,7 @@ from sessions import Server, run, text
 from kvserver.commands.connection import ATTACK
 from kvserver.commands.effect import Close, Recognize
 from kvserver.resp.reply import OK
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 @pytest.fixture

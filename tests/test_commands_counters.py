@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import START_MS, Server, run, text
 
-from kvserver.codec import JSONText
-from kvserver.session import Session
+from kvserver.formats.codec import JSONText
+from kvserver.state.session import Session
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"

@@ -6,9 +6,9 @@ import dumps
 import pytest
 from sessions import START_MS, Server, run, text
 
-from kvserver.rdb import dump
+from kvserver.formats.rdb import dump
 from kvserver.resp.reply import OK
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 CHECKSUM_WRONG = "ERR DUMP payload version or checksum are wrong"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run
 
-from kvserver.codec import JSONText
 from kvserver.commands.inplace import changeable, check_length
 from kvserver.errors import CommandError
-from kvserver.session import REPLAY_ID, Session
+from kvserver.formats.codec import JSONText
+from kvserver.state.session import REPLAY_ID, Session
 
 
 def test_journal_of_a_server_that_allowed_more_is_replayed() -> None:

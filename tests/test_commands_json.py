@@ -10,9 +10,9 @@ from documents import canonical_by_json, tag_like_values, values
 from hypothesis import given, settings
 from sessions import Server, run, text
 
-from kvserver.codec import MAX_DEPTH
+from kvserver.formats.codec import MAX_DEPTH
 from kvserver.resp.reply import OK
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 @settings(deadline=None, max_examples=80)

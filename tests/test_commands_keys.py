@@ -6,9 +6,9 @@ import pytest
 from documents import exact
 from sessions import Server, run, text
 
-from kvserver.codec import JSONText
 from kvserver.commands.effect import Discard
-from kvserver.entries import Value
+from kvserver.data.entries import Value
+from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import OK
 
 

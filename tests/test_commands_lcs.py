@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sessions import run, text
 
 from kvserver.commands.lcs import Match, length, matches
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 def matches_by_table(first: bytes, second: bytes) -> list[Match]:

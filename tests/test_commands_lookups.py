@@ -12,7 +12,7 @@ from kvserver.commands.table import MISCONF
 from kvserver.commands.transactions import QUEUED
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK
-from kvserver.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Muted, Pause
+from kvserver.state.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Muted, Pause
 
 ALL_STANDINGS = range(UNAUTHENTICATED | MONITORING | SUBSCRIBED | QUEUEING | MUTED + 1)
 

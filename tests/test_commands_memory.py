@@ -6,10 +6,10 @@ from typing import Any
 
 from sessions import Server, run
 
-from kvserver.codec import JSONText
 from kvserver.commands.memory import LITTLE_BYTES
-from kvserver.facts import ProcessFacts
-from kvserver.footprint import EMPTY_BYTES
+from kvserver.data.footprint import EMPTY_BYTES
+from kvserver.formats.codec import JSONText
+from kvserver.state.facts import ProcessFacts
 
 
 def test_usage_of_all_keys_adds_up_to_what_is_used() -> None:

@@ -9,7 +9,7 @@ from kvserver.commands.effect import Monitored, Switch
 from kvserver.commands.monitor import monitor_line
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK
-from kvserver.session import MONITORING, Session
+from kvserver.state.session import MONITORING, Session
 
 Words = tuple[bytes | str | int, ...]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run
 
-from kvserver.codec import JSONText
 from kvserver.commands.objects import SHARED_REFCOUNT
+from kvserver.formats.codec import JSONText
 
 
 @pytest.mark.parametrize("text", [b"1", b"12345", b"null", b'{"a":1}', b"[%b]" % (b"1," * 50 + b"1")])

@@ -6,7 +6,7 @@ import pytest
 from sessions import run, text
 
 from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, Save, Shutdown
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sessions import Server, run, text
 
 from kvserver.commands.effect import Publish, Switch
 from kvserver.resp.reply import Push, Replies
-from kvserver.session import SUBSCRIBED, Session
+from kvserver.state.session import SUBSCRIBED, Session
 
 
 def pushes(result: Any) -> list[tuple[Any, ...]]:

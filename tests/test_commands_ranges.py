@@ -6,7 +6,7 @@ import pytest
 from sessions import START_MS, Server, run, text
 
 from kvserver.commands.ranges import inclusive_range
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"

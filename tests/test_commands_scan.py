@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sessions import Server, run, text
 
-from kvserver.codec import JSONText
 from kvserver.commands.scan import cursor_of
+from kvserver.data.shards import SHARDS
 from kvserver.errors import CommandError
-from kvserver.shards import SHARDS
+from kvserver.formats.codec import JSONText
 
 
 @pytest.fixture

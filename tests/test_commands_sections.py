@@ -7,8 +7,8 @@ from servers import ServerProcess, parse
 from sessions import Server, run
 
 from kvserver.commands.sections import SECTIONS, human
-from kvserver.facts import ProcessFacts
 from kvserver.resp.reply import Verbatim
+from kvserver.state.facts import ProcessFacts
 
 
 def info(server: Server, *sections: str) -> dict[str, str]:

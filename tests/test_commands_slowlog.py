@@ -8,7 +8,7 @@ import pytest
 from sessions import START_MS, Server, run, text
 
 from kvserver.commands.slowlog import NEVER_NS, WRONG_COUNT, note_slow, slow_from_ns
-from kvserver.config import Config
+from kvserver.options.config import Config
 from kvserver.resp.reply import OK
 
 

@@ -7,9 +7,9 @@ import itertools
 import pytest
 from sessions import START_MS, Server, run, text
 
-from kvserver.codec import JSONText
-from kvserver.entries import Expiring
-from kvserver.rdb import dump
+from kvserver.data.entries import Expiring
+from kvserver.formats.codec import JSONText
+from kvserver.formats.rdb import dump
 from kvserver.resp.reply import OK
 
 

@@ -10,7 +10,7 @@ from kvserver.commands.effect import Load
 from kvserver.commands.row import Command
 from kvserver.commands.runner import Runners
 from kvserver.commands.table import FAMILIES, LOADING, MISCONF, CommandTable
-from kvserver.session import UNAUTHENTICATED
+from kvserver.state.session import UNAUTHENTICATED
 
 TABLE = CommandTable()
 ROWS = list(TABLE.rows.values())

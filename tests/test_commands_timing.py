@@ -13,7 +13,7 @@ from kvserver.commands.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPL
 from kvserver.commands.usage import Usages
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 class Work:

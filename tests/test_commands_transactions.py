@@ -9,7 +9,7 @@ from kvserver.commands.effect import Close, Execute, Recognize, Switch
 from kvserver.commands.table import LOADING, MISCONF
 from kvserver.commands.transactions import ABORTED, QUEUED
 from kvserver.resp.reply import NULL_ARRAY, OK, Error
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 Words = tuple[str | int, ...]
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import ServerProcess, Wire
 
-from kvserver.config import Config, ConfigError, ConfigSetError, load, options_help
-from kvserver.kinds import INT_MAX, LONG_MAX
-from kvserver.options import FACTS, FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
+from kvserver.options.config import Config, ConfigError, ConfigSetError, load, options_help
+from kvserver.options.kinds import INT_MAX, LONG_MAX
+from kvserver.options.table import FACTS, FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
 
 ROWS = {option.name: option for option in OPTIONS}
 OUR_OWN = {"keep-frames", "shutdown-mode", "uvloop"}

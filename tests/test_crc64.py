@@ -7,7 +7,7 @@ import random
 import dumps
 import pytest
 
-from kvserver.crc64 import GENERATOR, crc64
+from kvserver.formats.crc64 import GENERATOR, crc64
 
 
 def test_check_value_of_redis() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from test_keyspace import Clock, filled
 
-from kvserver.deadlines import SWEEP_REST_MS, Deadlines
-from kvserver.entries import Expiring
-from kvserver.keyspace import Keyspace
-from kvserver.shards import SHARDS, load_shards, new_shards, shard_of
+from kvserver.data.deadlines import SWEEP_REST_MS, Deadlines
+from kvserver.data.entries import Expiring
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS, load_shards, new_shards, shard_of
 
 
 def test_sweep_removes_shard_by_shard_what_is_due() -> None:
@@ -32,7 +32,7 @@ def test_sweep_removes_shard_by_shard_what_is_due() -> None:
 
 @pytest.mark.patches_compiled
 def test_swept_shard_rests_the_longer_the_more_entries_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", 1)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
     clock = Clock()
     keyspace = Keyspace(clock)
     for number in range(100):

@@ -29,14 +29,14 @@ from documents import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kvserver import decoder as module
-from kvserver.codec import JSONText
-from kvserver.decoder import Decoder
-from kvserver.encoder import encode
-from kvserver.entries import Entry, Expiring
+from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
-from kvserver.order import BATCH_KEYS
-from kvserver.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats import decoder as module
+from kvserver.formats.codec import JSONText
+from kvserver.formats.decoder import Decoder
+from kvserver.formats.encoder import encode
+from kvserver.formats.order import BATCH_KEYS
+from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 
 ALL_CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 

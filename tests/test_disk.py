@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kvserver.disk import Disk
+from kvserver.persistence.disk import Disk
 
 
 @pytest.fixture

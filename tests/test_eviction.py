@@ -8,10 +8,10 @@ import statistics
 import pytest
 from test_clocks import Noting
 
-from kvserver.clocks import Clocks, Frequency, Recency
-from kvserver.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
-from kvserver.keyspace import Keyspace
-from kvserver.shards import SHARDS
+from kvserver.data.clocks import Clocks, Frequency, Recency
+from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS
 
 COUNT = 10_000
 

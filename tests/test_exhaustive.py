@@ -17,13 +17,13 @@ import pytest
 from simulated_disk import ROOT, SimulatedDisk
 
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
-from kvserver.disk import Disk
-from kvserver.keyspace import Keyspace
+from kvserver.data.keyspace import Keyspace
 from kvserver.media.file import FileMedium
 from kvserver.media.memory import MemoryMedium
-from kvserver.session import ServerState
-from kvserver.snapshot import Snapshots
+from kvserver.options.config import Config
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.snapshot import Snapshots
+from kvserver.state.session import ServerState
 from kvserver.store import KVStore
 
 PATH = f"{ROOT}/dump.kvs"
@@ -51,7 +51,7 @@ NEXT: State = {"appended": "behind it"}
 @pytest.fixture(autouse=True)
 def few_shards(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Thousands of runs: making and folding a thousand shards is most of the time of each, and each logs."""
-    monkeypatch.setattr("kvserver.shards.SHARDS", 3)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
     caplog.set_level(logging.CRITICAL + 1, "kvserver")
 
 

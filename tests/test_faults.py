@@ -24,14 +24,14 @@ import pytest
 from simulated_disk import ROOT, SECTOR_BYTES, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
-from kvserver.disk import Disk
-from kvserver.entries import Entry
+from kvserver.data.entries import Entry
+from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
-from kvserver.keyspace import Keyspace
 from kvserver.media.file import FileMedium
-from kvserver.session import ServerState
-from kvserver.snapshot import Snapshots
+from kvserver.options.config import Config
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.snapshot import Snapshots
+from kvserver.state.session import ServerState
 from kvserver.store import KVStore
 
 SEEDS = int(os.environ.get("KVSERVER_FAULT_SEEDS", "10000"))
@@ -82,9 +82,9 @@ def text(entry: Entry) -> str:
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few shards, keys and bytes a step, so that small stores take the steps of big ones, and thousands of runs no time."""
-    monkeypatch.setattr("kvserver.shards.SHARDS", 3)
-    monkeypatch.setattr("kvserver.order.BATCH_KEYS", 2)
-    for module in ("store", "scan", "snapshot", "archive"):
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
+    monkeypatch.setattr("kvserver.formats.order.BATCH_KEYS", 2)
+    for module in ("store", "formats.scan", "persistence.snapshot", "persistence.archive"):
         monkeypatch.setattr(f"kvserver.{module}.CHUNK_BYTES", 300)
     monkeypatch.setattr("kvserver.media.file.COPY_BYTES", 700)
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from test_keyspace import KeyspaceMachine
 
-from kvserver.codec import JSONText
-from kvserver.entries import Expiring
-from kvserver.footprint import EMPTY_BYTES, Footprint, entry_bytes
-from kvserver.keyspace import Keyspace
-from kvserver.shards import Access, Shard, load_shards, new_shards
+from kvserver.data.entries import Expiring
+from kvserver.data.footprint import EMPTY_BYTES, Footprint, entry_bytes
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import Access, Shard, load_shards, new_shards
+from kvserver.formats.codec import JSONText
 
 
 class Counting:
@@ -58,7 +58,7 @@ class FootprintMachine(KeyspaceMachine):
 
 @pytest.mark.parametrize("shards", [3, 1])
 def test_count_is_the_sum_of_all_entries_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", shards)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
     monkeypatch.setattr(Footprint, "restart", Footprint.forget)  # so few would be measured at once
     run_state_machine_as_test(
         FootprintMachine,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.frame import (
+from kvserver.formats.frame import (
     HEADER_SIZE,
     JOURNAL_MAGIC,
     MAX_PAYLOAD_BYTES,

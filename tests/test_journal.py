@@ -11,18 +11,18 @@ from typing import TypeVar
 
 import pytest
 
-from kvserver import group as group_module
-from kvserver import journal as journal_module
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
-from kvserver.disk import Disk
+from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
-from kvserver.journal import Journal
-from kvserver.keyspace import Keyspace
+from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.segments import SegmentLog, Segments
-from kvserver.record import EMPTY_STORE, encode_link, encode_records, pack
-from kvserver.session import ServerState
+from kvserver.options.config import Config
+from kvserver.persistence import group as group_module
+from kvserver.persistence import journal as journal_module
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.state.session import ServerState
 
 T = TypeVar("T")
 

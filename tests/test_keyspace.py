@@ -17,12 +17,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kvserver.codec import JSONText
-from kvserver.cut import Cut
-from kvserver.deadlines import SWEEP_REST_MS
-from kvserver.entries import Entry, Expiring, Value
-from kvserver.keyspace import Keyspace
-from kvserver.shards import SHARDS, Access, Shard, drain, load_shards, new_shards, shard_of
+from kvserver.data.cut import Cut
+from kvserver.data.deadlines import SWEEP_REST_MS
+from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS, Access, Shard, drain, load_shards, new_shards, shard_of
+from kvserver.formats.codec import JSONText
 
 KEYS = [b"key%d" % number for number in range(12)]
 keys = st.sampled_from(KEYS)
@@ -192,7 +192,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("shards", [SHARDS, 3, 1])
 def test_keyspace_is_a_dict_and_a_cut_its_copy_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", shards)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
     # Building a thousand dicts for each example is what takes the time.
     examples = 40 if shards == SHARDS else 300
     one_at_a_time = settings(deadline=None, max_examples=examples, stateful_step_count=30, report_multiple_bugs=False)

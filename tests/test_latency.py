@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.latency import SAMPLES, LatencyMonitor, graph
+from kvserver.state.latency import SAMPLES, LatencyMonitor, graph
 
 
 def test_longest_event_of_a_second_counts() -> None:

@@ -46,77 +46,37 @@ def imports_of(tree: ast.Module) -> set[str]:
 
 IMPORTS = {name: imports_of(tree) for name, tree in TREES.items()}
 
+
+def within(*packages: str) -> set[str]:
+    return {name for name in TREES if name.removeprefix("kvserver.").partition(".")[0] in packages}
+
+
 # By DESIGN section 4. A module that stands in no layer fails the test below: put it where it belongs.
-BOTTOM = {"kvserver.errors", "kvserver.config", "kvserver.glob", "kvserver.kinds", "kvserver.options", "kvserver.rewriting"}
-PURE = {
-    "kvserver.chain",
-    "kvserver.clocks",
-    "kvserver.eviction",
-    "kvserver.facts",
-    "kvserver.footprint",
-    "kvserver.memory",
-    "kvserver.channels",
-    "kvserver.codec",
-    "kvserver.crc64",
-    "kvserver.cut",
-    "kvserver.deadlines",
-    "kvserver.entries",
-    "kvserver.frame",
-    "kvserver.group",
-    "kvserver.keyspace",
-    "kvserver.latency",
-    "kvserver.longdouble",
-    "kvserver.lzf",
-    "kvserver.order",
-    "kvserver.overlay",
-    "kvserver.decoder",
-    "kvserver.encoder",
-    "kvserver.rdb",
-    "kvserver.rates",
-    "kvserver.record",
-    "kvserver.scan",
-    "kvserver.session",
-    "kvserver.shards",
-    "kvserver.slowlog",
-    "kvserver.tags",
-    "kvserver.walk",
-    "kvserver.watches",
-    *(name for name in TREES if name.startswith(("kvserver.commands", "kvserver.resp"))),
-}
+BOTTOM = {"kvserver.errors", "kvserver.glob", *within("options")}
+PURE = {"kvserver.persistence.group", *within("commands", "data", "formats", "resp", "state")}
 BLOCKING = {
     "kvserver",
     "kvserver.check",
+    "kvserver.network.tls",
     "kvserver.operations",
+    "kvserver.persistence.repair",
     "kvserver.process",
     "kvserver.progress",
-    "kvserver.repair",
     "kvserver.replay",
     "kvserver.store",
     "kvserver.textfile",
-    "kvserver.tls",
     "kvserver.unixtime",
-    *(name for name in TREES if name.startswith("kvserver.media")),
+    *within("media"),
 }
 ASYNCIO = {
     "kvserver.__main__",
     "kvserver.actions",
-    "kvserver.archive",
     "kvserver.cli",
-    "kvserver.clients",
-    "kvserver.connection",
-    "kvserver.disk",
-    "kvserver.drive",
-    "kvserver.flushes",
-    "kvserver.journal",
-    "kvserver.listeners",
-    "kvserver.outbox",
     "kvserver.outcome",
-    "kvserver.recovery",
     "kvserver.server",
-    "kvserver.slices",
-    "kvserver.snapshot",
     "kvserver.upkeep",
     "kvserver.writer",
+    *(within("network", "persistence") - PURE - BLOCKING),
 }
 LAYERS = (BOTTOM, PURE, BLOCKING, ASYNCIO)
 
@@ -142,7 +102,7 @@ HARMLESS = {
     "re",
     "typing",
 }
-# `config` and `rewriting` read TOML text and write the help; whoever calls them reads the files.
+# `options` read TOML text and write the help; whoever calls them reads the files.
 HARMLESS_FOR_CONFIG = HARMLESS | {"difflib", "textwrap", "tomllib"}
 DEPENDENCIES = {"hiredis", "orjson", "uvloop"}
 
@@ -213,12 +173,12 @@ def test_asyncio_is_for_the_uppermost_layer(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name in TREES if name.startswith("kvserver.media")))
 def test_media_know_no_sockets_and_no_store(name: str) -> None:
     assert "socket" not in others(name)
-    assert all(found.startswith(("kvserver.media", "kvserver.errors", "kvserver.frame")) for found in ours(name))
+    assert all(found.startswith(("kvserver.media", "kvserver.errors", "kvserver.formats.frame")) for found in ours(name))
 
 
 def test_threads_are_started_in_one_place() -> None:
     starting = {"threading", "_thread", "concurrent", "concurrent.futures", "multiprocessing", "queue"}
-    assert {name for name, found in IMPORTS.items() if found & starting} == {"kvserver.disk"}
+    assert {name for name, found in IMPORTS.items() if found & starting} == {"kvserver.persistence.disk"}
     calling = {
         name
         for name, tree in TREES.items()
@@ -254,36 +214,39 @@ TESTED_IN = {
     "kvserver": ["test_store"],
     "kvserver.__main__": ["test_restart"],
     "kvserver.actions": ["test_wire", "test_restart"],
-    "kvserver.archive": ["test_snapshot", "test_faults"],
     "kvserver.cli": ["test_restart", "test_replay_wire"],
     "kvserver.commands": ["test_commands_table"],
     "kvserver.commands.contexts": ["test_commands_lookups"],
     "kvserver.commands.recreation": ["test_commands_written"],
-    "kvserver.clients": ["test_limits"],
-    "kvserver.cut": ["test_keyspace"],
-    "kvserver.connection": ["test_wire", "test_limits", "test_hostile"],
-    "kvserver.flushes": ["test_wire", "test_simulation"],
-    "kvserver.disk": ["test_disk"],
-    "kvserver.facts": ["test_commands_sections"],
-    "kvserver.listeners": ["test_limits", "test_tls"],
-    "kvserver.entries": ["test_keyspace", "test_tags"],
-    "kvserver.encoder": ["test_decoder"],
-    "kvserver.drive": ["test_snapshot"],
     "kvserver.commands.runner": ["test_commands_lookups"],
+    "kvserver.data": ["test_keyspace"],
+    "kvserver.data.cut": ["test_keyspace"],
+    "kvserver.data.entries": ["test_keyspace", "test_tags"],
+    "kvserver.formats": ["test_frame", "test_scan"],
+    "kvserver.formats.encoder": ["test_decoder"],
     "kvserver.media": ["test_media"],
     "kvserver.media.file": ["test_media"],
     "kvserver.media.filesystem": ["test_media"],
     "kvserver.media.medium": ["test_media"],
     "kvserver.media.memory": ["test_media"],
-    "kvserver.kinds": ["test_config"],
+    "kvserver.network": ["test_wire", "test_limits"],
+    "kvserver.network.clients": ["test_limits"],
+    "kvserver.network.connection": ["test_wire", "test_limits", "test_hostile"],
+    "kvserver.network.listeners": ["test_limits", "test_tls"],
     "kvserver.options": ["test_config"],
+    "kvserver.options.kinds": ["test_config"],
+    "kvserver.options.table": ["test_config"],
     "kvserver.outcome": ["test_conversations"],
-    "kvserver.recovery": ["test_durability", "test_simulation"],
+    "kvserver.persistence": ["test_snapshot", "test_journal"],
+    "kvserver.persistence.archive": ["test_snapshot", "test_faults"],
+    "kvserver.persistence.drive": ["test_snapshot"],
+    "kvserver.persistence.flushes": ["test_wire", "test_simulation"],
+    "kvserver.persistence.recovery": ["test_durability", "test_simulation"],
+    "kvserver.persistence.slices": ["test_snapshot"],
     "kvserver.resp": ["test_request", "test_reply"],
-    "kvserver.resp.reply": ["test_reply"],
-    "kvserver.resp.request": ["test_request"],
     "kvserver.server": ["test_wire", "test_restart", "test_clients"],
-    "kvserver.slices": ["test_snapshot"],
+    "kvserver.state": ["test_session"],
+    "kvserver.state.facts": ["test_commands_sections"],
     "kvserver.upkeep": ["test_upkeep"],
     "kvserver.writer": ["test_wire"],
 }
@@ -292,7 +255,9 @@ BLACK_BOX = {"kvserver.__main__", *ASYNCIO}
 
 
 def homes_of(name: str) -> list[str]:
-    return TESTED_IN.get(name, ["test_" + name.removeprefix("kvserver.").replace(".", "_")])
+    """The tests of `commands` and `media` are named after the folder, too, since others have modules of the same names."""
+    package, _, module = name.removeprefix("kvserver.").rpartition(".")
+    return TESTED_IN.get(name, [f"test_{package}_{module}" if package in ("commands", "media") else f"test_{module}"])
 
 
 @pytest.mark.parametrize("name", sorted(TREES))

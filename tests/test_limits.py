@@ -29,7 +29,7 @@ from servers import (
     wait_until,
 )
 
-from kvserver.listeners import bind_unix
+from kvserver.network.listeners import bind_unix
 
 KINDS: tuple[Kind, Kind] = ("kvserver", "redis-server")
 MEGABYTE = 1 << 20

@@ -17,15 +17,15 @@ import pytest
 from simulated_disk import ROOT, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
+from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
-from kvserver.journal import Journal
-from kvserver.keyspace import Keyspace
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import SegmentLog, Segments
-from kvserver.recovery import Recovery
-from kvserver.session import ServerState
-from kvserver.snapshot import Snapshots
+from kvserver.options.config import Config
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.snapshot import Snapshots
+from kvserver.state.session import ServerState
 
 PATH = f"{ROOT}/dump.kvs"
 TABLE = CommandTable()
@@ -115,8 +115,8 @@ def check_error(text: str, *_: object, **__: object) -> None:
 async def test_flush_that_fails_anywhere_loses_nothing_told_and_the_next_one_heals(
     ending: str, for_good: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", 3)
-    monkeypatch.setattr("kvserver.recovery._log.error", check_error)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
+    monkeypatch.setattr("kvserver.persistence.recovery._log.error", check_error)
     caplog.set_level(logging.CRITICAL + 1, "kvserver")
     asyncio.get_running_loop().set_debug(False)
     counts: Counter[str] = Counter()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.lzf import decompress
+from kvserver.formats.lzf import decompress
 
 pieces = st.sampled_from([b"a", b"abc", b"\0" * 300, b"0123456789" * 4, bytes(range(256))])
 repetitive = st.lists(pieces, min_size=1, max_size=6).map(b"".join)

@@ -16,15 +16,15 @@ from disks import Disk, contents_after_power_loss
 from servers import kvserver_environment
 
 from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
-from kvserver.frame import HEADER_SIZE, UNWRITTEN, decode_header, encode_frame
+from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN, decode_header, encode_frame
+from kvserver.formats.scan import Tail
+from kvserver.formats.tags import PLAIN
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, WholeAppends, as_medium
 from kvserver.media.memory import MemoryMedium
 from kvserver.operations import PlainBuffer
-from kvserver.scan import Tail
 from kvserver.store import run
-from kvserver.tags import PLAIN
 
 FIRST = encode_frame(b'{"a":1}')
 SECOND = encode_frame(b'{"a":"%b"}' % (b"x" * 500))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sessions import Server, run, text
 
-from kvserver.footprint import EMPTY_BYTES, entry_bytes
-from kvserver.memory import EVICTIONS_AT_10, LEAST_EVICTIONS
-from kvserver.session import Session
-from kvserver.shards import new_shards
+from kvserver.data.footprint import EMPTY_BYTES, entry_bytes
+from kvserver.data.memory import EVICTIONS_AT_10, LEAST_EVICTIONS
+from kvserver.data.shards import new_shards
+from kvserver.state.session import Session
 
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
 POLICIES = [f"{who}-{what}" for who in ("volatile", "allkeys") for what in ("lru", "lfu", "random")] + ["volatile-ttl"]

@@ -11,7 +11,7 @@ import pytest
 from documents import canonical_by_json
 
 from kvserver import run_operations
-from kvserver.frame import encode_frame
+from kvserver.formats.frame import encode_frame
 from kvserver.operations import PlainBuffer
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("operations.json").read_text(encoding="utf-8"))

@@ -9,11 +9,11 @@ from documents import cut_of, entries, keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.codec import JSONText
-from kvserver.cut import Cut
-from kvserver.entries import Entry, Expiring
-from kvserver.order import BATCH_BYTES, BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
-from kvserver.tags import PLAIN, TAGGED, Mapping
+from kvserver.data.cut import Cut
+from kvserver.data.entries import Entry, Expiring
+from kvserver.formats.codec import JSONText
+from kvserver.formats.order import BATCH_BYTES, BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
+from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 
 
 def batches_of(cut: Cut, mapping: Mapping = TAGGED) -> list[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.outbox import HELD_BYTES, Outbox
+from kvserver.persistence.outbox import HELD_BYTES, Outbox
 
 
 class Recording:

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from kvserver.entries import Entry
-from kvserver.overlay import TOMBSTONE, Overlay
-from kvserver.shards import Shard, load_shards, new_shards, plain_access, shard_of
+from kvserver.data.entries import Entry
+from kvserver.data.overlay import TOMBSTONE, Overlay
+from kvserver.data.shards import Shard, load_shards, new_shards, plain_access, shard_of
 
 KEYS = [b"key%d" % number for number in range(12)]
 
@@ -21,7 +21,7 @@ def loaded(members: dict[bytes, Entry]) -> list[Shard]:
 
 @pytest.mark.parametrize("count", [1, 3, 50])
 def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", count)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", count)
     for seed in range(200):
         rng = random.Random(seed)
         model: dict[bytes, Entry] = dict.fromkeys(rng.sample(KEYS, 6), b"frozen")
@@ -55,7 +55,7 @@ def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPa
 
 
 def test_members_stand_in_the_order_that_they_have_when_folded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", 1)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
     shards = loaded({b"a": b"1", b"b": b"2", b"c": b"3"})
     overlay = Overlay(shards)
     access = overlay.access()

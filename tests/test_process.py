@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvserver.keyspace import Keyspace
+from kvserver.data.keyspace import Keyspace
 from kvserver.process import read_process_facts
 
 PLENTY_BYTES = 64 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.rates import SAMPLES, Rate
+from kvserver.state.rates import SAMPLES, Rate
 
 
 def test_steady_growth_is_its_own_rate() -> None:

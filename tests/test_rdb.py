@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvserver.errors import DumpInvalid
-from kvserver.rdb import BAD_FORMAT, CHECKSUM_WRONG, dump, load
+from kvserver.formats.rdb import BAD_FORMAT, CHECKSUM_WRONG, dump, load
 
 LIMIT = 1 << 20
 integers = st.integers(-(2**33), 2**33).map(lambda number: b"%d" % number)

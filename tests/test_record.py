@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.frame import HEADER_SIZE, JOURNAL_MAGIC, encode_frame
-from kvserver.record import (
+from kvserver.formats.frame import HEADER_SIZE, JOURNAL_MAGIC, encode_frame
+from kvserver.formats.record import (
     EMPTY_STORE,
     SHARED_FRAME_BYTES,
     Record,
@@ -25,8 +25,8 @@ from kvserver.record import (
     read_records,
     scan_segment,
 )
+from kvserver.formats.scan import CHUNK_BYTES, Tail
 from kvserver.resp.request import Command, StrictParser
-from kvserver.scan import CHUNK_BYTES, Tail
 
 T = TypeVar("T")
 

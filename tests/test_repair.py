@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from kvserver.frame import encode_frame
+from kvserver.formats.frame import encode_frame
+from kvserver.formats.tags import PLAIN
 from kvserver.media.memory import MemoryMedium
-from kvserver.repair import repair
+from kvserver.persistence.repair import repair
 from kvserver.store import run
-from kvserver.tags import PLAIN
 
 GOOD = encode_frame(b'{"a":1}')
 

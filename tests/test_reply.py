@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.codec import JSONText
+from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import BULK_HEADERS, OK, Error, Reply, Simple, Verbatim, bulk, encode
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.config import Config, ConfigError, load
-from kvserver.options import OPTIONS, Change
-from kvserver.rewriting import SIGNATURE, rewritten
+from kvserver.options.config import Config, ConfigError, load
+from kvserver.options.rewriting import SIGNATURE, rewritten
+from kvserver.options.table import OPTIONS, Change
 
 
 def started_with(text: str, *arguments: str) -> Config:

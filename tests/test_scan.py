@@ -14,14 +14,14 @@ from documents import exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.entries import Entry
+from kvserver.data.entries import Entry
+from kvserver.data.shards import Shard
 from kvserver.errors import KVServerError
-from kvserver.frame import HEADER_SIZE, MAGIC, encode_frame
+from kvserver.formats.frame import HEADER_SIZE, MAGIC, encode_frame
+from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail
+from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.media.memory import MemoryMedium
-from kvserver.scan import CHUNK_BYTES, Scan, Tail
-from kvserver.shards import Shard
 from kvserver.store import run
-from kvserver.tags import PLAIN, TAGGED, Mapping
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("media.json").read_text(encoding="utf-8"))
 

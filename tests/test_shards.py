@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from kvserver import shards as module
-from kvserver.keyspace import Keyspace
-from kvserver.shards import SHARDS, Shard, drain, load_shards, new_shards, placing, plain_access, shard_of
+from kvserver.data import shards as module
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS, Shard, drain, load_shards, new_shards, placing, plain_access, shard_of
 
 
 def test_loaded_members_count_the_last_of_a_repeated_key() -> None:

@@ -20,20 +20,22 @@ import hiredis
 import pytest
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver import archive, flushes, journal, recovery, shards, slices, snapshot, writer
+from kvserver import writer
 from kvserver.actions import Actions
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
-from kvserver.disk import Disk
-from kvserver.entries import Expiring
-from kvserver.journal import Journal
-from kvserver.keyspace import Keyspace
+from kvserver.data import shards
+from kvserver.data.entries import Expiring
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import Shard
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import SegmentLog, Segments
-from kvserver.recovery import Recovery
-from kvserver.session import ServerState, Session
-from kvserver.shards import Shard
-from kvserver.snapshot import Snapshots
+from kvserver.options.config import Config
+from kvserver.persistence import archive, flushes, journal, recovery, slices, snapshot
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.snapshot import Snapshots
+from kvserver.state.session import ServerState, Session
 from kvserver.writer import Writer
 
 T = TypeVar("T")

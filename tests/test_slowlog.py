@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.slowlog import SlowLog, shortened
+from kvserver.state.slowlog import SlowLog, shortened
 
 
 def add(log: SlowLog, *words: bytes, keep: int = 3) -> None:

@@ -21,24 +21,24 @@ from typing import Any, cast
 
 import pytest
 
-from kvserver import slices, snapshot
 from kvserver.commands.table import CommandTable
-from kvserver.config import Config
-from kvserver.cut import Cut
-from kvserver.disk import Disk
-from kvserver.encoder import encode
-from kvserver.entries import Expiring
+from kvserver.data.cut import Cut
+from kvserver.data.entries import Expiring
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import drain, new_shards
 from kvserver.errors import MediumError
-from kvserver.journal import Journal
-from kvserver.keyspace import Keyspace
+from kvserver.formats.encoder import encode
+from kvserver.formats.order import BATCH_KEYS
+from kvserver.formats.scan import CHUNK_BYTES, scan
+from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
-from kvserver.order import BATCH_KEYS
-from kvserver.scan import CHUNK_BYTES, scan
-from kvserver.session import ServerState
-from kvserver.shards import drain, new_shards
-from kvserver.snapshot import Snapshots
-from kvserver.tags import TAGGED
+from kvserver.options.config import Config
+from kvserver.persistence import slices, snapshot
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.snapshot import Snapshots
+from kvserver.state.session import ServerState
 
 SEED = int(os.environ.get("KVSERVER_SNAPSHOT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 NOW_MS = 1_000_000
@@ -141,8 +141,8 @@ def disk() -> Iterator[Disk]:
 @pytest.fixture
 def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few keys have shards that are folded and shards that are not."""
-    monkeypatch.setattr("kvserver.shards.SHARDS", 5)
-    monkeypatch.setattr("kvserver.order.BATCH_KEYS", 2)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 5)
+    monkeypatch.setattr("kvserver.formats.order.BATCH_KEYS", 2)
     monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
     monkeypatch.setattr(slices, "SLICE_S", 0)  # the loop goes on after each step
 
@@ -438,7 +438,7 @@ def test_step_of_a_scan_loads_no_more_than_a_window_of_keys() -> None:
     medium = frame({f"key:{number:05}": "value" for number in range(30_000)})
     loaded: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kvserver.scan.load_shards", lambda shards, members: loaded.append(len(members)))
+        patch.setattr("kvserver.formats.scan.load_shards", lambda shards, members: loaded.append(len(members)))
         steps = scan(len(medium), TAGGED)
         with suppress(StopIteration):
             request = next(steps)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import kvserver
 from kvserver import FileMedium, KVStore, MemoryMedium
 from kvserver.errors import MediumError, MediumPoisoned
-from kvserver.frame import encode_frame
+from kvserver.formats.frame import encode_frame
 from kvserver.media.medium import CoreMedium
 from kvserver.operations import PlainBuffer
 

@@ -24,9 +24,9 @@ from documents import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kvserver.codec import JSONText
-from kvserver.entries import Entry, Expiring
-from kvserver.tags import PLAIN, TAGGED, Mapping, decode_value
+from kvserver.data.entries import Entry, Expiring
+from kvserver.formats.codec import JSONText
+from kvserver.formats.tags import PLAIN, TAGGED, Mapping, decode_value
 
 quick = settings(deadline=None, max_examples=120)
 

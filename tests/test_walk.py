@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from kvserver import walk
-from kvserver.cut import Cut
-from kvserver.keyspace import Keyspace
-from kvserver.shards import SHARDS, drain, load_shards, new_shards
+from kvserver.data import walk
+from kvserver.data.cut import Cut
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS, drain, load_shards, new_shards
 
 KEYS = [b"key%d" % number for number in range(60)]
 keys = st.sampled_from(KEYS)
@@ -120,7 +120,7 @@ class ScanMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("shards", [1, 3, 20])
 def test_scan_returns_all_that_stays_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
-    monkeypatch.setattr("kvserver.shards.SHARDS", shards)
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
     run_state_machine_as_test(
         ScanMachine, settings=settings(deadline=None, max_examples=300, stateful_step_count=50, report_multiple_bugs=False)
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import START_MS, Server, run
 
-from kvserver.shards import load_shards, new_shards
-from kvserver.watches import Watch
+from kvserver.data.shards import load_shards, new_shards
+from kvserver.state.watches import Watch
 
 Words = tuple[str | int, ...]
 

@@ -7,7 +7,7 @@ import hashlib
 from kvserver.commands.row import CATEGORIES, NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 USER = b"default"
 

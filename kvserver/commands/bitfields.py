@@ -12,7 +12,7 @@ from kvserver.commands.inplace import amend, changeable
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}  # and how many arguments each has
 _OVERFLOWS = (b"WRAP", b"SAT", b"FAIL")

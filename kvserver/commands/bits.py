@@ -9,10 +9,10 @@ from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.inplace import amend, changeable
 from kvserver.commands.ranges import inclusive_range, is_backward
 from kvserver.commands.row import FIRST_KEY, Command
-from kvserver.entries import Expiring
+from kvserver.data.entries import Expiring
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _NOT_AN_OFFSET = "ERR bit offset is not an integer or out of range"
 _NOT_A_BIT = "ERR bit is not an integer or out of range"

@@ -8,7 +8,7 @@ from kvserver.commands.client_control import check_client_type, client_type
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 def check_client_name(name: bytes) -> None:

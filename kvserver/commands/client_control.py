@@ -9,7 +9,7 @@ from kvserver.commands.effect import Effect, Hold, Kill, Resume, Switch
 from kvserver.commands.row import NO_KEYS, Command, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
-from kvserver.session import Muted, Pause, Session
+from kvserver.state.session import Muted, Pause, Session
 
 TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 

@@ -7,11 +7,11 @@ from dataclasses import fields
 from kvserver.commands.arguments import SYNTAX_ERROR
 from kvserver.commands.effect import Effect, Reconfigure, RewriteConfig
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
-from kvserver.config import ConfigSetError
 from kvserver.errors import CommandError
-from kvserver.facts import Counters
+from kvserver.options.config import ConfigSetError
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
+from kvserver.state.facts import Counters
+from kvserver.state.session import Session
 
 
 def config_get(session: Session, args: list[bytes]) -> Reply:

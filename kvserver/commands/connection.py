@@ -10,7 +10,7 @@ from kvserver.commands.effect import Close, Effect, Recognize
 from kvserver.commands.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
-from kvserver.session import SERVER_VERSION, Session
+from kvserver.state.session import SERVER_VERSION, Session
 
 PONG = Simple("PONG")
 RESET = Simple("RESET")

@@ -15,7 +15,7 @@ from kvserver.commands.runner import OOM, is_out_of_memory, present_refusal, ref
 from kvserver.commands.transactions import check_queueable, queue
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
-from kvserver.session import SUBSCRIBED, Muted, Pause, Session
+from kvserver.state.session import SUBSCRIBED, Muted, Pause, Session
 
 NOAUTH: Final = "NOAUTH Authentication required."
 NO_KEYSPACE: Final = "ERR Replica can't interact with the keyspace"  # what Redis takes a monitor for

@@ -5,15 +5,15 @@ A JSON integer stays one; other JSON numbers have no INCR, but an INCRBYFLOAT th
 
 from __future__ import annotations
 
-from kvserver.codec import JSONText, canonical
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command
-from kvserver.entries import Value
+from kvserver.data.entries import Value
 from kvserver.errors import CommandError
-from kvserver.longdouble import LongDouble
+from kvserver.formats.codec import JSONText, canonical
+from kvserver.formats.longdouble import LongDouble
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _ZERO = ord("0")
 _SURELY_IN_RANGE_DIGITS = 18

@@ -6,7 +6,7 @@ from kvserver.commands.effect import Crash, Effect, Sleep
 from kvserver.commands.row import NO_KEYS, Command, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 NOT_ALLOWED = (
     'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '

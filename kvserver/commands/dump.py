@@ -6,9 +6,9 @@ from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.errors import CommandError, DumpInvalid
-from kvserver.rdb import dump, load
+from kvserver.formats.rdb import dump, load
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 def dump_key(session: Session, args: list[bytes]) -> Reply:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, dataclass_transform
 
-from kvserver.channels import Message
+from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.shards import Shard
+from kvserver.state.channels import Message
 
 if TYPE_CHECKING:
     from kvserver.commands.row import Handler
-    from kvserver.session import Pause, Session
+    from kvserver.state.session import Pause, Session
 
 
 @dataclass_transform(frozen_default=True)

@@ -10,7 +10,7 @@ from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command, Handler
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 MISSING: Final = -2
 NEVER: Final = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvserver.commands.arguments import integer
 from kvserver.commands.row import NO_KEYS, Command
 from kvserver.resp.reply import Reply, Verbatim
-from kvserver.session import SERVER_VERSION, Session
+from kvserver.state.session import SERVER_VERSION, Session
 
 MAZE_ROWS, MAZE_COLUMNS = 12, 66
 

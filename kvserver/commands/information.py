@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvserver.commands.row import NO_KEYS, Command
 from kvserver.commands.sections import DEFAULT, SECTIONS
 from kvserver.resp.reply import Reply, Verbatim
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _GROUPS = {"default": DEFAULT, "all": list(SECTIONS), "everything": list(SECTIONS)}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kvserver.codec import JSONText
 from kvserver.commands.arguments import WRONG_TYPE
-from kvserver.entries import Expiring, Value
+from kvserver.data.entries import Expiring, Value
 from kvserver.errors import CommandError
-from kvserver.session import Session
+from kvserver.formats.codec import JSONText
+from kvserver.state.session import Session
 
 
 def changeable(session: Session, key: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from kvserver.commands.syntax import arguments
 from kvserver.errors import CommandError
 from kvserver.glob import matcher
 from kvserver.resp.reply import Reply, SetOf, Simple
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _NOTHING = Documentation()
 _arguments: dict[str, list[Reply]] = {}  # of commands that were asked for: redis-cli asks for all of them at each start

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from kvserver.codec import JSONText, canonical, canonical_strict, parse_strict
 from kvserver.commands.arguments import WRONG_TYPE
 from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
-from kvserver.entries import Value
+from kvserver.data.entries import Value
 from kvserver.errors import CommandError
+from kvserver.formats.codec import JSONText, canonical, canonical_strict, parse_strict
+from kvserver.formats.tags import decode_value
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
-from kvserver.tags import decode_value
+from kvserver.state.session import Session
 
 LEGACY_ROOTS = (b".", b"")
 ROOT = b"$"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.codec import JSONText
 from kvserver.commands.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR, check_database, integer
 from kvserver.commands.effect import Discard, Effect
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
-from kvserver.entries import Value
+from kvserver.data.entries import Value
+from kvserver.data.shards import new_shards
 from kvserver.errors import CommandError
+from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import OK, Reply, Simple
-from kvserver.session import Session
-from kvserver.shards import new_shards
+from kvserver.state.session import Session
 
 JSON_TYPE: Final = "ReJSON-RL"  # as RedisJSON calls its type
 SAME_OBJECT: Final = "ERR source and destination objects are the same"

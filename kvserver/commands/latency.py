@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
-from kvserver.latency import Series, graph
 from kvserver.resp.reply import Reply, Verbatim
-from kvserver.session import Session
+from kvserver.state.latency import Series, graph
+from kvserver.state.session import Session
 
 DISABLED = (
     "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Redis instance. You may use \"CONFIG SET "

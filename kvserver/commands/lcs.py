@@ -14,7 +14,7 @@ from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.row import Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _CELL_BYTES = 4  # of Redis's table, whose size it limits
 _MAX_LENGTH = 2**32 - 2

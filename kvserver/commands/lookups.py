@@ -22,7 +22,7 @@ from kvserver.commands.contexts import (
 )
 from kvserver.commands.row import Command, Handler, resolve
 from kvserver.commands.runner import ANY_ARITY, Runner, Runners, present_refusal, unrefused
-from kvserver.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Pause, Session
+from kvserver.state.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Pause, Session
 
 
 class Lookups(dict[int, Runners]):

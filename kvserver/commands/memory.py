@@ -6,10 +6,10 @@ from typing import Final
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.data.footprint import entry_bytes
 from kvserver.errors import CommandError
-from kvserver.footprint import entry_bytes
 from kvserver.resp.reply import OK, Reply, Simple, Verbatim
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 LITTLE_BYTES: Final = 5 << 20  # below, nothing can be said of a process, as in Redis
 MUCH_MORE: Final = 1.5

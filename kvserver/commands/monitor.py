@@ -7,7 +7,7 @@ from kvserver.commands.redaction import redacted
 from kvserver.commands.row import NO_KEYS, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK, Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 _ESCAPES = {ord("\n"): b"\\n", ord("\r"): b"\\r", ord("\t"): b"\\t", ord("\a"): b"\\a", ord("\b"): b"\\b"}
 _ESCAPES |= {byte: b"\\%c" % byte for byte in b'\\"'}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.codec import JSONText
 from kvserver.commands.arguments import integer
 from kvserver.commands.row import NO_KEYS, Command, container
-from kvserver.entries import Value
+from kvserver.data.entries import Value
 from kvserver.errors import CommandError
+from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import Reply, Simple
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 EMBEDDED_BYTES: Final = 44  # up to so long a string is one block with its header
 SHARED_INTEGERS: Final = 10_000  # from 0 on, of which Redis has one object each

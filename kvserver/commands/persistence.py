@@ -8,7 +8,7 @@ from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load
 from kvserver.commands.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 def save(session: Session, args: list[bytes]) -> Effect:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvserver.channels import Channels, Subscriptions
 from kvserver.commands.effect import Effect, Publish, Switch
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.glob import matcher
 from kvserver.resp.reply import Push, Replies, Reply
-from kvserver.session import Session
+from kvserver.state.channels import Channels, Subscriptions
+from kvserver.state.session import Session
 
 Names = dict[bytes, None]
 

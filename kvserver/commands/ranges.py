@@ -7,7 +7,7 @@ from kvserver.commands.inplace import amend, changeable, check_length
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 def append(session: Session, args: list[bytes]) -> Reply:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.kinds import PASSWORD
-from kvserver.options import OPTIONS
+from kvserver.options.kinds import PASSWORD
+from kvserver.options.table import OPTIONS
 
 REDACTED: Final = b"(redacted)"
 # Those of Redis that are only facts here are secrets as well, for whoever tries to set them.

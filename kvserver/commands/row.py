@@ -9,7 +9,7 @@ from typing import Final
 from kvserver.commands.effect import Effect
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 Handler = Callable[[Session, list[bytes]], Reply | Effect]
 

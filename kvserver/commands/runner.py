@@ -9,7 +9,7 @@ from kvserver.commands.effect import Effect
 from kvserver.commands.row import ANY_NUMBER, Command, Handler, resolve
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 UNKNOWN: Final = b""  # the key in `Runners` of what runs where no command has the name
 OOM: Final = "OOM command not allowed when used memory > 'maxmemory'."

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvserver import glob, walk
+from kvserver import glob
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.keys import type_name
 from kvserver.commands.row import NO_KEYS, Command
-from kvserver.entries import Expiring
+from kvserver.data import walk
+from kvserver.data.entries import Expiring
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 EVERYTHING: Final = b"*"
 DEFAULT_COUNT: Final = 10

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.footprint import EMPTY_BYTES
-from kvserver.session import SERVER_VERSION, ServerState
+from kvserver.data.footprint import EMPTY_BYTES
+from kvserver.state.session import SERVER_VERSION, ServerState
 
 Fields = dict[str, object]
 

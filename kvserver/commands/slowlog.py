@@ -5,10 +5,10 @@ from __future__ import annotations
 from kvserver.commands.arguments import integer
 from kvserver.commands.redaction import redacted
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
-from kvserver.config import Config
 from kvserver.errors import CommandError
+from kvserver.options.config import Config
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 NEVER_NS = 2**63
 SHOWN = 10

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, wrong_arity
-from kvserver.entries import Entry, Expiring
+from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
-from kvserver.session import Session
+from kvserver.state.session import Session
 
 
 def get(session: Session, args: list[bytes]) -> Reply:

@@ -11,8 +11,8 @@ from kvserver.commands.runner import EXEC_REFUSED
 from kvserver.commands.usage import NOT_COUNTED
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply, Simple
-from kvserver.session import Session, Transaction
-from kvserver.watches import Watch
+from kvserver.state.session import Session, Transaction
+from kvserver.state.watches import Watch
 
 QUEUED = Simple("QUEUED")
 ABORTED = "EXECABORT Transaction discarded because of previous errors."

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
-from kvserver.frame import HEADER_SIZE, UNWRITTEN
+from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN
 from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.medium import COPY_BYTES
 

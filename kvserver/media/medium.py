@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from kvserver.errors import MediumError
-from kvserver.frame import HEADER_SIZE
+from kvserver.formats.frame import HEADER_SIZE
 
 COPY_BYTES = 1 << 20
 

@@ -1,0 +1,139 @@
+"""The memory limit: what is used, who may go, and the clocks that tell whom. A witness of the keyspace. Pure.
+
+While `maxmemory` is 0 and the policy needs no clocks nothing is witnessed, so nothing is paid. A limit makes writes be
+counted, an LRU or LFU policy makes uses be noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from kvserver.data.clocks import Clocks, Frequency, Recency
+from kvserver.data.eviction import Eviction
+from kvserver.data.footprint import Footprint
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import Access, Shard
+from kvserver.options.config import Config
+
+# Redis evicts for 500 us before a command, at the default tenacity of 10, then goes on in the background.
+EVICTIONS_AT_10: Final = 128
+LEAST_EVICTIONS: Final = 16  # as in Redis, whatever the tenacity
+TENACITY_GROWTH: Final = 1.15  # per point above 10
+
+
+class Memory:
+    """The limit of a server. `configure` is to be called at the start and when its options change."""
+
+    def __init__(self, keyspace: Keyspace, now_ms: Callable[[], int], random_below: Callable[[int], int]) -> None:
+        self.limit_bytes = 0  # 0: none
+        self.peak_bytes = 0  # the most that `used_bytes` has told
+        self._keyspace = keyspace
+        self._now_ms = now_ms
+        self._random_below = random_below
+        self._footprint = Footprint(keyspace)
+        self._recency: Recency | None = None
+        self._frequency: Frequency | None = None
+        self._eviction: Eviction | None = None
+        self._evictions_per_call = EVICTIONS_AT_10
+
+    def configure(self, config: Config) -> list[Shard]:
+        """Act on the options. Returns what is not used any more, to be freed in slices."""
+        unused: list[Shard] = []
+        policy = config.maxmemory_policy
+        if policy.endswith("-lru"):
+            self._recency = self._recency or Recency(self._now_ms())
+        elif self._recency:
+            unused, self._recency = self._recency.restart(), None
+        if policy.endswith("-lfu"):
+            if not self._frequency:
+                self._frequency = Frequency(self._now_ms(), self._random_below)
+            self._frequency.log_factor, self._frequency.decay_minutes = config.lfu_log_factor, config.lfu_decay_time
+        elif self._frequency:
+            unused, self._frequency = self._frequency.restart(), None
+        if not config.maxmemory:
+            self._footprint.forget()
+        elif not self.limit_bytes:
+            self._footprint.restart()
+        self.limit_bytes = config.maxmemory
+        self._evictions_per_call = _evictions_per_call(config.maxmemory_eviction_tenacity)
+        self._eviction = None
+        if policy != "noeviction":
+            self._eviction = Eviction(self._keyspace, policy, self._clocks, config.maxmemory_samples, self._random_below)
+        self._keyspace.attend(self if self.limit_bytes or self._clocks else None)
+        return unused
+
+    @property
+    def _clocks(self) -> Clocks | None:
+        return self._recency or self._frequency
+
+    # What the keyspace calls
+
+    def wrap(self, plain: Access) -> Access:
+        access = self._footprint.wrap(plain) if self.limit_bytes else plain
+        return self._clocks.wrap(access) if self._clocks else access
+
+    def restart(self) -> list[Shard]:
+        if self.limit_bytes:
+            self._footprint.restart()
+        return self._clocks.restart() if self._clocks else []
+
+    # What commands ask
+
+    @property
+    def used_bytes(self) -> int:
+        """What keys and values take: exact to the estimate of each while there is a limit, else what some let expect."""
+        used = self._footprint.estimate_bytes()
+        self.peak_bytes = max(self.peak_bytes, used)
+        return used
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more is used than the limit allows."""
+        return 0 < self.limit_bytes < self._footprint.used_bytes
+
+    def make_room(self) -> bool:
+        """Evict some keys, as long as too much is used; whether there is room, or may be when more of them are gone."""
+        keyspace, eviction = self._keyspace, self._eviction
+        if eviction is None or not eviction.has_candidates:
+            return not self.is_over
+        for _ in range(self._evictions_per_call):
+            if not self.is_over:
+                return True
+            key = eviction.victim()
+            if key is None:
+                break
+            keyspace.delete(key)
+            keyspace.written.append([b"DEL", key])
+            keyspace.evicted += 1
+        return not self.is_over or eviction.has_candidates
+
+    def idle_s(self, key: bytes) -> int | None:
+        """For how long a key has not been used, or None where the policy is none of LRU."""
+        return self._recency.score(key) // 1000 if self._recency else None
+
+    def frequency(self, key: bytes) -> int | None:
+        """How often a key is used, on Redis's logarithmic scale, or None where the policy is none of LFU."""
+        return self._frequency.count(key) if self._frequency else None
+
+    # What upkeep calls
+
+    def tick(self) -> None:
+        """Take notice of the time; some times a second."""
+        if self._clocks:
+            self._clocks.tick(self._now_ms())
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether there is a limit, and `measure` is still to find out what is used."""
+        return self.limit_bytes > 0 and not self._footprint.is_measured
+
+    def measure(self) -> None:
+        """Count some of what is there, in a step."""
+        self._footprint.measure()
+
+
+def _evictions_per_call(tenacity: int) -> int:
+    if tenacity <= 10:
+        return max(LEAST_EVICTIONS, EVICTIONS_AT_10 * tenacity // 10)
+    return round(EVICTIONS_AT_10 * TENACITY_GROWTH ** (tenacity - 10))

@@ -1,0 +1,52 @@
+"""Which segments of a journal belong together: what a start replays, from which snapshot on, and what it must not touch.
+
+Pure: made from what the scans of the segments found. Never decides what becomes of the files.
+"""
+
+from __future__ import annotations
+
+from kvserver.formats.record import SegmentScan
+from kvserver.formats.scan import Tail
+
+
+class Chain:
+    """The segments from the last link on, up to the first that is missing or ends early."""
+
+    def __init__(self, scans: dict[int, SegmentScan]) -> None:
+        self.scans = scans
+        numbers = sorted(scans)
+        linked = [number for number in numbers if scans[number].links]
+        self.is_linked = bool(linked)
+        self.digest = scans[linked[-1]].links[-1].digest if linked else ""
+        self.superfluous = [number for number in numbers if linked and number < linked[-1]]
+        self.replayed: list[int] = []  # in order
+        self.behind: list[int] = []  # what no start may replay
+        self.reason = "" if linked else "no segment is linked to a snapshot (the journal was being switched on)"
+        for number in numbers if linked else []:
+            if number < linked[-1]:
+                continue
+            if self.replayed and not self.reason and number != self.replayed[-1] + 1:
+                self.reason = f"segment {self.replayed[-1] + 1} is missing"
+            if self.reason:
+                self.behind.append(number)
+                continue
+            self.replayed.append(number)
+            if scans[number].tail is not Tail.NONE:
+                self.reason = f"segment {number} ends at offset {scans[number].valid_length}: {scans[number].reason}"
+        if not linked:
+            self.behind = numbers
+
+    def stop(self, number: int, offset: int, reason: str) -> None:
+        """What the replay of a segment met at this offset is not to be replayed, nor what is behind it."""
+        scan = self.scans[number]
+        scan.valid_length, scan.tail, scan.reason = offset, Tail.DAMAGED, reason
+        position = self.replayed.index(number) + 1
+        self.behind = [*self.replayed[position:], *self.behind]
+        del self.replayed[position:]
+        self.reason = f"segment {number} ends at offset {offset}: {reason}"
+
+    @property
+    def lost_something(self) -> bool:
+        """Whether there are bytes behind the end of the replay that may have been records."""
+        is_damaged = any(self.scans[number].tail is Tail.DAMAGED for number in self.replayed)
+        return is_damaged or any(self.scans[number].size for number in self.behind)

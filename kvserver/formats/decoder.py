@@ -1,0 +1,207 @@
+"""The payload of a frame, which comes in chunks, to members of a keyspace, in slices. Pure: never reads or hashes.
+
+Generators whose steps take some dozens of microseconds for short values, so that whoever drives them can serve clients
+between two steps; a value that is long by itself is one step.
+
+Strings, the common case, go through orjson many at a time: for those its reading is Python's. Floats, integers over 64
+bits and lone surrogates differ, so they go through Python's json.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from codecs import utf_8_decode
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import orjson
+
+from kvserver.data.entries import Entry
+from kvserver.errors import PayloadInvalid
+from kvserver.formats.tags import Mapping
+
+_SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself
+_WINDOW_BYTES: Final = 4096
+_AFTER_MEMBER: Final = {",", "}"}
+_WHITE_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_WHITE_SPACE_BYTES: Final = re.compile(rb"[ \t\n\r]*")
+_raw_decode: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().raw_decode
+
+Member = tuple[bytes, Entry]
+
+
+class Decoder:
+    """Reads a payload that comes in chunks: `feed` each, then `finish`. Both yield the members found, step by step.
+
+    Accepts what Python's json reads as an object: white space, any key order, repeated keys, `NaN`. PayloadInvalid
+    where it is anything else, or not UTF-8, or deeper or longer than Python reads.
+    """
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._buffer = b""  # what is not read yet
+        self._coming: list[bytes] = []  # what will be, joined only when it makes a window: a long value comes in many chunks
+        self._coming_bytes = 0
+        self._window = _WINDOW_BYTES  # how much of it is looked at in one step
+        self._at_joint = True  # what comes next is the opening brace, a comma or the closing brace, not a member
+        self._began = False
+        self._ended = False
+        self.member_count = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the closing brace of the payload's object has been read."""
+        return self._ended
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something that is no white space has come behind the object."""
+        return self._ended and bool(self._buffer.strip(b" \t\n\r"))
+
+    def feed(self, chunk: bytes) -> Iterator[list[Member]]:
+        """Take the next chunk of the payload (bytes) and yield the members that are complete, some dozens at a time."""
+        self._coming.append(chunk)
+        self._coming_bytes += len(chunk)
+        if len(self._buffer) + self._coming_bytes >= self._window:
+            self._join()
+            yield from self._read(final=False)
+
+    def finish(self) -> Iterator[list[Member]]:
+        """Yield what is left. PayloadInvalid if the payload is not whole."""
+        self._join()
+        yield from self._read(final=True)
+        if not self._ended or self.has_more:
+            raise PayloadInvalid("the payload is not a JSON object")
+
+    def _join(self) -> None:
+        self._buffer = b"".join([self._buffer, *self._coming])
+        self._coming, self._coming_bytes = [], 0
+
+    def _read(self, final: bool) -> Iterator[list[Member]]:
+        position = 0
+        # Short of a whole window, wait for the next chunk rather than trying the same bytes again and again.
+        while not self._ended and (final or len(self._buffer) - position >= self._window):
+            if self._at_joint:
+                position = self._read_joint(position)
+                if self._at_joint:
+                    break
+                continue
+            step = self._read_strings(position) or self._read_any(position, final)
+            if step:
+                members, position = step
+                self._window = _WINDOW_BYTES
+                self.member_count += len(members)
+                yield members
+            elif position + self._window >= len(self._buffer):
+                break
+            else:
+                self._window *= 2
+        self._buffer = self._buffer[position:]
+        if len(self._buffer) > _WINDOW_BYTES and self.has_more:
+            raise PayloadInvalid("the payload goes on behind its JSON object")
+
+    def _read_joint(self, position: int) -> int:
+        """Read the brace or comma between members, if it is there. Where the next thing begins."""
+        index = _skip_bytes(self._buffer, position)
+        found = self._buffer[index : index + 1]
+        if not found:
+            return index
+        if not self._began:
+            if found != b"{":
+                raise PayloadInvalid("the payload is not a JSON object")
+            after = _skip_bytes(self._buffer, index + 1)
+            if after == len(self._buffer):
+                return index  # whether the object is empty is not known yet
+            self._began = True
+            self._ended = self._buffer[after : after + 1] == b"}"
+            self._at_joint = False
+            return after + self._ended
+        if found not in b",}":
+            raise PayloadInvalid("a member of the payload's object is followed by neither a comma nor its end")
+        self._ended = found == b"}"
+        self._at_joint = False
+        return index + 1
+
+    def _read_strings(self, position: int) -> tuple[list[Member], int] | None:
+        """Read up to the last `","` of the window, if all until there are members with string values.
+
+        Such a place may lie inside a nested value or at an escaped quote, but then what is before it is no run of whole
+        members, and orjson says so.
+        """
+        buffer = self._buffer
+        end = buffer.rfind(b'","', position, position + self._window) + 1
+        if not end:
+            return None
+        window = buffer[position:end]
+        try:
+            found = orjson.loads(b"{%b}" % window)
+        except orjson.JSONDecodeError:
+            return None
+        if not found or set(map(type, found.values())) != {str}:
+            return None
+        names: Iterable[bytes] = map(str.encode, found)
+        if b'"$' in window or b"\\u0024" in window:  # a name may be a tag
+            names = map(self._mapping.decode_key, found)
+        members: list[Member] = list(zip(names, map(str.encode, found.values()), strict=True))
+        return members, end + 1
+
+    def _read_any(self, position: int, final: bool) -> tuple[list[Member], int] | None:
+        """Read the members that are complete in the window, by Python's json. None if there is none."""
+        stop = position + self._window
+        is_rest = final and stop >= len(self._buffer)
+        try:
+            text, _ = utf_8_decode(self._buffer[position:stop], "strict", is_rest)
+        except UnicodeDecodeError as error:
+            raise PayloadInvalid(f"the payload is not UTF-8: {error.reason}") from None
+        members: list[Member] = []
+        done = 0
+        while len(members) < _SLOW_BATCH_MEMBERS:
+            comma = _skip(text, done)
+            if members and text[comma : comma + 1] != ",":
+                break
+            member = self._read_member(text, _skip(text, comma + 1) if members else comma, is_rest)
+            if not member:
+                break
+            key, entry, done = member
+            members.append((key, entry))
+        if not members:
+            return None
+        self._at_joint = True
+        return members, position + len(text[:done].encode())
+
+    def _read_member(self, text: str, index: int, is_rest: bool) -> tuple[bytes, Entry, int] | None:
+        try:
+            name, colon = _raw_decode(text, index)
+            if type(name) is not str:
+                raise PayloadInvalid("a name in the payload's object is not a string")
+            colon = _skip(text, colon)
+            if text[colon : colon + 1] != ":":
+                if colon < len(text):
+                    raise PayloadInvalid("a name in the payload's object has no value")
+                return None
+            value, end = _raw_decode(text, _skip(text, colon + 1))
+            following = _skip(text, end)
+            if text[following : following + 1] not in _AFTER_MEMBER and not is_rest:
+                return None  # the rest of a number is behind the window
+            return self._mapping.decode_key(name), self._mapping.decode_entry(value), end
+        except json.JSONDecodeError as error:
+            if is_rest:
+                raise PayloadInvalid(f"the payload is not JSON: {error.msg}") from None
+            return None
+        except (RecursionError, ValueError) as error:  # ValueError: an integer with more digits than Python reads
+            if isinstance(error, PayloadInvalid):
+                raise
+            raise PayloadInvalid("the payload is nested deeper, or has longer numbers, than Python reads") from None
+
+
+def _skip(text: str, index: int) -> int:
+    match = _WHITE_SPACE.match(text, index)
+    assert match is not None
+    return match.end()
+
+
+def _skip_bytes(data: bytes, index: int) -> int:
+    match = _WHITE_SPACE_BYTES.match(data, index)
+    assert match is not None
+    return match.end()

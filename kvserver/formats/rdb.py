@@ -1,0 +1,126 @@
+"""What DUMP gives and RESTORE takes: a string in the format of Redis's RDB files, version 10 (Redis 7.0). Pure.
+
+    type      1 byte    0 is a string; all others are collections, which are not read
+    string              see below
+    version   2 bytes   of the format, little-endian
+    CRC-64    8 bytes   of all before it, little-endian
+
+A string is a length and its bytes, or an integer, or compressed by LZF, as its first byte says. Source: rdb.c and
+verifyDumpPayload in cluster.c of redis 7.0. Strings are written uncompressed. Nothing is allocated by what is declared.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kvserver.errors import DumpInvalid
+from kvserver.formats.crc64 import crc64
+from kvserver.formats.lzf import decompress
+
+VERSION: Final = 10
+_STRING_TYPE: Final = 0
+_COLLECTIONS: Final = {
+    **dict.fromkeys((1, 10, 14, 18), "a list"),
+    **dict.fromkeys((2, 11), "a set"),
+    **dict.fromkeys((3, 5, 12, 17), "a sorted set"),
+    **dict.fromkeys((4, 9, 13, 16), "a hash"),
+    **dict.fromkeys((15, 19), "a stream"),
+    **dict.fromkeys((6, 7), "a module's value"),
+}
+_VERSION_BYTES: Final = 2
+_CRC_BYTES: Final = 8
+_FOOTER_BYTES: Final = _VERSION_BYTES + _CRC_BYTES
+
+# The first byte of a length: two bits say which kind, the other six are its upper bits or say more.
+_SIX_BITS, _FOURTEEN_BITS, _WHOLE_BYTES, _ENCODED = range(4)
+_LENGTH_32, _LENGTH_64 = 0x80, 0x81
+_LZF: Final = 3
+_INTEGER_BYTES: Final = (1, 2, 4)  # by the encoding's number
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,9}")
+
+CHECKSUM_WRONG = "DUMP payload version or checksum are wrong"
+BAD_FORMAT = "Bad data format"
+
+
+def dump(value: bytes) -> bytes:
+    """The payload of a string."""
+    body = bytes((_STRING_TYPE,)) + _write_string(value) + VERSION.to_bytes(_VERSION_BYTES, "little")
+    return body + crc64(body).to_bytes(_CRC_BYTES, "little")
+
+
+def load(payload: bytes, max_bytes: int) -> bytes:
+    """The string of a payload. DumpInvalid for anything else, also for one of more than `max_bytes` bytes."""
+    version = int.from_bytes(payload[-_FOOTER_BYTES:-_CRC_BYTES], "little")
+    checksum = int.from_bytes(payload[-_CRC_BYTES:], "little")
+    if len(payload) < _FOOTER_BYTES or version > VERSION or crc64(payload[:-_CRC_BYTES]) != checksum:
+        raise DumpInvalid(CHECKSUM_WRONG)
+    body = payload[:-_FOOTER_BYTES]
+    kind = body[0] if body else -1
+    if kind in _COLLECTIONS:
+        raise DumpInvalid(f"the payload holds {_COLLECTIONS[kind]}, which this server does not have")
+    if kind != _STRING_TYPE:
+        raise DumpInvalid(BAD_FORMAT)
+    return _Reader(body, 1).string(max_bytes)
+
+
+def _write_string(value: bytes) -> bytes:
+    if _INTEGER.fullmatch(value):
+        number = int(value)
+        for encoding, size in enumerate(_INTEGER_BYTES):
+            if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1:
+                return bytes((_ENCODED << 6 | encoding,)) + number.to_bytes(size, "little", signed=True)
+    return _write_length(len(value)) + value
+
+
+def _write_length(length: int) -> bytes:
+    if length < 1 << 6:
+        return bytes((length,))
+    if length < 1 << 14:
+        return (_FOURTEEN_BITS << 14 | length).to_bytes(2, "big")
+    if length < 1 << 32:
+        return bytes((_LENGTH_32,)) + length.to_bytes(4, "big")
+    return bytes((_LENGTH_64,)) + length.to_bytes(8, "big")
+
+
+class _Reader:
+    """Reads from a position on. DumpInvalid where the data ends early or makes no sense."""
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self._data = data
+        self._position = position
+
+    def string(self, max_bytes: int) -> bytes:
+        kind, length = self._length()
+        if kind != _ENCODED:
+            return self._take(length)
+        if length < len(_INTEGER_BYTES):
+            return b"%d" % int.from_bytes(self._take(_INTEGER_BYTES[length]), "little", signed=True)
+        if length != _LZF:
+            raise DumpInvalid(BAD_FORMAT)
+        sizes = self._length(), self._length()
+        if any(kind == _ENCODED for kind, _ in sizes) or sizes[1][1] > max_bytes:
+            raise DumpInvalid(BAD_FORMAT)
+        try:
+            return decompress(self._take(sizes[0][1]), sizes[1][1])
+        except ValueError:
+            raise DumpInvalid(BAD_FORMAT) from None
+
+    def _length(self) -> tuple[int, int]:
+        """A length, or the number of an encoding: the kind says which."""
+        first = self._take(1)[0]
+        kind, rest = first >> 6, first & 0x3F
+        if kind == _FOURTEEN_BITS:
+            rest = rest << 8 | self._take(1)[0]
+        elif kind == _WHOLE_BYTES:
+            if first not in (_LENGTH_32, _LENGTH_64):
+                raise DumpInvalid(BAD_FORMAT)
+            rest = int.from_bytes(self._take(4 if first == _LENGTH_32 else 8), "big")
+        return kind, rest
+
+    def _take(self, count: int) -> bytes:
+        piece = self._data[self._position : self._position + count]
+        if len(piece) < count:
+            raise DumpInvalid(BAD_FORMAT)
+        self._position += count
+        return piece

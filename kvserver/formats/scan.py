@@ -1,0 +1,203 @@
+"""The strict left-to-right scan of a medium (SPEC 2): which frames are valid, what lies behind them, what the last holds.
+
+Pure: a generator that asks for bytes (`Read`) and pauses (`None`), so that one scan serves the blocking library and the
+server, which reads and hashes in an executor and serves clients at each pause. Never searches for a magic.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from kvserver.data.shards import Shard, load_shards, new_shards
+from kvserver.errors import MediumError, PayloadInvalid
+from kvserver.formats.decoder import Decoder
+from kvserver.formats.frame import HEADER_SIZE, MAGIC, UNWRITTEN, Header, decode_header, is_header_start
+from kvserver.formats.tags import Mapping
+
+CHUNK_BYTES = 1 << 18
+
+
+class Hasher(Protocol):
+    """What hashlib's objects have."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+class Read(NamedTuple):
+    """Send me `length` bytes at `offset` (fewer at the medium's end), and put them through `hasher` on the way.
+
+    The next read with this hasher will be of the `ahead` bytes behind these: whoever can may begin with it at once.
+    """
+
+    offset: int
+    length: int
+    hasher: Hasher | None = None
+    ahead: int = 0
+
+
+Steps = Generator[Read | None, bytes, "Scan"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A valid frame: where it begins, its payload's length in bytes, the payload's SHA-256, its number of members."""
+
+    offset: int
+    payload_length: int
+    digest: str
+    member_count: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + HEADER_SIZE + self.payload_length
+
+
+class Tail(enum.Enum):
+    """What lies behind the last valid frame."""
+
+    NONE = "nothing"
+    TORN = "an unfinished frame"  # what a crash leaves: can be cut
+    DAMAGED = "damage"  # anything else: to be set aside before it is cut
+
+
+@dataclass
+class Scan:
+    """What a scan found. `data` is what `loaded` holds, if it was asked for and there is one."""
+
+    size: int
+    frames: list[Frame] = field(default_factory=list)
+    tail: Tail = Tail.NONE
+    reason: str = ""
+    data: list[Shard] | None = None
+    loaded: Frame | None = None
+
+    @property
+    def valid_length(self) -> int:
+        return self.frames[-1].end if self.frames else 0
+
+    @property
+    def tail_length(self) -> int:
+        return self.size - self.valid_length
+
+
+class _Invalid(Exception):
+    def __init__(self, tail: Tail, reason: str) -> None:
+        super().__init__(reason)
+        self.tail = tail
+
+
+def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "") -> Steps:
+    """Scan a medium of `size` bytes; with `load`, also give the data of the last valid frame.
+
+    With a `digest`, that of the last frame whose payload has this SHA-256, if there is one.
+    """
+    result = Scan(size)
+    position = 0
+    while position < size:
+        try:
+            header = yield from _read_header(position, size, mapping)
+            ends_here = position + HEADER_SIZE + header.payload_length == size
+            # Only one frame's members are wanted, and a frame that ends the medium is the last if it is valid.
+            is_wanted = header.digest == digest if digest else ends_here
+            shards = new_shards() if load and is_wanted else None
+            frame = yield from _read_payload(position, header, mapping, shards)
+        except _Invalid as invalid:
+            result.tail, result.reason = invalid.tail, str(invalid)
+            break
+        result.frames.append(frame)
+        if shards is not None:
+            result.data, result.loaded = shards, frame
+        position = frame.end
+    if load and result.frames and result.data is None:
+        yield from _load_last(result, mapping)
+    return result
+
+
+def _load_last(result: Scan, mapping: Mapping) -> Generator[Read | None, bytes, None]:
+    last = result.frames[-1]
+    shards = new_shards()
+    try:
+        header = yield from _read_header(last.offset, result.size, mapping)
+        yield from _read_payload(last.offset, header, mapping, shards)
+    except _Invalid as invalid:
+        raise MediumError(f"the frame at offset {last.offset} changed while it was read: {invalid}") from None
+    result.data, result.loaded = shards, last
+
+
+def _read_header(offset: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Header]:
+    data = yield Read(offset, HEADER_SIZE)
+    if len(data) < HEADER_SIZE:
+        if is_header_start(data):
+            raise _Invalid(Tail.TORN, "the medium ends inside a frame's header")
+        raise _Invalid(Tail.DAMAGED, "these bytes begin no frame")
+    if data == UNWRITTEN:
+        decoder = yield from _read_torn(offset + HEADER_SIZE, size, mapping)
+        if decoder.has_ended and decoder.has_more:
+            raise _Invalid(Tail.DAMAGED, "a header is zeros, but its payload is whole and something is behind it")
+        raise _Invalid(Tail.TORN, "the frame was never finished: its header is still zeros")
+    header = decode_header(data)
+    if header is None:
+        reason = "its length or checksum field is malformed" if data.startswith(MAGIC) else "these bytes begin no frame"
+        raise _Invalid(Tail.DAMAGED, reason)
+    if offset + HEADER_SIZE + header.payload_length > size:
+        decoder = yield from _read_torn(offset + HEADER_SIZE, size, mapping)
+        if decoder.has_ended:
+            raise _Invalid(Tail.DAMAGED, "the payload ends before its length field says")
+        present = size - offset - HEADER_SIZE
+        raise _Invalid(Tail.TORN, f"the frame ends after {present} of {header.payload_length} payload bytes")
+    return header
+
+
+def _read_torn(start: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Decoder]:
+    """Read what is there of a payload. A torn frame's ends early; where one is whole, something else is wrong."""
+    decoder = Decoder(mapping)
+    with suppress(PayloadInvalid):
+        for position in range(start, size, CHUNK_BYTES):
+            chunk = yield Read(position, min(CHUNK_BYTES, size - position))
+            for _ in decoder.feed(chunk):
+                yield None
+        for _ in decoder.finish():
+            yield None
+    return decoder
+
+
+def _read_payload(
+    offset: int, header: Header, mapping: Mapping, shards: list[Shard] | None
+) -> Generator[Read | None, bytes, Frame]:
+    hasher = hashlib.sha256()
+    decoder = Decoder(mapping)
+    invalid: PayloadInvalid | None = None
+    position = offset + HEADER_SIZE
+    end = position + header.payload_length
+    while position < end:
+        length = min(CHUNK_BYTES, end - position)
+        chunk = yield Read(position, length, hasher, min(CHUNK_BYTES, end - position - length))
+        if not chunk:
+            raise _Invalid(Tail.DAMAGED, "the medium became shorter while it was read")
+        position += len(chunk)
+        if invalid:
+            continue  # only the checksum is still of interest: it tells which of two reasons is given
+        try:
+            for members in decoder.feed(chunk):
+                if shards is not None:
+                    load_shards(shards, members)
+                yield None
+        except PayloadInvalid as error:
+            invalid = error
+    if hasher.hexdigest() != header.digest:
+        raise _Invalid(Tail.DAMAGED, "the checksum does not match the payload")
+    try:
+        if invalid:
+            raise invalid
+        for members in decoder.finish():
+            if shards is not None:
+                load_shards(shards, members)
+            yield None
+    except PayloadInvalid as error:
+        raise _Invalid(Tail.DAMAGED, str(error)) from None
+    return Frame(offset, header.payload_length, header.digest, decoder.member_count)

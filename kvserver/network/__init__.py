@@ -1,0 +1,1 @@
+"""Who may talk to the server, and how: listeners, TLS, the clients that are connected, and each one's connection."""

@@ -1,0 +1,171 @@
+"""Who is connected: admits clients or says why not, counts them, and closes those that are idle or do not read.
+
+The Owner of every connection. Never reads or writes for a client that was admitted: its connection does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable
+
+from kvserver.errors import CommandError
+from kvserver.network.connection import Connection
+from kvserver.process import allow_open_files
+from kvserver.state.session import ServerState, Session
+from kvserver.writer import Writer
+
+OWN_FILES = 64  # open files beside those of clients: medium, journal, listeners, the event loop's
+MAXCLIENTS_REACHED = b"-ERR max number of clients reached\r\n"
+DENIED = (
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default "
+    b"user. In this mode connections are only accepted from the loopback interface. If you want to connect from external "
+    b"computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command "
+    b"'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is "
+    b"running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this "
+    b"change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and "
+    b"setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just "
+    b"for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default "
+    b"user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the "
+    b"outside.\r\n"
+)
+
+_log = logging.getLogger("kvserver")
+
+
+class Clients:
+    """All connections. `expected` are those of unfinished TLS handshakes; each takes the place of a client."""
+
+    writer: Writer
+
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self.choked: set[Connection] = set()
+        self.expected: set[Connection] = set()
+        self._connections: dict[int, Connection] = {}
+        self._next_id = 1
+
+    def expect(self, connection: Connection) -> bool:
+        """Keep a place for a connection until it is admitted or no longer `expected`, if there is one."""
+        if not self._has_room():
+            self.state.counters.connections_received += 1
+            self.state.counters.connections_rejected += 1
+            return False
+        self.expected.add(connection)
+        return True
+
+    def _has_room(self) -> bool:
+        return len(self._connections) + len(self.expected) < self.state.config.maxclients
+
+    def admit(self, connection: Connection) -> bool:
+        config, counters, transport = self.state.config, self.state.counters, connection.transport
+        self.expected.discard(connection)
+        if not self._has_room():
+            counters.connections_received += 1
+            counters.connections_rejected += 1
+            _turn_away(transport, MAXCLIENTS_REACHED)
+            return False
+        counters.connections_received += 1
+        address, local_address, is_local = _addresses_of(transport, config.unixsocket)
+        if config.protected_mode and not config.requirepass and not is_local:
+            counters.connections_rejected += 1
+            _turn_away(transport, DENIED)
+            return False
+        _set_keepalive(transport, config.tcp_keepalive)
+        session = Session(self.state, self._next_id, address, local_address, is_local)
+        raw_socket = transport.get_extra_info("socket")
+        session.descriptor = raw_socket.fileno() if raw_socket is not None else -1
+        connection.session = session
+        self._connections[session.id] = connection
+        self.state.sessions[session.id] = session
+        self.writer.outcomes.clients[session.id] = connection
+        self._next_id += 1
+        return True
+
+    def release(self, connection: Connection) -> None:
+        self.choked.discard(connection)
+        self._connections.pop(connection.session.id, None)
+        self.writer.outcomes.forget(connection)
+
+    def check_choked(self) -> None:
+        """Close those that have left too many replies unread. To be called some times a second."""
+        for connection in list(self.choked):
+            connection.check_unread()
+
+    def close_idle(self) -> None:
+        """Close those that have neither sent nor read for `timeout`. To be called about once a second."""
+        timeout_ms = self.state.config.timeout * 1000
+        if not timeout_ms:
+            return
+        oldest_ms = self.state.now_ms() - timeout_ms
+        for connection in list(self._connections.values()):
+            session = connection.session
+            is_listening = session.is_subscriber or session.id in self.state.monitors
+            if session.last_active_at_ms < oldest_ms and not (connection.is_waiting or is_listening):
+                connection.abort()  # not close, which would wait for a client that does not read
+
+    def reconfigure(self, names: Iterable[str]) -> None:
+        """Act on options of these names that have new values. CommandError where the system is not able to."""
+        config = self.state.config
+        if "maxclients" in names and (most := allow_open_files(config.maxclients + OWN_FILES) - OWN_FILES) < config.maxclients:
+            raise CommandError(
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+                f"The operating system is not able to handle the specified number of clients, try with {most}"
+            )
+        if "requirepass" in names and not config.requirepass:
+            for session in self.state.sessions.values():
+                session.authenticated = True
+                session.review()
+        for connection in self._connections.values():
+            connection.apply_limits()
+
+    def fit_to_system(self) -> None:
+        """Lower `maxclients` to what the system gives, and say so."""
+        config = self.state.config
+        most = allow_open_files(config.maxclients + OWN_FILES) - OWN_FILES
+        if most < config.maxclients:
+            _log.warning(
+                "maxclients has been reduced from %d to %d: the system allows %d open files (ulimit -n)",
+                config.maxclients, max(most, 1), most + OWN_FILES,
+            )  # fmt: skip
+            config.maxclients = max(most, 1)
+
+    def close(self) -> None:
+        for connection in list(self._connections.values()):
+            connection.close()
+
+
+def _turn_away(transport: asyncio.Transport, reply: bytes) -> None:
+    transport.write(reply)
+    transport.close()
+
+
+def _set_keepalive(transport: asyncio.Transport, keepalive_s: int) -> None:
+    """The first probe after so many seconds of silence, then two more, each after a third of that: as Redis does it."""
+    raw_socket = transport.get_extra_info("socket")
+    if not keepalive_s or raw_socket is None or raw_socket.family == socket.AF_UNIX:
+        return
+    raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        longest_s = 32767  # the kernel's
+        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, min(keepalive_s, longest_s))
+        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, min(max(keepalive_s // 3, 1), longest_s))
+        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _addresses_of(transport: asyncio.Transport, unixsocket: str) -> tuple[str, str, bool]:
+    """A client's address and ours as CLIENT LIST prints them, and whether the client is on this machine."""
+    peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    if not isinstance(peer, tuple):
+        return f"{unixsocket}:0", f"{unixsocket}:0", True
+    is_local = peer[0] in ("127.0.0.1", "::1")  # and no other, as in Redis
+    return print_address(peer), print_address(own), is_local
+
+
+def print_address(address: object) -> str:
+    """A socket's address as Redis prints it: 127.0.0.1:6379, [::1]:6379, /run/socket."""
+    if not isinstance(address, tuple):
+        return str(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

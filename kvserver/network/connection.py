@@ -1,0 +1,237 @@
+"""One client's connection: parses what a read brought, puts the commands in the writer's inbox, writes what it is given.
+
+Knows nothing of commands. Stops reading while its client does not read its replies, so that neither side's memory grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from kvserver.resp.reply import Error
+from kvserver.resp.request import Command, RequestParser
+from kvserver.state.session import ServerState, Session
+from kvserver.writer import COMMANDS_PER_TURN, Writer
+
+# Unread replies beyond which nothing more of a client runs, and the limits of its class are looked at.
+HIGH_WATER_BYTES: Final = 1 << 20
+UNAUTHENTICATED_UNREAD_BYTES: Final = 1024  # Redis's REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
+
+_log = logging.getLogger("kvserver")
+
+
+class Owner(Protocol):
+    """What a connection needs of the server."""
+
+    state: ServerState
+    writer: Writer
+    choked: set[Connection]  # those that do not read, for `check_unread` to be called from time to time
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a new connection in, or answer why not and close it."""
+
+    def release(self, connection: Connection) -> None:
+        """Forget a connection."""
+
+
+class Connection:
+    """The writer's Client, on an asyncio transport, whose protocol it is: without that base class, which can't be compiled."""
+
+    session: Session
+    transport: asyncio.Transport
+
+    def __init__(self, owner: Owner) -> None:
+        self.queue: list[Command] = []
+        self.is_queued = False
+        self.is_waiting = False
+        self.is_choked = False
+        self.has_ended = False
+        self.is_closed = False
+        self.is_full = False
+        self._owner = owner
+        self._writer = owner.writer
+        self._counters = owner.state.counters
+        self._loop = asyncio.get_running_loop()
+        self._parser = RequestParser()
+        self._is_admitted = False
+        self._send: Callable[[bytes], None]  # the transport's write, or what looks at the limits as well
+        self._is_dropped = False  # because of what it did not read
+        self._unread_bytes = 0  # when it was looked at last
+        self._above_soft_since_s: float | None = None  # the loop's time
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        self._send = self.transport.write
+        self._is_admitted = self._owner.admit(self)
+        if self._is_admitted:
+            self.apply_limits()
+
+    def data_received(self, data: bytes) -> None:
+        """Also b"", for what was received before and is not parsed yet."""
+        self._counters.input_bytes += len(data)
+        parser = self._parser
+        commands = parser.feed(data)
+        if commands:
+            if self.queue:
+                self.queue += commands
+            else:
+                self.queue = commands
+            if not self.is_queued:
+                self._writer.enqueue(self)
+            if len(self.queue) > COMMANDS_PER_TURN and not self.is_full:
+                self.is_full = True
+                self._read_if_free()
+        if parser.is_idle:
+            return
+        if parser.failure:
+            self._end_input()
+        elif parser.has_unread:
+            if not self.is_full:
+                self.is_full = True
+                self._read_if_free()
+            if not self.queue:  # no command, whose turn would lead to `read_on`
+                self._loop.call_soon(self.read_on)
+        elif parser.pending_bytes:
+            # Not idle: it is sending a long command.
+            self.session.last_active_at_ms = self._owner.state.now_ms()
+            if parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
+                _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
+                self.transport.abort()
+
+    def eof_received(self) -> bool:
+        self._end_input()
+        # Keep it open: the replies are still to be written. TLS has no half-closed connections.
+        return not self.transport.get_extra_info("sslcontext")
+
+    def connection_lost(self, exception: Exception | None) -> None:
+        self.has_ended = self.is_closed = True
+        self.queue = []
+        if self._is_admitted:
+            self._owner.release(self)
+
+    def pause_writing(self) -> None:
+        self.is_choked = True
+        self._send = self._send_and_check
+        self._owner.choked.add(self)
+        self._read_if_free()
+        self.check_unread()
+
+    def resume_writing(self) -> None:
+        self.is_choked = False
+        self._send = self.transport.write
+        self._owner.choked.discard(self)
+        self._unread_bytes, self._above_soft_since_s = 0, None
+        self._read_if_free()
+
+    # What the writer calls
+
+    def write(self, data: bytes) -> None:
+        if not self.is_closed:
+            self._counters.output_bytes += len(data)
+            self._send(data)
+
+    def wait(self) -> None:
+        self.is_waiting = True
+        self._read_if_free()
+
+    def go_on(self) -> None:
+        self.is_waiting = False
+        self._read_if_free()
+
+    def recognize(self) -> None:
+        self.apply_limits()
+
+    def read_on(self) -> None:
+        if self.is_closed:
+            return
+        if self._parser.has_unread and not self.queue:
+            self.data_received(b"")
+        if len(self.queue) <= COMMANDS_PER_TURN and not self._parser.has_unread:
+            self.is_full = False
+            self._read_if_free()
+
+    def finish(self) -> None:
+        failure = self._parser.failure
+        if failure:
+            self.write(Error(f"ERR Protocol error: {failure}").wire)
+            self._owner.state.table.usages.count_error("ERR")
+        self.close()
+
+    def close(self) -> None:
+        self.is_closed = self.has_ended = True
+        self.queue = []
+        self.transport.close()
+
+    # What the server calls
+
+    def apply_limits(self) -> None:
+        """Do what the configuration and the session's standing ask for now."""
+        if self.is_closed:
+            return
+        config, authenticated = self._owner.state.config, self.session.authenticated
+        self._parser.limit(config.proto_max_bulk_len, authenticated)
+        # The limits of both classes, since a client may go from one to the other.
+        limits = config.client_output_buffer_limit
+        of_classes = [limit for name in ("normal", "pubsub") for limit in limits[name][:2] if limit]
+        high = min(HIGH_WATER_BYTES, *of_classes) if authenticated else UNAUTHENTICATED_UNREAD_BYTES
+        self.transport.set_write_buffer_limits(high, high // 4)
+
+    def check_unread(self) -> None:
+        """Close if more replies are unread than its class may have: the hard limit at once, the soft one for its seconds.
+
+        For a choked client, at each write and from time to time. Over TLS, what was encrypted before the system's buffer
+        was full is not counted.
+        """
+        if self._is_dropped:
+            return
+        state, session, now_s = self._owner.state, self.session, self._loop.time()
+        unread_bytes = self.transport.get_write_buffer_size()
+        if unread_bytes < self._unread_bytes:  # it reads, if slowly
+            session.last_active_at_ms = state.now_ms()
+        self._unread_bytes = unread_bytes
+        hard, soft, seconds = state.config.client_output_buffer_limit["pubsub" if session.is_subscriber else "normal"]
+        if not session.authenticated:
+            hard, soft = UNAUTHENTICATED_UNREAD_BYTES, 0
+        if not soft or unread_bytes < soft:
+            self._above_soft_since_s = None
+        elif self._above_soft_since_s is None:
+            self._above_soft_since_s = now_s
+        is_above_soft = self._above_soft_since_s is not None and now_s - self._above_soft_since_s > seconds
+        if is_above_soft or (hard and unread_bytes >= hard):
+            _log.warning("closing client %s: it left %d bytes of replies unread", session.address, unread_bytes)
+            self.is_closed = self.has_ended = self._is_dropped = True
+            self.queue = []
+            self._loop.call_soon(self.transport.abort)  # not now: the transport is in the middle of a write
+
+    def abort(self) -> None:
+        """Close now, whatever is still to be written."""
+        self.is_closed = True
+        self.transport.abort()
+
+    def _send_and_check(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.check_unread()
+
+    def _end_input(self) -> None:
+        if not self.has_ended:
+            self.has_ended = True
+            if not self.is_queued:
+                self._writer.enqueue(self)
+
+    def _read_if_free(self) -> None:
+        """A client that waits, does not read, or sends faster than it is served is not read from: nothing piles up."""
+        if self.is_closed:
+            return
+        is_held = self.is_waiting or self.is_choked
+        if is_held or self.is_full:
+            self.transport.pause_reading()
+        elif not self.has_ended:
+            self.transport.resume_reading()
+        if is_held:
+            return
+        if (self.queue or self.has_ended) and not self.is_queued:
+            self._writer.enqueue(self)

@@ -1,0 +1,78 @@
+"""The TLS context of the options tls-*: reads the files they name, and says in one line which one is wrong.
+
+Never talks to a client, and never prints a passphrase.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+from kvserver.errors import KVServerError
+from kvserver.options.config import Config
+
+_VERIFY = {"yes": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "no": ssl.CERT_NONE}
+_VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class TLSError(KVServerError):
+    """No context can be made of the options. `str()` is the one line for the user."""
+
+
+def make_context(config: Config) -> ssl.SSLContext:
+    """A server's context. TLSError where an option is missing or a file is not what it should be."""
+    for name, path in (("tls-cert-file", config.tls_cert_file), ("tls-key-file", config.tls_key_file)):
+        if not path:
+            raise TLSError(f"TLS needs {name}")
+        _check_readable(name, path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # A client that renegotiates again and again costs the server far more than itself.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    versions = [_VERSIONS[name] for name in config.tls_protocols or tuple(_VERSIONS)]
+    context.minimum_version, context.maximum_version = min(versions), max(versions)
+    try:
+        # Bytes, even if empty: without a password OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(config.tls_cert_file, config.tls_key_file, config.tls_key_file_pass)
+    except (ssl.SSLError, ValueError) as error:
+        raise TLSError(
+            f"tls-cert-file {config.tls_cert_file} and tls-key-file {config.tls_key_file} can't be used: {_reason(error)}"
+        ) from None
+    if config.tls_ciphers:
+        try:
+            context.set_ciphers(config.tls_ciphers)
+        except ssl.SSLError:
+            raise TLSError(f"tls-ciphers {config.tls_ciphers!r} names no cipher that can be used") from None
+    context.verify_mode = _VERIFY[config.tls_auth_clients]
+    if config.tls_auth_clients != "no":
+        _load_authorities(context, config)
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
+    """The certificates that those of clients must be signed by."""
+    file, folder = config.tls_ca_cert_file, config.tls_ca_cert_dir
+    if not file and not folder:
+        raise TLSError("tls-auth-clients needs tls-ca-cert-file or tls-ca-cert-dir; or set it to no")
+    if file:
+        _check_readable("tls-ca-cert-file", file)
+    if folder and not os.path.isdir(folder):
+        raise TLSError(f"tls-ca-cert-dir {folder} is no directory")
+    try:
+        context.load_verify_locations(file or None, folder or None)
+    except ssl.SSLError as error:
+        raise TLSError(f"tls-ca-cert-file {file} can't be used: {_reason(error)}") from None
+
+
+def _check_readable(name: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise TLSError(f"{name} {path} can't be read: {error.strerror or error}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        texts = {"KEY_VALUES_MISMATCH": "they don't belong together", "NO_CERTIFICATE_OR_CRL_FOUND": "it has no certificate"}
+        return texts.get(error.reason or "", "not PEM, or tls-key-file-pass is wrong")
+    return str(error)  # the passphrase is too long for OpenSSL

@@ -1,0 +1,298 @@
+"""The configuration: the value of every option, and how the command line, environment and a file set them.
+
+This module reads no file, environment or sys.argv: they are passed in. What options there are: options.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from kvserver.glob import matcher
+from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
+from kvserver.options.table import BY_NAME, CONFIG_FILE, FACTS, OPTION_GROUPS, OPTIONS, Change, Option
+
+ENVIRONMENT_PREFIX = "KVSERVER_"
+# Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
+KUBERNETES_NAME = re.compile(r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
+KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+# These can't change while the server runs, but Redis's reason comes first.
+PROTECTED_IN_REDIS = {"dir", "dbfilename"}
+
+
+class ConfigError(Exception):
+    """A wrong option, value or file. The message is one line that says which, and where it came from."""
+
+
+class ConfigSetError(ConfigError):
+    """A refused CONFIG SET. The message is Redis's error line without the leading `-`, without CR or LF."""
+
+
+class Config:
+    """The value of every option, in an attribute of its name with `_` for `-`. A new one has the defaults."""
+
+    file = ""  # the TOML file that it was loaded from
+
+    port: int
+    bind: tuple[str, ...]  # each may begin with "-", which means: no error if the machine doesn't have it
+    unixsocket: str
+    unixsocketperm: int
+    tcp_backlog: int
+    tcp_keepalive: int  # seconds
+    timeout: int  # seconds
+    uvloop: bool
+    tls_port: int
+    tls_cert_file: str
+    tls_key_file: str
+    tls_key_file_pass: bytes
+    tls_ca_cert_file: str
+    tls_ca_cert_dir: str
+    tls_auth_clients: str
+    tls_protocols: tuple[str, ...]
+    tls_ciphers: str
+    dir: str  # as given; CONFIG GET shows what is here, so whoever makes it absolute assigns it
+    dbfilename: str
+    save: tuple[tuple[int, int], ...]  # (seconds, changes)
+    keep_frames: int
+    stop_writes_on_bgsave_error: bool
+    shutdown_mode: str
+    appendonly: bool
+    appendfsync: str
+    auto_aof_rewrite_percentage: int
+    auto_aof_rewrite_min_size: int  # bytes
+    maxclients: int
+    proto_max_bulk_len: int  # bytes
+    client_query_buffer_limit: int  # bytes
+    client_output_buffer_limit: dict[str, tuple[int, int, int]]  # class: hard bytes, soft bytes, seconds
+    databases: int
+    maxmemory: int  # bytes
+    maxmemory_policy: str
+    maxmemory_samples: int
+    maxmemory_eviction_tenacity: int
+    lfu_log_factor: int
+    lfu_decay_time: int  # minutes
+    protected_mode: bool
+    requirepass: bytes
+    enable_protected_configs: str
+    enable_debug_command: str
+    slowlog_log_slower_than: int  # microseconds
+    slowlog_max_len: int
+    latency_monitor_threshold: int  # milliseconds
+    latency_tracking_info_percentiles: tuple[float, ...]
+    loglevel: str
+    logfile: str
+
+    def __init__(self) -> None:
+        for option in OPTIONS:
+            setattr(self, option.attribute, option.kind.parse(option.default))
+
+    def get_matching(self, patterns: Iterable[bytes]) -> dict[bytes, bytes]:
+        """CONFIG GET: names and values. A name without wildcards comes back spelled as it came."""
+        names: dict[str, bytes] = {}
+        for pattern in patterns:
+            if not re.search(rb"[*?[]", pattern):
+                found = decode(pattern.lower())
+                if found in BY_NAME or found in FACTS:
+                    names.setdefault(found, pattern)
+            else:
+                matches = matcher(pattern, ignore_case=True)
+                for name in (*BY_NAME, *FACTS):
+                    if matches(name.encode()):
+                        names.setdefault(name, name.encode())
+        return {shown: encode(self._text(name)) for name, shown in names.items()}
+
+    def _text(self, name: str) -> str:
+        option = BY_NAME.get(name)
+        return option.kind.show(getattr(self, option.attribute)) if option else FACTS[name]
+
+    def set(self, pairs: Iterable[tuple[bytes, bytes]], *, is_local: bool = False) -> list[str]:
+        """CONFIG SET: change all of these options or, raising ConfigSetError, none. `is_local`: for a client of this machine.
+
+        Returns the names of those that the caller has to act on: whose value is a different one now, or a file to be read
+        again.
+        """
+        may_change_protected = self.enable_protected_configs == "yes" or (
+            self.enable_protected_configs == "local" and is_local
+        )
+        texts: dict[str, str] = {}
+        for name, value in pairs:
+            # In its error texts Redis takes the name as a C string, and then makes line ends harmless.
+            shown = re.sub("[\r\n]", " ", decode(name).partition("\0")[0])
+            found = decode(name.lower())
+            option = BY_NAME.get(found)
+            if option is None and found not in FACTS:
+                raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
+            if option and not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
+                raise config_set_failed(shown, "can't set protected config")
+            if FACTS.get(found, decode(value)) != decode(value) or (option and option.change is Change.FIXED):
+                raise config_set_failed(shown, "can't set immutable config")
+            if found in texts:
+                raise config_set_failed(shown, "duplicate parameter")
+            texts[found] = decode(value)
+        changed = {}
+        for option in (BY_NAME[name] for name in texts if name in BY_NAME):
+            try:
+                given = option.kind.parse(texts[option.name])
+            except ValueError as error:
+                raise config_set_failed(option.name, str(error)) from None
+            present = getattr(self, option.attribute)
+            value_now = option.kind.join(present, given)
+            if value_now != present or option.change is Change.PROTECTED:
+                changed[option] = value_now
+        for option, value_now in changed.items():
+            setattr(self, option.attribute, value_now)
+        return [option.name for option in changed]
+
+    def describe(self, name: str) -> str:
+        """An option and its value for the log, without secrets."""
+        option = BY_NAME[name]
+        return name if option.kind is PASSWORD else f"{name} {option.kind.show(getattr(self, option.attribute))}".rstrip()
+
+
+def config_set_failed(name: str, reason: str) -> ConfigSetError:
+    """The error for one option of a CONFIG SET; also for a change that the server then can't carry out."""
+    return ConfigSetError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+
+
+# --- Where values come from ---
+
+
+class Setting(NamedTuple):
+    """The text of an option in one of the places that it may come from."""
+
+    option: Option
+    origin: str  # the name as that source writes it, and the source; for messages
+    text: str
+
+
+def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callable[[str], str]) -> Config:
+    """The configuration: command line over environment over file over default.
+
+    `arguments` are the words after the program's name and any subcommand: `--name value`, `--name=value`,
+    `--save 900 1`. `--config PATH` or KVSERVER_CONFIG names a TOML file, whose text `read_file` gives.
+    Raises ConfigError for anything wrong in any of them, even where another source would override it.
+    """
+    from_arguments = _read_arguments(arguments)
+    from_environment = _read_environment(environ)
+    file_setting = from_environment.pop(CONFIG_FILE.name, None)
+    file_setting = from_arguments.pop(CONFIG_FILE.name, file_setting)
+    config = Config()
+    from_file = {}
+    if file_setting and file_setting.text:
+        config.file = file_setting.text
+        from_file = _read_toml(config.file, read_file)
+    for settings in (from_file, from_environment, from_arguments):
+        for option, origin, text in settings.values():
+            try:
+                given = option.kind.parse(text)
+            except ValueError as error:
+                raise ConfigError(f"{origin}: {error} (got {text!r})") from None
+            setattr(config, option.attribute, option.kind.join(getattr(config, option.attribute), given))
+    if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
+        raise ConfigError("nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty")
+    return config
+
+
+def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
+    words = list(reversed(arguments))
+    while words:
+        word = words.pop()
+        if not word.startswith("--"):
+            raise ConfigError(f"{word!r} on the command line: options begin with --")
+        written, equals, value = word.partition("=")
+        values = [value] if equals else []
+        while not equals and words and not words[-1].startswith("--"):
+            values.append(words.pop())
+
+        origin = f"{written} on the command line"
+        option = _find_option(written.removeprefix("--"), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
+        if not values:
+            raise ConfigError(f"{origin}: a value is missing")
+        if len(values) > 1 and option.kind.toml_type is not list:
+            raise ConfigError(f"{origin}: it takes one value, not {len(values)}")
+        text = " ".join(values)
+        if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:  # "" clears, as with redis-server
+            text = f"{settings[option.name].text} {text}".lstrip()
+        settings[option.name] = Setting(option, origin, text)
+    return settings
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
+    settings = {}
+    for variable, text in environ.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or KUBERNETES_NAME.fullmatch(variable):
+            continue
+        origin = f"{variable} in the environment"
+        option = _find_option(variable.removeprefix(ENVIRONMENT_PREFIX), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
+        if option.name != "port" or not KUBERNETES_PORT.match(text):
+            settings[option.name] = Setting(option, origin, text)
+    return settings
+
+
+def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, Setting]:
+    try:
+        return read_options(read_file(path), f"the file {path}")
+    except OSError as error:
+        raise ConfigError(f"the file {path} can't be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the file {path} is not TOML: {error}") from None
+
+
+def read_options(text: str, source: str) -> dict[str, Setting]:
+    """The options that a TOML text sets, by name. ConfigError, naming the source, where it holds anything else."""
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{source} is not TOML: {error}") from None
+    settings: dict[str, Setting] = {}
+    for written, value in table.items():
+        origin = f"{written!r} in {source}"
+        option = _find_option(written, origin, BY_NAME)
+        if option.name in settings:
+            raise ConfigError(f"{origin}: {option.name} is there twice")
+        settings[option.name] = Setting(option, origin, _toml_text(value, option.kind.toml_type, origin))
+    return settings
+
+
+def _toml_text(value: object, wanted: type, origin: str) -> str:
+    """A TOML value as the text that an option's kind parses."""
+    if isinstance(value, str):
+        return value
+    if type(value) is wanted:  # isinstance would take True for an integer
+        if isinstance(value, bool):
+            return YES_NO.show(value)
+        if isinstance(value, int):
+            return str(value)
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return " ".join(value)
+    also = {int: "an integer or ", bool: "true, false or ", list: "an array of strings or "}.get(wanted, "")
+    raise ConfigError(f"{origin}: it must be {also}a string")
+
+
+def _find_option(written: str, origin: str, known: Mapping[str, Option]) -> Option:
+    name = written.lower().replace("_", "-")
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=1)
+    raise ConfigError(f"{origin}: unknown option" + (f"; did you mean {close[0]}?" if close else ""))
+
+
+def options_help() -> str:
+    """The part of --help about the options: each with its values, its meaning and its default, in groups."""
+    lines = []
+    for group, options in {**OPTION_GROUPS, "Configuration file": (CONFIG_FILE,)}.items():
+        lines.append(f"{group}:")
+        for option in options:
+            lines.append(f"  --{option.name} {option.kind.placeholder}")
+            about = f"{option.help} (default: {option.default or 'empty'})"
+            lines += textwrap.wrap(about, 100, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
+        lines.append("")
+    return "\n".join(lines) + (
+        "BYTES may have a unit: 1kb is 1024 bytes, 1k is 1000. KVSERVER_PORT in the environment stands for\n"
+        "--port, and so on. The command line overrides the environment, and that overrides the file.\n"
+    )

@@ -1,0 +1,178 @@
+"""The table of options: every setting there is, with its kind, default and help. Names and defaults are Redis's.
+
+Adding one takes a row here and an annotated attribute in `config.Config`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from kvserver.options.kinds import (
+    ADDRESSES,
+    DIRECTORY,
+    EVICTION_POLICY,
+    FILE_NAME,
+    INT_MAX,
+    LONG_MAX,
+    MIB,
+    OUTPUT_LIMITS,
+    PASSWORD,
+    PATH,
+    PERCENTILES,
+    PERMISSION,
+    SAVE_POINTS,
+    TLS_VERSIONS,
+    UINT_MAX,
+    ULLONG_MAX,
+    YES_NO,
+    Kind,
+    integer,
+    memory_size,
+    one_of,
+)
+
+
+class Change(Enum):
+    """Whether CONFIG SET may change an option."""
+
+    LIVE = "at any time"
+    PROTECTED = "only as enable-protected-configs says: it names a file"
+    FIXED = "never"
+
+
+LIVE, PROTECTED, FIXED = Change.LIVE, Change.PROTECTED, Change.FIXED
+
+
+class Option(NamedTuple):
+    """One option. `default` is text for `kind` to parse."""
+
+    name: str
+    change: Change
+    kind: Kind
+    default: str
+    help: str
+
+    @property
+    def attribute(self) -> str:
+        """The name of the attribute of Config that holds the value."""
+        return self.name.replace("-", "_")
+
+
+# fmt: off
+OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
+    "Network": (
+        Option("port", FIXED, integer(0, 65535), "6379", "TCP port to listen on; 0 for no TCP"),
+        Option("bind", FIXED, ADDRESSES, "127.0.0.1",
+               "addresses to listen on; one that begins with '-' may be missing; * and ::* stand for all"),
+        Option("unixsocket", FIXED, PATH, "", "Unix socket to listen on; empty for none"),
+        Option("unixsocketperm", FIXED, PERMISSION, "0", "mode of that file, such as 700; 0 for the umask's"),
+        Option("tcp-backlog", FIXED, integer(0, INT_MAX), "511", "connections that may wait to be accepted"),
+        Option("tcp-keepalive", LIVE, integer(0, INT_MAX), "300", "seconds between TCP probes; 0 for none"),
+        Option("timeout", LIVE, integer(0, INT_MAX), "0", "seconds a client may be idle; 0 for no limit"),
+        Option("uvloop", FIXED, YES_NO, "yes", "run on uvloop where it is installed"),
+    ),
+    "TLS": (
+        Option("tls-port", FIXED, integer(0, 65535), "0", "TCP port for TLS; 0 for none. --port 0 leaves only this one"),
+        Option("tls-cert-file", PROTECTED, PATH, "",
+               "PEM file of the server's certificate, and of those that it is signed by"),
+        Option("tls-key-file", PROTECTED, PATH, "", "PEM file of its private key"),
+        Option("tls-key-file-pass", LIVE, PASSWORD, "", "passphrase of that file"),
+        Option("tls-ca-cert-file", PROTECTED, PATH, "", "PEM file of certificates that a client's must be signed by"),
+        Option("tls-ca-cert-dir", PROTECTED, PATH, "", "directory of such certificates, named as by openssl rehash"),
+        Option("tls-auth-clients", LIVE, one_of("no", "yes", "optional"), "yes",
+               "clients must have a certificate; optional: if they show one, it must be good"),
+        Option("tls-protocols", LIVE, TLS_VERSIONS, "", "versions of TLS; empty for all of these"),
+        Option("tls-ciphers", LIVE, PATH, "", "OpenSSL's list of ciphers of TLSv1.2; empty for its default"),
+    ),
+    "Persistence": (
+        Option("dir", FIXED, DIRECTORY, "./kvserver-data", "directory of the data; created if it is missing"),
+        Option("dbfilename", FIXED, FILE_NAME, "dump.kvs", "file of the snapshots, in dir"),
+        Option("save", LIVE, SAVE_POINTS, "3600 1 300 100 60 10000",
+               "take a snapshot after SECONDS with CHANGES or more, several --save add up; empty for never"),
+        Option("keep-frames", LIVE, integer(1, INT_MAX), "3", "snapshots that compaction of the file keeps"),
+        Option("stop-writes-on-bgsave-error", LIVE, YES_NO, "yes", "refuse writes after a snapshot failed"),
+        Option("shutdown-mode", LIVE, one_of("exit", "flush"), "exit",
+               "SHUTDOWN takes a snapshot, then leaves (exit) or keeps serving (flush)"),
+        Option("appendonly", LIVE, YES_NO, "yes", "keep a journal of the writes since the last snapshot"),
+        Option("appendfsync", LIVE, one_of("everysec", "always", "no"), "everysec",
+               "sync the journal once a second, before each reply, or when the system does"),
+        Option("auto-aof-rewrite-percentage", LIVE, integer(0, INT_MAX), "100",
+               "take a snapshot when the journal has grown by so many percent; 0 for never"),
+        Option("auto-aof-rewrite-min-size", LIVE, memory_size(0, LONG_MAX), "64mb",
+               "journal size below which its growth causes no snapshot"),
+    ),
+    "Limits": (
+        Option("maxclients", LIVE, integer(1, UINT_MAX), "10000", "connections at the same time"),
+        Option("proto-max-bulk-len", LIVE, memory_size(MIB, LONG_MAX), "512mb", "longest argument of any"),
+        Option("client-query-buffer-limit", LIVE, memory_size(MIB, LONG_MAX), "1gb",
+               "input of one client that may wait to be parsed"),
+        Option("client-output-buffer-limit", LIVE, OUTPUT_LIMITS,
+               "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+               "close a client of CLASS (normal, replica, pubsub) that leaves HARD bytes of replies unread, or SOFT bytes "
+               "for SECONDS; 0 for no limit"),
+        # Clients ask for it. It can be set to the one value that it has; an error names it.
+        Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
+        Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),
+        Option("maxmemory-policy", LIVE, EVICTION_POLICY, "noeviction",
+               "who goes when there is more: of the keys with an expiry, volatile-lru, volatile-lfu, volatile-random or "
+               "volatile-ttl; of all keys, allkeys-lru, allkeys-lfu or allkeys-random; or, by noeviction, nobody"),
+        Option("maxmemory-samples", LIVE, integer(1, INT_MAX), "5", "keys that are looked at for each one that goes"),
+        Option("maxmemory-eviction-tenacity", LIVE, integer(0, 100), "10",
+               "how many keys may go before a command has to wait no longer"),
+        Option("lfu-log-factor", LIVE, integer(0, INT_MAX), "10", "how slowly counters of use grow under an LFU policy"),
+        Option("lfu-decay-time", LIVE, integer(0, INT_MAX), "1", "minutes without use that take one off; 0 for never"),
+    ),
+    "Security": (
+        Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),
+        Option("requirepass", LIVE, PASSWORD, "", "password of the default user; empty for none"),
+        Option("enable-protected-configs", FIXED, one_of("no", "yes", "local"), "no",
+               "who may change by CONFIG SET which files are read; local: only connections from this machine"),
+        Option("enable-debug-command", FIXED, one_of("no", "yes", "local"), "local",
+               "who may use DEBUG; local: only connections from this machine"),
+    ),
+    "Monitoring": (
+        Option("slowlog-log-slower-than", LIVE, integer(-1, LONG_MAX), "10000",
+               "microseconds from which on SLOWLOG keeps a command; -1 for none"),
+        Option("slowlog-max-len", LIVE, integer(0, LONG_MAX), "128", "commands that SLOWLOG keeps"),
+        Option("latency-monitor-threshold", LIVE, integer(0, LONG_MAX), "0",
+               "milliseconds from which on LATENCY keeps an event; 0 for none"),
+        Option("latency-tracking-info-percentiles", LIVE, PERCENTILES, "50 99 99.9",
+               "percentiles that INFO latencystats shows"),
+    ),
+    "Log": (
+        Option("loglevel", LIVE, one_of("debug", "verbose", "notice", "warning"), "notice", "what to log"),
+        Option("logfile", FIXED, PATH, "", "file to log to; empty for standard output"),
+    ),
+}
+# fmt: on
+OPTIONS = tuple(option for options in OPTION_GROUPS.values() for option in options)
+CONFIG_FILE = Option("config", FIXED, PATH, "", "TOML file of options, such as port = 6379")
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+# What Redis's parameters of these names would say of this server. Clients and tools ask for them; they can be set to what
+# they are.
+FACTS = {
+    "activedefrag": "no",
+    "aclfile": "",
+    "aof-load-truncated": "yes",
+    "cluster-enabled": "no",
+    "daemonize": "no",
+    "dynamic-hz": "no",
+    "enable-module-command": "no",
+    "hz": "10",
+    "io-threads": "1",
+    "io-threads-do-reads": "no",
+    "masterauth": "",
+    "masteruser": "",
+    "min-replicas-to-write": "0",
+    "min-slaves-to-write": "0",
+    "no-appendfsync-on-rewrite": "no",
+    "rdbchecksum": "yes",
+    "rdbcompression": "no",
+    "replicaof": "",
+    "slaveof": "",
+    "supervised": "no",
+    "syslog-enabled": "no",
+}

@@ -1,0 +1,130 @@
+"""When a flush begins: asked for, or due by itself; and which one is refused, put off, or tried again.
+
+Owns the rules of SAVE, BGSAVE, BGREWRITEAOF and of the save points. How a flush is made is the business of `snapshot`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from kvserver.errors import CommandError
+from kvserver.persistence.snapshot import Snapshots
+from kvserver.resp.reply import OK, Reply, Simple
+from kvserver.state.session import ServerState
+
+SAVE_IN_PROGRESS: Final = "ERR Background save already in progress"
+REWRITE_IN_PROGRESS: Final = "ERR Background append only file rewriting already in progress"
+RETRY_AFTER_S: Final = 5  # after a failed automatic flush, as in Redis
+
+_log = logging.getLogger("kvserver")
+
+
+class Flushes:
+    """The flushes of a server. `on_end` is called after each, whether it succeeded or not."""
+
+    def __init__(self, state: ServerState, snapshots: Snapshots, on_end: Callable[[], None]) -> None:
+        self._state = state
+        self._snapshots = snapshots
+        self._on_end = on_end
+        self._last_try_at = time.monotonic()
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin a flush; awaiting the task raises MediumError if it fails. CommandError while another one runs."""
+        if self._snapshots.is_flushing:
+            raise CommandError(SAVE_IN_PROGRESS)
+        self._last_try_at = time.monotonic()
+        flush = self._snapshots.start_flush()
+        flush.add_done_callback(lambda _: self._on_end())
+        return flush
+
+    def start_if_due(self) -> None:
+        """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
+
+        To be called about once a second.
+        """
+        facts, config, journal = self._state.persistence, self._state.config, self._state.journal
+        if self._snapshots.is_flushing or facts.loading:
+            return
+        changes = self._state.keyspace.changes - facts.changes_at_last_save
+        age_s = time.time() - facts.last_save_at
+        if (facts.medium_poisoned or not facts.last_save_ok) and time.monotonic() - self._last_try_at < RETRY_AFTER_S:
+            return
+        if facts.medium_poisoned:  # whether or not anything changed: until a new file is written, no write is taken
+            self.start()
+            return
+        if journal.error:
+            if time.monotonic() - self._last_try_at >= RETRY_AFTER_S:
+                self.start()
+            return
+        if journal.rewrite_scheduled or self._has_outgrown():
+            self._start_rewrite()
+            return
+        for seconds, least_changes in config.save:
+            if changes >= least_changes and age_s >= seconds:
+                _log.info("%d changes in %d seconds. Saving...", least_changes, seconds)
+                self.start()
+                return
+
+    def save(self) -> Awaitable[Reply]:
+        """What SAVE does. The cut is made now, not when the reply is awaited."""
+        return self._saved(self.start())
+
+    async def _saved(self, flush: asyncio.Task[None]) -> Reply:
+        try:
+            await asyncio.shield(flush)
+        except OSError as error:
+            raise CommandError(f"ERR {error}") from None
+        return OK
+
+    def save_in_background(self, *, in_transaction: bool) -> Reply:
+        """What BGSAVE does."""
+        if not in_transaction:
+            self.start()
+            return Simple("Background saving started")
+        if self._snapshots.is_flushing:
+            raise CommandError(SAVE_IN_PROGRESS)
+        # The cut must not stand between two writes of a transaction, which are one record of the journal.
+        asyncio.get_running_loop().call_soon(self._start_scheduled)
+        return Simple("Background saving scheduled")
+
+    def _start_scheduled(self) -> None:
+        with suppress(CommandError):  # another one has begun meanwhile
+            self.start()
+
+    def rewrite(self, *, in_transaction: bool) -> Reply:
+        """What BGREWRITEAOF does."""
+        facts = self._state.journal
+        if facts.rewrite_in_progress:
+            raise CommandError(REWRITE_IN_PROGRESS)
+        if self._snapshots.is_flushing or in_transaction:
+            facts.rewrite_scheduled = True
+            return Simple("Background append only file rewriting scheduled")
+        self._start_rewrite()
+        return Simple("Background append only file rewriting started")
+
+    def _start_rewrite(self) -> None:
+        facts = self._state.journal
+        facts.rewrite_in_progress, facts.rewrite_scheduled, facts.rewrite_started_at = True, False, time.time()
+        self.start().add_done_callback(self._end_rewrite)
+
+    def _end_rewrite(self, flush: asyncio.Task[None]) -> None:
+        facts = self._state.journal
+        facts.rewrite_in_progress = False
+        facts.last_rewrite_ok = not flush.cancelled() and flush.exception() is None
+        facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
+
+    def _has_outgrown(self) -> bool:
+        """Redis's rule for rewriting its append-only file."""
+        config, facts = self._state.config, self._state.journal
+        percentage, size = config.auto_aof_rewrite_percentage, facts.base_bytes + facts.segment_bytes
+        if not (facts.enabled and percentage and size > config.auto_aof_rewrite_min_size):
+            return False
+        growth = size * 100 // (facts.base_bytes or 1) - 100
+        if growth >= percentage:
+            _log.info("the journal and its snapshot have grown by %d%%. Saving...", growth)
+        return growth >= percentage

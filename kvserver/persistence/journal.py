@@ -1,0 +1,384 @@
+"""The journal of a running server: what each tick wrote goes to the disk's thread in order, and what came of it comes back.
+
+Owns the order of things: a record never overtakes an earlier one, a rotation stands between the two ticks (or halves of
+one) that a snapshot's cut stands between, and a link follows its snapshot. The event loop never waits here; while one
+batch is written and synced, the next one gathers, so that many clients share a sync. Under `everysec` syncs have a thread
+of their own, so that what is written goes to the system at once, however long a sync takes. Never runs a command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from kvserver.errors import MediumError
+from kvserver.formats.record import encode_link, encode_records, pack
+from kvserver.media.segments import SegmentLog
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.group import Group
+from kvserver.resp.request import Command
+from kvserver.state.session import ServerState
+
+# Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
+PENDING_BYTES: Final = 8 << 20
+# What the loop itself makes frames of under `always`: to hash it takes some 20 µs, while a thread that hashes it gives up the
+# interpreter's lock meanwhile, and to get that back takes longer while the loop is busy.
+ENCODED_HERE_BYTES: Final = 1 << 14
+SYNC_INTERVAL_S: Final = 1.0
+# How long records gather where nobody waits for their sync: what the disk's thread is woken for has to be worth it.
+GATHER_S: Final = 0.002
+
+_log = logging.getLogger("kvserver")
+
+
+class _Order:
+    """Something for the disk's thread between two batches of records; `done` tells what came of it.
+
+    `heals`: a rotation behind which a failure of before counts no more.
+    """
+
+    def __init__(self, carry_out: Callable[[], object], done: asyncio.Future[None], *, heals: bool = False) -> None:
+        self.carry_out = carry_out
+        self.done = done
+        self.heals = heals
+        self.error: MediumError | None = None
+
+
+_Batch = deque[list[bytes] | bytes | _Order]  # ticks' payloads, or their frames
+
+
+class Journal:
+    """Records writes while `is_on`. `sequence` numbers the records, `synced` is the last one that is durable."""
+
+    # To be assigned by whoever starts it.
+    on_synced: Callable[[], None]  # `synced` may have grown
+    on_lost: Callable[[], None]  # what was recorded behind `synced` may not be durable, ever
+    on_changed: Callable[[], None]  # whether writes may be taken (`JournalFacts.error`) is another question now
+    pause: Callable[[], None]  # the disk can't keep up
+    resume: Callable[[], None]
+
+    def __init__(self, state: ServerState, log: SegmentLog, disk: Disk, sync_disk: Disk) -> None:
+        self.is_on = False
+        self.sequence = 0
+        self.synced = 0
+        self._state = state
+        self._facts = state.journal
+        self._log = log
+        self._disk = disk
+        self._sync_disk = sync_disk
+        self._loop = asyncio.get_running_loop()
+        self._number = 0  # of the newest segment
+        self._heals = False  # the next rotation makes a failure good, although writes were not refused
+        self._queue: _Batch = deque()
+        self._queued_commands = 0
+        self._group = Group()
+        self._started_at = 0.0  # the batch that is under way; of time.perf_counter
+        self._is_busy = False  # with a batch
+        self._is_syncing = False  # beside the batches
+        self._written = 0  # the last record that the system has been given
+        self._is_pausing = False
+        self._start_timer: asyncio.TimerHandle | None = None
+        self._synced_at = -SYNC_INTERVAL_S
+        self._sync_timer: asyncio.TimerHandle | None = None
+
+    # What the writer calls
+
+    def append(self, commands: list[Command]) -> None:
+        """Record what one tick wrote."""
+        if not self.is_on:
+            return
+        facts = self._facts
+        self.sequence += 1
+        if facts.error:  # nothing is promised until a snapshot has been linked
+            self.synced = self.sequence
+            return
+        payload = pack(commands)
+        last = self._queue[-1] if self._queue else None
+        if type(last) is list:
+            last.append(payload)
+        else:
+            self._queue.append([payload])
+        facts.queued_bytes += len(payload)
+        self._queued_commands += len(commands)
+        if not self._is_busy:
+            if self._state.config.appendfsync != "always":
+                self._start_later(GATHER_S)
+            else:
+                self._start_group()
+        if facts.queued_bytes + facts.writing_bytes > PENDING_BYTES and not self._is_pausing:
+            self._is_pausing = True
+            facts.delayed_writes += 1
+            self.pause()
+
+    # What snapshots call
+
+    def rotate(self) -> int:
+        """Begin a new segment: what the keyspace has not handed out yet goes to the old one. The token for `link`."""
+        written = self._state.keyspace.take_written()
+        if written:
+            self.append(written)
+        if not self.is_on:
+            return self._number + 1
+        self._number += 1
+        number = self._number
+        # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
+        heals, self._heals = self._heals or bool(self._facts.error), False
+        self._order(lambda: self._log.rotate(number, heals=heals), heals=heals)
+        return number
+
+    async def link(self, token: int, digest: str, base_bytes: int) -> bool:
+        """Go on from the snapshot with this checksum, whose cut stood at `rotate`. MediumError if that fails.
+
+        False: the newest segment goes on from something later already, a RESTORE.
+        """
+        if token < self._number:
+            return False
+        log, frame, is_on = self._log, encode_link(digest), self.is_on
+
+        def go_on() -> None:
+            if is_on or log.number == token:
+                log.link(frame)
+            elif log.needed_count:
+                # The link first, in a segment of its own: whenever a start looks, it finds the same.
+                log.rotate(token, heals=True)
+                log.link(frame)
+                log.remove([token])
+
+        was_failed = bool(self._facts.error)
+        self._number = token
+        done = self._order(go_on)
+        await done
+        self._facts.base_bytes = base_bytes
+        if was_failed and self._facts.error:
+            _log.info("the journal goes on in a new segment")
+            self._facts.error = ""
+            self.on_changed()
+        return True
+
+    # Starting, switching, stopping
+
+    async def begin(self, number: int, digest: str | None) -> None:
+        """Record from now on, in a segment of this number. `digest`: of the snapshot to link it to, if it has to be.
+
+        If that fails, the server starts all the same: then writes are refused until a snapshot succeeds.
+        """
+        self._number = number
+        self.is_on = self._facts.enabled = True
+        with suppress(MediumError):
+            await self._order(lambda: self._log.rotate(number))
+            if digest is not None:
+                await self._order(lambda: self._log.link(encode_link(digest)))
+
+    def rest(self, number: int) -> None:
+        """Record nothing, knowing that segments up to this one may be there."""
+        self._number = number
+
+    def switch_on(self) -> None:
+        """Record from the next `rotate` on, which is to follow at once."""
+        # One number is left out: were the link never written, a start would stop at the gap, not replay what lacks its base.
+        self._number += 1
+        self._heals = True
+        self.is_on = self._facts.enabled = True
+
+    def switch_off(self, *, give_up: bool = False) -> None:
+        """Record nothing more. The segments stay until the next snapshot; `give_up`: the newest was never linked."""
+        self.is_on = self._facts.enabled = False
+        number = self._number
+        self._order((lambda: self._log.remove([number])) if give_up else self._log.sync)
+        if self._facts.error:
+            self._facts.error = ""
+            self.on_changed()
+
+    async def sync(self) -> None:
+        """Make all durable that was recorded so far. MediumError if that is not possible."""
+        if self.is_on:
+            if self._facts.error:
+                raise MediumError(self._facts.error)
+            await self._order(self._log.sync)
+
+    def sync_soon(self) -> None:
+        """Sync without waiting for a new write: the policy has changed."""
+        self._order(self._log.sync)
+
+    async def close(self) -> None:
+        """Let go of the file, when all that is under way has ended."""
+        self.is_on = False
+        for timer in (self._sync_timer, self._start_timer):
+            if timer:
+                timer.cancel()
+        await self._order(self._log.close_file)
+
+    # The way to the disk and back
+
+    def _order(self, carry_out: Callable[[], object], *, heals: bool = False) -> asyncio.Future[None]:
+        order = _Order(carry_out, self._loop.create_future(), heals=heals)
+        order.done.add_done_callback(_retrieve)
+        self._queue.append(order)
+        if not self._is_busy:
+            self._start()
+        return order.done
+
+    def _start_later(self, delay_s: float) -> None:
+        if not self._start_timer:
+            self._start_timer = self._loop.call_later(delay_s, self._start_if_idle)
+
+    def _start_group(self) -> None:
+        """Start under `always`, if what is queued is worth a sync, else when it is or has waited for long enough."""
+        if self._group.is_enough(self._queued_commands):
+            self._start()
+        else:
+            self._start_later(self._group.wait_s)
+
+    def _start_if_idle(self) -> None:
+        self._start_timer = None
+        if not self._is_busy:
+            if not self._group.is_enough(self._queued_commands):
+                self._group.give_up()
+            self._start()
+
+    def _start(self) -> None:
+        if self._is_syncing and any(isinstance(item, _Order) for item in self._queue):
+            return  # it may close the file; the end of the sync starts it
+        if self._start_timer:
+            self._start_timer.cancel()
+            self._start_timer = None
+        facts, batch, sequence, commands = self._facts, self._queue, self.sequence, self._queued_commands
+        self._queue, self._queued_commands = deque(), 0
+        facts.writing_bytes, facts.queued_bytes = facts.queued_bytes, 0
+        self._is_busy = True
+        self._started_at = time.perf_counter()
+        must_sync = self._state.config.appendfsync == "always"
+        if must_sync and facts.writing_bytes <= ENCODED_HERE_BYTES:
+            batch = deque(encode_records(item) if isinstance(item, list) else item for item in batch)
+        future = self._disk.run(lambda: self._carry_out(batch, must_sync))
+        future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
+
+    def _carry_out(self, batch: _Batch, must_sync: bool) -> float:
+        """On the disk's thread: write, sync, and the seconds that it took."""
+        log = self._log
+        started_at = time.perf_counter()
+        for item in batch:
+            try:
+                if isinstance(item, _Order):
+                    item.carry_out()
+                else:
+                    log.write(item if isinstance(item, bytes) else encode_records(item), synced=must_sync)
+                    self._facts.syncs += must_sync
+            except MediumError as error:
+                if isinstance(item, _Order):
+                    item.error = error
+        return time.perf_counter() - started_at if must_sync else 0.0
+
+    def _sync_log(self) -> float:
+        """On a disk's thread: sync what is written, and the seconds that it took."""
+        started_at = time.perf_counter()
+        with suppress(MediumError):  # `log.failure` keeps it
+            self._facts.syncs += self._log.sync()
+        return time.perf_counter() - started_at
+
+    def _on_done(self, sync_s: float, batch: _Batch, sequence: int, commands: int) -> None:
+        facts, log = self._facts, self._log
+        self._is_busy = False
+        facts.writing_bytes = 0
+        facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
+        self._written = sequence
+        self._settle(sync_s)
+        for item in batch:
+            if isinstance(item, _Order) and not item.done.done():
+                if item.error:
+                    item.done.set_exception(item.error)
+                else:
+                    item.done.set_result(None)
+        if self._is_pausing and facts.queued_bytes + facts.writing_bytes <= PENDING_BYTES // 2:
+            self._is_pausing = False
+            self.resume()
+        # Before the next batch starts: its thread would only fight for the interpreter's lock with the sending of replies.
+        self.on_synced()
+        if not self._is_busy:
+            self._go_on(commands)
+
+    def _settle(self, sync_s: float) -> None:
+        """Draw the consequence of what a thread has done."""
+        if self._log.failure:
+            self._fail(self._log.failure)
+        elif not (self._is_busy or self._is_syncing or self._log.has_unsynced):
+            self.synced = max(self.synced, self._written)
+            self._synced_at = self._loop.time()
+        self._facts.delayed_syncs += sync_s > SYNC_INTERVAL_S
+
+    def _go_on(self, released: int = 0) -> None:
+        """Start with what has gathered, or see to it that it will be."""
+        policy = self._state.config.appendfsync
+        if policy == "everysec" and not self._is_syncing and self._log.has_unsynced:
+            self._sync_when_due()
+        if any(isinstance(item, _Order) for item in self._queue):
+            self._start()
+        elif policy == "always":
+            self._group.expect(released, self._queued_commands, time.perf_counter() - self._started_at)
+            if self._queue:
+                self._start_group()
+        elif self._queue:
+            self._start_later(GATHER_S)
+
+    def _fail(self, reason: str) -> None:
+        """What waits for the disk is dropped: it will be in the snapshot that the way back begins with.
+
+        Where that way has begun already, with a rotation that waits to heal this failure, too, what is behind it is kept.
+        """
+        facts, items = self._facts, list(self._queue)
+        begun = next((index for index, item in enumerate(items) if isinstance(item, _Order) and item.heals), len(items))
+        kept = [payload for item in items[begun:] if isinstance(item, list) for payload in item]
+        self._queue = deque([*(item for item in items[:begun] if isinstance(item, _Order)), *items[begun:]])
+        facts.queued_bytes, self._queued_commands = sum(map(len, kept)), len(kept)
+        is_final = self.is_on and begun == len(items)
+        is_news = is_final and not facts.error
+        if is_final:
+            facts.error = reason
+        dropped = self.sequence - len(kept)
+        if self.synced < dropped:
+            self.on_lost()
+            self.synced = dropped
+        if is_news:
+            _log.error("the journal failed; no write is taken until a snapshot succeeds: %s", reason)
+            self.on_changed()
+
+    def _sync_when_due(self) -> None:
+        """Sync beside the batches what is written, now or a second behind the last time. Not while a batch is under way."""
+        due_at = self._synced_at + SYNC_INTERVAL_S
+        if self._loop.time() >= due_at:
+            self._sync_beside()
+        elif not self._sync_timer:
+            self._sync_timer = self._loop.call_at(due_at, self._sync_now)
+
+    def _sync_now(self) -> None:
+        self._sync_timer = None
+        self._synced_at = self._loop.time() - SYNC_INTERVAL_S  # whatever the timer's precision, it is due
+        if not (self._is_busy or self._is_syncing) and self._log.has_unsynced:
+            self._sync_beside()
+
+    def _sync_beside(self) -> None:
+        self._is_syncing = True
+        self._synced_at = self._loop.time()
+        written = self._written
+        future = self._sync_disk.run(self._sync_log)
+        future.add_done_callback(lambda done: self._on_synced_beside(done.result(), written))
+
+    def _on_synced_beside(self, sync_s: float, written: int) -> None:
+        self._is_syncing = False
+        if not self._log.failure:
+            self.synced = max(self.synced, written)
+        self._settle(sync_s)
+        self.on_synced()
+        if not self._is_busy:
+            self._go_on()
+
+
+def _retrieve(done: asyncio.Future[None]) -> None:
+    """So that an order that nobody waits for is not reported as never retrieved: `log.failure` keeps what failed."""
+    if not done.cancelled():
+        done.exception()

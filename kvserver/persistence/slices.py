@@ -1,0 +1,58 @@
+"""Long work beside a busy event loop: divided into slices, one per iteration of the loop.
+
+Knows nothing of the work but that it comes in steps; a step that is long by itself is not divided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from kvserver.state.facts import Counters
+
+T = TypeVar("T")
+
+SLICE_S: Final = 0.00005
+# Where no command has come for a while: the most that the first one then waits.
+IDLE_SLICE_S: Final = 0.001
+IDLE_SHARE: Final = 0.1  # of the time since the last command came: a wait that is short beside the time between commands
+
+
+class Slices:
+    """Divides work between the iterations of the event loop: short slices while commands come in, longer ones else."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._commands = counters.commands_processed
+        self._idle_since = time.perf_counter()
+        self._ends_at = 0.0
+        self._begin()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to `await next()`."""
+        return time.perf_counter() >= self._ends_at
+
+    async def next(self) -> None:
+        """Let the event loop go round once."""
+        await asyncio.sleep(0)
+        self._begin()
+
+    def _begin(self) -> None:
+        now = time.perf_counter()
+        before, self._commands = self._commands, self._counters.commands_processed
+        if self._commands != before:
+            self._idle_since = now
+        self._ends_at = now + min(max(SLICE_S, (now - self._idle_since) * IDLE_SHARE), IDLE_SLICE_S)
+
+    async def run(self, steps: Iterable[T]) -> list[T]:
+        """Run steps to their end. What they gave, without the Nones."""
+        given: list[T] = []
+        for step in steps:
+            if step is not None:
+                given.append(step)
+            if self.is_over:
+                await self.next()
+        return given

@@ -1,0 +1,210 @@
+"""Flushing and loading beside a busy server: the pure encoder and scanner, driven in slices, with an archive behind them.
+
+Owns the cut while it is flushed, and what is told of flushes and loads. The event loop runs one short slice (`slices`)
+per iteration, so that clients wait for that long and no longer; hashing, reading and writing happen on the disk's
+thread. Never runs a command, and never uses the medium but by the archive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+
+from kvserver.data.cut import Cut
+from kvserver.data.shards import Shard, drain, new_shards
+from kvserver.formats.encoder import encode
+from kvserver.formats.record import EMPTY_STORE
+from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Tail
+from kvserver.formats.tags import TAGGED
+from kvserver.media.medium import FrameWriter, Medium
+from kvserver.persistence.archive import Archive
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.slices import Slices
+from kvserver.state.session import ServerState
+
+_QUEUED_CHUNKS = 2  # on their way to the disk: enough to keep it busy, few enough to keep memory bounded
+
+_log = logging.getLogger("kvserver")
+
+
+class Snapshots:
+    """The flushes and loads of a server. One flush at a time; a load waits for it."""
+
+    def __init__(self, state: ServerState, medium: Medium, disk: Disk, journal: Journal | None = None) -> None:
+        self.loaded: Frame | None = None  # where the data came from that was loaded last
+        self._state = state
+        self._journal = journal
+        self._facts = state.persistence
+        self._keyspace = state.keyspace
+        self._disk = disk
+        self._archive = Archive(state, medium, disk)
+        self._flush: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()  # whoever uses the archive
+
+    @property
+    def is_flushing(self) -> bool:
+        return self._flush is not None
+
+    def start_flush(self) -> asyncio.Task[None]:
+        """Cut now and flush in the background; awaiting the task raises MediumError if that fails.
+
+        RuntimeError if a flush is running: ask `is_flushing` first.
+        """
+        if self._flush:
+            raise RuntimeError("a flush is running")
+        cut = self._keyspace.cut()
+        token = self._journal.rotate() if self._journal else 0
+        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes, token))
+        self._flush.add_done_callback(_retrieve)
+        return self._flush
+
+    async def wait(self) -> None:
+        """Until no flush is running, whether it succeeded or not."""
+        while self._flush:
+            await asyncio.wait([self._flush])
+
+    async def load(self, *, at_start: bool = False, digest: str = "") -> bool:
+        """Replace the data by the last valid frame's, or clear it; whether there was a valid frame.
+
+        The data stays as it is until the whole frame is proven. Then the journal goes on from that frame. At the start,
+        it has yet to begin; a `digest` names another frame than the last one, or EMPTY_STORE. Also repairs the medium.
+        """
+        await self.wait()
+        async with self._lock:
+            facts = self._facts
+            started_at = time.perf_counter()
+            result = await self._archive.scan(load=digest != EMPTY_STORE, digest=digest)
+            unused = self._keyspace.replace(result.data or new_shards())
+            frame = self.loaded = result.loaded
+            facts.keys_loaded = frame.member_count if frame else 0
+            if result.tail is Tail.NONE:
+                facts.changes_at_last_save = self._keyspace.changes
+            if frame:
+                _log.info(
+                    "loaded %d keys from the frame at offset %d (%d bytes, %d valid frames) in %.3f s",
+                    frame.member_count,
+                    frame.offset,
+                    frame.payload_length,
+                    len(result.frames),
+                    time.perf_counter() - started_at,
+                )
+            if at_start:
+                self._archive.linked = frame.digest if frame else ""
+                await self._archive.repair(result)
+                # For the sync: a frame that a killed process had not synced is about to be what a journal goes on from.
+                await self._archive.sync(result)
+            elif self._journal:
+                await self._link(self._journal.rotate(), frame)
+        await Slices(self._state.counters).run(drain(unused))
+        return frame is not None
+
+    async def _link(self, token: int, frame: Frame | None) -> None:
+        """Let the journal go on from a frame. Until that is certain, no frame may be dropped."""
+        size = frame.end - frame.offset if frame else 0
+        if self._journal and await self._journal.link(token, frame.digest if frame else EMPTY_STORE, size):
+            self._archive.linked = frame.digest if frame else ""
+
+    async def crash(self) -> None:
+        """Append the first half of the present frame (DEBUG CRASH)."""
+        await self.wait()
+        self._flush = asyncio.create_task(self._crash_to_end(self._keyspace.cut()))
+        await self._flush
+
+    async def discard(self, shards: list[Shard]) -> None:
+        """Free data that nobody uses any more."""
+        await Slices(self._state.counters).run(drain(shards))
+
+    async def close(self) -> None:
+        """Wait for what is running, then let go of the medium."""
+        await self.wait()
+        async with self._lock:
+            await self._archive.close()
+
+    # A flush
+
+    async def _crash_to_end(self, cut: Cut) -> None:
+        try:
+            async with self._lock:
+                try:
+                    pieces = await Slices(self._state.counters).run(encode(cut, TAGGED))
+                finally:
+                    await Slices(self._state.counters).run(self._keyspace.fold(cut))
+                await self._archive.add_half(pieces)
+        finally:
+            self._flush = None
+
+    async def _flush_to_end(self, cut: Cut, changes_at_cut: int, token: int) -> None:
+        facts = self._facts
+        facts.flush_in_progress, facts.flush_started_at = True, time.time()
+        facts.flush_keys_done, facts.flush_keys_total = 0, len(cut)
+        started_at = time.perf_counter()
+        try:
+            async with self._lock:
+                try:
+                    frame = await self._archive.add(partial(self._write_payload, cut), len(cut))
+                finally:
+                    await Slices(self._state.counters).run(self._keyspace.fold(cut))
+                await self._link(token, frame)
+                await self._archive.compact()
+        except Exception as error:
+            facts.last_save_ok, facts.last_save_error = False, str(error)
+            _log.error("flush failed: %s", error, exc_info=None if isinstance(error, OSError) else error)
+            raise
+        else:
+            facts.last_save_ok, facts.last_save_error = True, ""
+            facts.last_save_at = int(time.time())
+            facts.changes_at_last_save = changes_at_cut
+            facts.saves += 1
+            _log.info("flushed %d keys in %.3f s", len(cut), time.perf_counter() - started_at)
+        finally:
+            facts.last_save_duration_s = round(time.perf_counter() - started_at)
+            facts.medium_poisoned = self._archive.poisoned
+            facts.flush_in_progress = False
+            self._flush = None
+
+    async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
+        """Encode in slices and hand the chunks to the disk. The payload's length."""
+        length = gathered = 0
+        pieces: list[bytes] = []
+        writes: list[asyncio.Future[None]] = []
+
+        def write(chunk: list[bytes]) -> None:
+            data = b"".join(chunk)
+            hasher.update(data)
+            frame.write(data)
+
+        async def hand_over() -> None:
+            nonlocal pieces, gathered
+            chunk, pieces, gathered = pieces, [], 0
+            writes.append(self._disk.run(lambda: write(chunk)))
+            while len(writes) > _QUEUED_CHUNKS:
+                await writes.pop(0)
+
+        slices = Slices(self._state.counters)
+        try:
+            for piece in encode(cut, TAGGED):
+                if piece:
+                    pieces.append(piece)
+                    gathered += len(piece)
+                    length += len(piece)
+                    self._facts.flush_keys_done = cut.keys_encoded
+                    if gathered >= CHUNK_BYTES:
+                        await hand_over()
+                if slices.is_over:
+                    await slices.next()
+            await hand_over()
+            while writes:
+                await writes.pop(0)
+        finally:
+            # After one failed, those behind it fail as well: their errors say nothing new.
+            await asyncio.gather(*writes, return_exceptions=True)
+        return length
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """So that a flush that nobody waits for is not reported as never retrieved: its failure is logged where it happens."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,103 @@
+"""What INFO tells of those who work elsewhere: figures that they keep up to date, and that some decide by. Pure data.
+
+There is one of each, which is neither compared nor shown: methods for that would take half of the time to make the class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kvserver.state.rates import Rate
+
+
+@dataclass(eq=False, repr=False)
+class PersistenceFacts:
+    """What INFO, LASTSAVE and the save points know about flushes and loads. Times are Unix seconds, durations seconds."""
+
+    loading: bool = False
+    load_started_at: int = 0
+    load_total_bytes: int = 0
+    load_done_bytes: int = 0
+    keys_loaded: int = 0
+    flush_in_progress: bool = False
+    flush_started_at: float = 0.0
+    flush_keys_done: int = 0
+    flush_keys_total: int = 0
+    compaction_in_progress: bool = False
+    compactions: int = 0
+    saves: int = 0
+    last_save_at: int = 0
+    last_save_duration_s: int = -1
+    last_save_ok: bool = True
+    last_save_error: str = ""
+    changes_at_last_save: int = 0  # what the keyspace's count of changes was at the cut of the last good flush
+    medium_bytes: int = 0
+    medium_frames: int = 0
+    medium_poisoned: str = ""
+
+
+@dataclass(eq=False, repr=False)
+class JournalFacts:
+    """What INFO knows of the journal; `error` also decides whether writes run. Sizes in bytes, times in seconds."""
+
+    enabled: bool = False
+    error: str = ""  # why nothing can be recorded, or empty
+    base_bytes: int = 0  # of the snapshot that the segments go on from
+    segment_bytes: int = 0  # of the segments behind it
+    segments: int = 0
+    queued_bytes: int = 0  # that wait for the disk
+    writing_bytes: int = 0  # that it is busy with
+    delayed_writes: int = 0  # how often the writer had to wait for the disk
+    delayed_syncs: int = 0  # that took longer than the next one's time
+    syncs: int = 0
+    records_replayed: int = 0  # at the start
+    rewrite_in_progress: bool = False
+    rewrite_scheduled: bool = False
+    rewrite_started_at: float = 0.0
+    last_rewrite_duration_s: int = -1
+    last_rewrite_ok: bool = True
+
+
+@dataclass(eq=False, repr=False)
+class Counters:
+    """What INFO stats counts since the start."""
+
+    connections_received: int = 0
+    connections_rejected: int = 0
+    commands_processed: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+
+@dataclass(eq=False, repr=False)
+class Rates:
+    """What some counters grow by per second."""
+
+    commands: Rate = field(default_factory=Rate)
+    input_bytes: Rate = field(default_factory=Rate)
+    output_bytes: Rate = field(default_factory=Rate)
+
+    def sample(self, counters: Counters, now_ms: int) -> None:
+        """To be called some times a second."""
+        self.commands.sample(counters.commands_processed, now_ms)
+        self.input_bytes.sample(counters.input_bytes, now_ms)
+        self.output_bytes.sample(counters.output_bytes, now_ms)
+
+
+@dataclass(eq=False, repr=False)
+class ProcessFacts:
+    """What only the operating system knows; read when INFO asks. CPU in seconds, memory in bytes."""
+
+    cpu_user_s: float = 0.0
+    cpu_system_s: float = 0.0
+    thread_user_s: float = 0.0  # of these, what the event loop's thread has used
+    thread_system_s: float = 0.0
+    rss_bytes: int = 0
+    peak_rss_bytes: int = 0
+    total_memory_bytes: int = 0
+    process_id: int = 0
+    system: str = ""
+    python: str = ""
+    build: str = ""  # whether the modules on the way of a command are `compiled` or `interpreted`
+    event_loop: str = ""
+    executable: str = ""

@@ -1,0 +1,215 @@
+"""What commands know besides their arguments: the session of a client, and the state of the server. Pure data.
+
+The connection keeps a session's numbers up to date; handlers read and change it. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.memory import Memory
+from kvserver.options.config import Config
+from kvserver.resp.request import Command
+from kvserver.state.channels import Channels
+from kvserver.state.facts import Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
+from kvserver.state.latency import LatencyMonitor
+from kvserver.state.slowlog import SlowLog
+from kvserver.state.watches import Watch, Watches
+
+if TYPE_CHECKING:
+    from kvserver.commands.lookups import Lookups
+    from kvserver.commands.table import CommandTable
+
+SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
+
+REPLAY_ID = 0  # of the journal's session; those of clients begin at 1
+
+# What a session is in, besides the ordinary (0), as bits of `Session.standing`: each changes what its commands do.
+UNAUTHENTICATED: Final = 1
+MONITORING: Final = 2
+SUBSCRIBED: Final = 4  # and speaks RESP2, where messages can't be told from replies
+QUEUEING: Final = 8
+MUTED: Final = 16
+
+
+class Muted(Enum):
+    """Which replies CLIENT REPLY holds back."""
+
+    NONE = "on"
+    NEXT = "skip"  # that of the command that comes next
+    PRESENT = "skipping"  # that of the command that runs
+    ALL = "off"
+
+
+class Pause(Enum):
+    """Which commands CLIENT PAUSE makes wait."""
+
+    NONE = "none"
+    WRITES = "write"
+    ALL = "all"
+
+
+@dataclass(eq=False, repr=False)
+class ServerState:
+    """Everything that a command can see of the server."""
+
+    config: Config
+    keyspace: Keyspace
+    table: CommandTable
+    now_ms: Callable[[], int]  # Unix time
+    # A whole number from 0 to one below the argument, in a server each with the same chance.
+    random_below: Callable[[int], int] = lambda bound: 0
+    now_us: Callable[[], int] = lambda: 0  # Unix time in microseconds
+    process_facts: Callable[[], ProcessFacts] = ProcessFacts
+    persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
+    journal: JournalFacts = field(default_factory=JournalFacts)
+    counters: Counters = field(default_factory=Counters)
+    rates: Rates = field(default_factory=Rates)
+    sessions: dict[int, Session] = field(default_factory=dict)
+    slowlog: SlowLog = field(default_factory=SlowLog)
+    latency: LatencyMonitor = field(default_factory=LatencyMonitor)
+    expires_actively: bool = True  # keys are removed when their time has come, not only when they are looked at
+    started_at_ms: int = 0
+    attack_told_at_ms: int = 0  # when the log last told of one
+    run_id: str = ""
+    version: str = ""  # kvserver's own
+    memory: Memory = field(init=False)
+    channels: Channels = field(default_factory=Channels)
+    monitors: dict[int, Session] = field(default_factory=dict)
+    watches: Watches = field(init=False)
+    lookups: Lookups = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = Memory(self.keyspace, self.now_ms, self.random_below)
+        self.watches = Watches(self.keyspace, self.table.written_keys)
+        self.lookups = self.table.lookups()
+
+
+class Transaction:
+    """What MULTI has begun."""
+
+    __slots__ = ("commands", "has_failed")
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.has_failed = False  # a command was refused, so that EXEC will be
+
+
+class Session:
+    """One client, from its connect to its close."""
+
+    __slots__ = (
+        "address",
+        "argument_bytes",
+        "authenticated",
+        "channels",
+        "connected_at_ms",
+        "database",
+        "descriptor",
+        "id",
+        "is_blocked",
+        "is_executing",
+        "is_local",
+        "keyspace",
+        "last_active_at_ms",
+        "last_command",
+        "lib_name",
+        "lib_ver",
+        "local_address",
+        "muted",
+        "name",
+        "no_evict",
+        "patterns",
+        "protocol",
+        "server",
+        "shard_channels",
+        "standing",
+        "transaction",
+        "watch",
+    )
+
+    def __init__(self, server: ServerState, session_id: int, address: str, local_address: str, is_local: bool) -> None:
+        self.server = server
+        self.keyspace = server.keyspace
+        self.id = session_id
+        self.address = address  # as CLIENT LIST prints it
+        self.local_address = local_address
+        self.is_local = is_local  # by loopback or a Unix socket
+        self.descriptor = -1
+        self.connected_at_ms = self.last_active_at_ms = server.now_ms()
+        self.lib_name = self.lib_ver = b""
+        self.last_command = b""  # of none yet
+        self.argument_bytes = 0
+        self.database = 0
+        self.is_blocked = False  # its command waits for the end of a pause
+        self.is_executing = False  # its transaction runs
+        self.no_evict = False
+        self.transaction: Transaction | None = None
+        self.watch: Watch | None = None
+        # In the order in which they were subscribed to.
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
+        self.reset()
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it is the journal's, whose commands were accepted once, whatever the limits are now."""
+        return self.id == REPLAY_ID
+
+    def reset(self) -> None:
+        """What a new client has, and RESET gives back."""
+        self.leave()
+        self.name = b""
+        self.protocol = 2
+        self.authenticated = not self.server.config.requirepass
+        self.muted = Muted.NONE
+        self.review()
+
+    def review(self) -> None:
+        """See what the session is in, after that may have changed."""
+        self.standing = (
+            (0 if self.authenticated else UNAUTHENTICATED)
+            | (MONITORING if self.id in self.server.monitors else 0)
+            | (SUBSCRIBED if self.protocol == 2 and self.is_subscriber else 0)
+            | (QUEUEING if self.transaction else 0)
+            | (MUTED if self.muted is not Muted.NONE else 0)
+        )
+
+    @property
+    def is_on_unix_socket(self) -> bool:
+        return self.address.endswith(":0")  # where others have their port
+
+    @property
+    def is_subscriber(self) -> bool:
+        """Of messages: it has other limits of unread replies, and no idle timeout."""
+        return bool(self.channels or self.patterns or self.shard_channels)
+
+    def leave(self) -> None:
+        """Let go of all that the server does for this session: what it has subscribed to, watches, monitors or queues."""
+        self.end_transaction()
+        channels = self.server.channels
+        for names, subscriptions in (
+            (self.channels, channels.channels),
+            (self.patterns, channels.patterns),
+            (self.shard_channels, channels.shard_channels),
+        ):
+            for name in names:
+                subscriptions.remove(name, self)
+        self.channels, self.patterns, self.shard_channels = {}, {}, {}
+        self.server.monitors.pop(self.id, None)
+        self.server.lookups.note_monitors(bool(self.server.monitors))
+
+    def end_transaction(self) -> None:
+        """No MULTI any more, and nothing watched."""
+        self.transaction = None
+        self.unwatch()
+
+    def unwatch(self) -> None:
+        if self.watch:
+            self.server.watches.remove(self.watch)
+            self.watch = None
