@@ -8,7 +8,8 @@ async function useStrings(client) {
   assert.strictEqual(await client.ping(), "PONG");
   assert.strictEqual(await client.set("name", "Ada é", { EX: 100 }), "OK");
   assert.strictEqual(await client.get("name"), "Ada é");
-  assert.strictEqual(await client.ttl("name"), 100);
+  const left = await client.ttl("name");
+  assert.ok(left > 90 && left <= 100, `${left} s are left of 100`);
   assert.strictEqual(await client.get("missing"), null);
   assert.strictEqual(await client.incr("counter"), 1);
   assert.strictEqual(await client.incrBy("counter", 41), 42);

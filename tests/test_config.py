@@ -497,10 +497,10 @@ def test_config_get_of_everything_shows_every_option() -> None:
 
 
 def test_expensive_pattern_costs_next_to_nothing() -> None:
-    start = time.perf_counter()
+    started_at = time.process_time()
     stars = (b"*?" * 20 + b"q", b"*a" * 400 + b"q", b"[a-z]*" * 150 + b"q", b"*" * 1_000_000 + b"q")
     assert Config().get_matching(stars) == {}
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - started_at < 1
 
 
 # --- The same as the real redis-server ---

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import time
 
@@ -333,6 +334,10 @@ _FRAMES = ("MULTI", "MULTI", "EXEC", "EXEC", "EXEC", "DISCARD", "WATCH {k}", "WA
 _WRONG = ("NOSUCH", "GET", "SET {k}", "INCRBY {k} x", "EXEC x", "CLIENT NOSUCH", "SAVE x", "MULTI x")
 
 
+# What TTL says of EXPIRE 1000 some steps later, which take either server as long as the machine is busy.
+_ABOUT_1000 = re.compile(rb":(?:1000|9[5-9][0-9])\r\n")
+
+
 def random_step(rng: random.Random) -> str:
     rows = rng.choices((_READS, _WRITES, _FRAMES, _WRONG), (15, 40, 43, 2))[0]
     words = {"k": rng.choice(KEYS), "l": rng.choice(KEYS), "v": rng.choice(("1", "2", "text", "0"))}
@@ -352,12 +357,13 @@ def test_random_transactions_of_two_clients_end_as_on_redis(kvserver: ServerProc
                 wires = {"A": first, "B": second}
                 if seed % 2:
                     first.command("HELLO", 3)
-                heard[server.kind] = [wires[name].command(*shlex.split(said)) for name, said in steps]
+                replies = [wires[name].command(*shlex.split(said)) for name, said in steps]
+            heard[server.kind] = [_ABOUT_1000.sub(b":<about 1000>\r\n", reply) for reply in replies]
         if heard["kvserver"] != heard["redis-server"]:
             place = next(
                 place
-                for place, replies in enumerate(zip(heard["kvserver"], heard["redis-server"], strict=True))
-                if replies[0] != replies[1]
+                for place, (ours, theirs) in enumerate(zip(heard["kvserver"], heard["redis-server"], strict=True))
+                if ours != theirs
             )
             told = "\n".join(
                 f"{name}: {said}  {reply!r}"
@@ -379,14 +385,14 @@ def test_pause_ends_by_itself_and_in_order(kvserver: ServerProcess, mode: str) -
 
 def test_pause_becomes_neither_shorter_nor_weaker(kvserver: ServerProcess) -> None:
     with kvserver.connect() as wire, kvserver.connect() as other:
+        started_at = time.monotonic()  # before the pause begins: however late this process is then, it is over later
         wire.send(
             encode("MULTI") + encode("CLIENT", "PAUSE", 300, "ALL") + encode("CLIENT", "PAUSE", 1, "WRITE") + encode("EXEC")
         )
         assert [wire.read_reply() for _ in range(3)] == [b"+OK\r\n", b"+QUEUED\r\n", b"+QUEUED\r\n"]
         assert wire.read_reply() == b"*2\r\n+OK\r\n+OK\r\n"
-        started_at = time.monotonic()
         assert other.command("PING") == b"+PONG\r\n"
-        assert time.monotonic() - started_at > 0.1
+        assert time.monotonic() - started_at > 0.29
 
 
 def test_killed_client_is_gone_at_once(kvserver: ServerProcess) -> None:

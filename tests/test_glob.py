@@ -184,6 +184,6 @@ def test_pattern_with_a_special_byte_is_not_literal(pattern: bytes) -> None:
 )
 def test_no_pattern_takes_long(pattern: bytes) -> None:
     text = b"a" * 20_000
-    started_at = time.perf_counter()
+    started_at = time.process_time()
     assert not matcher(pattern)(text)
-    assert time.perf_counter() - started_at < 2  # backtracking would take years, stars times text minutes
+    assert time.process_time() - started_at < 2  # backtracking would take years, stars times text minutes

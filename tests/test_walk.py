@@ -226,9 +226,9 @@ def test_no_chance_meets_the_one_key_among_tombstones_but_it_is_found() -> None:
 def test_calls_are_short_at_many_keys() -> None:
     keyspace = filled(300_000)
     chance = random.Random(5)
-    started_at = time.perf_counter()
+    started_at = time.process_time()
     cursor = 0
     for _ in range(1_000):
         cursor, _ = walk.scan(keyspace, cursor, 10)
         walk.random_key(keyspace, chance.randrange)
-    assert time.perf_counter() - started_at < 2  # 0.1 s on a machine with nothing else to do
+    assert time.process_time() - started_at < 2  # it takes 0.1 s

@@ -759,8 +759,8 @@ def test_clients_over_the_limit_get_the_error_of_redis(start_server: StartServer
 def test_idle_client_is_closed_and_busy_one_is_kept(start_server: StartServer) -> None:
     server = start_server("--timeout", "1", "--save", "")
     with server.connect() as idle, server.connect() as busy, selectors.DefaultSelector() as selector:
-        assert idle.command("PING") == b"+PONG\r\n"
         started = time.monotonic()
+        assert idle.command("PING") == b"+PONG\r\n"
         selector.register(idle.socket, selectors.EVENT_READ)
         while not selector.select(timeout=0.1):
             assert busy.command("PING") == b"+PONG\r\n"
@@ -926,17 +926,20 @@ def test_hits_and_misses_are_those_of_redis(kvserver: ServerProcess, redis_oracl
 
 
 def test_sleep_stops_every_client_and_is_slow_in_every_log(start_server: StartServer) -> None:
-    server = start_server("--save", "", "--latency-monitor-threshold", "10")
+    # Thresholds that a PING does not reach, however busy the machine is.
+    slow = ("--latency-monitor-threshold", "300", "--slowlog-log-slower-than", "300000")
+    server = start_server("--save", "", *slow)
     with server.connect() as sleeper, server.connect() as other:
+        started = time.monotonic()
         sleeper.send(encode("DEBUG", "SLEEP", "0.3") + encode("PING"))
-        longest_s = 0.0
+        replies = 0
         with selectors.DefaultSelector() as selector:
             selector.register(sleeper.socket, selectors.EVENT_READ)
             while not selector.select(timeout=0):
-                started = time.monotonic()
                 assert other.command("PING") == b"+PONG\r\n"
-                longest_s = max(longest_s, time.monotonic() - started)
-        assert longest_s > 0.2
+                replies += 1
+        assert time.monotonic() - started >= 0.3
+        assert replies <= 5, "one or two before it sleeps, and one behind that; of a server that is awake, thousands"
         assert sleeper.read_reply() == b"+OK\r\n"
         assert sleeper.read_reply() == b"+PONG\r\n"
         (entry,) = sleeper.value("SLOWLOG", "GET")
@@ -1314,13 +1317,12 @@ def connected_clients(wire: Wire) -> int:
 def test_reset_in_the_middle_leaves_the_others_served(kvserver: ServerProcess, sent: bytes) -> None:
     with kvserver.connect() as other:
         other.command("SET", "big", b"x" * MEGABYTE)
-        before = connected_clients(other)
         for _ in range(20):
             wire = kvserver.connect()
             wire.send(sent)
             assert other.command("PING") == b"+PONG\r\n"
             wire.reset()
-        wait_until(lambda: connected_clients(other) == before, "clients that were reset are forgotten")
+        wait_until(lambda: connected_clients(other) == 1, "clients that were reset are forgotten")
         assert other.command("EXISTS", "k", "big") == b":1\r\n"
 
 
