@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from installs import Installs
 from servers import Kind, ServerProcess
 from sessions import Server
@@ -18,6 +19,10 @@ from kvserver.state.session import Session
 COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
 
 StartServer = Callable[..., ServerProcess]
+
+# No deadline for an example, which is one on the clock: on a busy machine, any may take longer than hypothesis allows.
+settings.register_profile("without deadlines", settings(), deadline=None)
+settings.load_profile("without deadlines")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

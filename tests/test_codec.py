@@ -28,13 +28,12 @@ def nested_objects(depth: int) -> Any:
     return value
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(values | tag_like_values)
 def test_canonical_is_what_json_dumps_gives(value: Any) -> None:
     assert canonical(value) == canonical_strict(value) == canonical_by_json(value)
 
 
-@settings(deadline=None)
 @given(st.floats() | st.integers())
 def test_numbers_are_spelled_as_json_dumps_spells_them(number: float) -> None:
     assert canonical([number]) == canonical_by_json([number])
@@ -72,7 +71,6 @@ def test_every_control_character_is_escaped_as_json_escapes_it() -> None:
         assert canonical(chr(code)) == canonical_by_json(chr(code))
 
 
-@settings(deadline=None)
 @given(st.recursive(texts_with_surrogates, lambda inner: st.dictionaries(texts_with_surrogates, inner), max_leaves=5))
 def test_lone_surrogates_keep_their_escape_and_are_read_back(value: Any) -> None:
     text = canonical(value)
@@ -136,7 +134,6 @@ def test_depth_up_to_the_limit_is_taken_and_more_is_refused(nested: Any) -> None
             canonical_strict(nested(depth))
 
 
-@settings(deadline=None)
 @given(values)
 def test_text_with_white_space_gives_the_value(value: Any) -> None:
     assert exact(parse_strict(json.dumps(value, indent=1).encode())) == exact(value)

@@ -15,7 +15,7 @@ from kvserver.resp.reply import OK
 from kvserver.state.session import Session
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(values | tag_like_values)
 def test_document_comes_back_as_canonical_json(document: Any) -> None:
     session = Server().session()

@@ -67,7 +67,7 @@ def living(server: Server) -> dict[bytes, Entry]:
     return dict(server.keyspace.members())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps, st.sampled_from([0, 7, 2_000]))
 def test_written_commands_run_later_give_the_same_data(commands: list[tuple[Words, int]], delay_ms: int) -> None:
     server = Server()

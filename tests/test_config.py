@@ -675,7 +675,6 @@ near_numbers = st.text("0123456789 -+_xkKmMgGbBt", max_size=6).map(str.encode)
 
 
 @pytest.mark.parametrize("name", ["timeout", "auto-aof-rewrite-min-size", "proto-max-bulk-len", "save"])
-@settings(deadline=None)
 @given(value=near_numbers)
 def test_config_set_of_anything_is_as_in_redis_or_stricter(oracle: Wire, name: str, value: bytes) -> None:
     config = Config()
@@ -717,7 +716,7 @@ def test_config_get_matches_as_redis_does(oracle: Wire, patterns: list[bytes]) -
     assert {name for name in ours if name.lower().decode() in SHARED} == oracle_get(oracle, *patterns).keys()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(patterns=st.lists(st.text("portimeuPT**??[]^-\\", max_size=8).map(str.encode), min_size=1, max_size=3))
 def test_config_get_of_any_pattern_matches_as_redis_does(oracle: Wire, patterns: list[bytes]) -> None:
     ours = Config().get_matching(patterns)

@@ -50,14 +50,14 @@ def encoded(contents: Contents, mapping: Mapping) -> bytes:
     return b"".join(encode(cut_of(contents), mapping))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.dictionaries(keys, entries, max_size=30))
 def test_payload_is_the_canonical_json_of_the_equivalent_dict(contents: Contents) -> None:
     document = {tagged_name(key): tagged_value(entry) for key, entry in contents.items()}
     assert encoded(contents, TAGGED) == canonical_by_json(document)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(texts | texts_with_surrogates, values | tag_like_values | texts_with_surrogates, max_size=20))
 def test_payload_of_the_library_is_the_canonical_json_of_the_dict(document: dict[str, Any]) -> None:
     document = json.loads(json.dumps(document))  # as a reader gives it: surrogates that make a pair are one character
@@ -243,7 +243,7 @@ object_texts = st.tuples(space, objects(string_texts, 8) | objects(value_texts, 
 scraps = st.sampled_from([b" ", *rb'" { } [ ] , : \ 1 - . e N "," {}'.split(b" "), b"\0", b"\xff", b"\xc3"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(object_texts, mappings, windows)
 @example(b"{}", PLAIN, None)
 @example(b" \n{\t} \r\n", PLAIN, 1)
@@ -256,7 +256,7 @@ def test_object_is_read_as_json_reads_it(payload: bytes, mapping: Mapping, windo
     check_decoding(payload, mapping, window)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(object_texts, st.data(), windows)
 def test_corrupted_object_is_read_or_refused_as_json_does(payload: bytes, data: st.DataObject, window: int | None) -> None:
     for _ in range(data.draw(st.integers(1, 2))):
@@ -266,7 +266,7 @@ def test_corrupted_object_is_read_or_refused_as_json_does(payload: bytes, data: 
     check_decoding(payload, PLAIN, window)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(object_texts, windows)
 def test_truncated_object_is_refused_at_every_length(payload: bytes, window: int | None) -> None:
     whole = payload.rstrip()
@@ -275,7 +275,7 @@ def test_truncated_object_is_refused_at_every_length(payload: bytes, window: int
             decoded(whole[:length], PLAIN, always(11))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.binary(max_size=30) | st.lists(scraps, max_size=12).map(b"".join), windows)
 def test_any_bytes_are_read_or_refused_as_json_does(payload: bytes, window: int | None) -> None:
     check_decoding(payload, PLAIN, window)
@@ -349,7 +349,7 @@ def test_number_is_read_whole_wherever_the_window_ends(number: str, mapping: Map
         assert exact(found) == exact(read_by_json(payload, mapping)), f"a name of {length} bytes"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(keys, plain_values), min_size=50, max_size=150))
 def test_what_was_encoded_is_decoded(members: list[tuple[bytes, Entry]]) -> None:
     contents = dict(members)

@@ -140,13 +140,13 @@ def test_pattern_matches_what_it_matches_in_redis(oracle: Wire, pattern: bytes) 
     assert ours(pattern) == set(oracle.value("KEYS", pattern))
 
 
-@settings(deadline=None, max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pattern=patterns | patterns_of_a_text())
 def test_any_pattern_matches_what_it_matches_in_redis(oracle: Wire, pattern: bytes) -> None:
     assert ours(pattern) == set(oracle.value("KEYS", pattern))
 
 
-@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pattern=st.text("aeAEgtGTs*?[]^-\\|Zz@_", max_size=8).map(str.encode))
 def test_case_is_ignored_as_redis_does_for_names(oracle: Wire, pattern: bytes) -> None:
     names = oracle.value("COMMAND", "LIST")

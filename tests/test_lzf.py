@@ -21,7 +21,7 @@ def lzf(value: bytes) -> bytes:
     return dumps.compressed(value)[12:]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.binary(min_size=1, max_size=200) | repetitive)
 def test_what_was_compressed_comes_back(value: bytes) -> None:
     assert decompress(lzf(value), len(value)) == value

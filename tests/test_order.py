@@ -28,7 +28,7 @@ def expected_names(contents: dict[bytes, Entry]) -> list[bytes]:
     return sorted(TAGGED.encode_key(key).encode("utf-8", "surrogatepass") for key in contents)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(keys | st.binary(max_size=4), entries, max_size=40))
 def test_every_member_comes_once_and_in_the_order_of_the_names(contents: dict[bytes, Entry]) -> None:
     assert names_of(batches_of(cut_of(contents))) == expected_names(contents)

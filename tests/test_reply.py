@@ -6,7 +6,7 @@ from typing import Any
 
 import hiredis
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvserver.formats.codec import JSONText
@@ -61,7 +61,6 @@ def flattened(reply: Any) -> Any:
     return int(reply) if isinstance(reply, bool) else reply
 
 
-@settings(deadline=None)
 @given(replies)
 def test_client_reads_the_reply_that_was_meant(reply: Any) -> None:
     for protocol, expected in ((2, flattened(reply)), (3, reply)):

@@ -213,7 +213,7 @@ def agree(chunks: Sequence[bytes]) -> None:
         assert parse(RequestParser(), [*chunks, *more]) == parse(StrictParser(), [*chunks, *more])
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(streams)
 @example(pack(b"PING") + b"%1\r\n$1\r\na\r\n*0\r\n")
 @example(pack(b"PING") + b"#f\r\n" + pack(b"PING"))
@@ -243,21 +243,21 @@ def test_fast_and_strict_parser_agree(data: bytes) -> None:
         agree(whole(data))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(lines)
 def test_fast_and_strict_parser_agree_on_lines_behind_commands(data: bytes) -> None:
     for start in (b"*1\r\n", pack(b"PING"), pack(b"PING") * 2, pack(b"x" * 1_100)):
         agree(whole(start + data))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(streams.filter(bool), st.data())
 def test_fast_and_strict_parser_agree_on_streams_that_come_in_pieces(data: bytes, draw: st.DataObject) -> None:
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=4)))
     agree(split_at(data, *cuts))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(streams.map(lambda data: data[:150]).filter(bool))
 def test_no_split_changes_what_is_read(data: bytes) -> None:
     expected = parse(StrictParser(), whole(data))
@@ -267,7 +267,7 @@ def test_no_split_changes_what_is_read(data: bytes) -> None:
         assert parse(RequestParser(), split_at(data, position)) == expected, f"split at {position}"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(commands_sent, min_size=1, max_size=3).map(b"".join), st.data())
 def test_fast_and_strict_parser_agree_on_damaged_pipelines(data: bytes, draw: st.DataObject) -> None:
     start = draw.draw(st.integers(0, len(data)))

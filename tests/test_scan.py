@@ -122,7 +122,7 @@ def test_every_flipped_bit_is_damage_that_keeps_the_frames_before_it() -> None:
     assert torn == []
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from([FIRST, SECOND, THIRD, FIRST[:100], MAGIC, b"\0" * 80]) | st.binary(max_size=5), max_size=5))
 def test_no_bytes_are_loaded_but_whole_frames_from_the_left(parts: list[bytes]) -> None:
     frames = [FIRST, SECOND, THIRD]

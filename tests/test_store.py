@@ -97,7 +97,7 @@ def test_public_names_are_those_of_the_contract() -> None:
     assert all(hasattr(kvserver, name) for name in kvserver.__all__)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.dictionaries(texts, values | tag_like_values, max_size=8))
 def test_everything_json_can_hold_survives_a_flush(document: dict[str, Any]) -> None:
     medium = MemoryMedium()

@@ -28,7 +28,7 @@ from kvserver.data.entries import Entry, Expiring
 from kvserver.formats.codec import JSONText
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping, decode_value
 
-quick = settings(deadline=None, max_examples=120)
+quick = settings(max_examples=120)
 
 
 # --- Keys ---

@@ -122,7 +122,7 @@ class ScanMachine(RuleBasedStateMachine):
 def test_scan_returns_all_that_stays_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
     run_state_machine_as_test(
-        ScanMachine, settings=settings(deadline=None, max_examples=300, stateful_step_count=50, report_multiple_bugs=False)
+        ScanMachine, settings=settings(max_examples=300, stateful_step_count=50, report_multiple_bugs=False)
     )
 
 
