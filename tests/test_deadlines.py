@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import count, islice
+
 from test_keyspace import Clock, filled
 
 from kvserver.data.deadlines import SWEEP_REST_MS, Deadlines
@@ -30,13 +31,12 @@ def test_sweep_removes_shard_by_shard_what_is_due() -> None:
     assert not keyspace.deadlines.has_any
 
 
-@pytest.mark.patches_compiled
-def test_swept_shard_rests_the_longer_the_more_entries_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
+def test_swept_shard_rests_the_longer_the_more_entries_it_has() -> None:
     clock = Clock()
     keyspace = Keyspace(clock)
-    for number in range(100):
-        keyspace.set_expiring(b"%d" % number, b"v", 1 + number)
+    of_one_shard = (key for number in count() if shard_of(key := b"%d" % number) == 0)
+    for number, key in enumerate(islice(of_one_shard, 100)):
+        keyspace.set_expiring(key, b"v", 1 + number)
     swept_at = []
     while len(keyspace):
         clock.now_ms += 1

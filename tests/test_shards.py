@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,14 +28,23 @@ def place(shards: list[Shard], key: bytes) -> int:
     return found
 
 
+def test_all_agree_which_shard_holds_a_key() -> None:
+    check_places(SHARDS, hash)
+
+
 @pytest.mark.patches_compiled
 @pytest.mark.parametrize("count", [SHARDS, 7, 1])
-def test_all_agree_which_shard_holds_a_key(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Also where tests choose how many there are, or by which hash: they do it here, and nowhere else."""
+def test_all_agree_also_where_tests_choose_how_many_shards_there_are_or_by_which_hash(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     monkeypatch.setattr(module, "SHARDS", count)
     monkeypatch.setattr(module, "hash", zlib.crc32, raising=False)
+    check_places(count, zlib.crc32)
+
+
+def check_places(count: int, by_hash: Callable[[bytes], int]) -> None:
     for key in (b"", b"k", b"key", b"\xff" * 100):
-        wanted = zlib.crc32(key) % count
+        wanted = by_hash(key) % count
         loaded, written = new_shards(), new_shards()
         assert len(loaded) == count
         load_shards(loaded, [(key, b"v")])
