@@ -261,6 +261,12 @@ class ServerProcess:
         fields = self._kernel_file("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def work_during_s(self, call: Callable[[], object]) -> float:
+        """For how long others work before a reply comes: of the processor's time, which a busy machine makes no longer."""
+        before_s = self.processor_time_s()
+        call()
+        return self.processor_time_s() - before_s
+
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
         """The exit status of a process that is leaving by itself; its log is whole afterwards."""
         status = self.process.wait(deadline_s)

@@ -42,18 +42,17 @@ def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: 
     with server.connect() as wire:
         wire.command("SET", "stays", "v")
         due_ms = load_keys_that_expire_together(wire, count)
-        slowest_s = 0.0
+        works_s: list[float] = []  # of the processor's time, which a busy machine makes no longer
 
         def only_one_is_left() -> bool:
-            nonlocal slowest_s
-            started_at = time.perf_counter()
+            before_s = server.processor_time_s()
             left: int = wire.value("DBSIZE")
-            slowest_s = max(slowest_s, time.perf_counter() - started_at)
+            works_s.append(server.processor_time_s() - before_s)
             return left == 1
 
         wait_until(only_one_is_left, "all that expired is gone", LONG_EXPIRY_MS / 1_000 + DEADLINE_S)
         assert now_ms() < due_ms + 5_000
-        assert slowest_s < 0.5
+        assert max(works_s) < 0.1
         assert wire.value("GET", "stays") == b"v"
         assert figure(wire, "expired_keys") == count
 
