@@ -157,10 +157,10 @@ CASES: dict[str, bytes] = {
     "touch counts a key twice": SET_GET + encode("TOUCH", "k", "k", "missing"),
     "touch without a key": encode("TOUCH"),
     "rename": SET_GET + encode("RENAME", "k", "l") + encode("GET", "k") + encode("GET", "l"),
-    "rename keeps the expiry": encode("SET", "k", "v", "EX", 100)
+    "rename keeps the expiry": encode("SET", "k", "v", "PXAT", 33_000_000_000_000)
     + encode("SET", "l", "w")
     + encode("RENAME", "k", "l")
-    + encode("TTL", "l")
+    + encode("PEXPIRETIME", "l")
     + encode("GET", "l")
     + encode("DBSIZE"),
     "rename drops the expiry of what was there": SET_GET
@@ -176,7 +176,9 @@ CASES: dict[str, bytes] = {
     "renamenx to itself": SET_GET + encode("RENAMENX", "k", "k"),
     "renamenx of a missing key": encode("RENAMENX", "missing", "k"),
     "copy": SET_GET + encode("COPY", "k", "l") + encode("GET", "l") + encode("GET", "k"),
-    "copy keeps the expiry": encode("SET", "k", "v", "EX", 100) + encode("COPY", "k", "l") + encode("TTL", "l"),
+    "copy keeps the expiry": encode("SET", "k", "v", "PXAT", 33_000_000_000_000)
+    + encode("COPY", "k", "l")
+    + encode("PEXPIRETIME", "l"),
     "copy onto a key": SET_GET + encode("SET", "l", "w") + encode("COPY", "k", "l") + encode("GET", "l"),
     "copy onto a key with replace": SET_GET
     + encode("SET", "l", "w", "EX", 9)
@@ -202,8 +204,10 @@ CASES: dict[str, bytes] = {
     "swapdb with database 1": encode("SWAPDB", 0, 1),
     "swapdb of no database": encode("SWAPDB", "x", 0) + encode("SWAPDB", 0, "x") + encode("SWAPDB", 0, 99999999999),
     # --- expiry
-    "expire": SET_GET + encode("EXPIRE", "k", 100) + encode("TTL", "k"),
-    "pexpire": SET_GET + encode("PEXPIRE", "k", 100_400) + encode("TTL", "k"),
+    # Not by TTL, which rounds: it is another half a second later.
+    "expire": SET_GET + encode("EXPIRE", "k", 100) + encode("EXPIRE", "k", 50, "GT") + encode("EXPIRE", "k", 150, "LT"),
+    "pexpire": SET_GET + encode("PEXPIRE", "k", 100_000) + encode("EXPIRE", "k", 50, "GT") + encode("EXPIRE", "k", 150, "LT"),
+    "ttl": SET_GET + encode("PEXPIRE", "k", 100_499) + encode("TTL", "k"),
     "expireat": SET_GET + encode("EXPIREAT", "k", 33_000_000_000) + encode("EXPIRETIME", "k") + encode("PEXPIRETIME", "k"),
     "pexpireat": SET_GET
     + encode("PEXPIREAT", "k", 33_000_000_000_499)
