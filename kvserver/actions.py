@@ -28,7 +28,6 @@ from kvserver.commands.effect import (
 from kvserver.commands.table import MISCONF_JOURNAL
 from kvserver.errors import CommandError
 from kvserver.options.config import ConfigError, config_set_failed
-from kvserver.options.rewriting import rewritten
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.flushes import Flushes
 from kvserver.persistence.journal import Journal
@@ -197,6 +196,8 @@ class Actions:
     # Configuration
 
     async def _rewrite_config(self) -> Reply:
+        from kvserver.options.rewriting import rewritten
+
         config = self._state.config
         try:
             text = rewritten(await self._disk.run(lambda: read_text(config.file)), config)

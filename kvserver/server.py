@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import random
-import secrets
 import signal
 import time
 
@@ -66,7 +65,7 @@ class Server:
             random_below=random.randrange,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=now_ms(),
-            run_id=secrets.token_hex(20),
+            run_id=os.urandom(20).hex(),
             version=kvserver.__version__,
         )
         self.state.persistence.last_save_at = int(time.time())  # as in Redis: save points count from the start

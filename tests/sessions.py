@@ -40,7 +40,7 @@ class Server:
             self.keyspace,
             self.table,
             self.clock,
-            self.random.randrange,
+            random_below=self.random.randrange,
             now_us=lambda: self.clock.now_ms * 1000 + 7,
             started_at_ms=START_MS,
         )

@@ -8,11 +8,15 @@ from kvserver.formats.scan import Tail
 
 
 def whole(*digests: str, size: int = 1000) -> SegmentScan:
-    return SegmentScan(size, 1, [Link(0, digest) for digest in digests], size)
+    found = SegmentScan(size)
+    found.records, found.links, found.valid_length = 1, [Link(0, digest) for digest in digests], size
+    return found
 
 
 def torn(*digests: str, tail: Tail = Tail.TORN) -> SegmentScan:
-    return SegmentScan(1000, 1, [Link(0, digest) for digest in digests], 900, tail, "why")
+    found = whole(*digests)
+    found.valid_length, found.tail, found.reason = 900, tail, "why"
+    return found
 
 
 def test_nothing_there_is_nothing_to_replay() -> None:

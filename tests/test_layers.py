@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -196,6 +197,17 @@ def test_pickle_and_its_kin_are_nowhere(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(TREES))
 def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str) -> None:
     assert others(name) <= set(sys.stdlib_module_names) | DEPENDENCIES
+
+
+def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need() -> None:
+    later = {
+        *("tomllib", "difflib", "encodings.idna"),
+        *("kvserver.check", "kvserver.replay", "kvserver.options.rewriting", "kvserver.formats.longdouble"),
+        *("kvserver.commands.documentation", "kvserver.commands.syntax"),
+    }
+    asked = f"import sys, kvserver.server; print(*sys.modules.keys() & {later})"
+    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
+    assert not found
 
 
 # --- Heads and tests ---

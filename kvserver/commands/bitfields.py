@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
@@ -66,8 +65,7 @@ class Field(NamedTuple):
         return number - (1 << self.width) if number > self.greatest else number
 
 
-@dataclass
-class _Operation:
+class _Operation(NamedTuple):
     name: bytes
     field: Field
     number: int  # of SET and INCRBY

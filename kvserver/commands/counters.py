@@ -11,7 +11,6 @@ from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical
-from kvserver.formats.longdouble import LongDouble
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 
@@ -87,6 +86,8 @@ _NOT_FINITE = "ERR increment would produce NaN or Infinity"
 
 
 def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
+    from kvserver.formats.longdouble import LongDouble
+
     key = args[1]
     value = session.keyspace.live(key)
     is_json = _is_json_number(value)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kvserver.commands.arguments import SYNTAX_ERROR
-from kvserver.commands.documentation import DOCUMENTATION, Documentation
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
-from kvserver.commands.syntax import arguments
 from kvserver.errors import CommandError
 from kvserver.glob import matcher
 from kvserver.resp.reply import Reply, SetOf, Simple
 from kvserver.state.session import Session
 
-_NOTHING = Documentation()
+if TYPE_CHECKING:
+    from kvserver.commands.documentation import Documentation
+
 _arguments: dict[str, list[Reply]] = {}  # of commands that were asked for: redis-cli asks for all of them at each start
+
+
+def _documentation(row: Command) -> Documentation:
+    from kvserver.commands.documentation import DOCUMENTATION, Documentation  # which nobody needs who does not ask for it
+
+    return DOCUMENTATION.get(row.name, Documentation())
+
 
 # --- Keys ---
 
@@ -24,7 +33,7 @@ def key_specifications(row: Command) -> list[tuple[KeyRange, list[str]]]:
     first, last, step = row.keys
     of_row = (first, last - first if last >= 0 else last, step)
     found = []
-    for specification in filter(None, DOCUMENTATION.get(row.name, _NOTHING).keys.split("; ")):
+    for specification in filter(None, _documentation(row).keys.split("; ")):
         where, *flags = specification.split()
         if where[0].isdigit():
             index, last_key, key_step = map(int, where.split(":"))
@@ -38,7 +47,7 @@ def key_specifications(row: Command) -> list[tuple[KeyRange, list[str]]]:
 
 def _describe_keys(row: Command) -> list[Reply]:
     described: list[Reply] = []
-    notes = DOCUMENTATION.get(row.name, _NOTHING).key_notes
+    notes = _documentation(row).key_notes
     for (first, last, step), flags in key_specifications(row):
         specification: dict[Reply, Reply] = {b"notes": notes.encode()} if notes and not described else {}
         specification |= {
@@ -96,14 +105,14 @@ def _info(row: Command) -> Reply:
         SetOf(map(Simple, row.all_flags)),
         *row.keys,
         SetOf(map(Simple, row.categories)),
-        SetOf(tip.encode() for tip in DOCUMENTATION.get(row.name, _NOTHING).tips.split()),
+        SetOf(tip.encode() for tip in _documentation(row).tips.split()),
         SetOf(_describe_keys(row)),
         SetOf(_info(subcommand) for subcommand in row.subcommands),
     ]
 
 
 def _docs(row: Command) -> Reply:
-    documentation = DOCUMENTATION.get(row.name, _NOTHING)
+    documentation = _documentation(row)
     found: dict[Reply, Reply] = {
         b"summary": row.summary.encode(),
         b"since": row.since.encode(),
@@ -119,6 +128,8 @@ def _docs(row: Command) -> Reply:
         }
     if documentation.arguments:
         if row.name not in _arguments:
+            from kvserver.commands.syntax import arguments
+
             _arguments[row.name] = arguments(documentation.arguments)
         found[b"arguments"] = _arguments[row.name]
     if row.subcommands:

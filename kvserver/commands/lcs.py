@@ -7,7 +7,6 @@ that what Redis fills cell by cell costs a few operations a row. Of all longest 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
@@ -20,7 +19,6 @@ _CELL_BYTES = 4  # of Redis's table, whose size it limits
 _MAX_LENGTH = 2**32 - 2
 
 
-@dataclass
 class _Options:
     wants_positions: bool = False  # IDX
     wants_length: bool = False  # LEN

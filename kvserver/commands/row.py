@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvserver.commands.effect import Effect
 from kvserver.errors import CommandError, Refusal
@@ -59,8 +58,7 @@ _MORE_CATEGORIES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command. Fields are those of Redis's COMMAND and COMMAND DOCS.
 
     `arity` counts the name; a negative one is the least number. `keys`: position of the first and last key and the step.
@@ -77,11 +75,11 @@ class Command:
     group: str
     complexity: str
     subcommands: tuple[Command, ...] = ()
-    arities: range = field(init=False)
 
-    def __post_init__(self) -> None:
-        allowed = range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, ANY_NUMBER)
-        object.__setattr__(self, "arities", allowed)
+    @property
+    def arities(self) -> range:
+        """How many words a call may have."""
+        return range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, ANY_NUMBER)
 
     @property
     def categories(self) -> list[str]:

@@ -99,9 +99,9 @@ class CommandTable:
         # Each variant, with what it has while the usual commands run unwrapped and while everything is wrapped.
         self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}
         self._on_wrap: list[Callable[[], None]] = []
-        self.replay = self._runners(lambda row: None, lambda row: row.handler)
-        self.open = self._variant("open", lambda row: None)
-        self.limited = self._variant("limited", lambda row: None, around=_within_limit)
+        self.replay = self._runners(None, lambda row: row.handler)
+        self.open = self._variant("open", None)
+        self.limited = self._variant("limited", None, around=_within_limit)
         self.read_only = self.refuse_writes(MISCONF)
         self.loading = self._variant("loading", lambda row: None if "loading" in row.flags else LOADING)
         self.written_keys = {
@@ -124,7 +124,7 @@ class CommandTable:
     def _variant(
         self,
         kind: str,
-        refusal: Callable[[Command], str | None],
+        refusal: Callable[[Command], str | None] | None,
         *,
         way_back: bytes = b"",
         around: Callable[[Command, Handler], Handler] = lambda row, handler: handler,
@@ -142,11 +142,13 @@ class CommandTable:
             note()
 
     def _runners(
-        self, refusal: Callable[[Command], str | None], handler_of: Callable[[Command], Handler], way_back: bytes = b""
+        self, refusal: Callable[[Command], str | None] | None, handler_of: Callable[[Command], Handler], way_back: bytes = b""
     ) -> Runners:
         runners: Runners = {}
         for name, row in self.rows.items():
-            handler = refuse(handler_of(row), row, refusal, runs_alone=name == way_back)
+            handler = handler_of(row)
+            if refusal:
+                handler = refuse(handler, row, refusal, runs_alone=name == way_back)
             # EXEC itself tells what it makes of too many words: it ends the transaction.
             arities = ANY_ARITY if row.name == "exec" else row.arities
             runners[name] = runners[name.upper()] = (handler, arities, row.name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import hiredis
@@ -90,16 +89,16 @@ class Link(NamedTuple):
     digest: str
 
 
-@dataclass
 class SegmentScan:
     """What a scan found in a segment of `size` bytes."""
 
-    size: int
-    records: int = 0  # valid frames, links included
-    links: list[Link] = field(default_factory=list)
-    valid_length: int = 0
-    tail: Tail = Tail.NONE
-    reason: str = ""
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.records = 0  # valid frames, links included
+        self.links: list[Link] = []
+        self.valid_length = 0
+        self.tail = Tail.NONE
+        self.reason = ""
 
     @property
     def tail_length(self) -> int:

@@ -10,7 +10,6 @@ import enum
 import hashlib
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from kvserver.data.shards import Shard, load_shards, new_shards
@@ -43,8 +42,7 @@ class Read(NamedTuple):
 Steps = Generator[Read | None, bytes, "Scan"]
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """A valid frame: where it begins, its payload's length in bytes, the payload's SHA-256, its number of members."""
 
     offset: int
@@ -65,16 +63,16 @@ class Tail(enum.Enum):
     DAMAGED = "damage"  # anything else: to be set aside before it is cut
 
 
-@dataclass
 class Scan:
     """What a scan found. `data` is what `loaded` holds, if it was asked for and there is one."""
 
-    size: int
-    frames: list[Frame] = field(default_factory=list)
-    tail: Tail = Tail.NONE
-    reason: str = ""
-    data: list[Shard] | None = None
-    loaded: Frame | None = None
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.frames: list[Frame] = []
+        self.tail = Tail.NONE
+        self.reason = ""
+        self.data: list[Shard] | None = None
+        self.loaded: Frame | None = None
 
     @property
     def valid_length(self) -> int:

@@ -153,7 +153,9 @@ def _bind_all(config: Config, port: int) -> list[socket.socket]:
 
 
 def _bind(host: str | None, port: int) -> list[socket.socket]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # As bytes where that is all the same: for text, Python loads the tables of international names.
+    name = host.encode() if host and host.isascii() else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
         try:

@@ -1,14 +1,12 @@
 """The configuration: the value of every option, and how the command line, environment and a file set them.
 
-This module reads no file, environment or sys.argv: they are passed in. What options there are: options.
+This module reads no file, environment or sys.argv: they are passed in. What options there are: options.table. What only some
+starts need is imported there, so that the others are sooner done.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-import textwrap
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,8 +16,8 @@ from kvserver.options.table import BY_NAME, CONFIG_FILE, FACTS, OPTION_GROUPS, O
 
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
-KUBERNETES_NAME = re.compile(r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)")
-KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+KUBERNETES_NAME = r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)"
+KUBERNETES_PORT = r"(tcp|udp|sctp)://"
 # These can't change while the server runs, but Redis's reason comes first.
 PROTECTED_IN_REDIS = {"dir", "dbfilename"}
 
@@ -225,11 +223,11 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
     settings = {}
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or KUBERNETES_NAME.fullmatch(variable):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or re.fullmatch(KUBERNETES_NAME, variable):
             continue
         origin = f"{variable} in the environment"
         option = _find_option(variable.removeprefix(ENVIRONMENT_PREFIX), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
-        if option.name != "port" or not KUBERNETES_PORT.match(text):
+        if option.name != "port" or not re.match(KUBERNETES_PORT, text):
             settings[option.name] = Setting(option, origin, text)
     return settings
 
@@ -245,6 +243,8 @@ def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, Setting]
 
 def read_options(text: str, source: str) -> dict[str, Setting]:
     """The options that a TOML text sets, by name. ConfigError, naming the source, where it holds anything else."""
+    import tomllib
+
     try:
         table = tomllib.loads(text)
     except ValueError as error:
@@ -278,12 +278,16 @@ def _find_option(written: str, origin: str, known: Mapping[str, Option]) -> Opti
     name = written.lower().replace("_", "-")
     if name in known:
         return known[name]
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     raise ConfigError(f"{origin}: unknown option" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 def options_help() -> str:
     """The part of --help about the options: each with its values, its meaning and its default, in groups."""
+    import textwrap
+
     lines = []
     for group, options in {**OPTION_GROUPS, "Configuration file": (CONFIG_FILE,)}.items():
         lines.append(f"{group}:")

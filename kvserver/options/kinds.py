@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 INT_MAX, UINT_MAX, LONG_MAX, ULLONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1
 MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
@@ -19,8 +18,7 @@ OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pub
 TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")  # Redis takes older ones, too, which RFC 8996 forbids
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A type of value. What `parse` returns, `show` prints as a text that parses to the same value."""
 
     placeholder: str  # stands for the value in --help
@@ -179,13 +177,10 @@ PATH = Kind("PATH", _parse_path)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 PASSWORD = Kind("PASSWORD", encode, decode)  # bytes, which need not be UTF-8
-EVICTION_POLICY = replace(
-    one_of(
-        *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
-        *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
-    ),
-    placeholder="POLICY",
-)
+EVICTION_POLICY = one_of(
+    *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
+    *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
+)._replace(placeholder="POLICY")
 SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
 OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
                      join=lambda present, given: {**present, **given})  # fmt: skip

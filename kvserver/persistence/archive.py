@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from kvserver.errors import MediumError
@@ -161,7 +160,7 @@ class Archive:
         for frame in self._frames[-count:] if count else []:
             if await self._disk.run(lambda: _is_whole(self._medium, frame)):  # noqa: B023
                 await self._disk.run(lambda: _exhaust(rewrite.copy(frame.offset, frame.end - frame.offset)))  # noqa: B023
-                kept.append(replace(frame, offset=kept[-1].end if kept else 0))
+                kept.append(frame._replace(offset=kept[-1].end if kept else 0))
             elif not self._medium.poisoned:
                 raise MediumError(f"the frame at offset {frame.offset} can't be read")
             else:

@@ -6,7 +6,6 @@ The connection keeps a session's numbers up to date; handlers read and change it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -53,40 +52,48 @@ class Pause(Enum):
     ALL = "all"
 
 
-@dataclass(eq=False, repr=False)
 class ServerState:
     """Everything that a command can see of the server."""
 
-    config: Config
-    keyspace: Keyspace
-    table: CommandTable
-    now_ms: Callable[[], int]  # Unix time
-    # A whole number from 0 to one below the argument, in a server each with the same chance.
-    random_below: Callable[[int], int] = lambda bound: 0
-    now_us: Callable[[], int] = lambda: 0  # Unix time in microseconds
-    process_facts: Callable[[], ProcessFacts] = ProcessFacts
-    persistence: PersistenceFacts = field(default_factory=PersistenceFacts)
-    journal: JournalFacts = field(default_factory=JournalFacts)
-    counters: Counters = field(default_factory=Counters)
-    rates: Rates = field(default_factory=Rates)
-    sessions: dict[int, Session] = field(default_factory=dict)
-    slowlog: SlowLog = field(default_factory=SlowLog)
-    latency: LatencyMonitor = field(default_factory=LatencyMonitor)
-    expires_actively: bool = True  # keys are removed when their time has come, not only when they are looked at
-    started_at_ms: int = 0
-    attack_told_at_ms: int = 0  # when the log last told of one
-    run_id: str = ""
-    version: str = ""  # kvserver's own
-    memory: Memory = field(init=False)
-    channels: Channels = field(default_factory=Channels)
-    monitors: dict[int, Session] = field(default_factory=dict)
-    watches: Watches = field(init=False)
-    lookups: Lookups = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.memory = Memory(self.keyspace, self.now_ms, self.random_below)
-        self.watches = Watches(self.keyspace, self.table.written_keys)
-        self.lookups = self.table.lookups()
+    def __init__(
+        self,
+        config: Config,
+        keyspace: Keyspace,
+        table: CommandTable,
+        now_ms: Callable[[], int],  # Unix time
+        *,
+        # A whole number from 0 to one below the argument, in a server each with the same chance.
+        random_below: Callable[[int], int] = lambda bound: 0,
+        now_us: Callable[[], int] = lambda: 0,  # Unix time in microseconds
+        process_facts: Callable[[], ProcessFacts] = ProcessFacts,
+        started_at_ms: int = 0,
+        run_id: str = "",
+        version: str = "",  # kvserver's own
+    ) -> None:
+        self.config = config
+        self.keyspace = keyspace
+        self.table = table
+        self.now_ms = now_ms
+        self.random_below = random_below
+        self.now_us = now_us
+        self.process_facts = process_facts
+        self.persistence = PersistenceFacts()
+        self.journal = JournalFacts()
+        self.counters = Counters()
+        self.rates = Rates()
+        self.sessions: dict[int, Session] = {}
+        self.slowlog = SlowLog()
+        self.latency = LatencyMonitor()
+        self.expires_actively = True  # keys are removed when their time has come, not only when they are looked at
+        self.started_at_ms = started_at_ms
+        self.attack_told_at_ms = 0  # when the log last told of one
+        self.run_id = run_id
+        self.version = version
+        self.memory = Memory(keyspace, now_ms, random_below)
+        self.channels = Channels()
+        self.monitors: dict[int, Session] = {}
+        self.watches = Watches(keyspace, table.written_keys)
+        self.lookups: Lookups = table.lookups()
 
 
 class Transaction:
