@@ -18,7 +18,7 @@ REST_SLICES: Final = 3  # between two slices, as long as so many of them took
 
 
 class Upkeep:
-    """`begin` is to be called about ten times a second."""
+    """`begin` is to be called some times a second."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvserver.state.facts import Counters, Rates
 from kvserver.state.rates import SAMPLES, Rate
 
 
@@ -34,3 +35,16 @@ def test_what_was_long_ago_is_forgotten() -> None:
     for tick in range(3 * SAMPLES):
         rate.sample(1000 * min(tick, SAMPLES), 1_000 + tick * 100)
     assert rate.per_second == 0
+
+
+def test_rates_are_nil_when_nothing_has_come_or_gone_for_all_of_the_samples() -> None:
+    rates, counters, now_ms = Rates(), Counters(), 1_000
+    rates.sample(counters, now_ms)
+    assert rates.are_nil
+    counters.output_bytes += 1
+    for _ in range(SAMPLES):
+        now_ms += 100
+        rates.sample(counters, now_ms)
+        assert not rates.are_nil
+    rates.sample(counters, now_ms + 100)
+    assert rates.are_nil

@@ -80,6 +80,11 @@ class Rates:
         self.input_bytes.sample(counters.input_bytes, now_ms)
         self.output_bytes.sample(counters.output_bytes, now_ms)
 
+    @property
+    def are_nil(self) -> bool:
+        """Whether nothing has come or gone lately."""
+        return not (self.commands.per_second or self.input_bytes.per_second or self.output_bytes.per_second)
+
 
 class ProcessFacts(NamedTuple):
     """What only the operating system knows; read when INFO asks. CPU in seconds, memory in bytes."""
