@@ -10,26 +10,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from kvserver.commands.row import wrong_arity
-from kvserver.commands.runner import UNKNOWN
+from kvserver.commands.runner import UNKNOWN, Runners
 from kvserver.errors import CommandError, Refusal
 from kvserver.outcome import EFFECTS, INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.persistence.outbox import Outbox
-from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, Error, Simple, encode
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode
 from kvserver.resp.request import Command
-from kvserver.state.session import ServerState
+from kvserver.state.session import ServerState, Session
 
 # What one connection may have before the others have their turn, whichever comes first.
 COMMANDS_PER_TURN: Final = 1024
 TURN_S: Final = 0.002  # looked at after each COMMANDS_PER_RUN
 COMMANDS_PER_RUN: Final = 64
+ALIKE_FROM: Final = 4  # so many commands that are alike are run as one: of fewer, looking for them takes what it gives
 COMMANDS_PER_FOLD: Final = 1024  # after so many, their names are counted
 LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18  # also so that a client takes some of it before more is gathered
-
-_NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}
 
 _log = logging.getLogger("kvserver")
 
@@ -44,6 +43,7 @@ class Writer:
         self._lookups = state.lookups
         self._state = state
         self._counters = state.counters
+        self._many = state.table.many
         self._usages = state.table.usages
         self._executed = state.table.usages.executed
         self._inbox: list[Client] = []
@@ -137,7 +137,9 @@ class Writer:
         self._usages.batch = commands
         output: list[bytes] = []
         long_bytes = 0
-        remaining: Iterator[Command] = iter(commands)
+        args = commands[0]
+        done = self._run_alike(session, commands, runners, output) if len(commands) >= ALIKE_FROM else 0
+        remaining: Iterator[Command] = islice(commands, done, None) if done else iter(commands)
         for args in remaining:
             try:
                 handler, arities, name = runners.get(args[0]) or runners.get(args[0].lower()) or runners[UNKNOWN]
@@ -164,7 +166,7 @@ class Writer:
             elif kind is Simple:
                 output.append(reply.wire)  # type: ignore[union-attr]
             elif reply is None:
-                output.append(_NULL[session.protocol])
+                output.append(NULL[session.protocol])
             elif kind is int:
                 output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
             elif kind in EFFECTS:
@@ -204,3 +206,17 @@ class Writer:
             self._usages.noted = 0
             if len(executed) > COMMANDS_PER_FOLD:
                 self._usages.fold()
+
+    def _run_alike(self, session: Session, commands: list[Command], runners: Runners, output: list[bytes]) -> int:
+        """Run commands that differ in nothing but their arguments, as in many pipelines: how many of the first ones have run.
+
+        Not where anything stands before the handler of the command (`lookups`, `timing`): such a handler has no `many`.
+        """
+        name, width = commands[0][0], len(commands[0])
+        runner = runners.get(name)
+        many = self._many.get(runner[0]) if runner else None
+        if many is None or many.width != width or set(map(len, commands)) != {width}:
+            return 0
+        if [args[0] for args in commands].count(name) != len(commands):
+            return 0
+        return many.run(session, commands, output)

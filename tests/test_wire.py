@@ -21,6 +21,8 @@ import pytest
 from conftest import COMMON_OPTIONS, StartServer
 from servers import DEADLINE_S, ServerProcess, Wire, encode, parse, split_replies, wait_until
 
+from kvserver.writer import COMMANDS_PER_RUN
+
 MARK = b"<the connection was left open>"
 MARK_REPLY = b"$%d\r\n%s\r\n" % (len(MARK), MARK)
 MEGABYTE = 1 << 20
@@ -32,7 +34,35 @@ LINE_LIMIT = 64 * 1024
 
 SET_GET = encode("SET", "k", "v") + encode("GET", "k")
 
+
+def in_one_run(*commands: bytes) -> bytes:
+    """These, the last one again and again, as what the writer runs in one go, behind all that a server may be measuring."""
+    return encode("PING") * COMMANDS_PER_RUN + b"".join(commands) + commands[-1] * (COMMANDS_PER_RUN - len(commands))
+
+
 CASES: dict[str, bytes] = {
+    # --- pipelines of commands that are alike
+    "alike: sets": in_one_run(*(encode("SET", f"k{n}", "v" * n) for n in range(64)))
+    + in_one_run(*(encode("GET", f"k{n}") for n in range(64))),
+    "alike: gets of what is not there": in_one_run(encode("SET", "k", "v"), encode("GET", "k"))
+    + in_one_run(encode("GET", "k"), encode("GET", "x")),
+    "alike: gets, one of another arity": in_one_run(*[encode("GET", "k")] * 6, encode("GET"), encode("GET", "k")),
+    "alike: sets, one with options": in_one_run(
+        *[encode("SET", "k", "v")] * 6, encode("SET", "k", "w", "GET"), encode("SET", "k", "x")
+    ),
+    "alike: increments": in_one_run(encode("INCR", "n")),
+    "alike: increments, all fail": in_one_run(encode("SET", "n", "x")) + in_one_run(encode("INCR", "n")),
+    "alike: increments to the end": encode("SET", "n", 2**63 - 9) + in_one_run(encode("INCR", "n")) + encode("GET", "n"),
+    "alike: in several spellings": in_one_run(*[encode("GET", "k"), encode("get", "k"), encode("Get", "k")] * 21)
+    + in_one_run(encode("gEt", "k")),
+    "alike: in a transaction": encode("MULTI") + in_one_run(encode("SET", "k", "v")) + encode("EXEC") + encode("GET", "k"),
+    "alike: without replies": encode("CLIENT", "REPLY", "OFF")
+    + in_one_run(encode("SET", "k", "v"))
+    + encode("CLIENT", "REPLY", "ON"),
+    "alike: as long as their headers are kept": b"".join(encode("SET", n, "x" * n) for n in range(4090, 4099))
+    + in_one_run(*(encode("GET", n) for n in range(4089, 4100))),
+    "alike: some have expired": b"".join(encode("SET", n, "x", "PXAT", 1 + n % 2 * 10**15) for n in range(8))
+    + in_one_run(*(encode("GET", n) for n in range(8))),
     # --- connection
     "ping": encode("PING"),
     "ping with a message": encode("PING", "hello"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
 from kvserver.commands.recreation import note_whole
-from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.commands.row import FIRST_KEY, Command, Many
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical
@@ -18,7 +18,7 @@ _ZERO = ord("0")
 _SURELY_IN_RANGE_DIGITS = 18
 
 
-def incr(session: Session, args: list[bytes]) -> Reply:
+def incr(session: Session, args: list[bytes]) -> int:
     keyspace = session.keyspace
     key = args[1]
     value = keyspace.get(key)
@@ -33,6 +33,17 @@ def incr(session: Session, args: list[bytes]) -> Reply:
     keyspace.set(key, value)
     keyspace.written.append([b"SET", key, value])
     return number
+
+
+def incr_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
+    done = 0
+    try:
+        for args in commands:
+            output.append(b":%d\r\n" % incr(session, args))
+            done += 1
+    except CommandError:  # which has changed nothing, so that the writer may run it again
+        pass
+    return done
 
 
 def decr(session: Session, args: list[bytes]) -> Reply:
@@ -120,7 +131,8 @@ _FLAGS = ("write", "denyoom", "fast")
 _GROUP = "string"
 
 COMMANDS = (
-    Command("incr", 2, _FLAGS, FIRST_KEY, incr, "Increment the integer value of a key by one", "1.0.0", _GROUP, "O(1)"),
+    Command("incr", 2, _FLAGS, FIRST_KEY, incr, "Increment the integer value of a key by one", "1.0.0", _GROUP, "O(1)",
+            many=Many(2, incr_many)),
     Command("decr", 2, _FLAGS, FIRST_KEY, decr, "Decrement the integer value of a key by one", "1.0.0", _GROUP, "O(1)"),
     Command("incrby", 3, _FLAGS, FIRST_KEY, incrby, "Increment the integer value of a key by the given amount", "1.0.0",
             _GROUP, "O(1)"),

@@ -12,6 +12,18 @@ from kvserver.state.session import Session
 
 Handler = Callable[[Session, list[bytes]], Reply | Effect]
 
+
+class Many(NamedTuple):
+    """What runs several calls of a command at once, all of so many words, where a client sent them in one go.
+
+    `run` appends the replies to the output, as they are sent, of as many calls as it got through: how many is what it returns.
+    The rest is run one by one; so it stops before a call that is anything but ordinary.
+    """
+
+    width: int
+    run: Callable[[Session, list[list[bytes]], list[bytes]], int]
+
+
 NO_KEYS = (0, 0, 0)
 FIRST_KEY = (1, 1, 1)
 ALL_KEYS = (1, -1, 1)
@@ -75,6 +87,7 @@ class Command(NamedTuple):
     group: str
     complexity: str
     subcommands: tuple[Command, ...] = ()
+    many: Many | None = None
 
     @property
     def arities(self) -> range:

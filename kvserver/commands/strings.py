@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
 from kvserver.commands.recreation import note_whole
-from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, wrong_arity
+from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, Many, wrong_arity
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Reply
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
 from kvserver.state.session import Session
 
 
@@ -18,6 +18,21 @@ def get(session: Session, args: list[bytes]) -> Reply:
     if type(value) is bytes:
         return value
     return _get_other(session, args[1], value)
+
+
+def get_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
+    keyspace = session.keyspace
+    done = 0
+    for value in keyspace.get_many([key for _, key in commands]):
+        if type(value) is bytes and len(value) < CACHED_BULK_HEADERS:
+            output += (BULK_HEADERS[len(value)], value, CRLF)
+        elif value is None:
+            output.append(NULL[session.protocol])
+            keyspace.missed_gets += 1
+        else:
+            break
+        done += 1
+    return done
 
 
 def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
@@ -35,6 +50,14 @@ def set_(session: Session, args: list[bytes]) -> Reply:
     keyspace.set(args[1], args[2])
     keyspace.written.append(args)
     return OK
+
+
+def set_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
+    keyspace = session.keyspace
+    keyspace.set_many([(key, value) for _, key, value in commands])
+    keyspace.written += commands
+    output.append(OK.wire * len(commands))
+    return len(commands)
 
 
 @dataclass
@@ -222,8 +245,10 @@ _FAST_WRITE = (*_WRITE, "fast")
 _GROUP = "string"
 
 COMMANDS = (
-    Command("get", 2, ("readonly", "fast"), FIRST_KEY, get, "Get the value of a key", "1.0.0", _GROUP, "O(1)"),
-    Command("set", -3, _WRITE, FIRST_KEY, set_, "Set the string value of a key", "1.0.0", _GROUP, "O(1)"),
+    Command("get", 2, ("readonly", "fast"), FIRST_KEY, get, "Get the value of a key", "1.0.0", _GROUP, "O(1)",
+            many=Many(2, get_many)),
+    Command("set", -3, _WRITE, FIRST_KEY, set_, "Set the string value of a key", "1.0.0", _GROUP, "O(1)",
+            many=Many(3, set_many)),
     Command("setex", 4, _WRITE, FIRST_KEY, setex, "Set the value and expiration of a key", "2.0.0", _GROUP, "O(1)"),
     Command("psetex", 4, _WRITE, FIRST_KEY, psetex, "Set the value and expiration in milliseconds of a key", "2.6.0",
             _GROUP, "O(1)"),

@@ -40,7 +40,7 @@ from kvserver.commands import (
     transactions,
 )
 from kvserver.commands.lookups import Lookups
-from kvserver.commands.row import Command, Handler, unknown_command
+from kvserver.commands.row import Command, Handler, Many, unknown_command
 from kvserver.commands.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
 from kvserver.commands.timing import Timing
 from kvserver.commands.usage import Usages
@@ -91,6 +91,8 @@ class CommandTable:
     def __init__(self, clock_ns: Callable[[], int] = lambda: 0) -> None:
         commands = sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
         self.rows: dict[bytes, Command] = {row.name.encode(): row for row in commands}
+        # By the handler that stands in no other's shadow.
+        self.many: dict[Handler, Many] = {row.handler: row.many for row in commands if row.many}
         self.usages = Usages(each.name for row in commands for each in (row, *row.subcommands))
         self.timing = Timing(clock_ns, self.usages)
         self.timing.on_change = self._wrap

@@ -83,7 +83,7 @@ CRLF: Final = b"\r\n"
 CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 
-_NULL = {2: b"$-1\r\n", 3: b"_\r\n"}
+NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}  # by protocol
 _NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
 _MARKS: Final[dict[tuple[type, int], bytes]] = {(Push, 3): b">", (SetOf, 3): b"~"}
 _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
@@ -101,7 +101,7 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case Simple() | Error():
             append(reply.wire)
         case None:
-            append(_NULL[protocol])
+            append(NULL[protocol])
         case bool():
             append(_BOOLEAN[protocol][reply])
         case int():

@@ -216,7 +216,12 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     width = _WIDTHS.get(lines[0])
     if width == end:  # one command
         arguments = lines[2:end:2]
-        if lines[1:end:2] == [_LENGTH_LINES[len(argument)] for argument in arguments]:
+        position = 1
+        for argument in arguments:
+            if lines[position] != _LENGTH_LINES[len(argument)]:
+                break
+            position += 2
+        else:
             return [arguments], lines[end]
     elif width and not end % width and lines[0:end:width].count(lines[0]) == end // width:
         # Commands with as many arguments each, as pipelines often are: argument by argument instead of one by one.
