@@ -1,10 +1,10 @@
-"""kvserver: a persistent key-value server that any Redis client can use, and the same store as a Python library."""
+"""kvserver: a persistent key-value server in Python that any Redis client can use, and the same store as a Python library.
 
-from kvserver.errors import KVServerError, MediumError, MediumLocked, MediumPoisoned
-from kvserver.media.file import FileMedium
-from kvserver.media.memory import MemoryMedium
-from kvserver.operations import run_operations
-from kvserver.store import KVStore
+The library's names are imported when they are first asked for: Python runs this module before every other one of the
+package, and a server would have to wait for what it does not use.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -18,3 +18,26 @@ __all__ = [
     "MemoryMedium",
     "run_operations",
 ]
+
+if TYPE_CHECKING:
+    from kvserver.library import (
+        FileMedium,
+        KVServerError,
+        KVStore,
+        MediumError,
+        MediumLocked,
+        MediumPoisoned,
+        MemoryMedium,
+        run_operations,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from kvserver import library
+
+        return getattr(library, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

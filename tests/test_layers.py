@@ -58,6 +58,7 @@ PURE = {"kvserver.persistence.group", *within("commands", "data", "formats", "re
 BLOCKING = {
     "kvserver",
     "kvserver.check",
+    "kvserver.library",
     "kvserver.network.tls",
     "kvserver.operations",
     "kvserver.persistence.repair",
@@ -202,7 +203,14 @@ def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str
 def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need() -> None:
     later = {
         *("tomllib", "difflib", "encodings.idna"),
-        *("kvserver.check", "kvserver.replay", "kvserver.options.rewriting", "kvserver.formats.longdouble"),
+        *(
+            "kvserver.check",
+            "kvserver.library",
+            "kvserver.replay",
+            "kvserver.store",
+            "kvserver.options.rewriting",
+            "kvserver.formats.longdouble",
+        ),
         *("kvserver.commands.documentation", "kvserver.commands.syntax"),
     }
     asked = f"import sys, kvserver.server; print(*sys.modules.keys() & {later})"
@@ -236,6 +244,7 @@ TESTED_IN = {
     "kvserver.data.entries": ["test_keyspace", "test_tags"],
     "kvserver.formats": ["test_frame", "test_scan"],
     "kvserver.formats.encoder": ["test_decoder"],
+    "kvserver.library": ["test_store"],
     "kvserver.media": ["test_media"],
     "kvserver.media.file": ["test_media"],
     "kvserver.media.filesystem": ["test_media"],
@@ -291,7 +300,7 @@ def reached_from(test: ast.Module) -> set[str]:
     for helper in [TESTS / f"{found}.py" for found in names]:
         if helper.exists():
             names |= imports_of(ast.parse(helper.read_text(encoding="utf-8")))
-    for package in ("kvserver", "kvserver.commands.table"):
+    for package in ("kvserver", "kvserver.library", "kvserver.commands.table"):
         names |= ours(package) if package in names else set()
     return names | {found.rpartition(".")[0] for found in names}
 

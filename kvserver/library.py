@@ -1,0 +1,10 @@
+"""What `import kvserver` offers, gathered: names of other modules only, nothing of its own."""
+
+from kvserver.errors import KVServerError as KVServerError
+from kvserver.errors import MediumError as MediumError
+from kvserver.errors import MediumLocked as MediumLocked
+from kvserver.errors import MediumPoisoned as MediumPoisoned
+from kvserver.media.file import FileMedium as FileMedium
+from kvserver.media.memory import MemoryMedium as MemoryMedium
+from kvserver.operations import run_operations as run_operations
+from kvserver.store import KVStore as KVStore
