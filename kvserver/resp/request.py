@@ -236,10 +236,12 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     while start < end:
         behind = start + (_WIDTHS.get(lines[start]) or _width(lines[start]))
         arguments = lines[start + 2 : behind : 2]
-        if (
-            not start < behind <= end
-            or lines[start + 1 : behind : 2] != [_LENGTH_LINES[len(argument)] for argument in arguments]
-        ):  # fmt: skip
+        position = start + 1
+        for argument in arguments:
+            if lines[position] != _LENGTH_LINES[len(argument)]:
+                break
+            position += 2
+        if position != behind or not start < behind <= end:
             arguments, behind = _join_lines(lines, start, (behind - start) // 2)
             if not arguments:
                 break
