@@ -52,7 +52,7 @@ def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: 
 
         wait_until(only_one_is_left, "all that expired is gone", LONG_EXPIRY_MS / 1_000 + DEADLINE_S)
         assert now_ms() < due_ms + 5_000
-        assert max(works_s) < 0.1
+        assert max(works_s) < 0.08  # 0.01 s; 0.1 s and more where all is removed in one go
         assert wire.value("GET", "stays") == b"v"
         assert figure(wire, "expired_keys") == count
 

@@ -1452,7 +1452,7 @@ def test_long_pipeline_costs_the_others_no_time_and_the_server_no_memory(start_s
     peak = server.memory_bytes("VmHWM")
     longest_s = pump(server, encode("SET", "k", "v") * count, len(b"+OK\r\n") * count)
     assert server.memory_bytes("VmHWM") < peak + MEMORY_MARGIN
-    assert longest_s < 0.1
+    assert longest_s < 0.15  # 0.02 s; 0.22 s where one turn runs all that has come
 
 
 def test_command_in_a_long_pipeline_costs_what_it_costs_in_a_short_one(start_server: StartServer) -> None:
