@@ -19,6 +19,7 @@ def loaded(members: dict[bytes, Entry]) -> list[Shard]:
     return shards
 
 
+@pytest.mark.patches_compiled
 @pytest.mark.parametrize("count", [1, 3, 50])
 def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", count)
@@ -54,6 +55,7 @@ def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPa
         assert not overlay.unfolded()
 
 
+@pytest.mark.patches_compiled
 def test_members_stand_in_the_order_that_they_have_when_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
     shards = loaded({b"a": b"1", b"b": b"2", b"c": b"3"})

@@ -9,30 +9,31 @@ requests may not.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from kvserver.errors import ProtocolError
 
 Command = list[bytes]  # the command's name, then its arguments
 
-_LINE_LIMIT = 64 * 1024  # of an inline command, or of a line that declares a length
-_MAX_ARGUMENTS = 2**31 - 1
-_UNAUTHENTICATED_MAX_ARGUMENTS = 10
-_UNAUTHENTICATED_MAX_BULK_BYTES = 16384
-_ARGUMENT_OVERHEAD_BYTES = 48  # what an argument costs beyond its bytes: so that a million empty ones count, too
+_LINE_LIMIT: Final = 64 * 1024  # of an inline command, or of a line that declares a length
+_MAX_ARGUMENTS: Final = 2**31 - 1
+_UNAUTHENTICATED_MAX_ARGUMENTS: Final = 10
+_UNAUTHENTICATED_MAX_BULK_BYTES: Final = 16384
+_ARGUMENT_OVERHEAD_BYTES: Final = 48  # what an argument costs beyond its bytes: so that a million empty ones count, too
 
 # Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
-_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-_CRLF = b"\r\n"
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_CRLF: Final = b"\r\n"
 # More lines than this are not looked for at once: it takes about as long as _STEPS_PER_FEED.
-_MOST_LINES = 1 << 14
+_MOST_LINES: Final = 1 << 14
 # Of short commands: how many lines a command has that begins with this one.
-_WIDTHS = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
+_WIDTHS: Final = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
 # What one call parses step by step, in lines, arguments and pieces of long lines: about 0.5 ms. A client may send what
 # only the strict parser reads, and the others wait meanwhile.
-_STEPS_PER_FEED = 256
-_BYTES_PER_STEP = 64
-_STAR, _DOLLAR = b"*$"
+_STEPS_PER_FEED: Final = 256
+_BYTES_PER_STEP: Final = 64
+_STAR: Final = ord("*")
 
 
 class _LengthLines(dict[int, bytes]):
@@ -42,7 +43,7 @@ class _LengthLines(dict[int, bytes]):
         return b"$%d" % length
 
 
-_LENGTH_LINES = _LengthLines({length: b"$%d" % length for length in range(1024)})
+_LENGTH_LINES: Final = _LengthLines({length: b"$%d" % length for length in range(1024)})
 _length_line = _LENGTH_LINES.__getitem__
 
 
