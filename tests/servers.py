@@ -246,6 +246,13 @@ class ServerProcess:
     def connect(self, deadline_s: float = DEADLINE_S) -> Wire:
         return Wire(self.port, deadline_s)
 
+    def connect_with_a_small_buffer(self) -> Wire:
+        """Small from the start: a window that shrinks later may hold up what is sent, as it drops what acknowledges it."""
+        connected = socket.socket()
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connected.connect(("127.0.0.1", self.port))
+        return Wire(self.port, connected=connected)
+
     def once(self, *arguments: bytes | str | int) -> bytes:
         """The raw reply to one command on a connection of its own."""
         with self.connect() as wire:

@@ -280,11 +280,10 @@ def test_subscriber_that_never_reads_is_closed_and_the_others_get_all(start_serv
     message = b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$10000\r\n%b\r\n" % text
     with (
         Witness(server, f"a subscriber that never reads, with {limit}", 64 * MEGABYTE),
-        server.connect() as deaf,
+        server.connect_with_a_small_buffer() as deaf,
         server.connect() as reader,
         server.connect() as publisher,
     ):
-        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for wire in (deaf, reader):
             wire.command("SUBSCRIBE", "news")
         receivers = 2
@@ -300,8 +299,11 @@ def test_subscriber_that_never_reads_is_closed_and_the_others_get_all(start_serv
 
 def test_monitor_that_never_reads_is_closed(start_server: StartServer) -> None:
     server = start_server(*COMMON_OPTIONS, "--client-output-buffer-limit", "normal 4mb 0 0")
-    with Witness(server, "a monitor that never reads", 32 * MEGABYTE), server.connect() as deaf, server.connect() as busy:
-        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with (
+        Witness(server, "a monitor that never reads", 32 * MEGABYTE),
+        server.connect_with_a_small_buffer() as deaf,
+        server.connect() as busy,
+    ):
         deaf.command("MONITOR")
         wait_until(
             lambda: busy.command("ECHO", b"x" * 20_000)[:1] == b"$" and "bytes of replies unread" in server.log_text(),

@@ -43,14 +43,6 @@ def connect_from(server: ServerProcess, source: str) -> Wire:
     return Wire(server.port, connected=connected)
 
 
-def connect_with_a_small_buffer(server: ServerProcess) -> Wire:
-    """Small from the start: a window that shrinks later may hold up what is sent as well, as it drops what acknowledges it."""
-    connected = socket.socket()
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connected.connect(("127.0.0.1", server.port))
-    return Wire(server.port, connected=connected)
-
-
 def connect_to_path(path: Path) -> Wire:
     connected = socket.socket(socket.AF_UNIX)
     try:
@@ -143,7 +135,7 @@ def test_secrets_are_in_no_line_of_the_log(start_server: StartServer) -> None:
 def test_replies_that_pile_up_before_auth_end_the_connection_as_in_redis(start_server: StartServer) -> None:
     for kind in KINDS:
         server = start_server(*COMMON_OPTIONS, "--requirepass", "secret", kind=kind)
-        with connect_with_a_small_buffer(server) as wire, server.connect() as other:
+        with server.connect_with_a_small_buffer() as wire, server.connect() as other:
             requests = encode("GET", "k") * 100
 
             def is_closed(wire: Wire = wire, requests: bytes = requests) -> bool:
@@ -340,7 +332,7 @@ def test_soft_limit_of_unread_replies_closes_the_client_after_its_seconds(start_
 
 def test_limit_below_the_high_water_mark_holds_as_well(start_server: StartServer) -> None:
     server = start_server(*COMMON_OPTIONS)
-    with connect_with_a_small_buffer(server) as wire, server.connect() as other:
+    with server.connect_with_a_small_buffer() as wire, server.connect() as other:
         assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 100kb 0 0") == b"+OK\r\n"
         ask_without_reading(server, wire, 50_000, 1000)
         assert server.wait_for_line("bytes of replies unread")
