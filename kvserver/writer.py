@@ -14,19 +14,18 @@ from itertools import chain, islice
 from typing import Final
 
 from kvserver.commands.row import wrong_arity
-from kvserver.commands.runner import UNKNOWN, Runners
+from kvserver.commands.runner import UNKNOWN
 from kvserver.errors import CommandError, Refusal
 from kvserver.outcome import EFFECTS, INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode
 from kvserver.resp.request import Command
-from kvserver.state.session import ServerState, Session
+from kvserver.state.session import ServerState
 
 # What one connection may have before the others have their turn, whichever comes first.
 COMMANDS_PER_TURN: Final = 1024
 TURN_S: Final = 0.002  # looked at after each COMMANDS_PER_RUN
 COMMANDS_PER_RUN: Final = 64
-ALIKE_FROM: Final = 4  # so many commands that are alike are run as one: of fewer, looking for them takes what it gives
 COMMANDS_PER_FOLD: Final = 1024  # after so many, their names are counted
 LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18  # also so that a client takes some of it before more is gathered
 
@@ -43,7 +42,7 @@ class Writer:
         self._lookups = state.lookups
         self._state = state
         self._counters = state.counters
-        self._many = state.table.many
+        self._run_alike = state.table.run_alike
         self._usages = state.table.usages
         self._executed = state.table.usages.executed
         self._inbox: list[Client] = []
@@ -138,7 +137,7 @@ class Writer:
         output: list[bytes] = []
         long_bytes = 0
         args = commands[0]
-        done = self._run_alike(session, commands, runners, output) if len(commands) >= ALIKE_FROM else 0
+        done = self._run_alike(session, commands, runners, output)
         remaining: Iterator[Command] = islice(commands, done, None) if done else iter(commands)
         for args in remaining:
             try:
@@ -206,17 +205,3 @@ class Writer:
             self._usages.noted = 0
             if len(executed) > COMMANDS_PER_FOLD:
                 self._usages.fold()
-
-    def _run_alike(self, session: Session, commands: list[Command], runners: Runners, output: list[bytes]) -> int:
-        """Run commands that differ in nothing but their arguments, as in many pipelines: how many of the first ones have run.
-
-        Not where anything stands before the handler of the command (`lookups`, `timing`): such a handler has no `many`.
-        """
-        name, width = commands[0][0], len(commands[0])
-        runner = runners.get(name)
-        many = self._many.get(runner[0]) if runner else None
-        if many is None or many.width != width or set(map(len, commands)) != {width}:
-            return 0
-        if [args[0] for args in commands].count(name) != len(commands):
-            return 0
-        return many.run(session, commands, output)

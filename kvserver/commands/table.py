@@ -9,6 +9,7 @@ In all of them handlers are wrapped where their time is to be taken, which chang
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from kvserver.commands import (
     acl,
@@ -45,6 +46,7 @@ from kvserver.commands.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refus
 from kvserver.commands.timing import Timing
 from kvserver.commands.usage import Usages
 from kvserver.resp.reply import Reply
+from kvserver.state.session import Session
 
 FAMILIES = (
     strings,
@@ -81,6 +83,7 @@ MISCONF = (
     "modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting "
     "fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
 )
+ALIKE_FROM: Final = 4  # commands: of fewer, to see whether they are alike takes what it gives
 MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
 
@@ -122,6 +125,22 @@ class CommandTable:
         RESTORE without arguments may run: it is a way back.
         """
         return self._variant("read only", lambda row: text if "write" in row.flags else None, way_back=b"restore")
+
+    def run_alike(self, session: Session, commands: list[list[bytes]], runners: Runners, output: list[bytes]) -> int:
+        """Run commands that differ in nothing but their arguments, as in many pipelines: how many of the first ones have run.
+
+        Not where anything stands before the handler of the command (`lookups`, `timing`): such a handler has no `many`.
+        """
+        if len(commands) < ALIKE_FROM:
+            return 0
+        name, width = commands[0][0], len(commands[0])
+        runner = runners.get(name)
+        many = self.many.get(runner[0]) if runner else None
+        if many is None or many.width != width or set(map(len, commands)) != {width}:
+            return 0
+        if [args[0] for args in commands].count(name) != len(commands):
+            return 0
+        return many.run(session, commands, output)
 
     def _variant(
         self,

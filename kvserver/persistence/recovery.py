@@ -161,6 +161,7 @@ class _Runner:
         self.unused: list[Shard] = []
         self._keyspace = state.keyspace
         self._runners = state.table.replay
+        self._run_alike = state.table.run_alike
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
     def run(self, record: Record) -> Iterator[None]:
@@ -173,7 +174,7 @@ class _Runner:
 
     def _run_some(self, commands: list[Command], offset: int) -> None:
         session = self._session
-        for args in commands:
+        for args in commands[self._run_alike(session, commands, self._runners, []) :]:
             runner = self._runners.get(args[0]) or self._runners.get(args[0].lower())
             if runner is None or len(args) not in runner[1]:
                 raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {args[0][:32]!r}", offset)
