@@ -216,7 +216,9 @@ def test_load_that_is_to_end_at_once_still_sends_each_kind(serve: Callable[[Answ
         samples = Load(LoadPlan(server.port, 2, batches, batches_per_s=1_000), over).run()
     finally:
         os.close(over)
-    assert {name: len(found) for name, found in samples.latencies_s.items()} == {"PING": 5, "SET": 1}
+    # Of each at least as many as stand before the last kind: a late generator sends all that is due before it looks.
+    assert len(samples.latencies_s["PING"]) >= 5
+    assert len(samples.latencies_s["SET"]) >= 1
 
 
 def test_load_ends_when_its_pipe_is_closed(serve: Callable[[Answer], ScriptedServer]) -> None:
