@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from kvserver.library import (
+    from kvserver.api import (
         FileMedium,
         KVServerError,
         KVStore,
@@ -35,9 +35,9 @@ else:
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from kvserver import library
+        from kvserver import api
 
-        return getattr(library, name)
+        return getattr(api, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

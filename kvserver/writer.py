@@ -136,7 +136,6 @@ class Writer:
         self._usages.batch = commands
         output: list[bytes] = []
         long_bytes = 0
-        args = commands[0]
         done = self._run_alike(session, commands, runners, output)
         remaining: Iterator[Command] = islice(commands, done, None) if done else iter(commands)
         for args in remaining:

@@ -28,7 +28,7 @@ settings.load_profile("without deadlines")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if keyspace.__file__.endswith(".py"):
         return
-    skip = pytest.mark.skip(reason="kvserver is compiled: its constants and methods can't be replaced")
+    skip = pytest.mark.skip(reason="kvserver is compiled: constants such as SHARDS are built in and can't be replaced")
     for item in items:
         if item.get_closest_marker("patches_compiled"):
             item.add_marker(skip)

@@ -38,12 +38,15 @@ def test_name_without_a_value_is_refused_as_redis_refuses_it() -> None:
 def test_reset_statistics_start_again_from_nothing() -> None:
     server = Server()
     session = server.session()
-    server.state.counters.input_bytes = server.keyspace.expired = 5
+    counters = server.state.counters
+    counters.connections_received = counters.connections_rejected = counters.commands_processed = 5
+    counters.input_bytes = counters.output_bytes = server.keyspace.expired = 5
     server.table.usages.executed += [b"GET"]
     server.table.usages.count_error("ERR x")
-    counters = server.state.counters
     assert run(session, "CONFIG", "RESETSTAT") == OK
-    assert (counters.input_bytes, server.keyspace.expired, server.table.usages.errors.total()) == (0, 0, 0)
+    assert (counters.connections_received, counters.connections_rejected, counters.commands_processed) == (0, 0, 0)
+    assert (counters.input_bytes, counters.output_bytes, server.keyspace.expired) == (0, 0, 0)
+    assert server.table.usages.errors.total() == 0
     assert server.state.counters is counters
 
 

@@ -58,7 +58,7 @@ PURE = {"kvserver.persistence.group", *within("commands", "data", "formats", "re
 BLOCKING = {
     "kvserver",
     "kvserver.check",
-    "kvserver.library",
+    "kvserver.api",
     "kvserver.network.tls",
     "kvserver.operations",
     "kvserver.persistence.repair",
@@ -205,7 +205,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
         *("tomllib", "difflib", "encodings.idna"),
         *(
             "kvserver.check",
-            "kvserver.library",
+            "kvserver.api",
             "kvserver.replay",
             "kvserver.store",
             "kvserver.options.rewriting",
@@ -244,7 +244,7 @@ TESTED_IN = {
     "kvserver.data.entries": ["test_keyspace", "test_tags"],
     "kvserver.formats": ["test_frame", "test_scan"],
     "kvserver.formats.encoder": ["test_decoder"],
-    "kvserver.library": ["test_store"],
+    "kvserver.api": ["test_store"],
     "kvserver.media": ["test_media"],
     "kvserver.media.file": ["test_media"],
     "kvserver.media.filesystem": ["test_media"],
@@ -300,7 +300,7 @@ def reached_from(test: ast.Module) -> set[str]:
     for helper in [TESTS / f"{found}.py" for found in names]:
         if helper.exists():
             names |= imports_of(ast.parse(helper.read_text(encoding="utf-8")))
-    for package in ("kvserver", "kvserver.library", "kvserver.commands.table"):
+    for package in ("kvserver", "kvserver.api", "kvserver.commands.table"):
         names |= ours(package) if package in names else set()
     return names | {found.rpartition(".")[0] for found in names}
 

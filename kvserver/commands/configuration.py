@@ -29,7 +29,7 @@ def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
 def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state = session.server
     state.table.usages.reset(args)
-    vars(state.counters).clear()  # in place: others hold it, too; its class has the zeros
+    state.counters.reset()
     data = state.keyspace
     data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
     state.journal.delayed_syncs = 0

@@ -75,6 +75,7 @@ class Command(NamedTuple):
 
     `arity` counts the name; a negative one is the least number. `keys`: position of the first and last key and the step.
     Flags with a meaning here: write (refused while the medium fails), loading (runs while data is loaded), no_auth.
+    `many`: what runs several calls of it at once, where that is worth having.
     """
 
     name: str

@@ -83,9 +83,10 @@ MISCONF = (
     "modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting "
     "fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
 )
-ALIKE_FROM: Final = 4  # commands: of fewer, to see whether they are alike takes what it gives
 MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
+
+ALIKE_FROM: Final = 4  # commands: of fewer, to see whether they are alike takes what it gives
 
 
 class CommandTable:
@@ -94,7 +95,7 @@ class CommandTable:
     def __init__(self, clock_ns: Callable[[], int] = lambda: 0) -> None:
         commands = sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
         self.rows: dict[bytes, Command] = {row.name.encode(): row for row in commands}
-        # By the handler that stands in no other's shadow.
+        # By handler, not by name: a lookup that puts another one before it (in MULTI, while timed) finds nothing here.
         self.many: dict[Handler, Many] = {row.handler: row.many for row in commands if row.many}
         self.usages = Usages(each.name for row in commands for each in (row, *row.subcommands))
         self.timing = Timing(clock_ns, self.usages)

@@ -57,13 +57,18 @@ class JournalFacts:
 
 
 class Counters:
-    """What INFO stats counts since the start."""
+    """What INFO stats counts since the start, or since CONFIG RESETSTAT."""
 
-    connections_received: int = 0
-    connections_rejected: int = 0
-    commands_processed: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from zero again. In place: others hold this, too."""
+        self.connections_received = 0
+        self.connections_rejected = 0
+        self.commands_processed = 0
+        self.input_bytes = 0
+        self.output_bytes = 0
 
 
 class Rates:
