@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from conftest import COMMON_OPTIONS, StartServer
-from servers import DEADLINE_S, ServerProcess, Wire, encode, parse, split_replies, wait_until
+from servers import DEADLINE_S, ServerProcess, Wire, encode, least_cost, parse, split_replies, wait_until
 
 from kvserver.writer import COMMANDS_PER_RUN
 
@@ -1394,12 +1394,15 @@ def test_slow_reader_gets_all_and_costs_others_neither_memory_nor_time(start_ser
     with server.connect() as slow, server.connect() as other:
         slow.command("SET", "k", value)
         peak = server.memory_bytes("VmHWM")
-        slow.send(encode("GET", "k") * count)
-        longest_s = max(server.work_during_s(lambda: ping(other)) for _ in range(2_000))
-        assert server.memory_bytes("VmHWM") < peak + 64 * MEGABYTE
-        assert longest_s < 0.2
-        for index in range(count):
-            assert slow.read_exactly(len(reply)) == reply, f"reply {index}"
+
+        def longest_wait_s() -> float:
+            slow.send(encode("GET", "k") * count)
+            longest_s = max(server.work_during_s(lambda: ping(other)) for _ in range(2_000))
+            for index in range(count):
+                assert slow.read_exactly(len(reply)) == reply, f"reply {index}"
+            return longest_s
+
+        assert least_cost(longest_wait_s, 0.2) < 0.2
         assert slow.command("ECHO", MARK) == MARK_REPLY
         assert server.memory_bytes("VmHWM") < peak + 64 * MEGABYTE
 
@@ -1447,12 +1450,15 @@ def pump(server: ServerProcess, requests: bytes, reply_bytes: int) -> float:
 
 def test_long_pipeline_costs_the_others_no_time_and_the_server_no_memory(start_server: StartServer) -> None:
     """What was read and has not run yet must be bounded, and no tick may run or parse all of it."""
-    count = 200_000
+    count = 100_000
     server = start_server("--save", "", "--appendonly", "no")
     peak = server.memory_bytes("VmHWM")
-    longest_s = pump(server, encode("SET", "k", "v") * count, len(b"+OK\r\n") * count)
+
+    def longest_wait_s() -> float:
+        return pump(server, (encode("SET", "k", "v") + encode("STRLEN", "k")) * count, len(b"+OK\r\n:1\r\n") * count)
+
+    assert least_cost(longest_wait_s, 0.1) < 0.1  # 0.03 s; 0.16 s where one turn runs all that has come
     assert server.memory_bytes("VmHWM") < peak + MEMORY_MARGIN
-    assert longest_s < 0.15  # 0.02 s; 0.22 s where one turn runs all that has come
 
 
 def test_command_in_a_long_pipeline_costs_what_it_costs_in_a_short_one(start_server: StartServer) -> None:
@@ -1464,7 +1470,7 @@ def test_command_in_a_long_pipeline_costs_what_it_costs_in_a_short_one(start_ser
             pump(server, encode("SET", "k", "v") * length, len(b"+OK\r\n") * length)
         return server.processor_time_s() - started_s
 
-    assert cost_s(1, 200_000) < 3 * cost_s(200, 1_000)
+    assert least_cost(lambda: cost_s(1, 200_000) / cost_s(200, 1_000), 3) < 3
 
 
 # --- random bytes
