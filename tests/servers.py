@@ -23,9 +23,13 @@ from typing import Any, Literal, Self
 import hiredis
 import pytest
 
+from kvserver.data import keyspace
+
 Kind = Literal["kvserver", "redis-server"]
 
 PROJECT = Path(__file__).resolve().parent.parent
+# Whether the tests run against the compiled build. Its constants are built in: a thousand shards where tests want a few.
+IS_COMPILED = not keyspace.__file__.endswith(".py")
 READY = "Ready to accept connections"
 PORT_TAKEN = ("in use", "Could not create server TCP listening socket", "Failed listening")
 DEADLINE_S = 20.0

@@ -129,6 +129,11 @@ def test_latency_reaches_half_of_the_peak_of_redis(tmp_path: Path) -> None:
         assert Latencies.decode(one.latencies).figures()["p99"] == pytest.approx(one.figures["p99"])
 
 
+def test_environment_configures_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVSERVER_APPENDONLY", "no such setting")
+    assert measure(tmp_path, "startup", "--servers", KVSERVER.name, REDIS.name).scenarios[0].cases
+
+
 # Without those that have tests of their own.
 OTHERS = sorted({scenario.name for scenario in SCENARIOS} - {"throughput", "latency", "flush_stall"})
 

@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 
 import hiredis
 import pytest
+from servers import IS_COMPILED
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
 from kvserver import writer
 from kvserver.actions import Actions
 from kvserver.commands.table import CommandTable
-from kvserver.data import keyspace, shards
+from kvserver.data import shards
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.media.file import FileMedium
@@ -41,7 +42,7 @@ from kvserver.writer import Writer
 T = TypeVar("T")
 
 # Compiled, a life has a thousand shards, not seven, and takes several times as long.
-SEEDS = int(os.environ.get("KVSERVER_SIMULATION_SEEDS", "2000" if keyspace.__file__.endswith(".py") else "400"))
+SEEDS = int(os.environ.get("KVSERVER_SIMULATION_SEEDS", "400" if IS_COMPILED else "2000"))
 ONE_SEED = os.environ.get("KVSERVER_SIMULATION_SEED")
 PARTS = 4  # so that all cores have something of it
 LIVES = 3
