@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kvserver.errors import ProtocolError
-from kvserver.resp.request import Command, RequestParser, StrictParser, split_inline
+from kvserver.resp.request import Command, RequestParser, StrictParser, cut_arguments, split_inline
 
 MEGABYTE = 1 << 20
 
@@ -78,9 +78,10 @@ def test_pipeline_split_at_every_byte_is_the_same_commands() -> None:
             assert parse(parser, split_at(data, position)) == (expected, "")
 
 
-def test_long_stream_cut_anywhere_is_the_same_commands() -> None:
+@pytest.mark.parametrize("most_bytes", [90, 3_000])
+def test_long_stream_cut_anywhere_is_the_same_commands(most_bytes: int) -> None:
     """As a fast client sends it: many commands a read, the last one cut."""
-    commands = [[b"SET", b"key:%d" % number, b"v" * (number % 90)] for number in range(400)]
+    commands = [[b"SET", b"key:%d" % number, b"v" * (7 * number % most_bytes)] for number in range(400)]
     data = b"".join(pack(*command) for command in commands)
     source = random.Random(3)
     for _ in range(100):
@@ -111,7 +112,8 @@ def test_usual_read_does_not_take_the_slow_way(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(StrictParser, "_next", refuse)
     commands = [[b"SET", b"key", b"value"], [b"GET", b"key"]] * 50
-    for chosen in (commands[:1], commands):
+    long = [[b"SET", b"key", b"x" * 1_000], [b"MSET", *[b"x" * 1_000] * 40]] * 10
+    for chosen in (commands[:1], commands, long[:1], long, long + commands * 20):
         assert parse(RequestParser(), [b"".join(pack(*command) for command in chosen)]) == (chosen, "")
 
 
@@ -188,6 +190,14 @@ def test_unbalanced_quotes_are_refused(line: bytes) -> None:
         split_inline(line)
 
 
+def test_no_call_cuts_out_more_arguments_than_the_others_can_wait_for() -> None:
+    short = pack(b"PING") * 10_000
+    commands, rest = cut_arguments(LONG + short)
+    assert 100 < len(commands) < 2_000
+    assert short.endswith(rest)
+    assert len(parse(RequestParser(), [LONG + short])[0]) == 10_001
+
+
 # --- The fast way against the strict one ---
 
 LINES = (
@@ -199,8 +209,9 @@ arguments = st.sampled_from(
     [b"", b"a", b"SET", b"\r\n", b"\r\n$", b"\r\n*", b"*12345", b"$1\r\na\r\n", b"\0\xff"]
 ) | st.binary(max_size=5)
 commands_sent = st.lists(arguments, max_size=4).map(lambda parts: pack(*parts))
-# Over what the fast way looks at twice before it takes the trouble.
-long_command = st.sampled_from([pack(b"SET", b"k", b"x" * 1_100)])
+# So long that what comes next is cut out by its length, instead of divided into lines.
+LONG = pack(b"SET", b"k", b"x" * 1_100)
+long_command = st.just(LONG)
 pieces = st.one_of(
     commands_sent, commands_sent, lines, long_command, st.binary(max_size=4), st.sampled_from([b"PING\r\n", b"\n", b"\r\n"])
 )
@@ -230,6 +241,10 @@ def agree(chunks: Sequence[bytes]) -> None:
 # A set, behind a bulk whose end makes it look like an array.
 @example(pack(b"PING") + b"*1\r\n$2\r\na\r\n*~1\r\n$1\r\na\r\n")
 @example(b"*1\r\n$2\r\na\r\n*~1\r\n$1\r\na\r\n" + pack(b"PING"))
+@example(LONG + b"*1\r\n$-1\r\n" + pack(b"PING"))
+@example(LONG + b"*2\r\n$4\r\nPING\r\n$-2\r\n" + pack(b"PING"))
+@example(LONG + b"*1\r\n$01\r\na\r\n")
+@example(LONG + b"*01\r\n$1\r\na\r\n")
 # An argument that looks like the line of an array.
 @example(pack(b"PING") + b"|1\r\n$2\r\n*1\r\n$1\r\na\r\n")
 @example(pack(b"PING") + b"*2\r\n$1\r\n$\r\n+a\r\n" + b"$0\r\n\r\n")
@@ -246,7 +261,7 @@ def test_fast_and_strict_parser_agree(data: bytes) -> None:
 @settings(max_examples=500)
 @given(lines)
 def test_fast_and_strict_parser_agree_on_lines_behind_commands(data: bytes) -> None:
-    for start in (b"*1\r\n", pack(b"PING"), pack(b"PING") * 2, pack(b"x" * 1_100)):
+    for start in (b"*1\r\n", pack(b"PING"), pack(b"PING") * 2, LONG):
         agree(whole(start + data))
 
 
@@ -276,6 +291,7 @@ def test_fast_and_strict_parser_agree_on_damaged_pipelines(data: bytes, draw: st
     if data:
         agree(whole(data))
         agree(whole(pack(b"PING") + data))
+        agree(whole(LONG + data))
 
 
 def test_failure_of_one_client_leaves_the_next_one_alone() -> None:

@@ -3,7 +3,7 @@
 `StrictParser` is the definition: resumable at every byte, allocates nothing that a client merely declares, and gives
 Redis's error texts. A read that holds whole commands, the usual case, is divided into its lines instead, in a fifth of the
 time; less than hiredis takes with all that has to be looked at behind it, since it reads replies, which can hold what
-requests may not.
+requests may not. Where its arguments are long, they are cut out of it by their lengths, without a look at what is in them.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class _LengthLines(dict[int, bytes]):
 
 _LENGTH_LINES: Final = _LengthLines({length: b"$%d" % length for length in range(1024)})
 _length_line = _LENGTH_LINES.__getitem__
+_LENGTHS: Final = {line: length for length, line in _LENGTH_LINES.items() if length < 64}
+# So few lines at the start of a read mean that its arguments are long.
+_SAMPLE_BYTES: Final = 512
+_SAMPLE_LINES: Final = 8
+_LENGTH_LINE_BYTES: Final = 24  # which no line that declares a length exceeds, with its end
+_MOST_ARGUMENTS: Final = 1024  # that one call cuts out
 
 
 class StrictParser:
@@ -197,12 +203,52 @@ class RequestParser(StrictParser):
             self.has_unread = False
             self._note_idle()
         while data:
-            found, data = decode_lines(data)
+            found, data = cut_arguments(data) if _has_long_lines(data) else decode_lines(data)
             if not found:
                 # Not tried again behind it: where it fails again and again, trying for each command takes quadratic time.
                 return commands + super().feed(data)
             commands = commands + found if commands else found
         return commands
+
+
+def _has_long_lines(data: bytes) -> bool:
+    """Whether to look at every byte for the end of a line, as a split does, would take longer than all the rest."""
+    return len(data) >= _SAMPLE_BYTES and data.count(b"\n", 0, _SAMPLE_BYTES) <= _SAMPLE_LINES
+
+
+def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
+    """What `decode_lines` finds, argument by argument: for long ones, in which it does not look for lines."""
+    commands: list[Command] = []
+    size, start, left = len(data), 0, _MOST_ARGUMENTS
+    while left > 0:
+        end = data.find(b"\r", start, start + _LENGTH_LINE_BYTES)
+        if end < 0:
+            break
+        line = data[start:end]
+        count = (_WIDTHS.get(line) or _width(line)) // 2
+        arguments: Command = []
+        position = end + len(_CRLF)
+        while len(arguments) < count:
+            end = data.find(b"\r", position, position + _LENGTH_LINE_BYTES)
+            if end < 0:
+                break
+            line = data[position:end]
+            length = _LENGTHS.get(line)
+            if length is None:
+                length = _integer(line[1:]) if line[:1] == b"$" else None
+                if length is None or length < 0:
+                    break
+            first = end + len(_CRLF)
+            position = first + length + len(_CRLF)  # which two bytes these are Redis does not ask
+            if position > size:
+                break
+            arguments.append(data[first : first + length])
+        if not count or len(arguments) < count:
+            break
+        commands.append(arguments)
+        start = position
+        left -= count
+    return commands, data[start:]
 
 
 def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
