@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import settings
@@ -75,8 +76,15 @@ def test_string_takes_what_python_says_in_whole_blocks(length: int) -> None:
 
 
 def test_expiry_takes_its_object_and_its_time() -> None:
-    size = sys.getsizeof(Expiring(b"", 0)) + sys.getsizeof(1_700_000_000_000)
-    assert 0 <= entry_bytes(b"k", Expiring(b"v", 1)) - entry_bytes(b"k", b"v") - size <= 16
+    entries: list[Expiring | None] = [None] * 10_000
+    tracemalloc.start()
+    try:
+        for number in range(len(entries)):
+            entries[number] = Expiring(b"v", 1_700_000_000_000 + number)
+        taken = tracemalloc.get_traced_memory()[0] / len(entries)
+    finally:
+        tracemalloc.stop()
+    assert abs(entry_bytes(b"k", Expiring(b"v", 1)) - entry_bytes(b"k", b"v") - taken) <= 24
 
 
 def test_few_keys_are_measured_at_once_and_many_in_steps() -> None:

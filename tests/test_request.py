@@ -190,7 +190,7 @@ def test_unbalanced_quotes_are_refused(line: bytes) -> None:
         split_inline(line)
 
 
-def test_no_call_cuts_out_more_arguments_than_the_others_can_wait_for() -> None:
+def test_arguments_are_cut_out_only_as_long_as_they_are_long() -> None:
     short = pack(b"PING") * 10_000
     commands, rest = cut_arguments(LONG + short)
     assert 100 < len(commands) < 2_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+import pytest
 from conftest import StartServer
 from servers import DEADLINE_S, Wire, encode, info, least_cost, wait_until
 
@@ -36,6 +37,7 @@ def load_keys_that_expire_together(wire: Wire, count: int) -> int:
     raise AssertionError(f"loading {count} keys took more than {LONG_EXPIRY_MS} ms")
 
 
+@pytest.mark.timeout(3 * (LONG_EXPIRY_MS / 1_000 + 30))
 def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: StartServer) -> None:
     server = start_server(*OPTIONS)
     count = 100_000
@@ -58,17 +60,21 @@ def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: 
             assert figure(wire, "expired_keys") == count
             return max(works_s)
 
-        assert least_cost(longest_wait_s, 0.08) < 0.08  # 0.01 s; 0.1 s and more where all is removed in one go
+        assert least_cost(longest_wait_s, 0.08, tries=3) < 0.08  # 0.01 s; 0.1 s and more where all is removed in one go
         assert wire.value("GET", "stays") == b"v"
 
 
 def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: StartServer) -> None:
     server = start_server(*OPTIONS)
-    with server.connect() as wire:
-        wire.send(b"".join(encode("SET", f"k{number}", "v", "EX", 1_000) for number in range(50_000)))
-        wire.read_exactly(len(b"+OK\r\n") * 50_000)
-    # Not for luck: what it does in a second without any client is what is asked.
-    assert least_cost(lambda: server.work_during_s(lambda: time.sleep(1)), 0.2) < 0.2
+
+    def work_behind_loading_s() -> float:
+        with server.connect() as wire:
+            wire.send(b"".join(encode("SET", f"k{number}", "v", "EX", 1_000) for number in range(50_000)))
+            wire.read_exactly(len(b"+OK\r\n") * 50_000)
+        # Not for luck: what it does in a second without any client is what is asked.
+        return server.work_during_s(lambda: time.sleep(1))
+
+    assert least_cost(work_behind_loading_s, 0.2) < 0.2
 
 
 def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(start_server: StartServer) -> None:

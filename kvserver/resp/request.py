@@ -45,12 +45,12 @@ class _LengthLines(dict[int, bytes]):
 
 _LENGTH_LINES: Final = _LengthLines({length: b"$%d" % length for length in range(1024)})
 _length_line = _LENGTH_LINES.__getitem__
-_LENGTHS: Final = {line: length for length, line in _LENGTH_LINES.items() if length < 64}
+_LENGTHS: Final = {line: length for length, line in _LENGTH_LINES.items() if length < 64}  # of names and keys
 # So few lines at the start of a read mean that its arguments are long.
 _SAMPLE_BYTES: Final = 512
 _SAMPLE_LINES: Final = 8
 _LENGTH_LINE_BYTES: Final = 24  # which no line that declares a length exceeds, with its end
-_MOST_ARGUMENTS: Final = 1024  # that one call cuts out
+_MOST_ARGUMENTS: Final = 1024  # and the rest of a command: then it is time to see whether what follows is long as well
 
 
 class StrictParser:
@@ -217,7 +217,7 @@ def _has_long_lines(data: bytes) -> bool:
 
 
 def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
-    """What `decode_lines` finds, argument by argument: for long ones, in which it does not look for lines."""
+    """As `decode_lines`, but argument by argument, by their lengths: for long ones, in which it looks for no lines."""
     commands: list[Command] = []
     size, start, left = len(data), 0, _MOST_ARGUMENTS
     while left > 0:
@@ -254,7 +254,8 @@ def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
 def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     """The commands at the start of data, as many as one call finds, and the rest.
 
-    It finds none where the first one is not whole, or is longer than one look. A line that declares a length, and behind it
+    It finds none where the first one is not whole, or is longer than one look. It asks for no limit: an argument may always
+    have a megabyte, and a read has less. A line that declares a length, and behind it
     lines that make up that very length, is what Redis reads as a bulk string; so many of them behind a line that declares
     their number are a command.
     """
