@@ -370,10 +370,12 @@ def least_cost(measure: Callable[[], float], bound: float, tries: int = 5) -> fl
     What a machine adds whose host runs something else meanwhile (to the processor's time as well) is not in every one of them;
     what the code itself costs is.
     """
-    costs: list[float] = []
-    while len(costs) < tries and not (costs and costs[-1] < bound):
-        costs.append(measure())
-    return min(costs)
+    least = measure()
+    for _ in range(tries - 1):
+        if least < bound:
+            break
+        least = min(least, measure())
+    return least
 
 
 def info(wire: Wire, section: str = "persistence") -> dict[str, str]:

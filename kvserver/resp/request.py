@@ -45,7 +45,7 @@ class _LengthLines(dict[int, bytes]):
 
 _LENGTH_LINES: Final = _LengthLines({length: b"$%d" % length for length in range(1024)})
 _length_line = _LENGTH_LINES.__getitem__
-_LENGTHS: Final = {line: length for length, line in _LENGTH_LINES.items() if length < 64}  # of names and keys
+_LENGTHS: Final = {b"$%d" % length: length for length in range(64)}  # of names and keys
 # So few lines at the start of a read mean that its arguments are long.
 _SAMPLE_BYTES: Final = 512
 _SAMPLE_LINES: Final = 8
@@ -254,10 +254,9 @@ def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
 def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     """The commands at the start of data, as many as one call finds, and the rest.
 
-    It finds none where the first one is not whole, or is longer than one look. It asks for no limit: an argument may always
-    have a megabyte, and a read has less. A line that declares a length, and behind it
+    It finds none where the first one is not whole, or is longer than one look. A line that declares a length, and behind it
     lines that make up that very length, is what Redis reads as a bulk string; so many of them behind a line that declares
-    their number are a command.
+    their number are a command. It asks for no limit: an argument may always have a megabyte, and a read has less.
     """
     lines = data.split(_CRLF, _MOST_LINES)
     end = len(lines) - 1  # where what is no whole line stands
