@@ -132,7 +132,8 @@ class Actions:
         self.is_settled.clear()
         self.choose_runners()
         try:
-            await self._recovery.run()
+            recovered = await self._recovery.run()
+            await self._journal.take_over(recovered, switch_on=self._state.config.appendonly)
             self._choose_outbox()
         finally:
             self.is_settled.set()

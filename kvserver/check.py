@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from kvserver.errors import MediumError
@@ -33,25 +33,32 @@ def check(path: str, dbfilename: str, print_line: Print) -> bool:
 
 def check_folder(medium_path: str, print_line: Print) -> bool:
     """Print what is in a medium and in the segments beside it, and what a start would do with them."""
-    is_well = not os.path.exists(medium_path) or check_file(medium_path, print_line)
-    frames = _scan_file(medium_path).frames if os.path.exists(medium_path) else []
     segments = Segments(medium_path)
     chain = Chain({number: check_segment(segments.path(number), print_line) for number in segments.numbers()})
+    has_medium = os.path.exists(medium_path)
+    if not (has_medium or chain.scans):
+        raise MediumError(f"there is no {medium_path}, and no journal beside it")
+    is_well = not has_medium or check_file(medium_path, print_line, chain.links)
+    frames = _scan_file(medium_path, chain.links).frames if has_medium else []
+    for _, path in segments.put_aside():
+        print_line(f"put aside, and never replayed but by `kvserver apply`: {path}")
+    last = f"load the frame at offset {frames[-1].offset}" if frames else "begin with an empty store"
     if not chain.scans:
-        if not os.path.exists(medium_path):
-            raise MediumError(f"there is no {medium_path}, and no journal beside it")
+        print_line(f"a start would {last}")
         return is_well
-    loaded = next((frame for frame in reversed(frames) if frame.digest == chain.digest), None)
-    if chain.is_linked and chain.digest != EMPTY_STORE and not loaded:
-        print_line(f"DAMAGED: the journal goes on from the snapshot {chain.digest[:16]}…, which is not in the medium")
-        is_well = False
-    if chain.digest != EMPTY_STORE:
-        loaded = loaded or (frames[-1] if frames else None)
-    base = f"load the frame at offset {loaded.offset}" if loaded else "begin with an empty store"
+    linked = next((frame for frame in reversed(frames) if frame.digest == chain.digest), None)
+    if chain.is_linked and not linked and chain.digest != EMPTY_STORE:
+        print_line(f"DAMAGED: the journal goes on from {_name(chain.digest)}, which is not in the medium; two readings:")
+        print_line(f"a start would {last}, and put the segments aside: {_list(sorted(chain.scans))}")
+        print_line(f"`kvserver apply` would, after that, replay {chain.replayed[0]} to {chain.replayed[-1]} of them on it")
+        return False
+    base = f"load the frame at offset {linked.offset}" if linked else "begin with an empty store" if chain.is_linked else last
     if chain.replayed:
         print_line(f"a start would {base} and replay the segments {chain.replayed[0]} to {chain.replayed[-1]}")
     else:
         print_line(f"a start would {base} and replay nothing")
+    if chain.replayed and frames and linked is not frames[-1]:
+        print_line(f"a start without the segments would {last}")
     if chain.superfluous:
         print_line(f"a start would remove the segments that are older: {_list(chain.superfluous)}")
     if chain.lost_something:
@@ -61,7 +68,7 @@ def check_folder(medium_path: str, print_line: Print) -> bool:
 
 def check_segment(path: str, print_line: Print) -> SegmentScan:
     """Print what is in a segment."""
-    result: SegmentScan = _run_on_file(path, scan_segment)
+    result = _scan_segment(path)
     commands = 0
 
     def count(record: Record) -> tuple[()]:
@@ -93,22 +100,25 @@ def _kind(tail: Tail) -> str:
     return "torn" if tail is Tail.TORN else "DAMAGED"
 
 
-def check_file(path: str, print_line: Print) -> bool:
-    """Print each frame's offset, length and state, and what lies behind the last valid one; whether all is well.
+def check_file(path: str, print_line: Print, links: Collection[str] = ()) -> bool:
+    """Print each frame's offset, length and state, and what lies between and behind them; whether all is well.
 
-    Only reads, and takes no lock, so that it can look at the file of a running server; then a frame that is being
-    written shows as a torn tail. MediumError if the file can't be read.
+    `links`: the digests of frames that a journal goes on from. Only reads, and takes no lock, so that it can look at the file
+    of a running server; then a frame that is being written shows as a torn tail. MediumError if the file can't be read.
     """
-    result = _scan_file(path)
+    result = _scan_file(path, links)
     print_line(f"{path}: {result.size} bytes")
     for number, frame in enumerate(result.frames, 1):
+        for offset, end, reason in result.damages:
+            if end == frame.offset:
+                print_line(f"DAMAGED: {end - offset} bytes at offset {offset}: {reason}")
         print_line(
             f"frame {number}: offset {frame.offset}, length {frame.end - frame.offset} (payload {frame.payload_length}), "
             f"checksum ok ({frame.digest[:16]}…), {frame.member_count} keys"
         )
     if result.tail is Tail.NONE:
         print_line(f"{len(result.frames)} valid frames, nothing behind them")
-        return True
+        return not result.damages
     print_line(f"{_kind(result.tail)}: {result.tail_length} bytes at offset {result.valid_length}: {result.reason}")
     loaded = f"the frame at offset {result.frames[-1].offset}" if result.frames else "nothing: no frame is valid"
     print_line(f"{len(result.frames)} valid frames; a start would load {loaded}")
@@ -119,12 +129,14 @@ def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
     """Keep the last frames of a file that no server uses. MediumError if that fails: then the file is as it was."""
     if not os.path.isfile(path):
         raise MediumError(f"{path} is not a file")
-    with FileMedium(path) as medium:
-        result = _scan_file(path)
+    segments = Segments(path)
+    links = {link.digest for number in segments.numbers() for link in _scan_segment(segments.path(number)).links}
+    with FileMedium(path, with_journal=True) as medium:
+        result = _scan_file(path, links)
         before = result.size
         if result.tail is not Tail.NONE:
             print_line(f"cut behind the last valid frame: {result.tail_length} bytes ({result.reason})")
-            repair(medium, result)
+        repair(medium, result)
         kept = result.frames[-keep_frames:]
         rewrite = medium.begin_rewrite()
         try:
@@ -142,8 +154,12 @@ def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
         print_line(f"{path}: {before} bytes before, {medium.size()} now; {len(kept)} of {len(result.frames)} frames kept")
 
 
-def _scan_file(path: str) -> Scan:
-    return _run_on_file(path, lambda size: scan(size, TAGGED, load=False))
+def _scan_file(path: str, links: Collection[str]) -> Scan:
+    return _run_on_file(path, lambda size: scan(size, TAGGED, load=False, links=links))
+
+
+def _scan_segment(path: str) -> SegmentScan:
+    return _run_on_file(path, scan_segment)
 
 
 def _run_on_file(path: str, begin: Callable[[int], Steps[T]]) -> T:

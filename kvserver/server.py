@@ -30,6 +30,7 @@ from kvserver.options.config import Config, config_set_failed
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshot import Snapshots
 from kvserver.process import read_process_facts
 from kvserver.progress import Progress
@@ -96,7 +97,9 @@ class Server:
         log = SegmentLog(segments)
         self._journal = Journal(self.state, log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
-        recovery = Recovery(self.state, self._snapshots, self._journal, segments, log, self._journal_disk)
+        recovery = Recovery(
+            self.state, self._snapshots.archive, segments, log, BesideLoop(self._journal_disk, self.state.counters)
+        )
         self._actions = Actions(
             self.state, self._snapshots, self._journal, self._leave, self._reconfigure, recovery, self._disk
         )
@@ -238,7 +241,7 @@ def _open_medium(config: Config) -> tuple[int, FileMedium]:
     except OSError as error:
         raise StartError(f"cannot use the directory {config.dir}: {error.strerror or error}") from error
     try:
-        return lock, FileMedium(os.path.join(config.dir, config.dbfilename))
+        return lock, FileMedium(os.path.join(config.dir, config.dbfilename), with_journal=True)
     except MediumLocked:
         os.close(lock)
         raise StartError(f"{config.dir}/{config.dbfilename} is in use by another process") from None

@@ -352,6 +352,9 @@ class SimulatedDisk(FileSystem):
             file.evict()
         self._locks = {what: holder for what, holder in self._locks.items() if holder != descriptor}
 
+    def close_forgotten(self, descriptor: int, path: str) -> None:
+        """Nothing: whoever forgot it is a process that was killed, which has closed it."""
+
     def _change(self, folder: str, set_: dict[str, _File | None], removed: list[str]) -> None:
         for path in removed:
             del self._names[path]

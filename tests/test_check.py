@@ -172,5 +172,33 @@ def test_folder_is_told_with_its_journal_and_what_a_start_would_do(tmp_path: Pat
     assert "segments: 4" in text
     assert not told(segment)[0]
 
-    (tmp_path / "dump.kvs").unlink()
-    assert "which is not in the medium" in told(tmp_path)[1]
+    (tmp_path / "dump.kvs").write_bytes(FRAMES[0])
+    is_well, text = told(tmp_path)
+    assert not is_well
+    assert "which is not in the medium; two readings" in text
+    assert "a start would load the frame at offset 0, and put the segments aside: 3, 4" in text
+    assert "`kvserver apply` would, after that, replay 3 to 3 of them on it" in text
+
+    segment.rename(f"{segment}.unlinked")
+    (tmp_path / "dump.kvs.0000000004.journal").unlink()
+    is_well, text = told(tmp_path)
+    assert is_well
+    assert f"put aside, and never replayed but by `kvserver apply`: {segment}.unlinked" in text
+
+
+def test_damaged_frame_is_told_between_those_that_are_loaded_in_spite_of_it(path: Path) -> None:
+    damaged = FRAMES[1][:-2] + b"!}"
+    path.write_bytes(FRAMES[0] + damaged + FRAMES[2])
+    is_well, lines = checked(path)
+    assert not is_well
+    assert lines[2].startswith(f"DAMAGED: {len(damaged)} bytes at offset {len(FRAMES[0])}: the checksum")
+    assert lines[3].startswith(f"frame 2: offset {len(FRAMES[0] + damaged)}")
+    assert "nothing behind them" in lines[4]
+
+
+def test_compact_keeps_the_frames_behind_a_damaged_one_and_that_one_aside(path: Path) -> None:
+    damaged = FRAMES[1][:-2] + b"!}"
+    path.write_bytes(FRAMES[0] + damaged + FRAMES[2])
+    compacted(path, 3)
+    assert path.read_bytes() == FRAMES[0] + FRAMES[2]
+    assert [found.read_bytes() for found in path.parent.iterdir() if found != path] == [damaged]

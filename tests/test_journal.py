@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -80,7 +80,8 @@ class Setting:
         self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
         self.disk, self.sync_disk = HeldDisk(), HeldDisk()
         self.state = ServerState(self.config, Keyspace(lambda: 0), CommandTable(), lambda: 0)
-        self.journal = Journal(self.state, SegmentLog(self.segments), self.disk, self.sync_disk)
+        self.log = SegmentLog(self.segments)
+        self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
         self.told: list[str] = []
         self.journal.on_synced = lambda: None
         self.journal.on_lost = lambda: self.told.append("lost")
@@ -93,10 +94,11 @@ class Setting:
 
 
 @pytest.fixture
-async def setting(tmp_path: Path) -> Setting:
+async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
     setting = Setting(tmp_path)
     await setting.journal.begin(1, EMPTY_STORE)
-    return setting
+    yield setting
+    setting.log.close_file()
 
 
 def command(number: int) -> list[list[bytes]]:

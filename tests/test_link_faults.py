@@ -24,6 +24,7 @@ from kvserver.media.segments import SegmentLog, Segments
 from kvserver.options.config import Config
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshot import Snapshots
 from kvserver.state.session import ServerState
 
@@ -45,13 +46,15 @@ class Server:
         self.state = ServerState(config, Keyspace(lambda: 0), TABLE, lambda: 0)
         segments = Segments(PATH, self.disk)
         log, disk = SegmentLog(segments), DiskInLoop()
-        self.medium = FileMedium(PATH, self.disk)
+        self.medium = FileMedium(PATH, self.disk, with_journal=True)
         self.journal = Journal(self.state, log, disk, disk)
         self.has_news = asyncio.Event()
         self.journal.on_synced = self.has_news.set
         self.journal.on_lost = self.journal.on_changed = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
-        await Recovery(self.state, self.snapshots, self.journal, segments, log, disk).run()
+        place = BesideLoop(disk, self.state.counters)
+        recovered = await Recovery(self.state, self.snapshots.archive, segments, log, place).run()
+        await self.journal.take_over(recovered, switch_on=True)
         found = dict(self.state.keyspace.members())
         # What was never told may be there; what was told is.
         assert {key: found.get(key) for key in self.told} == self.told

@@ -18,7 +18,7 @@ GOOD = encode_frame(b'{"a":1}')
 class UncopyableMedium(MemoryMedium):
     """Has no room for a copy."""
 
-    def set_aside(self, offset: int) -> str:
+    def set_aside(self, offset: int, end: int | None = None) -> str:
         raise OSError("no space left")
 
 

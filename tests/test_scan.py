@@ -19,6 +19,7 @@ from kvserver.data.shards import Shard
 from kvserver.errors import KVServerError
 from kvserver.formats.frame import HEADER_SIZE, MAGIC, encode_frame
 from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail
+from kvserver.formats.scan import scan as scan_steps
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.media.memory import MemoryMedium
 from kvserver.store import run
@@ -248,3 +249,102 @@ def test_medium_that_shrinks_while_it_is_read_gives_a_whole_frame_or_an_error_of
         except KVServerError:
             continue
         assert members(result.data) == LOADED[len(result.frames)]
+
+
+# --- A server's scan, which may step over a damaged frame ---
+
+
+def server_scan(data: bytes, *links: str, digest: str = "") -> Scan:
+    steps = scan_steps(len(data), TAGGED, digest=digest, links=links)
+    answer = b""
+    try:
+        request = next(steps)
+        while True:
+            if request is not None:
+                answer = data[request.offset : request.offset + request.length]
+                if request.hasher:
+                    request.hasher.update(answer)
+            request = steps.send(answer)
+    except StopIteration as stop:
+        result: Scan = stop.value
+        return result
+
+
+def digest_of(frame: bytes) -> str:
+    return hashlib.sha256(frame[HEADER_SIZE:]).hexdigest()
+
+
+DAMAGED_SECOND = altered(SECOND, len(SECOND) - 3, b"9")
+TORN = bytes(HEADER_SIZE) + b'{"a":"to'
+
+
+def test_damaged_frame_is_stepped_over_where_every_frame_behind_it_holds_to_the_last_byte() -> None:
+    result = server_scan(FIRST + DAMAGED_SECOND + SECOND + THIRD)
+    assert [frame.digest for frame in result.frames] == [digest_of(frame) for frame in (FIRST, SECOND, THIRD)]
+    assert [damage[:2] for damage in result.damages] == [(ENDS[1], ENDS[2])]
+    assert "checksum" in result.damages[0].reason
+    assert (result.tail, result.reason, members(result.data)) == (Tail.NONE, "", {})
+
+
+def test_damaged_first_frame_is_stepped_over_as_well() -> None:
+    assert members(server_scan(DAMAGED_SECOND + FIRST).data) == LOADED[1]
+
+
+def test_frame_that_holds_something_else_than_a_store_is_stepped_over_as_well() -> None:
+    result = server_scan(encode_frame(b"[1]") + FIRST)
+    assert members(result.data) == LOADED[1]
+    assert "object" in result.damages[0].reason
+
+
+@pytest.mark.parametrize("tail", [TORN, b"x", FIRST[:40], DAMAGED_SECOND], ids=["torn", "foreign", "half a header", "damaged"])
+def test_nothing_is_stepped_over_where_something_else_ends_the_medium_and_no_link_vouches(tail: bytes) -> None:
+    data = FIRST + DAMAGED_SECOND + THIRD + tail
+    result = server_scan(data)
+    assert members(result.data) == LOADED[1]
+    assert (len(result.frames), result.damages) == (1, [])
+    assert (result.tail, result.valid_length) == (Tail.DAMAGED, ENDS[1])
+    assert "checksum" in result.reason
+
+
+@pytest.mark.parametrize("tail", [TORN, b"x", DAMAGED_SECOND], ids=["torn", "foreign", "damaged"])
+def test_link_that_names_a_frame_vouches_for_it_whatever_is_behind_it(tail: bytes) -> None:
+    data = FIRST + DAMAGED_SECOND + THIRD + tail
+    result = server_scan(data, digest_of(THIRD), digest=digest_of(THIRD))
+    assert members(result.data) == {}
+    assert [damage[:2] for damage in result.damages] == [(ENDS[1], ENDS[2])]
+    assert result.valid_length == len(data) - len(tail)
+    assert result.tail is (Tail.TORN if tail is TORN else Tail.DAMAGED)
+
+
+def test_links_vouch_for_what_they_name_and_not_for_what_is_behind_another_damaged_frame() -> None:
+    data = FIRST + DAMAGED_SECOND + SECOND + DAMAGED_SECOND + THIRD + b"x"
+    result = server_scan(data, digest_of(SECOND))
+    assert [frame.digest for frame in result.frames] == [digest_of(FIRST), digest_of(SECOND)]
+    assert members(result.data) == LOADED[2]
+
+
+def test_frames_between_two_damaged_ones_go_with_them_unless_something_vouches_for_these() -> None:
+    data = FIRST + DAMAGED_SECOND + SECOND + DAMAGED_SECOND + THIRD
+    result = server_scan(data)
+    assert [frame.digest for frame in result.frames] == [digest_of(FIRST), digest_of(THIRD)]
+    assert [damage[:2] for damage in result.damages] == [(ENDS[1], len(data) - len(THIRD))]
+    linked = server_scan(data, digest_of(SECOND))
+    assert [frame.digest for frame in linked.frames] == [digest_of(FIRST), digest_of(SECOND), digest_of(THIRD)]
+    assert len(linked.damages) == 2
+
+
+def test_frame_inside_a_value_is_never_reached_by_a_length_that_is_wrong() -> None:
+    """Whichever byte the wrong length leads to: the payload around the frame ends behind it."""
+    inner = encode_frame(b"{}").decode()
+    outer = encode_frame(json.dumps({"decoy": inner, "z": inner}, separators=(",", ":")).encode())
+    for length in range(len(FIRST + outer)):
+        data = altered(FIRST, len(MAGIC), b"%012d" % length) + outer
+        result = server_scan(data)
+        if length == len(FIRST) - HEADER_SIZE:
+            assert members(result.data) == {b"decoy": inner.encode(), b"z": inner.encode()}
+        else:
+            assert (result.frames, result.damages) == ([], []), length
+
+
+def test_library_never_steps_over() -> None:
+    assert members(scan(FIRST + DAMAGED_SECOND + THIRD).data) == LOADED[1]

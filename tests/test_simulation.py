@@ -245,14 +245,14 @@ class Life:
     async def serve(self) -> None:
         """What Server does, without sockets."""
         config = self.config
-        medium = FileMedium(PATH, self.filesystem)
+        medium = FileMedium(PATH, self.filesystem, with_journal=True)
         space = Keyspace(self.now_ms)
         self.state = state = ServerState(config, space, CommandTable(), self.now_ms)
         segments = Segments(PATH, self.filesystem)
         log = SegmentLog(segments)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
-        recovered = Recovery(state, self.snapshots, self.journal, segments, log, self.disks[1])
+        recovered = Recovery(state, self.snapshots.archive, segments, log, slices.BesideLoop(self.disks[1], state.counters))
         self.actions = Actions(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
         self.writer = self.actions.writer = Writer(state, self.actions, self.journal.append)
         self.actions.attend_journal()

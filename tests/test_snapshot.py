@@ -570,7 +570,7 @@ async def test_torn_tail_is_cut_and_damage_is_set_aside_at_the_start_alone(
         setting = Setting(disk, good + tail)
         await setting.snapshots.load()
         assert setting.medium.read_all() == good + tail
-        await setting.snapshots.load(at_start=True)
+        await setting.snapshots.archive.recover()
         assert setting.medium.read_all() == good
         assert setting.medium.asides == asides
 
@@ -627,7 +627,7 @@ class OvertakenJournal:
     def rotate(self) -> int:
         return 0
 
-    async def link(self, token: int, digest: str, base_bytes: int) -> bool:
+    async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
         self.links += 1
         return self.links == 1
 

@@ -18,9 +18,11 @@ class Chain:
         linked = [number for number in numbers if scans[number].links]
         self.is_linked = bool(linked)
         self.digest = scans[linked[-1]].links[-1].digest if linked else ""
+        self.links = {link.digest for scan in scans.values() for link in scan.links}
         self.superfluous = [number for number in numbers if linked and number < linked[-1]]
         self.replayed: list[int] = []  # in order
         self.behind: list[int] = []  # what no start may replay
+        self.unlinked: list[int] = []  # what has lost the snapshot that it goes on from
         self.reason = "" if linked else "no segment is linked to a snapshot (the journal was being switched on)"
         for number in numbers if linked else []:
             if number < linked[-1]:
@@ -35,6 +37,11 @@ class Chain:
                 self.reason = f"segment {number} ends at offset {scans[number].valid_length}: {scans[number].reason}"
         if not linked:
             self.behind = numbers
+
+    def lose_base(self) -> None:
+        """The snapshot that the last link names is nowhere: nothing is replayed, on no other one either."""
+        self.unlinked = sorted(self.scans)
+        self.superfluous, self.replayed, self.behind, self.reason = [], [], [], ""
 
     def stop(self, number: int, offset: int, reason: str) -> None:
         """What the replay of a segment met at this offset is not to be replayed, nor what is behind it."""

@@ -9,7 +9,7 @@ integers over 64 bits and lone surrogates differ, so they go through Python's js
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -18,6 +18,7 @@ import orjson
 from kvserver.data.cut import Cut
 from kvserver.formats.codec import canonical_string
 from kvserver.formats.order import SEPARATOR, Batch, in_order
+from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.formats.tags import Mapping
 
 _SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself
@@ -63,3 +64,14 @@ def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch) -> Iterator[bytes]:
             pieces, pieces_bytes = [], 0
     if pieces:
         yield b",".join(pieces)
+
+
+def chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces that are worth a call: of CHUNK_BYTES or more, but for the last one."""
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) >= CHUNK_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)

@@ -1,14 +1,19 @@
-"""The strict left-to-right scan of a medium (SPEC 2): which frames are valid, what lies behind them, what the last holds.
+"""The left-to-right scan of a medium (SPEC 2): which frames are valid, what lies behind them, what the last holds.
+
+A strict scan ends at the first invalid byte. That of a server may step over damaged frames, by their own length, header to
+header, where something vouches for what it finds there: a link of the journal that names the frame's digest, or that every
+frame from there on holds, to the very last byte. (A frame inside a client's value can't do that: the payload around it ends
+behind it, and its digest is not one that was linked to.) Never searches for a magic.
 
 Pure: a generator that asks for bytes (`Read`) and pauses (`None`), so that one scan serves the blocking library and the
-server, which reads and hashes in an executor and serves clients at each pause. Never searches for a magic.
+server, which reads and hashes in an executor and serves clients at each pause.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -55,6 +60,14 @@ class Frame(NamedTuple):
         return self.offset + HEADER_SIZE + self.payload_length
 
 
+class Damage(NamedTuple):
+    """Bytes between two valid frames that are none: from where to where, and what is wrong with them."""
+
+    offset: int
+    end: int
+    reason: str
+
+
 class Tail(enum.Enum):
     """What lies behind the last valid frame."""
 
@@ -69,6 +82,7 @@ class Scan:
     def __init__(self, size: int) -> None:
         self.size = size
         self.frames: list[Frame] = []
+        self.damages: list[Damage] = []  # that were stepped over, each before one of the frames
         self.tail = Tail.NONE
         self.reason = ""
         self.data: list[Shard] | None = None
@@ -84,17 +98,24 @@ class Scan:
 
 
 class _Invalid(Exception):
-    def __init__(self, tail: Tail, reason: str) -> None:
+    """No valid frame begins here. `end`: where it would end, if its header and its payload are there as a whole."""
+
+    def __init__(self, tail: Tail, reason: str, end: int | None = None) -> None:
         super().__init__(reason)
         self.tail = tail
+        self.end = end
 
 
-def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "") -> Steps:
+def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links: Collection[str] | None = None) -> Steps:
     """Scan a medium of `size` bytes; with `load`, also give the data of the last valid frame.
 
-    With a `digest`, that of the last frame whose payload has this SHA-256, if there is one.
+    With a `digest`, that of the last frame whose payload has this SHA-256, if there is one. Strict, unless `links` are
+    given: the digests that vouch for a frame behind a damaged one.
     """
     result = Scan(size)
+    steps_over = links is not None
+    damage: Damage | None = None  # that was stepped over, with nothing to vouch for what is behind it so far
+    doubtful: list[Frame] = []  # the valid frames behind it
     position = 0
     while position < size:
         try:
@@ -105,12 +126,28 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "") -> St
             shards = new_shards() if load and is_wanted else None
             frame = yield from _read_payload(position, header, mapping, shards)
         except _Invalid as invalid:
-            result.tail, result.reason = invalid.tail, str(invalid)
-            break
-        result.frames.append(frame)
-        if shards is not None:
-            result.data, result.loaded = shards, frame
+            if result.tail is Tail.NONE:
+                result.tail, result.reason = invalid.tail, str(invalid)
+            if not steps_over or invalid.end is None:
+                break
+            # Frames between two damaged ones, for which nothing has vouched, go with them.
+            damage = (
+                Damage(damage.offset, invalid.end, damage.reason) if damage else Damage(position, invalid.end, str(invalid))
+            )
+            doubtful = []
+            position = invalid.end
+            continue
         position = frame.end
+        doubtful.append(frame)
+        if not damage or frame.end == size or frame.digest in (links or ()):
+            if damage:
+                result.damages.append(damage)
+                damage = None
+                result.tail, result.reason = Tail.NONE, ""
+            result.frames += doubtful
+            doubtful = []
+            if shards is not None:
+                result.data, result.loaded = shards, frame
     if load and result.frames and result.data is None:
         yield from _load_last(result, mapping)
     return result
@@ -188,7 +225,7 @@ def _read_payload(
         except PayloadInvalid as error:
             invalid = error
     if hasher.hexdigest() != header.digest:
-        raise _Invalid(Tail.DAMAGED, "the checksum does not match the payload")
+        raise _Invalid(Tail.DAMAGED, "the checksum does not match the payload", end)
     try:
         if invalid:
             raise invalid
@@ -197,5 +234,5 @@ def _read_payload(
                 load_shards(shards, members)
             yield None
     except PayloadInvalid as error:
-        raise _Invalid(Tail.DAMAGED, str(error)) from None
+        raise _Invalid(Tail.DAMAGED, str(error), end) from None
     return Frame(offset, header.payload_length, header.digest, decoder.member_count)

@@ -16,6 +16,7 @@ from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN
 from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.medium import COPY_BYTES
+from kvserver.media.names import segment_name
 
 T = TypeVar("T")
 
@@ -27,20 +28,37 @@ class FileMedium:
     """The file at `path`, created where there is none (mode 0600; its folder, if that has to be created, 0700).
 
     Raises MediumLocked where another process or object has it open, MediumError where it can't be opened or is not a
-    regular file (links are refused). Close it, or use it in a `with` statement.
+    regular file (links are refused), or where a server's journal is beside it, which has what is newer than the last frame:
+    whoever reads and writes that, too, says so by `with_journal`. Close it, or use it in a `with` statement.
     """
 
-    def __init__(self, path: str | os.PathLike[str], filesystem: FileSystem | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], filesystem: FileSystem | None = None, *, with_journal: bool = False
+    ) -> None:
+        self._descriptor = -1
         self.path = os.path.abspath(os.fspath(path))
         self.poisoned = ""
         self._filesystem = filesystem or FileSystem()
-        self._descriptor = -1
         try:
+            if not with_journal:
+                self._refuse_journal()
             self._descriptor = self._open()
         except BlockingIOError:
             raise MediumLocked(f"{self.path} is in use by another process") from None
+        except MediumError:
+            raise
         except OSError as error:
             raise MediumError(f"cannot open {self.path}: {_reason(error)}") from error
+
+    def _refuse_journal(self) -> None:
+        folder = os.path.dirname(self.path)
+        with suppress(FileNotFoundError, PermissionError):
+            paths = [os.path.join(folder, name) for name in self._filesystem.list(folder)]
+            if any(name and not name.aside for name in (segment_name(self.path, path) for path in paths)):
+                raise MediumError(
+                    f"{self.path} has a server's journal beside it, which a FileMedium does not read: "
+                    f"open the folder, KVStore(ServerFolder({folder!r}))"
+                )
 
     def _open(self) -> int:
         filesystem = self._filesystem
@@ -65,6 +83,10 @@ class FileMedium:
                 filesystem.close(descriptor)
                 raise
             filesystem.close(descriptor)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            self._filesystem.close_forgotten(self._descriptor, self.path)
 
     def __enter__(self) -> FileMedium:
         return self
@@ -127,12 +149,13 @@ class FileMedium:
         self._call("truncate", lambda: self._filesystem.truncate(self._descriptor, size))
         self._sync()
 
-    def set_aside(self, offset: int) -> str:
+    def set_aside(self, offset: int, end: int | None = None) -> str:
         filesystem = self._filesystem
         target, path = self._create_beside(f"damaged-{offset}")
         try:
-            for position in range(offset, self.size(), COPY_BYTES):
-                self._write(target, self.read(position, COPY_BYTES), position - offset)
+            end = self.size() if end is None else end
+            for position in range(offset, end, COPY_BYTES):
+                self._write(target, self.read(position, min(COPY_BYTES, end - position)), position - offset)
             self._call("sync", lambda: filesystem.sync(target))
             self._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(path)))
         except BaseException:

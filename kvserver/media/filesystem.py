@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 
 FILE_MODE = 0o600
@@ -124,6 +125,11 @@ class FileSystem:
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
+
+    def close_forgotten(self, descriptor: int, path: str) -> None:
+        """Close what its owner was garbage-collected without closing, with a ResourceWarning."""
+        warnings.warn(f"{path} was not closed", ResourceWarning, stacklevel=3)
+        self.close(descriptor)
 
     @contextlib.contextmanager
     def _folder(self, path: str) -> Iterator[int]:

@@ -66,8 +66,8 @@ class Medium(CoreMedium, Protocol):
     def truncate(self, size: int) -> None:
         """Cut what is behind `size`, durably."""
 
-    def set_aside(self, offset: int) -> str:
-        """Copy what is behind `offset` to a durable place of its own, and name that place."""
+    def set_aside(self, offset: int, end: int | None = None) -> str:
+        """Copy what is behind `offset` (before `end`, if that is given) to a durable place of its own, and name that place."""
 
     def begin_frame(self) -> FrameWriter:
         """Start a frame at the end."""
@@ -98,7 +98,7 @@ class WholeAppends:
     def truncate(self, size: int) -> None:
         """Nothing: what is appended behind a torn frame stays where no scan finds it."""
 
-    def set_aside(self, offset: int) -> str:
+    def set_aside(self, offset: int, end: int | None = None) -> str:
         return "its place"
 
     def begin_frame(self) -> FrameWriter:

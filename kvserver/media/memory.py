@@ -31,8 +31,8 @@ class MemoryMedium:
     def truncate(self, size: int) -> None:
         del self._data[size:]
 
-    def set_aside(self, offset: int) -> str:
-        self.asides.append(bytes(self._data[offset:]))
+    def set_aside(self, offset: int, end: int | None = None) -> str:
+        self.asides.append(bytes(self._data[offset:end]))
         return f"asides[{len(self.asides) - 1}]"
 
     def begin_frame(self) -> GatheredFrame:

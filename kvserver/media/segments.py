@@ -8,21 +8,14 @@ that a crash can't keep what is later and lose what is earlier.
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 
 from kvserver.errors import MediumError, MediumPoisoned
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
+from kvserver.media.names import DAMAGED, DROPPED, DROPPED_EARLIER, UNLINKED, segment_name, segment_path
 
-NUMBER_DIGITS = 10
-_NUMBER = re.compile(rf"\.([0-9]{{{NUMBER_DIGITS}}})\.journal")
-
-
-def segment_number(medium_path: str, path: str) -> int | None:
-    """The number of the segment of this name, or None where it is none of this medium's."""
-    match = _NUMBER.fullmatch(path.removeprefix(medium_path)) if path.startswith(medium_path) else None
-    return int(match[1]) if match else None
+ASIDE = (UNLINKED, DROPPED, DROPPED_EARLIER)  # what may be applied after all
 
 
 class Segments:
@@ -34,27 +27,35 @@ class Segments:
         self._filesystem = filesystem or FileSystem()
 
     def path(self, number: int) -> str:
-        return f"{self._medium_path}.{number:0{NUMBER_DIGITS}d}.journal"
+        return segment_path(self._medium_path, number)
 
     def numbers(self) -> list[int]:
         """Those that are there, in order."""
+        return [number for number, path in self._files("")]
+
+    def put_aside(self, *reasons: str) -> list[tuple[int, str]]:
+        """Number and path of those that were put aside for one of these reasons, of all without a reason, in order."""
+        return self._files(*(reasons or ASIDE))
+
+    def _files(self, *reasons: str) -> list[tuple[int, str]]:
         try:
             names = self._filesystem.list(self._folder)
         except OSError as error:
             raise MediumError(f"cannot list {self._folder}: {error.strerror or error}") from error
-        numbers = (segment_number(self._medium_path, os.path.join(self._folder, name)) for name in names)
-        return sorted(number for number in numbers if number is not None)
+        paths = [os.path.join(self._folder, name) for name in names]
+        found = [(segment_name(self._medium_path, path), path) for path in paths]
+        return sorted((name.number, path) for name, path in found if name and name.aside in reasons)
 
-    def open(self, number: int) -> FileMedium:
+    def open(self, path: str) -> FileMedium:
         """The file of a segment, for reading and repair, as a medium."""
-        return FileMedium(self.path(number), self._filesystem)
+        return FileMedium(path, self._filesystem, with_journal=True)
 
     def create(self, number: int) -> FileMedium:
         """A new and empty segment, whose name is durable."""
         path = self.path(number)
         if self._filesystem.exists(path):
             raise MediumError(f"cannot create {path}: it is there already")
-        return FileMedium(path, self._filesystem)
+        return FileMedium(path, self._filesystem, with_journal=True)
 
     def remove(self, numbers: list[int]) -> None:
         """Remove segments, durably and oldest first: a crash midway leaves no gap before those that stay."""
@@ -67,19 +68,33 @@ class Segments:
         except OSError as error:
             raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
 
-    def set_aside(self, number: int) -> str:
+    def set_aside(self, number: int, reason: str = DAMAGED) -> str:
         """Give a segment a name that no start looks at; that name."""
-        source = self.path(number)
-        target, count = source + ".damaged", 0
+        return self.rename(self.path(number), number, reason)
+
+    def rename(self, source: str, number: int, reason: str) -> str:
+        """Give the file of a segment the name of one that was put aside for this reason; that name."""
+        base = f"{self.path(number)}.{reason}"
+        target, count = base, 0
         try:
             while self._filesystem.exists(target):
                 count += 1
-                target = f"{source}.damaged.{count}"
+                target = f"{base}.{count}"
             self._filesystem.rename(source, target)
             self._filesystem.sync_folder(self._folder)
         except OSError as error:
             raise MediumError(f"cannot rename {source}: {error.strerror or error}") from error
         return target
+
+    def age_dropped(self) -> None:
+        """Remove what RESTORE put aside before the snapshot before this one; what it put aside since has one to go."""
+        try:
+            for _, path in self.put_aside(DROPPED_EARLIER):
+                self._filesystem.remove(path)
+        except OSError as error:
+            raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
+        for number, path in self.put_aside(DROPPED):
+            self.rename(path, number, DROPPED_EARLIER)
 
 
 class SegmentLog:
@@ -152,17 +167,41 @@ class SegmentLog:
             self._fail(error)
             raise
 
-    def link(self, frame: bytes) -> None:
-        """Write a frame that makes the segments before this one superfluous; when it is durable, remove them."""
+    def link(self, frame: bytes, *, drops: bool = False) -> list[str]:
+        """Write a frame that makes the segments before this one superfluous; when it is durable, remove them.
+
+        `drops`: the data went back to what it was before them, so they are put aside. The names that they have then.
+        """
         self.write(frame, synced=True)
         assert self._file is not None
         try:
-            self._segments.remove(self._needed[:-1])
+            names = []
+            if drops:
+                # The newest first: a crash midway leaves those that belong together, from the oldest on.
+                there = [number for number in self._segments.numbers() if number in self._needed[:-1]]
+                names = [self._segments.set_aside(number, DROPPED) for number in reversed(there)]
+            else:
+                self._segments.remove(self._needed[:-1])
             self._needed = self._needed[-1:]
             self.needed_bytes = self._file.size()
         except MediumError as error:
             self._fail(error)
             raise
+        return names[::-1]
+
+    def end(self, number: int, frame: bytes, *, drops: bool = False) -> list[str]:
+        """Go on without a journal from the snapshot that this link names. As for `link`.
+
+        The link stands in a segment of this number until the others are gone: whenever a start looks, it finds the same.
+        """
+        self.rotate(number, heals=True)
+        names = self.link(frame, drops=drops)
+        self.remove([number])
+        return names
+
+    def age_dropped(self) -> None:
+        """A snapshot has succeeded: what RESTORE put aside has one less to go."""
+        self._segments.age_dropped()
 
     def remove(self, numbers: list[int]) -> None:
         """Give up segments that are not needed; the present one among them is closed first."""

@@ -1,4 +1,4 @@
-"""The frames of a medium beside a busy server: what is known of them, a new one, and which are kept. No frame's content.
+"""The frames of a server's medium: what is known of them, a new one, and which are kept. No frame's encoding.
 
 Owns the medium: nobody else reads or writes it, and one at a time (`Snapshots` sees to that). What is known is what a
 scan, or the last frame written, has told; where neither holds any more, the next one who needs it scans again. The frame
@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
+from kvserver.data.shards import Shard, drain, new_shards
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
+from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter, Medium, Rewrite
-from kvserver.persistence.disk import Disk
 from kvserver.persistence.drive import drive
 from kvserver.persistence.repair import repair
-from kvserver.persistence.slices import Slices
+from kvserver.persistence.workplace import Workplace
 from kvserver.state.session import ServerState
 
 _COMPACTION_GROWTH: Final = 2  # times what is kept
@@ -33,12 +34,12 @@ _log = logging.getLogger("kvserver")
 class Archive:
     """The frames of a server's medium. MediumError where it fails, but for a compaction: that is logged."""
 
-    def __init__(self, state: ServerState, medium: Medium, disk: Disk) -> None:
+    def __init__(self, state: ServerState, medium: Medium, workplace: Workplace) -> None:
         self.linked = ""  # checksum of the frame that the journal goes on from
         self._state = state
         self._facts = state.persistence
         self._medium = medium
-        self._disk = disk
+        self._workplace = workplace
         self._frames: list[Frame] = []
         self._clean_length = -1  # the medium's length up to which all is valid frames; -1: a scan has to tell
 
@@ -47,30 +48,62 @@ class Archive:
         """Why the medium takes no frame any more until it is rewritten, or empty."""
         return self._medium.poisoned
 
-    async def scan(self, *, load: bool, digest: str = "") -> Scan:
-        """Learn which frames there are, and `load` the last valid one, or the one with this digest."""
+    async def scan(self, *, load: bool, digest: str = "", links: Collection[str] = ()) -> Scan:
+        """Learn which frames there are, and `load` the last valid one, or the one with this digest.
+
+        `links`: digests that the journal names, besides the present one.
+        """
         medium, facts = self._medium, self._facts
         facts.load_started_at = int(time.time())
-        size = facts.load_total_bytes = await self._disk.run(medium.size)
+        size = facts.load_total_bytes = await self._workplace.run(medium.size)
 
         def report(offset: int) -> None:
             facts.load_done_bytes = offset
 
-        slices = Slices(self._state.counters)
-        result = await drive(scan(size, TAGGED, load, digest), medium, self._disk, slices, report)
+        steps = scan(size, TAGGED, load, digest, {self.linked, *links})
+        result = await drive(steps, medium, self._workplace, report)
         self._note(result.frames)
-        if result.tail is not Tail.NONE:
+        if result.damages or result.tail is not Tail.NONE:
             self._clean_length = -1
         return result
 
+    async def recover(self, digest: str = "", links: Collection[str] = ()) -> Scan:
+        """Load what a start has to, and leave the medium with its valid frames alone, durably. What was found, and loaded.
+
+        The frame with this digest, or the empty store, where there is one; else the last valid frame.
+        """
+        started_at = time.perf_counter()
+        result = await self.scan(load=digest != EMPTY_STORE, digest=digest, links=links)
+        unused = self.install(result, started_at)
+        self.linked = result.loaded.digest if result.loaded else ""
+        await self.repair(result)
+        # For the sync: a frame that a killed process had not synced is about to be what a journal goes on from.
+        await self._workplace.run(lambda: self._medium.truncate(result.valid_length))
+        await self._workplace.pace().run(drain(unused))
+        return result
+
+    def install(self, result: Scan, started_at: float) -> list[Shard]:
+        """Let the data be what a scan has loaded, or nothing. What is not used any more, to be freed in slices."""
+        keyspace, facts, frame = self._state.keyspace, self._facts, result.loaded
+        unused = keyspace.replace(result.data or new_shards())
+        facts.keys_loaded = frame.member_count if frame else 0
+        if result.tail is Tail.NONE:
+            facts.changes_at_last_save = keyspace.changes
+        if frame:
+            _log.info(
+                "loaded %d keys from the frame at offset %d (%d bytes, %d valid frames) in %.3f s",
+                frame.member_count,
+                frame.offset,
+                frame.payload_length,
+                len(result.frames),
+                time.perf_counter() - started_at,
+            )
+        return unused
+
     async def repair(self, result: Scan) -> None:
         """Cut off or set aside what a scan has found behind the last valid frame."""
-        await self._disk.run(lambda: repair(self._medium, result))
+        await self._workplace.run(lambda: repair(self._medium, result))
         self._note(result.frames)
-
-    async def sync(self, result: Scan) -> None:
-        """Make sure that the frames that a scan has found are on the disk, and nothing behind them."""
-        await self._disk.run(lambda: self._medium.truncate(result.valid_length))
 
     async def add(self, write_payload: Callable[[FrameWriter, Hasher], Awaitable[int]], member_count: int) -> Frame:
         """A new frame, in a new file if the medium is poisoned. `write_payload` writes and hashes, and tells the length."""
@@ -79,27 +112,27 @@ class Archive:
             if self._clean_length < 0:  # the rewrite before this one failed after its rename: other frames, other places
                 with suppress(OSError):
                     await self.scan(load=False)
-            rewrite = await self._disk.run(medium.begin_rewrite)
+            rewrite = await self._workplace.run(medium.begin_rewrite)
             try:
                 kept = await self._copy_kept(rewrite, self._count_to_keep(self._state.config.keep_frames - 1))
             except BaseException:
-                await self._disk.run(rewrite.abort)
+                await self._workplace.run(rewrite.abort)
                 raise
             frame: FrameWriter = rewrite
         else:
-            if self._clean_length != await self._disk.run(medium.size):
+            if self._clean_length != await self._workplace.run(medium.size):
                 await self.repair(await self.scan(load=False))
             kept = self._frames
-            frame = await self._disk.run(medium.begin_frame)
+            frame = await self._workplace.run(medium.begin_frame)
         offset = kept[-1].end if kept else 0
         self._clean_length = -1
         try:
             hasher = hashlib.sha256()
             length = await write_payload(frame, hasher)
             digest = hasher.hexdigest()
-            await self._disk.run(lambda: frame.commit(encode_header(length, digest)))
+            await self._workplace.run(lambda: frame.commit(encode_header(length, digest)))
         except BaseException:
-            await self._disk.run(frame.abort)
+            await self._workplace.run(frame.abort)
             raise
         written = Frame(offset, length, digest, member_count)
         self._note([*kept, written])
@@ -113,7 +146,7 @@ class Archive:
             self._medium.append(frame[: len(frame) // 2])
 
         self._clean_length = -1
-        await self._disk.run(append_half)
+        await self._workplace.run(append_half)
 
     async def compact(self) -> None:
         """Where the medium has grown to twice what it is to keep, keep that and drop the older frames."""
@@ -125,12 +158,12 @@ class Archive:
         facts.compaction_in_progress = True
         started_at = time.perf_counter()
         try:
-            rewrite = await self._disk.run(self._medium.begin_rewrite)
+            rewrite = await self._workplace.run(self._medium.begin_rewrite)
             try:
                 kept = await self._copy_kept(rewrite, count)
-                await self._disk.run(lambda: rewrite.commit(None))
+                await self._workplace.run(lambda: rewrite.commit(None))
             except BaseException:
-                await self._disk.run(rewrite.abort)
+                await self._workplace.run(rewrite.abort)
                 raise
         except (MediumError, OSError) as error:
             self._clean_length = -1
@@ -146,7 +179,7 @@ class Archive:
             facts.compaction_in_progress = False
 
     async def close(self) -> None:
-        await self._disk.run(self._medium.close)
+        await self._workplace.run(self._medium.close)
 
     def _note(self, frames: list[Frame]) -> None:
         self._frames = frames
@@ -158,14 +191,14 @@ class Archive:
         """Copy the last `count` frames into a rewrite; those that could be read whole, with their new places."""
         kept: list[Frame] = []
         for frame in self._frames[-count:] if count else []:
-            if await self._disk.run(lambda: _is_whole(self._medium, frame)):  # noqa: B023
-                await self._disk.run(lambda: _exhaust(rewrite.copy(frame.offset, frame.end - frame.offset)))  # noqa: B023
+            if await self._workplace.run(lambda: _is_whole(self._medium, frame)):  # noqa: B023
+                await self._workplace.run(lambda: _exhaust(rewrite.copy(frame.offset, frame.end - frame.offset)))  # noqa: B023
                 kept.append(frame._replace(offset=kept[-1].end if kept else 0))
             elif not self._medium.poisoned:
                 raise MediumError(f"the frame at offset {frame.offset} can't be read")
             else:
                 try:
-                    where = await self._disk.run(lambda: self._medium.set_aside(frame.offset))  # noqa: B023
+                    where = await self._workplace.run(lambda: self._medium.set_aside(frame.offset))  # noqa: B023
                 except OSError:
                     where = "nothing: it can't be read at all"
                 _log.error("the frame at offset %d can't be read any more; kept of it: %s", frame.offset, where)

@@ -21,6 +21,7 @@ from kvserver.formats.record import encode_link, encode_records, pack
 from kvserver.media.segments import SegmentLog
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.group import Group
+from kvserver.persistence.recovery import Recovered
 from kvserver.resp.request import Command
 from kvserver.state.session import ServerState
 
@@ -73,6 +74,8 @@ class Journal:
         self._sync_disk = sync_disk
         self._loop = asyncio.get_running_loop()
         self._number = 0  # of the newest segment
+        self._rotated_at = 0, 0  # the newest segment that a rotation has begun, and the last record before it
+        self._linked_at = 0  # the last record before the snapshot that the newest link names
         self._heals = False  # the next rotation makes a failure good, although writes were not refused
         self._queue: _Batch = deque()
         self._queued_commands = 0
@@ -115,6 +118,11 @@ class Journal:
             facts.delayed_writes += 1
             self.pause()
 
+    @property
+    def records_since_link(self) -> int:
+        """How many records are newer than the snapshot that a start would load."""
+        return self.sequence - self._linked_at
+
     # What snapshots call
 
     def rotate(self) -> int:
@@ -126,33 +134,38 @@ class Journal:
             return self._number + 1
         self._number += 1
         number = self._number
+        self._rotated_at = number, self.sequence
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
         heals, self._heals = self._heals or bool(self._facts.error), False
         self._order(lambda: self._log.rotate(number, heals=heals), heals=heals)
         return number
 
-    async def link(self, token: int, digest: str, base_bytes: int) -> bool:
+    async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
         """Go on from the snapshot with this checksum, whose cut stood at `rotate`. MediumError if that fails.
 
-        False: the newest segment goes on from something later already, a RESTORE.
+        `drops`: it is one of before, and what was recorded since is put aside. False: the newest segment goes on from
+        something later already, a RESTORE.
         """
         if token < self._number:
             return False
         log, frame, is_on = self._log, encode_link(digest), self.is_on
+        names: list[str] = []
 
         def go_on() -> None:
             if is_on or log.number == token:
-                log.link(frame)
+                names.extend(log.link(frame, drops=drops))
             elif log.needed_count:
-                # The link first, in a segment of its own: whenever a start looks, it finds the same.
-                log.rotate(token, heals=True)
-                log.link(frame)
-                log.remove([token])
+                names.extend(log.end(token, frame, drops=drops))
+            if not drops:
+                log.age_dropped()
 
         was_failed = bool(self._facts.error)
         self._number = token
         done = self._order(go_on)
         await done
+        if names:
+            _log.warning("put aside until the next snapshot but one: %s", ", ".join(names))
+        self._linked_at = self._rotated_at[1] if self._rotated_at[0] == token else self.sequence
         self._facts.base_bytes = base_bytes
         if was_failed and self._facts.error:
             _log.info("the journal goes on in a new segment")
@@ -161,6 +174,16 @@ class Journal:
         return True
 
     # Starting, switching, stopping
+
+    async def take_over(self, recovered: Recovered, *, switch_on: bool) -> None:
+        """Go on behind what a start has recovered, recording or not."""
+        self._linked_at = self.sequence - recovered.records
+        if switch_on:
+            await self.begin(recovered.last_number + 1, None if recovered.segments else recovered.digest)
+            return
+        self.rest(recovered.last_number)
+        if recovered.segments:
+            _log.warning("appendonly is no, but there was a journal: it was replayed, and goes with the next snapshot")
 
     async def begin(self, number: int, digest: str | None) -> None:
         """Record from now on, in a segment of this number. `digest`: of the snapshot to link it to, if it has to be.

@@ -1,7 +1,9 @@
-"""What a start does with the journal: finds the last link, loads that snapshot, replays what was recorded behind it.
+"""What a start does with medium and journal: finds the last link, loads that snapshot, replays what was recorded behind it.
 
-It always ends with a server that can start: at the first invalid frame it stops, says so, and sets aside what is behind;
-nothing that could still be of value is deleted. Runs once, before any client is served. Never writes a record.
+A journal is replayed on the snapshot that it is linked to, and on no other: where that is nowhere, the last valid frame is
+loaded, and the segments are put aside. It always ends with a store that can be used: at the first invalid record it stops,
+says so, and sets aside what is behind; nothing that could still be of value is deleted. Serves the server, before any client
+is served, and the library. Never writes a record.
 """
 
 from __future__ import annotations
@@ -9,21 +11,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from kvserver.commands.effect import Discard
-from kvserver.data.shards import Shard
-from kvserver.errors import CommandError
+from kvserver.data.shards import Shard, drain
+from kvserver.errors import CommandError, MediumError
 from kvserver.formats.chain import Chain
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
-from kvserver.formats.scan import Tail
+from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.media.medium import Medium
+from kvserver.media.names import UNLINKED
 from kvserver.media.segments import SegmentLog, Segments
-from kvserver.persistence.disk import Disk
+from kvserver.persistence.archive import Archive
 from kvserver.persistence.drive import drive
-from kvserver.persistence.journal import Journal
-from kvserver.persistence.slices import Slices
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.workplace import Workplace
 from kvserver.resp.request import Command
 from kvserver.state.session import REPLAY_ID, ServerState, Session
 
@@ -34,74 +35,115 @@ _COMMANDS_PER_LOOK: Final = 200  # at the clock
 _log = logging.getLogger("kvserver")
 
 
+class Recovered(NamedTuple):
+    """What a recovery has found and left."""
+
+    frame: Frame | None  # that was loaded
+    segments: list[int]  # that were replayed on it, in order; empty: no journal is linked to it
+    records: int  # that these hold
+    commands: int
+    last_number: int  # behind which the next segment's is
+
+    @property
+    def digest(self) -> str:
+        """What a link to the frame names."""
+        return self.frame.digest if self.frame else EMPTY_STORE
+
+
 class Recovery:
-    """Brings the data back and starts the journal, if it is to be on."""
+    """Brings the data back into `state.keyspace`. The segments are read at a workplace of their own."""
 
     def __init__(
-        self, state: ServerState, snapshots: Snapshots, journal: Journal, segments: Segments, log: SegmentLog, disk: Disk
+        self, state: ServerState, archive: Archive, segments: Segments, log: SegmentLog, workplace: Workplace
     ) -> None:
         self._state = state
-        self._snapshots = snapshots
-        self._journal = journal
+        self._archive = archive
         self._segments = segments
         self._segment_log = log
-        self._disk = disk
+        self._workplace = workplace
 
-    async def run(self) -> None:
-        """Load, replay, tidy up, record. OSError where the files can't be read or repaired."""
-        state = self._state
-        chain = Chain({number: await self._scan(number) for number in await self._disk.run(self._segments.numbers)})
-        await self._snapshots.load(at_start=True, digest=chain.digest)
-        frame = self._snapshots.loaded
-        digest = frame.digest if frame else EMPTY_STORE
-        if chain.is_linked and digest != chain.digest:
-            _log.error(
-                "the journal goes on from the snapshot %s…, but the medium has no such frame; replaying it on %s instead",
-                chain.digest[:16],
-                f"the last valid frame, {digest[:16]}…" if frame else "an empty store, since no frame is valid",
-            )
-        await self._replay(chain)
-        await self._disk.run(lambda: self._tidy(chain))
-        sizes = sum(chain.scans[number].valid_length for number in chain.replayed)
-        self._segment_log.adopt(chain.replayed, sizes)
-        state.journal.base_bytes = frame.end - frame.offset if frame else 0
-        state.journal.segment_bytes, state.journal.segments = sizes, len(chain.replayed)
-        number = max(chain.replayed, default=0)
-        if state.config.appendonly:
-            await self._journal.begin(number + 1, None if chain.is_linked else digest)
-        else:
-            self._journal.rest(number)
-            if chain.replayed:
-                _log.warning("appendonly is no, but there was a journal: it was replayed, and goes with the next snapshot")
+    async def run(self) -> Recovered:
+        """Load, replay, tidy up. OSError where the files can't be read or repaired."""
+        run, facts = self._workplace.run, self._state.journal
+        paths = {number: self._segments.path(number) for number in await run(self._segments.numbers)}
+        aside = [number for number, _ in await run(self._segments.put_aside)]
+        chain = await self._chain(paths)
+        frame = await self._load(chain)
+        records, commands = await self._replay(chain, paths)
+        facts.records_replayed = records
+        await run(lambda: self._tidy(chain))
+        facts.base_bytes = frame.end - frame.offset if frame else 0
+        facts.segments = len(chain.replayed)
+        facts.segment_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
+        self._segment_log.adopt(chain.replayed, facts.segment_bytes)
+        # The next segment follows the last one that was replayed, without a gap; else no number comes twice.
+        last_number = chain.replayed[-1] if chain.replayed else max([*paths, *aside], default=0)
+        return Recovered(frame, chain.replayed, records, commands, last_number)
 
-    async def _scan(self, number: int) -> SegmentScan:
-        file = await self._disk.run(lambda: self._segments.open(number))
+    async def apply(self, aside: list[tuple[int, str]]) -> str:
+        """Replay segments that were put aside, given by number and path, although nothing links them to the data.
+
+        On the snapshot that they go on from, if the medium has it after all, else on the data as it is. One line that tells
+        what was done. MediumError, with the data as it was, where they are linked to nothing.
+        """
+        paths = dict(aside)
+        chain = await self._chain(paths)
+        if not chain.replayed:
+            raise MediumError(f"the segments that were put aside can't be replayed: {chain.reason}")
+        base = "the data as it was"
+        result = await self._archive.scan(load=True, digest=chain.digest)
+        if chain.digest == EMPTY_STORE:
+            result.data, result.loaded, base = None, None, "the empty store"
+        elif result.loaded and result.loaded.digest == chain.digest:
+            base = f"the frame at offset {result.loaded.offset}"
+        if base != "the data as it was":
+            self._archive.install(result, time.perf_counter())
+        records, commands = await self._replay(chain, paths)
+        end = f"; then: {chain.reason}" if chain.reason else ""
+        return f"replayed {commands} commands in {records} records on {base}{end}"
+
+    async def _load(self, chain: Chain) -> Frame | None:
+        """Load the snapshot that the journal goes on from, or where that is nowhere, the last valid one."""
+        result = await self._archive.recover(chain.digest, chain.links)
+        frame = result.loaded
+        if chain.is_linked and chain.digest != (frame.digest if frame else EMPTY_STORE):
+            _tell_unlinked(chain, frame)
+            chain.lose_base()
+        elif chain.is_linked:
+            _tell_newer(result, frame)
+        return frame
+
+    async def _chain(self, paths: dict[int, str]) -> Chain:
+        return Chain({number: await self._scan(path) for number, path in paths.items()})
+
+    async def _scan(self, path: str) -> SegmentScan:
+        run = self._workplace.run
+        file = await run(lambda: self._segments.open(path))
         try:
-            steps = scan_segment(await self._disk.run(file.size))
-            return await self._drive(steps, file)
+            return await self._drive(scan_segment(await run(file.size)), file)
         finally:
-            await self._disk.run(file.close)
+            await run(file.close)
 
-    async def _replay(self, chain: Chain) -> None:
-        facts, started_at = self._state.persistence, time.perf_counter()
+    async def _replay(self, chain: Chain, paths: dict[int, str]) -> tuple[int, int]:
+        """Run the records of a chain. How many there were, and how many commands in them."""
+        facts, run, started_at = self._state.persistence, self._workplace.run, time.perf_counter()
         records = commands = 0
         unused: list[Shard] = []
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
-            file = await self._disk.run(lambda: self._segments.open(number))  # noqa: B023
+            file = await run(lambda: self._segments.open(paths[number]))  # noqa: B023
             runner = _Runner(self._state)
             try:
                 await self._drive(read_records(chain.scans[number].valid_length, runner.run), file)
             except RecordInvalid as invalid:
                 chain.stop(number, invalid.offset, str(invalid))
             finally:
-                await self._disk.run(file.close)
+                await run(file.close)
             records += runner.records
             commands += runner.commands
             unused += runner.unused
             if number not in chain.replayed[:-1]:
                 break  # the last one, or what has become the last one
-        self._state.journal.records_replayed = records
         if chain.replayed:
             _log.info(
                 "replayed %d commands in %d records of the segments %d to %d in %.3f s",
@@ -111,17 +153,24 @@ class Recovery:
                 chain.replayed[-1],
                 time.perf_counter() - started_at,
             )
-        await self._snapshots.discard(unused)
+        await self._workplace.pace().run(drain(unused))
+        return records, commands
 
     async def _drive(self, steps: Steps[T], file: Medium) -> T:
         def report(offset: int) -> None:
             self._state.persistence.load_done_bytes = offset
 
-        return await drive(steps, file, self._disk, Slices(self._state.counters), report)
+        return await drive(steps, file, self._workplace, report)
 
     def _tidy(self, chain: Chain) -> None:
         """Leave what was replayed and nothing else. In this order: a crash midway must not make a gap look like an end."""
         segments, scans = self._segments, chain.scans
+        # The newest first: a crash midway leaves those that belong together, from the oldest on.
+        for number in reversed(chain.unlinked):
+            if scans[number].size:
+                segments.set_aside(number, UNLINKED)
+            else:
+                segments.remove([number])
         for number in chain.behind:
             if scans[number].size:
                 _log.error("%s; segment %d set aside as %s", chain.reason, number, segments.set_aside(number))
@@ -139,7 +188,7 @@ class Recovery:
 
     def _cut(self, chain: Chain, number: int) -> None:
         scan = chain.scans[number]
-        with self._segments.open(number) as file:
+        with self._segments.open(self._segments.path(number)) as file:
             if scan.tail is not Tail.NONE:
                 if chain.lost_something:
                     where = file.set_aside(scan.valid_length)
@@ -150,6 +199,34 @@ class Recovery:
             # Also where there is nothing to cut, for its sync: what was killed may have left records that are only in
             # the system's memory, and those that follow in the next segment must not outlive them.
             file.truncate(scan.valid_length)
+
+
+def _tell_unlinked(chain: Chain, frame: Frame | None) -> None:
+    found = f"the last valid frame, {frame.digest[:16]}… at offset {frame.offset}" if frame else "nothing: no frame is valid"
+    records = sum(scan.records - len(scan.links) for scan in chain.scans.values())
+    _log.error(
+        "the journal goes on from the snapshot %s…, which the medium does not have (an older file was put back, or it is "
+        "damaged): loaded %s, and put the segments %s (%d records) aside as *.journal.%s; to have them replayed after all, "
+        "stop the server and run `kvserver apply DIR`",
+        chain.digest[:16],
+        found,
+        ", ".join(map(str, sorted(chain.scans))),
+        records,
+        UNLINKED,
+    )
+
+
+def _tell_newer(result: Scan, frame: Frame | None) -> None:
+    """A frame behind the linked one is there if a server ended between the two: then its data comes from the journal."""
+    newer = [found for found in result.frames if frame is None or found.offset > frame.offset]
+    if newer:
+        _log.warning(
+            "the journal goes on from %s, so %d newer frames (the last one at offset %d) are not what is loaded: right where "
+            "a server ended before it linked one; if you put them there, move the files *.journal away and start again",
+            f"the frame at offset {frame.offset}" if frame else "the empty store",
+            len(newer),
+            newer[-1].offset,
+        )
 
 
 class _Runner:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
+from kvserver.persistence.disk import Disk
 from kvserver.state.facts import Counters
 
 T = TypeVar("T")
@@ -56,3 +57,17 @@ class Slices:
             if self.is_over:
                 await self.next()
         return given
+
+
+class BesideLoop:
+    """The Workplace of a server: blocking calls on a disk's thread, steps in slices."""
+
+    def __init__(self, disk: Disk, counters: Counters) -> None:
+        self._disk = disk
+        self._counters = counters
+
+    def run(self, call: Callable[[], T]) -> Awaitable[T]:
+        return self._disk.run(call)
+
+    def pace(self) -> Slices:
+        return Slices(self._counters)

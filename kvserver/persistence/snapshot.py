@@ -13,16 +13,16 @@ import time
 from functools import partial
 
 from kvserver.data.cut import Cut
-from kvserver.data.shards import Shard, drain, new_shards
+from kvserver.data.shards import Shard, drain
 from kvserver.formats.encoder import encode
 from kvserver.formats.record import EMPTY_STORE
-from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Tail
+from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher
 from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter, Medium
 from kvserver.persistence.archive import Archive
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
-from kvserver.persistence.slices import Slices
+from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState
 
 _QUEUED_CHUNKS = 2  # on their way to the disk: enough to keep it busy, few enough to keep memory bounded
@@ -34,13 +34,13 @@ class Snapshots:
     """The flushes and loads of a server. One flush at a time; a load waits for it."""
 
     def __init__(self, state: ServerState, medium: Medium, disk: Disk, journal: Journal | None = None) -> None:
-        self.loaded: Frame | None = None  # where the data came from that was loaded last
         self._state = state
         self._journal = journal
         self._facts = state.persistence
         self._keyspace = state.keyspace
         self._disk = disk
-        self._archive = Archive(state, medium, disk)
+        self._workplace = BesideLoop(disk, state.counters)
+        self.archive = Archive(state, medium, self._workplace)
         self._flush: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()  # whoever uses the archive
 
@@ -66,46 +66,35 @@ class Snapshots:
         while self._flush:
             await asyncio.wait([self._flush])
 
-    async def load(self, *, at_start: bool = False, digest: str = "") -> bool:
+    async def load(self) -> bool:
         """Replace the data by the last valid frame's, or clear it; whether there was a valid frame.
 
-        The data stays as it is until the whole frame is proven. Then the journal goes on from that frame. At the start,
-        it has yet to begin; a `digest` names another frame than the last one, or EMPTY_STORE. Also repairs the medium.
+        The data stays as it is until the whole frame is proven. Then the journal goes on from that frame, and what it has
+        recorded since is put aside.
         """
         await self.wait()
         async with self._lock:
-            facts = self._facts
             started_at = time.perf_counter()
-            result = await self._archive.scan(load=digest != EMPTY_STORE, digest=digest)
-            unused = self._keyspace.replace(result.data or new_shards())
-            frame = self.loaded = result.loaded
-            facts.keys_loaded = frame.member_count if frame else 0
-            if result.tail is Tail.NONE:
-                facts.changes_at_last_save = self._keyspace.changes
-            if frame:
-                _log.info(
-                    "loaded %d keys from the frame at offset %d (%d bytes, %d valid frames) in %.3f s",
-                    frame.member_count,
-                    frame.offset,
-                    frame.payload_length,
-                    len(result.frames),
-                    time.perf_counter() - started_at,
+            result = await self.archive.scan(load=True)
+            frame = result.loaded
+            dropped = len(self._keyspace)
+            unused = self.archive.install(result, started_at)
+            if self._journal:
+                token = self._journal.rotate()
+                records = self._journal.records_since_link
+                _log.warning(
+                    "RESTORE drops %d keys, and %d records behind the frame that the data comes from", dropped, records
                 )
-            if at_start:
-                self._archive.linked = frame.digest if frame else ""
-                await self._archive.repair(result)
-                # For the sync: a frame that a killed process had not synced is about to be what a journal goes on from.
-                await self._archive.sync(result)
-            elif self._journal:
-                await self._link(self._journal.rotate(), frame)
-        await Slices(self._state.counters).run(drain(unused))
+                await self._link(token, frame, drops=True)
+        await self._workplace.pace().run(drain(unused))
         return frame is not None
 
-    async def _link(self, token: int, frame: Frame | None) -> None:
+    async def _link(self, token: int, frame: Frame | None, *, drops: bool = False) -> None:
         """Let the journal go on from a frame. Until that is certain, no frame may be dropped."""
         size = frame.end - frame.offset if frame else 0
-        if self._journal and await self._journal.link(token, frame.digest if frame else EMPTY_STORE, size):
-            self._archive.linked = frame.digest if frame else ""
+        digest = frame.digest if frame else EMPTY_STORE
+        if self._journal and await self._journal.link(token, digest, size, drops=drops):
+            self.archive.linked = frame.digest if frame else ""
 
     async def crash(self) -> None:
         """Append the first half of the present frame (DEBUG CRASH)."""
@@ -115,13 +104,13 @@ class Snapshots:
 
     async def discard(self, shards: list[Shard]) -> None:
         """Free data that nobody uses any more."""
-        await Slices(self._state.counters).run(drain(shards))
+        await self._workplace.pace().run(drain(shards))
 
     async def close(self) -> None:
         """Wait for what is running, then let go of the medium."""
         await self.wait()
         async with self._lock:
-            await self._archive.close()
+            await self.archive.close()
 
     # A flush
 
@@ -129,10 +118,10 @@ class Snapshots:
         try:
             async with self._lock:
                 try:
-                    pieces = await Slices(self._state.counters).run(encode(cut, TAGGED))
+                    pieces = await self._workplace.pace().run(encode(cut, TAGGED))
                 finally:
-                    await Slices(self._state.counters).run(self._keyspace.fold(cut))
-                await self._archive.add_half(pieces)
+                    await self._workplace.pace().run(self._keyspace.fold(cut))
+                await self.archive.add_half(pieces)
         finally:
             self._flush = None
 
@@ -144,11 +133,11 @@ class Snapshots:
         try:
             async with self._lock:
                 try:
-                    frame = await self._archive.add(partial(self._write_payload, cut), len(cut))
+                    frame = await self.archive.add(partial(self._write_payload, cut), len(cut))
                 finally:
-                    await Slices(self._state.counters).run(self._keyspace.fold(cut))
+                    await self._workplace.pace().run(self._keyspace.fold(cut))
                 await self._link(token, frame)
-                await self._archive.compact()
+                await self.archive.compact()
         except Exception as error:
             facts.last_save_ok, facts.last_save_error = False, str(error)
             _log.error("flush failed: %s", error, exc_info=None if isinstance(error, OSError) else error)
@@ -161,7 +150,7 @@ class Snapshots:
             _log.info("flushed %d keys in %.3f s", len(cut), time.perf_counter() - started_at)
         finally:
             facts.last_save_duration_s = round(time.perf_counter() - started_at)
-            facts.medium_poisoned = self._archive.poisoned
+            facts.medium_poisoned = self.archive.poisoned
             facts.flush_in_progress = False
             self._flush = None
 
@@ -183,7 +172,7 @@ class Snapshots:
             while len(writes) > _QUEUED_CHUNKS:
                 await writes.pop(0)
 
-        slices = Slices(self._state.counters)
+        slices = self._workplace.pace()
         try:
             for piece in encode(cut, TAGGED):
                 if piece:

@@ -1,0 +1,28 @@
+"""The names of files beside a medium: what each tells, and which are none of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvserver.media.names import APPLIED, DAMAGED, DROPPED, DROPPED_EARLIER, UNLINKED, segment_name, segment_path
+
+MEDIUM = "/a/dump.kvs"
+SEGMENT = "/a/dump.kvs.0000000012.journal"
+
+
+def test_segment_tells_its_number() -> None:
+    assert segment_path(MEDIUM, 12) == SEGMENT
+    assert segment_name(MEDIUM, SEGMENT) == (12, "")
+
+
+@pytest.mark.parametrize("reason", [DAMAGED, UNLINKED, DROPPED, DROPPED_EARLIER, APPLIED])
+@pytest.mark.parametrize("count", ["", ".1", ".23"])
+def test_segment_that_was_put_aside_tells_why(reason: str, count: str) -> None:
+    assert segment_name(MEDIUM, f"{SEGMENT}.{reason}{count}") == (12, reason)
+
+
+@pytest.mark.parametrize(
+    "name", ["dump.kvs", "dump.kvs.12.journal", "other.kvs.0000000012.journal", "dump.kvs.00000000x2.journal", "dump.kvs.new"]
+)
+def test_other_names_are_no_segments(name: str) -> None:
+    assert segment_name(MEDIUM, f"/a/{name}") is None
