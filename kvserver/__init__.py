@@ -16,6 +16,7 @@ __all__ = [
     "MediumLocked",
     "MediumPoisoned",
     "MemoryMedium",
+    "ServerFolder",
     "run_operations",
 ]
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         MediumLocked,
         MediumPoisoned,
         MemoryMedium,
+        ServerFolder,
         run_operations,
     )
 else:

@@ -4,6 +4,7 @@ from kvserver.errors import KVServerError as KVServerError
 from kvserver.errors import MediumError as MediumError
 from kvserver.errors import MediumLocked as MediumLocked
 from kvserver.errors import MediumPoisoned as MediumPoisoned
+from kvserver.folder import ServerFolder as ServerFolder
 from kvserver.media.file import FileMedium as FileMedium
 from kvserver.media.memory import MemoryMedium as MemoryMedium
 from kvserver.operations import run_operations as run_operations

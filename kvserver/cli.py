@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import kvserver
 from kvserver.errors import KVServerError
 from kvserver.options.config import Config, ConfigError, load, options_help
+from kvserver.options.table import BY_NAME
 from kvserver.server import Server, log_level
 from kvserver.textfile import read_text
 
@@ -24,12 +25,15 @@ USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
        kvserver check DIR [--dbfilename NAME]        list what is in a data folder, and what a start would load;
                                                      exit code 1 if it is damaged
        kvserver check FILE                           the same for one data file, or one segment of a journal
+       kvserver apply DIR [--dbfilename NAME]        replay the segments of a journal that a start or RESTORE has put
+                                                     aside, after all; no server may be using the folder
        kvserver compact FILE [--keep-frames N]       keep the last N frames (default 3) of a file that no server uses
        kvserver --version | --help
 
 A persistent key-value server that any Redis client can use. Keeps its data in ./kvserver-data.
 """
 
+DBFILENAME = BY_NAME["dbfilename"].default
 EXIT_DAMAGED = 1
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -130,7 +134,16 @@ def _check(words: list[str]) -> int:
     from kvserver.check import check
 
     path, dbfilename = _one_file(words, "--dbfilename")
-    return 0 if check(path, dbfilename or "dump.kvs", print) else EXIT_DAMAGED
+    return 0 if check(path, dbfilename or DBFILENAME, print) else EXIT_DAMAGED
+
+
+def _apply(words: list[str]) -> int:
+    path, dbfilename = _one_file(words, "--dbfilename")
+    if not os.path.isdir(path):
+        raise UsageError(f"{path} is not a folder")
+    with kvserver.ServerFolder(path, dbfilename or DBFILENAME) as folder:
+        print(folder.apply_aside())
+    return 0
 
 
 def _compact(words: list[str]) -> int:
@@ -176,6 +189,7 @@ def _one_file(words: list[str], option: str | None) -> tuple[str, str]:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "replay": _replay,
     "check": _check,
+    "apply": _apply,
     "compact": _compact,
     "--version": _version,
     "--help": _help,

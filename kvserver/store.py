@@ -1,19 +1,22 @@
-"""KVStore: the store as a Python library, blocking, for one thread at a time (SPEC 3). Uses no tags and no sockets."""
+"""KVStore: the store as a Python library, blocking, for one thread at a time (SPEC 3). Knows no sockets.
+
+Its data is kept in frames of a medium of its own, in which no tags are used, or in what a server keeps, by a ServerFolder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeGuard, cast
 
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import new_shards
 from kvserver.formats.codec import JSON, JSONText, canonical_strict
-from kvserver.formats.encoder import encode
+from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.frame import encode_frame, encode_header
-from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail, scan
-from kvserver.formats.tags import PLAIN, Mapping
+from kvserver.formats.scan import Scan, Tail, scan
+from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
 from kvserver.persistence.repair import repair
 from kvserver.unixtime import now_ms
@@ -21,34 +24,85 @@ from kvserver.unixtime import now_ms
 _log = logging.getLogger("kvserver")
 
 
+class Keeping(Protocol):
+    """What a KVStore's data is kept in. ServerFolder is one; the other is `_Frames`, over a medium."""
+
+    keyspace: Keyspace
+    mapping: Mapping  # TAGGED, where values may be bytes
+
+    def recover(self) -> bool:
+        """Replace the data by what is kept, or nothing; whether there was anything."""
+
+    def append(self) -> None:
+        """Append a frame with the present data. OSError if that fails: then everything is as it was."""
+
+
 class KVStore:
     """Keys (str) and JSON values in memory, flushed as one frame by `shutdown`, loaded by `restore`.
 
-    Starts empty, whatever the medium holds: `restore` loads it.
+    On a medium it starts empty, whatever that holds: `restore` loads it. On a ServerFolder it starts with what is there, and
+    a server's strings that are not UTF-8 are bytes.
     """
 
-    def __init__(self, medium: CoreMedium) -> None:
-        self._medium = as_medium(medium)
-        self._can_repair = isinstance(medium, Medium)
-        self._keyspace = Keyspace(now_ms)
-        self._valid_length: int | None = None  # of the medium; None: not known, so it has to be scanned
+    def __init__(self, medium: CoreMedium | Keeping) -> None:
+        self._kept: Keeping = medium if _is_keeping(medium) else _Frames(cast(CoreMedium, medium))
+        self._keyspace = self._kept.keyspace
 
     def set(self, key: str, value: JSON) -> None:
         """Store a value as it is now. TypeError or ValueError, with nothing changed, if it is not JSON or key no str."""
-        self._keyspace.set(_encode_key(key), _encode_value(value))
+        if isinstance(value, bytes) and self._kept.mapping is TAGGED:
+            self._keyspace.set(_encode_key(key), bytes(value))
+        else:
+            self._keyspace.set(_encode_key(key), _encode_value(value))
 
     def get(self, key: str) -> JSON:
-        """A new copy of the value, or None where the key is missing."""
-        entry = self._keyspace.get(key.encode("utf-8", "surrogatepass"))
-        if entry is None:
+        """A new copy of the value, or None where the key is missing, or its time has come."""
+        value = self._keyspace.live(key.encode("utf-8", "surrogatepass"))
+        if value is None:
             return None
-        return json.loads(entry) if type(entry) is JSONText else entry.decode()
+        if type(value) is JSONText:
+            return json.loads(value)
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
 
     def shutdown(self) -> bool:
         """Append one frame with the present data and sync it: True. The store stays usable.
 
-        OSError (MediumError) if that fails: then the medium's earlier frames and the store are as they were.
+        OSError (MediumError) if that fails: then the earlier frames and the store are as they were.
         """
+        self._kept.append()
+        return True
+
+    def restore(self) -> bool:
+        """Replace the data by what is kept: True. Where nothing is, the store is cleared: False.
+
+        Of a medium, that is the last valid frame; of a ServerFolder, what a server would start with.
+        """
+        return self._kept.recover()
+
+    def frame(self) -> bytes:
+        """The frame that `shutdown` would append now."""
+        cut = self._keyspace.cut()
+        payload = b"".join(encode(cut, self._kept.mapping))
+        for _ in self._keyspace.fold(cut):
+            pass
+        return encode_frame(payload)
+
+
+class _Frames:
+    """The frames of a medium that is the library's own."""
+
+    mapping = PLAIN
+
+    def __init__(self, medium: CoreMedium) -> None:
+        self.keyspace = Keyspace(now_ms)
+        self._medium = as_medium(medium)
+        self._can_repair = isinstance(medium, Medium)
+        self._valid_length: int | None = None  # of the medium; None: not known, so it has to be scanned
+
+    def append(self) -> None:
         medium = self._medium
         if medium.poisoned:
             self._write_frame(self._begin_recovery())
@@ -57,12 +111,10 @@ class KVStore:
                 self._valid_length = repair(medium, run(medium, PLAIN, load=False))
             self._write_frame(medium.begin_frame())
         self._valid_length = medium.size()
-        return True
 
-    def restore(self) -> bool:
-        """Replace the data by the last valid frame: True. Without a valid frame the store is cleared: False."""
+    def recover(self) -> bool:
         result = run(self._medium, PLAIN, load=True)
-        self._keyspace.replace(result.data or new_shards())
+        self.keyspace.replace(result.data or new_shards())
         self._valid_length = result.valid_length if result.tail is Tail.NONE else None
         return bool(result.frames)
 
@@ -85,9 +137,9 @@ class KVStore:
     def _write_frame(self, frame: FrameWriter) -> None:
         length = 0
         hasher = hashlib.sha256()
-        cut = self._keyspace.cut()
+        cut = self.keyspace.cut()
         try:
-            for chunk in _chunks(encode(cut, PLAIN)):
+            for chunk in chunks(encode(cut, PLAIN)):
                 hasher.update(chunk)
                 frame.write(chunk)
                 length += len(chunk)
@@ -97,26 +149,8 @@ class KVStore:
             frame.abort()
             raise
         finally:
-            for _ in self._keyspace.fold(cut):
+            for _ in self.keyspace.fold(cut):
                 pass
-
-    def frame(self) -> bytes:
-        """The frame that `shutdown` would append now."""
-        cut = self._keyspace.cut()
-        payload = b"".join(encode(cut, PLAIN))
-        for _ in self._keyspace.fold(cut):
-            pass
-        return encode_frame(payload)
-
-
-def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    gathered = bytearray()
-    for piece in pieces:
-        gathered += piece
-        if len(gathered) >= CHUNK_BYTES:
-            yield bytes(gathered)
-            gathered.clear()
-    yield bytes(gathered)
 
 
 def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
@@ -134,6 +168,11 @@ def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
     except StopIteration as stop:
         result: Scan = stop.value
         return result
+
+
+def _is_keeping(medium: CoreMedium | Keeping) -> TypeGuard[Keeping]:
+    # By one attribute: `isinstance` asks a Protocol for all of them, which takes longer than to open a small store.
+    return hasattr(medium, "keyspace")
 
 
 def _encode_key(key: str) -> bytes:

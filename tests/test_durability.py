@@ -6,11 +6,12 @@ Black box: servers on real folders. Kills under load: test_kills; disks that fai
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import time
 from pathlib import Path
 
 from conftest import StartServer
-from servers import ServerProcess, encode, info, parse, wait_until
+from servers import ServerProcess, encode, info, kvserver_command, kvserver_environment, parse, wait_until
 
 HEADER_SIZE = 80
 QUIET = ("--save", "")
@@ -30,6 +31,10 @@ def segments(folder: Path) -> list[Path]:
 
 def asides(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if "damaged" in path.name)
+
+
+def put_aside(folder: Path) -> list[Path]:
+    return sorted(folder.glob("dump.kvs.*.journal.*"))
 
 
 def crash(server: ServerProcess) -> Path:
@@ -92,6 +97,44 @@ def test_restore_is_kept_and_what_it_threw_away_stays_away(start_server: StartSe
         assert wire.value("RESTORE") == 1
         wire.command("SET", "later", "1")
     assert values_after_crash(start_server, server, "kept", "thrown", "later") == [b"1", None, b"1"]
+
+
+def test_what_restore_throws_away_is_told_and_put_aside_until_the_next_snapshot_but_one(start_server: StartServer) -> None:
+    server = start_server(*ALWAYS)
+    with server.connect() as wire:
+        wire.command("SET", "kept", "1")
+        wire.command("SAVE")
+        wire.command("SET", "thrown", "1")
+        wire.command("SET", "thrown too", "1")
+        assert wire.value("RESTORE") == 1
+        assert server.wait_for_line("RESTORE drops 3 keys, and 2 records")
+        (aside,) = put_aside(server.directory)
+        assert aside.name.endswith(".journal.dropped")
+        assert b"thrown too" in aside.read_bytes()
+        assert server.wait_for_line(str(aside))
+        wire.command("SAVE")
+        assert [path.name.endswith(".journal.dropped-earlier") for path in put_aside(server.directory)] == [True]
+        wire.command("SAVE")
+        assert put_aside(server.directory) == []
+
+
+def test_what_restore_threw_away_can_be_applied_after_all(start_server: StartServer) -> None:
+    server = start_server(*ALWAYS)
+    with server.connect() as wire:
+        wire.command("SET", "kept", "1")
+        wire.command("SAVE")
+        wire.command("SET", "thrown", "2")
+        assert wire.value("RESTORE") == 1
+        wire.command("SET", "later", "3")
+    folder = crash(server)
+    told = subprocess.run(kvserver_command("apply", str(folder)), capture_output=True, text=True, env=kvserver_environment())
+    assert "replayed 1 commands in 1 records on the frame at offset 0" in told.stdout
+    assert told.returncode == 0
+    again = subprocess.run(kvserver_command("apply", str(folder)), capture_output=True, text=True, env=kvserver_environment())
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == f"kvserver: no segment of a journal is put aside in {folder}\n"
+    with start_server(*ALWAYS, directory=folder).connect() as wire:
+        assert wire.value("MGET", "kept", "thrown", "later") == [b"1", b"2", None]
 
 
 def test_restore_of_nothing_is_kept(start_server: StartServer) -> None:
@@ -268,7 +311,7 @@ def test_segment_that_holds_nothing_leaves_no_gap_for_a_later_start(start_server
     assert not asides(folder)
 
 
-def test_link_to_a_frame_that_is_not_there_is_told_and_all_is_replayed(start_server: StartServer) -> None:
+def test_journal_whose_snapshot_is_nowhere_is_put_aside_and_told_of_in_one_line(start_server: StartServer) -> None:
     server = start_server(*ALWAYS)
     with server.connect() as wire:
         wire.command("SET", "old", "1")
@@ -280,9 +323,12 @@ def test_link_to_a_frame_that_is_not_there_is_told_and_all_is_replayed(start_ser
     medium = (folder / "dump.kvs").read_bytes()
     (folder / "dump.kvs").write_bytes(medium[: HEADER_SIZE + int(medium[4:16])])
     server = start_server(*ALWAYS, directory=folder)
-    assert "the medium has no such frame" in server.log_text()
+    told = [line for line in server.log_text().splitlines() if "which the medium does not have" in line]
+    assert len(told) == 1
+    assert "`kvserver apply DIR`" in told[0]
     with server.connect() as wire:
-        assert [wire.value("GET", key) for key in ("old", "older", "new")] == [b"1", None, b"3"]
+        assert [wire.value("GET", key) for key in ("old", "older", "new")] == [b"1", None, None]
+    assert [path.name.split(".", 3)[3] for path in put_aside(folder)] == ["journal.unlinked"]
 
 
 def test_segments_without_a_link_are_set_aside(start_server: StartServer, tmp_path: Path) -> None:

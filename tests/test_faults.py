@@ -86,7 +86,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few shards, keys and bytes a step, so that small stores take the steps of big ones, and thousands of runs no time."""
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
     monkeypatch.setattr("kvserver.formats.order.BATCH_KEYS", 2)
-    for module in ("store", "formats.scan", "persistence.snapshot", "persistence.archive"):
+    for module in ("formats.encoder", "formats.scan", "persistence.snapshot", "persistence.archive"):
         monkeypatch.setattr(f"kvserver.{module}.CHUNK_BYTES", 300)
     monkeypatch.setattr("kvserver.media.file.COPY_BYTES", 700)
 
@@ -480,7 +480,7 @@ class Server:
     async def load(self, at_start: bool = False) -> None:
         assert self.snapshots
         try:
-            await self.snapshots.load(at_start=at_start)
+            await (self.snapshots.archive.recover() if at_start else self.snapshots.load())
         except MediumError:
             if not at_start:
                 self.check_live()

@@ -59,9 +59,14 @@ BLOCKING = {
     "kvserver",
     "kvserver.check",
     "kvserver.api",
+    "kvserver.folder",
     "kvserver.network.tls",
     "kvserver.operations",
+    "kvserver.persistence.archive",
+    "kvserver.persistence.drive",
+    "kvserver.persistence.recovery",
     "kvserver.persistence.repair",
+    "kvserver.persistence.workplace",
     "kvserver.process",
     "kvserver.progress",
     "kvserver.replay",
@@ -206,6 +211,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
         *(
             "kvserver.check",
             "kvserver.api",
+            "kvserver.folder",
             "kvserver.replay",
             "kvserver.store",
             "kvserver.options.rewriting",
@@ -262,7 +268,7 @@ TESTED_IN = {
     "kvserver.persistence.archive": ["test_snapshot", "test_faults"],
     "kvserver.persistence.drive": ["test_snapshot"],
     "kvserver.persistence.flushes": ["test_wire", "test_simulation"],
-    "kvserver.persistence.recovery": ["test_durability", "test_simulation"],
+    "kvserver.persistence.recovery": ["test_durability", "test_folder", "test_simulation"],
     "kvserver.persistence.slices": ["test_snapshot"],
     "kvserver.resp": ["test_request", "test_reply"],
     "kvserver.server": ["test_wire", "test_restart", "test_clients"],
@@ -271,8 +277,14 @@ TESTED_IN = {
     "kvserver.upkeep": ["test_upkeep"],
     "kvserver.writer": ["test_wire"],
 }
-# Seen from outside, through a socket: their tests import nothing of theirs.
-BLACK_BOX = {"kvserver.__main__", *ASYNCIO}
+# Seen from outside, through a socket, a ServerFolder or Snapshots: their tests import nothing of theirs.
+BLACK_BOX = {
+    "kvserver.__main__",
+    "kvserver.persistence.archive",
+    "kvserver.persistence.drive",
+    "kvserver.persistence.recovery",
+    *ASYNCIO,
+}
 
 
 def homes_of(name: str) -> list[str]:
