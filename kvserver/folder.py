@@ -79,9 +79,9 @@ class ServerFolder:
 
     def recover(self) -> bool:
         """Replace the data by what a server's start would have; whether there was anything."""
-        self._recovered = finish(self._recovery.run())
-        self._number = self._recovered.last_number
-        return bool(self._recovered.frame or self._recovered.segments)
+        self.recovered = finish(self._recovery.run())
+        self._number = self.recovered.last_number
+        return bool(self.recovered.frame or self.recovered.segments)
 
     def apply_aside(self) -> str:
         """Replay the segments that were put aside, and append what that gives; one line that tells of it.
@@ -91,7 +91,7 @@ class ServerFolder:
         aside = self._segments.put_aside()
         if not aside:
             raise MediumError(f"no segment of a journal is put aside in {self.path}")
-        if self._recovered.records or not self._recovered.frame:
+        if self.recovered.records or not self.recovered.frame:
             self._replace_journal(self.add_frame())
         told = finish(self._recovery.apply(aside))
         self._replace_journal(self.add_frame())

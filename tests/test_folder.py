@@ -260,6 +260,18 @@ def test_damage_in_an_old_frame_costs_that_frame_and_nothing_else(tmp_path: Path
     assert [frame.digest for frame in scan(tmp_path).frames] == [frames[0].digest, frames[2].digest]
 
 
+def test_damage_in_an_old_frame_costs_no_more_where_a_flush_was_cut_short_behind_the_linked_frame(tmp_path: Path) -> None:
+    leave(tmp_path, [{"a": "1"}, {"a": "2"}, {"a": "3"}], [[[b"SET", b"b", b"1"]]])
+    frames = scan(tmp_path).frames
+    content = bytearray((tmp_path / "dump.kvs").read_bytes())
+    content[frames[0].end - 3] ^= 1
+    (tmp_path / "dump.kvs").write_bytes(content + bytes(100))
+    with ServerFolder(tmp_path) as folder:
+        store = KVStore(folder)
+        assert [store.get(key) for key in "ab"] == ["3", "1"]
+    assert [frame.digest for frame in scan(tmp_path).frames] == [frames[1].digest, frames[2].digest]
+
+
 def test_server_that_is_given_an_old_file_starts_with_it_and_apply_brings_the_rest(
     start_server: StartServer, tmp_path: Path
 ) -> None:

@@ -169,11 +169,10 @@ class History:
     def serve(self, folder: ServerFolder) -> None:
         """What a server does with its journal: records, and now and then a snapshot that the next segment is linked to."""
         log = SegmentLog(Segments(MEDIUM, self.disk))
-        numbers = log_numbers = Segments(MEDIUM, self.disk).numbers()
-        log.adopt(list(log_numbers), 0)
-        number = max([*numbers, *(number for number, _ in Segments(MEDIUM, self.disk).put_aside()), 0])
-        log.rotate(number + 1)
-        number += 1
+        numbers = Segments(MEDIUM, self.disk).numbers()
+        log.adopt(numbers, 0)
+        number = folder.recovered.last_number + 1
+        log.rotate(number)
         if not numbers:
             self.link(log, folder.archive.linked or EMPTY_STORE)
         for _ in range(self.rng.randrange(4)):
