@@ -1,7 +1,7 @@
 """A flush under a journal whose calls to the disk fail, one by one: also behind the snapshot, where the link is written.
 
 Then the flush has failed although the snapshot is there. A start goes on from the older snapshot that the journal is
-linked to, with all segments since, which therefore must be kept; and the next flush is the way back.
+linked to, with all segments since, which therefore must be kept; and the next flush is the way back. What no start needs goes.
 """
 
 from __future__ import annotations
@@ -88,6 +88,9 @@ class Server:
     def frames(self) -> int:
         return self.disk.content(PATH).count(b"KVS1")
 
+    def segments(self) -> list[str]:
+        return [name for name in self.disk.names() if name.endswith(".journal")]
+
 
 async def ready(seed: int) -> Server:
     """With a snapshot, and writes behind it."""
@@ -161,3 +164,14 @@ async def test_flush_that_fails_anywhere_loses_nothing_told_and_the_next_one_hea
     print(dict(counts))
     assert counts["failed"] > 20
     assert counts["failed with its snapshot there"] > 10
+
+
+async def test_starts_that_write_nothing_pile_up_no_segments() -> None:
+    server = await ready(0)
+    found = []
+    for _ in range(4):
+        server.disk.kill()
+        await server.open()
+        found.append(server.segments())
+    assert len(found[0]) == 2, "what was replayed, and a new one"
+    assert found == [found[0]] * 4
