@@ -378,9 +378,11 @@ def test_random_transactions_of_two_clients_end_as_on_redis(kvserver: ServerProc
 @pytest.mark.parametrize("mode", ["WRITE", "ALL"])
 def test_pause_ends_by_itself_and_in_order(kvserver: ServerProcess, mode: str) -> None:
     with kvserver.connect() as wire, kvserver.connect() as other:
-        assert wire.command("CLIENT", "PAUSE", 50, mode) == b"+OK\r\n"
+        started_at = time.monotonic()  # before the pause begins: however late this process is then, it is over later
+        assert wire.command("CLIENT", "PAUSE", 100, mode) == b"+OK\r\n"
         other.send(encode("SET", "k", 1) + encode("INCR", "k") + encode("GET", "k"))
         assert [other.read_reply() for _ in range(3)] == [b"+OK\r\n", b":2\r\n", b"$1\r\n2\r\n"]
+        assert time.monotonic() - started_at > 0.09
 
 
 def test_pause_becomes_neither_shorter_nor_weaker(kvserver: ServerProcess) -> None:
