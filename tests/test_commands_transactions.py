@@ -8,7 +8,8 @@ from sessions import Server, run, text
 from kvserver.commands.effect import Close, Execute, Recognize, Switch
 from kvserver.commands.table import LOADING, MISCONF
 from kvserver.commands.transactions import ABORTED, QUEUED
-from kvserver.resp.reply import NULL_ARRAY, OK, Error
+from kvserver.errors import CommandError
+from kvserver.resp.reply import NULL_ARRAY, OK
 from kvserver.state.session import Session
 
 Words = tuple[str | int, ...]
@@ -196,7 +197,13 @@ def test_queued_command_is_counted_as_a_call_when_it_runs() -> None:
     assert session.transaction.commands == [[b"SET", b"k", b"v"]]
 
 
-def test_wrong_reply_is_no_error_of_exec() -> None:
+def test_words_that_are_wrong_fail_alone_and_not_before_exec() -> None:
     session = begin(Server())
-    run(session, "RESTORE", "k", "x", "y")
-    assert not isinstance(run(session, "EXEC"), Error)
+    assert run(session, "RESTORE", "k", "x", "y") is QUEUED
+    assert run(session, "SET", "k", "v") is QUEUED
+    result = run(session, "EXEC")
+    assert isinstance(result, Execute)
+    (restore, wrong), (set_, right) = result.commands
+    with pytest.raises(CommandError, match=r"^ERR value is not an integer or out of range$"):
+        restore(session, wrong)
+    assert set_(session, right) == OK
