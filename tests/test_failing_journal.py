@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from servers import ServerProcess, Wire, encode, info, wait_until
+from servers import ServerProcess, Wire, encode, info, parse, wait_until
 
 PROGRAM = """
 import errno, os, stat, sys, time
@@ -269,6 +269,26 @@ def test_replies_of_all_who_wait_for_a_sync_that_fails_are_never_sent(start: Sta
         assert reader.read_until_eof() in (b"", b"$3\r\nnew\r\n", b"$5\r\nnewer\r\n")
     server.kill()
     assert start("always").once("GET", "k") == b"$3\r\nold\r\n"
+
+
+def test_reply_of_exec_and_its_messages_wait_for_the_sync(start: Start) -> None:
+    server = start("always")
+    with server.connect() as subscriber, server.connect() as wire:
+        subscriber.command("SUBSCRIBE", "c")
+        for number in range(3):
+            for command in (("MULTI",), ("SET", "k", number), ("PUBLISH", "c", number), ("GET", "k")):
+                wire.command(*command)
+            server.tell("hold")
+            wire.send(encode("EXEC"))
+            server.wait_until_held()
+            told = select.select([subscriber.socket, wire.socket], [], [], 0.1)[0]
+            server.untell("hold")
+            server.untell("held")
+            assert not told, "a reply or a message that overtakes the sync"
+            assert parse(wire.read_reply()) == [b"OK", 1, b"%d" % number]
+            assert parse(subscriber.read_reply()) == [b"message", b"c", b"%d" % number]
+    server.kill()
+    assert start("always").once("GET", "k") == b"$1\r\n2\r\n"
 
 
 def test_kill_during_a_sync_under_everysec_loses_nothing_that_the_system_has(start: Start) -> None:

@@ -164,7 +164,7 @@ LINE_LIMIT = 64 * 1024  # of what has no end yet
     ids=lambda part: repr(part[:8]),
 )
 def test_deep_garbage_is_refused_with_the_exact_error(server: ServerProcess, garbage: bytes, failure: bytes) -> None:
-    """At its last byte, so that the server has read all when it closes: with bytes unread, the error may be lost on the way."""
+    """At its last byte, so that the server has read all when it closes: with bytes unread, the error may be lost."""
     with Witness(server, f"50 clients with {garbage[:8]!r}…", 24 * MEGABYTE):
         for _ in range(25):
             with server.connect() as wire:
@@ -346,9 +346,9 @@ def test_what_is_no_tls_costs_little(tmp_path: Path, tmp_path_factory: pytest.Te
                 with suppress(ssl.SSLError, ConnectionError), context.wrap_socket(raw, server_hostname="127.0.0.1") as wrapped:
                     wrapped.sendall(encode("PING"))
                     assert wrapped.recv(10) == b"", "a stranger is served"
-            with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as raw:
-                with certificates.client_context().wrap_socket(raw, server_hostname="127.0.0.1") as wrapped:
-                    wrapped.sendall(encode("PING"))
-                    assert wrapped.recv(10) == PONG
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE_S))
+            with certificates.client_context().wrap_socket(raw, server_hostname="127.0.0.1") as wrapped:
+                wrapped.sendall(encode("PING"))
+                assert wrapped.recv(10) == PONG
         wait_until(lambda: connected_clients(server) == 1, "all are forgotten")
         assert server.once("PING") == PONG
