@@ -187,6 +187,7 @@ class Life:
     """One process, from its start to its end, on a disk that outlives it."""
 
     def __init__(self, rng: random.Random, disk: SimulatedDisk, number: int) -> None:
+        self.is_last = number == LIVES
         self.rng = rng
         self.loop = Loop()
         self.filesystem = disk
@@ -214,7 +215,8 @@ class Life:
         asyncio.set_event_loop(loop)
         loop.create_task(self.serve()).add_done_callback(self.on_end)
         self.ends_at = self.rng.uniform(0.05, 6.0) if self.rng.random() < 0.9 else self.rng.uniform(0.0, 0.1)
-        loop.call_at(self.ends_at, loop.stop)
+        if not self.is_last:
+            loop.call_at(self.ends_at, loop.stop)
         self.failure: BaseException | None = None
         loop.set_exception_handler(self.on_exception)
         loop.run_forever()
@@ -261,6 +263,8 @@ class Life:
         self.history = [self.members()]
         self.written_at = [self.loop.time()]
         self.told = 0
+        if self.is_last:  # nothing ends it while it starts, so one that does not start is seen
+            self.loop.call_at(self.ends_at, self.loop.stop)
         if self.rng.random() < 0.5:
             self.filesystem.fault = Fault(
                 at=self.filesystem.call_count + self.rng.randrange(1, 200), for_good=self.rng.random() < 0.1
@@ -392,6 +396,7 @@ def simulate(seed: int) -> dict[str, int]:
         counts["ticks"] += len(life.history)
         counts["faults"] += disk.faults_met
         counts["aborted"] += life.aborted
+        assert life.history or not life.is_last, f"seed {seed}: a start that ends before it serves"
         if life.history and isinstance(life.history[0], dict):
             started = life.history[0]
             if before and before.history:
