@@ -47,6 +47,14 @@ class Installs:
             (folder / "complete").touch()
         return folder
 
+    def wheels(self, *requirements: str) -> Path:
+        """A folder for pip's --find-links: these and what they need, so that others can be installed without a network."""
+        folder = self._folder("wheels", *requirements)
+        if not (folder / "complete").exists():
+            run(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, *requirements)
+            (folder / "complete").touch()
+        return folder
+
     def node(self, *packages: str) -> Path:
         """A folder for NODE_PATH; or a skip that says what is missing."""
         for program in ("node", "npm"):
