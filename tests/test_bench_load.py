@@ -258,7 +258,9 @@ def test_mix_is_nine_gets_to_a_set(pipeline: int) -> None:
 
 
 def test_mset_sets_ten_keys() -> None:
-    for name, *pairs in requests_in(Workload.named("MSET", Dataset(1000, 100)).batches()[:50]):
+    requests = list(requests_in(Workload.named("MSET", Dataset(1000, 100)).batches()[:50]))
+    assert requests
+    for name, *pairs in requests:
         assert name == b"MSET"
         assert len(pairs) == 20
         assert {len(value) for value in pairs[1::2]} == {100}

@@ -33,6 +33,8 @@ from servers import (
     wait_until,
 )
 
+from kvserver import run_operations
+
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PROMPT = "127.0.0.1:6379> "
@@ -182,6 +184,11 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
 def test_library_example_prints_what_it_says(newcomer: Newcomer) -> None:
     example = block("from kvserver import FileMedium, KVStore")
     assert newcomer.run(f"{sys.executable} -", example) == promised(example) != ""
+
+
+def test_list_of_operations_runs() -> None:
+    (call,) = re.findall(r"`(run_operations\(.+?\))`", README)
+    assert eval(call, {"run_operations": run_operations}) == [None, True, True, 1]
 
 
 def test_line_for_tls_serves_who_shows_a_certificate(newcomer: Newcomer, tmp_path: Path) -> None:
