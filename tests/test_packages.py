@@ -38,6 +38,7 @@ echo "$*" >>"$BIN/../asked"
 policy=$DPKG_ROOT/usr/sbin/policy-rc.d
 answer=0; "$policy" redis-server.service start || answer=$?
 echo "$answer" >"$BIN/../answer"
+echo "$DEBIAN_FRONTEND $NEEDRESTART_SUSPEND" >"$BIN/../manner"
 [ ! -e "$BIN/../is-broken" ] || exit 100
 [ ! -e "$BIN/../kills" ] || kill -9 $PPID
 shift 4
@@ -126,6 +127,7 @@ def test_fresh_debian_gets_all_and_no_service_may_start_meanwhile(debian: Machin
         f"install -y -q --no-install-recommends {' '.join(ALL)}",
     ]
     assert debian.read("answer") == "101\n"
+    assert debian.read("manner") == "noninteractive 1\n"
     assert not debian.policy.exists()
 
 
