@@ -25,12 +25,15 @@ from servers import (
     encode,
     failed_start,
     free_port,
+    info,
     kvserver_command,
     kvserver_environment,
+    need_program,
     wait_until,
 )
 
-from kvserver.network.listeners import bind_unix
+from kvserver.network.listeners import bind_unix, listen
+from kvserver.options.kinds import AUTO_PORT
 
 KINDS: tuple[Kind, Kind] = ("kvserver", "redis-server")
 MEGABYTE = 1 << 20
@@ -444,3 +447,99 @@ def test_address_that_is_not_of_this_machine_fails_or_is_left_out() -> None:
 def test_missing_address_with_a_dash_is_left_out(start_server: StartServer) -> None:
     server = start_server(*COMMON_OPTIONS, "--bind", "127.0.0.1 -192.0.2.1 -::1")
     assert server.once("PING") == PONG
+
+
+def listening_of_redis(bind: str, port: int) -> tuple[set[str], list[str]]:
+    """The addresses that redis-server listens on, none if it does not start, and why it does not listen on others."""
+    options = ["--port", str(port), "--save", "", "--bind", bind]
+    with subprocess.Popen(
+        [need_program("redis-server"), *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        reasons, hosts = [], set()
+        for line in process.stdout:
+            if found := re.search(r"Could not create server TCP listening socket .*?: (?:bind: )?([A-Z].*)", line):
+                reasons.append(found[1])
+            if "Ready to accept connections" in line:
+                hosts = {host for host in HOSTS if is_listened_to(host, port)}
+                process.kill()
+    return hosts, reasons
+
+
+HOSTS = ("127.0.0.1", "127.0.0.9", "::1")
+
+
+def is_listened_to(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), DEADLINE_S).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        *("*", "::*", "* -::*", "* ::*", "* 127.0.0.1", "* -127.0.0.1", "0.0.0.0 *"),
+        *("127.0.0.1", "127.0.0.1 127.0.0.1", "127.0.0.1 -127.0.0.1", "localhost", "127.0.0.1 -::1", "-::1 -127.0.0.9"),
+        *("[::1]", "-[::1]", "10.9.9.9", "-10.9.9.9", "127.0.0.1 10.9.9.9", "127.0.0.1 -10.9.9.9", "-2001:db8::9 127.0.0.1"),
+        *("nosuch.invalid", "-nosuch.invalid", "127.0.0.1 -nosuch.invalid"),
+    ],
+)
+def test_bind_listens_where_redis_does_and_says_why_not_elsewhere(bind: str) -> None:
+    port = free_port()
+    theirs = listening_of_redis(bind, port)
+    left_out: list[str] = []
+    hosts = set()
+    try:
+        listening = listen(bind.split(), port, 511, left_out)
+    except OSError as error:
+        left_out.append(str(error))
+    else:
+        hosts = {host for host in HOSTS if is_listened_to(host, port)}
+        for raw_socket in listening:
+            raw_socket.close()
+    assert (hosts, [line.rpartition(": ")[2] for line in left_out]) == theirs
+    assert all(line.startswith("cannot listen on ") and f":{port}: " in line for line in left_out)
+
+
+def test_bind_of_no_address_at_all_is_an_error_that_says_why() -> None:
+    port = free_port()
+    assert failed_start("--bind", "-192.0.2.1", "--port", str(port)) == (
+        f"kvserver: nothing to listen on: cannot listen on 192.0.2.1:{port}: Cannot assign requested address"
+    )
+    assert "is no name of a host" in failed_start("--bind", "\u00e4..b")
+    assert "nothing to listen on" in failed_start("--port", "0")
+
+
+def test_port_auto_is_one_that_is_free_at_every_address(start_server: StartServer) -> None:
+    server = start_server(*COMMON_OPTIONS, "--port", "auto", "--bind", "127.0.0.1 127.0.0.2")
+    line = server.wait_for_line("Ready to accept connections on 127.0.0.1:")
+    assert line
+    ports = set(re.findall(r"127\.0\.0\.[12]:(\d+)", line))
+    (port,) = ports
+    server.port = int(port)
+    with server.connect() as wire:
+        assert info(wire, "server")["tcp_port"] == port
+        assert wire.value("CONFIG", "GET", "port") == [b"port", port.encode()]
+
+
+def test_port_auto_gives_up_an_address_whose_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first port that the system gives is taken at the second address."""
+    ports = [0, 0]
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        ports[0] = taken.getsockname()[1]
+        real_bind = socket.socket.bind
+
+        def bind(raw_socket: socket.socket, address: tuple[str, int]) -> None:
+            is_first = address == ("127.0.0.1", 0) and ports
+            real_bind(raw_socket, ("127.0.0.1", ports.pop(0)) if is_first else address)
+
+        monkeypatch.setattr(socket.socket, "bind", bind)
+        listening = listen(["127.0.0.1", "127.0.0.2"], AUTO_PORT, 511, [])
+        numbers = {raw_socket.getsockname()[1] for raw_socket in listening}
+        for raw_socket in listening:
+            raw_socket.close()
+        assert len(numbers) == 1
+        assert taken.getsockname()[1] not in numbers
+    assert not ports

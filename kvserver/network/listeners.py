@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -20,7 +21,13 @@ from kvserver.network.clients import Clients, print_address
 from kvserver.network.connection import Connection
 from kvserver.network.tls import make_context
 from kvserver.options.config import Config
+from kvserver.options.kinds import AUTO_PORT, PORT
 
+AUTO_PORT_TRIES = 8  # another process may have the port that is free at the first address at the next one
+# What redis-server goes on without, whether the address begins with `-` or not: the machine has no such protocol.
+NO_SUCH_PROTOCOL = frozenset(
+    (errno.ENOPROTOOPT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPFNOSUPPORT, errno.EAFNOSUPPORT)
+)
 HANDSHAKE_S = 30.0  # within which a TLS client must have come to an agreement
 ACCEPTED_AT_ONCE = 100  # before the others have their turn
 RETRY_ACCEPT_S = 1.0  # when no more files can be opened
@@ -43,14 +50,17 @@ class Listeners:
 
     async def open(self) -> None:
         """Listen on all that the configuration names. OSError or TLSError, in one line, if that can't be."""
-        config = self._config
+        config, left_out = self._config, list[str]()
         if config.port:
-            for raw_socket in _bind_all(config, config.port):
+            listening = listen(config.bind, config.port, config.tcp_backlog, left_out)
+            config.port = _port_of(listening, config.port)
+            for raw_socket in listening:
                 self._servers.append(await self._serve(raw_socket))
         if config.tls_port:
             self._context = make_context(config)
-            for raw_socket in _bind_all(config, config.tls_port):
-                raw_socket.listen(config.tcp_backlog)
+            listening = listen(config.bind, config.tls_port, config.tcp_backlog, left_out)
+            config.tls_port = _port_of(listening, config.tls_port)
+            for raw_socket in listening:
                 self._tls_sockets.append(raw_socket)
                 self._loop.add_reader(raw_socket, self._accept_tls, raw_socket)
         if config.unixsocket:
@@ -59,6 +69,10 @@ class Listeners:
             self._servers.append(
                 await self._loop.create_unix_server(self._connect, sock=raw_socket, backlog=config.tcp_backlog)
             )
+        if not self._servers and not self._tls_sockets:
+            raise OSError(f"nothing to listen on: {'; '.join(left_out)}")
+        for text in left_out:
+            _log.warning("%s; going on without it", text)
 
     def reload_tls(self) -> None:
         """Read the certificates and options anew, for handshakes from now on. TLSError leaves all as it was."""
@@ -133,49 +147,82 @@ def _protocol(connection: Connection) -> asyncio.Protocol:
     return cast(asyncio.Protocol, connection)
 
 
-def _bind_all(config: Config, port: int) -> list[socket.socket]:
-    """A bound socket for each address of `bind`; those that begin with `-` may be missing."""
-    bound: list[socket.socket] = []
-    try:
-        for address in config.bind:
-            host = address.removeprefix("-")
-            try:
-                bound += _bind(None if host == "*" else "::" if host == "::*" else host, port)
-            except OSError as error:
-                if not address.startswith("-"):
-                    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-                    raise OSError(f"cannot listen on {address}:{port}: {reason}") from error
-    except OSError:
-        for raw_socket in bound:
-            raw_socket.close()
-        raise
-    return bound
+def listen(addresses: Sequence[str], port: int, backlog: int, left_out: list[str]) -> list[socket.socket]:
+    """A listening socket for each address; why there is none for one that may be missing, is put into `left_out`.
 
-
-def _bind(host: str | None, port: int) -> list[socket.socket]:
-    # As bytes where that is all the same: for text, Python loads the tables of international names.
-    name = host.encode() if host and host.isascii() else host
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    bound: list[socket.socket] = []
-    for family, kind, protocol, _, address in dict.fromkeys(found):
+    OSError, in one line, where one can't be had that must not be missing: the same ones as with redis-server.
+    """
+    for tries_left in reversed(range(AUTO_PORT_TRIES)):
+        missing: list[str] = []
         try:
-            raw_socket = socket.socket(family, kind, protocol)
-        except OSError:
-            if len(found) > 1:  # of 0.0.0.0 and ::, where there is no IPv6
+            listening = _listen_once(addresses, port, backlog, missing)
+        except OSError as error:
+            is_taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if port == AUTO_PORT and is_taken and tries_left:
                 continue
             raise
-        bound.append(raw_socket)
-        raw_socket.setblocking(False)
-        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            raw_socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        break
+    left_out += missing
+    return listening
+
+
+def _listen_once(addresses: Sequence[str], port: int, backlog: int, left_out: list[str]) -> list[socket.socket]:
+    listening: list[socket.socket] = []
+    for address in addresses:
+        host = address.removeprefix("-")
         try:
+            listening.append(_listen_at(host, _port_of(listening, 0 if port == AUTO_PORT else port), backlog))
+        except (OSError, UnicodeError) as error:
+            text = f"cannot listen on {host}:{PORT.show(port)}: {_reason(error)}"
+            number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+            if number in NO_SUCH_PROTOCOL or (number == errno.EADDRNOTAVAIL and address.startswith("-")):
+                left_out.append(text)
+                continue
+            for raw_socket in listening:
+                raw_socket.close()
+            raise OSError(text) from error
+    return listening
+
+
+def _listen_at(host: str, port: int, backlog: int) -> socket.socket:
+    """One socket, also where a name has several addresses. `*` is any of IPv4, `::*` any of IPv6."""
+    is_any = host in ("*", "::*")
+    # As bytes where that is all the same: for text, Python loads the tables of international names.
+    name = None if is_any else host.encode() if host.isascii() else host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    failure = OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    found = socket.getaddrinfo(name, port, family, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for _, kind, protocol, _, address in found:
+        try:
+            raw_socket = socket.socket(family, kind, protocol)
+        except OSError as error:
+            failure = error
+            continue
+        try:
+            raw_socket.setblocking(False)
+            raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                raw_socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             raw_socket.bind(address)
+            # At once, since two sockets may be bound to one address, but only one of them can listen.
+            raw_socket.listen(backlog)
         except OSError:
-            for each in bound:
-                each.close()
+            raw_socket.close()
             raise
-    return bound
+        return raw_socket
+    raise failure
+
+
+def _port_of(listening: list[socket.socket], port: int) -> int:
+    """The port that those who listen have, or this one where nobody does."""
+    number: int = listening[0].getsockname()[1] if listening else port
+    return number
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "that is no name of a host"
+    return error.strerror or str(error)
 
 
 def bind_unix(path: str, mode: int) -> socket.socket:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 INT_MAX, UINT_MAX, LONG_MAX, ULLONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1
 MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
 MIB = MEMORY_UNITS["mb"]
+AUTO_PORT = -1  # stands for `auto` until the server listens: then the port is known
 MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
 # Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
 OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
@@ -68,6 +69,14 @@ def _parse_yes_no(text: str) -> bool:
     if text.lower() not in ("yes", "no"):
         raise ValueError("argument must be 'yes' or 'no'")
     return text.lower() == "yes"
+
+
+def _parse_port(text: str) -> int:
+    return AUTO_PORT if text.lower() == "auto" else int(integer(0, 65535).parse(text))
+
+
+def _show_port(port: int) -> str:
+    return "auto" if port == AUTO_PORT else str(port)
 
 
 def _parse_permission(text: str) -> int:
@@ -171,6 +180,7 @@ def decode(data: bytes) -> str:
 
 
 YES_NO = Kind("yes|no", _parse_yes_no, lambda value: "yes" if value else "no", toml_type=bool)
+PORT = Kind("NUMBER|auto", _parse_port, _show_port, toml_type=int)
 # No integer in TOML, which reads 0o700 and 448 as the same number: only a string can say which one is meant.
 PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
 PATH = Kind("PATH", _parse_path)

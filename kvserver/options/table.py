@@ -21,6 +21,7 @@ from kvserver.options.kinds import (
     PATH,
     PERCENTILES,
     PERMISSION,
+    PORT,
     SAVE_POINTS,
     TLS_VERSIONS,
     UINT_MAX,
@@ -62,9 +63,9 @@ class Option(NamedTuple):
 # fmt: off
 OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
     "Network": (
-        Option("port", FIXED, integer(0, 65535), "6379", "TCP port to listen on; 0 for no TCP"),
+        Option("port", FIXED, PORT, "6379", "TCP port to listen on; 0 for no TCP, auto for any that is free"),
         Option("bind", FIXED, ADDRESSES, "127.0.0.1",
-               "addresses to listen on; one that begins with '-' may be missing; * and ::* stand for all"),
+               "addresses to listen on; one that begins with '-' may be missing; * is all of IPv4, ::* all of IPv6"),
         Option("unixsocket", FIXED, PATH, "", "Unix socket to listen on; empty for none"),
         Option("unixsocketperm", FIXED, PERMISSION, "0", "mode of that file, such as 700; 0 for the umask's"),
         Option("tcp-backlog", FIXED, integer(0, INT_MAX), "511", "connections that may wait to be accepted"),
@@ -73,7 +74,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("uvloop", FIXED, YES_NO, "yes", "run on uvloop where it is installed"),
     ),
     "TLS": (
-        Option("tls-port", FIXED, integer(0, 65535), "0", "TCP port for TLS; 0 for none. --port 0 leaves only this one"),
+        Option("tls-port", FIXED, PORT, "0", "TCP port for TLS; 0 for none, auto for any. --port 0 leaves only this one"),
         Option("tls-cert-file", PROTECTED, PATH, "",
                "PEM file of the server's certificate, and of those that it is signed by"),
         Option("tls-key-file", PROTECTED, PATH, "", "PEM file of its private key"),
