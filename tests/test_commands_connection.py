@@ -96,4 +96,5 @@ def test_browser_gets_its_connection_closed_without_a_word(words: tuple[str, ...
     server = Server()
     for later_ms, is_told in ((0, True), (1, False), (59_999, False), (1, True), (60_000, False)):
         server.clock.now_ms += later_ms
-        assert run(server.session(), *words) == Close((), ATTACK if is_told else "")
+        session = server.session()
+        assert run(session, *words) == Close((), ATTACK.format(session.address) if is_told else "")

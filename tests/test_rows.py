@@ -25,7 +25,6 @@ NOT_HERE = {
     "acl": "there is one user, and nothing to configure of it",
 }
 DIFFERENCES = {
-    ("ping", "flags"): "it runs while data is loaded: a health check should tell a busy server from a dead one",
     ("restore", "arity"): "without arguments it loads the last frame",
     ("restore", "summary"): "the same",
     ("restore", "complexity"): "the same",

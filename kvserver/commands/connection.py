@@ -19,9 +19,10 @@ NO_PASSWORD_SET = (
     "ERR AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
 )
+# Of 7.2: which connection it was, 7.0 does not say.
 ATTACK = (
     "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due "
-    "to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection aborted."
+    "to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from {} aborted."
 )
 ATTACK_TOLD_EVERY_MS = 60_000
 
@@ -114,7 +115,7 @@ def refuse_http(session: Session, args: list[bytes]) -> Effect:
     if now_ms - state.attack_told_at_ms <= ATTACK_TOLD_EVERY_MS:
         return Close(())
     state.attack_told_at_ms = now_ms
-    return Close((), ATTACK)
+    return Close((), ATTACK.format(session.address))
 
 
 def reset(session: Session, args: list[bytes]) -> Effect:
@@ -133,8 +134,8 @@ def wait(session: Session, args: list[bytes]) -> Reply:
 _HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
 
 COMMANDS = (
-    # Redis refuses PING while it loads; a health check should tell a busy server from a dead one.
-    Command("ping", -1, ("fast", "loading"), NO_KEYS, ping, "Ping the server", "1.0.0", "connection", "O(1)"),
+    # Refused while data is loaded: health checks take its reply for the sign that a server is ready.
+    Command("ping", -1, ("fast",), NO_KEYS, ping, "Ping the server", "1.0.0", "connection", "O(1)"),
     Command("echo", 2, ("loading", "stale", "fast"), NO_KEYS, echo, "Echo the given string", "1.0.0", "connection", "O(1)"),
     Command("hello", -1, _HANDSHAKE, NO_KEYS, hello, "Handshake with Redis", "6.0.0", "connection", "O(1)"),
     Command("auth", -2, _HANDSHAKE, NO_KEYS, auth, "Authenticate to the server", "1.0.0", "connection",
