@@ -64,8 +64,6 @@ class Actions:
     ) -> None:
         self._disk = disk
         self._recovery = recovery
-        self.is_settled = asyncio.Event()  # no start is under way that still uses the disks
-        self.is_settled.set()
         self._state = state
         self._snapshots = snapshots
         self._journal = journal
@@ -129,14 +127,12 @@ class Actions:
         """Load while the server answers -LOADING. MediumError if the medium can't be read or repaired."""
         facts = self._state.persistence
         facts.loading = True
-        self.is_settled.clear()
         self.choose_runners()
         try:
             recovered = await self._recovery.run()
             await self._journal.take_over(recovered, switch_on=self._state.config.appendonly)
             self._choose_outbox()
         finally:
-            self.is_settled.set()
             facts.loading = False
             self.choose_runners()
 

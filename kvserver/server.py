@@ -82,13 +82,14 @@ class Server:
         self._second_ends_at = 0.0  # by the loop's clock
         self._is_leaving = False  # because of a signal
         self._is_closing = False
+        self._load: asyncio.Task[None] | None = None  # at the start
         self._background: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(self.state)
         self._watch()
         self.state.memory.configure(config)
 
     async def start(self) -> None:
-        """Listen, load and serve. StartError if that can't be."""
+        """Listen, load and serve. StartError if that can't be. Who is told to leave meanwhile neither loads nor serves."""
         config = self.state.config
         self._folder_lock, medium = _open_medium(config)
         self._disk = Disk()
@@ -111,11 +112,15 @@ class Server:
             self.clients.fit_to_system()
             self._settled = dict(vars(config))
             await self._listeners.open()
+            self._load = self._loop.create_task(self._actions.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
-                await self._actions.load_at_start()
+                await asyncio.wait([self._load])
             finally:
                 progress.cancel()
+            if self._is_closing:  # it was told to leave meanwhile
+                return
+            self._load.result()
         except (OSError, TLSError) as error:
             await self._close()
             raise StartError(str(error)) from error
@@ -134,8 +139,10 @@ class Server:
                 progress.update(facts.load_done_bytes)
 
     def stop_on_signals(self) -> None:
-        """Do what SHUTDOWN does at SIGTERM and SIGINT, and leave at once at a second one."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Do what SHUTDOWN does at SIGTERM, SIGINT and SIGHUP, and leave at once at a second one."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as `nohup` has it
             self._loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -212,7 +219,11 @@ class Server:
         self._upkeep.end()
         self._listeners.close()
         self.clients.close()
-        await self._actions.is_settled.wait()
+        if self._load:
+            # The medium has it all. What of it is on the disk's thread ends first, since it uses what is closed below.
+            if self._load.cancel():
+                _log.info("leaving during the load: the data stays on the disk as it is")
+            await asyncio.gather(self._load, return_exceptions=True)
         await self._snapshots.close()
         await self._journal.close()
         self._disk.close()

@@ -29,6 +29,7 @@ from servers import (
     free_port,
     kvserver_command,
     kvserver_environment,
+    need_program,
     parse,
 )
 
@@ -269,12 +270,26 @@ def test_commands_during_a_flush_see_and_change_the_live_data(start_server: Star
 # --- leaving in order
 
 
-def test_sigint_flushes_and_exits_0(start_server: StartServer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signal_flushes_and_exits_0(start_server: StartServer, number: signal.Signals) -> None:
     server = start_server(*QUIET)
     server.once("SET", "k", "v")
-    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(number)
     assert server.wait() == 0
     assert start_server(*QUIET, directory=server.directory).once("GET", "k") == b"$1\r\nv\r\n"
+
+
+class UnderNohup(ServerProcess):
+    def command(self) -> list[str]:
+        return [need_program("nohup"), *kvserver_command()]
+
+
+def test_sighup_is_ignored_under_nohup(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with UnderNohup("kvserver", folder, *QUIET) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.stop() == 0  # 1 would be the end by a second signal
+    assert "SIGHUP" not in server.log_text()
 
 
 def test_shutdown_nosave_leaves_the_medium_as_it_was(start_server: StartServer) -> None:
