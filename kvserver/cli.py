@@ -1,7 +1,7 @@
 """The command line: `kvserver [options]`, `kvserver replay`, `kvserver check`, `kvserver compact`.
 
-Turns every expected failure into one line on standard error and an exit code. Owns logging's set-up and the choice of
-the event loop; does none of the work. What the other subcommands need is imported by them, so that a server starts sooner.
+Turns every expected failure into one line on standard error and an exit code. Owns the choice of the event loop; does none
+of the work. What the other subcommands need is imported by them, so that a server starts sooner.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Callable, Sequence
 
 import kvserver
 from kvserver.errors import KVServerError
+from kvserver.log import open_log
 from kvserver.options.config import Config, ConfigError, load, options_help
 from kvserver.options.table import BY_NAME
-from kvserver.server import Server, log_level
+from kvserver.process import open_standard_descriptors
+from kvserver.server import Server
 from kvserver.textfile import read_text
 
 USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
@@ -49,19 +51,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = _COMMANDS.get(words[0]) if words else None
     try:
-        return command(words[1:]) if command else _serve(words)
+        open_standard_descriptors()
+        code = command(words[1:]) if command else _serve(words)
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         return _fail(f"{error} (kvserver --help tells more)", EXIT_USAGE)
     except ConfigError as error:
         return _fail(str(error), EXIT_USAGE)
     except KVServerError as error:
         return _fail(str(error), EXIT_FAILED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say, and Python must not try to say it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+    except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
+        return _give_up_output()
+    except OSError as error:
+        _give_up_output()
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return 130
+
+
+def _give_up_output() -> int:
+    """Have Python not try at its exit to write what it could not write before."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
 
 
 def _fail(line: str, code: int) -> int:
@@ -73,11 +85,19 @@ def _serve(words: list[str]) -> int:
     config = load(words, os.environ, read_text)
     if config.file:
         config.file = os.path.abspath(config.file)
-    _log_to(config)
+    open_log(config)
     # The loop gives way to the threads that write and sync after this time, where Python's 5 ms would let a busy server's
     # journal fall megabytes behind what it has acknowledged. Measured with everysec: a sixth waits, for no more CPU.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))
+    try:
+        return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))
+    except KVServerError as error:
+        # In a log file as well; where standard error takes lines of JSON, as one of these and not twice.
+        if config.logfile or config.log_format == "json":
+            logging.getLogger("kvserver").error("%s", error)
+        if config.logfile or config.log_format == "text":
+            raise
+        return EXIT_FAILED
 
 
 async def _run_server(config: Config) -> int:
@@ -97,20 +117,6 @@ def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | N
         else:
             return uvloop.new_event_loop
     return None
-
-
-def _log_to(config: Config) -> None:
-    try:
-        handler = logging.FileHandler(config.logfile) if config.logfile else logging.StreamHandler(sys.stderr)
-    except OSError as error:
-        raise ConfigError(f"cannot open the log file {config.logfile}: {error.strerror}") from None
-    handler.setFormatter(
-        logging.Formatter(f"{os.getpid()} %(asctime)s.%(msecs)03d %(levelname)s %(message)s", "%d %b %Y %H:%M:%S")
-    )
-    log = logging.getLogger("kvserver")
-    log.addHandler(handler)
-    log.setLevel(log_level(config.loglevel))
-    log.propagate = False
 
 
 def _replay(words: list[str]) -> int:

@@ -49,6 +49,19 @@ def allow_open_files(wanted: int) -> int:
     return soft
 
 
+def open_standard_descriptors() -> None:
+    """Open /dev/null for each of the descriptors 0 to 2 that is closed. To be called before anything else is opened.
+
+    Else a file or a socket would get the number, and whatever is written to standard error would go there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+
+
 def _rss_bytes() -> int:
     try:
         with open("/proc/self/statm", "rb") as statm:

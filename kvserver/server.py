@@ -20,6 +20,7 @@ from kvserver.commands.slowlog import slow_from_ns
 from kvserver.commands.table import CommandTable
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError, KVServerError, MediumLocked
+from kvserver.log import set_level
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.segments import SegmentLog, Segments
@@ -109,9 +110,10 @@ class Server:
         try:
             self.state.persistence.loading = True
             self._actions.choose_runners()
+            await self._listeners.open()
+            self._introduce()
             self.clients.fit_to_system()
             self._settled = dict(vars(config))
-            await self._listeners.open()
             self._load = self._loop.create_task(self._actions.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
@@ -130,6 +132,33 @@ class Server:
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
         _log.info("Ready to accept connections on %s", ", ".join(self._listeners.addresses()))
+
+    def _introduce(self) -> None:
+        """Log who this is, what is kept where, who may come, and what may be wrong with that.
+
+        Not before it listens: a start that can't be says one line, why.
+        """
+        config, facts = self.state.config, self.state.process_facts()
+        _log.info(
+            "kvserver %s, %s, on Python %s and %s, process %d",
+            self.state.version, facts.build, facts.python, facts.event_loop, facts.process_id,
+        )  # fmt: skip
+        durability = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))
+        path = os.path.join(config.dir, config.dbfilename)
+        _log.info("data in %s: %s, save %s", path, durability, config.describe("save")[5:] or '""')
+        _log.info("listening on %s", ", ".join(self._listeners.addresses()))
+        for text in self._listeners.left_out:
+            _log.warning("%s; going on without it", text)
+        if config.ignored:
+            _log.warning("ignored in the environment, since they are no options: %s", config.ignored)
+        if config.requirepass or not (exposed := self._listeners.exposed()):
+            return
+        if config.protected_mode:
+            text = "clients of other machines are turned away, since protected-mode is on and requirepass is empty"
+            _log.warning("%s is on a network: %s", exposed, text)
+        else:
+            text = "whoever gets there has all data, since protected-mode is off and requirepass is empty"
+            _log.warning("%s is on a network: %s", exposed, text)
 
     async def _show_progress(self) -> None:
         facts = self.state.persistence
@@ -195,7 +224,7 @@ class Server:
         for name in names:
             _log.info("CONFIG SET %s", config.describe(name))
         if "loglevel" in names:
-            _log.setLevel(log_level(config.loglevel))
+            set_level(config.loglevel)
 
     def _watch(self) -> None:
         """Tell those who watch for slow commands what is slow."""
@@ -235,15 +264,12 @@ class Server:
             self.ended.set_result(None)
 
 
-def log_level(name: str) -> int:
-    """Redis's level names to logging's."""
-    levels = {"debug": logging.DEBUG, "verbose": logging.DEBUG, "notice": logging.INFO, "warning": logging.WARNING}
-    return levels[name]
-
-
 def _open_medium(config: Config) -> tuple[int, FileMedium]:
     filesystem = FileSystem()
-    config.dir = os.path.abspath(config.dir)
+    try:
+        config.dir = os.path.abspath(config.dir)
+    except FileNotFoundError:
+        raise StartError(f"cannot use the directory {config.dir}: the working directory does not exist any more") from None
     try:
         make_folders(filesystem, config.dir)
         lock = filesystem.lock_folder(config.dir)

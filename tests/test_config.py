@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from servers import ServerProcess, Wire, encode, parse
 
 from kvserver.options.config import Config, ConfigError, ConfigSetError, load, options_help
-from kvserver.options.kinds import INT_MAX, LONG_MAX
+from kvserver.options.kinds import AUTO_PORT, INT_MAX, LONG_MAX
 from kvserver.options.table import FACTS, FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
 
 ROWS = {option.name: option for option in OPTIONS}
-OUR_OWN = {"keep-frames", "shutdown-mode", "uvloop"}
+OUR_OWN = {"keep-frames", "log-format", "shutdown-mode", "uvloop"}
 SHARED = sorted(ROWS.keys() - OUR_OWN)
 
 
@@ -134,6 +134,7 @@ def test_no_arguments_give_the_defaults() -> None:
         (["--port", "7000"], "port", 7000),
         (["--port=7000"], "port", 7000),
         (["--PORT", "7000"], "port", 7000),
+        (["--port", "Auto"], "port", AUTO_PORT),
         (["--tcp_backlog", "7"], "tcp_backlog", 7),
         (["--port", "1", "--port", "2"], "port", 2),
         (["--save", "900 1"], "save", ((900, 1),)),
@@ -239,14 +240,20 @@ def test_environment_variables_set_values_and_others_are_ignored() -> None:
     ("variable", "reason"),
     [
         ("KVSERVER_PORT", "argument couldn't be parsed into an integer (got 'x')"),
-        ("KVSERVER_PROT", "unknown option; did you mean port?"),
-        ("KVSERVER_", "unknown option"),
+        ("KVSERVER_LOG_FORMAT", "argument(s) must be one of the following: text, json (got 'x')"),
     ],
 )
 def test_wrong_variable_gives_one_clear_line(variable: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_from(environ={variable: "x"})
     assert str(caught.value) == f"{variable} in the environment: {reason}"
+
+
+def test_variables_that_are_no_options_are_ignored_and_named() -> None:
+    environ = {"KVSERVER_PROT": "1", "KVSERVER_QQQ": "", "KVSERVER_": "x", "KVSERVER_\n\u00e4": "x", "KVSERVER_TIMEOUT": "7"}
+    config = load_from(environ=environ)
+    assert config.timeout == 7
+    assert config.ignored == r"KVSERVER_PROT (did you mean KVSERVER_PORT?), KVSERVER_QQQ, KVSERVER_, KVSERVER_\n\xe4"
 
 
 def test_variables_that_kubernetes_sets_for_a_service_are_no_options() -> None:

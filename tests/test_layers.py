@@ -60,6 +60,7 @@ BLOCKING = {
     "kvserver.check",
     "kvserver.api",
     "kvserver.folder",
+    "kvserver.log",
     "kvserver.network.tls",
     "kvserver.operations",
     "kvserver.persistence.archive",

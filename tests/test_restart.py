@@ -12,6 +12,7 @@ import random
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -27,10 +28,12 @@ from servers import (
     Wire,
     encode,
     free_port,
+    info,
     kvserver_command,
     kvserver_environment,
     need_program,
     parse,
+    wait_until,
 )
 
 ROUNDS = int(os.environ.get("KVSERVER_RESTART_ROUNDS", "100"))
@@ -380,6 +383,11 @@ def medium_folder(tmp_path: Path, medium: bytes) -> Path:
     return folder
 
 
+def news(server: ServerProcess) -> str:
+    """The log without the line that names the folder, since that is named after the test."""
+    return "".join(line for line in server.log_text().splitlines(keepends=True) if " INFO data in " not in line)
+
+
 def lines_naming(log: str, *numbers: int) -> list[str]:
     """Log lines in which each number stands as itself."""
     return [line for line in log.splitlines() if all(re.search(rf"\b{number}\b", line) for number in numbers)]
@@ -399,7 +407,7 @@ def check_that_it_goes_on(start_server: StartServer, server: ServerProcess) -> N
     again = start_server(*QUIET, directory=server.directory)
     assert again.once("GET", "behind") == b"$10\r\nthe damage\r\n"
     assert again.stop() == 0
-    assert not re.search("torn|damage|corrupt|invalid|dropped", again.log_text(), re.IGNORECASE)
+    assert not re.search("torn|damage|corrupt|invalid|dropped", news(again), re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", TORN)
@@ -407,7 +415,7 @@ def test_torn_tail_is_cut_and_told_in_one_line(start_server: StartServer, tmp_pa
     tail = TORN[name]
     server = start_server(*QUIET, directory=medium_folder(tmp_path, EARLIER + tail))
     assert server.once("GET", "k") == b"$7\r\nearlier\r\n"
-    assert len(lines_naming(server.log_text(), len(EARLIER), len(tail))) == 1, server.log_text()
+    assert len(lines_naming(news(server), len(EARLIER), len(tail))) == 1, news(server)
     check_that_it_goes_on(start_server, server)
 
 
@@ -416,7 +424,7 @@ def test_damaged_tail_is_kept_aside_and_told_in_one_line(start_server: StartServ
     tail = DAMAGED[name]
     server = start_server(*QUIET, directory=medium_folder(tmp_path, EARLIER + tail))
     assert server.once("GET", "k") == b"$7\r\nearlier\r\n"
-    assert len(lines_naming(server.log_text(), len(EARLIER), len(tail))) == 1, server.log_text()
+    assert len(lines_naming(news(server), len(EARLIER), len(tail))) == 1, news(server)
     assert files_beside(server.directory).count(tail) == 1
     check_that_it_goes_on(start_server, server)
     assert files_beside(server.directory).count(tail) == 1
@@ -425,7 +433,7 @@ def test_damaged_tail_is_kept_aside_and_told_in_one_line(start_server: StartServ
 def test_medium_of_garbage_starts_empty_and_is_kept_aside(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(*QUIET, directory=medium_folder(tmp_path, GARBAGE))
     assert server.once("DBSIZE") == b":0\r\n"
-    assert len(lines_naming(server.log_text(), 0, len(GARBAGE))) == 1, server.log_text()
+    assert len(lines_naming(news(server), 0, len(GARBAGE))) == 1, news(server)
     assert GARBAGE in files_beside(server.directory)
     check_that_it_goes_on(start_server, server)
 
@@ -560,3 +568,188 @@ def test_missing_folder_is_made_for_its_owner_only(start_server: StartServer, tm
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert server.stop() == 0
     assert (folder / DATA_FILE).exists()
+
+
+# --- a process that was begun in odd circumstances
+
+
+class InShell(ServerProcess):
+    """A server that a shell starts by this line, where "$@" stands for its command."""
+
+    line: str
+
+    def command(self) -> list[str]:
+        return ["sh", "-c", self.line, "sh", *kvserver_command()]
+
+
+class Removed(InShell):
+    """A server whose working folder is gone."""
+
+    line = 'rmdir "$PWD" && exec "$@"'
+
+
+def in_shell(line: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The end of a command that a shell starts by a line."""
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *kvserver_command(*arguments)],
+        cwd=folder,
+        env=kvserver_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "<&-", ">&-", "2>&-"])
+def test_closed_standard_descriptors_are_not_taken_by_files_and_sockets(tmp_path: Path, closed: str) -> None:
+    server = InShell("kvserver", tmp_path / "data", "--logfile", str(tmp_path / "log"))
+    server.line = f'exec "$@" {closed}'
+    server._launch()
+    try:
+        wait_until(lambda: "Ready" in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else False, "a start")
+        with server.connect() as wire:
+            assert wire.command("SET", "k", "v") == b"+OK\r\n"
+            assert wire.command("SAVE") == b"+OK\r\n"
+        folder = Path(f"/proc/{server.process.pid}/fd")
+        if folder.exists():
+            numbers = {"<": 0, ">": 1, "2": 2}
+            for number in (numbers[word[0]] for word in closed.split()):
+                assert (folder / str(number)).readlink() == Path(os.devnull)
+        assert server.stop() == 0
+    finally:
+        server.kill()
+    assert valid_frames((tmp_path / "data" / DATA_FILE).read_bytes())[-1] == {"k": "v"}
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("closed", ["<&- 2>&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("subcommand", ["check", "compact", "replay"])
+def test_subcommand_does_its_work_with_closed_descriptors(tmp_path: Path, subcommand: str, closed: str) -> None:
+    data = tmp_path / DATA_FILE
+    data.write_bytes(frame({"k": "v"}) * 5)
+    (tmp_path / "operations").write_text('[["set", "a", 1], ["get", "a"]]')
+    done = in_shell(f'exec "$@" {closed}', subcommand, "operations" if subcommand == "replay" else DATA_FILE, folder=tmp_path)
+    assert done.returncode == 0, done
+    said = {"check": "5 valid frames", "compact": "3 of 5 frames kept", "replay": "[null, 1]"}[subcommand]
+    assert (said in done.stdout) == (">&-" not in closed.split())
+    assert done.stderr == ""
+    assert len(valid_frames(data.read_bytes())) == (3 if subcommand == "compact" else 5)
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("check", DATA_FILE), ("replay", "operations")])
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / DATA_FILE).write_bytes(frame({"k": "v"}))
+    (tmp_path / "operations").write_text("[]")
+    done = in_shell('exec "$@" >/dev/full', *arguments, folder=tmp_path)
+    assert done.returncode > 0
+    assert done.stderr == "kvserver: No space left on device\n"
+
+
+def test_server_whose_working_folder_is_gone_serves_one_of_another_path(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    with Removed("kvserver", tmp_path / "gone" / "data", *QUIET, "--dir", str(tmp_path / "data")) as server:
+        assert server.once("SET", "k", "v") == b"+OK\r\n"
+        assert server.once("SAVE") == b"+OK\r\n"
+    assert (tmp_path / "data" / DATA_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--port", "0", "--unixsocket", "socket"], "./kvserver-data: the working directory does not exist"),
+        (["--logfile", "log"], "log: No such file"),
+        (["--config", "file.toml"], "file.toml can't be read"),
+        (["check", "data"], "data"),
+        (["compact", "data"], "data"),
+        (["replay", "operations"], "operations"),
+    ],
+)
+def test_relative_path_in_a_working_folder_that_is_gone_is_one_line(tmp_path: Path, arguments: list[str], named: str) -> None:
+    (tmp_path / "gone").mkdir()
+    done = in_shell(Removed.line, *arguments, folder=tmp_path / "gone")
+    assert done.returncode > 0
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("kvserver: ")
+    assert named in line
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_data_folder_that_vanishes_is_no_traceback(start_server: StartServer, appendonly: str) -> None:
+    server = start_server("--save", "", "--appendonly", appendonly)
+    with server.connect() as wire:
+        assert wire.command("SET", "k", "v") == b"+OK\r\n"
+        shutil.rmtree(server.directory)
+        assert wire.command("SAVE").startswith((b"+OK", b"-ERR "))
+        shutil.rmtree(server.directory, ignore_errors=True)
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: server.process.poll() is not None or "not leaving" in server.log_text(), "an outcome")
+    server.kill()
+    server.check_log()
+    assert all(line.startswith(f"{server.process.pid} ") for line in server.log_text().splitlines())
+
+
+# --- what the log says of a start
+
+
+def said(server: ServerProcess) -> list[str]:
+    """The lines of the log without process, time and the level INFO."""
+    return [line.split(maxsplit=5)[5].removeprefix("INFO ") for line in server.log_text().splitlines()]
+
+
+def test_first_lines_say_what_runs_where_it_keeps_data_how_and_who_may_come(start_server: StartServer) -> None:
+    server = start_server("--save", "60 1", "--appendfsync", "always")
+    with server.connect() as wire:
+        facts = info(wire, "server")
+    assert said(server)[:4] == [
+        f"kvserver {facts['kvserver_version']}, {facts['kvserver_build']}, on Python {facts['python_version']} and "
+        f"{facts['multiplexing_api']}, process {server.process.pid}",
+        f"data in {server.directory}/{DATA_FILE}: appendonly yes, appendfsync always, save 60 1",
+        f"listening on 127.0.0.1:{server.port}",
+        f"Ready to accept connections on 127.0.0.1:{server.port}",
+    ]
+
+
+def test_name_in_the_environment_that_is_no_option_is_one_warning(tmp_path: Path) -> None:
+    server = InShell("kvserver", tmp_path / "data", "--appendonly", "no")
+    server.line = 'KVSERVER_PROT=1 KVSERVER_KILLS=2 KVSERVER_SAVE="" exec "$@"'
+    with server:
+        pass
+    lines = [line for line in said(server) if "KVSERVER_" in line]
+    (line,) = lines
+    told, _, names = line.partition(": ")
+    assert told == "WARNING ignored in the environment, since they are no options"
+    assert sorted(names.split(", ")) == ["KVSERVER_KILLS", "KVSERVER_PROT (did you mean KVSERVER_PORT?)"]
+    assert 'save ""' in said(server)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (["--bind", "127.0.0.1 ::1"], ""),
+        (["--bind", "* -::*"], "clients of other machines are turned away, since protected-mode is on"),
+        (["--bind", "0.0.0.0", "--port", "0"], ""),
+        (["--bind", "0.0.0.0", "--protected-mode", "no"], "whoever gets there has all data"),
+        (["--bind", "0.0.0.0", "--protected-mode", "no", "--requirepass", "secret"], ""),
+    ],
+)
+def test_address_on_a_network_without_a_password_is_warned_of(
+    start_server: StartServer, tmp_path: Path, options: list[str], warning: str
+) -> None:
+    server = start_server(*QUIET, "--unixsocket", str(tmp_path / "socket"), *options)
+    warnings = [line for line in said(server) if line.startswith("WARNING")]
+    assert len(warnings) == bool(warning)
+    if warning:
+        assert warnings[0].startswith(f"WARNING 0.0.0.0:{server.port} is on a network: {warning}")
+
+
+def test_start_that_fails_is_in_the_log_file_too_and_in_json_alone_where_that_is_asked_for(tmp_path: Path) -> None:
+    log, taken = tmp_path / "log", str(tmp_path / "no" / "socket")
+    options = ["--dir", str(tmp_path / "data"), "--port", "auto", "--unixsocket", taken]
+    line = failed_start(*options, "--logfile", str(log))
+    assert line == f"kvserver: cannot listen on {taken}: No such file or directory"
+    assert log.read_text().endswith(f" ERROR {line.removeprefix('kvserver: ')}\n")
+    told = json.loads(failed_start(*options, "--log-format", "json"))
+    assert (told["level"], told["message"]) == ("error", line.removeprefix("kvserver: "))

@@ -46,11 +46,12 @@ class Listeners:
         self._tls_sockets: list[socket.socket] = []
         self._context: ssl.SSLContext | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
+        self.left_out: list[str] = []  # why it does not listen on addresses that may be missing
         self._unix_path = ""  # of the file that is ours to remove
 
     async def open(self) -> None:
         """Listen on all that the configuration names. OSError or TLSError, in one line, if that can't be."""
-        config, left_out = self._config, list[str]()
+        config, left_out = self._config, self.left_out
         if config.port:
             listening = listen(config.bind, config.port, config.tcp_backlog, left_out)
             config.port = _port_of(listening, config.port)
@@ -71,8 +72,6 @@ class Listeners:
             )
         if not self._servers and not self._tls_sockets:
             raise OSError(f"nothing to listen on: {'; '.join(left_out)}")
-        for text in left_out:
-            _log.warning("%s; going on without it", text)
 
     def reload_tls(self) -> None:
         """Read the certificates and options anew, for handshakes from now on. TLSError leaves all as it was."""
@@ -84,6 +83,17 @@ class Listeners:
         return [print_address(raw.getsockname()) for raw in listening] + [
             f"{print_address(raw.getsockname())} (TLS)" for raw in self._tls_sockets
         ]
+
+    def exposed(self) -> str:
+        """The first address that other machines may reach, or an empty text.
+
+        TLS that asks clients for certificates does not count, unless protected mode turns those away as well.
+        """
+        listening = [raw for server in self._servers for raw in server.sockets if raw.family != socket.AF_UNIX]
+        if self._config.protected_mode or self._config.tls_auth_clients != "yes":
+            listening += self._tls_sockets
+        names = [raw.getsockname() for raw in listening]
+        return next((print_address(name) for name in names if not name[0].startswith("127.") and name[0] != "::1"), "")
 
     def close(self) -> None:
         for server in self._servers:

@@ -34,6 +34,7 @@ class Config:
     """The value of every option, in an attribute of its name with `_` for `-`. A new one has the defaults."""
 
     file = ""  # the TOML file that it was loaded from
+    ignored = ""  # names in the environment that look like options and are none
 
     port: int
     bind: tuple[str, ...]  # each may begin with "-", which means: no error if the machine doesn't have it
@@ -83,6 +84,7 @@ class Config:
     latency_tracking_info_percentiles: tuple[float, ...]
     loglevel: str
     logfile: str
+    log_format: str
 
     def __init__(self) -> None:
         for option in OPTIONS:
@@ -172,13 +174,16 @@ def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callab
 
     `arguments` are the words after the program's name and any subcommand: `--name value`, `--name=value`,
     `--save 900 1`. `--config PATH` or KVSERVER_CONFIG names a TOML file, whose text `read_file` gives.
-    Raises ConfigError for anything wrong in any of them, even where another source would override it.
+    Raises ConfigError for anything wrong in any of them, even where another source would override it; but for names in the
+    environment, which others set as well: those that are no option are `ignored`.
     """
     from_arguments = _read_arguments(arguments)
-    from_environment = _read_environment(environ)
+    from_environment, ignored = _read_environment(environ)
     file_setting = from_environment.pop(CONFIG_FILE.name, None)
     file_setting = from_arguments.pop(CONFIG_FILE.name, file_setting)
     config = Config()
+    if ignored:
+        config.ignored = ", ".join(ignored)
     from_file = {}
     if file_setting and file_setting.text:
         config.file = file_setting.text
@@ -220,16 +225,24 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
     return settings
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
-    settings = {}
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Setting], list[str]]:
+    """The options that it sets, and the names that are none, each with the option that may have been meant."""
+    settings, ignored = {}, []
+    known = {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE}
     for variable, text in environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or re.fullmatch(KUBERNETES_NAME, variable):
             continue
-        origin = f"{variable} in the environment"
-        option = _find_option(variable.removeprefix(ENVIRONMENT_PREFIX), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
-        if option.name != "port" or not re.match(KUBERNETES_PORT, text):
-            settings[option.name] = Setting(option, origin, text)
-    return settings
+        name = normal_name(variable.removeprefix(ENVIRONMENT_PREFIX))
+        option = known.get(name)
+        if option is None:
+            guess = _guess(name, known)
+            ignored.append(
+                ascii(variable)[1:-1]
+                + (f" (did you mean {ENVIRONMENT_PREFIX}{guess.upper().replace('-', '_')}?)" if guess else "")
+            )
+        elif option.name != "port" or not re.match(KUBERNETES_PORT, text):
+            settings[option.name] = Setting(option, f"{variable} in the environment", text)
+    return settings, ignored
 
 
 def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, Setting]:
@@ -275,13 +288,23 @@ def _toml_text(value: object, wanted: type, origin: str) -> str:
 
 
 def _find_option(written: str, origin: str, known: Mapping[str, Option]) -> Option:
-    name = written.lower().replace("_", "-")
+    name = normal_name(written)
     if name in known:
         return known[name]
+    guess = _guess(name, known)
+    raise ConfigError(f"{origin}: unknown option" + (f"; did you mean {guess}?" if guess else ""))
+
+
+def normal_name(written: str) -> str:
+    """The name of an option as the table has it, of one written in capitals or with `_`."""
+    return written.lower().replace("_", "-")
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    """The option that may have been meant, or an empty text."""
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1)
-    raise ConfigError(f"{origin}: unknown option" + (f"; did you mean {close[0]}?" if close else ""))
+    return "".join(difflib.get_close_matches(name, known, n=1))
 
 
 def options_help() -> str:

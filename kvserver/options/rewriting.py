@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-from kvserver.options.config import Config, ConfigError, read_options
+from kvserver.options.config import Config, ConfigError, normal_name, read_options
 from kvserver.options.kinds import PASSWORD
 from kvserver.options.table import OPTIONS, Change, Option
 
@@ -33,7 +33,7 @@ def rewritten(text: str, config: Config) -> str:
     for statement in _statements(text):
         name = _NAME.match(statement)
         written = (name["basic"] or name["literal"] or name["bare"] or "") if name else ""
-        option = in_file[_normal(written)].option if _normal(written) in in_file else None
+        option = in_file[normal_name(written)].option if normal_name(written) in in_file else None
         if name and option in changed:
             statement = statement[: name.end()] + _value(option, changed.pop(option)) + _comment(statement)
         pieces.append(statement)
@@ -44,10 +44,6 @@ def rewritten(text: str, config: Config) -> str:
             pieces.append(f"\n{SIGNATURE}\n" if pieces else f"{SIGNATURE}\n")
         pieces += [f"{option.name} = {_value(option, value)}\n" for option, value in changed.items()]
     return "".join(pieces)
-
-
-def _normal(written: str) -> str:
-    return written.lower().replace("_", "-")
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -143,7 +143,9 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
     ),
     "Log": (
         Option("loglevel", LIVE, one_of("debug", "verbose", "notice", "warning"), "notice", "what to log"),
-        Option("logfile", FIXED, PATH, "", "file to log to; empty for standard output"),
+        Option("logfile", FIXED, PATH, "",
+               "file to log to, opened anew when it was moved or removed; empty for standard error"),
+        Option("log-format", FIXED, one_of("text", "json"), "text", "lines for people, or one JSON object in each line"),
     ),
 }
 # fmt: on
