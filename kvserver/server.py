@@ -36,6 +36,7 @@ from kvserver.persistence.snapshot import Snapshots
 from kvserver.process import read_process_facts
 from kvserver.progress import Progress
 from kvserver.state.session import ServerState
+from kvserver.supervisor import Supervisor
 from kvserver.unixtime import now_ms, now_us
 from kvserver.upkeep import Upkeep
 from kvserver.writer import Writer
@@ -78,6 +79,7 @@ class Server:
         self._loop = loop
         self.clients = Clients(self.state)
         self._listeners = Listeners(self.clients, config)
+        self._supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", ""))
         self._settled = dict(vars(config))  # what is in force, for a CONFIG SET that then can't be carried out
         self._cron: asyncio.TimerHandle | None = None
         self._second_ends_at = 0.0  # by the loop's clock
@@ -131,7 +133,9 @@ class Server:
         gc.set_threshold(50_000, 20, 100)
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
-        _log.info("Ready to accept connections on %s", ", ".join(self._listeners.addresses()))
+        ready = f"Ready to accept connections on {', '.join(self._listeners.addresses())}"
+        _log.info("%s", ready)
+        self._supervisor.tell_ready(ready)
 
     def _introduce(self) -> None:
         """Log who this is, what is kept where, who may come, and what may be wrong with that.
@@ -161,11 +165,15 @@ class Server:
             _log.warning("%s is on a network: %s", exposed, text)
 
     async def _show_progress(self) -> None:
-        facts = self.state.persistence
+        facts, percent = self.state.persistence, 0
+        self._supervisor.tell_of_load(percent)
         with Progress("loading", lambda: facts.load_total_bytes) as progress:
             while True:
                 await asyncio.sleep(PROGRESS_S)
                 progress.update(facts.load_done_bytes)
+                before, percent = percent, 100 * facts.load_done_bytes // (facts.load_total_bytes or 1)
+                if percent != before:
+                    self._supervisor.tell_of_load(percent)
 
     def stop_on_signals(self) -> None:
         """Do what SHUTDOWN does at SIGTERM, SIGINT and SIGHUP, and leave at once at a second one."""
@@ -180,6 +188,7 @@ class Server:
             os._exit(1)
         self._is_leaving = True
         _log.info("received %s, shutting down", number.name)
+        self._supervisor.tell_leaving()
         task = self._loop.create_task(self._leave_on_signal())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -187,6 +196,7 @@ class Server:
     async def _leave_on_signal(self) -> None:
         await self._actions.leave_on_signal()
         self._is_leaving = False  # still here: the flush failed
+        self._supervisor.tell_ready("could not shut down, since the data could not be saved: see the log")
 
     # Time
 
@@ -238,6 +248,8 @@ class Server:
         if self._is_closing:  # by SHUTDOWN and a signal at once
             return
         self._is_closing = True
+        if not self._is_leaving:  # by SHUTDOWN: else it was told at the signal
+            self._supervisor.tell_leaving()
         task = self._loop.create_task(self._close())
         self._background.add(task)
         task.add_done_callback(self._background.discard)

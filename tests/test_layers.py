@@ -72,6 +72,7 @@ BLOCKING = {
     "kvserver.progress",
     "kvserver.replay",
     "kvserver.store",
+    "kvserver.supervisor",
     "kvserver.textfile",
     "kvserver.unixtime",
     *within("media"),
