@@ -642,7 +642,7 @@ def test_subcommand_does_its_work_with_closed_descriptors(tmp_path: Path, subcom
 def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / DATA_FILE).write_bytes(frame({"k": "v"}))
     (tmp_path / "operations").write_text("[]")
-    done = in_shell('exec "$@" >/dev/full', *arguments, folder=tmp_path)
+    done = in_shell('unset PYTHONUNBUFFERED; exec "$@" >/dev/full', *arguments, folder=tmp_path)
     assert done.returncode > 0
     assert done.stderr == "kvserver: No space left on device\n"
 
