@@ -126,13 +126,19 @@ def check_file(path: str, print_line: Print, links: Collection[str] = ()) -> boo
 
 
 def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
-    """Keep the last frames of a file that no server uses. MediumError if that fails: then the file is as it was."""
+    """Keep the last frames of a file that no server uses, and the one that the journal beside it goes on from.
+
+    MediumError if that fails, or if there is no frame to keep: then the file is as it was.
+    """
     if not os.path.isfile(path):
         raise MediumError(f"{path} is not a file")
-    segments = Segments(path)
-    links = {link.digest for number in segments.numbers() for link in _scan_segment(segments.path(number)).links}
+    chain = _chain_beside(path)
     with FileMedium(path, with_journal=True) as medium:
-        result = _scan_file(path, links)
+        result = _scan_file(path, chain.links)
+        if not result.frames:
+            raise MediumError(f"{path} is left as it is, since no frame of it is valid: {result.reason or 'it is empty'}")
+        digests = [frame.digest for frame in reversed(result.frames)]
+        keep_frames = max(keep_frames, digests.index(chain.digest) + 1 if chain.digest in digests else 0)
         before = result.size
         if result.tail is not Tail.NONE:
             print_line(f"cut behind the last valid frame: {result.tail_length} bytes ({result.reason})")
@@ -152,6 +158,11 @@ def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
             rewrite.abort()
             raise
         print_line(f"{path}: {before} bytes before, {medium.size()} now; {len(kept)} of {len(result.frames)} frames kept")
+
+
+def _chain_beside(medium_path: str) -> Chain:
+    segments = Segments(medium_path)
+    return Chain({number: _scan_segment(segments.path(number)) for number in segments.numbers()})
 
 
 def _scan_file(path: str, links: Collection[str]) -> Scan:

@@ -129,10 +129,38 @@ def test_compact_cuts_a_torn_tail_and_keeps_damage_aside(path: Path) -> None:
     assert [found.read_bytes() for found in asides] == [b"garbage"]
 
 
-def test_compact_of_a_file_without_frames_leaves_it_empty(path: Path) -> None:
-    path.write_bytes(b"")
-    compacted(path, 3)
-    assert path.read_bytes() == b""
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"of somebody else\n" * 100,
+        bytes(1000),
+        FRAMES[0][:-1],
+        FRAMES[0][:-1] + b"!" + FRAMES[1],
+        b"K" + FRAMES[0],
+        encode_link(FRAMES[0][16:80].decode()) + encode_records([pack([[b"SET", b"a", b"1"]])]),
+    ],
+    ids=["empty", "newline", "text", "zeros", "torn frame", "damaged first frame", "shifted", "segment"],
+)
+def test_compact_of_what_holds_no_valid_frame_is_refused_and_changes_nothing(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    before = path.stat()
+    with pytest.raises(MediumError, match=f"{path} is left as it is") as raised:
+        compacted(path, 3)
+    assert "\n" not in str(raised.value)
+    assert path.read_bytes() == content
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def test_compact_keeps_the_frame_that_the_journal_goes_on_from(path: Path) -> None:
+    path.write_bytes(b"".join(FRAMES))
+    segment = encode_link(FRAMES[2][16:80].decode())
+    path.with_name("dump.kvs.0000000001.journal").write_bytes(segment)
+    lines = compacted(path, 1)
+    assert path.read_bytes() == FRAMES[2] + FRAMES[3]
+    assert lines[-1].endswith("2 of 4 frames kept")
 
 
 def test_compact_of_a_file_that_is_in_use_is_refused(path: Path) -> None:
