@@ -77,12 +77,19 @@ class RespClient:
 
 
 def replay(operations: Sequence[Sequence[JSON]], url: str) -> list[JSON]:
-    """Run operations against the server at `url`, which must be in shutdown-mode flush for its results to be true.
+    """Run operations against the server at `url`. One that a shutdown among them would end is refused before the first.
 
-    Values travel by JSON.SET and come back by JSON.GET. ReplayError if the server fails, ValueError for an unknown one.
+    Values travel by JSON.SET and come back by JSON.GET. ReplayError if the server fails, ValueError for an unknown operation.
     """
     with RespClient(url) as client:
+        if any(list(operation[:1]) == ["shutdown"] for operation in operations):
+            _refuse_to_end(client)
         return [_run(client, operation) for operation in operations]
+
+
+def _refuse_to_end(client: RespClient) -> None:
+    if client.call("CONFIG", "GET", "shutdown-mode") not in ([b"shutdown-mode", b"flush"], {b"shutdown-mode": b"flush"}):
+        raise ReplayError("nothing was run: a shutdown would end this server, since its shutdown-mode is not flush")
 
 
 def _run(client: RespClient, operation: Sequence[JSON]) -> JSON:

@@ -18,6 +18,7 @@ from kvserver.errors import KVServerError
 from kvserver.replay import ReplayError, RespClient, replay
 
 DEADLINE_S = 10
+FLUSH_MODE = b"*2\r\n$13\r\nshutdown-mode\r\n$5\r\nflush\r\n"
 
 
 class Script:
@@ -62,20 +63,30 @@ def test_operations_become_commands_and_replies_results() -> None:
         ["restore"],
         ["crash"],
     ]
-    answers = [b"+OK\r\n", b'$9\r\n{"a":1.0}\r\n', b"$-1\r\n", b":1\r\n", b":1\r\n", b":0\r\n", b"+OK\r\n"]
+    answers = [FLUSH_MODE, b"+OK\r\n", b'$9\r\n{"a":1.0}\r\n', b"$-1\r\n", b":1\r\n", b":1\r\n", b":0\r\n", b"+OK\r\n"]
     with scripted(*answers) as (url, script):
         results = replay(operations, url)
     assert results == [None, {"a": 1.0}, None, True, True, False, None]
     assert [type(result) for result in results[3:6]] == [bool] * 3
     names = [data.split(b"\r\n")[2] for data in script.received]
-    assert names == [b"JSON.SET", b"JSON.GET", b"JSON.GET", b"SHUTDOWN", b"RESTORE", b"RESTORE", b"DEBUG"]
-    assert "é".encode() in script.received[0]
+    assert names == [b"CONFIG", b"JSON.SET", b"JSON.GET", b"JSON.GET", b"SHUTDOWN", b"RESTORE", b"RESTORE", b"DEBUG"]
+    assert "é".encode() in script.received[1]
 
 
 def test_booleans_and_nulls_of_resp3_are_the_same_results() -> None:
-    with scripted(b"%1\r\n$5\r\nproto\r\n:3\r\n", b"#t\r\n", b"#f\r\n", b"_\r\n") as (url, script):
+    mode = FLUSH_MODE.replace(b"*2", b"%1")
+    with scripted(b"%1\r\n$5\r\nproto\r\n:3\r\n", mode, b"#t\r\n", b"#f\r\n", b"_\r\n") as (url, script):
         assert replay([["shutdown"], ["restore"], ["get", "k"]], url + "?protocol=3") == [True, False, None]
     assert b"HELLO" in script.received[0]
+
+
+@pytest.mark.parametrize("answer", [FLUSH_MODE.replace(b"5\r\nflush", b"4\r\nexit"), b"*0\r\n", b"-NOPERM no\r\n", b"+OK\r\n"])
+def test_server_that_a_shutdown_would_end_is_asked_and_nothing_else(answer: bytes) -> None:
+    with scripted(answer, b"") as (url, script):
+        with pytest.raises(ReplayError, match=r"nothing was run|NOPERM"):
+            replay([["set", "k", 1], ["shutdown"]], url)
+        script.thread.join(DEADLINE_S)
+    assert [data.split(b"\r\n")[2] for data in script.received if data] == [b"CONFIG"]
 
 
 def test_error_of_the_server_names_the_command() -> None:
