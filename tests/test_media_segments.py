@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ class Recorder(FileSystem):
     def __init__(self) -> None:
         self.done: list[str] = []
         self.failing = ""
+        self.during_sync: Callable[[], None] | None = None  # called once: what another thread does meanwhile
 
     def _note(self, what: str) -> None:
         self.done.append(what)
@@ -33,6 +34,9 @@ class Recorder(FileSystem):
     def sync(self, descriptor: int) -> None:
         self._note("sync")
         super().sync(descriptor)
+        if meanwhile := self.during_sync:
+            self.during_sync = None
+            meanwhile()
 
     def sync_folder(self, path: str) -> None:
         self._note("sync folder")
@@ -105,6 +109,17 @@ def test_synced_write_leaves_nothing_unsynced_behind_it(log: SegmentLog, segment
     log.write(b"c", synced=True)  # a synced append makes no more durable than what it appends
     assert (filesystem.done, log.has_unsynced) == (["append", "sync"], False)
     assert Path(segments.path(1)).read_bytes() == b"abc"
+
+
+def test_what_is_written_during_a_sync_is_still_unsynced(segments: Segments, filesystem: Recorder) -> None:
+    log = SegmentLog(segments)
+    log.rotate(1)
+    log.write(b"a")
+    filesystem.during_sync = lambda: log.write(b"b")
+    assert log.sync() is True
+    assert log.has_unsynced
+    assert log.sync() is True
+    assert not log.has_unsynced
 
 
 @pytest.mark.parametrize("failing", ["append", "sync"])
