@@ -229,7 +229,7 @@ class Actions:
             if save is not False and not self._state.persistence.loading:
                 while self._snapshots.is_flushing:  # what is newer than that flush is flushed after it
                     await self._snapshots.wait()
-                await asyncio.shield(self.flushes.start())
+                await self.flushes.finish(self.flushes.start())
         except OSError as error:
             _log.error("SHUTDOWN failed: %s", error)
             if not force or stays:

@@ -5,6 +5,7 @@ Exception
     ├── MediumError            a medium can't be opened, read or written (also an OSError)
     │   ├── MediumLocked       another process holds it
     │   └── MediumPoisoned     an earlier write or sync failed, so this file is not to be believed again
+    │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE is not one that can be loaded
     ├── ProtocolError          bytes on a connection that are no request: answered, then the connection is closed
@@ -29,6 +30,10 @@ class MediumLocked(MediumError):
 
 class MediumPoisoned(MediumError):
     """A write or a sync failed earlier: only a rewrite into a new file is believed after that."""
+
+
+class MediumDisplaced(MediumPoisoned):
+    """The file was moved, removed, replaced or changed by somebody else: what is written to it would not be found."""
 
 
 class PayloadInvalid(KVServerError, ValueError):

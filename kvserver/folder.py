@@ -56,7 +56,7 @@ class ServerFolder:
             raise
         self.keyspace = Keyspace(now_ms)
         state = ServerState(Config(), self.keyspace, CommandTable(), now_ms)
-        self._segments = Segments(medium.path, self._filesystem)
+        self._segments = Segments(medium.path, self._filesystem, folder_lock=self._lock)
         self._log = SegmentLog(self._segments)
         self._medium = medium
         self.archive = Archive(state, medium, Here())

@@ -97,7 +97,7 @@ class Server:
         self._folder_lock, medium = _open_medium(config)
         self._disk = Disk()
         self._journal_disk, self._sync_disk = Disk(), Disk()
-        segments = Segments(medium.path)
+        segments = Segments(medium.path, folder_lock=self._folder_lock)
         log = SegmentLog(segments)
         self._journal = Journal(self.state, log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)

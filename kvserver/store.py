@@ -70,7 +70,8 @@ class KVStore:
     def shutdown(self) -> bool:
         """Append one frame with the present data and sync it: True. The store stays usable.
 
-        OSError (MediumError) if that fails: then the earlier frames and the store are as they were.
+        OSError (MediumError) if that fails: then the earlier frames and the store are as they were. Where others moved,
+        removed, replaced or cut the medium's file, the frame goes to a new file at its path, and the log says so.
         """
         self._kept.append()
         return True
@@ -104,6 +105,7 @@ class _Frames:
 
     def append(self) -> None:
         medium = self._medium
+        medium.prove()
         if medium.poisoned:
             self._write_frame(self._begin_recovery())
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from kvserver.media.filesystem import FileSystem, sync_names
+
 
 def read_text(path: str) -> str:
     """The text of a file. OSError, or UnicodeDecodeError for what is not UTF-8."""
@@ -35,8 +37,4 @@ def replace_text(path: str, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_descriptor)
-    finally:
-        os.close(folder_descriptor)
+    sync_names(FileSystem(), folder)

@@ -84,6 +84,10 @@ class Disk(FileSystem):
         self._note("rename", os.path.basename(source), os.path.basename(target))
         super().rename(source, target)
 
+    def link(self, path: str, name: str) -> None:
+        self._note("link", os.path.basename(path), os.path.basename(name))
+        super().link(path, name)
+
     def remove(self, path: str) -> None:
         self._note("remove", os.path.basename(path))
         super().remove(path)

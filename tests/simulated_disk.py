@@ -260,9 +260,10 @@ class SimulatedDisk(FileSystem):
         if self._locks.setdefault(what, descriptor) != descriptor:
             raise BlockingIOError(numbers.EWOULDBLOCK, os.strerror(numbers.EWOULDBLOCK))
 
-    def is_at(self, descriptor: int, path: str) -> bool:
-        self._call_on("is_at", descriptor)
-        return self._names.get(path) is self._files[descriptor]
+    def size_at(self, descriptor: int, path: str) -> int | None:
+        self._call_on("size_at", descriptor)
+        file = self._files[descriptor]
+        return len(file.content) if self._names.get(path) is file else None
 
     def size(self, descriptor: int) -> int:
         self._call_on("size", descriptor)
@@ -323,6 +324,10 @@ class SimulatedDisk(FileSystem):
         assert file is not None
         assert os.path.dirname(source) == os.path.dirname(target)
         self._change(os.path.dirname(target), {target: file}, [source])
+
+    def link(self, path: str, name: str) -> None:
+        self._call("link")
+        self._change(os.path.dirname(name), {name: self._names[path]}, [])
 
     def remove(self, path: str) -> None:
         self._call("remove")

@@ -13,6 +13,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,44 @@ def full(start_server: StartServer) -> Iterator[ServerProcess]:
     yield server
     if server.process.poll() is None:
         limit_file_size(server, None)  # else it would not leave
+
+
+# --- a file system that lacks calls
+
+CIFS = """
+import errno, os, stat, sys
+fsync = os.fsync
+
+def sync(descriptor):
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    fsync(descriptor)
+
+def pwritev(*arguments):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+os.fsync, os.pwritev = sync, pwritev
+from kvserver.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class ServerOnCifs(ServerProcess):
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", CIFS]
+
+
+def test_server_where_folders_cannot_be_synced_keeps_what_it_says(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(2):
+        with ServerOnCifs("kvserver", folder, "--save", "", "--appendfsync", "always") as server, server.connect() as wire:
+            assert wire.value("GET", "k") == (b"0" if number else None)
+            for _ in range(2):
+                assert wire.command("SET", "k", number) == b"+OK\r\n"
+                assert wire.command("SAVE") == b"+OK\r\n"
+            assert server.log_text().count(f"the folder {folder} can't be synced") == 1
+            server.kill()
 
 
 # --- a disk that is full

@@ -47,7 +47,7 @@ TRIES = 4  # of a step after a fault that comes once: opening and flushing again
 FAULTS = [
     Fault(0, kind, number)
     for kind in (
-        *("open", "lock", "size", "read", "write", "sync", "rename", "remove", "truncate", "sync_folder", "is_at"),
+        *("open", "lock", "size", "read", "write", "sync", "rename", "remove", "truncate", "sync_folder", "size_at"),
         "drop_cache",
     )
     for number in (errno.EIO, errno.ENOSPC)

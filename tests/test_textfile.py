@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -42,6 +43,21 @@ def test_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path, monke
         replace_text(str(file), "new")
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_folder_that_cannot_be_synced_has_the_new_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("old")
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    replace_text(str(file), "new")
+    assert file.read_text() == "new"
 
 
 def test_file_that_is_gone_is_not_made_again(tmp_path: Path) -> None:

@@ -2,19 +2,24 @@
 
 The order of calls is the whole point. A frame's header is written last, when its payload is synced, so that a torn frame
 never looks whole. A new file takes the old one's place by a rename, between a sync of the file and one of the folder.
+
+Others may move, remove, replace or cut the file while it is open here; then what is written to it helps nobody. So a frame
+counts only if its file is still the one at the path, and as long as it should be. Where it is not, a rewrite makes a new one.
+What others put in the place is never lost by that: it gets another name.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, NoReturn, TypeVar
 
-from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
+from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN
-from kvserver.media.filesystem import FileSystem, make_folders
+from kvserver.media.filesystem import FileSystem, make_folders, sync_names
 from kvserver.media.medium import COPY_BYTES
 from kvserver.media.names import segment_name
 
@@ -22,6 +27,11 @@ T = TypeVar("T")
 
 # The disk is full, but what is synced is as good as before: cut back, and append again when there is room.
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+MOVED: Final = "was moved, removed or replaced by somebody else"
+CHANGED: Final = "was changed by somebody else"
+
+_log = logging.getLogger("kvserver")
 
 
 class FileMedium:
@@ -39,6 +49,8 @@ class FileMedium:
         self.path = os.path.abspath(os.fspath(path))
         self.poisoned = ""
         self._filesystem = filesystem or FileSystem()
+        self._known_size = 0  # what we have made of it, whatever others do
+        self._is_displaced = self._is_changed = False  # by others
         try:
             if not with_journal:
                 self._refuse_journal()
@@ -69,15 +81,17 @@ class FileMedium:
             try:
                 filesystem.lock(descriptor)
                 # The one who held the lock before us may have renamed a new file onto the path while we waited for open.
-                if filesystem.is_at(descriptor, self.path):
+                size = filesystem.size_at(descriptor, self.path)
+                if size is not None:
                     # Each time: a process that made or renamed the file may have ended before it synced the names.
                     filesystem.sync(descriptor)
                     # A process whose sync failed may have left pages that the system takes for written: it would show
                     # them until it needs their memory, and a frame in them would be believed that is not on the disk.
                     filesystem.drop_cache(descriptor)
-                    filesystem.sync_folder(folder)
+                    sync_names(filesystem, folder)
                     with suppress(PermissionError):  # not ours to read: then it was not ours to make, either
-                        filesystem.sync_folder(os.path.dirname(folder))
+                        sync_names(filesystem, os.path.dirname(folder))
+                    self._known_size = size
                     return descriptor
             except BaseException:
                 filesystem.close(descriptor)
@@ -116,6 +130,11 @@ class FileMedium:
 
     # Writing
 
+    def prove(self) -> None:
+        if not self.poisoned:
+            with suppress(MediumDisplaced):
+                self._prove(self._known_size, may_be_longer=True)
+
     def append(self, data: bytes) -> None:
         """Append the bytes and sync, or cut back to where it was and raise MediumError."""
         frame = self.begin_frame(reserve=0)
@@ -132,10 +151,15 @@ class FileMedium:
         while rest:
             written = self._call("write", lambda: self._filesystem.append(self._descriptor, rest, synced=synced))  # noqa: B023
             rest = rest[written:]
+            self._known_size += written
+        if synced:
+            self._prove(self._known_size, may_be_longer=True)
 
     def sync(self) -> None:
-        """Make durable what `extend` has written."""
+        """Make durable what `extend` has written. Another thread may extend meanwhile."""
+        size = self._known_size
         self._sync()
+        self._prove(size, may_be_longer=True)
 
     def begin_frame(self, reserve: int = HEADER_SIZE) -> _FileFrame:
         if self.poisoned:
@@ -147,6 +171,7 @@ class FileMedium:
 
     def truncate(self, size: int) -> None:
         self._call("truncate", lambda: self._filesystem.truncate(self._descriptor, size))
+        self._known_size = size
         self._sync()
 
     def set_aside(self, offset: int, end: int | None = None) -> str:
@@ -157,7 +182,7 @@ class FileMedium:
             for position in range(offset, end, COPY_BYTES):
                 self._write(target, self.read(position, min(COPY_BYTES, end - position)), position - offset)
             self._call("sync", lambda: filesystem.sync(target))
-            self._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(path)))
+            self._call("sync the folder of", lambda: sync_names(filesystem, os.path.dirname(path)))
         except BaseException:
             with suppress(OSError):
                 filesystem.remove(path)
@@ -194,6 +219,66 @@ class FileMedium:
             self.poisoned = str(error)
             raise
 
+    def _prove(self, size: int, *, may_be_longer: bool = False) -> None:
+        """MediumDisplaced, which poisons, unless the path names this file and it has this size."""
+        found = self._call("look at", lambda: self._filesystem.size_at(self._descriptor, self.path))
+        if found is None:
+            self._displace(MOVED)
+        if found < size or (found > size and not may_be_longer):
+            self._displace_changed(found, size)
+
+    def _displace_changed(self, found: int, size: int) -> NoReturn:
+        self._is_changed = True
+        self._displace(f"{CHANGED}: it has {found} bytes, where {size} were written")
+
+    def _displace(self, what: str) -> NoReturn:
+        self._is_displaced = True
+        self.poisoned = f"{self.path} {what}"
+        raise MediumDisplaced(self.poisoned)
+
+    def _lock_other(self) -> int:
+        """The descriptor of a file at the path that is not ours, locked, or -1. MediumLocked where somebody has it in use."""
+        filesystem = self._filesystem
+        if self._call("look at", lambda: filesystem.size_at(self._descriptor, self.path)) is not None:
+            return -1
+        try:
+            other = filesystem.open(self.path)
+        except OSError:  # nothing, or a link, a folder: nobody's medium
+            return -1
+        try:
+            self._call("lock what stands at", lambda: filesystem.lock(other))
+        except MediumError as error:
+            filesystem.close(other)
+            if isinstance(error.__cause__, BlockingIOError):
+                raise MediumLocked(f"{self.path} {MOVED}, and what stands there now is in use by another process") from None
+            raise
+        return other
+
+    def _make_way(self) -> str:
+        """Before a rename onto the path: give another name to what stands there, unless it is our file as we left it.
+
+        What the log has to say about it, or empty.
+        """
+        filesystem = self._filesystem
+        if not self.poisoned:
+            with suppress(MediumDisplaced):
+                self._prove(self._known_size)
+        is_moved = self._call("look at", lambda: filesystem.size_at(self._descriptor, self.path)) is None
+        if not is_moved and not self._is_changed:
+            return ""
+        story = f"{self.path} {MOVED if is_moved else CHANGED} while it was in use; all data is in a new file there now"
+        if not filesystem.exists(self.path):
+            return story
+        number = 0
+        while filesystem.exists(name := f"{self.path}.foreign" + (f".{number}" if number else "")):
+            number += 1
+        try:
+            # A second name, and not another one, so that at no moment there is no file at the path.
+            filesystem.link(self.path, name)
+        except OSError:
+            self._call("give another name to what stands at", lambda: filesystem.rename(self.path, name))
+        return f"{story}, and what stood there is {name}"
+
     def _create_beside(self, suffix: str) -> tuple[int, str]:
         """A new file with a name of its own beside the medium: descriptor and path."""
         number = 0
@@ -206,9 +291,10 @@ class FileMedium:
             except OSError as error:
                 raise MediumError(f"cannot create {path}: {_reason(error)}") from error
 
-    def _replace(self, descriptor: int) -> None:
+    def _replace(self, descriptor: int, size: int) -> None:
         self._filesystem.close(self._descriptor)
-        self._descriptor, self.poisoned = descriptor, ""
+        self._descriptor, self._known_size = descriptor, size
+        self.poisoned, self._is_displaced, self._is_changed = "", False, False
 
 
 class _FileFrame:
@@ -221,11 +307,18 @@ class _FileFrame:
         self._failure: BaseException | None = None
 
     def write(self, data: bytes) -> None:
+        if self._position == self._start and self._reserved:
+            self._write(UNWRITTEN)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
         medium = self._medium
+        if self._failure:
+            raise MediumError(f"cannot write {medium.path}: what stands before these bytes could not be written")
+        # Each time: where others cut the file, a write behind its end would leave a hole that its size does not show.
+        if (size := medium.size()) != self._position:
+            medium._displace_changed(size, self._position)
         try:
-            if self._position == self._start and self._reserved:
-                medium._write(medium._descriptor, UNWRITTEN, self._start)
-                self._position += self._reserved
             medium._write(medium._descriptor, data, self._position)
         except MediumError as error:
             self._failure = error.__cause__
@@ -235,6 +328,8 @@ class _FileFrame:
     def commit(self, header: bytes) -> None:
         medium = self._medium
         medium._sync()
+        medium._prove(self._position)
+        medium._known_size = self._position
         if header:
             try:
                 medium._write(medium._descriptor, header, self._start)
@@ -242,9 +337,12 @@ class _FileFrame:
                 medium.poisoned = str(error)
                 raise
             medium._sync()
+            medium._prove(self._position)
 
     def abort(self) -> None:
         medium = self._medium
+        if medium._is_displaced:  # what is not at its place is not ours to cut
+            return
         if self._failure and getattr(self._failure, "errno", None) not in _OUT_OF_SPACE:
             medium.poisoned = medium.poisoned or f"cannot write {medium.path}: {_reason(self._failure)}"
         try:
@@ -260,6 +358,8 @@ class _FileRewrite:
         self._medium = medium
         self._path = medium.path + ".new"
         filesystem = medium._filesystem
+        if (other := medium._lock_other()) >= 0:
+            filesystem.close(other)
         if filesystem.exists(self._path):  # what a crash left: no other process can be at it, we hold the lock
             medium._call("remove the unfinished copy of", lambda: filesystem.remove(self._path))
         self._descriptor, self._path = medium._create_beside("new")
@@ -290,15 +390,24 @@ class _FileRewrite:
         medium._call("sync the copy of", lambda: filesystem.sync(self._descriptor))
         # Locked before it has the name, so that whoever opens the name finds it locked.
         medium._call("lock the copy of", lambda: filesystem.lock(self._descriptor))
-        medium._call("rename the copy of", lambda: filesystem.rename(self._path, medium.path))
+        other = medium._lock_other()
+        try:
+            story = medium._make_way()
+            medium._call("rename the copy of", lambda: filesystem.rename(self._path, medium.path))
+        finally:
+            if other >= 0:
+                filesystem.close(other)
         # The new file is the one that has the name now, whatever becomes of the sync below.
         descriptor, self._descriptor = self._descriptor, -1
-        medium._replace(descriptor)
+        medium._replace(descriptor, self._position)
         try:
-            medium._call("sync the folder of", lambda: filesystem.sync_folder(os.path.dirname(medium.path)))
+            medium._call("sync the folder of", lambda: sync_names(filesystem, os.path.dirname(medium.path)))
+            medium._prove(self._position)
         except MediumError as error:
             medium.poisoned = str(error)
             raise
+        if story:
+            _log.error("%s", story)
 
     def abort(self) -> None:
         if self._descriptor < 0:

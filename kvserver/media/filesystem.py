@@ -1,6 +1,7 @@
 """The calls that a file medium makes, in one place, so that tests can pass a disk that fails, forgets and tears.
 
-Each method is one thing that can fail; each raises OSError. Nothing here decides anything.
+Each method is one thing that can fail; each raises OSError. One thing alone is decided here: what is done where a system or a
+file system lacks a call.
 """
 
 from __future__ import annotations
@@ -8,13 +9,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import stat
 import warnings
 from collections.abc import Iterator
+from typing import Final
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+
+# How a call says that there is no such thing here: kernels, and file systems such as CIFS and FUSE, don't agree on a number.
+_LACKING: Final = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
+_log = logging.getLogger("kvserver")
+_told: set[str] = set()  # folders of which the log says that they can't be synced
 
 
 def make_folders(filesystem: FileSystem, path: str) -> None:
@@ -23,7 +32,20 @@ def make_folders(filesystem: FileSystem, path: str) -> None:
         parent = os.path.dirname(path)
         make_folders(filesystem, parent)
         filesystem.make_folder(path)
-        filesystem.sync_folder(parent)
+        sync_names(filesystem, parent)
+
+
+def sync_names(filesystem: FileSystem, folder: str) -> None:
+    """Make the names in a folder durable, as far as its file system can: where it has no such call, the log says so once."""
+    try:
+        filesystem.sync_folder(folder)
+    except OSError as error:
+        if error.errno not in {*_LACKING, errno.EBADF}:
+            raise
+        if folder not in _told:
+            _told.add(folder)
+            text = "the folder %s can't be synced (%s): after a power loss, new names in it may be missing"
+            _log.warning(text, folder, error.strerror or error)
 
 
 class FileSystem:
@@ -57,14 +79,21 @@ class FileSystem:
 
     def lock(self, descriptor: int) -> None:
         """Take the exclusive lock of a file or folder, without waiting: BlockingIOError where another has it."""
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def is_at(self, descriptor: int, path: str) -> bool:
-        """Whether the path still names the file of this descriptor."""
         try:
-            return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-        except FileNotFoundError:
-            return False
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in {*_LACKING, errno.ENOLCK}:
+                raise
+            reason = "its file system has no locks (flock), without which two processes could write to it at once"
+            raise OSError(error.errno, f"{reason}: {error.strerror}") from error
+
+    def size_at(self, descriptor: int, path: str) -> int | None:
+        """The size of this descriptor's file, or None where the path does not name it (any more)."""
+        status = os.fstat(descriptor)
+        try:
+            return status.st_size if os.path.samestat(status, os.lstat(path)) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size
@@ -83,9 +112,9 @@ class FileSystem:
             try:
                 return os.pwritev(descriptor, [data], 0, os.RWF_APPEND | (os.RWF_DSYNC if synced else 0))
             except OSError as error:
-                if error.errno != errno.EOPNOTSUPP:
+                if error.errno not in _LACKING:
                     raise
-                self._has_write_flags = False  # an old kernel, or a file system that has none
+                self._has_write_flags = False  # where something else was wrong, the calls below say so
         length = os.pwrite(descriptor, data, os.fstat(descriptor).st_size)
         if synced:
             os.fsync(descriptor)
@@ -97,13 +126,21 @@ class FileSystem:
     def drop_cache(self, descriptor: int) -> None:
         """Let reads show what is on the disk, as far as it is synced, and not what the system remembers of it."""
         if hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            except OSError as error:
+                if error.errno not in {*_LACKING, errno.ESPIPE}:
+                    raise
 
     def truncate(self, descriptor: int, size: int) -> None:
         os.ftruncate(descriptor, size)
 
     def rename(self, source: str, target: str) -> None:
         os.replace(source, target)
+
+    def link(self, path: str, name: str) -> None:
+        """Give a file a second name. No file system does it with folders, and some have no second names at all."""
+        os.link(path, name, follow_symlinks=False)
 
     def remove(self, path: str) -> None:
         os.remove(path)
@@ -122,6 +159,15 @@ class FileSystem:
             os.close(descriptor)
             raise
         return descriptor
+
+    def hold_folder(self, descriptor: int, path: str) -> bool:
+        """Let the descriptor of a locked folder be that of the folder that is at the path now; whether it was another one."""
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return False
+        other = self.lock_folder(path)
+        os.dup2(other, descriptor, inheritable=False)
+        os.close(other)
+        return True
 
     def close(self, descriptor: int) -> None:
         os.close(descriptor)

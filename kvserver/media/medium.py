@@ -33,7 +33,10 @@ class FrameWriter(Protocol):
         """Add the next bytes of the payload."""
 
     def commit(self, header: bytes) -> None:
-        """Make payload and header durable, in this order. After a MediumError: `abort`."""
+        """Make payload and header durable, in this order. After a MediumError: `abort`.
+
+        MediumDisplaced (and a poisoned medium) where they are durable, but would not be found at the medium's place.
+        """
 
     def abort(self) -> None:
         """Give up: the medium is as it was before, and its space is given back as far as it can be."""
@@ -56,6 +59,9 @@ class Medium(CoreMedium, Protocol):
     @property
     def poisoned(self) -> str:
         """Why nothing that is written here can be believed any more, or empty. A committed rewrite ends it."""
+
+    def prove(self) -> None:
+        """Poison the medium if what is appended would not be found at its place. MediumError where that can't be told."""
 
     def size(self) -> int:
         """Length in bytes."""
@@ -88,6 +94,9 @@ class WholeAppends:
         self._core = core
         self.append = core.append
         self.read_all = core.read_all
+
+    def prove(self) -> None:
+        """Nothing: a core medium proves its appends itself."""
 
     def size(self) -> int:
         return len(self._core.read_all())

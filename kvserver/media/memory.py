@@ -16,6 +16,9 @@ class MemoryMedium:
         self._data = bytearray(data)
         self.asides: list[bytes] = []  # what `set_aside` copied, in order
 
+    def prove(self) -> None:
+        """Nothing: memory has no place that others could change."""
+
     def append(self, data: bytes) -> None:
         self._data += data
 

@@ -5,6 +5,7 @@
     dump.kvs.0000000007.journal.unlinked           put aside by a start: the snapshot that it goes on from is nowhere
     dump.kvs.0000000007.journal.dropped            put aside by RESTORE, which went back to the snapshot before it
     dump.kvs.0000000007.journal.dropped-earlier    the same, a snapshot later
+    dump.kvs.0000000007.journal.foreign            put aside by a running server: it was put there by somebody else
     dump.kvs.0000000007.journal.applied            was put aside, and replayed since by a person's decision
 
 A number behind a dot may follow, where such a name was taken. Pure.
@@ -20,6 +21,7 @@ DAMAGED: Final = "damaged"
 UNLINKED: Final = "unlinked"
 DROPPED: Final = "dropped"
 DROPPED_EARLIER: Final = "dropped-earlier"
+FOREIGN: Final = "foreign"
 APPLIED: Final = "applied"
 
 _SEGMENT = re.compile(rf"\.([0-9]{{{NUMBER_DIGITS}}})\.journal(?:\.([a-z-]+)(?:\.[0-9]+)?)?")

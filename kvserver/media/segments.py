@@ -7,24 +7,28 @@ that a crash can't keep what is later and lose what is earlier.
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 
-from kvserver.errors import MediumError, MediumPoisoned
-from kvserver.media.file import FileMedium
-from kvserver.media.filesystem import FileSystem
-from kvserver.media.names import DAMAGED, DROPPED, DROPPED_EARLIER, UNLINKED, segment_name, segment_path
+from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
+from kvserver.media.file import MOVED, FileMedium
+from kvserver.media.filesystem import FileSystem, sync_names
+from kvserver.media.names import DAMAGED, DROPPED, DROPPED_EARLIER, FOREIGN, UNLINKED, segment_name, segment_path
 
 ASIDE = (UNLINKED, DROPPED, DROPPED_EARLIER)  # what may be applied after all
+
+_log = logging.getLogger("kvserver")
 
 
 class Segments:
     """The segments beside the medium at `medium_path`."""
 
-    def __init__(self, medium_path: str, filesystem: FileSystem | None = None) -> None:
+    def __init__(self, medium_path: str, filesystem: FileSystem | None = None, folder_lock: int | None = None) -> None:
         self._medium_path = os.path.abspath(medium_path)
         self._folder = os.path.dirname(self._medium_path)
         self._filesystem = filesystem or FileSystem()
+        self._folder_lock = folder_lock  # the descriptor that holds it, if it is held
 
     def path(self, number: int) -> str:
         return segment_path(self._medium_path, number)
@@ -53,6 +57,8 @@ class Segments:
     def create(self, number: int) -> FileMedium:
         """A new and empty segment, whose name is durable."""
         path = self.path(number)
+        if not self._filesystem.exists(self._folder):  # it is the server's start that makes folders
+            raise MediumError(f"cannot create {path}: there is no such folder any more")
         if self._filesystem.exists(path):
             raise MediumError(f"cannot create {path}: it is there already")
         return FileMedium(path, self._filesystem, with_journal=True)
@@ -64,9 +70,22 @@ class Segments:
                 with suppress(FileNotFoundError):
                     self._filesystem.remove(self.path(number))
             if numbers:
-                self._filesystem.sync_folder(self._folder)
+                sync_names(self._filesystem, self._folder)
         except OSError as error:
             raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
+
+    def make_way(self, number: int, displaced: list[int]) -> None:
+        """Before a new segment of this number: set aside what others put in our segments' place, or behind the new one."""
+        try:
+            is_other_folder = self._folder_lock is not None and self._filesystem.hold_folder(self._folder_lock, self._folder)
+        except BlockingIOError:
+            raise MediumLocked(f"{self._folder} {MOVED}, and what is there now is in use by another kvserver") from None
+        except OSError as error:
+            raise MediumError(f"cannot lock the folder {self._folder}: {error.strerror or error}") from error
+        for found in self.numbers():
+            if found >= number or found in displaced or is_other_folder:
+                target = self.set_aside(found, FOREIGN)
+                _log.error("%s was put there by somebody else: it is %s now", self.path(found), target)
 
     def set_aside(self, number: int, reason: str = DAMAGED) -> str:
         """Give a segment a name that no start looks at; that name."""
@@ -81,7 +100,7 @@ class Segments:
                 count += 1
                 target = f"{base}.{count}"
             self._filesystem.rename(source, target)
-            self._filesystem.sync_folder(self._folder)
+            sync_names(self._filesystem, self._folder)
         except OSError as error:
             raise MediumError(f"cannot rename {source}: {error.strerror or error}") from error
         return target
@@ -106,6 +125,7 @@ class SegmentLog:
         self.has_unsynced = False
         self._segments = segments
         self._needed: list[int] = []
+        self._displaced: list[int] = []  # of the needed: others moved, removed, replaced or cut their files
         self._file: FileMedium | None = None
 
     def adopt(self, numbers: list[int], length: int) -> None:
@@ -143,6 +163,7 @@ class SegmentLog:
         """Make durable what was written. False: there was nothing. Another thread may write meanwhile, but not rotate."""
         self._refuse_if_failed()
         if not self.has_unsynced:
+            self._prove()
             return False
         assert self._file is not None
         self.has_unsynced = False  # first: what is written from here on may miss this sync
@@ -154,12 +175,26 @@ class SegmentLog:
             raise
         return True
 
+    def _prove(self) -> None:
+        """MediumError where what was written and synced is not there any more."""
+        if self._file:
+            try:
+                self._file.prove()
+                if self._file.poisoned:
+                    raise MediumDisplaced(self._file.poisoned)
+            except MediumError as error:
+                self._fail(error)
+                raise
+
     def rotate(self, number: int, *, heals: bool = False) -> None:
         """Begin a new segment. `heals`: also after a failure, since nothing of what failed is needed any more."""
-        if heals:
-            self.failure, self.has_unsynced = "", False
-        self.sync()
+        if not heals:
+            self.sync()
         try:
+            if heals:
+                self.failure, self.has_unsynced = "", False
+                self._segments.make_way(number, self._displaced)
+                self._displaced = []
             self.close_file()
             self._needed.append(number)  # even if creating it fails midway: it goes with the others
             self._file = self._segments.create(number)
@@ -220,7 +255,9 @@ class SegmentLog:
 
     def _refuse_if_failed(self) -> None:
         if self.failure:
-            raise MediumPoisoned(self.failure)
+            raise (MediumDisplaced if self._displaced else MediumPoisoned)(self.failure)
 
     def _fail(self, error: MediumError) -> None:
         self.failure = str(error)
+        if isinstance(error, MediumDisplaced) and self.number not in self._displaced:
+            self._displaced.append(self.number)

@@ -108,9 +108,11 @@ class Archive:
     async def add(self, write_payload: Callable[[FrameWriter, Hasher], Awaitable[int]], member_count: int) -> Frame:
         """A new frame, in a new file if the medium is poisoned. `write_payload` writes and hashes, and tells the length."""
         medium = self._medium
+        await self._workplace.run(medium.prove)
         if medium.poisoned:
-            if self._clean_length < 0:  # the rewrite before this one failed after its rename: other frames, other places
-                with suppress(OSError):
+            # Where the rewrite before this one failed after its rename, or others cut the file: other frames, other places.
+            with suppress(OSError):
+                if self._clean_length != await self._workplace.run(medium.size):
                     await self.scan(load=False)
             rewrite = await self._workplace.run(medium.begin_rewrite)
             try:
@@ -120,7 +122,10 @@ class Archive:
                 raise
             frame: FrameWriter = rewrite
         else:
-            if self._clean_length != await self._workplace.run(medium.size):
+            size = await self._workplace.run(medium.size)
+            if 0 <= self._clean_length < size:
+                _log.warning("somebody else has appended %d bytes to the medium", size - self._clean_length)
+            if self._clean_length != size:
                 await self.repair(await self.scan(load=False))
             kept = self._frames
             frame = await self._workplace.run(medium.begin_frame)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from kvserver.errors import CommandError
+from kvserver.errors import CommandError, MediumDisplaced
 from kvserver.persistence.snapshot import Snapshots
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import ServerState
@@ -39,8 +39,21 @@ class Flushes:
             raise CommandError(SAVE_IN_PROGRESS)
         self._last_try_at = time.monotonic()
         flush = self._snapshots.start_flush()
-        flush.add_done_callback(lambda _: self._on_end())
+        flush.add_done_callback(self._end)
         return flush
+
+    async def finish(self, flush: asyncio.Task[None]) -> None:
+        """Until a flush has ended; if others moved or changed its file meanwhile, until one into a new file has, too."""
+        try:
+            await asyncio.shield(flush)
+        except MediumDisplaced:
+            await self._snapshots.wait()
+            await asyncio.shield(self.start())
+
+    def _end(self, flush: asyncio.Task[None]) -> None:
+        if not flush.cancelled() and isinstance(flush.exception(), MediumDisplaced):
+            self._last_try_at -= RETRY_AFTER_S  # nothing has to become better: the next one makes a new file
+        self._on_end()
 
     def start_if_due(self) -> None:
         """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
@@ -76,7 +89,7 @@ class Flushes:
 
     async def _saved(self, flush: asyncio.Task[None]) -> Reply:
         try:
-            await asyncio.shield(flush)
+            await self.finish(flush)
         except OSError as error:
             raise CommandError(f"ERR {error}") from None
         return OK
