@@ -137,7 +137,7 @@ def test_compact_cuts_a_torn_tail_and_keeps_damage_aside(path: Path) -> None:
         b"of somebody else\n" * 100,
         bytes(1000),
         FRAMES[0][:-1],
-        FRAMES[0][:-1] + b"!" + FRAMES[1],
+        FRAMES[0][:-1] + b"!" + FRAMES[1] + b"x",
         b"K" + FRAMES[0],
         encode_link(FRAMES[0][16:80].decode()) + encode_records([pack([[b"SET", b"a", b"1"]])]),
     ],

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -283,11 +283,12 @@ def test_folder_that_is_gone_is_an_error_until_it_is_there_again(tmp_path: Path,
 
 
 @pytest.fixture
-def log(path: Path) -> SegmentLog:
+def log(path: Path) -> Iterator[SegmentLog]:
     log = SegmentLog(Segments(str(path)))
     log.rotate(1)
     log.write(b"first" * 10, synced=True)
-    return log
+    yield log
+    log.close_file()
 
 
 def write_and_sync(log: SegmentLog) -> None:
@@ -341,6 +342,7 @@ def test_segment_that_is_removed_during_its_sync_is_a_failure(path: Path) -> Non
     with pytest.raises(MediumDisplaced):
         log.sync()
     assert log.has_unsynced
+    log.close_file()
 
 
 def test_segment_that_others_put_behind_the_new_one_is_set_aside(log: SegmentLog, path: Path) -> None:
@@ -370,6 +372,7 @@ def test_folder_that_is_gone_gets_no_segment_until_it_is_there_again(tmp_path: P
     log.rotate(4, heals=True)
     log.write(b"x", synced=True)
     assert segments.numbers() == [4]
+    log.close_file()
 
 
 def test_other_folder_in_the_place_is_held_before_a_file_of_it_is_touched(tmp_path: Path) -> None:
@@ -394,6 +397,7 @@ def test_other_folder_in_the_place_is_held_before_a_file_of_it_is_touched(tmp_pa
         filesystem.lock_folder(str(folder))
     filesystem.close(lock)
     filesystem.close(filesystem.lock_folder(str(folder)))
+    log.close_file()
 
 
 # --- The server ---

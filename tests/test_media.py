@@ -716,6 +716,7 @@ def test_folder_that_cannot_be_synced_keeps_nothing_from_working_and_is_told_onc
         log.rotate(1)
         log.rotate(2)
         log.link(b"link")
+        log.close_file()
         assert medium.read_all() == SECOND
     assert [path.suffix for path in folder.glob("*.journal")] == [".journal"]
     told = [record.getMessage() for record in caplog.records if f"the folder {folder} can't be synced" in record.getMessage()]

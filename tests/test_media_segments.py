@@ -111,9 +111,7 @@ def test_synced_write_leaves_nothing_unsynced_behind_it(log: SegmentLog, segment
     assert Path(segments.path(1)).read_bytes() == b"abc"
 
 
-def test_what_is_written_during_a_sync_is_still_unsynced(segments: Segments, filesystem: Recorder) -> None:
-    log = SegmentLog(segments)
-    log.rotate(1)
+def test_what_is_written_during_a_sync_is_still_unsynced(log: SegmentLog, filesystem: Recorder) -> None:
     log.write(b"a")
     filesystem.during_sync = lambda: log.write(b"b")
     assert log.sync() is True
