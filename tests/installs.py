@@ -49,7 +49,8 @@ class Installs:
 
     def wheels(self, *requirements: str) -> Path:
         """A folder for pip's --find-links: these and what they need, so that others can be installed without a network."""
-        folder = self._folder("wheels", *requirements)
+        version = "{}.{}".format(*sys.version_info)  # which wheels of code in C are for
+        folder = self._folder("wheels", version, *requirements)
         if not (folder / "complete").exists():
             run(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, *requirements)
             (folder / "complete").touch()

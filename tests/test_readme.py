@@ -81,7 +81,8 @@ class Newcomer:
             shutil.copy(PROJECT / name, folder)
         for name in (".build", "kvserver"):
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        path = os.pathsep.join([str(folder / ".venv/bin"), os.environ["PATH"]])
+        # `python3` is the one that runs the tests: for that the wheels are.
+        path = os.pathsep.join([str(folder / ".venv/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = kvserver_environment() | {"PATH": path}
         del self._environment["PYTHONPATH"]  # what is installed here, or lies here, is what runs
 
