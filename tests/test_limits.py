@@ -527,6 +527,14 @@ def test_port_auto_is_one_that_is_free_at_every_address(start_server: StartServe
         assert wire.value("CONFIG", "GET", "port") == [b"port", port.encode()]
 
 
+def test_port_auto_is_0_where_every_address_is_missing(start_server: StartServer, tmp_path: Path) -> None:
+    path = tmp_path / "kv.sock"
+    server = start_server(*COMMON_OPTIONS, "--port", "auto", "--bind", "-192.0.2.1", "--unixsocket", str(path))
+    assert server.wait_for_line("cannot listen on 192.0.2.1:auto: Cannot assign requested address; going on without it")
+    with connect_to_path(path) as wire:
+        assert info(wire, "server")["tcp_port"] == "0"
+
+
 def test_port_auto_gives_up_an_address_whose_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first port that the system gives is taken at the second address."""
     ports = [0, 0]

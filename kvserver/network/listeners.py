@@ -181,7 +181,7 @@ def _listen_once(addresses: Sequence[str], port: int, backlog: int, left_out: li
     for address in addresses:
         host = address.removeprefix("-")
         try:
-            listening.append(_listen_at(host, _port_of(listening, 0 if port == AUTO_PORT else port), backlog))
+            listening.append(_listen_at(host, _port_of(listening, port), backlog))
         except (OSError, UnicodeError) as error:
             text = f"cannot listen on {host}:{PORT.show(port)}: {_reason(error)}"
             number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
@@ -224,8 +224,8 @@ def _listen_at(host: str, port: int, backlog: int) -> socket.socket:
 
 
 def _port_of(listening: list[socket.socket], port: int) -> int:
-    """The port that those who listen have, or this one where nobody does."""
-    number: int = listening[0].getsockname()[1] if listening else port
+    """The port that those who listen have; where nobody does, this one, or 0 for any."""
+    number: int = listening[0].getsockname()[1] if listening else 0 if port == AUTO_PORT else port
     return number
 
 
