@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kvserver.media.filesystem import FileSystem
+from kvserver.media.filesystem import FileSystem, Identity
 from kvserver.persistence.disk import Disk
 
 SECTOR_BYTES = 512
@@ -260,10 +260,14 @@ class SimulatedDisk(FileSystem):
         if self._locks.setdefault(what, descriptor) != descriptor:
             raise BlockingIOError(numbers.EWOULDBLOCK, os.strerror(numbers.EWOULDBLOCK))
 
-    def size_at(self, descriptor: int, path: str) -> int | None:
-        self._call_on("size_at", descriptor)
-        file = self._files[descriptor]
-        return len(file.content) if self._names.get(path) is file else None
+    def identity(self, descriptor: int) -> Identity:
+        self._call_on("identity", descriptor)
+        return 0, id(self._files[descriptor])
+
+    def size_at(self, path: str, identity: Identity) -> int | None:
+        self._call("size_at")
+        file = self._names.get(path)
+        return len(file.content) if file and (0, id(file)) == identity else None
 
     def size(self, descriptor: int) -> int:
         self._call_on("size", descriptor)

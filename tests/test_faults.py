@@ -48,6 +48,7 @@ FAULTS = [
     Fault(0, kind, number)
     for kind in (
         *("open", "lock", "size", "read", "write", "sync", "rename", "remove", "truncate", "sync_folder", "size_at"),
+        "identity",
         "drop_cache",
     )
     for number in (errno.EIO, errno.ENOSPC)

@@ -19,7 +19,7 @@ from typing import Final, NoReturn, TypeVar
 
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN
-from kvserver.media.filesystem import FileSystem, make_folders, sync_names
+from kvserver.media.filesystem import FileSystem, Identity, make_folders, sync_names
 from kvserver.media.medium import COPY_BYTES
 from kvserver.media.names import segment_name
 
@@ -49,6 +49,7 @@ class FileMedium:
         self.path = os.path.abspath(os.fspath(path))
         self.poisoned = ""
         self._filesystem = filesystem or FileSystem()
+        self._identity: Identity = (0, 0)
         self._known_size = 0  # what we have made of it, whatever others do
         self._is_displaced = self._is_changed = False  # by others
         try:
@@ -81,7 +82,8 @@ class FileMedium:
             try:
                 filesystem.lock(descriptor)
                 # The one who held the lock before us may have renamed a new file onto the path while we waited for open.
-                size = filesystem.size_at(descriptor, self.path)
+                identity = filesystem.identity(descriptor)
+                size = filesystem.size_at(self.path, identity)
                 if size is not None:
                     # Each time: a process that made or renamed the file may have ended before it synced the names.
                     filesystem.sync(descriptor)
@@ -91,7 +93,7 @@ class FileMedium:
                     sync_names(filesystem, folder)
                     with suppress(PermissionError):  # not ours to read: then it was not ours to make, either
                         sync_names(filesystem, os.path.dirname(folder))
-                    self._known_size = size
+                    self._identity, self._known_size = identity, size
                     return descriptor
             except BaseException:
                 filesystem.close(descriptor)
@@ -221,7 +223,7 @@ class FileMedium:
 
     def _prove(self, size: int, *, may_be_longer: bool = False) -> None:
         """MediumDisplaced, which poisons, unless the path names this file and it has this size."""
-        found = self._call("look at", lambda: self._filesystem.size_at(self._descriptor, self.path))
+        found = self._call("look at", lambda: self._filesystem.size_at(self.path, self._identity))
         if found is None:
             self._displace(MOVED)
         if found < size or (found > size and not may_be_longer):
@@ -239,7 +241,7 @@ class FileMedium:
     def _lock_other(self) -> int:
         """The descriptor of a file at the path that is not ours, locked, or -1. MediumLocked where somebody has it in use."""
         filesystem = self._filesystem
-        if self._call("look at", lambda: filesystem.size_at(self._descriptor, self.path)) is not None:
+        if self._call("look at", lambda: filesystem.size_at(self.path, self._identity)) is not None:
             return -1
         try:
             other = filesystem.open(self.path)
@@ -263,7 +265,7 @@ class FileMedium:
         if not self.poisoned:
             with suppress(MediumDisplaced):
                 self._prove(self._known_size)
-        is_moved = self._call("look at", lambda: filesystem.size_at(self._descriptor, self.path)) is None
+        is_moved = self._call("look at", lambda: filesystem.size_at(self.path, self._identity)) is None
         if not is_moved and not self._is_changed:
             return ""
         story = f"{self.path} {MOVED if is_moved else CHANGED} while it was in use; all data is in a new file there now"
@@ -291,9 +293,9 @@ class FileMedium:
             except OSError as error:
                 raise MediumError(f"cannot create {path}: {_reason(error)}") from error
 
-    def _replace(self, descriptor: int, size: int) -> None:
+    def _replace(self, descriptor: int, identity: Identity, size: int) -> None:
         self._filesystem.close(self._descriptor)
-        self._descriptor, self._known_size = descriptor, size
+        self._descriptor, self._identity, self._known_size = descriptor, identity, size
         self.poisoned, self._is_displaced, self._is_changed = "", False, False
 
 
@@ -388,6 +390,7 @@ class _FileRewrite:
             medium._call("sync the copy of", lambda: filesystem.sync(self._descriptor))
             medium._write(self._descriptor, header, self._frame_start)
         medium._call("sync the copy of", lambda: filesystem.sync(self._descriptor))
+        identity = medium._call("look at the copy of", lambda: filesystem.identity(self._descriptor))
         # Locked before it has the name, so that whoever opens the name finds it locked.
         medium._call("lock the copy of", lambda: filesystem.lock(self._descriptor))
         other = medium._lock_other()
@@ -399,7 +402,7 @@ class _FileRewrite:
                 filesystem.close(other)
         # The new file is the one that has the name now, whatever becomes of the sync below.
         descriptor, self._descriptor = self._descriptor, -1
-        medium._replace(descriptor, self._position)
+        medium._replace(descriptor, identity, self._position)
         try:
             medium._call("sync the folder of", lambda: sync_names(filesystem, os.path.dirname(medium.path)))
             medium._prove(self._position)

@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Final
 
+Identity = tuple[int, int]  # device and inode
+
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
@@ -87,13 +89,18 @@ class FileSystem:
             reason = "its file system has no locks (flock), without which two processes could write to it at once"
             raise OSError(error.errno, f"{reason}: {error.strerror}") from error
 
-    def size_at(self, descriptor: int, path: str) -> int | None:
-        """The size of this descriptor's file, or None where the path does not name it (any more)."""
+    def identity(self, descriptor: int) -> Identity:
+        """What tells the file of this descriptor from all others, while it is open."""
         status = os.fstat(descriptor)
+        return status.st_dev, status.st_ino
+
+    def size_at(self, path: str, identity: Identity) -> int | None:
+        """The size of the file of this identity, or None where the path does not name it (any more)."""
         try:
-            return status.st_size if os.path.samestat(status, os.lstat(path)) else None
+            status = os.lstat(path)  # the one call that tells all: each sync of the journal waits for it
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return status.st_size if (status.st_dev, status.st_ino) == identity else None
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size

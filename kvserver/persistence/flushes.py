@@ -39,7 +39,7 @@ class Flushes:
             raise CommandError(SAVE_IN_PROGRESS)
         self._last_try_at = time.monotonic()
         flush = self._snapshots.start_flush()
-        flush.add_done_callback(self._end)
+        flush.add_done_callback(lambda _: self._on_end())
         return flush
 
     async def finish(self, flush: asyncio.Task[None]) -> None:
@@ -49,11 +49,6 @@ class Flushes:
         except MediumDisplaced:
             await self._snapshots.wait()
             await asyncio.shield(self.start())
-
-    def _end(self, flush: asyncio.Task[None]) -> None:
-        if not flush.cancelled() and isinstance(flush.exception(), MediumDisplaced):
-            self._last_try_at -= RETRY_AFTER_S  # nothing has to become better: the next one makes a new file
-        self._on_end()
 
     def start_if_due(self) -> None:
         """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
