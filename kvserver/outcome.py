@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
-from typing import Protocol, get_args
+from collections.abc import Awaitable, Coroutine
+from typing import NamedTuple, Protocol, get_args
 
 from kvserver.commands.effect import (
-    WAITING,
     Close,
     Effect,
     Execute,
@@ -86,6 +85,15 @@ class Actions(Protocol):
         """Carry an effect out, or start to. CommandError, now or when awaited, is answered as an error."""
 
 
+class Unfinished(NamedTuple):
+    """The reply to a command of a transaction that has run, while that waits for an effect."""
+
+    place: int  # among the replies of the transaction
+    args: Command
+    awaitable: Awaitable[Reply]
+    is_muted: bool
+
+
 class Outcomes:
     """Carries results to their ends. `clients` by the id of their session: all that are connected."""
 
@@ -98,6 +106,7 @@ class Outcomes:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False  # the client whose transaction runs will be closed behind it
+        self._unfinished: list[Unfinished] = []  # of the transaction that runs
         self._postponed: list[Client] = []
         self._pause = Pause.NONE
         self._pause_ends_at_ms = 0
@@ -190,21 +199,34 @@ class Outcomes:
 
     def _act(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
         session = client.session
-        if session.is_executing and isinstance(effect, WAITING):
-            raise RuntimeError(f"{effect!r} takes a while, so it should have been refused in MULTI")
         try:
             reply = self._actions.act(effect, session)
         except CommandError as error:
             reply = self._failed(args, error)
-        if isinstance(reply, Awaitable):
-            client.wait()
-            task = self._loop.create_task(self._reply_later(client, args, reply, is_muted=session.muted is not Muted.NONE))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
+        if not isinstance(reply, Awaitable):
             self._reply(reply, session, output)
+        elif session.is_executing:
+            self._unfinished.append(Unfinished(len(output), args, reply, session.muted is not Muted.NONE))
+            output.append(b"")
+        else:
+            client.wait()
+            self._go_on_with(self._reply_later(client, args, reply, is_muted=session.muted is not Muted.NONE))
+
+    def _go_on_with(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _reply_later(self, client: Client, args: Command, awaitable: Awaitable[Reply], *, is_muted: bool) -> None:
+        reply = await self._awaited(client, args, awaitable)
+        if not is_muted:
+            self.send(client, encode(reply, client.session.protocol))
+            if self.outbox:
+                self.outbox.seal()
+        client.go_on()
+
+    async def _awaited(self, client: Client, args: Command, awaitable: Awaitable[Reply]) -> Reply:
+        """What an effect gives in the end, which may be an error."""
         started_ns = time.perf_counter_ns()
         try:
             reply = await awaitable
@@ -215,11 +237,7 @@ class Outcomes:
             _log.exception("an effect failed: this is a defect of kvserver")
             reply = Error(INTERNAL_ERROR)
         self._state.table.timing.took(client.session, args, time.perf_counter_ns() - started_ns)
-        if not is_muted:
-            self.send(client, encode(reply, client.session.protocol))
-            if self.outbox:
-                self.outbox.seal()
-        client.go_on()
+        return reply
 
     def _failed(self, args: Command, error: CommandError) -> Error:
         """The reply to a command that failed."""
@@ -229,9 +247,9 @@ class Outcomes:
     def _execute(self, commands: list[tuple[Handler, Command]], client: Client, output: list[bytes]) -> None:
         session = client.session
         session.review()
-        is_muted = session.muted is not Muted.NONE
-        if not is_muted:
-            output.append(b"*%d\r\n" % len(commands))
+        replies: list[bytes] = []  # not in the output yet, which leaves at once where one of them waits
+        if session.muted is Muted.NONE:
+            replies.append(b"*%d\r\n" % len(commands))
         session.is_executing = True
         for handler, args in commands:
             result: Result
@@ -243,11 +261,32 @@ class Outcomes:
                 _log.exception("the command %r failed: this is a defect of kvserver", args[0][:64])
                 result = Error(INTERNAL_ERROR)
             self._usages.executed.append(args[0])
-            self.bring(result, client, args, output)
+            self.bring(result, client, args, replies)
         session.is_executing = False
-        if self._is_closing:
-            self._is_closing = False
+        unfinished, self._unfinished = self._unfinished, []
+        is_closing, self._is_closing = self._is_closing, False
+        if unfinished:
+            client.wait()
+            self._go_on_with(self._finish(unfinished, client, replies, is_closing=is_closing))
+            return
+        output += replies
+        if is_closing:
             self._close((), client, output)
+
+    async def _finish(self, unfinished: list[Unfinished], client: Client, replies: list[bytes], *, is_closing: bool) -> None:
+        """Reply to a transaction some of whose effects take a while: all that it wrote was written in one go before."""
+        for place, args, awaitable, is_muted in unfinished:
+            reply = await self._awaited(client, args, awaitable)
+            if not is_muted:
+                replies[place] = encode(reply, client.session.protocol)
+        if is_closing:
+            self._close((), client, replies)
+        else:
+            self.send(client, b"".join(replies))
+        if self.outbox:
+            self.outbox.seal()
+        if not is_closing:
+            client.go_on()
 
     # Ends of connections
 

@@ -52,6 +52,14 @@ CASES = {
     "errors of single commands": "A: SET k v; MULTI; INCR k; SET k 1; INCR k; SET k 1 NX XX; EXEC; GET k",
     "replies of every kind": "A: MULTI; PING; GET x; DBSIZE; MGET a b; PUBSUB NUMSUB; CLIENT TRACKINGINFO; EXEC",
     "flushes": "A: SET k 1; MULTI; FLUSHALL; DBSIZE; SET k 2; FLUSHALL ASYNC; EXEC; DBSIZE",
+    "effects that take a while": """
+        A: MULTI; DEBUG SLEEP 0.01; SET k 1; DEBUG SLEEP x; DEBUG SLEEP 0.01; GET k; EXEC; GET k
+        A: GET k; MULTI; CONFIG SET appendonly yes; CONFIG GET appendonly; SET k 2; CONFIG SET appendonly no; EXEC; GET k
+        B: GET k; CONFIG GET appendonly
+        A: MULTI; GET k; CONFIG REWRITE; EXEC; GET k
+        A: MULTI; SUBSCRIBE c; DEBUG SLEEP 0; UNSUBSCRIBE c; EXEC; PING
+        A: MULTI; CLIENT REPLY ON; DEBUG SLEEP 0; EXEC
+    """,
     "settings": "A: MULTI; CONFIG SET timeout 77; CONFIG GET timeout; CONFIG SET timeout 0; CONFIG SET x y; EXEC",
     "waiting for replicas": "A: WAIT 0 0; WAIT 0 1; WAIT x 1; WAIT 1 x; WAIT 1 -1; MULTI; WAIT 1 0; WAIT 1 -1; EXEC",
     "change of protocol": "A: MULTI; GET x; HELLO 3; GET x; HELLO 2; GET x; EXEC; GET x",

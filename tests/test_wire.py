@@ -959,22 +959,38 @@ def test_hits_and_misses_are_those_of_redis(kvserver: ServerProcess, redis_oracl
     assert ours == theirs
 
 
-def test_sleep_stops_every_client_and_is_slow_in_every_log(start_server: StartServer) -> None:
+@pytest.mark.parametrize(
+    ("before", "queued", "behind", "reply"),
+    [
+        (b"", [], b"", b"+OK\r\n"),
+        (
+            encode("MULTI") + encode("SET", "k", "v"),
+            [b"+OK\r\n", *[b"+QUEUED\r\n"] * 3],
+            encode("GET", "k") + encode("EXEC"),
+            b"*3\r\n+OK\r\n+OK\r\n$1\r\nv\r\n",
+        ),
+    ],
+    ids=["alone", "in a transaction"],
+)
+def test_sleep_stops_every_client_and_is_slow_in_every_log(
+    start_server: StartServer, before: bytes, queued: list[bytes], behind: bytes, reply: bytes
+) -> None:
     # Thresholds that a PING does not reach, however busy the machine is.
     slow = ("--latency-monitor-threshold", "300", "--slowlog-log-slower-than", "300000")
     server = start_server("--save", "", *slow)
     with server.connect() as sleeper, server.connect() as other:
         started = time.monotonic()
-        sleeper.send(encode("DEBUG", "SLEEP", "0.3") + encode("PING"))
+        sleeper.send(before + encode("DEBUG", "SLEEP", "0.3") + behind + encode("PING"))
+        assert [sleeper.read_reply() for _ in queued] == queued
         replies = 0
         with selectors.DefaultSelector() as selector:
             selector.register(sleeper.socket, selectors.EVENT_READ)
-            while not selector.select(timeout=0):
+            while not (sleeper.pending or selector.select(timeout=0)):
                 assert other.command("PING") == b"+PONG\r\n"
                 replies += 1
         assert time.monotonic() - started >= 0.3
         assert replies <= 5, "one or two before it sleeps, and one behind that; of a server that is awake, thousands"
-        assert sleeper.read_reply() == b"+OK\r\n"
+        assert sleeper.read_reply() == reply
         assert sleeper.read_reply() == b"+PONG\r\n"
         (entry,) = sleeper.value("SLOWLOG", "GET")
         assert entry[3] == [b"DEBUG", b"SLEEP", b"0.3"]

@@ -196,5 +196,3 @@ Effect = (
     | RewriteConfig
     | Sleep
 )
-
-WAITING = (Save, Load, Crash, Shutdown, Sleep, RewriteConfig)  # what takes a while, so that its client waits for it

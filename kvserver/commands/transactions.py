@@ -18,7 +18,7 @@ QUEUED = Simple("QUEUED")
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
 
 
-_LIMITED = frozenset(("restore", "debug", "config|set", "config|rewrite", "client|reply"))
+_LIMITED = frozenset(("restore", "debug", "client|reply"))
 
 
 def queue(session: Session, args: list[bytes]) -> Reply:
@@ -30,7 +30,7 @@ def queue(session: Session, args: list[bytes]) -> Reply:
 
 
 def check_queueable(row: Command, args: list[bytes]) -> None:
-    """Refusal of what can't run in a transaction: what waits for the disk, or would break its array of replies."""
+    """Refusal of what can't run in a transaction: what replaces the data later, or would break its array of replies."""
     if "no_multi" in row.flags:
         raise Refusal("ERR Command not allowed inside a transaction")
     if row.name not in _LIMITED:
@@ -40,12 +40,8 @@ def check_queueable(row: Command, args: list[bytes]) -> None:
             raise Refusal("ERR RESTORE without arguments is not allowed inside a transaction")
         case ["restore", _] | ["restore", _, _]:  # its row lets them pass, for the sake of the form without
             raise wrong_arity("restore", Refusal)
-        case ["debug", (b"crash" | b"sleep") as word, *_]:
-            raise Refusal(f"ERR DEBUG {word.decode().upper()} is not allowed inside a transaction")
-        case ["config|rewrite", *_]:
-            raise Refusal("ERR CONFIG REWRITE is not allowed inside a transaction")
-        case ["config|set", _, *pairs] if b"appendonly" in pairs[::2]:
-            raise Refusal("ERR CONFIG SET appendonly is not allowed inside a transaction")
+        case ["debug", b"crash", *_]:
+            raise Refusal("ERR DEBUG CRASH is not allowed inside a transaction")
         case ["client|reply", _, mode] if mode != b"on":
             raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
 
