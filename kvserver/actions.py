@@ -78,8 +78,8 @@ class Actions:
         match effect:
             case Save():
                 return self.flushes.save()
-            case BackgroundSave():
-                return self.flushes.save_in_background(in_transaction=session.is_executing)
+            case BackgroundSave(schedule):
+                return self.flushes.save_in_background(schedule=schedule, in_transaction=session.is_executing)
             case RewriteJournal():
                 return self.flushes.rewrite(in_transaction=session.is_executing)
             case Load():
@@ -90,9 +90,11 @@ class Actions:
                 raise CommandError("ERR No shutdown in progress.")
             case Crash():
                 return self._crash()
-            case Discard(shards, reply):
+            case Discard(name, keys, shards, flushes):
+                if keys:
+                    _log.info("%s of client %s has dropped %d keys", name, session.address, keys)
                 self._in_background(self._snapshots.discard(shards))
-                return reply
+                return self.flushes.save_present() if flushes else OK
             case Reconfigure(names, reply):
                 self._reconfigure(names)
                 if any(name.startswith(MEMORY_OPTIONS) for name in names):

@@ -9,7 +9,6 @@ from sessions import Server, run, text
 from kvserver.commands.effect import Discard
 from kvserver.data.entries import Value
 from kvserver.formats.codec import JSONText
-from kvserver.resp.reply import OK
 
 
 @pytest.fixture
@@ -76,15 +75,27 @@ def test_unlink_and_touch_count_what_is_there(server: Server) -> None:
     assert run(session, "DBSIZE") == 0
 
 
-@pytest.mark.parametrize("words", [("FLUSHALL",), ("FLUSHALL", "ASYNC"), ("flushall", "sync"), ("FLUSHDB",)])
+@pytest.mark.parametrize("words", [("FLUSHALL",), ("FLUSHALL", "ASYNC"), ("flushall", "sync"), ("FlushDB",)])
 def test_flushall_empties_at_once_and_hands_on_what_is_to_be_freed(server: Server, words: tuple[str, ...]) -> None:
     session = server.session()
     run(session, "GET", "expired")
     effect = run(session, *words)
     assert isinstance(effect, Discard)
-    assert effect.reply is OK
+    assert (effect.name, effect.keys) == (words[0].upper(), 2)
     assert sum(map(len, effect.shards)) == 2
     assert run(session, "DBSIZE") == 0
+
+
+@pytest.mark.parametrize(
+    ("save", "word", "flushes"), [(((1, 1),), "FLUSHALL", True), (((1, 1),), "FLUSHDB", False), ((), "FLUSHALL", False)]
+)
+def test_flushall_is_flushed_where_there_are_save_points(
+    server: Server, save: tuple[tuple[int, int], ...], word: str, flushes: bool
+) -> None:
+    server.state.config.save = save
+    effect = run(server.session(), word)
+    assert isinstance(effect, Discard)
+    assert effect.flushes is flushes
 
 
 @pytest.mark.parametrize("words", [("FLUSHALL", "NOW"), ("FLUSHALL", "ASYNC", "SYNC")])

@@ -79,6 +79,28 @@ def test_every_kind_of_write_is_there_after_a_kill(start_server: StartServer) ->
         assert wire.value("DBSIZE") == 4
 
 
+def test_flushall_is_on_the_disk_when_it_answers(start_server: StartServer) -> None:
+    options = ("--save", "3600 1", "--appendonly", "no")
+    server = start_server(*options)
+    with server.connect() as wire:
+        wire.command("SET", "a", 1)
+        assert wire.command("SAVE") == wire.command("FLUSHALL") == b"+OK\r\n"
+        assert info(wire)["rdb_changes_since_last_save"] == "0"
+        address = wire.socket.getsockname()[1]
+    assert server.wait_for_line(f"FLUSHALL of client 127.0.0.1:{address} has dropped 1 keys")
+    server = start_server(*options, directory=crash(server))
+    with server.connect() as wire:
+        assert wire.value("DBSIZE") == 0
+        wire.command("SET", "a", 1)
+        assert wire.command("SAVE") == b"+OK\r\n"
+        wire.send(
+            b"".join(encode(*words) for words in (("MULTI",), ("SET", "b", 1), ("FLUSHALL",), ("SET", "c", 1), ("EXEC",)))
+        )
+        assert [wire.read_reply() for _ in range(5)][-1] == b"*3\r\n" + b"+OK\r\n" * 3
+    with start_server(*options, directory=crash(server)).connect() as wire:
+        assert wire.value("KEYS", "*") == [b"c"]
+
+
 def test_expiry_that_passes_while_no_server_runs_is_kept(start_server: StartServer) -> None:
     server = start_server(*ALWAYS)
     at_ms = int(time.time() * 1000) + 300

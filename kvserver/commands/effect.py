@@ -149,10 +149,12 @@ class Kill(_Effect):
 
 
 class Discard(_Effect):
-    """Free these shards bit by bit, and reply."""
+    """Free these shards bit by bit, tell the log of it, and reply; `flushes`: when what is left is on the disk."""
 
+    name: str  # of the command
+    keys: int  # that it has dropped
     shards: list[Shard]
-    reply: Reply
+    flushes: bool
 
 
 class Reconfigure(_Effect):

@@ -129,13 +129,23 @@ def swapdb(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
-def flushall(session: Session, args: list[bytes]) -> Reply | Effect:
+def flushall(session: Session, args: list[bytes]) -> Effect:
+    """As in Redis, a server with save points has flushed what is left before it replies."""
+    return _discard_all(session, args, flushes=bool(session.server.config.save))
+
+
+def flushdb(session: Session, args: list[bytes]) -> Effect:
+    return _discard_all(session, args, flushes=False)
+
+
+def _discard_all(session: Session, args: list[bytes], *, flushes: bool) -> Effect:
     # ASYNC and SYNC differ in when memory is freed, and here it is freed bit by bit either way.
     if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
         raise CommandError(SYNTAX_ERROR)
     keyspace = session.keyspace
     keyspace.written.append([b"FLUSHALL"])
-    return Discard(keyspace.replace(new_shards()), OK)
+    keys = len(keyspace)
+    return Discard(args[0].decode().upper(), keys, keyspace.replace(new_shards()), flushes)
 
 
 _GROUP = "generic"
@@ -161,7 +171,7 @@ COMMANDS = (
     Command("move", 3, ("write", "fast"), FIRST_KEY, move, "Move a key to another database", "1.0.0", _GROUP, "O(1)"),
     Command("swapdb", 3, ("write", "fast"), NO_KEYS, swapdb, "Swaps two Redis databases", "4.0.0", "server",
             "O(N) where N is the count of clients watching or blocking on keys from both databases."),
-    Command("flushdb", -1, ("write",), NO_KEYS, flushall, "Remove all keys from the current database", "1.0.0", "server",
+    Command("flushdb", -1, ("write",), NO_KEYS, flushdb, "Remove all keys from the current database", "1.0.0", "server",
             "O(1), the memory is freed bit by bit"),
     Command("flushall", -1, ("write",), NO_KEYS, flushall, "Remove all keys from all databases", "1.0.0", "server",
             "O(1), the memory is freed bit by bit"),

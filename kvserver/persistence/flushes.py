@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 from kvserver.errors import CommandError, MediumDisplaced
@@ -18,6 +17,10 @@ from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import ServerState
 
 SAVE_IN_PROGRESS: Final = "ERR Background save already in progress"
+REWRITE_HINDERS_SAVE: Final = (
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE "
+    "whenever possible."
+)
 REWRITE_IN_PROGRESS: Final = "ERR Background append only file rewriting already in progress"
 RETRY_AFTER_S: Final = 5  # after a failed automatic flush, as in Redis
 
@@ -32,6 +35,7 @@ class Flushes:
         self._snapshots = snapshots
         self._on_end = on_end
         self._last_try_at = time.monotonic()
+        self._is_scheduled = False  # a flush as soon as none runs
 
     def start(self) -> asyncio.Task[None]:
         """Begin a flush; awaiting the task raises MediumError if it fails. CommandError while another one runs."""
@@ -39,7 +43,7 @@ class Flushes:
             raise CommandError(SAVE_IN_PROGRESS)
         self._last_try_at = time.monotonic()
         flush = self._snapshots.start_flush()
-        flush.add_done_callback(lambda _: self._on_end())
+        flush.add_done_callback(self._end)
         return flush
 
     async def finish(self, flush: asyncio.Task[None]) -> None:
@@ -50,6 +54,15 @@ class Flushes:
             await self._snapshots.wait()
             await asyncio.shield(self.start())
 
+    def _end(self, flush: asyncio.Task[None]) -> None:
+        self._on_end()
+        self._start_scheduled()
+
+    def _start_scheduled(self) -> None:
+        if self._is_scheduled and not self._snapshots.is_flushing:
+            self._is_scheduled = False
+            self.start()
+
     def start_if_due(self) -> None:
         """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
 
@@ -57,6 +70,9 @@ class Flushes:
         """
         facts, config, journal = self._state.persistence, self._state.config, self._state.journal
         if self._snapshots.is_flushing or facts.loading:
+            return
+        if self._is_scheduled:
+            self._start_scheduled()
             return
         changes = self._state.keyspace.changes - facts.changes_at_last_save
         age_s = time.time() - facts.last_save_at
@@ -79,8 +95,8 @@ class Flushes:
                 return
 
     def save(self) -> Awaitable[Reply]:
-        """What SAVE does. The cut is made now, not when the reply is awaited."""
-        return self._saved(self.start())
+        """What SAVE does. The cut is made now, not when the reply is awaited; but a rewrite is waited for."""
+        return self.save_present() if self._state.journal.rewrite_in_progress else self._saved(self.start())
 
     async def _saved(self, flush: asyncio.Task[None]) -> Reply:
         try:
@@ -89,20 +105,33 @@ class Flushes:
             raise CommandError(f"ERR {error}") from None
         return OK
 
-    def save_in_background(self, *, in_transaction: bool) -> Reply:
-        """What BGSAVE does."""
-        if not in_transaction:
+    def save_present(self) -> Awaitable[Reply]:
+        """What FLUSHALL does: reply when what is in memory now is on the disk, by whatever flush."""
+        return self._covered(self._state.keyspace.changes)
+
+    async def _covered(self, changes: int) -> Reply:
+        while self._state.persistence.changes_at_last_save < changes:
+            if self._snapshots.is_flushing:
+                await self._snapshots.wait()
+            else:
+                await self._saved(self.start())
+        return OK
+
+    def save_in_background(self, *, schedule: bool, in_transaction: bool) -> Reply:
+        """What BGSAVE does; `schedule`: behind a rewrite that is running."""
+        is_rewriting = self._state.journal.rewrite_in_progress
+        if self._snapshots.is_flushing and not is_rewriting:
+            raise CommandError(SAVE_IN_PROGRESS)
+        if is_rewriting and not (schedule or in_transaction):
+            raise CommandError(REWRITE_HINDERS_SAVE)
+        if not (is_rewriting or in_transaction):
             self.start()
             return Simple("Background saving started")
-        if self._snapshots.is_flushing:
-            raise CommandError(SAVE_IN_PROGRESS)
-        # The cut must not stand between two writes of a transaction, which are one record of the journal.
-        asyncio.get_running_loop().call_soon(self._start_scheduled)
+        self._is_scheduled = True
+        if in_transaction:
+            # The cut must not stand between two writes of a transaction, which are one record of the journal.
+            asyncio.get_running_loop().call_soon(self._start_scheduled)
         return Simple("Background saving scheduled")
-
-    def _start_scheduled(self) -> None:
-        with suppress(CommandError):  # another one has begun meanwhile
-            self.start()
 
     def rewrite(self, *, in_transaction: bool) -> Reply:
         """What BGREWRITEAOF does."""
