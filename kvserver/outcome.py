@@ -182,7 +182,7 @@ class Outcomes:
                 client.wait()
                 self._postponed.append(client)
             case Hold(pause, until_ms):
-                self._hold(pause, until_ms)
+                self._hold(pause, until_ms, session)
                 self._reply(OK, session, output)
             case Resume():
                 self._resume()
@@ -263,6 +263,7 @@ class Outcomes:
             self._usages.executed.append(args[0])
             self.bring(result, client, args, replies)
         session.is_executing = False
+        self._hold_keys()
         unfinished, self._unfinished = self._unfinished, []
         is_closing, self._is_closing = self._is_closing, False
         if unfinished:
@@ -329,15 +330,21 @@ class Outcomes:
 
     # Pauses
 
-    def _hold(self, pause: Pause, until_ms: int) -> None:
+    def _hold(self, pause: Pause, until_ms: int, session: Session) -> None:
         """A pause that is under way becomes neither shorter nor weaker, as in Redis."""
         self._pause = Pause.ALL if self._pause is Pause.ALL else pause
         self._pause_ends_at_ms = max(until_ms, self._pause_ends_at_ms)
         self._state.lookups.pause(self._pause)
+        if not session.is_executing:  # what is behind it in a transaction runs as ever
+            self._hold_keys()
         if self._pause_timer:
             self._pause_timer.cancel()
         left_s = (self._pause_ends_at_ms - self._state.now_ms()) / 1000
         self._pause_timer = self._loop.call_later(min(left_s, LONGEST_TIMER_S), self._resume)
+
+    def _hold_keys(self) -> None:
+        """During a pause the data stays as it is, for somebody else to take over."""
+        self._state.keyspace.is_held = self._pause is not Pause.NONE
 
     def _resume(self) -> None:
         if self._pause_timer:
@@ -345,6 +352,7 @@ class Outcomes:
             self._pause_timer = None
         self._pause, self._pause_ends_at_ms = Pause.NONE, 0
         self._state.lookups.pause(Pause.NONE)
+        self._hold_keys()
         postponed, self._postponed = self._postponed, []
         for client in postponed:
             client.session.is_blocked = False

@@ -60,4 +60,4 @@ class Upkeep:
             return True
         if self._state.expires_actively and self._state.keyspace.sweep():
             return True
-        return memory.is_over and memory.make_room()
+        return memory.is_over and not self._state.keyspace.is_held and memory.make_room()

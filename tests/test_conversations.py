@@ -13,7 +13,7 @@ import time
 
 import pytest
 from conversations import converse
-from servers import ServerProcess, Wire, encode
+from servers import ServerProcess, Wire, encode, parse
 
 SEED = int(os.environ.get("KVSERVER_CONVERSATIONS_SEED", "1"))
 COUNT = int(os.environ.get("KVSERVER_CONVERSATIONS_COUNT", "60"))
@@ -284,6 +284,13 @@ CASES = {
         C: CLIENT UNPAUSE
         B: GET k
     """,
+    "keys whose time comes in a pause": """
+        A: SET k v PX 1; SET l v; CLIENT PAUSE 100000 WRITE; DEBUG SLEEP 0.4; DBSIZE; GET k; EXISTS k; TTL k; KEYS *; TYPE k
+        A: OBJECT ENCODING k; RANDOMKEY; DBSIZE
+        B: SET k w NX GET
+        A: CLIENT UNPAUSE
+        B: GET k; DBSIZE
+    """,
     "wrong pauses": """
         P: CLIENT PAUSE; CLIENT PAUSE x; CLIENT PAUSE -1; CLIENT PAUSE 10 NOSUCH; CLIENT PAUSE 10 WRITE x
         P: CLIENT UNPAUSE x; CLIENT UNPAUSE; CLIENT PAUSE 99999999999999999999; CLIENT PAUSE 0
@@ -405,6 +412,20 @@ def test_pause_becomes_neither_shorter_nor_weaker(kvserver: ServerProcess) -> No
         assert time.monotonic() - started_at > 0.29
 
 
+def test_write_behind_a_pause_in_a_transaction_finds_no_key_that_is_due(kvserver: ServerProcess) -> None:
+    """Where redis-server 7.0.15 ends, since the key that it has found missing is there."""
+    commands = [
+        *("SET k v PX 1", "SET due v PX 1", "DEBUG SLEEP 0.01"),
+        *("MULTI", "CLIENT PAUSE 100000 WRITE", "APPEND k x", "PTTL k", "SET due v PX 1", "EXEC"),
+        *("DEBUG SLEEP 0.4", "GET k", "GET due", "DBSIZE", "CLIENT UNPAUSE", "GET due", "DBSIZE"),
+    ]
+    with kvserver.connect() as wire:
+        wire.send(b"".join(encode(*command.split()) for command in commands))
+        replies = [wire.read_reply() for _ in commands]
+        assert replies[8] == b"*4\r\n+OK\r\n:1\r\n:-1\r\n+OK\r\n"
+        assert [parse(reply) for reply in replies[9:]] == [b"OK", b"x", None, 2, b"OK", None, 1]
+
+
 def test_killed_client_is_gone_at_once(kvserver: ServerProcess) -> None:
     with kvserver.connect() as victim, kvserver.connect() as killer:
         number = victim.value("CLIENT", "ID")
@@ -425,5 +446,8 @@ def test_client_that_kills_itself_gets_its_reply_first(kvserver: ServerProcess) 
         assert wire.read_until_eof() == b"+PONG\r\n:1\r\n"
     with kvserver.connect() as wire:
         wire.send(encode("MULTI") + kill(wire) + encode("SET", "l", 1) + encode("EXEC") + encode("SET", "k", 1))
+        assert wire.read_until_eof() == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n+OK\r\n"
+    with kvserver.connect() as wire:
+        wire.send(encode("MULTI") + kill(wire) + encode("DEBUG", "SLEEP", 0) + encode("EXEC") + encode("SET", "k", 1))
         assert wire.read_until_eof() == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n+OK\r\n"
     assert kvserver.once("MGET", "k", "l") == b"*2\r\n$-1\r\n$1\r\n1\r\n"

@@ -75,6 +75,20 @@ def test_expiries_of_many_keys_are_estimated() -> None:
     assert 8_500 < keyspace.expiring < 11_500
 
 
+def test_nothing_that_is_due_goes_while_held() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    keyspace.set_expiring(b"k", b"v", 10)
+    clock.now_ms = 10
+    keyspace.is_held = True
+    assert keyspace.live(b"k") is keyspace.peek_live(b"k") is None
+    assert not keyspace.sweep()
+    assert (len(keyspace), keyspace.expired) == (1, 0)
+    keyspace.is_held = False
+    assert keyspace.live(b"k") is None
+    assert (len(keyspace), keyspace.expired) == (0, 1)
+
+
 def test_sweep_waits_while_frozen() -> None:
     keyspace = Keyspace(lambda: 5)
     keyspace.set_expiring(b"k", b"v", 1)

@@ -12,6 +12,7 @@ from kvserver.data.footprint import EMPTY_BYTES, entry_bytes
 from kvserver.data.memory import EVICTIONS_AT_10, LEAST_EVICTIONS
 from kvserver.data.shards import new_shards
 from kvserver.state.session import Session
+from kvserver.upkeep import Upkeep
 
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
 POLICIES = [f"{who}-{what}" for who in ("volatile", "allkeys") for what in ("lru", "lfu", "random")] + ["volatile-ttl"]
@@ -73,6 +74,23 @@ def test_writes_are_refused_while_too_much_is_used_and_nothing_may_go() -> None:
     assert text(limited.run("RENAME", "0", "k")) == "OK"
     assert limited.run("DEL", "k", "1") == 2
     assert text(limited.run("SET", "k", "v")) == "OK"
+
+
+def test_nothing_goes_or_is_refused_while_keys_are_held() -> None:
+    limited = Limited(10_000, "allkeys-random")
+    for number in range(200):
+        limited.run("SET", number, "x" * 100)
+    evicted, there = limited.keyspace.evicted, len(limited.keyspace)
+    limited.keyspace.is_held = True
+    assert text(limited.run("SET", "k", "x" * 5_000)) == "OK"
+    assert text(limited.run("SET", "l", "v")) == "OK"
+    upkeep = Upkeep(limited.server.state)
+    upkeep.begin()
+    upkeep.end()
+    assert (limited.keyspace.evicted, len(limited.keyspace)) == (evicted, there + 2)
+    limited.keyspace.is_held = False
+    assert text(limited.run("SET", "m", "v")) == "OK"
+    assert limited.memory.used_bytes <= EMPTY_BYTES + 10_200
 
 
 def test_restore_that_loads_is_never_refused() -> None:

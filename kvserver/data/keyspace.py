@@ -60,6 +60,7 @@ class Keyspace:
         # The write commands since `take_written`, each in a form that gives the same result whenever it runs again.
         self.written: list[list[bytes]] = []
         self.observer: Observer | None = None
+        self.is_held = False  # no key goes by itself: one whose time has come stays, though commands find it missing
         self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
         self.evicted = 0  # keys that went since memory was short
@@ -108,8 +109,9 @@ class Keyspace:
         """The value in an entry that `get` gave for this key, or None after removing it since its time has come."""
         if entry.expires_at_ms > self.now_ms():
             return entry.value
-        self.delete(key)
-        self.expired += 1
+        if not self.is_held:
+            self.delete(key)
+            self.expired += 1
         return None
 
     def read(self, key: bytes) -> Value | None:
@@ -202,9 +204,9 @@ class Keyspace:
         """Remove what is due from the next shard that may have something due; whether there was one.
 
         To be called until it answers False, now and then, with pauses: a call looks at a whole shard, a thousandth of
-        all keys. Does nothing while frozen.
+        all keys. Does nothing while frozen or held.
         """
-        if self._overlay:
+        if self._overlay or self.is_held:
             return False
         now_ms = self.now_ms()
         index = self.deadlines.shard_to_sweep(now_ms)

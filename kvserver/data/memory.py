@@ -95,6 +95,8 @@ class Memory:
     def make_room(self) -> bool:
         """Evict some keys, as long as too much is used; whether there is room, or may be when more of them are gone."""
         keyspace, eviction = self._keyspace, self._eviction
+        if keyspace.is_held:
+            return True  # as in Redis: nothing is refused that could run if it were not for the pause
         if eviction is None or not eviction.has_candidates:
             return not self.is_over
         for _ in range(self._evictions_per_call):
