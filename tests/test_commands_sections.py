@@ -68,7 +68,9 @@ def test_keyspace_is_shown_once_there_are_keys() -> None:
     server = Server()
     assert "db0" not in info(server)
     run(server.session(), "SET", "a", "1")
-    assert info(server)["db0"].startswith("keys=1,")
+    run(server.session(), "SET", "b", "1", "PX", 70_000)
+    server.clock.now_ms += 20_000
+    assert info(server)["db0"] == "keys=2,expires=1,avg_ttl=50000"
 
 
 def test_facts_of_the_process_are_shown() -> None:

@@ -22,7 +22,7 @@ def test_sweep_removes_shard_by_shard_what_is_due() -> None:
     calls = 0
     while keyspace.sweep():
         calls += 1
-    assert len(keyspace) == keyspace.expired == keyspace.expiring == 5_000
+    assert len(keyspace) == keyspace.expired == keyspace.expiries()[0] == 5_000
     assert calls > 900, "few long calls stall the event loop"
     clock.now_ms = 10_000
     while keyspace.sweep():
@@ -71,8 +71,24 @@ def test_replaced_data_is_swept_once_to_learn_what_expires() -> None:
 def test_expiries_of_many_keys_are_estimated() -> None:
     keyspace = filled(40_000)
     for number in range(0, 40_000, 4):
-        keyspace.set_expiring(b"%d" % number, b"v", 1)
-    assert 8_500 < keyspace.expiring < 11_500
+        keyspace.set_expiring(b"%d" % number, b"v", 1 + number)
+    count, left_ms = keyspace.expiries()
+    assert 8_500 < count < 11_500
+    assert 18_000 < left_ms < 22_000
+
+
+def test_average_of_what_expiries_have_left_is_of_those_that_live() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    assert keyspace.expiries() == (0, 0)
+    for number in range(3):
+        keyspace.set_expiring(b"%d" % number, b"v", 100 * number + 100)
+    keyspace.set(b"k", b"v")
+    assert keyspace.expiries() == (3, 200)
+    clock.now_ms = 100
+    assert keyspace.expiries() == (3, 150)
+    clock.now_ms = 300
+    assert keyspace.expiries() == (3, 0)
 
 
 def test_nothing_that_is_due_goes_while_held() -> None:

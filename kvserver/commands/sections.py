@@ -277,8 +277,8 @@ def cluster(state: ServerState) -> Fields:
 
 
 def keyspace(state: ServerState) -> Fields:
-    keys = len(state.keyspace)
-    return {"db0": f"keys={keys},expires={state.keyspace.expiring},avg_ttl=0"} if keys else {}
+    keys, (expires, left_ms) = len(state.keyspace), state.keyspace.expiries()
+    return {"db0": f"keys={keys},expires={expires},avg_ttl={left_ms}"} if keys else {}
 
 
 Section = Callable[[ServerState], Fields]

@@ -160,19 +160,24 @@ class Keyspace:
             self.deadlines.forget(index)
         return found
 
-    @property
-    def expiring(self) -> int:
-        """How many entries have an expiry; of many keys, what some thousands of them let expect."""
+    def expiries(self) -> tuple[int, int]:
+        """How many entries have an expiry, and how long they have left on average, in milliseconds.
+
+        Of many keys, what some thousands of them let expect.
+        """
         if not self.deadlines.has_any:
-            return 0
-        found = seen = 0
+            return 0, 0
+        now_ms, seen, share = self.now_ms(), 0, 1.0
+        left_ms: list[int] = []
         for index in range(self.shard_count):
-            entries = [type(entry) for _, entry in self.shard_members(index)]
-            found += entries.count(Expiring)
-            seen += len(entries)
+            members = self.shard_members(index)
+            left_ms += [entry.expires_at_ms - now_ms for _, entry in members if type(entry) is Expiring]
+            seen += len(members)
             if seen >= ESTIMATE_ENTRIES:
-                return round(found * len(self) / seen)
-        return found
+                share = len(self) / seen
+                break
+        alive_ms = [each_ms for each_ms in left_ms if each_ms > 0]
+        return round(share * len(left_ms)), sum(alive_ms) // (len(alive_ms) or 1)
 
     # Writing
 
