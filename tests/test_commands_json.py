@@ -117,7 +117,51 @@ def test_path_below_the_root_is_refused_in_words(session: Session) -> None:
         assert "root path" in text(run(session, *words))
     assert run(session, "JSON.GET", "k", ".") == b'{"a":1}'
     assert run(session, "JSON.GET", "k", ".", "$") == b'{".":[{"a":1}],"$":[{"a":1}]}'
-    assert run(session, "JSON.GET", "k", "INDENT", "  ", "NOESCAPE") == b'{"a":1}'
+    assert run(session, "JSON.GET", "k", "NOESCAPE") == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("INDENT", "_"), rb'{_"a":[__1,__[],__{},__"x\"[,{:"_],_"c":{__"d":-1.5_}}'),
+        (("newline", "n"), rb'{n"a":[n1,n[],n{},n"x\"[,{:"n],n"c":{n"d":-1.5n}n}'),
+        (("SPACE", "s"), rb'{"a":s[1,[],{},"x\"[,{:"],"c":s{"d":s-1.5}}'),
+        (("INDENT", "_", "NEWLINE", "n", "SPACE", "s", "$"), None),
+        (("INDENT", "", "NEWLINE", "", "SPACE", ""), rb'{"a":[1,[],{},"x\"[,{:"],"c":{"d":-1.5}}'),
+    ],
+)
+def test_layout_is_that_of_redisjson(session: Session, words: tuple[str, ...], expected: bytes | None) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a": [1, [], {}, "x\\"[,{:"], "c": {"d": -1.5}}')
+    all_of_it = rb'[n_{n__"a":s[n___1,n___[],n___{},n___"x\"[,{:"n__],n__"c":s{n___"d":s-1.5n__}n_}n]'
+    assert run(session, "JSON.GET", "k", *words) == (expected or all_of_it)
+
+
+def test_layout_goes_over_the_paths_as_well(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", "1")
+    assert run(session, "JSON.GET", "k", "NEWLINE", "n", ".", "$", "SPACE", "s") == b'{n".":s[n1n],n"$":s[n1n]n}'
+
+
+@settings(max_examples=80)
+@given(values)
+def test_layout_with_lines_is_that_of_python(document: Any) -> None:
+    session = Server().session()
+    run(session, "JSON.SET", "k", "$", json.dumps(document))
+    expected = json.dumps(
+        json.loads(canonical_by_json(document)), indent="\t", separators=(",", ": "), sort_keys=True, ensure_ascii=False
+    )
+    assert run(session, "JSON.GET", "k", "INDENT", "\t", "NEWLINE", "\n", "SPACE", " ") == expected.encode()
+
+
+def test_layout_without_its_text_or_beyond_all_bounds_is_refused(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH)
+    assert text(run(session, "JSON.GET", "k", "SPACE")) == "ERR wrong number of arguments for 'json.get' command"
+    for option in ("INDENT", "NEWLINE"):
+        too_long = run(session, "JSON.GET", "k", option, b" " * (1 << 20))
+        assert text(too_long) == "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+    run(session, "JSON.SET", "l", "$", '{"a":1,"b":1}')
+    session.server.config.proto_max_bulk_len = 20
+    assert run(session, "JSON.GET", "l", "SPACE", "abc") == b'{"a":abc1,"b":abc1}'
+    assert text(run(session, "JSON.GET", "l", "SPACE", "abcd")).startswith("ERR ")
 
 
 def test_missing_key_is_null_and_removing_it_nothing(session: Session) -> None:

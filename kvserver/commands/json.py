@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import NamedTuple
+
 from kvserver.commands.arguments import WRONG_TYPE
 from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
 from kvserver.data.entries import Value
@@ -55,27 +58,64 @@ def json_set(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
-_FORMATTING = (b"INDENT", b"NEWLINE", b"SPACE")
+class Layout(NamedTuple):
+    """What stands between the parts of a document, none of it by default."""
+
+    indent: bytes = b""  # once for each level, behind a newline
+    newline: bytes = b""
+    space: bytes = b""  # behind a colon
+
+    def apply(self, text: bytes, limit_bytes: int) -> bytes:
+        """Lay canonical JSON out. CommandError where that takes more bytes than the limit."""
+        pieces: list[bytes | int] = []  # a number stands for the start of a line at this level
+        level = 0
+        for token in _TOKENS.findall(text):
+            if token in (b"[", b"{"):
+                level += 1
+                pieces += (token, level)
+            elif token in (b"]", b"}"):
+                level -= 1
+                pieces += (level, token)
+            elif token == b",":
+                pieces += (token, level)
+            else:
+                pieces.append(token)
+        starts = [piece for piece in pieces if isinstance(piece, int)]
+        # Before any of it is made: who sends a long indent must not get its length many times over.
+        added = len(starts) * len(self.newline) + sum(starts) * len(self.indent) + pieces.count(b":") * len(self.space)
+        if len(text) + added > limit_bytes:
+            raise CommandError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+        lines = {start: self.newline + self.indent * start for start in set(starts)}
+        colon = b":" + self.space
+        return b"".join([lines[piece] if isinstance(piece, int) else colon if piece == b":" else piece for piece in pieces])
+
+
+# A string, what is empty, punctuation, a number or word.
+_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[\]|\{\}|[][{},:]|[^][{},:"]+')
 
 
 def json_get(session: Session, args: list[bytes]) -> Reply:
     rest = list(reversed(args[2:]))
     paths: list[bytes] = []
+    layout = Layout()
     while rest:
         word = rest.pop()
-        if word.upper() in _FORMATTING and rest:
-            rest.pop()  # the reply is canonical JSON, whatever layout is asked for
-        elif word.upper() != b"NOESCAPE":
+        name = word.lower().decode("latin-1")
+        if name in Layout._fields:
+            if not rest:
+                raise wrong_arity("json.get")
+            layout = layout._replace(**{name: rest.pop()})
+        elif name != "noescape":
             paths.append(word)
     legacy = [_is_legacy_root(path) for path in paths]
     value = session.keyspace.read(args[1])
     if value is None:
         return None
     text = _text(value)
+    wrapped = text if all(legacy) else b"[%b]" % text
     if len(paths) > 1:  # RedisJSON gives an object from path to what is there
-        wrapped = text if all(legacy) else b"[%b]" % text
-        return b"{%b}" % b",".join(b'"%b":%b' % (path or b".", wrapped) for path in dict.fromkeys(paths))
-    return text if all(legacy) else b"[%b]" % text
+        wrapped = b"{%b}" % b",".join(b'"%b":%b' % (path or b".", wrapped) for path in dict.fromkeys(paths))
+    return layout.apply(wrapped, session.server.config.proto_max_bulk_len) if any(layout) else wrapped
 
 
 _TYPES = {b"{": b"object", b"[": b"array", b'"': b"string", b"t": b"boolean", b"f": b"boolean", b"n": b"null"}
