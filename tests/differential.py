@@ -238,7 +238,15 @@ KEYSPACE = (
     *("COPY key key copy-option*", "MOVE key small", "SWAPDB small small", "SELECT small", "FLUSHDB"),
     *("EXPIRE key seconds presence?", "PEXPIRE key milliseconds presence?", "EXPIREAT key unix-seconds condition*"),
     *("PEXPIREAT key unix-milliseconds condition*", "EXPIREAT key unix-seconds condition", "PERSIST key", "PERSIST key"),
-    *("TTL key", "PTTL key", "EXPIRETIME key", "PEXPIRETIME key", "OBJECT FREQ key"),
+    *(
+        "TTL key",
+        "PTTL key",
+        "EXPIRETIME key",
+        "PEXPIRETIME key",
+        "OBJECT FREQ key",
+        "OBJECT ENCODING key",
+        "OBJECT REFCOUNT key",
+    ),
     *("KEYS pattern", "KEYS pattern", "SCAN 0 COUNT 1000 scan-option*", "SCAN integer COUNT 0"),
 )
 FAMILIES: dict[str, tuple[str, ...]] = {"keys": KEYSPACE, "strings": STRINGS, "counters": COUNTERS, "bits": BITS}

@@ -328,6 +328,36 @@ CASES: dict[str, bytes] = {
         encode("SET", "k", value) + encode("OBJECT", "REFCOUNT", "k")
         for value in ("v", "", 0, 1, 9999, 10000, -1, "01", 2**63 - 1)
     ),
+    **{
+        f"object behind {commands}": b"".join(encode(*command.split(" ")) for command in commands.split("; "))
+        + b"".join(encode("OBJECT", name, "k") for name in ("ENCODING", "REFCOUNT"))
+        + (encode("GET", "k") + encode("MGET", "k", "k") + encode("GET", "k")) * 2
+        for commands in (
+            *(
+                "APPEND k 5",
+                "APPEND k ab",
+                "APPEND k ",
+                "SET k 5; APPEND k 1",
+                "SET k 5; APPEND k ",
+                "SET k 5; APPEND k 1; INCR k",
+            ),
+            *("SETRANGE k 0 5", "SET k 5; SETRANGE k 0 5", "SET k 5; SETRANGE k 0 ", "SETRANGE k 0 ab; SET k 5"),
+            *("SETBIT k 0 1", "SET k 5; SETBIT k 0 0", "SET k 5; SETBIT k 7 1", "SET k 5; GETBIT k 7"),
+            *("SET k 5; BITFIELD k SET u8 0 53", "SET k 5; BITFIELD k GET u8 0", "BITFIELD k OVERFLOW FAIL INCRBY u8 0 256"),
+            *("SET k 5; BITFIELD k OVERFLOW FAIL INCRBY u8 0 256", "SET k abc; BITFIELD k GET u8 0 SET u8 0 97"),
+            *("SET k 5; INCRBYFLOAT k 1", "SET k 5; INCRBYFLOAT k 1; INCR k", "INCRBYFLOAT k 100000", "INCRBYFLOAT k 1.5"),
+            *("INCRBYFLOAT k 1e60", "INCRBYFLOAT a 5; COPY a k", "SETRANGE k 0 5; INCRBYFLOAT k 1", "SETRANGE k 0 5; DECR k"),
+            *(
+                "SET a 5; BITOP AND k a",
+                "SETRANGE a 0 5; RENAME a k",
+                "SETRANGE a 0 5; COPY a k",
+                "SETRANGE k 0 5; GETSET k 5",
+            ),
+            *("SETRANGE k 0 5; EXPIRE k 100", "SETRANGE k 0 5; EXPIRE k 100; PERSIST k", "SETRANGE k 0 5; GETEX k EX 100"),
+            *("SETRANGE k 0 5; MSET k 7", "SETRANGE k 0 5; SET k 7 KEEPTTL", "SET k 5 EX 100; SETBIT k 0 0; APPEND k 1"),
+            *("SETRANGE k 0 5; DUMP k", "SETRANGE k 0 5; SET k 7 GET", "SETRANGE k 50 5", "SETRANGE k 0 5; COPY k l; DEL k"),
+        )
+    },
     "object of a missing key": b"".join(
         encode("OBJECT", name, "missing") for name in ("ENCODING", "REFCOUNT", "FREQ", "IDLETIME")
     ),

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from operator import and_, or_, xor
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.inplace import amend, changeable
+from kvserver.commands.inplace import amend, changeable, unpack
 from kvserver.commands.ranges import inclusive_range, is_backward
 from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.data.encodings import raw
 from kvserver.data.entries import Expiring
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
@@ -43,7 +44,9 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
         if is_longer:
             changed = changed.ljust(position + 1, b"\0")
         changed[position] = changed[position] & ~mask | (mask if bit else 0)
-        amend(session, key, bytes(changed), [b"SETBIT", *args[1:]])
+        amend(session, key, raw(bytes(changed)), [b"SETBIT", *args[1:]])
+    else:
+        unpack(session, key)
     return previous
 
 
@@ -162,7 +165,7 @@ def bitop(session: Session, args: list[bytes]) -> Reply:
     is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
     result = combined(operation, [keyspace.read(key) or b"" for key in sources])
     if result:
-        keyspace.set(target, result)
+        keyspace.set(target, raw(result))
         # Run later, with a source that has expired, the same command would give another result.
         keyspace.written.append([b"BITOP", *args[1:]] if is_timeless else [b"SET", target, result])
     elif keyspace.live(target) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command, Many
+from kvserver.data.encodings import embedded
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical
@@ -112,7 +113,7 @@ def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
     text = total.text()
     if is_json:
         text = _json_number(text)
-    _store(session, key, JSONText(text) if is_json else text)
+    _store(session, key, JSONText(text) if is_json else embedded(text))
     return text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kvserver.commands.arguments import WRONG_TYPE
+from kvserver.data.encodings import raw
 from kvserver.data.entries import Expiring, Value
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText
@@ -36,3 +37,13 @@ def amend(session: Session, key: bytes, value: Value, written: list[bytes]) -> N
         keyspace.written.append([b"PEXPIREAT", key, b"%d" % entry.expires_at_ms])
     else:
         keyspace.set(key, value)
+
+
+def unpack(session: Session, key: bytes) -> None:
+    """Hold a string that is there, and stays the same, as one that was built in place. Changes nothing that is written."""
+    keyspace = session.keyspace
+    entry = keyspace.get(key)
+    if type(entry) is Expiring:
+        keyspace.set_expiring(key, raw(entry.value), entry.expires_at_ms)
+    else:
+        keyspace.set(key, raw(entry))

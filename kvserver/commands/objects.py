@@ -6,13 +6,13 @@ from typing import Final
 
 from kvserver.commands.arguments import integer
 from kvserver.commands.row import NO_KEYS, Command, container
+from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, Raw
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import Reply, Simple
 from kvserver.state.session import Session
 
-EMBEDDED_BYTES: Final = 44  # up to so long a string is one block with its header
 SHARED_INTEGERS: Final = 10_000  # from 0 on, of which Redis has one object each
 SHARED_REFCOUNT: Final = 2**31 - 1
 _ADJUST: Final = "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
@@ -22,7 +22,7 @@ FREQUENCY_NOT_TRACKED: Final = f"ERR An LFU maxmemory policy is not selected, ac
 
 def _as_integer(value: Value) -> int | None:
     """The number that Redis would hold a string as."""
-    if isinstance(value, JSONText):
+    if isinstance(value, JSONText | Raw | Embedded):
         return None
     try:
         return integer(value)
@@ -34,7 +34,7 @@ def object_encoding(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.peek_live(args[2])
     if value is None:
         return None
-    if isinstance(value, JSONText):  # a module's type, which has no other
+    if isinstance(value, JSONText | Raw):  # a document is of a module's type, which has no other
         return b"raw"
     if _as_integer(value) is not None:
         return b"int"

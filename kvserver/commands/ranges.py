@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvserver.commands.arguments import integer
 from kvserver.commands.inplace import amend, changeable, check_length
 from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.data.encodings import raw
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
@@ -16,7 +17,7 @@ def append(session: Session, args: list[bytes]) -> Reply:
         amend(session, args[1], args[2], [b"SET", args[1], args[2]])
         return len(args[2])
     check_length(session, len(value) + len(args[2]))
-    amend(session, args[1], value + args[2], [b"APPEND", args[1], args[2]])
+    amend(session, args[1], raw(value + args[2]), [b"APPEND", args[1], args[2]])
     return len(value) + len(args[2])
 
 
@@ -31,7 +32,7 @@ def setrange(session: Session, args: list[bytes]) -> Reply:
     check_length(session, offset + len(piece))
     start = (value or b"")[:offset].ljust(offset, b"\0")
     changed = b"".join((start, piece, (value or b"")[offset + len(piece) :]))
-    amend(session, key, changed, [b"SETRANGE", *args[1:]])
+    amend(session, key, raw(changed), [b"SETRANGE", *args[1:]])
     return len(changed)
 
 
