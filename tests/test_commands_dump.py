@@ -6,6 +6,7 @@ import dumps
 import pytest
 from sessions import START_MS, Server, run, text
 
+from kvserver.data.shards import new_shards
 from kvserver.formats.rdb import dump
 from kvserver.resp.reply import OK
 from kvserver.state.session import Session
@@ -113,6 +114,46 @@ def test_error_touches_nothing(session: Session, words: tuple[str | int | bytes,
     assert text(run(session, "RESTORE", *words)) == error
     assert run(session, "MGET", "k", "other", "new") == [b"v", b"w", None]
     assert session.keyspace.take_written() == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "word", "name", "expected"),
+    [
+        *(("noeviction", "IDLETIME", "IDLETIME", 1_000), ("noeviction", "FREQ", "IDLETIME", 0)),
+        *(("allkeys-lru", "IDLETIME", "IDLETIME", 1_000), ("volatile-lru", "FREQ", "IDLETIME", 0)),
+        *(("allkeys-lfu", "FREQ", "FREQ", 200), ("volatile-lfu", "IDLETIME", "FREQ", 5)),
+    ],
+)
+def test_use_of_a_restored_key_is_told_to_the_policy_that_wants_it(
+    server: Server, session: Session, policy: str, word: str, name: str, expected: int
+) -> None:
+    server.state.config.maxmemory_policy = policy
+    server.state.memory.configure(server.state.config)
+    run(session, "SET", "k", "v")
+    number = 200 if word == "FREQ" else 1_000
+    assert run(session, "RESTORE", "k", 0, dump(b"v"), "REPLACE", word, number) is OK
+    assert run(session, "OBJECT", name, "k") == expected
+    if name == "IDLETIME":
+        server.clock.now_ms += 3_000
+        server.state.memory.tick()
+        assert run(session, "OBJECT", name, "k") == expected + 3
+        run(session, "GET", "k")
+        assert run(session, "OBJECT", name, "k") == 0
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+def test_idle_time_has_an_end(server: Server, session: Session, policy: str) -> None:
+    server.state.config.maxmemory_policy = policy
+    server.state.memory.configure(server.state.config)
+    assert run(session, "RESTORE", "k", 0, dump(b"v"), "IDLETIME", 2**63 - 1) is OK
+    assert run(session, "OBJECT", "IDLETIME", "k") == 2**24 - 1
+
+
+def test_nothing_is_told_of_a_key_that_is_gone_at_once(server: Server, session: Session) -> None:
+    server.state.config.maxmemory_policy = "allkeys-lru"
+    server.state.memory.configure(server.state.config)
+    assert run(session, "RESTORE", "k", 1, dump(b"v"), "ABSTTL", "IDLETIME", 5) is OK
+    assert not any(server.keyspace.replace(new_shards())[-len(new_shards()) :])
 
 
 def test_value_longer_than_any_argument_is_not_made(session: Session) -> None:

@@ -389,7 +389,7 @@ class Recorder:
             self.seen.append(("delete", key))
             return plain.delete(key)
 
-        return Access(get, set_, delete)
+        return Access(get, set_, delete, plain.peek)
 
     def restart(self) -> list[Shard]:
         self.seen.append("restart")

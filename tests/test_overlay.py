@@ -9,6 +9,7 @@ import pytest
 from kvserver.data.entries import Entry
 from kvserver.data.overlay import TOMBSTONE, Overlay
 from kvserver.data.shards import Shard, load_shards, new_shards, plain_access, shard_of
+from kvserver.data.uses import Uses
 
 KEYS = [b"key%d" % number for number in range(12)]
 
@@ -29,7 +30,7 @@ def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPa
         shards = loaded(model)
         frozen = [dict(shard) for shard in shards]
         overlay = Overlay(shards)
-        access = overlay.access()
+        access = overlay.access(Uses(len(new_shards()), 0))
         folded: set[int] = set()
         for step in range(60):
             key = rng.choice(KEYS)
@@ -60,7 +61,7 @@ def test_members_stand_in_the_order_that_they_have_when_folded(monkeypatch: pyte
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
     shards = loaded({b"a": b"1", b"b": b"2", b"c": b"3"})
     overlay = Overlay(shards)
-    access = overlay.access()
+    access = overlay.access(Uses(len(new_shards()), 0))
     access.set(b"new", b"4")
     access.delete(b"a")
     access.set(b"b", b"5")
@@ -72,7 +73,7 @@ def test_members_stand_in_the_order_that_they_have_when_folded(monkeypatch: pyte
 
 def test_deletion_is_a_tombstone_only_where_there_is_something_to_bury() -> None:
     overlay = Overlay(loaded({b"frozen": b"1"}))
-    access = overlay.access()
+    access = overlay.access(Uses(len(new_shards()), 0))
     access.set(b"new", b"2")
     assert access.delete(b"new")
     assert not access.delete(b"new")
@@ -86,6 +87,6 @@ def test_deletion_is_a_tombstone_only_where_there_is_something_to_bury() -> None
 def test_fold_tells_whether_anything_was_written_over_the_shard() -> None:
     shards = new_shards()
     overlay = Overlay(shards)
-    overlay.access().set(b"k", b"v")
+    overlay.access(Uses(len(new_shards()), 0)).set(b"k", b"v")
     assert [index for index in range(len(shards)) if overlay.fold(index)] == [shard_of(b"k")]
-    assert plain_access(shards).get(b"k") == b"v"
+    assert plain_access(shards, Uses(len(shards), 0)).get(b"k") == b"v"

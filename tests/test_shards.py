@@ -11,6 +11,7 @@ import pytest
 from kvserver.data import shards as module
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, Shard, drain, load_shards, new_shards, placing, plain_access, shard_of
+from kvserver.data.uses import Uses
 
 
 def test_loaded_members_count_the_last_of_a_repeated_key() -> None:
@@ -48,7 +49,7 @@ def check_places(count: int, by_hash: Callable[[bytes], int]) -> None:
         loaded, written = new_shards(), new_shards()
         assert len(loaded) == count
         load_shards(loaded, [(key, b"v")])
-        access = plain_access(written)
+        access = plain_access(written, Uses(len(written), 0))
         access.set(key, b"v")
         digest, of = placing()
         assert (shard_of(key), digest(key) % of, place(loaded, key), place(written, key)) == (wanted,) * 4
@@ -63,7 +64,8 @@ def check_places(count: int, by_hash: Callable[[bytes], int]) -> None:
 
 
 def test_plain_access_replaces_and_removes() -> None:
-    access = plain_access(new_shards())
+    shards = new_shards()
+    access = plain_access(shards, Uses(len(shards), 0))
     access.set(b"k", b"1")
     access.set(b"k", b"2")
     assert access.get(b"k") == b"2"

@@ -20,9 +20,9 @@ def dump_key(session: Session, args: list[bytes]) -> Reply:
 def restore_key(session: Session, args: list[bytes]) -> Reply:
     """RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]. Touches no other key."""
     keyspace, key = session.keyspace, args[1]
-    is_absolute, replaces = _parse(args[4:])
+    options = _parse(args[4:])
     is_there = keyspace.live(key) is not None
-    if is_there and not replaces:
+    if is_there and not options.replaces:
         raise CommandError("BUSYKEY Target key name already exists.")
     ttl_ms = integer(args[2])
     if ttl_ms < 0:
@@ -32,7 +32,7 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
     except DumpInvalid as error:
         raise CommandError(f"ERR {error}") from None
     now_ms = keyspace.now_ms()
-    expires_at_ms = ttl_ms if is_absolute or not ttl_ms else ttl_ms + now_ms
+    expires_at_ms = ttl_ms if options.is_absolute or not ttl_ms else ttl_ms + now_ms
     if expires_at_ms > MAX_INTEGER:
         expires_at_ms -= 1 << 64  # as in Redis, for which this time has come long ago
     if not expires_at_ms:
@@ -44,25 +44,40 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
     elif is_there:  # replaced by what is gone already
         keyspace.delete(key)
         keyspace.written.append([b"DEL", key])
+    if keyspace.peek(key) is not None:
+        session.server.memory.set_use(key, options.idle_s, options.frequency)
     return OK
 
 
-def _parse(words: list[bytes]) -> tuple[bool, bool]:
-    """Whether the time is absolute, and whether a key that is there is replaced. How often it was used is not kept."""
-    options: set[bytes] = set()
+class _Options:
+    """Of RESTORE. By default nothing is told of uses."""
+
+    is_absolute = False
+    replaces = False
+    idle_s: int | None = None
+    frequency: int | None = None
+
+
+def _parse(words: list[bytes]) -> _Options:
+    options = _Options()
     rest = list(reversed(words))
     while rest:
         word = rest.pop().upper()
-        options.add(word)
-        if word == b"IDLETIME" and rest and b"FREQ" not in options:
-            if integer(rest.pop()) < 0:
+        if word == b"IDLETIME" and rest and options.frequency is None:
+            options.idle_s = integer(rest.pop())
+            if options.idle_s < 0:
                 raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
-        elif word == b"FREQ" and rest and b"IDLETIME" not in options:
-            if not 0 <= integer(rest.pop()) <= 255:
+        elif word == b"FREQ" and rest and options.idle_s is None:
+            options.frequency = integer(rest.pop())
+            if not 0 <= options.frequency <= 255:
                 raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
-        elif word not in (b"REPLACE", b"ABSTTL"):
+        elif word == b"REPLACE":
+            options.replaces = True
+        elif word == b"ABSTTL":
+            options.is_absolute = True
+        else:
             raise CommandError(SYNTAX_ERROR)
-    return b"ABSTTL" in options, b"REPLACE" in options
+    return options
 
 
 COMMANDS = (

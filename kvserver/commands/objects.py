@@ -58,8 +58,7 @@ def object_idletime(session: Session, args: list[bytes]) -> Reply:
         return None
     if session.server.config.maxmemory_policy.endswith("-lfu"):
         raise CommandError(IDLE_NOT_TRACKED)
-    # Under other policies than LRU nothing is noted of uses: whoever asks then is told that it was just used.
-    return session.server.memory.idle_s(args[2]) or 0
+    return session.server.memory.idle_s(args[2])
 
 
 def object_freq(session: Session, args: list[bytes]) -> Reply:

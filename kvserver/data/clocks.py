@@ -53,8 +53,12 @@ class Recency:
         used_ms: int = self._used_ms[shard_of(key)].get(key, self._began_ms)
         return self._now_ms - used_ms
 
+    def set_idle(self, key: bytes, idle_ms: int) -> None:
+        """Let a key count as not used for so long."""
+        self._used_ms[shard_of(key)][key] = self._now_ms - idle_ms
+
     def wrap(self, plain: Access) -> Access:
-        look, put, remove = plain
+        look, put, remove, peek = plain
         tables = self._used_ms
         digest, count = placing()
 
@@ -72,7 +76,7 @@ class Recency:
             tables[digest(key) % count].pop(key, None)
             return remove(key)
 
-        return Access(get, set_, delete)
+        return Access(get, set_, delete, peek)
 
 
 class Frequency:
@@ -98,6 +102,10 @@ class Frequency:
         """The counter of a key, as OBJECT FREQ shows it."""
         return self._decayed(self._tables[shard_of(key)].get(key, self._began))
 
+    def set_count(self, key: bytes, count: int) -> None:
+        """Let a key have been used so often."""
+        self._tables[shard_of(key)][key] = self._minute * 256 + count
+
     def score(self, key: bytes) -> int:
         return LFU_MAX - self.count(key)
 
@@ -115,7 +123,7 @@ class Frequency:
         return self._minute * 256 + counter
 
     def wrap(self, plain: Access) -> Access:
-        look, put, remove = plain
+        look, put, remove, peek = plain
         tables = self._tables
         digest, count = placing()
 
@@ -136,4 +144,4 @@ class Frequency:
             tables[digest(key) % count].pop(key, None)
             return remove(key)
 
-        return Access(get, set_, delete)
+        return Access(get, set_, delete, peek)

@@ -75,12 +75,12 @@ class Footprint:
 
     def wrap(self, plain: Access) -> Access:
         """Access that counts."""
-        look, put, remove = plain
+        look, put, remove, peek = plain
         digest, count = placing()
 
         def set_(key: bytes, entry: Any) -> None:
             if digest(key) % count < self._measured:
-                previous = look(key)
+                previous = peek(key)
                 if previous is None:
                     self.used_bytes += SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + _value_bytes(entry)
                 else:
@@ -89,9 +89,9 @@ class Footprint:
 
         def delete(key: bytes) -> bool:
             if digest(key) % count < self._measured:
-                previous = look(key)
+                previous = peek(key)
                 if previous is not None:
                     self.used_bytes -= entry_bytes(key, previous)
             return remove(key)
 
-        return Access(look, set_, delete)
+        return Access(look, set_, delete, peek)

@@ -18,7 +18,8 @@ from kvserver.data.cut import Cut
 from kvserver.data.deadlines import Deadlines
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.overlay import Overlay
-from kvserver.data.shards import Access, Shard, drain, load_shards, look_up, new_shards, plain_access
+from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
+from kvserver.data.uses import Uses
 
 ESTIMATE_ENTRIES: Final = 3_000  # up to so many are looked at one by one for a figure in INFO
 
@@ -52,7 +53,7 @@ class Keyspace:
     get: Callable[[bytes], Any]  # these three: see Access
     set: Callable[[bytes, Entry], None]
     delete: Callable[[bytes], bool]
-    peek: Callable[[bytes], Any]  # `get`, but no access: no witness sees it
+    peek: Callable[[bytes], Any]  # `get`, but no access: neither `uses` nor a witness sees it
     set_expiring: Callable[[bytes, Value, int], None]  # stores a value that is gone from this time on (Unix milliseconds)
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
@@ -70,6 +71,7 @@ class Keyspace:
         self._shards = new_shards()
         self.shard_count = len(self._shards)
         self.orders = [0] * self.shard_count  # how often each shard was given another order of its keys
+        self.uses = Uses(self.shard_count, now_ms())
         self.deadlines = Deadlines(self._shards)
         self._overlay: Overlay | None = None  # while frozen, until a fold has come to its end
         self._cut: Cut | None = None  # while frozen, until a fold begins
@@ -93,7 +95,7 @@ class Keyspace:
 
     def get_many(self, keys: list[bytes]) -> list[Any]:
         """What `get` gives for each key, by one call for all; nothing at all where somebody has to see each access."""
-        return look_up(self._shards, keys) if self._is_plain else []
+        return look_up(self._shards, keys, self.uses) if self._is_plain else []
 
     def live(self, key: bytes) -> Value | None:
         """The value of a key, or None where it is missing or its time has come (then it is removed)."""
@@ -184,7 +186,7 @@ class Keyspace:
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
         """`set` for each of them, in their order."""
         if self._is_plain:
-            load_shards(self._shards, members)
+            put(self._shards, members, self.uses)
         else:
             for key, entry in members:
                 self.set(key, entry)
@@ -198,6 +200,7 @@ class Keyspace:
             unused += self._overlay.unfolded()
         self._shards = shards
         self.deadlines.restart(shards)
+        self.uses.restart(self.now_ms())
         if self._witness:
             unused += self._witness.restart()
         self._thaw()
@@ -233,8 +236,7 @@ class Keyspace:
     def _bind(self, plain: Access) -> None:
         self._plain = plain
         self._is_plain = self._witness is None and self._overlay is None
-        self.peek = plain.get
-        self.get, self.set, self.delete = self._witness.wrap(plain) if self._witness else plain
+        self.get, self.set, self.delete, self.peek = self._witness.wrap(plain) if self._witness else plain
         self.set_expiring = self.deadlines.setter(self.set)
 
     # Freezing
@@ -245,7 +247,7 @@ class Keyspace:
             raise RuntimeError("the keyspace is frozen already")
         self._cut = Cut(self._shards, self.orders, self.now_ms())
         self._overlay = Overlay(self._shards)
-        self._bind(self._overlay.access())
+        self._bind(self._overlay.access(self.uses))
         return self._cut
 
     def fold(self, cut: Cut) -> Iterator[None]:
@@ -266,4 +268,4 @@ class Keyspace:
     def _thaw(self) -> None:
         self._overlay = None
         self._cut = None
-        self._bind(plain_access(self._shards))
+        self._bind(plain_access(self._shards, self.uses))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.data.clocks import Clocks, Frequency, Recency
+from kvserver.data.clocks import LFU_INITIAL, Clocks, Frequency, Recency
 from kvserver.data.eviction import Eviction
 from kvserver.data.footprint import Footprint
 from kvserver.data.keyspace import Keyspace
@@ -20,6 +20,7 @@ from kvserver.options.config import Config
 EVICTIONS_AT_10: Final = 128
 LEAST_EVICTIONS: Final = 16  # as in Redis, whatever the tenacity
 TENACITY_GROWTH: Final = 1.15  # per point above 10
+LONGEST_IDLE_S: Final = (1 << 24) - 1  # as much as Redis's clocks hold
 
 
 class Memory:
@@ -110,20 +111,29 @@ class Memory:
             keyspace.evicted += 1
         return not self.is_over or eviction.has_candidates
 
-    def idle_s(self, key: bytes) -> int | None:
-        """For how long a key has not been used, or None where the policy is none of LRU."""
-        return self._recency.score(key) // 1000 if self._recency else None
+    def idle_s(self, key: bytes) -> int:
+        """For how long a key has not been used; under a policy other than LRU, at least that long."""
+        return (self._recency.score(key) if self._recency else self._keyspace.uses.idle_ms(key)) // 1000
 
     def frequency(self, key: bytes) -> int | None:
         """How often a key is used, on Redis's logarithmic scale, or None where the policy is none of LFU."""
         return self._frequency.count(key) if self._frequency else None
 
+    def set_use(self, key: bytes, idle_s: int | None, frequency: int | None) -> None:
+        """Let a key that was just made have been used then, or so often, as far as the policy wants to know."""
+        if self._frequency:
+            self._frequency.set_count(key, LFU_INITIAL if frequency is None else frequency)
+        elif idle_s is not None:
+            (self._recency or self._keyspace.uses).set_idle(key, min(idle_s, LONGEST_IDLE_S) * 1000)
+
     # What upkeep calls
 
     def tick(self) -> None:
         """Take notice of the time; some times a second."""
+        now_ms = self._now_ms()
+        self._keyspace.uses.tick(now_ms)
         if self._clocks:
-            self._clocks.tick(self._now_ms())
+            self._clocks.tick(now_ms)
 
     @property
     def is_unmeasured(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kvserver.data.entries import Entry
 from kvserver.data.shards import Access, Shard, new_shards, placing
+from kvserver.data.uses import Uses
 
 TOMBSTONE: Final = object()
 _MISSING: Final = object()
@@ -54,12 +55,18 @@ class Overlay:
         self._growth[index] = 0
         return len(overlay) > 0
 
-    def access(self) -> Access:
+    def access(self, uses: Uses) -> Access:
         """Reading and writing through the layer."""
         shards, layer, growth = self._shards, self.layer, self._growth
         digest, count = placing()
+        places = uses.places
+        place_count = len(places)
 
         def get(key: bytes) -> Any:
+            places[digest(key) % place_count] = uses.now_ms
+            return peek(key)
+
+        def peek(key: bytes) -> Any:
             index = digest(key) % count
             entry = layer[index].get(key, _MISSING)
             if entry is _MISSING:
@@ -67,6 +74,7 @@ class Overlay:
             return None if entry is TOMBSTONE else entry
 
         def set_(key: bytes, entry: Any) -> None:
+            places[digest(key) % place_count] = uses.now_ms
             index = digest(key) % count
             overlay, shard = layer[index], shards[index]
             if overlay is not shard:
@@ -90,4 +98,4 @@ class Overlay:
             growth[index] -= 1
             return True
 
-        return Access(get, set_, delete)
+        return Access(get, set_, delete, peek)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from kvserver.data.entries import Entry
+from kvserver.data.uses import Uses
 
 # A prime, for `hash % SHARDS`: the low bits alone, which dict uses as well, would make every key of a shard collide.
 SHARDS: Final = 1021
@@ -31,6 +32,8 @@ class Access(NamedTuple):
     set: Callable[[bytes, Any], None]
     # Removes a key; whether it was there.
     delete: Callable[[bytes], bool]
+    # What `get` gives, but no use of the key.
+    peek: Callable[[bytes], Any]
 
 
 def new_shards() -> list[Shard]:
@@ -54,25 +57,45 @@ def load_shards(shards: list[Shard], members: Iterable[tuple[bytes, Entry]]) -> 
         shards[hash(key) % SHARDS][key] = entry
 
 
-def look_up(shards: list[Shard], keys: Iterable[bytes]) -> list[Any]:
-    """What plain access gets for each of these keys."""
-    return [shards[hash(key) % SHARDS].get(key) for key in keys]
+def put(shards: list[Shard], members: Iterable[tuple[bytes, Entry]], uses: Uses) -> None:
+    """What plain access sets for each of these members, in their order. The uses are noted by shard."""
+    by_shard, now_ms = uses.by_shard, uses.now_ms
+    for key, entry in members:
+        index = hash(key) % SHARDS
+        by_shard[index] = now_ms
+        shards[index][key] = entry
 
 
-def plain_access(shards: list[Shard]) -> Access:
+def look_up(shards: list[Shard], keys: Iterable[bytes], uses: Uses) -> list[Any]:
+    """What plain access gets for each of these keys. The uses are noted by shard."""
+    by_shard, now_ms = uses.by_shard, uses.now_ms
+    # A loop over one item is an assignment, which takes no time of its own.
+    return [shards[index].get(key) for key in keys for index in (hash(key) % SHARDS,) for by_shard[index] in (now_ms,)]
+
+
+def plain_access(shards: list[Shard], uses: Uses) -> Access:
     """Reading and writing right in these shards."""
+    places = uses.places
+    count = len(places)  # a multiple of SHARDS
 
     # Closures, not methods: no attribute look-ups on the path of every GET and SET.
     def get(key: bytes) -> Any:
-        return shards[hash(key) % SHARDS].get(key)
+        place = hash(key) % count
+        places[place] = uses.now_ms
+        return shards[place % SHARDS].get(key)
 
     def set_(key: bytes, entry: Any) -> None:
-        shards[hash(key) % SHARDS][key] = entry
+        place = hash(key) % count
+        places[place] = uses.now_ms
+        shards[place % SHARDS][key] = entry
+
+    def peek(key: bytes) -> Any:
+        return shards[hash(key) % SHARDS].get(key)
 
     def delete(key: bytes) -> bool:
         return shards[hash(key) % SHARDS].pop(key, _MISSING) is not _MISSING
 
-    return Access(get, set_, delete)
+    return Access(get, set_, delete, peek)
 
 
 def drain(shards: list[Shard]) -> Iterator[None]:
