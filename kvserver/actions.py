@@ -102,7 +102,6 @@ class Actions:
                 self.choose_runners()
                 if "appendfsync" in names:
                     self._journal.sync_soon()
-                    self._choose_outbox()
                 return self._switch_journal(reply) if "appendonly" in names else reply
             case Sleep(seconds):
                 self.writer.pause()
@@ -150,19 +149,18 @@ class Actions:
     def attend_journal(self) -> None:
         """Connect what the journal tells with those whom it concerns."""
         journal, writer = self._journal, self.writer
-        journal.on_synced = self._on_synced
+        journal.on_safe = self._on_safe
         journal.on_lost = self._outbox.abort
         journal.on_changed = self.choose_runners
         journal.pause, journal.resume = writer.pause, writer.resume
 
-    def _on_synced(self) -> None:
+    def _on_safe(self) -> None:
         self._outbox.release()
         self._choose_outbox()
 
     def _choose_outbox(self) -> None:
-        """Replies are held under `always`, and after it until the last one has left: none may overtake another."""
-        is_held = self._journal.is_on and self._state.config.appendfsync == "always"
-        self.writer.hold_replies(self._outbox if is_held or not self._outbox.is_empty else None)
+        """Replies wait for the journal while it is on, and after that until the last has left: none may overtake another."""
+        self.writer.hold_replies(self._outbox if self._journal.is_on or not self._outbox.is_empty else None)
 
     async def _switch_journal(self, reply: Reply) -> Reply:
         config, journal = self._state.config, self._journal

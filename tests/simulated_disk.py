@@ -49,9 +49,11 @@ class _File:
         self.content = bytearray()
         self.platter = bytearray()
         self.dirty: set[int] = set()  # sectors that differ, as far as the kernel knows
+        self.in_flight: set[int] = set()  # of these, those that a sync has begun with
         self.lost: set[int] = set()  # sectors that differ, of which the kernel thinks that they do not
         self.is_broken = False
         self.lengths = [0]  # what the length was: at the last sync, then after each change
+        self.forgotten = 0  # how many lengths were there before these
 
     def write(self, data: bytes, offset: int) -> None:
         self.content.extend(bytes(max(0, offset - len(self.content))))
@@ -73,16 +75,29 @@ class _File:
             self.lengths.append(len(self.content))
 
     def sync(self) -> None:
-        self.write_back(self.dirty)
-        self._set_platter_length(len(self.content))
-        self.dirty.clear()
-        self.lengths = [len(self.content)]
+        self.end_sync(self.begin_sync())
+
+    def begin_sync(self) -> int:
+        """What is written from here on is not synced by it. What `end_sync` asks for."""
+        self.in_flight |= self.dirty
+        self.dirty = set()
+        return self.forgotten + len(self.lengths) - 1
+
+    def end_sync(self, begun: int) -> None:
+        self.write_back(self.in_flight)
+        self.in_flight.clear()
+        synced = max(0, begun - self.forgotten)  # another sync may have begun later and ended before
+        self._set_platter_length(self.lengths[synced])
+        del self.lengths[:synced]
+        self.forgotten += synced
 
     def fail_to_sync(self, rng: random.Random) -> None:
         """Some sectors reach the platter, and all of them count as clean."""
-        written = {sector for sector in sorted(self.dirty) if rng.random() < 0.5}
+        synced = self.in_flight | self.dirty
+        written = {sector for sector in sorted(synced) if rng.random() < 0.5}
         self.write_back(written)
-        self.lost |= self.dirty - written
+        self.lost |= synced - written
+        self.in_flight.clear()
         self.dirty.clear()
 
     def evict(self) -> None:
@@ -102,7 +117,8 @@ class _File:
 
     def lose_power(self, rng: random.Random) -> None:
         share = rng.choice((0.0, 0.1, 0.5, 0.9, 1.0))
-        self.write_back({sector for sector in sorted(self.dirty) if rng.random() < share})
+        self.write_back({sector for sector in sorted(self.in_flight | self.dirty) if rng.random() < share})
+        self.in_flight.clear()
         moment = rng.randrange(len(self.lengths))
         length = self.lengths[moment]
         if moment + 1 < len(self.lengths) and self.lengths[moment + 1] > length and rng.random() < 0.5:
@@ -126,6 +142,8 @@ class SimulatedDisk(FileSystem):
         self.fault: Fault | None = None
         self.faults_met = 0
         self.broken_calls: set[str] = set()  # kinds of calls that fail on a broken file
+        self.syncs_failed = 0
+        self.in_sync: Callable[[], None] = lambda: None  # what happens between the begin of a sync and its end
         self.power_loss_at = 0  # the number of the call that is cut short by a power loss; 0: none
         # Whether a file that nobody has open any more is read from the platter when it is opened again. None: sometimes.
         self.evicts_at_close: bool | None = None
@@ -306,13 +324,25 @@ class SimulatedDisk(FileSystem):
             self.sync(descriptor)
         return length
 
+    def append_now(self, descriptor: int, data: bytes | memoryview) -> int:
+        """Some of it, or nothing, where the rest would have to wait."""
+        if self.rng.random() < 0.2:
+            data = data[: self.rng.randrange(len(data))]
+            if not data:
+                raise BlockingIOError(numbers.EAGAIN, os.strerror(numbers.EAGAIN))
+        return self.append(descriptor, data, synced=False)
+
     def sync(self, descriptor: int) -> None:
+        file = self._files[descriptor]
+        begun = file.begin_sync()
+        self.in_sync()
         try:
             self._call_on("sync", descriptor)
         except OSError:
-            self._files[descriptor].fail_to_sync(self.rng)
+            self.syncs_failed += 1
+            file.fail_to_sync(self.rng)
             raise
-        self._files[descriptor].sync()
+        file.end_sync(begun)
 
     def drop_cache(self, descriptor: int) -> None:
         self._call_on("drop_cache", descriptor)

@@ -28,9 +28,22 @@ T = TypeVar("T")
 
 
 class Failing(FileSystem):
-    fails = False
+    fails = False  # to sync
+    is_full = False
+
+    def __init__(self) -> None:
+        self.takes: list[int] = []  # how many bytes each next write on the loop's thread takes without waiting; then all
+
+    def append_now(self, descriptor: int, data: bytes | memoryview) -> int:
+        if self.takes and (length := self.takes.pop(0)) < len(data):
+            if not length:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            data = data[:length]
+        return super().append_now(descriptor, data)
 
     def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         length = super().append(descriptor, data, synced=False)
         if synced:
             self.sync(descriptor)
@@ -83,7 +96,7 @@ class Setting:
         self.log = SegmentLog(self.segments)
         self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
         self.told: list[str] = []
-        self.journal.on_synced = lambda: None
+        self.journal.on_safe = lambda: None
         self.journal.on_lost = lambda: self.told.append("lost")
         self.journal.on_changed = lambda: self.told.append("changed")
         self.journal.pause = lambda: self.told.append("pause")
@@ -111,12 +124,12 @@ async def settle() -> None:
 
 
 async def gather() -> None:
-    """Until what gathers now, for a moment or for the clients that a sync has released, is with the disk.
+    """Until what gathers now for the clients that a sync has released is with the disk.
 
     That is no luck, however busy the machine is: the loop runs timers in the order of their times, and this one is set after
     the journal's, for longer. What the disk's answer leads to is done then, too, but for what gathers because of it.
     """
-    await asyncio.sleep(2 * max(journal_module.GATHER_S, group_module.LEAST_WAIT_S))
+    await asyncio.sleep(2 * group_module.LEAST_WAIT_S)
     await settle()
 
 
@@ -376,3 +389,126 @@ async def test_segments_of_a_journal_that_is_off_go_with_the_next_snapshot(setti
     assert await journal.link(journal.rotate(), "0" * 64, 10)
     assert await journal.link(journal.rotate(), "0" * 64, 10)
     assert setting.segments.numbers() == []
+
+
+@pytest.fixture(params=["everysec", "no"])
+def written(setting: Setting, request: pytest.FixtureRequest) -> Setting:
+    """Replies wait for the write alone."""
+    setting.config.appendfsync = request.param
+    setting.disk.is_held = True
+    return setting
+
+
+def recorded(*numbers: int) -> bytes:
+    return b"".join(encode_records([pack(command(number))]) for number in numbers)
+
+
+async def test_record_is_with_the_system_before_its_tick_ends(written: Setting) -> None:
+    journal, before = written.journal, written.disk.calls
+    for number in range(3):
+        journal.append(command(number))
+        assert written.content(1).endswith(recorded(*range(number + 1)))
+        assert journal.safe == journal.sequence
+    assert written.disk.calls == before, "a thread was woken"
+
+
+async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setting) -> None:
+    journal = written.journal
+    journal.append([[b"SET", b"k", b"x" * journal_module.WRITTEN_HERE_BYTES]])
+    journal.append(command(1))
+    assert written.content(1) == encode_link(EMPTY_STORE)
+    assert (journal.sequence, journal.safe) == (2, 0)
+    await written.disk.let_go()
+    assert (journal.sequence, journal.safe) == (2, 1), "what came behind it has yet to follow"
+    await written.disk.let_go()
+    assert written.content(1).endswith(recorded(1))
+    assert (journal.safe, written.state.journal.queued_bytes + written.state.journal.writing_bytes) == (2, 0)
+    journal.append(command(2))
+    assert written.content(1).endswith(recorded(1, 2)), "the loop does not write again"
+
+
+@pytest.mark.parametrize("takes", [0, 50])
+async def test_what_would_wait_is_left_to_the_thread_and_is_not_safe_yet(written: Setting, takes: int) -> None:
+    journal, facts, filesystem = written.journal, written.state.journal, written.filesystem
+    filesystem.takes = [takes]
+    journal.append(command(1))
+    journal.append(command(2))
+    assert written.content(1) == encode_link(EMPTY_STORE) + recorded(1)[:takes]
+    assert (journal.sequence, journal.safe) == (2, 0)
+    assert facts.writing_bytes == len(recorded(1)) - takes
+    await written.disk.let_go()
+    assert journal.safe == 1
+    await written.disk.let_go()
+    assert written.content(1) == encode_link(EMPTY_STORE) + recorded(1, 2)
+    assert journal.safe == 2
+
+
+async def test_record_waits_for_the_new_segment_of_a_snapshot(written: Setting) -> None:
+    journal = written.journal
+    journal.rotate()
+    journal.append(command(1))
+    assert journal.safe == 0
+    for _ in range(2):
+        await written.disk.let_go()
+    assert written.content(2) == recorded(1)
+    assert journal.safe == 1
+
+
+async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> None:
+    journal, facts = written.journal, written.state.journal
+    journal.append(command(1))
+    written.filesystem.is_full = True
+    journal.append(command(2))
+    assert written.told == ["lost", "changed"]
+    assert "No space left on device" in facts.error
+    assert journal.safe == journal.sequence, "who is told of the failure would wait for ever"
+    written.disk.is_held = False
+    written.filesystem.is_full = False
+    token = journal.rotate()
+    assert await journal.link(token, "0" * 64, 10)
+    assert written.told == ["lost", "changed", "changed"]
+    journal.append(command(3))
+    assert written.content(token) == encode_link("0" * 64) + recorded(3)
+
+
+async def test_failed_write_of_the_thread_loses_the_replies_that_waited_for_it(written: Setting) -> None:
+    journal = written.journal
+    journal.rotate()
+    journal.append(command(1))
+    await written.disk.let_go()
+    written.filesystem.is_full = True
+    safe_when_lost: list[int] = []
+    journal.on_lost = lambda: safe_when_lost.append(journal.safe)
+    await written.disk.let_go()
+    assert safe_when_lost == [0]
+    assert "No space left on device" in written.state.journal.error
+
+
+async def test_loop_leaves_writing_to_the_thread_for_a_while_after_a_slow_write(
+    written: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, disk = written.journal, written.disk
+    disk.is_held = False
+    monkeypatch.setattr(journal_module, "SLOW_WRITE_S", 0.0)
+    journal.append(command(1))
+    monkeypatch.setattr(journal_module, "SLOW_WRITE_S", 1e9)
+    before = disk.calls
+    journal.append(command(2))
+    assert disk.calls == before + 1
+    while disk.calls > before:  # its time is over
+        await asyncio.sleep(0.001)
+        before = disk.calls
+        journal.append(command(3))
+    assert written.content(1).endswith(recorded(3))
+
+
+async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_the_snapshot(setting: Setting) -> None:
+    journal = setting.journal
+    journal.switch_off()
+    await journal.close()  # as if it had never been on
+    setting.state.keyspace.written += command(1)
+    journal.switch_on()
+    token = journal.rotate()
+    assert await journal.link(token, "0" * 64, 10)
+    assert setting.content(token) == encode_link("0" * 64)
+    assert not setting.state.journal.error

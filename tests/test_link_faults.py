@@ -49,7 +49,7 @@ class Server:
         self.medium = FileMedium(PATH, self.disk, with_journal=True)
         self.journal = Journal(self.state, log, disk, disk)
         self.has_news = asyncio.Event()
-        self.journal.on_synced = self.has_news.set
+        self.journal.on_safe = self.has_news.set
         self.journal.on_lost = self.journal.on_changed = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
         place = BesideLoop(disk, self.state.counters)

@@ -1,4 +1,4 @@
-"""Replies that wait for a sync: their order, what ends them, and what a client may pile up."""
+"""Replies that wait until what they saw is safe: their order, what ends them, and what a client may pile up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kvserver.persistence.outbox import HELD_BYTES, Outbox
 
 class Recording:
     sequence = 0
-    synced = 0
+    safe = 0
 
 
 class Client:
@@ -34,7 +34,7 @@ class Client:
         self.seen.append("abort")
 
 
-def test_reply_leaves_when_what_it_could_have_seen_is_synced() -> None:
+def test_reply_leaves_when_what_it_could_have_seen_is_safe() -> None:
     recording, client = Recording(), Client()
     outbox = Outbox(recording)
     for number in (1, 2):
@@ -44,16 +44,16 @@ def test_reply_leaves_when_what_it_could_have_seen_is_synced() -> None:
     outbox.write(client, b"read")  # a tick that wrote nothing
     outbox.seal()
     assert client.seen == []
-    recording.synced = 1
+    recording.safe = 1
     outbox.release()
     assert client.seen == ["1"]
-    recording.synced = 2
+    recording.safe = 2
     outbox.release()
     assert client.seen == ["1", "2", "read"]
     assert outbox.is_empty
 
 
-def test_reply_leaves_at_once_where_all_is_synced() -> None:
+def test_reply_leaves_at_once_where_all_is_safe() -> None:
     client = Client()
     outbox = Outbox(Recording())
     outbox.write(client, b"1")
@@ -70,19 +70,19 @@ def test_end_of_a_connection_comes_behind_its_replies() -> None:
     outbox.finish(client)
     outbox.seal()
     assert client.seen == []
-    recording.synced = 1
+    recording.safe = 1
     outbox.release()
     assert client.seen == ["bye", "close", "finish"]
 
 
-def test_failed_sync_tells_nobody_that_all_is_well() -> None:
+def test_failure_tells_nobody_that_all_is_well() -> None:
     recording, client = Recording(), Client()
     recording.sequence = 1
     outbox = Outbox(recording)
     outbox.write(client, b"OK")
     outbox.seal()
     outbox.abort()
-    recording.synced = 1
+    recording.safe = 1
     outbox.release()
     assert client.seen == ["abort"]
     assert outbox.is_empty
@@ -97,6 +97,29 @@ def test_client_that_piles_up_replies_runs_nothing_more_until_they_left() -> Non
     outbox.write(client, b"1")
     assert client.is_waiting
     outbox.seal()
-    recording.synced = 1
+    recording.safe = 1
     outbox.release()
     assert not client.is_waiting
+
+
+def test_failure_closes_those_whose_replies_are_of_the_present_tick_too() -> None:
+    recording, client = Recording(), Client()
+    outbox = Outbox(recording)
+    outbox.write(client, b"OK")
+    recording.sequence = recording.safe = 1  # the record was written, or tried to be, when the tick was not at its end
+    outbox.abort()
+    outbox.seal()
+    assert client.seen == ["abort"]
+    assert outbox.is_empty
+
+
+def test_failure_gives_back_the_room_of_what_was_held() -> None:
+    recording, client, other = Recording(), Client(), Client()
+    recording.sequence = 1
+    outbox = Outbox(recording)
+    outbox.write(client, bytes(HELD_BYTES // 2))
+    outbox.seal()
+    outbox.write(client, bytes(HELD_BYTES // 2))
+    outbox.abort()
+    outbox.write(other, b"1")
+    assert not other.is_waiting, "what was aborted still counts"

@@ -159,6 +159,19 @@ class SegmentLog:
             self._fail(error)
             raise
 
+    def write_now(self, data: bytes) -> int:
+        """As `write`, but what would have to wait for the disk is left out: how many bytes were appended."""
+        self._refuse_if_failed()
+        assert self._file is not None
+        try:
+            length = self._file.extend_now(data)
+        except MediumError as error:
+            self._fail(error)
+            raise
+        self.needed_bytes += length
+        self.has_unsynced = self.has_unsynced or length > 0
+        return length
+
     def sync(self) -> bool:
         """Make durable what was written. False: there was nothing. Another thread may write meanwhile, but not rotate."""
         self._refuse_if_failed()

@@ -1,9 +1,13 @@
-"""The journal of a running server: what each tick wrote goes to the disk's thread in order, and what came of it comes back.
+"""The journal of a running server: what each tick wrote goes to the system, or to the disk's thread, and in order.
 
 Owns the order of things: a record never overtakes an earlier one, a rotation stands between the two ticks (or halves of
-one) that a snapshot's cut stands between, and a link follows its snapshot. The event loop never waits here; while one
-batch is written and synced, the next one gathers, so that many clients share a sync. Under `everysec` syncs have a thread
-of their own, so that what is written goes to the system at once, however long a sync takes. Never runs a command.
+one) that a snapshot's cut stands between, and a link follows its snapshot. Never runs a command.
+
+Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Under
+`everysec` and `no` a reply waits for the write alone. As in redis-server the event loop does that, since to copy a few records
+into the system's memory costs less than to wake a thread. What could wait for the disk goes to its thread: what is long, all
+while a sync runs or something is under way there, and for a while what comes behind a write that took long. Under `everysec`
+syncs have a thread of their own, so that what is written goes to the system at once, however long a sync takes.
 """
 
 from __future__ import annotations
@@ -27,12 +31,17 @@ from kvserver.state.session import ServerState
 
 # Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
 PENDING_BYTES: Final = 8 << 20
-# What the loop itself makes frames of under `always`: to hash it takes some 20 µs, while a thread that hashes it gives up the
-# interpreter's lock meanwhile, and to get that back takes longer while the loop is busy.
+# What the loop itself makes frames of for the disk's thread: to hash it takes some 20 µs, while a thread that hashes it gives
+# up the interpreter's lock meanwhile, and to get that back takes longer while the loop is busy.
 ENCODED_HERE_BYTES: Final = 1 << 14
+# What the loop itself writes of one tick: to hash and copy it takes some 150 µs. Beyond that the thread is as cheap.
+WRITTEN_HERE_BYTES: Final = 1 << 15
+# The loop leaves writing to the thread behind a write that took so long, for so many times as long: so it waits for a disk
+# that is too busy to take in what is written for a twentieth of the time at most. More of rest would cost more where another
+# process just happened to interrupt the write.
+SLOW_WRITE_S: Final = 0.001
+REST_AFTER_SLOW: Final = 20
 SYNC_INTERVAL_S: Final = 1.0
-# How long records gather where nobody waits for their sync: what the disk's thread is woken for has to be worth it.
-GATHER_S: Final = 0.002
 
 _log = logging.getLogger("kvserver")
 
@@ -54,10 +63,14 @@ _Batch = deque[list[bytes] | bytes | _Order]  # ticks' payloads, or their frames
 
 
 class Journal:
-    """Records writes while `is_on`. `sequence` numbers the records, `synced` is the last one that is durable."""
+    """Records writes while `is_on`.
+
+    `sequence` numbers the records, `written` is the last one that the system has been given, so that a kill does not lose it,
+    `synced` the last one that is durable.
+    """
 
     # To be assigned by whoever starts it.
-    on_synced: Callable[[], None]  # `synced` may have grown
+    on_safe: Callable[[], None]  # `safe` may have grown
     on_lost: Callable[[], None]  # what was recorded behind `synced` may not be durable, ever
     on_changed: Callable[[], None]  # whether writes may be taken (`JournalFacts.error`) is another question now
     pause: Callable[[], None]  # the disk can't keep up
@@ -65,8 +78,7 @@ class Journal:
 
     def __init__(self, state: ServerState, log: SegmentLog, disk: Disk, sync_disk: Disk) -> None:
         self.is_on = False
-        self.sequence = 0
-        self.synced = 0
+        self.sequence = self.written = self.synced = 0
         self._state = state
         self._facts = state.journal
         self._log = log
@@ -83,11 +95,16 @@ class Journal:
         self._started_at = 0.0  # the batch that is under way; of time.perf_counter
         self._is_busy = False  # with a batch
         self._is_syncing = False  # beside the batches
-        self._written = 0  # the last record that the system has been given
+        self._is_resting = False  # the loop does not write
         self._is_pausing = False
         self._start_timer: asyncio.TimerHandle | None = None
         self._synced_at = -SYNC_INTERVAL_S
         self._sync_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def safe(self) -> int:
+        """The last record that is as safe as the policy asks for, before its replies may leave."""
+        return self.synced if self._state.config.appendfsync == "always" else self.written
 
     # What the writer calls
 
@@ -98,9 +115,14 @@ class Journal:
         facts = self._facts
         self.sequence += 1
         if facts.error:  # nothing is promised until a snapshot has been linked
-            self.synced = self.sequence
+            self.written = self.synced = self.sequence
             return
         payload = pack(commands)
+        must_sync = self._state.config.appendfsync == "always"
+        is_first = not (self._queue or self._is_busy or self._is_syncing)
+        if is_first and not (must_sync or self._is_resting) and len(payload) <= WRITTEN_HERE_BYTES:
+            self._write_here(encode_records([payload]))
+            return
         last = self._queue[-1] if self._queue else None
         if type(last) is list:
             last.append(payload)
@@ -109,14 +131,40 @@ class Journal:
         facts.queued_bytes += len(payload)
         self._queued_commands += len(commands)
         if not self._is_busy:
-            if self._state.config.appendfsync != "always":
-                self._start_later(GATHER_S)
-            else:
+            if must_sync:
                 self._start_group()
+            else:
+                self._start()
         if facts.queued_bytes + facts.writing_bytes > PENDING_BYTES and not self._is_pausing:
             self._is_pausing = True
             facts.delayed_writes += 1
             self.pause()
+
+    def _write_here(self, frame: bytes) -> None:
+        """Write what has nothing before it on the way to the disk. The thread gets what can't be written without waiting."""
+        facts, log = self._facts, self._log
+        started_at = time.perf_counter()
+        try:
+            length = log.write_now(frame)
+        except MediumError as error:
+            self._fail(str(error))
+            return
+        took_s = time.perf_counter() - started_at
+        if took_s > SLOW_WRITE_S:
+            self._is_resting = True
+            self._loop.call_later(REST_AFTER_SLOW * took_s, self._end_rest)
+        if length < len(frame):
+            self._queue.append(frame[length:])
+            facts.queued_bytes += len(frame) - length
+            self._start()
+            return
+        self.written = self.sequence
+        facts.segment_bytes = log.needed_bytes
+        if not self._sync_timer and self._state.config.appendfsync == "everysec":
+            self._sync_when_due()
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
 
     @property
     def records_since_link(self) -> int:
@@ -128,7 +176,7 @@ class Journal:
     def rotate(self) -> int:
         """Begin a new segment: what the keyspace has not handed out yet goes to the old one. The token for `link`."""
         written = self._state.keyspace.take_written()
-        if written:
+        if written and not self._heals:  # else it is in the snapshot that follows, and no segment goes on to it
             self.append(written)
         if not self.is_on:
             return self._number + 1
@@ -276,7 +324,7 @@ class Journal:
         self._is_busy = True
         self._started_at = time.perf_counter()
         must_sync = self._state.config.appendfsync == "always"
-        if must_sync and facts.writing_bytes <= ENCODED_HERE_BYTES:
+        if facts.writing_bytes <= ENCODED_HERE_BYTES:
             batch = deque(encode_records(item) if isinstance(item, list) else item for item in batch)
         future = self._disk.run(lambda: self._carry_out(batch, must_sync))
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
@@ -309,7 +357,8 @@ class Journal:
         self._is_busy = False
         facts.writing_bytes = 0
         facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
-        self._written = sequence
+        if not log.failure:
+            self.written = max(self.written, sequence)
         self._settle(sync_s)
         for item in batch:
             if isinstance(item, _Order) and not item.done.done():
@@ -321,7 +370,7 @@ class Journal:
             self._is_pausing = False
             self.resume()
         # Before the next batch starts: its thread would only fight for the interpreter's lock with the sending of replies.
-        self.on_synced()
+        self.on_safe()
         if not self._is_busy:
             self._go_on(commands)
 
@@ -330,7 +379,7 @@ class Journal:
         if self._log.failure:
             self._fail(self._log.failure)
         elif not (self._is_busy or self._is_syncing or self._log.has_unsynced):
-            self.synced = max(self.synced, self._written)
+            self.synced = max(self.synced, self.written)
             self._synced_at = self._loop.time()
         self._facts.delayed_syncs += sync_s > SYNC_INTERVAL_S
 
@@ -346,7 +395,7 @@ class Journal:
             if self._queue:
                 self._start_group()
         elif self._queue:
-            self._start_later(GATHER_S)
+            self._start()
 
     def _fail(self, reason: str) -> None:
         """What waits for the disk is dropped: it will be in the snapshot that the way back begins with.
@@ -366,6 +415,7 @@ class Journal:
         if self.synced < dropped:
             self.on_lost()
             self.synced = dropped
+        self.written = max(self.written, dropped)
         if is_news:
             _log.error("the journal failed; no write is taken until a snapshot succeeds: %s", reason)
             self.on_changed()
@@ -387,7 +437,7 @@ class Journal:
     def _sync_beside(self) -> None:
         self._is_syncing = True
         self._synced_at = self._loop.time()
-        written = self._written
+        written = self.written
         future = self._sync_disk.run(self._sync_log)
         future.add_done_callback(lambda done: self._on_synced_beside(done.result(), written))
 
@@ -396,7 +446,7 @@ class Journal:
         if not self._log.failure:
             self.synced = max(self.synced, written)
         self._settle(sync_s)
-        self.on_synced()
+        self.on_safe()
         if not self._is_busy:
             self._go_on()
 

@@ -1,7 +1,7 @@
-"""Replies and messages that may leave only when every write that they could have seen is synced (appendfsync always).
+"""Replies and messages that may leave only when every write that they could have seen is as safe as the journal makes it.
 
 One queue for all clients, in the order of the ticks: what ends a connection goes through it, too. Never looks at what a
-reply says, and never waits: who knows what is synced calls `release`.
+reply says, and never waits: who knows what is safe calls `release`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ class Receiver(Protocol):
 
 
 class Recording(Protocol):
-    """What is needed of the journal: numbers that grow, of what was recorded last and of what is synced."""
+    """What is needed of the journal: numbers that grow, of what was recorded last and of what is safe."""
 
     sequence: int
-    synced: int
+
+    @property
+    def safe(self) -> int: ...
 
 
 _Step = tuple[Any, bytes | Callable[[Any], None]]  # the receiver, and what it is to be given or what is to be done to it
@@ -39,7 +41,7 @@ _FINISH, _CLOSE, _GO_ON = methodcaller("finish"), methodcaller("close"), methodc
 
 
 class Outbox:
-    """What is held back until `recording` has synced it."""
+    """What is held back until what `recording` has of it is safe."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -65,28 +67,39 @@ class Outbox:
         self._unsealed.append((client, _CLOSE))
 
     def seal(self) -> None:
-        """What was given since the last call may leave when all that is recorded by now is synced."""
+        """What was given since the last call may leave when all that is recorded by now is safe."""
         if self._unsealed:
-            self._held.append((self._recording.sequence, self._unsealed))
-            self._unsealed = []
-            self.release()
+            steps, self._unsealed = self._unsealed, []
+            sequence = self._recording.sequence
+            if self._held or sequence > self._recording.safe:
+                self._held.append((sequence, steps))
+                self.release()
+            else:
+                self._let_go(steps)
 
     def release(self) -> None:
-        """Let go of what is synced."""
-        held, synced = self._held, self._recording.synced
-        while held and held[0][0] <= synced:
-            for client, what in held.popleft()[1]:
-                if isinstance(what, bytes):
-                    self._held_bytes -= len(what)
-                    client.write(what)
-                else:
-                    what(client)
+        """Let go of what is safe."""
+        held, safe = self._held, self._recording.safe
+        while held and held[0][0] <= safe:
+            self._let_go(held.popleft()[1])
+
+    def _let_go(self, steps: list[_Step]) -> None:
+        for client, what in steps:
+            if isinstance(what, bytes):
+                self._held_bytes -= len(what)
+                client.write(what)
+            else:
+                what(client)
 
     def abort(self) -> None:
-        """Close the connections of all whose replies are held: what became of their writes is not known."""
-        held, self._held = self._held, deque()
-        for _, steps in held:
-            for client, what in steps:
-                if isinstance(what, bytes):
-                    self._held_bytes -= len(what)
-                client.abort()
+        """Close the connections of all whose replies are here: what became of their writes is not known.
+
+        Also of the present tick's: a write of it may be what failed.
+        """
+        steps = [step for _, steps in self._held for step in steps] + self._unsealed
+        self._held.clear()
+        self._unsealed = []
+        for client, what in steps:
+            if isinstance(what, bytes):
+                self._held_bytes -= len(what)
+            client.abort()
