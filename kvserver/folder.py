@@ -117,7 +117,7 @@ class ServerFolder:
     def _replace_journal(self, frame: Frame) -> None:
         if self._log.needed_count:
             self._number += 1
-            self._log.end(self._number, encode_link(frame.digest))
+            self._log.end(self._number, encode_link(frame.digest, now_ms()))
         self.archive.linked = frame.digest
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.state.session import ServerState
 
+NOW_MS = 1_700_000_000_123
 T = TypeVar("T")
 
 
@@ -92,7 +93,7 @@ class Setting:
         self.filesystem = Failing()
         self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
         self.disk, self.sync_disk = HeldDisk(), HeldDisk()
-        self.state = ServerState(self.config, Keyspace(lambda: 0), CommandTable(), lambda: 0)
+        self.state = ServerState(self.config, Keyspace(lambda: 0), CommandTable(), lambda: NOW_MS)
         self.log = SegmentLog(self.segments)
         self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
         self.told: list[str] = []
@@ -181,14 +182,14 @@ async def test_rotation_stands_between_what_was_before_and_after_it(setting: Set
         await setting.disk.let_go()
     await gather()
     await setting.disk.let_go()
-    assert setting.content(1).endswith(encode_records([pack(command(2))]))
-    assert setting.content(2) == encode_records([pack(command(3))])
+    assert setting.content(1).endswith(encode_records([pack(command(2))], [NOW_MS]))
+    assert setting.content(2) == encode_records([pack(command(3))], [NOW_MS])
     link = asyncio.create_task(journal.link(token, "0" * 64, 10))
     await asyncio.sleep(0)
     await setting.disk.let_go()
     assert await link
     assert setting.segments.numbers() == [2]
-    assert setting.content(2).endswith(encode_link("0" * 64))
+    assert setting.content(2).endswith(encode_link("0" * 64, NOW_MS))
 
 
 async def test_link_of_a_flush_that_a_restore_has_overtaken_is_not_written(setting: Setting) -> None:
@@ -197,7 +198,7 @@ async def test_link_of_a_flush_that_a_restore_has_overtaken_is_not_written(setti
     restore = journal.rotate()
     assert await journal.link(restore, EMPTY_STORE, 0)
     assert not await journal.link(flush, "0" * 64, 10)
-    assert setting.content(3) == encode_link(EMPTY_STORE)
+    assert setting.content(3) == encode_link(EMPTY_STORE, NOW_MS)
 
 
 async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting: Setting) -> None:
@@ -220,7 +221,7 @@ async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting
     assert setting.told[-1] == "changed"
     journal.append(command(2))
     await gather()
-    assert setting.content(token) == encode_link("0" * 64) + encode_records([pack(command(2))])
+    assert setting.content(token) == encode_link("0" * 64, NOW_MS) + encode_records([pack(command(2))], [NOW_MS])
     assert setting.segments.numbers() == [token]
 
 
@@ -265,7 +266,7 @@ async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting, monke
         count += 1
         journal.append(command(count))
         await gather()
-        assert setting.content(1).endswith(encode_records([pack(command(count))])), "it waits for more than a moment"
+        assert setting.content(1).endswith(encode_records([pack(command(count))], [NOW_MS])), "it waits for more than a moment"
     assert loop.time() - started_at >= 3 * 0.05
     while journal.synced < journal.sequence:  # by the timer, without another write
         await gather()
@@ -295,7 +296,7 @@ async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_a
     await gather()
     journal.append(command(2))
     await gather()
-    assert setting.content(1).endswith(encode_records([pack(command(2))]))
+    assert setting.content(1).endswith(encode_records([pack(command(2))], [NOW_MS]))
     assert (journal.sequence, journal.synced) == (2, 0)
     await setting.sync_disk.let_go()
     assert journal.synced == 1, "the sync began before the second write"
@@ -379,7 +380,11 @@ async def test_failure_of_before_drops_nothing_behind_the_rotation_that_heals_it
     setting.disk.is_held = False
     assert await journal.link(token, "0" * 64, 10)
     assert setting.content(3) == b"".join(
-        [encode_records([pack(command(2))]), encode_records([pack(command(3))]), encode_link("0" * 64)]
+        [
+            encode_records([pack(command(2))], [NOW_MS]),
+            encode_records([pack(command(3))], [NOW_MS]),
+            encode_link("0" * 64, NOW_MS),
+        ]
     )
 
 
@@ -400,7 +405,7 @@ def written(setting: Setting, request: pytest.FixtureRequest) -> Setting:
 
 
 def recorded(*numbers: int) -> bytes:
-    return b"".join(encode_records([pack(command(number))]) for number in numbers)
+    return b"".join(encode_records([pack(command(number))], [NOW_MS]) for number in numbers)
 
 
 async def test_record_is_with_the_system_before_its_tick_ends(written: Setting) -> None:
@@ -416,7 +421,7 @@ async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setti
     journal = written.journal
     journal.append([[b"SET", b"k", b"x" * journal_module.WRITTEN_HERE_BYTES]])
     journal.append(command(1))
-    assert written.content(1) == encode_link(EMPTY_STORE)
+    assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS)
     assert (journal.sequence, journal.safe) == (2, 0)
     await written.disk.let_go()
     assert (journal.sequence, journal.safe) == (2, 1), "what came behind it has yet to follow"
@@ -433,13 +438,13 @@ async def test_what_would_wait_is_left_to_the_thread_and_is_not_safe_yet(written
     filesystem.takes = [takes]
     journal.append(command(1))
     journal.append(command(2))
-    assert written.content(1) == encode_link(EMPTY_STORE) + recorded(1)[:takes]
+    assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(1)[:takes]
     assert (journal.sequence, journal.safe) == (2, 0)
     assert facts.writing_bytes == len(recorded(1)) - takes
     await written.disk.let_go()
     assert journal.safe == 1
     await written.disk.let_go()
-    assert written.content(1) == encode_link(EMPTY_STORE) + recorded(1, 2)
+    assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(1, 2)
     assert journal.safe == 2
 
 
@@ -468,7 +473,7 @@ async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> No
     assert await journal.link(token, "0" * 64, 10)
     assert written.told == ["lost", "changed", "changed"]
     journal.append(command(3))
-    assert written.content(token) == encode_link("0" * 64) + recorded(3)
+    assert written.content(token) == encode_link("0" * 64, NOW_MS) + recorded(3)
 
 
 async def test_failed_write_of_the_thread_loses_the_replies_that_waited_for_it(written: Setting) -> None:
@@ -510,5 +515,19 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     journal.switch_on()
     token = journal.rotate()
     assert await journal.link(token, "0" * 64, 10)
-    assert setting.content(token) == encode_link("0" * 64)
+    assert setting.content(token) == encode_link("0" * 64, NOW_MS)
     assert not setting.state.journal.error
+
+
+async def test_time_of_a_record_is_that_of_its_newest_tick(setting: Setting) -> None:
+    journal, state = setting.journal, setting.state
+    setting.disk.is_held = True
+    journal.append(command(0))
+    for number in (1, 2, 3):
+        state.now_ms = lambda: NOW_MS + number  # noqa: B023
+        journal.append(command(number))
+    for _ in range(3):
+        await gather()
+        await setting.disk.let_go()
+    shared = encode_records([pack(command(number)) for number in (1, 2, 3)], [0, 0, NOW_MS + 3])
+    assert setting.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + shared

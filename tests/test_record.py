@@ -70,6 +70,23 @@ def one(*tick: Command) -> bytes:
     return encode_records([pack(tick)])
 
 
+# As they were written before records had times.
+OLD_LINK = (
+    b"KVJ10000000000954e4ef48d52f155884542124f31d1fe89b9a0f7ffec7ee825e8241b77bf4b731e"
+    b"*2\r\n$13\r\nKVSERVER.LINK\r\n$64\r\n44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\r\n"
+)
+OLD_LINK_TO_EMPTY = (
+    b"KVJ10000000000312faa8f3c039955957d0590232e1050eb08f5ecac7f0adc9f335d68f8054bdc4c"
+    b"*2\r\n$13\r\nKVSERVER.LINK\r\n$1\r\n-\r\n"
+)
+OLD_RECORD = (
+    b"KVJ100000000005442ddad90ef420075c0861f734b39a8a04ee61f404f000990c1e97818eb000988"
+    b"*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n\xff\r\n"
+)
+NEW_RECORD = (
+    b"KVJ10000000000463e8f8d9a11ab80c62dd060308fe92315d89f821c729a6360309a9c4ea28b4e94"
+    b"#MS:1700000000123\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n"
+)
 LINK = encode_link(DIGEST)
 SEGMENT = LINK + one(*FIRST) + one(*SECOND)
 
@@ -159,9 +176,42 @@ def test_frame_inside_a_damaged_frame_is_never_found() -> None:
         b"*1\r\n*1\r\n$1\r\nx\r\n",
         b"*x\r\n",
         b"*1\r\n$4\r\nPING\r\nx",
+        b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPI",
+        b"#MS:1\r\n",
+        b"#MS:1\r\n#MS:2\r\n*1\r\n$4\r\nPING\r\n",
+        b"#MS:\r\n*1\r\n$4\r\nPING\r\n",
+        b"#MS:-1\r\n*1\r\n$4\r\nPING\r\n",
+        b"#MS:1_0\r\n*1\r\n$4\r\nPING\r\n",
+        b"#MS:123456789012345678901\r\n*1\r\n$4\r\nPING\r\n",
     ],
 )
 def test_payload_that_is_no_commands_is_damage_even_with_a_right_checksum(payload: bytes) -> None:
     with pytest.raises(RecordInvalid) as caught:
         read(one(*FIRST) + encode_frame(payload, JOURNAL_MAGIC))
     assert (caught.value.offset, caught.value.tail) == (len(one(*FIRST)), Tail.DAMAGED)
+
+
+def test_segment_of_before_records_had_times_is_read_as_ever() -> None:
+    data = OLD_LINK_TO_EMPTY + OLD_RECORD + OLD_LINK + OLD_RECORD
+    result = scan(data)
+    assert (result.records, result.valid_length, result.tail) == (4, len(data), Tail.NONE)
+    assert [link.digest for link in result.links] == [EMPTY_STORE, DIGEST]
+    old = [[b"DEL", b"a", b"b"], [b"SET", b"c", b"\xff"]]
+    assert [(record.commands, record.time_ms) for record in read(data)] == [(old, None), (old, None)]
+
+
+def test_time_of_a_record_is_read_beside_records_without() -> None:
+    assert encode_records([pack(FIRST)], [1_700_000_000_123]) == NEW_RECORD
+    data = (
+        OLD_LINK + OLD_RECORD + NEW_RECORD + encode_link(DIGEST, 1_700_000_000_124) + encode_link(EMPTY_STORE, 0) + OLD_RECORD
+    )
+    assert scan(data).tail is Tail.NONE
+    assert [link.digest for link in scan(data).links] == [DIGEST, DIGEST, EMPTY_STORE]
+    assert [record.time_ms for record in read(data)] == [None, 1_700_000_000_123, None]
+    assert read(data)[1].commands == FIRST
+
+
+def test_shared_frame_has_the_time_of_its_newest_tick() -> None:
+    long = [[b"SET", b"k", b"x" * SHARED_FRAME_BYTES]]
+    data = encode_records([pack(FIRST), pack(long), pack(FIRST), pack(SECOND)], [1, 2, 3, 4])
+    assert [(record.commands, record.time_ms) for record in read(data)] == [(FIRST + long, 2), (FIRST + SECOND, 4)]

@@ -1,15 +1,16 @@
 """What the journal's frames hold, and the strict left-to-right scan of a segment (the frame's layout: `frame`).
 
-A record is the write commands of one tick, or of some, as RESP: a tick is there as a whole or not at all. A link is a
-record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload, or `-` for the empty store:
-this segment and the later ones go on from there. Pure, as `scan` is: generators that ask for bytes (`Read`) and pause.
-Never searches for a magic.
+A record is the write commands of one tick, or of some, as RESP: a tick is there as a whole or not at all. Before them stands
+its time in a line of its own, `#MS:` and Unix milliseconds, as annotations stand in Redis's append-only files; older records
+have none. A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload, or `-`
+for the empty store: this segment and the later ones go on from there. Pure, as `scan` is: generators that ask for bytes
+(`Read`) and pause. Never searches for a magic.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import hiredis
@@ -21,7 +22,7 @@ from kvserver.formats.frame import (
     MAX_PAYLOAD_BYTES,
     UNWRITTEN,
     decode_header,
-    encode_frame,
+    encode_header,
     is_header_start,
 )
 from kvserver.formats.scan import CHUNK_BYTES, Read, Tail
@@ -31,6 +32,8 @@ from kvserver.resp.request import Command, RequestParser
 T = TypeVar("T")
 Steps = Generator[Read | None, bytes, T]
 
+TIME = b"#MS:"
+TIME_DIGITS = 20  # at most
 LINK = b"KVSERVER.LINK"
 EMPTY_STORE = "-"
 SHARED_FRAME_BYTES = 1 << 16
@@ -50,33 +53,54 @@ def pack(commands: Iterable[Command]) -> bytes:
     return b"".join(pieces)
 
 
-def encode_records(payloads: Iterable[bytes]) -> bytes:
-    """The frames of some ticks' payloads, in order. Short ones share a frame: each header costs 80 bytes and a hash."""
+def encode_records(payloads: Sequence[bytes], times_ms: Sequence[int] = ()) -> bytes:
+    """The frames of some ticks' payloads, in order, with their times or (in the old form) without.
+
+    Short ones share a frame, which has the time of the newest: each header costs 80 bytes and a hash.
+    """
     frames: list[bytes] = []
-    gathered: list[bytes] = []
-    length = 0
-    for payload in payloads:
-        gathered.append(payload)
+    start = length = 0
+    for end, payload in enumerate(payloads, 1):
         length += len(payload)
-        if length >= SHARED_FRAME_BYTES:
-            frames.append(encode_frame(b"".join(gathered), JOURNAL_MAGIC))
-            gathered, length = [], 0
-    if gathered:
-        frames.append(encode_frame(b"".join(gathered), JOURNAL_MAGIC))
+        if length >= SHARED_FRAME_BYTES or end == len(payloads):
+            shared = payloads[start:end]
+            frames += _encode(shared[0] if len(shared) == 1 else b"".join(shared), times_ms[end - 1] if times_ms else None)
+            start, length = end, 0
     return b"".join(frames)
 
 
-def encode_link(digest: str) -> bytes:
+def _encode(payload: bytes, time_ms: int | None) -> tuple[bytes, bytes, bytes]:
+    """A frame, in pieces: the payload may be long, and is copied once, when all are joined."""
+    line = b"" if time_ms is None else b"%b%d\r\n" % (TIME, time_ms)
+    hasher = hashlib.sha256(line)
+    hasher.update(payload)
+    return encode_header(len(line) + len(payload), hasher.hexdigest(), JOURNAL_MAGIC), line, payload
+
+
+def cut_time(payload: bytes) -> tuple[int | None, bytes]:
+    """The time of a record (Unix milliseconds) and its commands. None for a record of before there were times."""
+    if payload.startswith(TIME):
+        digits, separator, _ = payload[len(TIME) : len(TIME) + TIME_DIGITS + len(CRLF)].partition(CRLF)
+        if separator and digits.isdigit():
+            return int(digits), payload[len(TIME) + len(digits) + len(CRLF) :]
+    return None, payload
+
+
+def encode_link(digest: str, time_ms: int | None = None) -> bytes:
     """The frame of a link to the snapshot with this SHA-256, or to EMPTY_STORE."""
-    return encode_records([pack([[LINK, digest.encode()]])])
+    return encode_records([pack([[LINK, digest.encode()]])], () if time_ms is None else (time_ms,))
 
 
 _LINK_PREFIX = pack([[LINK, b"0" * DIGEST_HEX]])[: -DIGEST_HEX - len(CRLF)]
 _LINK_TO_EMPTY = pack([[LINK, EMPTY_STORE.encode()]])
+_LONGEST_LINK_BYTES = len(TIME) + TIME_DIGITS + len(CRLF) + len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF)
 
 
 def linked_digest(payload: bytes) -> str | None:
     """What a payload links to, or None where it is no link."""
+    if len(payload) > _LONGEST_LINK_BYTES:
+        return None
+    _, payload = cut_time(payload)
     if payload == _LINK_TO_EMPTY:
         return EMPTY_STORE
     if len(payload) == len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF) and payload.startswith(_LINK_PREFIX):
@@ -106,10 +130,11 @@ class SegmentScan:
 
 
 class Record(NamedTuple):
-    """The commands of one frame, and where it begins."""
+    """The commands of one frame, where it begins, and when the newest of them ran (Unix milliseconds), if it tells."""
 
     offset: int
     commands: list[Command]
+    time_ms: int | None = None
 
 
 class RecordInvalid(Exception):
@@ -148,12 +173,13 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
     parser = RequestParser(MAX_PAYLOAD_BYTES, takes_inline=False)
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
+        time_ms, payload = cut_time(payload)
         commands = parser.feed(payload)
         while parser.has_unread:
             commands += parser.feed(b"")
         if parser.failure or not parser.is_idle or not commands:
             raise RecordInvalid(Tail.DAMAGED, "its checksum is right, but it holds no commands", offset)
-        return () if commands[0][0] == LINK else run(Record(offset, commands))
+        return () if commands[0][0] == LINK else run(Record(offset, commands, time_ms))
 
     yield from _walk(valid_length, visit, is_proven=True)
 

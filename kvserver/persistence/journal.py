@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvserver.errors import MediumError
 from kvserver.formats.record import encode_link, encode_records, pack
@@ -59,7 +59,17 @@ class _Order:
         self.error: MediumError | None = None
 
 
-_Batch = deque[list[bytes] | bytes | _Order]  # ticks' payloads, or their frames
+class _Ticks(NamedTuple):
+    """What some ticks in a row have written, and when (Unix milliseconds)."""
+
+    payloads: list[bytes]
+    times_ms: list[int]
+
+    def encode(self) -> bytes:
+        return encode_records(self.payloads, self.times_ms)
+
+
+_Batch = deque[_Ticks | bytes | _Order]  # bytes: what is encoded already
 
 
 class Journal:
@@ -117,17 +127,18 @@ class Journal:
         if facts.error:  # nothing is promised until a snapshot has been linked
             self.written = self.synced = self.sequence
             return
-        payload = pack(commands)
+        payload, now_ms = pack(commands), self._state.now_ms()
         must_sync = self._state.config.appendfsync == "always"
         is_first = not (self._queue or self._is_busy or self._is_syncing)
         if is_first and not (must_sync or self._is_resting) and len(payload) <= WRITTEN_HERE_BYTES:
-            self._write_here(encode_records([payload]))
+            self._write_here(encode_records((payload,), (now_ms,)))
             return
         last = self._queue[-1] if self._queue else None
-        if type(last) is list:
-            last.append(payload)
+        if type(last) is _Ticks:
+            last.payloads.append(payload)
+            last.times_ms.append(now_ms)
         else:
-            self._queue.append([payload])
+            self._queue.append(_Ticks([payload], [now_ms]))
         facts.queued_bytes += len(payload)
         self._queued_commands += len(commands)
         if not self._is_busy:
@@ -196,7 +207,7 @@ class Journal:
         """
         if token < self._number:
             return False
-        log, frame, is_on = self._log, encode_link(digest), self.is_on
+        log, frame, is_on = self._log, encode_link(digest, self._state.now_ms()), self.is_on
         names: list[str] = []
 
         def go_on() -> None:
@@ -243,7 +254,8 @@ class Journal:
         with suppress(MediumError):
             await self._order(lambda: self._log.rotate(number))
             if digest is not None:
-                await self._order(lambda: self._log.link(encode_link(digest)))
+                frame = encode_link(digest, self._state.now_ms())
+                await self._order(lambda: self._log.link(frame))
 
     def rest(self, number: int) -> None:
         """Record nothing, knowing that segments up to this one may be there."""
@@ -325,7 +337,7 @@ class Journal:
         self._started_at = time.perf_counter()
         must_sync = self._state.config.appendfsync == "always"
         if facts.writing_bytes <= ENCODED_HERE_BYTES:
-            batch = deque(encode_records(item) if isinstance(item, list) else item for item in batch)
+            batch = deque(item.encode() if isinstance(item, _Ticks) else item for item in batch)
         future = self._disk.run(lambda: self._carry_out(batch, must_sync))
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
 
@@ -338,7 +350,7 @@ class Journal:
                 if isinstance(item, _Order):
                     item.carry_out()
                 else:
-                    log.write(item if isinstance(item, bytes) else encode_records(item), synced=must_sync)
+                    log.write(item if isinstance(item, bytes) else item.encode(), synced=must_sync)
                     self._facts.syncs += must_sync
             except MediumError as error:
                 if isinstance(item, _Order):
@@ -404,7 +416,7 @@ class Journal:
         """
         facts, items = self._facts, list(self._queue)
         begun = next((index for index, item in enumerate(items) if isinstance(item, _Order) and item.heals), len(items))
-        kept = [payload for item in items[begun:] if isinstance(item, list) for payload in item]
+        kept = [payload for item in items[begun:] if isinstance(item, _Ticks) for payload in item.payloads]
         self._queue = deque([*(item for item in items[:begun] if isinstance(item, _Order)), *items[begun:]])
         facts.queued_bytes, self._queued_commands = sum(map(len, kept)), len(kept)
         is_final = self.is_on and begun == len(items)
