@@ -260,7 +260,7 @@ TESTED_IN = {
     "kvserver.media.memory": ["test_media"],
     "kvserver.network": ["test_wire", "test_limits"],
     "kvserver.network.clients": ["test_limits"],
-    "kvserver.network.connection": ["test_wire", "test_limits", "test_hostile"],
+    "kvserver.network.connection": ["test_connection", "test_wire", "test_limits", "test_hostile"],
     "kvserver.network.listeners": ["test_limits", "test_tls"],
     "kvserver.options": ["test_config"],
     "kvserver.options.kinds": ["test_config"],
@@ -269,7 +269,7 @@ TESTED_IN = {
     "kvserver.persistence": ["test_snapshot", "test_journal"],
     "kvserver.persistence.archive": ["test_snapshot", "test_faults"],
     "kvserver.persistence.drive": ["test_snapshot"],
-    "kvserver.persistence.flushes": ["test_wire", "test_simulation"],
+    "kvserver.persistence.flushes": ["test_flushes", "test_flushes_due", "test_wire", "test_simulation"],
     "kvserver.persistence.recovery": ["test_durability", "test_folder", "test_simulation"],
     "kvserver.persistence.slices": ["test_snapshot"],
     "kvserver.resp": ["test_request", "test_reply"],
@@ -277,7 +277,7 @@ TESTED_IN = {
     "kvserver.state": ["test_session"],
     "kvserver.state.facts": ["test_commands_sections"],
     "kvserver.upkeep": ["test_upkeep"],
-    "kvserver.writer": ["test_wire"],
+    "kvserver.writer": ["test_writer", "test_wire"],
 }
 # Seen from outside, through a socket, a ServerFolder or Snapshots: their tests import nothing of theirs.
 BLACK_BOX = {

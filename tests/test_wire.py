@@ -758,6 +758,33 @@ def test_connection_is_left_open_or_closed_as_the_cases_say(kvserver: ServerProc
     assert closed_case == b"+OK\r\n"
 
 
+CLOSING_CASES = (
+    *(name for name in CASES if name.startswith(("quit", "good commands"))),
+    "inline of a wrong quit",
+    "inline over the limit",
+    "inline with an open double quote",
+    "array count is no number",
+    "bulk length over the limit",
+)
+
+
+@pytest.fixture(scope="module")
+def always(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess("kvserver", tmp_path_factory.mktemp("always"), "--save", "", "--appendfsync", "always") as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", CLOSING_CASES)
+def test_end_of_a_connection_is_that_of_redis_behind_a_write_that_is_to_be_synced(
+    always: ServerProcess, redis_oracle: ServerProcess, name: str
+) -> None:
+    payload = encode("SET", "before", "1") + CASES[name]
+    for server in (always, redis_oracle):
+        server.once("FLUSHALL")
+    assert converse(always, payload) == converse(redis_oracle, payload)
+    assert always.once("GET", "k") == redis_oracle.once("GET", "k"), "what stands behind the end has run"
+
+
 @pytest.fixture(scope="module")
 def guarded_servers(
     tmp_path_factory: pytest.TempPathFactory,
