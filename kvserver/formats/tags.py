@@ -16,15 +16,25 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from typing import Any, Protocol
+from collections.abc import Generator, Iterator
+from typing import Any, Final, Protocol
 
 from kvserver.data.entries import Entry, Expiring, Value
-from kvserver.formats.codec import JSON, JSONText, canonical, canonical_string
+from kvserver.formats.codec import (
+    JSON,
+    PIECE_BYTES,
+    JSONText,
+    canonical,
+    canonical_string,
+    canonical_string_pieces,
+    utf8_pieces,
+)
 
 _KEY_TAG = "$kvs:"
 _KEY_TAG_BYTES = _KEY_TAG.encode()
 _VALUE_TAG = "$kvs"
 _VALUE_TAG_START = b'{"$kvs":'
+_BASE64_PIECE_BYTES: Final = PIECE_BYTES // 4 * 3  # without padding, since it is a multiple of three
 
 
 class Mapping(Protocol):
@@ -40,6 +50,9 @@ class Mapping(Protocol):
 
     def encode_entry(self, entry: Entry) -> bytes:
         """The canonical JSON of an entry."""
+
+    def encode_long(self, entry: Entry) -> Iterator[bytes]:
+        """The same in pieces; an empty one is a step that only looked."""
 
     def decode_key(self, name: str) -> bytes:
         """The key of a member name."""
@@ -64,6 +77,11 @@ class _Plain:
         if isinstance(entry, JSONText):
             return bytes(entry)
         raise TypeError(f"a library store holds no {type(entry).__name__}")
+
+    def encode_long(self, entry: Entry) -> Iterator[bytes]:
+        if isinstance(entry, Expiring):
+            raise TypeError(f"a library store holds no {type(entry).__name__}")
+        return _encode_value(entry)
 
     def decode_key(self, name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
@@ -93,6 +111,22 @@ class _Tagged:
         if expiry or body.startswith(_VALUE_TAG_START):
             return b'{"$kvs":{%b"value":%b}}' % (expiry, body)
         return body
+
+    def encode_long(self, entry: Entry) -> Iterator[bytes]:
+        value = entry.value if isinstance(entry, Expiring) else entry
+        expiry = b'"expires_at_ms":%d,' % entry.expires_at_ms if isinstance(entry, Expiring) else b""
+        is_json = isinstance(value, JSONText)
+        if not is_json and not (yield from _look_for_utf8(value)):
+            yield b'{"$kvs":{"base64":"'
+            for start in range(0, len(value), _BASE64_PIECE_BYTES):
+                yield b64encode(value[start : start + _BASE64_PIECE_BYTES])
+            yield b'"%b}}' % (b"," + expiry[:-1] if expiry else b"")
+        elif expiry or (is_json and value.startswith(_VALUE_TAG_START)):
+            yield b'{"$kvs":{%b"value":' % expiry
+            yield from _encode_value(value)
+            yield b"}}"
+        else:
+            yield from _encode_value(value)
 
     def decode_key(self, name: str) -> bytes:
         if name.startswith(_KEY_TAG):
@@ -140,6 +174,25 @@ def _decode_base64(text: object) -> bytes | None:
         return b64decode(text, validate=True) if isinstance(text, str) else None
     except (binascii.Error, ValueError):
         return None
+
+
+def _encode_value(value: Value) -> Iterator[bytes]:
+    """The canonical JSON of a value, which needs no tag, in pieces."""
+    if not isinstance(value, JSONText):
+        yield from canonical_string_pieces(value)
+        return
+    for start in range(0, len(value), PIECE_BYTES):
+        yield value[start : start + PIECE_BYTES]
+
+
+def _look_for_utf8(data: bytes) -> Generator[bytes, None, bool]:
+    """Whether this is UTF-8, in steps."""
+    try:
+        for _ in utf8_pieces(data):
+            yield b""
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_utf8(data: bytes) -> bool:
