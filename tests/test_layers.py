@@ -103,6 +103,7 @@ HARMLESS = {
     "hiredis",
     "hmac",
     "inspect",
+    "io",  # BytesIO: nothing is opened
     "contextlib",
     "itertools",
     "json",

@@ -9,6 +9,7 @@ requests may not. Where its arguments are long, they are cut out of it by their 
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import Final
 
 from kvserver.errors import ProtocolError
@@ -34,6 +35,8 @@ _WIDTHS: Final = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
 _STEPS_PER_FEED: Final = 256
 _BYTES_PER_STEP: Final = 64
 _STAR: Final = ord("*")
+# An argument that is longer, and has not come whole, is gathered in a buffer of its own.
+LONG_ARGUMENT_BYTES: Final = 1 << 16
 
 
 class _LengthLines(dict[int, bytes]):
@@ -71,11 +74,15 @@ class StrictParser:
         self._arguments: Command = []
         self._arguments_bytes = 0
         self._bulk_length = -1  # of the argument that comes next, once its `$` line was read
+        # Of a long one, what has come. It grows with that, by moving pages, and what it holds in the end is the argument
+        # itself: each byte is copied into it, and not a second time.
+        self._gathered: BytesIO | None = None
 
     @property
     def pending_bytes(self) -> int:
         """About how much memory the command that is not complete yet holds."""
-        return len(self._buffer) + self._arguments_bytes
+        gathered_bytes = self._gathered.tell() if self._gathered else 0
+        return len(self._buffer) + self._arguments_bytes + gathered_bytes
 
     def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
         """Set what later commands may declare: clients that must authenticate first get little."""
@@ -93,7 +100,7 @@ class StrictParser:
         if self.failure:
             return commands
         most = 1 if self._is_limited else most
-        self._buffer += data
+        self._buffer += self._gather(data) if self._gathered else data
         self._position = 0
         self._steps_left = _STEPS_PER_FEED
         try:
@@ -137,15 +144,36 @@ class StrictParser:
             if self._bulk_length < 0 and not self._bulk_header():
                 return None
             end = self._position + self._bulk_length
+            if self._gathered or (len(self._buffer) < end and self._bulk_length > LONG_ARGUMENT_BYTES):
+                end = self._gather_buffer()
             if len(self._buffer) < end + len(_CRLF):
                 return None
-            self._arguments.append(bytes(self._buffer[self._position : end]))
+            if self._gathered:
+                argument, self._gathered = self._gathered.getvalue(), None
+            else:
+                argument = bytes(self._buffer[self._position : end])
+            self._arguments.append(argument)
             self._arguments_bytes += self._bulk_length + _ARGUMENT_OVERHEAD_BYTES
             self._position = end + len(_CRLF)  # which two bytes these are Redis does not ask, either
             self._bulk_length = -1
             self._missing -= 1
         command, self._arguments, self._arguments_bytes = self._arguments, [], 0
         return command
+
+    def _gather(self, data: bytes) -> bytes:
+        """Put what belongs to it behind the long argument that is being gathered; the rest."""
+        assert self._gathered is not None
+        missing = self._bulk_length - self._gathered.tell()
+        self._gathered.write(data if len(data) <= missing else data[:missing])
+        return data[missing:]
+
+    def _gather_buffer(self) -> int:
+        """The same with what is in the buffer. Where the argument ends in it, if all of it has come."""
+        if self._gathered is None:
+            self._gathered = BytesIO()
+        data = bytes(self._buffer[self._position :])
+        self._position += len(data) - len(self._gather(data))
+        return self._position + self._bulk_length - self._gathered.tell()
 
     def _bulk_header(self) -> bool:
         line = self._line("too big bulk count string")
