@@ -255,6 +255,25 @@ async def test_writer_waits_while_the_disk_is_far_behind(setting: Setting, monke
     assert setting.told == ["pause", "resume"]
 
 
+async def test_one_long_value_makes_nobody_wait_but_many_do(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "PENDING_BYTES", 1000)
+    monkeypatch.setattr(journal_module, "LONG_PENDING_BYTES", 1 << 20)
+    setting.disk.is_held = True
+    long = [[b"SET", b"k", b"x" * 300_000]]
+    for _ in range(3):
+        setting.journal.append(long)
+        setting.journal.append(command(1))
+    assert setting.told == []
+    setting.journal.append(long)
+    assert setting.told == ["pause"]
+    for _ in range(5):
+        await setting.disk.let_go()
+        await gather()
+    assert setting.told == ["pause", "resume"]
+    assert setting.content(1).endswith(encode_records([*[pack(long), pack(command(1))] * 3, pack(long)])[-900_000:])
+    assert setting.journal.synced == setting.journal.sequence
+
+
 async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     journal, facts = setting.journal, setting.state.journal
     assert journal_module.SYNC_INTERVAL_S == 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import zip_longest
 from typing import NamedTuple, TypeVar
 
 import hiredis
@@ -26,7 +27,7 @@ from kvserver.formats.frame import (
     is_header_start,
 )
 from kvserver.formats.scan import CHUNK_BYTES, Read, Tail
-from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, join_short
 from kvserver.resp.request import Command, RequestParser
 
 T = TypeVar("T")
@@ -37,44 +38,93 @@ TIME_DIGITS = 20  # at most
 LINK = b"KVSERVER.LINK"
 EMPTY_STORE = "-"
 SHARED_FRAME_BYTES = 1 << 16
+LONG_COMMAND_BYTES = 1 << 18
 
 
-def pack(commands: Iterable[Command]) -> bytes:
+class LongPayload:
+    """A payload that holds long arguments: in pieces, which are never joined, so that nobody copies those."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.pieces = join_short(pieces)
+        self._length = sum(map(len, self.pieces))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def digest(self, line: bytes) -> str:
+        """The SHA-256 of it behind this line, for which the interpreter's lock is given up."""
+        hasher = hashlib.sha256(line)
+        for piece in self.pieces:
+            hasher.update(piece)
+        return hasher.hexdigest()
+
+
+def pack(commands: Iterable[Command]) -> bytes | LongPayload:
     """The payload of a record."""
     pieces: list[bytes] = []
+    is_long = False
     for command in commands:
         # SET key value, of usual lengths, in a quarter of the time that hiredis takes: this is on every write's path.
         if len(command) == 3 and len(command[1]) < CACHED_BULK_HEADERS and len(command[2]) < CACHED_BULK_HEADERS:
             name, key, value = command
             headers = BULK_HEADERS[len(name)], BULK_HEADERS[len(key)], BULK_HEADERS[len(value)]
             pieces += (b"*3\r\n", headers[0], name, CRLF, headers[1], key, CRLF, headers[2], value, CRLF)
-        else:
+        elif len(command) == 2 or sum(map(len, command)) <= LONG_COMMAND_BYTES:  # of two words, the second is a key
             pieces.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # tuple of one
-    return b"".join(pieces)
+        else:
+            is_long = True
+            pieces.append(b"*%d\r\n" % len(command))
+            for argument in command:
+                pieces += (b"$%d\r\n" % len(argument), argument, CRLF)
+    return LongPayload(pieces) if is_long else b"".join(pieces)
 
 
-def encode_records(payloads: Sequence[bytes], times_ms: Sequence[int] = ()) -> bytes:
-    """The frames of some ticks' payloads, in order, with their times or (in the old form) without.
+def encode_records(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[int] = ()) -> bytes:
+    """The frames of some ticks' payloads, in order, with their times or (in the old form) without."""
+    return b"".join(encode_pieces(payloads, times_ms))
+
+
+def encode_pieces(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[int] = ()) -> list[bytes]:
+    """The same in pieces: one, unless there are long payloads.
 
     Short ones share a frame, which has the time of the newest: each header costs 80 bytes and a hash.
     """
+    pieces: list[bytes] = []
     frames: list[bytes] = []
-    start = length = 0
-    for end, payload in enumerate(payloads, 1):
+    shared: list[bytes] = []
+    length, shared_ms = 0, None
+    for payload, time_ms in zip_longest(payloads, times_ms):
+        if isinstance(payload, LongPayload):
+            line = _time_line(time_ms)
+            header = encode_header(len(line) + len(payload), payload.digest(line), JOURNAL_MAGIC)
+            pieces += (b"".join([*frames, *_shared_frame(shared, shared_ms), header, line]), *payload.pieces)
+            frames, shared, length = [], [], 0
+            continue
+        shared.append(payload)
+        shared_ms = time_ms
         length += len(payload)
-        if length >= SHARED_FRAME_BYTES or end == len(payloads):
-            shared = payloads[start:end]
-            frames += _encode(shared[0] if len(shared) == 1 else b"".join(shared), times_ms[end - 1] if times_ms else None)
-            start, length = end, 0
-    return b"".join(frames)
+        if length >= SHARED_FRAME_BYTES:
+            frames += _shared_frame(shared, shared_ms)
+            shared, length = [], 0
+    frames += _shared_frame(shared, shared_ms)
+    return [*pieces, b"".join(frames)] if frames else pieces
 
 
-def _encode(payload: bytes, time_ms: int | None) -> tuple[bytes, bytes, bytes]:
-    """A frame, in pieces: the payload may be long, and is copied once, when all are joined."""
-    line = b"" if time_ms is None else b"%b%d\r\n" % (TIME, time_ms)
+def _shared_frame(payloads: list[bytes], time_ms: int | None) -> tuple[bytes, ...]:
+    """The frame of some payloads, or none of none. In pieces, so that each payload is copied once, when all are joined."""
+    if not payloads:
+        return ()
+    line, payload = _time_line(time_ms), payloads[0] if len(payloads) == 1 else b"".join(payloads)
     hasher = hashlib.sha256(line)
     hasher.update(payload)
     return encode_header(len(line) + len(payload), hasher.hexdigest(), JOURNAL_MAGIC), line, payload
+
+
+def _time_line(time_ms: int | None) -> bytes:
+    return b"" if time_ms is None else b"%b%d\r\n" % (TIME, time_ms)
 
 
 def cut_time(payload: bytes) -> tuple[int | None, bytes]:
@@ -91,8 +141,8 @@ def encode_link(digest: str, time_ms: int | None = None) -> bytes:
     return encode_records([pack([[LINK, digest.encode()]])], () if time_ms is None else (time_ms,))
 
 
-_LINK_PREFIX = pack([[LINK, b"0" * DIGEST_HEX]])[: -DIGEST_HEX - len(CRLF)]
-_LINK_TO_EMPTY = pack([[LINK, EMPTY_STORE.encode()]])
+_LINK_PREFIX = bytes(pack([[LINK, b"0" * DIGEST_HEX]]))[: -DIGEST_HEX - len(CRLF)]
+_LINK_TO_EMPTY = bytes(pack([[LINK, EMPTY_STORE.encode()]]))
 _LONGEST_LINK_BYTES = len(TIME) + TIME_DIGITS + len(CRLF) + len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF)
 
 
@@ -174,12 +224,18 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
         time_ms, payload = cut_time(payload)
-        commands = parser.feed(payload)
+        commands = parser.feed(payload[:LONG_COMMAND_BYTES])
         while parser.has_unread:
             commands += parser.feed(b"")
+        for start in range(LONG_COMMAND_BYTES, len(payload), LONG_COMMAND_BYTES):
+            yield None
+            commands += parser.feed(payload[start : start + LONG_COMMAND_BYTES])
+            while parser.has_unread:
+                commands += parser.feed(b"")
         if parser.failure or not parser.is_idle or not commands:
             raise RecordInvalid(Tail.DAMAGED, "its checksum is right, but it holds no commands", offset)
-        return () if commands[0][0] == LINK else run(Record(offset, commands, time_ms))
+        if commands[0][0] != LINK:
+            yield from run(Record(offset, commands, time_ms))
 
     yield from _walk(valid_length, visit, is_proven=True)
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from kvserver.errors import MediumError
-from kvserver.formats.record import encode_link, encode_records, pack
+from kvserver.formats.record import LongPayload, encode_link, encode_pieces, encode_records, pack
 from kvserver.media.segments import SegmentLog
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.group import Group
@@ -31,6 +31,8 @@ from kvserver.state.session import ServerState
 
 # Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
 PENDING_BYTES: Final = 8 << 20
+# The same of long values, which wait for the disk in no memory of their own: the keyspace holds them.
+LONG_PENDING_BYTES: Final = 256 << 20
 # What the loop itself makes frames of for the disk's thread: to hash it takes some 20 µs, while a thread that hashes it gives
 # up the interpreter's lock meanwhile, and to get that back takes longer while the loop is busy.
 ENCODED_HERE_BYTES: Final = 1 << 14
@@ -62,11 +64,11 @@ class _Order:
 class _Ticks(NamedTuple):
     """What some ticks in a row have written, and when (Unix milliseconds)."""
 
-    payloads: list[bytes]
+    payloads: list[bytes | LongPayload]
     times_ms: list[int]
 
-    def encode(self) -> bytes:
-        return encode_records(self.payloads, self.times_ms)
+    def encode(self) -> list[bytes]:
+        return encode_pieces(self.payloads, self.times_ms)
 
 
 _Batch = deque[_Ticks | bytes | _Order]  # bytes: what is encoded already
@@ -101,6 +103,8 @@ class Journal:
         self._heals = False  # the next rotation makes a failure good, although writes were not refused
         self._queue: _Batch = deque()
         self._queued_commands = 0
+        self._long_queued_bytes = 0  # of what is queued, the long payloads
+        self._long_writing_bytes = 0
         self._group = Group()
         self._started_at = 0.0  # the batch that is under way; of time.perf_counter
         self._is_busy = False  # with a batch
@@ -140,16 +144,24 @@ class Journal:
         else:
             self._queue.append(_Ticks([payload], [now_ms]))
         facts.queued_bytes += len(payload)
+        if type(payload) is LongPayload:
+            self._long_queued_bytes += len(payload)
         self._queued_commands += len(commands)
         if not self._is_busy:
             if must_sync:
                 self._start_group()
             else:
                 self._start()
-        if facts.queued_bytes + facts.writing_bytes > PENDING_BYTES and not self._is_pausing:
+        if facts.queued_bytes + facts.writing_bytes > PENDING_BYTES and not self._is_pausing and self._is_behind(1):
             self._is_pausing = True
             facts.delayed_writes += 1
             self.pause()
+
+    def _is_behind(self, share: int) -> bool:
+        """Whether more waits for the disk than may, or than this share of it: a half, for 2."""
+        facts, long_bytes = self._facts, self._long_queued_bytes + self._long_writing_bytes
+        short_bytes = facts.queued_bytes + facts.writing_bytes - long_bytes
+        return short_bytes > PENDING_BYTES // share or long_bytes > LONG_PENDING_BYTES // share
 
     def _write_here(self, frame: bytes) -> None:
         """Write what has nothing before it on the way to the disk. The thread gets what can't be written without waiting."""
@@ -333,11 +345,12 @@ class Journal:
         facts, batch, sequence, commands = self._facts, self._queue, self.sequence, self._queued_commands
         self._queue, self._queued_commands = deque(), 0
         facts.writing_bytes, facts.queued_bytes = facts.queued_bytes, 0
+        self._long_writing_bytes, self._long_queued_bytes = self._long_queued_bytes, 0
         self._is_busy = True
         self._started_at = time.perf_counter()
         must_sync = self._state.config.appendfsync == "always"
         if facts.writing_bytes <= ENCODED_HERE_BYTES:
-            batch = deque(item.encode() if isinstance(item, _Ticks) else item for item in batch)
+            batch = deque(b"".join(item.encode()) if isinstance(item, _Ticks) else item for item in batch)
         future = self._disk.run(lambda: self._carry_out(batch, must_sync))
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
 
@@ -350,7 +363,10 @@ class Journal:
                 if isinstance(item, _Order):
                     item.carry_out()
                 else:
-                    log.write(item if isinstance(item, bytes) else item.encode(), synced=must_sync)
+                    *pieces, last = [item] if isinstance(item, bytes) else item.encode()
+                    for piece in pieces:
+                        log.write(piece)
+                    log.write(last, synced=must_sync)
                     self._facts.syncs += must_sync
             except MediumError as error:
                 if isinstance(item, _Order):
@@ -367,7 +383,7 @@ class Journal:
     def _on_done(self, sync_s: float, batch: _Batch, sequence: int, commands: int) -> None:
         facts, log = self._facts, self._log
         self._is_busy = False
-        facts.writing_bytes = 0
+        facts.writing_bytes = self._long_writing_bytes = 0
         facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
         if not log.failure:
             self.written = max(self.written, sequence)
@@ -378,7 +394,7 @@ class Journal:
                     item.done.set_exception(item.error)
                 else:
                     item.done.set_result(None)
-        if self._is_pausing and facts.queued_bytes + facts.writing_bytes <= PENDING_BYTES // 2:
+        if self._is_pausing and not self._is_behind(2):
             self._is_pausing = False
             self.resume()
         # Before the next batch starts: its thread would only fight for the interpreter's lock with the sending of replies.
@@ -419,6 +435,7 @@ class Journal:
         kept = [payload for item in items[begun:] if isinstance(item, _Ticks) for payload in item.payloads]
         self._queue = deque([*(item for item in items[:begun] if isinstance(item, _Order)), *items[begun:]])
         facts.queued_bytes, self._queued_commands = sum(map(len, kept)), len(kept)
+        self._long_queued_bytes = sum(len(payload) for payload in kept if isinstance(payload, LongPayload))
         is_final = self.is_on and begun == len(items)
         is_news = is_final and not facts.error
         if is_final:

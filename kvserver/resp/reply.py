@@ -16,7 +16,7 @@ What a handler returns says its kind by its type:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Union
 
 
@@ -83,6 +83,8 @@ CRLF: Final = b"\r\n"
 CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 
+LONG_PIECE_BYTES: Final = 1 << 16  # is not joined with others
+
 NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}  # by protocol
 _NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
 _MARKS: Final[dict[tuple[type, int], bytes]] = {(Push, 3): b">", (SetOf, 3): b"~"}
@@ -138,6 +140,23 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
 def bulk(data: bytes) -> bytes:
     """A bulk string."""
     return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def join_short(pieces: Iterable[bytes]) -> list[bytes]:
+    """The same bytes in few pieces: short ones joined, each long one as it is, since to join it would be to copy it."""
+    joined: list[bytes] = []
+    short: list[bytes] = []
+    for piece in pieces:
+        if len(piece) <= LONG_PIECE_BYTES:
+            short.append(piece)
+            continue
+        if short:
+            joined.append(b"".join(short))
+            short = []
+        joined.append(piece)
+    if short:
+        joined.append(b"".join(short))
+    return joined
 
 
 def _double(number: float) -> bytes:
