@@ -29,7 +29,7 @@ from kvserver.commands.effect import (
 from kvserver.commands.row import Handler
 from kvserver.errors import CommandError
 from kvserver.persistence.outbox import Outbox
-from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode
+from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
 from kvserver.resp.request import Command
 from kvserver.state.session import Muted, Pause, ServerState, Session
 
@@ -119,6 +119,11 @@ class Outcomes:
         else:
             client.write(data)
 
+    def send_long(self, client: Client, output: list[bytes]) -> None:
+        """Send what holds long pieces, without a copy of those."""
+        for data in join_short(output):
+            self.send(client, data)
+
     def bring(self, result: Result, client: Client, args: Command, output: list[bytes]) -> int:
         """Put what a command gave behind the output, or carry it out, or start to. How many bytes the output has grown by.
 
@@ -139,7 +144,7 @@ class Outcomes:
         if kind is Error:
             self._usages.count_error(reply.text)  # type: ignore[union-attr]
         if session.muted is Muted.NONE:
-            output.append(encode(reply, session.protocol))
+            output += encode_pieces(reply, session.protocol)
         elif kind is Replies:  # pushes are not held back
             output += [encode(each, session.protocol) for each in reply if type(each) is Push]  # type: ignore[union-attr]
 
@@ -306,15 +311,14 @@ class Outcomes:
         if client.session.is_executing:
             self._is_closing = True
             return
-        data = b"".join(output)
-        output.clear()
         if self.outbox:
             client.wait()  # nothing of it may run before it is closed
-            self.outbox.write(client, data)
+            self.send_long(client, output)
             self.outbox.close(client)
         else:
-            client.write(data)
+            self.send_long(client, output)
             client.close()
+        output.clear()
 
     def _kill(self, sessions: list[Session], reply: Reply, client: Client, output: list[bytes]) -> None:
         for session in sessions:

@@ -18,7 +18,7 @@ from kvserver.commands.runner import UNKNOWN
 from kvserver.errors import CommandError, Refusal
 from kvserver.outcome import EFFECTS, INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.persistence.outbox import Outbox
-from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode_pieces
 from kvserver.resp.request import Command
 from kvserver.state.session import ServerState
 
@@ -179,13 +179,15 @@ class Writer:
             else:
                 if kind is Error:
                     self._usages.count_error(reply.text)  # type: ignore[union-attr]
-                encoded = encode(reply, session.protocol)  # type: ignore[arg-type]
-                output.append(encoded)
-                long_bytes += len(encoded)
+                pieces = encode_pieces(reply, session.protocol)  # type: ignore[arg-type]
+                output += pieces
+                long_bytes += sum(map(len, pieces))
                 if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
                     break
         if output:
-            if self._outbox:
+            if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
+                self.outcomes.send_long(client, output)
+            elif self._outbox:
                 self._outbox.write(client, b"".join(output))
             else:
                 client.write(b"".join(output))

@@ -1,129 +1,257 @@
-"""A connection alone, on a transport that a test fills and a clock that it moves: for how long a client may not read."""
+"""network.connection: a long reply leaves in short steps, in order, uncopied, and holds up nobody but its client."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
-from sessions import Server
+from servers import DEADLINE_S
 
-from kvserver.network.connection import Connection
-from kvserver.outcome import Actions
+from kvserver.commands.table import CommandTable
+from kvserver.data.keyspace import Keyspace
+from kvserver.formats.codec import JSONText
+from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
+from kvserver.options.config import Config
+from kvserver.resp.request import Command
+from kvserver.state.session import ServerState, Session
 from kvserver.writer import Writer
 
-SOFT_BYTES, SECONDS = 1000, 10
+VALUE = bytes(range(256)) * 40_000
 
 
-class Transport(asyncio.Transport):
+class Transport:
+    """A transport whose client reads at once, or (`reads` is False) when the test says."""
+
     def __init__(self) -> None:
-        super().__init__()
-        self.unread_bytes = 0
-        self.is_aborted = False
+        self.reads = True
+        self.is_closed = self.is_reading_paused = False
+        self.given: list[tuple[int, bytes]] = []  # in which turn of the loop, and what
+        self.turn = 0
+        self._buffered = bytearray()
+        self.high_water_bytes, self._is_paused = 0, False
+        self.connection: Connection
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.given.append((self.turn, bytes(data)))
+        if not self.reads:
+            self._buffered += data
+            if len(self._buffered) > self.high_water_bytes and not self._is_paused:
+                self._is_paused = True
+                self.connection.pause_writing()
+
+    def take(self) -> None:
+        """The client reads all that the transport holds."""
+        self._buffered.clear()
+        if self._is_paused:
+            self._is_paused = False
+            self.connection.resume_writing()
 
     def get_write_buffer_size(self) -> int:
-        return self.unread_bytes
+        return len(self._buffered)
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-    def write(self, data: bytes | bytearray | memoryview) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        assert high > low >= 0
+        self.high_water_bytes = high
+
+    def pause_reading(self) -> None:
+        self.is_reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_reading_paused = False
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def abort(self) -> None:
-        self.is_aborted = True
+        self.is_closed = True
+        self.connection.connection_lost(None)
 
+    async def run(self) -> None:
+        """Turn by turn, until nothing more is to be written."""
+        async with asyncio.timeout(DEADLINE_S):
+            count = -1
+            while count != len(self.given):
+                count = len(self.given)
+                await asyncio.sleep(0)
+                self.turn += 1
 
-class Clock(asyncio.AbstractEventLoop):
-    """A loop whose time a test moves, and which does at once what is to be done soon."""
+    @property
+    def sent(self) -> bytes:
+        return b"".join(data for _, data in self.given)
 
-    now_s = 0.0
-
-    def time(self) -> float:
-        return self.now_s
-
-    def call_soon(self, callback: Callable[..., object], *args: object, context: object = None) -> asyncio.Handle:
-        callback(*args)
-        return asyncio.Handle(callback, args, self)
-
-    def get_debug(self) -> bool:
-        return False
+    def most_in_a_turn(self) -> int:
+        totals: dict[int, int] = {}
+        for turn, data in self.given:
+            totals[turn] = totals.get(turn, 0) + len(data)
+        return max(totals.values())
 
 
 class Owner:
-    """A server with one client."""
+    """What a connection needs of the server, with one client."""
 
-    def __init__(self, actions: Actions) -> None:
-        self.server = Server()
-        self.state = self.server.state
-        self.state.config.client_output_buffer_limit["normal"] = (0, SOFT_BYTES, SECONDS)
-        self.writer = Writer(self.state, actions, lambda commands: None)
+    def __init__(self) -> None:
+        self.state = ServerState(Config(), Keyspace(lambda: 0), CommandTable(), lambda: 0)
         self.choked: set[Connection] = set()
+        self.recorded: list[Command] = []
+        self.writer = Writer(self.state, cast(Any, None), self.recorded.extend)
 
     def admit(self, connection: Connection) -> bool:
-        connection.session = self.server.session()
+        connection.session = Session(self.state, 1, "client", "server", is_local=True)
         return True
 
-    def release(self, connection: Connection) -> None: ...
-
-
-class NoActions:
-    def act(self, effect: object, session: object) -> None:
-        raise AssertionError(effect)
-
-
-class Setting:
-    def __init__(self) -> None:
-        self.clock = Clock()  # type: ignore[abstract]  # what a connection asks for is there
-        self.transport = Transport()
-        self.connection = Connection(Owner(NoActions()))
-        self.connection._loop = self.clock
-        self.connection.connection_made(self.transport)
-
-    def leave_unread(self, length: int) -> None:
-        self.transport.unread_bytes = length
-        self.connection.pause_writing()
-
-    def read_all(self) -> None:
-        self.transport.unread_bytes = 0
-        self.connection.resume_writing()
-
-    def is_closed_at(self, now_s: float) -> bool:
-        self.clock.now_s = now_s
-        self.connection.check_unread()
-        return self.transport.is_aborted
+    def release(self, connection: Connection) -> None:
+        self.choked.discard(connection)
 
 
 @pytest.fixture
-async def setting() -> Setting:
-    return Setting()
+async def client() -> Connection:
+    connection, transport = Connection(Owner()), Transport()
+    transport.connection = connection
+    connection.connection_made(cast(asyncio.Transport, transport))
+    return connection
 
 
-async def test_client_above_the_soft_limit_is_closed_after_its_seconds(setting: Setting) -> None:
-    setting.leave_unread(SOFT_BYTES)
-    assert not setting.is_closed_at(SECONDS)
-    assert setting.is_closed_at(SECONDS + 1)
+def transport_of(client: Connection) -> Transport:
+    return cast(Transport, client.transport)
 
 
-async def test_client_below_the_soft_limit_is_never_closed(setting: Setting) -> None:
-    setting.leave_unread(SOFT_BYTES - 1)
-    assert not setting.is_closed_at(1e9)
+async def test_long_reply_leaves_piece_by_piece_with_what_comes_behind_it(client: Connection) -> None:
+    transport = transport_of(client)
+    client.write(VALUE)
+    client.write(b"+PONG\r\n")
+    client.write(VALUE[::-1])
+    assert client.is_choked, "its next command runs when it has been given this reply"
+    await transport.run()
+    assert transport.sent == VALUE + b"+PONG\r\n" + VALUE[::-1]
+    assert transport.most_in_a_turn() <= SENT_AT_ONCE_BYTES
+    assert not client.is_choked
+    assert not client._owner.choked
+    assert transport.high_water_bytes == HIGH_WATER_BYTES
+    client.write(b"+OK\r\n")
+    assert transport.given[-1] == (transport.turn, b"+OK\r\n"), "what is short leaves at once again"
 
 
-async def test_seconds_of_the_soft_limit_begin_anew_when_all_was_read(setting: Setting) -> None:
-    setting.leave_unread(SOFT_BYTES)
-    assert not setting.is_closed_at(8)
-    setting.read_all()
-    setting.clock.now_s = 9
-    setting.leave_unread(SOFT_BYTES)
-    assert not setting.is_closed_at(9 + SECONDS)
-    assert setting.is_closed_at(9 + SECONDS + 1)
+async def test_client_that_does_not_read_is_given_one_piece_of_a_long_reply(client: Connection) -> None:
+    transport = transport_of(client)
+    transport.reads = False
+    client.write(VALUE)
+    await transport.run()
+    assert len(transport.sent) == SENT_AT_ONCE_BYTES
+    assert client.is_choked
+    assert client._owner.choked == {client}
+    while transport.get_write_buffer_size():
+        transport.take()
+        await transport.run()
+    assert transport.sent == VALUE
+    assert not client.is_choked
 
 
-async def test_seconds_of_the_soft_limit_begin_anew_below_it(setting: Setting) -> None:
-    setting.leave_unread(SOFT_BYTES)
-    setting.transport.unread_bytes = SOFT_BYTES - 1
-    assert not setting.is_closed_at(8)
-    setting.transport.unread_bytes = SOFT_BYTES
-    assert not setting.is_closed_at(9)
-    assert not setting.is_closed_at(9 + SECONDS)
-    assert setting.is_closed_at(9 + SECONDS + 1)
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_long_reply_behind_one_that_is_not_read_follows_it(client: Connection, is_paused: bool) -> None:
+    transport = transport_of(client)
+    transport.reads = False
+    for _ in range(5 if is_paused else 1):
+        client.write(b"x" * SENT_AT_ONCE_BYTES)
+    before = len(transport.sent)
+    client.write(VALUE)
+    await transport.run()
+    assert client.is_choked
+    transport.reads = True
+    for _ in range(3):
+        transport.take()
+        await transport.run()
+    assert transport.sent[before:] == VALUE
+    assert not client.is_choked
+
+
+async def test_connection_closes_behind_a_long_reply(client: Connection) -> None:
+    transport = transport_of(client)
+    client.write(VALUE)
+    client.close()
+    assert not transport.is_closed
+    await transport.run()
+    assert transport.sent == VALUE
+    assert transport.is_closed
+
+
+async def test_connection_that_is_lost_amid_a_long_reply_sends_no_more(client: Connection) -> None:
+    transport = transport_of(client)
+    transport.reads = False
+    client.write(VALUE)
+    await transport.run()
+    transport.take()
+    client.abort()
+    before = len(transport.given)
+    await transport.run()
+    assert len(transport.given) == before
+    assert not client._owner.choked
+
+
+async def test_all_of_a_long_reply_counts_as_unread(client: Connection) -> None:
+    transport = transport_of(client)
+    client._owner.state.config.client_output_buffer_limit["normal"] = (len(VALUE), 0, 0)
+    client.write(VALUE)
+    await transport.run()
+    assert transport.is_closed
+    assert not transport.given
+
+
+async def test_others_have_their_turn_behind_each_read_of_a_long_command(client: Connection) -> None:
+    transport = transport_of(client)
+    request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%b\r\n" % (len(VALUE), VALUE)
+    for start in range(0, len(request), SENT_AT_ONCE_BYTES):
+        client.data_received(request[start : start + SENT_AT_ONCE_BYTES])
+        is_last = start + SENT_AT_ONCE_BYTES >= len(request)
+        assert transport.is_reading_paused is not is_last
+        await transport.run()
+        assert not transport.is_reading_paused
+    assert transport.sent == b"+OK\r\n"
+
+
+COMMANDS = {
+    b"GET k": b"$%d\r\n%b\r\n" % (len(VALUE), VALUE),
+    b"MGET k s k": b"*3\r\n$%d\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n" % (len(VALUE), VALUE, len(VALUE), VALUE),
+    b"GET d": b'$%d\r\n"%b"\r\n' % (len(VALUE) + 2, b"x" * len(VALUE)),
+    b"JSON.GET d": b'$%d\r\n"%b"\r\n' % (len(VALUE) + 2, b"x" * len(VALUE)),
+}
+
+
+def long_writes(client: Connection, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The long pieces that a connection will be given to send."""
+    found: list[bytes] = []
+    send_long = client._send_long
+
+    def note(data: bytes) -> None:
+        found.append(data)
+        send_long(data)
+
+    monkeypatch.setattr(client, "_send_long", note)
+    return found
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+async def test_value_is_replied_without_a_copy(client: Connection, line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = transport_of(client)
+    keyspace = client._owner.state.keyspace
+    document = JSONText(b'"%b"' % (b"x" * len(VALUE)))
+    keyspace.set(b"k", VALUE)
+    keyspace.set(b"s", b"1")
+    keyspace.set(b"d", document)
+    written = long_writes(client, monkeypatch)
+    client.data_received(b"PING\r\n" + line + b"\r\nPING\r\n")
+    await transport.run()
+    assert transport.sent == b"+PONG\r\n" + COMMANDS[line] + b"+PONG\r\n"
+    assert all(data is VALUE or data is document for data in written)
+    assert len(written) == line.count(b"k") + line.count(b" d")
+
+
+async def test_transaction_replies_a_value_without_a_copy(client: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = transport_of(client)
+    client._owner.state.keyspace.set(b"k", VALUE)
+    written = long_writes(client, monkeypatch)
+    client.data_received(b"MULTI\r\nGET k\r\nPING\r\nEXEC\r\nPING\r\n")
+    await transport.run()
+    queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    assert transport.sent == queued + b"*2\r\n" + COMMANDS[b"GET k"] + b"+PONG\r\n+PONG\r\n"
+    assert [data is VALUE for data in written] == [True]

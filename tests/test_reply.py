@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvserver.formats.codec import JSONText
-from kvserver.resp.reply import BULK_HEADERS, OK, Error, Reply, Simple, Verbatim, bulk, encode
+from kvserver.resp.reply import (
+    BULK_HEADERS,
+    LONG_PIECE_BYTES,
+    OK,
+    Error,
+    Reply,
+    Simple,
+    Verbatim,
+    bulk,
+    encode,
+    encode_pieces,
+    join_short,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +102,27 @@ def test_bulk_headers_made_beforehand_are_those_of_bulk_strings() -> None:
 def test_what_is_no_reply_is_a_type_error(reply: Any) -> None:
     with pytest.raises(TypeError, match="no reply"):
         encode(reply, 3)
+
+
+def test_pieces_are_joined_unless_they_are_long() -> None:
+    long = b"x" * (LONG_PIECE_BYTES + 1)
+    assert join_short([]) == []
+    assert join_short([b"a", b"", b"b"]) == [b"ab"]
+    joined = join_short([b"a", b"b", long, long, b"c", b"d", long])
+    assert joined == [b"ab", long, long, b"cd", long]
+    assert all(piece is long for piece in joined if len(piece) > 2)
+    many = [b"%6d" % number for number in range(100_000)]
+    joined = join_short(many)
+    assert b"".join(joined) == b"".join(many)
+    assert max(map(len, joined)) <= LONG_PIECE_BYTES + 6
+
+
+def test_long_string_is_a_piece_of_its_reply() -> None:
+    long = b"x" * (LONG_PIECE_BYTES + 1)
+    replies: list[Reply] = [long, [long, b"a", {b"b": long}]]
+    for reply in replies:
+        for protocol in (2, 3):
+            pieces = encode_pieces(reply, protocol)
+            assert b"".join(pieces) == encode(reply, protocol)
+            assert any(piece is long for piece in pieces)
+    assert encode([long, b"a"], 2) == b"*2\r\n" + bulk(long) + bulk(b"a")

@@ -10,7 +10,6 @@ from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical, canonical_strict, parse_strict
-from kvserver.formats.tags import decode_value
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
 
@@ -30,7 +29,7 @@ def _is_legacy_root(path: bytes) -> bool:
 def _text(value: Value) -> bytes:
     """The canonical JSON of a value. CommandError for bytes that are not UTF-8, which JSON can't express."""
     if isinstance(value, JSONText):
-        return bytes(value)
+        return value
     try:
         return canonical(value.decode())
     except UnicodeDecodeError:
@@ -48,12 +47,12 @@ def json_set(session: Session, args: list[bytes]) -> Reply:
     _is_legacy_root(args[2])
     try:
         document = parse_strict(args[3])
-        canonical_strict(document)  # for the limits: what is taken must be readable at every start
+        text = canonical_strict(document)  # also for the limits: what is taken must be readable at every start
     except ValueError as error:
         raise CommandError(f"ERR {error}") from None
     if (condition == b"NX" and is_there) or (condition == b"XX" and not is_there):
         return None
-    keyspace.set(args[1], decode_value(document))
+    keyspace.set(args[1], document.encode() if type(document) is str else JSONText(text))
     keyspace.written.append([b"JSON.SET", args[1], ROOT, args[3]])
     return OK
 

@@ -30,8 +30,9 @@ def setrange(session: Session, args: list[bytes]) -> Reply:
     if not piece:
         return 0 if value is None else len(value)
     check_length(session, offset + len(piece))
-    start = (value or b"")[:offset].ljust(offset, b"\0")
-    changed = b"".join((start, piece, (value or b"")[offset + len(piece) :]))
+    present = memoryview(value or b"")  # of which the parts are copied once
+    padding = bytes(max(0, offset - len(present)))
+    changed = b"".join((present[:offset], padding, piece, present[offset + len(piece) :]))
     amend(session, key, raw(changed), [b"SETRANGE", *args[1:]])
     return len(changed)
 

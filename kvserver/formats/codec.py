@@ -20,7 +20,7 @@ JSON = Any  # None, bool, int, float, str, or lists and str-keyed dicts of these
 MAX_DEPTH = 512
 _TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
 # A value that is longer is read and written in pieces of this length, of which each takes some hundred microseconds at most.
-PIECE_BYTES: Final = 1 << 16
+PIECE_BYTES: Final = 1 << 15
 
 
 class JSONText(bytes):

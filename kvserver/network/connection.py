@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -17,6 +18,10 @@ from kvserver.writer import COMMANDS_PER_TURN, Writer
 
 # Unread replies beyond which nothing more of a client runs, and the limits of its class are looked at.
 HIGH_WATER_BYTES: Final = 1 << 20
+# What the transport is given of a long reply at once: to copy it into the system's buffers takes some 0.1 ms.
+SENT_AT_ONCE_BYTES: Final = 1 << 18
+# Behind a read of so many bytes of a long command, others have their turn: libuv reads 32 times in a row while there is more.
+LONG_READ_BYTES: Final = 1 << 16
 UNAUTHENTICATED_UNREAD_BYTES: Final = 1024  # Redis's REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
 
 _log = logging.getLogger("kvserver")
@@ -57,6 +62,11 @@ class Connection:
         self._parser = RequestParser()
         self._is_admitted = False
         self._send: Callable[[bytes], None]  # the transport's write, or what looks at the limits as well
+        self._unsent: deque[memoryview] = (
+            deque()
+        )  # of a long reply and what comes behind it: what the transport has not been given
+        self._unsent_bytes = 0
+        self._is_paused = False  # the transport takes no more
         self._is_dropped = False  # because of what it did not read
         self._unread_bytes = 0  # when it was looked at last
         self._above_soft_since_s: float | None = None  # the loop's time
@@ -101,6 +111,9 @@ class Connection:
             if parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
                 _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
                 self.transport.abort()
+            elif len(data) >= LONG_READ_BYTES:
+                self.transport.pause_reading()
+                self._loop.call_soon(self._read_if_free)
 
     def eof_received(self) -> bool:
         self._end_input()
@@ -110,29 +123,32 @@ class Connection:
     def connection_lost(self, exception: Exception | None) -> None:
         self.has_ended = self.is_closed = True
         self.queue = []
+        self._unsent.clear()
+        self._unsent_bytes = 0
         if self._is_admitted:
             self._owner.release(self)
 
     def pause_writing(self) -> None:
-        self.is_choked = True
-        self._send = self._send_and_check
-        self._owner.choked.add(self)
-        self._read_if_free()
-        self.check_unread()
+        self._is_paused = True
+        self._choke()
 
     def resume_writing(self) -> None:
-        self.is_choked = False
-        self._send = self.transport.write
-        self._owner.choked.discard(self)
-        self._unread_bytes, self._above_soft_since_s = 0, None
-        self._read_if_free()
+        self._is_paused = False
+        if self._unsent:
+            self._loop.call_soon(self._send_next)
+        else:
+            self._unchoke()
 
     # What the writer calls
 
     def write(self, data: bytes) -> None:
         if not self.is_closed:
-            self._counters.output_bytes += len(data)
-            self._send(data)
+            length = len(data)
+            self._counters.output_bytes += length
+            if length > SENT_AT_ONCE_BYTES:
+                self._send_long(data)
+            else:
+                self._send(data)
 
     def wait(self) -> None:
         self.is_waiting = True
@@ -164,7 +180,8 @@ class Connection:
     def close(self) -> None:
         self.is_closed = self.has_ended = True
         self.queue = []
-        self.transport.close()
+        if not self._unsent:
+            self.transport.close()
 
     # What the server calls
 
@@ -178,7 +195,8 @@ class Connection:
         limits = config.client_output_buffer_limit
         of_classes = [limit for name in ("normal", "pubsub") for limit in limits[name][:2] if limit]
         high = min(HIGH_WATER_BYTES, *of_classes) if authenticated else UNAUTHENTICATED_UNREAD_BYTES
-        self.transport.set_write_buffer_limits(high, high // 4)
+        if not self._unsent:
+            self.transport.set_write_buffer_limits(high, high // 4)
 
     def check_unread(self) -> None:
         """Close if more replies are unread than its class may have: the hard limit at once, the soft one for its seconds.
@@ -189,7 +207,7 @@ class Connection:
         if self._is_dropped:
             return
         state, session, now_s = self._owner.state, self.session, self._loop.time()
-        unread_bytes = self.transport.get_write_buffer_size()
+        unread_bytes = self.transport.get_write_buffer_size() + self._unsent_bytes
         if unread_bytes < self._unread_bytes:  # it reads, if slowly
             session.last_active_at_ms = state.now_ms()
         self._unread_bytes = unread_bytes
@@ -212,9 +230,60 @@ class Connection:
         self.is_closed = True
         self.transport.abort()
 
-    def _send_and_check(self, data: bytes) -> None:
-        self.transport.write(data)
+    def _choke(self) -> None:
+        self.is_choked = True
+        self._send = self._send_and_check
+        self._owner.choked.add(self)
+        self._read_if_free()
         self.check_unread()
+
+    def _unchoke(self) -> None:
+        self.is_choked = False
+        self._send = self.transport.write
+        self._owner.choked.discard(self)
+        self._unread_bytes, self._above_soft_since_s = 0, None
+        self._read_if_free()
+
+    def _send_and_check(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent.append(memoryview(data))
+            self._unsent_bytes += len(data)
+        else:
+            self.transport.write(data)
+        self.check_unread()
+
+    def _send_long(self, data: bytes) -> None:
+        """Send piece by piece, each when the transport has let go of the one before, in a turn of the event loop of its own.
+
+        A transport that is given all of it hands it to the system in one go, as fast as the client reads.
+        """
+        is_first = not self._unsent
+        self._unsent.append(memoryview(data))
+        self._unsent_bytes += len(data)
+        if is_first:
+            self.transport.set_write_buffer_limits(1, 0)  # it is to tell when it has nothing left; TLS never does at 0
+            if not self._is_paused:
+                self._loop.call_soon(self._send_next)
+        self._choke()
+
+    def _send_next(self) -> None:
+        if self._is_paused or self._is_dropped or not self._unsent:
+            return
+        data = self._unsent.popleft()
+        if len(data) > SENT_AT_ONCE_BYTES:
+            self._unsent.appendleft(data[SENT_AT_ONCE_BYTES:])
+            data = data[:SENT_AT_ONCE_BYTES]
+        self._unsent_bytes -= len(data)
+        self.transport.write(data)
+        if self._unsent:
+            if not self._is_paused:
+                self._loop.call_soon(self._send_next)
+        elif self.is_closed:
+            self.transport.close()
+        else:
+            self.apply_limits()
+            if not self._is_paused:
+                self._unchoke()
 
     def _end_input(self) -> None:
         if not self.has_ended:

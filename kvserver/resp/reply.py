@@ -83,7 +83,7 @@ CRLF: Final = b"\r\n"
 CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 
-LONG_PIECE_BYTES: Final = 1 << 16  # is not joined with others
+LONG_PIECE_BYTES: Final = 1 << 18  # is not joined with others, nor are so many bytes of them
 
 NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}  # by protocol
 _NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
@@ -93,9 +93,14 @@ _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
 
 def encode(reply: Reply, protocol: int) -> bytes:
     """The bytes of a reply in RESP2 or RESP3. TypeError for what is no reply."""
+    return b"".join(encode_pieces(reply, protocol))
+
+
+def encode_pieces(reply: Reply, protocol: int) -> list[bytes]:
+    """The same in pieces, of which a long string is one: nobody copies it."""
     pieces: list[bytes] = []
     _encode(reply, protocol, pieces.append)
-    return b"".join(pieces)
+    return pieces
 
 
 def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> None:
@@ -114,6 +119,10 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             append(bulk(_double(reply)))
         case Verbatim() if protocol == 3:
             append(b"=%d\r\ntxt:%b\r\n" % (len(reply) + len(b"txt:"), reply))
+        case bytes() if len(reply) > LONG_PIECE_BYTES:
+            append(b"$%d\r\n" % len(reply))
+            append(reply)
+            append(CRLF)
         case bytes():
             append(bulk(reply))
         case Replies():
@@ -122,8 +131,9 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case list() | tuple():
             append(b"%b%d\r\n" % (_MARKS.get((type(reply), protocol), b"*"), len(reply)))
             for item in reply:
-                if type(item) is bytes:  # what long arrays are made of
-                    append(b"$%d\r\n%b\r\n" % (len(item), item))
+                # What long arrays are made of.
+                if type(item) is bytes and (length := len(item)) <= LONG_PIECE_BYTES:
+                    append(b"$%d\r\n%b\r\n" % (length, item))
                 else:
                     _encode(item, protocol, append)
         case dict():
@@ -146,17 +156,18 @@ def join_short(pieces: Iterable[bytes]) -> list[bytes]:
     """The same bytes in few pieces: short ones joined, each long one as it is, since to join it would be to copy it."""
     joined: list[bytes] = []
     short: list[bytes] = []
+    short_bytes = 0
     for piece in pieces:
-        if len(piece) <= LONG_PIECE_BYTES:
-            short.append(piece)
-            continue
-        if short:
+        is_long = len(piece) > LONG_PIECE_BYTES
+        if short and (is_long or short_bytes > LONG_PIECE_BYTES):
             joined.append(b"".join(short))
-            short = []
-        joined.append(piece)
-    if short:
-        joined.append(b"".join(short))
-    return joined
+            short, short_bytes = [], 0
+        if is_long:
+            joined.append(piece)
+        else:
+            short.append(piece)
+            short_bytes += len(piece)
+    return [*joined, b"".join(short)] if short else joined
 
 
 def _double(number: float) -> bytes:
