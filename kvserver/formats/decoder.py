@@ -1,7 +1,7 @@
 """The payload of a frame, which comes in chunks, to members of a keyspace, in slices. Pure: never reads or hashes.
 
-Generators whose steps take some dozens of microseconds for short values, so that whoever drives them can serve clients
-between two steps; a value that is long by itself is one step.
+Generators whose steps take some dozens of microseconds for short values, and some hundred for a piece of a long string, so
+that whoever drives them can serve clients between two steps; a document that is long by itself is one step.
 
 Strings, the common case, go through orjson many at a time: for those its reading is Python's. Floats, integers over 64
 bits and lone surrogates differ, so they go through Python's json.
@@ -19,11 +19,15 @@ import orjson
 
 from kvserver.data.entries import Entry
 from kvserver.errors import PayloadInvalid
-from kvserver.formats.tags import Mapping
+from kvserver.formats.codec import canonical_string
+from kvserver.formats.longstring import TAIL_BYTES, Long, begin_long
+from kvserver.formats.tags import PLAIN, Mapping
 
 _SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself
 _WINDOW_BYTES: Final = 4096
+_LONG_WINDOWS: Final = 16  # a member that does not fit into so many has a long value
 _AFTER_MEMBER: Final = {",", "}"}
+_NAME: Final = re.compile(rb'[ \t\n\r]*+("(?:[^"\\]++|\\.)*+")[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 _WHITE_SPACE: Final = re.compile(r"[ \t\n\r]*")
 _WHITE_SPACE_BYTES: Final = re.compile(rb"[ \t\n\r]*")
 _raw_decode: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().raw_decode
@@ -47,6 +51,9 @@ class Decoder:
         self._at_joint = True  # what comes next is the opening brace, a comma or the closing brace, not a member
         self._began = False
         self._ended = False
+        self._long: Long | None = None  # the string that is being read
+        self._long_key = b""
+        self._is_no_long = False  # the next member is to be read as a whole
         self.member_count = 0
 
     @property
@@ -81,7 +88,15 @@ class Decoder:
     def _read(self, final: bool) -> Iterator[list[Member]]:
         position = 0
         # Short of a whole window, wait for the next chunk rather than trying the same bytes again and again.
-        while not self._ended and (final or len(self._buffer) - position >= self._window):
+        while not self._ended and (final or self._long or len(self._buffer) - position >= self._window):
+            if self._long:
+                members, end = self._read_long(position, final)
+                if end == position and self._long:
+                    break
+                position = end
+                self.member_count += len(members)
+                yield members
+                continue
             if self._at_joint:
                 position = self._read_joint(position)
                 if self._at_joint:
@@ -91,8 +106,11 @@ class Decoder:
             if step:
                 members, position = step
                 self._window = _WINDOW_BYTES
+                self._is_no_long = False
                 self.member_count += len(members)
                 yield members
+            elif self._window >= _LONG_WINDOWS * _WINDOW_BYTES and (start := self._begin_long(position)):
+                position = start
             elif position + self._window >= len(self._buffer):
                 break
             else:
@@ -145,6 +163,39 @@ class Decoder:
             names = map(self._mapping.decode_key, found)
         members: list[Member] = list(zip(names, map(str.encode, found.values()), strict=True))
         return members, end + 1
+
+    def _begin_long(self, position: int) -> int:
+        """Begin to read a member whose value is a long string. Where the string's text begins, or 0 where it is none."""
+        name = None if self._is_no_long else _NAME.match(self._buffer, position, position + self._window)
+        begun = begin_long(self._buffer, name.end(), has_tags=self._mapping is not PLAIN) if name else None
+        if not name or not begun:
+            return 0
+        try:
+            self._long_key = self._mapping.decode_key(json.loads(name[1].decode()))
+        except ValueError:
+            return 0
+        self._long, start = begun
+        return start
+
+    def _read_long(self, position: int, final: bool) -> tuple[list[Member], int]:
+        """Read a piece of the long string, or what is behind it. No progress: more data is needed."""
+        long, buffer = self._long, self._buffer
+        assert long is not None
+        if not long.has_ended:
+            end = long.read(buffer, position)
+            if end is not None:
+                return [], end
+        elif len(buffer) - position < TAIL_BYTES and not final:
+            return [], position
+        elif found := long.finish(buffer, position):
+            entry, end = found
+            self._long, self._window, self._at_joint = None, _WINDOW_BYTES, True
+            return [(self._long_key, entry)], end
+        # No tag: a document that looks like one.
+        name = canonical_string(self._mapping.encode_key(self._long_key))
+        self._buffer = b"%b:%b%b" % (name, long.as_json(), buffer[position:])
+        self._long, self._is_no_long = None, True
+        return [], 0
 
     def _read_any(self, position: int, final: bool) -> tuple[list[Member], int] | None:
         """Read the members that are complete in the window, by Python's json. None if there is none."""

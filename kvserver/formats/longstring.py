@@ -1,0 +1,162 @@
+"""Long strings of a payload, which come in pieces: JSON's escapes or base64 to the bytes of a value, in short steps. Pure.
+
+A string is gathered in a buffer that becomes the value, so that nothing is copied twice. A tag counts only if it is exactly
+what the encoder would have written (`tags`); where it is something else, `as_json` gives back what was read of it, and whoever
+reads has it read as a whole.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64decode, b64encode
+from codecs import getincrementaldecoder, utf_8_decode
+from io import BytesIO
+from typing import Final
+
+import orjson
+
+from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.errors import PayloadInvalid
+from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical, canonical_string
+
+TAIL_BYTES: Final = 64  # which no tail exceeds
+_INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
+# Whole characters and escapes; what it stops at is the quote that ends the string, or an escape that is cut off.
+_UNITS: Final = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
+_START: Final = re.compile(rb'"|\{"\$kvs":\{"(?:(base64)":"|expires_at_ms":' + _INTEGER + rb',"value":")')
+_BASE64_TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + _INTEGER + rb")?\}\}")
+_TAG_END: Final = b"}}"
+
+
+class LongString:
+    """A string, or a tag around one where `opening` is more than a quote."""
+
+    def __init__(self, opening: bytes, expires_at_ms: int | None) -> None:
+        self.has_ended = False  # the closing quote has been read
+        self._opening = opening
+        self._expires_at_ms = expires_at_ms
+        self._content = BytesIO()
+        self._half = ""  # of a surrogate pair, whose other half is behind the piece
+        self._has_surrogates = False  # without their other halves: such a text has no UTF-8
+
+    def read(self, data: bytes, position: int) -> int:
+        """Read a piece that begins there; where the next one begins. The same place: more data is needed."""
+        end = min(position + PIECE_BYTES, len(data))
+        match = _UNITS.match(data, position, end)
+        assert match is not None
+        end = match.end()
+        self.has_ended = data[end : end + 1] == b'"'
+        try:
+            text, length = utf_8_decode(data[position:end], "strict", self.has_ended)
+            self._add(_unescape(text))
+        except UnicodeDecodeError as error:
+            raise PayloadInvalid(f"the payload is not UTF-8: {error.reason}") from None
+        except ValueError as error:
+            raise PayloadInvalid(f"the payload is not JSON: {error}") from None
+        return position + length + self.has_ended
+
+    def _add(self, text: str) -> None:
+        text, self._half = self._half + text, ""
+        if not self.has_ended and text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        try:
+            self._content.write(text.encode())
+        except UnicodeEncodeError:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # joins the halves of a pair
+            self._has_surrogates = self._has_surrogates or any("\ud800" <= character <= "\udfff" for character in text)
+            self._content.write(text.encode("utf-8", "surrogatepass"))
+
+    def _value(self) -> Value:
+        content = self._content.getvalue()
+        return JSONText(canonical(content.decode("utf-8", "surrogatepass"))) if self._has_surrogates else content
+
+    def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
+        """The entry and where it ends, by what stands behind the closing quote. None: this is no tag."""
+        if self._expires_at_ms is None:
+            return self._value(), position
+        if not data.startswith(_TAG_END, position):
+            return None
+        return Expiring(self._value(), self._expires_at_ms), position + len(_TAG_END)
+
+    def as_json(self) -> bytes:
+        """JSON that means what was read, closing quote included."""
+        text = self._content.getvalue().decode("utf-8", "surrogatepass")
+        return self._opening + canonical_string(text)[1:]
+
+
+class LongBase64:
+    """The tag of bytes that are not UTF-8."""
+
+    def __init__(self, opening: bytes) -> None:
+        self.has_ended = False
+        self._opening = opening
+        self._content = BytesIO()
+        self._decoder = getincrementaldecoder("utf-8")()
+        self._is_utf8 = True  # so far
+        self._is_padded = False
+
+    def read(self, data: bytes, position: int) -> int | None:
+        """As of a long string. None: this is no base64 as the encoder writes it."""
+        end = data.find(b'"', position, position + PIECE_BYTES)
+        self.has_ended = end >= 0
+        if not self.has_ended:
+            end = min(position + PIECE_BYTES, len(data))
+            end -= (end - position) % 4
+        piece = data[position:end]
+        content = _decode_base64(piece)
+        if content is None or (piece and self._is_padded):
+            self.has_ended = False
+            return None
+        self._is_padded = piece.endswith(b"=") or self._is_padded
+        self._content.write(content)
+        if self._is_utf8:
+            try:
+                self._decoder.decode(content, self.has_ended)
+            except UnicodeDecodeError:
+                self._is_utf8 = False
+        return end + self.has_ended
+
+    def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
+        """As of a long string."""
+        tail = _BASE64_TAIL.match(data, position)
+        if not tail or self._is_utf8:
+            return None
+        value = self._content.getvalue()
+        return (Expiring(value, int(tail[1])) if tail[1] else value), tail.end()
+
+    def as_json(self) -> bytes:
+        return self._opening + b64encode(self._content.getvalue()) + b'"' * self.has_ended
+
+
+Long = LongString | LongBase64
+
+
+def begin_long(data: bytes, position: int, *, has_tags: bool) -> tuple[Long, int] | None:
+    """The string, or the tag around one, that begins there, and where its text does. None for any other value."""
+    start = _START.match(data, position)
+    if not start or (not has_tags and start.end() > position + 1):
+        return None
+    if start[1]:
+        return LongBase64(start[0]), start.end()
+    return LongString(start[0], int(start[2]) if start[2] else None), start.end()
+
+
+def _unescape(part: str) -> str:
+    """The text of a part of a JSON string. ValueError where it is none."""
+    text: str
+    try:
+        text = orjson.loads(f'"{part}"')
+    except orjson.JSONDecodeError:  # a lone surrogate, perhaps
+        text = json.loads(f'"{part}"')
+    return text
+
+
+def _decode_base64(piece: bytes) -> bytes | None:
+    """The bytes, if the encoder writes them like this."""
+    try:
+        content = b64decode(piece, validate=True)
+    except binascii.Error:
+        return None
+    return content if b64encode(content) == piece else None
