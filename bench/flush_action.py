@@ -1,4 +1,4 @@
-"""What a server is asked to do while its clients are watched: SAVE, BGSAVE, RESTORE, BGSAVE with compaction.
+"""What a server is asked to do while its clients are watched: SAVE, BGSAVE, RESTORE, BGSAVE with compaction, one long value.
 
 Owns how each is asked for and how its end is seen; each uses a control connection of its own, since SAVE and RESTORE answer
 only when they are done. Must never measure. INFO is asked at intervals: neither server announces the end of a background
@@ -14,6 +14,7 @@ from bench.process import ServerProcess
 Action = Callable[[], None]
 
 INFO_INTERVAL_S = 0.05
+LONG_KEY = "long"
 # A medium is rewritten when it has grown past a few times its live size; this many flushes should be past it.
 MAX_FLUSHES_TO_COMPACTION = 8
 SAME_SIZE = 1.1
@@ -63,6 +64,15 @@ def wait_until_settled(server: ServerProcess) -> None:
         raise ActionFailed("the background flush failed, says INFO persistence")
 
 
-def _call(server: ServerProcess, command: str) -> object:
+def set_long(server: ServerProcess, value: bytes) -> None:
+    _call(server, "SET", LONG_KEY, value)
+
+
+def get_long(server: ServerProcess, value: bytes) -> None:
+    if _call(server, "GET", LONG_KEY) != value:
+        raise ActionFailed("GET did not give what SET was given")
+
+
+def _call(server: ServerProcess, *parts: bytes | str) -> object:
     with server.control() as control:
-        return control.call(command)
+        return control.call(*parts)

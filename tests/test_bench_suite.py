@@ -156,6 +156,10 @@ def test_flush_stall_sees_every_phase(tmp_path: Path) -> None:
         "SAVE",
         "RESTORE",
         "BGSAVE with compaction",
+        "SET of 5 MB",
+        "GET of 5 MB",
+        "BGSAVE of 5 MB",
+        "RESTORE of 5 MB",
     ]
     assert all(not case.failed and SUBJECT.name in case.rounds for case in found.cases)
     assert all(BASELINE.name in case.rounds for case in found.cases[:3])

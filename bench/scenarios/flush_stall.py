@@ -1,4 +1,4 @@
-"""What clients notice of a flush, a restore and a compaction; kvserver beside redis-server's forked BGSAVE.
+"""What clients notice of a flush, a restore, a compaction and one long value; kvserver beside redis-server's forked BGSAVE.
 
 Owns the phases. Paced clients send PING and SET by turns, and latency counts from the time at which a command was due, so that
 a stall can't hide behind clients that wait for it. Each phase is held against an idle one just before it, of the same server.
@@ -11,9 +11,9 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.dataset import Dataset
+from bench.dataset import FILLER, Dataset
 from bench.figures import Case, Goal, Measurement, Metric
-from bench.flush_action import bgsave, bgsave_until_compaction, restore, save, wait_until_settled
+from bench.flush_action import bgsave, bgsave_until_compaction, get_long, restore, save, set_long, wait_until_settled
 from bench.kinds import Ability
 from bench.latencies import Latencies
 from bench.load import Batch
@@ -82,6 +82,22 @@ PHASES = (
     # A restore holds two stores by design.
     Phase("RESTORE", restore, needs=Ability.RESTORE, goals=STALL_GOALS),
 )
+# No goal for memory: a value of this length is most of it.
+LONG_VALUE_BYTES = 100_000_000
+LONG_VALUE_KEYS = 1000  # beside it
+
+
+def long_value_phases(value: bytes) -> tuple[Phase, ...]:
+    """In this order: each is about the value of the one before."""
+    size = f"{len(value) // 1_000_000} MB"
+    return (
+        Phase(f"SET of {size}", functools.partial(set_long, value=value), goals=STALL_GOALS),
+        Phase(f"GET of {size}", functools.partial(get_long, value=value), goals=STALL_GOALS),
+        Phase(f"BGSAVE of {size}", bgsave, goals=STALL_GOALS),
+        Phase(f"RESTORE of {size}", restore, needs=Ability.RESTORE, goals=STALL_GOALS),
+    )
+
+
 COMPACTION = Phase("BGSAVE with compaction", bgsave_until_compaction, needs=Ability.COMPACTION)
 
 
@@ -143,6 +159,19 @@ def measure_flush_stall(run: Run) -> Iterator[Case]:
             wait_until_settled(server)
         measure = functools.partial(watch.measure, phase=COMPACTION)
         yield run.measure(Case(COMPACTION.name, FLUSH_METRICS, COMPACTION.goals), rounds, able, measure)
+    dataset = Dataset(LONG_VALUE_KEYS)
+    watch = Watch(run, dataset)
+    length = run.pick(LONG_VALUE_BYTES, LONG_VALUE_BYTES // 20)
+    value = (FILLER * (length // len(FILLER) + 1))[:length]
+    with run.servers(Ability.PERSISTENCE | Ability.MILLIONS, fill=dataset) as servers:
+        for phase in long_value_phases(value):
+            able = {kind: servers[kind] for kind in run.able(phase.needs, servers)}
+            measure = functools.partial(watch.measure, phase=phase)
+            yield run.measure(Case(phase.name, FLUSH_METRICS, phase.goals), rounds, able, measure)
 
 
-SCENARIO = Scenario("flush_stall", "what clients notice of a flush at 1,000,000 keys of 64 bytes", measure_flush_stall)
+SCENARIO = Scenario(
+    "flush_stall",
+    "what clients notice of a flush at 1,000,000 keys of 64 bytes, and of one value of 100 MB",
+    measure_flush_stall,
+)
