@@ -37,6 +37,7 @@ from kvserver.store import KVStore
 
 # Compiled, a store has a thousand shards, not three, and a history takes ten times as long.
 SEEDS = int(os.environ.get("KVSERVER_FAULT_SEEDS", "1000" if IS_COMPILED else "10000"))
+PARTS = 4  # so that all cores have something of it
 FIRST_SEED = int(os.environ.get("KVSERVER_FAULT_FIRST_SEED", "0"))
 
 PATH = f"{ROOT}/folder/dump.kvs"
@@ -830,8 +831,10 @@ class History:
         return [name for name in self.disk.names() if ".damaged-" in name]
 
 
-def test_no_history_of_crashes_loses_what_was_answered(verdicts: Verdicts) -> None:
-    for seed in range(FIRST_SEED, FIRST_SEED + SEEDS):
+@pytest.mark.timeout(120 + SEEDS // 50)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_history_of_crashes_loses_what_was_answered(verdicts: Verdicts, part: int) -> None:
+    for seed in range(FIRST_SEED + part, FIRST_SEED + SEEDS, PARTS):
         with verdicts.case(f"KVSERVER_FAULT_FIRST_SEED={seed} KVSERVER_FAULT_SEEDS=1"):
             history = History(seed)
             history.live()
