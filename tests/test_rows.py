@@ -9,7 +9,7 @@ from servers import ServerProcess, parse
 from sessions import Server, run
 
 from kvserver.commands.documentation import DOCUMENTATION
-from kvserver.commands.row import Command
+from kvserver.commands.row import CATEGORIES, Command
 from kvserver.commands.table import CommandTable
 from kvserver.resp.reply import encode
 
@@ -113,6 +113,29 @@ def test_container_has_the_subcommands_of_redis(theirs: dict[str, dict[str, Any]
         if (container := name.partition("|")[0]) in EVERY_ROW and container not in NOT_HERE and name not in EVERY_ROW
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        (),
+        ("FILTERBY", "PATTERN", "c*"),
+        ("FILTERBY", "PATTERN", "*|GET"),
+        ("FILTERBY", "MODULE", "nosuch"),
+        *(("FILTERBY", "ACLCAT", category.removeprefix("@")) for category in CATEGORIES if category != "@json"),
+        ("FILTERBY", "ACLCAT", "@read"),
+    ],
+    ids=" ".join,
+)
+def test_list_names_what_redis_names_of_the_commands_that_are_here(
+    running_redis: ServerProcess, theirs: dict[str, dict[str, Any]], filters: tuple[str, ...]
+) -> None:
+    ours = [name.decode() for name in replied(run(Server().session(), "COMMAND", "LIST", *filters))]
+    assert len(ours) == len(set(ours))
+    expected = {name.decode() for name in parse(running_redis.once("COMMAND", "LIST", *filters))} & EVERY_ROW.keys()
+    assert set(ours) & theirs.keys() == expected
+    if not filters:
+        assert set(ours) == EVERY_ROW.keys()
 
 
 def test_documentation_is_of_commands_that_are_there() -> None:

@@ -1249,6 +1249,7 @@ def test_command_docs_have_the_shape_that_redis_cli_reads(
 
 
 def test_command_count_and_list_agree(kvserver: ServerProcess) -> None:
+    """But for subcommands, which are listed and not counted, as in Redis."""
     with kvserver.connect() as wire:
         names = [name for name in wire.value("COMMAND", "LIST") if b"|" not in name]
         assert wire.value("COMMAND", "COUNT") == len(names) == len(set(names)) == len(wire.value("COMMAND"))

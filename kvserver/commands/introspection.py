@@ -181,7 +181,7 @@ def command_docs(session: Session, args: list[bytes]) -> Reply:
 def command_list(session: Session, args: list[bytes]) -> Reply:
     match [word.upper() for word in args[2:4]]:
         case []:
-            return list(session.server.table.rows)
+            return [row.name.encode() for row in _every_row(session)]
         case [b"FILTERBY", b"MODULE"] if len(args) == 5:
             return []
         case [b"FILTERBY", b"ACLCAT"] if len(args) == 5:
