@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Coroutine
-from typing import NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol
 
 from kvserver.commands.effect import (
+    EFFECTS,
     Close,
     Effect,
     Execute,
@@ -27,6 +27,7 @@ from kvserver.commands.effect import (
     Switch,
 )
 from kvserver.commands.row import Handler
+from kvserver.commands.timing import Begun
 from kvserver.errors import CommandError
 from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
@@ -34,8 +35,8 @@ from kvserver.resp.request import Command
 from kvserver.state.session import Muted, Pause, ServerState, Session
 
 Result = Reply | Effect | CommandError  # of a command
-EFFECTS = frozenset(get_args(Effect))
 LONGEST_TIMER_S = 1e9  # some thirty years: what is longer overflows the event loop's clock
+EXEC = b"EXEC"
 INTERNAL_ERROR = "ERR internal error, see the log"
 
 _log = logging.getLogger("kvserver")
@@ -86,12 +87,13 @@ class Actions(Protocol):
 
 
 class Unfinished(NamedTuple):
-    """The reply to a command of a transaction that has run, while that waits for an effect."""
+    """The reply to a command that has run, while that waits for an effect."""
 
-    place: int  # among the replies of the transaction
+    place: int  # among the replies of its transaction
     args: Command
     awaitable: Awaitable[Reply]
     is_muted: bool
+    begun: Begun | None
 
 
 class Outcomes:
@@ -103,6 +105,7 @@ class Outcomes:
         self._state = state
         self._actions = actions
         self._usages = state.table.usages
+        self._timing = state.table.timing
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False  # the client whose transaction runs will be closed behind it
@@ -150,6 +153,8 @@ class Outcomes:
 
     def _perform(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
         session = client.session
+        # What is in one of these two is carried out by itself, and takes the time.
+        begun = None if isinstance(effect, (Monitored, Quiet)) else self._timing.take_begun()
         match effect:
             case Switch(reply):
                 if isinstance(reply, Error):  # of an EXEC that runs nothing
@@ -161,7 +166,8 @@ class Outcomes:
                 client.recognize()
                 self._reply(reply, session, output)
             case Execute(commands):
-                self._execute(commands, client, output)
+                if self._execute(commands, client, output, begun):
+                    return
             case Publish(deliveries, reply):
                 for receiver, message in deliveries:
                     self._pass(message.wire(receiver.protocol), receiver, client, output)
@@ -193,7 +199,10 @@ class Outcomes:
                 self._resume()
                 self._reply(OK, session, output)
             case _:
-                self._act(effect, client, args, output)
+                if self._act(effect, client, args, output, begun):
+                    return
+        if begun:
+            self._timing.took(session, args, begun)
 
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
         """Send what a command of one client means for this session, or that client itself."""
@@ -202,7 +211,8 @@ class Outcomes:
         elif other := self.clients.get(receiver.id):
             self.send(other, data)
 
-    def _act(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
+    def _act(self, effect: Effect, client: Client, args: Command, output: list[bytes], begun: Begun | None) -> bool:
+        """Have an effect carried out; whether that goes on, so that the reply comes later."""
         session = client.session
         try:
             reply = self._actions.act(effect, session)
@@ -210,29 +220,32 @@ class Outcomes:
             reply = self._failed(args, error)
         if not isinstance(reply, Awaitable):
             self._reply(reply, session, output)
-        elif session.is_executing:
-            self._unfinished.append(Unfinished(len(output), args, reply, session.muted is not Muted.NONE))
+            return False
+        unfinished = Unfinished(len(output), args, reply, session.muted is not Muted.NONE, begun)
+        if session.is_executing:
+            self._unfinished.append(unfinished)
             output.append(b"")
         else:
             client.wait()
-            self._go_on_with(self._reply_later(client, args, reply, is_muted=session.muted is not Muted.NONE))
+            self._go_on_with(self._reply_later(client, unfinished))
+        return True
 
     def _go_on_with(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _reply_later(self, client: Client, args: Command, awaitable: Awaitable[Reply], *, is_muted: bool) -> None:
-        reply = await self._awaited(client, args, awaitable)
-        if not is_muted:
+    async def _reply_later(self, client: Client, unfinished: Unfinished) -> None:
+        reply = await self._awaited(client, unfinished)
+        if not unfinished.is_muted:
             self.send(client, encode(reply, client.session.protocol))
             if self.outbox:
                 self.outbox.seal()
         client.go_on()
 
-    async def _awaited(self, client: Client, args: Command, awaitable: Awaitable[Reply]) -> Reply:
+    async def _awaited(self, client: Client, unfinished: Unfinished) -> Reply:
         """What an effect gives in the end, which may be an error."""
-        started_ns = time.perf_counter_ns()
+        _, args, awaitable, _, begun = unfinished
         try:
             reply = await awaitable
         except CommandError as error:
@@ -241,7 +254,8 @@ class Outcomes:
         except Exception:
             _log.exception("an effect failed: this is a defect of kvserver")
             reply = Error(INTERNAL_ERROR)
-        self._state.table.timing.took(client.session, args, time.perf_counter_ns() - started_ns)
+        if begun:
+            self._timing.took(client.session, args, begun)
         return reply
 
     def _failed(self, args: Command, error: CommandError) -> Error:
@@ -249,7 +263,10 @@ class Outcomes:
         self._usages.fail(args, error)
         return Error(str(error))
 
-    def _execute(self, commands: list[tuple[Handler, Command]], client: Client, output: list[bytes]) -> None:
+    def _execute(
+        self, commands: list[tuple[Handler, Command]], client: Client, output: list[bytes], begun: Begun | None
+    ) -> bool:
+        """Run a transaction; whether something of it goes on, so that the reply comes later."""
         session = client.session
         session.review()
         replies: list[bytes] = []  # not in the output yet, which leaves at once where one of them waits
@@ -273,18 +290,23 @@ class Outcomes:
         is_closing, self._is_closing = self._is_closing, False
         if unfinished:
             client.wait()
-            self._go_on_with(self._finish(unfinished, client, replies, is_closing=is_closing))
-            return
+            self._go_on_with(self._finish(unfinished, client, replies, begun, is_closing=is_closing))
+            return True
         output += replies
         if is_closing:
             self._close((), client, output)
+        return False
 
-    async def _finish(self, unfinished: list[Unfinished], client: Client, replies: list[bytes], *, is_closing: bool) -> None:
+    async def _finish(
+        self, unfinished: list[Unfinished], client: Client, replies: list[bytes], begun: Begun | None, *, is_closing: bool
+    ) -> None:
         """Reply to a transaction some of whose effects take a while: all that it wrote was written in one go before."""
-        for place, args, awaitable, is_muted in unfinished:
-            reply = await self._awaited(client, args, awaitable)
-            if not is_muted:
-                replies[place] = encode(reply, client.session.protocol)
+        for each in unfinished:
+            reply = await self._awaited(client, each)
+            if not each.is_muted:
+                replies[each.place] = encode(reply, client.session.protocol)
+        if begun:
+            self._timing.took(client.session, [EXEC], begun)
         if is_closing:
             self._close((), client, replies)
         else:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
+from kvserver.commands.effect import EFFECTS
 from kvserver.commands.row import wrong_arity
 from kvserver.commands.runner import UNKNOWN
 from kvserver.errors import CommandError, Refusal
-from kvserver.outcome import EFFECTS, INTERNAL_ERROR, Actions, Client, Outcomes
+from kvserver.outcome import INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode_pieces
 from kvserver.resp.request import Command

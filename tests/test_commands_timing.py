@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sessions import Server, run
 
+from kvserver.commands.effect import Effect, Save
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, wrong_arity
 from kvserver.commands.table import CommandTable
 from kvserver.commands.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
@@ -23,12 +24,13 @@ class Work:
         self.now_ns = 0
         self.lasts_ns = 10
         self.error: CommandError | None = None
+        self.result: Reply | Effect = OK
 
-    def __call__(self, session: Session, args: list[bytes]) -> Reply:
+    def __call__(self, session: Session, args: list[bytes]) -> Reply | Effect:
         self.now_ns += self.lasts_ns
         if self.error:
             raise self.error
-        return OK
+        return self.result
 
 
 def timing_of(work: Work, *names: str) -> Timing:
@@ -143,19 +145,33 @@ def test_subcommand_is_counted_and_measured_unless_it_is_refused(session: Sessio
     assert told == [([b"X", b"A"], 10), ([b"X", b"B"], 10)]
 
 
-def test_time_of_an_effect_is_added_to_its_command(session: Session) -> None:
+@pytest.mark.parametrize("is_container", [False, True])
+def test_command_with_an_effect_has_taken_its_time_when_that_is_carried_out(session: Session, is_container: bool) -> None:
     work = Work()
-    timing = timing_of(work, "x")
+    work.result = Save()
+    timing = timing_of(work, "x", "x|a")
     told = slow_calls(timing)
-    handler, _ = timing.wrap(slow("x", work))
-    handler(session, [b"x"])
-    timing.watch_from(5000)
-    timing.took(session, [b"x"], 5000)
-    usage = timing.usages.by_name[b"x"]
-    usage.calls = 1
-    usage.fold()
-    assert usage.usec == 5
-    assert told == [([b"x"], 5000)]
+    timing.watch_from(0)
+    if is_container:
+        rows = (Command("x|a", 2, (), NO_KEYS, work, "", "", "", "O(N)"),)
+        handler, _ = timing.wrap(Command("x", -2, (), NO_KEYS, container(rows), "", "", "", "", rows))
+    else:
+        handler, _ = timing.wrap(slow("x", work))
+    usage = timing.usages.by_name[b"x|a" if is_container else b"x"]
+    assert handler(session, [b"x", b"a"]) == Save()
+    assert (usage.durations_ns, told) == ([], [])
+    begun = timing.take_begun()
+    assert begun
+    assert timing.take_begun() is None, "one effect is one command's"
+    work.now_ns += 5000
+    timing.took(session, [b"x", b"a"], begun)
+    assert usage.durations_ns == [5010]
+    assert told == [([b"x", b"a"], 5010)]
+    work.error = CommandError("ERR x")
+    with pytest.raises(CommandError):
+        handler(session, [b"x", b"a"])
+    assert usage.durations_ns == [5010, 10]
+    assert timing.take_begun() is None
 
 
 def test_every_variant_of_the_table_follows() -> None:

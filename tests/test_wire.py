@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import COMMON_OPTIONS, StartServer
@@ -943,14 +944,13 @@ SLOWLOG_STEPS: list[tuple[str | bytes, ...]] = [
 
 
 def test_slowlog_keeps_what_redis_keeps(start_server: StartServer) -> None:
-    kept = []
+    kept: list[list[Any]] = []
     for kind in ("kvserver", "redis-server"):
         with start_server("--save", "", kind=kind).connect() as wire:
             for step in SLOWLOG_STEPS:
                 wire.command(*step)
             entries = wire.value("SLOWLOG", "GET", "-1")
-            # Redis takes the first CONFIG SET for slow by what it set itself, so its numbers are one ahead.
-            kept.append([(number - entries[0][0], words, name) for number, _, _, words, _, name in entries])
+            kept.append([(number, words, name) for number, _, _, words, _, name in entries])
             _, at_s, _, _, address, _ = entries[0]
             assert abs(at_s - time.time()) < 60
             assert address == b"%b:%d" % (wire.socket.getsockname()[0].encode(), wire.socket.getsockname()[1])
@@ -958,6 +958,14 @@ def test_slowlog_keeps_what_redis_keeps(start_server: StartServer) -> None:
             wire.command("CONFIG", "SET", "slowlog-max-len", "2")
             wire.command("CONFIG", "SET", "slowlog-log-slower-than", "-1")
             assert wire.value("SLOWLOG", "LEN") == 2
+            # What a RESET empties has the RESET itself as its first entry.
+            wire.command("CONFIG", "SET", "slowlog-max-len", "8", "slowlog-log-slower-than", "0")
+            wire.send(encode("SLOWLOG", "RESET") + encode("SLOWLOG", "LEN") + encode("PING") + encode("SLOWLOG", "RESET"))
+            kept[-1] += [parse(wire.read_reply()) for _ in range(4)]
+            kept[-1] += [wire.value("SLOWLOG", "LEN"), [entry[3] for entry in wire.value("SLOWLOG", "GET")]]
+            wire.send(encode("MULTI") + encode("SLOWLOG", "RESET") + encode("CONFIG", "SET", "timeout", "0") + encode("EXEC"))
+            kept[-1] += [parse(wire.read_reply()) for _ in range(4)]
+            kept[-1] += [entry[3] for entry in wire.value("SLOWLOG", "GET")]
     ours, theirs = kept
     assert ours == theirs
 
@@ -1055,6 +1063,21 @@ def test_sleep_stops_every_client_and_is_slow_in_every_log(
         (event, _, latest, longest) = sleeper.value("LATENCY", "LATEST")[0]
         assert event == b"command"
         assert 300 <= latest == longest < 5000
+        told = sleeper.value("INFO", "commandstats", "latencystats").decode()
+        for field in ("cmdstat_debug:calls=1,usec=", "latency_percentiles_usec_debug:p50="):
+            (taken_us,) = re.findall(f"{re.escape(field)}([0-9]+)", told)
+            assert int(taken_us) >= 300_000
+        _, (_, calls, _, histogram) = sleeper.value("LATENCY", "HISTOGRAM", "debug")
+        assert calls == 1
+        assert histogram[0] >= 300_000, "and none that took less"
+        other.send(b"".join(encode("SET", f"key:{number}", "v") for number in range(5000)))
+        other.read_exactly(5000 * 5)
+        other.send(encode("MULTI") + encode("KEYS", "*") + encode("EXEC"))
+        for _ in range(3):
+            other.read_reply()
+        usec = dict(re.findall("cmdstat_(keys|exec):calls=[12],usec=([0-9]+)", other.value("INFO", "commandstats").decode()))
+        slept_us = 300_000 if before else 0
+        assert int(usec["exec"]) >= int(usec["keys"]) + slept_us > 0, "EXEC takes the time of what it runs"
 
 
 def test_shutdown_mode_can_be_changed_while_running(start_server: StartServer) -> None:

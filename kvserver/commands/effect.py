@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, dataclass_transform, get_args
 
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
@@ -198,3 +198,5 @@ Effect = (
     | RewriteConfig
     | Sleep
 )
+
+EFFECTS = frozenset(get_args(Effect))

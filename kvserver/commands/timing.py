@@ -2,7 +2,7 @@
 
 Commands that do a bounded amount of work run unwrapped, so that the hot path pays nothing. They are wrapped for a sample
 now and then (`begin_sample`), and for good while SLOWLOG or LATENCY want to know of times that such commands may take.
-The clock is passed in.
+An effect's time is part of its command's: whoever carries it out says when that is done (`took`). The clock is passed in.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.commands.effect import Effect
+from kvserver.commands.effect import EFFECTS, Effect
 from kvserver.commands.row import Command, Handler
 from kvserver.commands.usage import Usage, Usages
 from kvserver.errors import Refusal
@@ -21,6 +21,8 @@ SAMPLE_COMMANDS: Final = 64  # measured after each `begin_sample`
 MANY_ARGUMENTS: Final = 100  # from which on a command with any number of keys is one that may take long
 NEVER_NS: Final = 2**63
 BOUNDED_NS: Final = 1_000_000  # no command that does a bounded amount of work takes longer by itself
+
+Begun = tuple[int, Usage]  # when a command began, and whose time it is
 
 
 class Timing:
@@ -35,6 +37,7 @@ class Timing:
         self.on_slow: Callable[[Session, list[bytes], int], None] = lambda session, args, duration_ns: None
         self._clock_ns = clock_ns
         self._left = SAMPLE_COMMANDS
+        self._begun: Begun | None = None  # by the command whose effect is to be carried out now
 
     def begin_sample(self) -> None:
         """Measure all of the next commands; to be called some times a second."""
@@ -54,10 +57,20 @@ class Timing:
             self.is_sampling = wrap
             self.on_change()
 
-    def took(self, session: Session, args: list[bytes], duration_ns: int) -> None:
-        """Add what a command took after its handler had returned: the effect that its client waited for."""
-        if usage := self.usages.of(args):
-            usage.timed_ns += duration_ns
+    # Effects
+
+    def take_begun(self) -> Begun | None:
+        """For whoever carries out the effect that a handler has just returned: what `took` is to be told; None: nothing."""
+        begun, self._begun = self._begun, None
+        return begun
+
+    def took(self, session: Session, args: list[bytes], begun: Begun) -> None:
+        """Note that a command is done now, and with it what its handler has asked for."""
+        started_ns, usage = begun
+        self._note(usage, session, args, self._clock_ns() - started_ns)
+
+    def _note(self, usage: Usage, session: Session, args: list[bytes], duration_ns: int) -> None:
+        usage.durations_ns.append(duration_ns)
         if duration_ns >= self.threshold_ns:
             self.on_slow(session, args, duration_ns)
 
@@ -81,12 +94,18 @@ class Timing:
         def run(session: Session, args: list[bytes]) -> Reply | Effect:
             started_ns = clock_ns()
             try:
-                return handler(session, args)
-            finally:
-                duration_ns = clock_ns() - started_ns
-                usage.durations_ns.append(duration_ns)
-                if duration_ns >= self.threshold_ns:
-                    self.on_slow(session, args, duration_ns)
+                result = handler(session, args)
+            except Exception:
+                self._note(usage, session, args, clock_ns() - started_ns)
+                raise
+            if type(result) in EFFECTS:
+                self._begun = started_ns, usage
+                return result
+            duration_ns = clock_ns() - started_ns
+            usage.durations_ns.append(duration_ns)
+            if duration_ns >= self.threshold_ns:
+                self.on_slow(session, args, duration_ns)
+            return result
 
         return run
 
@@ -109,17 +128,21 @@ class Timing:
             usage = self.usages.of(args)
             started_ns = clock_ns()
             try:
-                return handler(session, args)
+                result = handler(session, args)
             except Refusal:
-                usage = None
                 raise
-            finally:
-                duration_ns = clock_ns() - started_ns
+            except Exception:
                 if usage:
                     usage.calls += 1
-                    usage.durations_ns.append(duration_ns)
-                    if duration_ns >= self.threshold_ns:
-                        self.on_slow(session, args, duration_ns)
+                    self._note(usage, session, args, clock_ns() - started_ns)
+                raise
+            if usage:
+                usage.calls += 1
+                if type(result) in EFFECTS:
+                    self._begun = started_ns, usage
+                else:
+                    self._note(usage, session, args, clock_ns() - started_ns)
+            return result
 
         return run
 
