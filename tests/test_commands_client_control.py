@@ -146,7 +146,7 @@ def test_list_tells_of_transactions_and_monitors() -> None:
     listed = lines(server, "ID", "1", "2")
     assert [line["flags"] for line in listed] == ["x", "O"]
     assert [line["multi"] for line in listed] == ["1", "-1"]
-    assert listed[0]["multi-mem"] == str(len("SET" + "key" + "value"))
+    assert 3 * 33 < int(listed[0]["multi-mem"]) - len("SET" + "key" + "value") < 1000, "with what Python adds"
 
 
 def test_list_by_type_knows_subscribers() -> None:

@@ -119,7 +119,6 @@ NOT_HERE = {
     "Server": {
         "redis_git_sha1", "redis_git_dirty", "redis_build_id", "monotonic_clock", "atomicvar_api", "gcc_version", "lru_clock",
     },
-    "Clients": {"client_recent_max_output_buffer"},
     "Memory": {
         "allocator_allocated", "allocator_active", "allocator_resident", "allocator_frag_ratio", "allocator_frag_bytes",
         "allocator_rss_ratio", "allocator_rss_bytes", "rss_overhead_ratio", "rss_overhead_bytes",

@@ -350,6 +350,95 @@ def test_limit_below_the_high_water_mark_holds_as_well(start_server: StartServer
         assert gets_all(other, 50_000, 1000)
 
 
+def test_low_limit_is_held_as_by_redis_however_much_the_system_would_take(start_server: StartServer) -> None:
+    """What is more than the limit when a batch of commands has run is not sent; a transaction has run to its end."""
+    value = b"x" * 10_000
+    batches = [
+        encode("MULTI") + encode("SET", "one", "1") + encode("GET", "k") * 15 + encode("SET", "two", "2") + encode("EXEC"),
+        encode("SET", "one", "1") + encode("GET", "k") * 15,
+        encode("MGET", *["k"] * 15) + encode("ECHO", "x" * 50_000),
+        encode("GET", "big"),
+    ]
+    told = []
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, "--client-output-buffer-limit", "normal 100000 0 0", kind=kind)
+        with server.connect() as other:
+            for batch in batches:
+                other.command("MSET", "k", value, "one", "", "two", "", "big", value * 15)
+                with server.connect() as wire:
+                    wire.send(batch)
+                    told.append(wire.read_until_eof() == b"")
+                told.append(other.value("MGET", "one", "two"))
+            with server.connect() as wire:
+                wire.command("SET", "k", value)
+                wire.send(encode("GET", "k") * 5)
+                assert len(wire.read_exactly(5 * 10_010)) > 0, "who asks for less gets it"
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+    assert told[0] is told[2] is told[4] is told[6] is True
+
+
+def fields_of(wire: Wire, name: str) -> dict[str, str]:
+    """The line of CLIENT LIST of the client that has this name."""
+    lines = [
+        dict(field.split("=", 1) for field in line.split(" ")) for line in wire.value("CLIENT", "LIST").decode().splitlines()
+    ]
+    return next(line for line in lines if line["name"] == name)
+
+
+def test_list_of_clients_tells_what_each_holds_as_redis_does(start_server: StartServer) -> None:
+    names = ("qbuf", "argv-mem", "events", "cmd")
+    told = []
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, kind=kind)
+        with server.connect() as wire, server.connect() as other:
+            other.command("CLIENT", "SETNAME", "other")
+            wire.command("CLIENT", "SETNAME", "wire")
+            seen: list[object] = [[fields_of(other, each)[name] for name in names] for each in ("other", "wire")]
+            other.send(encode("CLIENT", "INFO") + encode("PING") * 3)
+            seen += [re.findall(rb"(qbuf|argv-mem)=(\d+)", other.read_reply())]
+            assert [other.read_reply() for _ in range(3)] == [PONG] * 3
+            # Half a command.
+            wire.send(b"*2\r\n$4\r\nECHO\r\n$100000\r\n" + b"x" * 50_000)
+            wait_until(lambda wire=other: fields_of(wire, "wire")["qbuf"] == "50000", "half of it has come")  # type: ignore[misc]
+            half = fields_of(other, "wire")
+            seen += [half["argv-mem"]]
+            assert 50_000 < int(half["tot-mem"]) < 200_000
+            wire.send(b"x" * 50_000 + b"\r\n")
+            assert wire.read_reply()[:9] == b"$100000\r\n"
+            seen += [[fields_of(other, "wire")[name] for name in names]]
+            # A transaction.
+            wire.command("MULTI")
+            before = int(fields_of(other, "wire")["tot-mem"])
+            wire.command("SET", "k", b"x" * 10_000)
+            queued = fields_of(other, "wire")
+            assert 10_000 < int(queued["multi-mem"]) < 11_000
+            assert 10_000 < int(queued["tot-mem"]) - before < 40_000
+            wire.command("EXEC")
+            # Replies that nobody reads.
+            other.command("SET", "k", b"x" * MEGABYTE)
+            least = 10 * MEGABYTE if kind == "redis-server" else 0  # kvserver runs nothing more of who does not read
+            wire.send(encode("GET", "k") * 30)
+            wait_until(lambda wire=other, least=least: int(fields_of(wire, "wire")["omem"]) > least, "they pile up")  # type: ignore[misc]
+            unread = fields_of(other, "wire")
+            seen += [unread["events"]]
+            assert int(unread["oll"]) > 0
+            assert int(unread["tot-mem"]) > int(unread["omem"])
+            if kind == "kvserver":  # redis-server counts these some times a second
+
+                def is_told_alike(other: Wire = other) -> bool:  # as soon as the system takes no more of the long reply
+                    unread = fields_of(other, "wire")
+                    memory = info(other, "memory") | info(other, "clients")
+                    stats = other.value("MEMORY", "STATS")
+                    normal = dict(zip(stats[::2], stats[1::2], strict=True))[b"clients.normal"]
+                    assert int(memory["client_recent_max_input_buffer"]) > 0
+                    is_same = int(memory["mem_clients_normal"]) == normal >= int(unread["tot-mem"])
+                    return is_same and int(memory["client_recent_max_output_buffer"]) == int(unread["omem"])
+
+                wait_until(is_told_alike, "the same figures everywhere")
+        told.append(seen)
+    assert told[0] == told[1]
+
+
 # --- browsers that were led here
 
 

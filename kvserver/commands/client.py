@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from sys import getsizeof
+
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.client_control import SUBCOMMANDS as CONTROL
 from kvserver.commands.client_control import check_client_type, client_type
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
+from kvserver.resp.request import request_bytes
 from kvserver.state.session import Session
 
 
@@ -59,10 +62,16 @@ def _flags(session: Session) -> str:
     return "".join(flag for flag, holds in flags.items() if holds) or "N"
 
 
-def describe(session: Session) -> bytes:
-    """The line of a client in CLIENT LIST, without its end."""
-    now_ms = session.server.now_ms()
+def describe(session: Session, asked: list[bytes]) -> bytes:
+    """The line of a client in CLIENT LIST, without its end. `asked`: what is asked, if it is this one that asks."""
+    server = session.server
+    now_ms = server.now_ms()
     queued = session.transaction.commands if session.transaction else []
+    queued_bytes = sum(map(getsizeof, queued)) + sum(getsizeof(word) for words in queued for word in words)
+    buffers = server.buffers_of(session.id)
+    # What runs now was sent by the one who asks, and has left its connection.
+    running_bytes = sum(map(request_bytes, server.table.usages.batch)) if asked else 0
+    asked_bytes = sum(map(len, asked))
     fields: dict[str, object] = {
         "id": session.id,
         "addr": session.address,
@@ -77,17 +86,18 @@ def describe(session: Session) -> bytes:
         "psub": len(session.patterns),
         "ssub": len(session.shard_channels),
         "multi": len(queued) if session.transaction else -1,
-        "qbuf": session.argument_bytes,
-        "qbuf-free": 0,
-        "argv-mem": 0,
-        "multi-mem": sum(len(word) for words in queued for word in words),
+        "qbuf": buffers.query_bytes + running_bytes,
+        "qbuf-free": buffers.query_free_bytes,
+        "argv-mem": buffers.argument_bytes + asked_bytes,
+        "multi-mem": queued_bytes,
+        # There is no buffer of fixed size: all that waits is one piece of memory, the transport's.
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
-        "oll": 0,
-        "omem": 0,
-        "tot-mem": session.argument_bytes,
-        "events": "r",
+        "oll": int(buffers.reply_bytes > 0),
+        "omem": buffers.reply_bytes,
+        "tot-mem": buffers.total_bytes + running_bytes + asked_bytes + queued_bytes,
+        "events": "rw" if buffers.reply_bytes else "r",
         "cmd": session.last_command.lower().decode("utf-8", "replace") or "NULL",
         "user": "default",
         "redir": -1,
@@ -99,7 +109,7 @@ def describe(session: Session) -> bytes:
 
 
 def client_info(session: Session, args: list[bytes]) -> Reply:
-    return Verbatim(describe(session) + b"\n")
+    return Verbatim(describe(session, args) + b"\n")
 
 
 def client_list(session: Session, args: list[bytes]) -> Reply:
@@ -116,7 +126,7 @@ def client_list(session: Session, args: list[bytes]) -> Reply:
             chosen = [sessions[number] for number in ids if number in sessions]
         case _:
             raise CommandError(SYNTAX_ERROR)
-    return Verbatim(b"".join(describe(other) + b"\n" for other in chosen))
+    return Verbatim(b"".join(describe(other, args if other is session else []) + b"\n" for other in chosen))
 
 
 HELP = """CACHING (YES|NO)

@@ -51,7 +51,7 @@ def memory_stats(session: Session, args: list[bytes]) -> Reply:
         b"total.allocated": facts.rss_bytes,
         b"replication.backlog": 0,
         b"clients.slaves": 0,
-        b"clients.normal": sum(other.argument_bytes for other in server.sessions.values()),
+        b"clients.normal": server.clients_bytes,
         b"cluster.links": 0,
         b"aof.buffer": server.journal.queued_bytes + server.journal.writing_bytes,
         b"overhead.total": overhead_bytes,

@@ -61,11 +61,16 @@ def server(state: ServerState) -> Fields:
 
 
 def clients(state: ServerState) -> Fields:
+    held = state.held_buffers()
     return {
         "connected_clients": len(state.sessions),
         "cluster_connections": 0,
         "maxclients": state.config.maxclients,
-        "client_recent_max_input_buffer": max((session.argument_bytes for session in state.sessions.values()), default=0),
+        # Of those that are there now: nobody remembers what others have held.
+        "client_recent_max_input_buffer": max(
+            (each.query_bytes + each.query_free_bytes + each.argument_bytes for each in held), default=0
+        ),
+        "client_recent_max_output_buffer": max((each.reply_bytes for each in held), default=0),
         "blocked_clients": sum(session.is_blocked for session in state.sessions.values()),
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
@@ -100,7 +105,7 @@ def memory(state: ServerState) -> Fields:
         "mem_fragmentation_bytes": rss - used,
         "mem_not_counted_for_evict": 0,
         "mem_clients_slaves": 0,
-        "mem_clients_normal": sum(session.argument_bytes for session in state.sessions.values()),
+        "mem_clients_normal": state.clients_bytes,
         "mem_aof_buffer": state.journal.queued_bytes + state.journal.writing_bytes,
         "mem_allocator": "python",
         "active_defrag_running": 0,

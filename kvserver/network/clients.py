@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from kvserver.errors import CommandError
 from kvserver.network.connection import Connection
 from kvserver.process import allow_open_files
+from kvserver.state.facts import Buffers
 from kvserver.state.session import ServerState, Session
 from kvserver.writer import Writer
 
@@ -45,6 +46,8 @@ class Clients:
         self.expected: set[Connection] = set()
         self._connections: dict[int, Connection] = {}
         self._next_id = 1
+        state.buffers_of = lambda session_id: self._connections[session_id].buffers()
+        state.held_buffers = self._held_buffers
 
     def expect(self, connection: Connection) -> bool:
         """Keep a place for a connection until it is admitted or no longer `expected`, if there is one."""
@@ -82,6 +85,9 @@ class Clients:
         self.writer.outcomes.clients[session.id] = connection
         self._next_id += 1
         return True
+
+    def _held_buffers(self) -> list[Buffers]:
+        return [connection.buffers() for connection in self._connections.values() if connection.holds_anything()]
 
     def release(self, connection: Connection) -> None:
         self.choked.discard(connection)

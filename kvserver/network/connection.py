@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from kvserver.resp.reply import Error
-from kvserver.resp.request import Command, RequestParser
+from kvserver.resp.request import Command, RequestParser, request_bytes
+from kvserver.state.facts import CLIENT_BYTES, Buffers
 from kvserver.state.session import ServerState, Session
 from kvserver.writer import COMMANDS_PER_TURN, Writer
 
@@ -22,6 +23,8 @@ HIGH_WATER_BYTES: Final = 1 << 20
 SENT_AT_ONCE_BYTES: Final = 1 << 18
 # Behind a read of so many bytes of a long command, others have their turn: libuv reads 32 times in a row while there is more.
 LONG_READ_BYTES: Final = 1 << 16
+# What the system may take of replies that nobody reads. A hard limit below can't be held by looking at what it left.
+SYSTEM_BUFFER_BYTES: Final = 16 << 20
 UNAUTHENTICATED_UNREAD_BYTES: Final = 1024  # Redis's REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
 
 _log = logging.getLogger("kvserver")
@@ -61,10 +64,10 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser()
         self._is_admitted = False
-        self._send: Callable[[bytes], None]  # the transport's write, or what looks at the limits as well
-        self._unsent: deque[memoryview] = (
-            deque()
-        )  # of a long reply and what comes behind it: what the transport has not been given
+        self._send: Callable[[bytes], None]  # what follows, or what looks at the limits behind a write
+        self._send_unchoked: Callable[[bytes], None]  # the transport's write, or what looks at the limits before it
+        # Of a long reply and what comes behind it: what the transport has not been given.
+        self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self._is_paused = False  # the transport takes no more
         self._is_dropped = False  # because of what it did not read
@@ -75,7 +78,7 @@ class Connection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
-        self._send = self.transport.write
+        self._send = self._send_unchoked = self.transport.write
         self._is_admitted = self._owner.admit(self)
         if self._is_admitted:
             self.apply_limits()
@@ -197,6 +200,10 @@ class Connection:
         high = min(HIGH_WATER_BYTES, *of_classes) if authenticated else UNAUTHENTICATED_UNREAD_BYTES
         if not self._unsent:
             self.transport.set_write_buffer_limits(high, high // 4)
+        is_low = any(0 < limits[name][0] < SYSTEM_BUFFER_BYTES for name in ("normal", "pubsub"))
+        self._send_unchoked = self._send_within_limit if is_low else self.transport.write
+        if not self.is_choked:
+            self._send = self._send_unchoked
 
     def check_unread(self) -> None:
         """Close if more replies are unread than its class may have: the hard limit at once, the soft one for its seconds.
@@ -207,7 +214,7 @@ class Connection:
         if self._is_dropped:
             return
         state, session, now_s = self._owner.state, self.session, self._loop.time()
-        unread_bytes = self.transport.get_write_buffer_size() + self._unsent_bytes
+        unread_bytes = self._held_bytes
         if unread_bytes < self._unread_bytes:  # it reads, if slowly
             session.last_active_at_ms = state.now_ms()
         self._unread_bytes = unread_bytes
@@ -220,10 +227,29 @@ class Connection:
             self._above_soft_since_s = now_s
         is_above_soft = self._above_soft_since_s is not None and now_s - self._above_soft_since_s > seconds
         if is_above_soft or (hard and unread_bytes >= hard):
-            _log.warning("closing client %s: it left %d bytes of replies unread", session.address, unread_bytes)
-            self.is_closed = self.has_ended = self._is_dropped = True
-            self.queue = []
-            self._loop.call_soon(self.transport.abort)  # not now: the transport is in the middle of a write
+            self._drop(unread_bytes)
+
+    def _drop(self, unread_bytes: int) -> None:
+        _log.warning("closing client %s: it left %d bytes of replies unread", self.session.address, unread_bytes)
+        self.is_closed = self.has_ended = self._is_dropped = True
+        self.queue = []
+        self._loop.call_soon(self.transport.abort)  # not now: the transport is in the middle of a write
+
+    def holds_anything(self) -> bool:
+        """Whether `buffers` tells of more than what every connection takes: quick, since there may be thousands."""
+        return bool(self.queue or not self._parser.is_idle or self._held_bytes)
+
+    def buffers(self) -> Buffers:
+        """What it holds now."""
+        parser, reply_bytes = self._parser, self._held_bytes
+        query_bytes = parser.buffered_bytes + sum(map(request_bytes, self.queue))
+        total_bytes = CLIENT_BYTES + query_bytes + parser.spare_bytes + parser.argument_bytes + reply_bytes
+        return Buffers(query_bytes, parser.spare_bytes, parser.argument_bytes, reply_bytes, total_bytes)
+
+    @property
+    def _held_bytes(self) -> int:
+        """Of replies, what the system has not taken."""
+        return self.transport.get_write_buffer_size() + self._unsent_bytes
 
     def abort(self) -> None:
         """Close now, whatever is still to be written."""
@@ -239,7 +265,7 @@ class Connection:
 
     def _unchoke(self) -> None:
         self.is_choked = False
-        self._send = self.transport.write
+        self._send = self._send_unchoked
         self._owner.choked.discard(self)
         self._unread_bytes, self._above_soft_since_s = 0, None
         self._read_if_free()
@@ -284,6 +310,15 @@ class Connection:
             self.apply_limits()
             if not self._is_paused:
                 self._unchoke()
+
+    def _send_within_limit(self, data: bytes) -> None:
+        """As Redis: what is more than a client may leave unread is not sent at all, whoever would read it."""
+        hard = self._owner.state.config.client_output_buffer_limit["pubsub" if self.session.is_subscriber else "normal"][0]
+        unread_bytes = self._held_bytes + len(data)
+        if hard and unread_bytes >= hard and self.session.authenticated:
+            self._drop(unread_bytes)
+        else:
+            self.transport.write(data)
 
     def _end_input(self) -> None:
         if not self.has_ended:

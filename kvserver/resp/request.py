@@ -81,8 +81,22 @@ class StrictParser:
     @property
     def pending_bytes(self) -> int:
         """About how much memory the command that is not complete yet holds."""
-        gathered_bytes = self._gathered.tell() if self._gathered else 0
-        return len(self._buffer) + self._arguments_bytes + gathered_bytes
+        return self.buffered_bytes + self._arguments_bytes
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What was fed and is not parsed, and what there is of a long argument."""
+        return len(self._buffer) + (self._gathered.tell() if self._gathered else 0)
+
+    @property
+    def spare_bytes(self) -> int:
+        """What the buffer for that has room for beyond it."""
+        return max(self._buffer.__alloc__() - len(self._buffer), 0)
+
+    @property
+    def argument_bytes(self) -> int:
+        """Of the arguments of a command that is not complete yet."""
+        return self._arguments_bytes - len(self._arguments) * _ARGUMENT_OVERHEAD_BYTES
 
     def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
         """Set what later commands may declare: clients that must authenticate first get little."""
@@ -237,6 +251,12 @@ class RequestParser(StrictParser):
                 return commands + super().feed(data)
             commands = commands + found if commands else found
         return commands
+
+
+def request_bytes(command: Command) -> int:
+    """How many bytes a client has sent for a command, if it sent an array."""
+    headers = [len(command), *map(len, command)]
+    return sum(headers[1:]) + len(_CRLF) * len(command) + sum(len(b"*%d\r\n" % header) for header in headers)
 
 
 def _has_long_lines(data: bytes) -> bool:

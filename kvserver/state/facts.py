@@ -5,9 +5,11 @@ There is one of each. No dataclasses: nobody compares or shows them, and making 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kvserver.state.rates import Rate
+
+CLIENT_BYTES: Final = 2900  # what a client that sends nothing takes: its connection, session and transport, measured
 
 
 class PersistenceFacts:
@@ -89,6 +91,16 @@ class Rates:
     def are_nil(self) -> bool:
         """Whether nothing has come or gone lately."""
         return not (self.commands.per_second or self.input_bytes.per_second or self.output_bytes.per_second)
+
+
+class Buffers(NamedTuple):
+    """What a connection holds, counted when somebody asks. In bytes."""
+
+    query_bytes: int = 0  # that the client sent and that have not run
+    query_free_bytes: int = 0  # room for more of them
+    argument_bytes: int = 0  # of the command that has not come to its end
+    reply_bytes: int = 0  # that the system has not taken yet, since the client does not read
+    total_bytes: int = CLIENT_BYTES
 
 
 class ProcessFacts(NamedTuple):

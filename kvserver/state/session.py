@@ -14,7 +14,7 @@ from kvserver.data.memory import Memory
 from kvserver.options.config import Config
 from kvserver.resp.request import Command
 from kvserver.state.channels import Channels
-from kvserver.state.facts import Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
+from kvserver.state.facts import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
 from kvserver.state.latency import LatencyMonitor
 from kvserver.state.slowlog import SlowLog
 from kvserver.state.watches import Watch, Watches
@@ -82,6 +82,9 @@ class ServerState:
         self.counters = Counters()
         self.rates = Rates()
         self.sessions: dict[int, Session] = {}
+        # What the connection of a session holds, and what those hold that hold anything.
+        self.buffers_of: Callable[[int], Buffers] = lambda session_id: Buffers()
+        self.held_buffers: Callable[[], list[Buffers]] = list
         self.slowlog = SlowLog()
         self.latency = LatencyMonitor()
         self.expires_actively = True  # keys are removed when their time has come, not only when they are looked at
@@ -94,6 +97,12 @@ class ServerState:
         self.monitors: dict[int, Session] = {}
         self.watches = Watches(keyspace, table.written_keys)
         self.lookups: Lookups = table.lookups()
+
+    @property
+    def clients_bytes(self) -> int:
+        """What all connections hold, and what they take themselves."""
+        held = self.held_buffers()
+        return (len(self.sessions) - len(held)) * CLIENT_BYTES + sum(buffers.total_bytes for buffers in held)
 
 
 class Transaction:
@@ -111,7 +120,6 @@ class Session:
 
     __slots__ = (
         "address",
-        "argument_bytes",
         "authenticated",
         "channels",
         "connected_at_ms",
@@ -150,7 +158,6 @@ class Session:
         self.connected_at_ms = self.last_active_at_ms = server.now_ms()
         self.lib_name = self.lib_ver = b""
         self.last_command = b""  # of none yet
-        self.argument_bytes = 0
         self.database = 0
         self.is_blocked = False  # its command waits for the end of a pause
         self.is_executing = False  # its transaction runs
