@@ -202,3 +202,14 @@ def test_calls_errors_and_times_are_told_of_the_commands_that_had_some() -> None
     }
     server.state.config.set([(b"latency-tracking-info-percentiles", b"12.5")])
     assert info(server, "latencystats")["latency_percentiles_usec_get"] == "p12.5=2.047"
+
+
+def test_without_latency_tracking_no_latencies_are_told() -> None:
+    server = Server()
+    server.table.usages.executed += [b"GET"]
+    server.table.usages.by_name[b"get"].durations_ns += [2_000]
+    for value, is_told in ((b"no", False), (b"yes", True)):
+        server.state.config.set([(b"latency-tracking", value)])
+        assert ("latency_percentiles_usec_get" in info(server, "latencystats")) is is_told
+        assert bool(run(server.session(), "LATENCY", "HISTOGRAM", "get")) is is_told
+        assert info(server, "commandstats")["cmdstat_get"].startswith("calls=1,")

@@ -265,6 +265,7 @@ TESTED_IN = {
     "kvserver.network.connection": ["test_connection", "test_connection_unread", "test_wire", "test_limits", "test_hostile"],
     "kvserver.network.listeners": ["test_limits", "test_tls"],
     "kvserver.options": ["test_config"],
+    "kvserver.options.inert": ["test_config"],
     "kvserver.options.kinds": ["test_config"],
     "kvserver.options.table": ["test_config"],
     "kvserver.outcome": ["test_conversations"],

@@ -92,6 +92,20 @@ def test_options_that_the_file_lacks_follow_at_its_end_once() -> None:
     assert rewritten("", started_with("", "--timeout", "5")) == f"{SIGNATURE}\ntimeout = 5\n"
 
 
+def test_inert_options_are_written_by_the_name_that_the_file_has() -> None:
+    text = "hash-max-ziplist-value = 1  # old name\nHZ = 20\nio_threads = 4\n"
+    config = started_with(text)
+    assert rewritten(text, config) == text
+    config.set([(b"hash-max-listpack-value", b"2"), (b"hz", b"30"), (b"activerehashing", b"no"), (b"slave-priority", b"7")])
+    once = rewritten(text, config)
+    assert once == (
+        f"hash-max-ziplist-value = 2  # old name\nHZ = 30\nio_threads = 4\n\n{SIGNATURE}\n"
+        "activerehashing = false\nreplica-priority = 7\n"
+    )
+    assert rewritten(once, started_with(once)) == once
+    assert started_with(once).inert == {**config.inert}
+
+
 def test_fixed_options_of_the_command_line_are_not_written() -> None:
     assert rewritten("port = 1\n", started_with("port = 1\n", "--port", "2", "--dir", "/elsewhere")) == "port = 1\n"
 

@@ -94,7 +94,7 @@ def latency_histogram(session: Session, args: list[bytes]) -> Reply:
         row = rows.get(name)
         names += [name, *(subcommand.name.encode() for subcommand in row.subcommands)] if row else [name]
     found: dict[Reply, Reply] = {}
-    for name in names:
+    for name in names if session.server.config.latency_tracking else ():
         usage = usages.by_name.get(name)
         if usage and usage.calls and usage.histogram:
             found[name] = {b"calls": usage.calls, b"histogram_usec": dict(usage.distribution().items())}

@@ -8,10 +8,11 @@ from kvserver.options.kinds import PASSWORD
 from kvserver.options.table import OPTIONS
 
 REDACTED: Final = b"(redacted)"
-# Those of Redis that are only facts here are secrets as well, for whoever tries to set them.
+# Those of Redis that mean nothing here are secrets as well.
 SECRET_OPTIONS: Final = {option.name.encode() for option in OPTIONS if option.kind is PASSWORD} | {
     b"masterauth",
     b"masteruser",
+    b"tls-client-key-file-pass",
 }
 
 

@@ -268,6 +268,8 @@ def errorstats(state: ServerState) -> Fields:
 
 def latencystats(state: ServerState) -> Fields:
     percents = state.config.latency_tracking_info_percentiles
+    if not state.config.latency_tracking:
+        return {}
     return {
         f"latency_percentiles_usec_{usage.name}": ",".join(
             f"p{percent:.10g}={usage.percentile_us(percent):.3f}" for percent in percents

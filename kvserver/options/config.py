@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvserver.glob import matcher
 from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
-from kvserver.options.table import BY_NAME, CONFIG_FILE, FACTS, OPTION_GROUPS, OPTIONS, Change, Option
+from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTION_GROUPS, OPTIONS, Change, Option
 
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
@@ -81,6 +81,7 @@ class Config:
     slowlog_log_slower_than: int  # microseconds
     slowlog_max_len: int
     latency_monitor_threshold: int  # milliseconds
+    latency_tracking: bool
     latency_tracking_info_percentiles: tuple[float, ...]
     loglevel: str
     logfile: str
@@ -89,25 +90,35 @@ class Config:
     def __init__(self) -> None:
         for option in OPTIONS:
             setattr(self, option.attribute, option.kind.parse(option.default))
+        # Of options that mean nothing here and were set: by name, as they are shown.
+        self.inert: Mapping[str, str] = {}
+
+    def value(self, option: Option) -> Any:
+        if option.name in BY_NAME:
+            return getattr(self, option.attribute)
+        return option.kind.parse(self.inert.get(option.name, option.default))
+
+    def _put(self, option: Option, value: Any) -> None:
+        if option.name in BY_NAME:
+            setattr(self, option.attribute, value)
+        else:
+            self.inert = {**self.inert, option.name: option.kind.show(value)}
 
     def get_matching(self, patterns: Iterable[bytes]) -> dict[bytes, bytes]:
         """CONFIG GET: names and values. A name without wildcards comes back spelled as it came."""
+        known = {**BY_NAME, **_inert()}
         names: dict[str, bytes] = {}
         for pattern in patterns:
             if not re.search(rb"[*?[]", pattern):
                 found = decode(pattern.lower())
-                if found in BY_NAME or found in FACTS:
+                if found in known:
                     names.setdefault(found, pattern)
             else:
                 matches = matcher(pattern, ignore_case=True)
-                for name in (*BY_NAME, *FACTS):
+                for name in known:
                     if matches(name.encode()):
                         names.setdefault(name, name.encode())
-        return {shown: encode(self._text(name)) for name, shown in names.items()}
-
-    def _text(self, name: str) -> str:
-        option = BY_NAME.get(name)
-        return option.kind.show(getattr(self, option.attribute)) if option else FACTS[name]
+        return {shown: encode(known[name].kind.show(self.value(known[name]))) for name, shown in names.items()}
 
     def set(self, pairs: Iterable[tuple[bytes, bytes]], *, is_local: bool = False) -> list[str]:
         """CONFIG SET: change all of these options or, raising ConfigSetError, none. `is_local`: for a client of this machine.
@@ -118,34 +129,34 @@ class Config:
         may_change_protected = self.enable_protected_configs == "yes" or (
             self.enable_protected_configs == "local" and is_local
         )
-        texts: dict[str, str] = {}
+        texts: dict[str, tuple[Option, str]] = {}
         for name, value in pairs:
             # In its error texts Redis takes the name as a C string, and then makes line ends harmless.
             shown = re.sub("[\r\n]", " ", decode(name).partition("\0")[0])
             found = decode(name.lower())
-            option = BY_NAME.get(found)
-            if option is None and found not in FACTS:
+            option = BY_NAME.get(found) or _inert().get(found)
+            if option is None:
                 raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
-            if option and not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
+            if not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
                 raise config_set_failed(shown, "can't set protected config")
-            if FACTS.get(found, decode(value)) != decode(value) or (option and option.change is Change.FIXED):
+            if option.change is Change.FIXED:
                 raise config_set_failed(shown, "can't set immutable config")
             if found in texts:
                 raise config_set_failed(shown, "duplicate parameter")
-            texts[found] = decode(value)
+            texts[found] = option, decode(value)
         changed = {}
-        for option in (BY_NAME[name] for name in texts if name in BY_NAME):
+        for set_as, (option, text) in texts.items():
             try:
-                given = option.kind.parse(texts[option.name])
+                given = option.kind.parse(text)
             except ValueError as error:
-                raise config_set_failed(option.name, str(error)) from None
-            present = getattr(self, option.attribute)
+                raise config_set_failed(set_as, str(error)) from None
+            present = self.value(option)
             value_now = option.kind.join(present, given)
             if value_now != present or option.change is Change.PROTECTED:
                 changed[option] = value_now
         for option, value_now in changed.items():
-            setattr(self, option.attribute, value_now)
-        return [option.name for option in changed]
+            self._put(option, value_now)
+        return [option.name for option in changed if option.name in BY_NAME]
 
     def describe(self, name: str) -> str:
         """An option and its value for the log, without secrets."""
@@ -194,7 +205,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callab
                 given = option.kind.parse(text)
             except ValueError as error:
                 raise ConfigError(f"{origin}: {error} (got {text!r})") from None
-            setattr(config, option.attribute, option.kind.join(getattr(config, option.attribute), given))
+            config._put(option, option.kind.join(config.value(option), given))
     if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
         raise ConfigError("nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty")
     return config
@@ -233,7 +244,7 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Setting], l
         if not variable.startswith(ENVIRONMENT_PREFIX) or re.fullmatch(KUBERNETES_NAME, variable):
             continue
         name = normal_name(variable.removeprefix(ENVIRONMENT_PREFIX))
-        option = known.get(name)
+        option = known.get(name) or find(name)
         if option is None:
             guess = _guess(name, known)
             ignored.append(
@@ -289,8 +300,8 @@ def _toml_text(value: object, wanted: type, origin: str) -> str:
 
 def _find_option(written: str, origin: str, known: Mapping[str, Option]) -> Option:
     name = normal_name(written)
-    if name in known:
-        return known[name]
+    if option := known.get(name) or find(name):
+        return option
     guess = _guess(name, known)
     raise ConfigError(f"{origin}: unknown option" + (f"; did you mean {guess}?" if guess else ""))
 
@@ -305,6 +316,19 @@ def _guess(name: str, known: Iterable[str]) -> str:
     import difflib
 
     return "".join(difflib.get_close_matches(name, known, n=1))
+
+
+def find(name: str) -> Option | None:
+    """The option of this normal name or alias, also one that means nothing here."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    return next((option for known, option in _inert().items() if normal_name(known) == name), None)
+
+
+def _inert() -> Mapping[str, Option]:
+    from kvserver.options.inert import INERT_BY_NAME
+
+    return INERT_BY_NAME
 
 
 def options_help() -> str:
@@ -322,4 +346,5 @@ def options_help() -> str:
     return "\n".join(lines) + (
         "BYTES may have a unit: 1kb is 1024 bytes, 1k is 1000. KVSERVER_PORT in the environment stands for\n"
         "--port, and so on. The command line overrides the environment, and that overrides the file.\n"
+        "The other options of redis-server are taken as well, and mean nothing here: README lists them.\n"
     )

@@ -10,7 +10,8 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-from kvserver.options.config import Config, ConfigError, normal_name, read_options
+from kvserver.options.config import Config, ConfigError, find, normal_name, read_options
+from kvserver.options.inert import INERT
 from kvserver.options.kinds import PASSWORD
 from kvserver.options.table import OPTIONS, Change, Option
 
@@ -23,17 +24,16 @@ def rewritten(text: str, config: Config) -> str:
     """The text of the file with the present values. ConfigError where the file is not what kvserver takes as one."""
     in_file = read_options(text, "the configuration file")
     changed = {
-        option: getattr(config, option.attribute)
-        for option in OPTIONS
+        option: config.value(option)
+        for option in (*OPTIONS, *INERT)
         if option.change is not Change.FIXED
-        and getattr(config, option.attribute)
-        != option.kind.parse(in_file[option.name].text if option.name in in_file else option.default)
+        and config.value(option) != option.kind.parse(in_file[option.name].text if option.name in in_file else option.default)
     }
     pieces = []
     for statement in _statements(text):
         name = _NAME.match(statement)
         written = (name["basic"] or name["literal"] or name["bare"] or "") if name else ""
-        option = in_file[normal_name(written)].option if normal_name(written) in in_file else None
+        option = find(normal_name(written)) if written else None
         if name and option in changed:
             statement = statement[: name.end()] + _value(option, changed.pop(option)) + _comment(statement)
         pieces.append(statement)

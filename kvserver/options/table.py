@@ -1,6 +1,6 @@
 """The table of options: every setting there is, with its kind, default and help. Names and defaults are Redis's.
 
-Adding one takes a row here and an annotated attribute in `config.Config`.
+Adding one takes a row here and an annotated attribute in `config.Config`. Those of Redis that mean nothing here: `inert`.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ LIVE, PROTECTED, FIXED = Change.LIVE, Change.PROTECTED, Change.FIXED
 
 
 class Option(NamedTuple):
-    """One option. `default` is text for `kind` to parse."""
+    """One option. `default` is text for `kind` to parse. Some have an older name as well, the alias."""
 
     name: str
     change: Change
     kind: Kind
     default: str
     help: str
+    alias: str = ""
 
     @property
     def attribute(self) -> str:
@@ -138,6 +139,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("slowlog-max-len", LIVE, integer(0, LONG_MAX), "128", "commands that SLOWLOG keeps"),
         Option("latency-monitor-threshold", LIVE, integer(0, LONG_MAX), "0",
                "milliseconds from which on LATENCY keeps an event; 0 for none"),
+        Option("latency-tracking", LIVE, YES_NO, "yes", "tell in INFO and LATENCY HISTOGRAM how long commands take"),
         Option("latency-tracking-info-percentiles", LIVE, PERCENTILES, "50 99 99.9",
                "percentiles that INFO latencystats shows"),
     ),
@@ -153,29 +155,3 @@ OPTIONS = tuple(option for options in OPTION_GROUPS.values() for option in optio
 CONFIG_FILE = Option("config", FIXED, PATH, "", "TOML file of options, such as port = 6379")
 
 BY_NAME = {option.name: option for option in OPTIONS}
-
-# What Redis's parameters of these names would say of this server. Clients and tools ask for them; they can be set to what
-# they are.
-FACTS = {
-    "activedefrag": "no",
-    "aclfile": "",
-    "aof-load-truncated": "yes",
-    "cluster-enabled": "no",
-    "daemonize": "no",
-    "dynamic-hz": "no",
-    "enable-module-command": "no",
-    "hz": "10",
-    "io-threads": "1",
-    "io-threads-do-reads": "no",
-    "masterauth": "",
-    "masteruser": "",
-    "min-replicas-to-write": "0",
-    "min-slaves-to-write": "0",
-    "no-appendfsync-on-rewrite": "no",
-    "rdbchecksum": "yes",
-    "rdbcompression": "no",
-    "replicaof": "",
-    "slaveof": "",
-    "supervised": "no",
-    "syslog-enabled": "no",
-}
