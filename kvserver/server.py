@@ -47,6 +47,12 @@ CRON_S = 0.1
 REST_S = 0.3
 EACH_SECOND_S = 1.0
 PROGRESS_S = 0.2
+# The options that say what is listened on, with Redis's words for what can't be had.
+LISTENING = {
+    "bind": "Failed to bind to specified addresses.",
+    "port": "Unable to listen on this port. Check server logs.",
+    "tls-port": "Unable to listen on this port. Check server logs.",
+}
 TLS_NOT_UPDATED = "Unable to update TLS configuration. Check server logs."
 
 _log = logging.getLogger("kvserver")
@@ -151,10 +157,14 @@ class Server:
         path = os.path.join(config.dir, config.dbfilename)
         _log.info("data in %s: %s, save %s", path, durability, config.describe("save")[5:] or '""')
         _log.info("listening on %s", ", ".join(self._listeners.addresses()))
-        for text in self._listeners.left_out:
-            _log.warning("%s; going on without it", text)
         if config.ignored:
             _log.warning("ignored in the environment, since they are no options: %s", config.ignored)
+        self._warn_of_network()
+
+    def _warn_of_network(self) -> None:
+        config = self.state.config
+        for text in self._listeners.left_out:
+            _log.warning("%s; going on without it", text)
         if config.requirepass or not (exposed := self._listeners.exposed()):
             return
         if config.protected_mode:
@@ -217,18 +227,26 @@ class Server:
     def _reconfigure(self, names: list[str]) -> None:
         """Act on new values, or raise CommandError and have the old ones again."""
         config = self.state.config
+        listening = [name for name in names if name in LISTENING]
         try:
             self.clients.reconfigure(names)
             if any(name.startswith("tls-") for name in names):
                 self._listeners.reload_tls()
-        except TLSError as error:
-            _log.warning("the TLS configuration stays as it was: %s", error)
+            if listening:
+                self._listeners.rebind()
+                _log.info("listening on %s", ", ".join(self._listeners.addresses()) or "nothing")
+                self._warn_of_network()
+        except (CommandError, OSError, TLSError) as error:
             vars(config).update(self._settled)
-            name = next(name for name in names if name.startswith("tls-"))
-            raise CommandError(str(config_set_failed(name, TLS_NOT_UPDATED))) from None
-        except CommandError:
-            vars(config).update(self._settled)
-            raise
+            if isinstance(error, CommandError):
+                raise
+            _log.warning("the configuration stays as it was: %s", error)
+            self.clients.reconfigure(names)
+            self._listeners.reload_tls()
+            if isinstance(error, TLSError):
+                name = next(name for name in names if name.startswith("tls-"))
+                raise CommandError(str(config_set_failed(name, TLS_NOT_UPDATED))) from None
+            raise CommandError(str(config_set_failed(listening[0], LISTENING[listening[0]]))) from None
         self._settled = dict(vars(config))
         self._watch()
         for name in names:

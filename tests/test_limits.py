@@ -302,6 +302,104 @@ def test_tcp_keepalive_sets_the_timer_of_the_socket(tmp_path: Path) -> None:
                 assert 200 * ticks < int(when, 16) <= 300 * ticks
 
 
+# --- where it listens
+
+
+def is_served(port: int, host: str = "127.0.0.1") -> bool:
+    try:
+        with socket.create_connection((host, port), DEADLINE_S) as connected:
+            return Wire(port, connected=connected).command("PING") == PONG
+    except OSError:
+        return False
+
+
+def test_port_and_addresses_change_at_run_time_as_in_redis(start_server: StartServer) -> None:
+    """Or all stays as it is, with redis-server's words, if they can't be had; who is connected stays so."""
+    transcripts = []
+    for kind in KINDS:
+        server = start_server(*COMMON_OPTIONS, "--bind", "127.0.0.1", kind=kind)
+        with server.connect() as wire, socket.socket() as taken, socket.socket() as probe:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            probe.bind(("127.0.0.1", 0))
+            names = {b"taken": taken.getsockname()[1], b"new": probe.getsockname()[1], b"old": server.port}
+            probe.close()
+            said: list[object] = []
+
+            def change(
+                *words: str, wire: Wire = wire, names: dict[bytes, int] = names, said: list[object] = said, kind: Kind = kind
+            ) -> None:
+                reply = wire.command("CONFIG", "SET", *(names.get(word.encode(), word) for word in words))
+                shown = dict(zip(*[iter(wire.value("CONFIG", "GET", "port", "bind", "timeout"))] * 2, strict=True))
+                ports = {b"%d" % port: name for name, port in names.items()} | {b"0": b"0"}
+                said.append((words, reply, ports[shown.pop(b"port")], shown))
+                said.append({name: is_served(port) for name, port in names.items() if name != b"taken"})
+                said.append((is_served(names[b"old"], FAR_ADDRESS), wire.command("PING")))
+
+            change("port", "new")
+            change("port", "taken")
+            change("PORT", "taken", "timeout", "7")
+            change("port", "70000")
+            change("port", "old", "timeout", "x")
+            change("port", "old")
+            change("bind", "127.0.0.1 -10.9.9.9")
+            change("bind", "10.9.9.9")
+            change("bind", "127.0.0.1 10.9.9.9", "timeout", "7")
+            change("bind", "nosuch.invalid")
+            change("bind", "127.0.0.1 127.0.0.1")
+            change("bind", "127.0.0.1 127.0.0.2")
+            change("bind", "*", "protected-mode", "no")
+            change("bind", "127.0.0.2")
+            change("bind", "127.0.0.1", "port", "taken")
+            change("port", "new", "bind", "127.0.0.1")
+            change("port", "0")
+            change("bind", "")
+            change("port", "old")
+            change("bind", "* -::*")
+            change("port", "old", "bind", "127.0.0.1")
+            wire.send(encode("MULTI") + encode("CONFIG", "SET", "port", names[b"new"]) + encode("EXEC"))
+            said += [wire.read_reply() for _ in range(3)]
+            wait_until(lambda port=names[b"new"]: is_served(port), "served there")  # type: ignore[misc]
+            said.append(wire.command("CONFIG", "SET", "tls-port", "1"))
+            said.append(wire.value("CONFIG", "GET", "tls-port"))
+        transcripts.append(said)
+    for ours, theirs in zip(*transcripts, strict=True):
+        assert ours == theirs
+
+
+def test_socket_that_is_wanted_again_goes_on_and_survives_what_fails() -> None:
+    port = free_port()
+    (first,) = listen(["127.0.0.1"], port, 5, [])
+    both = listen(["127.0.0.2", "127.0.0.1"], port, 5, [], [first])
+    try:
+        assert both[1] is first
+        with pytest.raises(OSError, match=f"cannot listen on 192.0.2.1:{port}"):
+            listen(["127.0.0.1", "192.0.2.1"], port, 5, [], both)
+        socket.create_connection(("127.0.0.1", port), DEADLINE_S).close()
+    finally:
+        for raw_socket in both:
+            raw_socket.close()
+
+
+def test_new_port_is_told_and_written_and_the_old_one_is_free(tmp_path: Path, start_server: StartServer) -> None:
+    file = tmp_path / "kvserver.toml"
+    file.write_text("timeout = 0  # never\n", encoding="utf-8")
+    server = start_server(*COMMON_OPTIONS, "--config", str(file))
+    with server.connect() as wire:
+        port = free_port()
+        assert wire.command("CONFIG", "SET", "port", port) == b"+OK\r\n"
+        assert server.wait_for_line(f"listening on 127.0.0.1:{port}")
+        assert info(wire, "server")["tcp_port"] == str(port)
+        assert wire.command("CONFIG", "REWRITE") == b"+OK\r\n"
+        assert f"\nport = {port}\n" in file.read_text(encoding="utf-8")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", server.port))
+            other.listen()
+        wire.command("CONFIG", "SET", "port", "auto")
+        assert is_served(int(wire.value("CONFIG", "GET", "port")[1]))
+
+
 # --- what is left unread
 
 

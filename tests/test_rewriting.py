@@ -28,7 +28,7 @@ def live(config: Config) -> dict[str, Any]:
 
 
 EVERYTHING = """# my server
-port = 7000  # not changed at run time
+tcp-backlog = 7000  # not changed at run time
 
 timeout = 5 # seconds # of nothing
 "maxclients"=100
@@ -63,7 +63,7 @@ def test_changed_values_take_the_place_of_the_old_ones_and_comments_stay() -> No
     assert (
         rewritten(EVERYTHING, config)
         == """# my server
-port = 7000  # not changed at run time
+tcp-backlog = 7000  # not changed at run time
 
 timeout = 6 # seconds # of nothing
 "maxclients"=200
@@ -107,7 +107,8 @@ def test_inert_options_are_written_by_the_name_that_the_file_has() -> None:
 
 
 def test_fixed_options_of_the_command_line_are_not_written() -> None:
-    assert rewritten("port = 1\n", started_with("port = 1\n", "--port", "2", "--dir", "/elsewhere")) == "port = 1\n"
+    text = "port = 1\ntcp-backlog = 1\n"
+    assert rewritten(text, started_with(text, "--tcp-backlog", "2", "--dir", "/elsewhere")) == text
 
 
 def test_multi_line_text_is_replaced_as_a_whole() -> None:

@@ -368,3 +368,43 @@ def test_shutdown_with_clients_and_handshakes_leaves_at_once(start_server: Start
         assert client.command("PING") == b"+PONG\r\n"
         assert server.server.stop() == 0
         assert client.read_until_eof() == b""
+
+
+def test_port_for_tls_changes_at_run_time(start_server: StartServer, certificates: Certificates) -> None:
+    """Begins, moves, changes places with the plain port, stays where it is if it can't move, and ends."""
+    server = start_server(*COMMON_OPTIONS, *certificates.options())
+    with server.connect() as wire, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        plain_port, tls_port, third_port = server.port, free_port(), free_port()
+
+        def is_tls(port: int) -> bool | None:
+            """Whether that port speaks TLS; None: nobody listens."""
+            try:
+                raw = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+            except ConnectionRefusedError:
+                return None
+            try:
+                with certificates.client_context().wrap_socket(raw, server_hostname="127.0.0.1"):
+                    return True
+            except OSError:
+                return False
+
+        def ports() -> tuple[bool | None, ...]:
+            return tuple(map(is_tls, (plain_port, tls_port, third_port)))
+
+        assert wire.command("CONFIG", "SET", "tls-port", tls_port) == b"+OK\r\n"
+        assert ports() == (False, True, None)
+        refused = wire.command("CONFIG", "SET", "tls-port", taken.getsockname()[1])
+        assert refused.endswith(b"'tls-port') - Unable to listen on this port. Check server logs.\r\n")
+        assert ports() == (False, True, None)
+        refused = wire.command("CONFIG", "SET", "port", third_port, "tls-port", taken.getsockname()[1])
+        assert refused.endswith(b"'port') - Unable to listen on this port. Check server logs.\r\n")
+        assert ports() == (False, True, None)
+        assert wire.command("CONFIG", "SET", "tls-port", third_port) == b"+OK\r\n"
+        assert ports() == (False, None, True)
+        assert wire.command("CONFIG", "SET", "tls-port", plain_port, "port", third_port) == b"+OK\r\n"
+        assert ports() == (True, None, False)
+        assert wire.command("CONFIG", "SET", "tls-port", "0") == b"+OK\r\n"
+        assert ports() == (None, None, False)
+        assert wire.command("PING") == b"+PONG\r\n"

@@ -64,8 +64,8 @@ class Option(NamedTuple):
 # fmt: off
 OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
     "Network": (
-        Option("port", FIXED, PORT, "6379", "TCP port to listen on; 0 for no TCP, auto for any that is free"),
-        Option("bind", FIXED, ADDRESSES, "127.0.0.1",
+        Option("port", LIVE, PORT, "6379", "TCP port to listen on; 0 for no TCP, auto for any that is free"),
+        Option("bind", LIVE, ADDRESSES, "127.0.0.1",
                "addresses to listen on; one that begins with '-' may be missing; * is all of IPv4, ::* all of IPv6"),
         Option("unixsocket", FIXED, PATH, "", "Unix socket to listen on; empty for none"),
         Option("unixsocketperm", FIXED, PERMISSION, "0", "mode of that file, such as 700; 0 for the umask's"),
@@ -75,7 +75,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("uvloop", FIXED, YES_NO, "yes", "run on uvloop where it is installed"),
     ),
     "TLS": (
-        Option("tls-port", FIXED, PORT, "0", "TCP port for TLS; 0 for none, auto for any. --port 0 leaves only this one"),
+        Option("tls-port", LIVE, PORT, "0", "TCP port for TLS; 0 for none, auto for any. --port 0 leaves only this one"),
         Option("tls-cert-file", PROTECTED, PATH, "",
                "PEM file of the server's certificate, and of those that it is signed by"),
         Option("tls-key-file", PROTECTED, PATH, "", "PEM file of its private key"),
