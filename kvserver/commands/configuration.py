@@ -32,7 +32,7 @@ def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state.counters.reset()
     data = state.keyspace
     data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
-    state.journal.delayed_syncs = 0
+    state.journal.delayed_syncs = state.journal.rewrites = state.journal.rewrites_failed = 0
     return OK
 
 

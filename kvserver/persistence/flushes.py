@@ -147,12 +147,14 @@ class Flushes:
     def _start_rewrite(self) -> None:
         facts = self._state.journal
         facts.rewrite_in_progress, facts.rewrite_scheduled, facts.rewrite_started_at = True, False, time.time()
+        facts.rewrites += 1
         self.start().add_done_callback(self._end_rewrite)
 
     def _end_rewrite(self, flush: asyncio.Task[None]) -> None:
         facts = self._state.journal
         facts.rewrite_in_progress = False
         facts.last_rewrite_ok = not flush.cancelled() and flush.exception() is None
+        facts.rewrites_failed = 0 if facts.last_rewrite_ok else facts.rewrites_failed + 1
         facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
 
     def _has_outgrown(self) -> bool:

@@ -56,6 +56,8 @@ class JournalFacts:
     rewrite_started_at: float = 0.0
     last_rewrite_duration_s: int = -1
     last_rewrite_ok: bool = True
+    rewrites: int = 0
+    rewrites_failed: int = 0  # in a row
 
 
 class Counters:
