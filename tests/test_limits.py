@@ -396,6 +396,9 @@ def test_new_port_is_told_and_written_and_the_old_one_is_free(tmp_path: Path, st
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", server.port))
             other.listen()
+        wire.command("CONFIG", "SET", "bind", "* -192.0.2.1")
+        assert server.wait_for_line("is on a network: clients of other machines are turned away")
+        assert server.wait_for_line("cannot listen on 192.0.2.1")
         wire.command("CONFIG", "SET", "port", "auto")
         assert is_served(int(wire.value("CONFIG", "GET", "port")[1]))
 
