@@ -57,8 +57,6 @@ class Segments:
     def create(self, number: int) -> FileMedium:
         """A new and empty segment, whose name is durable."""
         path = self.path(number)
-        if not self._filesystem.exists(self._folder):  # it is the server's start that makes folders
-            raise MediumError(f"cannot create {path}: there is no such folder any more")
         if self._filesystem.exists(path):
             raise MediumError(f"cannot create {path}: it is there already")
         return FileMedium(path, self._filesystem, with_journal=True)
@@ -75,7 +73,10 @@ class Segments:
             raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
 
     def make_way(self, number: int, displaced: list[int]) -> None:
-        """Before a new segment of this number: set aside what others put in our segments' place, or behind the new one."""
+        """Before a new segment of this number: set aside what others put in our segments' place, or behind the new one.
+
+        MediumError where the folder is gone: it is the server's start that makes folders.
+        """
         try:
             is_other_folder = self._folder_lock is not None and self._filesystem.hold_folder(self._folder_lock, self._folder)
         except BlockingIOError:
