@@ -33,9 +33,7 @@ class Uses:
 
     def restart(self, now_ms: int) -> None:
         """All data is other data, which counts as used now."""
-        self.now_ms = now_ms
         self.places[:] = [now_ms] * len(self.places)
-        self.by_shard[:] = [0] * len(self.by_shard)
         self._told.clear()
 
     def idle_ms(self, key: bytes) -> int:
