@@ -235,6 +235,7 @@ class WatchedConfig(Config):
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("appendonly", "appendfsync") and self.life.policy and value != getattr(self, name):
             self.life.policy = "mixed"
+            self.life.was_switched |= name == "appendonly"
         super().__setattr__(name, value)
 
 
@@ -253,9 +254,11 @@ class Life:
         self.history: list[list[list[bytes]] | State] = []  # ticks, or what a RESTORE made the data be
         self.positions: dict[bytes, int] = {}  # of each value: the tick that wrote it
         self.told = -1  # the last tick that somebody was told of, when it was to be durable
+        self.recorded: list[tuple[int, int]] = []  # the journal's numbers of ticks
         self.handed_over = -1  # the same, when a kill was to lose nothing of it
         self.written_at: list[float] = []
         self.policy = ""
+        self.was_switched = False  # the journal, on or off
         self.config = WatchedConfig(self)
         self.config.save = ()
         self.config.keep_frames = rng.choice((1, 2, 3))
@@ -318,7 +321,7 @@ class Life:
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
         recovered = Recovery(state, self.snapshots.archive, segments, log, slices.BesideLoop(self.disks[1], state.counters))
         self.actions = Actions(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
-        self.writer = self.actions.writer = Writer(state, self.actions, self.journal.append)
+        self.writer = self.actions.writer = Writer(state, self.actions, self.record)
         self.actions.attend_journal()
         await self.actions.load_at_start()
         space.observer = self
@@ -335,6 +338,10 @@ class Life:
         while True:
             await asyncio.sleep(1)
             self.actions.flushes.start_if_due()
+
+    def record(self, commands: list[list[bytes]]) -> None:
+        self.journal.append(commands)
+        self.recorded.append((self.journal.sequence, len(self.history) - 1))
 
     def members(self) -> State:
         found: State = {}
@@ -394,7 +401,7 @@ class Life:
             return
         if self.state.journal.error:
             return  # reads go on, and may show what was not synced
-        if self.config.appendonly and self.policy != "mixed":
+        if self.config.appendonly and not self.was_switched:
             value = command[2] if command[0] == b"SET" else reply if command[0] == b"GET" else None
             if isinstance(value, bytes):
                 position = self.positions.get(value, 0)
@@ -409,10 +416,13 @@ class Life:
             return self.handed_over
         if self.policy == "always":
             return self.told
-        if self.policy == "everysec" and not self.faults:
-            safe = [index for index, at in enumerate(self.written_at) if at < self.ends_at - EVERYSEC_S]
-            return safe[-1] if safe else 0
-        return 0
+        if self.faults or self.was_switched:
+            return 0
+        # What the journal takes for synced, and under `everysec` what is old enough to be that.
+        safe = [index for number, index in self.recorded if number <= self.journal.synced]
+        if self.policy == "everysec":
+            safe += [index for index, at in enumerate(self.written_at) if at < self.ends_at - EVERYSEC_S]
+        return max(safe, default=0)
 
 
 def apply(state: State, command: list[bytes]) -> None:
