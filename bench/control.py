@@ -53,6 +53,17 @@ class Control:
             raise ErrorReply(str(reply))
         return reply
 
+    def receive_raw(self, count: int) -> bytes:
+        """So many bytes as they come, mostly without the interpreter's lock, which the generator of a load needs."""
+        data = bytearray(count)
+        view = memoryview(data)
+        while view:
+            length = self._socket.recv_into(view)
+            if not length:
+                raise ConnectionError("the server closed the connection")
+            view = view[length:]
+        return bytes(data)
+
     def call(self, *parts: bytes | str | int) -> object:
         self.send(encode_request(*parts))
         return self.receive()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from bench.failure import BenchFailed
 from bench.process import ServerProcess
+from bench.request import encode_request
 
 Action = Callable[[], None]
 
@@ -64,15 +65,24 @@ def wait_until_settled(server: ServerProcess) -> None:
         raise ActionFailed("the background flush failed, says INFO persistence")
 
 
-def set_long(server: ServerProcess, value: bytes) -> None:
-    _call(server, "SET", LONG_KEY, value)
+class LongValue:
+    """One long value, and its SET and GET. What they take of the interpreter's lock is not the load's: it is done before."""
+
+    def __init__(self, value: bytes) -> None:
+        self._request = encode_request("SET", LONG_KEY, value)
+        self._reply_bytes = len(b"$%d\r\n" % len(value)) + len(value) + len(b"\r\n")
+
+    def set(self, server: ServerProcess) -> None:
+        with server.control() as control:
+            control.send(self._request)
+            control.receive()
+
+    def get(self, server: ServerProcess) -> None:
+        with server.control() as control:
+            control.send(encode_request("GET", LONG_KEY))
+            control.receive_raw(self._reply_bytes)
 
 
-def get_long(server: ServerProcess, value: bytes) -> None:
-    if _call(server, "GET", LONG_KEY) != value:
-        raise ActionFailed("GET did not give what SET was given")
-
-
-def _call(server: ServerProcess, *parts: bytes | str) -> object:
+def _call(server: ServerProcess, command: str) -> object:
     with server.control() as control:
-        return control.call(*parts)
+        return control.call(command)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bench.dataset import FILLER, Dataset
 from bench.figures import Case, Goal, Measurement, Metric
-from bench.flush_action import bgsave, bgsave_until_compaction, get_long, restore, save, set_long, wait_until_settled
+from bench.flush_action import LongValue, bgsave, bgsave_until_compaction, restore, save, wait_until_settled
 from bench.kinds import Ability
 from bench.latencies import Latencies
 from bench.load import Batch
@@ -89,10 +89,10 @@ LONG_VALUE_KEYS = 1000  # beside it
 
 def long_value_phases(value: bytes) -> tuple[Phase, ...]:
     """In this order: each is about the value of the one before."""
-    size = f"{len(value) // 1_000_000} MB"
+    size, long = f"{len(value) // 1_000_000} MB", LongValue(value)
     return (
-        Phase(f"SET of {size}", functools.partial(set_long, value=value), goals=STALL_GOALS),
-        Phase(f"GET of {size}", functools.partial(get_long, value=value), goals=STALL_GOALS),
+        Phase(f"SET of {size}", long.set, goals=STALL_GOALS),
+        Phase(f"GET of {size}", long.get, goals=STALL_GOALS),
         Phase(f"BGSAVE of {size}", bgsave, goals=STALL_GOALS),
         Phase(f"RESTORE of {size}", restore, needs=Ability.RESTORE, goals=STALL_GOALS),
     )

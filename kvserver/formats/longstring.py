@@ -23,7 +23,7 @@ from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical, canonical_s
 
 TAIL_BYTES: Final = 64  # which no tail exceeds
 _INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
-# Whole characters and escapes; what it stops at is the quote that ends the string, or an escape that is cut off.
+# Of a piece with escapes; what it stops at is the quote that ends the string, or an escape that is cut off.
 _UNITS: Final = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
 _START: Final = re.compile(rb'"|\{"\$kvs":\{"(?:(base64)":"|expires_at_ms":' + _INTEGER + rb',"value":")')
 _BASE64_TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + _INTEGER + rb")?\}\}")
@@ -44,9 +44,13 @@ class LongString:
     def read(self, data: bytes, position: int) -> int:
         """Read a piece that begins there; where the next one begins. The same place: more data is needed."""
         end = min(position + PIECE_BYTES, len(data))
-        match = _UNITS.match(data, position, end)
-        assert match is not None
-        end = match.end()
+        quote = data.find(b'"', position, end)
+        if quote >= 0:
+            end = quote
+        if data.find(b"\\", position, end) >= 0:  # which takes longer, so that a piece is shorter
+            match = _UNITS.match(data, position, min(position + PIECE_BYTES // 4, len(data)))
+            assert match is not None
+            end = match.end()
         self.has_ended = data[end : end + 1] == b'"'
         try:
             text, length = utf_8_decode(data[position:end], "strict", self.has_ended)
