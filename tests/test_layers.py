@@ -262,7 +262,7 @@ TESTED_IN = {
     "kvserver.media.memory": ["test_media"],
     "kvserver.network": ["test_wire", "test_limits"],
     "kvserver.network.clients": ["test_limits"],
-    "kvserver.network.connection": ["test_connection", "test_connection_unread", "test_wire", "test_limits", "test_hostile"],
+    "kvserver.network.connection": ["test_connection", "test_unread", "test_wire", "test_limits", "test_hostile"],
     "kvserver.network.listeners": ["test_limits", "test_tls"],
     "kvserver.options": ["test_config"],
     "kvserver.options.inert": ["test_config"],

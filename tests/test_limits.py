@@ -465,10 +465,10 @@ def test_low_limit_is_held_as_by_redis_however_much_the_system_would_take(start_
         server = start_server(*COMMON_OPTIONS, "--client-output-buffer-limit", "normal 100000 0 0", kind=kind)
         with server.connect() as other:
             for batch in batches:
-                other.command("MSET", "k", value, "one", "", "two", "", "big", value * 15)
+                other.command("MSET", "k", value, "one", "", "two", "", "big", value * 40)
                 with server.connect() as wire:
                     wire.send(batch)
-                    told.append(wire.read_until_eof() == b"")
+                    told.append(len(wire.read_until_eof()) < 100)  # the header of a long one may have left
                 told.append(other.value("MGET", "one", "two"))
             with server.connect() as wire:
                 wire.command("SET", "k", value)
