@@ -290,7 +290,7 @@ def test_damage_in_the_middle_sets_aside_what_is_behind_it(start_server: StartSe
     folder = written(start_server, "1", "2", "3")
     segment = segments(folder)[0]
     whole = segment.read_bytes()
-    record = len(journal_frame(("SET", "k", "1")))
+    record = len(b"#MS:1700000000000\r\n") + len(journal_frame(("SET", "k", "1")))
     damaged = bytearray(whole)
     damaged[-record - 10] ^= 1  # in the record of 2
     segment.write_bytes(damaged)
