@@ -299,6 +299,11 @@ def write_and_sync(log: SegmentLog) -> None:
     log.sync()
 
 
+def write_now_and_sync(log: SegmentLog) -> None:
+    log.write_now(b"longer than what was cut off" * 10)
+    log.sync()
+
+
 def write_unsynced_and_synced(log: SegmentLog) -> None:
     log.write(b"x")
     log.write(b"y", synced=True)
@@ -307,6 +312,7 @@ def write_unsynced_and_synced(log: SegmentLog) -> None:
 USES: dict[str, Callable[[SegmentLog], object]] = {
     "synced write": lambda log: log.write(b"x", synced=True),
     "write and sync": write_and_sync,
+    "write without waiting, and sync": write_now_and_sync,
     "synced write behind one that is not": write_unsynced_and_synced,
     "sync of nothing": lambda log: log.sync(),
     "rotation": lambda log: log.rotate(2),

@@ -196,11 +196,13 @@ class FileMedium:
     def extend_now(self, data: bytes) -> int:
         """As `extend`, but what would have to wait for the disk is left out: how many bytes were appended."""
         try:
-            return self._filesystem.append_now(self._descriptor, data)
+            written = self._filesystem.append_now(self._descriptor, data)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise MediumError(f"cannot write {self.path}: {_reason(error)}") from error
+        self._known_size += written
+        return written
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -134,7 +134,7 @@ class FileSystem:
             try:
                 return os.pwritev(descriptor, [data], 0, os.RWF_APPEND | os.RWF_NOWAIT)
             except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                if error.errno not in _LACKING:
                     raise
                 self._has_nowait = False
         return self.append(descriptor, data, synced=False)
