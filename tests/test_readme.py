@@ -41,7 +41,8 @@ PROMPT = "127.0.0.1:6379> "
 INSTALL_DEADLINE_S = 240.0  # of a machine that does much else; else a tenth of it
 
 RUN_HERE = ("python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/kvserver", "$ redis-cli", "import redis",
-            "$ cat kvserver-data/dump.kvs", "kvserver --bind '*'", "from kvserver import FileMedium, KVStore")  # fmt: skip
+            "$ cat kvserver-data/dump.kvs", "kvserver --bind '*", "from kvserver import FileMedium, KVStore",
+            "from kvserver import KVStore, ServerFolder", "redis-cli SAVE && cp", "until redis-cli PING")  # fmt: skip
 NOT_RUN_HERE = {
     "python -m bench ": "test_bench_suite, with --quick",
     "HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 ": ".build/run, which takes minutes",
@@ -176,10 +177,21 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
     printed = "".join(text if text.endswith("\n") else f"{text}\n" for text in map(newcomer.run, commands))
     assert printed == shown
 
+    example = block("from kvserver import KVStore, ServerFolder")
+    assert newcomer.run(f"{sys.executable} -", example) == promised(example) != ""
+
     example = block("import redis")
     assert example.count("redis.Redis(") == 1
     with newcomer.serving(".venv/bin/python -m kvserver") as (port, _):  # "is the same"
+        assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Grace\n"
         assert run(sys.executable, "-c", example.replace("redis.Redis(", f"redis.Redis(port={port}, ")) == promised(example)
+        newcomer.run(block("until redis-cli PING").replace("redis-cli", f"redis-cli -p {port}"))
+        newcomer.run(block("redis-cli SAVE").replace("redis-cli", f"redis-cli -p {port}"))
+    (newcomer.folder / "kvserver-data").rename(newcomer.folder / "moved-away")
+    (newcomer.folder / "kvserver-data").mkdir()
+    (newcomer.folder / "backup.kvs").rename(newcomer.folder / "kvserver-data" / "dump.kvs")
+    with newcomer.serving(".venv/bin/kvserver") as (port, _):
+        assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Ada\n"
 
 
 def test_library_example_prints_what_it_says(newcomer: Newcomer) -> None:
