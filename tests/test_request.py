@@ -347,6 +347,7 @@ def test_nothing_is_allocated_that_is_merely_declared(before: bytes, claim: byte
     assert parser.pending_bytes < MEGABYTE
 
 
+@pytest.mark.patches_compiled
 @settings(max_examples=150)
 @given(streams.filter(bool), st.data(), st.integers(0, 20))
 @example(pack(b"SET", b"k", b"x" * 100) + pack(b"PING"), None, 20)
