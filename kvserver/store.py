@@ -36,6 +36,9 @@ class Keeping(Protocol):
     def append(self) -> None:
         """Append a frame with the present data. OSError if that fails: then everything is as it was."""
 
+    def close(self) -> None:
+        """Let go of it. Nothing is written."""
+
 
 class KVStore:
     """Keys (str) and JSON values in memory, flushed as one frame by `shutdown`, loaded by `restore`.
@@ -47,6 +50,16 @@ class KVStore:
     def __init__(self, medium: CoreMedium | Keeping) -> None:
         self._kept: Keeping = medium if _is_keeping(medium) else _Frames(cast(CoreMedium, medium))
         self._keyspace = self._kept.keyspace
+
+    def __enter__(self) -> KVStore:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what the data is kept in, as leaving a `with` statement does. Nothing is written."""
+        self._kept.close()
 
     def set(self, key: str, value: JSON) -> None:
         """Store a value as it is now. TypeError or ValueError, with nothing changed, if it is not JSON or key no str."""
@@ -65,7 +78,7 @@ class KVStore:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            return value
+            return bytes(value)
 
     def shutdown(self) -> bool:
         """Append one frame with the present data and sync it: True. The store stays usable.
@@ -113,6 +126,9 @@ class _Frames:
                 self._valid_length = repair(medium, run(medium, PLAIN, load=False))
             self._write_frame(medium.begin_frame())
         self._valid_length = medium.size()
+
+    def close(self) -> None:
+        self._medium.close()
 
     def recover(self) -> bool:
         result = run(self._medium, PLAIN, load=True)

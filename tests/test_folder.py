@@ -129,6 +129,19 @@ def test_server_and_library_load_what_the_other_has_kept(start_server: StartServ
         assert KVStore(kept).get("number") == "14"
 
 
+@pytest.mark.parametrize("is_folder", [False, True], ids=["medium", "folder"])
+def test_store_that_is_left_lets_go_of_what_it_kept_its_data_in(tmp_path: Path, is_folder: bool) -> None:
+    def opened() -> FileMedium | ServerFolder:
+        return ServerFolder(tmp_path) if is_folder else FileMedium(tmp_path / "users.kvs")
+
+    for _ in range(2):
+        with KVStore(opened()) as store:
+            store.set("a", "1")
+            store.shutdown()
+            with pytest.raises(MediumLocked):
+                opened()
+
+
 # --- A medium of the library's own ---
 
 
