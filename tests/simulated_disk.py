@@ -383,6 +383,10 @@ class SimulatedDisk(FileSystem):
         self._files[self._next_descriptor] = _File()
         return self._next_descriptor
 
+    def hold_folder(self, descriptor: int, path: str) -> bool:
+        """Nobody moves a folder here."""
+        return False
+
     def close(self, descriptor: int) -> None:
         """Never fails: what is closed is closed, whatever a close says."""
         file = self._files.pop(descriptor)
