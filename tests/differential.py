@@ -244,8 +244,8 @@ KEYSPACE = (
         "EXPIRETIME key",
         "PEXPIRETIME key",
         "OBJECT FREQ key",
+        # Not REFCOUNT: in a transaction, the queued words hold a reference to the value as well, in Redis.
         "OBJECT ENCODING key",
-        "OBJECT REFCOUNT key",
     ),
     *("KEYS pattern", "KEYS pattern", "SCAN 0 COUNT 1000 scan-option*", "SCAN integer COUNT 0"),
 )

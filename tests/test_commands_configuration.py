@@ -20,7 +20,7 @@ def test_set_changes_the_options_and_names_those_that_are_new() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("timeout", "x"), ("timeout", "5", "nonsense", "1"), ("port", "1"), ("timeout", "1", "timeout", "2")]
+    "words", [("timeout", "x"), ("timeout", "5", "nonsense", "1"), ("databases", "2"), ("timeout", "1", "timeout", "2")]
 )
 def test_refused_set_is_redis_error_and_changes_nothing(words: tuple[str, ...]) -> None:
     session = Server().session()

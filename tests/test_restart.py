@@ -370,7 +370,7 @@ DAMAGED = {
     "a flipped bit in the magic": flipped(LATER, 1),
     "a sign in the length": LATER[:4] + b"+" + LATER[5:],
     "a checksum in upper case": LATER[:16] + LATER[16:80].upper() + LATER[80:],
-    "a flipped bit and a good frame behind": flipped(LATER, HEADER_SIZE + 50) + LATER,
+    "a flipped bit, a good frame and half of one behind": flipped(LATER, HEADER_SIZE + 50) + LATER + LATER[:60],
     "a damaged frame around a whole one": flipped(OUTER, len(OUTER) - 3),
     "a payload that is an array": b"KVS1%012d" % 2 + hashlib.sha256(b"[]").hexdigest().encode() + b"[]",
     "a text line": b"hello\n",
