@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from kvserver.errors import MediumError
 from kvserver.formats.chain import Chain
@@ -13,7 +13,9 @@ from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import Segments
+from kvserver.persistence.drive import drive
 from kvserver.persistence.repair import repair
+from kvserver.persistence.workplace import Here, finish
 from kvserver.progress import Progress
 
 Print = Callable[[str], None]
@@ -180,23 +182,20 @@ def _run_on_file(path: str, begin: Callable[[int], Steps[T]]) -> T:
             raise MediumError(f"{path} is not a regular file")
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            steps = begin(size)
-            answer = b""
             with Progress(f"checking {path}", lambda: size) as progress:
-                try:
-                    request = next(steps)
-                    while True:
-                        if request is not None:
-                            file.seek(request.offset)
-                            answer = file.read(request.length)
-                            if request.hasher:
-                                request.hasher.update(answer)
-                            progress.update(request.offset)
-                        request = steps.send(answer)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    return result
+                return finish(drive(begin(size), _Bytes(file), Here(), progress.update))
     except OSError as error:
         if isinstance(error, MediumError):
             raise
         raise MediumError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+class _Bytes:
+    """An open file, read as a medium is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(length)

@@ -18,7 +18,9 @@ from kvserver.formats.frame import encode_frame, encode_header
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium
+from kvserver.persistence.drive import drive
 from kvserver.persistence.repair import repair
+from kvserver.persistence.workplace import Here, finish
 from kvserver.unixtime import now_ms
 
 _log = logging.getLogger("kvserver")
@@ -172,20 +174,8 @@ class _Frames:
 
 
 def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
-    """Drive a scan of a medium to its end, blocking."""
-    steps = scan(medium.size(), mapping, load)
-    answer = b""
-    try:
-        request = next(steps)
-        while True:
-            if request is not None:
-                answer = medium.read(request.offset, request.length)
-                if request.hasher:
-                    request.hasher.update(answer)
-            request = steps.send(answer)
-    except StopIteration as stop:
-        result: Scan = stop.value
-        return result
+    """The strict scan of a medium, blocking."""
+    return finish(drive(scan(medium.size(), mapping, load), medium, Here()))
 
 
 def _is_keeping(medium: CoreMedium | Keeping) -> TypeGuard[Keeping]:

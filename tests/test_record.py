@@ -31,6 +31,9 @@ from kvserver.formats.record import (
     scan_segment,
 )
 from kvserver.formats.scan import CHUNK_BYTES, Tail
+from kvserver.media.memory import MemoryMedium
+from kvserver.persistence.drive import drive as drive_at
+from kvserver.persistence.workplace import Here, finish
 from kvserver.resp import reply
 from kvserver.resp.request import Command, StrictParser
 
@@ -43,18 +46,7 @@ commands = st.lists(st.binary(max_size=30), min_size=1, max_size=5).filter(lambd
 
 
 def drive(data: bytes, steps: Steps[T]) -> T:
-    answer = b""
-    try:
-        request = next(steps)
-        while True:
-            if request is not None:
-                answer = data[request.offset : request.offset + request.length]
-                if request.hasher:
-                    request.hasher.update(answer)
-            request = steps.send(answer)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
+    return finish(drive_at(steps, MemoryMedium(data), Here()))
 
 
 def scan(data: bytes) -> SegmentScan:

@@ -22,6 +22,8 @@ from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail
 from kvserver.formats.scan import scan as scan_steps
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.media.memory import MemoryMedium
+from kvserver.persistence.drive import drive
+from kvserver.persistence.workplace import Here, finish
 from kvserver.store import run
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("media.json").read_text(encoding="utf-8"))
@@ -255,19 +257,7 @@ def test_medium_that_shrinks_while_it_is_read_gives_a_whole_frame_or_an_error_of
 
 
 def server_scan(data: bytes, *links: str, digest: str = "") -> Scan:
-    steps = scan_steps(len(data), TAGGED, digest=digest, links=links)
-    answer = b""
-    try:
-        request = next(steps)
-        while True:
-            if request is not None:
-                answer = data[request.offset : request.offset + request.length]
-                if request.hasher:
-                    request.hasher.update(answer)
-            request = steps.send(answer)
-    except StopIteration as stop:
-        result: Scan = stop.value
-        return result
+    return finish(drive(scan_steps(len(data), TAGGED, digest=digest, links=links), MemoryMedium(data), Here()))
 
 
 def digest_of(frame: bytes) -> str:

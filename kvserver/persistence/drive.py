@@ -9,20 +9,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from kvserver.formats.scan import Hasher, Read
-from kvserver.media.medium import Medium
 from kvserver.persistence.workplace import Workplace
 
 T = TypeVar("T")
 
 
+class Readable(Protocol):
+    """What is needed of a medium."""
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+
+def _tell_nobody(offset: int) -> None: ...
+
+
 async def drive(
     steps: Generator[Read | None, bytes, T],
-    medium: Medium,
+    medium: Readable,
     workplace: Workplace,
-    report: Callable[[int], None],
+    report: Callable[[int], None] = _tell_nobody,
 ) -> T:
     """Run the generator to its end and return its result. `report` is told up to which offset it has read (bytes)."""
     answer = b""
@@ -55,7 +63,7 @@ async def drive(
                 await ahead[2]
 
 
-def _read(medium: Medium, offset: int, length: int, hasher: Hasher | None) -> bytes:
+def _read(medium: Readable, offset: int, length: int, hasher: Hasher | None) -> bytes:
     data = medium.read(offset, length)
     if hasher:
         hasher.update(data)
