@@ -190,6 +190,12 @@ class SimulatedDisk(FileSystem):
         self._names[folder] = self._durable_names[folder] = None
         self._names[path] = self._durable_names[path] = file
 
+    def cut(self, path: str, size: int) -> None:
+        """Somebody else makes a file shorter."""
+        file = self._names[path]
+        assert file is not None
+        file.truncate(size)
+
     def break_file(self, path: str, *kinds: str) -> None:
         """From now on these kinds of calls fail on this file, and on no other."""
         file = self._names[path]

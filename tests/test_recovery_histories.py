@@ -20,6 +20,7 @@ from simulated_disk import ROOT, SimulatedDisk
 
 from kvserver import KVStore, ServerFolder
 from kvserver.commands.table import CommandTable
+from kvserver.errors import MediumDisplaced
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.segments import SegmentLog, Segments
@@ -120,7 +121,7 @@ class History:
         self.disk = SimulatedDisk(random.Random(seed))
         self.disk.evicts_at_close = False
         self.model = Model()
-        self.written = 0
+        self.written = self.moved = self.number = 0
         self.backups: list[bytes] = []
         self.states: list[State] = [{}]  # that the data ever had
 
@@ -143,17 +144,22 @@ class History:
         assert len(unlinked) == (sum(map(bool, before[1].values())) if is_aside else 0)
         self.counts["put aside"] += is_aside
         self.state = dict(found)
+        self.ended_unhealed = False  # the journal failed, and no snapshot was linked since: nobody was told of what it lacks
         medium, segments = self.files()
         again, _ = self.model.expected(medium, segments)
         assert again == expected, "what a start leaves gives the same state to the next one"
         if self.rng.random() < 0.3:  # the library's life: a frame takes the journal's place
             self.set(store)
+            if self.rng.random() < 0.2:
+                self.disturb(MEDIUM)
             store.shutdown()
             self.learn_frames()
             self.counts["library"] += 1
         else:
             self.serve(folder)
         folder.close()
+        if not self.ended_unhealed:
+            assert self.model.expected(*self.files())[0] == self.state, "what was acknowledged is not in the files"
         if self.rng.random() < 0.5:
             self.backups.append(self.files()[0])
 
@@ -171,25 +177,39 @@ class History:
         log = SegmentLog(Segments(MEDIUM, self.disk))
         numbers = Segments(MEDIUM, self.disk).numbers()
         log.adopt(numbers, 0)
-        number = folder.recovered.last_number + 1
-        log.rotate(number)
+        self.number = folder.recovered.last_number + 1
+        log.rotate(self.number)
         if not numbers:
             self.link(log, folder.archive.linked or EMPTY_STORE)
         for _ in range(self.rng.randrange(4)):
-            self.record(folder, log)
-            if self.rng.random() < 0.3:
-                number += 1
-                log.rotate(number)
-                frame = folder.add_frame()
-                self.learn_frames()
-                if self.rng.random() < 0.8:  # else it ends between the snapshot and its link
-                    self.link(log, frame.digest)
-                    folder.archive.linked = frame.digest
-                else:
-                    self.counts["no link"] += 1
+            if self.rng.random() < 0.1:
+                self.disturb(Segments(MEDIUM, self.disk).path(self.number))
+            try:
+                self.record(folder, log)
+                if self.rng.random() < 0.3 and not self.flush(folder, log):
+                    break
+            except MediumDisplaced:  # no write is taken until a flush heals it
+                self.counts["segment displaced"] += 1
+                if not self.flush(folder, log, heals=True):
                     break
         log.close_file()
         self.counts["server"] += 1
+
+    def flush(self, folder: ServerFolder, log: SegmentLog, *, heals: bool = False) -> bool:
+        """A snapshot as a server makes it; False where the server ends between it and its link."""
+        self.number += 1
+        log.rotate(self.number, heals=heals)
+        if self.rng.random() < 0.2:
+            self.disturb(MEDIUM)
+        frame = folder.add_frame()
+        self.learn_frames()
+        if self.rng.random() < 0.2:
+            self.counts["no link"] += 1
+            self.ended_unhealed = heals
+            return False
+        self.link(log, frame.digest)
+        folder.archive.linked = frame.digest
+        return True
 
     def record(self, folder: ServerFolder, log: SegmentLog) -> None:
         key, value = self.set(None)
@@ -215,6 +235,23 @@ class History:
             position = end
 
     # What people and disks do
+
+    def disturb(self, path: str) -> None:
+        """What people do to a file while it is in use."""
+        if path not in self.disk.names():
+            return
+        what = self.rng.choice(("move", "remove", "replace", "cut"))
+        match what:
+            case "move":
+                self.moved += 1
+                self.disk.rename(path, f"{path}.moved-{self.moved}")
+            case "remove":
+                self.disk.remove(path)
+            case "replace":
+                self.disk.put(path, self.rng.choice([b"", b"of somebody else", *self.backups]))
+            case "cut":
+                self.disk.cut(path, self.rng.randrange(len(self.disk.content(path)) + 1))
+        self.counts[f"{what} while in use"] += 1
 
     def suffer(self) -> None:
         medium = self.files()[0]
@@ -274,5 +311,6 @@ def test_every_start_has_the_newest_state_that_the_files_prove(part: int) -> Non
             raise AssertionError(f"KVSERVER_RECOVERY_HISTORIES_SEED={seed} KVSERVER_RECOVERY_HISTORIES=1") from error
     print(dict(counts))
     if HISTORIES >= 5000:
-        wanted = ("put aside", "library", "server", "no link", "flipped", "cut", "backup put back", "journal removed")
+        wanted = ["put aside", "library", "server", "no link", "flipped", "cut", "backup put back", "journal removed"]
+        wanted += ["segment displaced", *(f"{what} while in use" for what in ("move", "remove", "replace", "cut"))]
         assert min(counts[what] for what in wanted) > 100, counts
