@@ -200,6 +200,17 @@ async def test_all_of_a_long_reply_counts_as_unread(client: Connection) -> None:
     assert not transport.given
 
 
+async def test_client_without_any_limit_is_served(client: Connection) -> None:
+    limits = client._owner.state.config.client_output_buffer_limit
+    limits["normal"] = limits["pubsub"] = (0, 0, 0)
+    client.apply_limits()
+    client.data_received(b"PING\r\n")
+    transport = transport_of(client)
+    await transport.run()
+    assert transport.sent == b"+PONG\r\n"
+    assert transport.high_water_bytes == HIGH_WATER_BYTES
+
+
 async def test_others_have_their_turn_behind_each_read_of_a_long_command(client: Connection) -> None:
     transport = transport_of(client)
     request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%b\r\n" % (len(VALUE), VALUE)

@@ -197,7 +197,7 @@ class Connection:
         # The limits of both classes, since a client may go from one to the other.
         limits = config.client_output_buffer_limit
         of_classes = [limit for name in ("normal", "pubsub") for limit in limits[name][:2] if limit]
-        high = min(HIGH_WATER_BYTES, *of_classes) if authenticated else UNAUTHENTICATED_UNREAD_BYTES
+        high = min([HIGH_WATER_BYTES, *of_classes]) if authenticated else UNAUTHENTICATED_UNREAD_BYTES
         if not self._unsent:
             self.transport.set_write_buffer_limits(high, high // 4)
         is_low = any(0 < limits[name][0] < SYSTEM_BUFFER_BYTES for name in ("normal", "pubsub"))
