@@ -94,7 +94,8 @@ class KVStore:
     def restore(self) -> bool:
         """Replace the data by what is kept: True. Where nothing is, the store is cleared: False.
 
-        Of a medium, that is the last valid frame; of a ServerFolder, what a server would start with.
+        Of a medium, that is the last valid frame; of a ServerFolder, what a server would start with. OSError, with the data
+        as it was, if the medium can't be read, or if others moved, removed or replaced its file (MediumDisplaced).
         """
         return self._kept.recover()
 
@@ -133,6 +134,7 @@ class _Frames:
         self._medium.close()
 
     def recover(self) -> bool:
+        self._medium.prove_place()
         result = run(self._medium, PLAIN, load=True)
         self.keyspace.replace(result.data or new_shards())
         self._valid_length = result.valid_length if result.tail is Tail.NONE else None

@@ -16,7 +16,7 @@ from conftest import StartServer
 from disks import Disk
 from servers import ServerProcess, Wire, encode, info, wait_until
 
-from kvserver import FileMedium, KVStore
+from kvserver import FileMedium, KVStore, ServerFolder
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked
 from kvserver.formats.frame import HEADER_SIZE, encode_frame
 from kvserver.formats.tags import PLAIN
@@ -144,6 +144,23 @@ def test_flush_behind_a_displaced_file_goes_to_a_new_one_and_says_so(
             assert aside.read_bytes() == left
     backup = path.with_name("backup.kvs")
     assert not backup.exists() or backup.read_bytes() == before, "the moved file is left alone"
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["medium", "folder"])
+@pytest.mark.parametrize("harm", ["move", "unlink", "replace", "link_and_replace", "move_and_link", "put_folder"])
+def test_restore_of_a_displaced_file_is_an_error_and_changes_nothing(path: Path, harm: str, is_folder: bool) -> None:
+    with ServerFolder(path.parent) if is_folder else FileMedium(path) as medium:
+        store = KVStore(medium)
+        store.set("a", 1)
+        store.shutdown()
+        store.set("a", 2)
+        HARMS[harm](path)
+        with pytest.raises(MediumDisplaced, match="moved, removed or replaced"):
+            store.restore()
+        assert store.get("a") == 2
+        store.shutdown()
+        assert store.restore() is True
+    assert restored(path) == {"a": 2}
 
 
 @pytest.mark.parametrize("harm", ["move", "unlink", "replace"])
@@ -463,6 +480,22 @@ def test_saves_behind_a_displaced_file_are_kept(start_server: StartServer) -> No
         assert server.wait_for_line("somebody else has appended 82 bytes")
         server.kill()
     assert kept(data(server)) == {f"{harm} {word}": "kept" for harm in HARMS for word in ("SAVE", "BGSAVE")}
+
+
+def test_restore_of_a_file_that_others_replaced_is_refused_by_name(start_server: StartServer) -> None:
+    server = start_server("--save", "")
+    with server.connect() as wire:
+        for value in ("old", "new"):
+            assert wire.command("SET", "a", value) == b"+OK\r\n"
+            assert wire.command("SAVE") == b"+OK\r\n"
+        assert wire.command("SET", "a", "newest") == b"+OK\r\n"
+        replace(data(server))
+        assert wire.command("RESTORE") == b"-ERR %b was moved, removed or replaced by somebody else\r\n" % bytes(data(server))
+        assert wire.command("GET", "a") == b"$6\r\nnewest\r\n"
+        assert not list(server.directory.glob("*.dropped"))
+        assert wire.command("SAVE") == b"+OK\r\n"
+        assert wire.command("RESTORE") == b":1\r\n"
+        assert wire.command("GET", "a") == b"$6\r\nnewest\r\n"
 
 
 @pytest.mark.parametrize("harm", ["move", "unlink", "replace", "cut"])

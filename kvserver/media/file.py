@@ -137,6 +137,9 @@ class FileMedium:
             with suppress(MediumDisplaced):
                 self._prove(self._known_size, may_be_longer=True)
 
+    def prove_place(self) -> None:
+        self._prove(0, may_be_longer=True)
+
     def append(self, data: bytes) -> None:
         """Append the bytes and sync, or cut back to where it was and raise MediumError."""
         frame = self.begin_frame(reserve=0)

@@ -63,6 +63,9 @@ class Medium(CoreMedium, Protocol):
     def prove(self) -> None:
         """Poison the medium if what is appended would not be found at its place. MediumError where that can't be told."""
 
+    def prove_place(self) -> None:
+        """MediumDisplaced where what is read here is not what is at the medium's place."""
+
     def size(self) -> int:
         """Length in bytes."""
 
@@ -97,6 +100,9 @@ class WholeAppends:
 
     def prove(self) -> None:
         """Nothing: a core medium proves its appends itself."""
+
+    def prove_place(self) -> None:
+        """Nothing: a core medium reads what is at its place."""
 
     def size(self) -> int:
         return len(self._core.read_all())

@@ -19,6 +19,9 @@ class MemoryMedium:
     def prove(self) -> None:
         """Nothing: memory has no place that others could change."""
 
+    def prove_place(self) -> None:
+        """Nothing, for the same reason."""
+
     def append(self, data: bytes) -> None:
         self._data += data
 

@@ -51,9 +51,12 @@ class Archive:
     async def scan(self, *, load: bool, digest: str = "", links: Collection[str] = ()) -> Scan:
         """Learn which frames there are, and `load` the last valid one, or the one with this digest.
 
-        `links`: digests that the journal names, besides the present one.
+        `links`: digests that the journal names, besides the present one. MediumDisplaced where others have moved, removed or
+        replaced the file whose data is to be loaded: nobody would find again what was written behind that.
         """
         medium, facts = self._medium, self._facts
+        if load:
+            await self._workplace.run(medium.prove_place)
         facts.load_started_at = int(time.time())
         size = facts.load_total_bytes = await self._workplace.run(medium.size)
 
