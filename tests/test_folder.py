@@ -255,6 +255,19 @@ def test_newer_frames_than_the_one_that_is_linked_are_told_of(tmp_path: Path, ca
     assert "so 1 newer frames" in caplog.text
 
 
+def test_newer_frames_are_told_of_where_all_have_moved_since_damage_before_them_went(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave(tmp_path, [{"x": "long" * 100}, {"a": "1", "x": ""}, {"a": "2"}], [[[b"SET", b"b", b"1"]]], linked=1)
+    content = bytearray((tmp_path / "dump.kvs").read_bytes())
+    content[scan(tmp_path).frames[0].end - 3] ^= 1
+    (tmp_path / "dump.kvs").write_bytes(content)
+    with ServerFolder(tmp_path) as folder:
+        assert KVStore(folder).get("a") == "1"
+        assert folder.recovered.frame == scan_open(tmp_path).frames[0]
+    assert "from the frame at offset 0, so 1 newer frames" in caplog.text
+
+
 # --- Damage in an old frame ---
 
 

@@ -13,7 +13,7 @@ _log = logging.getLogger("kvserver")
 def repair(medium: Medium, result: Scan) -> int:
     """Leave a medium with the valid frames that a scan has found, without gaps, and set aside what is damage; its length then.
 
-    Where frames have moved, the scan's have their new places.
+    Where frames have moved, the scan's have their new places, also the one that was loaded.
     """
     if result.tail is not Tail.NONE:
         where = f"{result.tail_length} bytes at offset {result.valid_length}: {result.reason}"
@@ -27,7 +27,10 @@ def repair(medium: Medium, result: Scan) -> int:
             where = f"{end - offset} bytes at offset {offset}: {reason}"
             text = "damaged medium: %s; copied to %s, then left out of it; the frames behind them hold"
             _log.error(text, where, medium.set_aside(offset, end))
-        result.frames = _closed_up(medium, result.frames)
+        moved = _closed_up(medium, result.frames)
+        if result.loaded:
+            result.loaded = moved[result.frames.index(result.loaded)]
+        result.frames = moved
     return medium.size()
 
 
