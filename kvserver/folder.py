@@ -86,18 +86,22 @@ class ServerFolder:
     def apply_aside(self) -> str:
         """Replay the segments that were put aside, and append what that gives; one line that tells of it.
 
-        What there was before is in a frame before that. MediumError if there are none, or if they can't be replayed.
+        Of several journals, the newest: the others stay where they are. What there was before is in a frame before the one
+        that is appended. MediumError if there are none, or if they can't be replayed.
         """
         aside = self._segments.put_aside()
         if not aside:
             raise MediumError(f"no segment of a journal is put aside in {self.path}")
         if self.recovered.records or not self.recovered.frame:
             self._replace_journal(self.add_frame())
-        told = finish(self._recovery.apply(aside))
+        paths = dict(aside)
+        told, replayed = finish(self._recovery.apply(paths))
         self._replace_journal(self.add_frame())
-        for number, path in aside:
-            self._segments.rename(path, number, APPLIED)
-        return f"{told}; the last frame holds the {len(self.keyspace)} keys now, the one before it what was there before"
+        for number in replayed:
+            self._segments.rename(paths[number], number, APPLIED)
+        told += f"; the last frame holds the {len(self.keyspace)} keys now, the one before it what was there before"
+        left = ", ".join(path for _, path in self._segments.put_aside())
+        return f"{told}; no part of that, and still put aside: {left}" if left else told
 
     def append(self) -> None:
         """Append a frame with the present data, sync it, and let it take the journal's place. MediumError if that fails."""

@@ -227,6 +227,28 @@ def test_segments_put_aside_are_applied_to_their_own_frame_where_it_is_back(tmp_
         assert [store.get(key) for key in "abc"] == ["2", "2", "3"]
 
 
+def test_only_what_was_replayed_of_what_was_put_aside_counts_as_applied(tmp_path: Path) -> None:
+    unlinked_journal(tmp_path)
+    ServerFolder(tmp_path).close()
+    for number in (2, 3):  # another journal that has lost its snapshot, with something behind a gap
+        log = SegmentLog(Segments(str(tmp_path / "dump.kvs")))
+        log.rotate(2 * number)
+        log.write(encode_link("0" * 64) if number == 2 else b"")
+        log.write(encode_records([pack([[b"SET", b"key %d" % number, b"1"]])]), synced=True)
+        log.close_file()
+    ServerFolder(tmp_path).close()
+    first, second, behind = (f"dump.kvs.000000000{number}.journal" for number in (1, 4, 6))
+    with ServerFolder(tmp_path) as folder:
+        told = folder.apply_aside()
+        assert "segment 5 is missing" in told
+        assert told.endswith(f"still put aside: {tmp_path / first}.unlinked, {tmp_path / behind}.unlinked")
+        store = KVStore(folder)
+        assert [store.get(key) for key in ("key 2", "key 3", "c")] == ["1", None, None]
+        assert names(tmp_path) == ["dump.kvs", f"{first}.unlinked", f"{second}.applied", f"{behind}.unlinked"]
+        folder.apply_aside()
+        assert [store.get(key) for key in ("key 2", "c")] == ["1", "3"]
+
+
 def test_what_was_there_before_segments_are_applied_is_kept_as_a_frame(tmp_path: Path) -> None:
     unlinked_journal(tmp_path)
     with ServerFolder(tmp_path) as folder:

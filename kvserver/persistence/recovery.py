@@ -80,13 +80,13 @@ class Recovery:
         last_number = chain.replayed[-1] if chain.replayed else max([*paths, *aside], default=0)
         return Recovered(frame, chain.replayed, records, commands, last_number)
 
-    async def apply(self, aside: list[tuple[int, str]]) -> str:
-        """Replay segments that were put aside, given by number and path, although nothing links them to the data.
+    async def apply(self, paths: dict[int, str]) -> tuple[str, list[int]]:
+        """Replay segments that were put aside, paths by number, although nothing links them to the data: the newest chain.
 
         On the snapshot that they go on from, if the medium has it after all, else on the data as it is. One line that tells
-        what was done. MediumError, with the data as it was, where they are linked to nothing.
+        what was done, and the numbers of those that were replayed. MediumError, with the data as it was, where they are
+        linked to nothing.
         """
-        paths = dict(aside)
         chain = await self._chain(paths)
         if not chain.replayed:
             raise MediumError(f"the segments that were put aside can't be replayed: {chain.reason}")
@@ -100,7 +100,7 @@ class Recovery:
             self._archive.install(result, time.perf_counter())
         records, commands = await self._replay(chain, paths)
         end = f"; then: {chain.reason}" if chain.reason else ""
-        return f"replayed {commands} commands in {records} records on {base}{end}"
+        return f"replayed {commands} commands in {records} records on {base}{end}", chain.replayed
 
     async def _load(self, chain: Chain) -> Frame | None:
         """Load the snapshot that the journal goes on from, or where that is nowhere, the last valid one."""
