@@ -12,6 +12,7 @@ from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentS
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
 from kvserver.media.file import FileMedium
+from kvserver.media.names import is_segment
 from kvserver.media.segments import Segments
 from kvserver.persistence.drive import drive
 from kvserver.persistence.repair import repair
@@ -21,16 +22,14 @@ from kvserver.progress import Progress
 Print = Callable[[str], None]
 T = TypeVar("T")
 
-SEGMENT_SUFFIX = ".journal"
-
 
 def check(path: str, dbfilename: str, print_line: Print) -> bool:
     """Tell what is in a folder of data, a medium's file or a segment of a journal; whether all is well."""
     if os.path.isdir(path):
         return check_folder(os.path.join(path, dbfilename), print_line)
-    if path.endswith(SEGMENT_SUFFIX):
+    if is_segment(path):
         return check_segment(path, print_line).tail is Tail.NONE
-    return check_file(path, print_line)
+    return check_file(path, print_line, _chain_beside(path).links if os.path.exists(path) else ())
 
 
 def check_folder(medium_path: str, print_line: Print) -> bool:

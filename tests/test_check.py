@@ -224,6 +224,23 @@ def test_damaged_frame_is_told_between_those_that_are_loaded_in_spite_of_it(path
     assert "nothing behind them" in lines[4]
 
 
+def test_frame_that_the_journal_vouches_for_is_told_of_the_file_alone_as_well(path: Path) -> None:
+    damaged = FRAMES[1][:-2] + b"!}"
+    path.write_bytes(FRAMES[0] + damaged + FRAMES[2] + b"torn")
+    Path(f"{path}.0000000001.journal").write_bytes(encode_link(FRAMES[2][16:80].decode()))
+    lines: list[str] = []
+    assert not check(str(path), "", lines.append)
+    assert lines[-1] == f"2 valid frames; a start would load the frame at offset {len(FRAMES[0] + damaged)}"
+
+
+def test_segment_that_was_put_aside_is_told_as_one(path: Path) -> None:
+    segment = Path(f"{path}.0000000001.journal.unlinked")
+    segment.write_bytes(encode_link("0" * 64) + encode_records([pack([[b"SET", b"a", b"1"]])]))
+    lines: list[str] = []
+    assert check(str(segment), "", lines.append)
+    assert lines[0].endswith("2 valid frames, 1 commands")
+
+
 def test_compact_keeps_the_frames_behind_a_damaged_one_and_that_one_aside(path: Path) -> None:
     damaged = FRAMES[1][:-2] + b"!}"
     path.write_bytes(FRAMES[0] + damaged + FRAMES[2])

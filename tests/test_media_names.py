@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.media.names import APPLIED, DAMAGED, DROPPED, DROPPED_EARLIER, UNLINKED, segment_name, segment_path
+from kvserver.media.names import APPLIED, DAMAGED, DROPPED, DROPPED_EARLIER, UNLINKED, is_segment, segment_name, segment_path
 
 MEDIUM = "/a/dump.kvs"
 SEGMENT = "/a/dump.kvs.0000000012.journal"
@@ -19,6 +19,16 @@ def test_segment_tells_its_number() -> None:
 @pytest.mark.parametrize("count", ["", ".1", ".23"])
 def test_segment_that_was_put_aside_tells_why(reason: str, count: str) -> None:
     assert segment_name(MEDIUM, f"{SEGMENT}.{reason}{count}") == (12, reason)
+
+
+@pytest.mark.parametrize("name", [SEGMENT, f"{SEGMENT}.unlinked", f"{SEGMENT}.dropped-earlier.2", "copy.journal"])
+def test_segment_is_known_by_its_end(name: str) -> None:
+    assert is_segment(name)
+
+
+@pytest.mark.parametrize("name", [MEDIUM, f"{MEDIUM}.foreign", "my.journal.kvs", "journal", f"{SEGMENT}.damaged-12"])
+def test_other_files_are_not_taken_for_segments(name: str) -> None:
+    assert not is_segment(name)
 
 
 @pytest.mark.parametrize(

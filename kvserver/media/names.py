@@ -25,6 +25,9 @@ FOREIGN: Final = "foreign"
 APPLIED: Final = "applied"
 
 _SEGMENT = re.compile(rf"\.([0-9]{{{NUMBER_DIGITS}}})\.journal(?:\.([a-z-]+)(?:\.[0-9]+)?)?")
+_SEGMENT_END = re.compile(
+    rf"\.journal(?:\.(?:{'|'.join((DAMAGED, UNLINKED, DROPPED, DROPPED_EARLIER, FOREIGN, APPLIED))})(?:\.[0-9]+)?)?\Z"
+)
 
 
 class SegmentName(NamedTuple):
@@ -37,6 +40,11 @@ class SegmentName(NamedTuple):
 def segment_path(medium_path: str, number: int) -> str:
     """Where a segment of the medium at this path is."""
     return f"{medium_path}.{number:0{NUMBER_DIGITS}d}.journal"
+
+
+def is_segment(path: str) -> bool:
+    """Whether this is the name of a segment, or of a copy of one, put aside or not."""
+    return _SEGMENT_END.search(path) is not None
 
 
 def segment_name(medium_path: str, path: str) -> SegmentName | None:
