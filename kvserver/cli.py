@@ -1,4 +1,4 @@
-"""The command line: `kvserver [options]`, `kvserver replay`, `kvserver check`, `kvserver compact`.
+"""The command line: `kvserver [options]`, `kvserver replay`, `kvserver check`, `kvserver apply`, `kvserver compact`.
 
 Turns every expected failure into one line on standard error and an exit code. Owns the choice of the event loop; does none
 of the work. What the other subcommands need is imported by them, so that a server starts sooner.
@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 import kvserver
-from kvserver.errors import KVServerError
+from kvserver.errors import KVServerError, MediumError
 from kvserver.log import open_log
+from kvserver.media.segments import Segments
 from kvserver.options.config import Config, ConfigError, load, options_help
 from kvserver.options.table import BY_NAME
 from kvserver.process import open_standard_descriptors
@@ -126,11 +127,13 @@ def _replay(words: list[str]) -> int:
     try:
         operations = json.loads(read_text(path))
         if isinstance(operations, dict):  # a vector: the list, and what is expected of it
-            operations = operations["operations"]
+            operations = operations.get("operations")
+        if not (isinstance(operations, list) and all(isinstance(operation, list) for operation in operations)):
+            raise ValueError('a list of operations is needed, such as [["set", "a", 1], ["get", "a"]]')
         results = replay(operations, url) if url else kvserver.run_operations(operations)
     except (OSError, UnicodeDecodeError) as error:
         return _fail(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", EXIT_FAILED)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         return _fail(f"{path}: {error}", EXIT_FAILED)
     print(json.dumps(results, ensure_ascii=False))
     return 0
@@ -147,6 +150,9 @@ def _apply(words: list[str]) -> int:
     path, dbfilename = _one_file(words, "--dbfilename")
     if not os.path.isdir(path):
         raise UsageError(f"{path} is not a folder")
+    segments = Segments(os.path.join(path, dbfilename or DBFILENAME))
+    if not (segments.put_aside() or segments.numbers()):  # asked first: to open a folder is to make a data file there
+        raise MediumError(f"no segment of a journal is put aside in {path}")
     with kvserver.ServerFolder(path, dbfilename or DBFILENAME) as folder:
         print(folder.apply_aside())
     return 0

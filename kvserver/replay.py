@@ -30,9 +30,13 @@ class RespClient:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        query = parse_qs(parts.query)
-        protocol = int(query.get("protocol", ["2"])[0])
+        no_url = ReplayError(f"{url!r} is no redis:// or unix:// URL")
+        try:
+            parts = urlsplit(url)
+            port = parts.port or 6379
+            protocol = int(parse_qs(parts.query).get("protocol", ["2"])[0])
+        except ValueError:  # of a port or protocol that is no number
+            raise no_url from None
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         try:
             if parts.scheme == "unix":
@@ -43,9 +47,9 @@ class RespClient:
                     self._socket.close()
                     raise
             elif parts.scheme == "redis":
-                self._socket = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), CONNECT_TIMEOUT_S)
+                self._socket = socket.create_connection((parts.hostname or "127.0.0.1", port), CONNECT_TIMEOUT_S)
             else:
-                raise ReplayError(f"{url!r} is no redis:// or unix:// URL")
+                raise no_url
         except OSError as error:
             raise ReplayError(f"cannot connect to {url}: {error.strerror or error}") from error
         self._socket.settimeout(REPLY_TIMEOUT_S)

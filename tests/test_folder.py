@@ -12,6 +12,7 @@ import pytest
 from conftest import StartServer
 
 from kvserver import FileMedium, KVStore, MediumError, MediumLocked, ServerFolder
+from kvserver.cli import main
 from kvserver.formats.record import encode_link, encode_records, pack
 from kvserver.formats.scan import Scan
 from kvserver.formats.tags import TAGGED
@@ -225,6 +226,24 @@ def test_segments_put_aside_are_applied_to_their_own_frame_where_it_is_back(tmp_
         assert "on the frame at offset" in folder.apply_aside()
         store = KVStore(folder)
         assert [store.get(key) for key in "abc"] == ["2", "2", "3"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_apply_where_nothing_is_put_aside_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_there: bool
+) -> None:
+    if is_there:
+        (tmp_path / "dump.kvs").write_bytes(b"something else")
+    assert main(["apply", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"kvserver: no segment of a journal is put aside in {tmp_path}\n"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"something else"] * is_there
+
+
+def test_apply_goes_with_a_start_that_has_not_been_made_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unlinked_journal(tmp_path)
+    assert main(["apply", str(tmp_path)]) == 0
+    assert "replayed 1 commands in 1 records" in capsys.readouterr().out
+    assert names(tmp_path) == ["dump.kvs", "dump.kvs.0000000001.journal.applied"]
 
 
 def test_only_what_was_replayed_of_what_was_put_aside_counts_as_applied(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from servers import free_port
 
+from kvserver.cli import main
 from kvserver.errors import KVServerError
 from kvserver.replay import ReplayError, RespClient, replay
 
@@ -136,3 +137,24 @@ def test_server_that_cannot_be_reached_is_one_line_that_names_the_url(url: str) 
     assert url in message
     assert "\n" not in message
     assert not caught, "a socket is left open"
+
+
+@pytest.mark.parametrize("content", ["5", "[5]", '{"x": []}', '{"operations": 1}', '"text"', "null"])
+def test_file_that_holds_no_list_of_operations_is_told_what_one_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    path = tmp_path / "operations.json"
+    path.write_text(content)
+    assert main(["replay", str(path)]) == 1
+    assert (
+        capsys.readouterr().err
+        == f'kvserver: {path}: a list of operations is needed, such as [["set", "a", 1], ["get", "a"]]\n'
+    )
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:port", "redis://localhost?protocol=x", "http://localhost", "redis://[::1"])
+def test_wrong_url_is_told_as_that(tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    path = tmp_path / "operations.json"
+    path.write_text("[]")
+    assert main(["replay", str(path), "--url", url]) == 1
+    assert capsys.readouterr().err == f"kvserver: {url!r} is no redis:// or unix:// URL\n"
