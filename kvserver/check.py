@@ -37,11 +37,13 @@ def check_folder(medium_path: str, print_line: Print) -> bool:
     segments = Segments(medium_path)
     chain = Chain({number: check_segment(segments.path(number), print_line) for number in segments.numbers()})
     has_medium = os.path.exists(medium_path)
-    if not (has_medium or chain.scans):
+    aside = segments.put_aside()
+    if not (has_medium or chain.scans or aside):
         raise MediumError(f"there is no {medium_path}, and no journal beside it")
-    is_well = not has_medium or check_file(medium_path, print_line, chain.links)
-    frames = _scan_file(medium_path, chain.links).frames if has_medium else []
-    for _, path in segments.put_aside():
+    result = _scan_file(medium_path, chain.links) if has_medium else Scan(0)
+    is_well = not has_medium or _tell_file(medium_path, result, print_line)
+    frames = result.frames
+    for _, path in aside:
         print_line(f"put aside, and never replayed but by `kvserver apply`: {path}")
     last = f"load the frame at offset {frames[-1].offset}" if frames else "begin with an empty store"
     if not chain.scans:
@@ -107,7 +109,10 @@ def check_file(path: str, print_line: Print, links: Collection[str] = ()) -> boo
     `links`: the digests of frames that a journal goes on from. Only reads, and takes no lock, so that it can look at the file
     of a running server; then a frame that is being written shows as a torn tail. MediumError if the file can't be read.
     """
-    result = _scan_file(path, links)
+    return _tell_file(path, _scan_file(path, links), print_line)
+
+
+def _tell_file(path: str, result: Scan, print_line: Print) -> bool:
     print_line(f"{path}: {result.size} bytes")
     for number, frame in enumerate(result.frames, 1):
         for offset, end, reason in result.damages:

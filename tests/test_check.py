@@ -213,6 +213,9 @@ def test_folder_is_told_with_its_journal_and_what_a_start_would_do(tmp_path: Pat
     assert is_well
     assert f"put aside, and never replayed but by `kvserver apply`: {segment}.unlinked" in text
 
+    (tmp_path / "dump.kvs").unlink()
+    assert f"kvserver apply`: {segment}.unlinked\na start would begin with an empty store" in told(tmp_path)[1]
+
 
 def test_damaged_frame_is_told_between_those_that_are_loaded_in_spite_of_it(path: Path) -> None:
     damaged = FRAMES[1][:-2] + b"!}"
