@@ -128,7 +128,7 @@ def test_long_argument_is_recorded_without_a_copy_and_read_in_short_steps() -> N
     try:
         payload = pack([[b"SET", b"a", b"1"], [b"SET", b"k", value], [b"SET", b"b", b"2"]])
         assert isinstance(payload, LongPayload)
-        pieces = encode_pieces([pack(FIRST), payload, pack(SECOND)])
+        pieces = encode_pieces([pack(FIRST), payload, pack(SECOND)], [1, 2, 3])
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
         assert any(piece is value for piece in pieces)
         data = b"".join(pieces)

@@ -223,8 +223,8 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
     parser = RequestParser(MAX_PAYLOAD_BYTES, takes_inline=False)
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
-        time_ms, payload = cut_time(payload)
-        commands = parser.feed(payload[:LONG_COMMAND_BYTES])
+        time_ms, start_of_commands = cut_time(payload[:LONG_COMMAND_BYTES])  # not of all: nobody is to copy a long value
+        commands = parser.feed(start_of_commands)
         while parser.has_unread:
             commands += parser.feed(b"")
         for start in range(LONG_COMMAND_BYTES, len(payload), LONG_COMMAND_BYTES):
