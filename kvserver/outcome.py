@@ -310,7 +310,7 @@ class Outcomes:
         if is_closing:
             self._close((), client, replies)
         else:
-            self.send(client, b"".join(replies))
+            self.send_long(client, replies)
         if self.outbox:
             self.outbox.seal()
         if not is_closing:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import pytest
 from servers import DEADLINE_S
 
+from kvserver.commands.effect import Effect
 from kvserver.commands.table import CommandTable
 from kvserver.data.keyspace import Keyspace
 from kvserver.formats.codec import JSONText
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
 from kvserver.options.config import Config
+from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Command
 from kvserver.state.session import ServerState, Session
 from kvserver.writer import Writer
@@ -254,4 +257,22 @@ async def test_transaction_replies_a_value_without_a_copy(client: Connection) ->
     await transport.run()
     queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
     assert transport.sent == queued + b"*2\r\n" + COMMANDS[b"GET k"] + b"+PONG\r\n+PONG\r\n"
+    assert transport.sources[0] is VALUE
+
+
+async def test_transaction_that_waits_for_an_effect_replies_a_value_without_a_copy(client: Connection) -> None:
+    async def sleep() -> Reply:
+        return OK
+
+    class Sleeping:
+        def act(self, effect: Effect, session: Session) -> Awaitable[Reply]:
+            return sleep()
+
+    transport = transport_of(client)
+    client._owner.writer.outcomes._actions = Sleeping()
+    client._owner.state.keyspace.set(b"k", VALUE)
+    client.data_received(b"MULTI\r\nGET k\r\nDEBUG SLEEP 0\r\nEXEC\r\nPING\r\n")
+    await transport.run()
+    queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    assert transport.sent == queued + b"*2\r\n" + COMMANDS[b"GET k"] + b"+OK\r\n+PONG\r\n"
     assert transport.sources[0] is VALUE
