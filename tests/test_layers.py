@@ -253,6 +253,7 @@ TESTED_IN = {
     "kvserver.data.entries": ["test_keyspace", "test_tags"],
     "kvserver.formats": ["test_frame", "test_scan"],
     "kvserver.formats.encoder": ["test_decoder"],
+    "kvserver.formats.longdocument": ["test_long_values"],
     "kvserver.formats.longstring": ["test_long_values"],
     "kvserver.api": ["test_store"],
     "kvserver.media": ["test_media"],

@@ -1,7 +1,7 @@
 """The payload of a frame, which comes in chunks, to members of a keyspace, in slices. Pure: never reads or hashes.
 
-Generators whose steps take some dozens of microseconds for short values, and some hundred for a piece of a long string, so
-that whoever drives them can serve clients between two steps; a document that is long by itself is one step.
+Generators whose steps take some dozens of microseconds for short values, and some hundred for a piece of a long one, so
+that whoever drives them can serve clients between two steps. A long document that another program wrote is one step.
 
 Strings, the common case, go through orjson many at a time: for those its reading is Python's. Floats, integers over 64
 bits and lone surrogates differ, so they go through Python's json.
@@ -20,7 +20,8 @@ import orjson
 from kvserver.data.entries import Entry
 from kvserver.errors import PayloadInvalid
 from kvserver.formats.codec import canonical_string
-from kvserver.formats.longstring import TAIL_BYTES, Long, begin_long
+from kvserver.formats.longdocument import LongDocument, begin_document
+from kvserver.formats.longstring import TAIL_BYTES, LongBase64, LongString, begin_string
 from kvserver.formats.tags import PLAIN, Mapping
 
 _SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself
@@ -51,7 +52,7 @@ class Decoder:
         self._at_joint = True  # what comes next is the opening brace, a comma or the closing brace, not a member
         self._began = False
         self._ended = False
-        self._long: Long | None = None  # the string that is being read
+        self._long: LongString | LongBase64 | LongDocument | None = None  # the value that is being read
         self._long_key = b""
         self._is_no_long = False  # the next member is to be read as a whole
         self.member_count = 0
@@ -165,10 +166,16 @@ class Decoder:
         return members, end + 1
 
     def _begin_long(self, position: int) -> int:
-        """Begin to read a member whose value is a long string. Where the string's text begins, or 0 where it is none."""
+        """Begin to read a member whose value is long. Where the value's text begins, or 0 where this is neither a string nor a
+        document.
+        """
         name = None if self._is_no_long else _NAME.match(self._buffer, position, position + self._window)
-        begun = begin_long(self._buffer, name.end(), has_tags=self._mapping is not PLAIN) if name else None
-        if not name or not begun:
+        if not name:
+            return 0
+        has_tags = self._mapping is not PLAIN
+        start = name.end()
+        begun = begin_string(self._buffer, start, has_tags=has_tags) or begin_document(self._buffer, start, has_tags=has_tags)
+        if not begun:
             return 0
         try:
             self._long_key = self._mapping.decode_key(json.loads(name[1].decode()))
@@ -178,7 +185,7 @@ class Decoder:
         return start
 
     def _read_long(self, position: int, final: bool) -> tuple[list[Member], int]:
-        """Read a piece of the long string, or what is behind it. No progress: more data is needed."""
+        """Read a piece of the long value, or what is behind it. No progress: more data is needed."""
         long, buffer = self._long, self._buffer
         assert long is not None
         if not long.has_ended:
@@ -191,7 +198,7 @@ class Decoder:
             entry, end = found
             self._long, self._window, self._at_joint = None, _WINDOW_BYTES, True
             return [(self._long_key, entry)], end
-        # No tag: a document that looks like one.
+        # A document that looks like a tag, or that another program wrote.
         name = canonical_string(self._mapping.encode_key(self._long_key))
         self._buffer = b"%b:%b%b" % (name, long.as_json(), buffer[position:])
         self._long, self._is_no_long = None, True

@@ -22,12 +22,12 @@ from kvserver.errors import PayloadInvalid
 from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical, canonical_string
 
 TAIL_BYTES: Final = 64  # which no tail exceeds
-_INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
+INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
 # Of a piece with escapes; what it stops at is the quote that ends the string, or an escape that is cut off.
 _UNITS: Final = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
-_START: Final = re.compile(rb'"|\{"\$kvs":\{"(?:(base64)":"|expires_at_ms":' + _INTEGER + rb',"value":")')
-_BASE64_TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + _INTEGER + rb")?\}\}")
-_TAG_END: Final = b"}}"
+_START: Final = re.compile(rb'"|\{"\$kvs":\{"(?:(base64)":"|expires_at_ms":' + INTEGER + rb',"value":")')
+_BASE64_TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + INTEGER + rb")?\}\}")
+TAG_END: Final = b"}}"
 
 
 class LongString:
@@ -80,9 +80,9 @@ class LongString:
         """The entry and where it ends, by what stands behind the closing quote. None: this is no tag."""
         if self._expires_at_ms is None:
             return self._value(), position
-        if not data.startswith(_TAG_END, position):
+        if not data.startswith(TAG_END, position):
             return None
-        return Expiring(self._value(), self._expires_at_ms), position + len(_TAG_END)
+        return Expiring(self._value(), self._expires_at_ms), position + len(TAG_END)
 
     def as_json(self) -> bytes:
         """JSON that means what was read, closing quote included."""
@@ -134,10 +134,7 @@ class LongBase64:
         return self._opening + b64encode(self._content.getvalue()) + b'"' * self.has_ended
 
 
-Long = LongString | LongBase64
-
-
-def begin_long(data: bytes, position: int, *, has_tags: bool) -> tuple[Long, int] | None:
+def begin_string(data: bytes, position: int, *, has_tags: bool) -> tuple[LongString | LongBase64, int] | None:
     """The string, or the tag around one, that begins there, and where its text does. None for any other value."""
     start = _START.match(data, position)
     if not start or (not has_tags and start.end() > position + 1):
