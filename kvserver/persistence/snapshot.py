@@ -42,6 +42,7 @@ class Snapshots:
         self._workplace = BesideLoop(disk, state.counters)
         self.archive = Archive(state, medium, self._workplace)
         self._flush: asyncio.Task[None] | None = None
+        self._loads = 0  # how often RESTORE has replaced the data
         self._lock = asyncio.Lock()  # whoever uses the archive
 
     @property
@@ -55,11 +56,14 @@ class Snapshots:
         """
         if self._flush:
             raise RuntimeError("a flush is running")
-        cut = self._keyspace.cut()
-        token = self._journal.rotate() if self._journal else 0
-        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes, token))
+        cut, token = self._cut()
+        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes, token, self._loads))
         self._flush.add_done_callback(_retrieve)
         return self._flush
+
+    def _cut(self) -> tuple[Cut, int]:
+        """The data as it is now, and the journal's token for what follows it."""
+        return self._keyspace.cut(), self._journal.rotate() if self._journal else 0
 
     async def wait(self) -> None:
         """Until no flush is running, whether it succeeded or not."""
@@ -79,6 +83,7 @@ class Snapshots:
             frame = result.loaded
             dropped = len(self._keyspace)
             unused = self.archive.install(result, started_at)
+            self._loads += 1
             if self._journal:
                 token = self._journal.rotate()
                 records = self._journal.records_since_link
@@ -125,13 +130,18 @@ class Snapshots:
         finally:
             self._flush = None
 
-    async def _flush_to_end(self, cut: Cut, changes_at_cut: int, token: int) -> None:
+    async def _flush_to_end(self, cut: Cut, changes_at_cut: int, token: int, loads: int) -> None:
         facts = self._facts
         facts.flush_in_progress, facts.flush_started_at = True, time.time()
         facts.flush_keys_done, facts.flush_keys_total = 0, len(cut)
         started_at = time.perf_counter()
         try:
             async with self._lock:
+                if loads != self._loads:
+                    # RESTORE went back to another frame while this waited: appended behind that, what was cut before would be
+                    # what the next start has.
+                    await self._workplace.pace().run(self._keyspace.fold(cut))
+                    (cut, token), changes_at_cut = self._cut(), self._keyspace.changes
                 try:
                     frame = await self.archive.add(partial(self._write_payload, cut), len(cut))
                 finally:
