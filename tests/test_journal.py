@@ -112,7 +112,7 @@ async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
     setting = Setting(tmp_path)
     await setting.journal.begin(1, EMPTY_STORE)
     yield setting
-    setting.log.close_file()
+    setting.log.close()
 
 
 def command(number: int) -> list[list[bytes]]:
@@ -551,3 +551,23 @@ async def test_time_of_a_record_is_that_of_its_newest_tick(setting: Setting) -> 
         await setting.disk.let_go()
     shared = encode_records([pack(command(number)) for number in (1, 2, 3)], [0, 0, NOW_MS + 3])
     assert setting.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + shared
+
+
+async def test_nobody_waits_until_a_link_is_durable_and_what_it_replaces_is_gone(setting: Setting) -> None:
+    journal = setting.journal
+    setting.config.appendfsync = "everysec"
+    await settle()
+    token = journal.rotate()
+    setting.sync_disk.is_held = True
+    link = asyncio.create_task(journal.link(token, "0" * 64, 0))
+    await settle()
+    journal.append(command(1))
+    await settle()
+    assert journal.written == journal.sequence
+    assert not link.done()
+    assert setting.segments.numbers() == [1, token]
+    while not link.done():
+        await setting.sync_disk.let_go()
+        await settle()
+    assert await link is True
+    assert setting.segments.numbers() == [token]

@@ -62,7 +62,7 @@ def log(segments: Segments) -> Iterator[SegmentLog]:
     log = SegmentLog(segments)
     log.rotate(1)
     yield log
-    log.close_file()
+    log.close()
 
 
 def test_only_whole_names_are_segments(tmp_path: Path, segments: Segments) -> None:
@@ -155,3 +155,74 @@ def test_set_aside_never_overwrites(segments: Segments) -> None:
     assert segments.numbers() == []
     assert os.path.exists(segments.path(1) + ".damaged")
     assert os.path.exists(segments.path(1) + ".damaged.1")
+
+
+# --- A spare: the next segment's file, made beforehand ---
+
+
+def spare_of(segments: Segments) -> Path:
+    return Path(segments.path(1)).with_name("dump.kvs.next-segment")
+
+
+def test_rotation_to_a_spare_waits_for_no_name_and_the_next_sync_makes_it_durable(
+    log: SegmentLog, segments: Segments, filesystem: Recorder
+) -> None:
+    log.prepare()
+    assert spare_of(segments).exists()
+    filesystem.done.clear()
+    log.rotate(2)
+    assert "sync folder" not in filesystem.done
+    assert not spare_of(segments).exists()
+    assert segments.numbers() == [1, 2]
+    log.write(b"x", synced=True)
+    assert filesystem.done[-2:] == ["sync", "sync folder"]
+    filesystem.done.clear()
+    log.write(b"y", synced=True)
+    assert filesystem.done == ["append synced"]
+    assert Path(segments.path(2)).read_bytes() == b"xy"
+
+
+def test_name_that_is_not_made_durable_is_a_failure_of_what_was_written(log: SegmentLog, filesystem: Recorder) -> None:
+    log.prepare()
+    log.rotate(2)
+    filesystem.failing = "sync folder"
+    with pytest.raises(MediumError):
+        log.write(b"x", synced=True)
+    assert log.failure
+    assert log.has_unsynced
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced", "cut short by a crash"])
+def test_spare_that_others_have_touched_is_never_a_segment(log: SegmentLog, segments: Segments, harm: str) -> None:
+    spare = spare_of(segments)
+    if harm == "cut short by a crash":
+        spare.write_bytes(b"of an earlier life")
+        log.prepare()
+        assert spare.read_bytes() == b""
+    else:
+        log.prepare()
+        spare.unlink()
+        if harm == "replaced":
+            spare.write_bytes(b"foreign")
+    log.rotate(2)
+    log.write(b"x", synced=True)
+    assert Path(segments.path(2)).read_bytes() == b"x"
+
+
+def test_spare_is_not_used_where_a_rotation_heals(log: SegmentLog, segments: Segments, filesystem: Recorder) -> None:
+    log.prepare()
+    filesystem.done.clear()
+    log.rotate(2, heals=True)
+    assert "sync folder" in filesystem.done, "the name is durable when the link is"
+    assert spare_of(segments).exists()
+
+
+def test_segments_behind_the_one_that_is_linked_stay_when_those_before_it_go(log: SegmentLog, segments: Segments) -> None:
+    log.rotate(2)
+    log.write(b"link")
+    log.rotate(3)
+    log.sync_all()
+    log.give_up_before(2, drops=False)
+    assert segments.numbers() == [2, 3]
+    log.rotate(4)
+    assert log.give_up_before(4, drops=True) == [f"{segments.path(number)}.dropped" for number in (2, 3)]

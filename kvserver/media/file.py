@@ -53,8 +53,9 @@ class FileMedium:
         self._known_size = 0  # what we have made of it, whatever others do
         self._is_displaced = self._is_changed = False  # by others
         try:
-            if not with_journal:
+            if not with_journal:  # who minds a journal has made the folder, and one that is gone is to be noticed
                 self._refuse_journal()
+                make_folders(self._filesystem, os.path.dirname(self.path))
             self._descriptor = self._open()
         except BlockingIOError:
             raise MediumLocked(f"{self.path} is in use by another process") from None
@@ -76,7 +77,6 @@ class FileMedium:
     def _open(self) -> int:
         filesystem = self._filesystem
         folder = os.path.dirname(self.path)
-        make_folders(filesystem, folder)
         while True:
             descriptor = filesystem.open(self.path, create=True)
             try:
@@ -165,6 +165,11 @@ class FileMedium:
         size = self._known_size
         self._sync()
         self._prove(size, may_be_longer=True)
+
+    def rename(self, path: str) -> None:
+        """Give the file another name, which is durable when its folder is synced."""
+        self._call("rename", lambda: self._filesystem.rename(self.path, path))
+        self.path = path
 
     def begin_frame(self, reserve: int = HEADER_SIZE) -> _FileFrame:
         if self.poisoned:

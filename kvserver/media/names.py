@@ -6,6 +6,7 @@
     dump.kvs.0000000007.journal.dropped            put aside by RESTORE, which went back to the snapshot before it
     dump.kvs.0000000007.journal.dropped-earlier    the same, a snapshot later
     dump.kvs.0000000007.journal.foreign            put aside by a running server: it was put there by somebody else
+    dump.kvs.next-segment                          an empty file that becomes the next segment when it is given that name
     dump.kvs.0000000007.journal.applied            was put aside, and replayed since by a person's decision
 
 A number behind a dot may follow, where such a name was taken. Pure.
@@ -28,6 +29,11 @@ _SEGMENT = re.compile(rf"\.([0-9]{{{NUMBER_DIGITS}}})\.journal(?:\.([a-z-]+)(?:\
 _SEGMENT_END = re.compile(
     rf"\.journal(?:\.(?:{'|'.join((DAMAGED, UNLINKED, DROPPED, DROPPED_EARLIER, FOREIGN, APPLIED))})(?:\.[0-9]+)?)?\Z"
 )
+
+
+def spare_path(medium_path: str) -> str:
+    """Where the file that is to become the next segment is."""
+    return f"{medium_path}.next-segment"
 
 
 class SegmentName(NamedTuple):

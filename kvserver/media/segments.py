@@ -14,7 +14,7 @@ from contextlib import suppress
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
 from kvserver.media.file import MOVED, FileMedium
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.media.names import DAMAGED, DROPPED, DROPPED_EARLIER, FOREIGN, UNLINKED, segment_name, segment_path
+from kvserver.media.names import DAMAGED, DROPPED, DROPPED_EARLIER, FOREIGN, UNLINKED, segment_name, segment_path, spare_path
 
 ASIDE = (UNLINKED, DROPPED, DROPPED_EARLIER)  # what may be applied after all
 
@@ -60,6 +60,30 @@ class Segments:
         if self._filesystem.exists(path):
             raise MediumError(f"cannot create {path}: it is there already")
         return FileMedium(path, self._filesystem, with_journal=True)
+
+    def create_spare(self) -> FileMedium:
+        """An empty file that becomes the next segment when `name_spare` gives it that name."""
+        path = spare_path(self._medium_path)
+        try:
+            with suppress(FileNotFoundError):
+                self._filesystem.remove(path)  # what a crash left: no other process can be at it, we hold the folder's lock
+        except OSError as error:
+            raise MediumError(f"cannot remove {path}: {error.strerror or error}") from error
+        return FileMedium(path, self._filesystem, with_journal=True)
+
+    def name_spare(self, spare: FileMedium, number: int) -> None:
+        """Let a spare be the segment of this number, durably when `sync_names` returns."""
+        path = self.path(number)
+        if self._filesystem.exists(path):
+            raise MediumError(f"cannot create {path}: it is there already")
+        spare.rename(path)
+
+    def sync_names(self) -> None:
+        """Make the names of all segments durable."""
+        try:
+            sync_names(self._filesystem, self._folder)
+        except OSError as error:
+            raise MediumError(f"cannot sync the folder {self._folder}: {error.strerror or error}") from error
 
     def remove(self, numbers: list[int]) -> None:
         """Remove segments, durably and oldest first: a crash midway leaves no gap before those that stay."""
@@ -128,6 +152,8 @@ class SegmentLog:
         self._needed: list[int] = []
         self._displaced: list[int] = []  # of the needed: others moved, removed, replaced or cut their files
         self._file: FileMedium | None = None
+        self._spare: FileMedium | None = None  # what the next segment is made of
+        self._is_name_unsynced = False  # of the segment that is written to
 
     def adopt(self, numbers: list[int], length: int) -> None:
         """Take over what an earlier process has left: these segments, of so many bytes together."""
@@ -179,15 +205,23 @@ class SegmentLog:
         if not self.has_unsynced:
             self._prove()
             return False
+        self.sync_all()
+        return True
+
+    def sync_all(self) -> None:
+        """The same, whatever another thread makes durable meanwhile."""
+        self._refuse_if_failed()
         assert self._file is not None
         self.has_unsynced = False  # first: what is written from here on may miss this sync
         try:
             self._file.sync()
+            if self._is_name_unsynced:
+                self._segments.sync_names()
+                self._is_name_unsynced = False
         except MediumError as error:
             self.has_unsynced = True
             self._fail(error)
             raise
-        return True
 
     def _prove(self) -> None:
         """MediumError where what was written and synced is not there any more."""
@@ -211,10 +245,34 @@ class SegmentLog:
                 self._displaced = []
             self.close_file()
             self._needed.append(number)  # even if creating it fails midway: it goes with the others
-            self._file = self._segments.create(number)
+            self._file = None if heals else self._take_spare(number)
+            # A spare's name is made durable by the next sync, whereas a new file's is durable when it is there.
+            self.has_unsynced = self._is_name_unsynced = self._file is not None
+            self._file = self._file or self._segments.create(number)
         except MediumError as error:
             self._fail(error)
             raise
+
+    def prepare(self) -> None:
+        """Have a spare for the next rotation, which makes its file itself otherwise, and waits for the disk.
+
+        Another thread may write meanwhile, but not rotate.
+        """
+        if not self._spare:
+            with suppress(MediumError):
+                self._spare = self._segments.create_spare()
+
+    def _take_spare(self, number: int) -> FileMedium | None:
+        """The spare as the segment of this number, or None where there is none that can be."""
+        spare, self._spare = self._spare, None
+        if spare:
+            with suppress(MediumError):
+                spare.prove()
+                if not spare.poisoned:
+                    self._segments.name_spare(spare, number)
+                    return spare
+            spare.close()
+        return None
 
     def link(self, frame: bytes, *, drops: bool = False) -> list[str]:
         """Write a frame that makes the segments before this one superfluous; when it is durable, remove them.
@@ -222,17 +280,23 @@ class SegmentLog:
         `drops`: the data went back to what it was before them, so they are put aside. The names that they have then.
         """
         self.write(frame, synced=True)
+        return self.give_up_before(self._needed[-1], drops=drops)
+
+    def give_up_before(self, number: int, *, drops: bool) -> list[str]:
+        """Remove the segments before this one, whose link is durable, or put them aside; the names that they have then."""
         assert self._file is not None
+        earlier = [found for found in self._needed if found < number]
         try:
             names = []
             if drops:
                 # The newest first: a crash midway leaves those that belong together, from the oldest on.
-                there = [number for number in self._segments.numbers() if number in self._needed[:-1]]
+                there = [number for number in self._segments.numbers() if number in earlier]
                 names = [self._segments.set_aside(number, DROPPED) for number in reversed(there)]
             else:
-                self._segments.remove(self._needed[:-1])
-            self._needed = self._needed[-1:]
-            self.needed_bytes = self._file.size()
+                self._segments.remove(earlier)
+            self._needed = [found for found in self._needed if found >= number]
+            if len(self._needed) == 1:
+                self.needed_bytes = self._file.size()
         except MediumError as error:
             self._fail(error)
             raise
@@ -261,6 +325,13 @@ class SegmentLog:
         self._needed = [number for number in self._needed if number not in numbers]
         if not self._needed:
             self.needed_bytes = 0
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.close_file()
+        if self._spare:
+            self._spare.close()
+            self._spare = None
 
     def close_file(self) -> None:
         if self._file:

@@ -60,6 +60,14 @@ class _Order:
         self.heals = heals
         self.error: MediumError | None = None
 
+    def settle(self) -> None:
+        """Tell who waits what came of it."""
+        if not self.done.done():
+            if self.error:
+                self.done.set_exception(self.error)
+            else:
+                self.done.set_result(None)
+
 
 class _Ticks(NamedTuple):
     """What some ticks in a row have written, and when (Unix milliseconds)."""
@@ -108,7 +116,8 @@ class Journal:
         self._group = Group()
         self._started_at = 0.0  # the batch that is under way; of time.perf_counter
         self._is_busy = False  # with a batch
-        self._is_syncing = False  # beside the batches
+        self._besides: deque[_Order] = deque()  # what is to be done on the sync's thread
+        self._is_syncing = False  # or doing one of these, beside the batches
         self._is_resting = False  # the loop does not write
         self._is_pausing = False
         self._start_timer: asyncio.TimerHandle | None = None
@@ -222,18 +231,30 @@ class Journal:
         log, frame, is_on = self._log, encode_link(digest, self._state.now_ms()), self.is_on
         names: list[str] = []
 
+        def give_up() -> None:
+            names.extend(log.give_up_before(token, drops=drops))
+
         def go_on() -> None:
             if is_on or log.number == token:
-                names.extend(log.link(frame, drops=drops))
+                log.write(frame, synced=True)
+                give_up()
             elif log.needed_count:
                 names.extend(log.end(token, frame, drops=drops))
-            if not drops:
-                log.age_dropped()
+
+        def go_on_beside() -> None:
+            log.sync_all()
+            give_up()
 
         was_failed = bool(self._facts.error)
         self._number = token
-        done = self._order(go_on)
-        await done
+        if is_on and self._state.config.appendfsync != "always":
+            # The link alone stands between records: nobody's reply waits until it is durable and what it replaces is gone.
+            await self._order(lambda: log.write(frame))
+            await self._beside(go_on_beside)
+        else:
+            await self._order(go_on)
+        if not drops:
+            await self._beside(log.age_dropped)
         if names:
             _log.warning("put aside until the next snapshot but one: %s", ", ".join(names))
         self._linked_at = self._rotated_at[1] if self._rotated_at[0] == token else self.sequence
@@ -242,6 +263,7 @@ class Journal:
             _log.info("the journal goes on in a new segment")
             self._facts.error = ""
             self.on_changed()
+        self._prepare()
         return True
 
     # Starting, switching, stopping
@@ -268,6 +290,7 @@ class Journal:
             if digest is not None:
                 frame = encode_link(digest, self._state.now_ms())
                 await self._order(lambda: self._log.link(frame))
+            self._prepare()
 
     def rest(self, number: int) -> None:
         """Record nothing, knowing that segments up to this one may be there."""
@@ -306,7 +329,7 @@ class Journal:
         for timer in (self._sync_timer, self._start_timer):
             if timer:
                 timer.cancel()
-        await self._order(self._log.close_file)
+        await self._order(self._log.close)
 
     # The way to the disk and back
 
@@ -338,7 +361,7 @@ class Journal:
 
     def _start(self) -> None:
         if self._is_syncing and any(isinstance(item, _Order) for item in self._queue):
-            return  # it may close the file; the end of the sync starts it
+            return  # it may close the file, or need the spare; the end of what is under way starts it
         if self._start_timer:
             self._start_timer.cancel()
             self._start_timer = None
@@ -389,11 +412,8 @@ class Journal:
             self.written = max(self.written, sequence)
         self._settle(sync_s)
         for item in batch:
-            if isinstance(item, _Order) and not item.done.done():
-                if item.error:
-                    item.done.set_exception(item.error)
-                else:
-                    item.done.set_result(None)
+            if isinstance(item, _Order):
+                item.settle()
         if self._is_pausing and not self._is_behind(2):
             self._is_pausing = False
             self.resume()
@@ -414,7 +434,9 @@ class Journal:
     def _go_on(self, released: int = 0) -> None:
         """Start with what has gathered, or see to it that it will be."""
         policy = self._state.config.appendfsync
-        if policy == "everysec" and not self._is_syncing and self._log.has_unsynced:
+        if self._besides and not self._is_syncing:
+            self._start_beside()
+        elif policy == "everysec" and not self._is_syncing and self._log.has_unsynced:
             self._sync_when_due()
         if any(isinstance(item, _Order) for item in self._queue):
             self._start()
@@ -462,6 +484,41 @@ class Journal:
         self._synced_at = self._loop.time() - SYNC_INTERVAL_S  # whatever the timer's precision, it is due
         if not (self._is_busy or self._is_syncing) and self._log.has_unsynced:
             self._sync_beside()
+
+    def _prepare(self) -> None:
+        """Have a file made for the next segment: at the next cut, nobody's reply has to wait for that."""
+        if self.is_on:
+            self._beside(self._log.prepare)
+
+    def _beside(self, carry_out: Callable[[], object]) -> asyncio.Future[None]:
+        """Have something done on the sync's thread, beside the batches of records. An order waits for its end."""
+        order = _Order(carry_out, self._loop.create_future())
+        order.done.add_done_callback(_retrieve)
+        self._besides.append(order)
+        if not self._is_busy:
+            self._go_on()
+        return order.done
+
+    def _start_beside(self) -> None:
+        self._is_syncing = True
+        order = self._besides.popleft()
+
+        def carry_out() -> None:
+            try:
+                order.carry_out()
+            except MediumError as error:
+                order.error = error
+
+        self._sync_disk.run(carry_out).add_done_callback(lambda done: self._on_beside(done, order))
+
+    def _on_beside(self, done: asyncio.Future[None], order: _Order) -> None:
+        done.result()
+        self._is_syncing = False
+        self._settle(0.0)
+        order.settle()
+        self.on_safe()
+        if not self._is_busy:
+            self._go_on()
 
     def _sync_beside(self) -> None:
         self._is_syncing = True
