@@ -513,7 +513,9 @@ class Journal:
 
     def _on_beside(self, done: asyncio.Future[None], order: _Order) -> None:
         done.result()
+        facts, log = self._facts, self._log
         self._is_syncing = False
+        facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
         self._settle(0.0)
         order.settle()
         self.on_safe()
