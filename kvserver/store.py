@@ -10,9 +10,10 @@ import json
 import logging
 from typing import Protocol, TypeGuard, cast
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import new_shards
-from kvserver.formats.codec import JSON, JSONText, canonical_strict
+from kvserver.formats.codec import JSON, canonical_strict
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.frame import encode_frame, encode_header
 from kvserver.formats.scan import Scan, Tail, scan

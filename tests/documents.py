@@ -12,10 +12,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from kvserver.data.cut import Cut
-from kvserver.data.encodings import Embedded, Raw
+from kvserver.data.encodings import Embedded, JSONText, Raw
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
-from kvserver.formats.codec import JSONText
 
 AWKWARD_TEXTS = (
     "",

@@ -6,8 +6,8 @@ import pytest
 from sessions import Server, run
 
 from kvserver.commands.inplace import changeable, check_length
+from kvserver.data.encodings import JSONText
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText
 from kvserver.state.session import REPLAY_ID, Session
 
 

@@ -7,8 +7,8 @@ from documents import exact
 from sessions import Server, run, text
 
 from kvserver.commands.effect import Discard
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
-from kvserver.formats.codec import JSONText
 
 
 @pytest.fixture

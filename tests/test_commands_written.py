@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sessions import START_MS, Server, run
 
 from kvserver.commands.recreation import note_whole
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry
-from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import Error
 
 Words = tuple[str | int, ...]

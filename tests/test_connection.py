@@ -11,8 +11,8 @@ from servers import DEADLINE_S
 
 from kvserver.commands.effect import Effect
 from kvserver.commands.table import CommandTable
+from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
-from kvserver.formats.codec import JSONText
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
 from kvserver.options.config import Config
 from kvserver.resp.reply import OK, Reply

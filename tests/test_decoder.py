@@ -29,10 +29,10 @@ from documents import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
 from kvserver.formats import decoder as module
-from kvserver.formats.codec import JSONText
 from kvserver.formats.decoder import Decoder
 from kvserver.formats.encoder import encode
 from kvserver.formats.order import BATCH_KEYS

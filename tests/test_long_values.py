@@ -24,10 +24,11 @@ from documents import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
 from kvserver.formats import codec, decoder, encoder, longdocument, longstring, tags
-from kvserver.formats.codec import MAX_DEPTH, PIECE_BYTES, JSONText
+from kvserver.formats.codec import MAX_DEPTH, PIECE_BYTES
 from kvserver.formats.decoder import Decoder, Member
 from kvserver.formats.encoder import encode
 from kvserver.formats.longdocument import LongDocument, begin_document

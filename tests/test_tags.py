@@ -24,8 +24,8 @@ from documents import (
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
-from kvserver.formats.codec import JSONText
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping, decode_value
 
 quick = settings(max_examples=120)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command, Many
-from kvserver.data.encodings import embedded
+from kvserver.data.encodings import JSONText, embedded
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText, canonical
+from kvserver.formats.codec import canonical
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 

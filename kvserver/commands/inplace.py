@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from kvserver.commands.arguments import WRONG_TYPE
-from kvserver.data.encodings import raw
+from kvserver.data.encodings import JSONText, raw
 from kvserver.data.entries import Expiring, Value
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText
 from kvserver.state.session import Session
 
 

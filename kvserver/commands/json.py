@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from kvserver.commands.arguments import WRONG_TYPE
 from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText, canonical, canonical_strict, parse_strict
+from kvserver.formats.codec import canonical, canonical_strict, parse_strict
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
 

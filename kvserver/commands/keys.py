@@ -8,10 +8,10 @@ from kvserver.commands.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR,
 from kvserver.commands.effect import Discard, Effect
 from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
 from kvserver.data.shards import new_shards
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import Session
 

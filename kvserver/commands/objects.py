@@ -6,10 +6,9 @@ from typing import Final
 
 from kvserver.commands.arguments import integer
 from kvserver.commands.row import NO_KEYS, Command, container
-from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, Raw
+from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, JSONText, Raw
 from kvserver.data.entries import Value
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import Reply, Simple
 from kvserver.state.session import Session
 

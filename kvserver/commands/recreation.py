@@ -7,9 +7,9 @@ command that lets a key live longer, or without an end, or under another name, m
 
 from __future__ import annotations
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
-from kvserver.formats.codec import JSONText
 
 
 def note_whole(keyspace: Keyspace, key: bytes, value: Value, expires_at_ms: int | None) -> None:

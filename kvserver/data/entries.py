@@ -5,7 +5,7 @@ Keys are bytes. A value is `bytes` (a string), `JSONText` (any other JSON value)
 
 from __future__ import annotations
 
-from kvserver.formats.codec import JSONText
+from kvserver.data.encodings import JSONText
 
 Value = bytes | JSONText
 

@@ -23,12 +23,6 @@ _TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
 PIECE_BYTES: Final = 1 << 15
 
 
-class JSONText(bytes):
-    """Canonical JSON of a value that is not a plain string. Immutable, compact, and already what a flush writes."""
-
-    __slots__ = ()
-
-
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _encode_finite = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 

@@ -17,9 +17,10 @@ from typing import Final
 
 import orjson
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.errors import PayloadInvalid
-from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical, canonical_string
+from kvserver.formats.codec import PIECE_BYTES, canonical, canonical_string
 
 TAIL_BYTES: Final = 64  # which no tail exceeds
 INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"

@@ -19,16 +19,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Generator, Iterator
 from typing import Any, Final, Protocol
 
+from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
-from kvserver.formats.codec import (
-    JSON,
-    PIECE_BYTES,
-    JSONText,
-    canonical,
-    canonical_string,
-    canonical_string_pieces,
-    utf8_pieces,
-)
+from kvserver.formats.codec import JSON, PIECE_BYTES, canonical, canonical_string, canonical_string_pieces, utf8_pieces
 
 _KEY_TAG = "$kvs:"
 _KEY_TAG_BYTES = _KEY_TAG.encode()
