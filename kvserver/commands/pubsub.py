@@ -25,7 +25,7 @@ class Kind:
         self,
         prefix: bytes,  # of its commands
         names: Callable[[Session], Names],  # those that a session has subscribed to
-        subscriptions: Callable[[Channels], Subscriptions],  # where the server has those of all sessions
+        subscriptions: Callable[[Channels[Session]], Subscriptions[Session]],  # where the server has those of all sessions
         count: Callable[[Session], int],  # how many a session is told that it has
     ) -> None:
         self._subscribe, self._unsubscribe = prefix + b"subscribe", prefix + b"unsubscribe"
@@ -78,7 +78,7 @@ def spublish(session: Session, args: list[bytes]) -> Reply | Effect:
     return Publish(deliveries, len(deliveries)) if deliveries else 0
 
 
-def _list(subscriptions: Subscriptions, args: list[bytes]) -> Reply:
+def _list(subscriptions: Subscriptions[Session], args: list[bytes]) -> Reply:
     if len(args) > 3:
         raise wrong_subcommand(args)
     if len(args) == 2:
@@ -87,7 +87,7 @@ def _list(subscriptions: Subscriptions, args: list[bytes]) -> Reply:
     return [name for name in subscriptions if matches(name)]
 
 
-def _counts(subscriptions: Subscriptions, names: list[bytes]) -> Reply:
+def _counts(subscriptions: Subscriptions[Session], names: list[bytes]) -> Reply:
     found: list[Reply] = []
     for name in names:
         found += (name, subscriptions.count(name))

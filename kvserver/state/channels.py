@@ -1,18 +1,18 @@
-"""Who listens to which channels and patterns, and whom a message concerns. Pure: delivering is the writer's.
+"""Who listens to which channels and patterns, and whom a message concerns. Pure: delivering is the engine's.
 
-Channels and shard channels are two spaces of names that have nothing to do with each other, as in Redis.
+Channels and shard channels are two spaces of names that have nothing to do with each other, as in Redis. A listener is
+anything that can be the key of a dict: nothing here looks into it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from kvserver.glob import Matcher, matcher
 from kvserver.resp.reply import Push, encode
 
-if TYPE_CHECKING:
-    from kvserver.state.session import Session
+Listener = TypeVar("Listener")
 
 
 class Message:
@@ -31,11 +31,11 @@ class Message:
         return wire
 
 
-class Subscriptions:
+class Subscriptions(Generic[Listener]):
     """One kind of names (channels, patterns, or shard channels) and their subscribers, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[bytes, dict[Session, None]] = {}
+        self._subscribers: dict[bytes, dict[Listener, None]] = {}
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -44,64 +44,64 @@ class Subscriptions:
         """The names that have a subscriber."""
         return iter(self._subscribers)
 
-    def of(self, name: bytes) -> Iterable[Session]:
+    def of(self, name: bytes) -> Iterable[Listener]:
         return self._subscribers.get(name, ())
 
     def count(self, name: bytes) -> int:
         return len(self._subscribers.get(name, ()))
 
-    def add(self, name: bytes, session: Session) -> None:
-        self._subscribers.setdefault(name, {})[session] = None
+    def add(self, name: bytes, listener: Listener) -> None:
+        self._subscribers.setdefault(name, {})[listener] = None
 
-    def remove(self, name: bytes, session: Session) -> None:
+    def remove(self, name: bytes, listener: Listener) -> None:
         """Remove one that is there."""
         subscribers = self._subscribers[name]
-        del subscribers[session]
+        del subscribers[listener]
         if not subscribers:
             del self._subscribers[name]
 
 
-class Patterns(Subscriptions):
+class Patterns(Subscriptions[Listener]):
     """Patterns and their subscribers, and for each pattern what tells which channels it matches."""
 
     def __init__(self) -> None:
         super().__init__()
         self.matchers: dict[bytes, Matcher] = {}
 
-    def add(self, name: bytes, session: Session) -> None:
-        super().add(name, session)
+    def add(self, name: bytes, listener: Listener) -> None:
+        super().add(name, listener)
         if name not in self.matchers:
             self.matchers[name] = matcher(name)
 
-    def remove(self, name: bytes, session: Session) -> None:
-        super().remove(name, session)
+    def remove(self, name: bytes, listener: Listener) -> None:
+        super().remove(name, listener)
         if not self.count(name):
             del self.matchers[name]
 
 
-class Channels:
+class Channels(Generic[Listener]):
     """All subscriptions of a server."""
 
     def __init__(self) -> None:
-        self.channels = Subscriptions()
-        self.patterns = Patterns()
-        self.shard_channels = Subscriptions()
+        self.channels = Subscriptions[Listener]()
+        self.patterns = Patterns[Listener]()
+        self.shard_channels = Subscriptions[Listener]()
 
-    def deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Session, Message]]:
+    def deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Listener, Message]]:
         """Who gets what when this is published; whoever listens by several names gets several messages."""
-        found: list[tuple[Session, Message]] = []
+        found: list[tuple[Listener, Message]] = []
         receivers = self.channels.of(channel)
         if receivers:
             message = Message(Push([b"message", channel, payload]))
-            found += [(session, message) for session in receivers]
+            found += [(listener, message) for listener in receivers]
         for pattern, matches in self.patterns.matchers.items():
             if matches(channel):
                 message = Message(Push([b"pmessage", pattern, channel, payload]))
-                found += [(session, message) for session in self.patterns.of(pattern)]
+                found += [(listener, message) for listener in self.patterns.of(pattern)]
         return found
 
-    def shard_deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Session, Message]]:
+    def shard_deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Listener, Message]]:
         """The same for a shard channel, which patterns don't match."""
         receivers = self.shard_channels.of(channel)
         message = Message(Push([b"smessage", channel, payload]))
-        return [(session, message) for session in receivers]
+        return [(listener, message) for listener in receivers]

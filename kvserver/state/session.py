@@ -93,7 +93,7 @@ class ServerState:
         self.run_id = run_id
         self.version = version
         self.memory = Memory(keyspace, now_ms, random_below)
-        self.channels = Channels()
+        self.channels: Channels[Session] = Channels()
         self.monitors: dict[int, Session] = {}
         self.watches = Watches(keyspace, table.written_keys)
         self.lookups: Lookups = table.lookups()
