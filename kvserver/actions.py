@@ -25,7 +25,8 @@ from kvserver.commands.effect import (
     Shutdown,
     Sleep,
 )
-from kvserver.commands.table import MISCONF_JOURNAL
+from kvserver.commands.lookups import Lookups
+from kvserver.commands.table import MISCONF_JOURNAL, CommandTable
 from kvserver.errors import CommandError
 from kvserver.options.config import ConfigError, config_set_failed
 from kvserver.persistence.disk import Disk
@@ -55,6 +56,8 @@ class Actions:
     def __init__(
         self,
         state: ServerState,
+        table: CommandTable,
+        lookups: Lookups,
         snapshots: Snapshots,
         journal: Journal,
         leave: Callable[[], None],
@@ -65,6 +68,8 @@ class Actions:
         self._disk = disk
         self._recovery = recovery
         self._state = state
+        self._table = table
+        self._lookups = lookups
         self._snapshots = snapshots
         self._journal = journal
         self.flushes = Flushes(state, snapshots, self.choose_runners)
@@ -112,17 +117,17 @@ class Actions:
 
     def choose_runners(self) -> None:
         """Which commands run: while data is loaded, while the medium fails, while memory has a limit, or all."""
-        table, facts, config = self._state.table, self._state.persistence, self._state.config
+        table, facts, config = self._table, self._state.persistence, self._state.config
         if facts.loading:
-            self._state.lookups.use(table.loading)
+            self._lookups.use(table.loading)
         elif self._state.journal.error:
-            self._state.lookups.use(table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error))
+            self._lookups.use(table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error))
         elif facts.medium_poisoned or (not facts.last_save_ok and config.stop_writes_on_bgsave_error):
-            self._state.lookups.use(table.read_only)
+            self._lookups.use(table.read_only)
         elif self._state.memory.limit_bytes:
-            self._state.lookups.use(table.limited)
+            self._lookups.use(table.limited)
         else:
-            self._state.lookups.use(table.open)
+            self._lookups.use(table.open)
 
     async def load_at_start(self) -> None:
         """Load while the server answers -LOADING. MediumError if the medium can't be read or repaired."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.cut import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError, MediumLocked
@@ -55,12 +55,12 @@ class ServerFolder:
             self._unlock()
             raise
         self.keyspace = Keyspace(now_ms)
-        state = ServerState(Config(), self.keyspace, CommandTable(), now_ms)
+        state = ServerState(Config(), self.keyspace, COMMANDS, now_ms)
         self._segments = Segments(medium.path, self._filesystem, folder_lock=self._lock)
         self._log = SegmentLog(self._segments)
         self._medium = medium
         self.archive = Archive(state, medium, Here())
-        self._recovery = Recovery(state, self.archive, self._segments, self._log, Here())
+        self._recovery = Recovery(state, CommandTable(COMMANDS, state.usages), self.archive, self._segments, self._log, Here())
         try:
             self.recover()
         except BaseException:

@@ -26,8 +26,9 @@ from kvserver.commands.effect import (
     Resume,
     Switch,
 )
-from kvserver.commands.row import Handler
-from kvserver.commands.timing import Begun
+from kvserver.commands.lookups import Lookups
+from kvserver.commands.runner import EXEC_REFUSED
+from kvserver.commands.timing import Begun, Timing
 from kvserver.errors import CommandError
 from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
@@ -99,13 +100,14 @@ class Unfinished(NamedTuple):
 class Outcomes:
     """Carries results to their ends. `clients` by the id of their session: all that are connected."""
 
-    def __init__(self, state: ServerState, actions: Actions) -> None:
+    def __init__(self, state: ServerState, timing: Timing, lookups: Lookups, actions: Actions) -> None:
         self.outbox: Outbox | None = None  # holds back, if there is one, what is to be sent until all it saw is synced
         self.clients: dict[int, Client] = {}
         self._state = state
         self._actions = actions
-        self._usages = state.table.usages
-        self._timing = state.table.timing
+        self._usages = state.usages
+        self._timing = timing
+        self._lookups = lookups
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False  # the client whose transaction runs will be closed behind it
@@ -159,14 +161,14 @@ class Outcomes:
             case Switch(reply):
                 if isinstance(reply, Error):  # of an EXEC that runs nothing
                     self._usages.fail(args, CommandError(reply.text))
-                session.review()
+                self._review(session)
                 self._reply(reply, session, output)
             case Recognize(reply):
-                session.review()
+                self._review(session)
                 client.recognize()
                 self._reply(reply, session, output)
-            case Execute(commands):
-                if self._execute(commands, client, output, begun):
+            case Execute(requests):
+                if self._execute(requests, client, args, output, begun):
                     return
             case Publish(deliveries, reply):
                 for receiver, message in deliveries:
@@ -203,6 +205,11 @@ class Outcomes:
                     return
         if begun:
             self._timing.took(session, args, begun)
+
+    def _review(self, session: Session) -> None:
+        """Have the next command of a session looked up by what it is in from now on."""
+        session.review()
+        self._lookups.note_monitors(bool(self._state.monitors))
 
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
         """Send what a command of one client means for this session, or that client itself."""
@@ -264,26 +271,32 @@ class Outcomes:
         return Error(str(error))
 
     def _execute(
-        self, commands: list[tuple[Handler, Command]], client: Client, output: list[bytes], begun: Begun | None
+        self, requests: list[Command], client: Client, args: Command, output: list[bytes], begun: Begun | None
     ) -> bool:
-        """Run a transaction; whether something of it goes on, so that the reply comes later."""
+        """Run a transaction, all of it or nothing; whether something of it goes on, so that the reply comes later."""
         session = client.session
         session.review()
+        for request in requests:
+            refusal = self._lookups.refusal(session, request)
+            if refusal is not None:  # it could run when it was queued
+                error = CommandError(EXEC_REFUSED + refusal.removeprefix("ERR "))
+                self._reply(self._failed(args, error), session, output)
+                return False
         replies: list[bytes] = []  # not in the output yet, which leaves at once where one of them waits
         if session.muted is Muted.NONE:
-            replies.append(b"*%d\r\n" % len(commands))
+            replies.append(b"*%d\r\n" % len(requests))
         session.is_executing = True
-        for handler, args in commands:
+        for request in requests:
             result: Result
             try:
-                result = handler(session, args)
-            except CommandError as error:
-                result = error
+                result = self._lookups.call(session, request)
+            except CommandError as failure:
+                result = failure
             except Exception:
-                _log.exception("the command %r failed: this is a defect of kvserver", args[0][:64])
+                _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
                 result = Error(INTERNAL_ERROR)
-            self._usages.executed.append(args[0])
-            self.bring(result, client, args, replies)
+            self._usages.executed.append(request[0])
+            self.bring(result, client, request, replies)
         session.is_executing = False
         self._hold_keys()
         unfinished, self._unfinished = self._unfinished, []
@@ -322,6 +335,7 @@ class Outcomes:
         """A client is gone, or as good as gone."""
         session = client.session
         session.leave()
+        self._lookups.note_monitors(bool(self._state.monitors))
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
         if client in self._postponed:
@@ -360,7 +374,7 @@ class Outcomes:
         """A pause that is under way becomes neither shorter nor weaker, as in Redis."""
         self._pause = Pause.ALL if self._pause is Pause.ALL else pause
         self._pause_ends_at_ms = max(until_ms, self._pause_ends_at_ms)
-        self._state.lookups.pause(self._pause)
+        self._lookups.pause(self._pause)
         if not session.is_executing:  # what is behind it in a transaction runs as ever
             self._hold_keys()
         if self._pause_timer:
@@ -377,7 +391,7 @@ class Outcomes:
             self._pause_timer.cancel()
             self._pause_timer = None
         self._pause, self._pause_ends_at_ms = Pause.NONE, 0
-        self._state.lookups.pause(Pause.NONE)
+        self._lookups.pause(Pause.NONE)
         self._hold_keys()
         postponed, self._postponed = self._postponed, []
         for client in postponed:

@@ -17,7 +17,7 @@ import time
 import kvserver
 from kvserver.actions import Actions
 from kvserver.commands.slowlog import slow_from_ns
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError, KVServerError, MediumLocked
 from kvserver.log import set_level
@@ -72,7 +72,7 @@ class Server:
         self.state = ServerState(
             config=config,
             keyspace=Keyspace(now_ms),
-            table=CommandTable(time.perf_counter_ns),
+            commands=COMMANDS,
             now_ms=now_ms,
             now_us=now_us,
             random_below=random.randrange,
@@ -81,6 +81,7 @@ class Server:
             run_id=os.urandom(20).hex(),
             version=kvserver.__version__,
         )
+        self._table = CommandTable(COMMANDS, self.state.usages, time.perf_counter_ns)
         self.state.persistence.last_save_at = int(time.time())  # as in Redis: save points count from the start
         self._loop = loop
         self.clients = Clients(self.state)
@@ -108,12 +109,27 @@ class Server:
         self._journal = Journal(self.state, log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
         recovery = Recovery(
-            self.state, self._snapshots.archive, segments, log, BesideLoop(self._journal_disk, self.state.counters)
+            self.state,
+            self._table,
+            self._snapshots.archive,
+            segments,
+            log,
+            BesideLoop(self._journal_disk, self.state.counters),
         )
+        lookups = self._table.lookups()
         self._actions = Actions(
-            self.state, self._snapshots, self._journal, self._leave, self._reconfigure, recovery, self._disk
+            self.state,
+            self._table,
+            lookups,
+            self._snapshots,
+            self._journal,
+            self._leave,
+            self._reconfigure,
+            recovery,
+            self._disk,
         )
-        self.writer = self.clients.writer = self._actions.writer = Writer(self.state, self._actions, self._journal.append)
+        self.writer = Writer(self.state, self._table, lookups, self._actions, self._journal.append)
+        self.clients.writer = self._actions.writer = self.writer
         self._actions.attend_journal()
         try:
             self.state.persistence.loading = True
@@ -214,8 +230,8 @@ class Server:
         rates, now_s = self.state.rates, self._loop.time()
         rates.sample(self.state.counters, now_ms())
         self._cron = self._loop.call_later(REST_S if rates.are_nil else CRON_S, self._keep_time)
-        self.state.table.usages.fold_all()
-        self.state.table.timing.begin_sample()
+        self.state.usages.fold_all()
+        self._table.timing.begin_sample()
         self._upkeep.begin()
         if now_s >= self._second_ends_at:
             self._second_ends_at = now_s + EACH_SECOND_S
@@ -257,7 +273,7 @@ class Server:
     def _watch(self) -> None:
         """Tell those who watch for slow commands what is slow."""
         state = self.state
-        state.table.timing.watch_from(slow_from_ns(state.config))
+        self._table.timing.watch_from(slow_from_ns(state.config))
         state.slowlog.keep(state.config.slowlog_max_len)
 
     # Leaving

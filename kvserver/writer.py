@@ -14,8 +14,10 @@ from itertools import chain, islice
 from typing import Final
 
 from kvserver.commands.effect import EFFECTS
+from kvserver.commands.lookups import Lookups
 from kvserver.commands.row import wrong_arity
 from kvserver.commands.runner import UNKNOWN
+from kvserver.commands.table import CommandTable
 from kvserver.errors import CommandError, Refusal
 from kvserver.outcome import INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.persistence.outbox import Outbox
@@ -36,16 +38,23 @@ _log = logging.getLogger("kvserver")
 class Writer:
     """The inbox and the tick. `record` is given each tick's write commands."""
 
-    def __init__(self, state: ServerState, actions: Actions, record: Callable[[list[Command]], None]) -> None:
-        self.outcomes = Outcomes(state, actions)
+    def __init__(
+        self,
+        state: ServerState,
+        table: CommandTable,
+        lookups: Lookups,
+        actions: Actions,
+        record: Callable[[list[Command]], None],
+    ) -> None:
+        self.outcomes = Outcomes(state, table.timing, lookups, actions)
         self._outbox: Outbox | None = None
         self._record = record
-        self._lookups = state.lookups
+        self._lookups = lookups
         self._state = state
         self._counters = state.counters
-        self._run_alike = state.table.run_alike
-        self._usages = state.table.usages
-        self._executed = state.table.usages.executed
+        self._run_alike = table.run_alike
+        self._usages = state.usages
+        self._executed = state.usages.executed
         self._inbox: list[Client] = []
         self._is_scheduled = False
         self._pauses = 0

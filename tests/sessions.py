@@ -8,7 +8,7 @@ from typing import Any
 from kvserver.commands.effect import Effect
 from kvserver.commands.row import wrong_arity
 from kvserver.commands.runner import UNKNOWN, Runners
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError
 from kvserver.options.config import Config
@@ -26,24 +26,34 @@ class Clock:
         return self.now_ms
 
 
+class State(ServerState):
+    """The state, and what a server's engine has beside it."""
+
+    def __init__(self, *args: Any, **by_name: Any) -> None:
+        super().__init__(*args, **by_name)
+        self.table = CommandTable(COMMANDS, self.usages)
+        self.lookups = self.table.lookups()
+
+
 class Server:
     """The state, its clock, and sessions."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.table = CommandTable()
-        self.runners: Runners = self.table.open
         self.keyspace = Keyspace(self.clock)
         self.random = random.Random(1)
-        self.state = ServerState(
+        self.state = State(
             Config(),
             self.keyspace,
-            self.table,
+            COMMANDS,
             self.clock,
             random_below=self.random.randrange,
             now_us=lambda: self.clock.now_ms * 1000 + 7,
             started_at_ms=START_MS,
         )
+        self.table = self.state.table
+        self.runners: Runners = self.table.open
+        self.lookups = self.state.lookups
 
     def session(self, *, is_local: bool = True) -> Session:
         number = len(self.state.sessions) + 1
@@ -55,7 +65,9 @@ class Server:
 def run(session: Session, *words: bytes | str | int, runners: Runners | None = None) -> Reply | Effect:
     """What a command gives: a reply, an Error or an effect."""
     args = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    found = runners or session.server.lookups[session.standing]
+    state = session.server
+    assert isinstance(state, State)
+    found = runners or state.lookups[session.standing]
     try:
         handler, arities, name = found.get(args[0].lower()) or found[UNKNOWN]
         if len(args) not in arities:
@@ -64,6 +76,7 @@ def run(session: Session, *words: bytes | str | int, runners: Runners | None = N
     except CommandError as error:
         return Error(str(error))
     session.review()
+    state.lookups.note_monitors(bool(state.monitors))
     return result
 
 

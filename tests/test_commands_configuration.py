@@ -41,12 +41,12 @@ def test_reset_statistics_start_again_from_nothing() -> None:
     counters = server.state.counters
     counters.connections_received = counters.connections_rejected = counters.commands_processed = 5
     counters.input_bytes = counters.output_bytes = server.keyspace.expired = 5
-    server.table.usages.executed += [b"GET"]
-    server.table.usages.count_error("ERR x")
+    server.state.usages.executed += [b"GET"]
+    server.state.usages.count_error("ERR x")
     assert run(session, "CONFIG", "RESETSTAT") == OK
     assert (counters.connections_received, counters.connections_rejected, counters.commands_processed) == (0, 0, 0)
     assert (counters.input_bytes, counters.output_bytes, server.keyspace.expired) == (0, 0, 0)
-    assert server.table.usages.errors.total() == 0
+    assert server.state.usages.errors.total() == 0
     assert server.state.counters is counters
 
 

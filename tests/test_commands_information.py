@@ -27,7 +27,7 @@ def test_calls_that_came_before_in_the_same_batch_are_counted() -> None:
     server = Server()
     session = server.session()
     before, asking, behind = [b"GET", b"k"], [b"INFO", b"commandstats"], [b"GET", b"k"]
-    usages = server.table.usages
+    usages = server.state.usages
     usages.batch = [before, asking, behind]
     reply = information.info(session, asking)
     assert isinstance(reply, Verbatim)

@@ -64,7 +64,7 @@ def test_doctor_knows_what_is_off_what_is_well_and_what_is_not() -> None:
 def test_histogram_has_every_call_of_the_commands_that_are_named() -> None:
     server = Server()
     session = server.session()
-    usages = server.table.usages
+    usages = server.state.usages
     usages.by_name[b"get"].calls = 10
     usages.by_name[b"get"].durations_ns += [900, 1500]
     usages.by_name[b"config|get"].calls = 1

@@ -21,7 +21,7 @@ ALL_STANDINGS = range(UNAUTHENTICATED | MONITORING | SUBSCRIBED | QUEUEING | MUT
 @pytest.mark.parametrize("is_monitored", [False, True])
 def test_every_table_has_every_command_in_both_spellings(pause: Pause, is_monitored: bool) -> None:
     server = Server()
-    lookups = server.state.lookups
+    lookups = server.lookups
     lookups.pause(pause)
     lookups.note_monitors(is_monitored)
     for standing in ALL_STANDINGS:
@@ -34,7 +34,7 @@ def test_every_table_has_every_command_in_both_spellings(pause: Pause, is_monito
 
 def test_ordinary_session_sees_the_table_itself() -> None:
     server = Server()
-    lookups = server.state.lookups
+    lookups = server.lookups
     assert lookups[0] is server.table.open
     lookups.use(server.table.read_only)
     assert lookups[0] is server.table.read_only
@@ -47,7 +47,7 @@ def test_ordinary_session_sees_the_table_itself() -> None:
 def test_pause_of_writes_lets_the_rest_run() -> None:
     server = Server()
     session = server.session()
-    server.state.lookups.pause(Pause.WRITES)
+    server.lookups.pause(Pause.WRITES)
     for words in (("SET", "k", "v"), ("DEL", "k"), ("PUBLISH", "c", "x"), ("SPUBLISH", "c", "x"), ("FLUSHALL",)):
         assert run(session, *words) == Postpone()
     assert run(session, "GET", "k") is None
@@ -58,12 +58,12 @@ def test_pause_of_writes_lets_the_rest_run() -> None:
 def test_pause_of_all_holds_everything_but_errors() -> None:
     server = Server()
     session = server.session()
-    server.state.lookups.pause(Pause.ALL)
+    server.lookups.pause(Pause.ALL)
     for words in (("GET", "k"), ("PING",), ("CLIENT", "UNPAUSE"), ("QUIT",), ("MULTI",)):
         assert run(session, *words) == Postpone()
     assert text(run(session, "NOSUCH")).startswith("ERR unknown command")
     assert text(run(session, "CLIENT", "NOSUCH")).startswith("ERR unknown subcommand")
-    server.state.lookups.use(server.table.read_only)
+    server.lookups.use(server.table.read_only)
     assert text(run(session, "SET", "k", "v")) == MISCONF
     assert run(session, "GET", "k") == Postpone()
 
@@ -74,7 +74,7 @@ def test_pause_holds_writes_at_queueing_and_at_exec() -> None:
     run(session, "MULTI")
     run(other, "MULTI")
     assert run(session, "SET", "k", "v") is QUEUED
-    server.state.lookups.pause(Pause.WRITES)
+    server.lookups.pause(Pause.WRITES)
     assert run(session, "SET", "k", "v") == Postpone()
     assert run(session, "GET", "k") is QUEUED
     assert run(session, "EXEC") == Postpone()
@@ -88,7 +88,7 @@ def test_monitor_is_not_paused() -> None:
     server = Server()
     session = server.session()
     run(session, "MONITOR")
-    server.state.lookups.pause(Pause.ALL)
+    server.lookups.pause(Pause.ALL)
     assert isinstance(run(session, "PING"), Monitored)
 
 
@@ -108,10 +108,10 @@ def test_skip_is_for_one_command_even_if_that_waits_first() -> None:
     server = Server()
     session = server.session()
     run(session, "CLIENT", "REPLY", "SKIP")
-    server.state.lookups.pause(Pause.ALL)
+    server.lookups.pause(Pause.ALL)
     assert run(session, "PING") == Postpone()
     assert session.muted is Muted.NEXT
-    server.state.lookups.pause(Pause.NONE)
+    server.lookups.pause(Pause.NONE)
     assert isinstance(run(session, "PING"), Quiet)
     states = [session.muted]
     for word in ("SKIP", "OFF", "SKIP"):
@@ -133,9 +133,9 @@ def test_password_comes_before_everything() -> None:
     server = Server()
     server.state.config.requirepass = b"secret"
     session = server.session()
-    server.state.lookups.pause(Pause.ALL)
+    server.lookups.pause(Pause.ALL)
     assert text(run(session, "GET", "k")) == NOAUTH
     assert run(session, "AUTH", "secret") == Postpone()
-    server.state.lookups.pause(Pause.NONE)
+    server.lookups.pause(Pause.NONE)
     run(session, "AUTH", "secret")
     assert session.standing == 0

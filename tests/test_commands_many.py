@@ -35,7 +35,7 @@ WORDS: dict[str, Callable[[random.Random, bytes], Command]] = {
 
 def many_of(server: Server, name: str) -> Many:
     """What the server's writer finds for an ordinary session."""
-    return server.table.many[server.state.lookups[0][name.encode()][0]]
+    return server.table.many[server.lookups[0][name.encode()][0]]
 
 
 def measured(server: Server) -> Server:
@@ -129,7 +129,7 @@ def test_handler_that_something_stands_before_has_no_many(name: str) -> None:
     assert table.open[spelled][0] in table.many
     session = server.session()
     run(session, "MULTI")
-    tables: list[Runners] = [table.loading, server.state.lookups[session.standing]]
+    tables: list[Runners] = [table.loading, server.lookups[session.standing]]
     if name != "get":
         tables += [table.limited, table.read_only]
     assert not any(runners[spelled][0] in table.many for runners in tables)

@@ -92,21 +92,21 @@ def test_error_of_a_command_that_ran_goes_with_its_line() -> None:
 
 def test_refused_write_is_not_shown() -> None:
     server, session = monitored()
-    server.state.lookups.use(server.table.read_only)
+    server.lookups.use(server.table.read_only)
     assert text(run(session, "SET", "k", "v")).startswith("MISCONF")
 
 
 def test_nobody_pays_where_nobody_monitors() -> None:
     server = Server()
     one, other = server.session(), server.session()
-    assert server.state.lookups[0] is server.table.open
+    assert server.lookups[0] is server.table.open
     run(one, "MONITOR")
     run(other, "MONITOR")
-    assert server.state.lookups[0] is not server.table.open
+    assert server.lookups[0] is not server.table.open
     other.leave()
-    assert server.state.lookups[0] is not server.table.open
+    assert server.lookups[0] is not server.table.open
     run(one, "RESET")
-    assert server.state.lookups[0] is server.table.open
+    assert server.lookups[0] is server.table.open
 
 
 def test_monitor_may_not_use_keys_nor_be_one_in_a_transaction() -> None:

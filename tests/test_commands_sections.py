@@ -273,7 +273,7 @@ def test_progress_of_a_flush_and_clocks_are_told() -> None:
 
 def test_calls_errors_and_times_are_told_of_the_commands_that_had_some() -> None:
     server = Server()
-    usages = server.table.usages
+    usages = server.state.usages
     usages.executed += [b"GET"] * 3 + [b"SET"]
     usages.by_name[b"get"].durations_ns += [2_000, 4_000]
     usages.by_name[b"del"].rejected = 1
@@ -292,8 +292,8 @@ def test_calls_errors_and_times_are_told_of_the_commands_that_had_some() -> None
 
 def test_without_latency_tracking_no_latencies_are_told() -> None:
     server = Server()
-    server.table.usages.executed += [b"GET"]
-    server.table.usages.by_name[b"get"].durations_ns += [2_000]
+    server.state.usages.executed += [b"GET"]
+    server.state.usages.by_name[b"get"].durations_ns += [2_000]
     for value, is_told in ((b"no", False), (b"yes", True)):
         server.state.config.set([(b"latency-tracking", value)])
         assert ("latency_percentiles_usec_get" in info(server, "latencystats")) is is_told

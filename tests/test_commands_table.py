@@ -9,10 +9,10 @@ from kvserver.commands.contexts import NOAUTH
 from kvserver.commands.effect import Load
 from kvserver.commands.row import Command
 from kvserver.commands.runner import Runners
-from kvserver.commands.table import FAMILIES, LOADING, MISCONF, CommandTable
+from kvserver.commands.table import FAMILIES, LOADING, MISCONF
 from kvserver.state.session import UNAUTHENTICATED
 
-TABLE = CommandTable()
+TABLE = Server().table
 ROWS = list(TABLE.rows.values())
 EVERY_ROW = [*ROWS, *(subcommand for row in ROWS for subcommand in row.subcommands)]
 

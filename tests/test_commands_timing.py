@@ -9,12 +9,11 @@ from sessions import Server, run
 
 from kvserver.commands.effect import Effect, Save
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, wrong_arity
-from kvserver.commands.table import CommandTable
 from kvserver.commands.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
-from kvserver.commands.usage import Usages
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
+from kvserver.state.usage import Usages
 
 
 class Work:
@@ -175,7 +174,7 @@ def test_command_with_an_effect_has_taken_its_time_when_that_is_carried_out(sess
 
 
 def test_every_variant_of_the_table_follows() -> None:
-    table = CommandTable()
+    table = Server().table
     variants: list[Callable[[], object]] = [
         lambda: table.open[b"GET"][0],
         lambda: table.read_only[b"GET"][0],
@@ -191,7 +190,7 @@ def test_every_variant_of_the_table_follows() -> None:
 
 
 def test_replaced_variant_is_let_go() -> None:
-    table = CommandTable()
+    table = Server().table
     first = table.refuse_writes("MISCONF a")
     second = table.refuse_writes("MISCONF b")
     for _ in range(SAMPLE_COMMANDS):

@@ -34,7 +34,7 @@ def test_queued_commands_run_at_exec_and_not_before() -> None:
     assert server.keyspace.live(b"k") is None
     result = run(session, "EXEC")
     assert isinstance(result, Execute)
-    assert [handler(session, args) for handler, args in result.commands] == [OK, b"v"]
+    assert [server.lookups.call(session, request) for request in result.requests] == [OK, b"v"]
     assert session.transaction is None
     assert text(run(session, "EXEC")) == "ERR EXEC without MULTI"
 
@@ -154,7 +154,7 @@ def test_unwatch_forgets_what_was_touched() -> None:
 def test_write_is_refused_at_queueing_while_writes_are() -> None:
     server = Server()
     session = begin(server)
-    server.state.lookups.use(server.table.read_only)
+    server.lookups.use(server.table.read_only)
     assert run(session, "GET", "k") is QUEUED
     assert text(run(session, "SET", "k", "v")) == MISCONF
     assert aborted(run(session, "EXEC")) == ABORTED
@@ -163,16 +163,19 @@ def test_write_is_refused_at_queueing_while_writes_are() -> None:
 def test_write_that_was_queued_is_refused_at_exec_while_writes_are() -> None:
     server = Server()
     session = begin(server)
+    run(session, "GET", "k")
     run(session, "SET", "k", "v")
-    server.state.lookups.use(server.table.read_only)
-    assert aborted(run(session, "EXEC")) == f"EXECABORT Transaction discarded because of: {MISCONF}"
-    server.state.lookups.use(server.table.open)
+    server.lookups.use(server.table.read_only)
+    result = run(session, "EXEC")
+    assert isinstance(result, Execute)
+    assert [server.lookups.refusal(session, request) for request in result.requests] == [None, MISCONF]
+    server.lookups.use(server.table.open)
     assert text(run(session, "EXEC")) == "ERR EXEC without MULTI"
 
 
 def test_transaction_begins_while_data_is_loaded_but_holds_nothing_that_needs_it() -> None:
     server = Server()
-    server.state.lookups.use(server.table.loading)
+    server.lookups.use(server.table.loading)
     session = begin(server)
     assert text(run(session, "GET", "k")) == LOADING
     assert aborted(run(session, "EXEC")) == ABORTED
@@ -188,9 +191,10 @@ def test_quit_and_reset_run_at_once() -> None:
 
 
 def test_queued_command_is_counted_as_a_call_when_it_runs() -> None:
-    session = begin(Server())
+    server = Server()
+    session = begin(server)
     args = [b"SET", b"k", b"v"]
-    handler = session.server.lookups[session.standing][b"SET"][0]
+    handler = server.lookups[session.standing][b"SET"][0]
     assert handler(session, args) is QUEUED
     assert args[0] == b""
     assert session.transaction
@@ -198,12 +202,13 @@ def test_queued_command_is_counted_as_a_call_when_it_runs() -> None:
 
 
 def test_words_that_are_wrong_fail_alone_and_not_before_exec() -> None:
-    session = begin(Server())
+    server = Server()
+    session = begin(server)
     assert run(session, "RESTORE", "k", "x", "y") is QUEUED
     assert run(session, "SET", "k", "v") is QUEUED
     result = run(session, "EXEC")
     assert isinstance(result, Execute)
-    (restore, wrong), (set_, right) = result.commands
+    wrong, right = result.requests
     with pytest.raises(CommandError, match=r"^ERR value is not an integer or out of range$"):
-        restore(session, wrong)
-    assert set_(session, right) == OK
+        server.lookups.call(session, wrong)
+    assert server.lookups.call(session, right) == OK

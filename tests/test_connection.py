@@ -10,7 +10,7 @@ import pytest
 from servers import DEADLINE_S
 
 from kvserver.commands.effect import Effect
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
@@ -97,10 +97,11 @@ class Owner:
     """What a connection needs of the server, with one client."""
 
     def __init__(self) -> None:
-        self.state = ServerState(Config(), Keyspace(lambda: 0), CommandTable(), lambda: 0)
+        self.state = ServerState(Config(), Keyspace(lambda: 0), COMMANDS, lambda: 0)
+        table = CommandTable(COMMANDS, self.state.usages)
         self.choked: set[Connection] = set()
         self.recorded: list[Command] = []
-        self.writer = Writer(self.state, cast(Any, None), self.recorded.extend)
+        self.writer = Writer(self.state, table, table.lookups(), cast(Any, None), self.recorded.extend)
 
     def admit(self, connection: Connection) -> bool:
         connection.session = Session(self.state, 1, "client", "server", is_local=True)
@@ -226,7 +227,7 @@ async def test_others_have_their_turn_behind_each_read_of_a_long_command(client:
     assert transport.sent == b"+OK\r\n"
 
 
-COMMANDS = {
+REQUESTS = {
     b"GET k": b"$%d\r\n%b\r\n" % (len(VALUE), VALUE),
     b"MGET k s k": b"*3\r\n$%d\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n" % (len(VALUE), VALUE, len(VALUE), VALUE),
     b"GET d": b'$%d\r\n"%b"\r\n' % (len(VALUE) + 2, b"x" * len(VALUE)),
@@ -234,7 +235,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", REQUESTS)
 async def test_value_is_replied_without_a_copy(client: Connection, line: bytes) -> None:
     transport = transport_of(client)
     keyspace = client._owner.state.keyspace
@@ -244,7 +245,7 @@ async def test_value_is_replied_without_a_copy(client: Connection, line: bytes) 
     keyspace.set(b"d", document)
     client.data_received(b"PING\r\n" + line + b"\r\nPING\r\n")
     await transport.run()
-    assert transport.sent == b"+PONG\r\n" + COMMANDS[line] + b"+PONG\r\n"
+    assert transport.sent == b"+PONG\r\n" + REQUESTS[line] + b"+PONG\r\n"
     longs = [source for source in transport.sources if len(cast(bytes, source)) > SENT_AT_ONCE_BYTES]
     assert longs
     assert all(source is VALUE or source is document for source in longs)
@@ -256,7 +257,7 @@ async def test_transaction_replies_a_value_without_a_copy(client: Connection) ->
     client.data_received(b"MULTI\r\nGET k\r\nPING\r\nEXEC\r\nPING\r\n")
     await transport.run()
     queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
-    assert transport.sent == queued + b"*2\r\n" + COMMANDS[b"GET k"] + b"+PONG\r\n+PONG\r\n"
+    assert transport.sent == queued + b"*2\r\n" + REQUESTS[b"GET k"] + b"+PONG\r\n+PONG\r\n"
     assert transport.sources[0] is VALUE
 
 
@@ -274,5 +275,5 @@ async def test_transaction_that_waits_for_an_effect_replies_a_value_without_a_co
     client.data_received(b"MULTI\r\nGET k\r\nDEBUG SLEEP 0\r\nEXEC\r\nPING\r\n")
     await transport.run()
     queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
-    assert transport.sent == queued + b"*2\r\n" + COMMANDS[b"GET k"] + b"+OK\r\n+PONG\r\n"
+    assert transport.sent == queued + b"*2\r\n" + REQUESTS[b"GET k"] + b"+OK\r\n+PONG\r\n"
     assert transport.sources[0] is VALUE

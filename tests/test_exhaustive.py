@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 from simulated_disk import ROOT, SimulatedDisk
 
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS
 from kvserver.data.keyspace import Keyspace
 from kvserver.media.file import FileMedium
 from kvserver.media.memory import MemoryMedium
@@ -113,7 +113,6 @@ class ServerUnderTest:
 
     def __init__(self) -> None:
         self.disk = Disk()
-        self.table = CommandTable()
 
     async def check(self, damaged: bytes, kept: list[int], aside: list[bytes]) -> None:
         """`kept`: the numbers of the frames that are found, counted from 0."""
@@ -123,7 +122,7 @@ class ServerUnderTest:
         for attempt in range(2):
             config = Config()
             config.keep_frames = 100
-            state = ServerState(config, Keyspace(lambda: 0), self.table, lambda: 0)
+            state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
             snapshots = Snapshots(state, medium, self.disk)
             assert bool((await snapshots.archive.recover()).loaded) == (bool(kept) or attempt > 0)
             loaded = {key.decode(): entry for key, entry in state.keyspace.members()}

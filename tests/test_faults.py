@@ -24,7 +24,7 @@ import pytest
 from servers import IS_COMPILED
 from simulated_disk import ROOT, SECTOR_BYTES, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS
 from kvserver.data.entries import Entry
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
@@ -469,7 +469,7 @@ class Server:
     async def open(self) -> None:
         config = Config()
         config.keep_frames = self.KEEP_FRAMES
-        self.state = ServerState(config, Keyspace(lambda: 0), TABLE, lambda: 0)
+        self.state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
         self.medium = FileMedium(PATH, self.filesystem)
         self.snapshots = Snapshots(self.state, self.medium, self.disk)
         self.live = {}
@@ -573,9 +573,6 @@ class Server:
                     self.medium.close()
                     self.medium = self.snapshots = None
                 assert self.filesystem.open_count == (1 if self.medium else 0), "descriptors that nobody closes"
-
-
-TABLE = CommandTable()
 
 
 @pytest.fixture

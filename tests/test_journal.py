@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
@@ -93,7 +93,7 @@ class Setting:
         self.filesystem = Failing()
         self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
         self.disk, self.sync_disk = HeldDisk(), HeldDisk()
-        self.state = ServerState(self.config, Keyspace(lambda: 0), CommandTable(), lambda: NOW_MS)
+        self.state = ServerState(self.config, Keyspace(lambda: 0), COMMANDS, lambda: NOW_MS)
         self.log = SegmentLog(self.segments)
         self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
         self.told: list[str] = []

@@ -279,6 +279,7 @@ TESTED_IN = {
     "kvserver.resp": ["test_request", "test_reply"],
     "kvserver.server": ["test_wire", "test_restart", "test_clients"],
     "kvserver.state": ["test_session"],
+    "kvserver.state.description": ["test_commands_table", "test_rows"],
     "kvserver.state.facts": ["test_commands_sections"],
     "kvserver.upkeep": ["test_upkeep"],
     "kvserver.writer": ["test_writer", "test_wire"],

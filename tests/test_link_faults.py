@@ -14,9 +14,10 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
+import sessions
 from simulated_disk import ROOT, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
 from kvserver.media.file import FileMedium
@@ -29,7 +30,7 @@ from kvserver.persistence.snapshot import Snapshots
 from kvserver.state.session import ServerState
 
 PATH = f"{ROOT}/dump.kvs"
-TABLE = CommandTable()
+TABLE = sessions.Server().table
 
 
 class Server:
@@ -43,7 +44,7 @@ class Server:
     async def open(self) -> None:
         config = Config()
         config.appendfsync, config.keep_frames = "always", 1
-        self.state = ServerState(config, Keyspace(lambda: 0), TABLE, lambda: 0)
+        self.state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
         segments = Segments(PATH, self.disk)
         log, disk = SegmentLog(segments), DiskInLoop()
         self.medium = FileMedium(PATH, self.disk, with_journal=True)
@@ -53,7 +54,7 @@ class Server:
         self.journal.on_lost = self.journal.on_changed = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
         place = BesideLoop(disk, self.state.counters)
-        recovered = await Recovery(self.state, self.snapshots.archive, segments, log, place).run()
+        recovered = await Recovery(self.state, TABLE, self.snapshots.archive, segments, log, place).run()
         await self.journal.take_over(recovered, switch_on=True)
         found = dict(self.state.keyspace.members())
         # What was never told may be there; what was told is.

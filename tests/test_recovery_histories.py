@@ -16,10 +16,10 @@ from collections import Counter
 
 import pytest
 from servers import IS_COMPILED
+from sessions import Server
 from simulated_disk import ROOT, SimulatedDisk
 
 from kvserver import KVStore, ServerFolder
-from kvserver.commands.table import CommandTable
 from kvserver.errors import MediumDisplaced
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
@@ -31,7 +31,7 @@ PARTS = 4  # so that all cores have something of it
 FOLDER = f"{ROOT}/data"
 MEDIUM = f"{FOLDER}/dump.kvs"
 
-TABLE = CommandTable()
+TABLE = Server().table
 State = dict[str, str]
 
 
@@ -292,7 +292,7 @@ class History:
 def small_steps(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Thousands of starts: making a thousand shards and the table is most of the time of each, and each logs."""
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
-    monkeypatch.setattr("kvserver.folder.CommandTable", lambda: TABLE)
+    monkeypatch.setattr("kvserver.folder.CommandTable", lambda rows, usages: TABLE)
     caplog.set_level(logging.CRITICAL + 1, "kvserver")
 
 

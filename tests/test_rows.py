@@ -9,12 +9,12 @@ from servers import ServerProcess, parse
 from sessions import Server, run
 
 from kvserver.commands.documentation import DOCUMENTATION
-from kvserver.commands.row import CATEGORIES, Command
-from kvserver.commands.table import CommandTable
+from kvserver.commands.row import Command
+from kvserver.commands.table import COMMANDS
 from kvserver.resp.reply import encode
+from kvserver.state.description import CATEGORIES
 
-TABLE = CommandTable()
-EVERY_ROW = {each.name: each for row in TABLE.rows.values() for each in (row, *row.subcommands)}
+EVERY_ROW = {each.name: each for row in COMMANDS.values() for each in (row, *row.subcommands)}
 INFO_FIELDS = ("name", "arity", "flags", "first key", "last key", "step", "categories", "tips", "key specifications")
 
 OURS_ALONE = {

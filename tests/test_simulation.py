@@ -26,7 +26,7 @@ from simulated_disk import ROOT, Fault, SimulatedDisk
 
 from kvserver import writer
 from kvserver.actions import Actions
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data import shards
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
@@ -314,14 +314,20 @@ class Life:
         config = self.config
         medium = FileMedium(PATH, self.filesystem, with_journal=True)
         space = Keyspace(self.now_ms)
-        self.state = state = ServerState(config, space, CommandTable(), self.now_ms)
+        self.state = state = ServerState(config, space, COMMANDS, self.now_ms)
+        table = CommandTable(COMMANDS, state.usages)
+        lookups = table.lookups()
         segments = Segments(PATH, self.filesystem)
         log = SegmentLog(segments)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
-        recovered = Recovery(state, self.snapshots.archive, segments, log, slices.BesideLoop(self.disks[1], state.counters))
-        self.actions = Actions(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
-        self.writer = self.actions.writer = Writer(state, self.actions, self.record)
+        recovered = Recovery(
+            state, table, self.snapshots.archive, segments, log, slices.BesideLoop(self.disks[1], state.counters)
+        )
+        self.actions = Actions(
+            state, table, lookups, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0]
+        )
+        self.writer = self.actions.writer = Writer(state, table, lookups, self.actions, self.record)
         self.actions.attend_journal()
         await self.actions.load_at_start()
         space.observer = self

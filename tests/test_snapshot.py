@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import pytest
 
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS
 from kvserver.data.cut import Cut
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
@@ -118,7 +118,7 @@ class Setting:
         config = Config()
         config.keep_frames = keep_frames
         self.keyspace = Keyspace(lambda: NOW_MS)
-        self.state = ServerState(config, self.keyspace, CommandTable(), lambda: NOW_MS)
+        self.state = ServerState(config, self.keyspace, COMMANDS, lambda: NOW_MS)
         self.facts = self.state.persistence
         self.medium = SlowMedium(data)
         self.snapshots = Snapshots(self.state, self.medium, disk)

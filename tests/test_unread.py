@@ -62,7 +62,7 @@ class Owner:
         self.state: ServerState = server.state
         self.state.config.set([(b"client-output-buffer-limit", limits)])
         self.choked: set[Connection] = set()
-        self.writer = Writer(self.state, cast(Any, None), lambda commands: None)
+        self.writer = Writer(self.state, server.table, server.lookups, cast(Any, None), lambda commands: None)
         self._session = server.session()
 
     def admit(self, connection: Connection) -> bool:

@@ -10,6 +10,7 @@ from servers import encode
 from sessions import Server
 
 from kvserver.commands.effect import Effect
+from kvserver.commands.table import MISCONF
 from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Command, RequestParser
@@ -85,7 +86,7 @@ class Setting:
         self.server = Server()
         self.actions = Waiting()
         self.recording = Recording()
-        self.writer = Writer(self.server.state, self.actions, self.recording.record)
+        self.writer = Writer(self.server.state, self.server.table, self.server.lookups, self.actions, self.recording.record)
 
     def client(self) -> Noting:
         client = Noting(self.server.session())
@@ -212,3 +213,34 @@ async def test_commands_behind_one_that_waits_run_after_it_and_are_counted_once(
     await settle()
     assert client.said == b"+OK\r\n" + b"+PONG\r\n" * 10
     assert counters.commands_processed == 11
+
+
+async def test_transaction_is_refused_as_a_whole_by_what_stands_against_one_of_its_requests(setting: Setting) -> None:
+    client, server = setting.client(), setting.server
+    setting.send(client, encode("MULTI"), encode("SET", "a", "1"), encode("GET", "a"))
+    await settle()
+    client.said = b""
+    server.lookups.use(server.table.read_only)
+    setting.send(client, encode("EXEC"), encode("GET", "a"))
+    await settle()
+    assert client.said == b"-EXECABORT Transaction discarded because of: %b\r\n$-1\r\n" % MISCONF.encode()
+    server.lookups.use(server.table.open)
+    setting.send(client, encode("EXEC"))
+    await settle()
+    assert client.said.endswith(b"-ERR EXEC without MULTI\r\n")
+    assert (server.state.usages.errors["EXECABORT"], server.state.usages.by_name[b"exec"].failed) == (1, 2)
+
+
+@pytest.mark.parametrize("end", ["RESET", "QUIT"])
+async def test_commands_are_shown_to_monitors_while_there_are_some(setting: Setting, end: str) -> None:
+    monitor, client = setting.client(), setting.client()
+    setting.send(monitor, encode("MONITOR"))
+    setting.send(client, encode("PING"))
+    await settle()
+    assert monitor.said.endswith(b'"PING"\r\n')
+    assert setting.server.lookups[0] is not setting.server.table.open
+    setting.send(monitor, encode(end))
+    await settle()
+    if monitor.is_closed:
+        setting.writer.outcomes.forget(monitor)
+    assert setting.server.lookups[0] is setting.server.table.open, "the way of a command is the short one again"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from kvserver.commands.row import CATEGORIES, NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.commands.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
+from kvserver.state.description import CATEGORIES
 from kvserver.state.session import Session
 
 USER = b"default"
@@ -52,7 +53,7 @@ def acl_cat(session: Session, args: list[bytes]) -> Reply:
     category = "@" + args[2].decode("utf-8", "surrogateescape").lower()
     if category not in CATEGORIES:
         raise CommandError(f"ERR Unknown category '{args[2].decode('utf-8', 'surrogateescape')}'")
-    rows = session.server.table.rows.values()
+    rows = session.server.commands.values()
     return [each.name.encode() for row in rows for each in (row, *row.subcommands) if category in each.categories]
 
 

@@ -70,7 +70,7 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
     queued_bytes = sum(map(getsizeof, queued)) + sum(getsizeof(word) for words in queued for word in words)
     buffers = server.buffers_of(session.id)
     # What runs now was sent by the one who asks, and has left its connection.
-    running_bytes = sum(map(request_bytes, server.table.usages.batch)) if asked else 0
+    running_bytes = sum(map(request_bytes, server.usages.batch)) if asked else 0
     asked_bytes = sum(map(len, asked))
     fields: dict[str, object] = {
         "id": session.id,

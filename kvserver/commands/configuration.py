@@ -28,7 +28,7 @@ def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
 
 def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state = session.server
-    state.table.usages.reset(args)
+    state.usages.reset(args)
     state.counters.reset()
     data = state.keyspace
     data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0

@@ -15,6 +15,7 @@ from kvserver.commands.runner import OOM, is_out_of_memory, present_refusal, ref
 from kvserver.commands.transactions import check_queueable, queue
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
+from kvserver.state.description import Description
 from kvserver.state.session import SUBSCRIBED, Muted, Pause, Session
 
 NOAUTH: Final = "NOAUTH Authentication required."
@@ -106,7 +107,7 @@ def with_pong(handler: Handler) -> Handler:
 # Pauses
 
 
-def _waits(row: Command, pause: Pause) -> bool:
+def _waits(row: Description, pause: Pause) -> bool:
     return pause is Pause.ALL or (pause is Pause.WRITES and ("write" in row.flags or row.name in _MAY_REPLICATE))
 
 
@@ -117,7 +118,7 @@ def postponed(handler: Handler, refusing: Handler, row: Command, pause: Pause) -
         resolved = resolve(row, args)
         waits = _waits(resolved, pause)
         if row.name == "exec" and session.transaction:
-            rows = session.server.table.rows
+            rows = session.server.commands
             waits |= any(_waits(rows[words[0].lower()], pause) for words in session.transaction.commands)
         return Postpone() if waits and present_refusal(refusing, resolved, session) is None else handler(session, args)
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, dataclass_transform, get_args
+from typing import Any, dataclass_transform, get_args
 
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.channels import Message
-
-if TYPE_CHECKING:
-    from kvserver.commands.row import Handler
-    from kvserver.state.session import Pause, Session
+from kvserver.state.session import Pause, Session
 
 
 @dataclass_transform(frozen_default=True)
@@ -101,9 +98,9 @@ class Switch(_Effect):
 
 
 class Execute(_Effect):
-    """Run these commands with nothing in between, and reply with the array of their replies."""
+    """Run these requests with nothing in between, and reply with the array of their replies."""
 
-    commands: list[tuple[Handler, list[bytes]]]
+    requests: list[list[bytes]]
 
 
 class Publish(_Effect):

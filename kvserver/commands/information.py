@@ -18,7 +18,7 @@ def _wanted(words: list[bytes]) -> set[str]:
 
 def info(session: Session, args: list[bytes]) -> Reply:
     state = session.server
-    state.table.usages.fold_all(args)
+    state.usages.fold_all(args)
     wanted = _wanted(args[1:])
     texts = []
     for title, section in SECTIONS.items():

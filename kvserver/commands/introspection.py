@@ -9,6 +9,7 @@ from kvserver.commands.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.glob import matcher
 from kvserver.resp.reply import Reply, SetOf, Simple
+from kvserver.state.description import Description
 from kvserver.state.session import Session
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _arguments: dict[str, list[Reply]] = {}  # of commands that were asked for: redis-cli asks for all of them at each start
 
 
-def _documentation(row: Command) -> Documentation:
+def _documentation(row: Description) -> Documentation:
     from kvserver.commands.documentation import DOCUMENTATION, Documentation  # which nobody needs who does not ask for it
 
     return DOCUMENTATION.get(row.name, Documentation())
@@ -28,7 +29,7 @@ def _documentation(row: Command) -> Documentation:
 KeyRange = tuple[int, int, int]  # where the first one is; the last one, from there or (negative) from the end; the step
 
 
-def key_specifications(row: Command) -> list[tuple[KeyRange, list[str]]]:
+def key_specifications(row: Description) -> list[tuple[KeyRange, list[str]]]:
     """Where a command has its keys, and what it does with them."""
     first, last, step = row.keys
     of_row = (first, last - first if last >= 0 else last, step)
@@ -45,7 +46,7 @@ def key_specifications(row: Command) -> list[tuple[KeyRange, list[str]]]:
     return found
 
 
-def _describe_keys(row: Command) -> list[Reply]:
+def _describe_keys(row: Description) -> list[Reply]:
     described: list[Reply] = []
     notes = _documentation(row).key_notes
     for (first, last, step), flags in key_specifications(row):
@@ -59,7 +60,7 @@ def _describe_keys(row: Command) -> list[Reply]:
     return described
 
 
-def _flags_of_call(row: Command, flags: list[str], options: list[bytes]) -> list[str]:
+def _flags_of_call(row: Description, flags: list[str], options: list[bytes]) -> list[str]:
     """What a call does with its key, where that depends on its options."""
     words = {word.upper() for word in options}
     if row.name == "set" and b"GET" not in words:
@@ -98,7 +99,7 @@ def command_getkeysandflags(session: Session, args: list[bytes]) -> Reply:
 # --- Rows ---
 
 
-def _info(row: Command) -> Reply:
+def _info(row: Description) -> Reply:
     return [
         row.name.encode(),
         row.arity,
@@ -111,7 +112,7 @@ def _info(row: Command) -> Reply:
     ]
 
 
-def _docs(row: Command) -> Reply:
+def _docs(row: Description) -> Reply:
     documentation = _documentation(row)
     found: dict[Reply, Reply] = {
         b"summary": row.summary.encode(),
@@ -137,32 +138,32 @@ def _docs(row: Command) -> Reply:
     return found
 
 
-def _row(session: Session, name: bytes) -> Command | None:
+def _row(session: Session, name: bytes) -> Description | None:
     """The row of a command or, as in `config|get`, of a subcommand."""
     first, _, second = name.lower().partition(b"|")
-    row = session.server.table.rows.get(first)
+    row = session.server.commands.get(first)
     if row is None or not second:
         return row
     return next((subcommand for subcommand in row.subcommands if subcommand.name.encode() == first + b"|" + second), None)
 
 
-def _row_called(session: Session, words: list[bytes]) -> Command | None:
+def _row_called(session: Session, words: list[bytes]) -> Description | None:
     """The row of what these words call."""
     row = _row(session, words[0])
     return _row(session, words[0] + b"|" + words[1]) if row and row.subcommands and len(words) > 1 else row
 
 
-def _every_row(session: Session) -> list[Command]:
+def _every_row(session: Session) -> list[Description]:
     """Commands and subcommands."""
-    return [each for row in session.server.table.rows.values() for each in (row, *row.subcommands)]
+    return [each for row in session.server.commands.values() for each in (row, *row.subcommands)]
 
 
 def command(session: Session, args: list[bytes]) -> Reply:
-    return [_info(row) for row in session.server.table.rows.values()]
+    return [_info(row) for row in session.server.commands.values()]
 
 
 def command_count(session: Session, args: list[bytes]) -> Reply:
-    return len(session.server.table.rows)
+    return len(session.server.commands)
 
 
 def command_info(session: Session, args: list[bytes]) -> Reply:
@@ -173,7 +174,7 @@ def command_info(session: Session, args: list[bytes]) -> Reply:
 
 
 def command_docs(session: Session, args: list[bytes]) -> Reply:
-    names = args[2:] or list(session.server.table.rows)
+    names = args[2:] or list(session.server.commands)
     found = [row for name in names if (row := _row(session, name))]
     return {row.name.encode(): _docs(row) for row in found}
 

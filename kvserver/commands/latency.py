@@ -85,9 +85,9 @@ def latency_doctor(session: Session, args: list[bytes]) -> Reply:
 
 
 def latency_histogram(session: Session, args: list[bytes]) -> Reply:
-    usages = session.server.table.usages
+    usages = session.server.usages
     usages.fold_all(args)
-    rows = session.server.table.rows
+    rows = session.server.commands
     names: list[bytes] = []
     for word in args[2:] or list(rows):
         name = word.lower()

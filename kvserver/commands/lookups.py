@@ -20,17 +20,20 @@ from kvserver.commands.contexts import (
     with_pong,
     without_keys,
 )
+from kvserver.commands.effect import Effect
 from kvserver.commands.row import Command, Handler, resolve
-from kvserver.commands.runner import ANY_ARITY, Runner, Runners, present_refusal, unrefused
+from kvserver.commands.runner import ANY_ARITY, Runner, Runners, present_refusal
+from kvserver.resp.reply import Reply
 from kvserver.state.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Pause, Session
 
 
 class Lookups(dict[int, Runners]):
-    """The tables by `Session.standing`; 0 is the ordinary one. `rows` by name."""
+    """The tables by `Session.standing`; 0 is the ordinary one. `rows` by name; `plain` is the table that refuses nothing."""
 
-    def __init__(self, rows: Mapping[bytes, Command], runners: Runners) -> None:
+    def __init__(self, rows: Mapping[bytes, Command], plain: Runners) -> None:
         self._rows = rows
-        self._base = runners
+        self._plain = plain
+        self._base = plain
         self._is_monitored = False
         self._pause = Pause.NONE
         self._renew()
@@ -57,15 +60,18 @@ class Lookups(dict[int, Runners]):
         self._pause = pause
         self._renew()
 
-    def runner(self, session: Session, args: list[bytes]) -> tuple[Handler, str | None]:
-        """What runs a command that was queued in MULTI, and by which error it is refused by now."""
-        row = self._rows[args[0].lower()]
-        handler = self._base[row.name.encode()][0]
-        refusal = present_refusal(handler, resolve(row, args), session)
-        handler = unrefused(handler)
+    def refusal(self, session: Session, request: list[bytes]) -> str | None:
+        """The error by which a request that was queued in MULTI is refused by now; None if it may run."""
+        name = request[0].lower()
+        return present_refusal(self._base[name][0], resolve(self._rows[name], request), session)
+
+    def call(self, session: Session, request: list[bytes]) -> Reply | Effect:
+        """Run a request of a transaction, which nothing refuses (`refusal`). CommandError where it fails."""
+        name = request[0].lower()
+        row, handler = self._rows[name], self._plain[name][0]
         if row.name == "ping":
             handler = with_pong(handler)
-        return self._shown(handler, row), refusal
+        return self._shown(handler, row)(session, request)
 
     def _shown(self, handler: Handler, row: Command) -> Handler:
         return shown_to_monitors(handler, row) if self._is_monitored else handler

@@ -21,7 +21,6 @@ def monitor(session: Session, args: list[bytes]) -> Switch:
     monitors = session.server.monitors
     reply: Reply = NO_REPLY if session.id in monitors else OK  # Redis does not answer a second one
     monitors[session.id] = session
-    session.server.lookups.note_monitors(True)
     return Switch(reply)
 
 

@@ -1,13 +1,14 @@
-"""`Command`, the row of data that describes a command, and what every handler raises for wrong arguments."""
+"""`Command`, the row of the table of commands: a description and a handler. And what is raised for words that call none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from kvserver.commands.effect import Effect
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
+from kvserver.state.description import Description, KeyPositions
 from kvserver.state.session import Session
 
 Handler = Callable[[Session, list[bytes]], Reply | Effect]
@@ -27,90 +28,32 @@ class Many(NamedTuple):
 NO_KEYS = (0, 0, 0)
 FIRST_KEY = (1, 1, 1)
 ALL_KEYS = (1, -1, 1)
-ANY_NUMBER = 2**31
-
-# In the order in which COMMAND INFO names them.
-FLAGS: Final = (
-    "write", "readonly", "denyoom", "module", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor",
-    "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "sentinel", "only_sentinel", "no_mandatory_keys",
-    "protected", "touches_arbitrary_keys", "no_async_loading", "no_multi", "allow_busy", "movablekeys",
-)  # fmt: skip
-CATEGORIES: Final = (
-    "@keyspace", "@read", "@write", "@set", "@sortedset", "@list", "@hash", "@string", "@bitmap", "@hyperloglog", "@geo",
-    "@stream", "@pubsub", "@admin", "@fast", "@slow", "@blocking", "@dangerous", "@connection", "@transaction", "@scripting",
-    "@json",
-)  # fmt: skip
-_CATEGORY_OF_FLAG: Final = {
-    "readonly": "@read",
-    "write": "@write",
-    "pubsub": "@pubsub",
-    "admin": "@admin",
-    "blocking": "@blocking",
-}
-_CATEGORY_OF_GROUP: Final = {
-    "generic": "@keyspace",
-    "string": "@string",
-    "bitmap": "@bitmap",
-    "connection": "@connection",
-    "transactions": "@transaction",
-    "json": "@json",
-}
-_MORE_CATEGORIES: Final = {
-    "command": {"@connection"},
-    "dbsize": {"@keyspace"},
-    "flushall": {"@keyspace", "@dangerous"},
-    "flushdb": {"@keyspace", "@dangerous"},
-    "info": {"@dangerous"},
-    "keys": {"@dangerous"},
-    "lastsave": {"@admin", "@dangerous"},
-    "restore": {"@dangerous"},
-    "role": {"@admin", "@dangerous"},
-    "swapdb": {"@keyspace", "@dangerous"},
-    "wait": {"@connection"},
-}
 
 
-class Command(NamedTuple):
-    """One command. Fields are those of Redis's COMMAND and COMMAND DOCS.
+class Command(Description):
+    """One command, and what runs it: `handler`, and `many`, where it is worth having, for several calls at once."""
 
-    `arity` counts the name; a negative one is the least number. `keys`: position of the first and last key and the step.
-    Flags with a meaning here: write (refused while the medium fails), loading (runs while data is loaded), no_auth.
-    `many`: what runs several calls of it at once, where that is worth having.
-    """
+    __slots__ = ("handler", "many")
 
-    name: str
-    arity: int
-    flags: tuple[str, ...]
-    keys: tuple[int, int, int]
-    handler: Handler
-    summary: str
-    since: str
-    group: str
-    complexity: str
-    subcommands: tuple[Command, ...] = ()
-    many: Many | None = None
+    subcommands: Sequence[Command]
 
-    @property
-    def arities(self) -> range:
-        """How many words a call may have."""
-        return range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, ANY_NUMBER)
-
-    @property
-    def categories(self) -> list[str]:
-        """The ACL categories that follow from flags, group and name, in Redis's order."""
-        flags = self.flags
-        found = {category for flag, category in _CATEGORY_OF_FLAG.items() if flag in flags}
-        found |= {"@fast" if "fast" in flags else "@slow"} | _MORE_CATEGORIES.get(self.name.partition("|")[0], set())
-        if "admin" in flags:
-            found.add("@dangerous")
-        if self.group in _CATEGORY_OF_GROUP and self.name != "wait" and not self.subcommands:
-            found.add(_CATEGORY_OF_GROUP[self.group])
-        return [category for category in CATEGORIES if category in found]
-
-    @property
-    def all_flags(self) -> list[str]:
-        """The flags in Redis's order."""
-        return sorted(self.flags, key=FLAGS.index)
+    def __init__(
+        self,
+        name: str,
+        arity: int,
+        flags: tuple[str, ...],
+        keys: KeyPositions,
+        handler: Handler,
+        summary: str,
+        since: str,
+        group: str,
+        complexity: str,
+        subcommands: Sequence[Command] = (),
+        many: Many | None = None,
+    ) -> None:
+        super().__init__(name, arity, flags, keys, summary, since, group, complexity, subcommands)
+        self.handler = handler
+        self.many = many
 
 
 def wrong_arity(name: str, kind: type[CommandError] = CommandError) -> CommandError:

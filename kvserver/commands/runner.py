@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.commands.effect import Effect
-from kvserver.commands.row import ANY_NUMBER, Command, Handler, resolve
+from kvserver.commands.row import Command, Handler, resolve
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
+from kvserver.state.description import ANY_NUMBER, Description
 from kvserver.state.session import Session
 
 UNKNOWN: Final = b""  # the key in `Runners` of what runs where no command has the name
@@ -70,7 +71,7 @@ def is_out_of_memory(session: Session) -> bool:
     return memory.is_over and not memory.make_room()
 
 
-def refusal_of(handler: Handler, row: Command) -> str | None:
+def refusal_of(handler: Handler, row: Description) -> str | None:
     """By which error the handler of a command refuses this row, which is the command's or a subcommand's."""
     while isinstance(handler, Refusing):
         if row.name in handler.texts:
@@ -79,14 +80,7 @@ def refusal_of(handler: Handler, row: Command) -> str | None:
     return None
 
 
-def present_refusal(handler: Handler, row: Command, session: Session) -> str | None:
+def present_refusal(handler: Handler, row: Description, session: Session) -> str | None:
     """The same, or what there is to say now about memory."""
     text = refusal_of(handler, row)
     return OOM if text is None and "denyoom" in row.flags and is_out_of_memory(session) else text
-
-
-def unrefused(handler: Handler) -> Handler:
-    """What runs a command that was found to be allowed."""
-    while isinstance(handler, Refusing | Limited):
-        handler = handler.handler
-    return handler

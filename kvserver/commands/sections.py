@@ -216,10 +216,10 @@ def _journal(state: ServerState) -> Fields:
 
 def stats(state: ServerState) -> Fields:
     counters, rates, data = state.counters, state.rates, state.keyspace
-    gets = state.table.usages.by_name[b"get"].calls
+    gets = state.usages.by_name[b"get"].calls
     return {
         "total_connections_received": counters.connections_received,
-        "total_commands_processed": state.table.usages.calls,
+        "total_commands_processed": state.usages.calls,
         "instantaneous_ops_per_sec": round(rates.commands.per_second),
         "total_net_input_bytes": counters.input_bytes,
         "total_net_output_bytes": counters.output_bytes,
@@ -255,7 +255,7 @@ def stats(state: ServerState) -> Fields:
         "tracking_total_items": 0,
         "tracking_total_prefixes": 0,
         "unexpected_error_replies": 0,
-        "total_error_replies": state.table.usages.errors.total(),
+        "total_error_replies": state.usages.errors.total(),
         "dump_payload_sanitizations": 0,
         "io_threaded_reads_processed": 0,
         "io_threaded_writes_processed": 0,
@@ -298,7 +298,7 @@ def modules(state: ServerState) -> Fields:
 
 def commandstats(state: ServerState) -> Fields:
     fields: Fields = {}
-    for usage in state.table.usages.by_name.values():
+    for usage in state.usages.by_name.values():
         if usage.calls or usage.rejected or usage.failed:
             fields[f"cmdstat_{usage.name}"] = (
                 f"calls={usage.calls},usec={usage.usec},usec_per_call={_ratio(usage.usec, usage.calls)},"
@@ -308,7 +308,7 @@ def commandstats(state: ServerState) -> Fields:
 
 
 def errorstats(state: ServerState) -> Fields:
-    return {f"errorstat_{code}": f"count={count}" for code, count in state.table.usages.errors.items()}
+    return {f"errorstat_{code}": f"count={count}" for code, count in state.usages.errors.items()}
 
 
 def latencystats(state: ServerState) -> Fields:
@@ -319,7 +319,7 @@ def latencystats(state: ServerState) -> Fields:
         f"latency_percentiles_usec_{usage.name}": ",".join(
             f"p{percent:.10g}={usage.percentile_us(percent):.3f}" for percent in percents
         )
-        for usage in state.table.usages.by_name.values()
+        for usage in state.usages.by_name.values()
         if usage.histogram
     }
 

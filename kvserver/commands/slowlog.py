@@ -29,7 +29,7 @@ def note_slow(session: Session, args: list[bytes], duration_ns: int) -> None:
     """Note a command that took so long in the slow log, if it is for that, and among the latencies."""
     state = session.server
     config, now_s = state.config, state.now_ms() // 1000
-    row = state.table.rows.get(args[0].lower())
+    row = state.commands.get(args[0].lower())
     flags = row.flags if row else ()
     duration_us = duration_ns // 1000
     if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in flags:

@@ -8,7 +8,7 @@ In all of them handlers are wrapped where their time is to be taken, which chang
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from kvserver.commands import (
@@ -44,9 +44,9 @@ from kvserver.commands.lookups import Lookups
 from kvserver.commands.row import Command, Handler, Many, unknown_command
 from kvserver.commands.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
 from kvserver.commands.timing import Timing
-from kvserver.commands.usage import Usages
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.state.usage import Usages
 
 FAMILIES = (
     strings,
@@ -86,19 +86,22 @@ MISCONF = (
 MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
 
+# Every command there is, by its name in lower case, in the order of names.
+COMMANDS: Final[dict[bytes, Command]] = {
+    row.name.encode(): row for row in sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
+}
+
 ALIKE_FROM: Final = 4  # commands: of fewer, to see whether they are alike takes what it gives
 
 
 class CommandTable:
-    """All commands. `rows` by lower-case name; the others are what the writer looks names up in, as they are spelled."""
+    """What names are looked up in, as they are spelled. `rows` by lower-case name; times are noted in the `usages`."""
 
-    def __init__(self, clock_ns: Callable[[], int] = lambda: 0) -> None:
-        commands = sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
-        self.rows: dict[bytes, Command] = {row.name.encode(): row for row in commands}
+    def __init__(self, rows: Mapping[bytes, Command], usages: Usages, clock_ns: Callable[[], int] = lambda: 0) -> None:
+        self.rows = rows
         # By handler, not by name: a lookup that puts another one before it (in MULTI, while timed) finds nothing here.
-        self.many: dict[Handler, Many] = {row.handler: row.many for row in commands if row.many}
-        self.usages = Usages(each.name for row in commands for each in (row, *row.subcommands))
-        self.timing = Timing(clock_ns, self.usages)
+        self.many: dict[Handler, Many] = {row.handler: row.many for row in rows.values() if row.many}
+        self.timing = Timing(clock_ns, usages)
         self.timing.on_change = self._wrap
         self.timing.on_slow = slowlog.note_slow
         self._handlers = {name: self.timing.wrap(row) for name, row in self.rows.items()}
@@ -110,9 +113,6 @@ class CommandTable:
         self.limited = self._variant("limited", None, around=_within_limit)
         self.read_only = self.refuse_writes(MISCONF)
         self.loading = self._variant("loading", lambda row: None if "loading" in row.flags else LOADING)
-        self.written_keys = {
-            spelled: row.keys for name, row in self.rows.items() if "write" in row.flags for spelled in (name, name.upper())
-        }
 
     def lookups(self) -> Lookups:
         """What the sessions of a server look their commands up in, at first in `open`."""

@@ -12,10 +12,10 @@ from typing import Final
 
 from kvserver.commands.effect import EFFECTS, Effect
 from kvserver.commands.row import Command, Handler
-from kvserver.commands.usage import Usage, Usages
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.state.usage import Usage, Usages
 
 SAMPLE_COMMANDS: Final = 64  # measured after each `begin_sample`
 MANY_ARGUMENTS: Final = 100  # from which on a command with any number of keys is one that may take long

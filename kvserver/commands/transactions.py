@@ -8,10 +8,10 @@ from __future__ import annotations
 from kvserver.commands.effect import Effect, Execute, Switch
 from kvserver.commands.row import ALL_KEYS, NO_KEYS, Command, wrong_arity
 from kvserver.commands.runner import EXEC_REFUSED
-from kvserver.commands.usage import NOT_COUNTED
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply, Simple
 from kvserver.state.session import Session, Transaction
+from kvserver.state.usage import NOT_COUNTED
 from kvserver.state.watches import Watch
 
 QUEUED = Simple("QUEUED")
@@ -66,13 +66,7 @@ def exec_(session: Session, args: list[bytes]) -> Effect:
         return Switch(Error(ABORTED))
     if is_broken:
         return Switch(NULL_ARRAY)
-    commands = []
-    for words in transaction.commands:
-        handler, refusal = server.lookups.runner(session, words)
-        if refusal is not None:  # it could run when it was queued
-            return Switch(Error(EXEC_REFUSED + refusal.removeprefix("ERR ")))
-        commands.append((handler, words))
-    return Execute(commands)
+    return Execute(transaction.commands)
 
 
 def discard(session: Session, args: list[bytes]) -> Effect:

@@ -177,7 +177,7 @@ class Connection:
         failure = self._parser.failure
         if failure:
             self.write(Error(f"ERR Protocol error: {failure}").wire)
-            self._owner.state.table.usages.count_error("ERR")
+            self._owner.state.usages.count_error("ERR")
         self.close()
 
     def close(self) -> None:

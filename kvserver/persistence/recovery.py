@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from kvserver.commands.effect import Discard
+from kvserver.commands.table import CommandTable
 from kvserver.data.shards import Shard, drain
 from kvserver.errors import CommandError, MediumError
 from kvserver.formats.chain import Chain
@@ -54,9 +55,16 @@ class Recovery:
     """Brings the data back into `state.keyspace`. The segments are read at a workplace of their own."""
 
     def __init__(
-        self, state: ServerState, archive: Archive, segments: Segments, log: SegmentLog, workplace: Workplace
+        self,
+        state: ServerState,
+        table: CommandTable,
+        archive: Archive,
+        segments: Segments,
+        log: SegmentLog,
+        workplace: Workplace,
     ) -> None:
         self._state = state
+        self._table = table
         self._archive = archive
         self._segments = segments
         self._segment_log = log
@@ -132,7 +140,7 @@ class Recovery:
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
             file = await run(lambda: self._segments.open(paths[number]))  # noqa: B023
-            runner = _Runner(self._state)
+            runner = _Runner(self._state, self._table)
             try:
                 await self._drive(read_records(chain.scans[number].valid_length, runner.run), file)
             except RecordInvalid as invalid:
@@ -232,13 +240,13 @@ def _tell_newer(result: Scan, frame: Frame | None) -> None:
 class _Runner:
     """Runs records as the writer would, with nobody to answer."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, table: CommandTable) -> None:
         self.records = 0
         self.commands = 0
         self.unused: list[Shard] = []
         self._keyspace = state.keyspace
-        self._runners = state.table.replay
-        self._run_alike = state.table.run_alike
+        self._runners = table.replay
+        self._run_alike = table.run_alike
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
     def run(self, record: Record) -> Iterator[None]:

@@ -5,23 +5,21 @@ The connection keeps a session's numbers up to date; handlers read and change it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.memory import Memory
 from kvserver.options.config import Config
 from kvserver.resp.request import Command
 from kvserver.state.channels import Channels
+from kvserver.state.description import Description
 from kvserver.state.facts import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
 from kvserver.state.latency import LatencyMonitor
 from kvserver.state.slowlog import SlowLog
+from kvserver.state.usage import Usages
 from kvserver.state.watches import Watch, Watches
-
-if TYPE_CHECKING:
-    from kvserver.commands.lookups import Lookups
-    from kvserver.commands.table import CommandTable
 
 SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
 
@@ -59,7 +57,7 @@ class ServerState:
         self,
         config: Config,
         keyspace: Keyspace,
-        table: CommandTable,
+        commands: Mapping[bytes, Description],  # by lower-case name
         now_ms: Callable[[], int],  # Unix time
         *,
         # A whole number from 0 to one below the argument, in a server each with the same chance.
@@ -72,7 +70,8 @@ class ServerState:
     ) -> None:
         self.config = config
         self.keyspace = keyspace
-        self.table = table
+        self.commands = commands
+        self.usages = Usages(each.name for row in commands.values() for each in (row, *row.subcommands))
         self.now_ms = now_ms
         self.random_below = random_below
         self.now_us = now_us
@@ -95,8 +94,7 @@ class ServerState:
         self.memory = Memory(keyspace, now_ms, random_below)
         self.channels: Channels[Session] = Channels()
         self.monitors: dict[int, Session] = {}
-        self.watches = Watches(keyspace, table.written_keys)
-        self.lookups: Lookups = table.lookups()
+        self.watches = Watches(keyspace, commands)
 
     @property
     def clients_bytes(self) -> int:
@@ -216,7 +214,6 @@ class Session:
                 subscriptions.remove(name, self)
         self.channels, self.patterns, self.shard_channels = {}, {}, {}
         self.server.monitors.pop(self.id, None)
-        self.server.lookups.note_monitors(bool(self.server.monitors))
 
     def end_transaction(self) -> None:
         """No MULTI any more, and nothing watched."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvserver.data.keyspace import Keyspace
+from kvserver.state.description import Description, KeyPositions
 
-KeyPositions = tuple[int, int, int]  # of the first and the last key, and the step, as in a command's row
 # Of the commands that write some of their keys and only read the others: which they write.
 _WRITTEN_ONLY: Final[dict[bytes, KeyPositions]] = dict.fromkeys((b"copy", b"COPY", b"bitop", b"BITOP"), (2, 2, 1))
 
@@ -28,11 +28,13 @@ class Watch:
 
 
 class Watches:
-    """All watches of a server. `positions`: where in a write command its keys are, by its name in lower and upper case."""
+    """All watches of a server. `commands`, by lower-case name, tell where in a write its keys are."""
 
-    def __init__(self, keyspace: Keyspace, positions: Mapping[bytes, KeyPositions]) -> None:
+    def __init__(self, keyspace: Keyspace, commands: Mapping[bytes, Description]) -> None:
         self._keyspace = keyspace
-        self._positions = {**positions, **_WRITTEN_ONLY}
+        self._positions: dict[bytes, KeyPositions] = {
+            spelled: row.keys for name, row in commands.items() if "write" in row.flags for spelled in (name, name.upper())
+        } | _WRITTEN_ONLY
         self._watchers: dict[bytes, dict[Watch, None]] = {}
         self._looked = 0  # how much of `written` was looked through
 

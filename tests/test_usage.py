@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from kvserver.commands.usage import FREQUENT, Usage, Usages, _bucket, _bucket_end_ns
 from kvserver.errors import CommandError, Refusal
+from kvserver.state.usage import FREQUENT, Usage, Usages, _bucket, _bucket_end_ns
 
 NAMES = ["config", "config|get", "config|set", "get", "mget", "ping", "set"]
 
