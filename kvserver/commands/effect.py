@@ -1,9 +1,12 @@
-"""What a handler asks the server to do where a reply alone is not enough. Data; the writer carries it out."""
+"""Effects: data by which a handler asks the engine to do something, where a reply alone is not enough.
+
+An effect says what is to be done and never does it. The classes are written by hand: to make as many dataclasses takes a
+tenth of a server's start or more, and named tuples would pass for replies, some of which are tuples.
+"""
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, dataclass_transform, get_args
+from typing import get_args
 
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
@@ -12,37 +15,14 @@ from kvserver.state.channels import Message
 from kvserver.state.session import Pause, Session
 
 
-@dataclass_transform(frozen_default=True)
 class _Effect:
-    """Makes its subclasses what frozen dataclasses are, to a type checker and to who uses them.
-
-    But in some microseconds each, where `dataclass` compiles code for half a millisecond: of a server's start, a tenth.
-    """
-
-    __match_args__: tuple[str, ...] = ()
-
-    def __init_subclass__(cls) -> None:
-        cls.__match_args__ = tuple(inspect.get_annotations(cls))  # type: ignore[misc]  # mypy has made them, too
-
-    def __init__(self, *values: Any, **by_name: Any) -> None:
-        given = dict(zip(self.__match_args__, values, strict=False)) | by_name
-        missing = {name for name in self.__match_args__ if name not in given and not hasattr(type(self), name)}
-        if missing or len(given) < len(values) + len(by_name) or not given.keys() <= set(self.__match_args__):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self.__match_args__) or 'nothing'}")
-        self.__dict__.update(given)
+    """What all effects have in common: they are equal where kind and values are, and show their values."""
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._values()))
+        return type(self) is type(other) and vars(self) == vars(other)
 
     def __repr__(self) -> str:
-        fields = zip(self.__match_args__, self._values(), strict=True)
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in fields)})"
-
-    def _values(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__match_args__)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Save(_Effect):
@@ -52,7 +32,10 @@ class Save(_Effect):
 class BackgroundSave(_Effect):
     """Start a flush and reply at once; `schedule`: if one is running, another one after it."""
 
-    schedule: bool
+    __match_args__ = ("schedule",)
+
+    def __init__(self, schedule: bool) -> None:
+        self.schedule = schedule
 
 
 class RewriteJournal(_Effect):
@@ -66,8 +49,11 @@ class Load(_Effect):
 class Shutdown(_Effect):
     """Flush (None: as the configuration says) and leave."""
 
-    save: bool | None
-    force: bool
+    __match_args__ = ("save", "force")
+
+    def __init__(self, save: bool | None, force: bool) -> None:
+        self.save = save
+        self.force = force
 
 
 class AbortShutdown(_Effect):
@@ -81,46 +67,67 @@ class Crash(_Effect):
 class Close(_Effect):
     """Send the replies, then close the connection. `warning` is for the log."""
 
-    replies: tuple[Reply, ...]
-    warning: str = ""
+    __match_args__ = ("replies", "warning")
+
+    def __init__(self, replies: tuple[Reply, ...], warning: str = "") -> None:
+        self.replies = replies
+        self.warning = warning
 
 
 class Recognize(_Effect):
     """The session has authenticated, or is new again: look its next command up in the table that is right for it."""
 
-    reply: Reply
+    __match_args__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
 
 
 class Switch(_Effect):
     """What the session is in has changed (`Session.standing`): look its next command up anew, and reply."""
 
-    reply: Reply
+    __match_args__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
 
 
 class Execute(_Effect):
     """Run these requests with nothing in between, and reply with the array of their replies."""
 
-    requests: list[list[bytes]]
+    __match_args__ = ("requests",)
+
+    def __init__(self, requests: list[list[bytes]]) -> None:
+        self.requests = requests
 
 
 class Publish(_Effect):
     """Send messages to other sessions, or this one, and reply."""
 
-    deliveries: list[tuple[Session, Message]]
-    reply: Reply
+    __match_args__ = ("deliveries", "reply")
+
+    def __init__(self, deliveries: list[tuple[Session, Message]], reply: Reply) -> None:
+        self.deliveries = deliveries
+        self.reply = reply
 
 
 class Monitored(_Effect):
     """Show the line to all who monitor, behind the result."""
 
-    result: Reply | Effect | CommandError
-    line: bytes
+    __match_args__ = ("result", "line")
+
+    def __init__(self, result: Reply | Effect | CommandError, line: bytes) -> None:
+        self.result = result
+        self.line = line
 
 
 class Quiet(_Effect):
     """The result of a command whose reply is held back; pushes are not."""
 
-    result: Reply | Effect | CommandError
+    __match_args__ = ("result",)
+
+    def __init__(self, result: Reply | Effect | CommandError) -> None:
+        self.result = result
 
 
 class Postpone(_Effect):
@@ -130,8 +137,11 @@ class Postpone(_Effect):
 class Hold(_Effect):
     """Begin a pause, or prolong it to this time (Unix milliseconds)."""
 
-    pause: Pause
-    until_ms: int
+    __match_args__ = ("pause", "until_ms")
+
+    def __init__(self, pause: Pause, until_ms: int) -> None:
+        self.pause = pause
+        self.until_ms = until_ms
 
 
 class Resume(_Effect):
@@ -141,30 +151,45 @@ class Resume(_Effect):
 class Kill(_Effect):
     """Close the connections of sessions, and reply; the own one, if it is among them, behind the reply."""
 
-    sessions: list[Session]
-    reply: Reply
+    __match_args__ = ("sessions", "reply")
+
+    def __init__(self, sessions: list[Session], reply: Reply) -> None:
+        self.sessions = sessions
+        self.reply = reply
 
 
 class Discard(_Effect):
-    """Free these shards bit by bit, tell the log of it, and reply; `flushes`: when what is left is on the disk."""
+    """Free the shards that the command of this name has dropped with so many keys, bit by bit, tell the log, and reply.
 
-    name: str  # of the command
-    keys: int  # that it has dropped
-    shards: list[Shard]
-    flushes: bool
+    With `flushes`, the reply comes when what is left is on the disk.
+    """
+
+    __match_args__ = ("name", "keys", "shards", "flushes")
+
+    def __init__(self, name: str, keys: int, shards: list[Shard], flushes: bool) -> None:
+        self.name = name
+        self.keys = keys
+        self.shards = shards
+        self.flushes = flushes
 
 
 class Reconfigure(_Effect):
     """Act on the options of these names, which have new values, and reply."""
 
-    names: list[str]
-    reply: Reply
+    __match_args__ = ("names", "reply")
+
+    def __init__(self, names: list[str], reply: Reply) -> None:
+        self.names = names
+        self.reply = reply
 
 
 class Sleep(_Effect):
     """Run no command of anybody for so long (seconds), then reply."""
 
-    seconds: float
+    __match_args__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 class RewriteConfig(_Effect):
