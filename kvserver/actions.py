@@ -27,8 +27,8 @@ from kvserver.commands.effect import (
 )
 from kvserver.commands.lookups import Lookups
 from kvserver.commands.table import MISCONF_JOURNAL, CommandTable
-from kvserver.errors import CommandError
-from kvserver.options.config import ConfigError, config_set_failed
+from kvserver.errors import CommandError, ConfigError
+from kvserver.options.config import config_set_failed
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.flushes import Flushes
 from kvserver.persistence.journal import Journal

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 import kvserver
-from kvserver.errors import KVServerError, MediumError
+from kvserver.errors import ConfigError, KVServerError, MediumError, UsageError
 from kvserver.log import open_log
 from kvserver.media.segments import Segments
-from kvserver.options.config import Config, ConfigError, load, options_help
+from kvserver.options.config import Config, load, options_help
 from kvserver.options.table import BY_NAME
 from kvserver.process import open_standard_descriptors
 from kvserver.server import Server
@@ -41,10 +41,6 @@ EXIT_DAMAGED = 1
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 SWITCH_INTERVAL_S = 0.0005
-
-
-class UsageError(Exception):
-    """Words on the command line that mean nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

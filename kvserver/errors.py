@@ -1,4 +1,6 @@
-"""Every exception that kvserver raises on purpose. Imports nothing of ours.
+"""Every exception that kvserver raises on purpose, but for those with which a scan of `formats` tells of an invalid frame.
+
+Imports nothing of ours.
 
 Exception
 └── KVServerError              whatever a caller may want to catch as one
@@ -8,6 +10,12 @@ Exception
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE is not one that can be loaded
+    ├── ConfigError            a wrong option, value or file of options
+    │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
+    ├── UsageError             words on the command line that mean nothing
+    ├── StartError             the server can't start
+    ├── TLSError               no TLS context can be made of the options
+    ├── ReplayError            a server can't be reached, or answers an operation by an error
     ├── ProtocolError          bytes on a connection that are no request: answered, then the connection is closed
     └── CommandError           a command that is answered by an error text while the connection goes on
         └── Refusal            a command that was not run at all
@@ -42,6 +50,30 @@ class PayloadInvalid(KVServerError, ValueError):
 
 class DumpInvalid(KVServerError):
     """A DUMP payload that can't be loaded. `str()` is what Redis writes behind `-ERR `."""
+
+
+class ConfigError(KVServerError):
+    """A wrong option, value or file. `str()` is one line that says which, and where it came from."""
+
+
+class ConfigSetError(ConfigError):
+    """A refused CONFIG SET. `str()` is Redis's error line without the leading `-`, without CR or LF."""
+
+
+class UsageError(KVServerError):
+    """Words on the command line that mean nothing. `str()` says which."""
+
+
+class StartError(KVServerError):
+    """The server can't start. `str()` is the one line for the user."""
+
+
+class TLSError(KVServerError):
+    """No context can be made of the options. `str()` is the one line for the user."""
+
+
+class ReplayError(KVServerError):
+    """The server can't be reached, or answers an operation by an error. `str()` is the one line for the user."""
 
 
 class ProtocolError(KVServerError):

@@ -11,7 +11,8 @@ import sys
 import time
 from contextlib import suppress
 
-from kvserver.options.config import Config, ConfigError
+from kvserver.errors import ConfigError
+from kvserver.options.config import Config
 
 TEXT_TIME = "%d %b %Y %H:%M:%S"
 JSON_TIME = "%Y-%m-%dT%H:%M:%S"

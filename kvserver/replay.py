@@ -10,17 +10,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
-from kvserver.errors import KVServerError
+from kvserver.errors import ReplayError
 from kvserver.formats.codec import JSON
 
 CONNECT_TIMEOUT_S = 10
 REPLY_TIMEOUT_S = 120  # a flush of a large store takes a while
 _READ_BYTES = 1 << 16
 _NOT_ENOUGH = object()  # hiredis says False by default, which is also a reply
-
-
-class ReplayError(KVServerError):
-    """The server can't be reached, or answers an operation by an error."""
 
 
 class RespClient:

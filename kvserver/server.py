@@ -19,14 +19,13 @@ from kvserver.actions import Actions
 from kvserver.commands.slowlog import slow_from_ns
 from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.keyspace import Keyspace
-from kvserver.errors import CommandError, KVServerError, MediumLocked
+from kvserver.errors import CommandError, MediumLocked, StartError, TLSError
 from kvserver.log import set_level
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, make_folders
 from kvserver.media.segments import SegmentLog, Segments
 from kvserver.network.clients import Clients
 from kvserver.network.listeners import Listeners
-from kvserver.network.tls import TLSError
 from kvserver.options.config import Config, config_set_failed
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
@@ -56,10 +55,6 @@ LISTENING = {
 TLS_NOT_UPDATED = "Unable to update TLS configuration. Check server logs."
 
 _log = logging.getLogger("kvserver")
-
-
-class StartError(KVServerError):
-    """The server can't start. `str()` is the one line for the user."""
 
 
 class Server:

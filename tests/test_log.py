@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from kvserver.errors import ConfigError
 from kvserver.log import LogFile, open_log
-from kvserver.options.config import Config, ConfigError
+from kvserver.options.config import Config
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ import pytest
 from servers import free_port
 
 from kvserver.cli import main
-from kvserver.errors import KVServerError
-from kvserver.replay import ReplayError, RespClient, replay
+from kvserver.errors import KVServerError, ReplayError
+from kvserver.replay import RespClient, replay
 
 DEADLINE_S = 10
 FLUSH_MODE = b"*2\r\n$13\r\nshutdown-mode\r\n$5\r\nflush\r\n"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.options.config import Config, ConfigError, load
+from kvserver.errors import ConfigError
+from kvserver.options.config import Config, load
 from kvserver.options.rewriting import SIGNATURE, rewritten
 from kvserver.options.table import OPTIONS, Change
 

@@ -17,7 +17,8 @@ from certificates import PASSPHRASE, Certificates
 from conftest import COMMON_OPTIONS, StartServer
 from servers import DEADLINE_S, ServerProcess, Wire, encode, failed_start, free_port, need_program, wait_until
 
-from kvserver.network.tls import TLSError, make_context
+from kvserver.errors import TLSError
+from kvserver.network.tls import make_context
 from kvserver.options.config import Config
 
 MEGABYTE = 1 << 20

@@ -5,8 +5,7 @@ from __future__ import annotations
 from kvserver.commands.arguments import SYNTAX_ERROR
 from kvserver.commands.effect import Effect, Reconfigure, RewriteConfig
 from kvserver.commands.row import NO_KEYS, Command, container, help_lines
-from kvserver.errors import CommandError
-from kvserver.options.config import ConfigSetError
+from kvserver.errors import CommandError, ConfigSetError
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
 

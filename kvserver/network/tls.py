@@ -8,15 +8,11 @@ from __future__ import annotations
 import os
 import ssl
 
-from kvserver.errors import KVServerError
+from kvserver.errors import TLSError
 from kvserver.options.config import Config
 
 _VERIFY = {"yes": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "no": ssl.CERT_NONE}
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
-
-
-class TLSError(KVServerError):
-    """No context can be made of the options. `str()` is the one line for the user."""
 
 
 def make_context(config: Config) -> ssl.SSLContext:

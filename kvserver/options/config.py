@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.glob import matcher
 from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
 from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTION_GROUPS, OPTIONS, Change, Option
@@ -20,14 +21,6 @@ KUBERNETES_NAME = r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SC
 KUBERNETES_PORT = r"(tcp|udp|sctp)://"
 # These can't change while the server runs, but Redis's reason comes first.
 PROTECTED_IN_REDIS = {"dir", "dbfilename"}
-
-
-class ConfigError(Exception):
-    """A wrong option, value or file. The message is one line that says which, and where it came from."""
-
-
-class ConfigSetError(ConfigError):
-    """A refused CONFIG SET. The message is Redis's error line without the leading `-`, without CR or LF."""
 
 
 class Config:

@@ -10,7 +10,8 @@ import re
 import tomllib
 from collections.abc import Iterator
 
-from kvserver.options.config import Config, ConfigError, find, normal_name, read_options
+from kvserver.errors import ConfigError
+from kvserver.options.config import Config, find, normal_name, read_options
 from kvserver.options.inert import INERT
 from kvserver.options.kinds import PASSWORD
 from kvserver.options.table import OPTIONS, Change, Option
