@@ -1,7 +1,7 @@
 """What the result of a command leads to: bytes for its client and for others, a pause, or something that goes on.
 
 The writer comes here with whatever is more than a plain reply. Owns what clients do to each other: messages, the lines of
-monitors, kills, pauses. Carries out nothing that needs the data or the disk; that is for the Actions.
+monitors, kills, pauses; and runs transactions. Carries out nothing that needs the disk or the server; that is for the Actions.
 """
 
 from __future__ import annotations

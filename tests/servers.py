@@ -1,6 +1,7 @@
 """Starts kvserver or redis-server for a test, and speaks raw bytes to it.
 
-Owns the processes and sockets of the black-box tests; it must never import kvserver.
+Owns the processes and sockets of the black-box tests. Of kvserver it asks one module whether it is compiled, and must never
+use any other: what it tells of a server, it sees from outside.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Takes the time of commands: wraps their handlers, and tells SLOWLOG and LATENCY of those that took long.
+"""Takes the time of commands: wraps their handlers, notes durations among the usages, and tells whoever asked what was slow.
 
 Commands that do a bounded amount of work run unwrapped, so that the hot path pays nothing. They are wrapped for a sample
 now and then (`begin_sample`), and for good while SLOWLOG or LATENCY want to know of times that such commands may take.
@@ -26,7 +26,7 @@ Begun = tuple[int, Usage]  # when a command began, and whose time it is
 
 
 class Timing:
-    """Times of commands, in nanoseconds of `clock_ns`. `choose` is called when it changes who is to be wrapped."""
+    """Times of commands, in nanoseconds of `clock_ns`. `on_change` is called when others are to be wrapped than before."""
 
     def __init__(self, clock_ns: Callable[[], int], usages: Usages) -> None:
         self.usages = usages

@@ -1,6 +1,8 @@
-"""What commands know besides their arguments: the session of a client, and the state of the server. Pure data.
+"""Session and server state: what commands know besides their arguments. Pure.
 
-The connection keeps a session's numbers up to date; handlers read and change it. Nothing here does anything.
+Handlers read and change both, connections note when a client was last heard of. Nothing here runs a command, or knows how
+one is run: of commands the state has descriptions and counts. What a session has taken of the server, it gives back itself
+(`leave`).
 """
 
 from __future__ import annotations
