@@ -118,7 +118,7 @@ class Writer:
                 else:
                     client.finish()
         keyspace = self._state.keyspace
-        if keyspace.written:
+        if keyspace.has_written:
             self._record(keyspace.take_written())
         if self._outbox:
             self._outbox.seal()

@@ -69,7 +69,7 @@ def state(server: Server) -> tuple[dict[bytes, object], list[Command], int, int]
     entries: dict[bytes, object] = {
         key: (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else entry for key, entry in keyspace.members()
     }
-    return entries, keyspace.written, keyspace.missed_gets, keyspace.expired
+    return entries, keyspace.take_written(), keyspace.missed_gets, keyspace.expired
 
 
 def test_every_command_with_many_is_here() -> None:

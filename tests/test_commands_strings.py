@@ -67,7 +67,7 @@ def test_time_that_passes_during_the_command_is_not_the_past(server: Server, wor
     looks = itertools.count(START_MS, 10)
     server.keyspace.now_ms = lambda: next(looks)
     run(session, *words)
-    assert server.keyspace.written[-1][0] != b"DEL"
+    assert server.keyspace.take_written()[-1][0] != b"DEL"
     entry = server.keyspace.peek(str(words[1]).encode())
     assert isinstance(entry, Expiring)
     assert entry.expires_at_ms > START_MS

@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import START_MS, Server, run
 
-from kvserver.commands.recreation import note_whole
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry
 from kvserver.resp.reply import Error
 
@@ -165,17 +163,6 @@ def test_journal_of_a_renamed_key_whose_time_has_come_replays_without_an_error()
     for args in server.keyspace.take_written():
         assert not isinstance(run(replica.session(), *args), Error)
     assert len(replica.keyspace) == 0
-
-
-@pytest.mark.parametrize("expires_at_ms", [None, START_MS + 10])
-def test_whole_value_of_each_type_is_noted(expires_at_ms: int | None) -> None:
-    for value in (b"", b"\xff", JSONText(b'{"a":1.5}'), JSONText(b"null")):
-        server = Server()
-        note_whole(server.keyspace, b"k", value, expires_at_ms)
-        for args in server.keyspace.take_written():
-            run(server.session(), *args)
-        assert exact(server.keyspace.live(b"k")) == exact(value)
-        assert server.keyspace.expires_at_ms(b"k") == expires_at_ms
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ async def setting(monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 def reach_a_save_point(setting: Setting) -> None:
     setting.server.state.config.save = ((1, 1),)
-    setting.server.keyspace.written.append([b"SET", b"k", b"v"])
+    setting.server.keyspace.put(b"k", b"v")
 
 
 def poison(setting: Setting) -> None:

@@ -175,7 +175,7 @@ async def test_rotation_stands_between_what_was_before_and_after_it(setting: Set
     journal, keyspace = setting.journal, setting.state.keyspace
     setting.disk.is_held = True
     journal.append(command(1))
-    keyspace.written += command(2)  # of the tick that is under way
+    keyspace.put_many([], command(2))  # of the tick that is under way
     token = journal.rotate()
     journal.append(command(3))
     for _ in range(4):
@@ -531,7 +531,7 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     journal = setting.journal
     journal.switch_off()
     await journal.close()  # as if it had never been on
-    setting.state.keyspace.written += command(1)
+    setting.state.keyspace.put_many([], command(1))
     journal.switch_on()
     token = journal.rotate()
     assert await journal.link(token, "0" * 64, 10)

@@ -360,7 +360,7 @@ class Life:
     # What the keyspace tells: what becomes of the data, in the order in which it does
 
     def before_taking(self) -> None:
-        written = self.state.keyspace.written
+        written = self.state.keyspace.written_since(0)
         if written:
             self.history.append([list(command) for command in written])
             self.written_at.append(self.loop.time())
@@ -372,7 +372,7 @@ class Life:
 
     def after_replacing(self) -> None:
         space = self.state.keyspace
-        if not (space.written and space.written[-1] == [b"FLUSHALL"]):
+        if space.written_since(space.changes - 1) != [[b"FLUSHALL"]]:
             space.take_written()
             self.history.append(self.members())
             self.written_at.append(self.loop.time())

@@ -124,8 +124,7 @@ class Setting:
         self.snapshots = Snapshots(self.state, self.medium, disk)
 
     def set(self, key: str, value: str) -> None:
-        self.keyspace.set(key.encode(), value.encode())
-        self.keyspace.written.append([b"SET", key.encode(), value.encode()])
+        self.keyspace.put(key.encode(), value.encode())
 
     def frames(self) -> list[State]:
         return frames(self.medium.read_all())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.commands.bits import bit_offset
-from kvserver.commands.inplace import amend, changeable, unpack
+from kvserver.commands.inplace import changeable
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.encodings import raw
 from kvserver.errors import CommandError
@@ -129,9 +129,9 @@ def bitfield(session: Session, args: list[bytes]) -> Reply:
         replies.append(number if number is None or operation.name == b"INCRBY" else present)
     after = bytes(string)
     if after != before:
-        amend(session, args[1], raw(after), [b"BITFIELD", *args[1:]])
+        session.keyspace.change(args[1], raw(after), [b"BITFIELD", *args[1:]])
     else:
-        unpack(session, args[1])
+        session.keyspace.hold(args[1], raw(after))
     return replies
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import and_, or_, xor
 
 from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.inplace import amend, changeable, unpack
+from kvserver.commands.inplace import changeable
 from kvserver.commands.ranges import inclusive_range, is_backward
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.encodings import raw
@@ -35,18 +35,18 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
     bit = integer(args[3], _NOT_A_BIT)
     if bit not in (0, 1):
         raise CommandError(_NOT_A_BIT)
-    value = changeable(session, key)
+    value = changeable(session, key) or b""
     position, mask = offset >> 3, 0x80 >> (offset & 7)
-    is_longer = value is None or position >= len(value)
-    previous = 0 if value is None or is_longer else int(bool(value[position] & mask))
+    is_longer = position >= len(value)
+    previous = 0 if is_longer else int(bool(value[position] & mask))
     if is_longer or previous != bit:
-        changed = bytearray(value or b"")
+        changed = bytearray(value)
         if is_longer:
             changed = changed.ljust(position + 1, b"\0")
         changed[position] = changed[position] & ~mask | (mask if bit else 0)
-        amend(session, key, raw(bytes(changed)), [b"SETBIT", *args[1:]])
+        session.keyspace.change(key, raw(bytes(changed)), [b"SETBIT", *args[1:]])
     else:
-        unpack(session, key)
+        session.keyspace.hold(key, raw(value))
     return previous
 
 
@@ -165,12 +165,10 @@ def bitop(session: Session, args: list[bytes]) -> Reply:
     is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
     result = combined(operation, [keyspace.read(key) or b"" for key in sources])
     if result:
-        keyspace.set(target, raw(result))
         # Run later, with a source that has expired, the same command would give another result.
-        keyspace.written.append([b"BITOP", *args[1:]] if is_timeless else [b"SET", target, result])
+        keyspace.put_as(target, raw(result), [b"BITOP", *args[1:]] if is_timeless else [b"SET", target, result])
     elif keyspace.live(target) is not None:
-        keyspace.delete(target)
-        keyspace.written.append([b"DEL", target])
+        keyspace.remove(target)
     return len(result)
 
 

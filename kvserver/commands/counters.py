@@ -6,7 +6,6 @@ A JSON integer stays one; other JSON numbers have no INCR, but an INCRBYFLOAT th
 from __future__ import annotations
 
 from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
-from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command, Many
 from kvserver.data.encodings import JSONText, embedded
 from kvserver.data.entries import Value
@@ -31,8 +30,7 @@ def incr(session: Session, args: list[bytes]) -> int:
     else:
         return _add(session, key, 1)
     value = b"%d" % number
-    keyspace.set(key, value)
-    keyspace.written.append([b"SET", key, value])
+    keyspace.put_as(key, value, [b"SET", key, value])
     return number
 
 
@@ -84,13 +82,7 @@ def _is_json_number(value: Value | None) -> bool:
 
 def _store(session: Session, key: bytes, value: Value) -> None:
     """Store a result, with the expiry that the key has. It is also what is written: adding again would add twice."""
-    keyspace = session.keyspace
-    expires_at_ms = keyspace.expires_at_ms(key)
-    if expires_at_ms is None:
-        keyspace.set(key, value)
-    else:
-        keyspace.set_expiring(key, value, expires_at_ms)
-    note_whole(keyspace, key, value, expires_at_ms)
+    session.keyspace.put(key, value, session.keyspace.expires_at_ms(key))
 
 
 _NOT_A_FLOAT = "ERR value is not a valid float"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
-from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.errors import CommandError, DumpInvalid
 from kvserver.formats.rdb import dump, load
@@ -35,15 +34,10 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
     expires_at_ms = ttl_ms if options.is_absolute or not ttl_ms else ttl_ms + now_ms
     if expires_at_ms > MAX_INTEGER:
         expires_at_ms -= 1 << 64  # as in Redis, for which this time has come long ago
-    if not expires_at_ms:
-        keyspace.set(key, value)
-        note_whole(keyspace, key, value, None)
-    elif expires_at_ms > now_ms:
-        keyspace.set_expiring(key, value, expires_at_ms)
-        note_whole(keyspace, key, value, expires_at_ms)
+    if not expires_at_ms or expires_at_ms > now_ms:
+        keyspace.put(key, value, expires_at_ms or None)
     elif is_there:  # replaced by what is gone already
-        keyspace.delete(key)
-        keyspace.written.append([b"DEL", key])
+        keyspace.remove(key)
     if keyspace.peek(key) is not None:
         session.server.memory.set_use(key, options.idle_s, options.frequency)
     return OK

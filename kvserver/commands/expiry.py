@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.commands.arguments import MAX_INTEGER, integer
-from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import FIRST_KEY, Command, Handler
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
@@ -51,21 +50,12 @@ def _expire(name: str, *, unit_ms: int, is_relative: bool) -> Handler:
         if not -((MAX_INTEGER + 1) // unit_ms) <= number <= (MAX_INTEGER - base_ms) // unit_ms:
             raise CommandError(f"ERR invalid expire time in '{name}' command")
         wanted_ms = number * unit_ms + base_ms
-        value = keyspace.live(key)
-        if value is None:
-            return 0
-        current_ms = keyspace.expires_at_ms(key)
-        if not _is_met(conditions, current_ms, wanted_ms):
+        if keyspace.live(key) is None or not _is_met(conditions, keyspace.expires_at_ms(key), wanted_ms):
             return 0
         if wanted_ms <= now_ms:
-            keyspace.delete(key)
-            keyspace.written.append([b"DEL", key])
-            return 1
-        keyspace.set_expiring(key, value, wanted_ms)
-        if current_ms is not None and current_ms < wanted_ms:
-            note_whole(keyspace, key, value, wanted_ms)
+            keyspace.remove(key)
         else:
-            keyspace.written.append([b"PEXPIREAT", key, b"%d" % wanted_ms])
+            keyspace.expire(key, wanted_ms)
         return 1
 
     return run
@@ -73,11 +63,9 @@ def _expire(name: str, *, unit_ms: int, is_relative: bool) -> Handler:
 
 def persist(session: Session, args: list[bytes]) -> Reply:
     keyspace, key = session.keyspace, args[1]
-    value = keyspace.live(key)
-    if value is None or keyspace.expires_at_ms(key) is None:
+    if keyspace.live(key) is None or keyspace.expires_at_ms(key) is None:
         return 0
-    keyspace.set(key, value)
-    note_whole(keyspace, key, value, None)
+    keyspace.expire(key, None)
     return 1
 
 

@@ -53,8 +53,8 @@ def json_set(session: Session, args: list[bytes]) -> Reply:
         raise CommandError(f"ERR {error}") from None
     if (condition == b"NX" and is_there) or (condition == b"XX" and not is_there):
         return None
-    keyspace.set(args[1], document.encode() if type(document) is str else JSONText(text))
-    keyspace.written.append([b"JSON.SET", args[1], ROOT, args[3]])
+    value = document.encode() if type(document) is str else JSONText(text)
+    keyspace.put_as(args[1], value, [b"JSON.SET", args[1], ROOT, args[3]])
     return OK
 
 
@@ -142,10 +142,10 @@ def json_del(session: Session, args: list[bytes]) -> Reply:
     if len(args) == 3:
         _is_legacy_root(args[2])
     keyspace = session.keyspace
-    removed = int(keyspace.live(args[1]) is not None and keyspace.delete(args[1]))
-    if removed:
-        keyspace.written.append([b"DEL", args[1]])
-    return removed
+    if keyspace.live(args[1]) is None:
+        return 0
+    keyspace.remove(args[1])
+    return 1
 
 
 _GROUP = "json"

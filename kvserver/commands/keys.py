@@ -6,11 +6,9 @@ from typing import Final
 
 from kvserver.commands.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR, check_database, integer
 from kvserver.commands.effect import Discard, Effect
-from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
-from kvserver.data.shards import new_shards
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import Session
@@ -23,10 +21,10 @@ NO_SUCH_KEY: Final = "ERR no such key"
 def del_(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     # An expired key was gone before: looking removes it.
-    removed = [key for key in args[1:] if keyspace.peek_live(key) is not None and keyspace.delete(key)]
-    if removed:
-        keyspace.written.append([b"DEL", *removed])
-    return len(removed)
+    present = [key for key in dict.fromkeys(args[1:]) if keyspace.peek_live(key) is not None]
+    if present:
+        keyspace.remove(*present)
+    return len(present)
 
 
 def exists(session: Session, args: list[bytes]) -> Reply:
@@ -66,12 +64,9 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
         return False
     if old == new:
         return True
-    expires_at_ms = keyspace.expires_at_ms(old)
-    keyspace.delete(old)
-    _store(session, new, value, expires_at_ms)
     # Not RENAME, which is an error where there is nothing to rename: a journal must not fail over one key.
-    _note_copy(session, old, new, value, expires_at_ms)
-    keyspace.written.append([b"DEL", old])
+    _copy(session, old, new, value)
+    keyspace.remove(old)
     return True
 
 
@@ -92,24 +87,17 @@ def copy(session: Session, args: list[bytes]) -> Reply:
     value = keyspace.read(source)
     if value is None or (keyspace.live(destination) is not None and not is_replacing):
         return 0
-    expires_at_ms = keyspace.expires_at_ms(source)
-    _store(session, destination, value, expires_at_ms)
-    _note_copy(session, source, destination, value, expires_at_ms)
+    _copy(session, source, destination, value)
     return 1
 
 
-def _store(session: Session, key: bytes, value: Value, expires_at_ms: int | None) -> None:
+def _copy(session: Session, source: bytes, destination: bytes, value: Value) -> None:
+    keyspace = session.keyspace
+    expires_at_ms = keyspace.expires_at_ms(source)
     if expires_at_ms is None:
-        session.keyspace.set(key, value)
+        keyspace.put_as(destination, value, [b"COPY", source, destination, b"REPLACE"])
     else:
-        session.keyspace.set_expiring(key, value, expires_at_ms)
-
-
-def _note_copy(session: Session, source: bytes, destination: bytes, value: Value, expires_at_ms: int | None) -> None:
-    if expires_at_ms is None:
-        session.keyspace.written.append([b"COPY", source, destination, b"REPLACE"])
-    else:
-        note_whole(session.keyspace, destination, value, expires_at_ms)
+        keyspace.put(destination, value, expires_at_ms)
 
 
 def move(session: Session, args: list[bytes]) -> Reply:
@@ -143,9 +131,8 @@ def _discard_all(session: Session, args: list[bytes], *, flushes: bool) -> Effec
     if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
         raise CommandError(SYNTAX_ERROR)
     keyspace = session.keyspace
-    keyspace.written.append([b"FLUSHALL"])
     keys = len(keyspace)
-    return Discard(args[0].decode().upper(), keys, keyspace.replace(new_shards()), flushes)
+    return Discard(args[0].decode().upper(), keys, keyspace.clear(), flushes)
 
 
 _GROUP = "generic"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvserver.commands.arguments import integer
-from kvserver.commands.inplace import amend, changeable, check_length
+from kvserver.commands.inplace import changeable, check_length
 from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.encodings import raw
 from kvserver.errors import CommandError
@@ -14,10 +14,10 @@ from kvserver.state.session import Session
 def append(session: Session, args: list[bytes]) -> Reply:
     value = changeable(session, args[1])
     if value is None:
-        amend(session, args[1], args[2], [b"SET", args[1], args[2]])
+        session.keyspace.change(args[1], args[2], [b"SET", args[1], args[2]])
         return len(args[2])
     check_length(session, len(value) + len(args[2]))
-    amend(session, args[1], raw(value + args[2]), [b"APPEND", args[1], args[2]])
+    session.keyspace.change(args[1], raw(value + args[2]), [b"APPEND", args[1], args[2]])
     return len(value) + len(args[2])
 
 
@@ -33,7 +33,7 @@ def setrange(session: Session, args: list[bytes]) -> Reply:
     present = memoryview(value or b"")  # of which the parts are copied once
     padding = bytes(max(0, offset - len(present)))
     changed = b"".join((present[:offset], padding, piece, present[offset + len(piece) :]))
-    amend(session, key, raw(changed), [b"SETRANGE", *args[1:]])
+    session.keyspace.change(key, raw(changed), [b"SETRANGE", *args[1:]])
     return len(changed)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
-from kvserver.commands.recreation import note_whole
 from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, Many, wrong_arity
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import CommandError
@@ -46,16 +45,12 @@ def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
 def set_(session: Session, args: list[bytes]) -> Reply:
     if len(args) > 3:
         return _set_with_options(session, args)
-    keyspace = session.keyspace
-    keyspace.set(args[1], args[2])
-    keyspace.written.append(args)
+    session.keyspace.put_as(args[1], args[2], args)
     return OK
 
 
 def set_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
-    keyspace = session.keyspace
-    keyspace.set_many([(key, value) for _, key, value in commands])
-    keyspace.written += commands
+    session.keyspace.put_many([(key, value) for _, key, value in commands], commands)
     output.append(OK.wire * len(commands))
     return len(commands)
 
@@ -117,8 +112,7 @@ def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     if expires_at_ms:
         _store_until(session, key, value, expires_at_ms, now_ms)
     else:
-        keyspace.set(key, value)
-        keyspace.written.append([b"SET", key, value])
+        keyspace.put(key, value)
     return reply
 
 
@@ -126,11 +120,9 @@ def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int,
     """`now_ms` is what a relative time was counted from: by a later look at the clock it might have passed already."""
     keyspace = session.keyspace
     if expires_at_ms <= now_ms:  # EXAT in the past: the key is gone at once
-        keyspace.delete(key)
-        keyspace.written.append([b"DEL", key])
+        keyspace.remove(key)
     else:
-        keyspace.set_expiring(key, value, expires_at_ms)
-        note_whole(keyspace, key, value, expires_at_ms)
+        keyspace.put(key, value, expires_at_ms)
 
 
 def setex(session: Session, args: list[bytes]) -> Reply:
@@ -149,16 +141,14 @@ def setnx(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     if keyspace.live(args[1]) is not None:
         return 0
-    keyspace.set(args[1], args[2])
-    keyspace.written.append([b"SET", args[1], args[2]])
+    keyspace.put(args[1], args[2])
     return 1
 
 
 def getset(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     previous = keyspace.read(args[1])
-    keyspace.set(args[1], args[2])
-    keyspace.written.append([b"SET", args[1], args[2]])
+    keyspace.put(args[1], args[2])
     return previous
 
 
@@ -166,8 +156,7 @@ def getdel(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
     value = keyspace.read(args[1])
     if value is not None:
-        keyspace.delete(args[1])
-        keyspace.written.append([b"DEL", args[1]])
+        keyspace.remove(args[1])
     return value
 
 
@@ -190,19 +179,13 @@ def getex(session: Session, args: list[bytes]) -> Reply:
         return None
     if expiry:
         now_ms = keyspace.now_ms()
-        expires_at_ms, present_ms = _expires_at_ms(*expiry, now_ms, "getex"), keyspace.expires_at_ms(key)
+        expires_at_ms = _expires_at_ms(*expiry, now_ms, "getex")
         if expires_at_ms <= now_ms:
-            keyspace.delete(key)
-            keyspace.written.append([b"DEL", key])
+            keyspace.remove(key)
         else:
-            keyspace.set_expiring(key, value, expires_at_ms)
-            if present_ms is not None and present_ms < expires_at_ms:
-                note_whole(keyspace, key, value, expires_at_ms)
-            else:
-                keyspace.written.append([b"PEXPIREAT", key, b"%d" % expires_at_ms])
+            keyspace.expire(key, expires_at_ms)
     elif persist and keyspace.expires_at_ms(key) is not None:
-        keyspace.set(key, value)
-        note_whole(keyspace, key, value, None)
+        keyspace.expire(key, None)
     return value
 
 
@@ -211,11 +194,7 @@ def mget(session: Session, args: list[bytes]) -> Reply:
 
 
 def _set_many(session: Session, args: list[bytes]) -> None:
-    keyspace = session.keyspace
-    set_entry = keyspace.set
-    for position in range(1, len(args), 2):
-        set_entry(args[position], args[position + 1])
-    keyspace.written.append([b"MSET", *args[1:]])
+    session.keyspace.put_many(zip(args[1::2], args[2::2], strict=True), [[b"MSET", *args[1:]]])
 
 
 def mset(session: Session, args: list[bytes]) -> Reply:

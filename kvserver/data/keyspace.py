@@ -1,4 +1,6 @@
-"""The data: what commands read and write in the shards, expiry, and the freeze that a snapshot needs. Pure: time is told.
+"""The data: what commands read in the shards, expiry, and the freeze that a snapshot needs. Pure: time is told.
+
+Commands write through the doors that a keyspace has from `recording`.
 
 A snapshot freezes the shards instead of copying them (`cut`). From then on there is an overlay that writes go to, until
 `fold` has brought it back. So there are just two ways to read and write, thawed and frozen, which `get`, `set` and
@@ -18,6 +20,7 @@ from kvserver.data.cut import Cut
 from kvserver.data.deadlines import Deadlines
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.overlay import Overlay
+from kvserver.data.recording import Recording
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
 from kvserver.data.uses import Uses
 
@@ -34,35 +37,15 @@ class Witness(Protocol):
         """All data is other data. Returns what is not used any more, to be freed in slices."""
 
 
-class Observer(Protocol):
-    """Who wants to know what becomes of the keys (`Watches`)."""
-
-    def before_taking(self) -> None:
-        """`written` is about to be handed out."""
-
-    def before_replacing(self) -> None:
-        """All data is about to be replaced."""
-
-    def after_replacing(self) -> None:
-        """All data was replaced."""
-
-
-class Keyspace:
+class Keyspace(Recording):
     """All keys of a server or a library store. `now_ms` gives Unix time in milliseconds."""
 
-    get: Callable[[bytes], Any]  # these three: see Access
-    set: Callable[[bytes, Entry], None]
-    delete: Callable[[bytes], bool]
-    peek: Callable[[bytes], Any]  # `get`, but no access: neither `uses` nor a witness sees it
-    set_expiring: Callable[[bytes, Value, int], None]  # stores a value that is gone from this time on (Unix milliseconds)
+    get: Callable[[bytes], Any]  # see Access; `peek` is the same, but no access: neither `uses` nor a witness sees it
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
+        super().__init__()
         self.now_ms = now_ms
-        # The write commands since `take_written`, each in a form that gives the same result whenever it runs again.
-        self.written: list[list[bytes]] = []
-        self.observer: Observer | None = None
         self.is_held = False  # no key goes by itself: one whose time has come stays, though commands find it missing
-        self._taken = 0
         self.expired = 0  # keys whose time had come when they were looked at
         self.evicted = 0  # keys that went since memory was short
         self.hits = 0  # keys that commands have read; those of GET are its calls less its misses, at no cost for it
@@ -77,19 +60,6 @@ class Keyspace:
         self._cut: Cut | None = None  # while frozen, until a fold begins
         self._witness: Witness | None = None
         self._thaw()
-
-    @property
-    def changes(self) -> int:
-        """How many write commands there were since the start: save points and INFO subtract what they last saw."""
-        return self._taken + len(self.written)
-
-    def take_written(self) -> list[list[bytes]]:
-        """The write commands since the last call, in order."""
-        if self.observer:
-            self.observer.before_taking()
-        written, self.written = self.written, []
-        self._taken += len(written)
-        return written
 
     # Reading
 
@@ -130,11 +100,6 @@ class Keyspace:
         else:
             self.hits += 1
         return value
-
-    def expires_at_ms(self, key: bytes) -> int | None:
-        """When a key that is there will be gone, or None: never."""
-        entry = self.peek(key)
-        return entry.expires_at_ms if type(entry) is Expiring else None
 
     def __len__(self) -> int:
         return sum(map(len, self._shards)) + (self._overlay.growth if self._overlay else 0)
@@ -181,7 +146,7 @@ class Keyspace:
         alive_ms = [each_ms for each_ms in left_ms if each_ms > 0]
         return round(share * len(left_ms)), sum(alive_ms) // (len(alive_ms) or 1)
 
-    # Writing
+    # Writing that is not recorded
 
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
         """`set` for each of them, in their order."""
@@ -192,7 +157,7 @@ class Keyspace:
                 self.set(key, entry)
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
-        """Take over other data (FLUSHALL, RESTORE). Returns what is not used any more, for `drain` to free in slices."""
+        """Take over other data. Returns what is not used any more, for `drain` to free in slices."""
         if self.observer:
             self.observer.before_replacing()
         unused = self._shards if self._cut is None else []

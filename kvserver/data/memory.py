@@ -106,8 +106,7 @@ class Memory:
             key = eviction.victim()
             if key is None:
                 break
-            keyspace.delete(key)
-            keyspace.written.append([b"DEL", key])
+            keyspace.remove(key)
             keyspace.evicted += 1
         return not self.is_over or eviction.has_candidates
 

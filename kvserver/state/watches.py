@@ -1,6 +1,6 @@
 """Which keys clients watch (WATCH), and whether one of them was written since. Pure.
 
-A write pays nothing for this: what the keyspace has `written` is looked through at the end of a tick, and before a
+A write pays nothing for this: what the keyspace has recorded is looked through at the end of a tick, and before a
 transaction runs, and only while somebody watches. Never changes a key.
 """
 
@@ -36,7 +36,7 @@ class Watches:
             spelled: row.keys for name, row in commands.items() if "write" in row.flags for spelled in (name, name.upper())
         } | _WRITTEN_ONLY
         self._watchers: dict[bytes, dict[Watch, None]] = {}
-        self._looked = 0  # how much of `written` was looked through
+        self._looked = 0  # how many of the keyspace's changes were looked through
 
     def add(self, watch: Watch, key: bytes) -> None:
         """Watch a key from now on. Of a watch that was touched nothing more can be learnt."""
@@ -51,7 +51,7 @@ class Watches:
             watch.expires_at_ms = min(expires_at_ms, watch.expires_at_ms or expires_at_ms)
         if not self._watchers:
             self._keyspace.observer = self
-            self._looked = len(self._keyspace.written)
+            self._looked = self._keyspace.changes
         self._watchers.setdefault(key, {})[watch] = None
 
     def remove(self, watch: Watch) -> None:
@@ -80,20 +80,18 @@ class Watches:
         """Touch the watches of what was written since the last look."""
         if not self._watchers:
             return
-        written = self._keyspace.written
-        for args in written[self._looked :]:
+        for args in self._keyspace.written_since(self._looked):
             first, last, step = self._positions.get(args[0]) or self._positions.get(args[0].lower(), (0, 0, 0))
             if first:
                 for key in args[first : len(args) + last + 1 if last < 0 else last + 1 : step]:
                     self._touch(key)
-        self._looked = len(written)
+        self._looked = self._keyspace.changes
 
     # What the keyspace calls while somebody watches
 
     def before_taking(self) -> None:
         """What was written is about to be handed out."""
         self.look()
-        self._looked = 0
 
     def before_replacing(self) -> None:
         """All data is about to be replaced by other: all keys that are there are as good as written."""

@@ -1,0 +1,172 @@
+"""A write, and the command that repeats it: the doors through which commands change data, so that no change goes unrecorded.
+
+What is recorded is what the journal writes, WATCH looks through and save points count. Run again at any later time, it
+gives the same data. A replay may come when an earlier expiry of a key has passed, so that the key is gone at this place
+of the journal. A write that lets a key live longer, or without an end, or under another name, must therefore bring the
+value along: `PEXPIREAT key later` alone would find nothing.
+
+What goes since its time has come is not recorded: a replay removes it by itself. Nor is what is loaded from a frame. Pure.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from kvserver.data.encodings import JSONText
+from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.shards import Shard, new_shards
+
+
+def recreation(key: bytes, value: Value, expires_at_ms: int | None) -> list[list[bytes]]:
+    """The commands that store this value under the key, with its expiry (Unix milliseconds) or none (None)."""
+    if isinstance(value, JSONText):
+        document = [b"JSON.SET", key, b"$", bytes(value)]
+        return [document] if expires_at_ms is None else [document, _expiry(key, expires_at_ms)]
+    if expires_at_ms is None:
+        return [[b"SET", key, value]]
+    return [[b"SET", key, value, b"PXAT", b"%d" % expires_at_ms]]
+
+
+def _expiry(key: bytes, expires_at_ms: int) -> list[bytes]:
+    return [b"PEXPIREAT", key, b"%d" % expires_at_ms]
+
+
+class Observer(Protocol):
+    """Who wants to know what becomes of the keys (`Watches`)."""
+
+    def before_taking(self) -> None:
+        """What was written is about to be handed out."""
+
+    def before_replacing(self) -> None:
+        """All data is about to be replaced."""
+
+    def after_replacing(self) -> None:
+        """All data was replaced."""
+
+
+class Recording(ABC):
+    """The doors of a keyspace: each stores or removes, and records what repeats it.
+
+    `set`, `set_expiring`, `set_many`, `delete` and `replace` record nothing. They are for the doors, for whoever loads data,
+    and for a store that has no journal. A handler that called one of them would lose data: the tests raise there.
+    """
+
+    set: Callable[[bytes, Entry], None]  # these three: see Access
+    delete: Callable[[bytes], bool]
+    peek: Callable[[bytes], Any]
+    set_expiring: Callable[[bytes, Value, int], None]  # stores a value that is gone from this time on (Unix milliseconds)
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+        self._written: list[list[bytes]] = []  # since `take_written`
+        self._taken = 0  # by `take_written` since the start
+
+    @abstractmethod
+    def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
+        """`set` for each of them, in their order."""
+
+    @abstractmethod
+    def replace(self, shards: list[Shard]) -> list[Shard]:
+        """Take over other data. Returns what is not used any more, for `drain` to free in slices."""
+
+    # What was recorded
+
+    @property
+    def changes(self) -> int:
+        """How many write commands there were since the start: save points and INFO subtract what they last saw."""
+        return self._taken + len(self._written)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether there is something to take."""
+        return len(self._written) > 0
+
+    def take_written(self) -> list[list[bytes]]:
+        """The write commands since the last call, in order."""
+        if self.observer:
+            self.observer.before_taking()
+        written, self._written = self._written, []
+        self._taken += len(written)
+        return written
+
+    def written_since(self, changes: int) -> list[list[bytes]]:
+        """The write commands since there were so many `changes`, but for those that were taken. They stay to be taken."""
+        return self._written[max(0, changes - self._taken) :]
+
+    # The doors
+
+    def put(self, key: bytes, value: Value, expires_at_ms: int | None = None) -> None:
+        """Store a whole value, with its expiry (Unix milliseconds) or none, in place of what was there."""
+        self._store(key, value, expires_at_ms)
+        self._written += recreation(key, value, expires_at_ms)
+
+    def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
+        """Store a whole value without an expiry, and record a command of the caller's that stores it, too.
+
+        For a command that is shorter than the value (COPY, BITOP), that says it as the client did (JSON.SET), or that is
+        there already: SET and INCR are measured, and `put` takes longer.
+        """
+        # Measured: what an instance has of its own is called faster by a name in the function.
+        store = self.set
+        store(key, value)
+        self._written.append(request)
+
+    def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
+        """Store whole values without an expiry, and record commands that store them all: many by one (MSET), or each by one.
+
+        Measured: this is what a client's run of SETs takes.
+        """
+        self.set_many(members)
+        self._written += requests
+
+    def change(self, key: bytes, value: Value, request: list[bytes]) -> None:
+        """Store what `request` makes of a value that is alive, or of a key that is missing. The expiry is kept.
+
+        `value` may be the very object that is there, changed in place. Where there is an expiry, it is recorded again: run
+        when the key is gone, `request` makes a new one that must go, too.
+        """
+        expires_at_ms = self.expires_at_ms(key)
+        self._store(key, value, expires_at_ms)
+        self._written.append(request)
+        if expires_at_ms is not None:
+            self._written.append(_expiry(key, expires_at_ms))
+
+    def hold(self, key: bytes, value: Value) -> None:
+        """Hold a value that is there in another form, which is equal to it. The expiry is kept, and nothing recorded."""
+        self._store(key, value, self.expires_at_ms(key))
+
+    def expire(self, key: bytes, expires_at_ms: int | None) -> None:
+        """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), whatever its expiry was."""
+        entry = self.peek(key)
+        value, present_ms = (entry.value, entry.expires_at_ms) if type(entry) is Expiring else (entry, None)
+        self._store(key, value, expires_at_ms)
+        if present_ms is not None and (expires_at_ms is None or present_ms < expires_at_ms):
+            self._written += recreation(key, value, expires_at_ms)
+        elif expires_at_ms is not None:
+            self._written.append(_expiry(key, expires_at_ms))
+
+    def remove(self, *keys: bytes) -> None:
+        """Remove keys, and record it also of those that are missing: a SET whose time has passed counts as a write to them."""
+        for key in keys:
+            self.delete(key)
+        self._written.append([b"DEL", *keys])
+
+    def clear(self) -> list[Shard]:
+        """Remove all keys. Returns what is not used any more, for `drain` to free in slices."""
+        self._written.append([b"FLUSHALL"])
+        return self.replace(new_shards())
+
+    # What they are made of
+
+    def expires_at_ms(self, key: bytes) -> int | None:
+        """When a key that is there will be gone, or None: never."""
+        entry = self.peek(key)
+        return entry.expires_at_ms if type(entry) is Expiring else None
+
+    def _store(self, key: bytes, value: Value, expires_at_ms: int | None) -> None:
+        if expires_at_ms is None:
+            self.set(key, value)
+        else:
+            self.set_expiring(key, value, expires_at_ms)
