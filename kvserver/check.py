@@ -12,10 +12,10 @@ from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentS
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
 from kvserver.media.file import FileMedium
+from kvserver.media.medium import repair
 from kvserver.media.names import is_segment
 from kvserver.media.segments import Segments
 from kvserver.persistence.drive import drive
-from kvserver.persistence.repair import repair
 from kvserver.persistence.workplace import Here, finish
 from kvserver.progress import Progress
 

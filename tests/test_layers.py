@@ -67,7 +67,6 @@ BLOCKING = {
     "kvserver.persistence.archive",
     "kvserver.persistence.drive",
     "kvserver.persistence.recovery",
-    "kvserver.persistence.repair",
     "kvserver.persistence.workplace",
     "kvserver.process",
     "kvserver.progress",
@@ -218,7 +217,10 @@ def test_asyncio_is_for_the_uppermost_layer(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name in TREES if name.startswith("kvserver.media")))
 def test_media_know_no_sockets_and_no_store(name: str) -> None:
     assert "socket" not in others(name)
-    assert all(found.startswith(("kvserver.media", "kvserver.errors", "kvserver.formats.frame")) for found in ours(name))
+    assert all(
+        found.startswith(("kvserver.media", "kvserver.errors", "kvserver.formats.frame", "kvserver.formats.scan"))
+        for found in ours(name)
+    )
 
 
 def test_threads_are_started_in_one_place() -> None:
@@ -293,7 +295,7 @@ TESTED_IN = {
     "kvserver.media": ["test_media"],
     "kvserver.media.file": ["test_media"],
     "kvserver.media.filesystem": ["test_media"],
-    "kvserver.media.medium": ["test_media"],
+    "kvserver.media.medium": ["test_media", "test_repair"],
     "kvserver.media.memory": ["test_media"],
     "kvserver.network": ["test_wire", "test_limits"],
     "kvserver.network.clients": ["test_limits"],

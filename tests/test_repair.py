@@ -8,8 +8,8 @@ import pytest
 
 from kvserver.formats.frame import encode_frame
 from kvserver.formats.tags import PLAIN
+from kvserver.media.medium import repair
 from kvserver.media.memory import MemoryMedium
-from kvserver.persistence.repair import repair
 from kvserver.store import run
 
 GOOD = encode_frame(b'{"a":1}')

@@ -20,9 +20,8 @@ from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
-from kvserver.media.medium import FrameWriter, Medium, Rewrite
+from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
 from kvserver.persistence.drive import drive
-from kvserver.persistence.repair import repair
 from kvserver.persistence.workplace import Workplace
 from kvserver.state.session import ServerState
 
