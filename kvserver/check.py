@@ -37,7 +37,7 @@ def check_folder(medium_path: str, print_line: Print) -> bool:
     segments = Segments(medium_path)
     chain = Chain({number: check_segment(segments.path(number), print_line) for number in segments.numbers()})
     has_medium = os.path.exists(medium_path)
-    aside = segments.put_aside()
+    aside = segments.asides()
     if not (has_medium or chain.scans or aside):
         raise MediumError(f"there is no {medium_path}, and no journal beside it")
     result = _scan_file(medium_path, chain.links) if has_medium else Scan(0)

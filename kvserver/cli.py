@@ -147,7 +147,7 @@ def _apply(words: list[str]) -> int:
     if not os.path.isdir(path):
         raise UsageError(f"{path} is not a folder")
     segments = Segments(os.path.join(path, dbfilename or DBFILENAME))
-    if not (segments.put_aside() or segments.numbers()):  # asked first: to open a folder is to make a data file there
+    if not (segments.asides() or segments.numbers()):  # asked first: to open a folder is to make a data file there
         raise MediumError(f"no segment of a journal is put aside in {path}")
     with kvserver.ServerFolder(path, dbfilename or DBFILENAME) as folder:
         print(folder.apply_aside())

@@ -1,6 +1,6 @@
 """The server: opens the medium and the listeners, keeps time, acts on new settings, and leaves in order.
 
-Start: lock the folder, open the medium, listen, load while clients get -LOADING, then serve. End: stop listening, close
+Start: take the folder and open what is in it, listen, load while clients get -LOADING, then serve. End: stop listening, close
 the connections, let go of the medium. Never runs a command itself.
 """
 
@@ -19,11 +19,10 @@ from kvserver.actions import Actions
 from kvserver.commands.slowlog import slow_from_ns
 from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.keyspace import Keyspace
-from kvserver.errors import CommandError, MediumLocked, StartError, TLSError
+from kvserver.errors import CommandError, MediumError, StartError, TLSError
 from kvserver.log import set_level
-from kvserver.media.file import FileMedium
-from kvserver.media.filesystem import FileSystem, make_folders
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.locate import open_folder
+from kvserver.media.medium import Place
 from kvserver.network.clients import Clients
 from kvserver.network.listeners import Listeners
 from kvserver.options.config import Config, config_set_failed
@@ -96,21 +95,14 @@ class Server:
     async def start(self) -> None:
         """Listen, load and serve. StartError if that can't be. Who is told to leave meanwhile neither loads nor serves."""
         config = self.state.config
-        self._folder_lock, medium = _open_medium(config)
+        place = _open_place(config)
+        self._lease = place.lease
         self._disk = Disk()
         self._journal_disk, self._sync_disk = Disk(), Disk()
-        segments = Segments(medium.path, folder_lock=self._folder_lock)
-        log = SegmentLog(segments)
-        self._journal = Journal(self.state, log, self._journal_disk, self._sync_disk)
-        self._snapshots = Snapshots(self.state, medium, self._disk, self._journal)
-        recovery = Recovery(
-            self.state,
-            self._table,
-            self._snapshots.archive,
-            segments,
-            log,
-            BesideLoop(self._journal_disk, self.state.counters),
-        )
+        self._journal = Journal(self.state, place.log, self._journal_disk, self._sync_disk)
+        self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
+        beside_loop = BesideLoop(self._journal_disk, self.state.counters)
+        recovery = Recovery(self.state, self._table, self._snapshots.archive, place.log, beside_loop)
         lookups = self._table.lookups()
         self._actions = Actions(
             self.state,
@@ -299,30 +291,18 @@ class Server:
         self._disk.close()
         self._journal_disk.close()
         self._sync_disk.close()
-        os.close(self._folder_lock)
+        self._lease.release()
         await asyncio.sleep(0)  # the transports say that they are closed
         if not self.ended.done():
             self.ended.set_result(None)
 
 
-def _open_medium(config: Config) -> tuple[int, FileMedium]:
-    filesystem = FileSystem()
+def _open_place(config: Config) -> Place:
     try:
         config.dir = os.path.abspath(config.dir)
     except FileNotFoundError:
         raise StartError(f"cannot use the directory {config.dir}: the working directory does not exist any more") from None
     try:
-        make_folders(filesystem, config.dir)
-        lock = filesystem.lock_folder(config.dir)
-    except BlockingIOError:
-        raise StartError(f"the directory {config.dir} is in use by another kvserver") from None
-    except OSError as error:
-        raise StartError(f"cannot use the directory {config.dir}: {error.strerror or error}") from error
-    try:
-        return lock, FileMedium(os.path.join(config.dir, config.dbfilename), with_journal=True)
-    except MediumLocked:
-        os.close(lock)
-        raise StartError(f"{config.dir}/{config.dbfilename} is in use by another process") from None
-    except OSError as error:
-        os.close(lock)
+        return open_folder(config.dir, config.dbfilename)
+    except MediumError as error:
         raise StartError(str(error)) from error

@@ -21,7 +21,8 @@ from kvserver.errors import MediumDisplaced, MediumError, MediumLocked
 from kvserver.formats.frame import HEADER_SIZE, encode_frame
 from kvserver.formats.tags import PLAIN
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.lease import FolderLease
+from kvserver.media.segments import FileLog, Segments
 from kvserver.store import run
 
 NAME = "dump.kvs"
@@ -303,36 +304,36 @@ def test_folder_that_is_gone_is_an_error_until_it_is_there_again(tmp_path: Path,
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[SegmentLog]:
-    log = SegmentLog(Segments(str(path)))
-    log.rotate(1)
+def log(path: Path) -> Iterator[FileLog]:
+    log = FileLog(str(path))
+    log.cut(1)
     log.write(b"first" * 10, synced=True)
     yield log
-    log.close_file()
+    log.close()
 
 
-def write_and_sync(log: SegmentLog) -> None:
+def write_and_sync(log: FileLog) -> None:
     log.write(b"x")
     log.sync()
 
 
-def write_now_and_sync(log: SegmentLog) -> None:
+def write_now_and_sync(log: FileLog) -> None:
     log.write_now(b"longer than what was cut off" * 10)
     log.sync()
 
 
-def write_unsynced_and_synced(log: SegmentLog) -> None:
+def write_unsynced_and_synced(log: FileLog) -> None:
     log.write(b"x")
     log.write(b"y", synced=True)
 
 
-USES: dict[str, Callable[[SegmentLog], object]] = {
+USES: dict[str, Callable[[FileLog], object]] = {
     "synced write": lambda log: log.write(b"x", synced=True),
     "write and sync": write_and_sync,
     "write without waiting, and sync": write_now_and_sync,
     "synced write behind one that is not": write_unsynced_and_synced,
     "sync of nothing": lambda log: log.sync(),
-    "rotation": lambda log: log.rotate(2),
+    "rotation": lambda log: log.cut(2),
     "link": lambda log: log.link(b"x"),
 }
 
@@ -341,7 +342,7 @@ USES: dict[str, Callable[[SegmentLog], object]] = {
     ("harm", "use"),
     [*((harm, "synced write") for harm in HARMS), *((harm, use) for harm in ("unlink", "cut") for use in USES)],
 )
-def test_displaced_segment_is_a_failure_until_a_rotation_heals_it(log: SegmentLog, path: Path, harm: str, use: str) -> None:
+def test_displaced_segment_is_a_failure_until_a_rotation_heals_it(log: FileLog, path: Path, harm: str, use: str) -> None:
     segments = Segments(str(path))
     first = Path(segments.path(1))
     HARMS[harm](first)
@@ -350,7 +351,7 @@ def test_displaced_segment_is_a_failure_until_a_rotation_heals_it(log: SegmentLo
     assert str(first) in log.failure
     with pytest.raises(MediumDisplaced):
         log.write(b"x")
-    log.rotate(7, heals=True)
+    log.cut(7, heals=True)
     log.link(b"link")
     log.write(b"y", synced=True)
     assert segments.numbers() == [7]
@@ -361,24 +362,24 @@ def test_displaced_segment_is_a_failure_until_a_rotation_heals_it(log: SegmentLo
 def test_segment_that_is_removed_during_its_sync_is_a_failure(path: Path) -> None:
     disk = Meanwhile("", 0, lambda: None)
     segments = Segments(str(path), disk)
-    log = SegmentLog(segments)
-    log.rotate(1)
+    log = FileLog(str(path), disk)
+    log.cut(1)
     log.write(b"x")
     disk._kind, disk._count, disk._action = "sync", 1, Path(segments.path(1)).unlink
     with pytest.raises(MediumDisplaced):
         log.sync()
     assert log.has_unsynced
-    log.close_file()
+    log.close()
 
 
-def test_segment_that_others_put_behind_the_new_one_is_set_aside(log: SegmentLog, path: Path) -> None:
+def test_segment_that_others_put_behind_the_new_one_is_set_aside(log: FileLog, path: Path) -> None:
     segments = Segments(str(path))
     Path(segments.path(1)).unlink()
     for number in (1, 7, 8):
         Path(segments.path(number)).write_bytes(FOREIGN)
     with pytest.raises(MediumDisplaced):
         log.sync()
-    log.rotate(7, heals=True)
+    log.cut(7, heals=True)
     assert segments.numbers() == [7]
     assert [aside.read_bytes() for aside in asides(path)] == [FOREIGN] * 3
 
@@ -386,44 +387,43 @@ def test_segment_that_others_put_behind_the_new_one_is_set_aside(log: SegmentLog
 def test_folder_that_is_gone_gets_no_segment_until_it_is_there_again(tmp_path: Path) -> None:
     path = tmp_path / "data" / NAME
     segments = Segments(str(path))
-    log = SegmentLog(segments)
+    log = FileLog(str(path))
     path.parent.mkdir()
-    log.rotate(1)
+    log.cut(1)
     shutil.rmtree(path.parent)
     for number in (2, 3):
         with pytest.raises(MediumError):
-            log.rotate(number, heals=True)
+            log.cut(number, heals=True)
         assert not path.parent.exists()
     path.parent.mkdir()
-    log.rotate(4, heals=True)
+    log.cut(4, heals=True)
     log.write(b"x", synced=True)
     assert segments.numbers() == [4]
-    log.close_file()
+    log.close()
 
 
 def test_other_folder_in_the_place_is_held_before_a_file_of_it_is_touched(tmp_path: Path) -> None:
     folder, filesystem = tmp_path / "data", FileSystem()
-    folder.mkdir()
-    lock = filesystem.lock_folder(str(folder))
-    segments = Segments(str(folder / NAME), folder_lock=lock)
-    log = SegmentLog(segments)
-    log.rotate(1)
-    log.rotate(2)
+    lease = FolderLease(folder)
+    segments = Segments(str(folder / NAME))
+    log = FileLog(str(folder / NAME), lease=lease)
+    log.cut(1)
+    log.cut(2)
     folder.rename(tmp_path / "moved")
     shutil.copytree(tmp_path / "moved", folder)
     other = filesystem.lock_folder(str(folder))
     with pytest.raises(MediumLocked, match="another kvserver"):
-        log.rotate(3, heals=True)
+        log.cut(3, heals=True)
     assert segments.numbers() == [1, 2]
     filesystem.close(other)
-    log.rotate(4, heals=True)
+    log.cut(4, heals=True)
     assert segments.numbers() == [4]
     assert len(asides(folder / NAME)) == 2
     with pytest.raises(BlockingIOError):
         filesystem.lock_folder(str(folder))
-    filesystem.close(lock)
+    lease.release()
     filesystem.close(filesystem.lock_folder(str(folder)))
-    log.close_file()
+    log.close()
 
 
 # --- The server ---

@@ -16,7 +16,7 @@ from kvserver.cli import main
 from kvserver.formats.record import encode_link, encode_records, pack
 from kvserver.formats.scan import Scan
 from kvserver.formats.tags import TAGGED
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.segments import FileLog
 from kvserver.store import run
 
 ALWAYS = ("--save", "", "--appendfsync", "always")
@@ -32,12 +32,12 @@ def leave(folder: Path, frames: list[dict[str, str]], records: list[list[list[by
                 store.set(key, value)
             store.shutdown()
     digest = scan(folder).frames[linked].digest
-    log = SegmentLog(Segments(str(folder / "dump.kvs")))
-    log.rotate(1)
+    log = FileLog(str(folder / "dump.kvs"))
+    log.cut(1)
     log.write(encode_link(digest))
     for commands in records:
         log.write(encode_records([pack(commands)]), synced=True)
-    log.close_file()
+    log.close()
 
 
 def scan(folder: Path) -> Scan:
@@ -250,11 +250,11 @@ def test_only_what_was_replayed_of_what_was_put_aside_counts_as_applied(tmp_path
     unlinked_journal(tmp_path)
     ServerFolder(tmp_path).close()
     for number in (2, 3):  # another journal that has lost its snapshot, with something behind a gap
-        log = SegmentLog(Segments(str(tmp_path / "dump.kvs")))
-        log.rotate(2 * number)
+        log = FileLog(str(tmp_path / "dump.kvs"))
+        log.cut(2 * number)
         log.write(encode_link("0" * 64) if number == 2 else b"")
         log.write(encode_records([pack([[b"SET", b"key %d" % number, b"1"]])]), synced=True)
-        log.close_file()
+        log.close()
     ServerFolder(tmp_path).close()
     first, second, behind = (f"dump.kvs.000000000{number}.journal" for number in (1, 4, 6))
     with ServerFolder(tmp_path) as folder:

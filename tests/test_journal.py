@@ -16,7 +16,7 @@ from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.segments import FileLog, Segments
 from kvserver.options.config import Config
 from kvserver.persistence import group as group_module
 from kvserver.persistence import journal as journal_module
@@ -94,7 +94,7 @@ class Setting:
         self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
         self.disk, self.sync_disk = HeldDisk(), HeldDisk()
         self.state = ServerState(self.config, Keyspace(lambda: 0), COMMANDS, lambda: NOW_MS)
-        self.log = SegmentLog(self.segments)
+        self.log = FileLog(str(folder / "dump.kvs"), self.filesystem)
         self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
         self.told: list[str] = []
         self.journal.on_safe = lambda: None

@@ -21,7 +21,7 @@ from kvserver.commands.table import COMMANDS
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
 from kvserver.media.file import FileMedium
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
@@ -45,8 +45,7 @@ class Server:
         config = Config()
         config.appendfsync, config.keep_frames = "always", 1
         self.state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
-        segments = Segments(PATH, self.disk)
-        log, disk = SegmentLog(segments), DiskInLoop()
+        log, disk = FileLog(PATH, self.disk), DiskInLoop()
         self.medium = FileMedium(PATH, self.disk, with_journal=True)
         self.journal = Journal(self.state, log, disk, disk)
         self.has_news = asyncio.Event()
@@ -54,7 +53,7 @@ class Server:
         self.journal.on_lost = self.journal.on_changed = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
         place = BesideLoop(disk, self.state.counters)
-        recovered = await Recovery(self.state, TABLE, self.snapshots.archive, segments, log, place).run()
+        recovered = await Recovery(self.state, TABLE, self.snapshots.archive, log, place).run()
         await self.journal.take_over(recovered, switch_on=True)
         found = dict(self.state.keyspace.members())
         # What was never told may be there; what was told is.

@@ -22,9 +22,9 @@ from kvserver.formats.scan import Tail
 from kvserver.formats.tags import PLAIN
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.medium import CoreMedium, FrameWriter, Medium, WholeAppends, as_medium
+from kvserver.media.medium import Aside, CoreMedium, FrameWriter, Medium, WholeAppends, as_medium
 from kvserver.media.memory import MemoryMedium
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.segments import FileLog, Segments
 from kvserver.operations import PlainBuffer
 from kvserver.store import run
 
@@ -713,12 +713,12 @@ def test_folder_that_cannot_be_synced_keeps_nothing_from_working_and_is_told_onc
         assert Path(medium.set_aside(0)).read_bytes() == SECOND
         assert not medium.poisoned
         segments = Segments(str(folder / NAME), filesystem)
-        log = SegmentLog(segments)
-        log.rotate(1)
-        log.rotate(2)
+        log = FileLog(str(folder / NAME), filesystem)
+        log.cut(1)
+        log.cut(2)
         log.link(b"link")
-        log.close_file()
-        assert segments.set_aside(2).endswith(".damaged")
+        log.close()
+        assert segments.set_aside(segments.path(2), Aside.DAMAGED).endswith(".damaged")
         assert medium.read_all() == SECOND
     assert not list(folder.glob("*.journal"))
     told = [record.getMessage() for record in caplog.records if f"the folder {folder} can't be synced" in record.getMessage()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.media.names import APPLIED, DAMAGED, DROPPED, DROPPED_EARLIER, UNLINKED, is_segment, segment_name, segment_path
+from kvserver.media.medium import Aside
+from kvserver.media.names import is_segment, segment_name, segment_path
 
 MEDIUM = "/a/dump.kvs"
 SEGMENT = "/a/dump.kvs.0000000012.journal"
@@ -15,7 +16,7 @@ def test_segment_tells_its_number() -> None:
     assert segment_name(MEDIUM, SEGMENT) == (12, "")
 
 
-@pytest.mark.parametrize("reason", [DAMAGED, UNLINKED, DROPPED, DROPPED_EARLIER, APPLIED])
+@pytest.mark.parametrize("reason", Aside)
 @pytest.mark.parametrize("count", ["", ".1", ".23"])
 def test_segment_that_was_put_aside_tells_why(reason: str, count: str) -> None:
     assert segment_name(MEDIUM, f"{SEGMENT}.{reason}{count}") == (12, reason)

@@ -11,7 +11,8 @@ import pytest
 
 from kvserver.errors import MediumError, MediumPoisoned
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.medium import Aside
+from kvserver.media.segments import FileLog, Segments
 
 
 class Recorder(FileSystem):
@@ -58,9 +59,9 @@ def segments(tmp_path: Path, filesystem: Recorder) -> Segments:
 
 
 @pytest.fixture
-def log(segments: Segments) -> Iterator[SegmentLog]:
-    log = SegmentLog(segments)
-    log.rotate(1)
+def log(tmp_path: Path, filesystem: Recorder) -> Iterator[FileLog]:
+    log = FileLog(str(tmp_path / "dump.kvs"), filesystem)
+    log.cut(1)
     yield log
     log.close()
 
@@ -81,24 +82,24 @@ def test_new_segment_is_private_durable_and_never_an_old_one(segments: Segments,
         segments.create(1)
 
 
-def test_end_of_a_segment_is_synced_before_the_next_begins(log: SegmentLog, filesystem: Recorder) -> None:
+def test_end_of_a_segment_is_synced_before_the_next_begins(log: FileLog, filesystem: Recorder) -> None:
     log.write(b"x")
     filesystem.done.clear()
-    log.rotate(2)
+    log.cut(2)
     assert filesystem.done[0] == "sync"
     assert not log.has_unsynced
 
 
-def test_link_is_synced_before_anything_is_removed(log: SegmentLog, segments: Segments, filesystem: Recorder) -> None:
+def test_link_is_synced_before_anything_is_removed(log: FileLog, segments: Segments, filesystem: Recorder) -> None:
     log.write(b"x")
-    log.rotate(2)
+    log.cut(2)
     filesystem.done.clear()
     log.link(b"link")
     assert filesystem.done == ["append synced", "remove", "sync folder"]
     assert (segments.numbers(), log.needed_bytes) == ([2], 4)
 
 
-def test_synced_write_leaves_nothing_unsynced_behind_it(log: SegmentLog, segments: Segments, filesystem: Recorder) -> None:
+def test_synced_write_leaves_nothing_unsynced_behind_it(log: FileLog, segments: Segments, filesystem: Recorder) -> None:
     filesystem.done.clear()
     log.write(b"a", synced=True)
     assert (filesystem.done, log.has_unsynced) == (["append synced"], False)
@@ -111,7 +112,7 @@ def test_synced_write_leaves_nothing_unsynced_behind_it(log: SegmentLog, segment
     assert Path(segments.path(1)).read_bytes() == b"abc"
 
 
-def test_what_is_written_during_a_sync_is_still_unsynced(log: SegmentLog, filesystem: Recorder) -> None:
+def test_what_is_written_during_a_sync_is_still_unsynced(log: FileLog, filesystem: Recorder) -> None:
     log.write(b"a")
     filesystem.during_sync = lambda: log.write(b"b")
     assert log.sync() is True
@@ -121,7 +122,7 @@ def test_what_is_written_during_a_sync_is_still_unsynced(log: SegmentLog, filesy
 
 
 @pytest.mark.parametrize("failing", ["append", "sync"])
-def test_failure_lasts_until_a_rotation_heals_it(log: SegmentLog, filesystem: Recorder, failing: str) -> None:
+def test_failure_lasts_until_a_rotation_heals_it(log: FileLog, filesystem: Recorder, failing: str) -> None:
     filesystem.failing = failing
 
     def record() -> None:
@@ -131,17 +132,17 @@ def test_failure_lasts_until_a_rotation_heals_it(log: SegmentLog, filesystem: Re
     with pytest.raises(MediumError):
         record()
     filesystem.failing = ""
-    for attempt in (lambda: log.write(b"y"), log.sync, lambda: log.rotate(2), lambda: log.link(b"z")):
+    for attempt in (lambda: log.write(b"y"), log.sync, lambda: log.cut(2), lambda: log.link(b"z")):
         with pytest.raises(MediumPoisoned):
             attempt()
-    log.rotate(3, heals=True)
+    log.cut(3, heals=True)
     log.write(b"y")
     assert log.sync() is True
     assert log.sync() is False
 
 
-def test_removal_that_fails_is_a_failure(log: SegmentLog, filesystem: Recorder) -> None:
-    log.rotate(2)
+def test_removal_that_fails_is_a_failure(log: FileLog, filesystem: Recorder) -> None:
+    log.cut(2)
     filesystem.failing = "remove"
     with pytest.raises(MediumError):
         log.link(b"link")
@@ -151,7 +152,7 @@ def test_removal_that_fails_is_a_failure(log: SegmentLog, filesystem: Recorder) 
 def test_set_aside_never_overwrites(segments: Segments) -> None:
     for _ in range(2):
         segments.create(1).close()
-        segments.set_aside(1)
+        segments.set_aside(segments.path(1), Aside.DAMAGED)
     assert segments.numbers() == []
     assert os.path.exists(segments.path(1) + ".damaged")
     assert os.path.exists(segments.path(1) + ".damaged.1")
@@ -165,12 +166,12 @@ def spare_of(segments: Segments) -> Path:
 
 
 def test_rotation_to_a_spare_waits_for_no_name_and_the_next_sync_makes_it_durable(
-    log: SegmentLog, segments: Segments, filesystem: Recorder
+    log: FileLog, segments: Segments, filesystem: Recorder
 ) -> None:
     log.prepare()
     assert spare_of(segments).exists()
     filesystem.done.clear()
-    log.rotate(2)
+    log.cut(2)
     assert "sync folder" not in filesystem.done
     assert not spare_of(segments).exists()
     assert segments.numbers() == [1, 2]
@@ -182,9 +183,9 @@ def test_rotation_to_a_spare_waits_for_no_name_and_the_next_sync_makes_it_durabl
     assert Path(segments.path(2)).read_bytes() == b"xy"
 
 
-def test_name_that_is_not_made_durable_is_a_failure_of_what_was_written(log: SegmentLog, filesystem: Recorder) -> None:
+def test_name_that_is_not_made_durable_is_a_failure_of_what_was_written(log: FileLog, filesystem: Recorder) -> None:
     log.prepare()
-    log.rotate(2)
+    log.cut(2)
     filesystem.failing = "sync folder"
     with pytest.raises(MediumError):
         log.write(b"x", synced=True)
@@ -193,7 +194,7 @@ def test_name_that_is_not_made_durable_is_a_failure_of_what_was_written(log: Seg
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced", "cut short by a crash"])
-def test_spare_that_others_have_touched_is_never_a_segment(log: SegmentLog, segments: Segments, harm: str) -> None:
+def test_spare_that_others_have_touched_is_never_a_segment(log: FileLog, segments: Segments, harm: str) -> None:
     spare = spare_of(segments)
     if harm == "cut short by a crash":
         spare.write_bytes(b"of an earlier life")
@@ -204,25 +205,25 @@ def test_spare_that_others_have_touched_is_never_a_segment(log: SegmentLog, segm
         spare.unlink()
         if harm == "replaced":
             spare.write_bytes(b"foreign")
-    log.rotate(2)
+    log.cut(2)
     log.write(b"x", synced=True)
     assert Path(segments.path(2)).read_bytes() == b"x"
 
 
-def test_spare_is_not_used_where_a_rotation_heals(log: SegmentLog, segments: Segments, filesystem: Recorder) -> None:
+def test_spare_is_not_used_where_a_rotation_heals(log: FileLog, segments: Segments, filesystem: Recorder) -> None:
     log.prepare()
     filesystem.done.clear()
-    log.rotate(2, heals=True)
+    log.cut(2, heals=True)
     assert "sync folder" in filesystem.done, "the name is durable when the link is"
     assert spare_of(segments).exists()
 
 
-def test_segments_behind_the_one_that_is_linked_stay_when_those_before_it_go(log: SegmentLog, segments: Segments) -> None:
-    log.rotate(2)
+def test_segments_behind_the_one_that_is_linked_stay_when_those_before_it_go(log: FileLog, segments: Segments) -> None:
+    log.cut(2)
     log.write(b"link")
-    log.rotate(3)
+    log.cut(3)
     log.sync_all()
-    log.give_up_before(2, drops=False)
+    log.drop_before(2)
     assert segments.numbers() == [2, 3]
-    log.rotate(4)
-    assert log.give_up_before(4, drops=True) == [f"{segments.path(number)}.dropped" for number in (2, 3)]
+    log.cut(4)
+    assert log.drop_before(4, keeps_aside=True) == [f"{segments.path(number)}.dropped" for number in (2, 3)]

@@ -23,7 +23,7 @@ from kvserver import KVStore, ServerFolder
 from kvserver.errors import MediumDisplaced
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.segments import FileLog, Segments
 
 HISTORIES = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES", "500" if IS_COMPILED else "5000"))
 FIRST = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES_SEED", "0"))
@@ -174,11 +174,11 @@ class History:
 
     def serve(self, folder: ServerFolder) -> None:
         """What a server does with its journal: records, and now and then a snapshot that the next segment is linked to."""
-        log = SegmentLog(Segments(MEDIUM, self.disk))
+        log = FileLog(MEDIUM, self.disk)
         numbers = Segments(MEDIUM, self.disk).numbers()
-        log.adopt(numbers, 0)
-        self.number = folder.recovered.last_number + 1
-        log.rotate(self.number)
+        self.number = folder._place.log.last_number + 1
+        log.adopt(numbers, 0, self.number - 1)
+        log.cut(self.number)
         if not numbers:
             self.link(log, folder.archive.linked or EMPTY_STORE)
         for _ in range(self.rng.randrange(4)):
@@ -192,13 +192,13 @@ class History:
                 self.counts["segment displaced"] += 1
                 if not self.flush(folder, log, heals=True):
                     break
-        log.close_file()
+        log.close()
         self.counts["server"] += 1
 
-    def flush(self, folder: ServerFolder, log: SegmentLog, *, heals: bool = False) -> bool:
+    def flush(self, folder: ServerFolder, log: FileLog, *, heals: bool = False) -> bool:
         """A snapshot as a server makes it; False where the server ends between it and its link."""
         self.number += 1
-        log.rotate(self.number, heals=heals)
+        log.cut(self.number, heals=heals)
         if self.rng.random() < 0.2:
             self.disturb(MEDIUM)
         frame = folder.add_frame()
@@ -211,14 +211,14 @@ class History:
         folder.archive.linked = frame.digest
         return True
 
-    def record(self, folder: ServerFolder, log: SegmentLog) -> None:
+    def record(self, folder: ServerFolder, log: FileLog) -> None:
         key, value = self.set(None)
         folder.keyspace.set(key.encode(), value.encode())
         frame = encode_records([pack([[b"SET", key.encode(), value.encode()]])])
         self.model.records[frame] = (key, value)
         log.write(frame, synced=True)
 
-    def link(self, log: SegmentLog, digest: str) -> None:
+    def link(self, log: FileLog, digest: str) -> None:
         frame = encode_link(digest)
         self.model.links[frame] = digest
         log.link(frame)

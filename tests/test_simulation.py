@@ -31,7 +31,7 @@ from kvserver.data import shards
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.media.file import FileMedium
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
 from kvserver.persistence import archive, flushes, journal, recovery, slices, snapshot
 from kvserver.persistence.disk import Disk
@@ -317,13 +317,11 @@ class Life:
         self.state = state = ServerState(config, space, COMMANDS, self.now_ms)
         table = CommandTable(COMMANDS, state.usages)
         lookups = table.lookups()
-        segments = Segments(PATH, self.filesystem)
-        log = SegmentLog(segments)
+        log = FileLog(PATH, self.filesystem)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
-        recovered = Recovery(
-            state, table, self.snapshots.archive, segments, log, slices.BesideLoop(self.disks[1], state.counters)
-        )
+        beside_loop = slices.BesideLoop(self.disks[1], state.counters)
+        recovered = Recovery(state, table, self.snapshots.archive, log, beside_loop)
         self.actions = Actions(
             state, table, lookups, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0]
         )

@@ -20,6 +20,7 @@ from typing import Final, NoReturn, TypeVar
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN
 from kvserver.media.filesystem import FileSystem, Identity, make_folders, sync_names
+from kvserver.media.lease import MOVED
 from kvserver.media.medium import COPY_BYTES
 from kvserver.media.names import segment_name
 
@@ -28,7 +29,6 @@ T = TypeVar("T")
 # The disk is full, but what is synced is as good as before: cut back, and append again when there is room.
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-MOVED: Final = "was moved, removed or replaced by somebody else"
 CHANGED: Final = "was changed by somebody else"
 
 _log = logging.getLogger("kvserver")

@@ -1,15 +1,26 @@
-"""What a medium is: a sequence of bytes that grows by whole frames and never holds half of one that counts.
+"""The contracts: a Medium keeps frames, a Log keeps records, a Lease says who may write to them.
+
+Whoever writes a new kind needs this file alone. What is common to all three:
+
+- Calls block, and are made by one thread at a time, but for those of a Log that say otherwise.
+- A failure is a MediumError, whose text is one line for a person. It leaves open whether what failed has been done: that shows
+  when it is read again. Where a call can't be repeated for certain, it is not: the object refuses whatever follows
+  (`poisoned`, `failure`), until something new has taken the place of what is in doubt. A kind whose calls can be lost on their
+  way settles that itself, within the call: it looks what stands there, and returns or raises when it knows.
+- A kill, or the loss of power, at any moment leaves what was durable before, and any part of what was not.
+- Offsets and lengths are in bytes. Nothing here looks into a payload, and no method is a coroutine.
 
 `CoreMedium` is all that the library needs; a `Medium` adds what a server needs: reading in pieces, frames written in
-pieces, repair, rewriting. Small on purpose, so that one on another machine could fit: every call may be refused, and
-after a failed one the outcome may be unknown until the next scan.
+pieces, repair, rewriting.
 """
 
 from __future__ import annotations
 
+import enum
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE
@@ -31,13 +42,16 @@ class CoreMedium(Protocol):
 
 
 class FrameWriter(Protocol):
-    """One frame on its way to a medium. It counts from `commit` on; before that a crash leaves a torn tail."""
+    """One frame on its way to a medium, behind all that this held when the frame was begun: a header, then its payload.
+
+    It counts from `commit` on. Before that a crash leaves a torn tail, whose header is zeros (UNWRITTEN) or is not there.
+    """
 
     def write(self, data: bytes) -> None:
-        """Add the next bytes of the payload."""
+        """Add the next bytes of the payload. After a MediumError: `abort`."""
 
     def commit(self, header: bytes) -> None:
-        """Make payload and header durable, in this order. After a MediumError: `abort`.
+        """Make payload and header (HEADER_SIZE bytes) durable, in this order. After a MediumError: `abort`.
 
         MediumDisplaced (and a poisoned medium) where they are durable, but would not be found at the medium's place.
         """
@@ -47,18 +61,43 @@ class FrameWriter(Protocol):
 
 
 class Rewrite(FrameWriter, Protocol):
-    """A new medium in the making that takes the place of the old one when it is committed."""
+    """A new medium in the making that takes the place of the old one when it is committed: copies, and a frame behind them.
+
+    Whenever a crash comes, the old or the new one is at the place, as a whole.
+    """
 
     def copy(self, offset: int, length: int) -> Iterator[bytes]:
         """Copy a range of the old medium step by step, giving each piece that was copied (for its checksum)."""
 
     def commit(self, header: bytes | None) -> None:
-        """Make all durable and take the old one's place. `header` is None where only copied frames stand in it."""
+        """Make all durable and take the old one's place. `header` is None where only copied frames stand in it.
+
+        After a MediumError: `abort`, and the medium is poisoned if it is open which of the two is at the place.
+        """
+
+
+class Contents(Protocol):
+    """Bytes that can be read, and put in order again: those of a medium, or of one segment of a log."""
+
+    def size(self) -> int:
+        """Length in bytes. MediumError where it can't be told."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes at `offset`; fewer only at the end. MediumError where they can't be read."""
+
+    def truncate(self, size: int) -> None:
+        """Cut what is behind `size`, and make durable what is before it, also where there is nothing to cut."""
+
+    def set_aside(self, offset: int, end: int | None = None) -> str:
+        """Copy what is behind `offset` (before `end`, if that is given) to a durable place of its own, and name that place."""
+
+    def close(self) -> None:
+        """Let go of it. Nothing is written. May be called again."""
 
 
 @runtime_checkable
-class Medium(CoreMedium, Protocol):
-    """What the server needs of a medium."""
+class Medium(CoreMedium, Contents, Protocol):
+    """Frames, one behind the other: what the server needs of a medium. One frame or rewrite at a time is under way."""
 
     @property
     def poisoned(self) -> str:
@@ -70,26 +109,187 @@ class Medium(CoreMedium, Protocol):
     def prove_place(self) -> None:
         """MediumDisplaced where what is read here is not what is at the medium's place."""
 
-    def size(self) -> int:
-        """Length in bytes."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes at `offset`; fewer only at the end."""
-
-    def truncate(self, size: int) -> None:
-        """Cut what is behind `size`, durably."""
-
-    def set_aside(self, offset: int, end: int | None = None) -> str:
-        """Copy what is behind `offset` (before `end`, if that is given) to a durable place of its own, and name that place."""
-
     def begin_frame(self) -> FrameWriter:
-        """Start a frame at the end."""
+        """Start a frame at the end. MediumPoisoned where the medium is."""
 
     def begin_rewrite(self) -> Rewrite:
-        """Start a new medium that will take this one's place."""
+        """Start a new medium that will take this one's place, as a whole. MediumLocked where somebody else has that."""
+
+
+class Lease(Protocol):
+    """The right to be the only one who writes to a place: to a medium and its log.
+
+    Made by taking it: MediumLocked where somebody else has it, MediumError where it can't be had for another reason. It lasts
+    until `release`, or the end of the process. That of a folder is never lost, though the folder may be moved away. Where one
+    can be lost, medium and log refuse whatever is appended after that (MediumLocked).
+    """
+
+    def hold(self) -> bool:
+        """Make sure of what is at the place now; whether others have put something else there, which is held from now on.
+
+        MediumLocked where somebody else holds that, MediumError where nothing is there or where it can't be told.
+        """
+
+    def release(self) -> None:
+        """Let others take it. May be called again."""
+
+
+class Aside(enum.StrEnum):
+    """Why a segment of a log was put aside."""
+
+    DAMAGED = "damaged"  # by a start: it is behind the end of what can be replayed
+    UNLINKED = "unlinked"  # by a start: the snapshot that it goes on from is nowhere
+    DROPPED = "dropped"  # by RESTORE, which went back to the snapshot before it
+    DROPPED_EARLIER = "dropped-earlier"  # the same, a snapshot later
+    FOREIGN = "foreign"  # by a running server: it was put there by somebody else
+    APPLIED = "applied"  # it was put aside, and has been replayed since by a person's decision
+
+
+# What may be replayed after all, by a person's decision.
+APPLICABLE: Final = (Aside.UNLINKED, Aside.DROPPED, Aside.DROPPED_EARLIER)
+
+
+class Log(ABC):
+    """Records in the order in which they were appended, as bytes that the log doesn't look into.
+
+    A log is divided into segments. A segment begins with a cut, at the moment at which the data of a snapshot is cut, too: so
+    the snapshot and the segments from there on are the whole data. Segments have numbers: whoever cuts chooses one that is
+    greater than all before. Where it is greater by more than one, a start doesn't go on behind the gap. Always:
+
+    - A segment begins when the one before is durable, so that a crash can't keep what is later and lose what is earlier. Of
+      what is not synced within a segment a crash may keep any part: a start stops at the first record that is not whole.
+    - Segments are removed from the oldest on, and put aside from the newest on, so that those that are left belong together.
+    - After a failure nothing is appended. Only `cut(heals=True)` goes on, in a new segment, which then needs a link.
+
+    A start reads and tidies what it finds (`segments` to `remove`), then says what it goes on with (`adopt`). What is appended
+    needs a cut before. `write` and `write_now` may be called while another thread is in `sync`, `sync_all`, `prepare`,
+    `drop_before` or `age_asides`. No two of the latter run at once, and `cut`, `drop` and `close` run alone.
+    """
+
+    failure = ""  # why nothing is appended until a cut heals it, or empty
+    has_unsynced = False  # something that was appended is not certain to be durable
+    needed_bytes = 0  # of all segments that a start would read, together
+    last_number = 0  # of all segments that there are or were: the next one's is greater
+
+    # What a start finds
+
+    @abstractmethod
+    def segments(self) -> dict[int, str]:
+        """The names of those that are there, by their numbers, in order. A name is for `open`, `set_aside` and for persons."""
+
+    @abstractmethod
+    def asides(self) -> list[tuple[int, str]]:
+        """Number and name of the segments that were put aside and may be replayed after all (APPLICABLE), in order."""
+
+    @abstractmethod
+    def open(self, name: str) -> Contents:
+        """The bytes of a segment, put aside or not, that is not appended to: to be read and to be cut. Close it."""
+
+    @abstractmethod
+    def set_aside(self, name: str, reason: Aside) -> str:
+        """Give a segment, put aside already or not, a name that no start looks at, durably; that name."""
+
+    @abstractmethod
+    def remove(self, numbers: list[int]) -> None:
+        """Remove segments, durably and oldest first: a crash midway leaves no gap before those that stay."""
+
+    @abstractmethod
+    def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
+        """Go on behind these segments, of so many bytes together. `last_number`: no segment of this or a lower one is made."""
+
+    # Appending
+
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """Of the segment that is appended to, or 0 before the first cut."""
+
+    @property
+    @abstractmethod
+    def needed_count(self) -> int:
+        """How many segments a start would read."""
+
+    @abstractmethod
+    def cut(self, number: int, *, heals: bool = False) -> None:
+        """Begin a segment of this number, when the one before is durable. MediumError if that fails, or has failed before.
+
+        `heals`: also after a failure, since nothing of what failed is needed any more. What others have put into this log, in
+        place of its segments or behind them, is put aside. MediumLocked where its place is somebody else's now.
+        """
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make what the next cut would have to wait for, if there is anything. Never fails: then the cut makes it."""
+
+    @abstractmethod
+    def write(self, data: bytes, *, synced: bool = False) -> None:
+        """Append to the segment. MediumError if that fails now, or has failed before; a part of it may be there all the same.
+
+        Synced: what was written before is durable, and when this returns so is this.
+        """
+
+    @abstractmethod
+    def write_now(self, data: bytes) -> int:
+        """Append without waiting: how many bytes were appended; the caller sees to the rest. MediumError as for `write`."""
+
+    @abstractmethod
+    def sync(self) -> bool:
+        """Make durable what was written. False: it was. MediumError if that fails, has failed before, or what was is gone."""
+
+    @abstractmethod
+    def sync_all(self) -> None:
+        """The same, whatever another thread makes durable meanwhile."""
+
+    @abstractmethod
+    def drop_before(self, number: int, *, keeps_aside: bool = False) -> list[str]:
+        """Remove the segments before this one, which has a durable link.
+
+        `keeps_aside`: the data went back to what it was before them, so they are put aside (DROPPED); the names that they have
+        then. Else no names.
+        """
+
+    @abstractmethod
+    def drop(self, number: int) -> None:
+        """Remove a segment, if this log has it: the newest, to which nothing was linked, or nothing has to be any more."""
+
+    @abstractmethod
+    def age_asides(self) -> None:
+        """A snapshot has succeeded: what is DROPPED_EARLIER is removed, what is DROPPED becomes DROPPED_EARLIER."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it. Nothing is written, and what is not synced may be lost. May be called again."""
+
+    # What follows from these
+
+    def link(self, frame: bytes, *, keeps_aside: bool = False) -> list[str]:
+        """Write a frame that makes the segments before this one superfluous; when it is durable, drop them (`drop_before`)."""
+        self.write(frame, synced=True)
+        return self.drop_before(self.number, keeps_aside=keeps_aside)
+
+    def end(self, number: int, frame: bytes, *, keeps_aside: bool = False) -> list[str]:
+        """Go on without a log from the snapshot that this link names. As for `link`.
+
+        The link stands in a segment of this number until the others are gone: whenever a start looks, it finds the same.
+        """
+        self.cut(number, heals=True)
+        names = self.link(frame, keeps_aside=keeps_aside)
+        self.drop(number)
+        return names
+
+
+class Place(NamedTuple):
+    """All that is kept at one place, for one who writes there."""
+
+    lease: Lease
+    medium: Medium
+    log: Log
 
     def close(self) -> None:
-        """Let go of it. Nothing is written."""
+        """Let go of all of it. Nothing is written."""
+        self.log.close()
+        self.medium.close()
+        self.lease.release()
 
 
 class WholeAppends:

@@ -17,43 +17,37 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from kvserver.media.medium import Aside
+
 NUMBER_DIGITS: Final = 10
-DAMAGED: Final = "damaged"
-UNLINKED: Final = "unlinked"
-DROPPED: Final = "dropped"
-DROPPED_EARLIER: Final = "dropped-earlier"
-FOREIGN: Final = "foreign"
-APPLIED: Final = "applied"
 
 _SEGMENT = re.compile(rf"\.([0-9]{{{NUMBER_DIGITS}}})\.journal(?:\.([a-z-]+)(?:\.[0-9]+)?)?")
-_SEGMENT_END = re.compile(
-    rf"\.journal(?:\.(?:{'|'.join((DAMAGED, UNLINKED, DROPPED, DROPPED_EARLIER, FOREIGN, APPLIED))})(?:\.[0-9]+)?)?\Z"
-)
+_SEGMENT_END = re.compile(rf"\.journal(?:\.(?:{'|'.join(Aside)})(?:\.[0-9]+)?)?\Z")
 
 
 def spare_path(medium_path: str) -> str:
-    """Where the file that is to become the next segment is."""
+    """The path of the file that is to become the next segment."""
     return f"{medium_path}.next-segment"
 
 
 class SegmentName(NamedTuple):
-    """What the name of a segment's file tells: its number, and why it was put aside, or an empty string."""
+    """The number of a segment, as the name of its file tells it, and why it was put aside, or an empty string."""
 
     number: int
     aside: str
 
 
 def segment_path(medium_path: str, number: int) -> str:
-    """Where a segment of the medium at this path is."""
+    """The path of a segment of the medium at this path."""
     return f"{medium_path}.{number:0{NUMBER_DIGITS}d}.journal"
 
 
 def is_segment(path: str) -> bool:
-    """Whether this is the name of a segment, or of a copy of one, put aside or not."""
+    """True for the name of a segment, or of a copy of one, put aside or not."""
     return _SEGMENT_END.search(path) is not None
 
 
 def segment_name(medium_path: str, path: str) -> SegmentName | None:
-    """What this path tells of a segment of the medium at `medium_path`, or None where it is none of its segments."""
+    """The segment of the medium at `medium_path` whose name this path is, or None where it is none of its segments."""
     match = _SEGMENT.fullmatch(path.removeprefix(medium_path)) if path.startswith(medium_path) else None
     return SegmentName(int(match[1]), match[2] or "") if match else None

@@ -1,8 +1,7 @@
-"""The journal's segments: numbered files beside a medium, and the one that is written to.
+"""A Log in files: numbered segments beside a medium, the spare that becomes the next one, and those that were put aside.
 
-May block, never imports asyncio, and does not know what it writes. A segment whose write or sync failed is never written
-to again; the way back is `rotate(heals=True)`, into a new file. A segment's end is synced before the next one begins, so
-that a crash can't keep what is later and lose what is earlier.
+Does not know what it writes. A file whose write or sync failed is never written to again; the way back is `cut(heals=True)`,
+into a new file. A segment's file is synced before the next one begins.
 """
 
 from __future__ import annotations
@@ -11,24 +10,22 @@ import logging
 import os
 from contextlib import suppress
 
-from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
-from kvserver.media.file import MOVED, FileMedium
+from kvserver.errors import MediumDisplaced, MediumError, MediumPoisoned
+from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.media.names import DAMAGED, DROPPED, DROPPED_EARLIER, FOREIGN, UNLINKED, segment_name, segment_path, spare_path
-
-ASIDE = (UNLINKED, DROPPED, DROPPED_EARLIER)  # what may be applied after all
+from kvserver.media.medium import APPLICABLE, Aside, Lease, Log
+from kvserver.media.names import segment_name, segment_path, spare_path
 
 _log = logging.getLogger("kvserver")
 
 
 class Segments:
-    """The segments beside the medium at `medium_path`."""
+    """The files of the segments beside the medium at `medium_path`. Opens none before it is asked to."""
 
-    def __init__(self, medium_path: str, filesystem: FileSystem | None = None, folder_lock: int | None = None) -> None:
+    def __init__(self, medium_path: str, filesystem: FileSystem | None = None) -> None:
         self._medium_path = os.path.abspath(medium_path)
         self._folder = os.path.dirname(self._medium_path)
         self._filesystem = filesystem or FileSystem()
-        self._folder_lock = folder_lock  # the descriptor that holds it, if it is held
 
     def path(self, number: int) -> str:
         return segment_path(self._medium_path, number)
@@ -37,9 +34,9 @@ class Segments:
         """Those that are there, in order."""
         return [number for number, path in self._files("")]
 
-    def put_aside(self, *reasons: str) -> list[tuple[int, str]]:
-        """Number and path of those that were put aside for one of these reasons, of all without a reason, in order."""
-        return self._files(*(reasons or ASIDE))
+    def asides(self, *reasons: Aside) -> list[tuple[int, str]]:
+        """Number and path of those that were put aside for one of these reasons, in order; without one, all to be applied."""
+        return self._files(*(reasons or APPLICABLE))
 
     def _files(self, *reasons: str) -> list[tuple[int, str]]:
         try:
@@ -96,72 +93,83 @@ class Segments:
         except OSError as error:
             raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
 
-    def make_way(self, number: int, displaced: list[int]) -> None:
+    def make_way(self, number: int, displaced: list[int], *, is_other_folder: bool) -> None:
         """Before a new segment of this number: set aside what others put in our segments' place, or behind the new one.
 
-        MediumError where the folder is gone: it is the server's start that makes folders.
+        All that is there, where the folder is another one than before.
         """
-        try:
-            is_other_folder = self._folder_lock is not None and self._filesystem.hold_folder(self._folder_lock, self._folder)
-        except BlockingIOError:
-            raise MediumLocked(f"{self._folder} {MOVED}, and what is there now is in use by another kvserver") from None
-        except OSError as error:
-            raise MediumError(f"cannot lock the folder {self._folder}: {error.strerror or error}") from error
         for found in self.numbers():
             if found >= number or found in displaced or is_other_folder:
-                target = self.set_aside(found, FOREIGN)
+                target = self.set_aside(self.path(found), Aside.FOREIGN)
                 _log.error("%s was put there by somebody else: it is %s now", self.path(found), target)
 
-    def set_aside(self, number: int, reason: str = DAMAGED) -> str:
-        """Give a segment a name that no start looks at; that name."""
-        return self.rename(self.path(number), number, reason)
-
-    def rename(self, source: str, number: int, reason: str) -> str:
-        """Give the file of a segment the name of one that was put aside for this reason; that name."""
-        base = f"{self.path(number)}.{reason}"
+    def set_aside(self, path: str, reason: Aside) -> str:
+        """Give a segment, put aside already or not, the name of one that was put aside for this reason; that name."""
+        name = segment_name(self._medium_path, path)
+        assert name, f"{path} is no segment"
+        base = f"{self.path(name.number)}.{reason}"
         target, count = base, 0
         try:
             while self._filesystem.exists(target):
                 count += 1
                 target = f"{base}.{count}"
-            self._filesystem.rename(source, target)
+            self._filesystem.rename(path, target)
             sync_names(self._filesystem, self._folder)
         except OSError as error:
-            raise MediumError(f"cannot rename {source}: {error.strerror or error}") from error
+            raise MediumError(f"cannot rename {path}: {error.strerror or error}") from error
         return target
 
-    def age_dropped(self) -> None:
+    def age_asides(self) -> None:
         """Remove what RESTORE put aside before the snapshot before this one; what it put aside since has one to go."""
         try:
-            for _, path in self.put_aside(DROPPED_EARLIER):
+            for _, path in self.asides(Aside.DROPPED_EARLIER):
                 self._filesystem.remove(path)
         except OSError as error:
             raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
-        for number, path in self.put_aside(DROPPED):
-            self.rename(path, number, DROPPED_EARLIER)
+        for _, path in self.asides(Aside.DROPPED):
+            self.set_aside(path, Aside.DROPPED_EARLIER)
 
 
-class SegmentLog:
-    """The segment that is written to, and those before it that are still needed. A failure lasts until a rotation heals it."""
+class FileLog(Log):
+    """The segments beside the medium at `medium_path`: those that a start would read, and the file of the newest.
 
-    def __init__(self, segments: Segments) -> None:
-        self.failure = ""
-        self.needed_bytes = 0  # of all segments that a start would read
-        self.has_unsynced = False
-        self._segments = segments
+    `lease`: of their folder, if it is held. The folder has to be there: it is the server's start that makes it.
+    """
+
+    def __init__(self, medium_path: str, filesystem: FileSystem | None = None, lease: Lease | None = None) -> None:
+        self._segments = Segments(medium_path, filesystem)
+        self._lease = lease
         self._needed: list[int] = []
-        self._displaced: list[int] = []  # of the needed: others moved, removed, replaced or cut their files
+        # Those of the needed whose files others moved, removed, replaced or cut.
+        self._displaced: list[int] = []
         self._file: FileMedium | None = None
         self._spare: FileMedium | None = None  # what the next segment is made of
         self._is_name_unsynced = False  # of the segment that is written to
 
-    def adopt(self, numbers: list[int], length: int) -> None:
-        """Take over what an earlier process has left: these segments, of so many bytes together."""
-        self._needed, self.needed_bytes = list(numbers), length
+    # What a start finds
+
+    def segments(self) -> dict[int, str]:
+        return {number: self._segments.path(number) for number in self._segments.numbers()}
+
+    def asides(self) -> list[tuple[int, str]]:
+        return self._segments.asides()
+
+    def open(self, name: str) -> FileMedium:
+        return self._segments.open(name)
+
+    def set_aside(self, name: str, reason: Aside) -> str:
+        return self._segments.set_aside(name, reason)
+
+    def remove(self, numbers: list[int]) -> None:
+        self._segments.remove(numbers)
+
+    def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
+        self._needed, self.needed_bytes, self.last_number = list(numbers), length, last_number
+
+    # Appending
 
     @property
     def number(self) -> int:
-        """Of the segment that is open, or 0."""
         return self._needed[-1] if self._file else 0
 
     @property
@@ -169,10 +177,6 @@ class SegmentLog:
         return len(self._needed)
 
     def write(self, data: bytes, *, synced: bool = False) -> None:
-        """Append to the segment. MediumError if that fails now, or has failed before.
-
-        Synced: what was written before is durable, and when this returns so is this.
-        """
         self._refuse_if_failed()
         assert self._file is not None
         try:
@@ -187,7 +191,6 @@ class SegmentLog:
             raise
 
     def write_now(self, data: bytes) -> int:
-        """As `write`, but what would have to wait for the disk is left out: how many bytes were appended."""
         self._refuse_if_failed()
         assert self._file is not None
         try:
@@ -200,7 +203,6 @@ class SegmentLog:
         return length
 
     def sync(self) -> bool:
-        """Make durable what was written. False: there was nothing. Another thread may write meanwhile, but not rotate."""
         self._refuse_if_failed()
         if not self.has_unsynced:
             self._prove()
@@ -209,7 +211,6 @@ class SegmentLog:
         return True
 
     def sync_all(self) -> None:
-        """The same, whatever another thread makes durable meanwhile."""
         self._refuse_if_failed()
         assert self._file is not None
         self.has_unsynced = False  # first: what is written from here on may miss this sync
@@ -234,17 +235,19 @@ class SegmentLog:
                 self._fail(error)
                 raise
 
-    def rotate(self, number: int, *, heals: bool = False) -> None:
-        """Begin a new segment. `heals`: also after a failure, since nothing of what failed is needed any more."""
+    def cut(self, number: int, *, heals: bool = False) -> None:
         if not heals:
             self.sync()
         try:
             if heals:
                 self.failure, self.has_unsynced = "", False
-                self._segments.make_way(number, self._displaced)
+                is_other_folder = self._lease is not None and self._lease.hold()
+                self._segments.make_way(number, self._displaced, is_other_folder=is_other_folder)
                 self._displaced = []
-            self.close_file()
-            self._needed.append(number)  # even if creating it fails midway: it goes with the others
+            self._close_file()
+            # Even if creating it fails midway: it goes with the others.
+            self._needed.append(number)
+            self.last_number = number
             self._file = None if heals else self._take_spare(number)
             # A spare's name is made durable by the next sync, whereas a new file's is durable when it is there.
             self.has_unsynced = self._is_name_unsynced = self._file is not None
@@ -254,10 +257,6 @@ class SegmentLog:
             raise
 
     def prepare(self) -> None:
-        """Have a spare for the next rotation, which makes its file itself otherwise, and waits for the disk.
-
-        Another thread may write meanwhile, but not rotate.
-        """
         if not self._spare:
             with suppress(MediumError):
                 self._spare = self._segments.create_spare()
@@ -274,24 +273,15 @@ class SegmentLog:
             spare.close()
         return None
 
-    def link(self, frame: bytes, *, drops: bool = False) -> list[str]:
-        """Write a frame that makes the segments before this one superfluous; when it is durable, remove them.
-
-        `drops`: the data went back to what it was before them, so they are put aside. The names that they have then.
-        """
-        self.write(frame, synced=True)
-        return self.give_up_before(self._needed[-1], drops=drops)
-
-    def give_up_before(self, number: int, *, drops: bool) -> list[str]:
-        """Remove the segments before this one, whose link is durable, or put them aside; the names that they have then."""
+    def drop_before(self, number: int, *, keeps_aside: bool = False) -> list[str]:
         assert self._file is not None
         earlier = [found for found in self._needed if found < number]
         try:
             names = []
-            if drops:
+            if keeps_aside:
                 # The newest first: a crash midway leaves those that belong together, from the oldest on.
                 there = [number for number in self._segments.numbers() if number in earlier]
-                names = [self._segments.set_aside(number, DROPPED) for number in reversed(there)]
+                names = [self._segments.set_aside(self._segments.path(number), Aside.DROPPED) for number in reversed(there)]
             else:
                 self._segments.remove(earlier)
             self._needed = [found for found in self._needed if found >= number]
@@ -302,38 +292,27 @@ class SegmentLog:
             raise
         return names[::-1]
 
-    def end(self, number: int, frame: bytes, *, drops: bool = False) -> list[str]:
-        """Go on without a journal from the snapshot that this link names. As for `link`.
-
-        The link stands in a segment of this number until the others are gone: whenever a start looks, it finds the same.
-        """
-        self.rotate(number, heals=True)
-        names = self.link(frame, drops=drops)
-        self.remove([number])
-        return names
-
-    def age_dropped(self) -> None:
-        """A snapshot has succeeded: what RESTORE put aside has one less to go."""
-        self._segments.age_dropped()
-
-    def remove(self, numbers: list[int]) -> None:
-        """Give up segments that are not needed; the present one among them is closed first."""
-        if self._needed and self._needed[-1] in numbers:
-            self.close_file()
+    def drop(self, number: int) -> None:
+        if number not in self._needed:
+            return
+        if number == self._needed[-1]:
+            self._close_file()
             self.has_unsynced = False
-        self._segments.remove([number for number in self._needed if number in numbers])
-        self._needed = [number for number in self._needed if number not in numbers]
+        self._segments.remove([number])
+        self._needed = [found for found in self._needed if found != number]
         if not self._needed:
             self.needed_bytes = 0
 
+    def age_asides(self) -> None:
+        self._segments.age_asides()
+
     def close(self) -> None:
-        """Let go of the files."""
-        self.close_file()
+        self._close_file()
         if self._spare:
             self._spare.close()
             self._spare = None
 
-    def close_file(self) -> None:
+    def _close_file(self) -> None:
         if self._file:
             file, self._file = self._file, None
             file.close()

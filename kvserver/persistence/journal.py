@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 from kvserver.errors import MediumError
 from kvserver.formats.record import LongPayload, encode_link, encode_pieces, encode_records, pack
-from kvserver.media.segments import SegmentLog
+from kvserver.media.medium import Log
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.group import Group
 from kvserver.persistence.recovery import Recovered
@@ -96,7 +96,7 @@ class Journal:
     pause: Callable[[], None]  # the disk can't keep up
     resume: Callable[[], None]
 
-    def __init__(self, state: ServerState, log: SegmentLog, disk: Disk, sync_disk: Disk) -> None:
+    def __init__(self, state: ServerState, log: Log, disk: Disk, sync_disk: Disk) -> None:
         self.is_on = False
         self.sequence = self.written = self.synced = 0
         self._state = state
@@ -217,7 +217,7 @@ class Journal:
         self._rotated_at = number, self.sequence
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
         heals, self._heals = self._heals or bool(self._facts.error), False
-        self._order(lambda: self._log.rotate(number, heals=heals), heals=heals)
+        self._order(lambda: self._log.cut(number, heals=heals), heals=heals)
         return number
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
@@ -231,19 +231,19 @@ class Journal:
         log, frame, is_on = self._log, encode_link(digest, self._state.now_ms()), self.is_on
         names: list[str] = []
 
-        def give_up() -> None:
-            names.extend(log.give_up_before(token, drops=drops))
+        def drop() -> None:
+            names.extend(log.drop_before(token, keeps_aside=drops))
 
         def go_on() -> None:
             if is_on or log.number == token:
                 log.write(frame, synced=True)
-                give_up()
+                drop()
             elif log.needed_count:
-                names.extend(log.end(token, frame, drops=drops))
+                names.extend(log.end(token, frame, keeps_aside=drops))
 
         def go_on_beside() -> None:
             log.sync_all()
-            give_up()
+            drop()
 
         was_failed = bool(self._facts.error)
         self._number = token
@@ -254,7 +254,7 @@ class Journal:
         else:
             await self._order(go_on)
         if not drops:
-            await self._beside(log.age_dropped)
+            await self._beside(log.age_asides)
         if names:
             _log.warning("put aside until the next snapshot but one: %s", ", ".join(names))
         self._linked_at = self._rotated_at[1] if self._rotated_at[0] == token else self.sequence
@@ -272,9 +272,9 @@ class Journal:
         """Go on behind what a start has recovered, recording or not."""
         self._linked_at = self.sequence - recovered.records
         if switch_on:
-            await self.begin(recovered.last_number + 1, None if recovered.segments else recovered.digest)
+            await self.begin(self._log.last_number + 1, None if recovered.segments else recovered.digest)
             return
-        self.rest(recovered.last_number)
+        self.rest(self._log.last_number)
         if recovered.segments:
             _log.warning("appendonly is no, but there was a journal: it was replayed, and goes with the next snapshot")
 
@@ -286,7 +286,7 @@ class Journal:
         self._number = number
         self.is_on = self._facts.enabled = True
         with suppress(MediumError):
-            await self._order(lambda: self._log.rotate(number))
+            await self._order(lambda: self._log.cut(number))
             if digest is not None:
                 frame = encode_link(digest, self._state.now_ms())
                 await self._order(lambda: self._log.link(frame))
@@ -307,7 +307,7 @@ class Journal:
         """Record nothing more. The segments stay until the next snapshot; `give_up`: the newest was never linked."""
         self.is_on = self._facts.enabled = False
         number = self._number
-        self._order((lambda: self._log.remove([number])) if give_up else self._log.sync)
+        self._order((lambda: self._log.drop(number)) if give_up else self._log.sync)
         if self._facts.error:
             self._facts.error = ""
             self.on_changed()

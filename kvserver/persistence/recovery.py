@@ -20,9 +20,7 @@ from kvserver.errors import CommandError, MediumError
 from kvserver.formats.chain import Chain
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.formats.scan import Frame, Scan, Tail
-from kvserver.media.medium import Medium
-from kvserver.media.names import UNLINKED
-from kvserver.media.segments import SegmentLog, Segments
+from kvserver.media.medium import Aside, Contents, Log
 from kvserver.persistence.archive import Archive
 from kvserver.persistence.drive import drive
 from kvserver.persistence.workplace import Workplace
@@ -43,7 +41,6 @@ class Recovered(NamedTuple):
     segments: list[int]  # that were replayed on it, in order; empty: no journal is linked to it
     records: int  # that these hold
     commands: int
-    last_number: int  # behind which the next segment's is
 
     @property
     def digest(self) -> str:
@@ -54,48 +51,39 @@ class Recovered(NamedTuple):
 class Recovery:
     """Brings the data back into `state.keyspace`. The segments are read at a workplace of their own."""
 
-    def __init__(
-        self,
-        state: ServerState,
-        table: CommandTable,
-        archive: Archive,
-        segments: Segments,
-        log: SegmentLog,
-        workplace: Workplace,
-    ) -> None:
+    def __init__(self, state: ServerState, table: CommandTable, archive: Archive, log: Log, workplace: Workplace) -> None:
         self._state = state
         self._table = table
         self._archive = archive
-        self._segments = segments
-        self._segment_log = log
+        self._journal = log
         self._workplace = workplace
 
     async def run(self) -> Recovered:
         """Load, replay, tidy up. OSError where the files can't be read or repaired."""
         run, facts = self._workplace.run, self._state.journal
-        paths = {number: self._segments.path(number) for number in await run(self._segments.numbers)}
-        aside = [number for number, _ in await run(self._segments.put_aside)]
-        chain = await self._chain(paths)
+        names = await run(self._journal.segments)
+        aside = [number for number, _ in await run(self._journal.asides)]
+        chain = await self._chain(names)
         frame = await self._load(chain)
-        records, commands = await self._replay(chain, paths)
+        records, commands = await self._replay(chain, names)
         facts.records_replayed = records
-        await run(lambda: self._tidy(chain))
+        await run(lambda: self._tidy(chain, names))
         facts.base_bytes = frame.end - frame.offset if frame else 0
         facts.segments = len(chain.replayed)
         facts.segment_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
-        self._segment_log.adopt(chain.replayed, facts.segment_bytes)
         # The next segment follows the last one that was replayed, without a gap; else no number comes twice.
-        last_number = chain.replayed[-1] if chain.replayed else max([*paths, *aside], default=0)
-        return Recovered(frame, chain.replayed, records, commands, last_number)
+        last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside], default=0)
+        self._journal.adopt(chain.replayed, facts.segment_bytes, last_number)
+        return Recovered(frame, chain.replayed, records, commands)
 
-    async def apply(self, paths: dict[int, str]) -> tuple[str, list[int]]:
-        """Replay segments that were put aside, paths by number, although nothing links them to the data: the newest chain.
+    async def apply(self, names: dict[int, str]) -> tuple[str, list[int]]:
+        """Replay segments that were put aside, names by number, although nothing links them to the data: the newest chain.
 
         On the snapshot that they go on from, if the medium has it after all, else on the data as it is. One line that tells
         what was done, and the numbers of those that were replayed. MediumError, with the data as it was, where they are
         linked to nothing.
         """
-        chain = await self._chain(paths)
+        chain = await self._chain(names)
         if not chain.replayed:
             raise MediumError(f"the segments that were put aside can't be replayed: {chain.reason}")
         base = "the data as it was"
@@ -106,7 +94,7 @@ class Recovery:
             base = f"the frame at offset {result.loaded.offset}"
         if base != "the data as it was":
             self._archive.install(result, time.perf_counter())
-        records, commands = await self._replay(chain, paths)
+        records, commands = await self._replay(chain, names)
         end = f"; then: {chain.reason}" if chain.reason else ""
         return f"replayed {commands} commands in {records} records on {base}{end}", chain.replayed
 
@@ -121,32 +109,32 @@ class Recovery:
             _tell_newer(result, frame)
         return frame
 
-    async def _chain(self, paths: dict[int, str]) -> Chain:
-        return Chain({number: await self._scan(path) for number, path in paths.items()})
+    async def _chain(self, names: dict[int, str]) -> Chain:
+        return Chain({number: await self._scan(name) for number, name in names.items()})
 
-    async def _scan(self, path: str) -> SegmentScan:
+    async def _scan(self, name: str) -> SegmentScan:
         run = self._workplace.run
-        file = await run(lambda: self._segments.open(path))
+        contents = await run(lambda: self._journal.open(name))
         try:
-            return await self._drive(scan_segment(await run(file.size)), file)
+            return await self._drive(scan_segment(await run(contents.size)), contents)
         finally:
-            await run(file.close)
+            await run(contents.close)
 
-    async def _replay(self, chain: Chain, paths: dict[int, str]) -> tuple[int, int]:
+    async def _replay(self, chain: Chain, names: dict[int, str]) -> tuple[int, int]:
         """Run the records of a chain. How many there were, and how many commands in them."""
         facts, run, started_at = self._state.persistence, self._workplace.run, time.perf_counter()
         records = commands = 0
         unused: list[Shard] = []
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
-            file = await run(lambda: self._segments.open(paths[number]))  # noqa: B023
+            contents = await run(lambda: self._journal.open(names[number]))  # noqa: B023
             runner = _Runner(self._state, self._table)
             try:
-                await self._drive(read_records(chain.scans[number].valid_length, runner.run), file)
+                await self._drive(read_records(chain.scans[number].valid_length, runner.run), contents)
             except RecordInvalid as invalid:
                 chain.stop(number, invalid.offset, str(invalid))
             finally:
-                await run(file.close)
+                await run(contents.close)
             records += runner.records
             commands += runner.commands
             unused += runner.unused
@@ -164,49 +152,53 @@ class Recovery:
         await self._workplace.pace().run(drain(unused))
         return records, commands
 
-    async def _drive(self, steps: Steps[T], file: Medium) -> T:
+    async def _drive(self, steps: Steps[T], contents: Contents) -> T:
         def report(offset: int) -> None:
             self._state.persistence.load_done_bytes = offset
 
-        return await drive(steps, file, self._workplace, report)
+        return await drive(steps, contents, self._workplace, report)
 
-    def _tidy(self, chain: Chain) -> None:
+    def _tidy(self, chain: Chain, names: dict[int, str]) -> None:
         """Leave what was replayed and nothing else. In this order: a crash midway must not make a gap look like an end."""
-        segments, scans = self._segments, chain.scans
+        log, scans = self._journal, chain.scans
         # The newest first: a crash midway leaves those that belong together, from the oldest on.
         for number in reversed(chain.unlinked):
             if scans[number].size:
-                segments.set_aside(number, UNLINKED)
+                log.set_aside(names[number], Aside.UNLINKED)
             else:
-                segments.remove([number])
+                log.remove([number])
         for number in chain.behind:
             if scans[number].size:
-                _log.error("%s; segment %d set aside as %s", chain.reason, number, segments.set_aside(number))
+                where = log.set_aside(names[number], Aside.DAMAGED)
+                _log.error("%s; segment %d set aside as %s", chain.reason, number, where)
             else:
-                segments.remove([number])
+                log.remove([number])
         for number in chain.replayed:
-            self._cut(chain, number)
+            self._cut(chain, number, names[number])
         # Of those that hold nothing, only what stands at the end: elsewhere a gap would stop the next start before the rest.
         empty: list[int] = []
         while chain.replayed and not scans[chain.replayed[-1]].valid_length:
             empty.append(chain.replayed.pop())
-        segments.remove([*chain.superfluous, *empty])
+        log.remove([*chain.superfluous, *empty])
         if chain.superfluous:
             _log.info("removed %d segments that are older than the snapshot", len(chain.superfluous))
 
-    def _cut(self, chain: Chain, number: int) -> None:
+    def _cut(self, chain: Chain, number: int, name: str) -> None:
         scan = chain.scans[number]
-        with self._segments.open(self._segments.path(number)) as file:
+        contents = self._journal.open(name)
+        try:
             if scan.tail is not Tail.NONE:
                 if chain.lost_something:
-                    where = file.set_aside(scan.valid_length)
+                    where = contents.set_aside(scan.valid_length)
                     text = "damaged journal: %s; %d bytes copied to %s, then cut"
                     _log.error(text, chain.reason, scan.tail_length, where)
                 else:
                     _log.warning("torn tail of the journal cut: %s (%d bytes)", chain.reason, scan.tail_length)
             # Also where there is nothing to cut, for its sync: what was killed may have left records that are only in
             # the system's memory, and those that follow in the next segment must not outlive them.
-            file.truncate(scan.valid_length)
+            contents.truncate(scan.valid_length)
+        finally:
+            contents.close()
 
 
 def _tell_unlinked(chain: Chain, frame: Frame | None) -> None:
@@ -220,7 +212,7 @@ def _tell_unlinked(chain: Chain, frame: Frame | None) -> None:
         found,
         ", ".join(map(str, sorted(chain.scans))),
         records,
-        UNLINKED,
+        Aside.UNLINKED,
     )
 
 

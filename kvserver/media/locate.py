@@ -1,0 +1,26 @@
+"""From the name of a place to what is kept there, opened for one who writes. The one list of the kinds of places."""
+
+from __future__ import annotations
+
+import os
+
+from kvserver.media.file import FileMedium
+from kvserver.media.filesystem import FileSystem
+from kvserver.media.lease import FolderLease
+from kvserver.media.medium import Place
+from kvserver.media.segments import FileLog
+
+
+def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:
+    """The folder at `path`, created where there is none, with the medium's file `name` and the segments beside it.
+
+    MediumLocked where somebody else has the folder or the file, MediumError where one can't be opened; nothing is held then.
+    """
+    filesystem = filesystem or FileSystem()
+    lease = FolderLease(path, filesystem)
+    try:
+        medium = FileMedium(os.path.join(lease.path, name), filesystem, with_journal=True)
+    except BaseException:
+        lease.release()
+        raise
+    return Place(lease, medium, FileLog(medium.path, filesystem, lease))

@@ -1,0 +1,32 @@
+"""A folder is opened as a whole, or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvserver.errors import MediumLocked
+from kvserver.media.file import FileMedium
+from kvserver.media.lease import FolderLease
+from kvserver.media.locate import open_folder
+
+
+def test_folder_has_a_lease_a_medium_and_a_log_beside_it(tmp_path: Path) -> None:
+    place = open_folder(str(tmp_path / "data"), "dump.kvs")
+    place.medium.append(b"frame")
+    place.log.cut(1)
+    place.log.write(b"record", synced=True)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["dump.kvs", "dump.kvs.0000000001.journal"]
+    with pytest.raises(MediumLocked):
+        open_folder(str(tmp_path / "data"), "other.kvs")
+    place.close()
+    place.close()
+    open_folder(str(tmp_path / "data"), "dump.kvs").close()
+
+
+def test_nothing_is_held_where_the_file_is_somebody_elses(tmp_path: Path) -> None:
+    with FileMedium(tmp_path / "dump.kvs"):
+        with pytest.raises(MediumLocked, match=r"dump\.kvs is in use by another process"):
+            open_folder(str(tmp_path), "dump.kvs")
+        FolderLease(tmp_path).release()
