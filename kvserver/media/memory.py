@@ -1,10 +1,12 @@
-"""A medium in memory: for tests, and for stores that need no file. Lost with the process, never damaged."""
+"""A medium and a log in memory: for tests, and for stores that need no file. Lost with the process, never damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from kvserver.media.medium import COPY_BYTES, GatheredFrame
+from kvserver.errors import MediumError, MediumPoisoned
+from kvserver.media.medium import APPLICABLE, COPY_BYTES, Aside, GatheredFrame, Log
 
 
 class MemoryMedium:
@@ -76,3 +78,142 @@ class _MemoryRewrite:
 
     def abort(self) -> None:
         self._frame.abort()
+
+
+class _PutAside(NamedTuple):
+    number: int
+    reason: Aside
+    contents: MemoryMedium
+
+
+class MemoryLog(Log):
+    """A log in memory that starts with these segments, by their numbers. What is written is as durable as the process.
+
+    After `close` it can be read and gone on with again, as a place to which the next server comes.
+    """
+
+    def __init__(self, segments: Mapping[int, bytes] | None = None) -> None:
+        self._segments = {number: MemoryMedium(data) for number, data in sorted((segments or {}).items())}
+        self._asides: dict[str, _PutAside] = {}
+        self._needed: list[int] = []
+        self._is_open = False
+
+    # What a start finds
+
+    def segments(self) -> dict[int, str]:
+        return {number: _name(number) for number in sorted(self._segments)}
+
+    def asides(self) -> list[tuple[int, str]]:
+        return sorted((aside.number, name) for name, aside in self._asides.items() if aside.reason in APPLICABLE)
+
+    def open(self, name: str) -> MemoryMedium:
+        if name in self._asides:
+            return self._asides[name].contents
+        return self._segments[self._number(name)]
+
+    def set_aside(self, name: str, reason: Aside) -> str:
+        if name in self._asides:
+            number, _, contents = self._asides.pop(name)
+        else:
+            number = self._number(name)
+            contents = self._segments.pop(number)
+        base = target = f"{_name(number)}, {reason}"
+        count = 0
+        while target in self._asides:
+            count += 1
+            target = f"{base}, {count}"
+        self._asides[target] = _PutAside(number, reason, contents)
+        return target
+
+    def _number(self, name: str) -> int:
+        for number in self._segments:
+            if _name(number) == name:
+                return number
+        raise MediumError(f"there is no {name}")
+
+    def remove(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._segments.pop(number, None)
+
+    def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
+        self._needed, self.needed_bytes, self.last_number = list(numbers), length, last_number
+
+    # Appending
+
+    @property
+    def number(self) -> int:
+        return self._needed[-1] if self._is_open else 0
+
+    @property
+    def needed_count(self) -> int:
+        return len(self._needed)
+
+    def cut(self, number: int, *, heals: bool = False) -> None:
+        if heals:
+            self.failure = ""
+            for name in [name for found, name in self.segments().items() if found >= number]:
+                self.set_aside(name, Aside.FOREIGN)
+        self._refuse_if_failed()
+        if number in self._segments:
+            self.failure = f"there is a {_name(number)} already"
+            raise MediumError(self.failure)
+        self._segments[number] = MemoryMedium()
+        self._needed.append(number)
+        self.last_number = number
+        self._is_open = True
+
+    def prepare(self) -> None:
+        """Nothing: a cut waits for nothing."""
+
+    def write(self, data: bytes, *, synced: bool = False) -> None:
+        self._refuse_if_failed()
+        assert self._is_open
+        self._segments[self.number].append(data)
+        self.needed_bytes += len(data)
+
+    def write_now(self, data: bytes) -> int:
+        self.write(data)
+        return len(data)
+
+    def sync(self) -> bool:
+        self._refuse_if_failed()
+        return False
+
+    def sync_all(self) -> None:
+        self._refuse_if_failed()
+
+    def drop_before(self, number: int, *, keeps_aside: bool = False) -> list[str]:
+        earlier = [found for found in self._needed if found < number]
+        names = [self.set_aside(_name(found), Aside.DROPPED) for found in earlier] if keeps_aside else []
+        self.remove(earlier)
+        self._let_go(earlier)
+        return names
+
+    def drop(self, number: int) -> None:
+        if number in self._needed:
+            self._is_open = self._is_open and number != self._needed[-1]
+            self.remove([number])
+            self._let_go([number])
+
+    def _let_go(self, numbers: list[int]) -> None:
+        self._needed = [number for number in self._needed if number not in numbers]
+        self.needed_bytes = sum(self._segments[number].size() for number in self._needed)
+
+    def age_asides(self) -> None:
+        for name, aside in list(self._asides.items()):
+            if aside.reason is Aside.DROPPED_EARLIER:
+                del self._asides[name]
+        for name, aside in list(self._asides.items()):
+            if aside.reason is Aside.DROPPED:
+                self.set_aside(name, Aside.DROPPED_EARLIER)
+
+    def close(self) -> None:
+        self._is_open = False
+
+    def _refuse_if_failed(self) -> None:
+        if self.failure:
+            raise MediumPoisoned(self.failure)
+
+
+def _name(number: int) -> str:
+    return f"segment {number}"
