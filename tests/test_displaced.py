@@ -333,7 +333,7 @@ USES: dict[str, Callable[[FileLog], object]] = {
     "write without waiting, and sync": write_now_and_sync,
     "synced write behind one that is not": write_unsynced_and_synced,
     "sync of nothing": lambda log: log.sync(),
-    "rotation": lambda log: log.cut(2),
+    "cut": lambda log: log.cut(2),
     "link": lambda log: log.link(b"x"),
 }
 
@@ -342,7 +342,7 @@ USES: dict[str, Callable[[FileLog], object]] = {
     ("harm", "use"),
     [*((harm, "synced write") for harm in HARMS), *((harm, use) for harm in ("unlink", "cut") for use in USES)],
 )
-def test_displaced_segment_is_a_failure_until_a_rotation_heals_it(log: FileLog, path: Path, harm: str, use: str) -> None:
+def test_displaced_segment_is_a_failure_until_a_cut_heals_it(log: FileLog, path: Path, harm: str, use: str) -> None:
     segments = Segments(str(path))
     first = Path(segments.path(1))
     HARMS[harm](first)

@@ -171,12 +171,12 @@ async def test_sync_waits_for_those_whom_the_last_one_has_released(setting: Sett
     assert disk.calls == before + 2, "nobody else has come"
 
 
-async def test_rotation_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
+async def test_cut_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
     journal, keyspace = setting.journal, setting.state.keyspace
     setting.disk.is_held = True
     journal.append(command(1))
     keyspace.put_many([], command(2))  # of the tick that is under way
-    token = journal.rotate()
+    token = journal.cut()
     journal.append(command(3))
     for _ in range(4):
         await setting.disk.let_go()
@@ -194,8 +194,8 @@ async def test_rotation_stands_between_what_was_before_and_after_it(setting: Set
 
 async def test_link_of_a_flush_that_a_restore_has_overtaken_is_not_written(setting: Setting) -> None:
     journal = setting.journal
-    flush = journal.rotate()
-    restore = journal.rotate()
+    flush = journal.cut()
+    restore = journal.cut()
     assert await journal.link(restore, EMPTY_STORE, 0)
     assert not await journal.link(flush, "0" * 64, 10)
     assert setting.content(3) == encode_link(EMPTY_STORE, NOW_MS)
@@ -210,11 +210,11 @@ async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting
     assert "Input/output error" in facts.error
     with pytest.raises(MediumError):
         await journal.sync()
-    token = journal.rotate()
+    token = journal.cut()
     with pytest.raises(MediumError):
         await journal.link(token, "0" * 64, 10)
     setting.filesystem.fails = False
-    token = journal.rotate()
+    token = journal.cut()
     assert facts.error
     assert await journal.link(token, "0" * 64, 10)
     assert not facts.error
@@ -225,12 +225,12 @@ async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting
     assert setting.segments.numbers() == [token]
 
 
-async def test_rotation_that_began_before_the_failure_was_known_heals_nothing(setting: Setting) -> None:
+async def test_cut_that_began_before_the_failure_was_known_heals_nothing(setting: Setting) -> None:
     journal = setting.journal
     setting.disk.is_held = True
     setting.filesystem.fails = True
     journal.append(command(1))
-    token = journal.rotate()
+    token = journal.cut()
     journal.append(command(2))
     link = asyncio.create_task(journal.link(token, "0" * 64, 10))
     for _ in range(5):
@@ -322,12 +322,12 @@ async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_a
     assert journal.synced == 1, "the sync began before the second write"
 
 
-async def test_rotation_waits_for_the_sync_that_runs(syncing_at_once: Setting) -> None:
+async def test_cut_waits_for_the_sync_that_runs(syncing_at_once: Setting) -> None:
     setting = syncing_at_once
     journal = setting.journal
     journal.append(command(1))
     await gather()
-    journal.rotate()
+    journal.cut()
     await gather()
     assert setting.segments.numbers() == [1], "the file of a running sync was closed"
     await setting.sync_disk.let_go()
@@ -367,14 +367,14 @@ async def test_off_and_on_again_leaves_a_gap_that_no_start_replays_across(settin
     journal.switch_off()
     journal.append(command(1))
     journal.switch_on()
-    token = journal.rotate()
+    token = journal.cut()
     await settle()
     assert setting.segments.numbers() == [1, 3]
     assert await journal.link(token, "0" * 64, 10)
     assert setting.segments.numbers() == [3]
 
 
-async def test_failure_of_before_drops_nothing_behind_the_rotation_that_heals_it(setting: Setting) -> None:
+async def test_failure_of_before_drops_nothing_behind_the_cut_that_heals_it(setting: Setting) -> None:
     """Off while it has failed, then told to sync, and on again: what is written from there on is in no snapshot."""
     journal, facts = setting.journal, setting.state.journal
     setting.filesystem.fails = True
@@ -385,13 +385,13 @@ async def test_failure_of_before_drops_nothing_behind_the_rotation_that_heals_it
     setting.disk.is_held = True
     journal.sync_soon()  # which the failure of before refuses
     journal.switch_on()
-    token = journal.rotate()
+    token = journal.cut()
     journal.append(command(2))
     before = journal.synced
     await setting.disk.let_go()
     assert facts.error == ""
     journal.append(command(3))
-    assert journal.synced == before, "what waits behind the rotation counts as durable"
+    assert journal.synced == before, "what waits behind the cut counts as durable"
     for _ in range(4):
         await setting.disk.let_go()
         await gather()
@@ -411,8 +411,8 @@ async def test_failure_of_before_drops_nothing_behind_the_rotation_that_heals_it
 async def test_segments_of_a_journal_that_is_off_go_with_the_next_snapshot(setting: Setting) -> None:
     journal = setting.journal
     journal.switch_off()
-    assert await journal.link(journal.rotate(), "0" * 64, 10)
-    assert await journal.link(journal.rotate(), "0" * 64, 10)
+    assert await journal.link(journal.cut(), "0" * 64, 10)
+    assert await journal.link(journal.cut(), "0" * 64, 10)
     assert setting.segments.numbers() == []
 
 
@@ -470,7 +470,7 @@ async def test_what_would_wait_is_left_to_the_thread_and_is_not_safe_yet(written
 
 async def test_record_waits_for_the_new_segment_of_a_snapshot(written: Setting) -> None:
     journal = written.journal
-    journal.rotate()
+    journal.cut()
     journal.append(command(1))
     assert journal.safe == 0
     for _ in range(2):
@@ -489,7 +489,7 @@ async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> No
     assert journal.safe == journal.sequence, "who is told of the failure would wait for ever"
     written.disk.is_held = False
     written.filesystem.is_full = False
-    token = journal.rotate()
+    token = journal.cut()
     assert await journal.link(token, "0" * 64, 10)
     assert written.told == ["lost", "changed", "changed"]
     journal.append(command(3))
@@ -498,7 +498,7 @@ async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> No
 
 async def test_failed_write_of_the_thread_loses_the_replies_that_waited_for_it(written: Setting) -> None:
     journal = written.journal
-    journal.rotate()
+    journal.cut()
     journal.append(command(1))
     await written.disk.let_go()
     written.filesystem.is_full = True
@@ -533,7 +533,7 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     await journal.close()  # as if it had never been on
     setting.state.keyspace.put_many([], command(1))
     journal.switch_on()
-    token = journal.rotate()
+    token = journal.cut()
     assert await journal.link(token, "0" * 64, 10)
     assert setting.content(token) == encode_link("0" * 64, NOW_MS)
     assert not setting.state.journal.error
@@ -557,7 +557,7 @@ async def test_nobody_waits_until_a_link_is_durable_and_what_it_replaces_is_gone
     journal = setting.journal
     setting.config.appendfsync = "everysec"
     await settle()
-    token = journal.rotate()
+    token = journal.cut()
     setting.sync_disk.is_held = True
     link = asyncio.create_task(journal.link(token, "0" * 64, 0))
     await settle()

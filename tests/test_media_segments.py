@@ -122,7 +122,7 @@ def test_what_is_written_during_a_sync_is_still_unsynced(log: FileLog, filesyste
 
 
 @pytest.mark.parametrize("failing", ["append", "sync"])
-def test_failure_lasts_until_a_rotation_heals_it(log: FileLog, filesystem: Recorder, failing: str) -> None:
+def test_failure_lasts_until_a_cut_heals_it(log: FileLog, filesystem: Recorder, failing: str) -> None:
     filesystem.failing = failing
 
     def record() -> None:
@@ -165,7 +165,7 @@ def spare_of(segments: Segments) -> Path:
     return Path(segments.path(1)).with_name("dump.kvs.next-segment")
 
 
-def test_rotation_to_a_spare_waits_for_no_name_and_the_next_sync_makes_it_durable(
+def test_cut_to_a_spare_waits_for_no_name_and_the_next_sync_makes_it_durable(
     log: FileLog, segments: Segments, filesystem: Recorder
 ) -> None:
     log.prepare()
@@ -210,7 +210,7 @@ def test_spare_that_others_have_touched_is_never_a_segment(log: FileLog, segment
     assert Path(segments.path(2)).read_bytes() == b"x"
 
 
-def test_spare_is_not_used_where_a_rotation_heals(log: FileLog, segments: Segments, filesystem: Recorder) -> None:
+def test_spare_is_not_used_where_a_cut_heals(log: FileLog, segments: Segments, filesystem: Recorder) -> None:
     log.prepare()
     filesystem.done.clear()
     log.cut(2, heals=True)
@@ -227,3 +227,9 @@ def test_segments_behind_the_one_that_is_linked_stay_when_those_before_it_go(log
     assert segments.numbers() == [2, 3]
     log.cut(4)
     assert log.drop_before(4, keeps_aside=True) == [f"{segments.path(number)}.dropped" for number in (2, 3)]
+
+
+def test_segment_that_is_not_of_this_log_is_never_dropped(log: FileLog, segments: Segments) -> None:
+    Path(segments.path(7)).write_bytes(b"of another server, whose folder stands here now")
+    log.drop(7)
+    assert segments.numbers() == [1, 7]

@@ -624,7 +624,7 @@ class OvertakenJournal:
     def __init__(self) -> None:
         self.links = 0
 
-    def rotate(self) -> int:
+    def cut(self) -> int:
         return 0
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:

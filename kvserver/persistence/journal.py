@@ -1,7 +1,7 @@
 """The journal of a running server: what each tick wrote goes to the system, or to the disk's thread, and in order.
 
-Owns the order of things: a record never overtakes an earlier one, a rotation stands between the two ticks (or halves of
-one) that a snapshot's cut stands between, and a link follows its snapshot. Never runs a command.
+Owns the order of things: a record never overtakes an earlier one, the log is cut between the two ticks (or halves of one)
+between which the data of a snapshot is cut, and a link follows its snapshot. Never runs a command, and knows of no file.
 
 Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Under
 `everysec` and `no` a reply waits for the write alone. As in redis-server the event loop does that, since to copy a few records
@@ -51,7 +51,7 @@ _log = logging.getLogger("kvserver")
 class _Order:
     """Something for the disk's thread between two batches of records; `done` tells what came of it.
 
-    `heals`: a rotation behind which a failure of before counts no more.
+    `heals`: a cut behind which a failure of before counts no more.
     """
 
     def __init__(self, carry_out: Callable[[], object], done: asyncio.Future[None], *, heals: bool = False) -> None:
@@ -70,7 +70,7 @@ class _Order:
 
 
 class _Ticks(NamedTuple):
-    """What some ticks in a row have written, and when (Unix milliseconds)."""
+    """The writes of some ticks in a row, and when each ran (Unix milliseconds)."""
 
     payloads: list[bytes | LongPayload]
     times_ms: list[int]
@@ -105,20 +105,29 @@ class Journal:
         self._disk = disk
         self._sync_disk = sync_disk
         self._loop = asyncio.get_running_loop()
-        self._number = 0  # of the newest segment
-        self._rotated_at = 0, 0  # the newest segment that a rotation has begun, and the last record before it
-        self._linked_at = 0  # the last record before the snapshot that the newest link names
-        self._heals = False  # the next rotation makes a failure good, although writes were not refused
+        # The number of the newest segment, also of one whose cut is still on its way to the disk.
+        self._number = 0
+        # The newest segment that a cut has begun, and the last record before it.
+        self._cut_at = 0, 0
+        # The last record before the snapshot that the newest link names.
+        self._linked_at = 0
+        # The next cut makes a failure good, although writes were not refused.
+        self._heals = False
         self._queue: _Batch = deque()
         self._queued_commands = 0
-        self._long_queued_bytes = 0  # of what is queued, the long payloads
+        # The long payloads among what is queued, and among what the disk's thread has.
+        self._long_queued_bytes = 0
         self._long_writing_bytes = 0
         self._group = Group()
-        self._started_at = 0.0  # the batch that is under way; of time.perf_counter
-        self._is_busy = False  # with a batch
-        self._besides: deque[_Order] = deque()  # what is to be done on the sync's thread
-        self._is_syncing = False  # or doing one of these, beside the batches
-        self._is_resting = False  # the loop does not write
+        # When the batch that is under way was started, by time.perf_counter.
+        self._started_at = 0.0
+        # A batch is under way on the disk's thread.
+        self._is_busy = False
+        # These are to be done on the sync's thread, beside the batches. It is doing one, or a sync.
+        self._besides: deque[_Order] = deque()
+        self._is_syncing = False
+        # The loop leaves writing to the thread for a while.
+        self._is_resting = False
         self._is_pausing = False
         self._start_timer: asyncio.TimerHandle | None = None
         self._synced_at = -SYNC_INTERVAL_S
@@ -167,7 +176,7 @@ class Journal:
             self.pause()
 
     def _is_behind(self, share: int) -> bool:
-        """Whether more waits for the disk than may, or than this share of it: a half, for 2."""
+        """True where more waits for the disk than may, or than this share of it: a half, for 2."""
         facts, long_bytes = self._facts, self._long_queued_bytes + self._long_writing_bytes
         short_bytes = facts.queued_bytes + facts.writing_bytes - long_bytes
         return short_bytes > PENDING_BYTES // share or long_bytes > LONG_PENDING_BYTES // share
@@ -200,28 +209,29 @@ class Journal:
 
     @property
     def records_since_link(self) -> int:
-        """How many records are newer than the snapshot that a start would load."""
+        """The number of records that are newer than the snapshot that a start would load."""
         return self.sequence - self._linked_at
 
     # What snapshots call
 
-    def rotate(self) -> int:
+    def cut(self) -> int:
         """Begin a new segment: what the keyspace has not handed out yet goes to the old one. The token for `link`."""
         written = self._state.keyspace.take_written()
-        if written and not self._heals:  # else it is in the snapshot that follows, and no segment goes on to it
+        # Where the next cut heals, it is in the snapshot that follows, and no segment goes on to it.
+        if written and not self._heals:
             self.append(written)
         if not self.is_on:
             return self._number + 1
         self._number += 1
         number = self._number
-        self._rotated_at = number, self.sequence
+        self._cut_at = number, self.sequence
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
         heals, self._heals = self._heals or bool(self._facts.error), False
         self._order(lambda: self._log.cut(number, heals=heals), heals=heals)
         return number
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
-        """Go on from the snapshot with this checksum, whose cut stood at `rotate`. MediumError if that fails.
+        """Go on from the snapshot with this checksum, whose data was cut at `cut`. MediumError if that fails.
 
         `drops`: it is one of before, and what was recorded since is put aside. False: the newest segment goes on from
         something later already, a RESTORE.
@@ -257,7 +267,7 @@ class Journal:
             await self._beside(log.age_asides)
         if names:
             _log.warning("put aside until the next snapshot but one: %s", ", ".join(names))
-        self._linked_at = self._rotated_at[1] if self._rotated_at[0] == token else self.sequence
+        self._linked_at = self._cut_at[1] if self._cut_at[0] == token else self.sequence
         self._facts.base_bytes = base_bytes
         if was_failed and self._facts.error:
             _log.info("the journal goes on in a new segment")
@@ -297,7 +307,7 @@ class Journal:
         self._number = number
 
     def switch_on(self) -> None:
-        """Record from the next `rotate` on, which is to follow at once."""
+        """Record from the next `cut` on, which is to follow at once."""
         # One number is left out: were the link never written, a start would stop at the gap, not replay what lacks its base.
         self._number += 1
         self._heals = True
@@ -448,9 +458,9 @@ class Journal:
             self._start()
 
     def _fail(self, reason: str) -> None:
-        """What waits for the disk is dropped: it will be in the snapshot that the way back begins with.
+        """Drop what waits for the disk: it will be in the snapshot that the way back begins with.
 
-        Where that way has begun already, with a rotation that waits to heal this failure, too, what is behind it is kept.
+        Where that way has begun already, with a cut that waits to heal this failure, too, what is behind it is kept.
         """
         facts, items = self._facts, list(self._queue)
         begun = next((index for index, item in enumerate(items) if isinstance(item, _Order) and item.heals), len(items))

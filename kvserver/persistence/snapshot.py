@@ -63,7 +63,7 @@ class Snapshots:
 
     def _cut(self) -> tuple[Cut, int]:
         """The data as it is now, and the journal's token for what follows it."""
-        return self._keyspace.cut(), self._journal.rotate() if self._journal else 0
+        return self._keyspace.cut(), self._journal.cut() if self._journal else 0
 
     async def wait(self) -> None:
         """Until no flush is running, whether it succeeded or not."""
@@ -85,7 +85,7 @@ class Snapshots:
             unused = self.archive.install(result, started_at)
             self._loads += 1
             if self._journal:
-                token = self._journal.rotate()
+                token = self._journal.cut()
                 records = self._journal.records_since_link
                 _log.warning(
                     "RESTORE drops %d keys, and %d records behind the frame that the data comes from", dropped, records
