@@ -27,7 +27,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Keeping(Protocol):
-    """What a KVStore's data is kept in. ServerFolder is one; the other is `_Frames`, over a medium."""
+    """A place that keeps the data of a KVStore. ServerFolder is one; the other is `_Frames`, over a medium."""
 
     keyspace: Keyspace
     mapping: Mapping  # TAGGED, where values may be bytes

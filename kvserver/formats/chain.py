@@ -1,4 +1,4 @@
-"""Which segments of a journal belong together: what a start replays, from which snapshot on, and what it must not touch.
+"""The segments of a journal that belong together: what a start replays, from which snapshot on, and what it must not touch.
 
 Pure: made from what the scans of the segments found. Never decides what becomes of the files.
 """
@@ -44,7 +44,7 @@ class Chain:
         self.superfluous, self.replayed, self.behind, self.reason = [], [], [], ""
 
     def stop(self, number: int, offset: int, reason: str) -> None:
-        """What the replay of a segment met at this offset is not to be replayed, nor what is behind it."""
+        """End the chain in this segment at this offset, where the replay met what it can't run."""
         scan = self.scans[number]
         scan.valid_length, scan.tail, scan.reason = offset, Tail.DAMAGED, reason
         position = self.replayed.index(number) + 1
@@ -54,6 +54,6 @@ class Chain:
 
     @property
     def lost_something(self) -> bool:
-        """Whether there are bytes behind the end of the replay that may have been records."""
+        """True where there are bytes behind the end of the replay that may have been records."""
         is_damaged = any(self.scans[number].tail is Tail.DAMAGED for number in self.replayed)
         return is_damaged or any(self.scans[number].size for number in self.behind)

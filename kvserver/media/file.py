@@ -50,8 +50,10 @@ class FileMedium:
         self.poisoned = ""
         self._filesystem = filesystem or FileSystem()
         self._identity: Identity = (0, 0)
-        self._known_size = 0  # what we have made of it, whatever others do
-        self._is_displaced = self._is_changed = False  # by others
+        # The size that we have given it, whatever others do.
+        self._known_size = 0
+        # Others have moved, removed, replaced or cut the file; they have cut it, or appended to it.
+        self._is_displaced = self._is_changed = False
         try:
             if not with_journal:  # who minds a journal has made the folder, and one that is gone is to be noticed
                 self._refuse_journal()

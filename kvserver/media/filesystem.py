@@ -91,7 +91,7 @@ class FileSystem:
             raise OSError(error.errno, f"{reason}: {error.strerror}") from error
 
     def identity(self, descriptor: int) -> Identity:
-        """What tells the file of this descriptor from all others, while it is open."""
+        """The identity of a file, by which it is told from all others while it is open."""
         status = os.fstat(descriptor)
         return status.st_dev, status.st_ino
 
@@ -122,7 +122,8 @@ class FileSystem:
             except OSError as error:
                 if error.errno not in _LACKING:
                     raise
-                self._has_write_flags = False  # where something else was wrong, the calls below say so
+                # Where something else was wrong, the calls below say so.
+                self._has_write_flags = False
         length = os.pwrite(descriptor, data, os.fstat(descriptor).st_size)
         if synced:
             os.fsync(descriptor)

@@ -207,7 +207,7 @@ class Log(ABC):
     @property
     @abstractmethod
     def needed_count(self) -> int:
-        """How many segments a start would read."""
+        """The number of segments that a start would read."""
 
     @abstractmethod
     def cut(self, number: int, *, heals: bool = False) -> None:

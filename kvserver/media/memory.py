@@ -16,7 +16,8 @@ class MemoryMedium:
 
     def __init__(self, data: bytes = b"") -> None:
         self._data = bytearray(data)
-        self.asides: list[bytes] = []  # what `set_aside` copied, in order
+        # The copies that `set_aside` made, in order.
+        self.asides: list[bytes] = []
 
     def prove(self) -> None:
         """Nothing: memory has no place that others could change."""

@@ -143,8 +143,10 @@ class FileLog(Log):
         # Those of the needed whose files others moved, removed, replaced or cut.
         self._displaced: list[int] = []
         self._file: FileMedium | None = None
-        self._spare: FileMedium | None = None  # what the next segment is made of
-        self._is_name_unsynced = False  # of the segment that is written to
+        # The file that becomes the next segment.
+        self._spare: FileMedium | None = None
+        # The name of the segment that is written to is not certain to be durable.
+        self._is_name_unsynced = False
 
     # What a start finds
 
@@ -213,7 +215,8 @@ class FileLog(Log):
     def sync_all(self) -> None:
         self._refuse_if_failed()
         assert self._file is not None
-        self.has_unsynced = False  # first: what is written from here on may miss this sync
+        # First of all, since what is written from here on may miss this sync.
+        self.has_unsynced = False
         try:
             self._file.sync()
             if self._is_name_unsynced:

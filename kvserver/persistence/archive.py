@@ -34,13 +34,15 @@ class Archive:
     """The frames of a server's medium. MediumError where it fails, but for a compaction: that is logged."""
 
     def __init__(self, state: ServerState, medium: Medium, workplace: Workplace) -> None:
-        self.linked = ""  # checksum of the frame that the journal goes on from
+        # The checksum of the frame that the journal goes on from, or empty.
+        self.linked = ""
         self._state = state
         self._facts = state.persistence
         self._medium = medium
         self._workplace = workplace
         self._frames: list[Frame] = []
-        self._clean_length = -1  # the medium's length up to which all is valid frames; -1: a scan has to tell
+        # The length of the medium up to which all is valid frames; -1: a scan has to tell.
+        self._clean_length = -1
 
     @property
     def poisoned(self) -> str:
@@ -156,7 +158,7 @@ class Archive:
         await self._workplace.run(append_half)
 
     async def compact(self) -> None:
-        """Where the medium has grown to twice what it is to keep, keep that and drop the older frames."""
+        """Drop the older frames, if the medium has grown to twice what it is to keep."""
         count = self._count_to_keep(self._state.config.keep_frames)
         kept_bytes = sum(frame.end - frame.offset for frame in self._frames[-count:])
         if len(self._frames) <= count or self._clean_length < _COMPACTION_GROWTH * kept_bytes:
@@ -212,7 +214,7 @@ class Archive:
         return kept
 
     def _count_to_keep(self, count: int) -> int:
-        """How many of the last frames to keep, so that the one that the journal goes on from is among them."""
+        """The number of last frames to keep, so that the one that the journal goes on from is among them."""
         digests = [frame.digest for frame in reversed(self._frames)]
         return max(count, digests.index(self.linked) + 1 if self.linked in digests else 0)
 

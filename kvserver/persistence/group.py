@@ -16,7 +16,7 @@ SYNCS_AFTER_VAIN: Final = 64  # do not wait when one has waited in vain
 
 
 class Group:
-    """How many write commands the next sync is to have. The first one does not wait."""
+    """The number of write commands that the next sync is to have. The first one does not wait."""
 
     def __init__(self) -> None:
         self.wait_s = 0.0  # at most
@@ -24,7 +24,7 @@ class Group:
         self._hasty = 0  # syncs that do not wait
 
     def is_enough(self, queued: int) -> bool:
-        """Whether so many commands are worth a sync."""
+        """True where so many commands are worth a sync."""
         return queued >= self._wanted
 
     def expect(self, released: int, queued: int, sync_s: float) -> None:

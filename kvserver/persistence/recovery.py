@@ -1,4 +1,4 @@
-"""What a start does with medium and journal: finds the last link, loads that snapshot, replays what was recorded behind it.
+"""The start of a store from medium and journal: finds the last link, loads that snapshot, replays what was recorded behind it.
 
 A journal is replayed on the snapshot that it is linked to, and on no other: where that is nowhere, the last valid frame is
 loaded, and the segments are put aside. It always ends with a store that can be used: at the first invalid record it stops,
@@ -35,7 +35,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Recovered(NamedTuple):
-    """What a recovery has found and left."""
+    """The outcome of a recovery: the frame and the records that the data came from."""
 
     frame: Frame | None  # that was loaded
     segments: list[int]  # that were replayed on it, in order; empty: no journal is linked to it
@@ -44,7 +44,7 @@ class Recovered(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """What a link to the frame names."""
+        """The digest that a link to the frame names."""
         return self.frame.digest if self.frame else EMPTY_STORE
 
 
