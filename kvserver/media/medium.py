@@ -101,7 +101,7 @@ class Medium(CoreMedium, Contents, Protocol):
 
     @property
     def poisoned(self) -> str:
-        """Why nothing that is written here can be believed any more, or empty. A committed rewrite ends it."""
+        """The reason why nothing that is written here can be believed any more, or empty. A committed rewrite ends it."""
 
     def prove(self) -> None:
         """Poison the medium if what is appended would not be found at its place. MediumError where that can't be told."""
@@ -135,14 +135,20 @@ class Lease(Protocol):
 
 
 class Aside(enum.StrEnum):
-    """Why a segment of a log was put aside."""
+    """The reason why a segment of a log was put aside. Names of files have it."""
 
-    DAMAGED = "damaged"  # by a start: it is behind the end of what can be replayed
-    UNLINKED = "unlinked"  # by a start: the snapshot that it goes on from is nowhere
-    DROPPED = "dropped"  # by RESTORE, which went back to the snapshot before it
-    DROPPED_EARLIER = "dropped-earlier"  # the same, a snapshot later
-    FOREIGN = "foreign"  # by a running server: it was put there by somebody else
-    APPLIED = "applied"  # it was put aside, and has been replayed since by a person's decision
+    # By a start: it is behind the end of what can be replayed.
+    DAMAGED = "damaged"
+    # By a start: the snapshot that it goes on from is nowhere.
+    UNLINKED = "unlinked"
+    # By RESTORE, which went back to the snapshot before it.
+    DROPPED = "dropped"
+    # The same, a snapshot later.
+    DROPPED_EARLIER = "dropped-earlier"
+    # By a running server: it was put there by somebody else.
+    FOREIGN = "foreign"
+    # It was put aside, and has been replayed since by a person's decision.
+    APPLIED = "applied"
 
 
 # What may be replayed after all, by a person's decision.
@@ -154,7 +160,9 @@ class Log(ABC):
 
     A log is divided into segments. A segment begins with a cut, at the moment at which the data of a snapshot is cut, too: so
     the snapshot and the segments from there on are the whole data. Segments have numbers: whoever cuts chooses one that is
-    greater than all before. Where it is greater by more than one, a start doesn't go on behind the gap. Always:
+    greater than all before. Where it is greater by more than one, a start doesn't go on behind the gap. A link is a record
+    that names the snapshot from which its segment and those behind go on: what is before is superfluous when it is durable.
+    Three things always hold:
 
     - A segment begins when the one before is durable, so that a crash can't keep what is later and lose what is earlier. Of
       what is not synced within a segment a crash may keep any part: a start stops at the first record that is not whole.
@@ -166,10 +174,15 @@ class Log(ABC):
     `drop_before` or `age_asides`. No two of the latter run at once, and `cut`, `drop` and `close` run alone.
     """
 
-    failure = ""  # why nothing is appended until a cut heals it, or empty
-    has_unsynced = False  # something that was appended is not certain to be durable
-    needed_bytes = 0  # of all segments that a start would read, together
-    last_number = 0  # of all segments that there are or were: the next one's is greater
+    def __init__(self) -> None:
+        # The reason why nothing is appended until a cut heals it, or empty.
+        self.failure = ""
+        # Something that was appended is not certain to be durable.
+        self.has_unsynced = False
+        # The length of all segments that a start would read, together.
+        self.needed_bytes = 0
+        # The number of the newest segment that there is or was: the next one's is greater.
+        self.last_number = 0
 
     # What a start finds
 
@@ -202,7 +215,7 @@ class Log(ABC):
     @property
     @abstractmethod
     def number(self) -> int:
-        """Of the segment that is appended to, or 0 before the first cut."""
+        """The number of the segment that is appended to, or 0 where none is."""
 
     @property
     @abstractmethod
@@ -223,8 +236,9 @@ class Log(ABC):
 
     @abstractmethod
     def write(self, data: bytes, *, synced: bool = False) -> None:
-        """Append to the segment. MediumError if that fails now, or has failed before; a part of it may be there all the same.
+        """Append records, or the next piece of a long one, to the segment.
 
+        MediumError if that fails now, or has failed before; a part of the data may be there all the same.
         Synced: what was written before is durable, and when this returns so is this.
         """
 

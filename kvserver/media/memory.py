@@ -94,6 +94,7 @@ class MemoryLog(Log):
     """
 
     def __init__(self, segments: Mapping[int, bytes] | None = None) -> None:
+        super().__init__()
         self._segments = {number: MemoryMedium(data) for number, data in sorted((segments or {}).items())}
         self._asides: dict[str, _PutAside] = {}
         self._needed: list[int] = []

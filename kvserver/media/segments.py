@@ -137,6 +137,7 @@ class FileLog(Log):
     """
 
     def __init__(self, medium_path: str, filesystem: FileSystem | None = None, lease: Lease | None = None) -> None:
+        super().__init__()
         self._segments = Segments(medium_path, filesystem)
         self._lease = lease
         self._needed: list[int] = []
