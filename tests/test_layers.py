@@ -223,6 +223,11 @@ def test_media_know_no_sockets_and_no_store(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", sorted(within("persistence")))
+def test_persistence_knows_media_by_their_contracts_alone(name: str) -> None:
+    assert {found for found in ours(name) if found.startswith("kvserver.media")} <= {"kvserver.media.medium"}
+
+
 def test_threads_are_started_in_one_place() -> None:
     starting = {"threading", "_thread", "concurrent", "concurrent.futures", "multiprocessing", "queue"}
     assert {name for name, found in IMPORTS.items() if found & starting} == {"kvserver.persistence.disk"}

@@ -24,7 +24,7 @@ from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.medium import Aside, CoreMedium, FrameWriter, Medium, WholeAppends, as_medium
 from kvserver.media.memory import MemoryMedium
-from kvserver.media.segments import FileLog, Segments
+from kvserver.media.segments import FileLog, SegmentFile, Segments
 from kvserver.operations import PlainBuffer
 from kvserver.store import run
 
@@ -774,7 +774,7 @@ def test_extended_file_holds_all_and_is_synced_if_asked_for(
         calls.append("sync")
         fsync(descriptor)
 
-    with FileMedium(str(tmp_path / "m.kvs")) as medium:
+    with SegmentFile(str(tmp_path / "m.kvs")) as medium:
         medium.append(b"before")
         monkeypatch.setattr(os, "pwritev", write)
         monkeypatch.setattr(os, "fsync", sync)
@@ -791,7 +791,7 @@ def test_extension_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     def write(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with FileMedium(str(tmp_path / "m.kvs")) as medium:
+    with SegmentFile(str(tmp_path / "m.kvs")) as medium:
         monkeypatch.setattr(os, "pwritev", write)
         with pytest.raises(MediumError, match="No space left"):
             medium.extend(b"x", synced=True)

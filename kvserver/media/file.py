@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, Self, TypeVar
 
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN
@@ -106,7 +106,7 @@ class FileMedium:
         if self._descriptor >= 0:
             self._filesystem.close_forgotten(self._descriptor, self.path)
 
-    def __enter__(self) -> FileMedium:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -152,27 +152,6 @@ class FileMedium:
             frame.abort()
             raise
 
-    def extend(self, data: bytes, *, synced: bool) -> None:
-        """Append bytes that no `abort` takes back, for a file that nobody writes to any more after a failure."""
-        rest = memoryview(data)
-        while rest:
-            written = self._call("write", lambda: self._filesystem.append(self._descriptor, rest, synced=synced))  # noqa: B023
-            rest = rest[written:]
-            self._known_size += written
-        if synced:
-            self._prove(self._known_size, may_be_longer=True)
-
-    def sync(self) -> None:
-        """Make durable what `extend` has written. Another thread may extend meanwhile."""
-        size = self._known_size
-        self._sync()
-        self._prove(size, may_be_longer=True)
-
-    def rename(self, path: str) -> None:
-        """Give the file another name, which is durable when its folder is synced."""
-        self._call("rename", lambda: self._filesystem.rename(self.path, path))
-        self.path = path
-
     def begin_frame(self, reserve: int = HEADER_SIZE) -> _FileFrame:
         if self.poisoned:
             raise MediumPoisoned(f"{self.path}: {self.poisoned}")
@@ -203,23 +182,12 @@ class FileMedium:
             filesystem.close(target)
         return path
 
-    def extend_now(self, data: bytes) -> int:
-        """As `extend`, but what would have to wait for the disk is left out: how many bytes were appended."""
-        try:
-            written = self._filesystem.append_now(self._descriptor, data)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise MediumError(f"cannot write {self.path}: {_reason(error)}") from error
-        self._known_size += written
-        return written
-
     def close(self) -> None:
         if self._descriptor >= 0:
             self._filesystem.close(self._descriptor)
             self._descriptor = -1
 
-    # What the frame and the rewrite below share
+    # What the frame and the rewrite below share, and the file of a segment (`segments`)
 
     def _call(self, what: str, call: Callable[[], T]) -> T:
         try:

@@ -19,6 +19,42 @@ from kvserver.media.names import segment_name, segment_path, spare_path
 _log = logging.getLogger("kvserver")
 
 
+class SegmentFile(FileMedium):
+    """The file of a segment: pieces are appended, and none is taken back: after a failure nobody writes to it any more."""
+
+    def extend(self, data: bytes, *, synced: bool) -> None:
+        """Append the bytes. Synced: they are durable, and their file is at its place."""
+        rest = memoryview(data)
+        while rest:
+            written = self._call("write", lambda: self._filesystem.append(self._descriptor, rest, synced=synced))  # noqa: B023
+            rest = rest[written:]
+            self._known_size += written
+        if synced:
+            self._prove(self._known_size, may_be_longer=True)
+
+    def extend_now(self, data: bytes) -> int:
+        """As `extend`, but what would have to wait for the disk is left out: how many bytes were appended."""
+        try:
+            written = self._filesystem.append_now(self._descriptor, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise MediumError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self._known_size += written
+        return written
+
+    def sync(self) -> None:
+        """Make durable what `extend` has written. Another thread may extend meanwhile."""
+        size = self._known_size
+        self._sync()
+        self._prove(size, may_be_longer=True)
+
+    def rename(self, path: str) -> None:
+        """Give the file another name, which is durable when its folder is synced."""
+        self._call("rename", lambda: self._filesystem.rename(self.path, path))
+        self.path = path
+
+
 class Segments:
     """The files of the segments beside the medium at `medium_path`. Opens none before it is asked to."""
 
@@ -51,14 +87,14 @@ class Segments:
         """The file of a segment, for reading and repair, as a medium."""
         return FileMedium(path, self._filesystem, with_journal=True)
 
-    def create(self, number: int) -> FileMedium:
+    def create(self, number: int) -> SegmentFile:
         """A new and empty segment, whose name is durable."""
         path = self.path(number)
         if self._filesystem.exists(path):
             raise MediumError(f"cannot create {path}: it is there already")
-        return FileMedium(path, self._filesystem, with_journal=True)
+        return SegmentFile(path, self._filesystem, with_journal=True)
 
-    def create_spare(self) -> FileMedium:
+    def create_spare(self) -> SegmentFile:
         """An empty file that becomes the next segment when `name_spare` gives it that name."""
         path = spare_path(self._medium_path)
         try:
@@ -66,9 +102,9 @@ class Segments:
                 self._filesystem.remove(path)  # what a crash left: no other process can be at it, we hold the folder's lock
         except OSError as error:
             raise MediumError(f"cannot remove {path}: {error.strerror or error}") from error
-        return FileMedium(path, self._filesystem, with_journal=True)
+        return SegmentFile(path, self._filesystem, with_journal=True)
 
-    def name_spare(self, spare: FileMedium, number: int) -> None:
+    def name_spare(self, spare: SegmentFile, number: int) -> None:
         """Let a spare be the segment of this number, durably when `sync_names` returns."""
         path = self.path(number)
         if self._filesystem.exists(path):
@@ -143,9 +179,9 @@ class FileLog(Log):
         self._needed: list[int] = []
         # Those of the needed whose files others moved, removed, replaced or cut.
         self._displaced: list[int] = []
-        self._file: FileMedium | None = None
+        self._file: SegmentFile | None = None
         # The file that becomes the next segment.
-        self._spare: FileMedium | None = None
+        self._spare: SegmentFile | None = None
         # The name of the segment that is written to is not certain to be durable.
         self._is_name_unsynced = False
 
@@ -265,7 +301,7 @@ class FileLog(Log):
             with suppress(MediumError):
                 self._spare = self._segments.create_spare()
 
-    def _take_spare(self, number: int) -> FileMedium | None:
+    def _take_spare(self, number: int) -> SegmentFile | None:
         """The spare as the segment of this number, or None where there is none that can be."""
         spare, self._spare = self._spare, None
         if spare:
