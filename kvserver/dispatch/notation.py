@@ -1,0 +1,548 @@
+"""The words of a command in a short notation, and all that follows from it: arity, keys, COMMAND DOCS, the parsing of options.
+
+    key:key value                two arguments: a name and, unless it is `string`, a type
+    destination:key#1            a key of the second key specification, or a `pattern#1` for the names of its keys
+    channel:not-key              a string that a key specification counts as if it were a key
+    NX                           a word that stands for itself
+    EX=seconds:integer           a word, and an argument behind it
+    when<NX|XX>                  one of several
+    pair{key:key value}          several that belong together
+    (IDLETIME=s|FREQ=f)          several that exclude each other, which COMMAND DOCS tells apart
+    [value]? [value]+ [value]++  optional, repeated, repeated with its word
+    SCHEDULE?!                   given at most once: a second one is a syntax error, where usually the last one counts
+    GET?@6.2.0                   since a version of Redis
+
+A command's options are what begins with a word of its own: they come in any order behind the arguments in front of them.
+Nothing is read of a notation before somebody asks. Knows no command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply, SetOf, Simple
+
+SYNTAX_ERROR: Final = "ERR syntax error"
+INVALID_ARGUMENTS: Final = "ERR Invalid arguments specified for command"
+
+_TYPES = "(?:key|pattern|integer|double|unix-time|pure-token|string|not-key)(?:#[0-9])?"
+_PLAIN = r"[^\s<>{}()|?+!@=]"
+_PART = re.compile(rf"(?:(?P<token>=|{_PLAIN}*)=)?(?P<name>{_PLAIN}+?)(?::(?P<type>{_TYPES}))?(?=[\s<>{{}}()|?+!@]|$)")
+_SUFFIX = re.compile(r"(\?)?(\+{0,2})(!)?(?:@([0-9.]+))?")
+_ENDS = {"<": (">", "oneof"), "{": ("}", "block")}
+_KEYS: Final = ("key", "not-key")
+_NUMBER_OF_KEYS: Final = "numkeys"  # the name of the argument that says how many keys follow
+
+
+class Argument(NamedTuple):
+    """One argument, as in COMMAND DOCS, and what is known of it besides."""
+
+    name: str
+    type: str
+    token: str | None
+    specification: int | None  # the number of the key specification, where it is about keys
+    is_optional: bool
+    is_multiple: bool
+    has_multiple_tokens: bool
+    is_once: bool
+    since: str | None
+    inner: tuple[Argument, ...]
+    rivals: str  # the name of those that exclude each other in parentheses; empty: none
+
+    @property
+    def least(self) -> int:
+        """The fewest words that it takes."""
+        return 0 if self.is_optional else self.least_given
+
+    @property
+    def least_given(self) -> int:
+        """The fewest words that it takes where it is given."""
+        if self.type == "pure-token":
+            return 1
+        own = 0 if self.token is None else 1
+        if self.type == "oneof":
+            return own + min(argument.least_given for argument in self.inner)
+        if self.type == "block":
+            return own + sum(argument.least for argument in self.inner)
+        return own + 1
+
+    @property
+    def is_fixed(self) -> bool:
+        """It always takes as many words."""
+        if self.is_optional or self.is_multiple:
+            return False
+        is_even = self.type != "oneof" or len({argument.least_given for argument in self.inner}) == 1
+        return is_even and all(argument.is_fixed for argument in self.inner)
+
+    @property
+    def first_tokens(self) -> frozenset[str]:
+        """The words by which it can begin; none, if it can begin with any."""
+        if self.token is not None:
+            return frozenset((self.token,))
+        if self.type == "oneof" and all(argument.first_tokens for argument in self.inner):
+            return frozenset().union(*(argument.first_tokens for argument in self.inner))
+        return self.inner[0].first_tokens if self.type == "block" else frozenset()
+
+    @property
+    def is_option(self) -> bool:
+        """It begins with a word of its own, and may be missing or has something to say behind that word."""
+        return bool(self.first_tokens) and (self.is_optional or self.least_given > 1)
+
+    @property
+    def is_word(self) -> bool:
+        """It is a word that stands for itself, or one of several."""
+        return self.type == "pure-token" or (self.type == "oneof" and all(argument.is_word for argument in self.inner))
+
+    def describe(self) -> Reply:
+        """What COMMAND DOCS tells of it."""
+        described: dict[Reply, Reply] = {
+            b"name": self.name.encode(),
+            b"type": b"string" if self.type == "not-key" else self.type.encode(),
+        }
+        if self.type != "not-key" and self.specification is not None:
+            described[b"key_spec_index"] = self.specification
+        if self.token is not None:
+            described[b"token"] = self.token.encode()
+        if self.since:
+            described[b"since"] = self.since.encode()
+        flags = {"optional": self.is_optional, "multiple": self.is_multiple, "multiple_token": self.has_multiple_tokens}
+        if any(flags.values()):
+            described[b"flags"] = SetOf(Simple(flag) for flag, holds in flags.items() if holds)
+        if self.inner:
+            described[b"arguments"] = [argument.describe() for argument in self.inner]
+        return described
+
+
+class _Reader:
+    """Reads a notation from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._place = 0
+
+    def read_all(self) -> tuple[Argument, ...]:
+        found = self._read("", "")
+        if self._place != len(self._text):
+            raise ValueError(f"{self._text!r} has something behind its end at {self._place}")
+        return found
+
+    def _read(self, end_mark: str, rivals: str) -> tuple[Argument, ...]:
+        """The arguments up to an end mark, which is passed."""
+        text = self._text
+        found: list[Argument] = []
+        while self._place < len(text) and text[self._place] != end_mark:
+            if text[self._place] in " |":
+                self._place += 1
+            elif text[self._place] == "(":
+                start = self._place
+                self._place += 1
+                found += self._read(")", text[start : text.find(")", start) + 1])
+            else:
+                found.append(self._read_one(rivals))
+        if end_mark:
+            if self._place >= len(text):
+                raise ValueError(f"{text!r} lacks a {end_mark}")
+            self._place += 1
+        return tuple(found)
+
+    def _read_one(self, rivals: str) -> Argument:
+        text = self._text
+        part = _PART.match(text, self._place)
+        if part is None:
+            raise ValueError(f"{text!r} has no argument at {self._place}")
+        token, name, kind = part.groups()
+        self._place = part.end()
+        inner: tuple[Argument, ...] = ()
+        if text[self._place : self._place + 1] in _ENDS:
+            mark, kind = _ENDS[text[self._place]]
+            self._place += 1
+            inner = self._read(mark, "")
+        suffix = _SUFFIX.match(text, self._place)
+        assert suffix is not None
+        optional, multiple, once, since = suffix.groups()
+        self._place = suffix.end()
+        if kind is None and token is None and name.isupper():
+            token, name, kind = name, name.lower(), "pure-token"
+        kind, _, number = (kind or "string").partition("#")
+        specification = int(number or 0) if number or kind in _KEYS else None
+        return Argument(
+            name, kind, token, specification, bool(optional), bool(multiple), multiple == "++", bool(once), since,
+            inner, rivals,
+        )  # fmt: skip
+
+
+def read(text: str) -> tuple[Argument, ...]:
+    """The arguments that a notation means. ValueError for what is none."""
+    return _Reader(text).read_all()
+
+
+# --- Keys ---
+
+
+class KeySpecification(NamedTuple):
+    """Where some keys of a call are, and what is done with them: Redis's key specification.
+
+    The search begins at `begin` or, with a `keyword`, behind that word, which is looked for from `begin` on. There are the
+    keys: with `is_counted` a number and then so many of them; otherwise from there to `last`, which counts from the first
+    one or, negative, from the end of the call; of these one in `limit` parts, if that is not 0. Where `is_unknown`, no more
+    can be said.
+    """
+
+    flags: tuple[str, ...]
+    begin: int = 0
+    keyword: str = ""
+    last: int = 0
+    step: int = 1
+    limit: int = 0
+    is_counted: bool = False
+    is_unknown: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """The keys are from one place to another, whatever else the call says."""
+        return not (self.keyword or self.is_counted or self.is_unknown)
+
+    @property
+    def writes(self) -> bool:
+        """The keys are written."""
+        return self.flags[:1] in (("OW",), ("RW",), ("RM",))
+
+    def positions(self, request: Sequence[bytes]) -> range:
+        """Where the keys of a call are. CommandError where it can't be a call."""
+        if self.is_unknown:
+            return range(0)
+        first = self.begin
+        if self.keyword:
+            word = self.keyword.encode()
+            place = next((place for place in range(first, len(request)) if request[place].upper() == word), None)
+            if place is None:
+                return range(0)
+            first = place + 1
+        if self.is_counted:
+            number = request[first]
+            if not number.isdigit() or int(number) > len(request) - first - 1:
+                raise CommandError(INVALID_ARGUMENTS)
+            return range(first + 1, first + 1 + int(number))
+        if self.last >= 0:
+            end = first + self.last + 1
+        elif self.limit > 1:
+            end = first + (len(request) - first) // self.limit
+        else:
+            end = len(request) + self.last + 1
+        return range(first, min(end, len(request)), self.step)
+
+    def describe(self, notes: str) -> Reply:
+        """What COMMAND tells of it."""
+        begin: Reply = {b"type": b"index", b"spec": {b"index": self.begin}}
+        find: Reply = {b"type": b"range", b"spec": {b"lastkey": self.last, b"keystep": self.step, b"limit": self.limit}}
+        if self.keyword:
+            begin = {b"type": b"keyword", b"spec": {b"keyword": self.keyword.encode(), b"startfrom": self.begin}}
+        if self.is_counted:
+            find = {b"type": b"keynum", b"spec": {b"keynumidx": 0, b"firstkey": 1, b"keystep": self.step}}
+        if self.is_unknown:
+            begin, find = {b"type": b"unknown", b"spec": {}}, {b"type": b"unknown", b"spec": {}}
+        described: dict[Reply, Reply] = {b"notes": notes.encode()} if notes else {}
+        return described | {b"flags": SetOf(map(Simple, self.flags)), b"begin_search": begin, b"find_keys": find}
+
+
+class _KeySearch:
+    """Finds the key specifications in arguments, of which the first one is the word `start` of a call."""
+
+    def __init__(self, arguments: Sequence[Argument], start: int) -> None:
+        self.found: dict[int, KeySpecification] = {}
+        self._arguments = arguments
+        least = start
+        previous = ""
+        for place, argument in enumerate(arguments):
+            self._search(argument, least, previous, place)
+            least += argument.least
+            previous = argument.name
+
+    def _search(self, argument: Argument, index: int, previous: str, place: int) -> None:
+        keyword = argument.token if argument.token is not None and argument.type != "pure-token" else ""
+        if argument.type in _KEYS:
+            self._add(argument, index, keyword, previous, place, step=1, is_multiple=argument.is_multiple, limit=0)
+            return
+        width = sum(inner.least for inner in argument.inner)
+        multiple = sum(inner.is_multiple for inner in argument.inner)
+        offset = 0
+        for inner in argument.inner:
+            if inner.type in _KEYS:
+                is_multiple = inner.is_multiple or argument.is_multiple
+                step = width if argument.is_multiple else 1
+                limit = multiple if inner.is_multiple and multiple > 1 else 0
+                self._add(inner, index + offset, keyword, previous, place, step=step, is_multiple=is_multiple, limit=limit)
+            if argument.type == "block":
+                offset += inner.least
+
+    def _add(
+        self, key: Argument, index: int, keyword: str, previous: str, place: int, *, step: int, is_multiple: bool, limit: int
+    ) -> None:
+        specification = key.specification or 0
+        present = self.found.get(specification)
+        if present is not None:  # as in LCS: another key right behind
+            self.found[specification] = present._replace(last=present.last + 1)
+        elif previous == _NUMBER_OF_KEYS:
+            self.found[specification] = KeySpecification((), index - 1, is_counted=True)
+        else:
+            behind = 0 if keyword else sum(argument.least for argument in self._arguments[place + 1 :])
+            last = -1 - behind if is_multiple else 0
+            self.found[specification] = KeySpecification((), index, keyword, last, step, limit)
+
+
+# --- Options ---
+
+
+class _Option(NamedTuple):
+    """A word that begins an option, and what stands behind it."""
+
+    token: str
+    width: int | None  # words behind it; None: as many as the caller says, or all
+    group: str  # of which only one can be given; empty: it stands alone
+    is_once: bool
+    is_repeated: bool
+    choices: frozenset[bytes]  # which the word behind it must be one of, if there are some
+    inner: Mapping[bytes, _Option] | None  # one of these must follow
+    convert: Callable[[bytes], int] | None
+
+
+class Options:
+    """The options of a call, by their words in capitals: `"NX" in options`, `options["EX"]`.
+
+    `end`: where the call goes on behind them.
+    """
+
+    __slots__ = ("_chosen", "_numbers", "_words", "end")
+
+    def __init__(self) -> None:
+        self._words: dict[str, list[bytes]] = {}
+        self._chosen: dict[str, str] = {}
+        self._numbers: dict[str, list[int]] = {}
+        self.end = 0
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._words
+
+    def __getitem__(self, token: str) -> bytes:
+        """The word behind an option. KeyError unless that was given."""
+        return self._words[token][0]
+
+    def get(self, token: str) -> bytes | None:
+        """The word behind an option, or None where that was not given."""
+        words = self._words.get(token)
+        return words[0] if words else None
+
+    def words(self, token: str) -> list[bytes]:
+        """All words behind an option, each time that it was given; none where it was not."""
+        return self._words.get(token, [])
+
+    def number(self, token: str, default: int) -> int:
+        """The number behind an option that is converted as it is met."""
+        numbers = self._numbers.get(token)
+        return numbers[0] if numbers else default
+
+    def numbers(self, token: str) -> list[int]:
+        """All numbers behind an option that are converted as they are met."""
+        return self._numbers.get(token, [])
+
+    def chosen(self, group: str) -> str | None:
+        """Which of several that exclude each other was given."""
+        return self._chosen.get(group)
+
+
+class OptionParser:
+    """Reads the options of calls of one command."""
+
+    def __init__(self, arguments: Sequence[Argument], start: int, converters: Mapping[str, Callable[[bytes], int]]) -> None:
+        self._converters = converters
+        self._options: dict[bytes, _Option] = {}
+        self._stops = False  # at what is no option: other arguments follow
+        self._start = start
+        for place, argument in enumerate(arguments):
+            if argument.is_option:
+                self._add(argument, self._options, argument.rivals)
+                self._stops = any(not other.is_option and other.least for other in arguments[place + 1 :])
+            elif not self._options:
+                self._start += argument.least
+        unknown = converters.keys() - {option.token for option in self._options.values()}
+        if unknown:
+            raise ValueError(f"no options of the notation: {', '.join(sorted(unknown))}")
+
+    def parse(self, request: Sequence[bytes], start: int | None = None, several: int | None = None) -> Options:
+        """The options of a call. CommandError for a syntax error and for what can't be converted, whichever comes first.
+
+        `start`: where they begin, if arguments without a fixed number stand before them. `several`: how many words are
+        behind an option that takes more than one; all that are left, by default.
+        """
+        options = Options()
+        position = self._start if start is None else start
+        end = len(request)
+        table = self._options
+        while position < end:
+            word = request[position]
+            option = table.get(word) or table.get(word.upper())
+            if option is None:
+                if self._stops:
+                    break
+                raise CommandError(SYNTAX_ERROR)
+            position = self._take(options, option, request, position + 1, several)
+        options.end = position
+        return options
+
+    def _take(self, options: Options, option: _Option, request: Sequence[bytes], position: int, several: int | None) -> int:
+        """Take an option whose word stands before this position; where the next one is."""
+        token, width, group, is_once, is_repeated, choices, inner, convert = option
+        given = options._words
+        if group and options._chosen.setdefault(group, token) != token:
+            raise CommandError(SYNTAX_ERROR)
+        if is_once and token in given:
+            raise CommandError(SYNTAX_ERROR)
+        if width is None:
+            width = len(request) - position if several is None else several
+            if not width:
+                raise CommandError(SYNTAX_ERROR)
+        end = position + width
+        if end > len(request):
+            raise CommandError(SYNTAX_ERROR)
+        words = list(request[position:end])
+        if choices and words[0].upper() not in choices:
+            raise CommandError(SYNTAX_ERROR)
+        if convert is not None:
+            numbers = [convert(word) for word in words]
+            options._numbers[token] = options._numbers.get(token, []) + numbers if is_repeated else numbers
+        given[token] = given.get(token, []) + words if is_repeated else words
+        if inner is not None:
+            following = inner.get(request[end].upper()) if end < len(request) else None
+            if following is None:
+                raise CommandError(SYNTAX_ERROR)
+            return self._take(options, following, request, end + 1, several)
+        return end
+
+    def _add(self, argument: Argument, table: dict[bytes, _Option], group: str, is_once: bool = False) -> None:
+        is_once = is_once or argument.is_once
+        if argument.token is not None:
+            self._add_token(argument, table, group, is_once)
+        elif argument.type == "oneof":
+            for alternative in argument.inner:
+                self._add(alternative, table, argument.name, is_once)
+        else:
+            self._add_block(argument, table, group, is_once)
+
+    def _add_block(self, argument: Argument, table: dict[bytes, _Option], group: str, is_once: bool) -> None:
+        """The first of its arguments begins it; the others are behind that one's words, or options themselves."""
+        first, *others = argument.inner
+        self._add(first, table, group, is_once)
+        more = sum(other.least for other in others if not other.is_option)
+        for token in first.first_tokens:
+            option = table[token.encode()]
+            if more and option.width is not None:
+                table[token.encode()] = option._replace(width=option.width + more)
+        for other in others:
+            if other.is_option:
+                self._add(other, table, "")
+
+    def _add_token(self, argument: Argument, table: dict[bytes, _Option], group: str, is_once: bool) -> None:
+        assert argument.token is not None
+        width: int | None = argument.least_given - 1
+        choices: frozenset[bytes] = frozenset()
+        inner: dict[bytes, _Option] | None = None
+        if argument.type == "oneof":
+            if argument.is_word:
+                choices = frozenset(token.encode() for each in argument.inner for token in each.first_tokens)
+            elif all(alternative.first_tokens for alternative in argument.inner):
+                inner, width = {}, 0
+                for alternative in argument.inner:
+                    self._add(alternative, inner, argument.name)
+        elif argument.type == "block":
+            if any(each.is_multiple and not each.is_option for each in argument.inner):
+                width = None
+            for each in argument.inner:
+                if each.is_option:
+                    self._add(each, table, "")
+        if argument.is_multiple and not argument.has_multiple_tokens:
+            width = None
+        token = argument.token.upper()
+        table[token.encode()] = _Option(
+            token, width, group, is_once, argument.has_multiple_tokens, choices, inner, self._converters.get(token)
+        )
+
+
+# --- The whole ---
+
+
+class Notation:
+    """A notation, and what follows from it. `start`: the first word of a call that it is about: 2 for a subcommand.
+
+    `access`: what is done with the keys of each specification, with semicolons in between; `?` in front of those of which
+    nobody can say where they are.
+    """
+
+    def __init__(
+        self, text: str, access: str = "", *, start: int = 1, converters: Mapping[str, Callable[[bytes], int]] | None = None
+    ) -> None:
+        self.text = text
+        self.access = access
+        self.start = start
+        self._converters = converters or {}
+
+    @cached_property
+    def arguments(self) -> tuple[Argument, ...]:
+        """ValueError for what is no notation."""
+        return read(self.text)
+
+    @cached_property
+    def arity(self) -> int:
+        """How many words a call has, with the name; a negative one is the least number."""
+        if not self.text:
+            return self.start
+        least = self.start + sum(argument.least for argument in self.arguments)
+        return least if all(argument.is_fixed for argument in self.arguments) else -least
+
+    @cached_property
+    def key_specifications(self) -> tuple[KeySpecification, ...]:
+        """Where the keys are. ValueError unless `access` fits."""
+        if not self.access:
+            return ()
+        search = _KeySearch(self.arguments, self.start)
+        found = []
+        for number, access in enumerate(self.access.split(";")):
+            flags = tuple(access.split())
+            if flags[:1] == ("?",):
+                found.append(KeySpecification(flags[1:], is_unknown=True))
+            elif number in search.found:
+                found.append(search.found[number]._replace(flags=flags))
+            else:
+                raise ValueError(f"{self.text!r} has no keys of specification {number}")
+        if not search.found.keys() <= set(range(len(found))):
+            raise ValueError(f"{self.text!r} has more keys than {self.access!r} tells of")
+        return tuple(found)
+
+    @cached_property
+    def key_range(self) -> tuple[int, int, int]:
+        """The position of the first key and the last one, and the step, as far as these say it: as in Redis before 7.0."""
+        specifications = self.key_specifications
+        if len(specifications) == 1 and specifications[0].is_plain:
+            (only,) = specifications
+            return only.begin, only.begin + only.last if only.last >= 0 else only.last, only.step
+        ranges: list[tuple[int, int]] = []
+        for each in specifications:
+            if each.is_plain and each.step == 1 and (not ranges or ranges[-1][1] == each.begin - 1):
+                ranges.append((each.begin, each.begin + each.last if each.last >= 0 else each.last))
+        return (ranges[0][0], ranges[-1][1], 1) if ranges else (0, 0, 0)
+
+    @property
+    def has_movable_keys(self) -> bool:
+        """The range does not say where all keys are."""
+        return not all(each.is_plain for each in self.key_specifications)
+
+    def describe(self) -> list[Reply]:
+        """The `arguments` of COMMAND DOCS."""
+        return [argument.describe() for argument in self.arguments]
+
+    @cached_property
+    def options(self) -> OptionParser:
+        return OptionParser(self.arguments, self.start, self._converters)
