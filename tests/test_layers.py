@@ -110,6 +110,7 @@ HARMLESS = {
     "itertools",
     "json",
     "operator",
+    "types",  # names of kinds of objects
     "orjson",
     "re",
     "typing",

@@ -207,6 +207,11 @@ class KeySpecification(NamedTuple):
         return not (self.keyword or self.is_counted or self.is_unknown)
 
     @property
+    def is_no_key(self) -> bool:
+        """They are counted as if they were keys, and are none: what a cluster distributes by."""
+        return self.flags == ("not_key",)
+
+    @property
     def writes(self) -> bool:
         """The keys are written."""
         return self.flags[:1] in (("OW",), ("RW",), ("RM",))
