@@ -325,6 +325,8 @@ def test_options_behind_any_number_of_arguments_begin_where_the_caller_says() ->
     assert options["AGGREGATE"] == b"min"
     with pytest.raises(CommandError, match="syntax error"):
         zunion.options.parse([b"zunion", b"1", b"a", b"AGGREGATE", b"avg"], start=3)
+    with pytest.raises(TypeError, match="depends on the call"):
+        zunion.options.parse(request)
 
 
 def test_options_nest() -> None:

@@ -366,13 +366,14 @@ class OptionParser:
         self._converters = converters
         self._options: dict[bytes, _Option] = {}
         self._stops = False  # at what is no option: other arguments follow
-        self._start = start
+        # Where they begin; None: that depends on the call.
+        self._start: int | None = start
         for place, argument in enumerate(arguments):
             if argument.is_option:
                 self._add(argument, self._options, argument.rivals)
                 self._stops = any(not other.is_option and other.least for other in arguments[place + 1 :])
-            elif not self._options:
-                self._start += argument.least
+            elif not self._options and self._start is not None:
+                self._start = self._start + argument.least if argument.is_fixed else None
         unknown = converters.keys() - {option.token for option in self._options.values()}
         if unknown:
             raise ValueError(f"no options of the notation: {', '.join(sorted(unknown))}")
@@ -380,11 +381,13 @@ class OptionParser:
     def parse(self, request: Sequence[bytes], start: int | None = None, several: int | None = None) -> Options:
         """The options of a call. CommandError for a syntax error and for what can't be converted, whichever comes first.
 
-        `start`: where they begin, if arguments without a fixed number stand before them. `several`: how many words are
-        behind an option that takes more than one; all that are left, by default.
+        `start`: where they begin, which must be said where a number of arguments that depends on the call stands before them
+        (TypeError). `several`: how many words are behind an option that takes more than one; all that are left, by default.
         """
         options = Options()
         position = self._start if start is None else start
+        if position is None:
+            raise TypeError("where the options begin depends on the call, and was not said")
         end = len(request)
         table = self._options
         while position < end:
@@ -443,9 +446,9 @@ class OptionParser:
         self._add(first, table, group, is_once)
         more = sum(other.least for other in others if not other.is_option)
         for token in first.first_tokens:
-            option = table[token.encode()]
+            option = table[token.upper().encode()]
             if more and option.width is not None:
-                table[token.encode()] = option._replace(width=option.width + more)
+                table[token.upper().encode()] = option._replace(width=option.width + more)
         for other in others:
             if other.is_option:
                 self._add(other, table, "")
@@ -457,7 +460,7 @@ class OptionParser:
         inner: dict[bytes, _Option] | None = None
         if argument.type == "oneof":
             if argument.is_word:
-                choices = frozenset(token.encode() for each in argument.inner for token in each.first_tokens)
+                choices = frozenset(token.upper().encode() for each in argument.inner for token in each.first_tokens)
             elif all(alternative.first_tokens for alternative in argument.inner):
                 inner, width = {}, 0
                 for alternative in argument.inner:
