@@ -217,6 +217,12 @@ def test_keys_of_a_call_are_where_redis_finds_them(
     assert found == parse(redis_oracle.once("COMMAND", "GETKEYS", *request))
 
 
+def test_old_range_ends_where_keys_are_not_one_behind_the_other() -> None:
+    notation = Notation("a:key other b:key#1", "RO access; OW update")
+    assert notation.key_range == (1, 1, 1)
+    assert notation.has_movable_keys
+
+
 def test_a_number_of_keys_that_is_none_is_an_error() -> None:
     (specification,) = Notation("numkeys:integer key:key+", "RO access").key_specifications
     assert list(specification.positions([b"zdiff", b"2", b"a", b"b", b"c"])) == [2, 3]
@@ -303,6 +309,7 @@ def test_numbers_are_converted_as_they_are_met() -> None:
     with pytest.raises(CommandError, match="syntax error"):
         options_of(text, "0", "NOSUCH", "COUNT", "x", COUNT=at_least_one)
     assert options_of("LIMIT=pair{a:integer b:integer}?", "LIMIT", "1", "2", LIMIT=integer).numbers("LIMIT") == [1, 2]
+    assert options_of("BY=n:integer?++", "BY", "1", "BY", "2", BY=integer).numbers("BY") == [1, 2]
 
 
 def test_conversion_of_no_option_is_an_error_of_the_notation() -> None:
@@ -325,6 +332,8 @@ def test_options_behind_any_number_of_arguments_begin_where_the_caller_says() ->
     assert options["AGGREGATE"] == b"min"
     with pytest.raises(CommandError, match="syntax error"):
         zunion.options.parse([b"zunion", b"1", b"a", b"AGGREGATE", b"avg"], start=3)
+    with pytest.raises(CommandError, match="syntax error"):
+        zunion.options.parse([b"zunion", b"1", b"a", b"WEIGHTS"], start=3)
     with pytest.raises(TypeError, match="depends on the call"):
         zunion.options.parse(request)
 

@@ -207,6 +207,11 @@ class KeySpecification(NamedTuple):
         return not (self.keyword or self.is_counted or self.is_unknown)
 
     @property
+    def last_place(self) -> int:
+        """Where the last key is; negative: from the end of the call. Of plain ones."""
+        return self.begin + self.last if self.last >= 0 else self.last
+
+    @property
     def is_no_key(self) -> bool:
         """They are counted as if they were keys, and are none: what a cluster distributes by."""
         return self.flags == ("not_key",)
@@ -530,22 +535,26 @@ class Notation:
         return tuple(found)
 
     @cached_property
+    def _specifications_in_range(self) -> tuple[KeySpecification, ...]:
+        """Those that one range can stand for: a single one, or several that are one behind the other."""
+        if len(self.key_specifications) == 1:
+            return tuple(each for each in self.key_specifications if each.is_plain)
+        found: list[KeySpecification] = []
+        for each in self.key_specifications:
+            if each.is_plain and each.step == 1 and (not found or found[-1].last_place == each.begin - 1):
+                found.append(each)
+        return tuple(found)
+
+    @property
     def key_range(self) -> tuple[int, int, int]:
         """The position of the first key and the last one, and the step, as far as these say it: as in Redis before 7.0."""
-        specifications = self.key_specifications
-        if len(specifications) == 1 and specifications[0].is_plain:
-            (only,) = specifications
-            return only.begin, only.begin + only.last if only.last >= 0 else only.last, only.step
-        ranges: list[tuple[int, int]] = []
-        for each in specifications:
-            if each.is_plain and each.step == 1 and (not ranges or ranges[-1][1] == each.begin - 1):
-                ranges.append((each.begin, each.begin + each.last if each.last >= 0 else each.last))
-        return (ranges[0][0], ranges[-1][1], 1) if ranges else (0, 0, 0)
+        found = self._specifications_in_range
+        return (found[0].begin, found[-1].last_place, found[0].step) if found else (0, 0, 0)
 
     @property
     def has_movable_keys(self) -> bool:
         """The range does not say where all keys are."""
-        return not all(each.is_plain for each in self.key_specifications)
+        return len(self._specifications_in_range) < len(self.key_specifications)
 
     def describe(self) -> list[Reply]:
         """The `arguments` of COMMAND DOCS."""
