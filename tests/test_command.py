@@ -15,7 +15,7 @@ from kvserver.commands.documentation import DOCUMENTATION, Documentation
 from kvserver.commands.introspection import key_specifications
 from kvserver.commands.row import Command as Row
 from kvserver.commands.syntax import arguments
-from kvserver.commands.table import CommandTable
+from kvserver.commands.table import COMMANDS
 from kvserver.commands.timing import _is_bounded
 from kvserver.dispatch.command import Command, Request, command, container, gather
 from kvserver.errors import CommandError, Refusal
@@ -203,8 +203,8 @@ def test_what_does_not_fit_together_is_an_error(commands: list[Command], error: 
 
 # --- The rows of today, as long as they are there ---
 
-TABLE = CommandTable()
-EVERY_ROW = {each.name: each for row in TABLE.rows.values() for each in (row, *row.subcommands)}
+
+EVERY_ROW = {each.name: each for row in COMMANDS.values() for each in (row, *row.subcommands)}
 # What COMMAND DOCS did not tell of so far.
 NOTATIONS = {
     "client|setinfo": "attr<LIB-NAME=libname|LIB-VER=libver>",

@@ -17,10 +17,11 @@ from types import ModuleType
 from typing import Concatenate, Final, ParamSpec
 
 from kvserver.commands.effect import Effect
-from kvserver.commands.row import ANY_NUMBER, CATEGORIES, FLAGS, Handler, Many, wrong_arity
+from kvserver.commands.row import Handler, Many, wrong_arity
 from kvserver.dispatch.notation import KeySpecification, Notation, Options
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
+from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS
 from kvserver.state.session import Session
 
 Request = list[bytes]
