@@ -15,10 +15,12 @@ import signal
 import time
 
 import kvserver
-from kvserver.actions import Actions
 from kvserver.commands.slowlog import slow_from_ns
 from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.keyspace import Keyspace
+from kvserver.engine.jobs import Actions
+from kvserver.engine.upkeep import Upkeep
+from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, MediumError, StartError, TLSError
 from kvserver.log import set_level
 from kvserver.media.locate import open_folder
@@ -36,8 +38,6 @@ from kvserver.progress import Progress
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
 from kvserver.unixtime import now_ms, now_us
-from kvserver.upkeep import Upkeep
-from kvserver.writer import Writer
 
 CRON_S = 0.1
 # Instead, while nothing has come or gone for so long that all rates are 0: nobody is there to see that a key which nobody

@@ -13,12 +13,12 @@ from kvserver.commands.effect import Effect
 from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
+from kvserver.engine.writer import Writer
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
 from kvserver.options.config import Config
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Command
 from kvserver.state.session import ServerState, Session
-from kvserver.writer import Writer
 
 VALUE = bytes(range(256)) * 40_000
 

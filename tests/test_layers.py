@@ -79,12 +79,12 @@ BLOCKING = {
 }
 ASYNCIO = {
     "kvserver.__main__",
-    "kvserver.actions",
+    "kvserver.engine.jobs",
     "kvserver.cli",
-    "kvserver.outcome",
+    "kvserver.engine.results",
     "kvserver.server",
-    "kvserver.upkeep",
-    "kvserver.writer",
+    "kvserver.engine.upkeep",
+    "kvserver.engine.writer",
     *(within("network", "persistence") - PURE - BLOCKING),
 }
 LAYERS = (BOTTOM, PURE, BLOCKING, ASYNCIO)
@@ -286,7 +286,7 @@ def test_every_module_begins_with_what_it_is_for(name: str) -> None:
 TESTED_IN = {
     "kvserver": ["test_store"],
     "kvserver.__main__": ["test_restart"],
-    "kvserver.actions": ["test_wire", "test_restart"],
+    "kvserver.engine.jobs": ["test_wire", "test_restart"],
     "kvserver.cli": ["test_restart", "test_replay_wire"],
     "kvserver.commands": ["test_commands_table"],
     "kvserver.commands.contexts": ["test_commands_lookups"],
@@ -313,7 +313,7 @@ TESTED_IN = {
     "kvserver.options.inert": ["test_config"],
     "kvserver.options.kinds": ["test_config"],
     "kvserver.options.table": ["test_config"],
-    "kvserver.outcome": ["test_conversations"],
+    "kvserver.engine.results": ["test_conversations"],
     "kvserver.persistence": ["test_snapshot", "test_journal"],
     "kvserver.persistence.archive": ["test_snapshot", "test_faults"],
     "kvserver.persistence.drive": ["test_snapshot"],
@@ -325,8 +325,8 @@ TESTED_IN = {
     "kvserver.state": ["test_session"],
     "kvserver.state.description": ["test_rows"],
     "kvserver.state.facts": ["test_commands_sections"],
-    "kvserver.upkeep": ["test_upkeep"],
-    "kvserver.writer": ["test_writer", "test_wire"],
+    "kvserver.engine.upkeep": ["test_upkeep"],
+    "kvserver.engine.writer": ["test_writer", "test_wire"],
 }
 # Seen from outside, through a socket, a ServerFolder or Snapshots: their tests import nothing of theirs.
 BLACK_BOX = {

@@ -11,8 +11,8 @@ from sessions import Server, run, text
 from kvserver.data.footprint import EMPTY_BYTES, entry_bytes
 from kvserver.data.memory import EVICTIONS_AT_10, LEAST_EVICTIONS
 from kvserver.data.shards import new_shards
+from kvserver.engine.upkeep import Upkeep
 from kvserver.state.session import Session
-from kvserver.upkeep import Upkeep
 
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
 POLICIES = [f"{who}-{what}" for who in ("volatile", "allkeys") for what in ("lru", "lfu", "random")] + ["volatile-ttl"]

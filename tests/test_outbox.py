@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.persistence.outbox import HELD_BYTES, Outbox
+from kvserver.engine.outbox import HELD_BYTES, Outbox
 
 
 class Recording:

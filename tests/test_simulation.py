@@ -24,12 +24,13 @@ import pytest
 from servers import IS_COMPILED
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver import writer
-from kvserver.actions import Actions
 from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data import shards
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
+from kvserver.engine import writer
+from kvserver.engine.jobs import Actions
+from kvserver.engine.writer import Writer
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
@@ -39,7 +40,6 @@ from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.snapshot import Snapshots
 from kvserver.state.session import ServerState, Session
-from kvserver.writer import Writer
 
 T = TypeVar("T")
 

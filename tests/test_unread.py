@@ -9,12 +9,12 @@ import pytest
 from servers import encode
 from sessions import Server
 
+from kvserver.engine.writer import Writer
 from kvserver.network.connection import Connection
 from kvserver.resp.reply import Push
 from kvserver.state.channels import Message
 from kvserver.state.facts import CLIENT_BYTES, Buffers
 from kvserver.state.session import ServerState
-from kvserver.writer import Writer
 
 
 class Transport:

@@ -22,7 +22,7 @@ import pytest
 from conftest import COMMON_OPTIONS, StartServer
 from servers import DEADLINE_S, ServerProcess, Wire, encode, least_cost, parse, split_replies, wait_until
 
-from kvserver.writer import COMMANDS_PER_RUN
+from kvserver.engine.writer import COMMANDS_PER_RUN
 
 MARK = b"<the connection was left open>"
 MARK_REPLY = b"$%d\r\n%s\r\n" % (len(MARK), MARK)

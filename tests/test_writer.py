@@ -11,11 +11,11 @@ from sessions import Server
 
 from kvserver.commands.effect import Effect
 from kvserver.commands.table import MISCONF
-from kvserver.persistence.outbox import Outbox
+from kvserver.engine.outbox import Outbox
+from kvserver.engine.writer import Writer
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Command, RequestParser
 from kvserver.state.session import Session
-from kvserver.writer import Writer
 
 
 class Noting:

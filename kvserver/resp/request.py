@@ -14,7 +14,7 @@ from typing import Final
 
 from kvserver.errors import ProtocolError
 
-Command = list[bytes]  # the command's name, then its arguments
+Request = list[bytes]  # the command's name, then its arguments
 
 _LINE_LIMIT: Final = 64 * 1024  # of an inline command, or of a line that declares a length
 _MAX_ARGUMENTS: Final = 2**31 - 1
@@ -71,7 +71,7 @@ class StrictParser:
         self._position = 0  # in the buffer, while feed runs
         self._steps_left = 0  # that the present call may still take
         self._missing = 0  # arguments that the present command still lacks
-        self._arguments: Command = []
+        self._arguments: Request = []
         self._arguments_bytes = 0
         self._bulk_length = -1  # of the argument that comes next, once its `$` line was read
         # Of a long one, what has come. It grows with that, by moving pages, and what it holds in the end is the argument
@@ -104,13 +104,13 @@ class StrictParser:
         self._is_limited = not authenticated
         self._note_idle()
 
-    def feed(self, data: bytes, most: int | None = None) -> list[Command]:
+    def feed(self, data: bytes, most: int | None = None) -> list[Request]:
         """The commands that are complete with this data, `most` at most, empty ones left out.
 
         Stops early, which `has_unread` tells, where there is a lot to do, and behind each command of a client that has yet
         to authenticate: what it may send next depends on what that one does.
         """
-        commands: list[Command] = []
+        commands: list[Request] = []
         if self.failure:
             return commands
         most = 1 if self._is_limited else most
@@ -132,7 +132,7 @@ class StrictParser:
     def _note_idle(self) -> None:
         self.is_idle = not (self._buffer or self._missing or self.failure or self._is_limited)
 
-    def _next(self) -> Command | None:
+    def _next(self) -> Request | None:
         """The next command (empty where there is nothing to run), or None: more data is needed."""
         self._steps_left -= 1
         if not self._missing:
@@ -215,7 +215,7 @@ class StrictParser:
         self._position = end + len(_CRLF)
         return line
 
-    def _inline(self) -> Command | None:
+    def _inline(self) -> Request | None:
         if not self._takes_inline:
             raise ProtocolError(f"expected '*', got '{chr(self._buffer[self._position])}'")
         end = self._buffer.find(b"\n", self._position)
@@ -232,10 +232,10 @@ class StrictParser:
 class RequestParser(StrictParser):
     """All that one connection needs: `feed` it what was read. After a `failure` it reads nothing more."""
 
-    def feed(self, data: bytes, most: int | None = None) -> list[Command]:
+    def feed(self, data: bytes, most: int | None = None) -> list[Request]:
         if most is not None or self._is_limited or not data:
             return super().feed(data, most)
-        commands: list[Command] = []
+        commands: list[Request] = []
         if not self.is_idle:  # a long stream of commands, cut somewhere: the one that was cut, then as ever
             commands = super().feed(data, most=1)
             if not commands or self.failure or self._missing:
@@ -253,7 +253,7 @@ class RequestParser(StrictParser):
         return commands
 
 
-def request_bytes(command: Command) -> int:
+def request_bytes(command: Request) -> int:
     """How many bytes a client has sent for a command, if it sent an array."""
     headers = [len(command), *map(len, command)]
     return sum(headers[1:]) + len(_CRLF) * len(command) + sum(len(b"*%d\r\n" % header) for header in headers)
@@ -264,9 +264,9 @@ def _has_long_lines(data: bytes) -> bool:
     return len(data) >= _SAMPLE_BYTES and data.count(b"\n", 0, _SAMPLE_BYTES) <= _SAMPLE_LINES
 
 
-def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
+def cut_arguments(data: bytes) -> tuple[list[Request], bytes]:
     """As `decode_lines`, but argument by argument, by their lengths: for long ones, in which it looks for no lines."""
-    commands: list[Command] = []
+    commands: list[Request] = []
     size, start, left = len(data), 0, _MOST_ARGUMENTS
     while left > 0:
         end = data.find(b"\r", start, start + _LENGTH_LINE_BYTES)
@@ -274,7 +274,7 @@ def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
             break
         line = data[start:end]
         count = (_WIDTHS.get(line) or _width(line)) // 2
-        arguments: Command = []
+        arguments: Request = []
         position = end + len(_CRLF)
         while len(arguments) < count:
             end = data.find(b"\r", position, position + _LENGTH_LINE_BYTES)
@@ -299,7 +299,7 @@ def cut_arguments(data: bytes) -> tuple[list[Command], bytes]:
     return commands, data[start:]
 
 
-def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
+def decode_lines(data: bytes) -> tuple[list[Request], bytes]:
     """The commands at the start of data, as many as one call finds, and the rest.
 
     It finds none where the first one is not whole, or is longer than one look. A line that declares a length, and behind it
@@ -326,7 +326,7 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
                 break
         else:
             return list(map(list, zip(*columns, strict=True))), lines[end]
-    commands: list[Command] = []
+    commands: list[Request] = []
     start = 0
     while start < end:
         behind = start + (_WIDTHS.get(lines[start]) or _width(lines[start]))
@@ -345,12 +345,12 @@ def decode_lines(data: bytes) -> tuple[list[Command], bytes]:
     return commands, _CRLF.join(lines[start:])
 
 
-def _join_lines(lines: list[bytes], start: int, count: int) -> tuple[Command, int]:
+def _join_lines(lines: list[bytes], start: int, count: int) -> tuple[Request, int]:
     """`count` arguments behind a first line, where some hold line breaks; and where the next command begins.
 
     No arguments where they are not whole, or no bulk strings.
     """
-    arguments: Command = []
+    arguments: Request = []
     end = len(lines) - 1
     position = start + 1
     while len(arguments) < count and position < end:
@@ -393,13 +393,13 @@ _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
-def split_inline(line: bytes) -> Command:
+def split_inline(line: bytes) -> Request:
     """The words of an inline command, as Redis's sdssplitargs reads quotes and escapes. ProtocolError if unbalanced."""
     line = line.partition(b"\0")[0]  # where Redis's string ends
     if not _PECULIAR(line):
         return line.split()
     line = line.lstrip()
-    words: Command = []
+    words: Request = []
     index = 0
     while index < len(line):
         match = _WORD(line, index)

@@ -29,8 +29,8 @@ from kvserver.commands.effect import (
 from kvserver.commands.lookups import Lookups
 from kvserver.commands.runner import EXEC_REFUSED
 from kvserver.commands.timing import Begun, Timing
+from kvserver.engine.outbox import Outbox
 from kvserver.errors import CommandError
-from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
 from kvserver.resp.request import Command
 from kvserver.state.session import Muted, Pause, ServerState, Session

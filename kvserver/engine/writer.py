@@ -18,9 +18,9 @@ from kvserver.commands.lookups import Lookups
 from kvserver.commands.row import wrong_arity
 from kvserver.commands.runner import UNKNOWN
 from kvserver.commands.table import CommandTable
+from kvserver.engine.outbox import Outbox
+from kvserver.engine.results import INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.errors import CommandError, Refusal
-from kvserver.outcome import INTERNAL_ERROR, Actions, Client, Outcomes
-from kvserver.persistence.outbox import Outbox
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode_pieces
 from kvserver.resp.request import Command
 from kvserver.state.session import ServerState
