@@ -5,7 +5,7 @@ import gc
 # Nothing that is imported is garbage. The collector would look for it some dozens of times: a tenth of a server's start.
 gc.disable()
 
-from kvserver.cli import main  # noqa: E402
+from kvserver.cli.main import main  # noqa: E402
 
 gc.freeze()
 gc.enable()

@@ -12,7 +12,7 @@ import pytest
 from servers import kvserver_environment
 
 from kvserver import FileMedium
-from kvserver.check import check, check_file, compact_file
+from kvserver.cli.check import check, check_file, compact_file
 from kvserver.errors import MediumError, MediumLocked
 from kvserver.formats.frame import encode_frame
 from kvserver.formats.record import encode_link, encode_records, pack

@@ -20,10 +20,10 @@ from kvserver import FileMedium, KVStore, ServerFolder
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked
 from kvserver.formats.frame import HEADER_SIZE, encode_frame
 from kvserver.formats.tags import PLAIN
+from kvserver.library.store import run
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.segments import FileLog, Segments
-from kvserver.store import run
 
 NAME = "dump.kvs"
 FOREIGN = b"of somebody else"

@@ -19,13 +19,13 @@ from simulated_disk import ROOT, SimulatedDisk
 
 from kvserver.commands.table import COMMANDS
 from kvserver.data.keyspace import Keyspace
+from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium
 from kvserver.media.memory import MemoryMedium
 from kvserver.options.config import Config
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.snapshot import Snapshots
 from kvserver.state.session import ServerState
-from kvserver.store import KVStore
 
 PATH = f"{ROOT}/dump.kvs"
 State = dict[str, object]

@@ -45,7 +45,7 @@ def pwritev(descriptor, buffers, offset, flags):
 
 write, os.pwritev = os.pwritev, pwritev
 os.fsync = fsync
-from kvserver.cli import main
+from kvserver.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 MISCONF = b"-MISCONF Errors writing to the AOF file: "

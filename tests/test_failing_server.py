@@ -107,7 +107,7 @@ def pwritev(*arguments):
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 os.fsync, os.pwritev = sync, pwritev
-from kvserver.cli import main
+from kvserver.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

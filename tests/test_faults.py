@@ -28,12 +28,12 @@ from kvserver.commands.table import COMMANDS
 from kvserver.data.entries import Entry
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
+from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium
 from kvserver.options.config import Config
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.snapshot import Snapshots
 from kvserver.state.session import ServerState
-from kvserver.store import KVStore
 
 # Compiled, a store has a thousand shards, not three, and a history takes ten times as long.
 SEEDS = int(os.environ.get("KVSERVER_FAULT_SEEDS", "1000" if IS_COMPILED else "10000"))

@@ -12,12 +12,12 @@ import pytest
 from conftest import StartServer
 
 from kvserver import FileMedium, KVStore, MediumError, MediumLocked, ServerFolder
-from kvserver.cli import main
+from kvserver.cli.main import main
 from kvserver.formats.record import encode_link, encode_records, pack
 from kvserver.formats.scan import Scan
 from kvserver.formats.tags import TAGGED
+from kvserver.library.store import run
 from kvserver.media.segments import FileLog
-from kvserver.store import run
 
 ALWAYS = ("--save", "", "--appendfsync", "always")
 BINARY = b"\xff\x00bytes"

@@ -20,13 +20,13 @@ from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN, decode_header, encode_frame
 from kvserver.formats.scan import Tail
 from kvserver.formats.tags import PLAIN
+from kvserver.library.operations import PlainBuffer
+from kvserver.library.store import run
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.medium import Aside, CoreMedium, FrameWriter, Medium, WholeAppends, as_medium
 from kvserver.media.memory import MemoryMedium
 from kvserver.media.segments import FileLog, SegmentFile, Segments
-from kvserver.operations import PlainBuffer
-from kvserver.store import run
 
 FIRST = encode_frame(b'{"a":1}')
 SECOND = encode_frame(b'{"a":"%b"}' % (b"x" * 500))

@@ -12,7 +12,7 @@ from documents import canonical_by_json
 
 from kvserver import run_operations
 from kvserver.formats.frame import encode_frame
-from kvserver.operations import PlainBuffer
+from kvserver.library.operations import PlainBuffer
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("operations.json").read_text(encoding="utf-8"))
 

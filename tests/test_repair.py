@@ -8,9 +8,9 @@ import pytest
 
 from kvserver.formats.frame import encode_frame
 from kvserver.formats.tags import PLAIN
+from kvserver.library.store import run
 from kvserver.media.medium import repair
 from kvserver.media.memory import MemoryMedium
-from kvserver.store import run
 
 GOOD = encode_frame(b'{"a":1}')
 

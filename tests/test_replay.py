@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from servers import free_port
 
-from kvserver.cli import main
+from kvserver.cli.main import main
+from kvserver.cli.replay import RespClient, replay
 from kvserver.errors import KVServerError, ReplayError
-from kvserver.replay import RespClient, replay
 
 DEADLINE_S = 10
 FLUSH_MODE = b"*2\r\n$13\r\nshutdown-mode\r\n$5\r\nflush\r\n"

@@ -21,10 +21,10 @@ from kvserver.formats.frame import HEADER_SIZE, MAGIC, encode_frame
 from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail
 from kvserver.formats.scan import scan as scan_steps
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.library.store import run
 from kvserver.media.memory import MemoryMedium
 from kvserver.persistence.drive import drive
 from kvserver.persistence.workplace import Here, finish
-from kvserver.store import run
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("media.json").read_text(encoding="utf-8"))
 

@@ -20,8 +20,8 @@ import kvserver
 from kvserver import FileMedium, KVStore, MemoryMedium
 from kvserver.errors import MediumError, MediumPoisoned
 from kvserver.formats.frame import encode_frame
+from kvserver.library.operations import PlainBuffer
 from kvserver.media.medium import CoreMedium
-from kvserver.operations import PlainBuffer
 
 DAMAGE = b"these bytes are no frame"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kvserver.formats.codec import JSON
-from kvserver.store import KVStore
+from kvserver.library.store import KVStore
 
 
 class PlainBuffer:

@@ -117,7 +117,7 @@ def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | N
 
 
 def _replay(words: list[str]) -> int:
-    from kvserver.replay import replay
+    from kvserver.cli.replay import replay
 
     path, url = _one_file(words, "--url")
     try:
@@ -136,7 +136,7 @@ def _replay(words: list[str]) -> int:
 
 
 def _check(words: list[str]) -> int:
-    from kvserver.check import check
+    from kvserver.cli.check import check
 
     path, dbfilename = _one_file(words, "--dbfilename")
     return 0 if check(path, dbfilename or DBFILENAME, print) else EXIT_DAMAGED
@@ -155,7 +155,7 @@ def _apply(words: list[str]) -> int:
 
 
 def _compact(words: list[str]) -> int:
-    from kvserver.check import compact_file
+    from kvserver.cli.check import compact_file
 
     path, count = _one_file(words, "--keep-frames")
     if count and not (count.isdecimal() and int(count) > 0):
