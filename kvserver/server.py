@@ -16,8 +16,8 @@ import time
 
 import kvserver
 from kvserver.commands.slowlog import slow_from_ns
-from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.keyspace import Keyspace
+from kvserver.dispatch.table import COMMANDS, CommandTable
 from kvserver.engine.jobs import Actions
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer

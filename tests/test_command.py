@@ -10,14 +10,14 @@ import pytest
 from servers import parse
 from sessions import Server
 
-from kvserver.commands.arguments import integer
-from kvserver.commands.documentation import DOCUMENTATION, Documentation
 from kvserver.commands.introspection import key_specifications
-from kvserver.commands.row import Command as Row
-from kvserver.commands.syntax import arguments
-from kvserver.commands.table import COMMANDS
-from kvserver.commands.timing import _is_bounded
+from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import Command, Request, command, container, gather
+from kvserver.dispatch.documentation import DOCUMENTATION, Documentation
+from kvserver.dispatch.row import Command as Row
+from kvserver.dispatch.syntax import arguments
+from kvserver.dispatch.table import COMMANDS
+from kvserver.dispatch.timing import _is_bounded
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, encode
 from kvserver.state.session import Session

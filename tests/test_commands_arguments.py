@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.commands.arguments import NOT_AN_INTEGER, expiry_ms, integer
+from kvserver.dispatch.arguments import NOT_AN_INTEGER, expiry_ms, integer
 from kvserver.errors import CommandError
 
 

@@ -8,7 +8,7 @@ import pytest
 from sessions import START_MS, Server, run, text
 
 from kvserver.commands.client_control import TYPES
-from kvserver.commands.effect import Hold, Kill, Resume
+from kvserver.dispatch.effect import Hold, Kill, Resume
 from kvserver.resp.reply import OK
 from kvserver.state.session import Pause, Session
 

@@ -6,7 +6,7 @@ import pytest
 from servers import ServerProcess
 from sessions import Server, run, text
 
-from kvserver.commands.effect import Reconfigure, RewriteConfig
+from kvserver.dispatch.effect import Reconfigure, RewriteConfig
 from kvserver.resp.reply import OK, encode
 
 

@@ -8,7 +8,7 @@ import pytest
 from sessions import Server, run, text
 
 from kvserver.commands.connection import ATTACK
-from kvserver.commands.effect import Close, Recognize
+from kvserver.dispatch.effect import Close, Recognize
 from kvserver.resp.reply import OK
 from kvserver.state.session import Session
 

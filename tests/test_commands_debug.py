@@ -6,7 +6,7 @@ import pytest
 from sessions import Server, run, text
 
 from kvserver.commands.debug import LONGEST_SLEEP_S, NOT_ALLOWED
-from kvserver.commands.effect import Crash, Sleep
+from kvserver.dispatch.effect import Crash, Sleep
 from kvserver.resp.reply import OK
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.commands.documentation import DOCUMENTATION
+from kvserver.dispatch.documentation import DOCUMENTATION
 
 
 @pytest.mark.parametrize("name", DOCUMENTATION)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from kvserver.commands.effect import Close, Effect, Load, Save, Shutdown, Sleep
+from kvserver.dispatch.effect import Close, Effect, Load, Save, Shutdown, Sleep
 
 
 def test_effects_are_equal_where_kind_and_values_are() -> None:

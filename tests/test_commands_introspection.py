@@ -8,7 +8,7 @@ import pytest
 from sessions import Server, run, text
 
 from kvserver.commands import introspection
-from kvserver.commands.row import NO_KEYS, Command
+from kvserver.dispatch.row import NO_KEYS, Command
 
 
 @pytest.mark.parametrize(

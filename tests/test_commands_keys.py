@@ -6,9 +6,9 @@ import pytest
 from documents import exact
 from sessions import Server, run, text
 
-from kvserver.commands.effect import Discard
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
+from kvserver.dispatch.effect import Discard
 
 
 @pytest.fixture

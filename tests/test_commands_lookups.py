@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.contexts import NOAUTH
-from kvserver.commands.effect import Monitored, Postpone, Quiet, Switch
-from kvserver.commands.runner import UNKNOWN
-from kvserver.commands.table import MISCONF
 from kvserver.commands.transactions import QUEUED
+from kvserver.dispatch.contexts import NOAUTH
+from kvserver.dispatch.effect import Monitored, Postpone, Quiet, Switch
+from kvserver.dispatch.runner import UNKNOWN
+from kvserver.dispatch.table import MISCONF
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK
 from kvserver.state.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Muted, Pause

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.effect import Monitored, Switch
 from kvserver.commands.monitor import monitor_line
+from kvserver.dispatch.effect import Monitored, Switch
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK
 from kvserver.state.session import MONITORING, Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sessions import run, text
 
-from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, Save, Shutdown
+from kvserver.dispatch.effect import AbortShutdown, BackgroundSave, Effect, Load, Save, Shutdown
 from kvserver.state.session import Session
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.effect import Publish, Switch
+from kvserver.dispatch.effect import Publish, Switch
 from kvserver.resp.reply import Push, Replies
 from kvserver.state.session import SUBSCRIBED, Session
 

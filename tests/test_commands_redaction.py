@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.commands.redaction import REDACTED, redacted
+from kvserver.dispatch.redaction import REDACTED, redacted
 
 
 @pytest.mark.parametrize(

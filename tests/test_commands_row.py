@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.row import NO_KEYS, Command, unknown_command
+from kvserver.dispatch.row import NO_KEYS, Command, unknown_command
 
 
 def row(arity: int) -> Command:

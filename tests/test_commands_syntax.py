@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from servers import parse
 
-from kvserver.commands.documentation import DOCUMENTATION
-from kvserver.commands.syntax import arguments
+from kvserver.dispatch.documentation import DOCUMENTATION
+from kvserver.dispatch.syntax import arguments
 from kvserver.resp.reply import encode
 
 

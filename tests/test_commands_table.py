@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.contexts import NOAUTH
-from kvserver.commands.effect import Load
-from kvserver.commands.row import Command
-from kvserver.commands.runner import Runners
-from kvserver.commands.table import FAMILIES, LOADING, MISCONF
+from kvserver.dispatch.contexts import NOAUTH
+from kvserver.dispatch.effect import Load
+from kvserver.dispatch.row import Command
+from kvserver.dispatch.runner import Runners
+from kvserver.dispatch.table import FAMILIES, LOADING, MISCONF
 from kvserver.state.session import UNAUTHENTICATED
 
 TABLE = Server().table

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from sessions import Server, run
 
-from kvserver.commands.effect import Effect, Save
-from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, wrong_arity
-from kvserver.commands.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
+from kvserver.dispatch.effect import Effect, Save
+from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, wrong_arity
+from kvserver.dispatch.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session

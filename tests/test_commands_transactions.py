@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands.effect import Close, Execute, Recognize, Switch
-from kvserver.commands.table import LOADING, MISCONF
 from kvserver.commands.transactions import ABORTED, QUEUED
+from kvserver.dispatch.effect import Close, Execute, Recognize, Switch
+from kvserver.dispatch.table import LOADING, MISCONF
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK
 from kvserver.state.session import Session

@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 from servers import DEADLINE_S
 
-from kvserver.commands.effect import Effect
-from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
+from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.table import COMMANDS, CommandTable
 from kvserver.engine.writer import Writer
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
 from kvserver.options.config import Config

@@ -264,7 +264,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
             "kvserver.options.rewriting",
             "kvserver.formats.longdouble",
         ),
-        *("kvserver.commands.documentation", "kvserver.commands.syntax"),
+        *("kvserver.dispatch.documentation", "kvserver.dispatch.syntax"),
     }
     asked = f"import sys, kvserver.server; print(*sys.modules.keys() & {later})"
     found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
@@ -289,8 +289,8 @@ TESTED_IN = {
     "kvserver.engine.jobs": ["test_wire", "test_restart"],
     "kvserver.cli.main": ["test_restart", "test_replay_wire"],
     "kvserver.commands": ["test_commands_table"],
-    "kvserver.commands.contexts": ["test_commands_lookups"],
-    "kvserver.commands.runner": ["test_commands_lookups"],
+    "kvserver.dispatch.contexts": ["test_commands_lookups"],
+    "kvserver.dispatch.runner": ["test_commands_lookups"],
     "kvserver.data": ["test_keyspace"],
     "kvserver.dispatch": ["test_notation"],
     "kvserver.data.cut": ["test_keyspace"],
@@ -363,7 +363,7 @@ def reached_from(test: ast.Module) -> set[str]:
     for helper in [TESTS / f"{found}.py" for found in names]:
         if helper.exists():
             names |= imports_of(ast.parse(helper.read_text(encoding="utf-8")))
-    for package in ("kvserver", "kvserver.api", "kvserver.commands.table"):
+    for package in ("kvserver", "kvserver.api", "kvserver.dispatch.table"):
         names |= ours(package) if package in names else set()
     return names | {found.rpartition(".")[0] for found in names}
 

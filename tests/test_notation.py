@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from servers import ServerProcess, parse
 
-from kvserver.commands.arguments import integer
+from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.notation import KeySpecification, Notation, OptionParser, read
 from kvserver.errors import CommandError
 from kvserver.resp.reply import encode

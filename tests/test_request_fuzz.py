@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from servers import DEADLINE_S, ServerProcess, Wire, encode
 
-from kvserver.commands.row import unknown_command, wrong_arity
+from kvserver.dispatch.row import unknown_command, wrong_arity
 from kvserver.resp.reply import Error
 from kvserver.resp.request import Command, RequestParser, StrictParser
 

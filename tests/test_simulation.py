@@ -24,10 +24,10 @@ import pytest
 from servers import IS_COMPILED
 from simulated_disk import ROOT, Fault, SimulatedDisk
 
-from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data import shards
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
+from kvserver.dispatch.table import COMMANDS, CommandTable
 from kvserver.engine import writer
 from kvserver.engine.jobs import Actions
 from kvserver.engine.writer import Writer

@@ -9,8 +9,8 @@ import pytest
 from servers import encode
 from sessions import Server
 
-from kvserver.commands.effect import Effect
-from kvserver.commands.table import MISCONF
+from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.table import MISCONF
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import OK, Reply

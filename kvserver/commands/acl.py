@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kvserver.commands.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
 from kvserver.state.description import CATEGORIES

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.commands.bits import bit_offset
 from kvserver.commands.inplace import changeable
-from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.encodings import raw
+from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
+from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import and_, or_, xor
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.inplace import changeable
 from kvserver.commands.ranges import inclusive_range, is_backward
-from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.encodings import raw
 from kvserver.data.entries import Expiring
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sys import getsizeof
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.client_control import SUBCOMMANDS as CONTROL
 from kvserver.commands.client_control import check_client_type, client_type
-from kvserver.commands.row import NO_KEYS, Command, container, help_lines
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
 from kvserver.resp.request import request_bytes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
-from kvserver.commands.effect import Effect, Hold, Kill, Resume, Switch
-from kvserver.commands.row import NO_KEYS, Command, wrong_subcommand
+from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
+from kvserver.dispatch.effect import Effect, Hold, Kill, Resume, Switch
+from kvserver.dispatch.row import NO_KEYS, Command, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
 from kvserver.state.session import Muted, Pause, Session

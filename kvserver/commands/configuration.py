@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import SYNTAX_ERROR
-from kvserver.commands.effect import Effect, Reconfigure, RewriteConfig
-from kvserver.commands.row import NO_KEYS, Command, container, help_lines
+from kvserver.dispatch.arguments import SYNTAX_ERROR
+from kvserver.dispatch.effect import Effect, Reconfigure, RewriteConfig
+from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError, ConfigSetError
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 
-from kvserver.commands.arguments import check_database, integer
 from kvserver.commands.client import check_client_name
-from kvserver.commands.effect import Close, Effect, Recognize
-from kvserver.commands.row import NO_KEYS, Command, wrong_arity
+from kvserver.dispatch.arguments import check_database, integer
+from kvserver.dispatch.effect import Close, Effect, Recognize
+from kvserver.dispatch.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import SERVER_VERSION, Session

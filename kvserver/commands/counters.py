@@ -5,10 +5,10 @@ A JSON integer stays one; other JSON numbers have no INCR, but an INCRBYFLOAT th
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
-from kvserver.commands.row import FIRST_KEY, Command, Many
 from kvserver.data.encodings import JSONText, embedded
 from kvserver.data.entries import Value
+from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
+from kvserver.dispatch.row import FIRST_KEY, Command, Many
 from kvserver.errors import CommandError
 from kvserver.formats.codec import canonical
 from kvserver.resp.reply import Reply

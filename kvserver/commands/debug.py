@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.commands.effect import Crash, Effect, Sleep
-from kvserver.commands.row import NO_KEYS, Command, help_lines, wrong_subcommand
+from kvserver.dispatch.effect import Crash, Effect, Sleep
+from kvserver.dispatch.row import NO_KEYS, Command, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session

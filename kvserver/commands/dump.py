@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
-from kvserver.commands.row import FIRST_KEY, Command
+from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
+from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError, DumpInvalid
 from kvserver.formats.rdb import dump, load
 from kvserver.resp.reply import OK, Reply

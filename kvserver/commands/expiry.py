@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.commands.arguments import MAX_INTEGER, integer
-from kvserver.commands.row import FIRST_KEY, Command, Handler
+from kvserver.dispatch.arguments import MAX_INTEGER, integer
+from kvserver.dispatch.row import FIRST_KEY, Command, Handler
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

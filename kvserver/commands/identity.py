@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import integer
-from kvserver.commands.row import NO_KEYS, Command
+from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.row import NO_KEYS, Command
 from kvserver.resp.reply import Reply, Verbatim
 from kvserver.state.session import SERVER_VERSION, Session
 

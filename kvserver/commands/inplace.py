@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import WRONG_TYPE
 from kvserver.data.encodings import JSONText
+from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.state.session import Session
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvserver.commands.arguments import SYNTAX_ERROR
-from kvserver.commands.row import NO_KEYS, Command, container, help_lines
+from kvserver.dispatch.arguments import SYNTAX_ERROR
+from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.glob import matcher
 from kvserver.resp.reply import Reply, SetOf, Simple
@@ -13,13 +13,13 @@ from kvserver.state.description import Description
 from kvserver.state.session import Session
 
 if TYPE_CHECKING:
-    from kvserver.commands.documentation import Documentation
+    from kvserver.dispatch.documentation import Documentation
 
 _arguments: dict[str, list[Reply]] = {}  # of commands that were asked for: redis-cli asks for all of them at each start
 
 
 def _documentation(row: Description) -> Documentation:
-    from kvserver.commands.documentation import DOCUMENTATION, Documentation  # which nobody needs who does not ask for it
+    from kvserver.dispatch.documentation import DOCUMENTATION, Documentation  # which nobody needs who does not ask for it
 
     return DOCUMENTATION.get(row.name, Documentation())
 
@@ -129,7 +129,7 @@ def _docs(row: Description) -> Reply:
         }
     if documentation.arguments:
         if row.name not in _arguments:
-            from kvserver.commands.syntax import arguments
+            from kvserver.dispatch.syntax import arguments
 
             _arguments[row.name] = arguments(documentation.arguments)
         found[b"arguments"] = _arguments[row.name]

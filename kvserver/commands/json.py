@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvserver.commands.arguments import WRONG_TYPE
-from kvserver.commands.row import FIRST_KEY, Command, wrong_arity
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
+from kvserver.dispatch.arguments import WRONG_TYPE
+from kvserver.dispatch.row import FIRST_KEY, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.formats.codec import canonical, canonical_strict, parse_strict
 from kvserver.resp.reply import OK, Reply

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.commands.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR, check_database, integer
-from kvserver.commands.effect import Discard, Effect
-from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
+from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR, check_database, integer
+from kvserver.dispatch.effect import Discard, Effect
+from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import Session

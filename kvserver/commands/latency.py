@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.commands.row import NO_KEYS, Command, container, help_lines
+from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, Verbatim
 from kvserver.state.latency import Series, graph

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.row import Command
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.row import Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
-from kvserver.commands.row import NO_KEYS, Command, container
 from kvserver.data.footprint import entry_bytes
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.row import NO_KEYS, Command, container
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple, Verbatim
 from kvserver.state.session import Session

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvserver.commands.effect import Switch
-from kvserver.commands.redaction import redacted
-from kvserver.commands.row import NO_KEYS, Command
+from kvserver.dispatch.effect import Switch
+from kvserver.dispatch.redaction import redacted
+from kvserver.dispatch.row import NO_KEYS, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK, Reply
 from kvserver.state.session import Session

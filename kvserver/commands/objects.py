@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.commands.arguments import integer
-from kvserver.commands.row import NO_KEYS, Command, container
 from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, JSONText, Raw
 from kvserver.data.entries import Value
+from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.row import NO_KEYS, Command, container
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, Simple
 from kvserver.state.session import Session

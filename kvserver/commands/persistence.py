@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import SYNTAX_ERROR
 from kvserver.commands.dump import restore_key
-from kvserver.commands.effect import AbortShutdown, BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
-from kvserver.commands.row import NO_KEYS, Command, wrong_arity
+from kvserver.dispatch.arguments import SYNTAX_ERROR
+from kvserver.dispatch.effect import AbortShutdown, BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
+from kvserver.dispatch.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvserver.commands.effect import Effect, Publish, Switch
-from kvserver.commands.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.dispatch.effect import Effect, Publish, Switch
+from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.glob import matcher
 from kvserver.resp.reply import Push, Replies, Reply
 from kvserver.state.channels import Channels, Subscriptions

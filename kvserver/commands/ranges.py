@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import integer
 from kvserver.commands.inplace import changeable, check_length
-from kvserver.commands.row import FIRST_KEY, Command
 from kvserver.data.encodings import raw
+from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

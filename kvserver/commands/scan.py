@@ -6,11 +6,11 @@ import re
 from typing import Final
 
 from kvserver import glob
-from kvserver.commands.arguments import SYNTAX_ERROR, integer
 from kvserver.commands.keys import type_name
-from kvserver.commands.row import NO_KEYS, Command
 from kvserver.data import walk
 from kvserver.data.entries import Expiring
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.row import NO_KEYS, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvserver.commands.arguments import integer
-from kvserver.commands.redaction import redacted
-from kvserver.commands.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.redaction import redacted
+from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.options.config import Config
 from kvserver.resp.reply import OK, Reply

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvserver.commands.arguments import SYNTAX_ERROR, expiry_ms
-from kvserver.commands.row import ALL_KEYS, FIRST_KEY, Command, Many, wrong_arity
 from kvserver.data.entries import Entry, Expiring
+from kvserver.dispatch.arguments import SYNTAX_ERROR, expiry_ms
+from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, Command, Many, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
 from kvserver.state.session import Session

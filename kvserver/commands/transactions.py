@@ -5,9 +5,9 @@ All that a transaction writes is one record of the journal: EXEC runs it within 
 
 from __future__ import annotations
 
-from kvserver.commands.effect import Effect, Execute, Switch
-from kvserver.commands.row import ALL_KEYS, NO_KEYS, Command, wrong_arity
-from kvserver.commands.runner import EXEC_REFUSED
+from kvserver.dispatch.effect import Effect, Execute, Switch
+from kvserver.dispatch.row import ALL_KEYS, NO_KEYS, Command, wrong_arity
+from kvserver.dispatch.runner import EXEC_REFUSED
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply, Simple
 from kvserver.state.session import Session, Transaction

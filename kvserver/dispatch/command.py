@@ -16,9 +16,9 @@ from functools import cached_property
 from types import ModuleType
 from typing import Concatenate, Final, ParamSpec
 
-from kvserver.commands.effect import Effect
-from kvserver.commands.row import Handler, Many, wrong_arity
+from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.notation import KeySpecification, Notation, Options
+from kvserver.dispatch.row import Handler, Many, wrong_arity
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from kvserver.commands.effect import (
+from kvserver.dispatch.effect import (
     AbortShutdown,
     BackgroundSave,
     Crash,
@@ -25,8 +25,8 @@ from kvserver.commands.effect import (
     Shutdown,
     Sleep,
 )
-from kvserver.commands.lookups import Lookups
-from kvserver.commands.table import MISCONF_JOURNAL, CommandTable
+from kvserver.dispatch.lookups import Lookups
+from kvserver.dispatch.table import MISCONF_JOURNAL, CommandTable
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Coroutine
 from typing import NamedTuple, Protocol
 
-from kvserver.commands.effect import (
+from kvserver.dispatch.effect import (
     EFFECTS,
     Close,
     Effect,
@@ -26,9 +26,9 @@ from kvserver.commands.effect import (
     Resume,
     Switch,
 )
-from kvserver.commands.lookups import Lookups
-from kvserver.commands.runner import EXEC_REFUSED
-from kvserver.commands.timing import Begun, Timing
+from kvserver.dispatch.lookups import Lookups
+from kvserver.dispatch.runner import EXEC_REFUSED
+from kvserver.dispatch.timing import Begun, Timing
 from kvserver.engine.outbox import Outbox
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short

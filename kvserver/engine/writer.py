@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from kvserver.commands.effect import EFFECTS
-from kvserver.commands.lookups import Lookups
-from kvserver.commands.row import wrong_arity
-from kvserver.commands.runner import UNKNOWN
-from kvserver.commands.table import CommandTable
+from kvserver.dispatch.effect import EFFECTS
+from kvserver.dispatch.lookups import Lookups
+from kvserver.dispatch.row import wrong_arity
+from kvserver.dispatch.runner import UNKNOWN
+from kvserver.dispatch.table import CommandTable
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.results import INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.errors import CommandError, Refusal

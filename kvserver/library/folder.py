@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from kvserver.commands.table import COMMANDS, CommandTable
 from kvserver.data.cut import Cut
 from kvserver.data.keyspace import Keyspace
+from kvserver.dispatch.table import COMMANDS, CommandTable
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
-from kvserver.commands.effect import Discard
-from kvserver.commands.table import CommandTable
 from kvserver.data.shards import Shard, drain
+from kvserver.dispatch.effect import Discard
+from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, MediumError
 from kvserver.formats.chain import Chain
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment

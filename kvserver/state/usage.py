@@ -1,7 +1,7 @@
 """How often each command was called, how it ended, and how long it took: INFO's commandstats, errorstats, latencystats.
 
 The hot path only notes names, which are counted later (`fold`), so that calls are exact at nearly no cost. Time is taken
-by wrapped handlers (commands/timing), of commands that take no time worth measuring only now and then: their total is
+by wrapped handlers (dispatch/timing), of commands that take no time worth measuring only now and then: their total is
 extrapolated from those samples. Pure: who measures, passes durations in.
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.commands.effect import Effect
-from kvserver.commands.row import Command, Handler, resolve
+from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.row import Command, Handler, resolve
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.description import ANY_NUMBER, Description

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from kvserver.commands.effect import Effect
+from kvserver.dispatch.effect import Effect
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.state.description import Description, KeyPositions

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.commands.effect import EFFECTS, Effect
-from kvserver.commands.row import Command, Handler
+from kvserver.dispatch.effect import EFFECTS, Effect
+from kvserver.dispatch.row import Command, Handler
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session

@@ -3,7 +3,7 @@
 A name leads to what runs it in four variants of the table, so that the path of a command asks nothing but the table: while
 writes must be refused, or data is loaded, there are handlers that say so, and where memory has a limit, those of commands
 that may need more look at it first. What a session is in makes more variants (`lookups`).
-In all of them handlers are wrapped where their time is to be taken, which changes while the server runs (commands/timing).
+In all of them handlers are wrapped where their time is to be taken, which changes while the server runs (dispatch/timing).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from kvserver.commands import (
     strings,
     transactions,
 )
-from kvserver.commands.lookups import Lookups
-from kvserver.commands.row import Command, Handler, Many, unknown_command
-from kvserver.commands.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
-from kvserver.commands.timing import Timing
+from kvserver.dispatch.lookups import Lookups
+from kvserver.dispatch.row import Command, Handler, Many, unknown_command
+from kvserver.dispatch.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
+from kvserver.dispatch.timing import Timing
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.state.usage import Usages

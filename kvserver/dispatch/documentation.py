@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class Documentation(NamedTuple):
-    """`arguments` are in the notation of commands/syntax.
+    """`arguments` are in the notation of dispatch/syntax.
 
     `keys` has the flags of each key specification, with `first:last:step ;` where these are not those of the row.
     """

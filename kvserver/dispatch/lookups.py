@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kvserver.commands.contexts import (
+from kvserver.dispatch.contexts import (
     NEVER_QUEUED,
     authenticated_only,
     for_subscriber,
@@ -20,9 +20,9 @@ from kvserver.commands.contexts import (
     with_pong,
     without_keys,
 )
-from kvserver.commands.effect import Effect
-from kvserver.commands.row import Command, Handler, resolve
-from kvserver.commands.runner import ANY_ARITY, Runner, Runners, present_refusal
+from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.row import Command, Handler, resolve
+from kvserver.dispatch.runner import ANY_ARITY, Runner, Runners, present_refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Pause, Session
 
