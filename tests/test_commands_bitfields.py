@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessions import START_MS, run, text
 
-from kvserver.commands.bitfields import Field
 from kvserver.state.session import Session
+from kvserver.types.string.bitfields import Field
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessions import START_MS, Server, run, text
 
-from kvserver.commands.bits import combined, first_bit
 from kvserver.state.session import Session
+from kvserver.types.string.bits import combined, first_bit
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NO_OFFSET = "ERR bit offset is not an integer or out of range"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run
 
-from kvserver.commands.inplace import changeable, check_length
 from kvserver.data.encodings import JSONText
 from kvserver.errors import CommandError
 from kvserver.state.session import REPLAY_ID, Session
+from kvserver.types.string.inplace import changeable, check_length
 
 
 def test_journal_of_a_server_that_allowed_more_is_replayed() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessions import run, text
 
-from kvserver.commands.lcs import Match, length, matches
 from kvserver.state.session import Session
+from kvserver.types.string.lcs import Match, length, matches
 
 
 def matches_by_table(first: bytes, second: bytes) -> list[Match]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sessions import START_MS, Server, run, text
 
-from kvserver.commands.ranges import inclusive_range
 from kvserver.state.session import Session
+from kvserver.types.string.ranges import inclusive_range
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"

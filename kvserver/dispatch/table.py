@@ -13,31 +13,24 @@ from typing import Final
 
 from kvserver.commands import (
     acl,
-    bitfields,
-    bits,
     client,
     configuration,
     connection,
-    counters,
     debug,
     dump,
     expiry,
     identity,
     information,
     introspection,
-    json,
     keys,
     latency,
-    lcs,
     memory,
     monitor,
     objects,
     persistence,
     pubsub,
-    ranges,
     scan,
     slowlog,
-    strings,
     transactions,
 )
 from kvserver.dispatch.lookups import Lookups
@@ -47,6 +40,9 @@ from kvserver.dispatch.timing import Timing
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.state.usage import Usages
+from kvserver.types.json import commands as json
+from kvserver.types.string import bitfields, bits, counters, lcs, ranges
+from kvserver.types.string import commands as strings
 
 FAMILIES = (
     strings,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import and_, or_, xor
 
-from kvserver.commands.inplace import changeable
-from kvserver.commands.ranges import inclusive_range, is_backward
 from kvserver.data.encodings import raw
 from kvserver.data.entries import Expiring
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
@@ -14,6 +12,8 @@ from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.types.string.inplace import changeable
+from kvserver.types.string.ranges import inclusive_range, is_backward
 
 _NOT_AN_OFFSET = "ERR bit offset is not an integer or out of range"
 _NOT_A_BIT = "ERR bit is not an integer or out of range"

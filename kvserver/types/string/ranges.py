@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kvserver.commands.inplace import changeable, check_length
 from kvserver.data.encodings import raw
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.types.string.inplace import changeable, check_length
 
 
 def append(session: Session, args: list[bytes]) -> Reply:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvserver.commands.bits import bit_offset
-from kvserver.commands.inplace import changeable
 from kvserver.data.encodings import raw
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.row import FIRST_KEY, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.types.string.bits import bit_offset
+from kvserver.types.string.inplace import changeable
 
 _WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}  # and how many arguments each has
 _OVERFLOWS = (b"WRAP", b"SAT", b"FAIL")

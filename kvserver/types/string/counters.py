@@ -90,7 +90,7 @@ _NOT_FINITE = "ERR increment would produce NaN or Infinity"
 
 
 def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
-    from kvserver.formats.longdouble import LongDouble
+    from kvserver.types.string.longdouble import LongDouble
 
     key = args[1]
     value = session.keyspace.live(key)

@@ -1,0 +1,1 @@
+"""The data types, a folder each: its value and its commands."""

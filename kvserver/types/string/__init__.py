@@ -1,0 +1,1 @@
+"""Strings: their commands, and what counts, cuts and compares them."""
