@@ -32,7 +32,7 @@ from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.slices import BesideLoop
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.process import read_process_facts
 from kvserver.progress import Progress
 from kvserver.state.session import ServerState

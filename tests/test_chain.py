@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvserver.formats.chain import Chain
 from kvserver.formats.record import Link, SegmentScan
 from kvserver.formats.scan import Tail
+from kvserver.persistence.chain import Chain
 
 
 def whole(*digests: str, size: int = 1000) -> SegmentScan:

@@ -10,7 +10,7 @@ import pytest
 from servers import parse
 from sessions import Server
 
-from kvserver.commands.introspection import key_specifications
+from kvserver.commands.command import key_specifications
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import Command, Request, command, container, gather
 from kvserver.dispatch.documentation import DOCUMENTATION, Documentation

@@ -6,7 +6,7 @@ import pytest
 from servers import ServerProcess, parse
 from sessions import Server, run
 
-from kvserver.commands import information
+from kvserver.commands import info_command as information
 from kvserver.resp.reply import Verbatim
 
 

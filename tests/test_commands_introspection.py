@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sessions import Server, run, text
 
-from kvserver.commands import introspection
+from kvserver.commands import command as introspection
 from kvserver.dispatch.row import NO_KEYS, Command
 
 

@@ -15,7 +15,7 @@ from kvserver.data.shards import new_shards
 from kvserver.dispatch.row import Many
 from kvserver.dispatch.runner import Runners
 from kvserver.resp.reply import CACHED_BULK_HEADERS, encode
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 SEED = int(os.environ.get("KVSERVER_MANY_SEED", random.randrange(1 << 32)))
@@ -26,7 +26,7 @@ VALUES = (
 )  # fmt: skip
 SAMPLE_COMMANDS = 64  # of a new server, which are all measured
 
-WORDS: dict[str, Callable[[random.Random, bytes], Command]] = {
+WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
     "get": lambda rng, key: [b"GET", key],
     "set": lambda rng, key: [b"SET", key, rng.choice(VALUES[:10])],
     "incr": lambda rng, key: [b"INCR", key],
@@ -60,11 +60,11 @@ def refill(server: Server, rng: random.Random, keys: list[bytes]) -> None:
             keyspace.set(key, b"12")
 
 
-def one_by_one(session: Session, commands: list[Command]) -> bytes:
+def one_by_one(session: Session, commands: list[Request]) -> bytes:
     return b"".join(encode(run(session, *args), session.protocol) for args in commands)  # type: ignore[arg-type]
 
 
-def state(server: Server) -> tuple[dict[bytes, object], list[Command], int, int]:
+def state(server: Server) -> tuple[dict[bytes, object], list[Request], int, int]:
     keyspace = server.keyspace
     entries: dict[bytes, object] = {
         key: (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else entry for key, entry in keyspace.members()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sessions import Server, run
 
-from kvserver.commands.objects import SHARED_REFCOUNT
+from kvserver.commands.object import SHARED_REFCOUNT
 from kvserver.data.encodings import JSONText
 
 

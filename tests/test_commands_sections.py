@@ -11,8 +11,8 @@ from conftest import StartServer
 from servers import ServerProcess, Wire, encode, parse, wait_until
 from sessions import Server, run
 
-from kvserver.commands.sections import SECTIONS, human
-from kvserver.persistence.flushes import Flushes
+from kvserver.commands.info import SECTIONS, human
+from kvserver.persistence.schedule import Flushes
 from kvserver.resp.reply import Verbatim
 from kvserver.state.facts import ProcessFacts
 

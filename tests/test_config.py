@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from servers import ServerProcess, Wire, encode, parse
 
 from kvserver.errors import ConfigError, ConfigSetError
-from kvserver.glob import matcher
 from kvserver.options.config import Config, load, options_help
 from kvserver.options.inert import INERT_BY_NAME
 from kvserver.options.kinds import AUTO_PORT, INT_MAX, LONG_MAX
 from kvserver.options.table import FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
+from kvserver.patterns import matcher
 
 ROWS = {option.name: option for option in OPTIONS}
 OUR_OWN = {"keep-frames", "log-format", "shutdown-mode", "uvloop"}

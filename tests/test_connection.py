@@ -17,7 +17,7 @@ from kvserver.engine.writer import Writer
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
 from kvserver.options.config import Config
 from kvserver.resp.reply import OK, Reply
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.session import ServerState, Session
 
 VALUE = bytes(range(256)) * 40_000
@@ -100,7 +100,7 @@ class Owner:
         self.state = ServerState(Config(), Keyspace(lambda: 0), COMMANDS, lambda: 0)
         table = CommandTable(COMMANDS, self.state.usages)
         self.choked: set[Connection] = set()
-        self.recorded: list[Command] = []
+        self.recorded: list[Request] = []
         self.writer = Writer(self.state, table, table.lookups(), cast(Any, None), self.recorded.extend)
 
     def admit(self, connection: Connection) -> bool:

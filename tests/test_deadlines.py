@@ -6,8 +6,8 @@ from itertools import count, islice
 
 from test_keyspace import Clock, filled
 
-from kvserver.data.deadlines import SWEEP_REST_MS, Deadlines
 from kvserver.data.entries import Expiring
+from kvserver.data.expiry import SWEEP_REST_MS, Deadlines
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, load_shards, new_shards, shard_of
 

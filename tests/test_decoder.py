@@ -35,7 +35,7 @@ from kvserver.errors import PayloadInvalid
 from kvserver.formats import decoder as module
 from kvserver.formats.decoder import Decoder
 from kvserver.formats.encoder import encode
-from kvserver.formats.order import BATCH_KEYS
+from kvserver.formats.sorting import BATCH_KEYS
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 
 ALL_CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]

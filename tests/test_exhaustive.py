@@ -24,7 +24,7 @@ from kvserver.media.file import FileMedium
 from kvserver.media.memory import MemoryMedium
 from kvserver.options.config import Config
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState
 
 PATH = f"{ROOT}/dump.kvs"

@@ -32,7 +32,7 @@ from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium
 from kvserver.options.config import Config
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState
 
 # Compiled, a store has a thousand shards, not three, and a history takes ten times as long.
@@ -87,7 +87,7 @@ def text(entry: Entry) -> str:
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few shards, keys and bytes a step, so that small stores take the steps of big ones, and thousands of runs no time."""
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
-    monkeypatch.setattr("kvserver.formats.order.BATCH_KEYS", 2)
+    monkeypatch.setattr("kvserver.formats.sorting.BATCH_KEYS", 2)
     for module in ("formats.encoder", "formats.scan", "persistence.snapshot", "persistence.archive"):
         monkeypatch.setattr(f"kvserver.{module}.CHUNK_BYTES", 300)
     monkeypatch.setattr("kvserver.media.file.COPY_BYTES", 700)

@@ -10,8 +10,8 @@ import pytest
 from sessions import Server, run, text
 
 from kvserver.errors import CommandError, MediumError
-from kvserver.persistence.flushes import REWRITE_HINDERS_SAVE, SAVE_IN_PROGRESS, Flushes
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.schedule import REWRITE_HINDERS_SAVE, SAVE_IN_PROGRESS, Flushes
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply
 
 pytestmark = pytest.mark.timeout(20)

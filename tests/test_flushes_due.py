@@ -9,8 +9,8 @@ import pytest
 from sessions import Server
 
 from kvserver.errors import MediumError
-from kvserver.persistence import flushes as flushes_module
-from kvserver.persistence.flushes import RETRY_AFTER_S, Flushes
+from kvserver.persistence import schedule as flushes_module
+from kvserver.persistence.schedule import RETRY_AFTER_S, Flushes
 
 START_S = 1000.0
 

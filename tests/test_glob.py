@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import ServerProcess, Wire
 
-from kvserver.glob import is_literal, matcher
+from kvserver.patterns import is_literal, matcher
 
 # --- The same as the real redis-server ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.persistence.group import COMMAND_S, LEAST_WAIT_S, SYNCS_AFTER_VAIN, WORTH_WAITING, Group
+from kvserver.persistence.group_commit import COMMAND_S, LEAST_WAIT_S, SYNCS_AFTER_VAIN, WORTH_WAITING, Group
 
 SLOW_S = 0.1
 

@@ -18,7 +18,7 @@ from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pa
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.segments import FileLog, Segments
 from kvserver.options.config import Config
-from kvserver.persistence import group as group_module
+from kvserver.persistence import group_commit as group_module
 from kvserver.persistence import journal as journal_module
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal

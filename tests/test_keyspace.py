@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 )
 
 from kvserver.data.cut import Cut
-from kvserver.data.deadlines import SWEEP_REST_MS
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.expiry import SWEEP_REST_MS
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, Access, Shard, drain, load_shards, new_shards, shard_of
 

@@ -54,8 +54,8 @@ def within(*packages: str) -> set[str]:
 
 
 # By DESIGN section 4. A module that stands in no layer fails the test below: put it where it belongs.
-BOTTOM = {"kvserver.errors", "kvserver.glob", *within("options")}
-PURE = {"kvserver.persistence.group", *within("commands", "data", "dispatch", "formats", "resp", "state")}
+BOTTOM = {"kvserver.errors", "kvserver.patterns", *within("options")}
+PURE = {"kvserver.persistence.group_commit", *within("commands", "data", "dispatch", "formats", "resp", "state")}
 BLOCKING = {
     "kvserver",
     "kvserver.cli.check",
@@ -64,7 +64,7 @@ BLOCKING = {
     "kvserver.log",
     "kvserver.network.tls",
     "kvserver.library.operations",
-    "kvserver.persistence.archive",
+    "kvserver.persistence.frames",
     "kvserver.persistence.drive",
     "kvserver.persistence.recovery",
     "kvserver.persistence.workplace",
@@ -73,7 +73,7 @@ BLOCKING = {
     "kvserver.cli.replay",
     "kvserver.library.store",
     "kvserver.supervisor",
-    "kvserver.textfile",
+    "kvserver.options.file",
     "kvserver.unixtime",
     *within("media"),
 }
@@ -315,9 +315,9 @@ TESTED_IN = {
     "kvserver.options.table": ["test_config"],
     "kvserver.engine.results": ["test_conversations"],
     "kvserver.persistence": ["test_snapshot", "test_journal"],
-    "kvserver.persistence.archive": ["test_snapshot", "test_faults"],
+    "kvserver.persistence.frames": ["test_snapshot", "test_faults"],
     "kvserver.persistence.drive": ["test_snapshot"],
-    "kvserver.persistence.flushes": ["test_flushes", "test_flushes_due", "test_wire", "test_simulation"],
+    "kvserver.persistence.schedule": ["test_flushes", "test_flushes_due", "test_wire", "test_simulation"],
     "kvserver.persistence.recovery": ["test_durability", "test_folder", "test_simulation"],
     "kvserver.persistence.slices": ["test_snapshot"],
     "kvserver.resp": ["test_request", "test_reply"],
@@ -331,7 +331,7 @@ TESTED_IN = {
 # Seen from outside, through a socket, a ServerFolder or Snapshots: their tests import nothing of theirs.
 BLACK_BOX = {
     "kvserver.__main__",
-    "kvserver.persistence.archive",
+    "kvserver.persistence.frames",
     "kvserver.persistence.drive",
     "kvserver.persistence.recovery",
     *ASYNCIO,

@@ -26,7 +26,7 @@ from kvserver.options.config import Config
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.slices import BesideLoop
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState
 
 PATH = f"{ROOT}/dump.kvs"

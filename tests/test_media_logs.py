@@ -15,7 +15,7 @@ from kvserver.media.medium import Aside, Log
 from kvserver.media.memory import MemoryLog, MemoryMedium
 from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
-from kvserver.persistence.archive import Archive
+from kvserver.persistence.frames import Archive
 from kvserver.persistence.recovery import Recovered, Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState

@@ -9,7 +9,7 @@ import pytest
 from sessions import Server, run, text
 
 from kvserver.data.footprint import EMPTY_BYTES, entry_bytes
-from kvserver.data.memory import EVICTIONS_AT_10, LEAST_EVICTIONS
+from kvserver.data.maxmemory import EVICTIONS_AT_10, LEAST_EVICTIONS
 from kvserver.data.shards import new_shards
 from kvserver.engine.upkeep import Upkeep
 from kvserver.state.session import Session

@@ -35,7 +35,7 @@ from kvserver.media.memory import MemoryMedium
 from kvserver.persistence.drive import drive as drive_at
 from kvserver.persistence.workplace import Here, finish
 from kvserver.resp import reply
-from kvserver.resp.request import Command, StrictParser
+from kvserver.resp.request import Request, StrictParser
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def read(data: bytes) -> list[Record]:
     return records
 
 
-def one(*tick: Command) -> bytes:
+def one(*tick: Request) -> bytes:
     return encode_records([pack(tick)])
 
 
@@ -90,13 +90,13 @@ SEGMENT = LINK + one(*FIRST) + one(*SECOND)
 
 
 @given(st.lists(commands, min_size=1, max_size=5))
-def test_pack_is_what_a_client_would_send(tick: list[Command]) -> None:
+def test_pack_is_what_a_client_would_send(tick: list[Request]) -> None:
     assert pack(tick) == b"".join(hiredis.pack_command(tuple(command)) for command in tick)  # type: ignore[arg-type]
     assert StrictParser().feed(bytes(pack(tick))) == tick
 
 
 @given(st.lists(st.lists(commands, min_size=1, max_size=4), max_size=6))
-def test_all_that_was_recorded_is_read_in_order(ticks: list[list[Command]]) -> None:
+def test_all_that_was_recorded_is_read_in_order(ticks: list[list[Request]]) -> None:
     data = b"".join(one(*tick) for tick in ticks)
     result = scan(data)
     assert (result.records, result.valid_length, result.tail) == (len(ticks), len(data), Tail.NONE)
@@ -111,7 +111,7 @@ def test_short_ticks_share_a_frame_and_long_ones_do_not() -> None:
 
 
 @given(st.lists(st.lists(commands, min_size=1, max_size=4), max_size=6), st.integers(0, 40))
-def test_long_commands_are_recorded_as_short_ones_are(ticks: list[list[Command]], length: int) -> None:
+def test_long_commands_are_recorded_as_short_ones_are(ticks: list[list[Request]], length: int) -> None:
     with mock.patch.object(module, "LONG_COMMAND_BYTES", length + 1), mock.patch.object(reply, "LONG_PIECE_BYTES", length):
         payloads = [pack(tick) for tick in ticks]
         assert [bytes(payload) for payload in payloads] == [bytes(pack(tick)) for tick in ticks]

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from kvserver.errors import ProtocolError
 from kvserver.resp import request as module
-from kvserver.resp.request import Command, RequestParser, StrictParser, cut_arguments, split_inline
+from kvserver.resp.request import Request, RequestParser, StrictParser, cut_arguments, split_inline
 
 MEGABYTE = 1 << 20
 LONG_ARGUMENT_BYTES = 16 * MEGABYTE
 
-Outcome = tuple[list[Command], str]
+Outcome = tuple[list[Request], str]
 
 
 def pack(*arguments: bytes) -> bytes:
@@ -29,7 +29,7 @@ def pack(*arguments: bytes) -> bytes:
 
 def parse(parser: StrictParser, chunks: Iterable[bytes]) -> Outcome:
     """All commands, and the text of the failure or nothing."""
-    commands: list[Command] = []
+    commands: list[Request] = []
     for chunk in chunks:
         found = parser.feed(chunk)
         while parser.has_unread:
@@ -67,7 +67,7 @@ GOOD = [
 
 @pytest.mark.parametrize("parser", [StrictParser, RequestParser])
 @pytest.mark.parametrize("command", GOOD, ids=lambda command: repr(command)[:30])
-def test_command_is_read_as_it_was_sent(parser: type[StrictParser], command: Command) -> None:
+def test_command_is_read_as_it_was_sent(parser: type[StrictParser], command: Request) -> None:
     assert parse(parser(), [pack(*command)]) == ([command], "")
     assert parse(parser(), [pack(*command) * 3]) == ([command] * 3, "")
     assert parse(parser(), byte_by_byte(pack(*command))) == ([command], "")
@@ -368,7 +368,7 @@ def test_long_argument_is_copied_once_and_takes_what_has_come_of_it(size: int) -
     data = pack(b"SET", b"key", argument) + pack(b"GET", b"key")
     reads = [data[start : start + size] for start in range(0, len(data), size)]
     parser = RequestParser()
-    commands: list[Command] = []
+    commands: list[Request] = []
     tracemalloc.start()
     try:
         for number, read in enumerate(reads):
@@ -419,7 +419,7 @@ def test_strict_parsing_stops_early_and_goes_on_where_it_was(piece: bytes) -> No
     assert parser.is_idle
 
 
-def read_at_once(data: bytes) -> list[Command]:
+def read_at_once(data: bytes) -> list[Request]:
     """The commands of lines and arrays of one word, by other means."""
     words = [line.replace(b'"', b"").split() for line in re.sub(rb"\*1\r\n\$1\r\n|\*0\r\n|\*-1\r\n", b"", data).split(b"\n")]
     return [word for word in words if word]

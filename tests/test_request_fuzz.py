@@ -20,7 +20,7 @@ from servers import DEADLINE_S, ServerProcess, Wire, encode
 
 from kvserver.dispatch.row import unknown_command, wrong_arity
 from kvserver.resp.reply import Error
-from kvserver.resp.request import Command, RequestParser, StrictParser
+from kvserver.resp.request import Request, RequestParser, StrictParser
 
 COUNT = int(os.environ.get("KVSERVER_PARSER_FUZZ_COUNT", "4000"))
 SEED = int(os.environ.get("KVSERVER_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -91,7 +91,7 @@ def a_stream(rng: random.Random) -> bytes:
     return b"".join(pieces)
 
 
-def read(parser: StrictParser, *chunks: bytes) -> tuple[list[Command], str]:
+def read(parser: StrictParser, *chunks: bytes) -> tuple[list[Request], str]:
     commands = []
     for chunk in chunks:
         commands += parser.feed(chunk)
@@ -100,7 +100,7 @@ def read(parser: StrictParser, *chunks: bytes) -> tuple[list[Command], str]:
     return commands, str(parser.failure or "")
 
 
-def expected_reply(command: Command) -> bytes:
+def expected_reply(command: Request) -> bytes:
     if command[0].lower() != b"echo":
         return Error(str(unknown_command(command))).wire
     if len(command) != 2:
@@ -108,7 +108,7 @@ def expected_reply(command: Command) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(command[1]), command[1])
 
 
-def expected_replies(commands: list[Command], failure: str) -> bytes:
+def expected_replies(commands: list[Request], failure: str) -> bytes:
     replies = b"".join(map(expected_reply, commands))
     return replies + Error(f"ERR Protocol error: {failure}").wire if failure else replies
 

@@ -34,11 +34,14 @@ from kvserver.engine.writer import Writer
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
-from kvserver.persistence import archive, flushes, journal, recovery, slices, snapshot
+from kvserver.persistence import frames as archive
+from kvserver.persistence import journal, recovery, slices
+from kvserver.persistence import schedule as flushes
+from kvserver.persistence import snapshots as snapshot
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState, Session
 
 T = TypeVar("T")

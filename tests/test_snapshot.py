@@ -28,16 +28,17 @@ from kvserver.data.shards import drain, new_shards
 from kvserver.dispatch.table import COMMANDS
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import encode
-from kvserver.formats.order import BATCH_KEYS
 from kvserver.formats.scan import CHUNK_BYTES, scan
+from kvserver.formats.sorting import BATCH_KEYS
 from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
 from kvserver.options.config import Config
-from kvserver.persistence import slices, snapshot
+from kvserver.persistence import slices
+from kvserver.persistence import snapshots as snapshot
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState
 
 SEED = int(os.environ.get("KVSERVER_SNAPSHOT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
@@ -141,7 +142,7 @@ def disk() -> Iterator[Disk]:
 def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few keys have shards that are folded and shards that are not."""
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 5)
-    monkeypatch.setattr("kvserver.formats.order.BATCH_KEYS", 2)
+    monkeypatch.setattr("kvserver.formats.sorting.BATCH_KEYS", 2)
     monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
     monkeypatch.setattr(slices, "SLICE_S", 0)  # the loop goes on after each step
 

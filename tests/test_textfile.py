@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvserver.textfile import read_text, replace_text
+from kvserver.options.file import read_text, replace_text
 
 
 def test_text_comes_back_with_its_line_ends(tmp_path: Path) -> None:

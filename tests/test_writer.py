@@ -14,7 +14,7 @@ from kvserver.dispatch.table import MISCONF
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import OK, Reply
-from kvserver.resp.request import Command, RequestParser
+from kvserver.resp.request import Request, RequestParser
 from kvserver.state.session import Session
 
 
@@ -23,7 +23,7 @@ class Noting:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.queue: list[Command] = []
+        self.queue: list[Request] = []
         self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
         self.said = b""
         self.is_aborted = False
@@ -62,7 +62,7 @@ class Recording:
         self.sequence = self.safe = 0
         self.on_record: Callable[[], None] = lambda: None
 
-    def record(self, commands: list[Command]) -> None:
+    def record(self, commands: list[Request]) -> None:
         self.sequence += 1
         self.on_record()
 

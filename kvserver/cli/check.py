@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from typing import BinaryIO, TypeVar
 
 from kvserver.errors import MediumError
-from kvserver.formats.chain import Chain
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
@@ -15,6 +14,7 @@ from kvserver.media.file import FileMedium
 from kvserver.media.medium import repair
 from kvserver.media.names import is_segment
 from kvserver.media.segments import Segments
+from kvserver.persistence.chain import Chain
 from kvserver.persistence.drive import drive
 from kvserver.persistence.workplace import Here, finish
 from kvserver.progress import Progress

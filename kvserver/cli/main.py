@@ -18,10 +18,10 @@ from kvserver.errors import ConfigError, KVServerError, MediumError, UsageError
 from kvserver.log import open_log
 from kvserver.media.segments import Segments
 from kvserver.options.config import Config, load, options_help
+from kvserver.options.file import read_text
 from kvserver.options.table import BY_NAME
 from kvserver.process import open_standard_descriptors
 from kvserver.server import Server
-from kvserver.textfile import read_text
 
 USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
        kvserver replay FILE.json [--url URL]         run a list of operations, print the results as JSON

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from kvserver.dispatch.effect import Effect, Publish, Switch
 from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, help_lines, wrong_subcommand
-from kvserver.glob import matcher
+from kvserver.patterns import matcher
 from kvserver.resp.reply import Push, Replies, Reply
 from kvserver.state.channels import Channels, Subscriptions
 from kvserver.state.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvserver import glob
+from kvserver import patterns as glob
 from kvserver.commands.keys import type_name
 from kvserver.data import walk
 from kvserver.data.entries import Expiring

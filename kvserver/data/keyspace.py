@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 from kvserver.data.cut import Cut
-from kvserver.data.deadlines import Deadlines
 from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.expiry import Deadlines
 from kvserver.data.overlay import Overlay
 from kvserver.data.recording import Recording
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put

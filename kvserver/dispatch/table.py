@@ -14,25 +14,25 @@ from typing import Final
 from kvserver.commands import (
     acl,
     client,
-    configuration,
     connection,
     debug,
     dump,
     expiry,
     identity,
-    information,
-    introspection,
     keys,
     latency,
     memory,
     monitor,
-    objects,
     persistence,
     pubsub,
     scan,
     slowlog,
     transactions,
 )
+from kvserver.commands import command as introspection
+from kvserver.commands import config as configuration
+from kvserver.commands import info_command as information
+from kvserver.commands import object as objects
 from kvserver.dispatch.lookups import Lookups
 from kvserver.dispatch.row import Command, Handler, Many, unknown_command
 from kvserver.dispatch.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse

@@ -31,14 +31,14 @@ from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError
 from kvserver.options.config import config_set_failed
+from kvserver.options.file import read_text, replace_text
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.flushes import Flushes
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.schedule import Flushes
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import ServerState, Session
-from kvserver.textfile import read_text, replace_text
 
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 MEMORY_OPTIONS = ("maxmemory", "lfu-")

@@ -32,7 +32,7 @@ from kvserver.dispatch.timing import Begun, Timing
 from kvserver.engine.outbox import Outbox
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.session import Muted, Pause, ServerState, Session
 
 Result = Reply | Effect | CommandError  # of a command
@@ -47,7 +47,7 @@ class Client(Protocol):
     """What the writer needs of a connection. The writer alone takes from `queue`."""
 
     session: Session
-    queue: list[Command]  # what was parsed and has not run yet
+    queue: list[Request]  # what was parsed and has not run yet
     is_queued: bool  # in the inbox
     is_waiting: bool  # for an effect: nothing of it may run
     is_choked: bool  # does not read what was written to it: nothing of it may run
@@ -91,7 +91,7 @@ class Unfinished(NamedTuple):
     """The reply to a command that has run, while that waits for an effect."""
 
     place: int  # among the replies of its transaction
-    args: Command
+    args: Request
     awaitable: Awaitable[Reply]
     is_muted: bool
     begun: Begun | None
@@ -129,7 +129,7 @@ class Outcomes:
         for data in join_short(output):
             self.send(client, data)
 
-    def bring(self, result: Result, client: Client, args: Command, output: list[bytes]) -> int:
+    def bring(self, result: Result, client: Client, args: Request, output: list[bytes]) -> int:
         """Put what a command gave behind the output, or carry it out, or start to. How many bytes the output has grown by.
 
         What is already in the output may be sent, and the client may be closed or made to wait, in which case nothing more
@@ -153,7 +153,7 @@ class Outcomes:
         elif kind is Replies:  # pushes are not held back
             output += [encode(each, session.protocol) for each in reply if type(each) is Push]  # type: ignore[union-attr]
 
-    def _perform(self, effect: Effect, client: Client, args: Command, output: list[bytes]) -> None:
+    def _perform(self, effect: Effect, client: Client, args: Request, output: list[bytes]) -> None:
         session = client.session
         # What is in one of these two is carried out by itself, and takes the time.
         begun = None if isinstance(effect, (Monitored, Quiet)) else self._timing.take_begun()
@@ -218,7 +218,7 @@ class Outcomes:
         elif other := self.clients.get(receiver.id):
             self.send(other, data)
 
-    def _act(self, effect: Effect, client: Client, args: Command, output: list[bytes], begun: Begun | None) -> bool:
+    def _act(self, effect: Effect, client: Client, args: Request, output: list[bytes], begun: Begun | None) -> bool:
         """Have an effect carried out; whether that goes on, so that the reply comes later."""
         session = client.session
         try:
@@ -265,13 +265,13 @@ class Outcomes:
             self._timing.took(client.session, args, begun)
         return reply
 
-    def _failed(self, args: Command, error: CommandError) -> Error:
+    def _failed(self, args: Request, error: CommandError) -> Error:
         """The reply to a command that failed."""
         self._usages.fail(args, error)
         return Error(str(error))
 
     def _execute(
-        self, requests: list[Command], client: Client, args: Command, output: list[bytes], begun: Begun | None
+        self, requests: list[Request], client: Client, args: Request, output: list[bytes], begun: Begun | None
     ) -> bool:
         """Run a transaction, all of it or nothing; whether something of it goes on, so that the reply comes later."""
         session = client.session

@@ -22,7 +22,7 @@ from kvserver.engine.outbox import Outbox
 from kvserver.engine.results import INTERNAL_ERROR, Actions, Client, Outcomes
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode_pieces
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 
 # What one connection may have before the others have their turn, whichever comes first.
@@ -44,7 +44,7 @@ class Writer:
         table: CommandTable,
         lookups: Lookups,
         actions: Actions,
-        record: Callable[[list[Command]], None],
+        record: Callable[[list[Request]], None],
     ) -> None:
         self.outcomes = Outcomes(state, table.timing, lookups, actions)
         self._outbox: Outbox | None = None
@@ -137,7 +137,7 @@ class Writer:
                 break
         client.queue += commands[end:]
 
-    def _run(self, client: Client, commands: list[Command]) -> None:
+    def _run(self, client: Client, commands: list[Request]) -> None:
         """Run commands and write their replies; those that must wait go back to the queue."""
         session = client.session
         session.last_command = commands[-1][0]
@@ -147,7 +147,7 @@ class Writer:
         output: list[bytes] = []
         long_bytes = 0
         done = self._run_alike(session, commands, runners, output)
-        remaining: Iterator[Command] = islice(commands, done, None) if done else iter(commands)
+        remaining: Iterator[Request] = islice(commands, done, None) if done else iter(commands)
         for args in remaining:
             try:
                 handler, arities, name = runners.get(args[0]) or runners.get(args[0].lower()) or runners[UNKNOWN]

@@ -18,8 +18,8 @@ import orjson
 from kvserver.data.cut import Cut
 from kvserver.data.entries import Expiring
 from kvserver.formats.codec import PIECE_BYTES, canonical_string
-from kvserver.formats.order import SEPARATOR, Batch, in_order
 from kvserver.formats.scan import CHUNK_BYTES
+from kvserver.formats.sorting import SEPARATOR, Batch, in_order
 from kvserver.formats.tags import Mapping
 
 _SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself

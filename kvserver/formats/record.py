@@ -28,7 +28,7 @@ from kvserver.formats.frame import (
 )
 from kvserver.formats.scan import CHUNK_BYTES, Read, Tail
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, join_short
-from kvserver.resp.request import Command, RequestParser
+from kvserver.resp.request import Request, RequestParser
 
 T = TypeVar("T")
 Steps = Generator[Read | None, bytes, T]
@@ -62,7 +62,7 @@ class LongPayload:
         return hasher.hexdigest()
 
 
-def pack(commands: Iterable[Command]) -> bytes | LongPayload:
+def pack(commands: Iterable[Request]) -> bytes | LongPayload:
     """The payload of a record."""
     pieces: list[bytes] = []
     is_long = False
@@ -183,7 +183,7 @@ class Record(NamedTuple):
     """The commands of one frame, where it begins, and when the newest of them ran (Unix milliseconds), if it tells."""
 
     offset: int
-    commands: list[Command]
+    commands: list[Request]
     time_ms: int | None = None
 
 

@@ -22,7 +22,7 @@ from kvserver.media.locate import open_folder
 from kvserver.media.medium import Aside, FrameWriter
 from kvserver.options.config import Config
 from kvserver.options.table import BY_NAME
-from kvserver.persistence.archive import Archive
+from kvserver.persistence.frames import Archive
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState

@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 from kvserver.engine.writer import COMMANDS_PER_TURN, Writer
 from kvserver.resp.reply import Error
-from kvserver.resp.request import Command, RequestParser, request_bytes
+from kvserver.resp.request import Request, RequestParser, request_bytes
 from kvserver.state.facts import CLIENT_BYTES, Buffers
 from kvserver.state.session import ServerState, Session
 
@@ -51,7 +51,7 @@ class Connection:
     transport: asyncio.Transport
 
     def __init__(self, owner: Owner) -> None:
-        self.queue: list[Command] = []
+        self.queue: list[Request] = []
         self.is_queued = False
         self.is_waiting = False
         self.is_choked = False

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kvserver.errors import ConfigError, ConfigSetError
-from kvserver.glob import matcher
 from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
 from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTION_GROUPS, OPTIONS, Change, Option
+from kvserver.patterns import matcher
 
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.

@@ -24,9 +24,9 @@ from kvserver.errors import MediumError
 from kvserver.formats.record import LongPayload, encode_link, encode_pieces, encode_records, pack
 from kvserver.media.medium import Log
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.group import Group
+from kvserver.persistence.group_commit import Group
 from kvserver.persistence.recovery import Recovered
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 
 # Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
@@ -140,7 +140,7 @@ class Journal:
 
     # What the writer calls
 
-    def append(self, commands: list[Command]) -> None:
+    def append(self, commands: list[Request]) -> None:
         """Record what one tick wrote."""
         if not self.is_on:
             return

@@ -17,14 +17,14 @@ from kvserver.data.shards import Shard, drain
 from kvserver.dispatch.effect import Discard
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, MediumError
-from kvserver.formats.chain import Chain
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.media.medium import Aside, Contents, Log
-from kvserver.persistence.archive import Archive
+from kvserver.persistence.chain import Chain
 from kvserver.persistence.drive import drive
+from kvserver.persistence.frames import Archive
 from kvserver.persistence.workplace import Workplace
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.session import REPLAY_ID, ServerState, Session
 
 T = TypeVar("T")
@@ -249,7 +249,7 @@ class _Runner:
             self._run_some(commands[start : start + _COMMANDS_PER_LOOK], record.offset)
             yield None
 
-    def _run_some(self, commands: list[Command], offset: int) -> None:
+    def _run_some(self, commands: list[Request], offset: int) -> None:
         session = self._session
         for args in commands[self._run_alike(session, commands, self._runners, []) :]:
             runner = self._runners.get(args[0]) or self._runners.get(args[0].lower())

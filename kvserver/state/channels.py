@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from kvserver.glob import Matcher, matcher
+from kvserver.patterns import Matcher, matcher
 from kvserver.resp.reply import Push, encode
 
 Listener = TypeVar("Listener")

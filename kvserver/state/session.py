@@ -12,9 +12,9 @@ from enum import Enum
 from typing import Final
 
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.memory import Memory
+from kvserver.data.maxmemory import Memory
 from kvserver.options.config import Config
-from kvserver.resp.request import Command
+from kvserver.resp.request import Request
 from kvserver.state.channels import Channels
 from kvserver.state.description import Description
 from kvserver.state.facts import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
@@ -111,7 +111,7 @@ class Transaction:
     __slots__ = ("commands", "has_failed")
 
     def __init__(self) -> None:
-        self.commands: list[Command] = []
+        self.commands: list[Request] = []
         self.has_failed = False  # a command was refused, so that EXEC will be
 
 

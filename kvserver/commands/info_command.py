@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.commands.sections import DEFAULT, SECTIONS
+from kvserver.commands.info import DEFAULT, SECTIONS
 from kvserver.dispatch.row import NO_KEYS, Command
 from kvserver.resp.reply import Reply, Verbatim
 from kvserver.state.session import Session

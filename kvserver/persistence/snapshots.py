@@ -19,8 +19,8 @@ from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher
 from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter, Medium
-from kvserver.persistence.archive import Archive
 from kvserver.persistence.disk import Disk
+from kvserver.persistence.frames import Archive
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState

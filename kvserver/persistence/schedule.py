@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from kvserver.errors import CommandError, MediumDisplaced
-from kvserver.persistence.snapshot import Snapshots
+from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import ServerState
 

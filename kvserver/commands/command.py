@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError
-from kvserver.glob import matcher
+from kvserver.patterns import matcher
 from kvserver.resp.reply import Reply, SetOf, Simple
 from kvserver.state.description import Description
 from kvserver.state.session import Session
