@@ -33,11 +33,9 @@ from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshots import Snapshots
-from kvserver.process import read_process_facts
-from kvserver.progress import Progress
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
-from kvserver.unixtime import now_ms, now_us
+from kvserver.system import Progress, now_ms, now_us, read_process_facts
 
 CRON_S = 0.1
 # Instead, while nothing has come or gone for so long that all rates are 0: nobody is there to see that a key which nobody

@@ -11,9 +11,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kvserver.data.cut import Cut
 from kvserver.data.encodings import Embedded, JSONText, Raw
 from kvserver.data.entries import Entry, Expiring
+from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 
 AWKWARD_TEXTS = (

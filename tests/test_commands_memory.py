@@ -9,7 +9,7 @@ from sessions import Server, run
 from kvserver.commands.memory import LITTLE_BYTES
 from kvserver.data.encodings import JSONText
 from kvserver.data.footprint import EMPTY_BYTES
-from kvserver.state.facts import ProcessFacts
+from kvserver.state.statistics import ProcessFacts
 
 
 def test_usage_of_all_keys_adds_up_to_what_is_used() -> None:

@@ -14,7 +14,7 @@ from sessions import Server, run
 from kvserver.commands.info import SECTIONS, human
 from kvserver.persistence.schedule import Flushes
 from kvserver.resp.reply import Verbatim
-from kvserver.state.facts import ProcessFacts
+from kvserver.state.statistics import ProcessFacts
 
 
 def info(server: Server, *sections: str) -> dict[str, str]:

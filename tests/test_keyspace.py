@@ -17,10 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kvserver.data.cut import Cut
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import SWEEP_REST_MS
+from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, Access, Shard, drain, load_shards, new_shards, shard_of
 

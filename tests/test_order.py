@@ -9,9 +9,9 @@ from documents import cut_of, entries, keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.data.cut import Cut
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
+from kvserver.data.freeze import Cut
 from kvserver.formats.sorting import BATCH_BYTES, BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from kvserver.data.entries import Entry
-from kvserver.data.overlay import TOMBSTONE, Overlay
+from kvserver.data.freeze import TOMBSTONE, Overlay
 from kvserver.data.shards import Shard, load_shards, new_shards, plain_access, shard_of
 from kvserver.data.uses import Uses
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kvserver.data.keyspace import Keyspace
-from kvserver.process import read_process_facts
+from kvserver.system import read_process_facts
 
 PLENTY_BYTES = 64 << 20
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from kvserver.progress import Progress
+from kvserver.system import Progress
 
 
 class Screen(io.StringIO):

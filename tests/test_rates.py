@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.state.facts import Counters, Rates
-from kvserver.state.rates import SAMPLES, Rate
+from kvserver.state.statistics import SAMPLES, Counters, Rate, Rates
 
 
 def test_steady_growth_is_its_own_rate() -> None:

@@ -32,8 +32,8 @@ from kvserver.formats.record import (
 )
 from kvserver.formats.scan import CHUNK_BYTES, Tail
 from kvserver.media.memory import MemoryMedium
-from kvserver.persistence.drive import drive as drive_at
 from kvserver.persistence.workplace import Here, finish
+from kvserver.persistence.workplace import drive as drive_at
 from kvserver.resp import reply
 from kvserver.resp.request import Request, StrictParser
 

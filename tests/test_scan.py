@@ -23,8 +23,7 @@ from kvserver.formats.scan import scan as scan_steps
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.library.store import run
 from kvserver.media.memory import MemoryMedium
-from kvserver.persistence.drive import drive
-from kvserver.persistence.workplace import Here, finish
+from kvserver.persistence.workplace import Here, drive, finish
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("media.json").read_text(encoding="utf-8"))
 

@@ -21,8 +21,8 @@ from typing import Any, cast
 
 import pytest
 
-from kvserver.data.cut import Cut
 from kvserver.data.entries import Expiring
+from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import drain, new_shards
 from kvserver.dispatch.table import COMMANDS

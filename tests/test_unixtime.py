@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from kvserver.unixtime import now_ms, now_us
+from kvserver.system import now_ms, now_us
 
 
 def test_clocks_tell_the_time_of_day_in_their_units() -> None:

@@ -13,8 +13,8 @@ from kvserver.engine.writer import Writer
 from kvserver.network.connection import Connection
 from kvserver.resp.reply import Push
 from kvserver.state.channels import Message
-from kvserver.state.facts import CLIENT_BYTES, Buffers
 from kvserver.state.session import ServerState
+from kvserver.state.statistics import CLIENT_BYTES, Buffers
 
 
 class Transport:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from kvserver.data import walk
-from kvserver.data.cut import Cut
+from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, drain, load_shards, new_shards
 

@@ -15,9 +15,8 @@ from kvserver.media.medium import repair
 from kvserver.media.names import is_segment
 from kvserver.media.segments import Segments
 from kvserver.persistence.chain import Chain
-from kvserver.persistence.drive import drive
-from kvserver.persistence.workplace import Here, finish
-from kvserver.progress import Progress
+from kvserver.persistence.workplace import Here, drive, finish
+from kvserver.system import Progress
 
 Print = Callable[[str], None]
 T = TypeVar("T")

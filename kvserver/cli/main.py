@@ -20,8 +20,8 @@ from kvserver.media.segments import Segments
 from kvserver.options.config import Config, load, options_help
 from kvserver.options.file import read_text
 from kvserver.options.table import BY_NAME
-from kvserver.process import open_standard_descriptors
 from kvserver.server import Server
+from kvserver.system import open_standard_descriptors
 
 USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
        kvserver replay FILE.json [--url URL]         run a list of operations, print the results as JSON

@@ -1,8 +1,4 @@
-"""The sections of INFO: the state of the server by Redis's field names; what Redis has no name for is named in its style.
-
-Fields of what is not here (replicas, scripts, a cluster, forks) have the value that they have in a Redis without it, where
-tools are known to look at them.
-"""
+"""INFO: the sections that are asked for, and the fields of each. A section is one function."""
 
 from __future__ import annotations
 
@@ -10,7 +6,9 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.data.footprint import EMPTY_BYTES
-from kvserver.state.session import SERVER_VERSION, ServerState
+from kvserver.dispatch.row import NO_KEYS, Command
+from kvserver.resp.reply import Reply, Verbatim
+from kvserver.state.session import SERVER_VERSION, ServerState, Session
 
 Fields = dict[str, object]
 
@@ -350,3 +348,30 @@ SECTIONS: Final[dict[str, Section]] = {
     "Keyspace": keyspace,
 }
 DEFAULT: Final = [title for title in SECTIONS if title not in ("Commandstats", "Latencystats")]
+
+
+_GROUPS = {"default": DEFAULT, "all": list(SECTIONS), "everything": list(SECTIONS)}
+
+
+def _wanted(words: list[bytes]) -> set[str]:
+    """The titles, in lower case."""
+    names = [word.decode("utf-8", "replace").lower() for word in words] or ["default"]
+    return {title.lower() for name in names for title in _GROUPS.get(name, [name])}
+
+
+def info(session: Session, args: list[bytes]) -> Reply:
+    state = session.server
+    state.usages.fold_all(args)
+    wanted = _wanted(args[1:])
+    texts = []
+    for title, section in SECTIONS.items():
+        if title.lower() in wanted:
+            lines = [f"{name}:{value}" for name, value in section(state).items()]
+            texts.append("\r\n".join([f"# {title}", *lines]) + "\r\n")
+    return Verbatim("\r\n".join(texts).encode("utf-8", "surrogateescape"))
+
+
+COMMANDS = (
+    Command("info", -1, ("loading", "stale"), NO_KEYS, info, "Get information and statistics about the server", "1.0.0",
+            "server", "O(1)"),
+)  # fmt: skip

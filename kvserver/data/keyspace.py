@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from kvserver.data.cut import Cut
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
-from kvserver.data.overlay import Overlay
+from kvserver.data.freeze import Cut, Overlay
 from kvserver.data.recording import Recording
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
 from kvserver.data.uses import Uses

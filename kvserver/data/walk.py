@@ -17,8 +17,8 @@ from operator import add
 from typing import Final
 
 from kvserver.data.entries import Expiring
+from kvserver.data.freeze import TOMBSTONE
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.overlay import TOMBSTONE
 from kvserver.data.shards import Shard
 
 _ORDER: Final = 1 << 32

@@ -19,6 +19,7 @@ from kvserver.commands import (
     dump,
     expiry,
     identity,
+    info,
     keys,
     latency,
     memory,
@@ -31,7 +32,6 @@ from kvserver.commands import (
 )
 from kvserver.commands import command as introspection
 from kvserver.commands import config as configuration
-from kvserver.commands import info_command as information
 from kvserver.commands import object as objects
 from kvserver.dispatch.lookups import Lookups
 from kvserver.dispatch.row import Command, Handler, Many, unknown_command
@@ -65,7 +65,7 @@ FAMILIES = (
     persistence,
     configuration,
     introspection,
-    information,
+    info,
     acl,
     debug,
     identity,

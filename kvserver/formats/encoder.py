@@ -15,8 +15,8 @@ from typing import Final
 
 import orjson
 
-from kvserver.data.cut import Cut
 from kvserver.data.entries import Expiring
+from kvserver.data.freeze import Cut
 from kvserver.formats.codec import PIECE_BYTES, canonical_string
 from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.formats.sorting import SEPARATOR, Batch, in_order

@@ -22,7 +22,7 @@ from itertools import islice
 from operator import sub
 from typing import Final, NamedTuple
 
-from kvserver.data.cut import Cut
+from kvserver.data.freeze import Cut
 from kvserver.data.shards import Shard
 from kvserver.formats.tags import Mapping
 

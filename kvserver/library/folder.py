@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from kvserver.data.cut import Cut
+from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import COMMANDS, CommandTable
 from kvserver.errors import MediumError
@@ -26,7 +26,7 @@ from kvserver.persistence.frames import Archive
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState
-from kvserver.unixtime import now_ms
+from kvserver.system import now_ms
 
 DBFILENAME = BY_NAME["dbfilename"].default
 

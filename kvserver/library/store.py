@@ -19,9 +19,8 @@ from kvserver.formats.frame import encode_frame, encode_header
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium, repair
-from kvserver.persistence.drive import drive
-from kvserver.persistence.workplace import Here, finish
-from kvserver.unixtime import now_ms
+from kvserver.persistence.workplace import Here, drive, finish
+from kvserver.system import now_ms
 
 _log = logging.getLogger("kvserver")
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
 from kvserver.network.connection import Connection
-from kvserver.process import allow_open_files
-from kvserver.state.facts import Buffers
 from kvserver.state.session import ServerState, Session
+from kvserver.state.statistics import Buffers
+from kvserver.system import allow_open_files
 
 OWN_FILES = 64  # open files beside those of clients: medium, journal, listeners, the event loop's
 MAXCLIENTS_REACHED = b"-ERR max number of clients reached\r\n"

@@ -14,8 +14,8 @@ from typing import Final, Protocol, cast
 from kvserver.engine.writer import COMMANDS_PER_TURN, Writer
 from kvserver.resp.reply import Error
 from kvserver.resp.request import Request, RequestParser, request_bytes
-from kvserver.state.facts import CLIENT_BYTES, Buffers
 from kvserver.state.session import ServerState, Session
+from kvserver.state.statistics import CLIENT_BYTES, Buffers
 
 # Unread replies beyond which nothing more of a client runs, and the limits of its class are looked at.
 HIGH_WATER_BYTES: Final = 1 << 20

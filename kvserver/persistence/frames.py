@@ -21,8 +21,7 @@ from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
 from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
-from kvserver.persistence.drive import drive
-from kvserver.persistence.workplace import Workplace
+from kvserver.persistence.workplace import Workplace, drive
 from kvserver.state.session import ServerState
 
 _COMPACTION_GROWTH: Final = 2  # times what is kept

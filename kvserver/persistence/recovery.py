@@ -21,9 +21,8 @@ from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentS
 from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.media.medium import Aside, Contents, Log
 from kvserver.persistence.chain import Chain
-from kvserver.persistence.drive import drive
 from kvserver.persistence.frames import Archive
-from kvserver.persistence.workplace import Workplace
+from kvserver.persistence.workplace import Workplace, drive
 from kvserver.resp.request import Request
 from kvserver.state.session import REPLAY_ID, ServerState, Session
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from kvserver.persistence.disk import Disk
-from kvserver.state.facts import Counters
+from kvserver.state.statistics import Counters
 
 T = TypeVar("T")
 

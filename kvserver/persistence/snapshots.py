@@ -12,7 +12,7 @@ import logging
 import time
 from functools import partial
 
-from kvserver.data.cut import Cut
+from kvserver.data.freeze import Cut
 from kvserver.data.shards import Shard, drain
 from kvserver.formats.encoder import encode
 from kvserver.formats.record import EMPTY_STORE

@@ -1,13 +1,18 @@
-"""Where long work is done, its blocking calls and its steps: beside an event loop that goes on (`slices`), or here, at once.
+"""The place where long work runs: at once for a program that may wait, or beside a busy server in slices.
 
-What is written for a Workplace serves the server and the library alike: it awaits each call and each pause, and where there
-is no event loop, nothing has to be waited for.
+`drive` takes a generator that asks for bytes of a medium (`formats.scan`, `formats.record`) through its steps at such a
+place. Beside a server, reading and hashing happen on the disk's thread, one read ahead of the step that asks for it.
+Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
+
+from kvserver.formats.scan import Hasher, Read
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -77,3 +82,56 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
         return result
     work.close()
     raise RuntimeError("this work waits for an event loop")
+
+
+class Readable(Protocol):
+    """What is needed of a medium."""
+
+    def read(self, offset: int, length: int) -> bytes: ...
+
+
+def _tell_nobody(offset: int) -> None: ...
+
+
+async def drive(
+    steps: Generator[Read | None, bytes, T],
+    medium: Readable,
+    workplace: Workplace,
+    report: Callable[[int], None] = _tell_nobody,
+) -> T:
+    """Run the generator to its end and return its result. `report` is told up to which offset it has read (bytes)."""
+    answer = b""
+    pace = workplace.pace()
+    ahead: tuple[int, int, Awaitable[bytes]] | None = None
+    try:
+        request = next(steps)
+        while True:
+            if request is not None:
+                offset, length, hasher, length_ahead = request
+                if ahead and ahead[:2] == (offset, length):
+                    reading = ahead[2]
+                else:
+                    reading = workplace.run(partial(_read, medium, offset, length, hasher))
+                ahead = None
+                if length_ahead:
+                    end = offset + length
+                    ahead = (end, length_ahead, workplace.run(partial(_read, medium, end, length_ahead, hasher)))
+                answer = await reading
+                report(offset + length)
+            elif pace.is_over:
+                await pace.next()
+            request = steps.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        if ahead:  # nobody asks for it any more, but the medium is in use until it is done
+            with suppress(OSError):
+                await ahead[2]
+
+
+def _read(medium: Readable, offset: int, length: int, hasher: Hasher | None) -> bytes:
+    data = medium.read(offset, length)
+    if hasher:
+        hasher.update(data)
+    return data

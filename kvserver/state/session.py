@@ -17,9 +17,9 @@ from kvserver.options.config import Config
 from kvserver.resp.request import Request
 from kvserver.state.channels import Channels
 from kvserver.state.description import Description
-from kvserver.state.facts import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
 from kvserver.state.latency import LatencyMonitor
 from kvserver.state.slowlog import SlowLog
+from kvserver.state.statistics import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
 from kvserver.state.usage import Usages
 from kvserver.state.watches import Watch, Watches
 

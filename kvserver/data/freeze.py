@@ -1,8 +1,10 @@
-"""What is written while the shards are frozen, until it is folded back into them, one after another. Pure.
+"""The data at one instant, and what is written over it meanwhile. Pure, and never changes an entry.
 
-Writes go to a layer of further dicts, where a deletion is a tombstone, and reads look there first. The layer of a folded
-shard *is* the shard, so that all reading and writing knows just this one way, however far a fold has come. A frozen
-shard is never changed before it is folded, but for its order (`Cut.reorder`).
+`Cut` is the state of a keyspace at one instant, for whoever encodes it: nobody changes its shards until the keyspace has
+been told to fold it (`Keyspace.fold`). `Overlay` is what is written from then on, until it is folded back into the shards,
+one after another: writes go to a layer of further dicts, where a deletion is a tombstone, and reads look there first. The
+layer of a folded shard *is* the shard, so that all reading and writing knows just this one way, however far a fold has
+come. A frozen shard is never changed before it is folded, but for its order (`Cut.reorder`).
 """
 
 from __future__ import annotations
@@ -11,8 +13,32 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from kvserver.data.entries import Entry
-from kvserver.data.shards import Access, Shard, new_shards, placing
+from kvserver.data.shards import Access, Shard, new_shards, placing, shard_of
 from kvserver.data.uses import Uses
+
+
+class Cut:
+    """All entries as they were at `at_ms` (Unix time). Whoever encodes them may give a shard another order (`reorder`)."""
+
+    def __init__(self, shards: list[Shard], orders: list[int], at_ms: int) -> None:
+        self.shards = shards
+        self.at_ms = at_ms
+        self.keys_encoded = 0  # so far
+        self._orders = orders  # see Keyspace
+
+    def reorder(self, index: int, ordered: Shard) -> None:
+        """Put an equal dict of another order in the place of a shard."""
+        self.shards[index] = ordered
+        self._orders[index] += 1
+
+    def __len__(self) -> int:
+        return sum(map(len, self.shards))
+
+    def lookup(self, key: bytes) -> Entry:
+        """The entry of a key that is in the cut. KeyError elsewhere."""
+        entry: Entry = self.shards[shard_of(key)][key]
+        return entry
+
 
 TOMBSTONE: Final = object()
 _MISSING: Final = object()

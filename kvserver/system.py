@@ -1,13 +1,19 @@
-"""What the operating system says of this process. Linux's /proc where there is one, `resource` elsewhere."""
+"""What the machine tells, and what is told to its terminal: the time of day, this process, its open files, a progress line.
+
+The time is given as whole numbers, to be passed in as a clock to those who must not look at one themselves. The process is
+read from Linux's /proc where there is one, and by `resource` elsewhere.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
 import sys
+import time
+from collections.abc import Callable
 
 from kvserver.data import keyspace
-from kvserver.state.facts import ProcessFacts
+from kvserver.state.statistics import ProcessFacts
 
 
 def read_process_facts(event_loop: str) -> ProcessFacts:
@@ -68,3 +74,40 @@ def _rss_bytes() -> int:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def now_us() -> int:
+    """Unix time in microseconds."""
+    return time.time_ns() // 1_000
+
+
+class Progress:
+    """Shows how much of `total()` is done, a few times a second. Use in a `with` statement."""
+
+    def __init__(self, what: str, total: Callable[[], int]) -> None:
+        self._what = what
+        self._total = total
+        self._shown_at = time.monotonic()  # so that work that takes less than the interval shows nothing
+        self._is_shown = False
+        self._terminal = sys.stderr if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def update(self, done: int) -> None:
+        if self._terminal and time.monotonic() - self._shown_at > 0.2:
+            self._shown_at, self._is_shown = time.monotonic(), True
+            total = self._total()
+            percent = 100 * done // total if total else 100
+            self._terminal.write(f"\r\033[K{self._what}: {percent} %")
+            self._terminal.flush()
+
+    def __exit__(self, *exception: object) -> None:
+        if self._terminal and self._is_shown:
+            self._terminal.write("\r\033[K")
+            self._terminal.flush()
