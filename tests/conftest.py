@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from installs import Installs
-from servers import IS_COMPILED, Kind, ServerProcess
-from sessions import Server
 
+from helpers.installs import Installs
+from helpers.servers import COMMON_OPTIONS, IS_COMPILED, Kind, ServerProcess, StartServer
+from helpers.sessions import Server
 from kvserver.state.session import Session
-
-# The same for both, so that replies can be compared byte for byte.
-COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
-
-StartServer = Callable[..., ServerProcess]
 
 # No deadline for an example, which is one on the clock: on a busy machine, any may take longer than hypothesis allows.
 settings.register_profile("without deadlines", settings(), deadline=None)

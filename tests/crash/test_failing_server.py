@@ -1,0 +1,599 @@
+"""Server processes on disks and files that fail: what clients are told, what goes on, what is on the disk, the way back.
+
+A full disk is a limit on the size of files (RLIMIT_FSIZE): like ENOSPC, a write past it is cut short and then refused,
+and room can be given back from outside while the server runs. Tests may run as root, so none relies on permissions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.servers import (
+    ServerProcess,
+    StartServer,
+    Wire,
+    encode,
+    failed_start,
+    info,
+    kvserver_command,
+    kvserver_environment,
+    wait_until,
+)
+
+QUIET = ("--save", "", "--appendonly", "no")
+DATA_FILE = "dump.kvs"
+MISCONF = (
+    b"-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
+    b"modify the data set are disabled, because this instance is configured to report errors during writes if RDB "
+    b"snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB "
+    b"error.\r\n"
+)
+SHUTDOWN_FAILED = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n"
+IN_PROGRESS = b"-ERR Background save already in progress\r\n"
+ROOM_BYTES = 100_000
+BIG = b"x" * 2_000_000  # several chunks
+KEYS = 60_000  # so many that a flush or a load takes a while
+
+Store = dict[str, object]
+
+
+def frame(store: Store) -> bytes:
+    payload = json.dumps(store, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
+
+
+def valid_frames(medium: bytes) -> list[Store]:
+    """The stores of a medium that must hold whole frames and nothing else."""
+    stores: list[Store] = []
+    while medium:
+        assert re.match(rb"KVS1[0-9]{12}[0-9a-f]{64}", medium), medium[:80]
+        end = 80 + int(medium[4:16])
+        stores.append(json.loads(medium[80:end]))
+        assert frame(stores[-1]) == medium[:end]
+        medium = medium[end:]
+    return stores
+
+
+def data_file(server: ServerProcess) -> Path:
+    return server.directory / DATA_FILE
+
+
+def limit_file_size(server: ServerProcess, size: int | None) -> None:
+    """Let no file of the server grow past a size, or give the room back."""
+    hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+
+
+def fill(wire: Wire, count: int = KEYS) -> None:
+    wire.send(b"".join(encode("SET", f"key:{number:08}", "x" * 64) for number in range(count)))
+    assert {wire.read_reply() for _ in range(count)} == {b"+OK\r\n"}
+
+
+def filled_folder(tmp_path: Path, count: int = 4 * KEYS) -> Path:
+    """A folder whose medium takes a while to load."""
+    folder = tmp_path / "filled"
+    folder.mkdir(mode=0o700)
+    (folder / DATA_FILE).write_bytes(frame({f"key:{number:08}": "x" * 64 for number in range(count)}))
+    return folder
+
+
+@pytest.fixture
+def full(start_server: StartServer) -> Iterator[ServerProcess]:
+    """A server with one good frame, and too little room for the next one."""
+    server = start_server(*QUIET)
+    with server.connect() as wire:
+        assert wire.command("SET", "k", "v") == b"+OK\r\n"
+        assert wire.command("SAVE") == b"+OK\r\n"
+        limit_file_size(server, ROOM_BYTES)
+        assert wire.command("SET", "big", BIG) == b"+OK\r\n"
+    yield server
+    if server.process.poll() is None:
+        limit_file_size(server, None)  # else it would not leave
+
+
+# --- a file system that lacks calls
+
+CIFS = """
+import errno, os, stat, sys
+fsync = os.fsync
+
+def sync(descriptor):
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    fsync(descriptor)
+
+def pwritev(*arguments):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+os.fsync, os.pwritev = sync, pwritev
+from kvserver.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class ServerOnCifs(ServerProcess):
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", CIFS]
+
+
+def test_server_where_folders_cannot_be_synced_keeps_what_it_says(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(2):
+        with ServerOnCifs("kvserver", folder, "--save", "", "--appendfsync", "always") as server, server.connect() as wire:
+            assert wire.value("GET", "k") == (b"0" if number else None)
+            for _ in range(2):
+                assert wire.command("SET", "k", number) == b"+OK\r\n"
+                assert wire.command("SAVE") == b"+OK\r\n"
+            assert server.log_text().count(f"the folder {folder} can't be synced") == 1
+            server.kill()
+
+
+# --- a disk that is full
+
+
+def test_save_on_a_full_disk_is_an_error_and_writes_are_refused_until_there_is_room(full: ServerProcess) -> None:
+    before = data_file(full).read_bytes()
+    with full.connect() as wire:
+        assert info(wire)["rdb_last_bgsave_status"] == "ok"
+        saves = info(wire)["rdb_saves"]
+        reply = wire.command("SAVE")
+        assert reply.startswith(b"-ERR ")
+        assert b"File too large" in reply
+        for write in (
+            ("SET", "k", "w"),
+            ("SET", "k", "w", "EX", "9"),
+            ("DEL", "k"),
+            ("FLUSHALL",),
+            ("JSON.SET", "k", "$", "1"),
+        ):
+            assert wire.command(*write) == MISCONF
+        assert wire.command("PING") == b"+PONG\r\n"
+        assert wire.command("GET", "k") == b"$1\r\nv\r\n"
+        assert wire.value("GET", "big") == BIG
+        facts = info(wire)
+        assert facts["rdb_last_bgsave_status"] == "err"
+        assert "File too large" in facts["rdb_last_bgsave_error"]
+        assert (facts["rdb_bgsave_in_progress"], facts["rdb_saves"]) == ("0", saves)
+        assert int(facts["rdb_changes_since_last_save"]) > 0
+        assert data_file(full).read_bytes() == before, "the old frames are whole, and the space is given back"
+        assert os.listdir(full.directory) == [DATA_FILE]
+
+        limit_file_size(full, None)
+        assert wire.command("SET", "k", "w") == MISCONF, "room alone proves nothing"
+        assert wire.command("SAVE") == b"+OK\r\n"
+        assert info(wire)["rdb_last_bgsave_status"] == "ok"
+        assert info(wire)["rdb_last_bgsave_error"] == ""
+        assert wire.command("SET", "k", "w") == b"+OK\r\n"
+        assert wire.command("SAVE") == b"+OK\r\n"
+    stores = valid_frames(data_file(full).read_bytes())
+    assert [store["k"] for store in stores][-2:] == ["v", "w"]
+    assert data_file(full).read_bytes().startswith(before) or len(stores) < 3
+
+
+def test_background_save_on_a_full_disk_fails_in_info_and_refuses_writes(full: ServerProcess) -> None:
+    with full.connect() as wire:
+        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
+        wait_until(lambda: info(wire)["rdb_bgsave_in_progress"] == "0", "the end of the flush")
+        assert info(wire)["rdb_last_bgsave_status"] == "err"
+        assert wire.command("SET", "k", "w") == MISCONF
+        limit_file_size(full, None)
+        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
+        wait_until(lambda: info(wire)["rdb_bgsave_in_progress"] == "0", "the end of the flush")
+        assert info(wire)["rdb_last_bgsave_status"] == "ok"
+        assert wire.command("SET", "k", "w") == b"+OK\r\n"
+
+
+def test_writes_go_on_over_a_full_disk_where_the_option_says_so(full: ServerProcess) -> None:
+    with full.connect() as wire:
+        assert wire.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no") == b"+OK\r\n"
+        assert wire.command("SAVE").startswith(b"-ERR ")
+        assert wire.command("SET", "k", "w") == b"+OK\r\n"
+        assert wire.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "yes") == b"+OK\r\n"
+        assert wire.command("SET", "k", "x") == MISCONF
+
+
+def test_restore_is_the_way_back_to_the_last_frame_on_a_full_disk(full: ServerProcess) -> None:
+    with full.connect() as wire:
+        assert wire.command("SAVE").startswith(b"-ERR ")
+        assert wire.command("RESTORE") == b":1\r\n"
+        assert wire.command("GET", "big") == b"$-1\r\n"
+        assert wire.command("SAVE") == b"+OK\r\n", "the small store fits"
+        assert wire.command("SET", "k", "w") == b"+OK\r\n"
+
+
+def test_failed_flush_of_several_chunks_is_told_in_one_line_each(full: ServerProcess) -> None:
+
+    def failures(wire: Wire) -> int:
+        assert wire.command("PING") == b"+PONG\r\n"
+        return full.log_text().count("flush failed")
+
+    with full.connect() as wire:
+        for number in range(3):
+            assert wire.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no") == b"+OK\r\n"
+            fill(wire, 20_000)
+            assert wire.command("SAVE").startswith(b"-ERR ")
+            wait_until(lambda: failures(wire) > number, "the log line")  # noqa: B023
+            assert failures(wire) == number + 1
+        limit_file_size(full, None)
+    assert full.stop() == 0
+    assert "never retrieved" not in full.log_text()
+
+
+def test_shutdown_on_a_full_disk_is_an_error_and_the_server_goes_on(full: ServerProcess) -> None:
+    with full.connect() as wire, full.connect() as other:
+        for shutdown in (("SHUTDOWN",), ("SHUTDOWN", "SAVE"), ("SHUTDOWN", "NOW")):
+            assert wire.command(*shutdown) == SHUTDOWN_FAILED
+            assert wire.command("GET", "k") == b"$1\r\nv\r\n"
+            assert other.command("PING") == b"+PONG\r\n"
+            assert other.command("SET", "k", "w") == MISCONF
+        with full.connect() as third:
+            assert third.command("GET", "k") == b"$1\r\nv\r\n", "it still listens"
+        limit_file_size(full, None)
+        wire.send(encode("SHUTDOWN"))
+        assert wire.read_until_eof() == b""
+        assert other.read_until_eof() == b""
+    assert full.wait() == 0
+    assert valid_frames(data_file(full).read_bytes())[-1] == {"k": "v", "big": BIG.decode()}
+
+
+def test_shutdown_that_keeps_serving_says_that_it_failed(full: ServerProcess) -> None:
+    with full.connect() as wire:
+        assert wire.command("CONFIG", "SET", "shutdown-mode", "flush") == b"+OK\r\n"
+        assert wire.command("SHUTDOWN") == SHUTDOWN_FAILED
+        assert wire.command("GET", "k") == b"$1\r\nv\r\n"
+        limit_file_size(full, None)
+        assert wire.command("SHUTDOWN") == b":1\r\n"
+
+
+@pytest.mark.parametrize("words", [("NOSAVE",), ("FORCE",), ("SAVE", "FORCE")])
+def test_shutdown_nosave_and_force_leave_a_full_disk(full: ServerProcess, words: tuple[str, ...]) -> None:
+    before = data_file(full).read_bytes()
+    with full.connect() as wire:
+        assert wire.command("SAVE").startswith(b"-ERR ")
+        wire.send(encode("SHUTDOWN", *words))
+        assert wire.read_until_eof() == b""
+    assert full.wait() == 0
+    assert data_file(full).read_bytes() == before
+
+
+def test_sigterm_on_a_full_disk_keeps_serving_and_a_second_one_is_tried_again(full: ServerProcess) -> None:
+    full.process.send_signal(signal.SIGTERM)
+    assert full.wait_for_line("not leaving")
+    with full.connect() as wire:
+        assert wire.command("GET", "k") == b"$1\r\nv\r\n"
+    limit_file_size(full, None)
+    assert full.stop() == 0
+    assert "big" in valid_frames(data_file(full).read_bytes())[-1]
+
+
+def test_first_flush_that_finds_no_room_leaves_an_empty_file(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    limit_file_size(server, 40)
+    with server.connect() as wire:
+        wire.command("SET", "k", "v")
+        assert wire.command("SAVE").startswith(b"-ERR ")
+        assert data_file(server).read_bytes() == b""
+        limit_file_size(server, None)
+        assert wire.command("SAVE") == b"+OK\r\n"
+    assert valid_frames(data_file(server).read_bytes()) == [{"k": "v"}]
+
+
+def test_compaction_without_room_leaves_the_flush_answered_and_the_file_readable(start_server: StartServer) -> None:
+    """The copy needs as much room as the frames that are kept; what is full is the place of the copy."""
+    server = start_server(*QUIET, "--keep-frames", "2")
+    (server.directory / f"{DATA_FILE}.new").mkdir()  # can neither be removed nor be opened as a file
+    with server.connect() as wire:
+        for number in range(8):
+            wire.command("SET", "k", f"{number}" * 100)
+            assert wire.command("SAVE") == b"+OK\r\n"
+            assert info(wire)["rdb_last_bgsave_status"] == "ok"
+        assert [str(store["k"])[0] for store in valid_frames(data_file(server).read_bytes())] == list("01234567")
+        assert "compaction failed" in server.log_text()
+        (server.directory / f"{DATA_FILE}.new").rmdir()
+        assert wire.command("SAVE") == b"+OK\r\n"
+        assert len(valid_frames(data_file(server).read_bytes())) == 2
+        assert int(info(wire)["compactions"]) == 1
+
+
+# --- one flush at a time
+
+
+def test_second_save_while_one_runs_is_refused(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire, server.connect() as other:
+        fill(wire)
+        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
+        assert other.command("INFO", "persistence").find(b"rdb_bgsave_in_progress:1") > 0
+        for command in (("BGSAVE",), ("SAVE",)):
+            assert other.command(*command) == IN_PROGRESS
+        wait_until(lambda: info(wire)["rdb_bgsave_in_progress"] == "0", "the end of the flush")
+        wire.send(encode("SAVE"))
+        wait_until(lambda: info(other)["rdb_bgsave_in_progress"] == "1", "the start of the flush")
+        assert other.command("BGSAVE") == IN_PROGRESS
+        assert wire.read_reply() == b"+OK\r\n"
+        assert other.command("SAVE") == b"+OK\r\n"
+        server.kill()
+    assert len(valid_frames(data_file(server).read_bytes())) == 3
+
+
+def test_shutdown_waits_for_the_flush_that_runs_and_flushes_what_is_newer(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire:
+        fill(wire)
+        wire.send(encode("BGSAVE") + encode("SET", "newer", "yes") + encode("SHUTDOWN"))
+        assert wire.read_until_eof() == b"+Background saving started\r\n+OK\r\n"
+    assert server.wait() == 0
+    stores = valid_frames(data_file(server).read_bytes())
+    assert [len(store) for store in stores] == [KEYS, KEYS + 1]
+    assert stores[-1]["newer"] == "yes"
+
+
+def test_shutdown_and_sigterm_at_once_leave_once(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire, server.connect() as other:
+        fill(wire)
+        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
+        wire.send(encode("SHUTDOWN"))
+        other.send(encode("SHUTDOWN"))
+        server.process.send_signal(signal.SIGTERM)
+        assert wire.read_until_eof() == b""
+        assert other.read_until_eof() == b""
+    assert server.wait() == 0
+    assert len(valid_frames(data_file(server).read_bytes())[-1]) == KEYS
+
+
+def test_shutdown_nosave_during_a_flush_leaves_whole_frames(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire:
+        wire.command("SET", "k", "v")
+        assert wire.command("SAVE") == b"+OK\r\n"
+        fill(wire)
+        wire.send(encode("BGSAVE") + encode("SHUTDOWN", "NOSAVE"))
+        assert wire.read_until_eof() == b"+Background saving started\r\n"
+    assert server.wait() == 0
+    assert len(valid_frames(data_file(server).read_bytes())) in (1, 2)
+
+
+# --- loading
+
+
+def loading_server(folder: Path) -> ServerProcess:
+    """A server that has been started and is not ready yet."""
+    server = ServerProcess("kvserver", folder, *QUIET)
+    server._launch()
+    return server
+
+
+def connect_early(server: ServerProcess) -> Wire:
+    wires: list[Wire] = []
+
+    def connected() -> bool:
+        try:
+            wires.append(server.connect())
+        except ConnectionRefusedError:
+            assert server.process.poll() is None, server.log_text()
+            return False
+        return True
+
+    wait_until(connected, "a listener")
+    return wires[0]
+
+
+def test_info_answers_while_a_big_file_is_loaded_and_others_are_told_ping_among_them(tmp_path: Path) -> None:
+    server = loading_server(filled_folder(tmp_path))
+    try:
+        with connect_early(server) as wire:
+            loading = b"-LOADING Redis is loading the dataset in memory\r\n"
+            rounds = 0
+            while (facts := info(wire))["loading"] == "1":
+                rounds += 1
+                assert 0 <= float(facts["loading_loaded_perc"]) <= 100
+                wire.send(encode("PING") + encode("GET", "key:00000001") + encode("SET", "a", "b") + encode("SAVE"))
+                replies = [wire.read_reply() for _ in range(4)]
+                assert replies == [loading] * 4 or info(wire)["loading"] == "0"
+            assert rounds > 10, "the load was over too soon to see anything of it"
+            assert wire.value("GET", "key:00000001") == b"x" * 64
+            assert wire.value("DBSIZE") in (4 * KEYS, 4 * KEYS + 1)
+    finally:
+        server.kill()
+    server.check_log()
+
+
+@pytest.mark.parametrize("how", ["SHUTDOWN", "SHUTDOWN SAVE", "SIGTERM", "SIGINT", "SIGHUP", "SHUTDOWN NOSAVE"])
+def test_leaving_during_the_load_abandons_it_and_writes_nothing(tmp_path: Path, how: str) -> None:
+    """What is in memory is not the data yet."""
+    folder = filled_folder(tmp_path)
+    before = (folder / DATA_FILE).read_bytes()
+    for _ in range(5):  # a load that is over before the server is told does not count
+        (folder / DATA_FILE).write_bytes(before)
+        server = loading_server(folder)
+        try:
+            with connect_early(server) as wire:
+                if how.startswith("SIG"):
+                    server.process.send_signal(getattr(signal, how))
+                else:
+                    wire.send(encode(*how.split()))
+                wire.read_until_eof()
+            assert server.wait() == 0
+        finally:
+            server.kill()
+        server.check_log()
+        assert valid_frames((folder / DATA_FILE).read_bytes())[-1] == valid_frames(before)[0]
+        if "leaving during the load" in server.log_text():
+            break
+    assert "leaving during the load" in server.log_text()
+    assert "loaded" not in server.log_text()
+    assert "Ready" not in server.log_text()
+    assert os.listdir(folder) == [DATA_FILE]
+    assert (folder / DATA_FILE).read_bytes() == before
+
+
+def test_restore_at_run_time_serves_others_the_old_data_until_it_is_done(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(*QUIET, directory=filled_folder(tmp_path))
+    with server.connect() as wire, server.connect() as other:
+        assert wire.command("SET", "live", "yes") == b"+OK\r\n"
+        assert wire.command("DEL", "key:00000000") == b":1\r\n"
+        wire.send(encode("RESTORE"))
+        seen: list[list[bytes]] = []
+        while not seen or seen[-1] == [b"+PONG\r\n", b"$3\r\nyes\r\n", b"$-1\r\n"]:
+            other.send(encode("PING") + encode("GET", "live") + encode("GET", "key:00000000"))
+            seen.append([other.read_reply() for _ in range(3)])
+        assert seen[-1] == [b"+PONG\r\n", b"$-1\r\n", b"$64\r\n" + b"x" * 64 + b"\r\n"]
+        assert len(seen) > 10
+        assert wire.read_reply() == b":1\r\n"
+        assert wire.value("DBSIZE") == 4 * KEYS
+
+
+# --- a start that must not succeed
+
+
+def place(kind: str, path: Path) -> None:
+    match kind:
+        case "a folder":
+            path.mkdir()
+        case "a FIFO":
+            os.mkfifo(path)
+        case "a symlink to a file":
+            (path.parent / "elsewhere").write_bytes(frame({"k": "v"}))
+            path.symlink_to("elsewhere")
+        case "a symlink to nothing":
+            path.symlink_to("nowhere")
+        case "a symlink to itself":
+            path.symlink_to(path.name)
+        case "a device":
+            path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["a folder", "a FIFO", "a symlink to a file", "a symlink to nothing", "a symlink to itself", "a device"],
+)
+def test_medium_that_is_no_regular_file_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    place(kind, tmp_path / DATA_FILE)
+    names = sorted(os.listdir(tmp_path))
+    line = failed_start("--dir", str(tmp_path))
+    assert str(tmp_path / DATA_FILE) in line
+    assert sorted(os.listdir(tmp_path)) == names, "nothing is made or followed"
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "a symlink to nothing", "a folder in /proc"])
+def test_folder_that_cannot_be_one_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    """/proc takes no new names, not even from root: as a read-only folder does."""
+    file = tmp_path / "file"
+    file.write_text("not a folder")
+    (tmp_path / "link").symlink_to("nowhere")
+    folder = {
+        "a file": str(file),
+        "below a file": f"{file}/below",
+        "a symlink to nothing": str(tmp_path / "link"),
+        "a folder in /proc": "/proc/self/task",
+    }[kind]
+    assert folder.split("/self")[0] in failed_start("--dir", folder)
+    assert file.read_text() == "not a folder"
+
+
+def test_two_servers_on_one_folder_by_another_name_are_one_too_many(start_server: StartServer, tmp_path: Path) -> None:
+    first = start_server(*QUIET)
+    assert first.once("SET", "k", "v") == b"+OK\r\n"
+    (tmp_path / "link").symlink_to(first.directory)
+    for name in (str(first.directory), str(tmp_path / "link"), f"{first.directory}/../{first.directory.name}"):
+        assert "in use by another kvserver" in failed_start("--dir", name)
+    assert "in use" in failed_start("--dir", str(first.directory), "--dbfilename", "other.kvs")
+    assert first.once("SAVE") == b"+OK\r\n"
+    assert os.listdir(first.directory) == [DATA_FILE]
+
+
+# --- offline
+
+
+def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        kvserver_command(*arguments), env=kvserver_environment(), capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def test_check_lists_frames_and_tells_what_is_behind_them(tmp_path: Path) -> None:
+    path = tmp_path / "file.kvs"
+    first, second = frame({"a": 1}), frame({"a": 1, "b": 2})
+    for tail, code, words in ((b"", 0, ""), (second[:-4], 1, "torn"), (b"garbage", 1, "DAMAGED")):
+        path.write_bytes(first + second + tail)
+        done = offline("check", str(path))
+        assert (done.returncode, done.stderr) == (code, "")
+        lines = done.stdout.splitlines()
+        assert [line for line in lines if line.startswith("frame")] == [
+            f"frame 1: offset 0, length {len(first)} (payload {len(first) - 80}), "
+            f"checksum ok ({first[16:32].decode()}…), 1 keys",
+            f"frame 2: offset {len(first)}, length {len(second)} (payload {len(second) - 80}), "
+            f"checksum ok ({second[16:32].decode()}…), 2 keys",
+        ]
+        assert words in done.stdout
+        assert (f"offset {len(first + second)}" in done.stdout) == bool(tail)
+        assert path.read_bytes() == first + second + tail, "check only reads"
+
+
+def test_compact_keeps_the_last_frames_and_sets_damage_aside(tmp_path: Path) -> None:
+    path = tmp_path / "file.kvs"
+    parts = [frame({"n": number}) for number in range(6)]
+    for tail, asides in ((b"", []), (parts[0][:-1], []), (b"garbage", [b"garbage"])):
+        path.write_bytes(b"".join(parts) + tail)
+        done = offline("compact", str(path), "--keep-frames", "2")
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert path.read_bytes() == b"".join(parts[-2:])
+        assert [file.read_bytes() for file in tmp_path.iterdir() if file != path] == asides
+        again = offline("compact", str(path), "--keep-frames", "2")
+        assert again.returncode == 0
+        assert path.read_bytes() == b"".join(parts[-2:])
+
+
+def test_compact_of_a_file_in_use_is_refused_and_check_reads_it(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire:
+        wire.command("SET", "k", "v")
+        wire.command("SAVE")
+    before = data_file(server).read_bytes()
+    done = offline("compact", str(data_file(server)))
+    assert done.returncode > 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "in use" in done.stderr
+    assert data_file(server).read_bytes() == before
+    assert offline("check", str(data_file(server))).returncode == 0
+    assert server.once("SAVE") == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "a FIFO", "a symlink to nothing"])
+@pytest.mark.parametrize("command", ["check", "compact"])
+def test_offline_command_on_what_is_no_file_says_so_in_one_line(tmp_path: Path, command: str, kind: str) -> None:
+    path = tmp_path / DATA_FILE
+    place(kind, path)
+    done = offline(command, str(path))
+    assert done.returncode > 0
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("kvserver: ")
+    assert str(path) in done.stderr
+    assert os.path.lexists(path) == (kind != "missing")
+
+
+def test_compact_without_room_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file.kvs"
+    path.write_bytes(b"".join(frame({"n": number, "x": "x" * 50_000}) for number in range(4)))
+    before = path.read_bytes()
+    limited = ["bash", "-c", 'ulimit -f 50; exec "$@"', "bash", *kvserver_command("compact", str(path), "--keep-frames", "2")]
+    done = subprocess.run(limited, env=kvserver_environment(), capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode > 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "File too large" in done.stderr
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file.kvs"]

@@ -1,0 +1,551 @@
+"""The writer, journal, snapshots, recovery and medium on a simulated clock, loop order and disk, from a seed.
+
+Nothing here is real but the code under test: time moves when everybody waits, disk calls take what the seed says, fail
+where it says, and at a moment of its choice the process is killed or the power fails. Then the next life must have what
+the clients of this one were told, and be a state that the keyspace really had. A seed reproduces exactly; where kvserver
+is compiled, which keeps its own hash and number of shards, with the same PYTHONHASHSEED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import selectors
+import threading
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import hiredis
+import pytest
+
+from helpers.servers import IS_COMPILED
+from helpers.simulated_disk import ROOT, Fault, SimulatedDisk
+from kvserver.data import shards
+from kvserver.data.entries import Expiring
+from kvserver.data.keyspace import Keyspace
+from kvserver.dispatch.table import COMMANDS, CommandTable
+from kvserver.engine import writer
+from kvserver.engine.jobs import Actions
+from kvserver.engine.writer import Writer
+from kvserver.media.file import FileMedium
+from kvserver.media.segments import FileLog
+from kvserver.options.config import Config
+from kvserver.persistence import frames as archive
+from kvserver.persistence import journal, recovery, slices
+from kvserver.persistence import schedule as flushes
+from kvserver.persistence import snapshots as snapshot
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.snapshots import Snapshots
+from kvserver.state.session import ServerState, Session
+
+T = TypeVar("T")
+
+# Compiled, a life has a thousand shards, not seven, and takes several times as long.
+SEEDS = int(os.environ.get("KVSERVER_SIMULATION_SEEDS", "400" if IS_COMPILED else "2000"))
+ONE_SEED = os.environ.get("KVSERVER_SIMULATION_SEED")
+PARTS = 4  # so that all cores have something of it
+LIVES = 3
+PATH = f"{ROOT}/dump.kvs"
+KEYS = [b"k%d" % number for number in range(6)]
+START_MS = 1_700_000_000_000
+EVERYSEC_S = 2.0  # a sync each second, each behind what the simulated disk is busy with
+
+State = dict[bytes, tuple[bytes, int]]  # value, and when it expires or 0
+
+
+class NoSelector(selectors.DefaultSelector):
+    """Waiting moves the clock. Waiting for nothing is a deadlock."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "everybody waits for nothing"
+        self.now += timeout
+        return []
+
+
+class Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.clock = NoSelector()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.now
+
+
+class SlowDisk(Disk):
+    """Runs calls in their order, each after a time of the seed's choice, on the loop itself.
+
+    A call is done when its time is over, so that nothing else comes between.
+    """
+
+    def __init__(self, loop: Loop, rng: random.Random) -> None:
+        self.is_dead = False
+        self._loop = loop
+        self._rng = rng
+        self._free_at = 0.0
+
+    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._loop.call_at(self._take_time(), self._execute, call, future)
+        return future
+
+    def _take_time(self) -> float:
+        """When the next call ends."""
+        delay = self._rng.choice((0.0, 0.0001, 0.001, 0.01, 0.2))
+        self._free_at = max(self._free_at, self._loop.time()) + delay
+        return self._free_at
+
+    def _execute(self, call: Callable[[], T], future: asyncio.Future[T]) -> None:
+        if future.cancelled():
+            return
+        if self.is_dead:
+            future.cancel()
+            return
+        try:
+            future.set_result(call())
+        except Exception as error:
+            future.set_exception(error)
+
+
+class SyncDisk(SlowDisk):
+    """Runs syncs beside writes: each begins at once and ends when its time is over, and misses what is written meanwhile.
+
+    Each has a thread that runs only while the loop waits for it, so that a seed reproduces all the same.
+    """
+
+    def __init__(self, loop: Loop, rng: random.Random, disk: SimulatedDisk) -> None:
+        super().__init__(loop, rng)
+        self._disk = disk
+        self._may_end = threading.Event()
+        self._thread: threading.Thread | None = None  # in the middle of a sync
+
+    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        assert not self._thread, "two syncs at once"
+        future: asyncio.Future[T] = self._loop.create_future()
+        outcome: asyncio.Future[T] = self._loop.create_future()
+
+        has_begun, self._may_end = threading.Event(), threading.Event()
+
+        def work() -> None:
+            with suppress(ProcessEnded):
+                self._execute(call, outcome)
+            has_begun.set()  # where there was nothing to sync
+
+        def wait() -> None:
+            has_begun.set()
+            self._may_end.wait()
+            if self.is_dead:
+                raise ProcessEnded
+
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._disk.in_sync = wait
+        self._thread.start()
+        has_begun.wait()
+        self._disk.in_sync = lambda: None
+        self._loop.call_at(self._take_time(), self._end, outcome, future)
+        return future
+
+    def _end(self, outcome: asyncio.Future[T], future: asyncio.Future[T]) -> None:
+        self.end()
+        if not self.is_dead:
+            self._execute(outcome.result, future)
+
+    def end(self) -> None:
+        """Let the sync that has begun end, or be cut short if the process is dead."""
+        if thread := self._thread:
+            self._thread = None
+            self._may_end.set()
+            thread.join()
+
+
+class ProcessEnded(BaseException):
+    """The process was killed in the middle of a sync."""
+
+
+class Client:
+    """The writer's Client: sends what the seed says and notes what it is told."""
+
+    def __init__(self, life: Life, number: int) -> None:
+        self.life = life
+        self.session = Session(life.state, number, "simulated", "simulated", is_local=True)
+        self.queue: list[list[bytes]] = []
+        self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
+        self.asked: list[list[bytes]] = []
+        self.reader = hiredis.Reader()
+        self.life.loop.call_later(life.rng.random() * 0.1, self.send)
+
+    def send(self) -> None:
+        rng = self.life.rng
+        if self.is_closed or self.has_ended or self.life.is_silent:
+            return
+        if not self.asked or rng.random() < 0.2:  # most wait for their replies
+            for _ in range(rng.choice((1, 1, 2, 5))):
+                command = self.life.draw_command()
+                self.asked.append(command)
+                self.queue.append(list(command))
+            if rng.random() < 0.02:
+                self.has_ended = True
+            if not (self.is_queued or self.is_waiting):
+                self.life.writer.enqueue(self)
+        self.life.loop.call_later(rng.choice((0.0, 0.001, 0.02, 0.1)), self.send)
+
+    def write(self, data: bytes) -> None:
+        if self.is_closed:  # as a Connection does
+            return
+        self.reader.feed(data)
+        while (reply := self.reader.gets()) is not False:
+            self.life.note(self.asked.pop(0), reply)
+
+    def wait(self) -> None:
+        assert not self.is_waiting
+        self.is_waiting = True
+
+    def go_on(self) -> None:
+        assert self.is_waiting
+        self.is_waiting = False
+        if (self.queue or self.has_ended) and not (self.is_queued or self.is_closed):
+            self.life.writer.enqueue(self)
+
+    def recognize(self) -> None: ...
+    def read_on(self) -> None: ...
+
+    def finish(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.queue = []
+
+    def abort(self) -> None:
+        self.close()
+        self.life.aborted += 1
+
+
+class WatchedConfig(Config):
+    """Tells its life when the policy changes: the client who asked for that may never be told."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        super().__init__()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("appendonly", "appendfsync") and self.life.policy and value != getattr(self, name):
+            self.life.policy = "mixed"
+            self.life.was_switched |= name == "appendonly"
+        super().__setattr__(name, value)
+
+
+class Life:
+    """One process, from its start to its end, on a disk that outlives it."""
+
+    def __init__(self, rng: random.Random, disk: SimulatedDisk, number: int) -> None:
+        self.is_last = number == LIVES
+        self.rng = rng
+        self.loop = Loop()
+        self.filesystem = disk
+        self.number = number
+        self.disks = (SlowDisk(self.loop, rng), SlowDisk(self.loop, rng), SyncDisk(self.loop, rng, disk))
+        self.values = 0
+        self.aborted = 0
+        self.history: list[list[list[bytes]] | State] = []  # ticks, or what a RESTORE made the data be
+        self.positions: dict[bytes, int] = {}  # of each value: the tick that wrote it
+        self.told = -1  # the last tick that somebody was told of, when it was to be durable
+        self.recorded: list[tuple[int, int]] = []  # the journal's numbers of ticks
+        self.handed_over = -1  # the same, when a kill was to lose nothing of it
+        self.written_at: list[float] = []
+        self.policy = ""
+        self.was_switched = False  # the journal, on or off
+        self.config = WatchedConfig(self)
+        self.config.save = ()
+        self.config.keep_frames = rng.choice((1, 2, 3))
+        self.config.appendfsync = rng.choice(("always", "always", "everysec", "no"))
+        self.config.auto_aof_rewrite_min_size = rng.choice((500, 1 << 20))
+        self.policy = self.config.appendfsync  # throughout this life, or "mixed"
+
+    def now_ms(self) -> int:
+        return START_MS + self.number * 1_000_000 + int(self.loop.time() * 1000)
+
+    def run(self) -> None:
+        loop = self.loop
+        asyncio.set_event_loop(loop)
+        loop.create_task(self.serve()).add_done_callback(self.on_end)
+        self.ends_at = self.rng.uniform(0.05, 6.0) if self.rng.random() < 0.9 else self.rng.uniform(0.0, 0.1)
+        # Behind all writes, a sync that missed one of them is seen: no later one makes up for it.
+        self.is_silent = False
+        if self.rng.random() < 0.2:
+            loop.call_at(max(0.0, self.ends_at - EVERYSEC_S - 0.5), setattr, self, "is_silent", True)
+        if not self.is_last:
+            loop.call_at(self.ends_at, loop.stop)
+        self.failure: BaseException | None = None
+        loop.set_exception_handler(self.on_exception)
+        loop.run_forever()
+        for disk in self.disks:
+            disk.is_dead = True
+        self.disks[2].end()
+        self.filesystem.fault = None
+        self.faults = self.filesystem.faults_met
+        self.syncs_failed = self.filesystem.syncs_failed
+        while tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+        asyncio.set_event_loop(None)
+        if self.failure:
+            raise self.failure
+
+    def on_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            self.failure = task.exception()
+            self.loop.stop()
+
+    def on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if self.failure is None and not self.disks[0].is_dead:
+            self.failure = error or AssertionError(context["message"])
+            self.loop.stop()
+
+    async def serve(self) -> None:
+        """What Server does, without sockets."""
+        config = self.config
+        medium = FileMedium(PATH, self.filesystem, with_journal=True)
+        space = Keyspace(self.now_ms)
+        self.state = state = ServerState(config, space, COMMANDS, self.now_ms)
+        table = CommandTable(COMMANDS, state.usages)
+        lookups = table.lookups()
+        log = FileLog(PATH, self.filesystem)
+        self.journal = Journal(state, log, self.disks[1], self.disks[2])
+        self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
+        beside_loop = slices.BesideLoop(self.disks[1], state.counters)
+        recovered = Recovery(state, table, self.snapshots.archive, log, beside_loop)
+        self.actions = Actions(
+            state, table, lookups, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0]
+        )
+        self.writer = self.actions.writer = Writer(state, table, lookups, self.actions, self.record)
+        self.actions.attend_journal()
+        await self.actions.load_at_start()
+        space.observer = self
+        self.history = [self.members()]
+        self.written_at = [self.loop.time()]
+        self.told = self.handed_over = 0
+        if self.is_last:  # nothing ends it while it starts, so one that does not start is seen
+            self.loop.call_at(self.ends_at, self.loop.stop)
+        if self.rng.random() < 0.5:
+            self.filesystem.fault = Fault(
+                at=self.filesystem.call_count + self.rng.randrange(1, 200), for_good=self.rng.random() < 0.1
+            )
+        self.clients = [Client(self, number) for number in range(self.rng.choice((1, 3, 6)))]
+        while True:
+            await asyncio.sleep(1)
+            self.actions.flushes.start_if_due()
+
+    def record(self, commands: list[list[bytes]]) -> None:
+        self.journal.append(commands)
+        self.recorded.append((self.journal.sequence, len(self.history) - 1))
+
+    def members(self) -> State:
+        found: State = {}
+        for key, entry in self.state.keyspace.members():
+            timed = entry if isinstance(entry, Expiring) else Expiring(entry, 0)
+            if not timed.expires_at_ms or timed.expires_at_ms > self.now_ms():
+                found[key] = (bytes(timed.value), timed.expires_at_ms)
+        return found
+
+    # What the keyspace tells: what becomes of the data, in the order in which it does
+
+    def before_taking(self) -> None:
+        written = self.state.keyspace.written_since(0)
+        if written:
+            self.history.append([list(command) for command in written])
+            self.written_at.append(self.loop.time())
+            for command in written:
+                if len(command) > 2 and command[0] == b"SET":
+                    self.positions[command[2]] = len(self.history) - 1
+
+    def before_replacing(self) -> None: ...
+
+    def after_replacing(self) -> None:
+        space = self.state.keyspace
+        if space.written_since(space.changes - 1) != [[b"FLUSHALL"]]:
+            space.take_written()
+            self.history.append(self.members())
+            self.written_at.append(self.loop.time())
+
+    def draw_command(self) -> list[bytes]:
+        rng = self.rng
+        key = rng.choice(KEYS)
+        self.values += 1
+        value = b"%d.%d" % (self.number, self.values) + b"x" * rng.choice((0, 0, 0, 700, 3000))
+        odd: list[list[bytes]] = [
+            [b"DEL", key],
+            [b"DEL", key],
+            [b"SET", key, value, b"PX", b"%d" % rng.choice((1, 50, 5000, 10_000_000))],
+            [b"SET", key, value, b"XX"],
+            [b"SAVE"],
+            [b"BGREWRITEAOF"],
+            [b"FLUSHALL"],
+            [b"RESTORE"],
+            [b"DEBUG", b"CRASH"],
+            [b"CONFIG", b"SET", b"appendfsync", rng.choice((b"always", b"everysec", b"no"))],
+            [b"CONFIG", b"SET", b"appendonly", rng.choice((b"yes", b"no"))],
+        ]
+        draw = rng.random()
+        if draw < 0.45:
+            return [b"SET", key, value]
+        return [b"GET", key] if draw < 0.8 else rng.choice(odd)
+
+    def note(self, command: list[bytes], reply: object) -> None:
+        """A client was told this, which is a promise: of what it wrote, or of what it saw."""
+        if isinstance(reply, hiredis.ReplyError):
+            assert b"defect" not in str(reply).encode(), reply
+            return
+        if self.state.journal.error:
+            return  # reads go on, and may show what was not synced
+        if self.config.appendonly and not self.was_switched:
+            value = command[2] if command[0] == b"SET" else reply if command[0] == b"GET" else None
+            if isinstance(value, bytes):
+                position = self.positions.get(value, 0)
+                # A SET that was told OK may have been undone by a RESTORE since; the tick counts, not the value.
+                if self.policy == "always":
+                    self.told = max(self.told, position)
+                self.handed_over = max(self.handed_over, position)
+
+    def must_have(self, *, was_killed: bool) -> int:
+        """The first tick that a start may end with. A kill loses nothing that the system has, unless a sync failed of it."""
+        if was_killed and not self.syncs_failed:
+            return self.handed_over
+        if self.policy == "always":
+            return self.told
+        if self.faults or self.was_switched:
+            return 0
+        # What the journal takes for synced, and under `everysec` what is old enough to be that.
+        safe = [index for number, index in self.recorded if number <= self.journal.synced]
+        if self.policy == "everysec":
+            safe += [index for index, at in enumerate(self.written_at) if at < self.ends_at - EVERYSEC_S]
+        return max(safe, default=0)
+
+
+def apply(state: State, command: list[bytes]) -> None:
+    name = command[0].upper()
+    if name == b"SET":
+        state[command[1]] = (command[2], int(command[4]) if len(command) > 3 else 0)
+    elif name == b"DEL":
+        for key in command[1:]:
+            state.pop(key, None)
+    elif name == b"FLUSHALL":
+        state.clear()
+    else:
+        raise AssertionError(command)
+
+
+def matches(life: Life, found: State, now_ms: int) -> int | None:
+    """The last tick after which the data was what was found."""
+    state: State = {}
+    last = None
+    for index, tick in enumerate(life.history):
+        if isinstance(tick, dict):
+            state = dict(tick)
+        else:
+            for command in tick:
+                apply(state, command)
+        if {key: entry for key, entry in state.items() if not entry[1] or entry[1] > now_ms} == found:
+            last = index
+    return last
+
+
+def count_asides(disk: SimulatedDisk) -> int:
+    return sum(".journal.damaged" in name for name in disk.names())
+
+
+def simulate(seed: int) -> dict[str, int]:
+    rng = random.Random(seed)
+    disk = SimulatedDisk(rng)
+    before: Life | None = None
+    was_killed = True  # each since the last start that had an end; else the power failed
+    is_clean = True  # nothing since the last start that had an end explains damage
+    counts = {"lives": 0, "ticks": 0, "power losses": 0, "faults": 0, "aborted": 0, "promised and killed": 0}
+    for number in range(LIVES + 1):
+        disk.faults_met = disk.syncs_failed = 0
+        asides = count_asides(disk)
+        life = Life(rng, disk, number)
+        life.run()
+        counts["lives"] += 1
+        counts["ticks"] += len(life.history)
+        counts["faults"] += disk.faults_met
+        counts["aborted"] += life.aborted
+        assert life.history or not life.is_last, f"seed {seed}: a start that ends before it serves"
+        if life.history and isinstance(life.history[0], dict):
+            started = life.history[0]
+            if before and before.history:
+                found = matches(before, started, START_MS + number * 1_000_000)
+                assert found is not None, f"seed {seed}, life {number}: a state that never was: {started}"
+                least = before.must_have(was_killed=was_killed)
+                assert found >= least, f"seed {seed}, life {number}: tick {found} of {len(before.history)}, told of {least}"
+                counts["promised and killed"] += was_killed and least > 0
+            if is_clean and not life.faults:
+                assert count_asides(disk) == asides, f"seed {seed}, life {number}: damage without a fault"
+            before, is_clean, was_killed = life, True, True
+        is_clean &= not life.faults and life.policy != "mixed"
+        if rng.random() < 0.5:
+            disk.kill()
+        else:
+            was_killed = False
+            is_clean = False
+            counts["power losses"] += 1
+            disk.crash(rng)
+    return counts
+
+
+@pytest.fixture(autouse=True)
+def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clock for all, few shards, and a hash that is the same in each process."""
+    ticks = iter(range(1 << 60))
+
+    def perf_counter() -> float:
+        return next(ticks) * 0.00001
+
+    def loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+    def perf_counter_ns() -> int:
+        return round(perf_counter() * 1e9)
+
+    clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
+    for module in (archive, flushes, journal, recovery, slices, snapshot, writer):
+        monkeypatch.setattr(module, "time", clock, raising=False)
+    monkeypatch.setattr(shards, "SHARDS", 7)
+    monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)
+
+
+@pytest.mark.timeout(60 + SEEDS // 4)
+@pytest.mark.parametrize("part", range(1 if ONE_SEED else PARTS))
+def test_every_life_begins_with_what_the_one_before_has_told(part: int) -> None:
+    totals: dict[str, int] = {}
+    for seed in [int(ONE_SEED)] if ONE_SEED else range(part, SEEDS, PARTS):
+        try:
+            counts = simulate(seed)
+        except BaseException:
+            print(f"KVSERVER_SIMULATION_SEED={seed} shows it again")
+            raise
+        totals = {name: totals.get(name, 0) + count for name, count in counts.items()}
+    print(totals)
+    if not ONE_SEED and SEEDS >= 100 * PARTS:
+        assert all(totals.values())
+
+
+def test_seed_reproduces_exactly() -> None:
+    def calls(seed: int) -> object:
+        rng = random.Random(seed)
+        disk = SimulatedDisk(rng)
+        life = Life(rng, disk, 0)
+        life.run()
+        return disk.calls, life.history, {name: disk.content(name) for name in disk.names()}
+
+    assert calls(7) == calls(7)

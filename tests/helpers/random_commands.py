@@ -1,0 +1,356 @@
+"""Random commands for two servers, and the comparison of what they answer. Pure: knows no socket and no server.
+
+A family is a tuple of rows such as `SETEX key seconds value`. A word in capitals stands for itself, any other one for
+what its entry in WORDS makes of a random number generator; behind it, `?` means none or one, `*` none to three, `+` one to
+three. Some commands get wrong on purpose: a word too many or too few, or an awkward one in the place of another.
+
+To add a family: add its rows, with entries in WORDS where it needs new words, and name it in FAMILIES. To leave out what
+can't be equal: a row in UNCOMPARED that says why, or in SIMILAR where the replies are to be close. Never made, since there
+Redis shows how it is written in C: options with a NUL in them, which end there, and payloads of RESTORE that end so early
+that Redis reads a part of their checksum for a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import hiredis
+
+from helpers import dumps
+
+Words = tuple[bytes, ...]
+Maker = Callable[[Random], Words]
+
+KEYS = (b"a", b"b", b"c", b"number", b"float", b"bits", b"long key " * 9, b"", b"\0", b"\xff\xfe\x80", b"k\r\n", b"missing")
+_USUAL_KEYS = 3  # so that one command meets what another one has left
+INTEGERS = (
+    *(b"%d" % number for number in (0, 1, -1, 2, 3, 7, 8, 9, 10, -2, -3, -8, -9, 15, 16, 63, 64, 65, 100, -100, 255, 256)),
+    *(b"%d" % (sign * 2**bits + more) for bits in (31, 32, 62, 63, 64) for sign in (1, -1) for more in (-1, 0, 1)),
+)
+NO_INTEGERS = (
+    *(b"+1", b" 1", b"1 ", b"1_0", b"-0", b"01", b"00", b"-", b"+", b"", b"1.0", b"1e5", b"0x10", b"1\0", b"\xd9\xa1", b"#1"),
+    *(b"nan", b"inf", b"-inf", b"one", b"9" * 30, b"-" + b"9" * 30),
+)
+FLOATS = (
+    *(b"0.1", b"-0.1", b"3.0e3", b"1e5", b"1E-5", b".5", b"5.", b"+5", b"-0", b"-0.0", b"1e17", b"1e18", b"1e-17", b"1e-18"),
+    *(b"3.14159265358979323846", b"0.1000000000000000055511151231257827", b"123456789.987654321", b"1e300", b"-1e300"),
+    *(b"1e4932", b"1.18973149535723176502e+4932", b"1.2e4932", b"-1e4932", b"1e-4950", b"1e-4951", b"1e-4952", b"1e5000"),
+    *(b"0x1.8p3", b"0X1P-3", b"0x.8", b"0x", b"0x1p", b"0x1p99999", b"1e", b"1e+", b".", b"e5", b"1e99999999999999999999"),
+    *(b"infinity", b"-INF", b"inf", b"nan", b"-nan", b"nan(1)", b"1,5", b"1.5f", b"0" * 50 + b"1", b"1" * 5000, b"1" * 5200),
+)
+VALUES = (
+    *(b"", b"v", b"value", b"a" * 300, b"\0", b"\xff", b"\0\xff\0\xff", b"\x80" * 9, bytes(range(256)), b"line\r\nend\r\n"),
+    *(b"\xff\xff\xff", b"\xff\xff\xfe", b"\xff" * 9, b"\0\0", b"\0" * 9 + b"\x10", "é€🎈".encode()),
+    *(b'{"a":1}', b"KVS1", b"$kvs:", b"foobar", b"ohmytext", b"mynewtext", b"abcbdab" * 8, b"x" * 5000),
+)
+AWKWARD = (*NO_INTEGERS, b"GET", b"NX", b"\xff" * 3, b"a" * 200, b"-9223372036854775808", b"4294967296", b"*", b"NOSUCH")
+
+
+def _choice(*words: bytes) -> Maker:
+    return lambda rng: (rng.choice(words),)
+
+
+def _key(rng: Random) -> Words:
+    return (rng.choice(KEYS[:_USUAL_KEYS] if rng.random() < 0.6 else KEYS),)
+
+
+def _integer(rng: Random) -> Words:
+    if rng.random() < 0.2:
+        return (rng.choice(NO_INTEGERS),)
+    return (rng.choice(INTEGERS) if rng.random() < 0.6 else b"%d" % rng.randint(-300, 300),)
+
+
+def _small(rng: Random) -> Words:
+    """A number that is seldom out of the ordinary, so that what follows it is reached."""
+    return _integer(rng) if rng.random() < 0.15 else (b"%d" % rng.randint(-12, 12),)
+
+
+def _float(rng: Random) -> Words:
+    kind = rng.random()
+    if kind < 0.3:
+        return (rng.choice(FLOATS),)
+    if kind < 0.4:
+        return _integer(rng)
+    if kind < 0.7:
+        return (b"%.*f" % (rng.randint(0, 25), rng.uniform(-1, 1) * 10.0 ** rng.randint(-20, 25)),)
+    return (b"%.*e" % (rng.randint(0, 25), rng.uniform(-1, 1) * 10.0 ** rng.randint(-30, 40)),)
+
+
+def _value(rng: Random) -> Words:
+    kind = rng.random()
+    if kind < 0.3:
+        return (rng.choice(VALUES),)
+    if kind < 0.6:
+        return _integer(rng)
+    if kind < 0.7:
+        return _float(rng)
+    if kind < 0.85:
+        return (bytes(rng.choices(b"abc", k=rng.randint(0, 40))),)
+    return (rng.randbytes(rng.randint(0, 40)),)
+
+
+def _payload(rng: Random) -> Words:
+    """A payload for RESTORE, often of a right checksum, less often of a right format."""
+    kind = rng.random()
+    if kind < 0.1:
+        return _value(rng)
+    if kind < 0.3:
+        return (dumps.sealed(rng.choice(dumps.BROKEN_BODIES)),)
+    if kind < 0.5:
+        size = rng.choice((1, 2, 4))
+        return (dumps.sealed(dumps.integer(rng.randrange(-(1 << 8 * size - 1), 1 << 8 * size - 1), size)),)
+    value = _value(rng)[0][:100]
+    body = dumps.compressed(value) if kind < 0.7 and value else dumps.plain(value, rng.choice((2, 5, 9)))
+    payload = dumps.sealed(body, version=rng.choice((10, 10, 10, 9, 6, 11)))
+    return (payload if rng.random() < 0.9 else payload[: rng.randrange(len(payload))],)
+
+
+def _seconds(rng: Random) -> Words:
+    """A time to live: long ones, since nobody's clocks agree to the millisecond."""
+    return (b"%d" % rng.choice((1000, 5000, 100_000, 2**31)),) if rng.random() < 0.7 else _integer_but_short(rng)
+
+
+def _integer_but_short(rng: Random) -> Words:
+    number = _integer(rng)[0]
+    return (number,) if number in NO_INTEGERS or not 0 < int(number) < 10**9 else (b"0",)
+
+
+def _unix_time(unit: int) -> Maker:
+    return lambda rng: (b"%d" % rng.choice((1, 4_000_000_000 * unit, 5_000_000_000 * unit)),)
+
+
+def _optioned(option: bytes, number: Maker) -> Maker:
+    return lambda rng: (option, *number(rng))
+
+
+def _any_of(*makers: Maker) -> Maker:
+    return lambda rng: rng.choice(makers)(rng)
+
+
+_offset = _any_of(
+    _choice(b"0", b"1", b"7", b"8", b"9", b"63", b"64", b"100", b"1000"),
+    lambda rng: (b"%d" % rng.randint(0, 300),),
+    _integer,
+)
+# The limit of the servers under test is 1 MiB: at its border, in bytes and in bits.
+_border_offset = _choice(b"1048575", b"1048576", b"1048570", b"8388607", b"8388608", b"4294967295", b"4294967296")
+_field_type = _any_of(
+    lambda rng: (b"%c%d" % (rng.choice(b"iu"), rng.randint(1, 64)),),
+    _choice(b"u8", b"i8", b"u63", b"i64", b"u1", b"i1"),
+    _choice(b"u64", b"i65", b"u0", b"i", b"x8", b"U8", b"u+8", b"u08", b"i-1", b"8", b"", b"i 8"),
+)
+_field_offset = _any_of(_offset, lambda rng: (b"#%d" % rng.randint(0, 40),), lambda rng: (b"%d" % rng.randint(0, 90),))
+_field_get: Maker = lambda rng: (b"GET", *_field_type(rng), *_field_offset(rng))  # noqa: E731
+_field_set: Maker = lambda rng: (  # noqa: E731
+    rng.choice((b"SET", b"INCRBY")),
+    *_field_type(rng),
+    *_field_offset(rng),
+    *_integer(rng),
+)
+_overflow: Maker = lambda rng: (b"OVERFLOW", rng.choice((b"WRAP", b"SAT", b"SAT", b"FAIL", b"FAIL", b"sat", b"NOSUCH")))  # noqa: E731
+
+_TIMES = (
+    _optioned(b"EX", _seconds),
+    _optioned(b"PX", lambda rng: (_seconds(rng)[0] + b"000",)),
+    _optioned(b"EXAT", _unix_time(1)),
+    _optioned(b"PXAT", _unix_time(1000)),
+)
+
+WORDS: dict[str, Maker] = {
+    "key": _key,
+    "value": _value,
+    "integer": _integer,
+    "small": _small,
+    "float": _float,
+    "seconds": _seconds,
+    "milliseconds": lambda rng: (_seconds(rng)[0] + b"000",),
+    "ones": lambda rng: (rng.choice((b"\0", b"\xff")) * rng.randint(0, 9),),
+    "offset": _any_of(_offset, _offset, _offset, _offset, _border_offset),
+    "bit": _any_of(_choice(b"0"), _choice(b"1"), _choice(b"0"), _choice(b"1"), _integer),
+    "pair": lambda rng: (*_key(rng), *_value(rng)),
+    "set-option": _any_of(_choice(b"NX"), _choice(b"XX"), _choice(b"GET"), _choice(b"KEEPTTL"), *_TIMES),
+    "getex-option": _any_of(_choice(b"PERSIST"), *_TIMES),
+    "lcs-option": _any_of(
+        _choice(b"LEN", b"IDX", b"WITHMATCHLEN"), _choice(b"IDX"), _choice(b"IDX"), _optioned(b"MINMATCHLEN", _small)
+    ),
+    "operation": _choice(b"AND", b"OR", b"XOR", b"NOT", b"and", b"NAND", b""),
+    "unit": _choice(b"BIT", b"BYTE", b"bit", b"BITS"),
+    "field": _any_of(_field_get, _field_set, _field_set, _overflow),
+    "field-get": _any_of(_field_get, _field_get, _field_get, _field_get, _overflow, _field_set),
+    "restore-option": _any_of(
+        _choice(b"REPLACE"),
+        _choice(b"REPLACE"),
+        _choice(b"ABSTTL"),
+        _optioned(b"IDLETIME", _small),
+        _optioned(b"FREQ", _small),
+    ),
+    "lifetime": _any_of(_choice(b"0"), _choice(b"0"), lambda rng: (_seconds(rng)[0] + b"000",), _integer_but_short),
+    "payload": _payload,
+    "dump": _choice(*(dumps.sealed(dumps.integer(number, 4)) for number in range(5))),
+    "copy-option": _any_of(
+        _choice(b"REPLACE"), _choice(b"REPLACE"), _optioned(b"DB", _choice(b"0")), _optioned(b"DB", _small), _choice(b"DB")
+    ),
+    "condition": _choice(b"NX", b"XX", b"GT", b"LT", b"gt", b"NOSUCH"),
+    # Not GT and LT, which of two times to live set in the same millisecond, or not quite, know another.
+    "presence": _choice(b"NX", b"XX", b"nx"),
+    "unix-seconds": _any_of(_unix_time(1), _unix_time(1), _unix_time(1), _integer_but_short),
+    "unix-milliseconds": _any_of(_unix_time(1000), _unix_time(1000), _unix_time(1000), _integer_but_short),
+    "pattern": _any_of(
+        _choice(b"*", b"**", b"?", b"a", b"[a-c]", b"[^a]", b"*b*", b"number", b"n*r", b"long*", b"", b"\\?", b"[", b"*\xfe*"),
+        lambda rng: (bytes(rng.choices(b"abnft*?[]^-\\\xff", k=rng.randint(0, 6))),),
+    ),
+    "scan-option": _any_of(
+        lambda rng: (b"MATCH", *WORDS["pattern"](rng)),
+        _optioned(b"TYPE", _choice(b"string", b"STRING", b"hash", b"", b"nosuch")),
+        _optioned(b"COUNT", _choice(b"999", b"0", b"-1", b"x")),
+    ),
+}
+
+STRINGS = (
+    *("GET key", "GET key", "SET key value", "SET key value", "SET key value set-option*", "SET key value set-option+"),
+    *("SETEX key seconds value", "PSETEX key milliseconds value", "SETNX key value", "GETSET key value", "GETDEL key"),
+    *("GETEX key", "GETEX key getex-option+", "MGET key+", "MSET pair+", "MSETNX pair", "MSETNX pair+", "STRLEN key"),
+    *("RESTORE key lifetime payload restore-option*", "RESTORE key 0 payload REPLACE", "DUMP key"),
+    *("RESTORE key lifetime dump REPLACE", "RESTORE key lifetime dump REPLACE restore-option*", "RESTORE key 0 value"),
+    *("APPEND key value", "GETRANGE key small small", "SUBSTR key small small", "GETRANGE key integer integer"),
+    *("SETRANGE key offset value", "LCS key key lcs-option*", "LCS key key", "TTL key", "DEL key", "EXISTS key+", "TYPE key"),
+)
+COUNTERS = (
+    *("SET key integer", "SET key float", "INCR key", "DECR key", "INCR key", "INCRBY key integer", "DECRBY key integer"),
+    *("INCRBYFLOAT key float", "INCRBYFLOAT key float", "GET key"),
+)
+BITS = (
+    *(
+        "SETBIT key offset bit",
+        "GETBIT key offset",
+        "BITCOUNT key",
+        "BITCOUNT key small small",
+        "BITCOUNT key small small unit",
+    ),
+    *("BITPOS key bit", "BITPOS key bit small", "BITPOS key bit small small", "BITPOS key bit small small unit"),
+    *("BITCOUNT key integer integer unit", "BITPOS key bit integer integer unit", "BITOP operation key key+"),
+    *("SET key ones", "SET key ones", "BITPOS key bit small"),
+    *("BITFIELD key field+", "BITFIELD key field*", "BITFIELD_RO key field-get+", "BITFIELD key field+"),
+)
+KEYSPACE = (
+    *("SET key value", "SET key value", "SET key value EX seconds", "SET key integer", "GET key", "TYPE key"),
+    *("DEL key+", "UNLINK key+", "EXISTS key+", "TOUCH key+", "RENAME key key", "RENAMENX key key", "COPY key key"),
+    *("COPY key key copy-option*", "MOVE key small", "SWAPDB small small", "SELECT small", "FLUSHDB"),
+    *("EXPIRE key seconds presence?", "PEXPIRE key milliseconds presence?", "EXPIREAT key unix-seconds condition*"),
+    *("PEXPIREAT key unix-milliseconds condition*", "EXPIREAT key unix-seconds condition", "PERSIST key", "PERSIST key"),
+    *(
+        "TTL key",
+        "PTTL key",
+        "EXPIRETIME key",
+        "PEXPIRETIME key",
+        "OBJECT FREQ key",
+        # Not REFCOUNT: in a transaction, the queued words hold a reference to the value as well, in Redis.
+        "OBJECT ENCODING key",
+    ),
+    *("KEYS pattern", "KEYS pattern", "SCAN 0 COUNT 1000 scan-option*", "SCAN integer COUNT 0"),
+)
+FAMILIES: dict[str, tuple[str, ...]] = {"keys": KEYSPACE, "strings": STRINGS, "counters": COUNTERS, "bits": BITS}
+
+# Asked at the end of a run of commands: what they have left.
+STATE: tuple[Words, ...] = tuple(words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key)))
+
+_TIME_SLACK = 5  # seconds that a run of commands may take on one server and not on the other
+
+
+def _is_close(ours: bytes, theirs: bytes, slack: int) -> bool:
+    if ours[:1] != b":" or theirs[:1] != b":":
+        return False
+    return abs(int(ours[1:]) - int(theirs[1:])) <= slack and min(int(ours[1:]), int(theirs[1:])) >= 0
+
+
+def _has_the_same(ours: bytes, theirs: bytes) -> bool:
+    """Whether two arrays of strings have the same members, in whatever order; one in an array, as of SCAN, counts too."""
+    return ours[:1] == theirs[:1] == b"*" and sorted(_strings(ours)) == sorted(_strings(theirs))
+
+
+def _strings(reply: bytes) -> list[bytes]:
+    reader = hiredis.Reader()
+    reader.feed(reply)
+    return [word for item in reader.gets() for word in (item if isinstance(item, list) else [item])]
+
+
+# Commands whose replies need not be equal, but similar.
+SIMILAR: dict[bytes, Callable[[bytes, bytes], bool]] = {
+    b"TTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
+    # Redis compresses long strings; what it sends then has a mark and the length that we send.
+    b"DUMP": lambda ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
+    b"EXPIRETIME": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
+    b"PEXPIRETIME": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
+    b"KEYS": _has_the_same,
+    b"SCAN": _has_the_same,
+    b"PTTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
+}
+
+
+def _is_shorter_than_allowed(words: Words) -> bool:
+    return len(words) == 1 and words[0].upper() == b"RESTORE"
+
+
+def _is_of_some_keys(words: Words) -> bool:
+    if words[0].upper() != b"SCAN":
+        return False
+    first, *rest = (word.upper() for word in (*words[1:4], b""))
+    return rest[:2] != [b"COUNT", b"0"] and (first, *rest[:2]) != (b"0", b"COUNT", b"1000")
+
+
+# Why a command is not sent at all, and which ones.
+UNCOMPARED: tuple[tuple[str, Callable[[Words], bool]], ...] = (
+    ("RESTORE without arguments is kvserver's own", _is_shorter_than_allowed),
+    ("SCAN of some of the keys has another order", _is_of_some_keys),
+)
+
+
+def is_same(words: Words, ours: bytes, theirs: bytes) -> bool:
+    """Whether two raw replies to a command are what they should be."""
+    if ours == theirs:
+        return True
+    similar = SIMILAR.get(words[0].upper())
+    return similar is not None and similar(ours, theirs)
+
+
+_REPEATS = {"?": (0, 1), "*": (0, 3), "+": (1, 3)}
+
+
+def _make(rng: Random, row: str) -> Words:
+    words: list[bytes] = []
+    for part in row.split():
+        least, most = _REPEATS.get(part[-1], (1, 1))
+        name = part.rstrip("?*+")
+        for _ in range(rng.randint(least, most)):
+            words += (name.encode(),) if name.isupper() or not name[0].isalpha() else WORDS[name](rng)
+    return tuple(words)
+
+
+def _spoil(rng: Random, words: Words) -> Words:
+    kind = rng.random()
+    position = rng.randint(1, len(words))
+    if kind < 0.3:
+        return words[: max(position, 1)]
+    if kind < 0.5:
+        return (*words[:position], rng.choice(AWKWARD), *words[position:])
+    if kind < 0.8 and position < len(words):
+        return (*words[:position], rng.choice(AWKWARD), *words[position + 1 :])
+    return tuple(word.swapcase() if word.isalpha() and rng.random() < 0.5 else word for word in words)
+
+
+def commands(rng: Random, rows: Sequence[str], count: int) -> list[Words]:
+    """Random commands of these rows, some of them wrong."""
+    made: list[Words] = []
+    while len(made) < count:
+        words = _make(rng, rng.choice(rows))
+        if rng.random() < 0.08:
+            words = _spoil(rng, words)
+        if not any(is_uncompared(words) for _, is_uncompared in UNCOMPARED):
+            made.append(words)
+    return made
+
+
+def show(words: Words) -> str:
+    """A command for a person to read, long words cut."""
+    return " ".join(repr(word)[1:] if len(word) <= 100 else f"{word[:100]!r}…({len(word)})" for word in words)

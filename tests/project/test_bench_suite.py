@@ -1,0 +1,293 @@
+"""The benchmark suite from its command line: options, short runs with the real servers, reports, charts. Judges no figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main, parse_arguments
+from bench.figures import Case, Goal, Measurement, Metric
+from bench.idle_connections import affordable_connections
+from bench.kinds import BASELINE, ECHO, FAKEREDIS, KINDS, KVSERVER, REDIS, SUBJECT, Ability
+from bench.latencies import LATENCY_METRICS, Latencies
+from bench.machine import describe_machine
+from bench.report import Report, ReportFile, ReportUnreadable, ScenarioReport
+from bench.scenario import Run
+from bench.scenarios import SCENARIOS
+from bench.text import render_machine, render_scenario
+from helpers.servers import need_program
+
+# --- Arguments ---
+
+
+def test_all_scenarios_run_of_all_servers_by_default() -> None:
+    options = parse_arguments([])
+    assert options.scenarios == list(SCENARIOS)
+    assert options.servers == list(KINDS)
+    assert not options.quick
+    assert options.rounds is None
+
+
+def test_scenarios_and_servers_are_chosen_by_name() -> None:
+    options = parse_arguments(["latency", "memory", "--servers", "redis-server", "echo", "--rounds", "3", "--quick"])
+    assert [scenario.name for scenario in options.scenarios] == ["latency", "memory"]
+    assert options.servers == [REDIS, ECHO]
+    assert (options.rounds, options.quick) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["--servers", "memcached"],
+        ["--rounds", "0"],
+        ["--rounds", "x"],
+        ["--json", "/no/such/folder/file"],
+        ["--charts", "/no/such/folder"],
+        ["--dir", "/no/such/folder"],
+        ["latency", "--read", "file"],
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_before_anything_runs(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse_arguments(arguments)
+    assert left.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+def test_list_names_every_scenario_and_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in [one.name for one in SCENARIOS] + [str(kind) for kind in KINDS])
+
+
+def test_names_of_scenarios_are_different() -> None:
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
+
+
+# --- Who takes part ---
+
+
+def test_server_that_lacks_something_is_left_out_with_a_note() -> None:
+    run = Run(kinds=(KVSERVER, ECHO))
+    assert run.able(Ability.PERSISTENCE | Ability.DATA) == [KVSERVER]
+    assert run.notes == ["echo keeps no data; has no journal and no snapshots"]
+    assert run.able(Ability.NONE) == [KVSERVER, ECHO]
+
+
+def test_rounds_are_those_that_are_asked_for() -> None:
+    assert (Run().rounds(5), Run(is_quick=True).rounds(5), Run(is_quick=True, wanted_rounds=7).rounds(5)) == (5, 2, 7)
+
+
+def test_idle_connections_are_no_more_than_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 5000))
+    monkeypatch.setattr("resource.setrlimit", lambda which, limits: None)
+    assert affordable_connections(1000, 150) == 1000
+    assert affordable_connections(10_000, 150) == 4800
+
+
+# --- Short runs ---
+
+
+def measure(tmp_path: Path, *arguments: str) -> Report:
+    need_program("redis-server")
+    target = tmp_path / "report.json"
+    assert main([*arguments, "--quick", "--rounds", "1", "--dir", str(tmp_path), "--json", str(target)]) == 0
+    assert not list(tmp_path.glob("bench-*")), "a data folder is left"
+    return Report.read(target)
+
+
+def test_throughput_of_all_servers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = measure(tmp_path, "throughput")
+    cases = report.scenarios[0].cases
+    assert {case.tags["pipeline"] for case in cases} == {1, 16, 64}
+    assert {case.tags["command"] for case in cases} == {"GET", "SET"}
+    for case in cases:
+        assert list(case.rounds) == [kind.name for kind in KINDS], case.failed
+        assert all(value > 0 for rounds in case.rounds.values() for one in rounds for value in one.figures.values())
+        assert case.ratio(SUBJECT.name, "commands/s") is not None
+    printed = capsys.readouterr().out
+    assert "GET 64 B, pipeline 16" in printed
+    assert report.command.startswith("python -m bench throughput --quick --rounds 1 --dir ")
+    assert report.scenarios[0].command == "python -m bench throughput --quick --rounds 1"
+
+
+def test_latency_reaches_half_of_the_peak_of_redis(tmp_path: Path) -> None:
+    report = measure(tmp_path, "latency", "--servers", KVSERVER.name, REDIS.name)
+    peak, *open_cases = report.scenarios[0].cases
+    assert "half of redis-server's peak" in open_cases[-1].name
+    half_per_s = round((peak.median(BASELINE.name, "commands/s") or 0) / 2)
+    assert f"{half_per_s}/s" in open_cases[-1].name
+    for case in open_cases:
+        (one,) = case.rounds[SUBJECT.name]
+        assert one.figures["p50"] <= one.figures["p99"] <= one.figures["p99.9"] <= one.figures["max"]
+        assert one.latencies is not None
+        assert Latencies.decode(one.latencies).figures()["p99"] == pytest.approx(one.figures["p99"])
+
+
+def test_environment_configures_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVSERVER_APPENDONLY", "no such setting")
+    assert measure(tmp_path, "startup", "--servers", KVSERVER.name, REDIS.name).scenarios[0].cases
+
+
+# Without those that have tests of their own.
+OTHERS = sorted({scenario.name for scenario in SCENARIOS} - {"throughput", "latency", "flush_stall"})
+
+
+@pytest.mark.parametrize("scenario", OTHERS)
+def test_scenario_is_measured_of_both_servers(tmp_path: Path, scenario: str) -> None:
+    report = measure(tmp_path, scenario, "--servers", KVSERVER.name, REDIS.name)
+    assert report.scenarios[0].cases
+    for case in report.scenarios[0].cases:
+        assert not case.failed
+        assert list(case.rounds) == [KVSERVER.name, REDIS.name]
+
+
+def test_flush_stall_sees_every_phase(tmp_path: Path) -> None:
+    report = measure(tmp_path, "flush_stall", "--servers", KVSERVER.name, REDIS.name)
+    found = report.scenarios[0]
+    assert [case.name for case in found.cases[1:]] == [
+        "BGSAVE",
+        "BGSAVE under writes",
+        "SAVE",
+        "RESTORE",
+        "BGSAVE with compaction",
+        "SET of 5 MB",
+        "GET of 5 MB",
+        "BGSAVE of 5 MB",
+        "RESTORE of 5 MB",
+    ]
+    assert all(not case.failed and SUBJECT.name in case.rounds for case in found.cases)
+    assert all(BASELINE.name in case.rounds for case in found.cases[:3])
+    assert f"{REDIS} has nothing to compact" in found.notes
+
+
+def test_run_without_redis_has_figures_and_no_ratios(tmp_path: Path) -> None:
+    report = measure(tmp_path, "startup", "--servers", KVSERVER.name, ECHO.name)
+    (case,) = report.scenarios[0].cases
+    assert list(case.rounds) == [KVSERVER.name, ECHO.name]
+    assert case.ratio(SUBJECT.name, "first PING") is None
+
+
+def test_server_that_does_not_start_ends_the_scenario_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.scenarios.group_commit.ALWAYS", ("--no-such-option", "1"))
+    assert main(["group_commit", "--quick", "--servers", KVSERVER.name, "--dir", str(tmp_path)]) == 1
+    assert "the rest of group_commit: kvserver ended with code" in capsys.readouterr().out
+
+
+# --- Reports ---
+
+
+def made_up_report() -> Report:
+    metrics = (Metric("CPU per command", "µs"), Metric("commands/s", digits=0, more_is_better=True))
+    goals = (Goal("CPU per command", 1.0), Goal("commands/s", 1.0, at_least=True))
+    servers = (KVSERVER.name, REDIS.name, ECHO.name)
+
+    def case(command: str, pipeline: int) -> Case:
+        rounds = {
+            server: [
+                Measurement({"CPU per command": 3.0 + number, "commands/s": 1e5 / (number + 1)}, stolen_share=0.25)
+                for number in range(3)
+            ]
+            for server in servers
+        }
+        tags: dict[str, str | int] = {"command": command, "value_bytes": 64, "pipeline": pipeline}
+        return Case(f"{command}, pipeline {pipeline}", metrics, goals, rounds, {FAKEREDIS.name: "gone"}, tags)
+
+    latencies = Latencies.of_seconds([0.001 * number for number in range(1, 2001)])
+    one = Measurement(latencies.figures(), latencies.encode())
+    open_case = Case(
+        "half", LATENCY_METRICS, (Goal("p99", 1.2),), {server: [one] for server in servers}, tags={"rate": "half"}
+    )
+    scenarios = [
+        ScenarioReport(
+            "throughput", "how fast", "again", [case(c, p) for p in (1, 16) for c in ("GET", "SET")], ["echo has no journal"]
+        ),
+        ScenarioReport("latency", "how late", "again", [open_case]),
+    ]
+    return Report("python -m bench", "2026-01-01T00:00:00+00:00", describe_machine(), scenarios)
+
+
+def test_report_comes_back_from_its_file(tmp_path: Path) -> None:
+    report = made_up_report()
+    target = tmp_path / "report.json"
+    ReportFile.parse(str(target)).write(report)
+    again = Report.read(target)
+    assert again.to_json() == json.loads(target.read_text()) == json.loads(json.dumps(report.to_json()))
+    assert "\n".join(map(render_scenario, again.scenarios)) == "\n".join(map(render_scenario, report.scenarios))
+    assert render_machine(again) == render_machine(report)
+
+
+def test_report_has_medians_and_ratios_for_readers_without_this_program(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(made_up_report().to_json()))
+    results = content["scenarios"][0]["cases"][0]["results"]
+    assert results["kvserver"]["CPU per command"] == {"median": 4.0, "ratio": {"median": 1.0, "low": 1.0, "high": 1.0}}
+
+
+def test_reports_of_a_suite_that_was_run_in_parts_are_joined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = made_up_report()
+    for number, scenario in enumerate(whole.scenarios):
+        part = Report("python -m bench", f"2026-01-0{number + 1}", whole.machine, [scenario])
+        ReportFile.parse(str(tmp_path / f"{number}.json")).write(part)
+    assert main(["--read", str(tmp_path / "0.json"), str(tmp_path / "1.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "== throughput" in printed
+    assert "== latency" in printed
+    assert "2026-01-02" in printed
+
+
+def test_reports_of_different_machines_are_not_joined() -> None:
+    other = made_up_report()
+    other.machine = {**other.machine, "cores": 99}
+    with pytest.raises(ReportUnreadable, match="different machines"):
+        Report.join([made_up_report(), other])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"command": 1, "date": 2, "machine": {}, "scenarios": [{}]}'])
+def test_file_that_is_no_report_is_refused(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "report.json"
+    target.write_text(content)
+    with pytest.raises(ReportUnreadable):
+        Report.read(target)
+    assert main(["--read", str(target)]) == 1
+    assert "holds no report" in capsys.readouterr().err
+
+
+def test_text_tells_figures_spread_steal_failures_notes_and_goals() -> None:
+    text = render_scenario(made_up_report().scenarios[0])
+    assert "4.00  1.00 (1.00..1.00)" in text
+    assert "25.0%" in text
+    assert "fakeredis failed: GET, pipeline 1: gone" in text
+    assert "left out: echo has no journal" in text
+    assert "holds   SET, pipeline 16: kvserver's CPU per command at most 1 times redis-server's: 1.00" in text
+
+
+def test_missed_goal_is_an_error_only_where_goals_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = made_up_report()
+    report.scenarios[0].cases[0].goals = (Goal("CPU per command", 0.5),)
+    target = tmp_path / "report.json"
+    ReportFile.parse(str(target)).write(report)
+    assert main(["--read", str(target)]) == 0
+    assert main(["--read", str(target), "--check"]) == 1
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_charts_are_drawn_and_are_the_same_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "report.json"
+    ReportFile.parse(str(target)).write(made_up_report())
+    drawn = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        assert main(["--read", str(target), "--charts", str(folder)]) == 0
+        drawn.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert drawn[0] == drawn[1]
+    assert set(drawn[0]) == {"cpu.svg", "throughput.svg", "latency.svg", "ratios.svg"}
+    assert all(content.startswith(b"<?xml") for content in drawn[0].values())

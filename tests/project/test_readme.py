@@ -1,0 +1,242 @@
+"""README holds what it says: its lines and examples are run as they stand there, and what they print is what it shows.
+
+Each server gets one more option, a free port. What is not run here is named in NOT_RUN_HERE, with what runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from helpers.certificates import Certificates
+from helpers.installs import Installs, run
+from helpers.servers import (
+    DEADLINE_S,
+    IS_COMPILED,
+    PORT_TAKEN,
+    PROJECT,
+    READY,
+    START_ATTEMPTS,
+    Wire,
+    free_port,
+    kvserver_environment,
+    need_program,
+    wait_until,
+)
+from kvserver import run_operations
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PROMPT = "127.0.0.1:6379> "
+INSTALL_DEADLINE_S = 240.0  # of a machine that does much else; else a tenth of it
+
+RUN_HERE = ("python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/kvserver", "$ redis-cli", "import redis",
+            "$ cat kvserver-data/dump.kvs", "kvserver --bind '*", "from kvserver import FileMedium, KVStore",
+            "from kvserver import KVStore, ServerFolder", "redis-cli SAVE && cp", "until redis-cli PING")  # fmt: skip
+NOT_RUN_HERE = {
+    "python -m bench ": "test_bench_suite, with --quick",
+    "HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 ": ".build/run, which takes minutes",
+    ".ci/packages && ": "whoever runs this",
+}
+
+
+def block(beginning: str) -> str:
+    """The one example that begins like this."""
+    (found,) = [text for _, text in BLOCKS if text.startswith(beginning)]
+    return found
+
+
+def test_every_example_is_run_by_something() -> None:
+    known = (*RUN_HERE, *NOT_RUN_HERE)
+    strange = [text for _, text in BLOCKS if not text.startswith(known)]
+    assert not strange, "an example that nothing runs: let test_readme run it, or say there what does"
+    assert len(BLOCKS) == len(known)
+
+
+def test_ci_runs_the_test_line_and_nothing_else() -> None:
+    ci = PROJECT / ".ci" / "run"
+    assert ci.read_text() == f"#!/bin/sh\n{block('.ci/packages')}"
+    assert os.access(ci, os.X_OK)
+
+
+# --- as a newcomer does it
+
+
+class Newcomer:
+    """A fresh copy of the project, in which a shell runs README's lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._log = folder / "log"
+        for name in ("README.md", "pyproject.toml"):
+            shutil.copy(PROJECT / name, folder)
+        for name in (".build", "kvserver"):
+            shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # `python3` is the one that runs the tests: for that the wheels are.
+        path = os.pathsep.join([str(folder / ".venv/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        self._environment = kvserver_environment() | {"PATH": path}
+        del self._environment["PYTHONPATH"]  # what is installed here, or lies here, is what runs
+
+    def use_wheels(self, folder: Path) -> None:
+        """Let pip take what it installs from there, not from the network."""
+        self._environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+
+    def run(self, command: str, stdin: str = "") -> str:
+        """What a command prints."""
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self._environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def serving(self, line: str, option: str = "--port") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+        """A port on which the line's server listens, and the shell; whatever is left of it is gone afterwards."""
+        for attempt in range(1, START_ATTEMPTS + 1):
+            port = free_port()
+            with self._log.open("wb") as log:
+                shell = subprocess.Popen(
+                    ["sh", "-c", f"{line.strip()} {option} {port}"],
+                    cwd=self.folder,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            try:
+                wait_until(lambda: READY in self.log() or shell.poll() is not None, "the server", INSTALL_DEADLINE_S)  # noqa: B023
+                if READY in self.log():
+                    yield port, shell
+                    return
+            finally:
+                if shell.poll() is None:
+                    os.killpg(shell.pid, signal.SIGKILL)
+                shell.wait()
+            assert attempt < START_ATTEMPTS, self.log()
+            assert any(text in self.log() for text in PORT_TAKEN), self.log()
+
+    def log(self) -> str:
+        return self._log.read_text(errors="backslashreplace")
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Newcomer:
+    if IS_COMPILED:
+        pytest.skip("the compiled build is tested where its sources are not, and they are what README's lines install")
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    return Newcomer(folder)
+
+
+def said_and_shown(text: str, prompt: str) -> tuple[list[str], str]:
+    """What is typed in a session, and all that it prints."""
+    lines = text.splitlines()
+    typed = [line.removeprefix(prompt) for line in lines if line.startswith(prompt)]
+    return typed, "".join(f"{line}\n" for line in lines if not line.startswith(prompt))
+
+
+def promised(program: str) -> str:
+    """What a program's comments say that it prints."""
+    return "".join(f"{text.strip()}\n" for text in re.findall(r"^ *print\(.*\)  # ([^;\n]+)", program, re.MULTILINE))
+
+
+@pytest.mark.timeout(2 * INSTALL_DEADLINE_S)
+def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, installs: Installs) -> None:
+    """In the order of README, since each finds what those before it have left."""
+    need_program("redis-cli")
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    newcomer.use_wheels(installs.wheels(*project["build-system"]["requires"], *project["project"]["dependencies"]))
+    with newcomer.serving(block(RUN_HERE[0])) as (port, shell):
+        start, _, session = block("$ redis-cli").partition("\n")
+        typed, shown = said_and_shown(session, PROMPT)
+        assert typed[-1] == "SHUTDOWN"
+        printed = newcomer.run(f"{start.removeprefix('$ ')} -p {port} --no-raw", "\n".join(typed))
+        assert printed == shown.removesuffix("not connected>\n")
+        assert shell.wait(DEADLINE_S) == 0
+    assert (newcomer.folder / "kvserver-data" / "dump.kvs").exists()
+
+    commands, shown = said_and_shown(block("$ cat"), "$ ")
+    printed = "".join(text if text.endswith("\n") else f"{text}\n" for text in map(newcomer.run, commands))
+    assert printed == shown
+
+    example = block("from kvserver import KVStore, ServerFolder")
+    assert newcomer.run(f"{sys.executable} -", example) == promised(example) != ""
+
+    example = block("import redis")
+    assert example.count("redis.Redis(") == 1
+    with newcomer.serving(".venv/bin/python -m kvserver") as (port, _):  # "is the same"
+        assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Grace\n"
+        assert run(sys.executable, "-c", example.replace("redis.Redis(", f"redis.Redis(port={port}, ")) == promised(example)
+        newcomer.run(block("until redis-cli PING").replace("redis-cli", f"redis-cli -p {port}"))
+        newcomer.run(block("redis-cli SAVE").replace("redis-cli", f"redis-cli -p {port}"))
+    (newcomer.folder / "kvserver-data").rename(newcomer.folder / "moved-away")
+    (newcomer.folder / "kvserver-data").mkdir()
+    (newcomer.folder / "backup.kvs").rename(newcomer.folder / "kvserver-data" / "dump.kvs")
+    with newcomer.serving(".venv/bin/kvserver") as (port, _):
+        assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Ada\n"
+
+
+def test_library_example_prints_what_it_says(newcomer: Newcomer) -> None:
+    example = block("from kvserver import FileMedium, KVStore")
+    assert newcomer.run(f"{sys.executable} -", example) == promised(example) != ""
+
+
+def test_list_of_operations_runs() -> None:
+    (call,) = re.findall(r"`(run_operations\(.+?\))`", README)
+    assert eval(call, {"run_operations": run_operations}) == [None, True, True, 1]
+
+
+def test_line_for_tls_serves_who_shows_a_certificate(newcomer: Newcomer, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    for name in ("server.crt", "server.key"):
+        shutil.copy(certificates.path(name), newcomer.folder)
+    shutil.copy(certificates.path("authority.crt"), newcomer.folder / "ca.crt")
+    line = f"{sys.executable} -m {block('kvserver --bind').strip()}"
+    with newcomer.serving(line, "--tls-port") as (port, _), ExitStack() as stack:
+        raw = Wire(port).socket
+        wrapped = certificates.client_context().wrap_socket(raw, server_hostname="127.0.0.1")
+        with stack.enter_context(Wire(port, connected=wrapped)) as wire:
+            assert wire.command("PING") == b"+PONG\r\n"
+
+
+# --- what it names
+
+
+def test_tests_that_are_named_are_there() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").glob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", README))
+    assert len(named) > 5
+    assert [name for name in sorted(named) if f"def {name}(" not in sources] == []
+
+
+def test_files_that_are_linked_are_there() -> None:
+    linked = {target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target}
+    assert linked
+    assert [target for target in sorted(linked) if not (PROJECT / target).exists()] == []
+
+
+def test_campaigns_count_what_the_table_says() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").glob("*.py"))
+    rows = re.findall(r"^\| `(KVSERVER_\w+)`.*\| ([^|]+) \|$", README, re.MULTILINE)
+    assert len(rows) > 5
+    for name, told in rows:
+        (default,) = re.findall(rf'environ\.get\("{name}", (.+)\)\)$', sources, re.MULTILINE)
+        assert sorted(re.findall(r"\d+", told.replace(",", ""))) == sorted(re.findall(r"\d+", default)), name

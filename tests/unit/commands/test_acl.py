@@ -1,0 +1,37 @@
+"""acl: what is said of the one user there is. (Compared with redis-server: test_wire.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from helpers.sessions import Server, run, text
+from kvserver.resp.reply import SetOf
+
+
+def test_default_may_do_everything() -> None:
+    session = Server().session()
+    assert run(session, "ACL", "WHOAMI") == b"default"
+    assert run(session, "ACL", "USERS") == [b"default"]
+    assert run(session, "ACL", "LIST") == [b"user default on nopass ~* &* +@all"]
+    assert run(session, "ACL", "GETUSER", "nobody") is None
+
+
+def test_password_is_told_as_its_hash() -> None:
+    server = Server()
+    session = server.session()  # before there is a password: it need not authenticate
+    server.state.config.set([(b"requirepass", b"a")])
+    digest = b"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    user: Any = run(session, "ACL", "GETUSER", "default")
+    assert user[b"passwords"] == [digest]
+    assert user[b"flags"] == SetOf([b"on"])
+    assert run(session, "ACL", "LIST") == [b"user default on #%b ~* &* +@all" % digest]
+
+
+def test_categories_have_their_commands() -> None:
+    session = Server().session()
+    categories: Any = run(session, "ACL", "CAT")
+    assert {b"string", b"keyspace", b"dangerous"} <= set(categories)
+    commands: Any = run(session, "ACL", "CAT", "Dangerous")
+    assert {b"config|set", b"flushall"} <= set(commands)
+    assert b"get" not in commands
+    assert text(run(session, "ACL", "CAT", "nosuch")) == "ERR Unknown category 'nosuch'"

@@ -1,0 +1,172 @@
+"""eviction: each policy chooses among the keys that it may, and those that matter least to it."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+import pytest
+
+from kvserver.data.clocks import Clocks, Frequency, Recency
+from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS
+from unit.data.test_clocks import Noting
+
+COUNT = 10_000
+
+
+def eviction(keyspace: Keyspace, policy: str, clocks: Clocks | None = None, samples: int = 5) -> Eviction:
+    return Eviction(keyspace, policy, clocks, samples, random.Random(1).randrange)
+
+
+def victims(keyspace: Keyspace, chooser: Eviction, count: int) -> list[bytes]:
+    """The next victims, each of which is removed as it is chosen."""
+    found: list[bytes] = []
+    while len(found) < count and chooser.has_candidates:
+        key = chooser.victim()
+        if key is not None:
+            assert keyspace.delete(key), "it was not there"
+            found.append(key)
+    return found
+
+
+def filled(count: int, *, expiring: bool = False) -> Keyspace:
+    keyspace = Keyspace(lambda: 0)
+    for number in range(count):
+        if expiring:
+            keyspace.set_expiring(b"%d" % number, b"v", 1_000_000 + number)
+        else:
+            keyspace.set(b"%d" % number, b"v")
+    return keyspace
+
+
+def test_least_recently_used_keys_go_first() -> None:
+    clocks = Recency(0)
+    keyspace = filled(0)
+    keyspace.attend(Noting(clocks))
+    order = list(range(COUNT))
+    random.Random(2).shuffle(order)
+    for time_ms, number in enumerate(order):
+        clocks.tick(time_ms)
+        keyspace.set(b"%d" % number, b"v")
+    age = {b"%d" % number: time_ms for time_ms, number in enumerate(order)}
+    gone = [age[key] for key in victims(keyspace, eviction(keyspace, "allkeys-lru", clocks), COUNT // 10)]
+    # By chance the mean would be COUNT / 2, and half of them would be newer than that.
+    assert statistics.mean(gone) < 0.2 * COUNT
+    assert sum(time_ms > COUNT / 2 for time_ms in gone) < 0.02 * len(gone)
+    better = [age[key] for key in victims(keyspace, eviction(keyspace, "allkeys-lru", clocks, samples=20), COUNT // 10)]
+    assert statistics.mean(better) < 0.25 * COUNT
+
+
+def test_key_that_is_used_after_it_became_a_candidate_stays() -> None:
+    clocks = Recency(0)
+    keyspace = filled(0)
+    keyspace.attend(Noting(clocks))
+    for number in range(20):
+        keyspace.set(b"%d" % number, b"v")
+    clocks.tick(1_000)
+    chooser = eviction(keyspace, "allkeys-lru", clocks)
+    first = chooser.victim()
+    clocks.tick(2_000)
+    used = [b"%d" % number for number in range(20) if b"%d" % number != first][:15]
+    for key in used:
+        keyspace.get(key)
+    keyspace.delete(first or b"")
+    assert not set(victims(keyspace, chooser, 4)) & set(used)
+
+
+def test_least_frequently_used_keys_go_first() -> None:
+    clocks = Frequency(0, random.Random(3).randrange)
+    keyspace = filled(0)
+    keyspace.attend(Noting(clocks))
+    for number in range(2_000):
+        keyspace.set(b"%d" % number, b"v")
+        for _ in range(200 if number % 2 else 0):
+            keyspace.get(b"%d" % number)
+    gone = victims(keyspace, eviction(keyspace, "allkeys-lfu", clocks), 500)
+    assert sum(int(key) % 2 for key in gone) < 25
+
+
+def test_keys_whose_time_comes_first_go_first() -> None:
+    keyspace = filled(COUNT, expiring=True)
+    gone = [int(key) for key in victims(keyspace, eviction(keyspace, "volatile-ttl"), COUNT // 10)]
+    assert statistics.mean(gone) < 0.2 * COUNT
+
+
+def test_random_keys_are_of_all_kinds() -> None:
+    keyspace = filled(COUNT)
+    gone = [int(key) for key in victims(keyspace, eviction(keyspace, "allkeys-random"), COUNT // 10)]
+    assert 0.45 * COUNT < statistics.mean(gone) < 0.55 * COUNT
+
+
+@pytest.mark.parametrize("policy", ["volatile-ttl", "volatile-random", "volatile-lru"])
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_volatile_policies_take_all_keys_with_an_expiry_and_no_other(policy: str, is_frozen: bool) -> None:
+    clocks = Recency(0) if policy == "volatile-lru" else None
+    keyspace = filled(2_000)
+    for number in range(500, 550):
+        keyspace.set_expiring(b"%d" % number, b"v", 1_000)
+    keyspace.set(b"500", b"persisted")
+    cut = keyspace.cut() if is_frozen else None
+    keyspace.set(b"501", b"persisted")
+    gone = victims(keyspace, eviction(keyspace, policy, clocks), 2_000)
+    assert sorted(gone) == [b"%d" % number for number in range(502, 550)]
+    assert len(keyspace) == 1_952
+    assert not keyspace.deadlines.has_any
+    if cut:
+        for _ in keyspace.fold(cut):
+            pass
+        assert len(keyspace) == 1_952
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_all_keys_go_if_need_be(is_frozen: bool) -> None:
+    keyspace = filled(300)
+    if is_frozen:
+        keyspace.cut()
+        for number in range(300, 600):
+            keyspace.set(b"%d" % number, b"v")
+    gone = victims(keyspace, eviction(keyspace, "allkeys-random"), 10_000)
+    assert len(gone) == len(set(gone)) == (600 if is_frozen else 300)
+    assert len(keyspace) == 0
+
+
+def test_victim_is_never_one_that_is_gone_or_was_persisted_meanwhile() -> None:
+    keyspace = filled(40, expiring=True)
+    chooser = eviction(keyspace, "volatile-ttl", samples=5 * SHARDS)
+    first = chooser.victim()
+    for number in range(20):
+        keyspace.delete(b"%d" % number)
+    for number in range(20, 39):
+        keyspace.set(b"%d" % number, b"persisted")
+    keyspace.delete(first or b"")
+    assert set(victims(keyspace, chooser, 40)) <= {b"39"}
+
+
+def test_search_for_a_few_keys_with_an_expiry_is_left_midway() -> None:
+    keyspace = filled(5 * SHARDS, expiring=True)
+    for number in range(5 * SHARDS):
+        keyspace.set(b"%d" % number, b"persisted")
+    chooser = eviction(keyspace, "volatile-ttl")
+    calls = 0
+    while chooser.has_candidates:
+        assert chooser.victim() is None
+        calls += 1
+    assert calls >= SHARDS / SHARDS_PER_LOOK, "one call looked at most of the keys"
+
+
+def test_batch_is_looked_for_again_when_it_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyspace = filled(5_000)
+    chooser = eviction(keyspace, "allkeys-random")
+    fills = 0
+    fill = chooser._fill
+
+    def counted() -> None:
+        nonlocal fills
+        fills += 1
+        fill()
+
+    monkeypatch.setattr(chooser, "_fill", counted)
+    victims(keyspace, chooser, 10 * BATCH_KEYS)
+    assert 10 <= fills <= 30

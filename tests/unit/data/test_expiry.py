@@ -1,0 +1,162 @@
+"""deadlines: what is due is found, in small steps, and looking where nothing is due is not paid for."""
+
+from __future__ import annotations
+
+from itertools import count, islice
+
+from kvserver.data.entries import Expiring
+from kvserver.data.expiry import SWEEP_REST_MS, Deadlines
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import SHARDS, load_shards, new_shards, shard_of
+from unit.data.test_keyspace import Clock, filled
+
+
+def test_sweep_removes_shard_by_shard_what_is_due() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    for number in range(5_000):
+        keyspace.set_expiring(b"%d" % number, b"v", 1)
+        keyspace.set_expiring(b"later%d" % number, b"v", 10_000)
+    clock.now_ms = 1
+    calls = 0
+    while keyspace.sweep():
+        calls += 1
+    assert len(keyspace) == keyspace.expired == keyspace.expiries()[0] == 5_000
+    assert calls > 900, "few long calls stall the event loop"
+    clock.now_ms = 10_000
+    while keyspace.sweep():
+        pass
+    assert len(keyspace) == 0
+    assert not keyspace.deadlines.has_any
+
+
+def test_swept_shard_rests_the_longer_the_more_entries_it_has() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    of_one_shard = (key for number in count() if shard_of(key := b"%d" % number) == 0)
+    for number, key in enumerate(islice(of_one_shard, 100)):
+        keyspace.set_expiring(key, b"v", 1 + number)
+    swept_at = []
+    while len(keyspace):
+        clock.now_ms += 1
+        while keyspace.sweep():
+            swept_at.append(clock.now_ms)
+    assert swept_at[:2] == [1, 51]
+    assert len(swept_at) < 10
+
+
+def test_sweep_that_has_nothing_to_remove_looks_at_no_entry() -> None:
+    keyspace = filled(100)
+    assert not keyspace.sweep()
+    keyspace.set_expiring(b"k", b"v", 1)
+    assert not keyspace.sweep()
+
+
+def test_replaced_data_is_swept_once_to_learn_what_expires() -> None:
+    keyspace = Keyspace(lambda: 5)
+    shards = new_shards()
+    load_shards(shards, [(b"dead", Expiring(b"v", 1)), (b"living", Expiring(b"v", 9)), (b"plain", b"v")])
+    keyspace.replace(shards)
+    assert keyspace.deadlines.has_any
+    while keyspace.sweep():
+        pass
+    assert {key for key, _ in keyspace.members()} == {b"living", b"plain"}
+    assert keyspace.deadlines.has_any
+    keyspace.set(b"living", b"v")
+    keyspace.replace(new_shards())
+    assert not keyspace.deadlines.has_any
+
+
+def test_expiries_of_many_keys_are_estimated() -> None:
+    keyspace = filled(40_000)
+    for number in range(0, 40_000, 4):
+        keyspace.set_expiring(b"%d" % number, b"v", 1 + number)
+    count, left_ms = keyspace.expiries()
+    assert 8_500 < count < 11_500
+    assert 18_000 < left_ms < 22_000
+
+
+def test_average_of_what_expiries_have_left_is_of_those_that_live() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    assert keyspace.expiries() == (0, 0)
+    for number in range(3):
+        keyspace.set_expiring(b"%d" % number, b"v", 100 * number + 100)
+    keyspace.set(b"k", b"v")
+    assert keyspace.expiries() == (3, 200)
+    clock.now_ms = 100
+    assert keyspace.expiries() == (3, 150)
+    clock.now_ms = 300
+    assert keyspace.expiries() == (3, 0)
+
+
+def test_nothing_that_is_due_goes_while_held() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    keyspace.set_expiring(b"k", b"v", 10)
+    clock.now_ms = 10
+    keyspace.is_held = True
+    assert keyspace.live(b"k") is keyspace.peek_live(b"k") is None
+    assert not keyspace.sweep()
+    assert (len(keyspace), keyspace.expired) == (1, 0)
+    keyspace.is_held = False
+    assert keyspace.live(b"k") is None
+    assert (len(keyspace), keyspace.expired) == (0, 1)
+
+
+def test_sweep_waits_while_frozen() -> None:
+    keyspace = Keyspace(lambda: 5)
+    keyspace.set_expiring(b"k", b"v", 1)
+    cut = keyspace.cut()
+    assert not keyspace.sweep()
+    for _ in keyspace.fold(cut):
+        pass
+    assert keyspace.sweep()
+    assert len(keyspace) == 0
+
+
+def test_shards_that_may_have_something_due_take_turns() -> None:
+    shards = new_shards()
+    for due in (3, 5, 8):
+        shards[due][b"k"] = Expiring(b"v", 1)
+    deadlines = Deadlines(shards)
+    found: list[int] = []
+    while (index := deadlines.shard_to_sweep(1)) is not None:
+        assert deadlines.sweep(index, shards[index], 1) == [b"k"]
+        shards[index].clear()
+        found.append(index)
+    assert found == [3, 5, 8]
+    for again in (3, 8):
+        shards[again][b"k"] = Expiring(b"v", 1)
+    deadlines.restart(shards)
+    assert (deadlines.shard_to_sweep(1), deadlines.shard_to_sweep(1)) == (3, 8), "it went on behind the last one"
+    shards[5][b"k"] = Expiring(b"v", 1)
+    deadlines.restart(shards)
+    assert [deadlines.shard_to_sweep(1) for _ in range(3)] == [3, 5, 8]
+
+
+def test_stored_expiry_is_known_of_its_shard_alone() -> None:
+    deadlines = Deadlines(new_shards())
+    stored: dict[bytes, object] = {}
+    set_expiring = deadlines.setter(stored.__setitem__)
+    assert not deadlines.has_any
+    set_expiring(b"k", b"v", 7)
+    set_expiring(b"k", b"w", 9)
+    assert stored == {b"k": Expiring(b"w", 9)}
+    assert [index for index in range(SHARDS) if deadlines.may_be_in(index)] == [shard_of(b"k")]
+    assert deadlines.shard_to_sweep(6) is None
+    assert deadlines.shard_to_sweep(7) == shard_of(b"k"), "the later one put the earlier one out of mind"
+    deadlines.forget(shard_of(b"k"))
+    assert not deadlines.has_any
+
+
+def test_swept_shard_is_known_by_its_first_entry_that_is_left() -> None:
+    shards = new_shards()
+    load_shards(shards, [(b"k", Expiring(b"v", 100))])
+    deadlines = Deadlines(shards)
+    index = shard_of(b"k")
+    assert deadlines.shard_to_sweep(0) == index, "nobody has looked yet"
+    assert deadlines.sweep(index, shards[index], 0) == []
+    rested = 100 + SWEEP_REST_MS
+    assert deadlines.shard_to_sweep(99) is None
+    assert deadlines.shard_to_sweep(round(rested + 1)) == index

@@ -1,0 +1,255 @@
+"""memory: a limit is kept by evicting or refusing, costs nothing where there is none, and is kept through a freeze."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from helpers.sessions import Server, run, text
+from kvserver.data.footprint import EMPTY_BYTES, entry_bytes
+from kvserver.data.maxmemory import EVICTIONS_AT_10, LEAST_EVICTIONS
+from kvserver.data.shards import new_shards
+from kvserver.engine.upkeep import Upkeep
+from kvserver.state.session import Session
+
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+POLICIES = [f"{who}-{what}" for who in ("volatile", "allkeys") for what in ("lru", "lfu", "random")] + ["volatile-ttl"]
+
+
+class Limited:
+    """A server with a limit, whose commands run as the writer runs them."""
+
+    def __init__(self, limit_bytes: int, policy: str = "noeviction") -> None:
+        self.server = Server()
+        self.session: Session = self.server.session()
+        self.keyspace = self.server.keyspace
+        self.memory = self.server.state.memory
+        self.set(maxmemory=limit_bytes and EMPTY_BYTES + limit_bytes, maxmemory_policy=policy)
+
+    def set(self, **options: Any) -> None:
+        for name, value in options.items():
+            setattr(self.server.state.config, name, value)
+        self.memory.configure(self.server.state.config)
+        while self.memory.is_unmeasured:
+            self.memory.measure()
+
+    def run(self, *words: bytes | str | int) -> Any:
+        return run(self.session, *words, runners=self.server.table.limited)
+
+    @property
+    def total_bytes(self) -> int:
+        return EMPTY_BYTES + sum(entry_bytes(key, entry) for key, entry in self.keyspace.members())
+
+
+def test_without_a_limit_nobody_is_told_of_an_access() -> None:
+    server = Server()
+    plain = server.keyspace.get
+    server.state.memory.configure(server.state.config)
+    assert server.keyspace.get is plain
+    for maxmemory, policy, is_plain in (
+        (1_000_000, "allkeys-lru", False),
+        (0, "allkeys-lru", False),  # the policy still wants clocks
+        (0, "noeviction", True),
+        (1_000_000, "noeviction", True),  # reads pay nothing for a limit alone
+    ):
+        server.state.config.maxmemory, server.state.config.maxmemory_policy = maxmemory, policy
+        server.state.memory.configure(server.state.config)
+        assert (server.keyspace.get is plain) is is_plain
+
+
+def test_writes_are_refused_while_too_much_is_used_and_nothing_may_go() -> None:
+    limited = Limited(1_000)
+    answers = [text(limited.run("SET", number, "x" * 100)) for number in range(10)]
+    assert answers[:4] == ["OK"] * 4
+    assert answers[5:] == [OOM] * 5
+    assert limited.memory.used_bytes == limited.total_bytes > EMPTY_BYTES + 1_000
+    for words in (("JSON.SET", "k", "$", "1"), ("COPY", "0", "k"), ("RESTORE", "k", 0, "x")):
+        assert text(limited.run(*words)) == OOM
+    assert limited.run("GET", "0") == b"x" * 100
+    assert limited.run("EXPIRE", "0", 100) == 1
+    assert text(limited.run("RENAME", "0", "k")) == "OK"
+    assert limited.run("DEL", "k", "1") == 2
+    assert text(limited.run("SET", "k", "v")) == "OK"
+
+
+def test_nothing_goes_or_is_refused_while_keys_are_held() -> None:
+    limited = Limited(10_000, "allkeys-random")
+    for number in range(200):
+        limited.run("SET", number, "x" * 100)
+    evicted, there = limited.keyspace.evicted, len(limited.keyspace)
+    limited.keyspace.is_held = True
+    assert text(limited.run("SET", "k", "x" * 5_000)) == "OK"
+    assert text(limited.run("SET", "l", "v")) == "OK"
+    upkeep = Upkeep(limited.server.state)
+    upkeep.begin()
+    upkeep.end()
+    assert (limited.keyspace.evicted, len(limited.keyspace)) == (evicted, there + 2)
+    limited.keyspace.is_held = False
+    assert text(limited.run("SET", "m", "v")) == "OK"
+    assert limited.memory.used_bytes <= EMPTY_BYTES + 10_200
+
+
+def test_restore_that_loads_is_never_refused() -> None:
+    limited = Limited(1)
+    limited.run("SET", "k", "v")
+    assert text(limited.run("SET", "k", "v")) == OOM
+    assert not hasattr(limited.run("RESTORE"), "text")
+
+
+def test_every_command_that_redis_refuses_is_refused() -> None:
+    limited = Limited(1)
+    for row in limited.server.table.rows.values():
+        limited.keyspace.set(b"k", b"v")
+        answer = limited.run(row.name, *["x"] * (abs(row.arity) - 1))
+        if "denyoom" in row.flags and row.name != "restore":
+            assert getattr(answer, "text", "") == OOM, row.name
+        else:
+            assert getattr(answer, "text", "") != OOM, row.name
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_limit_is_kept_by_letting_keys_go(policy: str) -> None:
+    limited = Limited(50_000, policy)
+    chance = random.Random(1)
+    for number in range(2_000):
+        assert text(limited.run("SET", number, "x" * chance.randrange(100), "EX", 1_000)) == "OK"
+        limited.run("GET", chance.randrange(number + 1))
+        assert limited.memory.used_bytes < EMPTY_BYTES + 50_000 + 400
+    assert limited.memory.used_bytes == limited.total_bytes > EMPTY_BYTES + 45_000
+    assert limited.keyspace.evicted == 2_000 - len(limited.keyspace)
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if policy.startswith("volatile")])
+def test_volatile_policies_refuse_writes_when_no_key_expires(policy: str) -> None:
+    limited = Limited(10_000, policy)
+    answers = [text(limited.run("SET", number, "x" * 100)) for number in range(100)]
+    assert answers[-1] == OOM
+    assert limited.keyspace.evicted == 0
+    limited.set(maxmemory=EMPTY_BYTES + 11_000)
+    assert text(limited.run("SET", "expiring", "v", "EX", 100)) == "OK"
+    limited.set(maxmemory=EMPTY_BYTES + 10_000)
+    assert text(limited.run("SET", "k", "v")) == OOM
+    assert limited.keyspace.evicted == 1, "it was let go though that was not enough"
+
+
+def test_what_goes_is_written_as_deleted_so_that_a_replay_gives_the_same() -> None:
+    limited = Limited(20_000, "allkeys-random")
+    for number in range(500):
+        limited.run("SET", number, "x" * 50)
+    replica = Server()
+    for args in limited.keyspace.take_written():
+        run(replica.session(), *args)
+    assert dict(replica.keyspace.members()) == dict(limited.keyspace.members())
+    assert limited.keyspace.evicted > 300
+
+
+def test_limit_set_on_data_is_measured_in_steps_and_kept_in_bounded_calls() -> None:
+    server = Server()
+    for number in range(15_000):
+        server.keyspace.set(b"%d" % number, b"v")
+    memory = server.state.memory
+    used = EMPTY_BYTES + sum(entry_bytes(key, entry) for key, entry in server.keyspace.members())
+    server.state.config.maxmemory, server.state.config.maxmemory_policy = used // 2, "allkeys-lru"
+    memory.configure(server.state.config)
+    steps = 0
+    while memory.is_unmeasured:
+        memory.measure()
+        steps += 1
+    assert steps > 900
+    assert memory.used_bytes == used
+    calls = 0
+    while memory.is_over:
+        before = len(server.keyspace)
+        assert memory.make_room()
+        assert before - len(server.keyspace) <= EVICTIONS_AT_10
+        calls += 1
+    assert calls > 10
+    assert used * 0.48 < memory.used_bytes <= used // 2
+
+
+def test_what_goes_while_frozen_counts_as_gone_though_the_snapshot_still_holds_it() -> None:
+    limited = Limited(50_000, "allkeys-lru")
+    for number in range(400):
+        limited.run("SET", number, "x" * 50)
+    cut = limited.keyspace.cut()
+    there = len(limited.keyspace)
+    for number in range(400, 500):
+        assert text(limited.run("SET", number, "x" * 50)) == "OK"
+    assert there - 30 < len(limited.keyspace) <= there + 1, "more was let go than the new ones needed"
+    assert len(cut) == there
+    for _ in limited.keyspace.fold(cut):
+        pass
+    assert limited.memory.used_bytes == limited.total_bytes <= EMPTY_BYTES + 50_200
+
+
+def test_replaced_data_is_measured_anew() -> None:
+    limited = Limited(10_000, "allkeys-lru")
+    for number in range(50):
+        limited.run("SET", number, "v")
+    limited.keyspace.replace(new_shards())
+    assert limited.memory.used_bytes == EMPTY_BYTES
+    limited.run("SET", "k", "v")
+    assert limited.memory.used_bytes == limited.total_bytes
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+def test_without_a_limit_what_is_used_is_estimated_when_asked(policy: str) -> None:
+    limited = Limited(0, policy)
+    limited.run("SET", "k", "v")
+    assert limited.memory.used_bytes == limited.total_bytes
+    limited.set(maxmemory=10_000_000)
+    limited.run("SET", "l", "v")
+    limited.set(maxmemory=0)
+    limited.run("SET", "m", "v")
+    assert limited.memory.used_bytes == limited.total_bytes
+    limited.keyspace.replace(new_shards())
+    limited.run("SET", "m", "v")
+    assert limited.memory.used_bytes == limited.total_bytes
+
+
+def test_tenacity_says_how_many_may_go_at_once() -> None:
+    limited = Limited(0, "allkeys-random")
+    for number in range(3_000):
+        limited.keyspace.set(b"%d" % number, b"v")
+    gone = []
+    for tenacity in (0, 10, 20):
+        limited.set(maxmemory=1, maxmemory_eviction_tenacity=tenacity)
+        before = len(limited.keyspace)
+        assert limited.memory.make_room()
+        gone.append(before - len(limited.keyspace))
+    assert gone == [LEAST_EVICTIONS, EVICTIONS_AT_10, 518]
+
+
+def test_clocks_last_when_other_options_change_and_not_when_the_policy_does() -> None:
+    limited = Limited(1_000_000, "allkeys-lru")
+    limited.run("SET", "k", "v")
+    limited.server.clock.now_ms += 5_000
+    limited.memory.tick()
+    assert limited.run("OBJECT", "IDLETIME", "k") == 5
+    limited.set(maxmemory=2_000_000, maxmemory_samples=10)
+    assert limited.run("OBJECT", "IDLETIME", "k") == 5
+    limited.set(maxmemory_policy="volatile-lru")
+    assert limited.run("OBJECT", "IDLETIME", "k") == 5
+    limited.set(maxmemory_policy="allkeys-lfu")
+    assert "An LFU maxmemory policy is selected" in text(limited.run("OBJECT", "IDLETIME", "k"))
+    assert limited.run("OBJECT", "FREQ", "k") == 5
+    limited.set(lfu_decay_time=0)
+    limited.server.clock.now_ms += 600_000
+    limited.memory.tick()
+    assert limited.run("OBJECT", "FREQ", "k") == 5
+    limited.set(lfu_decay_time=2)
+    assert limited.run("OBJECT", "FREQ", "k") == 0
+    limited.set(maxmemory_policy="allkeys-random")
+    assert limited.run("OBJECT", "IDLETIME", "k") == 605
+    assert "An LFU maxmemory policy is not selected" in text(limited.run("OBJECT", "FREQ", "k"))
+
+
+def test_limit_below_what_an_empty_keyspace_takes_refuses_every_write() -> None:
+    for policy in ("noeviction", "allkeys-lru", "volatile-ttl"):
+        limited = Limited(0, policy)
+        limited.run("SET", "k", "v")
+        limited.set(maxmemory=1)
+        assert text(limited.run("SET", "l", "v")) == OOM
+        assert limited.run("EXISTS", "k") == (policy != "allkeys-lru")

@@ -1,0 +1,247 @@
+"""recording: each door stores and records at once, and no command changes data in any other way."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.documents import exact
+from helpers.sessions import START_MS, Server, run
+from kvserver.data.encodings import JSONText, Raw, raw
+from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.recording import recreation
+from kvserver.formats.rdb import dump
+from kvserver.resp.reply import Error
+from kvserver.state.session import Session
+
+LATER_MS = START_MS + 10
+Words = tuple[str | int | bytes, ...]
+
+
+def entries(server: Server) -> dict[bytes, Entry]:
+    return dict(server.keyspace.members())
+
+
+def replayed(commands: list[list[bytes]]) -> dict[bytes, Entry]:
+    server = Server()
+    for args in commands:
+        assert not isinstance(run(server.session(), *args), Error)
+    return entries(server)
+
+
+# --- The doors ---
+
+
+@pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
+@pytest.mark.parametrize("value", [b"", b"\xff", JSONText(b'{"a":1.5}'), JSONText(b"null")], ids=repr)
+def test_whole_value_of_each_type_is_stored_and_recorded(value: Value, expires_at_ms: int | None) -> None:
+    server = Server()
+    server.keyspace.set_expiring(b"k", b"old", START_MS + 5)
+    server.keyspace.put(b"k", value, expires_at_ms)
+    written = server.keyspace.take_written()
+    assert written == recreation(b"k", value, expires_at_ms)
+    assert exact(entries(server)) == exact(replayed(written))
+    assert exact(entries(server)) == exact({b"k": Expiring(value, LATER_MS) if expires_at_ms else value})
+
+
+def test_callers_own_commands_are_recorded_as_they_are() -> None:
+    keyspace = Server().keyspace
+    keyspace.set_expiring(b"k", b"old", LATER_MS)
+    keyspace.put_as(b"k", b"v", [b"COPY", b"l", b"k", b"REPLACE"])
+    keyspace.put_many([(b"a", b"1"), (b"b", b"2")], [[b"MSET", b"a", b"1", b"b", b"2"]])
+    assert dict(keyspace.members()) == {b"k": b"v", b"a": b"1", b"b": b"2"}
+    assert keyspace.take_written() == [[b"COPY", b"l", b"k", b"REPLACE"], [b"MSET", b"a", b"1", b"b", b"2"]]
+
+
+def test_change_keeps_the_expiry_and_records_it_again() -> None:
+    keyspace = Server().keyspace
+    keyspace.set(b"k", b"v")
+    keyspace.set_expiring(b"timed", b"v", LATER_MS)
+    for key in (b"k", b"timed", b"new"):
+        keyspace.change(key, b"w", [b"APPEND", key, b"w"])
+    assert dict(keyspace.members()) == {b"k": b"w", b"timed": Expiring(b"w", LATER_MS), b"new": b"w"}
+    expiry = [b"PEXPIREAT", b"timed", b"%d" % LATER_MS]
+    assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed")] + [expiry] + [
+        [b"APPEND", b"new", b"w"]
+    ]
+
+
+@pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
+def test_value_that_was_changed_in_place_stays_the_same_object_with_its_expiry(expires_at_ms: int | None) -> None:
+    members: list[bytes] = []  # stands for a collection
+    value: Value = members  # type: ignore[assignment]
+    keyspace = Server().keyspace
+    keyspace.set(b"k", value) if expires_at_ms is None else keyspace.set_expiring(b"k", value, expires_at_ms)
+    members.append(b"a")
+    keyspace.change(b"k", value, [b"RPUSH", b"k", b"a"])
+    assert keyspace.live(b"k") is value
+    assert keyspace.expires_at_ms(b"k") == expires_at_ms
+    assert keyspace.take_written()[0] == [b"RPUSH", b"k", b"a"]
+
+
+def test_other_form_of_a_value_is_held_with_its_expiry_and_nothing_recorded() -> None:
+    keyspace = Server().keyspace
+    keyspace.set_expiring(b"k", b"v", LATER_MS)
+    keyspace.hold(b"k", raw(b"v"))
+    assert (type(keyspace.live(b"k")), keyspace.expires_at_ms(b"k")) == (Raw, LATER_MS)
+    assert keyspace.take_written() == []
+
+
+@pytest.mark.parametrize("present_ms", [None, LATER_MS])
+@pytest.mark.parametrize("wanted_ms", [None, LATER_MS - 1, LATER_MS, LATER_MS + 1])
+def test_expiry_brings_the_value_along_only_where_the_key_may_be_gone_before(
+    present_ms: int | None, wanted_ms: int | None
+) -> None:
+    keyspace = Server().keyspace
+    keyspace.set(b"k", b"v" if present_ms is None else Expiring(b"v", present_ms))
+    keyspace.expire(b"k", wanted_ms)
+    assert (keyspace.live(b"k"), keyspace.expires_at_ms(b"k")) == (b"v", wanted_ms)
+    written = keyspace.take_written()
+    if present_ms is not None and (wanted_ms is None or wanted_ms > present_ms):
+        assert written == recreation(b"k", b"v", wanted_ms)
+    else:
+        assert written == ([] if wanted_ms is None else [[b"PEXPIREAT", b"k", b"%d" % wanted_ms]])
+
+
+def test_removal_is_one_command_for_all_keys_the_missing_ones_too() -> None:
+    keyspace = Server().keyspace
+    keyspace.set(b"a", b"v")
+    keyspace.set(b"b", b"v")
+    keyspace.remove(b"a", b"missing")
+    assert keyspace.take_written() == [[b"DEL", b"a", b"missing"]]
+    assert len(keyspace) == 1
+    assert sum(map(len, keyspace.clear())) == 1
+    assert keyspace.take_written() == [[b"FLUSHALL"]]
+    assert len(keyspace) == 0
+
+
+def test_what_was_written_is_told_by_the_number_of_changes_and_taken_once() -> None:
+    keyspace = Server().keyspace
+    assert (keyspace.changes, keyspace.has_written, keyspace.take_written()) == (0, False, [])
+    keyspace.remove(b"a")
+    since = keyspace.changes
+    keyspace.remove(b"b")
+    assert keyspace.written_since(since) == [[b"DEL", b"b"]]
+    assert (keyspace.changes, keyspace.has_written) == (2, True)
+    assert keyspace.take_written() == [[b"DEL", b"a"], [b"DEL", b"b"]]
+    keyspace.remove(b"c")
+    assert keyspace.written_since(since) == keyspace.written_since(0) == [[b"DEL", b"c"]]
+    assert keyspace.written_since(keyspace.changes) == []
+    assert (keyspace.changes, keyspace.has_written) == (3, True)
+
+
+# --- No way around them ---
+
+# What each write command is to be run with, so that it does all that it may do to data. Before each of them there are `k`,
+# `n`, `j` and `timed`.
+WRITES: dict[str, list[Words]] = {
+    "append": [("k", "w"), ("missing", "w"), ("timed", "w")],
+    "bitfield": [("k", "SET", "u8", 0, 1), ("k", "SET", "u8", 0, ord("v")), ("missing", "INCRBY", "u8", 0, 1)],
+    "bitop": [("AND", "to", "k", "n"), ("NOT", "to", "timed"), ("AND", "k", "missing")],
+    "copy": [("k", "to"), ("timed", "to"), ("j", "k", "REPLACE")],
+    "decr": [("n",), ("missing",)],
+    "decrby": [("n", 2), ("j", 2)],
+    "del": [("k", "timed", "missing")],
+    "expire": [("k", 100), ("timed", 100), ("j", -1)],
+    "expireat": [("k", START_MS // 1000 + 9), ("k", 1)],
+    "flushall": [()],
+    "flushdb": [("ASYNC",)],
+    "getdel": [("k",), ("missing",)],
+    "getex": [("k", "EX", 100), ("timed", "PERSIST"), ("timed", "PXAT", 1)],
+    "getset": [("k", "w"), ("missing", "w")],
+    "incr": [("n",), ("missing",), ("j",)],
+    "incrby": [("n", 2), ("missing", 2)],
+    "incrbyfloat": [("n", "0.5"), ("j", "0.5"), ("missing", "1")],
+    "json.del": [("j",), ("k",), ("missing",)],
+    "json.forget": [("j",)],
+    "json.set": [("j", "$", "[1]"), ("missing", "$", '"text"')],
+    "move": [("k", 1)],
+    "mset": [("k", 1, "missing", 2)],
+    "msetnx": [("a", 1, "b", 2), ("a", 1, "k", 2)],
+    "persist": [("timed",), ("k",)],
+    "pexpire": [("k", 100), ("timed", 1)],
+    "pexpireat": [("k", LATER_MS), ("timed", 1)],
+    "psetex": [("k", 100, "w")],
+    "rename": [("k", "to"), ("timed", "k")],
+    "renamenx": [("k", "to"), ("k", "n")],
+    "restore": [("to", 0, dump(b"w")), ("k", 5, dump(b"w"), "REPLACE"), ("k", 1, dump(b"w"), "REPLACE", "ABSTTL")],
+    "set": [("k", "w"), ("k", "w", "EX", 9), ("timed", "w", "KEEPTTL"), ("k", "w", "PXAT", 1), ("k", "w", "GET")],
+    "setbit": [("k", 9, 1), ("k", 0, 0), ("timed", 9, 1)],
+    "setex": [("k", 9, "w")],
+    "setnx": [("k", "w"), ("missing", "w")],
+    "setrange": [("k", 3, "w"), ("missing", 0, "")],
+    "swapdb": [(0, 0)],
+    "unlink": [("k", "missing")],
+}
+NO_CHANGE = {"move", "swapdb"}  # of data: there is one database
+
+
+def filled() -> tuple[Server, Session]:
+    server = Server()
+    session = server.session()
+    for words in (
+        ("SET", "k", "v"),
+        ("SET", "n", "5"),
+        ("JSON.SET", "j", "$", "7"),
+        ("SET", "timed", "v", "PXAT", LATER_MS),
+    ):
+        run(session, *words)
+    return server, session
+
+
+def test_every_command_that_may_change_data_is_here() -> None:
+    rows = Server().table.rows.values()
+    assert {row.name for row in rows if "write" in row.flags} == WRITES.keys()
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_command_changes_data_through_a_door_and_what_it_records_repeats_it(name: str) -> None:
+    """The keyspace of these sessions raises elsewhere."""
+    changed = False
+    for words in WRITES[name]:
+        server, session = filled()
+        before = exact(entries(server))
+        reply = run(session, name, *words)
+        assert not isinstance(reply, Error) or name in NO_CHANGE, reply
+        changed = changed or exact(entries(server)) != before
+        assert exact(replayed(server.keyspace.take_written())) == exact(entries(server))
+    assert changed is (name not in NO_CHANGE)
+
+
+def test_command_that_is_no_write_changes_nothing_whatever_it_is_given() -> None:
+    server, session = filled()
+    before = exact(entries(server))
+    server.keyspace.take_written()
+    for row in server.table.rows.values():
+        if "write" not in row.flags and row.group not in ("transactions", "connection", "server", "pubsub"):
+            for words in (("k",), ("k", "n"), ("k", 0, 1), ("k", 0, 1, "w"), ("k", "GET", "u8", 0)):
+                run(session, row.name, *words)
+    assert exact(entries(server)) == before
+    assert server.keyspace.take_written() == []
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "keyspace.set(b'k', b'v')",
+        "keyspace.delete(b'k')",
+        "keyspace.set_expiring(b'k', b'v', 1)",
+        "keyspace.set_many([(b'k', b'v')])",
+        "keyspace.replace([])",
+    ],
+)
+def test_handler_that_goes_around_the_doors_is_found(call: str, is_frozen: bool) -> None:
+    """So the tests above are worth something."""
+    keyspace = Server().keyspace
+    if is_frozen:
+        keyspace.cut()
+    with pytest.raises(AssertionError, match="broken changes data and records nothing"):
+        eval(call, {"__name__": "kvserver.commands.broken", "keyspace": keyspace})
+    assert len(keyspace) == 0
+
+
+def test_value_that_is_held_in_another_form_must_be_equal() -> None:
+    keyspace = Server().keyspace
+    keyspace.set(b"k", b"v")
+    with pytest.raises(AssertionError, match="must be equal"):
+        keyspace.hold(b"k", b"w")

@@ -1,0 +1,137 @@
+"""Commands that a client sends many of in one go: run at once, they give and leave what they do one by one."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+
+from helpers.sessions import START_MS, Server, run
+from kvserver.data.encodings import JSONText
+from kvserver.data.entries import Expiring
+from kvserver.data.shards import new_shards
+from kvserver.dispatch.row import Many
+from kvserver.dispatch.runner import Runners
+from kvserver.resp.reply import CACHED_BULK_HEADERS, encode
+from kvserver.resp.request import Request
+from kvserver.state.session import Session
+
+SEED = int(os.environ.get("KVSERVER_MANY_SEED", random.randrange(1 << 32)))
+ROUNDS = 200
+VALUES = (
+    b"", b"v", b"7", b"0", b"-3", b"007", b"9" * 18, b"9223372036854775807", b"x" * (CACHED_BULK_HEADERS - 1),
+    b"x" * CACHED_BULK_HEADERS, JSONText(b"41"), JSONText(b'{"a":1}'),
+)  # fmt: skip
+SAMPLE_COMMANDS = 64  # of a new server, which are all measured
+
+WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
+    "get": lambda rng, key: [b"GET", key],
+    "set": lambda rng, key: [b"SET", key, rng.choice(VALUES[:10])],
+    "incr": lambda rng, key: [b"INCR", key],
+}
+
+
+def many_of(server: Server, name: str) -> Many:
+    """What the server's writer finds for an ordinary session."""
+    return server.table.many[server.lookups[0][name.encode()][0]]
+
+
+def measured(server: Server) -> Server:
+    """A server that measures its commands only now and then, as all do behind their first ones."""
+    for _ in range(SAMPLE_COMMANDS):
+        run(server.session(), "PING")
+    return server
+
+
+def refill(server: Server, rng: random.Random, keys: list[bytes]) -> None:
+    keyspace = server.keyspace
+    keyspace.replace(new_shards())
+    keyspace.take_written()
+    for key in keys:
+        value = rng.choice(VALUES)
+        kind = rng.randrange(4)
+        if kind == 0:
+            keyspace.set(key, value)
+        elif kind == 1:
+            keyspace.set_expiring(key, value, START_MS + rng.choice((0, 1000)))
+        elif kind == 2:
+            keyspace.set(key, b"12")
+
+
+def one_by_one(session: Session, commands: list[Request]) -> bytes:
+    return b"".join(encode(run(session, *args), session.protocol) for args in commands)  # type: ignore[arg-type]
+
+
+def state(server: Server) -> tuple[dict[bytes, object], list[Request], int, int]:
+    keyspace = server.keyspace
+    entries: dict[bytes, object] = {
+        key: (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else entry for key, entry in keyspace.members()
+    }
+    return entries, keyspace.take_written(), keyspace.missed_gets, keyspace.expired
+
+
+def test_every_command_with_many_is_here() -> None:
+    assert {row.name for row in Server().table.rows.values() if row.many} == WORDS.keys()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("name", WORDS)
+def test_many_at_once_give_what_they_give_one_by_one(name: str, protocol: int) -> None:
+    print(f"KVSERVER_MANY_SEED={SEED}")
+    rng = random.Random(SEED)
+    server, other = measured(Server()), measured(Server())
+    session, expected = server.session(), other.session()
+    session.protocol = expected.protocol = protocol
+    most = 0
+    for _ in range(ROUNDS):
+        keys = [b"k%d" % number for number in range(rng.choice((3, 40)))]
+        seed = rng.randrange(1 << 32)
+        for each in (server, other):
+            refill(each, random.Random(seed), keys)
+        frozen = server.keyspace.cut() if rng.randrange(4) == 0 else None
+        content = [dict(shard) for shard in frozen.shards] if frozen else []
+        commands = [WORDS[name](rng, rng.choice(keys)) for _ in range(rng.randrange(1, 64))]
+        output: list[bytes] = []
+        done = many_of(server, name).run(session, [args[:] for args in commands], output)
+        assert b"".join(output) == one_by_one(expected, commands[:done])
+        assert state(server) == state(other)
+        assert one_by_one(session, commands[done:]) == one_by_one(expected, commands[done:])
+        assert state(server) == state(other)
+        if frozen:
+            assert name != "get" or done == 0
+            assert frozen.shards == content
+            for _ in server.keyspace.fold(frozen):
+                pass
+        most = max(most, done)
+    assert most > 10
+
+
+def test_gets_that_somebody_must_see_are_run_one_by_one() -> None:
+    server = measured(Server())
+    server.keyspace.set(b"k", b"v")
+    many = many_of(server, "get")
+    assert many.run(server.session(), [[b"GET", b"k"]] * 5, []) == 5
+    server.state.config.maxmemory_policy = "allkeys-lru"
+    server.state.memory.configure(server.state.config)
+    assert many.run(server.session(), [[b"GET", b"k"]] * 5, []) == 0
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_handler_that_something_stands_before_has_no_many(name: str) -> None:
+    server = Server()
+    table = server.table
+    assert table.timing.is_sampling
+    spelled = name.encode()
+    assert table.open[spelled][0] not in table.many
+    measured(server)
+    assert table.open[spelled][0] in table.many
+    session = server.session()
+    run(session, "MULTI")
+    tables: list[Runners] = [table.loading, server.lookups[session.standing]]
+    if name != "get":
+        tables += [table.limited, table.read_only]
+    assert not any(runners[spelled][0] in table.many for runners in tables)
+    table.timing.begin_sample()
+    assert table.open[spelled][0] not in table.many

@@ -1,0 +1,275 @@
+"""command: what is declared over a handler, and what follows from it; and that it says what the rows say."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from helpers.servers import parse
+from helpers.sessions import Server
+from kvserver.commands.command import key_specifications
+from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.command import Command, Request, command, container, gather
+from kvserver.dispatch.documentation import DOCUMENTATION, Documentation
+from kvserver.dispatch.row import Command as Row
+from kvserver.dispatch.syntax import arguments
+from kvserver.dispatch.table import COMMANDS
+from kvserver.dispatch.timing import _is_bounded
+from kvserver.errors import CommandError, Refusal
+from kvserver.resp.reply import Reply, encode
+from kvserver.state.session import Session
+
+ABOUT: dict[str, Any] = {"since": "1.0.0", "group": "string", "summary": "A command"}
+
+
+def module(*commands: Command) -> ModuleType:
+    found = ModuleType("family")
+    vars(found).update({f"command_{place}": each for place, each in enumerate(commands)})
+    return found
+
+
+def declared(name: str, *words: str, **fields: Any) -> Command:
+    def handler(session: Session, request: Request) -> Reply:
+        return name.encode()
+
+    return command(name, *words, **{**ABOUT, **fields})(handler)
+
+
+def calls(commands: dict[bytes, Command], *words: str) -> Any:
+    request = [word.encode() for word in words]
+    return commands[request[0].lower()].run(Server().session(), request)
+
+
+# --- One command ---
+
+
+def test_decorator_makes_a_command_of_its_handler() -> None:
+    @command("getdel", "key:key", "write fast", access="RW access delete", **ABOUT)
+    def getdel(session: Session, request: Request) -> Reply:
+        return request[1]
+
+    assert getdel.name == "getdel"
+    assert getdel.flags == ("write", "fast")
+    assert (getdel.arity, getdel.arities) == (2, range(2, 3))
+    assert getdel.keys == (1, 1, 1)
+    assert getdel.handler(Server().session(), [b"getdel", b"k"]) == b"k"
+    assert getdel.written_keys([b"getdel", b"k"]) == [b"k"]
+
+
+def test_handler_reads_options_by_the_name_of_its_command() -> None:
+    @command("scan", "cursor COUNT=count:integer?", numbers={"COUNT": integer}, **ABOUT)
+    def scan(session: Session, request: Request) -> Reply:
+        return scan.options(request).number("COUNT", 10)
+
+    session = Server().session()
+    assert scan.handler(session, [b"scan", b"0", b"count", b"5"]) == 5
+    assert scan.handler(session, [b"scan", b"0"]) == 10
+    with pytest.raises(CommandError, match="not an integer"):
+        scan.handler(session, [b"scan", b"0", b"count", b"x"])
+
+
+def test_arity_may_be_another_than_the_notation_says() -> None:
+    assert declared("quit", arity=-1).arities == range(1, 2**31)
+    assert declared("quit").arities == range(1, 2)
+
+
+def test_keys_that_are_written_are_those_that_the_access_says_are() -> None:
+    copy = declared("copy", "source:key destination:key#1 REPLACE?", "write", access="RO access; OW update")
+    assert copy.written_keys([b"copy", b"a", b"b", b"REPLACE"]) == [b"b"]
+    mset = declared("mset", "key_value{key:key value}+", "write", access="OW update")
+    assert mset.written_keys([b"mset", b"a", b"1", b"b", b"2"]) == [b"a", b"b"]
+
+
+def test_what_a_call_does_with_its_keys_may_depend_on_its_words() -> None:
+    def of_call(request: Request) -> str:
+        return "RW access update" if b"GET" in request else "OW update"
+
+    set_ = declared("set", "key:key value GET?", access="RW access update variable_flags", access_of=of_call)
+    assert set_.keys_of([b"set", b"k", b"v"]) == [(b"k", ("OW", "update"))]
+    assert set_.keys_of([b"set", b"k", b"v", b"GET"]) == [(b"k", ("RW", "access", "update"))]
+
+
+@pytest.mark.parametrize(
+    ("made", "words", "error"),
+    [
+        (declared("get", "key:key", access="RO access"), ["get"], "Invalid number of arguments"),
+        (declared("ping", "message?"), ["ping", "a"], "no key arguments"),
+        (declared("ssubscribe", "shardchannel:not-key+", access="not_key"), ["ssubscribe", "a"], "no key arguments"),
+    ],
+    ids=["too few", "none", "no keys"],
+)
+def test_keys_of_what_has_none_are_an_error(made: Command, words: list[str], error: str) -> None:
+    with pytest.raises(CommandError, match=error):
+        made.keys_of([word.encode() for word in words])
+
+
+def test_flags_and_categories_follow_from_what_is_declared() -> None:
+    union = declared("zunion", "numkeys:integer key:key+", "readonly", access="RO access", group="sorted-set")
+    assert union.all_flags == ["readonly", "movablekeys"]
+    assert union.categories == ["@read", "@sortedset", "@slow"]
+    assert declared("wait", "", "noscript fast", group="generic", categories="connection").categories == [
+        "@fast",
+        "@connection",
+    ]
+    assert declared("monitor", "", "admin", group="server").categories == ["@admin", "@slow", "@dangerous"]
+
+
+def test_bounded_is_what_is_fast_but_for_the_number_of_its_arguments() -> None:
+    assert declared("get", "key:key", "fast", access="RO", complexity="O(1)").is_bounded
+    assert declared("mget", "key:key+", "fast", access="RO", complexity="O(N)").is_bounded
+    assert not declared("get", "key:key", access="RO", complexity="O(1)").is_bounded
+    assert declared("get", "key:key", access="RO", is_bounded=True).is_bounded
+
+
+# --- Commands that consist of several ---
+
+
+def client() -> dict[bytes, Command]:
+    return gather([module(declared("client|id"), declared("client|kill", "filter+"), container("client", **ABOUT))])
+
+
+def test_subcommands_run_by_their_second_word() -> None:
+    assert calls(client(), "CLIENT", "Id") == b"client|id"
+    assert list(client()) == [b"client"]
+    assert list(client()[b"client"].subcommands) == [b"id", b"kill"]
+
+
+def test_last_command_of_a_session_is_the_subcommand() -> None:
+    session = Server().session()
+    client()[b"client"].run(session, [b"client", b"id"])
+    assert session.last_command == b"client|id"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["CLIENT"], "ERR wrong number of arguments for 'client' command"),
+        (["CLIENT", "KILL"], "ERR wrong number of arguments for 'client|kill' command"),
+        (["CLIENT", "NoSuch"], "ERR unknown subcommand 'NoSuch'. Try CLIENT HELP."),
+        (["CLIENT", "a\0b"], "ERR unknown subcommand 'a'. Try CLIENT HELP."),
+        (["CLIENT", "a" * 200], f"ERR unknown subcommand '{'a' * 128}'. Try CLIENT HELP."),
+    ],
+    ids=["too few", "too few for it", "unknown", "up to a NUL", "cut"],
+)
+def test_words_that_mean_no_subcommand_are_refused(words: list[str], error: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(error)):
+        calls(client(), *words)
+
+
+def test_form_without_arguments_is_a_command_of_its_own() -> None:
+    key = declared("restore", "key:key ttl value", "write", access="OW update")
+    alone = declared("restore", is_alone=True, summary="Load")
+    commands = gather([module(alone, key)])
+    assert commands == {b"restore": key}
+    assert key.is_container
+    assert key.resolve([b"RESTORE"]) is alone
+    assert key.resolve([b"RESTORE", b"k", b"0", b"x"]) is key
+    with pytest.raises(Refusal, match="wrong number of arguments for 'restore'"):
+        key.resolve([b"RESTORE", b"k"])
+
+
+def test_container_may_have_a_form_without_arguments() -> None:
+    commands = gather([
+        module(container("command", arity=-1, **ABOUT), declared("command", is_alone=True), declared("command|count"))
+    ])  # fmt: skip
+    assert calls(commands, "command") == b"command"
+    assert calls(commands, "command", "count") == b"command|count"
+
+
+# --- Families ---
+
+
+def test_gathering_again_finds_the_same() -> None:
+    family = module(container("client", **ABOUT), declared("client|id"))
+    assert gather([family]) == gather([family, family])
+
+
+@pytest.mark.parametrize(
+    ("commands", "error"),
+    [
+        ([declared("get"), declared("get")], "two commands 'get'"),
+        ([container("client", **ABOUT), declared("client|id"), declared("client|id")], r"two commands 'client\|id'"),
+        ([declared("client|id")], "part of no command"),
+    ],
+    ids=["twice", "subcommand twice", "subcommand of nothing"],
+)
+def test_what_does_not_fit_together_is_an_error(commands: list[Command], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        gather([module(*commands)])
+
+
+# --- The rows of today, as long as they are there ---
+
+
+EVERY_ROW = {each.name: each for row in COMMANDS.values() for each in (row, *row.subcommands)}
+# What COMMAND DOCS did not tell of so far.
+NOTATIONS = {
+    "client|setinfo": "attr<LIB-NAME=libname|LIB-VER=libver>",
+    "json.set": "key:key path value condition<NX|XX>?!",
+    "json.get": "key:key word?+",
+    "json.type": "key:key path?",
+    "json.del": "key:key path?",
+    "json.forget": "key:key path?",
+    "spublish": "shardchannel:not-key message",
+    "ssubscribe": "shardchannel:not-key+",
+    "sunsubscribe": "shardchannel:not-key?+",
+}
+ARITIES = {"command": -1, "command|getkeys": -4, "command|getkeysandflags": -4, "debug": -2, "quit": -1, "restore": -1}
+CATEGORIES = {
+    "command": "connection",
+    "dbsize": "keyspace",
+    "flushall": "keyspace dangerous",
+    "flushdb": "keyspace dangerous",
+    "info": "dangerous",
+    "keys": "keyspace dangerous",
+    "lastsave": "admin dangerous",
+    "restore": "keyspace dangerous",
+    "role": "admin dangerous",
+    "swapdb": "keyspace dangerous",
+    "wait": "connection",
+}
+
+
+def of_row(row: Row) -> Command:
+    """What a row and its documentation say, declared."""
+    documentation = DOCUMENTATION.get(row.name, Documentation())
+    access = "; ".join(" ".join(flags) for _, flags in key_specifications(row))
+    container_name = row.name.partition("|")[0]
+    made = command(
+        row.name,
+        NOTATIONS.get(row.name, documentation.arguments),
+        " ".join(row.flags),
+        access=access,
+        since=row.since,
+        group=row.group,
+        complexity=row.complexity,
+        summary=row.summary,
+        arity=-2 if row.subcommands and row.name != "command" else ARITIES.get(row.name),
+        categories=CATEGORIES.get(container_name),
+        is_bounded=True if row.name == "set" else None,
+    )(row.handler)
+    made.subcommands = {each.name.encode(): made for each in row.subcommands}
+    return made
+
+
+def replied(reply: Any) -> Any:
+    return parse(encode(reply, 2))
+
+
+@pytest.mark.parametrize("name", EVERY_ROW)
+def test_row_that_is_declared_says_what_it_said(name: str) -> None:
+    row = EVERY_ROW[name]
+    made = of_row(row)
+    assert made.arities == row.arities
+    assert made.keys == row.keys
+    specifications = [((each.begin, each.last, each.step), list(each.flags)) for each in made.key_specifications]
+    assert specifications == key_specifications(row)
+    if name not in NOTATIONS:
+        assert replied(made.notation.describe()) == replied(arguments(DOCUMENTATION.get(name, Documentation()).arguments))
+    assert made.categories == row.categories
+    assert made.all_flags == row.all_flags
+    assert made.is_bounded == _is_bounded(row)
+    assert made.notation.options

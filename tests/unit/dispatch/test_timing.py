@@ -1,0 +1,199 @@
+"""timing: which commands are wrapped when, and whom it tells of what took long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from helpers.sessions import Server, run
+from kvserver.dispatch.effect import Effect, Save
+from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, wrong_arity
+from kvserver.dispatch.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
+from kvserver.errors import CommandError, Refusal
+from kvserver.resp.reply import OK, Reply
+from kvserver.state.session import Session
+from kvserver.state.usage import Usages
+
+
+class Work:
+    """A clock, and a handler that makes it go on."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.lasts_ns = 10
+        self.error: CommandError | None = None
+        self.result: Reply | Effect = OK
+
+    def __call__(self, session: Session, args: list[bytes]) -> Reply | Effect:
+        self.now_ns += self.lasts_ns
+        if self.error:
+            raise self.error
+        return self.result
+
+
+def timing_of(work: Work, *names: str) -> Timing:
+    return Timing(lambda: work.now_ns, Usages(names))
+
+
+def fast(name: str, work: Work, keys: tuple[int, int, int] = FIRST_KEY) -> Command:
+    return Command(name, -1, ("fast",), keys, work, "", "", "", "O(1)")
+
+
+def slow(name: str, work: Work) -> Command:
+    return Command(name, -1, (), FIRST_KEY, work, "", "", "", "O(N)")
+
+
+def slow_calls(timing: Timing) -> list[tuple[list[bytes], int]]:
+    told: list[tuple[list[bytes], int]] = []
+    timing.on_slow = lambda session, args, duration_ns: told.append((args, duration_ns))
+    return told
+
+
+def test_command_of_bounded_work_runs_unwrapped_but_for_samples() -> None:
+    work = Work()
+    timing = timing_of(work, "x")
+    usual, sampled = timing.wrap(fast("x", work))
+    assert usual is work
+    assert sampled is not work
+
+
+def test_other_command_is_always_measured(session: Session) -> None:
+    work = Work()
+    timing = timing_of(work, "x")
+    usual, sampled = timing.wrap(slow("x", work))
+    assert usual is sampled
+    usual(session, [b"x"])
+    work.error = CommandError("ERR x")
+    with pytest.raises(CommandError):
+        usual(session, [b"x"])
+    assert timing.usages.by_name[b"x"].durations_ns == [10, 10]
+
+
+def test_sample_ends_after_so_many_commands_and_begins_again(session: Session) -> None:
+    work = Work()
+    timing = timing_of(work, "x")
+    changes: list[bool] = []
+    timing.on_change = lambda: changes.append(timing.is_sampling)
+    _, sampled = timing.wrap(fast("x", work))
+    for _ in range(SAMPLE_COMMANDS):
+        assert timing.is_sampling
+        sampled(session, [b"x"])
+    assert changes == [False]
+    assert len(timing.usages.by_name[b"x"].durations_ns) == SAMPLE_COMMANDS
+    timing.begin_sample()
+    assert changes == [False, True]
+
+
+def test_low_threshold_keeps_everything_wrapped(session: Session) -> None:
+    work = Work()
+    timing = timing_of(work, "x")
+    told = slow_calls(timing)
+    _, sampled = timing.wrap(fast("x", work))
+    timing.watch_from(BOUNDED_NS - 1)
+    for _ in range(3 * SAMPLE_COMMANDS):
+        sampled(session, [b"x"])
+    assert timing.is_sampling
+    assert not told
+    timing.watch_from(NEVER_NS)
+    for _ in range(SAMPLE_COMMANDS):
+        sampled(session, [b"x"])
+    assert not timing.is_sampling
+
+
+def test_slow_is_what_takes_the_threshold_or_longer(session: Session) -> None:
+    work = Work()
+    timing = timing_of(work, "x")
+    told = slow_calls(timing)
+    handler, _ = timing.wrap(slow("x", work))
+    timing.watch_from(10)
+    handler(session, [b"x", b"1"])
+    work.lasts_ns = 9
+    handler(session, [b"x", b"2"])
+    assert told == [([b"x", b"1"], 10)]
+
+
+def test_many_arguments_make_a_fast_command_one_that_is_measured(session: Session) -> None:
+    work = Work()
+    timing = timing_of(work, "x")
+    usual, _ = timing.wrap(fast("x", work, ALL_KEYS))
+    usual(session, [b"x"] * (MANY_ARGUMENTS - 1))
+    assert timing.usages.by_name[b"x"].durations_ns == []
+    usual(session, [b"x"] * MANY_ARGUMENTS)
+    assert timing.usages.by_name[b"x"].durations_ns == [10]
+
+
+def test_subcommand_is_counted_and_measured_unless_it_is_refused(session: Session) -> None:
+    work = Work()
+    rows = (
+        Command("x|a", -2, (), NO_KEYS, work, "", "", "", "O(1)"),
+        Command("x|b", 2, (), NO_KEYS, work, "", "", "", "O(1)"),
+    )
+    timing = timing_of(work, "x", "x|a", "x|b")
+    told = slow_calls(timing)
+    timing.watch_from(0)
+    handler, _ = timing.wrap(Command("x", -2, (), NO_KEYS, container(rows), "", "", "", "O(1)", rows))
+    handler(session, [b"X", b"A"])
+    for refused in ([b"X", b"B", b"too", b"many"], [b"X", b"nosuch"]):
+        with pytest.raises(Refusal):
+            handler(session, refused)
+    work.error = wrong_arity("x|b")
+    with pytest.raises(CommandError):
+        handler(session, [b"X", b"B"])
+    assert {usage.name: usage.calls for usage in timing.usages.by_name.values()} == {"x": 0, "x|a": 1, "x|b": 1}
+    assert told == [([b"X", b"A"], 10), ([b"X", b"B"], 10)]
+
+
+@pytest.mark.parametrize("is_container", [False, True])
+def test_command_with_an_effect_has_taken_its_time_when_that_is_carried_out(session: Session, is_container: bool) -> None:
+    work = Work()
+    work.result = Save()
+    timing = timing_of(work, "x", "x|a")
+    told = slow_calls(timing)
+    timing.watch_from(0)
+    if is_container:
+        rows = (Command("x|a", 2, (), NO_KEYS, work, "", "", "", "O(N)"),)
+        handler, _ = timing.wrap(Command("x", -2, (), NO_KEYS, container(rows), "", "", "", "", rows))
+    else:
+        handler, _ = timing.wrap(slow("x", work))
+    usage = timing.usages.by_name[b"x|a" if is_container else b"x"]
+    assert handler(session, [b"x", b"a"]) == Save()
+    assert (usage.durations_ns, told) == ([], [])
+    begun = timing.take_begun()
+    assert begun
+    assert timing.take_begun() is None, "one effect is one command's"
+    work.now_ns += 5000
+    timing.took(session, [b"x", b"a"], begun)
+    assert usage.durations_ns == [5010]
+    assert told == [([b"x", b"a"], 5010)]
+    work.error = CommandError("ERR x")
+    with pytest.raises(CommandError):
+        handler(session, [b"x", b"a"])
+    assert usage.durations_ns == [5010, 10]
+    assert timing.take_begun() is None
+
+
+def test_every_variant_of_the_table_follows() -> None:
+    table = Server().table
+    variants: list[Callable[[], object]] = [
+        lambda: table.open[b"GET"][0],
+        lambda: table.read_only[b"GET"][0],
+    ]
+    wrapped = [variant() for variant in variants]
+    for _ in range(SAMPLE_COMMANDS):
+        run(Server().session(), "GET", "k", runners=table.open)
+    assert all(variant() is table.rows[b"get"].handler for variant in variants)
+    assert table.loading[b"GET"][0] is not table.rows[b"get"].handler
+    table.timing.begin_sample()
+    assert [variant() for variant in variants] == wrapped
+    assert table.replay[b"GET"][0] is table.rows[b"get"].handler
+
+
+def test_replaced_variant_is_let_go() -> None:
+    table = Server().table
+    first = table.refuse_writes("MISCONF a")
+    second = table.refuse_writes("MISCONF b")
+    for _ in range(SAMPLE_COMMANDS):
+        run(Server().session(), "GET", "k", runners=second)
+    assert second[b"GET"][0] is table.rows[b"get"].handler
+    assert first is not second

@@ -1,0 +1,132 @@
+"""upkeep: keys expire in a server without anybody asking for them, soon and without holding up the others."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import pytest
+
+from helpers.servers import DEADLINE_S, StartServer, Wire, encode, info, least_cost, wait_until
+
+OPTIONS = ("--save", "", "--appendonly", "no")
+EXPIRY_MS, LONG_EXPIRY_MS = 6_000, 30_000
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def figure(wire: Wire, name: str) -> int:
+    return int(info(wire, "all")[name])
+
+
+def load_keys_that_expire_together(wire: Wire, count: int) -> int:
+    """When they expire, in ms: later, if the machine is too busy to load them all before."""
+    for expiry_ms in (EXPIRY_MS, LONG_EXPIRY_MS):
+        wait_until(lambda: wire.value("DBSIZE") == 1, "what was loaded too slowly is gone")
+        wire.command("CONFIG", "RESETSTAT")
+        due_ms = now_ms() + expiry_ms
+        for start in range(0, count, 10_000):
+            wire.send(b"".join(encode("SET", f"k{number}", "v", "PXAT", due_ms) for number in range(start, start + 10_000)))
+            wire.read_exactly(len(b"+OK\r\n") * 10_000)
+        loaded = wire.value("DBSIZE")
+        if now_ms() < due_ms:
+            assert loaded == count + 1
+            return due_ms
+    raise AssertionError(f"loading {count} keys took more than {LONG_EXPIRY_MS} ms")
+
+
+@pytest.mark.timeout(3 * (LONG_EXPIRY_MS / 1_000 + 30))
+def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS)
+    count = 100_000
+    with server.connect() as wire:
+        wire.command("SET", "stays", "v")
+
+        def longest_wait_s() -> float:
+            """For how long the server works before it answers, while the keys go."""
+            due_ms = load_keys_that_expire_together(wire, count)
+            works_s: list[float] = []
+
+            def only_one_is_left() -> bool:
+                before_s = server.processor_time_s()
+                left: int = wire.value("DBSIZE")
+                works_s.append(server.processor_time_s() - before_s)
+                return left == 1
+
+            wait_until(only_one_is_left, "all that expired is gone", LONG_EXPIRY_MS / 1_000 + DEADLINE_S)
+            assert now_ms() < due_ms + 5_000
+            assert figure(wire, "expired_keys") == count
+            return max(works_s)
+
+        assert least_cost(longest_wait_s, 0.08, tries=3) < 0.08  # 0.01 s; 0.1 s and more where all is removed in one go
+        assert wire.value("GET", "stays") == b"v"
+
+
+def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS)
+
+    def work_behind_loading_s() -> float:
+        with server.connect() as wire:
+            wire.send(b"".join(encode("SET", f"k{number}", "v", "EX", 1_000) for number in range(50_000)))
+            wire.read_exactly(len(b"+OK\r\n") * 50_000)
+        # Not for luck: what it does in a second without any client is what is asked.
+        return server.work_during_s(lambda: time.sleep(1))
+
+    assert least_cost(work_behind_loading_s, 0.2) < 0.2
+
+
+def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS, "--maxmemory-policy", "allkeys-lru")
+    count = 50_000
+    with server.connect() as wire:
+        wire.send(b"".join(encode("SET", f"k{number}", "x" * 50) for number in range(count)))
+        wire.read_exactly(len(b"+OK\r\n") * count)
+        limit = figure(wire, "used_memory") // 2
+        assert wire.command("CONFIG", "SET", "maxmemory", limit) == b"+OK\r\n"
+        wait_until(lambda: wire.value("DBSIZE") < 0.52 * count, "half of the keys are gone")
+        wait_until(lambda: figure(wire, "used_memory") <= limit, "the limit is kept")
+        left = wire.value("DBSIZE")
+        assert left > 0.4 * count
+        assert figure(wire, "evicted_keys") == count - left
+        for number in range(1_000):
+            assert wire.command("SET", f"new{number}", "x" * 50) == b"+OK\r\n"
+        assert figure(wire, "used_memory") <= limit + 1_000
+
+
+def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServer) -> None:
+    options = ("--save", "", "--appendonly", "yes", "--maxmemory", "200kb", "--maxmemory-policy", "allkeys-random")
+    server = start_server(*options)
+    with server.connect() as wire:
+        wire.send(b"".join(encode("SET", f"k{number}", "x" * 50) for number in range(5_000)))
+        wire.read_exactly(len(b"+OK\r\n") * 5_000)
+        # Room is made before a command: what the last one has put beyond the limit goes in the background.
+        limit = figure(wire, "maxmemory")
+        wait_until(lambda: figure(wire, "used_memory") <= limit, "the limit is kept")
+        used = figure(wire, "used_memory")
+        before = {bytes(key) for key in wire.value("KEYS", "*")}
+        assert 500 < len(before) < 2_000
+        with suppress(EOFError):  # there is no reply
+            wire.command("SHUTDOWN", "NOSAVE")
+    server.wait()
+    again = start_server(*options, directory=server.directory)
+    with again.connect() as wire:
+        assert {bytes(key) for key in wire.value("KEYS", "*")} == before
+        assert figure(wire, "used_memory") == used, "what is counted otherwise than before the restart may make keys go"
+
+
+def test_keys_stay_until_they_are_looked_at_where_active_expiry_is_off(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS)
+    with server.connect() as wire:
+        assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"+OK\r\n"
+        wire.command("SET", "k", "v", "PX", "1")
+        # More than a second, in which upkeep has its turn ten times.
+        seen_s = figure(wire, "uptime_in_seconds")
+        wait_until(lambda: figure(wire, "uptime_in_seconds") >= seen_s + 2, "time passes")
+        assert wire.value("DBSIZE") == 1
+        assert wire.value("GET", "k") is None
+        assert wire.value("DBSIZE") == 0
+        assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "1") == b"+OK\r\n"
+        wire.command("SET", "k", "v", "PX", "1")
+        wait_until(lambda: wire.value("DBSIZE") == 0, "upkeep removes what has expired")

@@ -1,0 +1,60 @@
+"""lzf: what was compressed comes back, and nothing that is not whole does."""
+
+from __future__ import annotations
+
+import tracemalloc
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import dumps
+from kvserver.formats.lzf import decompress
+
+pieces = st.sampled_from([b"a", b"abc", b"\0" * 300, b"0123456789" * 4, bytes(range(256))])
+repetitive = st.lists(pieces, min_size=1, max_size=6).map(b"".join)
+
+
+def lzf(value: bytes) -> bytes:
+    """The items alone, without type and lengths."""
+    return dumps.compressed(value)[12:]
+
+
+@settings(max_examples=60)
+@given(st.binary(min_size=1, max_size=200) | repetitive)
+def test_what_was_compressed_comes_back(value: bytes) -> None:
+    assert decompress(lzf(value), len(value)) == value
+
+
+def test_reference_may_reach_into_what_it_makes() -> None:
+    assert decompress(b"\x00a\xe0\xff\x00", 1 + 264) == b"a" * 265
+    assert decompress(b"\x02abc\xa0\x02", 3 + 7) == b"abcabcabca"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x05ab", b"\x20", b"\xe0", b"\xe0\x01", b"\x00a\x20\x01", b"\x20\x00", b"\x00a\x21\x00", b""]
+)
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 100])
+def test_data_that_ends_early_or_points_before_its_start_is_refused(data: bytes, length: int) -> None:
+    with pytest.raises(ValueError, match=r"data|reference"):
+        decompress(data, length)
+
+
+@given(st.binary(max_size=40), st.integers(0, 100))
+def test_any_bytes_give_the_declared_length_or_an_error(data: bytes, length: int) -> None:
+    with suppress(ValueError):
+        assert len(decompress(data, length)) == length
+
+
+def test_another_length_than_declared_is_refused_before_it_is_made() -> None:
+    bomb = b"\x00a" + b"\xe0\xff\x00" * 1_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="another length"):
+            decompress(bomb, 1_000)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ValueError, match="another length"):
+        decompress(b"\x00a", 2)

@@ -1,0 +1,145 @@
+"""watches: what touches a watched key, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.sessions import START_MS, Server, run
+from kvserver.data.shards import load_shards, new_shards
+from kvserver.state.watches import Watch
+
+Words = tuple[str | int, ...]
+
+
+def touched_by(before: list[Words], after: list[Words], key: bytes = b"k") -> bool:
+    """Whether what runs after the watch began touches the key."""
+    server = Server()
+    session = server.session()
+    for words in before:
+        run(session, *words)
+    watch = Watch()
+    server.state.watches.add(watch, key)
+    for words in after:
+        run(session, *words)
+    return server.state.watches.is_broken(watch)
+
+
+TOUCHING: list[tuple[list[Words], list[Words]]] = [
+    ([], [("SET", "k", "v")]),
+    ([], [("set", "k", "v")]),
+    ([("SET", "k", "v")], [("SET", "k", "v")]),
+    ([("SET", "k", "v")], [("DEL", "x", "k")]),
+    ([("SET", "k", "v")], [("GETDEL", "k")]),
+    ([("SET", "k", "v")], [("SET", "k", "v", "EXAT", 1)]),
+    ([], [("MSET", "x", 1, "k", 2)]),
+    ([], [("SET", "x", 1), ("RENAME", "x", "k")]),
+    ([("SET", "k", "v")], [("RENAME", "k", "x")]),
+    ([("SET", "x", "v")], [("COPY", "x", "k")]),
+    ([("SET", "x", "v")], [("BITOP", "NOT", "k", "x")]),
+    ([("SET", "k", "v")], [("FLUSHALL",)]),
+    ([("SET", "k", "v")], [("EXPIRE", "k", 100)]),
+    ([("SET", "k", "v", "EX", 10)], [("PERSIST", "k")]),
+    ([], [("INCR", "k")]),
+    ([], [("APPEND", "k", "v")]),
+    ([], [("JSON.SET", "k", "$", "1")]),
+    ([], [("SET", "k", "v"), ("DEL", "k")]),
+    ([], [("SET", "k", "v"), ("FLUSHALL",)]),
+]
+UNTOUCHING: list[tuple[list[Words], list[Words]]] = [
+    ([], []),
+    ([("SET", "k", "v")], [("GET", "k"), ("TTL", "k"), ("STRLEN", "k")]),
+    ([], [("SET", "x", "k"), ("MSET", "x", "k", "y", "k"), ("DEL", "k")]),
+    ([("SET", "k", "v")], [("SETNX", "k", "w"), ("SET", "k", "w", "NX"), ("PERSIST", "k")]),
+    ([], [("FLUSHALL",)]),
+    ([("SET", "k", "v")], [("COPY", "k", "x"), ("BITOP", "NOT", "y", "k")]),
+    ([], [("SET", "x", "v"), ("FLUSHALL",)]),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), TOUCHING, ids=str)
+def test_writing_a_watched_key_touches_it(before: list[Words], after: list[Words]) -> None:
+    assert touched_by(before, after)
+
+
+@pytest.mark.parametrize(("before", "after"), UNTOUCHING, ids=str)
+def test_anything_else_does_not(before: list[Words], after: list[Words]) -> None:
+    assert not touched_by(before, after)
+
+
+def test_what_was_written_before_does_not_count_although_it_is_of_the_same_tick() -> None:
+    assert not touched_by([("SET", "k", "v")], [])
+
+
+def test_each_watch_counts_from_its_own_beginning() -> None:
+    server = Server()
+    session, early, late = server.session(), Watch(), Watch()
+    server.state.watches.add(early, b"k")
+    run(session, "SET", "k", "v")
+    server.state.watches.add(late, b"k")
+    assert server.state.watches.is_broken(early)
+    assert not server.state.watches.is_broken(late)
+
+
+def test_a_tick_that_ends_loses_nothing() -> None:
+    server = Server()
+    session, watch = server.session(), Watch()
+    run(session, "SET", "x", "v")
+    server.state.watches.add(watch, b"k")
+    run(session, "SET", "k", "v")
+    server.keyspace.take_written()
+    run(session, "SET", "x", "v")
+    assert server.state.watches.is_broken(watch)
+
+
+def test_key_that_expires_breaks_the_watch_whether_or_not_somebody_looked() -> None:
+    for looks in (False, True):
+        server = Server()
+        session, watch = server.session(), Watch()
+        run(session, "SET", "k", "v", "PXAT", START_MS + 10)
+        run(session, "SET", "l", "v", "PXAT", START_MS + 20)
+        server.state.watches.add(watch, b"l")
+        server.state.watches.add(watch, b"k")
+        server.clock.now_ms += 9
+        assert not server.state.watches.is_broken(watch)
+        server.clock.now_ms += 1
+        if looks:
+            run(session, "GET", "k")
+        assert server.state.watches.is_broken(watch)
+
+
+def test_key_that_had_expired_before_counts_as_missing() -> None:
+    server = Server()
+    session, watch = server.session(), Watch()
+    run(session, "SET", "k", "v", "PXAT", START_MS + 10)
+    server.clock.now_ms += 10
+    server.state.watches.add(watch, b"k")
+    run(session, "GET", "k")
+    assert not server.state.watches.is_broken(watch)
+
+
+@pytest.mark.parametrize(("old", "new", "touches"), [("k", "x", True), ("x", "k", True), ("k", "k", True), ("x", "x", False)])
+def test_other_data_touches_what_is_or_was_there(old: str, new: str, touches: bool) -> None:
+    server = Server()
+    watch, shards = Watch(), new_shards()
+    run(server.session(), "SET", old, "v")
+    server.keyspace.take_written()
+    server.state.watches.add(watch, b"k")
+    load_shards(shards, [(new.encode(), b"v")])
+    server.keyspace.replace(shards)
+    assert server.state.watches.is_broken(watch) is touches
+
+
+def test_nobody_looks_where_nobody_watches() -> None:
+    server = Server()
+    watch = Watch()
+    assert server.keyspace.observer is None
+    server.state.watches.add(watch, b"k")
+    assert server.keyspace.observer is server.state.watches
+    server.state.watches.remove(watch)
+    assert server.keyspace.observer is None
+    server.state.watches.add(watch, b"k")
+    watch = Watch()
+    server.state.watches.add(watch, b"l")
+    run(server.session(), "MSET", "k", 1, "l", 1)
+    assert server.state.watches.is_broken(watch)
+    assert server.keyspace.observer is None

@@ -1,0 +1,173 @@
+"""json: documents go in and come back, and what is not taken changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from helpers.documents import canonical_by_json, tag_like_values, values
+from helpers.sessions import Server, run, text
+from kvserver.formats.codec import MAX_DEPTH
+from kvserver.resp.reply import OK
+from kvserver.state.session import Session
+
+
+@settings(max_examples=80)
+@given(values | tag_like_values)
+def test_document_comes_back_as_canonical_json(document: Any) -> None:
+    session = Server().session()
+    assert run(session, "JSON.SET", "k", "$", json.dumps(document, indent=1)) is OK
+    assert run(session, "JSON.GET", "k") == canonical_by_json(document)
+    assert run(session, "JSON.GET", "k", "$") == b"[%b]" % canonical_by_json(document)
+
+
+def test_string_of_json_and_string_of_redis_are_one(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", '"text"')
+    assert run(session, "GET", "k") == b"text"
+    run(session, "SET", "k", 'a"b')
+    assert run(session, "JSON.GET", "k") == rb'"a\"b"'
+
+
+def test_bytes_that_json_cannot_express_are_the_wrong_type(session: Session) -> None:
+    run(session, "SET", "k", b"\xff")
+    for command in ("JSON.GET", "JSON.TYPE"):
+        assert text(run(session, command, "k")).startswith("WRONGTYPE ")
+    assert run(session, "JSON.DEL", "k") == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ("{}", "object"),
+        ("[]", "array"),
+        ('"a"', "string"),
+        ("true", "boolean"),
+        ("false", "boolean"),
+        ("null", "null"),
+        ("1", "integer"),
+        ("-1", "integer"),
+        ("1.0", "number"),
+        ("-0.0", "number"),
+        ("1e5", "number"),
+        (str(10**30), "integer"),
+    ],
+)
+def test_type_of_each_document_is_told(session: Session, document: str, kind: str) -> None:
+    run(session, "JSON.SET", "k", ".", document)
+    assert run(session, "JSON.TYPE", "k") == kind.encode()
+    assert run(session, "JSON.TYPE", "k", "$") == [kind.encode()]
+    session.protocol = 3
+    assert run(session, "JSON.TYPE", "k", "$") == [[kind.encode()]]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        "{",
+        "NaN",
+        "[Infinity]",
+        "1e999",
+        '"\\ud800"',
+        '{"a":"\\udfff"}',
+        "1" * 4301,
+        "[" * (MAX_DEPTH + 1) + "1" + "]" * (MAX_DEPTH + 1),
+        "[" * 100000,
+        b"\xff",
+        b'"\xed\xa0\x80"',
+    ],
+    ids=lambda document: repr(document[:12]),
+)
+def test_what_no_start_could_read_again_is_refused_and_changes_nothing(session: Session, document: str | bytes) -> None:
+    run(session, "SET", "k", "old")
+    assert text(run(session, "JSON.SET", "k", "$", document)).startswith("ERR ")
+    assert run(session, "GET", "k") == b"old"
+
+
+def test_deepest_document_is_taken(session: Session) -> None:
+    document = "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH
+    assert run(session, "JSON.SET", "k", "$", document) is OK
+    assert run(session, "JSON.GET", "k") == document.encode()
+
+
+def test_set_drops_the_expiry(session: Session) -> None:
+    run(session, "SET", "k", "v", "PX", 100)
+    run(session, "JSON.SET", "k", "$", "1")
+    assert run(session, "PTTL", "k") == -1
+
+
+def test_conditions_are_obeyed_and_checked_behind_the_document(session: Session) -> None:
+    assert run(session, "JSON.SET", "k", "$", "1", "XX") is None
+    assert run(session, "JSON.SET", "k", "$", "1", "nx") is OK
+    assert run(session, "JSON.SET", "k", "$", "2", "NX") is None
+    assert run(session, "JSON.SET", "k", "$", "3", "XX") is OK
+    assert run(session, "JSON.GET", "k") == b"3"
+    assert text(run(session, "JSON.SET", "k", "$", "4", "ONCE")) == "ERR syntax error"
+    assert text(run(session, "JSON.SET", "k", "$", "4", "NX", "XX")) == "ERR syntax error"
+    assert text(run(session, "JSON.SET", "k", "$", "{", "NX")).startswith("ERR ")
+
+
+def test_path_below_the_root_is_refused_in_words(session: Session) -> None:
+    assert text(run(session, "JSON.SET", "k", "$.a", "1")) == "ERR new objects must be created at the root"
+    run(session, "JSON.SET", "k", "$", '{"a":1}')
+    for words in (("JSON.SET", "k", "$.a", "2"), ("JSON.GET", "k", "a"), ("JSON.TYPE", "k", "$..a"), ("JSON.DEL", "k", "$.a")):
+        assert "root path" in text(run(session, *words))
+    assert run(session, "JSON.GET", "k", ".") == b'{"a":1}'
+    assert run(session, "JSON.GET", "k", ".", "$") == b'{".":[{"a":1}],"$":[{"a":1}]}'
+    assert run(session, "JSON.GET", "k", "NOESCAPE") == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("INDENT", "_"), rb'{_"a":[__1,__[],__{},__"x\"[,{:"_],_"c":{__"d":-1.5_}}'),
+        (("newline", "n"), rb'{n"a":[n1,n[],n{},n"x\"[,{:"n],n"c":{n"d":-1.5n}n}'),
+        (("SPACE", "s"), rb'{"a":s[1,[],{},"x\"[,{:"],"c":s{"d":s-1.5}}'),
+        (("INDENT", "_", "NEWLINE", "n", "SPACE", "s", "$"), None),
+        (("INDENT", "", "NEWLINE", "", "SPACE", ""), rb'{"a":[1,[],{},"x\"[,{:"],"c":{"d":-1.5}}'),
+    ],
+)
+def test_layout_is_that_of_redisjson(session: Session, words: tuple[str, ...], expected: bytes | None) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a": [1, [], {}, "x\\"[,{:"], "c": {"d": -1.5}}')
+    all_of_it = rb'[n_{n__"a":s[n___1,n___[],n___{},n___"x\"[,{:"n__],n__"c":s{n___"d":s-1.5n__}n_}n]'
+    assert run(session, "JSON.GET", "k", *words) == (expected or all_of_it)
+
+
+def test_layout_goes_over_the_paths_as_well(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", "1")
+    assert run(session, "JSON.GET", "k", "NEWLINE", "n", ".", "$", "SPACE", "s") == b'{n".":s[n1n],n"$":s[n1n]n}'
+
+
+@settings(max_examples=80)
+@given(values)
+def test_layout_with_lines_is_that_of_python(document: Any) -> None:
+    session = Server().session()
+    run(session, "JSON.SET", "k", "$", json.dumps(document))
+    expected = json.dumps(
+        json.loads(canonical_by_json(document)), indent="\t", separators=(",", ": "), sort_keys=True, ensure_ascii=False
+    )
+    assert run(session, "JSON.GET", "k", "INDENT", "\t", "NEWLINE", "\n", "SPACE", " ") == expected.encode()
+
+
+def test_layout_without_its_text_or_beyond_all_bounds_is_refused(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH)
+    assert text(run(session, "JSON.GET", "k", "SPACE")) == "ERR wrong number of arguments for 'json.get' command"
+    for option in ("INDENT", "NEWLINE"):
+        too_long = run(session, "JSON.GET", "k", option, b" " * (1 << 20))
+        assert text(too_long) == "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+    run(session, "JSON.SET", "l", "$", '{"a":1,"b":1}')
+    session.server.config.proto_max_bulk_len = 20
+    assert run(session, "JSON.GET", "l", "SPACE", "abc") == b'{"a":abc1,"b":abc1}'
+    assert text(run(session, "JSON.GET", "l", "SPACE", "abcd")).startswith("ERR ")
+
+
+def test_missing_key_is_null_and_removing_it_nothing(session: Session) -> None:
+    assert run(session, "JSON.GET", "k", "$") is None
+    assert run(session, "JSON.TYPE", "k") is None
+    assert run(session, "JSON.DEL", "k") == run(session, "JSON.FORGET", "k", "$") == 0
+    run(session, "JSON.SET", "k", "$", "1")
+    assert run(session, "JSON.DEL", "k", "$") == 1
+    assert run(session, "EXISTS", "k") == 0

@@ -1,0 +1,137 @@
+"""Random sequences of commands, sent to kvserver and to redis-server: the replies are the same, byte for byte.
+
+KVSERVER_DIFFERENTIAL_COUNT is the number of commands, KVSERVER_DIFFERENTIAL_SEED where they begin. A failure names the
+seed of its run of commands, which begins with empty servers, and shows the commands of that run that name the same key.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.random_commands import AWKWARD, FAMILIES, KEYS, STATE, WORDS, Words, commands, is_same, show
+from helpers.servers import ServerProcess, StartServer, Wire, encode, split_replies
+
+COUNT = int(os.environ.get("KVSERVER_DIFFERENTIAL_COUNT", "20000"))
+SEED = int(os.environ.get("KVSERVER_DIFFERENTIAL_SEED", "1"))
+RUN = 250  # commands between two looks at empty servers, sent at once: they must fit into the sockets' buffers
+OPTIONS = ("--save", "", "--appendonly", "no", "--proto-max-bulk-len", "1mb")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, ServerProcess]]:
+    """kvserver and redis-server, whose strings have at most 1 MiB, so that their limits can be reached."""
+    with (
+        ServerProcess("kvserver", tmp_path_factory.mktemp("kvserver"), *OPTIONS) as ours,
+        ServerProcess("redis-server", tmp_path_factory.mktemp("redis"), *OPTIONS, "--databases", "1") as theirs,
+    ):
+        yield ours, theirs
+
+
+def converse(wire: Wire, words: list[Words]) -> list[bytes]:
+    wire.send(b"".join(encode(*command) for command in words))
+    return [wire.read_reply() for _ in words]
+
+
+def compare(ours: Wire, theirs: Wire, sent: list[Words], label: str) -> None:
+    replies = [converse(wire, [(b"FLUSHALL",), *sent])[1:] for wire in (ours, theirs)]
+    for position, (words, one, other) in enumerate(zip(sent, *replies, strict=True)):
+        if not is_same(words, one, other):
+            keys = set(words[1:]) & set(KEYS)
+            history = [
+                (before, reply) for before, reply in zip(sent[:position], replies[1], strict=False) if keys & set(before)
+            ]
+            lines = [f"    {show(before)} -> {reply[:60]!r}" for before, reply in history[-12:]]
+            pytest.fail(
+                f"{label}, command {position}\n"
+                + "\n".join(lines)
+                + f"\n    {show(words)}\nkvserver: {one[:300]!r}\n   redis: {other[:300]!r}",
+                pytrace=False,
+            )
+
+
+@pytest.mark.timeout(120 + COUNT / 50)
+def test_random_commands_get_the_replies_of_redis(servers: tuple[ServerProcess, ServerProcess]) -> None:
+    rows = [row for family in FAMILIES.values() for row in family]
+    wires = {protocol: [server.connect() for server in servers] for protocol in (2, 3)}
+    for wire in wires[3]:
+        wire.command("HELLO", 3)
+    try:
+        for run in range(-(-COUNT // RUN)):
+            seed = SEED + run
+            rng = random.Random(seed)
+            some = rng.sample(rows, rng.randint(3, len(rows)))  # so that a run goes deep rather than wide
+            sent = commands(rng, some, RUN)
+            protocol = rng.choice((2, 3))
+            ours, theirs = wires[protocol]
+            compare(ours, theirs, [*sent, *STATE], f"KVSERVER_DIFFERENTIAL_SEED={seed}, RESP{protocol}")
+    finally:
+        for wire in (*wires[2], *wires[3]):
+            wire.close()
+
+
+def test_random_commands_in_transactions_get_the_replies_of_redis(servers: tuple[ServerProcess, ServerProcess]) -> None:
+    """Some are refused when they are queued, which ends their transaction; all others give what they give without one."""
+    rows = [row for family in FAMILIES.values() for row in family]
+    completed = 0
+    with servers[0].connect() as ours, servers[1].connect() as theirs:
+        for seed in range(SEED, SEED + COUNT // 100):
+            sent = commands(random.Random(seed), rows, 8)
+            whole = [(b"MULTI",), *sent, (b"EXEC",)]
+            label = f"KVSERVER_DIFFERENTIAL_SEED={seed}"
+            (*queued, one), (*queued_theirs, other) = (converse(wire, whole) for wire in (ours, theirs))
+            assert queued == queued_theirs, label
+            if other.startswith(b"-EXECABORT"):
+                assert one == other, label
+                continue
+            completed += 1
+            pairs = zip(sent, elements(one), elements(other), strict=True)
+            for words, reply, expected in pairs:
+                assert is_same(words, reply, expected), f"{label}: {show(words)}: {reply!r} instead of {expected!r}"
+    assert completed > COUNT // 500
+
+
+def elements(array: bytes) -> list[bytes]:
+    """The raw replies in an array."""
+    return split_replies(array.partition(b"\r\n")[2])
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 4))
+def test_what_random_commands_have_left_is_there_after_a_kill(start_server: StartServer, tmp_path: Path, seed: int) -> None:
+    """Each write is in the journal in a form that gives the same again, whatever command it was."""
+    options = ("--save", "", "--appendfsync", "always", "--proto-max-bulk-len", "1mb")
+    rows = [row for family in FAMILIES.values() for row in family]
+    sent = commands(random.Random(seed), rows, 4 * RUN)
+    # When a key expires, where STATE asks for how long it is there yet: a start may take seconds.
+    state = [(b"PEXPIRETIME", *rest) if name == b"TTL" else (name, *rest) for name, *rest in STATE]
+    server = start_server(*options, directory=tmp_path)
+    with server.connect() as wire:
+        for start in range(0, len(sent), RUN):
+            converse(wire, sent[start : start + RUN])
+        before = converse(wire, state)
+    server.kill()
+    with start_server(*options, directory=tmp_path).connect() as wire:
+        after = converse(wire, state)
+    for words, one, other in zip(state, after, before, strict=True):
+        assert one == other, f"KVSERVER_DIFFERENTIAL_SEED={seed}: {show(words)}: {one!r} was {other!r}"
+
+
+def test_rows_of_the_generator_use_words_that_exist() -> None:
+    rng = random.Random(SEED)
+    for family, rows in FAMILIES.items():
+        made = commands(rng, rows, 500)
+        assert {words[0].upper() for words in made} == {row.split()[0].encode() for row in rows}, family
+    assert all(maker(rng) for maker in WORDS.values())
+    assert AWKWARD
+
+
+def test_comparison_sees_what_differs() -> None:
+    assert is_same((b"GET", b"k"), b"$1\r\nv\r\n", b"$1\r\nv\r\n")
+    assert not is_same((b"GET", b"k"), b"$1\r\nv\r\n", b"$1\r\nw\r\n")
+    assert is_same((b"TTL", b"k"), b":1000\r\n", b":999\r\n")
+    assert not is_same((b"ttl", b"k"), b":1000\r\n", b":100\r\n")
+    assert not is_same((b"TTL", b"k"), b":-1\r\n", b":-2\r\n")

@@ -1,0 +1,90 @@
+"""Keys that move between kvserver and redis-server by DUMP and RESTORE, in both directions."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from helpers.servers import ServerProcess, Wire
+
+VALUES = {
+    "empty": b"",
+    "small integer": b"7",
+    "negative integer": b"-32769",
+    "integer of 32 bits": b"2147483647",
+    "integer of 64 bits": b"-9223372036854775808",
+    "integer with a sign": b"+7",
+    "text of 20 bytes": b"x1y2z3a4b5c6d7e8f9g0",
+    "text of 63 bytes": b"abcdefghi" * 7,
+    "text of 64 bytes": bytes(range(64)),
+    "text that is compressed": b"kvserver and redis-server " * 4_000,
+    "text of one byte": b"a" * 100_000,
+    "every byte": bytes(range(256)),
+    "random bytes": random.Random(1).randbytes(70_000),
+    "half of it random": random.Random(2).randbytes(3_000) + b"\0" * 3_000 + random.Random(2).randbytes(3_000),
+    "utf-8": "Grüße 🎈".encode() * 100,
+}
+
+
+def moved(source: Wire, target: Wire, value: bytes) -> None:
+    assert source.command("SET", "key", value) == b"+OK\r\n"
+    payload = source.value("DUMP", "key")
+    assert target.command("RESTORE", "copy", 0, payload) == b"+OK\r\n"
+    assert target.value("GET", "copy") == value
+    assert target.value("PTTL", "copy") == -1
+    assert target.command("RESTORE", "copy", 0, payload).startswith(b"-BUSYKEY")
+    assert target.command("RESTORE", "copy", 100_000, payload, "REPLACE", "IDLETIME", 3) == b"+OK\r\n"
+    assert target.value("GET", "copy") == value
+    assert 90_000 < target.value("PTTL", "copy") <= 100_000
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_string_moves_in_both_directions(kvserver: ServerProcess, redis_oracle: ServerProcess, name: str) -> None:
+    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
+        moved(theirs, ours, VALUES[name])
+        moved(ours, theirs, VALUES[name])
+
+
+def test_short_strings_have_the_very_payload_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    """Longer ones Redis compresses."""
+    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
+        for value in (*VALUES.values(), *(b"%d" % (sign * 2**bits) for bits in range(64) for sign in (1, -1))):
+            if len(value) <= 20:
+                for wire in (ours, theirs):
+                    wire.command("SET", "key", value)
+                assert ours.command("DUMP", "key") == theirs.command("DUMP", "key")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("RPUSH", "key", "a", "b"), "a list"),
+        (("SADD", "key", "1", "2"), "a set"),
+        (("SADD", "key", "a", "2"), "a set"),
+        (("ZADD", "key", "1", "a"), "a sorted set"),
+        (("ZADD", "key", "1", "a" * 100), "a sorted set"),
+        (("HSET", "key", "a", "1"), "a hash"),
+        (("HSET", "key", "a", "1" * 100), "a hash"),
+        (("XADD", "key", "*", "a", "1"), "a stream"),
+    ],
+)
+def test_collection_is_refused_by_its_name_and_nothing_is_lost(
+    kvserver: ServerProcess, redis_oracle: ServerProcess, command: tuple[str, ...], name: str
+) -> None:
+    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
+        theirs.command(*command)
+        payload = theirs.value("DUMP", "key")
+        ours.command("SET", "key", "kept")
+        error = f"-ERR the payload holds {name}, which this server does not have\r\n".encode()
+        assert ours.command("RESTORE", "key", 0, payload, "REPLACE") == error
+        assert ours.command("RESTORE", "new", 0, payload) == error
+        assert ours.value("GET", "key") == b"kept"
+        assert ours.value("DBSIZE") == 1
+
+
+def test_json_arrives_as_the_string_of_its_text(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
+        ours.command("JSON.SET", "key", "$", '{"a": [1, 2]}')
+        assert theirs.command("RESTORE", "key", 0, ours.value("DUMP", "key")) == b"+OK\r\n"
+        assert theirs.value("GET", "key") == b'{"a":[1,2]}'
