@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from kvserver.api import (
+    from kvserver.library import (
         FileMedium,
         KVServerError,
         KVStore,
@@ -37,9 +37,9 @@ else:
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from kvserver import api
+        from kvserver import library
 
-        return getattr(api, name)
+        return getattr(library, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from kvserver.dispatch.effect import (
@@ -30,6 +31,7 @@ from kvserver.dispatch.table import MISCONF_JOURNAL, CommandTable
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError
+from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.options.config import config_set_failed
 from kvserver.options.file import read_text, replace_text
 from kvserver.persistence.disk import Disk
@@ -203,7 +205,7 @@ class Actions:
         config = self._state.config
         try:
             text = rewritten(await self._disk.run(lambda: read_text(config.file)), config)
-            await self._disk.run(lambda: replace_text(config.file, text))
+            await self._disk.run(lambda: replace_text(config.file, text, partial(sync_names, FileSystem())))
         except (OSError, ConfigError, UnicodeDecodeError) as error:
             _log.warning("CONFIG REWRITE failed: %s", error)
             raise CommandError(f"ERR Rewriting config file: {getattr(error, 'strerror', None) or error}") from None

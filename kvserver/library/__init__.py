@@ -1,1 +1,11 @@
-"""The same store without a server, for a Python program that may wait for it."""
+"""The same store without a server, for a Python program that may wait for it: the names that `import kvserver` offers."""
+
+from kvserver.errors import KVServerError as KVServerError
+from kvserver.errors import MediumError as MediumError
+from kvserver.errors import MediumLocked as MediumLocked
+from kvserver.errors import MediumPoisoned as MediumPoisoned
+from kvserver.library.folder import ServerFolder as ServerFolder
+from kvserver.library.operations import run_operations as run_operations
+from kvserver.library.store import KVStore as KVStore
+from kvserver.media.file import FileMedium as FileMedium
+from kvserver.media.memory import MemoryMedium as MemoryMedium

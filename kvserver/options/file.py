@@ -1,11 +1,10 @@
-"""A text file that is read, and replaced as a whole: the configuration file. Blocks."""
+"""The configuration file: a text that is read, and replaced as a whole. Blocks."""
 
 from __future__ import annotations
 
 import os
 import stat
-
-from kvserver.media.filesystem import FileSystem, sync_names
+from collections.abc import Callable
 
 
 def read_text(path: str) -> str:
@@ -14,10 +13,10 @@ def read_text(path: str) -> str:
         return file.read()
 
 
-def replace_text(path: str, text: str) -> None:
+def replace_text(path: str, text: str, sync_folder: Callable[[str], None]) -> None:
     """Give an existing file another text: whoever opens it, also after a crash, finds the old one or the new one.
 
-    OSError, with the file as it was, if that can't be. Links are followed; owner and mode stay where the system allows it.
+    `sync_folder` makes the names in a folder durable. OSError, with the file as it was, if that can't be. Links are followed; owner and mode stay where the system allows it.
     """
     target = os.path.realpath(path)
     before = os.stat(target)
@@ -37,4 +36,4 @@ def replace_text(path: str, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    sync_names(FileSystem(), folder)
+    sync_folder(folder)

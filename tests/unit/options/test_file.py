@@ -1,21 +1,25 @@
-"""textfile: a file has its old text or its new one, and never anything else."""
+"""file: a configuration file has its old text or its new one, and never anything else."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.options.file import read_text, replace_text
+
+SYNC = partial(sync_names, FileSystem())
 
 
 def test_text_comes_back_with_its_line_ends(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
-    replace_text(str(file), "a\r\nb\n\xe9")
+    replace_text(str(file), "a\r\nb\n\xe9", SYNC)
     assert file.read_bytes() == b"a\r\nb\n\xc3\xa9"
     assert read_text(str(file)) == "a\r\nb\n\xe9"
 
@@ -25,7 +29,7 @@ def test_mode_is_kept_and_links_are_followed(tmp_path: Path) -> None:
     file.write_text("old")
     file.chmod(0o640)
     link.symlink_to(file)
-    replace_text(str(link), "new")
+    replace_text(str(link), "new", SYNC)
     assert link.is_symlink()
     assert file.read_text() == "new"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
@@ -40,7 +44,7 @@ def test_failed_write_leaves_the_old_text_and_nothing_else(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
-        replace_text(str(file), "new")
+        replace_text(str(file), "new", SYNC)
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 
@@ -56,11 +60,11 @@ def test_folder_that_cannot_be_synced_has_the_new_text(tmp_path: Path, monkeypat
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", sync)
-    replace_text(str(file), "new")
+    replace_text(str(file), "new", SYNC)
     assert file.read_text() == "new"
 
 
 def test_file_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        replace_text(str(tmp_path / "file"), "new")
+        replace_text(str(tmp_path / "file"), "new", SYNC)
     assert os.listdir(tmp_path) == []
