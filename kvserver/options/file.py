@@ -16,7 +16,8 @@ def read_text(path: str) -> str:
 def replace_text(path: str, text: str, sync_folder: Callable[[str], None]) -> None:
     """Give an existing file another text: whoever opens it, also after a crash, finds the old one or the new one.
 
-    `sync_folder` makes the names in a folder durable. OSError, with the file as it was, if that can't be. Links are followed; owner and mode stay where the system allows it.
+    `sync_folder` makes the names in a folder durable. OSError, with the file as it was, if that can't be.
+    Links are followed; owner and mode stay where the system allows it.
     """
     target = os.path.realpath(path)
     before = os.stat(target)

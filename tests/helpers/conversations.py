@@ -1,17 +1,20 @@
-"""Conversations of several clients with one server, step by step, so that two servers can be compared.
+"""Says to a server what a case file says, so that two servers can be compared.
 
-A step is `name: COMMAND words`, the words as in a shell; `;` stands between commands that are sent at once. A client of a
-new name connects. `name: <close>` ends it from its side. What all clients got is compared, not when.
 Knows sockets, but nothing of ours.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 
+from helpers.casefiles import Said
 from helpers.servers import ServerProcess, Wire, encode
+
+MARK = b"<the connection was left open>"
+MARK_REPLY = b"$%d\r\n%s\r\n" % (len(MARK), MARK)
+PROTOCOLS = (2, 3)
 
 # What differs from server to server and run to run.
 _VARIABLE = (
@@ -21,26 +24,41 @@ _VARIABLE = (
 )
 
 
-def parse_step(line: str) -> tuple[str, bytes]:
-    """Who speaks, and the bytes; none for an end."""
-    name, _, said = line.strip().partition(": ")
-    if said == "<close>":
-        return name, b""
-    return name, b"".join(encode(*shlex.split(command)) for command in said.split(";"))
+def say(server: ServerProcess, payload: bytes, protocol: int = 2) -> bytes:
+    """All that the server says to payload and a marked ECHO behind it, which shows whether the connection was left open."""
+    with server.connect() as wire:
+        if protocol == 3:
+            wire.command("HELLO", 3)
+        with suppress(ConnectionError):  # a closed connection shows in the replies
+            wire.send(payload + encode("ECHO", MARK))
+        wire.half_close()
+        return wire.read_until_eof()
 
 
-def converse(server: ServerProcess, steps: Iterable[str], protocol: int = 2) -> dict[str, bytes]:
-    """What each client got until the end, of which the server learns by a half-close."""
+def send_in_parts(wire: Wire, other: Wire, parts: list[bytes]) -> None:
+    """A round trip on another connection behind each part lets the server read it before the next leaves."""
+    for part in parts:
+        with suppress(ConnectionError):  # it closes behind an error, whatever is still to come
+            wire.send(part)
+        assert other.command("PING") == b"+PONG\r\n"
+
+
+def converse(server: ServerProcess, conversation: Iterable[Said], protocol: int = 2) -> dict[str, bytes]:
+    """What each client got until the end, of which the server learns by a half-close.
+
+    A client of a new name connects. What all clients got is to be compared, not when.
+    """
     clients: dict[str, Wire] = {}
     heard: dict[str, bytes] = {}
     with server.connect() as observer:
-        for name, data in map(parse_step, steps):
+        for said in conversation:
+            name = said.client
             if name not in clients:
                 clients[name] = server.connect()
                 # A round trip: a connection is accepted later than another one's command may run.
                 clients[name].command("HELLO", protocol)
-            if data:
-                clients[name].send(data)
+            if said.data:
+                clients[name].send(said.data)
             else:
                 heard[name] = _rest_of(clients.pop(name))
             # Its reply shows that the step was taken: the server has looked at both connections. Monitors don't see it.

@@ -1,18 +1,18 @@
 """Random commands for two servers, and the comparison of what they answer. Pure: knows no socket and no server.
 
-A family is a tuple of rows such as `SETEX key seconds value`. A word in capitals stands for itself, any other one for
-what its entry in WORDS makes of a random number generator; behind it, `?` means none or one, `*` none to three, `+` one to
-three. Some commands get wrong on purpose: a word too many or too few, or an awkward one in the place of another.
+A row such as `SETEX key seconds value` stands in the case file of its family, behind `random: `. A word in capitals stands
+for itself, any other one for what its entry in WORDS makes of a random number generator; behind it, `?` means none or one,
+`*` none to three, `+` one to three. Some commands get wrong on purpose: a word too many or too few, or an awkward one in the
+place of another.
 
-To add a family: add its rows, with entries in WORDS where it needs new words, and name it in FAMILIES. To leave out what
-can't be equal: a row in UNCOMPARED that says why, or in SIMILAR where the replies are to be close. Never made, since there
-Redis shows how it is written in C: options with a NUL in them, which end there, and payloads of RESTORE that end so early
-that Redis reads a part of their checksum for a value.
+Never made, since there Redis shows how it is written in C: options with a NUL in them, which end there, and payloads of
+RESTORE that end so early that Redis reads a part of their checksum for a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 import hiredis
@@ -207,51 +207,6 @@ WORDS: dict[str, Maker] = {
     ),
 }
 
-STRINGS = (
-    *("GET key", "GET key", "SET key value", "SET key value", "SET key value set-option*", "SET key value set-option+"),
-    *("SETEX key seconds value", "PSETEX key milliseconds value", "SETNX key value", "GETSET key value", "GETDEL key"),
-    *("GETEX key", "GETEX key getex-option+", "MGET key+", "MSET pair+", "MSETNX pair", "MSETNX pair+", "STRLEN key"),
-    *("RESTORE key lifetime payload restore-option*", "RESTORE key 0 payload REPLACE", "DUMP key"),
-    *("RESTORE key lifetime dump REPLACE", "RESTORE key lifetime dump REPLACE restore-option*", "RESTORE key 0 value"),
-    *("APPEND key value", "GETRANGE key small small", "SUBSTR key small small", "GETRANGE key integer integer"),
-    *("SETRANGE key offset value", "LCS key key lcs-option*", "LCS key key", "TTL key", "DEL key", "EXISTS key+", "TYPE key"),
-)
-COUNTERS = (
-    *("SET key integer", "SET key float", "INCR key", "DECR key", "INCR key", "INCRBY key integer", "DECRBY key integer"),
-    *("INCRBYFLOAT key float", "INCRBYFLOAT key float", "GET key"),
-)
-BITS = (
-    *(
-        "SETBIT key offset bit",
-        "GETBIT key offset",
-        "BITCOUNT key",
-        "BITCOUNT key small small",
-        "BITCOUNT key small small unit",
-    ),
-    *("BITPOS key bit", "BITPOS key bit small", "BITPOS key bit small small", "BITPOS key bit small small unit"),
-    *("BITCOUNT key integer integer unit", "BITPOS key bit integer integer unit", "BITOP operation key key+"),
-    *("SET key ones", "SET key ones", "BITPOS key bit small"),
-    *("BITFIELD key field+", "BITFIELD key field*", "BITFIELD_RO key field-get+", "BITFIELD key field+"),
-)
-KEYSPACE = (
-    *("SET key value", "SET key value", "SET key value EX seconds", "SET key integer", "GET key", "TYPE key"),
-    *("DEL key+", "UNLINK key+", "EXISTS key+", "TOUCH key+", "RENAME key key", "RENAMENX key key", "COPY key key"),
-    *("COPY key key copy-option*", "MOVE key small", "SWAPDB small small", "SELECT small", "FLUSHDB"),
-    *("EXPIRE key seconds presence?", "PEXPIRE key milliseconds presence?", "EXPIREAT key unix-seconds condition*"),
-    *("PEXPIREAT key unix-milliseconds condition*", "EXPIREAT key unix-seconds condition", "PERSIST key", "PERSIST key"),
-    *(
-        "TTL key",
-        "PTTL key",
-        "EXPIRETIME key",
-        "PEXPIRETIME key",
-        "OBJECT FREQ key",
-        # Not REFCOUNT: in a transaction, the queued words hold a reference to the value as well, in Redis.
-        "OBJECT ENCODING key",
-    ),
-    *("KEYS pattern", "KEYS pattern", "SCAN 0 COUNT 1000 scan-option*", "SCAN integer COUNT 0"),
-)
-FAMILIES: dict[str, tuple[str, ...]] = {"keys": KEYSPACE, "strings": STRINGS, "counters": COUNTERS, "bits": BITS}
-
 # Asked at the end of a run of commands: what they have left.
 STATE: tuple[Words, ...] = tuple(words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key)))
 
@@ -275,43 +230,55 @@ def _strings(reply: bytes) -> list[bytes]:
     return [word for item in reader.gets() for word in (item if isinstance(item, list) else [item])]
 
 
-# Commands whose replies need not be equal, but similar.
-SIMILAR: dict[bytes, Callable[[bytes, bytes], bool]] = {
-    b"TTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
-    # Redis compresses long strings; what it sends then has a mark and the length that we send.
-    b"DUMP": lambda ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
-    b"EXPIRETIME": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
-    b"PEXPIRETIME": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
-    b"KEYS": _has_the_same,
-    b"SCAN": _has_the_same,
-    b"PTTL": lambda ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
+def _is_scanned_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
+    """Whether a SCAN of all keys found the same ones; of others, whose order is each server's own, whether it found any."""
+    if words[1:4] == (b"0", b"COUNT", b"1000"):
+        return _has_the_same(ours, theirs)
+    return ours[:4] == theirs[:4] == b"*2\r\n"
+
+
+# What a case file may say of a command's replies, which need not be equal then: the words, ours, theirs.
+COMPARISONS: dict[str, Callable[[Words, bytes, bytes], bool]] = {
+    "a few seconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
+    "a few thousand milliseconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
+    # What Redis sends then has a mark and the length that we send.
+    "the text that Redis compresses": lambda words, ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
+    "the same in another order": lambda words, ours, theirs: _has_the_same(ours, theirs),
+    "the same in another order, or a part of it": _is_scanned_alike,
 }
 
 
-def _is_shorter_than_allowed(words: Words) -> bool:
-    return len(words) == 1 and words[0].upper() == b"RESTORE"
+@dataclass(frozen=True)
+class Rows:
+    """What random commands are made of, and how their replies are compared."""
 
+    rows: Sequence[str]
+    # The name of a command to one of COMPARISONS.
+    similar: Mapping[bytes, str]
+    # Words that are never sent.
+    unsent: Container[Words]
 
-def _is_of_some_keys(words: Words) -> bool:
-    if words[0].upper() != b"SCAN":
-        return False
-    first, *rest = (word.upper() for word in (*words[1:4], b""))
-    return rest[:2] != [b"COUNT", b"0"] and (first, *rest[:2]) != (b"0", b"COUNT", b"1000")
+    def commands(self, rng: Random, count: int) -> list[Words]:
+        """Random commands of these rows, some of them wrong."""
+        made: list[Words] = []
+        while len(made) < count:
+            words = _make(rng, rng.choice(self.rows))
+            if rng.random() < 0.08:
+                words = spoiled(rng, words)
+            if tuple(word.upper() for word in words) not in self.unsent:
+                made.append(words)
+        return made
 
+    def some(self, rng: Random) -> Rows:
+        """Some of these rows, so that commands go deep rather than wide."""
+        return replace(self, rows=rng.sample(self.rows, rng.randint(3, len(self.rows))))
 
-# Why a command is not sent at all, and which ones.
-UNCOMPARED: tuple[tuple[str, Callable[[Words], bool]], ...] = (
-    ("RESTORE without arguments is kvserver's own", _is_shorter_than_allowed),
-    ("SCAN of some of the keys has another order", _is_of_some_keys),
-)
-
-
-def is_same(words: Words, ours: bytes, theirs: bytes) -> bool:
-    """Whether two raw replies to a command are what they should be."""
-    if ours == theirs:
-        return True
-    similar = SIMILAR.get(words[0].upper())
-    return similar is not None and similar(ours, theirs)
+    def is_same(self, words: Words, ours: bytes, theirs: bytes) -> bool:
+        """Whether two raw replies to a command are what they should be."""
+        if ours == theirs:
+            return True
+        how = self.similar.get(words[0].upper())
+        return how is not None and COMPARISONS[how](words, ours, theirs)
 
 
 _REPEATS = {"?": (0, 1), "*": (0, 3), "+": (1, 3)}
@@ -327,7 +294,8 @@ def _make(rng: Random, row: str) -> Words:
     return tuple(words)
 
 
-def _spoil(rng: Random, words: Words) -> Words:
+def spoiled(rng: Random, words: Words) -> Words:
+    """A command with a word lost, brought in, replaced or in another case."""
     kind = rng.random()
     position = rng.randint(1, len(words))
     if kind < 0.3:
@@ -337,18 +305,6 @@ def _spoil(rng: Random, words: Words) -> Words:
     if kind < 0.8 and position < len(words):
         return (*words[:position], rng.choice(AWKWARD), *words[position + 1 :])
     return tuple(word.swapcase() if word.isalpha() and rng.random() < 0.5 else word for word in words)
-
-
-def commands(rng: Random, rows: Sequence[str], count: int) -> list[Words]:
-    """Random commands of these rows, some of them wrong."""
-    made: list[Words] = []
-    while len(made) < count:
-        words = _make(rng, rng.choice(rows))
-        if rng.random() < 0.08:
-            words = _spoil(rng, words)
-        if not any(is_uncompared(words) for _, is_uncompared in UNCOMPARED):
-            made.append(words)
-    return made
 
 
 def show(words: Words) -> str:

@@ -1,4 +1,4 @@
-"""The layers of DESIGN section 4, read off the imports; and that every module has its head and its tests."""
+"""Who may import whom, read off the imports; and that every module has its head, and its tests at the same path."""
 
 from __future__ import annotations
 
@@ -49,42 +49,30 @@ def imports_of(tree: ast.Module) -> set[str]:
 IMPORTS = {name: imports_of(tree) for name, tree in TREES.items()}
 
 
-def within(*packages: str) -> set[str]:
-    return {name for name in TREES if name.removeprefix("kvserver.").partition(".")[0] in packages}
+def place_of(name: str) -> str:
+    """The folder of a module, or its own name where it lies in none."""
+    return name.partition(".")[2].partition(".")[0] or name
 
 
-# By DESIGN section 4. A module that stands in no layer fails the test below: put it where it belongs.
-BOTTOM = {"kvserver.errors", "kvserver.patterns", *within("options")}
-PURE = {"kvserver.persistence.group_commit", *within("commands", "data", "dispatch", "formats", "resp", "state")}
-BLOCKING = {
-    "kvserver",
-    "kvserver.cli.check",
-    "kvserver.library",
-    "kvserver.library.folder",
-    "kvserver.log",
-    "kvserver.network.tls",
-    "kvserver.library.operations",
-    "kvserver.persistence.frames",
-    "kvserver.persistence.workplace",
-    "kvserver.persistence.recovery",
-    "kvserver.system",
-    "kvserver.cli.replay",
-    "kvserver.library.store",
-    "kvserver.supervisor",
-    "kvserver.options.file",
-    *within("media"),
-}
-ASYNCIO = {
-    "kvserver.__main__",
-    "kvserver.engine.jobs",
-    "kvserver.cli.main",
-    "kvserver.engine.results",
-    "kvserver.server",
-    "kvserver.engine.upkeep",
-    "kvserver.engine.writer",
-    *(within("network", "persistence") - PURE - BLOCKING),
-}
-LAYERS = (BOTTOM, PURE, BLOCKING, ASYNCIO)
+# Who may import whom: each imports from its own folder and from the layers before it, imports for type checkers included.
+LAYERS = (
+    {"errors", "patterns", "supervisor"},
+    {"options", "resp"},
+    {"data", "log"},
+    {"formats", "state"},
+    {"dispatch", "media", "system"},
+    {"types", "persistence"},
+    {"commands"},
+    {"engine", "library"},
+    {"network", "kvserver"},
+    {"server"},
+    {"cli"},
+    {"__main__"},
+)
+PURE = sorted(
+    name for name in TREES if place_of(name) in {"resp", "data", "formats", "state", "dispatch", "types", "commands"}
+)
+OPTIONS = sorted(name for name in TREES if place_of(name) == "options" and name != "kvserver.options.file")
 
 # All that a pure module may take from outside. An allowed one is one that has no effects and knows no time.
 HARMLESS = {
@@ -125,18 +113,23 @@ def others(name: str) -> set[str]:
     return {found.partition(".")[0] for found in IMPORTS[name]} - {"kvserver"}
 
 
-def test_every_module_stands_in_exactly_one_layer() -> None:
-    placed = [name for layer in LAYERS for name in layer]
-    assert sorted(placed) == sorted(TREES)
+def test_every_folder_stands_in_exactly_one_layer() -> None:
+    assert sorted(place for layer in LAYERS for place in layer) == sorted({place_of(name) for name in TREES})
 
 
-@pytest.mark.parametrize("name", sorted(BOTTOM))
-def test_bottom_imports_nothing_of_ours_but_what_else_is_there(name: str) -> None:
-    assert ours(name) <= BOTTOM
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_module_imports_from_its_own_folder_and_from_the_layers_before_it(name: str) -> None:
+    level = next(index for index, layer in enumerate(LAYERS) if place_of(name) in layer)
+    before: set[str] = set().union(*LAYERS[:level])
+    assert {place_of(found) for found in ours(name)} <= {place_of(name)} | before
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_read_text_and_no_file(name: str) -> None:
     assert others(name) <= HARMLESS_FOR_CONFIG
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
+@pytest.mark.parametrize("name", PURE)
 def test_pure_module_touches_nothing_but_its_arguments(name: str) -> None:
     assert others(name) <= HARMLESS | {"sys"}
     of_sys = {
@@ -149,25 +142,12 @@ def test_pure_module_touches_nothing_but_its_arguments(name: str) -> None:
     assert not calls & {"open", "print", "input", "exec", "eval", "breakpoint"}
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
-def test_no_module_imports_from_a_layer_above_its_own(name: str) -> None:
-    level = next(index for index, layer in enumerate(LAYERS) if name in layer)
-    above: set[str] = set().union(*LAYERS[level + 1 :])
-    assert not ours(name) & above
-
-
-def folder_of(name: str) -> str:
-    """The folder of a module, by its name in the package; a module that lies in none stands for itself."""
-    folder = ".".join(name.split(".")[:2])
-    return folder if folder in TREES else name
-
-
 def between_folders(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
     """Which folders import from which others, by what their modules import."""
     found: dict[str, set[str]] = {}
     for name, imported in imports.items():
-        found.setdefault(folder_of(name), set()).update(map(folder_of, imported))
-    return {folder: others - {folder} for folder, others in found.items()}
+        found.setdefault(place_of(name), set()).update(map(place_of, imported))
+    return {place: others - {place} for place, others in found.items()}
 
 
 def circle_in(imports: Mapping[str, set[str]]) -> list[str]:
@@ -203,14 +183,26 @@ def test_circle_of_folders_would_be_found_where_there_is_none_of_modules() -> No
     text = "if TYPE_CHECKING:\n    from kvserver.state.session import Session"
     imports = {"kvserver.data.entries": imports_of(ast.parse(text)), "kvserver.state.watches": {"kvserver.data.keyspace"}}
     assert not circle_in(imports)
-    assert circle_in(between_folders(imports)) == ["kvserver.data", "kvserver.state", "kvserver.data"]
+    assert circle_in(between_folders(imports)) == ["data", "state", "data"]
     imports["kvserver.state.session"] = {"kvserver.data.entries"}
     assert circle_in(imports) == ["kvserver.data.entries", "kvserver.state.session", "kvserver.data.entries"]
 
 
-@pytest.mark.parametrize("name", sorted(BOTTOM | PURE | BLOCKING))
-def test_asyncio_is_for_the_uppermost_layer(name: str) -> None:
-    assert not others(name) & {"asyncio", "uvloop", "selectors", "threading"}
+def reached_from(names: set[str]) -> set[str]:
+    """These modules, and all that they import, and what those import in turn."""
+    reached: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += OF_OURS[name]
+    return reached
+
+
+def test_whoever_uses_the_library_needs_no_event_loop() -> None:
+    for name in sorted(reached_from({"kvserver.library"}) | {name for name in TREES if place_of(name) == "media"}):
+        assert not others(name) & {"asyncio", "uvloop", "selectors", "threading"}, name
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TREES if name.startswith("kvserver.media")))
@@ -222,7 +214,7 @@ def test_media_know_no_sockets_and_no_store(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(within("persistence")))
+@pytest.mark.parametrize("name", sorted(name for name in TREES if place_of(name) == "persistence"))
 def test_persistence_knows_media_by_their_contracts_alone(name: str) -> None:
     assert {found for found in ours(name) if found.startswith("kvserver.media")} <= {"kvserver.media.medium"}
 
@@ -255,13 +247,12 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
         *(
             "kvserver.cli.check",
             "kvserver.library",
-    "kvserver.library.folder",
+            "kvserver.library.folder",
             "kvserver.cli.replay",
             "kvserver.library.store",
             "kvserver.options.rewriting",
             "kvserver.types.string.longdouble",
         ),
-        *("kvserver.dispatch.documentation", "kvserver.dispatch.syntax"),
     }
     asked = f"import sys, kvserver.server; print(*sys.modules.keys() & {later})"
     found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
@@ -279,90 +270,36 @@ def test_every_module_begins_with_what_it_is_for(name: str) -> None:
     assert head.splitlines()[0][0] != " "
 
 
-# Where a module's tests are not in test_<its name>.py.
-TESTED_IN = {
-    "kvserver": ["test_store"],
-    "kvserver.__main__": ["test_restart"],
-    "kvserver.engine.jobs": ["test_wire", "test_restart"],
-    "kvserver.cli.main": ["test_restart", "test_replay_wire"],
-    "kvserver.commands": ["test_commands_table"],
-    "kvserver.dispatch.contexts": ["test_commands_lookups"],
-    "kvserver.dispatch.runner": ["test_commands_lookups"],
-    "kvserver.data": ["test_keyspace"],
-    "kvserver.dispatch": ["test_notation"],
-    "kvserver.data.freeze": ["test_keyspace"],
-    "kvserver.data.entries": ["test_keyspace", "test_tags"],
-    "kvserver.formats": ["test_frame", "test_scan"],
-    "kvserver.formats.encoder": ["test_decoder"],
-    "kvserver.formats.longdocument": ["test_long_values"],
-    "kvserver.formats.longstring": ["test_long_values"],
-    "kvserver.media": ["test_media"],
-    "kvserver.media.file": ["test_media"],
-    "kvserver.media.filesystem": ["test_media"],
-    "kvserver.media.medium": ["test_media", "test_media_logs", "test_repair"],
-    "kvserver.media.memory": ["test_media", "test_media_logs"],
-    "kvserver.network": ["test_wire", "test_limits"],
-    "kvserver.network.clients": ["test_limits"],
-    "kvserver.network.connection": ["test_connection", "test_unread", "test_wire", "test_limits", "test_hostile"],
-    "kvserver.network.listeners": ["test_limits", "test_tls"],
-    "kvserver.options": ["test_config"],
-    "kvserver.options.inert": ["test_config"],
-    "kvserver.options.kinds": ["test_config"],
-    "kvserver.options.table": ["test_config"],
-    "kvserver.engine.results": ["test_conversations"],
-    "kvserver.persistence": ["test_snapshot", "test_journal"],
-    "kvserver.persistence.frames": ["test_snapshot", "test_faults"],
-    "kvserver.persistence.workplace": ["test_snapshot"],
-    "kvserver.persistence.schedule": ["test_flushes", "test_flushes_due", "test_wire", "test_simulation"],
-    "kvserver.persistence.recovery": ["test_durability", "test_folder", "test_simulation"],
-    "kvserver.persistence.slices": ["test_snapshot"],
-    "kvserver.resp": ["test_request", "test_reply"],
-    "kvserver.server": ["test_wire", "test_restart", "test_clients"],
-    "kvserver.state": ["test_session"],
-    "kvserver.state.description": ["test_rows"],
-    "kvserver.state.statistics": ["test_commands_sections"],
-    "kvserver.engine.upkeep": ["test_upkeep"],
-    "kvserver.engine.writer": ["test_writer", "test_wire"],
-}
-# Seen from outside, through a socket, a ServerFolder or Snapshots: their tests import nothing of theirs.
-BLACK_BOX = {
-    "kvserver.__main__",
-    "kvserver.persistence.frames",
-    "kvserver.persistence.workplace",
-    "kvserver.persistence.recovery",
-    *ASYNCIO,
-}
+MODULES = sorted(name for name in TREES if "__" not in name and not PACKAGE.joinpath(*name.split(".")[1:]).is_dir())
 
 
-def homes_of(name: str) -> list[str]:
-    """The tests of `commands` and `media` are named after the folder, too, since others have modules of the same names."""
-    package, _, module = name.removeprefix("kvserver.").rpartition(".")
-    return TESTED_IN.get(name, [f"test_{package}_{module}" if package in ("commands", "media") else f"test_{module}"])
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_its_tests_at_the_same_path(name: str) -> None:
+    *folders, module = name.split(".")[1:]
+    path = TESTS.joinpath("unit", *folders, f"test_{module}.py")
+    assert path.exists(), f"{name} has no {path.relative_to(TESTS)}"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert any(node.name.startswith("test_") for node in functions)
+    imported = imported_by(tree)
+    assert name in imported or "helpers.servers" in imported, f"it neither imports {name} nor starts a server"
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
-def test_every_module_has_its_tests(name: str) -> None:
-    for test in homes_of(name):
-        path = TESTS / f"{test}.py"
-        assert path.exists(), f"{name} has no {path.name}"
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        assert any(
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") for node in tree.body
-        )
-        if name not in BLACK_BOX:
-            assert name in reached_from(tree), f"{path.name} does not import it"
-
-
-def reached_from(test: ast.Module) -> set[str]:
-    """The modules that a test imports, itself or by its helpers; a package and the command table stand for what they hold."""
+def imported_by(test: ast.Module) -> set[str]:
+    """The modules that a test imports, itself or by its helpers; two that gather others stand for what they gather."""
     names = imports_of(test)
-    for helper in [TESTS / f"{found}.py" for found in names]:
+    for helper in [TESTS.joinpath(*found.split(".")).with_suffix(".py") for found in names if found.startswith("helpers.")]:
         if helper.exists():
             names |= imports_of(ast.parse(helper.read_text(encoding="utf-8")))
-        names |= ours(package) if package in names else set()
-    return names | {found.rpartition(".")[0] for found in names}
+    for gathering, gathered in (
+        ("kvserver", "kvserver.library"),
+        ("kvserver.commands.catalogue", "kvserver.commands.catalogue"),
+    ):
+        names |= OF_OURS[gathered] if gathering in names else set()
+    return names
 
 
-def test_mapping_of_tests_names_no_module_that_is_gone() -> None:
-    assert TESTED_IN.keys() <= TREES.keys()
-    assert TREES.keys() >= BLACK_BOX
+def test_tests_import_no_tests() -> None:
+    for path in sorted(TESTS.rglob("test_*.py")):
+        names = imports_of(ast.parse(path.read_text(encoding="utf-8")))
+        assert not {name for name in names if ".test_" in f".{name}"}, path.relative_to(TESTS)

@@ -221,7 +221,7 @@ def test_line_for_tls_serves_who_shows_a_certificate(newcomer: Newcomer, tmp_pat
 
 
 def test_tests_that_are_named_are_there() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").glob("test_*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("test_*.py"))
     named = set(re.findall(r"`(test_\w+)`", README))
     assert len(named) > 5
     assert [name for name in sorted(named) if f"def {name}(" not in sources] == []
@@ -234,7 +234,7 @@ def test_files_that_are_linked_are_there() -> None:
 
 
 def test_campaigns_count_what_the_table_says() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("*.py"))
     rows = re.findall(r"^\| `(KVSERVER_\w+)`.*\| ([^|]+) \|$", README, re.MULTILINE)
     assert len(rows) > 5
     for name, told in rows:

@@ -2,6 +2,7 @@
 
 KVSERVER_DIFFERENTIAL_COUNT is the number of commands, KVSERVER_DIFFERENTIAL_SEED where they begin. A failure names the
 seed of its run of commands, which begins with empty servers, and shows the commands of that run that name the same key.
+KVSERVER_CONVERSATIONS_COUNT and KVSERVER_CONVERSATIONS_SEED are those of two clients that take turns.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from helpers.random_commands import AWKWARD, FAMILIES, KEYS, STATE, WORDS, Words, commands, is_same, show
+from helpers.casefiles import families, random_rows
+from helpers.random_commands import KEYS, STATE, WORDS, Words, show
 from helpers.servers import ServerProcess, StartServer, Wire, encode, split_replies
 
 COUNT = int(os.environ.get("KVSERVER_DIFFERENTIAL_COUNT", "20000"))
 SEED = int(os.environ.get("KVSERVER_DIFFERENTIAL_SEED", "1"))
+CONVERSATIONS_COUNT = int(os.environ.get("KVSERVER_CONVERSATIONS_COUNT", "60"))
+CONVERSATIONS_SEED = int(os.environ.get("KVSERVER_CONVERSATIONS_SEED", "1"))
 RUN = 250  # commands between two looks at empty servers, sent at once: they must fit into the sockets' buffers
+ROWS, TURNS = random_rows(), random_rows(turns=True)
 OPTIONS = ("--save", "", "--appendonly", "no", "--proto-max-bulk-len", "1mb")
 
 
@@ -40,7 +46,7 @@ def converse(wire: Wire, words: list[Words]) -> list[bytes]:
 def compare(ours: Wire, theirs: Wire, sent: list[Words], label: str) -> None:
     replies = [converse(wire, [(b"FLUSHALL",), *sent])[1:] for wire in (ours, theirs)]
     for position, (words, one, other) in enumerate(zip(sent, *replies, strict=True)):
-        if not is_same(words, one, other):
+        if not ROWS.is_same(words, one, other):
             keys = set(words[1:]) & set(KEYS)
             history = [
                 (before, reply) for before, reply in zip(sent[:position], replies[1], strict=False) if keys & set(before)
@@ -56,7 +62,6 @@ def compare(ours: Wire, theirs: Wire, sent: list[Words], label: str) -> None:
 
 @pytest.mark.timeout(120 + COUNT / 50)
 def test_random_commands_get_the_replies_of_redis(servers: tuple[ServerProcess, ServerProcess]) -> None:
-    rows = [row for family in FAMILIES.values() for row in family]
     wires = {protocol: [server.connect() for server in servers] for protocol in (2, 3)}
     for wire in wires[3]:
         wire.command("HELLO", 3)
@@ -64,8 +69,7 @@ def test_random_commands_get_the_replies_of_redis(servers: tuple[ServerProcess, 
         for run in range(-(-COUNT // RUN)):
             seed = SEED + run
             rng = random.Random(seed)
-            some = rng.sample(rows, rng.randint(3, len(rows)))  # so that a run goes deep rather than wide
-            sent = commands(rng, some, RUN)
+            sent = ROWS.some(rng).commands(rng, RUN)
             protocol = rng.choice((2, 3))
             ours, theirs = wires[protocol]
             compare(ours, theirs, [*sent, *STATE], f"KVSERVER_DIFFERENTIAL_SEED={seed}, RESP{protocol}")
@@ -76,11 +80,10 @@ def test_random_commands_get_the_replies_of_redis(servers: tuple[ServerProcess, 
 
 def test_random_commands_in_transactions_get_the_replies_of_redis(servers: tuple[ServerProcess, ServerProcess]) -> None:
     """Some are refused when they are queued, which ends their transaction; all others give what they give without one."""
-    rows = [row for family in FAMILIES.values() for row in family]
     completed = 0
     with servers[0].connect() as ours, servers[1].connect() as theirs:
         for seed in range(SEED, SEED + COUNT // 100):
-            sent = commands(random.Random(seed), rows, 8)
+            sent = ROWS.commands(random.Random(seed), 8)
             whole = [(b"MULTI",), *sent, (b"EXEC",)]
             label = f"KVSERVER_DIFFERENTIAL_SEED={seed}"
             (*queued, one), (*queued_theirs, other) = (converse(wire, whole) for wire in (ours, theirs))
@@ -91,7 +94,7 @@ def test_random_commands_in_transactions_get_the_replies_of_redis(servers: tuple
             completed += 1
             pairs = zip(sent, elements(one), elements(other), strict=True)
             for words, reply, expected in pairs:
-                assert is_same(words, reply, expected), f"{label}: {show(words)}: {reply!r} instead of {expected!r}"
+                assert ROWS.is_same(words, reply, expected), f"{label}: {show(words)}: {reply!r} instead of {expected!r}"
     assert completed > COUNT // 500
 
 
@@ -104,8 +107,7 @@ def elements(array: bytes) -> list[bytes]:
 def test_what_random_commands_have_left_is_there_after_a_kill(start_server: StartServer, tmp_path: Path, seed: int) -> None:
     """Each write is in the journal in a form that gives the same again, whatever command it was."""
     options = ("--save", "", "--appendfsync", "always", "--proto-max-bulk-len", "1mb")
-    rows = [row for family in FAMILIES.values() for row in family]
-    sent = commands(random.Random(seed), rows, 4 * RUN)
+    sent = ROWS.commands(random.Random(seed), 4 * RUN)
     # When a key expires, where STATE asks for how long it is there yet: a start may take seconds.
     state = [(b"PEXPIRETIME", *rest) if name == b"TTL" else (name, *rest) for name, *rest in STATE]
     server = start_server(*options, directory=tmp_path)
@@ -120,18 +122,73 @@ def test_what_random_commands_have_left_is_there_after_a_kill(start_server: Star
         assert one == other, f"KVSERVER_DIFFERENTIAL_SEED={seed}: {show(words)}: {one!r} was {other!r}"
 
 
-def test_rows_of_the_generator_use_words_that_exist() -> None:
+def test_rows_of_every_family_make_all_its_commands() -> None:
     rng = random.Random(SEED)
-    for family, rows in FAMILIES.items():
-        made = commands(rng, rows, 500)
-        assert {words[0].upper() for words in made} == {row.split()[0].encode() for row in rows}, family
+    for family in families().values():
+        if rows := family.rows + family.turns:
+            made = replace(ROWS, rows=rows).commands(rng, 500)
+            assert {words[0].upper() for words in made} == {row.split()[0].encode() for row in rows}, family.name
     assert all(maker(rng) for maker in WORDS.values())
-    assert AWKWARD
 
 
 def test_comparison_sees_what_differs() -> None:
-    assert is_same((b"GET", b"k"), b"$1\r\nv\r\n", b"$1\r\nv\r\n")
-    assert not is_same((b"GET", b"k"), b"$1\r\nv\r\n", b"$1\r\nw\r\n")
-    assert is_same((b"TTL", b"k"), b":1000\r\n", b":999\r\n")
-    assert not is_same((b"ttl", b"k"), b":1000\r\n", b":100\r\n")
-    assert not is_same((b"TTL", b"k"), b":-1\r\n", b":-2\r\n")
+    assert ROWS.is_same((b"GET", b"k"), b"$1\r\nv\r\n", b"$1\r\nv\r\n")
+    assert not ROWS.is_same((b"GET", b"k"), b"$1\r\nv\r\n", b"$1\r\nw\r\n")
+    assert ROWS.is_same((b"TTL", b"k"), b":1000\r\n", b":999\r\n")
+    assert not ROWS.is_same((b"ttl", b"k"), b":1000\r\n", b":100\r\n")
+    assert not ROWS.is_same((b"TTL", b"k"), b":-1\r\n", b":-2\r\n")
+
+
+# --- random transactions of several clients
+
+
+def random_step(rng: random.Random) -> Words:
+    return (TURNS if rng.random() < 0.43 else ROWS).commands(rng, 1)[0]
+
+
+class Told:
+    """What a client was told by both servers, compared command by command, in its transactions too."""
+
+    def __init__(self) -> None:
+        self._queued: list[Words] = []
+
+    def is_same(self, words: Words, ours: bytes, theirs: bytes) -> bool:
+        if theirs == b"+QUEUED\r\n":
+            self._queued.append(words)
+            return ours == theirs
+        is_end = words[0].upper() in (b"EXEC", b"DISCARD") and len(words) == 1
+        if not is_end and not theirs.startswith(b"-EXECABORT"):
+            return ROWS.is_same(words, ours, theirs)
+        queued, self._queued = self._queued, []
+        if theirs[:1] != b"*" or theirs == b"*-1\r\n":
+            return ours == theirs
+        pairs = zip(queued, elements(ours), elements(theirs), strict=True)
+        return all(ROWS.is_same(*each) for each in pairs)
+
+
+def test_random_transactions_of_two_clients_end_as_on_redis(servers: tuple[ServerProcess, ServerProcess]) -> None:
+    """Each reply is awaited before the next step, so that both servers take the steps in the same order."""
+    completed = refused = 0
+    for seed in range(CONVERSATIONS_SEED, CONVERSATIONS_SEED + CONVERSATIONS_COUNT):
+        rng = random.Random(seed)
+        steps = [(rng.choice("AB"), random_step(rng)) for _ in range(100)]
+        heard = []
+        for server in servers:
+            assert server.once("FLUSHALL") == b"+OK\r\n"
+            with server.connect() as first, server.connect() as second:
+                wires = {"A": first, "B": second}
+                if seed % 2:
+                    first.command("HELLO", 3)
+                heard.append([wires[name].command(*words) for name, words in steps])
+        told = {"A": Told(), "B": Told()}
+        for place, ((name, words), ours, theirs) in enumerate(zip(steps, *heard, strict=True)):
+            if words[0] == b"EXEC":
+                completed += theirs[:1] == b"*" and theirs[:2] != b"*-"
+                refused += theirs in (b"*-1\r\n", b"_\r\n")
+            if not told[name].is_same(words, ours, theirs):
+                history = zip(steps[: place + 1], heard[1], strict=False)
+                lines = "\n".join(f"{name}: {show(words)}  {reply[:100]!r}" for (name, words), reply in history)
+                pytest.fail(f"KVSERVER_CONVERSATIONS_SEED={seed}:\n{lines}\nkvserver: {ours!r}", pytrace=False)
+    print(f"{completed} transactions, {refused} of them refused since a watched key was written")
+    assert completed > CONVERSATIONS_COUNT
+    assert refused > CONVERSATIONS_COUNT // 8

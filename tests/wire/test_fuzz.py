@@ -1,8 +1,10 @@
-"""Random streams of bytes, read by kvserver's parser in process and by redis-server: the same commands, the same refusal.
+"""Random bytes: streams, conversations and damaged commands. What redis-server reads is read; nothing crashes or hurts others.
 
-KVSERVER_PARSER_FUZZ_COUNT streams, some thousands a second: each goes over a Unix socket of its own, many at a time. The
-replies that redis-server must give follow from the commands that our parser found: ECHO's argument, or the error for
-an unknown command, which names its arguments.
+KVSERVER_PARSER_FUZZ_COUNT streams are read by kvserver's parser in process and by redis-server, some thousands a second: each
+goes over a Unix socket of its own, many at a time. The replies that redis-server must give follow from the commands that our
+parser found: ECHO's argument, or the error for an unknown command, which names its arguments.
+KVSERVER_FUZZ_COUNT conversations are compared with redis-server's, and ten times as many commands of the case files are
+damaged.
 """
 
 from __future__ import annotations
@@ -11,12 +13,16 @@ import os
 import random
 import socket
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from helpers.casefiles import conversations
+from helpers.conversations import MARK, MARK_REPLY, PROTOCOLS, say, send_in_parts
+from helpers.random_commands import spoiled
 from helpers.servers import DEADLINE_S, ServerProcess, Wire, encode
 from kvserver.dispatch.row import unknown_command, wrong_arity
 from kvserver.resp.reply import Error
@@ -230,3 +236,145 @@ def test_expected_replies_follow_the_rules(oracle: tuple[Path, frozenset[bytes]]
             b"-ERR Protocol error: invalid multibulk length\r\n"
         )
     )
+
+
+# --- random bytes
+
+CONVERSATIONS = int(os.environ.get("KVSERVER_FUZZ_COUNT", "400"))
+
+
+def random_word(rng: random.Random) -> bytes:
+    choices: list[Callable[[], bytes]] = [
+        lambda: rng.choice([b"k", b"l", b"m"]),
+        lambda: b"%d" % rng.randrange(-2, 12),
+        lambda: rng.randbytes(rng.randrange(6)),
+        lambda: b"x" * rng.randrange(2000),
+        lambda: rng.choice([b"\r\n", b"*1\r\n", b"$3\r\n", b"'", b'"', b"\\", b""]),
+    ]
+    return rng.choice(choices)()
+
+
+def random_request(rng: random.Random) -> bytes:
+    """Mostly a good command that both servers know; never one whose reply depends on the server."""
+    name = rng.choice([b"SET", b"GET", b"DEL", b"EXISTS", b"DBSIZE", b"PING", b"ECHO", b"SELECT", b"FLUSHALL", b"RESET"])
+    arity = {b"SET": 2, b"DBSIZE": 0, b"PING": 0, b"FLUSHALL": 0, b"RESET": 0}.get(name, 1)
+    if rng.random() < 0.1:
+        arity = rng.randrange(3)
+    if rng.random() < 0.05:
+        name = b"nosuch" + random_word(rng)[:20]
+    return encode(name, *(random_word(rng) for _ in range(arity)))
+
+
+def random_inline(rng: random.Random) -> bytes:
+    letters = b"abz019 '\"\\x \t*$+-:\xff"
+    line = bytes(rng.choice(letters) for _ in range(rng.randrange(30)))
+    return rng.choice([b"ECHO ", b"SET ", b"GET ", b"zz", b""]) + line + rng.choice([b"\r\n", b"\n"])
+
+
+def mutated(rng: random.Random, data: bytes) -> bytes:
+    """One byte lost, doubled or changed. Line ends stay: Redis takes any byte for a feed behind a return."""
+    places = [at for at, byte in enumerate(data) if byte not in b"\r\n"]
+    if not places:
+        return data
+    at = rng.choice(places)
+    kind = rng.randrange(3)
+    if kind == 0:
+        return data[:at] + data[at + 1 :]
+    if kind == 1:
+        return data[:at] + data[at : at + 1] * 2 + data[at + 1 :]
+    return data[:at] + bytes([rng.choice(b"$*:+-_#%,0123456789 axA\x80\xff")]) + data[at + 1 :]
+
+
+def random_conversation(rng: random.Random) -> bytes:
+    pieces = []
+    for _ in range(rng.randrange(1, 12)):
+        kind = rng.random()
+        piece = random_inline(rng) if kind < 0.15 else random_request(rng)
+        pieces.append(mutated(rng, piece) if kind > 0.85 else piece)
+    return b"".join(pieces)
+
+
+def test_random_conversations_get_the_replies_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    rng = random.Random(SEED)
+    compared = 0
+    for index in range(CONVERSATIONS):
+        payload, protocol = random_conversation(rng), rng.choice(PROTOCOLS)
+        if b"\0" in payload:
+            continue  # a mutation may bring a nul into a line, where Redis's C strings end
+        ours, theirs = (say(server, payload, protocol) for server in (kvserver, redis_oracle))
+        assert ours == theirs, f"KVSERVER_FUZZ_SEED={SEED}, conversation {index}, RESP{protocol}: {payload!r}"
+        compared += 1
+    assert compared > CONVERSATIONS // 4
+
+
+def test_random_conversations_in_random_parts_get_the_same_replies(kvserver: ServerProcess) -> None:
+    """Where a read ends decides which parser goes on; the replies must not show it."""
+    rng = random.Random(SEED)
+    with kvserver.connect() as other:
+        for index in range(CONVERSATIONS):
+            payload = random_conversation(rng) + encode("ECHO", MARK)
+            other.command("FLUSHALL")
+            with kvserver.connect() as wire:
+                wire.send(payload)
+                wire.half_close()
+                expected = wire.read_until_eof()
+            cuts = [0, *sorted(rng.choices(range(len(payload)), k=rng.randrange(1, 6))), len(payload)]
+            other.command("FLUSHALL")
+            with kvserver.connect() as wire:
+                send_in_parts(wire, other, [payload[start:end] for start, end in pairwise(cuts)])
+                wire.half_close()
+                same = wire.read_until_eof() == expected
+            assert same, f"KVSERVER_FUZZ_SEED={SEED}, conversation {index} cut at {cuts}: {payload!r}"
+
+
+# Beginnings of commands that are not damaged, and why.
+UNDAMAGED: dict[tuple[bytes, ...], str] = {
+    (b"SHUTDOWN",): "the server may leave",
+    (b"DEBUG",): "the server may sleep for years, or spoil its file on purpose",
+    (b"CONFIG", b"SET"): "settings may be such that nobody is served",
+    (b"CLIENT", b"PAUSE"): "nobody is served meanwhile",
+    (b"CLIENT", b"KILL"): "the connection may end",
+    (b"QUIT",): "the connection ends",
+    (b"HOST:",): "the connection ends, since only a browser would send it",
+}
+DAMAGEABLE = [
+    words
+    for conversation in conversations()
+    for words in dict.fromkeys(conversation.requests)
+    if sum(map(len, words)) < 5000
+    and not any(tuple(word.upper() for word in words[: len(beginning)]) == beginning for beginning in UNDAMAGED)
+]
+
+
+def test_damaged_commands_of_the_case_files_end_no_connection(kvserver: ServerProcess) -> None:
+    """Behind each, RESET ends what it may have begun: a transaction, a subscription, replies that are held back."""
+    rng = random.Random(SEED)
+    end = b"+RESET\r\n" + MARK_REPLY
+    with kvserver.connect() as wire:
+        for index in range(10 * CONVERSATIONS):
+            words = spoiled(rng, rng.choice(DAMAGEABLE))
+            for _ in range(rng.randrange(3)):
+                words = spoiled(rng, words)
+            wire.send(encode(*words) + encode("RESET") + encode("ECHO", MARK))
+            heard = b""
+            with suppress(EOFError):
+                while not heard.endswith(MARK_REPLY):
+                    heard += wire.read_reply()
+            assert heard.endswith(end), f"KVSERVER_FUZZ_SEED={SEED}, command {index}: {words!r}"
+    kvserver.check_log()
+
+
+def test_random_bytes_hurt_nobody(kvserver: ServerProcess) -> None:
+    rng = random.Random(SEED)
+    with kvserver.connect() as witness:
+        for index in range(CONVERSATIONS):
+            payload = rng.randbytes(rng.randrange(1, 3000))
+            if rng.random() < 0.5:
+                payload = mutated(rng, random_conversation(rng)) + payload
+            with kvserver.connect() as wire:
+                with suppress(ConnectionError):
+                    wire.send(payload)
+                wire.half_close()
+                wire.read_until_eof()
+            assert witness.command("PING") == b"+PONG\r\n", f"KVSERVER_FUZZ_SEED={SEED}, {index}: {payload!r}"
+    kvserver.check_log()

@@ -1,1 +1,1 @@
-"""JSON documents."""
+"""JSON documents: a type of its own, whose value is held as its canonical text."""

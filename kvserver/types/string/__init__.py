@@ -1,1 +1,1 @@
-"""Strings: their commands, and what counts, cuts and compares them."""
+"""Strings: their commands, and those that count with them, cut them, compare them and look at their bits."""

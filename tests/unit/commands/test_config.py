@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.servers import ServerProcess
 from helpers.sessions import Server, run, text
 from kvserver.dispatch.effect import Reconfigure, RewriteConfig
-from kvserver.resp.reply import OK, encode
+from kvserver.resp.reply import OK
 
 
 def test_set_changes_the_options_and_names_those_that_are_new() -> None:
@@ -56,8 +55,3 @@ def test_rewrite_needs_a_file() -> None:
     assert text(run(session, "CONFIG", "REWRITE")) == "ERR The server is running without a config file"
     server.state.config.file = "/etc/kvserver.toml"
     assert run(session, "CONFIG", "REWRITE") == RewriteConfig()
-
-
-def test_help_is_that_of_redis(redis_oracle: ServerProcess) -> None:
-    for name in ("CONFIG", "COMMAND"):
-        assert encode(run(Server().session(), name, "HELP"), 2) == redis_oracle.once(name, "HELP")  # type: ignore[arg-type]

@@ -46,16 +46,6 @@ def test_string_moves_in_both_directions(kvserver: ServerProcess, redis_oracle: 
         moved(ours, theirs, VALUES[name])
 
 
-def test_short_strings_have_the_very_payload_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
-    """Longer ones Redis compresses."""
-    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
-        for value in (*VALUES.values(), *(b"%d" % (sign * 2**bits) for bits in range(64) for sign in (1, -1))):
-            if len(value) <= 20:
-                for wire in (ours, theirs):
-                    wire.command("SET", "key", value)
-                assert ours.command("DUMP", "key") == theirs.command("DUMP", "key")
-
-
 @pytest.mark.parametrize(
     ("command", "name"),
     [
