@@ -15,9 +15,10 @@ import signal
 import time
 
 import kvserver
-from kvserver.commands.slowlog import slow_from_ns
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS, CommandTable
+from kvserver.dispatch.table import CommandTable
+from kvserver.dispatch.timing import slow_from_ns
 from kvserver.engine.jobs import Actions
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer

@@ -19,12 +19,6 @@ NO_PASSWORD_SET = (
     "ERR AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
 )
-# Of 7.2: which connection it was, 7.0 does not say.
-ATTACK = (
-    "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due "
-    "to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from {} aborted."
-)
-ATTACK_TOLD_EVERY_MS = 60_000
 
 
 def ping(session: Session, args: list[bytes]) -> Reply:
@@ -106,16 +100,6 @@ def select(session: Session, args: list[bytes]) -> Reply:
 
 def quit_(session: Session, args: list[bytes]) -> Effect:
     return Close((OK,))
-
-
-def refuse_http(session: Session, args: list[bytes]) -> Effect:
-    """What `POST` and `Host:` run: a web page that makes a browser talk to this server must not get to a command."""
-    state = session.server
-    now_ms = state.now_ms()
-    if now_ms - state.attack_told_at_ms <= ATTACK_TOLD_EVERY_MS:
-        return Close(())
-    state.attack_told_at_ms = now_ms
-    return Close((), ATTACK.format(session.address))
 
 
 def reset(session: Session, args: list[bytes]) -> Effect:

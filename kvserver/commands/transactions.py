@@ -1,4 +1,4 @@
-"""Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH, and what becomes of a command in between.
+"""Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH. The gate queues what comes in between.
 
 All that a transaction writes is one record of the journal: EXEC runs it within one tick, in one go.
 """
@@ -6,44 +6,14 @@ All that a transaction writes is one record of the journal: EXEC runs it within 
 from __future__ import annotations
 
 from kvserver.dispatch.effect import Effect, Execute, Switch
-from kvserver.dispatch.row import ALL_KEYS, NO_KEYS, Command, wrong_arity
+from kvserver.dispatch.row import ALL_KEYS, NO_KEYS, Command
 from kvserver.dispatch.runner import EXEC_REFUSED
-from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply, Simple
+from kvserver.errors import CommandError
+from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply
 from kvserver.state.session import Session, Transaction
-from kvserver.state.usage import NOT_COUNTED
 from kvserver.state.watches import Watch
 
-QUEUED = Simple("QUEUED")
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
-
-
-_LIMITED = frozenset(("restore", "debug", "client|reply"))
-
-
-def queue(session: Session, args: list[bytes]) -> Reply:
-    """What every command that can run in a transaction does in MULTI."""
-    assert session.transaction
-    session.transaction.commands.append([*args])
-    args[0] = NOT_COUNTED  # as a call: it will be one when it runs
-    return QUEUED
-
-
-def check_queueable(row: Command, args: list[bytes]) -> None:
-    """Refusal of what can't run in a transaction: what replaces the data later, or would break its array of replies."""
-    if "no_multi" in row.flags:
-        raise Refusal("ERR Command not allowed inside a transaction")
-    if row.name not in _LIMITED:
-        return
-    match [row.name, *(word.lower() for word in args[1:])]:
-        case ["restore"]:
-            raise Refusal("ERR RESTORE without arguments is not allowed inside a transaction")
-        case ["restore", _] | ["restore", _, _]:  # its row lets them pass, for the sake of the form without
-            raise wrong_arity("restore", Refusal)
-        case ["debug", b"crash", *_]:
-            raise Refusal("ERR DEBUG CRASH is not allowed inside a transaction")
-        case ["client|reply", _, mode] if mode != b"on":
-            raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
 
 
 def multi(session: Session, args: list[bytes]) -> Effect:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.commands.monitor import monitor_line
-from kvserver.commands.transactions import check_queueable, queue
 from kvserver.dispatch.effect import Effect, Monitored, Postpone, Quiet
+from kvserver.dispatch.gate import check_queueable, monitor_line, queue
 from kvserver.dispatch.row import Command, Handler, resolve, wrong_arity
 from kvserver.dispatch.runner import OOM, is_out_of_memory, present_refusal, refusal_of, refuse
 from kvserver.errors import CommandError, Refusal

@@ -11,68 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kvserver.commands import (
-    acl,
-    client,
-    connection,
-    debug,
-    dump,
-    expiry,
-    identity,
-    info,
-    keys,
-    latency,
-    memory,
-    monitor,
-    persistence,
-    pubsub,
-    scan,
-    slowlog,
-    transactions,
-)
-from kvserver.commands import command as introspection
-from kvserver.commands import config as configuration
-from kvserver.commands import object as objects
+from kvserver.dispatch.gate import refuse_http
 from kvserver.dispatch.lookups import Lookups
 from kvserver.dispatch.row import Command, Handler, Many, unknown_command
 from kvserver.dispatch.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
-from kvserver.dispatch.timing import Timing
+from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.state.usage import Usages
-from kvserver.types.json import commands as json
-from kvserver.types.string import bitfields, bits, counters, lcs, ranges
-from kvserver.types.string import commands as strings
-
-FAMILIES = (
-    strings,
-    counters,
-    ranges,
-    bits,
-    bitfields,
-    lcs,
-    keys,
-    expiry,
-    scan,
-    dump,
-    objects,
-    transactions,
-    pubsub,
-    connection,
-    client,
-    monitor,
-    json,
-    persistence,
-    configuration,
-    introspection,
-    info,
-    acl,
-    debug,
-    identity,
-    latency,
-    slowlog,
-    memory,
-)
 
 MISCONF = (
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
@@ -81,11 +27,6 @@ MISCONF = (
 )
 MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
 LOADING = "LOADING Redis is loading the dataset in memory"
-
-# Every command there is, by its name in lower case, in the order of names.
-COMMANDS: Final[dict[bytes, Command]] = {
-    row.name.encode(): row for row in sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
-}
 
 ALIKE_FROM: Final = 4  # commands: of fewer, to see whether they are alike takes what it gives
 
@@ -99,7 +40,7 @@ class CommandTable:
         self.many: dict[Handler, Many] = {row.handler: row.many for row in rows.values() if row.many}
         self.timing = Timing(clock_ns, usages)
         self.timing.on_change = self._wrap
-        self.timing.on_slow = slowlog.note_slow
+        self.timing.on_slow = note_slow
         self._handlers = {name: self.timing.wrap(row) for name, row in self.rows.items()}
         # Each variant, with what it has while the usual commands run unwrapped and while everything is wrapped.
         self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}
@@ -171,7 +112,7 @@ class CommandTable:
             arities = ANY_ARITY if row.name == "exec" else row.arities
             runners[name] = runners[name.upper()] = (handler, arities, row.name)
         for word in (b"post", b"host:"):
-            runners[word] = (connection.refuse_http, ANY_ARITY, word.decode())
+            runners[word] = (refuse_http, ANY_ARITY, word.decode())
         runners[UNKNOWN] = (_tell_unknown, ANY_ARITY, "")
         return runners
 

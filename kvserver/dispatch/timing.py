@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.dispatch.effect import EFFECTS, Effect
+from kvserver.dispatch.redaction import redacted
 from kvserver.dispatch.row import Command, Handler
 from kvserver.errors import Refusal
+from kvserver.options.config import Config
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.state.usage import Usage, Usages
@@ -23,6 +25,30 @@ NEVER_NS: Final = 2**63
 BOUNDED_NS: Final = 1_000_000  # no command that does a bounded amount of work takes longer by itself
 
 Begun = tuple[int, Usage]  # when a command began, and whose time it is
+
+
+def slow_from_ns(config: Config) -> int:
+    """From how many nanoseconds on `note_slow` wants to know of a command."""
+    thresholds_ns = [NEVER_NS]
+    if config.slowlog_log_slower_than >= 0 and config.slowlog_max_len:
+        thresholds_ns.append(config.slowlog_log_slower_than * 1000)
+    if config.latency_monitor_threshold:
+        thresholds_ns.append(config.latency_monitor_threshold * 1_000_000)
+    return min(thresholds_ns)
+
+
+def note_slow(session: Session, args: list[bytes], duration_ns: int) -> None:
+    """Note a command that took so long in the slow log, if it is for that, and among the latencies."""
+    state = session.server
+    config, now_s = state.config, state.now_ms() // 1000
+    row = state.commands.get(args[0].lower())
+    flags = row.flags if row else ()
+    duration_us = duration_ns // 1000
+    if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in flags:
+        state.slowlog.add(redacted(args), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
+    threshold_ms = config.latency_monitor_threshold
+    if threshold_ms and duration_us >= threshold_ms * 1000:
+        state.latency.add("fast-command" if "fast" in flags else "command", now_s, duration_us // 1000)
 
 
 class Timing:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS, CommandTable
+from kvserver.dispatch.table import CommandTable
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link

@@ -24,9 +24,9 @@ import pytest
 
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, SECTOR_BYTES, DiskInLoop, Fault, PowerLoss, SimulatedDisk
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Entry
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS
 from kvserver.errors import MediumError
 from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium

@@ -17,8 +17,8 @@ import pytest
 
 from helpers import sessions
 from helpers.simulated_disk import ROOT, DiskInLoop, Fault, PowerLoss, SimulatedDisk
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS
 from kvserver.errors import MediumError
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog

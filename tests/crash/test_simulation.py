@@ -24,10 +24,11 @@ import pytest
 
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, Fault, SimulatedDisk
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data import shards
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS, CommandTable
+from kvserver.dispatch.table import CommandTable
 from kvserver.engine import writer
 from kvserver.engine.jobs import Actions
 from kvserver.engine.writer import Writer

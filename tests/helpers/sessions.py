@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Access, Shard
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.row import wrong_arity
 from kvserver.dispatch.runner import UNKNOWN, Runners
-from kvserver.dispatch.table import COMMANDS, CommandTable
+from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError
 from kvserver.options.config import Config
 from kvserver.resp.reply import Error, Reply, Simple

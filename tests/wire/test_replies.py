@@ -13,7 +13,7 @@ import pytest
 from helpers.casefiles import Conversation, conversations, families, is_expected, show
 from helpers.conversations import MARK_REPLY, PROTOCOLS, converse, say
 from helpers.servers import COMMON_OPTIONS, ServerProcess, encode, split_replies
-from kvserver.dispatch.table import COMMANDS
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.engine.writer import COMMANDS_PER_RUN
 
 COMPARED = [each for each in conversations() if not each.ours_because]

@@ -8,9 +8,9 @@ import pytest
 
 from helpers.servers import ServerProcess, parse
 from helpers.sessions import Server, run
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.dispatch.documentation import DOCUMENTATION
 from kvserver.dispatch.row import Command
-from kvserver.dispatch.table import COMMANDS
 from kvserver.resp.reply import encode
 from kvserver.state.description import CATEGORIES
 

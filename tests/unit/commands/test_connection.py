@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.connection import ATTACK
 from kvserver.dispatch.effect import Close, Recognize
+from kvserver.dispatch.gate import ATTACK
 from kvserver.resp.reply import OK
 from kvserver.state.session import Session
 

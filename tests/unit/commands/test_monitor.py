@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.monitor import monitor_line
 from kvserver.dispatch.effect import Monitored, Switch
+from kvserver.dispatch.gate import monitor_line
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK
 from kvserver.state.session import MONITORING, Session

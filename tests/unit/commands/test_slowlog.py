@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from helpers.sessions import START_MS, Server, run, text
-from kvserver.commands.slowlog import NEVER_NS, WRONG_COUNT, note_slow, slow_from_ns
+from kvserver.commands.slowlog import WRONG_COUNT
+from kvserver.dispatch.timing import NEVER_NS, note_slow, slow_from_ns
 from kvserver.options.config import Config
 from kvserver.resp.reply import OK
 

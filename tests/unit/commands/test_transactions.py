@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.transactions import ABORTED, QUEUED
+from kvserver.commands.transactions import ABORTED
 from kvserver.dispatch.effect import Close, Execute, Recognize, Switch
+from kvserver.dispatch.gate import QUEUED
 from kvserver.dispatch.table import LOADING, MISCONF
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK

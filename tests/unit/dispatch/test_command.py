@@ -10,13 +10,13 @@ import pytest
 
 from helpers.servers import parse
 from helpers.sessions import Server
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.commands.command import key_specifications
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import Command, Request, command, container, gather
 from kvserver.dispatch.documentation import DOCUMENTATION, Documentation
 from kvserver.dispatch.row import Command as Row
 from kvserver.dispatch.syntax import arguments
-from kvserver.dispatch.table import COMMANDS
 from kvserver.dispatch.timing import _is_bounded
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, encode

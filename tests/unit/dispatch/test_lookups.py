@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.transactions import QUEUED
 from kvserver.dispatch.contexts import NOAUTH
 from kvserver.dispatch.effect import Monitored, Postpone, Quiet, Switch
+from kvserver.dispatch.gate import QUEUED
 from kvserver.dispatch.runner import UNKNOWN
 from kvserver.dispatch.table import MISCONF
 from kvserver.errors import CommandError

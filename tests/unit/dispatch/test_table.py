@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run, text
+from kvserver.commands.catalogue import FAMILIES
 from kvserver.dispatch.contexts import NOAUTH
 from kvserver.dispatch.effect import Load
 from kvserver.dispatch.row import Command
 from kvserver.dispatch.runner import Runners
-from kvserver.dispatch.table import FAMILIES, LOADING, MISCONF
+from kvserver.dispatch.table import LOADING, MISCONF
 from kvserver.state.session import UNAUTHENTICATED
 
 TABLE = Server().table

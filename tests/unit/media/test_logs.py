@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS, CommandTable
+from kvserver.dispatch.table import CommandTable
 from kvserver.errors import MediumError, MediumPoisoned
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.medium import Aside, Log

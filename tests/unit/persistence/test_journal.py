@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import pytest
 
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.filesystem import FileSystem

@@ -21,11 +21,11 @@ from typing import Any, cast
 
 import pytest
 
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Expiring
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import drain, new_shards
-from kvserver.dispatch.table import COMMANDS
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import encode
 from kvserver.formats.scan import CHUNK_BYTES, scan

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.simulated_disk import ROOT, SimulatedDisk
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.table import COMMANDS
 from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium
 from kvserver.media.memory import MemoryMedium

@@ -1,0 +1,70 @@
+"""Every family of commands and every data type, a line each: the one list to add to.
+
+The only file that names all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvserver.commands import (
+    acl,
+    client,
+    connection,
+    debug,
+    dump,
+    expiry,
+    identity,
+    info,
+    keys,
+    latency,
+    memory,
+    monitor,
+    persistence,
+    pubsub,
+    scan,
+    slowlog,
+    transactions,
+)
+from kvserver.commands import command as introspection
+from kvserver.commands import config as configuration
+from kvserver.commands import object as objects
+from kvserver.dispatch.row import Command
+from kvserver.types.json import commands as json
+from kvserver.types.string import bitfields, bits, counters, lcs, ranges
+from kvserver.types.string import commands as strings
+
+FAMILIES = (
+    strings,
+    counters,
+    ranges,
+    bits,
+    bitfields,
+    lcs,
+    keys,
+    expiry,
+    scan,
+    dump,
+    objects,
+    transactions,
+    pubsub,
+    connection,
+    client,
+    monitor,
+    json,
+    persistence,
+    configuration,
+    introspection,
+    info,
+    acl,
+    debug,
+    identity,
+    latency,
+    slowlog,
+    memory,
+)
+
+# Every command there is, by its name in lower case, in the order of names.
+COMMANDS: Final[dict[bytes, Command]] = {
+    row.name.encode(): row for row in sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
+}
