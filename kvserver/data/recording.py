@@ -114,12 +114,19 @@ class Recording(ABC):
         self._written.append(request)
 
     def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
-        """Store whole values without an expiry, and record commands that store them all: many by one (MSET), or each by one.
+        """Store whole values without an expiry, and record the commands that store one each.
 
         Measured: this is what a client's run of SETs takes.
         """
         self.set_many(members)
         self._written += requests
+
+    def put_all(self, members: Iterable[tuple[bytes, Value]], request: list[bytes]) -> None:
+        """Store whole values without an expiry, and record the one command that stores them all (MSET)."""
+        store = self.set
+        for key, value in members:
+            store(key, value)
+        self._written.append(request)
 
     def change(self, key: bytes, value: Value, request: list[bytes]) -> None:
         """Store what `request` makes of a value that is alive, or of a key that is missing. The expiry is kept.

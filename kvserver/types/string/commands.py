@@ -194,7 +194,7 @@ def mget(session: Session, args: list[bytes]) -> Reply:
 
 
 def _set_many(session: Session, args: list[bytes]) -> None:
-    session.keyspace.put_many(zip(args[1::2], args[2::2], strict=True), [[b"MSET", *args[1:]]])
+    session.keyspace.put_all(zip(args[1::2], args[2::2], strict=True), [b"MSET", *args[1:]])
 
 
 def mset(session: Session, args: list[bytes]) -> Reply:
