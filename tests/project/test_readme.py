@@ -47,6 +47,8 @@ NOT_RUN_HERE = {
     "python -m bench ": "test_bench_suite, with --quick",
     "HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 ": ".build/run, which takes minutes",
     ".ci/packages && ": "whoever runs this",
+    "kvserver/\n": "nothing: the tree is compared with the files",
+    "@command(": "nothing: it is compared with the command as it stands in its file",
 }
 
 
@@ -231,6 +233,38 @@ def test_files_that_are_linked_are_there() -> None:
     linked = {target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target}
     assert linked
     assert [target for target in sorted(linked) if not (PROJECT / target).exists()] == []
+
+
+def files_of_the_tour() -> set[str]:
+    """The files that the source tour names, by their paths. A folder holds what is indented deeper than its own line."""
+    found: set[str] = set()
+    folders: list[tuple[int, str]] = []
+    for line in block("kvserver/\n").splitlines():
+        indent = len(line) - len(line.lstrip())
+        while folders and folders[-1][0] >= indent:
+            folders.pop()
+        path = folders[-1][1] if folders else ""
+        for word in line.split():
+            if word.endswith("/"):
+                path += word
+                folders.append((indent, path))
+            elif word.endswith(".py"):
+                found.add(path + word)
+            else:
+                break
+    return found
+
+
+def test_tour_shows_every_file_in_its_place() -> None:
+    package = PROJECT / "kvserver"
+    files = {path.relative_to(PROJECT).as_posix() for path in package.rglob("*.py")}
+    heads = {f"kvserver/{path.relative_to(package).as_posix()}" for path in package.rglob("*/__init__.py")}
+    assert files_of_the_tour() == files - heads
+
+
+def test_command_that_is_shown_stands_in_its_file() -> None:
+    (source,) = [path for path in PROJECT.glob("kvserver/types/string/commands.py") if block("@command(") in path.read_text()]
+    assert source
 
 
 def test_campaigns_count_what_the_table_says() -> None:
