@@ -1,1 +1,1 @@
-"""How the data gets to the disk and back beside a busy server: snapshots, the journal, and what a start recovers from both."""
+"""The way of the data to the disk and back, beside a busy server: snapshots, the journal, and the recovery from both."""

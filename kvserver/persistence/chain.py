@@ -1,6 +1,6 @@
 """The segments of a journal that belong together: what a start replays, from which snapshot on, and what it must not touch.
 
-Pure: made from what the scans of the segments found. Never decides what becomes of the files.
+Pure: a chain is made from what the scans of the segments found. It never decides what becomes of the files.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ class Chain:
         self.digest = scans[linked[-1]].links[-1].digest if linked else ""
         self.links = {link.digest for scan in scans.values() for link in scan.links}
         self.superfluous = [number for number in numbers if linked and number < linked[-1]]
-        self.replayed: list[int] = []  # in order
-        self.behind: list[int] = []  # what no start may replay
-        self.unlinked: list[int] = []  # what has lost the snapshot that it goes on from
+        # The numbers of the segments that a start replays, in order.
+        self.replayed: list[int] = []
+        # Those behind the end of the chain, which no start may replay.
+        self.behind: list[int] = []
+        # Those whose snapshot is nowhere.
+        self.unlinked: list[int] = []
         self.reason = "" if linked else "no segment is linked to a snapshot (the journal was being switched on)"
         for number in numbers if linked else []:
             if number < linked[-1]:
@@ -39,12 +42,12 @@ class Chain:
             self.behind = numbers
 
     def lose_base(self) -> None:
-        """The snapshot that the last link names is nowhere: nothing is replayed, on no other one either."""
+        """Replay nothing, since the snapshot that the last link names is nowhere: on another one the records mean nothing."""
         self.unlinked = sorted(self.scans)
         self.superfluous, self.replayed, self.behind, self.reason = [], [], [], ""
 
     def stop(self, number: int, offset: int, reason: str) -> None:
-        """End the chain in this segment at this offset, where the replay met what it can't run."""
+        """End the chain in this segment at this offset (bytes), where the replay met what it can't run."""
         scan = self.scans[number]
         scan.valid_length, scan.tail, scan.reason = offset, Tail.DAMAGED, reason
         position = self.replayed.index(number) + 1
@@ -54,6 +57,6 @@ class Chain:
 
     @property
     def lost_something(self) -> bool:
-        """True where there are bytes behind the end of the replay that may have been records."""
+        """True if there are bytes behind the end of the replay that may have been records."""
         is_damaged = any(self.scans[number].tail is Tail.DAMAGED for number in self.replayed)
         return is_damaged or any(self.scans[number].size for number in self.behind)

@@ -1,8 +1,8 @@
-"""The one place where a thread is used: calls that block run here, in their order, off the event loop.
+"""The thread for calls that block: they run here, in their order, off the event loop.
 
-One thread, so that what is submitted first happens first, and a medium is never used by two threads at once. A queue and
-a callback instead of an executor's futures: on the way there and back these take the interpreter's lock a dozen times,
-which the loop's thread is waiting for.
+There is one thread, so that what is submitted first happens first, and a medium is never used by two threads at once. It has
+a queue and a callback instead of an executor, whose futures take the interpreter's lock a dozen times on the way there and
+back, while the loop's thread waits for that lock. This module never looks at what a call does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Call = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoo
 
 
 class Disk:
-    """Runs blocking calls for the event loop that is running."""
+    """One thread, which runs blocking calls for the event loop that is running. The first call starts the thread."""
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -27,7 +27,7 @@ class Disk:
         self._thread: threading.Thread | None = None
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """Start a call; the future gives what it returns or raises. RuntimeError behind `close`."""
+        """Start a call behind those before it; the future gives what it returns or raises. RuntimeError after `close`."""
         if self.is_closed:
             raise RuntimeError("the disk is closed: nothing runs there any more")
         if not self._thread:
@@ -39,7 +39,7 @@ class Disk:
         return future
 
     def close(self) -> None:
-        """Wait for the call that is running and cancel those behind it. To be called where the event loop runs."""
+        """Wait for the call that is running and cancel those behind it. Only the event loop's thread may call this."""
         self.is_closed = True
         self._calls.put(None)
         if self._thread:
@@ -59,7 +59,8 @@ class Disk:
                 result = call()
             except BaseException as raised:
                 error = raised
-            with suppress(RuntimeError):  # the loop is closed, nobody waits
+            # RuntimeError: the loop is closed, so nobody waits.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, future, result, error)
             del task, call, future, result, error
 

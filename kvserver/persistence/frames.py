@@ -1,8 +1,8 @@
-"""The frames of a server's medium: what is known of them, a new one, and which are kept. No frame's encoding.
+"""The frames of a server's medium: what is known of them, how a new one is added, and which ones are kept.
 
-Owns the medium: nobody else reads or writes it, and one at a time (`Snapshots` sees to that). What is known is what a
-scan, or the last frame written, has told; where neither holds any more, the next one who needs it scans again. The frame
-that the journal goes on from is never dropped.
+Owns the medium: nobody else reads or writes it, and `Snapshots` sees to it that one call at a time does. What is known is
+what a scan, or the last frame written, has told; where that may be wrong by now, the next call that needs it scans again.
+The frame that the journal goes on from is never dropped. Nothing here encodes or decodes a payload.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
 from kvserver.persistence.workplace import Workplace, drive
 from kvserver.state.session import ServerState
 
-_COMPACTION_GROWTH: Final = 2  # times what is kept
+# The medium is compacted when it is so many times as long as the frames that are kept.
+_COMPACTION_GROWTH: Final = 2
 
 _log = logging.getLogger("kvserver")
 
 
 class Archive:
-    """The frames of a server's medium. MediumError where it fails, but for a compaction: that is logged."""
+    """The frames of a server's medium. Every call raises MediumError where the medium fails; only `compact` logs it."""
 
     def __init__(self, state: ServerState, medium: Medium, workplace: Workplace) -> None:
-        # The checksum of the frame that the journal goes on from, or empty.
+        # The digest of the frame that the journal goes on from, or empty.
         self.linked = ""
         self._state = state
         self._facts = state.persistence
         self._medium = medium
         self._workplace = workplace
         self._frames: list[Frame] = []
-        # The length of the medium up to which all is valid frames; -1: a scan has to tell.
+        # The length (bytes) up to which the medium holds valid frames and nothing else; -1: a scan has to tell.
         self._clean_length = -1
 
     @property
     def poisoned(self) -> str:
-        """Why the medium takes no frame any more until it is rewritten, or empty."""
+        """The reason why the medium takes no frame any more until it is rewritten, or empty."""
         return self._medium.poisoned
 
     async def scan(self, *, load: bool, digest: str = "", links: Collection[str] = ()) -> Scan:
         """Learn which frames there are, and `load` the last valid one, or the one with this digest.
 
-        `links`: digests that the journal names, besides the present one. MediumDisplaced where others have moved, removed or
-        replaced the file whose data is to be loaded: nobody would find again what was written behind that.
+        `links` are digests that the journal names, besides the present one. MediumDisplaced if others have moved, removed
+        or replaced the file whose data is to be loaded: nobody would find again what was written behind that.
         """
         medium, facts = self._medium, self._facts
         if load:
@@ -71,22 +72,25 @@ class Archive:
         return result
 
     async def recover(self, digest: str = "", links: Collection[str] = ()) -> Scan:
-        """Load what a start has to, and leave the medium with its valid frames alone, durably. What was found, and loaded.
+        """Load what a start has to, and leave the medium with its valid frames alone, durably. Return what the scan found.
 
-        The frame with this digest, or the empty store, where there is one; else the last valid frame.
+        It loads the frame with this digest, or nothing for that of the empty store; if no frame has it, the last valid one.
         """
         started_at = time.perf_counter()
         result = await self.scan(load=digest != EMPTY_STORE, digest=digest, links=links)
         unused = self.install(result, started_at)
         self.linked = result.loaded.digest if result.loaded else ""
         await self.repair(result)
-        # For the sync: a frame that a killed process had not synced is about to be what a journal goes on from.
+        # `truncate` syncs: a frame that a killed process had not synced is about to be what a journal goes on from.
         await self._workplace.run(lambda: self._medium.truncate(result.valid_length))
         await self._workplace.pace().run(drain(unused))
         return result
 
     def install(self, result: Scan, started_at: float) -> list[Shard]:
-        """Let the data be what a scan has loaded, or nothing. What is not used any more, to be freed in slices."""
+        """Let the data be what a scan has loaded, or nothing. Return what is not used any more, for `drain` to free in slices.
+
+        `started_at`: when the loading began, by time.perf_counter.
+        """
         keyspace, facts, frame = self._state.keyspace, self._facts, result.loaded
         unused = keyspace.replace(result.data or new_shards())
         facts.keys_loaded = frame.member_count if frame else 0
@@ -109,11 +113,14 @@ class Archive:
         self._note(result.frames)
 
     async def add(self, write_payload: Callable[[FrameWriter, Hasher], Awaitable[int]], member_count: int) -> Frame:
-        """A new frame, in a new file if the medium is poisoned. `write_payload` writes and hashes, and tells the length."""
+        """Add a frame, in a new file if the medium is poisoned.
+
+        `write_payload` writes the payload to the frame and puts it through the hasher; its result is the length in bytes.
+        """
         medium = self._medium
         await self._workplace.run(medium.prove)
         if medium.poisoned:
-            # Where the rewrite before this one failed after its rename, or others cut the file: other frames, other places.
+            # If the rewrite before this one failed after its rename, or others cut the file, the frames stand elsewhere now.
             with suppress(OSError):
                 if self._clean_length != await self._workplace.run(medium.size):
                     await self.scan(load=False)
@@ -147,7 +154,7 @@ class Archive:
         return written
 
     async def add_half(self, payload: list[bytes]) -> None:
-        """Append the first half of a frame, as if the process had died over it. The payload comes in pieces."""
+        """Append the first half of the frame of this payload (in pieces), as if the process had died over it."""
 
         def append_half() -> None:
             frame = encode_frame(b"".join(payload))
@@ -157,7 +164,7 @@ class Archive:
         await self._workplace.run(append_half)
 
     async def compact(self) -> None:
-        """Drop the older frames, if the medium has grown to twice what it is to keep."""
+        """Drop the older frames, if the medium has grown to twice what it is to keep. A failure is logged."""
         count = self._count_to_keep(self._state.config.keep_frames)
         kept_bytes = sum(frame.end - frame.offset for frame in self._frames[-count:])
         if len(self._frames) <= count or self._clean_length < _COMPACTION_GROWTH * kept_bytes:
@@ -196,7 +203,10 @@ class Archive:
         self._facts.medium_bytes = self._clean_length
 
     async def _copy_kept(self, rewrite: Rewrite, count: int) -> list[Frame]:
-        """Copy the last `count` frames into a rewrite; those that could be read whole, with their new places."""
+        """Copy the last `count` frames into a rewrite. Return those that could be read whole, with their new places.
+
+        A frame that can't be read is set aside if the medium is poisoned; else it raises MediumError.
+        """
         kept: list[Frame] = []
         for frame in self._frames[-count:] if count else []:
             if await self._workplace.run(lambda: _is_whole(self._medium, frame)):  # noqa: B023
@@ -213,7 +223,7 @@ class Archive:
         return kept
 
     def _count_to_keep(self, count: int) -> int:
-        """The number of last frames to keep, so that the one that the journal goes on from is among them."""
+        """The number of last frames to keep: `count`, or more, so that the one that the journal goes on from is among them."""
         digests = [frame.digest for frame in reversed(self._frames)]
         return max(count, digests.index(self.linked) + 1 if self.linked in digests else 0)
 

@@ -1,13 +1,13 @@
-"""The journal of a running server: what each tick wrote goes to the system, or to the disk's thread, and in order.
+"""The journal of a running server: what each tick wrote goes to the system, or to the disk's thread, in order.
 
 Owns the order of things: a record never overtakes an earlier one, the log is cut between the two ticks (or halves of one)
 between which the data of a snapshot is cut, and a link follows its snapshot. Never runs a command, and knows of no file.
 
 Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Under
-`everysec` and `no` a reply waits for the write alone. As in redis-server the event loop does that, since to copy a few records
-into the system's memory costs less than to wake a thread. What could wait for the disk goes to its thread: what is long, all
-while a sync runs or something is under way there, and for a while what comes behind a write that took long. Under `everysec`
-syncs have a thread of their own, so that what is written goes to the system at once, however long a sync takes.
+`everysec` and `no` a reply waits for the write alone. As in redis-server the event loop writes, since to copy a few records
+into the system's memory costs less than to wake a thread. Records that could wait for the disk go to its thread: long ones,
+all while a sync runs or something is under way there, and for a while those that come behind a write that took long. Under
+`everysec` syncs have a thread of their own, so that records go to the system at once, however long a sync takes.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from kvserver.persistence.recovery import Recovered
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 
-# Beyond which the writer pauses until half of it is written: what a busy server writes in a second, about.
+# When more waits for the disk, the writer pauses until half of it is written. A busy server writes about this in a second.
 PENDING_BYTES: Final = 8 << 20
-# The same of long values, which wait for the disk in no memory of their own: the keyspace holds them.
+# The same limit for long values, which wait for the disk in no memory of their own: the keyspace holds them.
 LONG_PENDING_BYTES: Final = 256 << 20
-# What the loop itself makes frames of for the disk's thread: to hash it takes some 20 µs, while a thread that hashes it gives
-# up the interpreter's lock meanwhile, and to get that back takes longer while the loop is busy.
+# The loop itself encodes a batch for the disk's thread up to this length: to hash it takes some 20 µs, while a thread gives
+# up the interpreter's lock to hash it, and takes longer to get that back while the loop is busy.
 ENCODED_HERE_BYTES: Final = 1 << 14
-# What the loop itself writes of one tick: to hash and copy it takes some 150 µs. Beyond that the thread is as cheap.
+# The loop itself writes a tick's record up to this length: to hash and copy it takes some 150 µs. Beyond that the thread is
+# as cheap.
 WRITTEN_HERE_BYTES: Final = 1 << 15
-# The loop leaves writing to the thread behind a write that took so long, for so many times as long: so it waits for a disk
-# that is too busy to take in what is written for a twentieth of the time at most. More of rest would cost more where another
-# process just happened to interrupt the write.
+# After a write that took longer than the first, the loop leaves writing to the thread for so many times as long: so it spends
+# a twentieth of its time at most waiting for a disk that is too busy to take in what is written. A longer rest would cost
+# more where another process just happened to interrupt the write.
 SLOW_WRITE_S: Final = 0.001
 REST_AFTER_SLOW: Final = 20
 SYNC_INTERVAL_S: Final = 1.0
@@ -49,9 +50,9 @@ _log = logging.getLogger("kvserver")
 
 
 class _Order:
-    """Something for the disk's thread between two batches of records; `done` tells what came of it.
+    """A call for the disk's thread, between two batches of records; `done` tells what came of it.
 
-    `heals`: a cut behind which a failure of before counts no more.
+    `heals`: the call is a cut, behind which an earlier failure counts no more.
     """
 
     def __init__(self, carry_out: Callable[[], object], done: asyncio.Future[None], *, heals: bool = False) -> None:
@@ -61,7 +62,7 @@ class _Order:
         self.error: MediumError | None = None
 
     def settle(self) -> None:
-        """Tell who waits what came of it."""
+        """Tell those who wait what came of it."""
         if not self.done.done():
             if self.error:
                 self.done.set_exception(self.error)
@@ -70,7 +71,7 @@ class _Order:
 
 
 class _Ticks(NamedTuple):
-    """The writes of some ticks in a row, and when each ran (Unix milliseconds)."""
+    """The writes of some ticks in a row, a payload each, and when each tick ran (Unix milliseconds)."""
 
     payloads: list[bytes | LongPayload]
     times_ms: list[int]
@@ -79,21 +80,26 @@ class _Ticks(NamedTuple):
         return encode_pieces(self.payloads, self.times_ms)
 
 
-_Batch = deque[_Ticks | bytes | _Order]  # bytes: what is encoded already
+# What is bytes is encoded already.
+_Batch = deque[_Ticks | bytes | _Order]
 
 
 class Journal:
-    """Records writes while `is_on`.
+    """The journal: records writes while `is_on`.
 
-    `sequence` numbers the records, `written` is the last one that the system has been given, so that a kill does not lose it,
-    `synced` the last one that is durable.
+    `sequence` is the number of the last record, `written` that of the last one that the system has been given, so that a kill
+    does not lose it, and `synced` that of the last one that is durable.
     """
 
-    # To be assigned by whoever starts it.
-    on_safe: Callable[[], None]  # `safe` may have grown
-    on_lost: Callable[[], None]  # what was recorded behind `synced` may not be durable, ever
-    on_changed: Callable[[], None]  # whether writes may be taken (`JournalFacts.error`) is another question now
-    pause: Callable[[], None]  # the disk can't keep up
+    # The server assigns all of these before the first record.
+    # `safe` may have grown.
+    on_safe: Callable[[], None]
+    # What was recorded behind `synced` may never be durable.
+    on_lost: Callable[[], None]
+    # `JournalFacts.error` has changed: it says if writes may be taken.
+    on_changed: Callable[[], None]
+    # The disk can't keep up: run no command until `resume`.
+    pause: Callable[[], None]
     resume: Callable[[], None]
 
     def __init__(self, state: ServerState, log: Log, disk: Disk, sync_disk: Disk) -> None:
@@ -105,17 +111,17 @@ class Journal:
         self._disk = disk
         self._sync_disk = sync_disk
         self._loop = asyncio.get_running_loop()
-        # The number of the newest segment, also of one whose cut is still on its way to the disk.
+        # The number of the newest segment; its cut may still be on its way to the disk.
         self._number = 0
-        # The newest segment that a cut has begun, and the last record before it.
+        # The number of the newest segment that a cut has begun, and of the last record before it.
         self._cut_at = 0, 0
-        # The last record before the snapshot that the newest link names.
+        # The number of the last record before the snapshot that the newest link names.
         self._linked_at = 0
-        # The next cut makes a failure good, although writes were not refused.
+        # The next cut heals a failure, although writes were not refused.
         self._heals = False
         self._queue: _Batch = deque()
         self._queued_commands = 0
-        # The long payloads among what is queued, and among what the disk's thread has.
+        # The bytes of long payloads among what is queued, and among what the disk's thread has.
         self._long_queued_bytes = 0
         self._long_writing_bytes = 0
         self._group = Group()
@@ -123,10 +129,11 @@ class Journal:
         self._started_at = 0.0
         # A batch is under way on the disk's thread.
         self._is_busy = False
-        # These are to be done on the sync's thread, beside the batches. It is doing one, or a sync.
+        # The orders that wait for the sync's thread, which does them beside the batches.
         self._besides: deque[_Order] = deque()
+        # The sync's thread is doing one of these, or a sync.
         self._is_syncing = False
-        # The loop leaves writing to the thread for a while.
+        # The loop leaves writing to the disk's thread for a while.
         self._is_resting = False
         self._is_pausing = False
         self._start_timer: asyncio.TimerHandle | None = None
@@ -135,7 +142,7 @@ class Journal:
 
     @property
     def safe(self) -> int:
-        """The last record that is as safe as the policy asks for, before its replies may leave."""
+        """The number of the last record that is as safe as the policy asks for: replies up to it may leave."""
         return self.synced if self._state.config.appendfsync == "always" else self.written
 
     # What the writer calls
@@ -146,7 +153,8 @@ class Journal:
             return
         facts = self._facts
         self.sequence += 1
-        if facts.error:  # nothing is promised until a snapshot has been linked
+        if facts.error:
+            # Nothing is promised until a snapshot has been linked.
             self.written = self.synced = self.sequence
             return
         payload, now_ms = pack(commands), self._state.now_ms()
@@ -176,13 +184,13 @@ class Journal:
             self.pause()
 
     def _is_behind(self, share: int) -> bool:
-        """True where more waits for the disk than may, or than this share of it: a half, for 2."""
+        """True if more waits for the disk than one `share`-th of what may."""
         facts, long_bytes = self._facts, self._long_queued_bytes + self._long_writing_bytes
         short_bytes = facts.queued_bytes + facts.writing_bytes - long_bytes
         return short_bytes > PENDING_BYTES // share or long_bytes > LONG_PENDING_BYTES // share
 
     def _write_here(self, frame: bytes) -> None:
-        """Write what has nothing before it on the way to the disk. The thread gets what can't be written without waiting."""
+        """Write a record that has nothing before it on the way to the disk. The thread gets what can't be written at once."""
         facts, log = self._facts, self._log
         started_at = time.perf_counter()
         try:
@@ -215,9 +223,9 @@ class Journal:
     # What snapshots call
 
     def cut(self) -> int:
-        """Begin a new segment: what the keyspace has not handed out yet goes to the old one. The token for `link`."""
+        """Begin a new segment: what the keyspace has not handed out yet goes to the old one. Return the token for `link`."""
         written = self._state.keyspace.take_written()
-        # Where the next cut heals, it is in the snapshot that follows, and no segment goes on to it.
+        # If this cut heals, what was written is in the snapshot that follows, and the old segment may not take it.
         if written and not self._heals:
             self.append(written)
         if not self.is_on:
@@ -231,10 +239,10 @@ class Journal:
         return number
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
-        """Go on from the snapshot with this checksum, whose data was cut at `cut`. MediumError if that fails.
+        """Go on from the snapshot with this digest, of so many bytes, which `cut` gave the token for. MediumError if it fails.
 
-        `drops`: it is one of before, and what was recorded since is put aside. False: the newest segment goes on from
-        something later already, a RESTORE.
+        `drops`: the snapshot is an earlier one, and what was recorded since is put aside. Return False if the newest segment
+        goes on from something later already, a RESTORE.
         """
         if token < self._number:
             return False
@@ -289,7 +297,7 @@ class Journal:
             _log.warning("appendonly is no, but there was a journal: it was replayed, and goes with the next snapshot")
 
     async def begin(self, number: int, digest: str | None) -> None:
-        """Record from now on, in a segment of this number. `digest`: of the snapshot to link it to, if it has to be.
+        """Record from now on, in a segment of this number. `digest` is that of the snapshot to link it to, or None.
 
         If that fails, the server starts all the same: then writes are refused until a snapshot succeeds.
         """
@@ -307,14 +315,14 @@ class Journal:
         self._number = number
 
     def switch_on(self) -> None:
-        """Record from the next `cut` on, which is to follow at once."""
-        # One number is left out: were the link never written, a start would stop at the gap, not replay what lacks its base.
+        """Record from the next `cut` on, which has to follow at once."""
+        # One number is left out: if the link is never written, a start stops at the gap and replays nothing without its base.
         self._number += 1
         self._heals = True
         self.is_on = self._facts.enabled = True
 
     def switch_off(self, *, give_up: bool = False) -> None:
-        """Record nothing more. The segments stay until the next snapshot; `give_up`: the newest was never linked."""
+        """Record nothing more. The segments stay until the next snapshot. `give_up`: the newest was never linked, and goes."""
         self.is_on = self._facts.enabled = False
         number = self._number
         self._order((lambda: self._log.drop(number)) if give_up else self._log.sync)
@@ -323,7 +331,7 @@ class Journal:
             self.on_changed()
 
     async def sync(self) -> None:
-        """Make all durable that was recorded so far. MediumError if that is not possible."""
+        """Make durable all that was recorded so far. MediumError if that fails, or the journal has failed before."""
         if self.is_on:
             if self._facts.error:
                 raise MediumError(self._facts.error)
@@ -334,7 +342,7 @@ class Journal:
         self._order(self._log.sync)
 
     async def close(self) -> None:
-        """Let go of the file, when all that is under way has ended."""
+        """Let go of the log, when all that is under way has ended."""
         self.is_on = False
         for timer in (self._sync_timer, self._start_timer):
             if timer:
@@ -356,7 +364,7 @@ class Journal:
             self._start_timer = self._loop.call_later(delay_s, self._start_if_idle)
 
     def _start_group(self) -> None:
-        """Start under `always`, if what is queued is worth a sync, else when it is or has waited for long enough."""
+        """Start a batch under `always`: now, if what is queued is worth a sync, else when it is or has waited long enough."""
         if self._group.is_enough(self._queued_commands):
             self._start()
         else:
@@ -370,8 +378,9 @@ class Journal:
             self._start()
 
     def _start(self) -> None:
+        # An order may close the file, or need the spare: it waits for the sync's thread, whose end starts the batch.
         if self._is_syncing and any(isinstance(item, _Order) for item in self._queue):
-            return  # it may close the file, or need the spare; the end of what is under way starts it
+            return
         if self._start_timer:
             self._start_timer.cancel()
             self._start_timer = None
@@ -388,7 +397,7 @@ class Journal:
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
 
     def _carry_out(self, batch: _Batch, must_sync: bool) -> float:
-        """On the disk's thread: write, sync, and the seconds that it took."""
+        """Write and sync a batch, on the disk's thread. Return the seconds that it took, or 0 if it did not have to sync."""
         log = self._log
         started_at = time.perf_counter()
         for item in batch:
@@ -407,9 +416,10 @@ class Journal:
         return time.perf_counter() - started_at if must_sync else 0.0
 
     def _sync_log(self) -> float:
-        """On a disk's thread: sync what is written, and the seconds that it took."""
+        """Sync what is written, on the sync's thread. Return the seconds that it took."""
         started_at = time.perf_counter()
-        with suppress(MediumError):  # `log.failure` keeps it
+        # `log.failure` keeps the error.
+        with suppress(MediumError):
             self._facts.syncs += self._log.sync()
         return time.perf_counter() - started_at
 
@@ -427,13 +437,13 @@ class Journal:
         if self._is_pausing and not self._is_behind(2):
             self._is_pausing = False
             self.resume()
-        # Before the next batch starts: its thread would only fight for the interpreter's lock with the sending of replies.
+        # Replies leave before the next batch starts: its thread would fight with their sending for the interpreter's lock.
         self.on_safe()
         if not self._is_busy:
             self._go_on(commands)
 
     def _settle(self, sync_s: float) -> None:
-        """Draw the consequence of what a thread has done."""
+        """Draw the consequence of what a thread has done: all is synced, or the log has failed."""
         if self._log.failure:
             self._fail(self._log.failure)
         elif not (self._is_busy or self._is_syncing or self._log.has_unsynced):
@@ -442,7 +452,7 @@ class Journal:
         self._facts.delayed_syncs += sync_s > SYNC_INTERVAL_S
 
     def _go_on(self, released: int = 0) -> None:
-        """Start with what has gathered, or see to it that it will be."""
+        """Start a batch of what has gathered, or see to it that one starts later."""
         policy = self._state.config.appendfsync
         if self._besides and not self._is_syncing:
             self._start_beside()
@@ -458,9 +468,9 @@ class Journal:
             self._start()
 
     def _fail(self, reason: str) -> None:
-        """Drop what waits for the disk: it will be in the snapshot that the way back begins with.
+        """Drop the records that wait for the disk: their data will be in the snapshot with which the journal goes on.
 
-        Where that way has begun already, with a cut that waits to heal this failure, too, what is behind it is kept.
+        If a cut that heals this failure waits already, the records behind that are kept.
         """
         facts, items = self._facts, list(self._queue)
         begun = next((index for index, item in enumerate(items) if isinstance(item, _Order) and item.heals), len(items))
@@ -482,7 +492,7 @@ class Journal:
             self.on_changed()
 
     def _sync_when_due(self) -> None:
-        """Sync beside the batches what is written, now or a second behind the last time. Not while a batch is under way."""
+        """Sync beside the batches, now or a second after the last sync. The caller sees to it that no batch is under way."""
         due_at = self._synced_at + SYNC_INTERVAL_S
         if self._loop.time() >= due_at:
             self._sync_beside()
@@ -491,17 +501,18 @@ class Journal:
 
     def _sync_now(self) -> None:
         self._sync_timer = None
-        self._synced_at = self._loop.time() - SYNC_INTERVAL_S  # whatever the timer's precision, it is due
+        # The sync is due, however early the timer has come.
+        self._synced_at = self._loop.time() - SYNC_INTERVAL_S
         if not (self._is_busy or self._is_syncing) and self._log.has_unsynced:
             self._sync_beside()
 
     def _prepare(self) -> None:
-        """Have a file made for the next segment: at the next cut, nobody's reply has to wait for that."""
+        """Have the next segment prepared, so that at the next cut nobody's reply has to wait for that."""
         if self.is_on:
             self._beside(self._log.prepare)
 
     def _beside(self, carry_out: Callable[[], object]) -> asyncio.Future[None]:
-        """Have something done on the sync's thread, beside the batches of records. An order waits for its end."""
+        """Have something done on the sync's thread, beside the batches of records. Orders in the queue wait for its end."""
         order = _Order(carry_out, self._loop.create_future())
         order.done.add_done_callback(_retrieve)
         self._besides.append(order)
@@ -550,6 +561,6 @@ class Journal:
 
 
 def _retrieve(done: asyncio.Future[None]) -> None:
-    """So that an order that nobody waits for is not reported as never retrieved: `log.failure` keeps what failed."""
+    """Retrieve the failure of an order, which `log.failure` keeps: asyncio reports one that nobody retrieves."""
     if not done.cancelled():
         done.exception()

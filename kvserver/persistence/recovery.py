@@ -1,9 +1,9 @@
-"""The start of a store from medium and journal: finds the last link, loads that snapshot, replays what was recorded behind it.
+"""The start of a store from medium and journal: find the last link, load that snapshot, replay what was recorded behind it.
 
 A journal is replayed on the snapshot that it is linked to, and on no other: where that is nowhere, the last valid frame is
-loaded, and the segments are put aside. It always ends with a store that can be used: at the first invalid record it stops,
-says so, and sets aside what is behind; nothing that could still be of value is deleted. Serves the server, before any client
-is served, and the library. Never writes a record.
+loaded, and the segments are put aside. A recovery always ends with a store that can be used: at the first invalid record it
+stops, says so, and sets aside what is behind. It never deletes what could still be of value, and never writes a record. The
+server runs it before any client is served, and so does the library.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from kvserver.state.session import REPLAY_ID, ServerState, Session
 
 T = TypeVar("T")
 
-_COMMANDS_PER_LOOK: Final = 200  # at the clock
+# So many commands run between two looks at the clock.
+_COMMANDS_PER_LOOK: Final = 200
 
 _log = logging.getLogger("kvserver")
 
@@ -36,9 +37,12 @@ _log = logging.getLogger("kvserver")
 class Recovered(NamedTuple):
     """The outcome of a recovery: the frame and the records that the data came from."""
 
-    frame: Frame | None  # that was loaded
-    segments: list[int]  # that were replayed on it, in order; empty: no journal is linked to it
-    records: int  # that these hold
+    # The frame that was loaded.
+    frame: Frame | None
+    # The numbers of the segments that were replayed on it, in order; empty: no journal is linked to it.
+    segments: list[int]
+    # The number of records in these, and of commands in the records.
+    records: int
     commands: int
 
     @property
@@ -48,7 +52,7 @@ class Recovered(NamedTuple):
 
 
 class Recovery:
-    """Brings the data back into `state.keyspace`. The segments are read at a workplace of their own."""
+    """The work of a start: brings the data back into `state.keyspace`. All reading happens at the workplace."""
 
     def __init__(self, state: ServerState, table: CommandTable, archive: Archive, log: Log, workplace: Workplace) -> None:
         self._state = state
@@ -58,7 +62,7 @@ class Recovery:
         self._workplace = workplace
 
     async def run(self) -> Recovered:
-        """Load, replay, tidy up. OSError where the files can't be read or repaired."""
+        """Load, replay, tidy up. OSError if the files can't be read or repaired."""
         run, facts = self._workplace.run, self._state.journal
         names = await run(self._journal.segments)
         aside = [number for number, _ in await run(self._journal.asides)]
@@ -76,11 +80,11 @@ class Recovery:
         return Recovered(frame, chain.replayed, records, commands)
 
     async def apply(self, names: dict[int, str]) -> tuple[str, list[int]]:
-        """Replay segments that were put aside, names by number, although nothing links them to the data: the newest chain.
+        """Replay the newest chain of these segments that were put aside, though nothing links it to the data.
 
-        On the snapshot that they go on from, if the medium has it after all, else on the data as it is. One line that tells
-        what was done, and the numbers of those that were replayed. MediumError, with the data as it was, where they are
-        linked to nothing.
+        `names` has the segments' names by their numbers. They are replayed on the snapshot that they go on from, if the
+        medium has that after all, else on the data as it is. Return one line that tells what was done, and the numbers of
+        the segments that were replayed. MediumError, with the data as it was, if they are linked to nothing.
         """
         chain = await self._chain(names)
         if not chain.replayed:
@@ -98,7 +102,7 @@ class Recovery:
         return f"replayed {commands} commands in {records} records on {base}{end}", chain.replayed
 
     async def _load(self, chain: Chain) -> Frame | None:
-        """Load the snapshot that the journal goes on from, or where that is nowhere, the last valid one."""
+        """Load the snapshot that the journal goes on from, or the last valid one where that is nowhere."""
         result = await self._archive.recover(chain.digest, chain.links)
         frame = result.loaded
         if chain.is_linked and chain.digest != (frame.digest if frame else EMPTY_STORE):
@@ -120,7 +124,7 @@ class Recovery:
             await run(contents.close)
 
     async def _replay(self, chain: Chain, names: dict[int, str]) -> tuple[int, int]:
-        """Run the records of a chain. How many there were, and how many commands in them."""
+        """Run the records of a chain. Return the number of records, and of the commands in them."""
         facts, run, started_at = self._state.persistence, self._workplace.run, time.perf_counter()
         records = commands = 0
         unused: list[Shard] = []
@@ -137,8 +141,9 @@ class Recovery:
             records += runner.records
             commands += runner.commands
             unused += runner.unused
+            # This is the last segment, or `stop` has made it the last one.
             if number not in chain.replayed[:-1]:
-                break  # the last one, or what has become the last one
+                break
         if chain.replayed:
             _log.info(
                 "replayed %d commands in %d records of the segments %d to %d in %.3f s",
@@ -158,9 +163,9 @@ class Recovery:
         return await drive(steps, contents, self._workplace, report)
 
     def _tidy(self, chain: Chain, names: dict[int, str]) -> None:
-        """Leave what was replayed and nothing else. In this order: a crash midway must not make a gap look like an end."""
+        """Leave what was replayed and nothing else, in this order: a crash midway must not make a gap look like an end."""
         log, scans = self._journal, chain.scans
-        # The newest first: a crash midway leaves those that belong together, from the oldest on.
+        # The newest goes first: a crash midway leaves segments that belong together, from the oldest on.
         for number in reversed(chain.unlinked):
             if scans[number].size:
                 log.set_aside(names[number], Aside.UNLINKED)
@@ -174,7 +179,7 @@ class Recovery:
                 log.remove([number])
         for number in chain.replayed:
             self._cut(chain, number, names[number])
-        # Of those that hold nothing, only what stands at the end: elsewhere a gap would stop the next start before the rest.
+        # Segments that hold nothing go only from the end: a gap elsewhere would stop the next start before the rest.
         empty: list[int] = []
         while chain.replayed and not scans[chain.replayed[-1]].valid_length:
             empty.append(chain.replayed.pop())
@@ -193,8 +198,8 @@ class Recovery:
                     _log.error(text, chain.reason, scan.tail_length, where)
                 else:
                     _log.warning("torn tail of the journal cut: %s (%d bytes)", chain.reason, scan.tail_length)
-            # Also where there is nothing to cut, for its sync: what was killed may have left records that are only in
-            # the system's memory, and those that follow in the next segment must not outlive them.
+            # `truncate` is called also where there is nothing to cut, since it syncs: a server that was killed may have left
+            # records that are only in the system's memory, and the records of the next segment must not outlive them.
             contents.truncate(scan.valid_length)
         finally:
             contents.close()
@@ -216,7 +221,7 @@ def _tell_unlinked(chain: Chain, frame: Frame | None) -> None:
 
 
 def _tell_newer(result: Scan, frame: Frame | None) -> None:
-    """A frame behind the linked one is there if a server ended between the two: then its data comes from the journal."""
+    """Warn of frames behind the linked one. A server that ended before it linked a frame left it; the journal has its data."""
     newer = [found for found in result.frames if frame is None or found.offset > frame.offset]
     if newer:
         _log.warning(
@@ -229,7 +234,7 @@ def _tell_newer(result: Scan, frame: Frame | None) -> None:
 
 
 class _Runner:
-    """Runs records as the writer would, with nobody to answer."""
+    """A runner of records: it runs them as the writer would, with nobody to answer."""
 
     def __init__(self, state: ServerState, table: CommandTable) -> None:
         self.records = 0
@@ -261,4 +266,5 @@ class _Runner:
             if type(effect) is Discard:
                 self.unused += effect.shards
         self.commands += len(commands)
-        self._keyspace.take_written()  # these are recorded already
+        # These commands are recorded already.
+        self._keyspace.take_written()

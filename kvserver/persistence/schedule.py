@@ -1,6 +1,6 @@
-"""When a flush begins: asked for, or due by itself; and which one is refused, put off, or tried again.
+"""The moments at which a flush begins, asked for or due by itself; and those at which one is refused, put off or tried again.
 
-Owns the rules of SAVE, BGSAVE, BGREWRITEAOF and of the save points. How a flush is made is the business of `snapshot`.
+Owns the rules of SAVE, BGSAVE, BGREWRITEAOF and of the save points. Never makes a flush itself: `snapshots` does.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ REWRITE_HINDERS_SAVE: Final = (
     "whenever possible."
 )
 REWRITE_IN_PROGRESS: Final = "ERR Background append only file rewriting already in progress"
-RETRY_AFTER_S: Final = 5  # after a failed automatic flush, as in Redis
+# As in Redis: the time from a flush that failed to the next automatic one.
+RETRY_AFTER_S: Final = 5
 
 _log = logging.getLogger("kvserver")
 
 
 class Flushes:
-    """The flushes of a server. `on_end` is called after each, whether it succeeded or not."""
+    """The flushes of a server. `on_end` is called after each, also after one that failed."""
 
     def __init__(self, state: ServerState, snapshots: Snapshots, on_end: Callable[[], None]) -> None:
         self._state = state
         self._snapshots = snapshots
         self._on_end = on_end
         self._last_try_at = time.monotonic()
-        self._is_scheduled = False  # a flush as soon as none runs
+        # A flush is to begin as soon as none runs.
+        self._is_scheduled = False
 
     def start(self) -> asyncio.Task[None]:
         """Begin a flush; awaiting the task raises MediumError if it fails. CommandError while another one runs."""
@@ -47,7 +49,10 @@ class Flushes:
         return flush
 
     async def finish(self, flush: asyncio.Task[None]) -> None:
-        """Until a flush has ended; if others moved or changed its file meanwhile, until one into a new file has, too."""
+        """Wait until a flush has ended; if others moved or changed its file meanwhile, make another one into a new file.
+
+        MediumError if the flush, or that other one, fails.
+        """
         try:
             await asyncio.shield(flush)
         except MediumDisplaced:
@@ -66,7 +71,7 @@ class Flushes:
     def start_if_due(self) -> None:
         """Start a flush if a save point is reached, the journal has outgrown its snapshot, or it needs a new segment.
 
-        To be called about once a second.
+        The server calls this about once a second.
         """
         facts, config, journal = self._state.persistence, self._state.config, self._state.journal
         if self._snapshots.is_flushing or facts.loading:
@@ -78,7 +83,8 @@ class Flushes:
         age_s = time.time() - facts.last_save_at
         if (facts.medium_poisoned or not facts.last_save_ok) and time.monotonic() - self._last_try_at < RETRY_AFTER_S:
             return
-        if facts.medium_poisoned:  # whether or not anything changed: until a new file is written, no write is taken
+        if facts.medium_poisoned:
+            # Also where nothing has changed: until a new file is written, no write is taken.
             self.start()
             return
         if journal.error:
@@ -95,7 +101,7 @@ class Flushes:
                 return
 
     def save(self) -> Awaitable[Reply]:
-        """What SAVE does. The cut is made now, not when the reply is awaited; but a rewrite is waited for."""
+        """Flush, for SAVE. The data is cut now, not when the reply is awaited; but behind a rewrite that is running."""
         return self.save_present() if self._state.journal.rewrite_in_progress else self._saved(self.start())
 
     async def _saved(self, flush: asyncio.Task[None]) -> Reply:
@@ -106,7 +112,7 @@ class Flushes:
         return OK
 
     def save_present(self) -> Awaitable[Reply]:
-        """What FLUSHALL does: reply when what is in memory now is on the disk, by whatever flush."""
+        """Flush, for FLUSHALL: the reply comes when what is in memory now is on the disk, by whatever flush."""
         return self._covered(self._state.keyspace.changes)
 
     async def _covered(self, changes: int) -> Reply:
@@ -118,7 +124,10 @@ class Flushes:
         return OK
 
     def save_in_background(self, *, schedule: bool, in_transaction: bool) -> Reply:
-        """What BGSAVE does; `schedule`: behind a rewrite that is running."""
+        """Begin a flush, for BGSAVE, and return its reply. `schedule`: a rewrite that is running may end first.
+
+        CommandError if a flush or a rewrite stands in its way.
+        """
         is_rewriting = self._state.journal.rewrite_in_progress
         if self._snapshots.is_flushing and not is_rewriting:
             raise CommandError(SAVE_IN_PROGRESS)
@@ -134,7 +143,7 @@ class Flushes:
         return Simple("Background saving scheduled")
 
     def rewrite(self, *, in_transaction: bool) -> Reply:
-        """What BGREWRITEAOF does."""
+        """Begin a rewrite, which is a flush of another name, for BGREWRITEAOF. CommandError where one is running."""
         facts = self._state.journal
         if facts.rewrite_in_progress:
             raise CommandError(REWRITE_IN_PROGRESS)
@@ -158,7 +167,7 @@ class Flushes:
         facts.last_rewrite_duration_s = round(time.time() - facts.rewrite_started_at)
 
     def _has_outgrown(self) -> bool:
-        """Redis's rule for rewriting its append-only file."""
+        """True if Redis's rule for rewriting its append-only file asks for a flush."""
         config, facts = self._state.config, self._state.journal
         percentage, size = config.auto_aof_rewrite_percentage, facts.base_bytes + facts.segment_bytes
         if not (facts.enabled and percentage and size > config.auto_aof_rewrite_min_size):

@@ -1,6 +1,6 @@
-"""Long work beside a busy event loop: divided into slices, one per iteration of the loop.
+"""Long work beside a busy event loop, divided into slices, one per iteration of the loop.
 
-Knows nothing of the work but that it comes in steps; a step that is long by itself is not divided.
+This module knows nothing of the work but that it comes in steps. A step that is long by itself is not divided.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from kvserver.state.statistics import Counters
 T = TypeVar("T")
 
 SLICE_S: Final = 0.00005
-# Where no command has come for a while: the most that the first one then waits.
+# The longest slice, where no command has come for a while: the first one then waits no longer.
 IDLE_SLICE_S: Final = 0.001
-IDLE_SHARE: Final = 0.1  # of the time since the last command came: a wait that is short beside the time between commands
+# A slice may last for this share of the time since the last command came: a wait that is short beside the time between two.
+IDLE_SHARE: Final = 0.1
 
 
 class Slices:
-    """Divides work between the iterations of the event loop: short slices while commands come in, longer ones else."""
+    """The Pace of work beside an event loop: short slices while commands come in, longer ones else."""
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
@@ -33,7 +34,7 @@ class Slices:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is time to `await next()`."""
+        """True if it is time to `await next()`."""
         return time.perf_counter() >= self._ends_at
 
     async def next(self) -> None:
@@ -49,7 +50,7 @@ class Slices:
         self._ends_at = now + min(max(SLICE_S, (now - self._idle_since) * IDLE_SHARE), IDLE_SLICE_S)
 
     async def run(self, steps: Iterable[T]) -> list[T]:
-        """Run steps to their end. What they gave, without the Nones."""
+        """Run steps to their end. Return what they gave, without the Nones."""
         given: list[T] = []
         for step in steps:
             if step is not None:

@@ -1,8 +1,8 @@
 """Flushing and loading beside a busy server: the pure encoder and scanner, driven in slices, with an archive behind them.
 
-Owns the cut while it is flushed, and what is told of flushes and loads. The event loop runs one short slice (`slices`)
-per iteration, so that clients wait for that long and no longer; hashing, reading and writing happen on the disk's
-thread. Never runs a command, and never uses the medium but by the archive.
+Owns the cut while it is flushed, and the facts about flushes and loads. The event loop runs one short slice (`slices`) per
+iteration, so that clients wait no longer than that; hashing, reading and writing happen on the disk's thread. Never runs a
+command, and never uses the medium but by the archive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from kvserver.persistence.journal import Journal
 from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState
 
-_QUEUED_CHUNKS = 2  # on their way to the disk: enough to keep it busy, few enough to keep memory bounded
+# So many chunks may be on their way to the disk: enough to keep it busy, few enough to keep memory bounded.
+_QUEUED_CHUNKS = 2
 
 _log = logging.getLogger("kvserver")
 
@@ -42,8 +43,10 @@ class Snapshots:
         self._workplace = BesideLoop(disk, state.counters)
         self.archive = Archive(state, medium, self._workplace)
         self._flush: asyncio.Task[None] | None = None
-        self._loads = 0  # how often RESTORE has replaced the data
-        self._lock = asyncio.Lock()  # whoever uses the archive
+        # The number of times that RESTORE has replaced the data.
+        self._loads = 0
+        # Whatever uses the archive holds this.
+        self._lock = asyncio.Lock()
 
     @property
     def is_flushing(self) -> bool:
@@ -66,15 +69,15 @@ class Snapshots:
         return self._keyspace.cut(), self._journal.cut() if self._journal else 0
 
     async def wait(self) -> None:
-        """Until no flush is running, whether it succeeded or not."""
+        """Wait until no flush is running. The failure of one that was is not raised here."""
         while self._flush:
             await asyncio.wait([self._flush])
 
     async def load(self) -> bool:
-        """Replace the data by the last valid frame's, or clear it; whether there was a valid frame.
+        """Replace the data by the last valid frame's, or clear it. Return True if there was a valid frame.
 
         The data stays as it is until the whole frame is proven. Then the journal goes on from that frame, and what it has
-        recorded since is put aside.
+        recorded since is put aside. MediumError, with the data as it was, if the medium can't be read.
         """
         await self.wait()
         async with self._lock:
@@ -102,7 +105,7 @@ class Snapshots:
             self.archive.linked = frame.digest if frame else ""
 
     async def crash(self) -> None:
-        """Append the first half of the present frame (DEBUG CRASH)."""
+        """Append the first half of the present frame, for DEBUG CRASH."""
         await self.wait()
         self._flush = asyncio.create_task(self._crash_to_end(self._keyspace.cut()))
         await self._flush
@@ -138,8 +141,8 @@ class Snapshots:
         try:
             async with self._lock:
                 if loads != self._loads:
-                    # RESTORE went back to another frame while this waited: appended behind that, what was cut before would be
-                    # what the next start has.
+                    # RESTORE went back to another frame while this flush waited. Appended behind that frame, the older cut
+                    # would be what the next start loads: so the data is cut again.
                     await self._workplace.pace().run(self._keyspace.fold(cut))
                     (cut, token), changes_at_cut = self._cut(), self._keyspace.changes
                 try:
@@ -165,7 +168,7 @@ class Snapshots:
             self._flush = None
 
     async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
-        """Encode in slices and hand the chunks to the disk. The payload's length."""
+        """Encode the cut in slices and hand the chunks to the disk. Return the payload's length in bytes."""
         length = gathered = 0
         pieces: list[bytes] = []
         writes: list[asyncio.Future[None]] = []
@@ -198,12 +201,12 @@ class Snapshots:
             while writes:
                 await writes.pop(0)
         finally:
-            # After one failed, those behind it fail as well: their errors say nothing new.
+            # After one write failed, those behind it fail as well: their errors say nothing new.
             await asyncio.gather(*writes, return_exceptions=True)
         return length
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """So that a flush that nobody waits for is not reported as never retrieved: its failure is logged where it happens."""
+    """Retrieve the failure of a flush, which is logged where it happens: asyncio reports one that nobody retrieves."""
     if not task.cancelled():
         task.exception()

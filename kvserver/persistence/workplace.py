@@ -1,8 +1,8 @@
-"""The place where long work runs: at once for a program that may wait, or beside a busy server in slices.
+"""The place where long work runs: here for a program that may wait, or beside a busy server in slices.
 
-`drive` takes a generator that asks for bytes of a medium (`formats.scan`, `formats.record`) through its steps at such a
-place. Beside a server, reading and hashing happen on the disk's thread, one read ahead of the step that asks for it.
-Nothing here knows what the bytes mean.
+`Here` is the first kind of Workplace, `slices.BesideLoop` the second. `drive` takes a generator that asks for bytes of a
+medium (`formats/scan`, `formats/record`) through its steps at such a place. Beside a server, reading and hashing happen on
+the disk's thread, one read ahead of the step that asks for it. Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Pace(Protocol):
-    """How long work goes on before others have their turn."""
+    """The time for which work goes on before others have their turn."""
 
     @property
     def is_over(self) -> bool:
-        """Whether it is time to `await next()`."""
+        """True if it is time to `await next()`."""
 
     async def next(self) -> None:
         """Let others have their turn."""
 
     async def run(self, steps: Iterable[T]) -> list[T]:
-        """Run steps to their end. What they gave, without the Nones."""
+        """Run steps to their end. Return what they gave, without the Nones."""
 
 
 class Workplace(Protocol):
-    """Where long work is done."""
+    """A place where long work is done."""
 
     def run(self, call: Callable[[], T]) -> Awaitable[T]:
-        """Start a blocking call, behind those that were started before; to be awaited."""
+        """Start a blocking call, behind the calls that were started before. The caller awaits the result."""
 
     def pace(self) -> Pace:
         """The pace of work that begins now."""
@@ -63,7 +63,7 @@ class _Unhurried:
 
 
 class _Done(Generic[T_co]):
-    """What a call gave, to be awaited."""
+    """The result of a call, for one who awaits it."""
 
     def __init__(self, value: T_co) -> None:
         self._value = value
@@ -74,7 +74,7 @@ class _Done(Generic[T_co]):
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Do work whose Workplace is Here to its end. What it returns; raises what it raises."""
+    """Do work whose Workplace is Here to its end; return and raise what the work does. RuntimeError if it has to wait."""
     try:
         work.send(None)
     except StopIteration as stop:
@@ -85,7 +85,7 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Readable(Protocol):
-    """What is needed of a medium."""
+    """The part of a medium that `drive` needs."""
 
     def read(self, offset: int, length: int) -> bytes: ...
 
@@ -99,7 +99,7 @@ async def drive(
     workplace: Workplace,
     report: Callable[[int], None] = _tell_nobody,
 ) -> T:
-    """Run the generator to its end and return its result. `report` is told up to which offset it has read (bytes)."""
+    """Run the generator to its end and return its result. `report` is told the offset (bytes) up to which it has read."""
     answer = b""
     pace = workplace.pace()
     ahead: tuple[int, int, Awaitable[bytes]] | None = None
@@ -125,7 +125,8 @@ async def drive(
         result: T = stop.value
         return result
     finally:
-        if ahead:  # nobody asks for it any more, but the medium is in use until it is done
+        if ahead:
+            # Nobody asks for this read any more, but it uses the medium until it is done.
             with suppress(OSError):
                 await ahead[2]
 
