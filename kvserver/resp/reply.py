@@ -1,4 +1,4 @@
-"""Replies to bytes, in RESP2 and RESP3. Sans-IO; knows no command.
+"""Replies to bytes, in RESP2 and RESP3. Sans-IO: never reads or writes, and knows no command.
 
 What a handler returns says its kind by its type:
 
@@ -48,7 +48,7 @@ class Verbatim(bytes):
 
 
 class Push(list["Reply"]):
-    """What a client gets beside the replies to its commands: messages, and what becomes of its subscriptions."""
+    """A push to a client, beside the replies to its commands: a message, or what becomes of its subscriptions."""
 
     __slots__ = ()
 
@@ -66,7 +66,7 @@ class Replies(tuple["Reply", ...]):
 
 
 class NullArray:
-    """What there is instead of an array: of another form than other nulls in RESP2."""
+    """The null instead of an array: in RESP2 its form is another one than that of other nulls."""
 
     __slots__ = ()
 
@@ -79,25 +79,27 @@ _Scalar = bytes | Simple | Error | NullArray | bool | int | float | None
 Reply = Union[_Scalar, list["Reply"], tuple["Reply", ...], dict["Reply", "Reply"]]  # noqa: UP007 (recursive)
 
 CRLF: Final = b"\r\n"
-# `$64\r\n` and so on, made once: formatting one takes longer than running a GET.
+# The first lines of bulk strings (`$64\r\n`), by length, made once: to format one takes longer than to run a GET.
 CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 
-LONG_PIECE_BYTES: Final = 1 << 18  # is not joined with others, nor are so many bytes of them
+# A longer piece is not joined with others, and others are not joined to more than this.
+LONG_PIECE_BYTES: Final = 1 << 18
 
-NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}  # by protocol
+# These are by the protocol's version.
+NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}
 _NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
 _MARKS: Final[dict[tuple[type, int], bytes]] = {(Push, 3): b">", (SetOf, 3): b"~"}
 _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
 
 
 def encode(reply: Reply, protocol: int) -> bytes:
-    """The bytes of a reply in RESP2 or RESP3. TypeError for what is no reply."""
+    """The bytes of a reply in this version of RESP (2 or 3). TypeError for what is no reply."""
     return b"".join(encode_pieces(reply, protocol))
 
 
 def encode_pieces(reply: Reply, protocol: int) -> list[bytes]:
-    """The same in pieces, of which a long string is one: nobody copies it."""
+    """The bytes of a reply in pieces, of which a long string is one, so that nobody copies it. TypeError as for `encode`."""
     pieces: list[bytes] = []
     _encode(reply, protocol, pieces.append)
     return pieces
@@ -131,7 +133,7 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case list() | tuple():
             append(b"%b%d\r\n" % (_MARKS.get((type(reply), protocol), b"*"), len(reply)))
             for item in reply:
-                # What long arrays are made of.
+                # Long arrays are made of short strings: here the call for each of them is saved.
                 if type(item) is bytes and (length := len(item)) <= LONG_PIECE_BYTES:
                     append(b"$%d\r\n%b\r\n" % (length, item))
                 else:

@@ -1,9 +1,10 @@
-"""Bytes of a connection to commands: RESP arrays of bulk strings, and inline commands. Sans-IO.
+"""The bytes of a connection to requests: RESP arrays of bulk strings, and inline commands. Sans-IO: never reads a socket.
 
-`StrictParser` is the definition: resumable at every byte, allocates nothing that a client merely declares, and gives
-Redis's error texts. A read that holds whole commands, the usual case, is divided into its lines instead, in a fifth of the
-time; less than hiredis takes with all that has to be looked at behind it, since it reads replies, which can hold what
-requests may not. Where its arguments are long, they are cut out of it by their lengths, without a look at what is in them.
+`StrictParser` is the definition: it can be resumed at every byte, allocates nothing that a client merely declares, and gives
+Redis's error texts. A read that holds whole commands, the usual case, is divided into its lines instead (`decode_lines`).
+Where its arguments are long, they are cut out of the read by their lengths, without a look at what is in them
+(`cut_arguments`). The three stay side by side, hand-made, since they were measured: to divide a read into lines takes a fifth
+of the strict parser's time, and less than hiredis takes with the checks that requests need behind it, since it reads replies.
 """
 
 from __future__ import annotations
@@ -14,33 +15,36 @@ from typing import Final
 
 from kvserver.errors import ProtocolError
 
-Request = list[bytes]  # the command's name, then its arguments
+# The command's name, then its arguments.
+Request = list[bytes]
 
-_LINE_LIMIT: Final = 64 * 1024  # of an inline command, or of a line that declares a length
+# The longest inline command, or line that declares a length, in bytes.
+_LINE_LIMIT: Final = 64 * 1024
 _MAX_ARGUMENTS: Final = 2**31 - 1
 _UNAUTHENTICATED_MAX_ARGUMENTS: Final = 10
 _UNAUTHENTICATED_MAX_BULK_BYTES: Final = 16384
-_ARGUMENT_OVERHEAD_BYTES: Final = 48  # what an argument costs beyond its bytes: so that a million empty ones count, too
+# An argument costs this beyond its bytes, so that a million empty arguments count, too.
+_ARGUMENT_OVERHEAD_BYTES: Final = 48
 
 # Redis's string2ll: no sign but a minus, no leading zeros. int() would take b"+1", b" 1 " and b"1_0".
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _CRLF: Final = b"\r\n"
-# More lines than this are not looked for at once: it takes about as long as _STEPS_PER_FEED.
+# No more lines than this are looked for at once: these take about as long as _STEPS_PER_FEED.
 _MOST_LINES: Final = 1 << 14
-# Of short commands: how many lines a command has that begins with this one.
+# The number of lines of a short command, by its first line.
 _WIDTHS: Final = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
-# What one call parses step by step, in lines, arguments and pieces of long lines: about 0.5 ms. A client may send what
-# only the strict parser reads, and the others wait meanwhile.
+# One call parses so many lines, arguments and pieces of long lines step by step, in about 0.5 ms: a client may send what only
+# the strict parser reads, and the other clients wait meanwhile.
 _STEPS_PER_FEED: Final = 256
 _BYTES_PER_STEP: Final = 64
 _STAR: Final = ord("*")
-# An argument that is longer, and has not come whole, is gathered in a buffer of its own.
+# A longer argument that has not come whole is gathered in a buffer of its own.
 LONG_ARGUMENT_BYTES: Final = 1 << 16
 
 
 class _LengthLines(dict[int, bytes]):
-    """The line that declares a length; those of short arguments are kept."""
+    """The lines that declare a length, by the length; those of short arguments are kept, others made when asked for."""
 
     def __missing__(self, length: int) -> bytes:
         return b"$%d" % length
@@ -48,67 +52,79 @@ class _LengthLines(dict[int, bytes]):
 
 _LENGTH_LINES: Final = _LengthLines({length: b"$%d" % length for length in range(1024)})
 _length_line = _LENGTH_LINES.__getitem__
-_LENGTHS: Final = {b"$%d" % length: length for length in range(64)}  # of names and keys
-# So few lines at the start of a read mean that its arguments are long.
+# The lengths that names and keys usually have, by the lines that declare them.
+_LENGTHS: Final = {b"$%d" % length: length for length in range(64)}
+# So few lines in so many bytes at the start of a read mean that its arguments are long.
 _SAMPLE_BYTES: Final = 512
 _SAMPLE_LINES: Final = 8
-_LENGTH_LINE_BYTES: Final = 24  # which no line that declares a length exceeds, with its end
-_MOST_ARGUMENTS: Final = 1024  # and the rest of a command: then it is time to see whether what follows is long as well
+# No line that declares a length is longer than this, with its end.
+_LENGTH_LINE_BYTES: Final = 24
+# `cut_arguments` ends behind so many arguments and the command that they end in: the arguments that follow may be short.
+_MOST_ARGUMENTS: Final = 1024
 
 
 class StrictParser:
-    """The resumable parser: `feed` gives the commands that are complete, and sets `failure` at the first invalid byte."""
+    """The resumable parser: `feed` gives the commands that are complete, and sets `failure` at the first invalid byte.
+
+    `max_bulk_bytes` is the longest argument that a client may declare, in bytes.
+    """
 
     def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024, *, takes_inline: bool = True) -> None:
-        # Set once the client sent what is no request; the commands before it were returned.
+        # Set when the client has sent what is no request; the commands before that were returned.
         self.failure: ProtocolError | None = None
-        self.is_idle = True  # between two commands, with nothing that forbids the fast way
-        self.has_unread = False  # `feed` stopped early and has more to parse: feed it b""
-        self._is_limited = False  # the client has yet to authenticate
+        # The parser stands between two commands, and nothing forbids the fast way.
+        self.is_idle = True
+        # `feed` stopped early and has more to parse: feed it b"".
+        self.has_unread = False
+        # The client has yet to authenticate.
+        self._is_limited = False
         self._max_bulk_bytes = max_bulk_bytes
         self._takes_inline = takes_inline
         self._buffer = bytearray()
-        self._position = 0  # in the buffer, while feed runs
-        self._steps_left = 0  # that the present call may still take
-        self._missing = 0  # arguments that the present command still lacks
+        # The position in the buffer, while `feed` runs, and the number of steps that it may still take.
+        self._position = 0
+        self._steps_left = 0
+        # The number of arguments that the present command still lacks.
+        self._missing = 0
         self._arguments: Request = []
         self._arguments_bytes = 0
-        self._bulk_length = -1  # of the argument that comes next, once its `$` line was read
-        # Of a long one, what has come. It grows with that, by moving pages, and what it holds in the end is the argument
-        # itself: each byte is copied into it, and not a second time.
+        # The length of the argument that comes next, when its `$` line was read; else -1.
+        self._bulk_length = -1
+        # The part of a long argument that has come. It grows with that, by moving pages, and what it holds in the end is the
+        # argument itself: each byte is copied into it, and not a second time.
         self._gathered: BytesIO | None = None
 
     @property
     def pending_bytes(self) -> int:
-        """About how much memory the command that is not complete yet holds."""
+        """About the memory that the command that is not complete yet holds, in bytes."""
         return self.buffered_bytes + self._arguments_bytes
 
     @property
     def buffered_bytes(self) -> int:
-        """What was fed and is not parsed, and what there is of a long argument."""
+        """The number of bytes that were fed and are not parsed, with those that have come of a long argument."""
         return len(self._buffer) + (self._gathered.tell() if self._gathered else 0)
 
     @property
     def spare_bytes(self) -> int:
-        """What the buffer for that has room for beyond it."""
+        """The number of bytes that the buffer has room for beyond those that it holds."""
         return max(self._buffer.__alloc__() - len(self._buffer), 0)
 
     @property
     def argument_bytes(self) -> int:
-        """Of the arguments of a command that is not complete yet."""
+        """The number of bytes of the arguments of the command that is not complete yet."""
         return self._arguments_bytes - len(self._arguments) * _ARGUMENT_OVERHEAD_BYTES
 
     def limit(self, max_bulk_bytes: int, authenticated: bool) -> None:
-        """Set what later commands may declare: clients that must authenticate first get little."""
+        """Set what later commands may declare: a client that must authenticate first may declare little."""
         self._max_bulk_bytes = max_bulk_bytes
         self._is_limited = not authenticated
         self._note_idle()
 
     def feed(self, data: bytes, most: int | None = None) -> list[Request]:
-        """The commands that are complete with this data, `most` at most, empty ones left out.
+        """Return the commands that are complete with this data, at most `most` of them. Empty commands are left out.
 
-        Stops early, which `has_unread` tells, where there is a lot to do, and behind each command of a client that has yet
-        to authenticate: what it may send next depends on what that one does.
+        The parser stops early, which `has_unread` tells, where there is a lot to do, and behind each command of a client that
+        has yet to authenticate: what the client may send next depends on what that command does.
         """
         commands: list[Request] = []
         if self.failure:
@@ -133,7 +149,7 @@ class StrictParser:
         self.is_idle = not (self._buffer or self._missing or self.failure or self._is_limited)
 
     def _next(self) -> Request | None:
-        """The next command (empty where there is nothing to run), or None: more data is needed."""
+        """Return the next command (empty where there is nothing to run), or None if it takes more data or a further call."""
         self._steps_left -= 1
         if not self._missing:
             if self._position >= len(self._buffer) or self._steps_left < 0:
@@ -168,21 +184,22 @@ class StrictParser:
                 argument = bytes(self._buffer[self._position : end])
             self._arguments.append(argument)
             self._arguments_bytes += self._bulk_length + _ARGUMENT_OVERHEAD_BYTES
-            self._position = end + len(_CRLF)  # which two bytes these are Redis does not ask, either
+            # Redis does not ask which two bytes these are, either.
+            self._position = end + len(_CRLF)
             self._bulk_length = -1
             self._missing -= 1
         command, self._arguments, self._arguments_bytes = self._arguments, [], 0
         return command
 
     def _gather(self, data: bytes) -> bytes:
-        """Put what belongs to it behind the long argument that is being gathered; the rest."""
+        """Add to the long argument that is being gathered the part of the data that belongs to it. Return the rest."""
         assert self._gathered is not None
         missing = self._bulk_length - self._gathered.tell()
         self._gathered.write(data if len(data) <= missing else data[:missing])
         return data[missing:]
 
     def _gather_buffer(self) -> int:
-        """The same with what is in the buffer. Where the argument ends in it, if all of it has come."""
+        """Gather what is in the buffer. Return the position at which the argument ends there, if all of it has come."""
         if self._gathered is None:
             self._gathered = BytesIO()
         data = bytes(self._buffer[self._position :])
@@ -205,7 +222,7 @@ class StrictParser:
         return True
 
     def _line(self, too_long: str) -> bytes | None:
-        """The line that begins at the position, without its end. None: it is not complete."""
+        """Return the line that begins at the position, without its end, or None if it is not complete."""
         end = self._buffer.find(b"\r", self._position)
         if end < 0 or end + 1 >= len(self._buffer):
             if end < 0 and len(self._buffer) - self._position > _LINE_LIMIT:
@@ -230,13 +247,14 @@ class StrictParser:
 
 
 class RequestParser(StrictParser):
-    """All that one connection needs: `feed` it what was read. After a `failure` it reads nothing more."""
+    """The parser of one connection: `feed` it what was read. After a `failure` it parses nothing more."""
 
     def feed(self, data: bytes, most: int | None = None) -> list[Request]:
         if most is not None or self._is_limited or not data:
             return super().feed(data, most)
         commands: list[Request] = []
-        if not self.is_idle:  # a long stream of commands, cut somewhere: the one that was cut, then as ever
+        if not self.is_idle:
+            # The last read ended inside a command: the strict parser ends that one, and the fast way takes what follows.
             commands = super().feed(data, most=1)
             if not commands or self.failure or self._missing:
                 return commands
@@ -247,25 +265,28 @@ class RequestParser(StrictParser):
         while data:
             found, data = cut_arguments(data) if _has_long_lines(data) else decode_lines(data)
             if not found:
-                # Not tried again behind it: where it fails again and again, trying for each command takes quadratic time.
+                # The fast way is not tried again behind this: trying in vain for each command would take quadratic time.
                 return commands + super().feed(data)
             commands = commands + found if commands else found
         return commands
 
 
 def request_bytes(command: Request) -> int:
-    """How many bytes a client has sent for a command, if it sent an array."""
+    """The number of bytes that a client has sent for a command, if it sent an array."""
     headers = [len(command), *map(len, command)]
     return sum(headers[1:]) + len(_CRLF) * len(command) + sum(len(b"*%d\r\n" % header) for header in headers)
 
 
 def _has_long_lines(data: bytes) -> bool:
-    """Whether to look at every byte for the end of a line, as a split does, would take longer than all the rest."""
+    """True if to look at every byte for the end of a line, as a split does, would take longer than all the rest."""
     return len(data) >= _SAMPLE_BYTES and data.count(b"\n", 0, _SAMPLE_BYTES) <= _SAMPLE_LINES
 
 
 def cut_arguments(data: bytes) -> tuple[list[Request], bytes]:
-    """As `decode_lines`, but argument by argument, by their lengths: for long ones, in which it looks for no lines."""
+    """Return the commands at the start of the data and the rest, as `decode_lines` does.
+
+    It goes from argument to argument by their lengths, for long ones, in which it looks for no lines.
+    """
     commands: list[Request] = []
     size, start, left = len(data), 0, _MOST_ARGUMENTS
     while left > 0:
@@ -287,7 +308,8 @@ def cut_arguments(data: bytes) -> tuple[list[Request], bytes]:
                 if length is None or length < 0:
                     break
             first = end + len(_CRLF)
-            position = first + length + len(_CRLF)  # which two bytes these are Redis does not ask
+            # Redis does not ask which two bytes end the argument.
+            position = first + length + len(_CRLF)
             if position > size:
                 break
             arguments.append(data[first : first + length])
@@ -300,16 +322,18 @@ def cut_arguments(data: bytes) -> tuple[list[Request], bytes]:
 
 
 def decode_lines(data: bytes) -> tuple[list[Request], bytes]:
-    """The commands at the start of data, as many as one call finds, and the rest.
+    """Return the commands at the start of the data, as many as one call finds, and the rest.
 
-    It finds none where the first one is not whole, or is longer than one look. A line that declares a length, and behind it
-    lines that make up that very length, is what Redis reads as a bulk string; so many of them behind a line that declares
-    their number are a command. It asks for no limit: an argument may always have a megabyte, and a read has less.
+    It finds none if the first command is not whole, or has more than _MOST_LINES lines. Redis reads as a bulk string a line
+    that declares a length and behind it lines that make up that very length; a command is a line that declares a number and
+    behind it so many bulk strings. No limit is looked at: an argument may always have a megabyte, and a read has less.
     """
     lines = data.split(_CRLF, _MOST_LINES)
-    end = len(lines) - 1  # where what is no whole line stands
+    # The last line is not whole.
+    end = len(lines) - 1
     width = _WIDTHS.get(lines[0])
-    if width == end:  # one command
+    if width == end:
+        # The read is one command.
         arguments = lines[2:end:2]
         position = 1
         for argument in arguments:
@@ -319,7 +343,8 @@ def decode_lines(data: bytes) -> tuple[list[Request], bytes]:
         else:
             return [arguments], lines[end]
     elif width and not end % width and lines[0:end:width].count(lines[0]) == end // width:
-        # Commands with as many arguments each, as pipelines often are: argument by argument instead of one by one.
+        # The read is commands with as many arguments each, as pipelines often are: the first arguments of all commands are
+        # checked together, then the second ones, and so on.
         columns = [lines[first:end:width] for first in range(2, width, 2)]
         for first, column in zip(range(1, width, 2), columns, strict=True):
             if lines[first:end:width] != list(map(_length_line, map(len, column))):
@@ -346,9 +371,9 @@ def decode_lines(data: bytes) -> tuple[list[Request], bytes]:
 
 
 def _join_lines(lines: list[bytes], start: int, count: int) -> tuple[Request, int]:
-    """`count` arguments behind a first line, where some hold line breaks; and where the next command begins.
+    """Return the `count` arguments behind a first line, some of which hold line breaks, and the line of the next command.
 
-    No arguments where they are not whole, or no bulk strings.
+    There are no arguments if they are not whole, or are no bulk strings.
     """
     arguments: Request = []
     end = len(lines) - 1
@@ -375,27 +400,29 @@ def _join_lines(lines: list[bytes], start: int, count: int) -> tuple[Request, in
 
 
 def _width(line: bytes) -> int:
-    """How many lines a command has that begins with this one, or 0 where it begins none of a usual size."""
+    """The number of lines of a command whose first line this is, or 0 if it is none of a command of a usual size."""
     count = _integer(line[1:5]) if line[:1] == b"*" and len(line) <= len(b"*9999") else None
     return 2 * count + 1 if count and count > 0 else 0
 
 
-# A word and the gap behind it, as in Redis's sdssplitargs, where what may stand between words is not the same as what ends
-# one. A quote ends its word: nothing may be glued to it.
+# A word and the gap behind it, as in Redis's sdssplitargs, where the bytes that may stand between words are not the same as
+# those that end one. A quote ends its word: nothing may be glued to it.
 _WORD = re.compile(
     rb"([^ \t\n\r\"']*+)"
     rb"(?:\"((?:[^\"\\]++|\\.)*+)\"|'((?:[^'\\]++|\\'|\\)*+)')?"
     rb"(?:[ \t\n\r\v\f]++|\Z)",
     re.DOTALL,
 ).match
-_PECULIAR = re.compile(rb"[\"'\v\f]").search  # what bytes.split knows nothing of, or takes otherwise
+# The bytes that bytes.split knows nothing of, or takes otherwise than Redis.
+_PECULIAR = re.compile(rb"[\"'\v\f]").search
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def split_inline(line: bytes) -> Request:
     """The words of an inline command, as Redis's sdssplitargs reads quotes and escapes. ProtocolError if unbalanced."""
-    line = line.partition(b"\0")[0]  # where Redis's string ends
+    # Redis's string ends at the first zero byte.
+    line = line.partition(b"\0")[0]
     if not _PECULIAR(line):
         return line.split()
     line = line.lstrip()
