@@ -1,4 +1,7 @@
-"""The same store without a server, for a Python program that may wait for it: the names that `import kvserver` offers."""
+"""The same store without a server, for a Python program that may wait for it: the names that `import kvserver` offers.
+
+All of it blocks, and is for one thread at a time. It never needs an event loop, and never opens a socket.
+"""
 
 from kvserver.errors import KVServerError as KVServerError
 from kvserver.errors import MediumError as MediumError

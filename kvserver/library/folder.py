@@ -1,7 +1,7 @@
-"""ServerFolder: the folder of a server's data, opened without a server: what is read and written is what a server does.
+"""ServerFolder: the folder of a server's data, opened without a server, and read and written as a server does.
 
-Medium and journal are recovered as at a server's start (`recovery`), and a frame that is appended takes the journal's place,
-so that neither server nor library ever goes on from less than the other has kept.
+Medium and journal are recovered as at a server's start (`persistence/recovery`), and a frame that is appended takes the
+journal's place, so that neither server nor library ever goes on from less than the other has kept. Never writes a record.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DBFILENAME = BY_NAME["dbfilename"].default
 class ServerFolder:
     """The folder at `path`, created where there is none, and what a server keeps in it: for a KVStore.
 
-    `dbfilename` is the server's option of that name. Raises MediumLocked where a server or somebody else has the folder open,
-    MediumError where it can't be read or repaired. Close it, or use it in a `with` statement.
+    `dbfilename` is the server's option of that name. MediumLocked if a server or somebody else has the folder open,
+    MediumError if it can't be read or repaired. Close it, or use it in a `with` statement.
     """
 
     mapping = TAGGED
@@ -64,15 +64,15 @@ class ServerFolder:
         self.close()
 
     def recover(self) -> bool:
-        """Replace the data by what a server's start would have; whether there was anything."""
+        """Replace the data by what a server's start would load. Return True if there was anything."""
         self.recovered = finish(self._recovery.run())
         return bool(self.recovered.frame or self.recovered.segments)
 
     def apply_aside(self) -> str:
-        """Replay the segments that were put aside, and append what that gives; one line that tells of it.
+        """Replay the segments that were put aside, and append the data that this gives. Return one line that tells of it.
 
-        Of several journals, the newest: the others stay where they are. What there was before is in a frame before the one
-        that is appended. MediumError if there are none, or if they can't be replayed.
+        Of several journals the newest is replayed: the others stay where they are. The data of before is in the frame before
+        the one that is appended. MediumError if there are no such segments, or if they can't be replayed.
         """
         aside = self._log.asides()
         if not aside:
@@ -95,7 +95,7 @@ class ServerFolder:
         finish(self.archive.compact())
 
     def add_frame(self) -> Frame:
-        """Append a frame with the present data and sync it; the journal goes on from the one before."""
+        """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
         cut = self.keyspace.cut()
         try:
             return finish(self.archive.add(partial(_write_payload, cut), len(cut)))

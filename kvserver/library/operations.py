@@ -1,4 +1,4 @@
-"""run_operations: a list of operations against a fresh store and medium, with their results (SPEC 3)."""
+"""run_operations: a list of operations against a fresh store and medium, with their results (SPEC 3). Never touches a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kvserver.library.store import KVStore
 
 
 class PlainBuffer:
-    """A medium that is only ever appended to: here, and only here, a torn frame stays and hides what comes after it."""
+    """A medium in memory that is only ever appended to. In no other one a torn frame stays, and hides what comes after it."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -24,9 +24,9 @@ class PlainBuffer:
 def run_operations(operations: Iterable[Sequence[JSON]], medium: PlainBuffer | None = None) -> list[JSON]:
     """Run `("set", key, value)`, `("get", key)`, `("shutdown",)`, `("restore",)` and `("crash",)`, as tuples or lists.
 
-    Returns one result each: None for set and crash, the value or None for get, True for shutdown, True or False for
-    restore. `crash` appends the first half of the present frame. ValueError names an operation that is none of these.
-    `medium` lets the caller see what was written.
+    Return one result each: None for set and crash, the value or None for get, True for shutdown, True or False for restore.
+    `crash` appends the first half of the present frame. ValueError names an operation that is none of these. A caller who
+    wants to see what was written passes a `medium`.
     """
     medium = PlainBuffer() if medium is None else medium
     store = KVStore(medium)

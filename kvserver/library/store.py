@@ -1,6 +1,6 @@
-"""KVStore: the store as a Python library, blocking, for one thread at a time (SPEC 3). Knows no sockets.
+"""KVStore: the store as a Python library, blocking, for one thread at a time (SPEC 3). It never opens a socket.
 
-Its data is kept in frames of a medium of its own, in which no tags are used, or in what a server keeps, by a ServerFolder.
+Its data is kept in the frames of a medium of its own, in which no tags are used, or by a ServerFolder, as a server keeps it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class Keeping(Protocol):
     """A place that keeps the data of a KVStore. ServerFolder is one; the other is `_Frames`, over a medium."""
 
     keyspace: Keyspace
-    mapping: Mapping  # TAGGED, where values may be bytes
+    # TAGGED where values may be bytes.
+    mapping: Mapping
 
     def recover(self) -> bool:
-        """Replace the data by what is kept, or nothing; whether there was anything."""
+        """Replace the data by what is kept, or by nothing. Return True if anything was kept."""
 
     def append(self) -> None:
         """Append a frame with the present data. OSError if that fails: then everything is as it was."""
@@ -44,8 +45,8 @@ class Keeping(Protocol):
 class KVStore:
     """Keys (str) and JSON values in memory, flushed as one frame by `shutdown`, loaded by `restore`.
 
-    On a medium it starts empty, whatever that holds: `restore` loads it. On a ServerFolder it starts with what is there, and
-    a server's strings that are not UTF-8 are bytes.
+    On a medium the store starts empty, whatever the medium holds: `restore` loads that. On a ServerFolder it starts with what
+    is there, and a server's strings that are not UTF-8 are bytes.
     """
 
     def __init__(self, medium: CoreMedium | Keeping) -> None:
@@ -59,18 +60,18 @@ class KVStore:
         self.close()
 
     def close(self) -> None:
-        """Close what the data is kept in, as leaving a `with` statement does. Nothing is written."""
+        """Close the medium or the folder, as leaving a `with` statement does. Nothing is written."""
         self._kept.close()
 
     def set(self, key: str, value: JSON) -> None:
-        """Store a value as it is now. TypeError or ValueError, with nothing changed, if it is not JSON or key no str."""
+        """Store a value as it is now. TypeError or ValueError, with nothing changed, if it is no JSON or the key no str."""
         if isinstance(value, bytes) and self._kept.mapping is TAGGED:
             self._keyspace.set(_encode_key(key), bytes(value))
         else:
             self._keyspace.set(_encode_key(key), _encode_value(value))
 
     def get(self, key: str) -> JSON:
-        """A new copy of the value, or None where the key is missing, or its time has come."""
+        """Return a new copy of the value, or None if the key is missing or has expired."""
         value = self._keyspace.live(key.encode("utf-8", "surrogatepass"))
         if value is None:
             return None
@@ -82,24 +83,24 @@ class KVStore:
             return bytes(value)
 
     def shutdown(self) -> bool:
-        """Append one frame with the present data and sync it: True. The store stays usable.
+        """Append one frame with the present data and sync it. Return True. The store stays usable.
 
-        OSError (MediumError) if that fails: then the earlier frames and the store are as they were. Where others moved,
+        OSError (MediumError) if that fails: then the earlier frames and the store are as they were. If others have moved,
         removed, replaced or cut the medium's file, the frame goes to a new file at its path, and the log says so.
         """
         self._kept.append()
         return True
 
     def restore(self) -> bool:
-        """Replace the data by what is kept: True. Where nothing is, the store is cleared: False.
+        """Replace the data by what is kept and return True. If nothing is kept, clear the store and return False.
 
-        Of a medium, that is the last valid frame; of a ServerFolder, what a server would start with. OSError, with the data
-        as it was, if the medium can't be read, or if others moved, removed or replaced its file (MediumDisplaced).
+        A medium keeps its last valid frame, a ServerFolder what a server would start with. OSError, with the data as it was,
+        if the medium can't be read, or if others have moved, removed or replaced its file (MediumDisplaced).
         """
         return self._kept.recover()
 
     def frame(self) -> bytes:
-        """The frame that `shutdown` would append now."""
+        """The frame that `shutdown` would append now, as bytes."""
         cut = self._keyspace.cut()
         payload = b"".join(encode(cut, self._kept.mapping))
         for _ in self._keyspace.fold(cut):
@@ -116,7 +117,8 @@ class _Frames:
         self.keyspace = Keyspace(now_ms)
         self._medium = as_medium(medium)
         self._can_repair = isinstance(medium, Medium)
-        self._valid_length: int | None = None  # of the medium; None: not known, so it has to be scanned
+        # The length of the medium's valid frames together; None: a scan has to tell.
+        self._valid_length: int | None = None
 
     def append(self) -> None:
         medium = self._medium
@@ -140,7 +142,7 @@ class _Frames:
         return bool(result.frames)
 
     def _begin_recovery(self) -> FrameWriter:
-        """A new file, with the valid frames of the one that is not to be believed any more."""
+        """Begin a new file with the valid frames of the present one, which can't be believed any more."""
         rewrite = self._medium.begin_rewrite()
         try:
             try:
@@ -175,12 +177,12 @@ class _Frames:
 
 
 def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
-    """The strict scan of a medium, blocking."""
+    """Scan a medium strictly, blocking, and `load` its last valid frame if that is asked for."""
     return finish(drive(scan(medium.size(), mapping, load), medium, Here()))
 
 
 def _is_keeping(medium: CoreMedium | Keeping) -> TypeGuard[Keeping]:
-    # By one attribute: `isinstance` asks a Protocol for all of them, which takes longer than to open a small store.
+    # One attribute is asked for: `isinstance` asks for all of a Protocol's, which takes longer than to open a small store.
     return hasattr(medium, "keyspace")
 
 
