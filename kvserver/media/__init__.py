@@ -1,4 +1,4 @@
 """The places where frames and records are kept. `medium` has the contracts; each other module is one kind, or part of one.
 
-May block, so the server calls it on a thread of its own. Never imports asyncio, and never looks into what a frame holds.
+Calls may block, so the server makes them on a thread of its own. Nothing here imports asyncio, or looks into a payload.
 """

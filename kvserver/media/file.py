@@ -1,10 +1,11 @@
 """A medium in a file: locked, private, append-only but for repair, and never believed again after a failed sync.
 
-The order of calls is the whole point. A frame's header is written last, when its payload is synced, so that a torn frame
-never looks whole. A new file takes the old one's place by a rename, between a sync of the file and one of the folder.
+The order of calls is the whole point, and stays as it is: tests/crash cuts the power behind every call, and lets every call
+fail. A frame's header is written last, when its payload is synced, so that a torn frame never looks whole. A new file takes
+the old one's place by a rename, between a sync of the file and one of the folder.
 
 Others may move, remove, replace or cut the file while it is open here; then what is written to it helps nobody. So a frame
-counts only if its file is still the one at the path, and as long as it should be. Where it is not, a rewrite makes a new one.
+counts only if its file is still the one at the path, and as long as it should be. If it is not, a rewrite makes a new file.
 What others put in the place is never lost by that: it gets another name.
 """
 
@@ -26,7 +27,7 @@ from kvserver.media.names import segment_name
 
 T = TypeVar("T")
 
-# The disk is full, but what is synced is as good as before: cut back, and append again when there is room.
+# These say that the disk is full. What is synced is as good as before: the file is cut back, and can be appended to again.
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 CHANGED: Final = "was changed by somebody else"
@@ -35,11 +36,11 @@ _log = logging.getLogger("kvserver")
 
 
 class FileMedium:
-    """The file at `path`, created where there is none (mode 0600; its folder, if that has to be created, 0700).
+    """The file at `path`, created if there is none (mode 0600; its folder, if that has to be created, 0700).
 
-    Raises MediumLocked where another process or object has it open, MediumError where it can't be opened or is not a
-    regular file (links are refused), or where a server's journal is beside it, which has what is newer than the last frame:
-    whoever reads and writes that, too, says so by `with_journal`. Close it, or use it in a `with` statement.
+    MediumLocked if another process or object has it open, MediumError if it can't be opened or is not a regular file (links
+    are refused), or if a server's journal is beside it, which has what is newer than the last frame: a caller who reads and
+    writes the journal, too, says so by `with_journal`. Close the medium, or use it in a `with` statement.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class FileMedium:
         self.poisoned = ""
         self._filesystem = filesystem or FileSystem()
         self._identity: Identity = (0, 0)
-        # The size that we have given it, whatever others do.
+        # The size that we have given the file, whatever others do.
         self._known_size = 0
-        # Others have moved, removed, replaced or cut the file; they have cut it, or appended to it.
+        # The first: others have moved, removed, replaced or cut the file. The second: they have cut it, or appended to it.
         self._is_displaced = self._is_changed = False
         try:
-            if not with_journal:  # who minds a journal has made the folder, and one that is gone is to be noticed
+            # A caller who minds a journal has made the folder; if that is gone by now, the failure to open has to tell.
+            if not with_journal:
                 self._refuse_journal()
                 make_folders(self._filesystem, os.path.dirname(self.path))
             self._descriptor = self._open()
@@ -83,17 +85,19 @@ class FileMedium:
             descriptor = filesystem.open(self.path, create=True)
             try:
                 filesystem.lock(descriptor)
-                # The one who held the lock before us may have renamed a new file onto the path while we waited for open.
+                # Whoever held the lock before us may have renamed a new file onto the path after we opened the old one.
                 identity = filesystem.identity(descriptor)
                 size = filesystem.size_at(self.path, identity)
                 if size is not None:
-                    # Each time: a process that made or renamed the file may have ended before it synced the names.
+                    # File and names are synced each time: a process that made or renamed the file may have ended before it
+                    # did so.
                     filesystem.sync(descriptor)
                     # A process whose sync failed may have left pages that the system takes for written: it would show
                     # them until it needs their memory, and a frame in them would be believed that is not on the disk.
                     filesystem.drop_cache(descriptor)
                     sync_names(filesystem, folder)
-                    with suppress(PermissionError):  # not ours to read: then it was not ours to make, either
+                    # A parent that we may not read is one in which we have not made the folder.
+                    with suppress(PermissionError):
                         sync_names(filesystem, os.path.dirname(folder))
                     self._identity, self._known_size = identity, size
                     return descriptor
@@ -115,7 +119,8 @@ class FileMedium:
     # Reading
 
     def size(self) -> int:
-        # Asked each time: the lock binds only those who ask for it, and what they append must not be overwritten.
+        # The system is asked each time: the lock binds only those who ask for it, and what others append must not be
+        # overwritten.
         return self._call("read", lambda: self._filesystem.size(self._descriptor))
 
     def read(self, offset: int, length: int) -> bytes:
@@ -143,7 +148,7 @@ class FileMedium:
         self._prove(0, may_be_longer=True)
 
     def append(self, data: bytes) -> None:
-        """Append the bytes and sync, or cut back to where it was and raise MediumError."""
+        """Append the bytes and sync them, or cut the file back to its length of before and raise MediumError."""
         frame = self.begin_frame(reserve=0)
         try:
             frame.write(data)
@@ -187,7 +192,7 @@ class FileMedium:
             self._filesystem.close(self._descriptor)
             self._descriptor = -1
 
-    # What the frame and the rewrite below share, and the file of a segment (`segments`)
+    # Shared with the frame and the rewrite below, and with the file of a segment (`segments`)
 
     def _call(self, what: str, call: Callable[[], T]) -> T:
         try:
@@ -211,7 +216,7 @@ class FileMedium:
             raise
 
     def _prove(self, size: int, *, may_be_longer: bool = False) -> None:
-        """MediumDisplaced, which poisons, unless the path names this file and it has this size."""
+        """Poison the medium and raise MediumDisplaced, unless the path names this file and it has this size."""
         found = self._call("look at", lambda: self._filesystem.size_at(self.path, self._identity))
         if found is None:
             self._displace(MOVED)
@@ -228,13 +233,14 @@ class FileMedium:
         raise MediumDisplaced(self.poisoned)
 
     def _lock_other(self) -> int:
-        """The descriptor of a file at the path that is not ours, locked, or -1. MediumLocked where somebody has it in use."""
+        """Lock a file at the path that is not ours. Return its descriptor, or -1 if there is none. MediumLocked if in use."""
         filesystem = self._filesystem
         if self._call("look at", lambda: filesystem.size_at(self.path, self._identity)) is not None:
             return -1
         try:
             other = filesystem.open(self.path)
-        except OSError:  # nothing, or a link, a folder: nobody's medium
+        except OSError:
+            # Nothing is there, or a link, or a folder: nobody's medium.
             return -1
         try:
             self._call("lock what stands at", lambda: filesystem.lock(other))
@@ -246,9 +252,9 @@ class FileMedium:
         return other
 
     def _make_way(self) -> str:
-        """Before a rename onto the path: give another name to what stands there, unless it is our file as we left it.
+        """Give another name to what stands at the path, before a rename onto it, unless it is our file as we left it.
 
-        What the log has to say about it, or empty.
+        Return what the log has to say about that, or an empty string.
         """
         filesystem = self._filesystem
         if not self.poisoned:
@@ -264,14 +270,14 @@ class FileMedium:
         while filesystem.exists(name := f"{self.path}.foreign" + (f".{number}" if number else "")):
             number += 1
         try:
-            # A second name, and not another one, so that at no moment there is no file at the path.
+            # It keeps its name beside the second one, so that at no moment the path is without a file.
             filesystem.link(self.path, name)
         except OSError:
             self._call("give another name to what stands at", lambda: filesystem.rename(self.path, name))
         return f"{story}, and what stood there is {name}"
 
     def _create_beside(self, suffix: str) -> tuple[int, str]:
-        """A new file with a name of its own beside the medium: descriptor and path."""
+        """Create a file with a name of its own beside the medium. Return its descriptor and path."""
         number = 0
         while True:
             path = f"{self.path}.{suffix}" + (f".{number}" if number else "")
@@ -289,7 +295,7 @@ class FileMedium:
 
 
 class _FileFrame:
-    """A frame that is written behind what the file holds, its header last."""
+    """A FrameWriter that writes behind what the file holds, the header last."""
 
     def __init__(self, medium: FileMedium, reserve: int) -> None:
         self._medium = medium
@@ -306,7 +312,7 @@ class _FileFrame:
         medium = self._medium
         if self._failure:
             raise MediumError(f"cannot write {medium.path}: what stands before these bytes could not be written")
-        # Each time: where others cut the file, a write behind its end would leave a hole that its size does not show.
+        # The size is asked each time: after others cut the file, a write behind its end would leave a hole that no size shows.
         if (size := medium.size()) != self._position:
             medium._displace_changed(size, self._position)
         try:
@@ -332,7 +338,8 @@ class _FileFrame:
 
     def abort(self) -> None:
         medium = self._medium
-        if medium._is_displaced:  # what is not at its place is not ours to cut
+        # A file that is not at its place any more is not ours to cut.
+        if medium._is_displaced:
             return
         if self._failure and getattr(self._failure, "errno", None) not in _OUT_OF_SPACE:
             medium.poisoned = medium.poisoned or f"cannot write {medium.path}: {_reason(self._failure)}"
@@ -343,7 +350,7 @@ class _FileFrame:
 
 
 class _FileRewrite:
-    """A new file that is renamed onto the old one's name when it is whole and synced."""
+    """A Rewrite into a new file, which is renamed onto the old one's name when it is whole and synced."""
 
     def __init__(self, medium: FileMedium) -> None:
         self._medium = medium
@@ -351,7 +358,8 @@ class _FileRewrite:
         filesystem = medium._filesystem
         if (other := medium._lock_other()) >= 0:
             filesystem.close(other)
-        if filesystem.exists(self._path):  # what a crash left: no other process can be at it, we hold the lock
+        # A crash left this. No other process can be writing it, since we hold the medium's lock.
+        if filesystem.exists(self._path):
             medium._call("remove the unfinished copy of", lambda: filesystem.remove(self._path))
         self._descriptor, self._path = medium._create_beside("new")
         self._position = 0
@@ -380,7 +388,7 @@ class _FileRewrite:
             medium._write(self._descriptor, header, self._frame_start)
         medium._call("sync the copy of", lambda: filesystem.sync(self._descriptor))
         identity = medium._call("look at the copy of", lambda: filesystem.identity(self._descriptor))
-        # Locked before it has the name, so that whoever opens the name finds it locked.
+        # The copy is locked before it has the name, so that whoever opens the name finds it locked.
         medium._call("lock the copy of", lambda: filesystem.lock(self._descriptor))
         other = medium._lock_other()
         try:
@@ -389,7 +397,7 @@ class _FileRewrite:
         finally:
             if other >= 0:
                 filesystem.close(other)
-        # The new file is the one that has the name now, whatever becomes of the sync below.
+        # The new file has the name now, whatever becomes of the sync below.
         descriptor, self._descriptor = self._descriptor, -1
         medium._replace(descriptor, identity, self._position)
         try:
@@ -406,7 +414,8 @@ class _FileRewrite:
             return
         self._medium._filesystem.close(self._descriptor)
         self._descriptor = -1
-        with suppress(OSError):  # the next rewrite removes it
+        # If the file stays, the next rewrite removes it.
+        with suppress(OSError):
             self._medium._filesystem.remove(self._path)
 
 

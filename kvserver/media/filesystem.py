@@ -1,7 +1,7 @@
-"""The calls that a file medium makes, in one place, so that tests can pass a disk that fails, forgets and tears.
+"""The calls that media in files make, in one place, so that tests can pass a disk that fails, forgets and tears.
 
-Each method is one thing that can fail; each raises OSError. One thing alone is decided here: what is done where a system or a
-file system lacks a call.
+Each method is one thing that can fail, and raises OSError then. This module decides one thing alone: what is done where a
+system or a file system lacks a call.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ import warnings
 from collections.abc import Iterator
 from typing import Final
 
-Identity = tuple[int, int]  # device and inode
+# The device and the inode of a file.
+Identity = tuple[int, int]
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
-# How a call says that there is no such thing here: kernels, and file systems such as CIFS and FUSE, don't agree on a number.
+# A call that is lacking fails with one of these: kernels, and file systems such as CIFS and FUSE, don't agree on a number.
 _LACKING: Final = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 _log = logging.getLogger("kvserver")
-_told: set[str] = set()  # folders of which the log says that they can't be synced
+# The folders that can't be synced, as the log has said already.
+_told: set[str] = set()
 
 
 def make_folders(filesystem: FileSystem, path: str) -> None:
-    """Create a folder and its parents where there are none, each with its name made durable."""
+    """Create a folder and its parents if there are none, and make the name of each durable."""
     if not filesystem.exists(path):
         parent = os.path.dirname(path)
         make_folders(filesystem, parent)
@@ -38,7 +40,7 @@ def make_folders(filesystem: FileSystem, path: str) -> None:
 
 
 def sync_names(filesystem: FileSystem, folder: str) -> None:
-    """Make the names in a folder durable, as far as its file system can: where it has no such call, the log says so once."""
+    """Make the names in a folder durable, as far as its file system can: if it has no such call, the log says so once."""
     try:
         filesystem.sync_folder(folder)
     except OSError as error:
@@ -51,10 +53,12 @@ def sync_names(filesystem: FileSystem, folder: str) -> None:
 
 
 class FileSystem:
-    """The machine's own."""
+    """The machine's own file system. A subclass can let calls fail."""
 
-    _has_write_flags = hasattr(os, "RWF_DSYNC")  # of Linux; such a write is as durable at its end as by fdatasync
-    _has_nowait = hasattr(os, "RWF_NOWAIT")  # of Linux; for such writes XFS has it since 6.0, Btrfs since 6.1, ext4 has not
+    # Linux has this flag; a write with it is as durable at its end as by fdatasync.
+    _has_write_flags = hasattr(os, "RWF_DSYNC")
+    # Linux has this flag; for writes that append XFS has it since 6.0, Btrfs since 6.1, and ext4 has not.
+    _has_nowait = hasattr(os, "RWF_NOWAIT")
 
     def make_folder(self, path: str) -> None:
         """Create one folder, unless somebody did it meanwhile."""
@@ -62,8 +66,8 @@ class FileSystem:
             os.mkdir(path, FOLDER_MODE)
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
-        """A descriptor for reading and writing. OSError for links, and for what is no regular file."""
-        # O_NONBLOCK: opening a FIFO must not wait for its other end.
+        """Open a file for reading and writing. Return its descriptor. OSError for links, and for what is no regular file."""
+        # O_NONBLOCK, since opening a FIFO must not wait for its other end.
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         flags |= os.O_CREAT if create or exclusive else 0
         flags |= os.O_EXCL if exclusive else 0
@@ -81,7 +85,7 @@ class FileSystem:
         return os.path.lexists(path)
 
     def lock(self, descriptor: int) -> None:
-        """Take the exclusive lock of a file or folder, without waiting: BlockingIOError where another has it."""
+        """Take the exclusive lock of a file or folder, without waiting: BlockingIOError if another has it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -91,14 +95,15 @@ class FileSystem:
             raise OSError(error.errno, f"{reason}: {error.strerror}") from error
 
     def identity(self, descriptor: int) -> Identity:
-        """The identity of a file, by which it is told from all others while it is open."""
+        """The identity of a file, which no other file has while this one is open."""
         status = os.fstat(descriptor)
         return status.st_dev, status.st_ino
 
     def size_at(self, path: str, identity: Identity) -> int | None:
-        """The size of the file of this identity, or None where the path does not name it (any more)."""
+        """The size (bytes) of the file of this identity, or None if the path does not name it (any more)."""
         try:
-            status = os.lstat(path)  # the one call that tells all: each sync of the journal waits for it
+            # One call tells all: each sync of the journal waits for it.
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_size if (status.st_dev, status.st_ino) == identity else None
@@ -110,19 +115,19 @@ class FileSystem:
         return os.pread(descriptor, length, offset)
 
     def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
-        """Write some of the data; how many bytes."""
+        """Write some of the data. Return the number of bytes."""
         return os.pwrite(descriptor, data, offset)
 
     def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
-        """Write some of the data behind what the file holds; how many bytes. Synced: as durable as `sync` makes it."""
+        """Write some of the data behind what the file holds. Return the number of bytes. `synced`: as durable as by `sync`."""
         if self._has_write_flags:
-            # One call, for which the interpreter's lock is given up and taken once: that takes longer than many a sync.
+            # One call gives up the interpreter's lock and takes it back once: that takes longer than many a sync.
             try:
                 return os.pwritev(descriptor, [data], 0, os.RWF_APPEND | (os.RWF_DSYNC if synced else 0))
             except OSError as error:
                 if error.errno not in _LACKING:
                     raise
-                # Where something else was wrong, the calls below say so.
+                # If something else was wrong, the calls below say so.
                 self._has_write_flags = False
         length = os.pwrite(descriptor, data, os.fstat(descriptor).st_size)
         if synced:
@@ -130,7 +135,7 @@ class FileSystem:
         return length
 
     def append_now(self, descriptor: int, data: bytes | memoryview) -> int:
-        """As `append`, without a sync. BlockingIOError instead of waiting, where the file system knows that it would wait."""
+        """Append without a sync. BlockingIOError instead of waiting, if the file system knows that it would wait."""
         if self._has_nowait:
             try:
                 return os.pwritev(descriptor, [data], 0, os.RWF_APPEND | os.RWF_NOWAIT)
@@ -145,7 +150,8 @@ class FileSystem:
 
     def drop_cache(self, descriptor: int) -> None:
         """Let reads show what is on the disk, as far as it is synced, and not what the system remembers of it."""
-        if hasattr(os, "posix_fadvise"):  # not on macOS
+        # macOS does not have the call.
+        if hasattr(os, "posix_fadvise"):
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             except OSError as error:
@@ -171,7 +177,7 @@ class FileSystem:
             os.fsync(descriptor)
 
     def lock_folder(self, path: str) -> int:
-        """The descriptor that holds the exclusive lock of a folder until it is closed. BlockingIOError as for `lock`."""
+        """Lock a folder. Return the descriptor that holds the exclusive lock until it is closed. Raises as `lock`."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.lock(descriptor)
@@ -181,7 +187,10 @@ class FileSystem:
         return descriptor
 
     def hold_folder(self, descriptor: int, path: str) -> bool:
-        """Let the descriptor of a locked folder be that of the folder that is at the path now; whether it was another one."""
+        """Let the descriptor of a locked folder hold the folder that is at the path now. Return True if that is another one.
+
+        BlockingIOError as for `lock`.
+        """
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
             return False
         other = self.lock_folder(path)
@@ -193,7 +202,7 @@ class FileSystem:
         os.close(descriptor)
 
     def close_forgotten(self, descriptor: int, path: str) -> None:
-        """Close what its owner was garbage-collected without closing, with a ResourceWarning."""
+        """Close, with a ResourceWarning, a descriptor whose owner was garbage-collected without closing it."""
         warnings.warn(f"{path} was not closed", ResourceWarning, stacklevel=3)
         self.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""The lease of a folder: its lock, which binds all who ask for it. Never touches a file in it."""
+"""The lease of a folder: its lock, which binds all who ask for it. Never touches a file in the folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MOVED = "was moved, removed or replaced by somebody else"
 
 
 class FolderLease:
-    """The lock of the folder at `path`, which is created where there is none (mode 0700).
+    """The lock of the folder at `path`, which is created if there is none (mode 0700).
 
-    Raises MediumLocked where a server or somebody else has it, MediumError where it can't be made or locked.
+    MediumLocked if a server or somebody else has it, MediumError if the folder can't be made or locked.
     """
 
     def __init__(self, path: str | os.PathLike[str], filesystem: FileSystem | None = None) -> None:

@@ -1,4 +1,4 @@
-"""From the name of a place to what is kept there, opened for one who writes. The one list of the kinds of places."""
+"""The way from the name of a place to what is kept there, opened for one who writes. The one list of the kinds of places."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kvserver.media.segments import FileLog
 
 
 def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:
-    """The folder at `path`, created where there is none, with the medium's file `name` and the segments beside it.
+    """Open the folder at `path`, created if there is none, with the medium's file `name` and the segments beside it.
 
-    MediumLocked where somebody else has the folder or the file, MediumError where one can't be opened; nothing is held then.
+    MediumLocked if somebody else has the folder or the file, MediumError if one can't be opened; nothing is held then.
     """
     filesystem = filesystem or FileSystem()
     lease = FolderLease(path, filesystem)

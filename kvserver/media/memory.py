@@ -1,4 +1,4 @@
-"""A medium and a log in memory: for tests, and for stores that need no file. Lost with the process, never damaged."""
+"""A medium and a log in memory: for tests, and for stores that need no file. Lost with the process, and never damaged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class MemoryMedium:
         self.asides: list[bytes] = []
 
     def prove(self) -> None:
-        """Nothing: memory has no place that others could change."""
+        """Do nothing: memory has no place that others could change."""
 
     def prove_place(self) -> None:
-        """Nothing, for the same reason."""
+        """Do nothing, for the same reason."""
 
     def append(self, data: bytes) -> None:
         self._data += data
@@ -51,7 +51,7 @@ class MemoryMedium:
         return _MemoryRewrite(self)
 
     def close(self) -> None:
-        """Nothing to let go of; the data stays readable."""
+        """Do nothing: the data stays readable."""
 
     def _take_over(self, other: MemoryMedium) -> None:
         self._data = other._data
@@ -90,7 +90,7 @@ class _PutAside(NamedTuple):
 class MemoryLog(Log):
     """A log in memory that starts with these segments, by their numbers. What is written is as durable as the process.
 
-    After `close` it can be read and gone on with again, as a place to which the next server comes.
+    After `close` it can be used again, as the place to which the next server comes.
     """
 
     def __init__(self, segments: Mapping[int, bytes] | None = None) -> None:
@@ -165,7 +165,7 @@ class MemoryLog(Log):
         self._is_open = True
 
     def prepare(self) -> None:
-        """Nothing: a cut waits for nothing."""
+        """Do nothing: a cut waits for nothing."""
 
     def write(self, data: bytes, *, synced: bool = False) -> None:
         self._refuse_if_failed()

@@ -1,15 +1,15 @@
 """The names of the files beside a medium: the segments of its journal, and those that were put aside.
 
     dump.kvs.0000000007.journal                    a segment
-    dump.kvs.0000000007.journal.damaged            put aside by a start: behind the end of what can be replayed
+    dump.kvs.0000000007.journal.damaged            put aside by a start: it is behind the end of what can be replayed
     dump.kvs.0000000007.journal.unlinked           put aside by a start: the snapshot that it goes on from is nowhere
     dump.kvs.0000000007.journal.dropped            put aside by RESTORE, which went back to the snapshot before it
     dump.kvs.0000000007.journal.dropped-earlier    the same, a snapshot later
-    dump.kvs.0000000007.journal.foreign            put aside by a running server: it was put there by somebody else
-    dump.kvs.next-segment                          an empty file that becomes the next segment when it is given that name
-    dump.kvs.0000000007.journal.applied            was put aside, and replayed since by a person's decision
+    dump.kvs.0000000007.journal.foreign            put aside by a running server: somebody else had put it there
+    dump.kvs.0000000007.journal.applied            put aside once, and replayed since by a person's decision
+    dump.kvs.next-segment                          an empty file that becomes the next segment when it gets its name
 
-A number behind a dot may follow, where such a name was taken. Pure.
+If such a name was taken, a dot and a number follow it. Pure: this module makes and reads names, and touches no file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def spare_path(medium_path: str) -> str:
 
 
 class SegmentName(NamedTuple):
-    """The number of a segment, as the name of its file tells it, and why it was put aside, or an empty string."""
+    """The number of a segment, as the name of its file tells it, and the reason why it was put aside, or an empty string."""
 
     number: int
     aside: str
@@ -43,11 +43,11 @@ def segment_path(medium_path: str, number: int) -> str:
 
 
 def is_segment(path: str) -> bool:
-    """True for the name of a segment, or of a copy of one, put aside or not."""
+    """True if this is the name of a segment, or of a copy of one, put aside or not."""
     return _SEGMENT_END.search(path) is not None
 
 
 def segment_name(medium_path: str, path: str) -> SegmentName | None:
-    """The segment of the medium at `medium_path` whose name this path is, or None where it is none of its segments."""
+    """The segment of the medium at `medium_path` that this path names, or None if it names none."""
     match = _SEGMENT.fullmatch(path.removeprefix(medium_path)) if path.startswith(medium_path) else None
     return SegmentName(int(match[1]), match[2] or "") if match else None

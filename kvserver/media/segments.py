@@ -1,7 +1,7 @@
 """A Log in files: numbered segments beside a medium, the spare that becomes the next one, and those that were put aside.
 
-Does not know what it writes. A file whose write or sync failed is never written to again; the way back is `cut(heals=True)`,
-into a new file. A segment's file is synced before the next one begins.
+Owns these files. A file whose write or sync failed is never written to again: the way back is `cut(heals=True)`, into a new
+file. A segment's file is synced before the next one begins. Never looks into what it writes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _log = logging.getLogger("kvserver")
 
 
 class SegmentFile(FileMedium):
-    """The file of a segment: pieces are appended, and none is taken back: after a failure nobody writes to it any more."""
+    """The file of a segment: pieces are appended and never taken back; after a failure nobody writes to it any more."""
 
     def extend(self, data: bytes, *, synced: bool) -> None:
-        """Append the bytes. Synced: they are durable, and their file is at its place."""
+        """Append the bytes. `synced`: they are durable then, and their file is at its place. MediumError otherwise."""
         rest = memoryview(data)
         while rest:
             written = self._call("write", lambda: self._filesystem.append(self._descriptor, rest, synced=synced))  # noqa: B023
@@ -33,7 +33,7 @@ class SegmentFile(FileMedium):
             self._prove(self._known_size, may_be_longer=True)
 
     def extend_now(self, data: bytes) -> int:
-        """As `extend`, but what would have to wait for the disk is left out: how many bytes were appended."""
+        """Append the bytes that need not wait for the disk. Return their number. MediumError if that fails."""
         try:
             written = self._filesystem.append_now(self._descriptor, data)
         except BlockingIOError:
@@ -56,7 +56,7 @@ class SegmentFile(FileMedium):
 
 
 class Segments:
-    """The files of the segments beside the medium at `medium_path`. Opens none before it is asked to."""
+    """The files of the segments beside the medium at `medium_path`. Every call raises MediumError where the disk fails."""
 
     def __init__(self, medium_path: str, filesystem: FileSystem | None = None) -> None:
         self._medium_path = os.path.abspath(medium_path)
@@ -67,11 +67,11 @@ class Segments:
         return segment_path(self._medium_path, number)
 
     def numbers(self) -> list[int]:
-        """Those that are there, in order."""
+        """The numbers of the segments that are there, in order."""
         return [number for number, path in self._files("")]
 
     def asides(self, *reasons: Aside) -> list[tuple[int, str]]:
-        """Number and path of those that were put aside for one of these reasons, in order; without one, all to be applied."""
+        """The numbers and paths of the segments that were put aside for one of these reasons (or of APPLICABLE), in order."""
         return self._files(*(reasons or APPLICABLE))
 
     def _files(self, *reasons: str) -> list[tuple[int, str]]:
@@ -84,22 +84,23 @@ class Segments:
         return sorted((name.number, path) for name, path in found if name and name.aside in reasons)
 
     def open(self, path: str) -> FileMedium:
-        """The file of a segment, for reading and repair, as a medium."""
+        """Open the file of a segment for reading and repair, as a medium."""
         return FileMedium(path, self._filesystem, with_journal=True)
 
     def create(self, number: int) -> SegmentFile:
-        """A new and empty segment, whose name is durable."""
+        """Create an empty segment, whose name is durable."""
         path = self.path(number)
         if self._filesystem.exists(path):
             raise MediumError(f"cannot create {path}: it is there already")
         return SegmentFile(path, self._filesystem, with_journal=True)
 
     def create_spare(self) -> SegmentFile:
-        """An empty file that becomes the next segment when `name_spare` gives it that name."""
+        """Create an empty file that becomes the next segment when `name_spare` gives it that name."""
         path = spare_path(self._medium_path)
         try:
+            # A crash may have left one. No other process can be writing it, since we hold the folder's lock.
             with suppress(FileNotFoundError):
-                self._filesystem.remove(path)  # what a crash left: no other process can be at it, we hold the folder's lock
+                self._filesystem.remove(path)
         except OSError as error:
             raise MediumError(f"cannot remove {path}: {error.strerror or error}") from error
         return SegmentFile(path, self._filesystem, with_journal=True)
@@ -130,9 +131,9 @@ class Segments:
             raise MediumError(f"cannot remove old segments of {self._medium_path}: {error.strerror or error}") from error
 
     def make_way(self, number: int, displaced: list[int], *, is_other_folder: bool) -> None:
-        """Before a new segment of this number: set aside what others put in our segments' place, or behind the new one.
+        """Set aside the segments that others put there, before a new segment of this number.
 
-        All that is there, where the folder is another one than before.
+        Those are all behind the new one, those in the place of ours (`displaced`), and all of a folder that is not ours.
         """
         for found in self.numbers():
             if found >= number or found in displaced or is_other_folder:
@@ -140,7 +141,7 @@ class Segments:
                 _log.error("%s was put there by somebody else: it is %s now", self.path(found), target)
 
     def set_aside(self, path: str, reason: Aside) -> str:
-        """Give a segment, put aside already or not, the name of one that was put aside for this reason; that name."""
+        """Give a segment, put aside already or not, the name of one that was put aside for this reason. Return that name."""
         name = segment_name(self._medium_path, path)
         assert name, f"{path} is no segment"
         base = f"{self.path(name.number)}.{reason}"
@@ -156,7 +157,7 @@ class Segments:
         return target
 
     def age_asides(self) -> None:
-        """Remove what RESTORE put aside before the snapshot before this one; what it put aside since has one to go."""
+        """Remove what RESTORE put aside before the last snapshot. What it put aside since stays for one snapshot more."""
         try:
             for _, path in self.asides(Aside.DROPPED_EARLIER):
                 self._filesystem.remove(path)
@@ -169,7 +170,7 @@ class Segments:
 class FileLog(Log):
     """The segments beside the medium at `medium_path`: those that a start would read, and the file of the newest.
 
-    `lease`: of their folder, if it is held. The folder has to be there: it is the server's start that makes it.
+    `lease` is that of their folder, if it is held. The folder has to be there: taking the lease makes it.
     """
 
     def __init__(self, medium_path: str, filesystem: FileSystem | None = None, lease: Lease | None = None) -> None:
@@ -177,7 +178,7 @@ class FileLog(Log):
         self._segments = Segments(medium_path, filesystem)
         self._lease = lease
         self._needed: list[int] = []
-        # Those of the needed whose files others moved, removed, replaced or cut.
+        # The numbers of needed segments whose files others moved, removed, replaced or cut.
         self._displaced: list[int] = []
         self._file: SegmentFile | None = None
         # The file that becomes the next segment.
@@ -252,7 +253,7 @@ class FileLog(Log):
     def sync_all(self) -> None:
         self._refuse_if_failed()
         assert self._file is not None
-        # First of all, since what is written from here on may miss this sync.
+        # This comes first, since what is written from here on may miss the sync.
         self.has_unsynced = False
         try:
             self._file.sync()
@@ -265,7 +266,7 @@ class FileLog(Log):
             raise
 
     def _prove(self) -> None:
-        """MediumError where what was written and synced is not there any more."""
+        """Raise MediumError if what was written and synced is not there any more."""
         if self._file:
             try:
                 self._file.prove()
@@ -285,7 +286,7 @@ class FileLog(Log):
                 self._segments.make_way(number, self._displaced, is_other_folder=is_other_folder)
                 self._displaced = []
             self._close_file()
-            # Even if creating it fails midway: it goes with the others.
+            # The number is needed even if creating the file fails midway: then the file goes with the others.
             self._needed.append(number)
             self.last_number = number
             self._file = None if heals else self._take_spare(number)
@@ -302,7 +303,7 @@ class FileLog(Log):
                 self._spare = self._segments.create_spare()
 
     def _take_spare(self, number: int) -> SegmentFile | None:
-        """The spare as the segment of this number, or None where there is none that can be."""
+        """Make the spare the segment of this number and return it, or None if there is no spare, or it can't be used."""
         spare, self._spare = self._spare, None
         if spare:
             with suppress(MediumError):
@@ -319,7 +320,7 @@ class FileLog(Log):
         try:
             names = []
             if keeps_aside:
-                # The newest first: a crash midway leaves those that belong together, from the oldest on.
+                # The newest goes first: a crash midway leaves segments that belong together, from the oldest on.
                 there = [number for number in self._segments.numbers() if number in earlier]
                 names = [self._segments.set_aside(self._segments.path(number), Aside.DROPPED) for number in reversed(there)]
             else:
