@@ -1,7 +1,7 @@
 """Canonical JSON: Python values to bytes and back (SPEC section 2). Pure; knows nothing of tags, keys or stores.
 
-Canonical is what `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)` gives, in UTF-8. The one
-text that has no UTF-8, a lone surrogate that was read from a frame written elsewhere, keeps its `\\ud800` escape.
+Canonical is the UTF-8 of `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)`. A lone surrogate
+that was read from a frame written elsewhere is the one text that has no UTF-8: it keeps its `\\ud800` escape.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import orjson
 
-JSON = Any  # None, bool, int, float, str, or lists and str-keyed dicts of these: recursive types cost more than they say
+# None, bool, int, float, str, or lists and str-keyed dicts of these: a recursive type would cost more than it says.
+JSON = Any
 
 # Python's own reader gives up near a depth of 1,000, earlier under a deep stack: what we take, every start must read.
 MAX_DEPTH = 512
 _TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
-# A value that is longer is read and written in pieces of this length, of which each takes some hundred microseconds at most.
+# A longer value is read and written in pieces of this length, each of which takes some hundred microseconds at most.
 PIECE_BYTES: Final = 1 << 15
 
 
@@ -28,20 +29,21 @@ _encode_finite = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_
 
 
 def canonical(value: JSON) -> bytes:
-    """Canonical JSON of what Python's reader gave, `NaN` and lone surrogates included."""
+    """The canonical JSON of what Python's reader gave, `NaN` and lone surrogates included."""
     return _encode(value).encode("utf-8", "backslashreplace")
 
 
 def canonical_string(text: str) -> bytes:
-    """Canonical JSON of a string, in a tenth of the time."""
+    """The canonical JSON of a string, in a tenth of the time that `canonical` takes."""
     try:
         return orjson.dumps(text)
-    except orjson.JSONEncodeError:  # a lone surrogate
+    except orjson.JSONEncodeError:
+        # It holds a lone surrogate.
         return canonical(text)
 
 
 def utf8_pieces(data: bytes) -> Iterator[str]:
-    """The text of UTF-8 in pieces. UnicodeDecodeError in place of the piece that is none."""
+    """Yield the text of UTF-8 in pieces. UnicodeDecodeError at the piece that is no UTF-8."""
     view, position = memoryview(data), 0
     while position < len(data):
         end = min(position + PIECE_BYTES, len(data))
@@ -51,7 +53,7 @@ def utf8_pieces(data: bytes) -> Iterator[str]:
 
 
 def canonical_string_pieces(data: bytes) -> Iterator[bytes]:
-    """Canonical JSON of a string, given in UTF-8, in pieces."""
+    """Yield the canonical JSON of a string, given in UTF-8, in pieces. UnicodeDecodeError as for `utf8_pieces`."""
     yield b'"'
     for text in utf8_pieces(data):
         yield orjson.dumps(text)[1:-1]
@@ -59,13 +61,14 @@ def canonical_string_pieces(data: bytes) -> Iterator[bytes]:
 
 
 def canonical_strict(value: object) -> bytes:
-    """Canonical JSON of a value that comes from outside. TypeError or ValueError where it is not JSON.
+    """The canonical JSON of a value that comes from outside. TypeError or ValueError if the value is not JSON.
 
-    Refused: types JSON does not have, keys that are not str (json.dumps would turn 1 into "1"), NaN and infinities,
+    It refuses types that JSON does not have, keys that are not str (json.dumps would turn 1 into "1"), NaN and infinities,
     lone surrogates, cycles, integers that Python won't print (over 4,300 digits), and a depth over MAX_DEPTH.
     """
     try:
-        text = _encode_finite(value)  # first, since it finds cycles, on which the walk below would not end
+        # This comes first, since it finds cycles, on which the walk below would not end.
+        text = _encode_finite(value)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
@@ -78,7 +81,7 @@ def canonical_strict(value: object) -> bytes:
 
 
 def parse_strict(text: bytes) -> JSON:
-    """The value of a JSON text from outside. ValueError for what is not JSON; limits are canonical_strict's."""
+    """The value of a JSON text from outside. ValueError if it is not JSON; `canonical_strict` has the limits."""
     try:
         return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:
@@ -90,7 +93,7 @@ def parse_strict(text: bytes) -> JSON:
 
 
 def _plainly(error: ValueError) -> str:
-    """What Python's json says, where it speaks of itself said of the value."""
+    """The text of an error of Python's json; where that speaks of Python, the same said of the value."""
     text = str(error)
     if "integer string conversion" in text:
         return f"an integer has more than {sys.get_int_max_str_digits()} digits"

@@ -1,6 +1,6 @@
 """The payload of a frame, which comes in chunks, to members of a keyspace, in slices. Pure: never reads or hashes.
 
-Generators whose steps take some dozens of microseconds for short values, and some hundred for a piece of a long one, so
+The steps of its generators take some dozens of microseconds for short values, and some hundred for a piece of a long one, so
 that whoever drives them can serve clients between two steps. A long document that another program wrote is one step.
 
 Strings, the common case, go through orjson many at a time: for those its reading is Python's. Floats, integers over 64
@@ -24,9 +24,11 @@ from kvserver.formats.longdocument import LongDocument, begin_document
 from kvserver.formats.longstring import TAIL_BYTES, LongBase64, LongString, begin_string
 from kvserver.formats.tags import PLAIN, Mapping
 
-_SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself
+# A batch of so many members that take some microseconds each is one step.
+_SLOW_BATCH_MEMBERS: Final = 64
 _WINDOW_BYTES: Final = 4096
-_LONG_WINDOWS: Final = 16  # a member that does not fit into so many has a long value
+# A member that does not fit into so many windows has a long value.
+_LONG_WINDOWS: Final = 16
 _AFTER_MEMBER: Final = {",", "}"}
 _NAME: Final = re.compile(rb'[ \t\n\r]*+("(?:[^"\\]++|\\.)*+")[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 _WHITE_SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -39,32 +41,37 @@ Member = tuple[bytes, Entry]
 class Decoder:
     """Reads a payload that comes in chunks: `feed` each, then `finish`. Both yield the members found, step by step.
 
-    Accepts what Python's json reads as an object: white space, any key order, repeated keys, `NaN`. PayloadInvalid
-    where it is anything else, or not UTF-8, or deeper or longer than Python reads.
+    It accepts what Python's json reads as an object: white space, any key order, repeated keys, `NaN`. PayloadInvalid
+    if the payload is anything else, or not UTF-8, or deeper or longer than Python reads.
     """
 
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
-        self._buffer = b""  # what is not read yet
-        self._coming: list[bytes] = []  # what will be, joined only when it makes a window: a long value comes in many chunks
+        # The bytes that are not read yet, and the chunks behind them. These are joined only when they make a window, since a
+        # long value comes in many chunks.
+        self._buffer = b""
+        self._coming: list[bytes] = []
         self._coming_bytes = 0
-        self._window = _WINDOW_BYTES  # how much of it is looked at in one step
-        self._at_joint = True  # what comes next is the opening brace, a comma or the closing brace, not a member
+        # The number of bytes that one step looks at.
+        self._window = _WINDOW_BYTES
+        # The opening brace, a comma or the closing brace comes next, not a member.
+        self._at_joint = True
         self._began = False
         self._ended = False
         self._long: LongString | LongBase64 | LongDocument | None = None  # the value that is being read
         self._long_key = b""
-        self._is_no_long = False  # the next member is to be read as a whole
+        # The next member is read as a whole.
+        self._is_no_long = False
         self.member_count = 0
 
     @property
     def has_ended(self) -> bool:
-        """Whether the closing brace of the payload's object has been read."""
+        """True if the closing brace of the payload's object has been read."""
         return self._ended
 
     @property
     def has_more(self) -> bool:
-        """Whether something that is no white space has come behind the object."""
+        """True if something that is no white space has come behind the object."""
         return self._ended and bool(self._buffer.strip(b" \t\n\r"))
 
     def feed(self, chunk: bytes) -> Iterator[list[Member]]:
@@ -88,7 +95,7 @@ class Decoder:
 
     def _read(self, final: bool) -> Iterator[list[Member]]:
         position = 0
-        # Short of a whole window, wait for the next chunk rather than trying the same bytes again and again.
+        # Without a whole window, the decoder waits for the next chunk rather than trying the same bytes again and again.
         while not self._ended and (final or self._long or len(self._buffer) - position >= self._window):
             if self._long:
                 members, end = self._read_long(position, final)
@@ -121,7 +128,7 @@ class Decoder:
             raise PayloadInvalid("the payload goes on behind its JSON object")
 
     def _read_joint(self, position: int) -> int:
-        """Read the brace or comma between members, if it is there. Where the next thing begins."""
+        """Read the brace or comma between members, if it is there. Return the position of what comes next."""
         index = _skip_bytes(self._buffer, position)
         found = self._buffer[index : index + 1]
         if not found:
@@ -130,8 +137,9 @@ class Decoder:
             if found != b"{":
                 raise PayloadInvalid("the payload is not a JSON object")
             after = _skip_bytes(self._buffer, index + 1)
+            # More data has to tell if the object is empty.
             if after == len(self._buffer):
-                return index  # whether the object is empty is not known yet
+                return index
             self._began = True
             self._ended = self._buffer[after : after + 1] == b"}"
             self._at_joint = False
@@ -145,7 +153,7 @@ class Decoder:
     def _read_strings(self, position: int) -> tuple[list[Member], int] | None:
         """Read up to the last `","` of the window, if all until there are members with string values.
 
-        Such a place may lie inside a nested value or at an escaped quote, but then what is before it is no run of whole
+        Such a place may lie inside a nested value or at an escaped quote, but then the text before it is no run of whole
         members, and orjson says so.
         """
         buffer = self._buffer
@@ -160,7 +168,8 @@ class Decoder:
         if not found or set(map(type, found.values())) != {str}:
             return None
         names: Iterable[bytes] = map(str.encode, found)
-        if b'"$' in window or b"\\u0024" in window:  # a name may be a tag
+        # A name may be a tag.
+        if b'"$' in window or b"\\u0024" in window:
             names = map(self._mapping.decode_key, found)
         members: list[Member] = list(zip(names, map(str.encode, found.values()), strict=True))
         return members, end + 1
@@ -205,7 +214,7 @@ class Decoder:
         return [], 0
 
     def _read_any(self, position: int, final: bool) -> tuple[list[Member], int] | None:
-        """Read the members that are complete in the window, by Python's json. None if there is none."""
+        """Read the members that are complete in the window, by Python's json. Return None if there are none."""
         stop = position + self._window
         is_rest = final and stop >= len(self._buffer)
         try:
@@ -240,14 +249,16 @@ class Decoder:
                 return None
             value, end = _raw_decode(text, _skip(text, colon + 1))
             following = _skip(text, end)
+            # The rest of a number may be behind the window.
             if text[following : following + 1] not in _AFTER_MEMBER and not is_rest:
-                return None  # the rest of a number is behind the window
+                return None
             return self._mapping.decode_key(name), self._mapping.decode_entry(value), end
         except json.JSONDecodeError as error:
             if is_rest:
                 raise PayloadInvalid(f"the payload is not JSON: {error.msg}") from None
             return None
-        except (RecursionError, ValueError) as error:  # ValueError: an integer with more digits than Python reads
+        except (RecursionError, ValueError) as error:
+            # ValueError: an integer has more digits than Python reads.
             if isinstance(error, PayloadInvalid):
                 raise
             raise PayloadInvalid("the payload is nested deeper, or has longer numbers, than Python reads") from None

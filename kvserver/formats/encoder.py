@@ -1,7 +1,7 @@
 """A cut of the keyspace to the payload of a frame, canonical JSON, in slices. Pure: never writes or hashes.
 
-A generator whose steps take some dozens of microseconds, and some hundred for a piece of a long value, so that whoever
-drives it can serve clients between two steps. Keys are short: a long one is one step.
+The encoder is a generator whose steps take some dozens of microseconds, and some hundred for a piece of a long value, so
+that whoever drives it can serve clients between two steps. Keys are short: a long key is one step.
 
 Strings, the common case, go through orjson a batch at a time: for those its bytes are the canonical ones. Floats,
 integers over 64 bits and lone surrogates differ, so they go through Python's json (`codec`).
@@ -22,13 +22,14 @@ from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.formats.sorting import SEPARATOR, Batch, in_order
 from kvserver.formats.tags import Mapping
 
-_SLOW_BATCH_MEMBERS: Final = 64  # of which each takes some microseconds by itself
+# A batch of so many members that take some microseconds each is one step.
+_SLOW_BATCH_MEMBERS: Final = 64
 _LONG_BATCH_BYTES: Final = 1 << 16
 _QUOTES_PER_MEMBER: Final = 4
 
 
 def encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
-    """The payload of a cut in pieces; an empty piece is a step that sorted, or looked at a value, instead."""
+    """Yield the payload of a cut in pieces; an empty piece is a step that sorted, or looked at a value, instead."""
     separator = b"{"
     for batch in in_order(cut, mapping):
         if batch is None:
@@ -41,13 +42,14 @@ def encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
 
 
 def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch, separator: bytes) -> Iterator[bytes]:
-    """The members of a batch, a separator before each: in one piece, or in several where values are long."""
+    """Yield the members of a batch, a separator before each: in one piece, or in several if values are long."""
     members, has_values = batch
     if has_values:
         piece = b'"%b"' % b'","'.join(members).replace(SEPARATOR, b'":"')
-        # Plain strings all of them, with nothing to escape, if escaping the whole finds just the quotes put in here.
-        # What a member stands for otherwise holds a second separator, so that there are more quotes than that.
-        with suppress(UnicodeDecodeError):  # a string that is not UTF-8
+        # All are plain strings with nothing to escape if escaping the whole finds just the quotes that were put in here.
+        # A member that stands for something else holds a second separator, so that there are more quotes than that.
+        # UnicodeDecodeError: a string is not UTF-8.
+        with suppress(UnicodeDecodeError):
             if len(orjson.dumps(piece.decode())) == len(piece) + len(b'""') + len(members) * _QUOTES_PER_MEMBER:
                 yield separator + piece
                 return
@@ -73,7 +75,7 @@ def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch, separator: bytes) ->
 
 
 def chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces that are worth a call: of CHUNK_BYTES or more, but for the last one."""
+    """Yield the same bytes in pieces that are worth a call: of CHUNK_BYTES or more, but for the last one."""
     gathered = bytearray()
     for piece in pieces:
         gathered += piece

@@ -23,12 +23,12 @@ HEADER_SIZE = len(MAGIC) + LENGTH_DIGITS + DIGEST_HEX
 MAX_PAYLOAD_BYTES = 10**LENGTH_DIGITS - 1
 UNWRITTEN = bytes(HEADER_SIZE)
 
-# [0-9], not \d, and no int() before the digits are checked: int() takes b"+1", b" 1 " and b"1_0".
+# The digits are checked before int() sees them, and by [0-9], not \d: int() takes b"+1", b" 1 " and b"1_0".
 _LENGTH_AND_DIGEST = re.compile(rb"([0-9]{%d})([0-9a-f]{%d})" % (LENGTH_DIGITS, DIGEST_HEX))
 
 
 class Header(NamedTuple):
-    """What a header promises: payload length in bytes, and the payload's SHA-256 as 64 hex digits."""
+    """The promise of a header: the payload's length in bytes, and its SHA-256 as 64 hex digits."""
 
     payload_length: int
     digest: str
@@ -47,13 +47,13 @@ def encode_frame(payload: bytes, magic: bytes = MAGIC) -> bytes:
 
 
 def decode_header(data: bytes, magic: bytes = MAGIC) -> Header | None:
-    """The header in exactly these HEADER_SIZE bytes, or None where they are not one."""
+    """The header in exactly these HEADER_SIZE bytes, or None if they are none."""
     match = _LENGTH_AND_DIGEST.fullmatch(data, len(magic)) if data.startswith(magic) else None
     return Header(int(match[1]), match[2].decode()) if match else None
 
 
 def is_header_start(data: bytes, magic: bytes = MAGIC) -> bool:
-    """Whether fewer than HEADER_SIZE bytes could be the start of a header, or of one that was never written."""
+    """True if these fewer than HEADER_SIZE bytes could be the start of a header, or of one that was never written."""
     if not any(data):
         return True
     template = magic + b"0" * (HEADER_SIZE - len(magic))

@@ -1,9 +1,9 @@
 """Long documents of a payload, which come in pieces: canonical JSON becomes a value as it stands, in short steps. Pure.
 
 A piece ends at a comma, or inside a long string. With the brackets around it that are open, and the names that lead there,
-it is a small document by itself, which is parsed and written again: if the same bytes come out, it is canonical. Canonical
-pieces make a canonical whole, since each begins with what its first name, or number of an array, has to follow. Where other
-bytes come out, the document was written elsewhere; `as_json` gives back what was read of it, and whoever reads has it read
+it is a small document by itself, which is parsed and written again: if the same bytes come out, the piece is canonical.
+Canonical pieces make a canonical whole, since each begins with what its first name, or number of an array, has to follow. If
+other bytes come out, the document was written elsewhere; `as_json` gives back what was read of it, and the decoder reads it
 as a whole.
 """
 
@@ -25,42 +25,53 @@ from kvserver.formats.codec import JSON, MAX_DEPTH, PIECE_BYTES, canonical, cano
 from kvserver.formats.longstring import INTEGER, TAG_END
 
 _START: Final = re.compile(rb"(?=[\[{])")
-# An expiry, the escape of a document that looks like a tag, or one that does not.
+# The start of a tag with an expiry, of the escape of a document that looks like a tag, or of a document that does not.
 _TAGGED_START: Final = re.compile(
     rb'\{"\$kvs":\{"expires_at_ms":%b,"value":(?=[\[{])|\{"\$kvs":\{"value":(?=\{"\$kvs":)|(?=\[)|(?=\{(?!"\$kvs":).{8})'
     % INTEGER,
     re.DOTALL,
 )
 _BRACKETS: Final = b"[]{}"
-_CLOSERS: Final = bytes.maketrans(_BRACKETS, b"]\0}\0")  # of what is opened
+# An opening bracket becomes the one that closes it, and a closing bracket zero.
+_CLOSERS: Final = bytes.maketrans(_BRACKETS, b"]\0}\0")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(_BRACKETS))
-_FLOAT: Final = re.compile(rb"\.|[0-9][eE]")  # some of which orjson spells in another way
+# A sign of floats, some of which orjson spells in another way than Python.
+_FLOAT: Final = re.compile(rb"\.|[0-9][eE]")
 _LONGEST_ESCAPE_BYTES: Final = len(r"\u0000")
 _raw_decode: Callable[[str], tuple[JSON, int]] = json.JSONDecoder().raw_decode
 
 
 class LongDocument:
-    """An object or an array, or a tag around one where `opening` is not empty."""
+    """An object or an array, or a tag around one if `opening` is not empty. `expires_at_ms`: the tag's, if it has one."""
 
     def __init__(self, opening: bytes, expires_at_ms: int | None) -> None:
-        self.has_ended = False  # its last bracket has been read
+        # The last bracket has been read.
+        self.has_ended = False
         self._opening = opening
         self._expires_at_ms = expires_at_ms
         self._content = BytesIO()
-        self._closers = bytearray()  # of the brackets that are open, the outermost first
-        self._context = b""  # JSON that leads to where the next piece begins
-        self._is_in_string = False  # the next piece begins inside a string
+        # The brackets that close those that are open, for the outermost first.
+        self._closers = bytearray()
+        # JSON that leads to where the next piece begins.
+        self._context = b""
+        # The next piece begins inside a string.
+        self._is_in_string = False
 
     def read(self, data: bytes, position: int) -> int | None:
-        """Read a piece that begins there; where the next begins. The same place: more data is needed. None: not canonical."""
-        piece = data[position : position + PIECE_BYTES // 8]  # which takes longer than a piece of a string
+        """Read a piece that begins at the position. Return the position of the next piece, or None if this is not canonical.
+
+        The position stays the same if more data is needed.
+        """
+        # A piece is shorter than that of a string, since it takes longer.
+        piece = data[position : position + PIECE_BYTES // 8]
         try:
             return position + self._read_piece(piece, is_full=len(piece) == PIECE_BYTES // 8)
-        except (ValueError, RecursionError):  # of the parsers, too
+        except (ValueError, RecursionError):
+            # The parsers raise these, too.
             return None
 
     def _read_piece(self, piece: bytes, is_full: bool) -> int:
-        # Without the quotes that are escaped, the others begin and end strings.
+        # When the escaped quotes are gone, the others begin and end strings.
         masked = piece.replace(rb"\\", b"..").replace(rb"\"", b"..")
         if rb"\ud" in masked:
             raise ValueError("half of a surrogate pair, whose other half may be behind the piece")
@@ -79,7 +90,8 @@ class LongDocument:
             return end + len(b",")
         if not is_full:
             return 0
-        if (len(parts) + self._is_in_string) % 2:  # it ends behind a string, which is long: end inside that
+        if (len(parts) + self._is_in_string) % 2:
+            # The piece ends behind a long string: end it inside that.
             if b'"' not in masked:
                 raise ValueError("a number longer than Python reads, or white space")
             return self._read_piece(piece[: masked.rindex(b'"')], is_full=True)
@@ -92,7 +104,7 @@ class LongDocument:
         return end
 
     def _read_up_to(self, piece: bytes, quote: bytes, closers: bytearray, outside: bytes) -> None:
-        """Take a piece that ends within these brackets, and within a string where there is a quote to close it."""
+        """Take a piece that ends within these brackets, and within a string if there is a quote to close that."""
         value = _parse(self._context + piece + quote + closers[::-1], has_floats=_FLOAT.search(outside) is not None)
         context: list[bytes] = []
         for closer in closers:
@@ -111,7 +123,7 @@ class LongDocument:
         self._content.write(piece)
 
     def _read_last(self, piece: bytes) -> int:
-        """Take the piece in which the document ends."""
+        """Take the piece in which the document ends. Return the length of its part that belongs to the document."""
         text, _ = utf_8_decode(self._context + piece)
         value, length = _raw_decode(text)
         whole = text[:length].encode()
@@ -123,7 +135,7 @@ class LongDocument:
         return end
 
     def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
-        """The entry and where it ends, by what stands behind the last bracket. None: this is no tag."""
+        """Return the entry and the position of its end, by what stands behind the last bracket, or None if this is no tag."""
         if self._opening and not data.startswith(TAG_END, position):
             return None
         value = JSONText(self._content.getvalue())
@@ -131,18 +143,18 @@ class LongDocument:
         return entry, position + len(TAG_END if self._opening else b"")
 
     def as_json(self) -> bytes:
-        """What was read, as it stood there."""
+        """The bytes that were read, as they stood there."""
         return self._opening + self._content.getvalue()
 
 
 def begin_document(data: bytes, position: int, *, has_tags: bool) -> tuple[LongDocument, int] | None:
-    """The document, or the tag around one, that begins there, and where its text does. None for any other value."""
+    """The document, or the tag around one, that begins there, and the position of its text. None for any other value."""
     start = (_TAGGED_START if has_tags else _START).match(data, position)
     return (LongDocument(start[0], int(start[1]) if start.lastindex else None), start.end()) if start else None
 
 
 def _follow(outside: bytes, closers: bytearray) -> bool:
-    """Open and close the brackets of what is outside strings. Whether the last one was closed."""
+    """Open and close the brackets of what is outside strings. Return True if the last one was closed."""
     for closer in outside.translate(_CLOSERS, _NO_BRACKETS):
         if closer:
             closers.append(closer)
@@ -156,7 +168,7 @@ def _follow(outside: bytes, closers: bytearray) -> bool:
 
 
 def _last_comma(parts: list[bytes], first: int) -> int:
-    """Where the last comma outside strings is, in what was split at its quotes; the first part outside is this one."""
+    """The position of the last comma outside strings. `parts` were split at quotes; `first` is the first one outside."""
     for index in reversed(range(first, len(parts), 2)):
         before, comma, _ = parts[index].rpartition(b",")
         if comma:
@@ -165,16 +177,17 @@ def _last_comma(parts: list[bytes], first: int) -> int:
 
 
 def _end_in_string(masked: bytes) -> int:
-    """Where a piece that ends inside a string can end without cutting an escape."""
+    """The position at which a piece that ends inside a string can end without cutting an escape."""
     escape = masked.rfind(b"\\", -_LONGEST_ESCAPE_BYTES)
     return escape if escape >= 0 else len(masked)
 
 
 def _parse(text: bytes, has_floats: bool) -> Any:
-    """The value of canonical JSON. ValueError where it is none."""
+    """The value of canonical JSON. ValueError for other text."""
     value: JSON
     if not has_floats:
-        with suppress(ValueError, TypeError):  # an integer over 64 bits, or deeper than orjson goes
+        # An integer has over 64 bits then, or the document is deeper than orjson goes.
+        with suppress(ValueError, TypeError):
             value = orjson.loads(text)
             if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == text:
                 return value

@@ -1,8 +1,8 @@
 """Long strings of a payload, which come in pieces: JSON's escapes or base64 to the bytes of a value, in short steps. Pure.
 
 A string is gathered in a buffer that becomes the value, so that nothing is copied twice. A tag counts only if it is exactly
-what the encoder would have written (`tags`); where it is something else, `as_json` gives back what was read of it, and whoever
-reads has it read as a whole.
+what the encoder would have written (`tags`); if it is something else, `as_json` gives back what was read of it, and the
+decoder reads it as a whole.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.errors import PayloadInvalid
 from kvserver.formats.codec import PIECE_BYTES, canonical, canonical_string
 
-TAIL_BYTES: Final = 64  # which no tail exceeds
+# No tail of a tag is longer.
+TAIL_BYTES: Final = 64
 INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
-# Of a piece with escapes; what it stops at is the quote that ends the string, or an escape that is cut off.
+# The text of a piece with escapes, up to the quote that ends the string, or an escape that is cut off.
 _UNITS: Final = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
 _START: Final = re.compile(rb'"|\{"\$kvs":\{"(?:(base64)":"|expires_at_ms":' + INTEGER + rb',"value":")')
 _BASE64_TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + INTEGER + rb")?\}\}")
@@ -32,23 +33,30 @@ TAG_END: Final = b"}}"
 
 
 class LongString:
-    """A string, or a tag around one where `opening` is more than a quote."""
+    """A string, or a tag around one if `opening` is more than a quote. `expires_at_ms`: the tag's, if there is one."""
 
     def __init__(self, opening: bytes, expires_at_ms: int | None) -> None:
-        self.has_ended = False  # the closing quote has been read
+        # The closing quote has been read.
+        self.has_ended = False
         self._opening = opening
         self._expires_at_ms = expires_at_ms
         self._content = BytesIO()
-        self._half = ""  # of a surrogate pair, whose other half is behind the piece
-        self._has_surrogates = False  # without their other halves: such a text has no UTF-8
+        # One half of a surrogate pair, whose other half is behind the piece.
+        self._half = ""
+        # There are surrogates without their other halves: such a text has no UTF-8.
+        self._has_surrogates = False
 
     def read(self, data: bytes, position: int) -> int:
-        """Read a piece that begins there; where the next one begins. The same place: more data is needed."""
+        """Read a piece that begins at the position. Return the position of the next one, or the same if more data is needed.
+
+        PayloadInvalid for what is no JSON, or not UTF-8.
+        """
         end = min(position + PIECE_BYTES, len(data))
         quote = data.find(b'"', position, end)
         if quote >= 0:
             end = quote
-        if data.find(b"\\", position, end) >= 0:  # which takes longer, so that a piece is shorter
+        if data.find(b"\\", position, end) >= 0:
+            # A piece with escapes is shorter, since it takes longer.
             match = _UNITS.match(data, position, min(position + PIECE_BYTES // 4, len(data)))
             assert match is not None
             end = match.end()
@@ -69,7 +77,8 @@ class LongString:
         try:
             self._content.write(text.encode())
         except UnicodeEncodeError:
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # joins the halves of a pair
+            # This joins the halves of a pair.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
             self._has_surrogates = self._has_surrogates or any("\ud800" <= character <= "\udfff" for character in text)
             self._content.write(text.encode("utf-8", "surrogatepass"))
 
@@ -78,7 +87,7 @@ class LongString:
         return JSONText(canonical(content.decode("utf-8", "surrogatepass"))) if self._has_surrogates else content
 
     def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
-        """The entry and where it ends, by what stands behind the closing quote. None: this is no tag."""
+        """Return the entry and the position of its end, by what stands behind the closing quote, or None if this is no tag."""
         if self._expires_at_ms is None:
             return self._value(), position
         if not data.startswith(TAG_END, position):
@@ -86,7 +95,7 @@ class LongString:
         return Expiring(self._value(), self._expires_at_ms), position + len(TAG_END)
 
     def as_json(self) -> bytes:
-        """JSON that means what was read, closing quote included."""
+        """JSON that means what was read, with the closing quote."""
         text = self._content.getvalue().decode("utf-8", "surrogatepass")
         return self._opening + canonical_string(text)[1:]
 
@@ -146,11 +155,12 @@ def begin_string(data: bytes, position: int, *, has_tags: bool) -> tuple[LongStr
 
 
 def _unescape(part: str) -> str:
-    """The text of a part of a JSON string. ValueError where it is none."""
+    """The text of a part of a JSON string. ValueError if it is none."""
     text: str
     try:
         text = orjson.loads(f'"{part}"')
-    except orjson.JSONDecodeError:  # a lone surrogate, perhaps
+    except orjson.JSONDecodeError:
+        # It may be a lone surrogate, which Python's json reads.
         text = json.loads(f'"{part}"')
     return text
 

@@ -1,8 +1,8 @@
 """Decompression of LZF, by which Redis compresses strings in RDB files and DUMP payloads. Pure.
 
-Format: http://oldhome.schmorp.de/marc/liblzf.html, lzf_d.c. Each item begins with a control byte: below 32, so many and one
-more bytes follow as they are; else its upper three bits are a length less 2, where 7 says that the next byte is to be
-added to it, and its lower five with the byte behind are a distance back into the output, less 1.
+The format is that of lzf_d.c in http://oldhome.schmorp.de/marc/liblzf.html. Each item begins with a control byte. If it is
+below 32, so many bytes and one more follow as they are. Else its upper three bits are a length less 2, to which the next byte
+is added if they are 7; its lower five bits and the byte behind are a distance back into the output, less 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ _LONG_MATCH = 7
 
 
 def decompress(data: bytes, length: int) -> bytes:
-    """The `length` bytes that data holds. ValueError where it holds others; never makes more than it declares."""
+    """Return the `length` bytes that the data holds. ValueError if it holds more or fewer, or is no LZF.
+
+    What is allocated never exceeds that length by more than one item of some hundred bytes.
+    """
     output = bytearray()
     position, end = 0, len(data)
     while position < end:

@@ -32,11 +32,12 @@ _VERSION_BYTES: Final = 2
 _CRC_BYTES: Final = 8
 _FOOTER_BYTES: Final = _VERSION_BYTES + _CRC_BYTES
 
-# The first byte of a length: two bits say which kind, the other six are its upper bits or say more.
+# The first two bits of a length say its kind; the other six of its first byte are its upper bits, or say more.
 _SIX_BITS, _FOURTEEN_BITS, _WHOLE_BYTES, _ENCODED = range(4)
 _LENGTH_32, _LENGTH_64 = 0x80, 0x81
 _LZF: Final = 3
-_INTEGER_BYTES: Final = (1, 2, 4)  # by the encoding's number
+# The lengths of encoded integers, by the encoding's number.
+_INTEGER_BYTES: Final = (1, 2, 4)
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,9}")
 
 CHECKSUM_WRONG = "DUMP payload version or checksum are wrong"
@@ -107,7 +108,7 @@ class _Reader:
             raise DumpInvalid(BAD_FORMAT) from None
 
     def _length(self) -> tuple[int, int]:
-        """A length, or the number of an encoding: the kind says which."""
+        """Read a kind, and a length or the number of an encoding: the kind says which of them."""
         first = self._take(1)[0]
         kind, rest = first >> 6, first & 0x3F
         if kind == _FOURTEEN_BITS:

@@ -1,10 +1,10 @@
-"""What the journal's frames hold, and the strict left-to-right scan of a segment (the frame's layout: `frame`).
+"""The records of the journal, and the strict left-to-right scan of a segment. (A record is a frame: `frame` has its layout.)
 
-A record is the write commands of one tick, or of some, as RESP: a tick is there as a whole or not at all. Before them stands
-its time in a line of its own, `#MS:` and Unix milliseconds, as annotations stand in Redis's append-only files; older records
-have none. A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload, or `-`
-for the empty store: this segment and the later ones go on from there. Pure, as `scan` is: generators that ask for bytes
-(`Read`) and pause. Never searches for a magic.
+A record is the write commands of one tick, or of some, as RESP: a tick is there as a whole or not at all. Before the commands
+stands their time in a line of its own, `#MS:` and Unix milliseconds, as annotations stand in Redis's append-only files; older
+records have none. A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload,
+or `-` for the empty store: its segment and the later ones go on from there. Pure, as `scan` is: generators that ask for bytes
+(`Read`) and pause. The scan never searches for a magic.
 """
 
 from __future__ import annotations
@@ -34,15 +34,18 @@ T = TypeVar("T")
 Steps = Generator[Read | None, bytes, T]
 
 TIME = b"#MS:"
-TIME_DIGITS = 20  # at most
+# The most digits that a time has.
+TIME_DIGITS = 20
 LINK = b"KVSERVER.LINK"
 EMPTY_STORE = "-"
+# A frame that several short payloads share takes no further one from this length on.
 SHARED_FRAME_BYTES = 1 << 16
+# A longer command stays in pieces when it is written, and is parsed in pieces when it is read.
 LONG_COMMAND_BYTES = 1 << 18
 
 
 class LongPayload:
-    """A payload that holds long arguments: in pieces, which are never joined, so that nobody copies those."""
+    """A payload that holds long arguments: it stays in pieces, so that nobody copies these arguments."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.pieces = join_short(pieces)
@@ -55,7 +58,7 @@ class LongPayload:
         return b"".join(self.pieces)
 
     def digest(self, line: bytes) -> str:
-        """The SHA-256 of it behind this line, for which the interpreter's lock is given up."""
+        """The SHA-256 (hex) of this line and the payload behind it. Hashing gives up the interpreter's lock."""
         hasher = hashlib.sha256(line)
         for piece in self.pieces:
             hasher.update(piece)
@@ -63,17 +66,19 @@ class LongPayload:
 
 
 def pack(commands: Iterable[Request]) -> bytes | LongPayload:
-    """The payload of a record."""
+    """The payload of a record of these commands."""
     pieces: list[bytes] = []
     is_long = False
     for command in commands:
-        # SET key value, of usual lengths, in a quarter of the time that hiredis takes: this is on every write's path.
+        # A SET of usual lengths takes a quarter of the time that hiredis takes, measured: this is on every write's path.
         if len(command) == 3 and len(command[1]) < CACHED_BULK_HEADERS and len(command[2]) < CACHED_BULK_HEADERS:
             name, key, value = command
             headers = BULK_HEADERS[len(name)], BULK_HEADERS[len(key)], BULK_HEADERS[len(value)]
             pieces += (b"*3\r\n", headers[0], name, CRLF, headers[1], key, CRLF, headers[2], value, CRLF)
-        elif len(command) == 2 or sum(map(len, command)) <= LONG_COMMAND_BYTES:  # of two words, the second is a key
-            pieces.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # tuple of one
+        # The second of two words is a key, which is short.
+        elif len(command) == 2 or sum(map(len, command)) <= LONG_COMMAND_BYTES:
+            # The stub says a tuple of one.
+            pieces.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]
         else:
             is_long = True
             pieces.append(b"*%d\r\n" % len(command))
@@ -83,14 +88,14 @@ def pack(commands: Iterable[Request]) -> bytes | LongPayload:
 
 
 def encode_records(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[int] = ()) -> bytes:
-    """The frames of some ticks' payloads, in order, with their times or (in the old form) without."""
+    """The frames of some ticks' payloads, in order, with their times (Unix milliseconds) or, in the old form, without."""
     return b"".join(encode_pieces(payloads, times_ms))
 
 
 def encode_pieces(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[int] = ()) -> list[bytes]:
-    """The same in pieces: one, unless there are long payloads.
+    """The frames of some ticks' payloads in pieces: in one, unless there are long payloads.
 
-    Short ones share a frame, which has the time of the newest: each header costs 80 bytes and a hash.
+    Short payloads share a frame, which has the time of the newest, since each header costs 80 bytes and a hash.
     """
     pieces: list[bytes] = []
     frames: list[bytes] = []
@@ -114,7 +119,7 @@ def encode_pieces(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[in
 
 
 def _shared_frame(payloads: list[bytes], time_ms: int | None) -> tuple[bytes, ...]:
-    """The frame of some payloads, or none of none. In pieces, so that each payload is copied once, when all are joined."""
+    """The frame of some payloads, or nothing if there are none. It is in pieces, so that joining them copies each one once."""
     if not payloads:
         return ()
     line, payload = _time_line(time_ms), payloads[0] if len(payloads) == 1 else b"".join(payloads)
@@ -128,7 +133,7 @@ def _time_line(time_ms: int | None) -> bytes:
 
 
 def cut_time(payload: bytes) -> tuple[int | None, bytes]:
-    """The time of a record (Unix milliseconds) and its commands. None for a record of before there were times."""
+    """Divide a payload into its time (Unix milliseconds) and its commands. The time of an older record is None."""
     if payload.startswith(TIME):
         digits, separator, _ = payload[len(TIME) : len(TIME) + TIME_DIGITS + len(CRLF)].partition(CRLF)
         if separator and digits.isdigit():
@@ -147,7 +152,7 @@ _LONGEST_LINK_BYTES = len(TIME) + TIME_DIGITS + len(CRLF) + len(_LINK_PREFIX) + 
 
 
 def linked_digest(payload: bytes) -> str | None:
-    """What a payload links to, or None where it is no link."""
+    """The digest of the snapshot that a payload links to, or EMPTY_STORE; None if it is no link."""
     if len(payload) > _LONGEST_LINK_BYTES:
         return None
     _, payload = cut_time(payload)
@@ -159,16 +164,19 @@ def linked_digest(payload: bytes) -> str | None:
 
 
 class Link(NamedTuple):
+    """A link in a segment: the offset of its frame (bytes), and the digest of the snapshot, or EMPTY_STORE."""
+
     offset: int
     digest: str
 
 
 class SegmentScan:
-    """What a scan found in a segment of `size` bytes."""
+    """The findings of a scan in a segment of `size` bytes."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.records = 0  # valid frames, links included
+        # The number of valid frames, links included.
+        self.records = 0
         self.links: list[Link] = []
         self.valid_length = 0
         self.tail = Tail.NONE
@@ -180,7 +188,7 @@ class SegmentScan:
 
 
 class Record(NamedTuple):
-    """The commands of one frame, where it begins, and when the newest of them ran (Unix milliseconds), if it tells."""
+    """A frame's offset (bytes), its commands, and the time at which the newest of these ran (Unix milliseconds), or None."""
 
     offset: int
     commands: list[Request]
@@ -188,7 +196,7 @@ class Record(NamedTuple):
 
 
 class RecordInvalid(Exception):
-    """A frame that is no valid record: `tail` says of which kind, `offset` where it begins."""
+    """The frame at `offset` is no valid record; `tail` says if a crash may have left it, or if it is damaged."""
 
     def __init__(self, tail: Tail, reason: str, offset: int) -> None:
         super().__init__(reason)
@@ -197,7 +205,7 @@ class RecordInvalid(Exception):
 
 
 def scan_segment(size: int) -> Steps[SegmentScan]:
-    """Which frames of a segment are valid, where its links are, and what lies behind the last valid frame."""
+    """Scan a segment of `size` bytes: its valid frames, its links, and what lies behind the last valid frame."""
     result = SegmentScan(size)
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
@@ -215,7 +223,7 @@ def scan_segment(size: int) -> Steps[SegmentScan]:
 
 
 def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> Steps[None]:
-    """Hand over the records, links left out, of the part that a scan has proven; pauses where `run` does.
+    """Hand the records of the part that a scan has proven to `run`, but for links, and pause where that does.
 
     RecordInvalid for a frame that holds no commands.
     """
@@ -223,7 +231,8 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
     parser = RequestParser(MAX_PAYLOAD_BYTES, takes_inline=False)
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
-        time_ms, start_of_commands = cut_time(payload[:LONG_COMMAND_BYTES])  # not of all: nobody is to copy a long value
+        # Only the start is cut, so that nobody copies a long value.
+        time_ms, start_of_commands = cut_time(payload[:LONG_COMMAND_BYTES])
         commands = parser.feed(start_of_commands)
         while parser.has_unread:
             commands += parser.feed(b"")
@@ -241,7 +250,7 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
 
 
 def _walk(size: int, visit: Callable[[int, bytes], Iterable[None]], is_proven: bool) -> Steps[None]:
-    """Go from frame to frame and have each visited, with its offset and payload. Checksums unless they are proven."""
+    """Go from frame to frame and have each visited, with its offset and payload. Checksums are looked at unless proven."""
     position = 0
     window, window_at = b"", 0
     while position < size:
@@ -281,7 +290,8 @@ def _walk(size: int, visit: Callable[[int, bytes], Iterable[None]], is_proven: b
 def _refuse_header(data: bytes, position: int, size: int) -> Generator[Read, bytes, None]:
     if len(data) < HEADER_SIZE and is_header_start(data, JOURNAL_MAGIC):
         raise RecordInvalid(Tail.TORN, "the segment ends inside a frame's header", position)
-    if data == UNWRITTEN:  # what a crash leaves of a file that grew, but whose bytes were not synced
+    if data == UNWRITTEN:
+        # A crash leaves zeros in a file that grew, but whose bytes were not synced.
         for offset in range(position, size, CHUNK_BYTES):
             piece = yield Read(offset, min(CHUNK_BYTES, size - offset))
             if any(piece):
@@ -293,7 +303,7 @@ def _refuse_header(data: bytes, position: int, size: int) -> Generator[Read, byt
 
 
 def _refuse_short(position: int, size: int, length: int, digest: str) -> Generator[Read, bytes, None]:
-    """A frame that ends early is torn, unless what is there matches the checksum: then its length field is damaged."""
+    """Refuse a frame that ends early: it is torn, unless what is there matches the checksum; then its length is damaged."""
     hasher = hashlib.sha256()
     start = position + HEADER_SIZE
     for offset in range(start, size, CHUNK_BYTES):

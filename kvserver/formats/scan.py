@@ -1,12 +1,12 @@
 """The left-to-right scan of a medium (SPEC 2): which frames are valid, what lies behind them, what the last holds.
 
 A strict scan ends at the first invalid byte. That of a server may step over damaged frames, by their own length, header to
-header, where something vouches for what it finds there: a link of the journal that names the frame's digest, or that every
-frame from there on holds, to the very last byte. (A frame inside a client's value can't do that: the payload around it ends
-behind it, and its digest is not one that was linked to.) Never searches for a magic.
+header, if something vouches for the frame that it finds there: a link of the journal that names the frame's digest, or the
+fact that every frame from there on is valid, to the very last byte. (A frame inside a client's value has neither: the payload
+around it ends behind it, and its digest is not one that was linked to.) The scan never searches for a magic.
 
 Pure: a generator that asks for bytes (`Read`) and pauses (`None`), so that one scan serves the blocking library and the
-server, which reads and hashes in an executor and serves clients at each pause.
+server, which reads and hashes on the disk's thread and serves clients at each pause.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ CHUNK_BYTES = 1 << 18
 
 
 class Hasher(Protocol):
-    """What hashlib's objects have."""
+    """The part of hashlib's objects that is needed here."""
 
     def update(self, data: bytes, /) -> None: ...
 
 
 class Read(NamedTuple):
-    """Send me `length` bytes at `offset` (fewer at the medium's end), and put them through `hasher` on the way.
+    """A request for `length` bytes at `offset` (fewer at the medium's end), which go through `hasher` on the way.
 
-    The next read with this hasher will be of the `ahead` bytes behind these: whoever can may begin with it at once.
+    The next request with this hasher will be for the `ahead` bytes behind these: whoever can may begin to read them at once.
     """
 
     offset: int
@@ -48,7 +48,7 @@ Steps = Generator[Read | None, bytes, "Scan"]
 
 
 class Frame(NamedTuple):
-    """A valid frame: where it begins, its payload's length in bytes, the payload's SHA-256, its number of members."""
+    """A valid frame: its offset and its payload's length (bytes), the payload's SHA-256, its number of members."""
 
     offset: int
     payload_length: int
@@ -61,7 +61,7 @@ class Frame(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Bytes between two valid frames that are none: from where to where, and what is wrong with them."""
+    """Bytes between two valid frames that are none: the offsets of their start and end, and what is wrong with them."""
 
     offset: int
     end: int
@@ -69,20 +69,23 @@ class Damage(NamedTuple):
 
 
 class Tail(enum.Enum):
-    """What lies behind the last valid frame."""
+    """The kind of bytes that lie behind the last valid frame."""
 
     NONE = "nothing"
-    TORN = "an unfinished frame"  # what a crash leaves: can be cut
-    DAMAGED = "damage"  # anything else: to be set aside before it is cut
+    # A crash leaves this. It can be cut off.
+    TORN = "an unfinished frame"
+    # Anything else has to be set aside before it is cut off.
+    DAMAGED = "damage"
 
 
 class Scan:
-    """What a scan found. `data` is what `loaded` holds, if it was asked for and there is one."""
+    """The findings of a scan. `data` is what the frame `loaded` holds, if a load was asked for and there is a frame."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.frames: list[Frame] = []
-        self.damages: list[Damage] = []  # that were stepped over, each before one of the frames
+        # The damage that was stepped over, each before one of the frames.
+        self.damages: list[Damage] = []
         self.tail = Tail.NONE
         self.reason = ""
         self.data: list[Shard] | None = None
@@ -98,7 +101,7 @@ class Scan:
 
 
 class _Invalid(Exception):
-    """No valid frame begins here. `end`: where it would end, if its header and its payload are there as a whole."""
+    """No valid frame begins here. `end`: the offset of its end, if its header and its payload are there as a whole."""
 
     def __init__(self, tail: Tail, reason: str, end: int | None = None) -> None:
         super().__init__(reason)
@@ -109,13 +112,15 @@ class _Invalid(Exception):
 def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links: Collection[str] | None = None) -> Steps:
     """Scan a medium of `size` bytes; with `load`, also give the data of the last valid frame.
 
-    With a `digest`, that of the last frame whose payload has this SHA-256, if there is one. Strict, unless `links` are
-    given: the digests that vouch for a frame behind a damaged one.
+    With a `digest`, load instead the last frame whose payload has this SHA-256, if there is one. The scan is strict, unless
+    `links` are given: the digests that vouch for a frame behind a damaged one. MediumError if the last frame changes
+    while it is read.
     """
     result = Scan(size)
     steps_over = links is not None
-    damage: Damage | None = None  # that was stepped over, with nothing to vouch for what is behind it so far
-    doubtful: list[Frame] = []  # the valid frames behind it
+    # The damage that was stepped over while nothing has vouched for what is behind it, and the valid frames there.
+    damage: Damage | None = None
+    doubtful: list[Frame] = []
     position = 0
     while position < size:
         try:
@@ -130,7 +135,7 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
                 result.tail, result.reason = invalid.tail, str(invalid)
             if not steps_over or invalid.end is None:
                 break
-            # Frames between two damaged ones, for which nothing has vouched, go with them.
+            # The frames between two damaged ones, for which nothing has vouched, go with them.
             damage = (
                 Damage(damage.offset, invalid.end, damage.reason) if damage else Damage(position, invalid.end, str(invalid))
             )
@@ -189,7 +194,7 @@ def _read_header(offset: int, size: int, mapping: Mapping) -> Generator[Read | N
 
 
 def _read_torn(start: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Decoder]:
-    """Read what is there of a payload. A torn frame's ends early; where one is whole, something else is wrong."""
+    """Read what is there of a payload. That of a torn frame ends early; if it is whole, something else is wrong."""
     decoder = Decoder(mapping)
     with suppress(PayloadInvalid):
         for position in range(start, size, CHUNK_BYTES):
@@ -215,8 +220,9 @@ def _read_payload(
         if not chunk:
             raise _Invalid(Tail.DAMAGED, "the medium became shorter while it was read")
         position += len(chunk)
+        # Only the checksum is still of interest then: it tells which of two reasons is given.
         if invalid:
-            continue  # only the checksum is still of interest: it tells which of two reasons is given
+            continue
         try:
             for members in decoder.feed(chunk):
                 if shards is not None:

@@ -4,14 +4,14 @@ Three levels, each of steps that take some hundred microseconds at most:
 
 1. Every shard is put in order, in place: a dict keeps the order of its keys. So what is sorted takes no memory of its
    own, and the next snapshot finds its shards nearly sorted, which `list.sort` does in one pass.
-2. A sample of the names gives the borders of buckets. Of each shard a bucket is the next few members, taken by an
-   iterator that stays where it is. Members of one bucket alone are in memory twice.
+2. A sample of the names gives the borders of buckets. A bucket takes the next few members of each shard, by an iterator
+   that stays where it is. Only the members of one bucket are in memory twice.
 3. A bucket's members are sorted in groups, and the groups are cut into batches along borders again.
 
 A member is sorted as one byte string, name, NUL, value, so that values need no look-up (which missed the cache in a
-third of a flush's time). Where a name holds a NUL, or a value is no short string, `encode` looks the entry up instead.
-Tried before: heapq.merge of sorted runs (six times as long), a border search per name (twice), sorting names alone and
-looking up entries in their order (1.5 times, and 8 bytes of memory a key).
+third of a flush's time). If a name holds a NUL, or a value is no short string, `encode` looks the entry up instead.
+Measured, other ways took longer: heapq.merge of sorted runs (six times), a border search per name (twice), sorting names
+alone and looking up entries in their order (1.5 times, and 8 bytes of memory a key).
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ from kvserver.data.shards import Shard
 from kvserver.formats.tags import Mapping
 
 BATCH_KEYS: Final = 512
-LONG_VALUE_BYTES: Final = 1024  # is not copied into a member
+# A longer value is not copied into a member.
+LONG_VALUE_BYTES: Final = 1024
 BATCH_BYTES: Final = 1 << 15
 _STEP_KEYS: Final = 512
 _BUCKET_KEYS: Final = 1 << 14
 _SAMPLES_PER_BUCKET: Final = 32
 _SAMPLE_STRIDE: Final = 8
 SEPARATOR: Final = b"\0"
-LOOK_UP: Final = SEPARATOR  # stands for a value that is no short string
+# Stands in a member for a value that is no short string.
+LOOK_UP: Final = SEPARATOR
 _STRINGS_ONLY: Final = {bytes}
 
 
 class Batch(NamedTuple):
-    """At most BATCH_KEYS members, in order, of BATCH_BYTES together unless it is one.
+    """At most BATCH_KEYS members, in order, of at most BATCH_BYTES together unless the batch is one member.
 
-    With `has_values` each is name, SEPARATOR, value or LOOK_UP; else a name.
+    With `has_values` each member is name, SEPARATOR, value or LOOK_UP; else it is a name.
     """
 
     members: list[bytes]
@@ -49,15 +51,16 @@ class Batch(NamedTuple):
 
 
 class _Naming:
-    """How keys are named in the payload: UTF-8 whose order is that of the code points."""
+    """The names of keys in the payload: UTF-8 whose order is that of the code points."""
 
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
-        self.is_identity = True  # so far
-        self.has_separator = False  # some name so far
+        # So far, every key is its own name, and some name holds a separator.
+        self.is_identity = True
+        self.has_separator = False
 
     def look_at(self, keys: list[bytes]) -> None:
-        """One look at many keys: in most stores none is named otherwise than it is."""
+        """Look at many keys at once: in most stores each is its own name."""
         joined = b"".join(keys)
         if not joined.isascii() or self._mapping.reserved in joined:
             self.is_identity = self.is_identity and all(map(self._mapping.is_plain_key, keys))
@@ -73,10 +76,11 @@ class _Naming:
 
 
 def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
-    """All members, in batches. None is a step that sorted."""
+    """Yield all members, in batches. None is a step that sorted."""
     naming = _Naming(mapping)
     borders = _borders_of(cut, naming)
-    counts: list[list[int]] = []  # for each shard how many of its members fall into each bucket
+    # For each shard, the numbers of its members that fall into each bucket.
+    counts: list[list[int]] = []
     for index in range(len(cut.shards)):
         names = yield from _sort_shard(cut, index, naming)
         ends = [0]
@@ -114,7 +118,7 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
 
 
 def _borders_of(cut: Cut, naming: _Naming) -> list[bytes]:
-    """Names that divide all into buckets of about the same size. A shard is a random sample: hashes choose its keys."""
+    """The names that divide all members into buckets of about the same size. A shard is a random sample, chosen by hashes."""
     buckets = max(1, len(cut) // _BUCKET_KEYS)
     sample: list[bytes] = []
     for shard in cut.shards:
@@ -127,7 +131,7 @@ def _borders_of(cut: Cut, naming: _Naming) -> list[bytes]:
 
 
 def _sort_shard(cut: Cut, index: int, naming: _Naming) -> Generator[None, None, list[bytes]]:
-    """Put a shard in the order of its names. Returns the names."""
+    """Put a shard in the order of its names. Return the names."""
     shard = cut.shards[index]
     present = list(shard)
     naming.look_at(present)
@@ -164,7 +168,7 @@ def _join(naming: _Naming, keys: list[bytes], values: list[object]) -> list[byte
 
 
 def _merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
-    """Sorted groups to batches in order. None is a step that sorted."""
+    """Yield the members of sorted groups in batches, in order. None is a step that sorted."""
     sample = sorted(member for group in groups for member in group[::_SAMPLE_STRIDE])
     sample_bytes = sum(map(len, sample))
     parts = max(1, sum(map(len, groups)) // BATCH_KEYS, sample_bytes * _SAMPLE_STRIDE // BATCH_BYTES)
@@ -187,7 +191,7 @@ def _merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
 
 
 def _divide_long(members: list[bytes]) -> Iterator[list[bytes]]:
-    """Members in batches that keep the limit in bytes: a sample told just about how much there is between its borders."""
+    """Yield members in batches that keep the limit in bytes: a sample told only about how many bytes its borders enclose."""
     if sum(map(len, members)) > BATCH_BYTES and len(members) > 1:
         middle = len(members) // 2
         yield from _divide_long(members[:middle])

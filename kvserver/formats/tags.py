@@ -1,4 +1,4 @@
-"""What JSON can't express, in JSON: the mappings between a keyspace's members and the members of a payload (SPEC 4).
+"""The mappings between a keyspace's members and those of a payload: JSON for what JSON can't express, too (SPEC 4).
 
 `PLAIN` is the library's: keys and values as they are. `TAGGED` is the server's. A member that JSON can express stands as
 it is there too; the others use one reserved name, `$kvs`, in the spirit of MongoDB's extended JSON:
@@ -31,12 +31,12 @@ _BASE64_PIECE_BYTES: Final = PIECE_BYTES // 4 * 3  # without padding, since it i
 
 
 class Mapping(Protocol):
-    """How keys and entries of a keyspace stand in a payload."""
+    """The way in which keys and entries of a keyspace stand in a payload."""
 
     reserved: bytes  # a key that is ASCII and does not hold this is plain
 
     def is_plain_key(self, key: bytes) -> bool:
-        """Whether the key stands in the payload as its own bytes."""
+        """True if the key stands in the payload as its own bytes."""
 
     def encode_key(self, key: bytes) -> str:
         """The member name of a key, for keys that are not plain and for those that are."""
@@ -45,7 +45,7 @@ class Mapping(Protocol):
         """The canonical JSON of an entry."""
 
     def encode_long(self, entry: Entry) -> Iterator[bytes]:
-        """The same in pieces; an empty one is a step that only looked."""
+        """Yield the canonical JSON of an entry in pieces; an empty piece is a step that only looked at the value."""
 
     def decode_key(self, name: str) -> bytes:
         """The key of a member name."""
@@ -140,11 +140,12 @@ class _Tagged:
 
 
 def decode_value(value: JSON) -> Value:
-    """What the keyspace holds for a JSON value: the bytes of a string, the canonical JSON of anything else."""
+    """The value of a keyspace for a JSON value: the bytes of a string, the canonical JSON of anything else."""
     if type(value) is str:
         try:
             return value.encode()
-        except UnicodeEncodeError:  # a lone surrogate: no UTF-8, so it stays JSON
+        except UnicodeEncodeError:
+            # A lone surrogate has no UTF-8, so it stays JSON.
             pass
     return JSONText(canonical(value))
 
