@@ -1,1 +1,1 @@
-"""Who may talk to the server, and how: listeners, TLS, the clients that are connected, and each one's connection."""
+"""The network: listeners, the TLS context, the clients that are connected, and the connection of each client."""

@@ -1,6 +1,6 @@
-"""Who is connected: admits clients or says why not, counts them, and closes those that are idle or do not read.
+"""The clients that are connected: this module admits clients or tells them why not, and closes those that don't read.
 
-The Owner of every connection. Never reads or writes for a client that was admitted: its connection does.
+It owns every connection, and counts them. It never reads or writes for a client that was admitted: its connection does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from kvserver.state.session import ServerState, Session
 from kvserver.state.statistics import Buffers
 from kvserver.system import allow_open_files
 
-OWN_FILES = 64  # open files beside those of clients: medium, journal, listeners, the event loop's
+# Open files beside those of clients: medium, journal, listeners, the event loop's.
+OWN_FILES = 64
 MAXCLIENTS_REACHED = b"-ERR max number of clients reached\r\n"
 DENIED = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default "
@@ -36,7 +37,11 @@ _log = logging.getLogger("kvserver")
 
 
 class Clients:
-    """All connections. `expected` are those of unfinished TLS handshakes; each takes the place of a client."""
+    """All connections: the Owner that each of them has.
+
+    `choked` are the connections whose clients don't read. `expected` are the connections of unfinished TLS handshakes, each
+    of which takes the place of a client.
+    """
 
     writer: Writer
 
@@ -50,7 +55,7 @@ class Clients:
         state.held_buffers = self._held_buffers
 
     def expect(self, connection: Connection) -> bool:
-        """Keep a place for a connection until it is admitted or no longer `expected`, if there is one."""
+        """Keep a place for a connection until it is admitted or no longer `expected`; False if no place is free."""
         if not self._has_room():
             self.state.counters.connections_received += 1
             self.state.counters.connections_rejected += 1
@@ -62,6 +67,7 @@ class Clients:
         return len(self._connections) + len(self.expected) < self.state.config.maxclients
 
     def admit(self, connection: Connection) -> bool:
+        """Give a new connection its session. False if the client was told why there is no place for it."""
         config, counters, transport = self.state.config, self.state.counters, connection.transport
         self.expected.discard(connection)
         if not self._has_room():
@@ -90,17 +96,18 @@ class Clients:
         return [connection.buffers() for connection in self._connections.values() if connection.holds_anything()]
 
     def release(self, connection: Connection) -> None:
+        """Forget a connection that was lost."""
         self.choked.discard(connection)
         self._connections.pop(connection.session.id, None)
         self.writer.outcomes.forget(connection)
 
     def check_choked(self) -> None:
-        """Close those that have left too many replies unread. To be called some times a second."""
+        """Close the connections whose clients left too many replies unread. The server calls this some times a second."""
         for connection in list(self.choked):
             connection.check_unread()
 
     def close_idle(self) -> None:
-        """Close those that have neither sent nor read for `timeout`. To be called about once a second."""
+        """Close the connections whose clients have neither sent nor read for `timeout`. The server calls this each second."""
         timeout_ms = self.state.config.timeout * 1000
         if not timeout_ms:
             return
@@ -109,10 +116,11 @@ class Clients:
             session = connection.session
             is_listening = session.is_subscriber or session.id in self.state.monitors
             if session.last_active_at_ms < oldest_ms and not (connection.is_waiting or is_listening):
-                connection.abort()  # not close, which would wait for a client that does not read
+                # `close` would wait for a client that doesn't read.
+                connection.abort()
 
     def reconfigure(self, names: Iterable[str]) -> None:
-        """Act on options of these names that have new values. CommandError where the system is not able to."""
+        """Act on the options of these names, which have new values. CommandError if the system can't do what they say."""
         config = self.state.config
         if "maxclients" in names and (most := allow_open_files(config.maxclients + OWN_FILES) - OWN_FILES) < config.maxclients:
             raise CommandError(
@@ -127,7 +135,7 @@ class Clients:
             connection.apply_limits()
 
     def fit_to_system(self) -> None:
-        """Lower `maxclients` to what the system gives, and say so."""
+        """Lower `maxclients` to the number that the system allows, and log that."""
         config = self.state.config
         most = allow_open_files(config.maxclients + OWN_FILES) - OWN_FILES
         if most < config.maxclients:
@@ -138,6 +146,7 @@ class Clients:
             config.maxclients = max(most, 1)
 
     def close(self) -> None:
+        """Close every connection, each when its client has its replies."""
         for connection in list(self._connections.values()):
             connection.close()
 
@@ -148,24 +157,26 @@ def _turn_away(transport: asyncio.Transport, reply: bytes) -> None:
 
 
 def _set_keepalive(transport: asyncio.Transport, keepalive_s: int) -> None:
-    """The first probe after so many seconds of silence, then two more, each after a third of that: as Redis does it."""
+    """Have the system probe a silent client as Redis does: after so many seconds, then twice, each after a third of that."""
     raw_socket = transport.get_extra_info("socket")
     if not keepalive_s or raw_socket is None or raw_socket.family == socket.AF_UNIX:
         return
     raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
-        longest_s = 32767  # the kernel's
+        # The kernel takes no more.
+        longest_s = 32767
         raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, min(keepalive_s, longest_s))
         raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, min(max(keepalive_s // 3, 1), longest_s))
         raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
 def _addresses_of(transport: asyncio.Transport, unixsocket: str) -> tuple[str, str, bool]:
-    """A client's address and ours as CLIENT LIST prints them, and whether the client is on this machine."""
+    """The client's address and the server's as CLIENT LIST prints them, and True if the client is on this machine."""
     peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
     if not isinstance(peer, tuple):
         return f"{unixsocket}:0", f"{unixsocket}:0", True
-    is_local = peer[0] in ("127.0.0.1", "::1")  # and no other, as in Redis
+    # Redis takes no other address for the machine's own.
+    is_local = peer[0] in ("127.0.0.1", "::1")
     return print_address(peer), print_address(own), is_local
 
 

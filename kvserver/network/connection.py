@@ -1,6 +1,6 @@
-"""One client's connection: parses what a read brought, puts the commands in the writer's inbox, writes what it is given.
+"""One client's connection: it parses what a read brought, puts the requests in the writer's inbox, and writes the replies.
 
-Knows nothing of commands. Stops reading while its client does not read its replies, so that neither side's memory grows.
+It knows nothing of commands. It stops reading while its client doesn't read its replies, so that nobody's memory grows.
 """
 
 from __future__ import annotations
@@ -17,35 +17,37 @@ from kvserver.resp.request import Request, RequestParser, request_bytes
 from kvserver.state.session import ServerState, Session
 from kvserver.state.statistics import CLIENT_BYTES, Buffers
 
-# Unread replies beyond which nothing more of a client runs, and the limits of its class are looked at.
+# When more of its replies are unread, nothing more of a client runs, and the limits of its class are looked at.
 HIGH_WATER_BYTES: Final = 1 << 20
-# What the transport is given of a long reply at once: to copy it into the system's buffers takes some 0.1 ms.
+# The transport is given so much of a long reply at once: to copy that into the system's buffers takes some 0.1 ms.
 SENT_AT_ONCE_BYTES: Final = 1 << 18
-# Behind a read of so many bytes of a long command, others have their turn: libuv reads 32 times in a row while there is more.
+# After a read of so many bytes of a long command other clients have their turn: libuv would read on, 32 times in a row.
 LONG_READ_BYTES: Final = 1 << 16
-# What the system may take of replies that nobody reads. A hard limit below can't be held by looking at what it left.
+# The system may take so much of replies that nobody reads. A hard limit below can't be held by looking at what it left.
 SYSTEM_BUFFER_BYTES: Final = 16 << 20
-UNAUTHENTICATED_UNREAD_BYTES: Final = 1024  # Redis's REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
+# Redis's REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT.
+UNAUTHENTICATED_UNREAD_BYTES: Final = 1024
 
 _log = logging.getLogger("kvserver")
 
 
 class Owner(Protocol):
-    """What a connection needs of the server."""
+    """The part of the server that a connection needs."""
 
     state: ServerState
     writer: Writer
-    choked: set[Connection]  # those that do not read, for `check_unread` to be called from time to time
+    # The connections whose clients don't read: the owner calls `check_unread` of each from time to time.
+    choked: set[Connection]
 
     def admit(self, connection: Connection) -> bool:
-        """Take a new connection in, or answer why not and close it."""
+        """Take a new connection in; or tell the client why not, close the connection and return False."""
 
     def release(self, connection: Connection) -> None:
         """Forget a connection."""
 
 
 class Connection:
-    """The writer's Client, on an asyncio transport, whose protocol it is: without that base class, which can't be compiled."""
+    """A Client for the writer, and the protocol of an asyncio transport: not as a subclass, which couldn't be compiled."""
 
     session: Session
     transport: asyncio.Transport
@@ -64,27 +66,34 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser()
         self._is_admitted = False
-        self._send: Callable[[bytes], None]  # what follows, or what looks at the limits behind a write
-        self._send_unchoked: Callable[[bytes], None]  # the transport's write, or what looks at the limits before it
-        # Of a long reply and what comes behind it: what the transport has not been given.
+        # `_send_unchoked`, or while the client doesn't read a function that looks at the limits after each write.
+        self._send: Callable[[bytes], None]
+        # The transport's own `write`, or where a limit is low a function that looks at it before each write.
+        self._send_unchoked: Callable[[bytes], None]
+        # The rest of a long reply and the replies behind it, which the transport has not been given.
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
-        self._is_paused = False  # the transport takes no more
-        self._is_dropped = False  # because of what it did not read
-        self._unread_bytes = 0  # when it was looked at last
-        self._above_soft_since_s: float | None = None  # the loop's time
+        # The transport takes no more.
+        self._is_paused = False
+        # The client is disconnected since it left too much unread.
+        self._is_dropped = False
+        # The unread bytes at the last check.
+        self._unread_bytes = 0
+        # The time by the event loop's clock since which the unread bytes are above the soft limit, or None.
+        self._above_soft_since_s: float | None = None
 
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        # A cast, since uvloop's transports are no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
         self._send = self._send_unchoked = self.transport.write
         self._is_admitted = self._owner.admit(self)
         if self._is_admitted:
             self.apply_limits()
 
     def data_received(self, data: bytes) -> None:
-        """Also b"", for what was received before and is not parsed yet."""
+        """Parse what was received. `data` is empty where only bytes from before are still to be parsed."""
         self._counters.input_bytes += len(data)
         parser = self._parser
         commands = parser.feed(data)
@@ -106,10 +115,11 @@ class Connection:
             if not self.is_full:
                 self.is_full = True
                 self._read_if_free()
-            if not self.queue:  # no command, whose turn would lead to `read_on`
+            # The turn of a command would lead to `read_on`, but there is no command.
+            if not self.queue:
                 self._loop.call_soon(self.read_on)
         elif parser.pending_bytes:
-            # Not idle: it is sending a long command.
+            # A client that is in the middle of a long command is not idle.
             self.session.last_active_at_ms = self._owner.state.now_ms()
             if parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
                 _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
@@ -120,7 +130,7 @@ class Connection:
 
     def eof_received(self) -> bool:
         self._end_input()
-        # Keep it open: the replies are still to be written. TLS has no half-closed connections.
+        # True keeps the connection open: the replies are still to be written. TLS has no half-closed connections.
         return not self.transport.get_extra_info("sslcontext")
 
     def connection_lost(self, exception: Exception | None) -> None:
@@ -189,7 +199,7 @@ class Connection:
     # What the server calls
 
     def apply_limits(self) -> None:
-        """Do what the configuration and the session's standing ask for now."""
+        """Set the limits of what is read and of what may be unread, by the configuration and the session's standing."""
         if self.is_closed:
             return
         config, authenticated = self._owner.state.config, self.session.authenticated
@@ -206,16 +216,17 @@ class Connection:
             self._send = self._send_unchoked
 
     def check_unread(self) -> None:
-        """Close if more replies are unread than its class may have: the hard limit at once, the soft one for its seconds.
+        """Close if the client left more replies unread than its class may: the hard limit at once, the soft one for its time.
 
-        For a choked client, at each write and from time to time. Over TLS, what was encrypted before the system's buffer
-        was full is not counted.
+        This is called for a choked client, at each write and from time to time. Over TLS, the bytes that were encrypted
+        before the system's buffer was full are not counted.
         """
         if self._is_dropped:
             return
         state, session, now_s = self._owner.state, self.session, self._loop.time()
         unread_bytes = self._held_bytes
-        if unread_bytes < self._unread_bytes:  # it reads, if slowly
+        # A client that reads, if slowly, is not idle.
+        if unread_bytes < self._unread_bytes:
             session.last_active_at_ms = state.now_ms()
         self._unread_bytes = unread_bytes
         hard, soft, seconds = state.config.client_output_buffer_limit["pubsub" if session.is_subscriber else "normal"]
@@ -233,14 +244,15 @@ class Connection:
         _log.warning("closing client %s: it left %d bytes of replies unread", self.session.address, unread_bytes)
         self.is_closed = self.has_ended = self._is_dropped = True
         self.queue = []
-        self._loop.call_soon(self.transport.abort)  # not now: the transport is in the middle of a write
+        # The transport is in the middle of a write, so that it can't be aborted now.
+        self._loop.call_soon(self.transport.abort)
 
     def holds_anything(self) -> bool:
-        """Whether `buffers` tells of more than what every connection takes: quick, since there may be thousands."""
+        """True if `buffers` would tell of more than every connection takes. Quick, since there may be thousands of them."""
         return bool(self.queue or not self._parser.is_idle or self._held_bytes)
 
     def buffers(self) -> Buffers:
-        """What it holds now."""
+        """The sizes of the buffers now."""
         parser, reply_bytes = self._parser, self._held_bytes
         query_bytes = parser.buffered_bytes + sum(map(request_bytes, self.queue))
         total_bytes = CLIENT_BYTES + query_bytes + parser.spare_bytes + parser.argument_bytes + reply_bytes
@@ -248,11 +260,11 @@ class Connection:
 
     @property
     def _held_bytes(self) -> int:
-        """Of replies, what the system has not taken."""
+        """The bytes of replies that the system has not taken."""
         return self.transport.get_write_buffer_size() + self._unsent_bytes
 
     def abort(self) -> None:
-        """Close now, whatever is still to be written."""
+        """Close now, though something may still be to be written."""
         self.is_closed = True
         self.transport.abort()
 
@@ -279,15 +291,16 @@ class Connection:
         self.check_unread()
 
     def _send_long(self, data: bytes) -> None:
-        """Send piece by piece, each when the transport has let go of the one before, in a turn of the event loop of its own.
+        """Send a long reply in pieces: each in its own turn of the event loop, when the transport holds nothing any more.
 
-        A transport that is given all of it hands it to the system in one go, as fast as the client reads.
+        A transport that is given the whole reply hands it to the system in one go, as fast as the client reads.
         """
         is_first = not self._unsent
         self._unsent.append(memoryview(data))
         self._unsent_bytes += len(data)
         if is_first:
-            self.transport.set_write_buffer_limits(1, 0)  # it is to tell when it has nothing left; TLS never does at 0
+            # The transport shall tell when it has nothing left. With a high limit of 0, TLS would never tell.
+            self.transport.set_write_buffer_limits(1, 0)
             if not self._is_paused:
                 self._loop.call_soon(self._send_next)
         self._choke()
@@ -312,7 +325,7 @@ class Connection:
                 self._unchoke()
 
     def _send_within_limit(self, data: bytes) -> None:
-        """As Redis: what is more than a client may leave unread is not sent at all, whoever would read it."""
+        """Send a reply, or drop the client if it would have too much unread then: Redis sends nothing of such a reply."""
         hard = self._owner.state.config.client_output_buffer_limit["pubsub" if self.session.is_subscriber else "normal"][0]
         unread_bytes = self._held_bytes + len(data)
         if hard and unread_bytes >= hard and self.session.authenticated:
@@ -327,7 +340,7 @@ class Connection:
                 self._writer.enqueue(self)
 
     def _read_if_free(self) -> None:
-        """A client that waits, does not read, or sends faster than it is served is not read from: nothing piles up."""
+        """Read, or stop reading from a client that waits, doesn't read, or sends faster than it is served."""
         if self.is_closed:
             return
         is_held = self.is_waiting or self.is_choked

@@ -1,7 +1,7 @@
-"""What the server listens on: TCP, TLS and a Unix socket.
+"""The sockets that the server listens on: TCP, TLS and a Unix socket.
 
 A Unix socket is never, not even for a moment, open to others than its mode says. A TLS handshake counts as a client from
-the moment it is accepted, so that handshakes that never end can't pile up beyond `maxclients`.
+the moment when it begins, so that handshakes that never end can't pile up beyond `maxclients`.
 """
 
 from __future__ import annotations
@@ -23,36 +23,45 @@ from kvserver.network.tls import make_context
 from kvserver.options.config import Config
 from kvserver.options.kinds import AUTO_PORT, PORT
 
-AUTO_PORT_TRIES = 8  # another process may have the port that is free at the first address at the next one
-# What redis-server goes on without, whether the address begins with `-` or not: the machine has no such protocol.
+# A port that is free at the first address may belong to another process at the next address. Then another port is tried.
+AUTO_PORT_TRIES = 8
+# The machine has no such protocol: redis-server goes on without the address, also if it doesn't begin with `-`.
 NO_SUCH_PROTOCOL = frozenset(
     (errno.ENOPROTOOPT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPFNOSUPPORT, errno.EAFNOSUPPORT)
 )
-HANDSHAKE_S = 30.0  # within which a TLS client must have come to an agreement
-ACCEPTED_AT_ONCE = 100  # before the others have their turn
-RETRY_ACCEPT_S = 1.0  # when no more files can be opened
+# The time that a TLS handshake may take.
+HANDSHAKE_S = 30.0
+# So many TLS clients are accepted before others have their turn.
+ACCEPTED_AT_ONCE = 100
+# The pause after which accepting is tried again when no more files could be opened.
+RETRY_ACCEPT_S = 1.0
 
 _log = logging.getLogger("kvserver")
 
 
 class Listeners:
-    """`await open()`, then connections come; `close` stops that."""
+    """The listening sockets of a server. After `await open()` connections come in, until `close`.
+
+    `left_out` has a line for each address that may be missing and could not be listened on.
+    """
 
     def __init__(self, clients: Clients, config: Config) -> None:
         self._clients = clients
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._servers: dict[socket.socket, asyncio.Server] = {}  # by what they listen on
+        # The event loop's servers by the sockets that they listen on.
+        self._servers: dict[socket.socket, asyncio.Server] = {}
         self._plain_sockets: list[socket.socket] = []
         self._tls_sockets: list[socket.socket] = []
         self._context: ssl.SSLContext | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._starts: set[asyncio.Task[None]] = set()
-        self.left_out: list[str] = []  # why it does not listen on addresses that may be missing
-        self._unix_path = ""  # of the file that is ours to remove
+        self.left_out: list[str] = []
+        # The path of the Unix socket, whose file `close` removes, or empty.
+        self._unix_path = ""
 
     async def open(self) -> None:
-        """Listen on all that the configuration names. OSError or TLSError, in one line, if that can't be."""
+        """Listen on all addresses of the configuration. OSError or TLSError, with a text of one line, if that fails."""
         config, left_out = self._config, self.left_out
         if config.port:
             listening = listen(config.bind, config.port, config.tcp_backlog, left_out)
@@ -77,15 +86,15 @@ class Listeners:
             raise OSError(f"nothing to listen on: {'; '.join(left_out)}")
 
     def reload_tls(self) -> None:
-        """Read the certificates and options anew, for handshakes from now on. TLSError leaves all as it was."""
+        """Read the certificates and options again, for handshakes from now on. After a TLSError all is as it was."""
         if self._tls_sockets:
             self._context = make_context(self._config)
 
     def rebind(self) -> None:
-        """Listen on what `port`, `tls-port` and `bind` say by now, and on nothing else.
+        """Listen on the addresses that `port`, `tls-port` and `bind` say now, and on no others.
 
-        What is listened on already goes on; what is not wanted any more ends when all else stands. OSError, in one line, or
-        TLSError leave all as it was.
+        Sockets that are wanted still go on; sockets that are not are closed when all others listen. After an OSError (with a
+        text of one line) or a TLSError all is as it was.
         """
         config, left_out = self._config, list[str]()
         if config.tls_port and not self._tls_sockets:
@@ -96,7 +105,7 @@ class Listeners:
         except OSError as error:
             if not _is_taken(error) or not {config.port, config.tls_port} & {_port_of([raw], 0) for raw in (*plain, *tls)}:
                 raise
-            # What we listen on may be in the way, as * is of 127.0.0.1: let go of it first, as redis-server does.
+            # Our own sockets may be in the way, as * is of 127.0.0.1: they are closed first, as redis-server does.
             addresses = [(raw.family, raw.getsockname()) for raw in plain], [(raw.family, raw.getsockname()) for raw in tls]
             self._end(*plain, *tls)
             plain = tls = []
@@ -114,7 +123,7 @@ class Listeners:
         self.left_out = left_out
 
     def _use(self, plain: list[socket.socket], tls: list[socket.socket]) -> None:
-        """Accept connections from these, of which some may be in use already."""
+        """Accept connections from these sockets, some of which may be in use already."""
         new = [raw for raw in plain if raw not in self._plain_sockets], [raw for raw in tls if raw not in self._tls_sockets]
         self._plain_sockets, self._tls_sockets = plain, tls
         for raw_socket in new[0]:
@@ -125,7 +134,7 @@ class Listeners:
             self._loop.add_reader(raw_socket, self._accept_tls, raw_socket)
 
     def _end(self, *sockets: socket.socket) -> None:
-        """Listen on these no more."""
+        """Close these listening sockets."""
         for raw_socket in sockets:
             if server := self._servers.pop(raw_socket, None):
                 server.close()
@@ -134,6 +143,7 @@ class Listeners:
                 raw_socket.close()
 
     def addresses(self) -> list[str]:
+        """The addresses that the server listens on, for the log."""
         paths = [raw for raw in self._servers if raw.family == socket.AF_UNIX]
         plain = [print_address(raw.getsockname()) for raw in (*self._plain_sockets, *paths)]
         return plain + [f"{print_address(raw.getsockname())} (TLS)" for raw in self._tls_sockets]
@@ -141,7 +151,7 @@ class Listeners:
     def exposed(self) -> str:
         """The first address that other machines may reach, or an empty text.
 
-        TLS that asks clients for certificates does not count, unless protected mode turns those away as well.
+        An address of TLS that asks clients for certificates doesn't count, unless protected mode turns those clients away.
         """
         listening = list(self._plain_sockets)
         if self._config.protected_mode or self._config.tls_auth_clients != "yes":
@@ -150,6 +160,7 @@ class Listeners:
         return next((print_address(name) for name in names if not name[0].startswith("127.") and name[0] != "::1"), "")
 
     def close(self) -> None:
+        """Listen no more, give up unfinished handshakes, and remove the Unix socket's file."""
         self._end(*{*self._servers, *self._plain_sockets, *self._tls_sockets})
         self._plain_sockets = self._tls_sockets = []
         for task in self._handshakes:
@@ -162,14 +173,15 @@ class Listeners:
         return _protocol(Connection(self._clients))
 
     async def _serve(self, raw_socket: socket.socket) -> None:
-        if raw_socket in self._plain_sockets:  # still
+        # A change of the options may have taken the socket out before this task began, and again while it waits.
+        if raw_socket in self._plain_sockets:
             server = await self._loop.create_server(self._connect, sock=raw_socket, backlog=self._config.tcp_backlog)
             if raw_socket in self._plain_sockets:
                 self._servers[raw_socket] = server
             else:
                 server.close()
 
-    # TLS: the event loops' own listening would tell of a client only when its handshake is done.
+    # TLS is accepted here, since the event loop's own server tells of a client only when its handshake is done.
 
     def _accept_tls(self, listening: socket.socket) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
@@ -185,7 +197,8 @@ class Listeners:
                 return
             connection = Connection(self._clients)
             if not self._clients.expect(connection):
-                raw_socket.close()  # without a handshake, there is no way to tell why
+                # Without a handshake there is no way to tell the client why.
+                raw_socket.close()
                 continue
             raw_socket.setblocking(False)
             task = self._loop.create_task(self._shake_hands(connection, raw_socket, print_address(address)))
@@ -201,21 +214,22 @@ class Listeners:
             await self._loop.connect_accepted_socket(
                 lambda: _protocol(connection), raw_socket, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
             )
-        except OSError as error:  # an ssl.SSLError is one
+        except OSError as error:
+            # An ssl.SSLError is an OSError, too.
             _log.debug("a TLS handshake with %s failed: %s", address, error)
         finally:
             self._clients.expected.discard(connection)
 
 
 def _protocol(connection: Connection) -> asyncio.Protocol:
-    """A connection as what the event loop takes: all of a protocol's methods are there, if not the base class."""
+    """The connection as the event loop's type: it has all methods of a protocol, if not the base class."""
     return cast(asyncio.Protocol, connection)
 
 
 def _listen_on_both(
     config: Config, plain: list[socket.socket], tls: list[socket.socket], left_out: list[str]
 ) -> tuple[list[socket.socket], list[socket.socket]]:
-    """What listens for plain connections and for TLS; of those that do already, the ones that are still wanted."""
+    """The listening sockets for plain connections and for TLS; present ones are taken again where they are still wanted."""
     wanted_plain = listen(config.bind, config.port, config.tcp_backlog, left_out, plain) if config.port else []
     try:
         wanted_tls = listen(config.bind, config.tls_port, config.tcp_backlog, left_out, tls) if config.tls_port else []
@@ -230,10 +244,10 @@ def _listen_on_both(
 def listen(
     addresses: Sequence[str], port: int, backlog: int, left_out: list[str], present: Sequence[socket.socket] = ()
 ) -> list[socket.socket]:
-    """A listening socket for each address; why there is none for one that may be missing, is put into `left_out`.
+    """A listening socket for each address. A line is added to `left_out` for each address that is left out.
 
-    One that is present is taken where it listens on that very address. OSError, in one line, where one can't be had that must
-    not be missing: the same ones as with redis-server.
+    A present socket is taken where it listens on that very address. OSError, with a text of one line, for an address that
+    must not be left out: the same addresses as with redis-server.
     """
     for tries_left in reversed(range(AUTO_PORT_TRIES)):
         missing: list[str] = []
@@ -271,16 +285,17 @@ def _listen_once(
 
 
 def _listen_at(host: str, port: int, backlog: int, reusable: dict[Any, socket.socket]) -> socket.socket:
-    """One socket, also where a name has several addresses. `*` is any of IPv4, `::*` any of IPv6."""
+    """One listening socket, also where a name has several addresses. `*` is any address of IPv4, `::*` any of IPv6."""
     is_any = host in ("*", "::*")
-    # As bytes where that is all the same: for text, Python loads the tables of international names.
+    # Bytes where the name is ASCII: for text, Python loads the tables of international names.
     name = None if is_any else host.encode() if host.isascii() else host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     failure = OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
     found = socket.getaddrinfo(name, port, family, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for _, kind, protocol, _, address in found:
         if address in reusable:
-            return reusable.pop(address)  # but once: what is named twice is an error
+            # It is taken out, since an address that is named twice is an error.
+            return reusable.pop(address)
         try:
             raw_socket = socket.socket(family, kind, protocol)
         except OSError as error:
@@ -297,7 +312,7 @@ def _begin_listening(raw_socket: socket.socket, address: Any, backlog: int) -> s
         if raw_socket.family == socket.AF_INET6:
             raw_socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         raw_socket.bind(address)
-        # At once, since two sockets may be bound to one address, but only one of them can listen.
+        # The socket listens at once, since two may be bound to one address, but only one of them can listen.
         raw_socket.listen(backlog)
     except OSError:
         raw_socket.close()
@@ -306,12 +321,12 @@ def _begin_listening(raw_socket: socket.socket, address: Any, backlog: int) -> s
 
 
 def _is_taken(error: OSError) -> bool:
-    """Whether it is because of somebody else's socket that there is none."""
+    """True if listening failed since another socket has the address."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
 def _port_of(listening: list[socket.socket], port: int) -> int:
-    """The port that those who listen have; where nobody does, this one, or 0 for any."""
+    """The port of the listening sockets; if there are none, the given port, with 0 for AUTO_PORT."""
     number: int = listening[0].getsockname()[1] if listening else 0 if port == AUTO_PORT else port
     return number
 
@@ -323,7 +338,10 @@ def _reason(error: OSError | UnicodeError) -> str:
 
 
 def bind_unix(path: str, mode: int) -> socket.socket:
-    """A bound Unix socket. Its file has the mode, if one is given, from the first moment on."""
+    """A bound Unix socket, whose file has the mode from the first moment on. 0 leaves the mode to the umask.
+
+    A file that a dead server left is replaced. OSError, with a text of one line, if the path can't be bound.
+    """
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.lstat(path).st_mode) and not _is_listened_to(path):
             os.unlink(path)

@@ -1,6 +1,6 @@
-"""The TLS context of the options tls-*: reads the files they name, and says in one line which one is wrong.
+"""The TLS context that is made of the options tls-* and of the files that they name.
 
-Never talks to a client, and never prints a passphrase.
+A file that can't be used is named in one line. Nothing here talks to a client, and no passphrase is ever printed.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_
 
 
 def make_context(config: Config) -> ssl.SSLContext:
-    """A server's context. TLSError where an option is missing or a file is not what it should be."""
+    """A context for a server. TLSError if an option is missing or a file can't be used."""
     for name, path in (("tls-cert-file", config.tls_cert_file), ("tls-key-file", config.tls_key_file)):
         if not path:
             raise TLSError(f"TLS needs {name}")
         _check_readable(name, path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # A client that renegotiates again and again costs the server far more than itself.
+    # To renegotiate again and again costs the server far more than the client.
     context.options |= ssl.OP_NO_RENEGOTIATION
     versions = [_VERSIONS[name] for name in config.tls_protocols or tuple(_VERSIONS)]
     context.minimum_version, context.maximum_version = min(versions), max(versions)
     try:
-        # Bytes, even if empty: without a password OpenSSL would ask for one on the terminal.
+        # The password is given even if it is empty: without one, OpenSSL would ask for it on the terminal.
         context.load_cert_chain(config.tls_cert_file, config.tls_key_file, config.tls_key_file_pass)
     except (ssl.SSLError, ValueError) as error:
         raise TLSError(
@@ -45,7 +45,7 @@ def make_context(config: Config) -> ssl.SSLContext:
 
 
 def _load_authorities(context: ssl.SSLContext, config: Config) -> None:
-    """The certificates that those of clients must be signed by."""
+    """Load the certificates by which the certificates of clients must be signed."""
     file, folder = config.tls_ca_cert_file, config.tls_ca_cert_dir
     if not file and not folder:
         raise TLSError("tls-auth-clients needs tls-ca-cert-file or tls-ca-cert-dir; or set it to no")
@@ -71,4 +71,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         texts = {"KEY_VALUES_MISMATCH": "they don't belong together", "NO_CERTIFICATE_OR_CRL_FOUND": "it has no certificate"}
         return texts.get(error.reason or "", "not PEM, or tls-key-file-pass is wrong")
-    return str(error)  # the passphrase is too long for OpenSSL
+    # The passphrase is too long for OpenSSL.
+    return str(error)
