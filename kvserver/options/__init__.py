@@ -1,1 +1,1 @@
-"""The options: `table` has every one with its default, `kinds` what their values may be, `config` the values in force."""
+"""The options: `table` has every option with its default, `kinds` the values that it may have, `config` the present ones."""

@@ -1,7 +1,7 @@
 """The configuration: the value of every option, and how the command line, environment and a file set them.
 
-This module reads no file, environment or sys.argv: they are passed in. What options there are: options.table. What only some
-starts need is imported there, so that the others are sooner done.
+This module reads no file, no environment and no sys.argv: they are passed in. The options themselves are in options.table.
+Modules that only some starts need are imported where they are needed, so that other starts take less time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ PROTECTED_IN_REDIS = {"dir", "dbfilename"}
 
 
 class Config:
-    """The value of every option, in an attribute of its name with `_` for `-`. A new one has the defaults."""
+    """The value of every option, in an attribute of its name with `_` for `-`. A new Config has the defaults.
 
-    file = ""  # the TOML file that it was loaded from
-    ignored = ""  # names in the environment that look like options and are none
+    `file` is the path of the TOML file that the values were loaded from, `ignored` the names in the environment that look
+    like options and are none. Both are empty if there is nothing of the kind.
+    """
+
+    file = ""
+    ignored = ""
 
     port: int
-    bind: tuple[str, ...]  # each may begin with "-", which means: no error if the machine doesn't have it
+    # An address may begin with "-": then it is no error if the machine doesn't have it.
+    bind: tuple[str, ...]
     unixsocket: str
     unixsocketperm: int
     tcp_backlog: int
@@ -46,7 +51,8 @@ class Config:
     tls_auth_clients: str
     tls_protocols: tuple[str, ...]
     tls_ciphers: str
-    dir: str  # as given; CONFIG GET shows what is here, so whoever makes it absolute assigns it
+    # The path as it was given, until the server makes it absolute: CONFIG GET shows what is here.
+    dir: str
     dbfilename: str
     save: tuple[tuple[int, int], ...]  # (seconds, changes)
     keep_frames: int
@@ -59,7 +65,8 @@ class Config:
     maxclients: int
     proto_max_bulk_len: int  # bytes
     client_query_buffer_limit: int  # bytes
-    client_output_buffer_limit: dict[str, tuple[int, int, int]]  # class: hard bytes, soft bytes, seconds
+    # Hard limit in bytes, soft limit in bytes, and the seconds that the soft limit may be exceeded, by class of client.
+    client_output_buffer_limit: dict[str, tuple[int, int, int]]
     databases: int
     maxmemory: int  # bytes
     maxmemory_policy: str
@@ -83,10 +90,11 @@ class Config:
     def __init__(self) -> None:
         for option in OPTIONS:
             setattr(self, option.attribute, option.kind.parse(option.default))
-        # Of options that mean nothing here and were set: by name, as they are shown.
+        # The texts of options that mean nothing here and were set, by name.
         self.inert: Mapping[str, str] = {}
 
     def value(self, option: Option) -> Any:
+        """The present value of an option, also of one that means nothing here."""
         if option.name in BY_NAME:
             return getattr(self, option.attribute)
         return option.kind.parse(self.inert.get(option.name, option.default))
@@ -98,7 +106,7 @@ class Config:
             self.inert = {**self.inert, option.name: option.kind.show(value)}
 
     def get_matching(self, patterns: Iterable[bytes]) -> dict[bytes, bytes]:
-        """CONFIG GET: names and values. A name without wildcards comes back spelled as it came."""
+        """The names and values that CONFIG GET shows. A name without wildcards is shown as the client spelled it."""
         known = {**BY_NAME, **_inert()}
         names: dict[str, bytes] = {}
         for pattern in patterns:
@@ -114,17 +122,17 @@ class Config:
         return {shown: encode(known[name].kind.show(self.value(known[name]))) for name, shown in names.items()}
 
     def set(self, pairs: Iterable[tuple[bytes, bytes]], *, is_local: bool = False) -> list[str]:
-        """CONFIG SET: change all of these options or, raising ConfigSetError, none. `is_local`: for a client of this machine.
+        """Change all of these options as CONFIG SET does; or none, and raise ConfigSetError.
 
-        Returns the names of those that the caller has to act on: whose value is a different one now, or a file to be read
-        again.
+        `is_local` says that the client is on this machine. Returns the names of the options that the caller has to act on:
+        their value is another one now, or names a file that is to be read again.
         """
         may_change_protected = self.enable_protected_configs == "yes" or (
             self.enable_protected_configs == "local" and is_local
         )
         texts: dict[str, tuple[Option, str]] = {}
         for name, value in pairs:
-            # In its error texts Redis takes the name as a C string, and then makes line ends harmless.
+            # For its error texts Redis cuts the name at a NUL, and puts blanks for line ends.
             shown = re.sub("[\r\n]", " ", decode(name).partition("\0")[0])
             found = decode(name.lower())
             option = BY_NAME.get(found) or _inert().get(found)
@@ -152,7 +160,7 @@ class Config:
         return [option.name for option in changed if option.name in BY_NAME]
 
     def describe(self, name: str) -> str:
-        """An option and its value for the log, without secrets."""
+        """The option and its value for the log, but the name alone of a password."""
         option = BY_NAME[name]
         return name if option.kind is PASSWORD else f"{name} {option.kind.show(getattr(self, option.attribute))}".rstrip()
 
@@ -162,24 +170,23 @@ def config_set_failed(name: str, reason: str) -> ConfigSetError:
     return ConfigSetError(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
 
 
-# --- Where values come from ---
+# The sources of values: command line, environment, file
 
 
 class Setting(NamedTuple):
-    """The text of an option in one of the places that it may come from."""
+    """The text of an option in one source. `origin` tells in messages how the source writes the name, and which it is."""
 
     option: Option
-    origin: str  # the name as that source writes it, and the source; for messages
+    origin: str
     text: str
 
 
 def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callable[[str], str]) -> Config:
-    """The configuration: command line over environment over file over default.
+    """The configuration: the command line overrides the environment, which overrides the file, which overrides the default.
 
-    `arguments` are the words after the program's name and any subcommand: `--name value`, `--name=value`,
-    `--save 900 1`. `--config PATH` or KVSERVER_CONFIG names a TOML file, whose text `read_file` gives.
-    Raises ConfigError for anything wrong in any of them, even where another source would override it; but for names in the
-    environment, which others set as well: those that are no option are `ignored`.
+    `arguments` are the words behind the program's name: `--name value`, `--name=value`, `--save 900 1`. `--config PATH` or
+    KVSERVER_CONFIG names a TOML file, whose text `read_file` returns. ConfigError for anything that is wrong in a source,
+    even if another source overrides it. Names in the environment that are no option are `ignored`, since others set some.
     """
     from_arguments = _read_arguments(arguments)
     from_environment, ignored = _read_environment(environ)
@@ -223,14 +230,15 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
         if len(values) > 1 and option.kind.toml_type is not list:
             raise ConfigError(f"{origin}: it takes one value, not {len(values)}")
         text = " ".join(values)
-        if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:  # "" clears, as with redis-server
+        # Several such options add up, and an empty text clears them: as with redis-server.
+        if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:
             text = f"{settings[option.name].text} {text}".lstrip()
         settings[option.name] = Setting(option, origin, text)
     return settings
 
 
 def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Setting], list[str]]:
-    """The options that it sets, and the names that are none, each with the option that may have been meant."""
+    """The options that the environment sets, and the names that are no option, each with the one that may be meant."""
     settings, ignored = {}, []
     known = {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE}
     for variable, text in environ.items():
@@ -259,7 +267,7 @@ def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, Setting]
 
 
 def read_options(text: str, source: str) -> dict[str, Setting]:
-    """The options that a TOML text sets, by name. ConfigError, naming the source, where it holds anything else."""
+    """The options that a TOML text sets, by name. ConfigError, naming the source, if the text holds anything else."""
     import tomllib
 
     try:
@@ -280,7 +288,8 @@ def _toml_text(value: object, wanted: type, origin: str) -> str:
     """A TOML value as the text that an option's kind parses."""
     if isinstance(value, str):
         return value
-    if type(value) is wanted:  # isinstance would take True for an integer
+    # isinstance would take True for an integer.
+    if type(value) is wanted:
         if isinstance(value, bool):
             return YES_NO.show(value)
         if isinstance(value, int):
@@ -300,19 +309,19 @@ def _find_option(written: str, origin: str, known: Mapping[str, Option]) -> Opti
 
 
 def normal_name(written: str) -> str:
-    """The name of an option as the table has it, of one written in capitals or with `_`."""
+    """The name as the table of options writes it, for a name in capitals or with `_`."""
     return written.lower().replace("_", "-")
 
 
 def _guess(name: str, known: Iterable[str]) -> str:
-    """The option that may have been meant, or an empty text."""
+    """The name of the option that may be meant, or an empty text."""
     import difflib
 
     return "".join(difflib.get_close_matches(name, known, n=1))
 
 
 def find(name: str) -> Option | None:
-    """The option of this normal name or alias, also one that means nothing here."""
+    """The option of this normal name or alias, also an option that means nothing here; or None."""
     if name in BY_NAME:
         return BY_NAME[name]
     return next((option for known, option in _inert().items() if normal_name(known) == name), None)
@@ -325,7 +334,7 @@ def _inert() -> Mapping[str, Option]:
 
 
 def options_help() -> str:
-    """The part of --help about the options: each with its values, its meaning and its default, in groups."""
+    """The part of --help about the options, in groups: each option with its values, its meaning and its default."""
     import textwrap
 
     lines = []

@@ -1,8 +1,8 @@
-"""Options that redis-server has and that mean nothing here: a row each, by Redis's name, kind, range and default.
+"""The options of redis-server that mean nothing here: a row each, with Redis's name, kind, range and default.
 
-They are taken wherever options come from, checked, kept, shown and written back, so that configurations and tools made for
-Redis work; nobody asks for their values. Refused is what somebody would rely on: that data is copied, notified of, limited.
-No start reads this module unless it is told one of these names.
+They are taken from every source, checked, kept, shown and written back, so that configurations and tools made for Redis
+work; nothing in the server asks for their values. Values that somebody would rely on (that data is copied, notified of or
+limited) are refused. A start imports this module only if it is told one of these names.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from kvserver.options.kinds import (
 )
 from kvserver.options.table import FIXED, LIVE, Change, Option
 
-LEAST_HZ, MOST_HZ = 1, 500  # Redis takes any number and keeps one of these
-LEAST_BACKLOG_BYTES = 16 * 1024  # the same
+# Redis takes any number, and keeps the nearest one in these ranges.
+LEAST_HZ, MOST_HZ = 1, 500
+LEAST_BACKLOG_BYTES = 16 * 1024
 EVENT_CLASSES = "Ag$lshzxeKEtmdn"
 DEFRAG_NEEDS = (
     "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one "
@@ -35,7 +36,7 @@ DEFRAG_NEEDS = (
 
 
 def only(kind: Kind, default: str, reason: str) -> Kind:
-    """Values of this kind, of which all but the default are refused."""
+    """A kind that takes the default alone, and refuses other values of the given kind with the reason."""
 
     def parse(text: str) -> Any:
         value = kind.parse(text)
@@ -244,5 +245,5 @@ INERT: tuple[Option, ...] = (
     _row("zset-max-listpack-value", LIVE, _SIZE, "64", "zset-max-ziplist-value"),
 )
 # fmt: on
-# By each name that Redis knows it by.
+# By the name and by the alias.
 INERT_BY_NAME = {name: option for option in INERT for name in (option.name, option.alias) if name}

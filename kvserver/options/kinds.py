@@ -1,6 +1,7 @@
-"""Kinds of values that options have: how a text is parsed, and shown. Values and error texts are redis-server 7.0.15's.
+"""The kinds of values that options have: how a text is parsed to a value, and how a value is shown.
 
-Values that it takes by accident (`mb` for 0 bytes, `5 ` for a save point of 0 changes) are refused.
+Values and error texts are those of redis-server 7.0.15. Texts that it takes by accident (`mb` for 0 bytes, `5 ` for a save
+point of 0 changes) are refused. This module knows no option.
 """
 
 from __future__ import annotations
@@ -12,24 +13,36 @@ from typing import Any, NamedTuple
 INT_MAX, UINT_MAX, LONG_MAX, ULLONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1
 MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
 MIB = MEMORY_UNITS["mb"]
-AUTO_PORT = -1  # stands for `auto` until the server listens: then the port is known
-MAX_BIND_ADDRESSES = 16  # Redis's CONFIG_BINDADDR_MAX
+# The value of `auto` until the server listens and the port is known.
+AUTO_PORT = -1
+# Redis's CONFIG_BINDADDR_MAX.
+MAX_BIND_ADDRESSES = 16
 # Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
 OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
-TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")  # Redis takes older ones, too, which RFC 8996 forbids
+# Redis takes older versions, too, which RFC 8996 forbids.
+TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 
 
 class Kind(NamedTuple):
-    """A type of value. What `parse` returns, `show` prints as a text that parses to the same value."""
+    """A kind of value.
 
-    placeholder: str  # stands for the value in --help
-    parse: Callable[[str], Any]  # raises ValueError with the reason in Redis's words
-    show: Callable[[Any], str] = str  # as CONFIG GET has it
-    toml_type: type = str  # what a TOML file may hold besides a string
-    join: Callable[[Any, Any], Any] = lambda present, given: given  # what a new value makes of the present one
+    - `placeholder` stands for the value in --help.
+    - `parse` makes a value of a text. It raises ValueError with the reason in Redis's words.
+    - `show` makes the text of CONFIG GET of a value: a text that is parsed to the same value.
+    - `toml_type` is the type that the value may have in a TOML file if it is no string.
+    - `join` makes the value that is kept of the present value and a new one.
+    """
+
+    placeholder: str
+    parse: Callable[[str], Any]
+    show: Callable[[Any], str] = str
+    toml_type: type = str
+    join: Callable[[Any, Any], Any] = lambda present, given: given
 
 
 def integer(minimum: int, maximum: int) -> Kind:
+    """A decimal number of 64 bits in a range, both ends included."""
+
     def parse(text: str) -> int:
         if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text) or not -LONG_MAX - 1 <= int(text) <= LONG_MAX:
             raise ValueError("argument couldn't be parsed into an integer")
@@ -39,10 +52,11 @@ def integer(minimum: int, maximum: int) -> Kind:
 
 
 def memory_size(minimum: int, maximum: int) -> Kind:
-    """Bytes, in Redis's units: 1k is 1000 and 1kb is 1024."""
+    """A number of bytes in a range, with Redis's units: 1k is 1000 and 1kb is 1024."""
 
     def parse(text: str) -> int:
-        match = re.fullmatch(r"([0-9]{1,127})([a-z]*)", text.lower())  # Redis reads no more digits either
+        # Redis reads no more digits than these.
+        match = re.fullmatch(r"([0-9]{1,127})([a-z]*)", text.lower())
         if match is None or match[2] not in MEMORY_UNITS:
             raise ValueError("argument must be a memory value")
         return _in_range(int(match[1]) * MEMORY_UNITS[match[2]], minimum, maximum)
@@ -51,6 +65,8 @@ def memory_size(minimum: int, maximum: int) -> Kind:
 
 
 def one_of(*names: str) -> Kind:
+    """One of these lower-case words, in any case."""
+
     def parse(text: str) -> str:
         if text.lower() not in names:
             raise ValueError(f"argument(s) must be one of the following: {', '.join(names)}")
@@ -170,23 +186,24 @@ def _show_percentiles(percentiles: tuple[float, ...]) -> str:
 
 
 def encode(text: str) -> bytes:
-    """The bytes of a value or name as the wire has it."""
+    """The bytes of a value or a name on the wire."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def decode(data: bytes) -> str:
-    """The text of a value or name that came over the wire; it need not be UTF-8."""
+    """The text of a value or a name from the wire, which need not be UTF-8."""
     return data.decode("utf-8", "surrogateescape")
 
 
 YES_NO = Kind("yes|no", _parse_yes_no, lambda value: "yes" if value else "no", toml_type=bool)
 PORT = Kind("NUMBER|auto", _parse_port, _show_port, toml_type=int)
-# No integer in TOML, which reads 0o700 and 448 as the same number: only a string can say which one is meant.
+# TOML has no integer for this: it reads 0o700 and 448 as the same number, so that only a string can say which one is meant.
 PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
 PATH = Kind("PATH", _parse_path)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
-PASSWORD = Kind("PASSWORD", encode, decode)  # bytes, which need not be UTF-8
+# A password is bytes, which need not be UTF-8.
+PASSWORD = Kind("PASSWORD", encode, decode)
 EVICTION_POLICY = one_of(
     *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
     *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),

@@ -1,7 +1,7 @@
-"""CONFIG REWRITE: the TOML file of options with the present values in it, its comments and its order kept. Text only.
+"""The text that CONFIG REWRITE gives the TOML file of options: with the present values, its comments and its order kept.
 
-Options that CONFIG SET can change are written: where the file has them, in their place; where it lacks them and they are
-not at their default, at its end. What stays as the file says, is not touched.
+Only options that CONFIG SET can change are written: an option that the file has in its place, another one at the end if it
+is not at its default. Lines whose values are still true are not touched. This module reads and writes no file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ESCAPED = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f
 
 
 def rewritten(text: str, config: Config) -> str:
-    """The text of the file with the present values. ConfigError where the file is not what kvserver takes as one."""
+    """The text of the file with the present values. ConfigError if a start would refuse the file."""
     in_file = read_options(text, "the configuration file")
     changed = {
         option: config.value(option)
@@ -48,7 +48,7 @@ def rewritten(text: str, config: Config) -> str:
 
 
 def _statements(text: str) -> Iterator[str]:
-    """The text cut into statements, which may have several lines, and the lines between them."""
+    """Divide the text into statements, which may have several lines each, and the lines between statements."""
     gathered = ""
     for line in text.splitlines(keepends=True):
         gathered += line
@@ -68,7 +68,7 @@ def _is_toml(text: str) -> bool:
 
 
 def _comment(statement: str) -> str:
-    """What follows the value: blanks, a comment, the line's end."""
+    """The end of a statement behind its value: blanks, a comment, the line's end."""
     for mark in re.finditer(r"[ \t]*#", statement):
         if _is_toml(statement[: mark.start()]):
             return statement[mark.start() :]

@@ -1,6 +1,7 @@
-"""The table of options: every setting there is, with its kind, default and help. Names and defaults are Redis's.
+"""The table of options: a row for each, with its kind, its default and its help. Names and defaults are Redis's.
 
-Adding one takes a row here and an annotated attribute in `config.Config`. Those of Redis that mean nothing here: `inert`.
+A new option takes a row here and an annotated attribute in `config.Config`. Redis's options that mean nothing here are in
+`inert`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kvserver.options.kinds import (
 
 
 class Change(Enum):
-    """Whether CONFIG SET may change an option."""
+    """The times at which CONFIG SET may change an option."""
 
     LIVE = "at any time"
     PROTECTED = "only as enable-protected-configs says: it names a file"
@@ -46,7 +47,7 @@ LIVE, PROTECTED, FIXED = Change.LIVE, Change.PROTECTED, Change.FIXED
 
 
 class Option(NamedTuple):
-    """One option. `default` is text for `kind` to parse. Some have an older name as well, the alias."""
+    """An option. `default` is a text that `kind` parses. `alias` is an older name of Redis's, or empty."""
 
     name: str
     change: Change
@@ -113,7 +114,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
                "close a client of CLASS (normal, replica, pubsub) that leaves HARD bytes of replies unread, or SOFT bytes "
                "for SECONDS; 0 for no limit"),
-        # Clients ask for it. It can be set to the one value that it has; an error names it.
+        # Clients ask for the number. The range has one number, which the error for any other one names.
         Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
         Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),
         Option("maxmemory-policy", LIVE, EVICTION_POLICY, "noeviction",
