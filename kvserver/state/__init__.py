@@ -1,1 +1,1 @@
-"""What is known beside the data: of clients, of the server, of what took long or is listened to. Pure: others act on it."""
+"""The state beside the data: clients, figures, slow commands, subscriptions, watched keys. Pure: other folders act on it."""

@@ -1,4 +1,4 @@
-"""Who listens to which channels and patterns, and whom a message concerns. Pure: delivering is the engine's.
+"""The subscriptions to channels and patterns, and the receivers of a message. Pure: the engine delivers.
 
 Channels and shard channels are two spaces of names that have nothing to do with each other, as in Redis. A listener is
 anything that can be the key of a dict: nothing here looks into it.
@@ -16,7 +16,7 @@ Listener = TypeVar("Listener")
 
 
 class Message:
-    """What subscribers are sent: encoded once for each protocol that one of them speaks, not for each of them."""
+    """A push for subscribers: encoded once for each protocol that one of them speaks, not for each subscriber."""
 
     __slots__ = ("_push", "_wires")
 
@@ -25,6 +25,7 @@ class Message:
         self._wires: dict[int, bytes] = {}
 
     def wire(self, protocol: int) -> bytes:
+        """The bytes of the message in RESP2 or RESP3."""
         wire = self._wires.get(protocol)
         if wire is None:
             wire = self._wires[protocol] = encode(self._push, protocol)
@@ -45,16 +46,19 @@ class Subscriptions(Generic[Listener]):
         return iter(self._subscribers)
 
     def of(self, name: bytes) -> Iterable[Listener]:
+        """The subscribers of a name."""
         return self._subscribers.get(name, ())
 
     def count(self, name: bytes) -> int:
+        """The number of subscribers of a name."""
         return len(self._subscribers.get(name, ()))
 
     def add(self, name: bytes, listener: Listener) -> None:
+        """Add a subscriber of a name, if it is none yet."""
         self._subscribers.setdefault(name, {})[listener] = None
 
     def remove(self, name: bytes, listener: Listener) -> None:
-        """Remove one that is there."""
+        """Remove a subscriber that the name has."""
         subscribers = self._subscribers[name]
         del subscribers[listener]
         if not subscribers:
@@ -62,7 +66,7 @@ class Subscriptions(Generic[Listener]):
 
 
 class Patterns(Subscriptions[Listener]):
-    """Patterns and their subscribers, and for each pattern what tells which channels it matches."""
+    """Patterns and their subscribers, and for each pattern a function that tells if a channel matches it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +92,7 @@ class Channels(Generic[Listener]):
         self.shard_channels = Subscriptions[Listener]()
 
     def deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Listener, Message]]:
-        """Who gets what when this is published; whoever listens by several names gets several messages."""
+        """The receivers of a published payload with their messages. A listener of several names gets several messages."""
         found: list[tuple[Listener, Message]] = []
         receivers = self.channels.of(channel)
         if receivers:
@@ -101,7 +105,7 @@ class Channels(Generic[Listener]):
         return found
 
     def shard_deliveries(self, channel: bytes, payload: bytes) -> list[tuple[Listener, Message]]:
-        """The same for a shard channel, which patterns don't match."""
+        """`deliveries` for a shard channel, which patterns don't match."""
         receivers = self.shard_channels.of(channel)
         message = Message(Push([b"smessage", channel, payload]))
         return [(listener, message) for listener in receivers]

@@ -1,4 +1,4 @@
-"""Events that took long, by kind and second: what LATENCY shows, and its graph. Pure."""
+"""The events that took long, by kind and second, which LATENCY shows, and its graph. Pure: callers measure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-SAMPLES: Final = 160  # kept of each kind
+# The samples that are kept of each kind.
+SAMPLES: Final = 160
 GRAPH_COLUMNS: Final = 80
 GRAPH_ROWS: Final = 4
-GRAPH_MARKS: Final = "_o#"  # from low to high, in each row
+# The marks of each row, from low to high.
+GRAPH_MARKS: Final = "_o#"
 
 
 class Sample(NamedTuple):
@@ -20,13 +22,14 @@ class Sample(NamedTuple):
 
 
 class Series:
-    """The events of one kind."""
+    """The events of one kind. `longest_ms` is of all of them, also of those whose samples are not kept any more."""
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self.longest_ms = 0
 
     def add(self, at_s: int, duration_ms: int) -> None:
+        """Note an event that ended in this second (Unix time)."""
         self.longest_ms = max(self.longest_ms, duration_ms)
         if self.samples and self.samples[-1].at_s == at_s:
             duration_ms = max(self.samples.pop().duration_ms, duration_ms)
@@ -40,10 +43,11 @@ class LatencyMonitor:
         self.series: dict[str, Series] = {}
 
     def add(self, event: str, at_s: int, duration_ms: int) -> None:
+        """Note an event of this name that ended in this second (Unix time)."""
         self.series.setdefault(event, Series()).add(at_s, duration_ms)
 
     def reset(self, events: Sequence[str]) -> int:
-        """Forget these events, or all if none is named; how many there were."""
+        """Forget the events of these names, or all if none is named. Returns how many names had events."""
         found = [event for event in events or list(self.series) if event in self.series]
         for event in set(found):
             del self.series[event]
@@ -51,7 +55,7 @@ class LatencyMonitor:
 
 
 def graph(event: str, series: Series, now_s: int) -> str:
-    """Redis's drawing of a series: columns of marks, below each how long ago it was."""
+    """Redis's drawing of a series that is not empty: a column of marks for each sample, and its age below."""
     durations = [sample.duration_ms for sample in series.samples]
     high, low = max(durations), min(durations)
     head = f"{event} - high {high} ms, low {low} ms (all time high {series.longest_ms} ms)\n"

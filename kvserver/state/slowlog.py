@@ -1,4 +1,4 @@
-"""The log of commands that took long: what SLOWLOG shows. Pure; whoever adds to it has taken out the secrets."""
+"""The log of commands that took long, which SLOWLOG shows. Pure: callers measure, and take out the secrets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MAX_WORD_BYTES: Final = 128
 
 
 class Entry(NamedTuple):
-    """One command. `words` are shortened."""
+    """A command that took long. `words` are `shortened`. `address` and `name` are its client's."""
 
     id: int
     at_s: int  # Unix time
     duration_us: int
     words: list[bytes]
     address: str
-    name: bytes  # of the client
+    name: bytes
 
 
 class SlowLog:
@@ -29,21 +29,22 @@ class SlowLog:
         self._next_id = 0
 
     def add(self, words: list[bytes], at_s: int, duration_us: int, address: str, name: bytes, keep: int) -> None:
-        """Add an entry, and keep so many."""
+        """Add an entry, and keep the `keep` newest entries."""
         self._entries.appendleft(Entry(self._next_id, at_s, duration_us, shortened(words), address, name))
         self._next_id += 1
         self.keep(keep)
 
     def keep(self, count: int) -> None:
-        """Forget the oldest entries, so that so many stay."""
+        """Forget the oldest entries, so that no more than `count` stay."""
         while len(self._entries) > count:
             self._entries.pop()
 
     def newest(self, count: int | None) -> list[Entry]:
-        """So many entries, or all."""
+        """The `count` newest entries, or all if it is None."""
         return list(islice(self._entries, count))
 
     def reset(self) -> None:
+        """Forget all entries. Their numbers are not given again."""
         self._entries.clear()
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class SlowLog:
 
 
 def shortened(words: list[bytes]) -> list[bytes]:
-    """The words of a command, as many and as much of each as SLOWLOG keeps."""
+    """The first words of a command, and of each word the first bytes: as many as SLOWLOG keeps."""
     kept = [_shorten(word) for word in words[:MAX_WORDS]]
     if len(words) > MAX_WORDS:
         kept[-1] = b"... (%d more arguments)" % (len(words) - MAX_WORDS + 1)

@@ -1,7 +1,7 @@
-"""Figures and rates of the server: INFO tells them, and some of the server's decisions rest on them. Pure data.
+"""The figures and rates of the server: INFO tells them, and some of the server's decisions rest on them. Pure data.
 
-Those who work elsewhere keep the figures up to date; the clock is passed in. There is one object of each class. None is a
-dataclass: nobody compares or shows them, and making a dataclass takes half a millisecond of every start.
+The modules that do the work keep the figures up to date; callers pass the time. A server has one object of each class. None
+is a dataclass: nobody compares or prints the objects, and Python takes half a millisecond of each start to make a dataclass.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-SAMPLES: Final = 16  # as in Redis: the mean of these, one for each 100 ms
+# Redis's rate is the mean of so many samples, of which there is one each 100 ms.
+SAMPLES: Final = 16
 
 
 class Rate:
-    """What a number that only grows has grown by lately."""
+    """The rate by which a number that only grows has grown lately."""
 
     def __init__(self) -> None:
         self._samples: deque[float] = deque(maxlen=SAMPLES)
@@ -21,9 +22,9 @@ class Rate:
         self._last_total = 0
 
     def sample(self, total: int, now_ms: int) -> None:
-        """Note the number; some times a second."""
+        """Note the number. The server calls this some times a second."""
         passed_ms = now_ms - self._last_ms
-        # Less than before: it has started again from nothing.
+        # A number that is smaller than before has started again from 0.
         if self._last_ms and passed_ms > 0 and total >= self._last_total:
             self._samples.append((total - self._last_total) * 1000 / passed_ms)
         self._last_ms, self._last_total = now_ms, total
@@ -33,11 +34,15 @@ class Rate:
         return sum(self._samples) / SAMPLES
 
 
-CLIENT_BYTES: Final = 2900  # what a client that sends nothing takes: its connection, session and transport, measured
+# Measured: the connection, session and transport of a client that sends nothing.
+CLIENT_BYTES: Final = 2900
 
 
 class PersistenceFacts:
-    """What INFO, LASTSAVE and the save points know about flushes and loads. Times are Unix seconds, durations seconds."""
+    """The figures of flushes and loads, for INFO, LASTSAVE and the save points. Times are Unix seconds, durations seconds.
+
+    `changes_at_last_save` is the keyspace's count of changes when the data of the last good flush was cut.
+    """
 
     loading: bool = False
     load_started_at: int = 0
@@ -55,43 +60,51 @@ class PersistenceFacts:
     last_save_duration_s: int = -1
     last_save_ok: bool = True
     last_save_error: str = ""
-    changes_at_last_save: int = 0  # what the keyspace's count of changes was at the cut of the last good flush
+    changes_at_last_save: int = 0
     medium_bytes: int = 0
     medium_frames: int = 0
     medium_poisoned: str = ""
 
 
 class JournalFacts:
-    """What INFO knows of the journal; `error` also decides whether writes run. Sizes in bytes, times in seconds."""
+    """The figures of the journal for INFO. Times are Unix seconds, durations seconds.
+
+    - `error` is the reason why nothing can be recorded, or empty. It also decides if writes run.
+    - `base_bytes` is the size of the snapshot that the segments go on from, `segment_bytes` that of the segments together.
+    - `queued_bytes` wait for the disk, `writing_bytes` are being written.
+    - `delayed_writes` counts the times at which the writer had to wait for the disk, `delayed_syncs` the syncs that were not
+      done when the next one was due.
+    - `records_replayed` counts the records of the start, `rewrites_failed` the failures in a row.
+    """
 
     enabled: bool = False
-    error: str = ""  # why nothing can be recorded, or empty
-    base_bytes: int = 0  # of the snapshot that the segments go on from
-    segment_bytes: int = 0  # of the segments behind it
+    error: str = ""
+    base_bytes: int = 0
+    segment_bytes: int = 0
     segments: int = 0
-    queued_bytes: int = 0  # that wait for the disk
-    writing_bytes: int = 0  # that it is busy with
-    delayed_writes: int = 0  # how often the writer had to wait for the disk
-    delayed_syncs: int = 0  # that took longer than the next one's time
+    queued_bytes: int = 0
+    writing_bytes: int = 0
+    delayed_writes: int = 0
+    delayed_syncs: int = 0
     syncs: int = 0
-    records_replayed: int = 0  # at the start
+    records_replayed: int = 0
     rewrite_in_progress: bool = False
     rewrite_scheduled: bool = False
     rewrite_started_at: float = 0.0
     last_rewrite_duration_s: int = -1
     last_rewrite_ok: bool = True
     rewrites: int = 0
-    rewrites_failed: int = 0  # in a row
+    rewrites_failed: int = 0
 
 
 class Counters:
-    """What INFO stats counts since the start, or since CONFIG RESETSTAT."""
+    """The counters of INFO stats, since the start or CONFIG RESETSTAT."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Count from zero again. In place: others hold this, too."""
+        """Count from zero again. The object stays the same, since other modules hold it."""
         self.connections_received = 0
         self.connections_rejected = 0
         self.commands_processed = 0
@@ -100,7 +113,7 @@ class Counters:
 
 
 class Rates:
-    """What some counters grow by per second."""
+    """The rates by which some of the counters grow per second."""
 
     def __init__(self) -> None:
         self.commands = Rate()
@@ -108,33 +121,42 @@ class Rates:
         self.output_bytes = Rate()
 
     def sample(self, counters: Counters, now_ms: int) -> None:
-        """To be called some times a second."""
+        """Note the counters. The server calls this some times a second, with Unix milliseconds."""
         self.commands.sample(counters.commands_processed, now_ms)
         self.input_bytes.sample(counters.input_bytes, now_ms)
         self.output_bytes.sample(counters.output_bytes, now_ms)
 
     @property
     def are_nil(self) -> bool:
-        """Whether nothing has come or gone lately."""
+        """True if nothing has come or gone lately."""
         return not (self.commands.per_second or self.input_bytes.per_second or self.output_bytes.per_second)
 
 
 class Buffers(NamedTuple):
-    """What a connection holds, counted when somebody asks. In bytes."""
+    """The sizes in bytes of the things that a connection holds, counted when somebody asks.
 
-    query_bytes: int = 0  # that the client sent and that have not run
-    query_free_bytes: int = 0  # room for more of them
-    argument_bytes: int = 0  # of the command that has not come to its end
-    reply_bytes: int = 0  # that the system has not taken yet, since the client does not read
+    - `query_bytes` were sent by the client and have not run; `query_free_bytes` is room for more.
+    - `argument_bytes` belong to a command that has not come to its end.
+    - `reply_bytes` have not been taken by the system, since the client doesn't read.
+    """
+
+    query_bytes: int = 0
+    query_free_bytes: int = 0
+    argument_bytes: int = 0
+    reply_bytes: int = 0
     total_bytes: int = CLIENT_BYTES
 
 
 class ProcessFacts(NamedTuple):
-    """What only the operating system knows; read when INFO asks. CPU in seconds, memory in bytes."""
+    """The facts that only the operating system knows, read when INFO asks. CPU time in seconds, memory in bytes.
+
+    `thread_user_s` and `thread_system_s` are the event loop's part of the CPU time. `build` is `compiled` if the modules that
+    run commands are, else `interpreted`.
+    """
 
     cpu_user_s: float = 0.0
     cpu_system_s: float = 0.0
-    thread_user_s: float = 0.0  # of these, what the event loop's thread has used
+    thread_user_s: float = 0.0
     thread_system_s: float = 0.0
     rss_bytes: int = 0
     peak_rss_bytes: int = 0
@@ -142,6 +164,6 @@ class ProcessFacts(NamedTuple):
     process_id: int = 0
     system: str = ""
     python: str = ""
-    build: str = ""  # whether the modules on the way of a command are `compiled` or `interpreted`
+    build: str = ""
     event_loop: str = ""
     executable: str = ""

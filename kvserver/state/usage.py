@@ -1,8 +1,8 @@
-"""How often each command was called, how it ended, and how long it took: INFO's commandstats, errorstats, latencystats.
+"""The usage of each command: its calls, its failures, its durations, for INFO's commandstats, errorstats and latencystats.
 
-The hot path only notes names, which are counted later (`fold`), so that calls are exact at nearly no cost. Time is taken
-by wrapped handlers (dispatch/timing), of commands that take no time worth measuring only now and then: their total is
-extrapolated from those samples. Pure: who measures, passes durations in.
+The hot path only notes names, and `fold` counts them later, so that calls are exact at nearly no cost. The handlers that
+dispatch/timing wraps measure the durations: of quick commands only now and then, and the total is extrapolated from those
+samples. Pure: callers pass the durations.
 """
 
 from __future__ import annotations
@@ -13,13 +13,21 @@ from typing import Final
 
 from kvserver.errors import CommandError, Refusal
 
-NOT_COUNTED: Final = b""  # what a refused command's name becomes, so that it is not counted as a call
-FREQUENT: Final = 2  # names that `fold` looks for before all others
-STEPS_PER_OCTAVE: Final = 8  # of the histogram: durations are known to an eighth
+# The name of a refused command is replaced by this, so that it doesn't count as a call.
+NOT_COUNTED: Final = b""
+# `fold` looks for so many names before all others.
+FREQUENT: Final = 2
+# The histogram knows durations to an eighth.
+STEPS_PER_OCTAVE: Final = 8
 
 
 class Usage:
-    """What became of one command."""
+    """The usage of one command.
+
+    - `rejected` calls were refused before they ran, `failed` ones were answered by an error.
+    - `durations_ns` were measured and are not folded yet. `timed` calls were measured and took `timed_ns` together.
+    - `histogram` counts the measured calls by `_bucket`.
+    """
 
     __slots__ = ("calls", "durations_ns", "failed", "histogram", "name", "rejected", "timed", "timed_ns")
 
@@ -28,15 +36,17 @@ class Usage:
         self.reset()
 
     def reset(self) -> None:
+        """Forget all that is known."""
         self.calls = 0
-        self.rejected = 0  # before they ran
+        self.rejected = 0
         self.failed = 0
-        self.durations_ns: list[int] = []  # measured, and not folded yet
-        self.timed = 0  # of the calls, how many were measured
+        self.durations_ns: list[int] = []
+        self.timed = 0
         self.timed_ns = 0
-        self.histogram: Counter[int] = Counter()  # by `_bucket`
+        self.histogram: Counter[int] = Counter()
 
     def fold(self) -> None:
+        """Count the durations that were measured since the last time."""
         durations_ns, self.durations_ns = self.durations_ns, []
         self.timed += len(durations_ns)
         self.timed_ns += sum(durations_ns)
@@ -44,13 +54,13 @@ class Usage:
 
     @property
     def usec(self) -> int:
-        """Microseconds that all calls took."""
+        """The microseconds that all calls took, extrapolated from those that were measured."""
         if self.timed >= self.calls:
             return self.timed_ns // 1000
         return self.timed_ns * self.calls // self.timed // 1000 if self.timed else 0
 
     def percentile_us(self, percent: float) -> float:
-        """Microseconds that so many percent of the calls took at most."""
+        """The microseconds that so many percent of the measured calls took at most."""
         wanted = percent / 100 * self.histogram.total()
         seen = 0
         for bucket in sorted(self.histogram):
@@ -60,7 +70,7 @@ class Usage:
         return 0.0
 
     def distribution(self) -> dict[int, int]:
-        """Powers of two in microseconds, and how many calls took that long or less; where the number grows."""
+        """The number of calls that took so many microseconds or less, by powers of two, but for those that add no call."""
         counts: Counter[int] = Counter()
         for bucket, count in self.histogram.items():
             end_us = -(-_bucket_end_ns(bucket) // 1000)
@@ -78,7 +88,7 @@ def _bucket(duration_ns: int) -> int:
 
 
 def _bucket_end_ns(bucket: int) -> int:
-    """The longest duration in a bucket."""
+    """The longest duration in a bucket, in nanoseconds."""
     if bucket < 2 * STEPS_PER_OCTAVE:
         return bucket
     octave, step = divmod(bucket, STEPS_PER_OCTAVE)
@@ -87,19 +97,25 @@ def _bucket_end_ns(bucket: int) -> int:
 
 
 class Usages:
-    """The usage of all commands, given their full names (`get`, `config|get`), in the order in which INFO tells them."""
+    """The usage of all commands, given their full names (`get`, `config|get`), in the order in which INFO tells them.
+
+    - `executed` are names as clients spell them. The writer appends them, and `fold` removes them.
+    - `batch` are the requests that the writer runs now and whose names it appends at the end; the names of the first `noted`
+      of them are appended already.
+    - `errors` counts the errors that were sent by their first words.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.by_name = {name.encode(): Usage(name) for name in names}
-        self.executed: list[bytes] = []  # names as clients spell them; the writer appends, `fold` clears
-        self.batch: list[list[bytes]] = []  # what the writer runs now, and appends when it is through
-        self.noted = 0  # how much of that is appended already
-        self.errors: Counter[str] = Counter()  # by their first word
+        self.executed: list[bytes] = []
+        self.batch: list[list[bytes]] = []
+        self.noted = 0
+        self.errors: Counter[str] = Counter()
         self._containers = {name.partition(b"|")[0] for name in self.by_name if b"|" in name}
         self._frequent: list[bytes] = []
 
     def of(self, args: list[bytes]) -> Usage | None:
-        """The usage of the command or subcommand that these words call; None where there is none."""
+        """The usage of the command or subcommand that these words call, or None if there is no such command."""
         name = args[0].lower()
         if name in self._containers and len(args) > 1:
             name += b"|" + args[1].lower()
@@ -126,7 +142,7 @@ class Usages:
         self.executed.clear()
         counts: dict[bytes, int] = {}
         missing = len(names)
-        # Most of the time it is the same few: looking for them is several times faster than counting every name.
+        # Most names are the same few: to look for these is several times faster than to count every name.
         for name in self._frequent:
             counts[name] = names.count(name)
             missing -= counts[name]
@@ -137,12 +153,15 @@ class Usages:
         for name, count in counts.items():
             lower = name.lower()
             usage = self.by_name.get(lower)
-            if usage and lower not in self._containers:  # what is in a container is counted where its time is taken
+            # A subcommand is counted where its time is measured.
+            if usage and lower not in self._containers:
                 usage.calls += count
 
     def fold_all(self, args: list[bytes] | None = None) -> None:
-        """Count all that was noted; to be called now and then, and before usages are read: with the words that read them,
-        so that what came before these in the same batch is counted, too."""
+        """Count all that was noted. The server calls this now and then, and commands before they read usages.
+
+        A command gives its own words, `args`, so that the requests before it in the same batch are counted, too.
+        """
         if args is not None:
             before = next((place for place, words in enumerate(self.batch) if words is args), self.noted)
             self.executed += [words[0] for words in self.batch[self.noted : before]]
@@ -154,11 +173,11 @@ class Usages:
 
     @property
     def calls(self) -> int:
-        """Of all commands."""
+        """The calls of all commands together."""
         return sum(usage.calls for usage in self.by_name.values())
 
     def reset(self, args: list[bytes]) -> None:
-        """Start again from nothing, at these words."""
+        """Forget all that is known, up to the request of these words."""
         self.fold_all(args)
         self.errors.clear()
         for usage in self.by_name.values():
