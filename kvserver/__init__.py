@@ -1,7 +1,7 @@
 """kvserver: a persistent key-value server in Python that any Redis client can use, and the same store as a Python library.
 
-The library's names are imported when they are first asked for: Python runs this module before every other one of the
-package, and a server would have to wait for what it does not use.
+The library's names are imported when a program first asks for one: Python runs this module before every other module of the
+package, and a server need not wait for the import of a library that it doesn't use.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""The program `kvserver`, which is `python -m kvserver`, too."""
+"""The program `kvserver`, also as `python -m kvserver`: it imports the package without the garbage collector, and runs it."""
 
 import gc
 
-# Nothing that is imported is garbage. The collector would look for it some dozens of times: a tenth of a server's start.
+# Imports make no garbage, and the collector would look for some dozens of times: that is a tenth of a server's start.
 gc.disable()
 
 from kvserver.cli.main import main  # noqa: E402

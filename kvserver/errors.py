@@ -1,23 +1,23 @@
-"""Every exception that kvserver raises on purpose, but for those with which a scan of `formats` tells of an invalid frame.
+"""Every exception that kvserver raises on purpose, in one tree. This module imports nothing of the package.
 
-Imports nothing of ours.
+Only the exceptions with which the scans of `formats` tell of an invalid frame or record are there.
 
 Exception
-└── KVServerError              whatever a caller may want to catch as one
+└── KVServerError              the root
     ├── MediumError            a medium can't be opened, read or written (also an OSError)
-    │   ├── MediumLocked       another process holds it
-    │   └── MediumPoisoned     an earlier write or sync failed, so this file is not to be believed again
+    │   ├── MediumLocked       another process holds the medium
+    │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
-    ├── DumpInvalid            the payload of a RESTORE is not one that can be loaded
+    ├── DumpInvalid            the payload of a RESTORE can't be loaded
     ├── ConfigError            a wrong option, value or file of options
     │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
     ├── UsageError             words on the command line that mean nothing
     ├── StartError             the server can't start
     ├── TLSError               no TLS context can be made of the options
     ├── ReplayError            a server can't be reached, or answers an operation by an error
-    ├── ProtocolError          bytes on a connection that are no request: answered, then the connection is closed
-    └── CommandError           a command that is answered by an error text while the connection goes on
+    ├── ProtocolError          bytes on a connection that are no request: an error is sent, and the connection closed
+    └── CommandError           a command that is answered by an error, while the connection goes on
         └── Refusal            a command that was not run at all
 """
 
@@ -37,7 +37,7 @@ class MediumLocked(MediumError):
 
 
 class MediumPoisoned(MediumError):
-    """A write or a sync failed earlier: only a rewrite into a new file is believed after that."""
+    """An earlier write or sync failed: nothing but a rewrite into a new file is believed after that."""
 
 
 class MediumDisplaced(MediumPoisoned):
@@ -53,7 +53,7 @@ class DumpInvalid(KVServerError):
 
 
 class ConfigError(KVServerError):
-    """A wrong option, value or file. `str()` is one line that says which, and where it came from."""
+    """A wrong option, value or file of options. `str()` is one line that names it and the source that it came from."""
 
 
 class ConfigSetError(ConfigError):
@@ -61,7 +61,7 @@ class ConfigSetError(ConfigError):
 
 
 class UsageError(KVServerError):
-    """Words on the command line that mean nothing. `str()` says which."""
+    """Words on the command line that mean nothing. `str()` is one line that says what is wrong."""
 
 
 class StartError(KVServerError):
@@ -69,7 +69,7 @@ class StartError(KVServerError):
 
 
 class TLSError(KVServerError):
-    """No context can be made of the options. `str()` is the one line for the user."""
+    """No TLS context can be made of the options. `str()` is the one line for the user."""
 
 
 class ReplayError(KVServerError):
@@ -85,4 +85,4 @@ class CommandError(KVServerError):
 
 
 class Refusal(CommandError):
-    """A command that is not run: unknown, of wrong arity, not allowed now. It does not count as a call."""
+    """A command that is not run: unknown, with a wrong number of words, or not allowed now. It doesn't count as a call."""

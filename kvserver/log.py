@@ -1,6 +1,6 @@
-"""The log of a server: standard error or a file, in lines of text or of JSON.
+"""The log of a server: lines of text or of JSON, on standard error or in a file.
 
-A line that can't be written is lost, and that is told once on standard error: whoever logs never fails because of it.
+A line that can't be written is lost, which is told once on standard error. No code that logs ever fails because of the log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LEVELS = {"debug": logging.DEBUG, "verbose": logging.DEBUG, "notice": logging.IN
 
 
 def open_log(config: Config) -> None:
-    """Let all that is logged from here on go where, and in the form that, the options say. ConfigError if that can't be."""
+    """Begin the log at the place and in the form of the options. ConfigError if the file can't be opened."""
     try:
         handler = LogFile(config.logfile) if config.logfile else logging.StreamHandler(sys.stderr)
     except OSError as error:
@@ -34,20 +34,21 @@ def open_log(config: Config) -> None:
 
 
 def set_level(name: str) -> None:
-    """Log from this level on. The names are Redis's."""
+    """Log records of this level and above. The names of levels are Redis's."""
     logging.getLogger("kvserver").setLevel(LEVELS[name])
 
 
 def text_lines() -> logging.Formatter:
-    """Lines for people, near to Redis's."""
+    """The format of lines for people, which are much like Redis's."""
     return logging.Formatter(f"{os.getpid()} %(asctime)s.%(msecs)03d %(levelname)s %(message)s", TEXT_TIME)
 
 
 class JSONLines(logging.Formatter):
-    """Each record as one JSON object in a line of its own. Times are UTC."""
+    """The format of lines for programs: each record is a JSON object. Times are UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
-        import json  # which takes a start longer than text does
+        # A log of text lines starts sooner without this module.
+        import json
 
         seconds = time.strftime(JSON_TIME, time.gmtime(record.created))
         fields = {
@@ -58,21 +59,23 @@ class JSONLines(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        # ASCII, so that neither a line's end of Unicode nor half a surrogate pair gets into the file.
+        # dumps writes ASCII, so that neither Unicode's line ends nor half a surrogate pair gets into the file.
         return json.dumps(fields)
 
 
 class LogFile(logging.FileHandler):
-    """A file that is opened anew when its path names another one, or none: when it was rotated."""
+    """A log file. It is opened again when its path names another file or none, as after a rotation."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
-        self._has_told = False  # that it can't be written
+        # Standard error was told that the file can't be written.
+        self._has_told = False
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._follow()
-        except OSError as error:  # its folder is gone, for one: better the file that has no name any more than none
+        except OSError as error:
+            # The folder may be gone, for example. Then the log goes on in the file that has no name any more.
             self._tell(error)
         super().emit(record)
 

@@ -1,12 +1,12 @@
-r"""Redis's glob patterns over bytes: `*`, `?`, `[a-c]`, `[^a]` and `\*`. Pure; no regular expressions.
+r"""Redis's glob patterns over bytes: `*`, `?`, `[a-c]`, `[^a]` and `\*`. Pure, and without regular expressions.
 
 The meaning is that of stringmatchlen in Redis 7.0's util.c with all its corners: a class may lack its `]`; an escaped
-byte in a class begins no range; the ends of a range may be in any order and are compared as signed bytes; and an empty
-text is matched by the empty pattern alone, so that whoever lets a lone `*` stand for everything asks for that first.
+byte in a class begins no range; the ends of a range may be in any order and are compared as signed bytes; and the empty
+text is matched by the empty pattern alone, so that a caller for which a lone `*` means everything must ask for it first.
 
-A pattern is cut at its stars, and what stands between two of them is looked for once and for good, from the left: no
-pattern takes exponential time, nor time that grows with stars times text. What has classes or `?` between two stars is
-looked for with all its beginnings at once, as the bits of one integer (shift-and).
+A pattern is divided at its stars into segments. Each segment is looked for once, from the left, behind the one before: no
+pattern takes exponential time, nor time that grows with stars times text. A segment that has classes or `?` is looked for
+from all places at once, as the bits of one integer (the shift-and algorithm).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Final
 
 Matcher = Callable[[bytes], bool]
-Token = frozenset[int]  # the bytes that one position may have
+# The bytes that may stand at one position of a text.
+Token = frozenset[int]
 
 _SPECIAL: Final = frozenset(b"*?[\\")
 _ANY: Final = frozenset(range(256))
@@ -23,12 +24,12 @@ _SINGLE: Final = tuple(frozenset((byte,)) for byte in range(256))
 
 
 def is_literal(pattern: bytes) -> bool:
-    """Whether the pattern matches just the one text that is spelled like it."""
+    """True if the pattern has no special byte, so that it matches only the text that is equal to it."""
     return not any(byte in pattern for byte in _SPECIAL)
 
 
 def matcher(pattern: bytes, *, ignore_case: bool = False) -> Matcher:
-    """What tells whether a text matches. `ignore_case` is for ASCII letters, as in CONFIG GET."""
+    """A function that tells if a text matches the pattern. `ignore_case` is for ASCII letters, as in CONFIG GET."""
     if not ignore_case and is_literal(pattern):
         return pattern.__eq__
     segments = _segments(pattern, ignore_case)
@@ -44,7 +45,7 @@ def matcher(pattern: bytes, *, ignore_case: bool = False) -> Matcher:
 
 
 def _between(head: bytes, tail: bytes) -> Matcher:
-    """`head*tail`, the most common patterns of all."""
+    """A matcher for `head*tail`, the most common kind of pattern."""
     if not tail:
         return (lambda text: text.startswith(head)) if head else bool
     if not head:
@@ -54,7 +55,7 @@ def _between(head: bytes, tail: bytes) -> Matcher:
 
 
 def _around(first: _Segment, middle: list[_Segment], last: _Segment) -> Matcher:
-    """`first*middle*middle*last`."""
+    """A matcher for `first*middle*middle*last`."""
     least = first.length + last.length
 
     def matches(text: bytes) -> bool:
@@ -72,13 +73,14 @@ def _around(first: _Segment, middle: list[_Segment], last: _Segment) -> Matcher:
 
 
 class _Segment:
-    """What stands between two stars: as many positions as it has tokens."""
+    """The part of a pattern between two stars: a token for each position."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.length = len(tokens)
         self._tokens = tokens
         self._literal = _literal(tokens)
-        self._masks: dict[int, int] = {}  # byte -> the positions that it may be at, made when it is first met
+        # For each byte that was met, the positions that it may have, as bits.
+        self._masks: dict[int, int] = {}
 
     def is_all_of(self, text: bytes) -> bool:
         return len(text) == self.length and self.is_at(text, 0)
@@ -89,7 +91,7 @@ class _Segment:
         return all(byte in token for byte, token in zip(text[start : start + self.length], self._tokens, strict=True))
 
     def end_of_first(self, text: bytes, start: int, stop: int) -> int:
-        """Where the first occurrence between two places ends, or -1."""
+        """The end of the segment's first occurrence in `text[start:stop]`, or -1."""
         if self._literal is not None:
             found = text.find(self._literal, start, stop)
             return found if found < 0 else found + self.length
@@ -98,7 +100,7 @@ class _Segment:
             byte = text[position]
             mask = masks.get(byte)
             if mask is None:
-                # From a text of digits, since setting bit after bit would copy the integer each time.
+                # The integer is made of a text of digits, since to set bit after bit would copy it each time.
                 digits = bytes(b"01"[byte in token] for token in reversed(self._tokens))
                 mask = masks[byte] = int(digits, 2)
             begun = (begun << 1 | 1) & mask
@@ -108,12 +110,12 @@ class _Segment:
 
 
 def _literal(tokens: list[Token]) -> bytes | None:
-    """The one text that these tokens match, or None."""
+    """The text that these tokens match, or None if they match several."""
     return bytes(byte for token in tokens for byte in token) if all(len(token) == 1 for token in tokens) else None
 
 
 def _segments(pattern: bytes, ignore_case: bool) -> list[list[Token]]:
-    """The pattern cut at its stars: one list of tokens more than there are stars, of which several count as one."""
+    """The tokens of the pattern, divided at its stars. Several stars in a row count as one."""
     tokens: list[Token] = []
     segments = [tokens]
     position, end = 0, len(pattern)
@@ -138,7 +140,7 @@ def _segments(pattern: bytes, ignore_case: bool) -> list[list[Token]]:
 
 
 def _read_class(pattern: bytes, position: int, ignore_case: bool) -> tuple[Token, int]:
-    """The bytes that a class stands for, and where it ends; `position` is behind its `[`."""
+    """The bytes that a class stands for, and the position behind it. `position` is the one behind its `[`."""
     end = len(pattern)
     members: set[int] = set()
     is_inverted = pattern[position : position + 1] == b"^"
@@ -146,8 +148,9 @@ def _read_class(pattern: bytes, position: int, ignore_case: bool) -> tuple[Token
     while position < end:
         byte = pattern[position]
         if byte == ord("\\") and position + 1 < end:
+            # An escaped byte stands for itself alone, also where case is ignored.
             position += 1
-            members.add(pattern[position])  # also where case is ignored
+            members.add(pattern[position])
         elif byte == ord("]"):
             position += 1
             break
@@ -169,7 +172,7 @@ def _range(first: int, last: int, ignore_case: bool) -> set[int]:
 
 
 def _signed(byte: int) -> int:
-    """As C's char on the machines that Redis is mostly run on."""
+    """The value of the byte as a signed char of C, which it is where Redis mostly runs."""
     return byte - 256 if byte > 127 else byte
 
 

@@ -1,7 +1,7 @@
-"""The server: opens the medium and the listeners, keeps time, acts on new settings, and leaves in order.
+"""The server: it makes all parts and ties them together, keeps time, acts on new settings, and leaves in order.
 
-Start: take the folder and open what is in it, listen, load while clients get -LOADING, then serve. End: stop listening, close
-the connections, let go of the medium. Never runs a command itself.
+At its start it takes the folder, opens the medium, listens, loads while clients get -LOADING, and then serves. At its end it
+stops listening, closes the connections and releases the folder. It alone knows all folders; it never runs a command itself.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from kvserver.supervisor import Supervisor
 from kvserver.system import Progress, now_ms, now_us, read_process_facts
 
 CRON_S = 0.1
-# Instead, while nothing has come or gone for so long that all rates are 0: nobody is there to see that a key which nobody
-# asks for goes by so much later, and a wake-up costs a server that rests a third of a millisecond.
+# The same while nothing has come or gone for so long that all rates are 0. Nobody sees then that expired keys go later, and
+# each wake-up costs a server that rests a third of a millisecond.
 REST_S = 0.3
 EACH_SECOND_S = 1.0
 PROGRESS_S = 0.2
-# The options that say what is listened on, with Redis's words for what can't be had.
+# The options that name what is listened on, with Redis's error texts.
 LISTENING = {
     "bind": "Failed to bind to specified addresses.",
     "port": "Unable to listen on this port. Check server logs.",
@@ -75,24 +75,29 @@ class Server:
             version=kvserver.__version__,
         )
         self._table = CommandTable(COMMANDS, self.state.usages, time.perf_counter_ns)
-        self.state.persistence.last_save_at = int(time.time())  # as in Redis: save points count from the start
+        # Save points count from the start, as in Redis.
+        self.state.persistence.last_save_at = int(time.time())
         self._loop = loop
         self.clients = Clients(self.state)
         self._listeners = Listeners(self.clients, config)
         self._supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", ""))
-        self._settled = dict(vars(config))  # what is in force, for a CONFIG SET that then can't be carried out
+        # The values in force, which come back after a CONFIG SET that can't be carried out.
+        self._settled = dict(vars(config))
         self._cron: asyncio.TimerHandle | None = None
-        self._second_ends_at = 0.0  # by the loop's clock
-        self._is_leaving = False  # because of a signal
+        # The end of this second by the event loop's clock.
+        self._second_ends_at = 0.0
+        # A signal has told the server to leave.
+        self._is_leaving = False
         self._is_closing = False
-        self._load: asyncio.Task[None] | None = None  # at the start
+        # The load at the start.
+        self._load: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(self.state)
         self._watch()
         self.state.memory.configure(config)
 
     async def start(self) -> None:
-        """Listen, load and serve. StartError if that can't be. Who is told to leave meanwhile neither loads nor serves."""
+        """Listen, load and serve; return earlier if the server is told to leave meanwhile. StartError if that fails."""
         config = self.state.config
         place = _open_place(config)
         self._lease = place.lease
@@ -130,13 +135,14 @@ class Server:
                 await asyncio.wait([self._load])
             finally:
                 progress.cancel()
-            if self._is_closing:  # it was told to leave meanwhile
+            # The server may have been told to leave meanwhile.
+            if self._is_closing:
                 return
             self._load.result()
         except (OSError, TLSError) as error:
             await self._close()
             raise StartError(str(error)) from error
-        # What lives now lives on: the collector need not look at it again.
+        # The objects that are there now live on, so that the garbage collector need not look at them again.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
@@ -146,9 +152,9 @@ class Server:
         self._supervisor.tell_ready(ready)
 
     def _introduce(self) -> None:
-        """Log who this is, what is kept where, who may come, and what may be wrong with that.
+        """Log the version and the process, the place of the data, the addresses, and warnings about them.
 
-        Not before it listens: a start that can't be says one line, why.
+        This comes after the listening: a start that fails logs one line, the reason.
         """
         config, facts = self.state.config, self.state.process_facts()
         _log.info(
@@ -188,10 +194,11 @@ class Server:
                     self._supervisor.tell_of_load(percent)
 
     def stop_on_signals(self) -> None:
-        """Do what SHUTDOWN does at SIGTERM, SIGINT and SIGHUP, and leave at once at a second one."""
+        """Act on SIGTERM, SIGINT and SIGHUP as on SHUTDOWN, and leave at once at the second signal."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # `nohup` has a program started with SIGHUP ignored.
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # as `nohup` has it
+                continue
             self._loop.add_signal_handler(number, self._on_signal, number)
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -227,7 +234,7 @@ class Server:
             self.clients.check_choked()
 
     def _reconfigure(self, names: list[str]) -> None:
-        """Act on new values, or raise CommandError and have the old ones again."""
+        """Act on the new values of these options; or put the old values back, and raise CommandError."""
         config = self.state.config
         listening = [name for name in names if name in LISTENING]
         try:
@@ -257,7 +264,7 @@ class Server:
             set_level(config.loglevel)
 
     def _watch(self) -> None:
-        """Tell those who watch for slow commands what is slow."""
+        """Pass the options about slow commands to the parts that watch for them."""
         state = self.state
         self._table.timing.watch_from(slow_from_ns(state.config))
         state.slowlog.keep(state.config.slowlog_max_len)
@@ -265,10 +272,12 @@ class Server:
     # Leaving
 
     def _leave(self) -> None:
-        if self._is_closing:  # by SHUTDOWN and a signal at once
+        # SHUTDOWN and a signal may come at once.
+        if self._is_closing:
             return
         self._is_closing = True
-        if not self._is_leaving:  # by SHUTDOWN: else it was told at the signal
+        # After a signal the supervisor has been told already.
+        if not self._is_leaving:
             self._supervisor.tell_leaving()
         task = self._loop.create_task(self._close())
         self._background.add(task)
@@ -281,7 +290,7 @@ class Server:
         self._listeners.close()
         self.clients.close()
         if self._load:
-            # The medium has it all. What of it is on the disk's thread ends first, since it uses what is closed below.
+            # The medium has all data. A step on the disk's thread ends first, since it uses parts that are closed below.
             if self._load.cancel():
                 _log.info("leaving during the load: the data stays on the disk as it is")
             await asyncio.gather(self._load, return_exceptions=True)
@@ -291,7 +300,8 @@ class Server:
         self._journal_disk.close()
         self._sync_disk.close()
         self._lease.release()
-        await asyncio.sleep(0)  # the transports say that they are closed
+        # In this turn of the event loop the transports tell that they are closed.
+        await asyncio.sleep(0)
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -1,6 +1,6 @@
-"""What started the server and watches over it, systemd for one: told by the protocol of sd_notify what the server does.
+"""The supervisor that has started the server, such as systemd: it is told of the server's state by sd_notify's protocol.
 
-Where NOTIFY_SOCKET names no socket, nobody is told anything. That nobody listens is logged once and hurts nothing else.
+If NOTIFY_SOCKET is empty, there is no supervisor. A message that can't be sent is lost, and the first failure is logged.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ import logging
 import os
 import socket
 
-TIMEOUT_S = 0.1  # for one who has not taken what it was told before
-LOAD_STEP_US = 300_000_000  # within which a load tells of its progress: until then it is not taken for dead
+# A message waits so long for a supervisor that has not taken the messages before it.
+TIMEOUT_S = 0.1
+# The supervisor takes a load for dead that tells of no progress for so long.
+LOAD_STEP_US = 300_000_000
 
 _log = logging.getLogger("kvserver")
 
 
 class Supervisor:
-    """`address` is the value of NOTIFY_SOCKET: a path, or the name of an abstract socket behind an `@`; or empty."""
+    """The receiver of messages at `address`, the value of NOTIFY_SOCKET.
+
+    The address is a path, or the name of an abstract socket behind an `@`, or empty for no receiver.
+    """
 
     def __init__(self, address: str) -> None:
-        # As bytes, since a path need not be UTF-8.
+        # Bytes, since a path need not be UTF-8.
         self._address = os.fsencode("\0" + address[1:] if address.startswith("@") else address)
         self._has_failed = False
 
     def tell(self, *assignments: str) -> None:
-        """Send such as READY=1 and STATUS=loading in one message."""
+        """Send assignments such as READY=1 and STATUS=loading, as one message."""
         if not self._address:
             return
         try:
@@ -39,10 +44,13 @@ class Supervisor:
                 )
 
     def tell_of_load(self, percent: int) -> None:
+        """Tell how much of the data is loaded."""
         self.tell(f"STATUS=loading: {percent} %", f"EXTEND_TIMEOUT_USEC={LOAD_STEP_US}")
 
     def tell_ready(self, status: str) -> None:
+        """Tell that the server serves, with a status for people."""
         self.tell("READY=1", f"STATUS={status}")
 
     def tell_leaving(self) -> None:
+        """Tell that the server is shutting down."""
         self.tell("STOPPING=1", "STATUS=shutting down")

@@ -1,7 +1,7 @@
-"""What the machine tells, and what is told to its terminal: the time of day, this process, its open files, a progress line.
+"""The machine that the server runs on: facts of this process, its open files, the time of day, a progress line.
 
-The time is given as whole numbers, to be passed in as a clock to those who must not look at one themselves. The process is
-read from Linux's /proc where there is one, and by `resource` elsewhere.
+Facts are read from Linux's /proc, or by `resource` where there is none. The server passes `now_ms` and `now_us` as clocks to
+the modules that must not read a clock themselves.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from kvserver.state.statistics import ProcessFacts
 
 
 def read_process_facts(event_loop: str) -> ProcessFacts:
-    """CPU time in seconds, memory in bytes, and what the machine is."""
+    """The facts of this process and of the machine. `event_loop` is the name of the event loop's module."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    thread = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))  # Linux alone has it
+    # Only Linux has RUSAGE_THREAD.
+    thread = resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF))
     system = os.uname()
-    # Kilobytes on Linux, bytes on macOS.
+    # ru_maxrss is in kilobytes on Linux, in bytes on macOS.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return ProcessFacts(
         cpu_user_s=usage.ru_utime,
@@ -41,7 +42,10 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
 
 
 def allow_open_files(wanted: int) -> int:
-    """Raise this process's limit of open files to `wanted`, if it is lower, or as near as the system lets it; what it is."""
+    """Raise this process's limit of open files to `wanted`, or as near as the system allows. Returns the limit then.
+
+    A higher limit stays as it is. `wanted` is returned where there is no limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if soft == unlimited or soft >= wanted:
@@ -56,15 +60,16 @@ def allow_open_files(wanted: int) -> int:
 
 
 def open_standard_descriptors() -> None:
-    """Open /dev/null for each of the descriptors 0 to 2 that is closed. To be called before anything else is opened.
+    """Open /dev/null for each of the descriptors 0 to 2 that is closed. The program calls this before it opens anything.
 
-    Else a file or a socket would get the number, and whatever is written to standard error would go there.
+    Otherwise a file or a socket would get the number, and the text for standard error would go there.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            # The system gives the lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
@@ -87,12 +92,16 @@ def now_us() -> int:
 
 
 class Progress:
-    """Shows how much of `total()` is done, a few times a second. Use in a `with` statement."""
+    """A line on the terminal that shows which part of `total()` is done. Use it in a `with` statement.
+
+    The line is written a few times a second on standard error, and removed at the end. Without a terminal nothing is written.
+    """
 
     def __init__(self, what: str, total: Callable[[], int]) -> None:
         self._what = what
         self._total = total
-        self._shown_at = time.monotonic()  # so that work that takes less than the interval shows nothing
+        # The interval begins now, so that work that takes less than it shows nothing.
+        self._shown_at = time.monotonic()
         self._is_shown = False
         self._terminal = sys.stderr if sys.stderr.isatty() else None
 
@@ -100,6 +109,7 @@ class Progress:
         return self
 
     def update(self, done: int) -> None:
+        """Show that so much is done, if the line is due."""
         if self._terminal and time.monotonic() - self._shown_at > 0.2:
             self._shown_at, self._is_shown = time.monotonic(), True
             total = self._total()

@@ -1,1 +1,1 @@
-"""The command line: the server, and the tools that work on its files offline."""
+"""The command line: it starts the server, and has the tools that work on a server's files while no server runs."""

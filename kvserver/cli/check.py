@@ -1,4 +1,7 @@
-"""`kvserver check` and `kvserver compact`: what is in the files of a server, told and tidied offline, without one."""
+"""`kvserver check` and `kvserver compact`: the files of a server are examined, and made shorter, without a server.
+
+Checking never writes to a file. Results are lines of text for the caller's `print_line`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ T = TypeVar("T")
 
 
 def check(path: str, dbfilename: str, print_line: Print) -> bool:
-    """Tell what is in a folder of data, a medium's file or a segment of a journal; whether all is well."""
+    """Print the contents of a folder of data, of a medium's file or of a segment of a journal. True if all is well."""
     if os.path.isdir(path):
         return check_folder(os.path.join(path, dbfilename), print_line)
     if is_segment(path):
@@ -32,7 +35,10 @@ def check(path: str, dbfilename: str, print_line: Print) -> bool:
 
 
 def check_folder(medium_path: str, print_line: Print) -> bool:
-    """Print what is in a medium and in the segments beside it, and what a start would do with them."""
+    """Print the contents of a medium and of the segments beside it, and what a start would do with them.
+
+    True if all is well. MediumError if nothing is there or a file can't be read.
+    """
     segments = Segments(medium_path)
     chain = Chain({number: check_segment(segments.path(number), print_line) for number in segments.numbers()})
     has_medium = os.path.exists(medium_path)
@@ -69,7 +75,7 @@ def check_folder(medium_path: str, print_line: Print) -> bool:
 
 
 def check_segment(path: str, print_line: Print) -> SegmentScan:
-    """Print what is in a segment."""
+    """Print the contents of a segment, and return the scan of it. MediumError if the file can't be read."""
     result = _scan_segment(path)
     commands = 0
 
@@ -103,10 +109,10 @@ def _kind(tail: Tail) -> str:
 
 
 def check_file(path: str, print_line: Print, links: Collection[str] = ()) -> bool:
-    """Print each frame's offset, length and state, and what lies between and behind them; whether all is well.
+    """Print offset, length and state of each frame, and the damages between and behind them. True if there are none.
 
-    `links`: the digests of frames that a journal goes on from. Only reads, and takes no lock, so that it can look at the file
-    of a running server; then a frame that is being written shows as a torn tail. MediumError if the file can't be read.
+    `links` are the digests of frames that a journal goes on from. No lock is taken, so that the file may be that of a running
+    server; a frame that it is writing is a torn tail then. MediumError if the file can't be read.
     """
     return _tell_file(path, _scan_file(path, links), print_line)
 
@@ -131,9 +137,9 @@ def _tell_file(path: str, result: Scan, print_line: Print) -> bool:
 
 
 def compact_file(path: str, keep_frames: int, print_line: Print) -> None:
-    """Keep the last frames of a file that no server uses, and the one that the journal beside it goes on from.
+    """Rewrite a file that no server uses with its last frames, back to the frame that the journal beside it goes on from.
 
-    MediumError if that fails, or if there is no frame to keep: then the file is as it was.
+    MediumError, with the file as it was, if that fails or no frame is valid.
     """
     if not os.path.isfile(path):
         raise MediumError(f"{path} is not a file")
@@ -179,9 +185,10 @@ def _scan_segment(path: str) -> SegmentScan:
 
 
 def _run_on_file(path: str, begin: Callable[[int], Steps[T]]) -> T:
-    """Run a generator that asks for bytes, and begins with a file's size, to its end."""
+    """Run the generator that `begin` makes of a file's size to its end, and give it the bytes of the file it asks for."""
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # asked first: opening a FIFO waits for its other end
+        # This comes before the opening, since to open a FIFO waits for its other end.
+        if os.path.exists(path) and not os.path.isfile(path):
             raise MediumError(f"{path} is not a regular file")
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -194,7 +201,7 @@ def _run_on_file(path: str, begin: Callable[[int], Steps[T]]) -> T:
 
 
 class _Bytes:
-    """An open file, read as a medium is."""
+    """The bytes of an open file, read as those of a medium are."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,7 +1,7 @@
 """The command line: `kvserver [options]`, `kvserver replay`, `kvserver check`, `kvserver apply`, `kvserver compact`.
 
-Turns every expected failure into one line on standard error and an exit code. Owns the choice of the event loop; does none
-of the work. What the other subcommands need is imported by them, so that a server starts sooner.
+This module finds the subcommand, chooses the event loop, and turns every expected failure into one line on standard error
+and an exit code; it does none of the work. Each subcommand imports the modules that it needs, so that a server starts sooner.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ DBFILENAME = BY_NAME["dbfilename"].default
 EXIT_DAMAGED = 1
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+# The event loop gives way to the threads that write and sync after this time. With Python's 5 ms the journal of a busy server
+# would fall megabytes behind what is acknowledged. Measured with everysec: the waits become a sixth, for no more CPU.
 SWITCH_INTERVAL_S = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code."""
+    """Run the words of the command line (sys.argv's by default), and return the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = _COMMANDS.get(words[0]) if words else None
     try:
@@ -58,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), EXIT_USAGE)
     except KVServerError as error:
         return _fail(str(error), EXIT_FAILED)
-    except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
+    except BrokenPipeError:
+        # The reader of the output has gone, so that there is nobody to tell.
         return _give_up_output()
     except OSError as error:
         _give_up_output()
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _give_up_output() -> int:
-    """Have Python not try at its exit to write what it could not write before."""
+    """Put /dev/null in the place of standard output, so that Python's exit doesn't fail at the text that is left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_FAILED
 
@@ -83,13 +86,11 @@ def _serve(words: list[str]) -> int:
     if config.file:
         config.file = os.path.abspath(config.file)
     open_log(config)
-    # The loop gives way to the threads that write and sync after this time, where Python's 5 ms would let a busy server's
-    # journal fall megabytes behind what it has acknowledged. Measured with everysec: a sixth waits, for no more CPU.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))
     except KVServerError as error:
-        # In a log file as well; where standard error takes lines of JSON, as one of these and not twice.
+        # The error goes to the log file, too. Where standard error takes lines of JSON it is one of them, and not told twice.
         if config.logfile or config.log_format == "json":
             logging.getLogger("kvserver").error("%s", error)
         if config.logfile or config.log_format == "text":
@@ -122,7 +123,8 @@ def _replay(words: list[str]) -> int:
     path, url = _one_file(words, "--url")
     try:
         operations = json.loads(read_text(path))
-        if isinstance(operations, dict):  # a vector: the list, and what is expected of it
+        # The file may be a test vector: an object that has the list, and the expected results.
+        if isinstance(operations, dict):
             operations = operations.get("operations")
         if not (isinstance(operations, list) and all(isinstance(operation, list) for operation in operations)):
             raise ValueError('a list of operations is needed, such as [["set", "a", 1], ["get", "a"]]')
@@ -147,7 +149,8 @@ def _apply(words: list[str]) -> int:
     if not os.path.isdir(path):
         raise UsageError(f"{path} is not a folder")
     segments = Segments(os.path.join(path, dbfilename or DBFILENAME))
-    if not (segments.asides() or segments.numbers()):  # asked first: to open a folder is to make a data file there
+    # This comes before the opening, which would make a data file in the folder.
+    if not (segments.asides() or segments.numbers()):
         raise MediumError(f"no segment of a journal is put aside in {path}")
     with kvserver.ServerFolder(path, dbfilename or DBFILENAME) as folder:
         print(folder.apply_aside())
@@ -175,7 +178,7 @@ def _help(words: list[str]) -> int:
 
 
 def _one_file(words: list[str], option: str | None) -> tuple[str, str]:
-    """The one file of a subcommand, and the value of its one option or an empty string."""
+    """The file that the words of a subcommand name, and the value of its option, or an empty text. UsageError otherwise."""
     files, value = [], ""
     rest = list(reversed(words))
     while rest:

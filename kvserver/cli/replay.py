@@ -1,4 +1,7 @@
-"""`kvserver replay`: a list of operations, in process or against a server, with the same results (SPEC 3 and 4)."""
+"""`kvserver replay --url`: a list of operations is run against a server, with the results that the library gives.
+
+The operations are those of SPEC sections 3 and 4. This module reads no file and prints nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ from kvserver.errors import ReplayError
 from kvserver.formats.codec import JSON
 
 CONNECT_TIMEOUT_S = 10
-REPLY_TIMEOUT_S = 120  # a flush of a large store takes a while
+# A flush of a large store takes a while.
+REPLY_TIMEOUT_S = 120
 _READ_BYTES = 1 << 16
-_NOT_ENOUGH = object()  # hiredis says False by default, which is also a reply
+# hiredis returns this if a reply has not come to its end. Its default is False, which may be a reply, too.
+_NOT_ENOUGH = object()
 
 
 class RespClient:
-    """A connection to a server, one command at a time.
+    """A connection to a server, for one command at a time. ReplayError if there can be none.
 
     `url` is `redis://[[user]:password@]host[:port][?protocol=3]` or `unix:///path[?protocol=3]`.
     """
@@ -31,7 +36,8 @@ class RespClient:
             parts = urlsplit(url)
             port = parts.port or 6379
             protocol = int(parse_qs(parts.query).get("protocol", ["2"])[0])
-        except ValueError:  # of a port or protocol that is no number
+        except ValueError:
+            # The port or the protocol is no number.
             raise no_url from None
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         try:
@@ -61,9 +67,10 @@ class RespClient:
         self._socket.close()
 
     def call(self, *words: str) -> Any:
-        """The reply to a command. ReplayError where it is an error or does not come."""
+        """The reply to a command. ReplayError if the reply is an error or doesn't come."""
         try:
-            self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub says: a tuple of one
+            # The stub of hiredis takes only tuples of one word.
+            self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]
             while (reply := self._reader.gets()) is _NOT_ENOUGH:
                 data = self._socket.recv(_READ_BYTES)
                 if not data:
@@ -77,9 +84,10 @@ class RespClient:
 
 
 def replay(operations: Sequence[Sequence[JSON]], url: str) -> list[JSON]:
-    """Run operations against the server at `url`. One that a shutdown among them would end is refused before the first.
+    """Run operations against the server at `url`, and return the result of each.
 
-    Values travel by JSON.SET and come back by JSON.GET. ReplayError if the server fails, ValueError for an unknown operation.
+    Values are sent by JSON.SET and read by JSON.GET. ValueError for an unknown operation. ReplayError if the server fails, or
+    before the first operation if a shutdown among them would end the server.
     """
     with RespClient(url) as client:
         if any(list(operation[:1]) == ["shutdown"] for operation in operations):
