@@ -1,1 +1,1 @@
-"""The keys and their values: what commands read and write, in memory. Pure: `keyspace` is the way in, the others serve it."""
+"""The keys and their values in memory. Pure. Commands read and write through `keyspace`; the other modules serve it."""

@@ -1,7 +1,8 @@
-"""When, or how often, keys were used: what Redis keeps in each object under an LRU or LFU policy, kept here beside the data.
+"""The clocks of an LRU or LFU policy: for each key the time of its last use, or how often it is used.
 
-Tables of shards like the keyspace's own, since a dict of a million keys stalls the event loop when it grows. A key that
-was not used since the clocks began counts as used then. Pure: time is told by `tick`.
+Redis keeps them in each object; here they are beside the data, in shards like the keyspace's, since a dict of a million keys
+stalls the event loop when it grows. A key that was not used since the clocks began counts as used then. Pure: `tick` tells
+the time.
 """
 
 from __future__ import annotations
@@ -11,29 +12,30 @@ from typing import Any, Final, Protocol
 
 from kvserver.data.shards import Access, Shard, new_shards, placing, shard_of
 
-LFU_INITIAL: Final = 5  # Redis's LFU_INIT_VAL: a new key must have time to be used before it is the least used one
+# Redis's LFU_INIT_VAL: a new key must have time to be used before it is the least used one.
+LFU_INITIAL: Final = 5
 LFU_MAX: Final = 255
 MINUTE_MS: Final = 60_000
 
 
 class Clocks(Protocol):
-    """A side table of a policy."""
+    """The table that a policy keeps beside the data."""
 
     def tick(self, now_ms: int) -> None:
-        """It is this Unix time. To be told some times a second."""
+        """Take notice of the Unix time. Upkeep calls this some times a second."""
 
     def restart(self) -> list[Shard]:
-        """All data is other data. Returns what is not used any more, to be freed in slices."""
+        """Begin again, for other data. Returns the tables that are not used any more, to be freed in slices."""
 
     def wrap(self, plain: Access) -> Access:
-        """Access that is noted."""
+        """An access that notes each use of a key."""
 
     def score(self, key: bytes) -> int:
-        """The higher, the sooner the key may go. Falls when it is used."""
+        """The rank of a key as a victim: the higher it is, the sooner the key may go. A use makes it lower."""
 
 
 class Recency:
-    """LRU: when each key was used last, in Unix milliseconds, exact to a tick."""
+    """The clocks of LRU: the time of each key's last use, in Unix milliseconds, exact to a tick."""
 
     def __init__(self, now_ms: int) -> None:
         self._now_ms = now_ms
@@ -49,12 +51,12 @@ class Recency:
         return unused
 
     def score(self, key: bytes) -> int:
-        """For how many milliseconds the key has been idle."""
+        """The milliseconds since the last use of the key."""
         used_ms: int = self._used_ms[shard_of(key)].get(key, self._began_ms)
         return self._now_ms - used_ms
 
     def set_idle(self, key: bytes, idle_ms: int) -> None:
-        """Let a key count as not used for so long."""
+        """Let the last use of a key have been so many milliseconds ago."""
         self._used_ms[shard_of(key)][key] = self._now_ms - idle_ms
 
     def wrap(self, plain: Access) -> Access:
@@ -80,14 +82,19 @@ class Recency:
 
 
 class Frequency:
-    """LFU: Redis's logarithmic counters, of 0 to 255, that lose one each `decay_minutes` without use (0: never)."""
+    """The clocks of LFU: Redis's logarithmic counters from 0 to 255.
+
+    A counter loses 1 for each `decay_minutes` without a use, or never if they are 0. It grows the slower the greater
+    `log_factor` is.
+    """
 
     def __init__(self, now_ms: int, random_below: Callable[[int], int]) -> None:
         self.log_factor = 10
         self.decay_minutes = 1
         self._random_below = random_below
         self._minute = now_ms // MINUTE_MS
-        self._tables: list[Shard] = []  # minute * 256 + counter
+        # For each key `minute * 256 + counter`: the Unix time in minutes of the last use, and the counter then.
+        self._tables: list[Shard] = []
         self.restart()
 
     def tick(self, now_ms: int) -> None:
@@ -99,11 +106,11 @@ class Frequency:
         return unused
 
     def count(self, key: bytes) -> int:
-        """The counter of a key, as OBJECT FREQ shows it."""
+        """The counter of a key, which OBJECT FREQ shows."""
         return self._decayed(self._tables[shard_of(key)].get(key, self._began))
 
     def set_count(self, key: bytes, count: int) -> None:
-        """Let a key have been used so often."""
+        """Let the counter of a key be this one now."""
         self._tables[shard_of(key)][key] = self._minute * 256 + count
 
     def score(self, key: bytes) -> int:

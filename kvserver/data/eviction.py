@@ -1,7 +1,7 @@
-"""Which key goes when memory is short: Redis's policies, by samples and a pool of the best candidates. Pure.
+"""The choice of the key that goes when memory is short: Redis's policies, by samples and a pool of the best candidates. Pure.
 
-Redis looks at `maxmemory-samples` keys for each one that it evicts. Here as many are looked at on the whole, but those
-for a batch of keys at once, most often in one shard, since to reach a key within a dict takes a walk past those before it.
+Redis looks at `maxmemory-samples` keys for each key that it evicts. Here as many keys are looked at on the whole, but those
+for a batch of victims at once, mostly in one shard: to reach a key within a dict takes a walk past the keys before it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from kvserver.data.clocks import Clocks
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 
-BATCH_KEYS: Final = 16  # are evicted after each look at a shard
-POOL_KEYS: Final = 32  # the best candidates so far
-SHARDS_PER_LOOK: Final = 32  # are searched for keys with an expiry before the search is left for the next time
+# So many keys are evicted after each look at a shard.
+BATCH_KEYS: Final = 16
+# The pool keeps so many candidates.
+POOL_KEYS: Final = 32
+# A look searches so many shards for keys with an expiry, before the next look goes on.
+SHARDS_PER_LOOK: Final = 32
 
 
 class Eviction:
-    """Chooses victims by a policy other than noeviction. `clocks` are those of an LRU or LFU policy."""
+    """The choice of victims by a policy other than noeviction. `clocks` are those of an LRU or LFU policy."""
 
     def __init__(
         self, keyspace: Keyspace, policy: str, clocks: Clocks | None, samples: int, random_below: Callable[[int], int]
@@ -32,16 +35,18 @@ class Eviction:
         is_random = not (clocks or self._by_time)
         self._samples = 1 if is_random else samples
         self._random_below = random_below
-        self._pool: list[tuple[int, bytes]] = []  # score and key, the best last
-        self._left = 0  # of the batch
+        # The candidates, each a score and a key. The best one is the last.
+        self._pool: list[tuple[int, bytes]] = []
+        # The number of victims that are still taken from the pool before the next look.
+        self._left = 0
 
     @property
     def has_candidates(self) -> bool:
-        """Whether there may be a key that this policy lets go."""
+        """True if there may be a key that the policy lets go."""
         return self._keyspace.deadlines.has_any if self._is_volatile else len(self._keyspace) > 0
 
     def victim(self) -> bytes | None:
-        """The key that is to go next, or None where no look at some of them found one."""
+        """The key that is to go next, or None if a look at some of the keys found no candidate."""
         while True:
             if not (self._left and self._pool):
                 self._fill()
@@ -49,7 +54,7 @@ class Eviction:
             if not self._pool:
                 return None
             score, key = self._pool.pop()
-            # It may be gone, or persisted, or have been used since it was looked at.
+            # The key may have gone, lost its expiry or been used since the look at it.
             entry = self._keyspace.peek(key)
             is_candidate = type(entry) is Expiring if self._is_volatile else entry is not None
             if is_candidate and self._score(key, entry) >= score:
@@ -62,7 +67,7 @@ class Eviction:
         return -entry.expires_at_ms if self._by_time and isinstance(entry, Expiring) else 0
 
     def _fill(self) -> None:
-        """Look at some keys, and keep the best candidates."""
+        """Look at some keys, and keep the best candidates in the pool."""
         peek = self._keyspace.peek
         candidates = {key: score for score, key in self._pool}
         for key in self._sample(self._samples * BATCH_KEYS):
@@ -70,7 +75,10 @@ class Eviction:
         self._pool = sorted((score, key) for key, score in candidates.items())[-POOL_KEYS:]
 
     def _sample(self, wanted: int) -> list[bytes]:
-        """Keys that may go, of as many shards as it takes, from a random one on; of a big one, spread all over it."""
+        """Up to `wanted` keys that may go, from a random shard on, of as many shards as it takes.
+
+        Those of a big shard are spread all over it.
+        """
         shards = self._keyspace.shard_count
         first = self._random_below(shards)
         found: list[bytes] = []

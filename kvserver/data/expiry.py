@@ -1,7 +1,7 @@
-"""When the entries of each shard expire, as far as it takes to look at those shards only that may have something due. Pure.
+"""The deadlines of the shards: before its deadline no entry of a shard expires, so that a sweep need not look at it. Pure.
 
-Of a shard it is known before which time nothing in it expires, which may be long before the first entry that does: one
-that was deleted, or is to live longer, is not forgotten until the shard is swept. Removes nothing: whoever sweeps does.
+A deadline may be long before the first entry that expires: the time of an entry that was deleted, or is to live longer, is
+not forgotten until the shard is swept. This module removes nothing: its callers do.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ from typing import Any, Final
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.shards import Shard, placing
 
-NEVER_MS: Final = 1 << 63  # behind every time that a command takes
-# After a sweep a shard rests for so long per entry, which bounds what sweeping takes: some 35 ns per entry, and 1021 shards
-# at the same time, are 7 % of a processor whatever the number of keys, where keys expire all the time.
+# No command takes so late a time.
+NEVER_MS: Final = 1 << 63
+# After a sweep a shard rests for so long per entry. Measured: a sweep takes some 35 ns per entry. So the sweeps of 1021 shards
+# take at most 7 % of a processor, however many keys there are.
 SWEEP_REST_MS: Final = 0.5
 
 
 class Deadlines:
-    """Those of a keyspace with these shards. All times are Unix times in milliseconds."""
+    """The deadlines of a keyspace with these shards. All times are Unix times in milliseconds."""
 
     def __init__(self, shards: list[Shard]) -> None:
-        self._position = 0  # of the shard that comes next
+        # The index of the shard whose turn it is.
+        self._position = 0
         self.restart(shards)
 
     def restart(self, shards: list[Shard]) -> None:
-        """All data is other data. What of it expires is known when it has been swept."""
-        self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]  # no entry of the shard expires before
-        self._rests_until_ms = [0.0] * len(shards)  # it need not be swept before
+        """Begin again, for other data. Its deadlines are known when it has been swept."""
+        # The deadline of each shard: none of its entries expires before.
+        self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]
+        # The time until which each shard is not swept again.
+        self._rests_until_ms = [0.0] * len(shards)
 
     def setter(self, set_: Callable[[bytes, Any], None]) -> Callable[[bytes, Value, int], None]:
-        """Storing of a value that is gone from a time on. To be asked for again at each restart."""
+        """A function that stores a value that is gone from a time on. The keyspace asks for another one at each restart."""
         earliest_ms = self._earliest_ms
         digest, count = placing()
 
@@ -46,19 +50,19 @@ class Deadlines:
 
     @property
     def has_any(self) -> bool:
-        """Whether an entry may have an expiry."""
+        """True if an entry may have an expiry."""
         return min(self._earliest_ms) < NEVER_MS
 
     def may_be_in(self, index: int) -> bool:
-        """Whether an entry of this shard may have an expiry."""
+        """True if an entry of this shard may have an expiry."""
         return self._earliest_ms[index] < NEVER_MS
 
     def forget(self, index: int) -> None:
-        """No entry of this shard has an expiry, as somebody has seen."""
+        """Note that no entry of this shard has an expiry."""
         self._earliest_ms[index] = NEVER_MS
 
     def shard_to_sweep(self, now_ms: int) -> int | None:
-        """The next shard that may have something due, or None. They take turns."""
+        """The index of the next shard that may have something due, or None. The shards take turns."""
         position, earliest_ms, rests_until_ms = self._position, self._earliest_ms, self._rests_until_ms
         for index in chain(range(position, len(earliest_ms)), range(position)):
             if earliest_ms[index] <= now_ms and rests_until_ms[index] <= now_ms:
@@ -67,7 +71,7 @@ class Deadlines:
         return None
 
     def sweep(self, index: int, shard: Shard, now_ms: int) -> list[bytes]:
-        """Look at all entries of a shard: the keys that are due, which are to be removed now. The others are known then."""
+        """The keys of a shard that are due, which the caller removes now. The deadline of the shard is exact then."""
         self._rests_until_ms[index] = now_ms + SWEEP_REST_MS * len(shard)
         timed = [(entry.expires_at_ms, key) for key, entry in shard.items() if type(entry) is Expiring]
         due = [key for expires_at_ms, key in timed if expires_at_ms <= now_ms]

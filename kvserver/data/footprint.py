@@ -1,7 +1,7 @@
-"""What keys and values take of memory: an estimate of each, and a running count of all, by a witness of every write.
+"""The memory that keys and values take: an estimate for each, and a running count of all, by a witness of every write.
 
-The estimate is of Python's objects: 33 bytes before a string's own, blocks of 16, a place in a shard's dict. It leaves
-out the process itself, clients, and what a freeze holds twice for as long as it lasts. Pure.
+The estimate is of Python's objects: 33 bytes before those of a string, blocks of 16, a place in a shard's dict. It leaves out
+the process itself, the clients, and the second copies of a freeze for as long as it lasts. Pure.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import ESTIMATE_ENTRIES, Keyspace
 from kvserver.data.shards import SHARDS, Access, placing
 
-EMPTY_BYTES: Final = SHARDS * 64  # of the dicts of a keyspace without a key
-SLOT_BYTES: Final = 38  # of a dict of a thousand entries, its spare places and its index included
-STRING_BYTES: Final = 33 + 15  # and then down to a multiple of BLOCK_BYTES
+# The dicts of a keyspace without a key.
+EMPTY_BYTES: Final = SHARDS * 64
+# An entry of a dict of a thousand entries, with its share of the spare places and of the index.
+SLOT_BYTES: Final = 38
+# A string's own bytes come to these, and the sum is rounded down to a multiple of BLOCK_BYTES.
+STRING_BYTES: Final = 33 + 15
 BLOCK_BYTES: Final = 16
-EXPIRY_BYTES: Final = 80  # an Expiring and its integer, which is a part of it where it is compiled: then it takes 56
+# An Expiring and its integer. The compiled one holds the integer itself, and takes 56.
+EXPIRY_BYTES: Final = 80
 
 
 def entry_bytes(key: bytes, entry: Any) -> int:
@@ -32,19 +36,23 @@ def _value_bytes(entry: Any) -> int:
 
 
 class Footprint:
-    """What all keys take, and an empty keyspace; until `measure` has been called for every shard, of those that were."""
+    """The running count of the bytes that a keyspace takes: `used_bytes`, of the empty keyspace and of all its keys.
+
+    Until `measure` was called for every shard, it counts only the shards that were measured.
+    """
 
     def __init__(self, keyspace: Keyspace) -> None:
         self.used_bytes = EMPTY_BYTES
         self._keyspace = keyspace
-        self._measured = 0  # shards, from the first on, whose entries are in `used_bytes`
+        # The number of shards, from the first on, that were measured.
+        self._measured = 0
 
     def forget(self) -> None:
-        """Nobody counts any more."""
+        """Count no more."""
         self.used_bytes, self._measured = EMPTY_BYTES, 0
 
     def restart(self) -> None:
-        """Begin to count, or again since all data is other data. Of few keys, what they take is known at once."""
+        """Begin to count, or begin again for other data. A small keyspace is measured at once."""
         self.forget()
         if len(self._keyspace) <= ESTIMATE_ENTRIES:
             while not self.is_measured:
@@ -52,6 +60,7 @@ class Footprint:
 
     @property
     def is_measured(self) -> bool:
+        """True if all shards were measured."""
         return self._measured == self._keyspace.shard_count
 
     def measure(self) -> None:
@@ -61,7 +70,7 @@ class Footprint:
         self._measured += 1
 
     def estimate_bytes(self) -> int:
-        """What all keys take, from some thousands of them where they are many. Works without the running count."""
+        """The bytes that all keys take. Without a running count they are estimated from some thousands of the keys."""
         if self.is_measured:
             return self.used_bytes
         keyspace, sizes = self._keyspace, 0
@@ -74,7 +83,7 @@ class Footprint:
         return EMPTY_BYTES + (round(sizes * len(keyspace) / seen) if seen else 0)
 
     def wrap(self, plain: Access) -> Access:
-        """Access that counts."""
+        """An access that counts."""
         look, put, remove, peek = plain
         digest, count = placing()
 

@@ -1,14 +1,14 @@
-"""The data: what commands read in the shards, expiry, and the freeze that a snapshot needs. Pure: time is told.
+"""The keyspace: all keys of a server. Commands read here, and write through the doors that `recording` gives a keyspace.
 
-Commands write through the doors that a keyspace has from `recording`.
+It also expires keys, and freezes the data for a snapshot. Pure: callers pass the time.
 
-A snapshot freezes the shards instead of copying them (`cut`). From then on there is an overlay that writes go to, until
-`fold` has brought it back. So there are just two ways to read and write, thawed and frozen, which `get`, `set` and
-`delete` are bound to once, not asked for at each command. Whoever must see each access (memory limits) wraps what they
-are bound to, so that it costs nothing where nobody does.
+A snapshot freezes the shards (`cut`) instead of copying them. Writes then go to an overlay, until `fold` has brought it back.
+So there are two ways to read and write, thawed and frozen, to which `get`, `set`, `delete` and `peek` are bound once, not
+looked up at each command. A witness that must see each access (memory limits) wraps the functions that they are bound to, so
+that no witness costs nothing.
 
-The order within a shard is that of its dict, and scanning (`walk`) relies on what holds for it through cut and fold: a
-key that stays never gets further from the front, and a new one stands behind all others.
+The order within a shard is that of its dict. Scanning (`walk`) relies on two things that stay true through cut and fold: a
+key that stays never gets further from the front, and a new key stands behind all others.
 """
 
 from __future__ import annotations
@@ -23,61 +23,75 @@ from kvserver.data.recording import Recording
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
 from kvserver.data.uses import Uses
 
-ESTIMATE_ENTRIES: Final = 3_000  # up to so many are looked at one by one for a figure in INFO
+# Figures in INFO come from so many entries, where there are more.
+ESTIMATE_ENTRIES: Final = 3_000
 
 
 class Witness(Protocol):
-    """Who must see each access, as long as `Keyspace.attend` has been told of it."""
+    """An object that sees each access to a keyspace, since `Keyspace.attend` has been given it."""
 
     def wrap(self, plain: Access) -> Access:
-        """What to read and write with instead. Called again whenever the plain access is another one."""
+        """The access that the keyspace uses instead. It calls this again whenever it has another plain access."""
 
     def restart(self) -> list[Shard]:
-        """All data is other data. Returns what is not used any more, to be freed in slices."""
+        """Begin again, for other data. Returns the shards that are not used any more, to be freed in slices."""
 
 
 class Keyspace(Recording):
-    """All keys of a server or a library store. `now_ms` gives Unix time in milliseconds."""
+    """All keys of a server or a library store. `now_ms` returns Unix time in milliseconds.
 
-    get: Callable[[bytes], Any]  # see Access; `peek` is the same, but no access: neither `uses` nor a witness sees it
+    - `get`, `set`, `delete` and `peek` are those of an Access.
+    - While `is_held`, no key goes by itself: a key whose time has come stays, though commands find it missing.
+    - `expired` counts the keys that went since their time had come, `evicted` those that went since memory was short.
+    - `hits` and `misses` count the keys that commands found and did not find. GET only counts `missed_gets`: its hits are its
+      calls less these.
+    - `orders` counts for each shard how often its keys were given another order.
+    """
+
+    get: Callable[[bytes], Any]
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         super().__init__()
         self.now_ms = now_ms
-        self.is_held = False  # no key goes by itself: one whose time has come stays, though commands find it missing
-        self.expired = 0  # keys whose time had come when they were looked at
-        self.evicted = 0  # keys that went since memory was short
-        self.hits = 0  # keys that commands have read; those of GET are its calls less its misses, at no cost for it
-        self.misses = 0  # keys that they have not found
-        self.missed_gets = 0  # those of GET
+        self.is_held = False
+        self.expired = 0
+        self.evicted = 0
+        self.hits = 0
+        self.misses = 0
+        self.missed_gets = 0
         self._shards = new_shards()
         self.shard_count = len(self._shards)
-        self.orders = [0] * self.shard_count  # how often each shard was given another order of its keys
+        self.orders = [0] * self.shard_count
         self.uses = Uses(self.shard_count, now_ms())
         self.deadlines = Deadlines(self._shards)
-        self._overlay: Overlay | None = None  # while frozen, until a fold has come to its end
-        self._cut: Cut | None = None  # while frozen, until a fold begins
+        # The writes since a cut, until a fold has come to its end.
+        self._overlay: Overlay | None = None
+        # The cut, until its fold begins.
+        self._cut: Cut | None = None
         self._witness: Witness | None = None
         self._thaw()
 
     # Reading
 
     def get_many(self, keys: list[bytes]) -> list[Any]:
-        """What `get` gives for each key, by one call for all; nothing at all where somebody has to see each access."""
+        """The results of `get` for these keys. The list is empty while there is an overlay or a witness.
+
+        Measured: this is what a client's run of GETs takes.
+        """
         return look_up(self._shards, keys, self.uses) if self._is_plain else []
 
     def live(self, key: bytes) -> Value | None:
-        """The value of a key, or None where it is missing or its time has come (then it is removed)."""
+        """The value of a key, or None if the key is missing or its time has come. Then it is removed."""
         entry = self.get(key)
         return self.expire_if_due(key, entry) if type(entry) is Expiring else entry
 
     def peek_live(self, key: bytes) -> Value | None:
-        """`live`, but no access, as for commands that only ask about a key."""
+        """`live` without an access, for commands that only ask about a key."""
         entry = self.peek(key)
         return self.expire_if_due(key, entry) if type(entry) is Expiring else entry
 
     def expire_if_due(self, key: bytes, entry: Expiring) -> Value | None:
-        """The value in an entry that `get` gave for this key, or None after removing it since its time has come."""
+        """The value of an entry that `get` returned for this key, or None if its time has come. Then the key is removed."""
         if entry.expires_at_ms > self.now_ms():
             return entry.value
         if not self.is_held:
@@ -86,7 +100,7 @@ class Keyspace(Recording):
         return None
 
     def read(self, key: bytes) -> Value | None:
-        """`live` for a command that reads: INFO tells how many keys were found."""
+        """`live` for a command that reads: it is a hit or a miss in INFO."""
         return self._counted(self.live(key))
 
     def peek_read(self, key: bytes) -> Value | None:
@@ -104,21 +118,21 @@ class Keyspace(Recording):
         return sum(map(len, self._shards)) + (self._overlay.growth if self._overlay else 0)
 
     def members(self) -> Iterator[tuple[bytes, Entry]]:
-        """All keys and entries as they are, in no order. Not while somebody writes, and not on a hot path."""
+        """All keys and entries as they are, in no order. Nobody may write meanwhile. Slow."""
         for index in range(self.shard_count):
             yield from self.shard_members(index)
 
     def shard_members(self, index: int) -> Collection[tuple[bytes, Entry]]:
-        """The keys and entries of one shard, in its order. Not while somebody writes."""
+        """The keys and entries of one shard, in its order. Nobody may write meanwhile."""
         return self._overlay.members(index) if self._overlay else self._shards[index].items()
 
     @property
     def layers(self) -> tuple[list[Shard], list[Shard]]:
-        """The shards, and what was written over each since it was frozen: where nothing is, the very same dicts."""
+        """The shards, and for each the dict of the writes over it since it was frozen, or the shard itself if it is not."""
         return self._shards, self._overlay.layer if self._overlay else self._shards
 
     def expiring_members(self, index: int) -> list[tuple[bytes, Expiring]]:
-        """Those of one shard that have an expiry."""
+        """The keys and entries of one shard that have an expiry."""
         if not self.deadlines.may_be_in(index):
             return []
         found = [(key, entry) for key, entry in self.shard_members(index) if type(entry) is Expiring]
@@ -127,9 +141,9 @@ class Keyspace(Recording):
         return found
 
     def expiries(self) -> tuple[int, int]:
-        """How many entries have an expiry, and how long they have left on average, in milliseconds.
+        """The number of entries with an expiry, and the milliseconds that they have left on average.
 
-        Of many keys, what some thousands of them let expect.
+        Where there are many keys, both are estimated from some thousands of them.
         """
         if not self.deadlines.has_any:
             return 0, 0
@@ -148,7 +162,7 @@ class Keyspace(Recording):
     # Writing that is not recorded
 
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
-        """`set` for each of them, in their order."""
+        """Set each of these keys and entries, in their order."""
         if self._is_plain:
             put(self._shards, members, self.uses)
         else:
@@ -156,7 +170,7 @@ class Keyspace(Recording):
                 self.set(key, entry)
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
-        """Take over other data. Returns what is not used any more, for `drain` to free in slices."""
+        """Take over other data. Returns the shards that are not used any more, for `drain` to free in slices."""
         if self.observer:
             self.observer.before_replacing()
         unused = self._shards if self._cut is None else []
@@ -173,10 +187,10 @@ class Keyspace(Recording):
         return unused
 
     def sweep(self) -> bool:
-        """Remove what is due from the next shard that may have something due; whether there was one.
+        """Remove the keys that are due from the next shard that may have some. False if there was no such shard.
 
-        To be called until it answers False, now and then, with pauses: a call looks at a whole shard, a thousandth of
-        all keys. Does nothing while frozen or held.
+        Upkeep calls this now and then until it returns False, with pauses: each call looks at a whole shard, a thousandth of
+        all keys. Nothing is removed while the data is frozen or `is_held`.
         """
         if self._overlay or self.is_held:
             return False
@@ -193,7 +207,7 @@ class Keyspace(Recording):
     # Witnesses
 
     def attend(self, witness: Witness | None) -> None:
-        """Let this witness, and no other, see each access from now on; to be called again when it wraps otherwise."""
+        """Let this witness, and no other, see each access from now on. It calls this again when it wraps otherwise."""
         self._witness = witness
         self._bind(self._plain)
 
@@ -206,7 +220,7 @@ class Keyspace(Recording):
     # Freezing
 
     def cut(self) -> Cut:
-        """Freeze the present state. One cut at a time: RuntimeError while an earlier one is not folded to its end."""
+        """Freeze the present state. RuntimeError while an earlier cut is not folded to its end."""
         if self._overlay:
             raise RuntimeError("the keyspace is frozen already")
         self._cut = Cut(self._shards, self.orders, self.now_ms())
@@ -215,8 +229,9 @@ class Keyspace(Recording):
         return self._cut
 
     def fold(self, cut: Cut) -> Iterator[None]:
-        """End a cut: each step brings one shard's overlay back. To be run to its end; yields between the steps."""
-        if self._cut is not cut:  # the data was replaced meanwhile, so the cut's shards are nobody's
+        """End a cut: each step brings the writes over one shard back. The caller runs the iterator to its end."""
+        # The data may have been replaced meanwhile. Then nobody else has the shards of the cut.
+        if self._cut is not cut:
             yield from drain(cut.shards)
             return
         self._cut = None
@@ -225,8 +240,9 @@ class Keyspace(Recording):
         for index in range(self.shard_count):
             if overlay.fold(index):
                 yield
+                # The data may have been replaced during the fold.
                 if self._overlay is not overlay:
-                    return  # the data was replaced while folding
+                    return
         self._thaw()
 
     def _thaw(self) -> None:

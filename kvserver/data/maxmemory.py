@@ -1,7 +1,7 @@
-"""The memory limit: what is used, who may go, and the clocks that tell whom. A witness of the keyspace. Pure.
+"""The memory limit: the bytes that are used, the keys that may go, and the clocks of the policy. Pure.
 
-While `maxmemory` is 0 and the policy needs no clocks nothing is witnessed, so nothing is paid. A limit makes writes be
-counted, an LRU or LFU policy makes uses be noted.
+The limit is a witness of the keyspace: it counts the writes while `maxmemory` is not 0, and notes the uses under an LRU or LFU
+policy. Otherwise it is no witness, and costs nothing.
 """
 
 from __future__ import annotations
@@ -18,17 +18,23 @@ from kvserver.options.config import Config
 
 # Redis evicts for 500 us before a command, at the default tenacity of 10, then goes on in the background.
 EVICTIONS_AT_10: Final = 128
-LEAST_EVICTIONS: Final = 16  # as in Redis, whatever the tenacity
-TENACITY_GROWTH: Final = 1.15  # per point above 10
-LONGEST_IDLE_S: Final = (1 << 24) - 1  # as much as Redis's clocks hold
+# Redis evicts as many at any tenacity.
+LEAST_EVICTIONS: Final = 16
+# The factor for each point of tenacity above 10.
+TENACITY_GROWTH: Final = 1.15
+# Redis's clocks hold no more.
+LONGEST_IDLE_S: Final = (1 << 24) - 1
 
 
 class Memory:
-    """The limit of a server. `configure` is to be called at the start and when its options change."""
+    """The memory limit of a server. The server calls `configure` at the start, and when the options of it change.
+
+    `limit_bytes` is 0 if there is no limit. `peak_bytes` is the most that `used_bytes` has returned.
+    """
 
     def __init__(self, keyspace: Keyspace, now_ms: Callable[[], int], random_below: Callable[[int], int]) -> None:
-        self.limit_bytes = 0  # 0: none
-        self.peak_bytes = 0  # the most that `used_bytes` has told
+        self.limit_bytes = 0
+        self.peak_bytes = 0
         self._keyspace = keyspace
         self._now_ms = now_ms
         self._random_below = random_below
@@ -39,7 +45,7 @@ class Memory:
         self._evictions_per_call = EVICTIONS_AT_10
 
     def configure(self, config: Config) -> list[Shard]:
-        """Act on the options. Returns what is not used any more, to be freed in slices."""
+        """Act on the options. Returns the shards that are not used any more, to be freed in slices."""
         unused: list[Shard] = []
         policy = config.maxmemory_policy
         if policy.endswith("-lru"):
@@ -83,21 +89,22 @@ class Memory:
 
     @property
     def used_bytes(self) -> int:
-        """What keys and values take: exact to the estimate of each while there is a limit, else what some let expect."""
+        """The bytes that keys and values take. Without a limit they are estimated from some thousands of the keys."""
         used = self._footprint.estimate_bytes()
         self.peak_bytes = max(self.peak_bytes, used)
         return used
 
     @property
     def is_over(self) -> bool:
-        """Whether more is used than the limit allows."""
+        """True if more is used than the limit allows."""
         return 0 < self.limit_bytes < self._footprint.used_bytes
 
     def make_room(self) -> bool:
-        """Evict some keys, as long as too much is used; whether there is room, or may be when more of them are gone."""
+        """Evict some keys if too much is used. False if there is no room, and no key may go."""
         keyspace, eviction = self._keyspace, self._eviction
+        # Redis, too, refuses nothing during a pause of clients that could run without the pause.
         if keyspace.is_held:
-            return True  # as in Redis: nothing is refused that could run if it were not for the pause
+            return True
         if eviction is None or not eviction.has_candidates:
             return not self.is_over
         for _ in range(self._evictions_per_call):
@@ -111,15 +118,15 @@ class Memory:
         return not self.is_over or eviction.has_candidates
 
     def idle_s(self, key: bytes) -> int:
-        """For how long a key has not been used; under a policy other than LRU, at least that long."""
+        """The seconds since the last use of a key; under a policy other than LRU the least that they may be."""
         return (self._recency.score(key) if self._recency else self._keyspace.uses.idle_ms(key)) // 1000
 
     def frequency(self, key: bytes) -> int | None:
-        """How often a key is used, on Redis's logarithmic scale, or None where the policy is none of LFU."""
+        """Redis's logarithmic counter of a key's uses, or None if the policy is none of LFU."""
         return self._frequency.count(key) if self._frequency else None
 
     def set_use(self, key: bytes, idle_s: int | None, frequency: int | None) -> None:
-        """Let a key that was just made have been used then, or so often, as far as the policy wants to know."""
+        """Set the idle time or the counter of a key that was just made, if the policy has any use for it."""
         if self._frequency:
             self._frequency.set_count(key, LFU_INITIAL if frequency is None else frequency)
         elif idle_s is not None:
@@ -128,7 +135,7 @@ class Memory:
     # What upkeep calls
 
     def tick(self) -> None:
-        """Take notice of the time; some times a second."""
+        """Take notice of the time. Upkeep calls this some times a second."""
         now_ms = self._now_ms()
         self._keyspace.uses.tick(now_ms)
         if self._clocks:
@@ -136,11 +143,11 @@ class Memory:
 
     @property
     def is_unmeasured(self) -> bool:
-        """Whether there is a limit, and `measure` is still to find out what is used."""
+        """True if there is a limit, and `measure` has not counted all keys yet."""
         return self.limit_bytes > 0 and not self._footprint.is_measured
 
     def measure(self) -> None:
-        """Count some of what is there, in a step."""
+        """Count the keys of one more shard."""
         self._footprint.measure()
 
 

@@ -34,38 +34,43 @@ def _expiry(key: bytes, expires_at_ms: int) -> list[bytes]:
 
 
 class Observer(Protocol):
-    """Who wants to know what becomes of the keys (`Watches`)."""
+    """An object that is told what becomes of the keys (`Watches`)."""
 
     def before_taking(self) -> None:
-        """What was written is about to be handed out."""
+        """Take notice that the write commands are about to be taken."""
 
     def before_replacing(self) -> None:
-        """All data is about to be replaced."""
+        """Take notice that all data is about to be replaced."""
 
     def after_replacing(self) -> None:
-        """All data was replaced."""
+        """Take notice that all data was replaced."""
 
 
 class Recording(ABC):
     """The doors of a keyspace: each stores or removes, and records what repeats it.
 
-    `set`, `set_expiring`, `set_many`, `delete` and `replace` record nothing. They are for the doors, for whoever loads data,
-    and for a store that has no journal. A handler that called one of them would lose data: the tests raise there.
+    `set`, `set_expiring`, `set_many`, `delete` and `replace` record nothing. They are for the doors, for loads of data, and
+    for a store that has no journal. A handler that called one of them would lose data: the tests raise there.
+
+    `set`, `delete` and `peek` are those of an Access. `set_expiring` stores a value that is gone from a time on (Unix
+    milliseconds).
     """
 
-    set: Callable[[bytes, Entry], None]  # these three: see Access
+    set: Callable[[bytes, Entry], None]
     delete: Callable[[bytes], bool]
     peek: Callable[[bytes], Any]
-    set_expiring: Callable[[bytes, Value, int], None]  # stores a value that is gone from this time on (Unix milliseconds)
+    set_expiring: Callable[[bytes, Value, int], None]
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
-        self._written: list[list[bytes]] = []  # since `take_written`
-        self._taken = 0  # by `take_written` since the start
+        # The write commands since the last `take_written`.
+        self._written: list[list[bytes]] = []
+        # The number of write commands that were taken since the start.
+        self._taken = 0
 
     @abstractmethod
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
-        """`set` for each of them, in their order."""
+        """Set each of these keys and entries, in their order."""
 
     @abstractmethod
     def replace(self, shards: list[Shard]) -> list[Shard]:
@@ -75,12 +80,12 @@ class Recording(ABC):
 
     @property
     def changes(self) -> int:
-        """How many write commands there were since the start: save points and INFO subtract what they last saw."""
+        """The number of write commands since the start: save points and INFO subtract the number that they last saw."""
         return self._taken + len(self._written)
 
     @property
     def has_written(self) -> bool:
-        """Whether there is something to take."""
+        """True if there is a write command to take."""
         return len(self._written) > 0
 
     def take_written(self) -> list[list[bytes]]:
@@ -168,7 +173,7 @@ class Recording(ABC):
     # What they are made of
 
     def expires_at_ms(self, key: bytes) -> int | None:
-        """When a key that is there will be gone, or None: never."""
+        """The Unix time in milliseconds from which on a key that is there will be gone, or None for never."""
         entry = self.peek(key)
         return entry.expires_at_ms if type(entry) is Expiring else None
 

@@ -1,10 +1,10 @@
-"""The dicts that hold all entries, which of them holds a key, and plain access to them. Pure, and never asks what an entry is.
+"""The shards: the dicts that hold all entries, the place of a key in them, and plain access to them.
 
-There are SHARDS small dicts, because one that outgrows its table rehashes it in one go: at 700,000 keys that stalled the
+There are SHARDS small dicts, since a dict that outgrows its table rehashes it in one go: at 700,000 keys that stalled the
 event loop for 30 to 90 ms, and a restore passes that point. A shard's rehash takes microseconds.
 
-No other module knows which shard holds a key, or takes SHARDS to mean how many a keyspace has: that is the length of
-its list.
+Pure, and never asks what an entry is. No other module computes the shard of a key. The number of shards of a keyspace is the
+length of its list, not SHARDS.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ from typing import Any, Final, NamedTuple
 from kvserver.data.entries import Entry
 from kvserver.data.uses import Uses
 
-# A prime, for `hash % SHARDS`: the low bits alone, which dict uses as well, would make every key of a shard collide.
+# A prime, for `hash % SHARDS`: with a power of two all keys of a shard would have the low bits of their hashes in common, by
+# which the dict places them, too.
 SHARDS: Final = 1021
 
-Shard = dict[bytes, Any]  # of entries; in an overlay and in the tables of clocks also of other things
+# A dict of entries. In an overlay there are tombstones, too, and in the tables of clocks numbers.
+Shard = dict[bytes, Any]
 
 _MISSING: Final = object()
 
 
 class Access(NamedTuple):
-    """What reading and writing are bound to."""
+    """The four functions by which a keyspace is read and written.
 
-    # Entry, or None where the key is missing. May be an Expiring whose time has come: `Keyspace.live` is what commands use.
+    - `get` returns the entry of a key, or None. It may be an Expiring whose time has come: commands use `Keyspace.live`.
+    - `set` stores an entry in place of the one before and its expiry.
+    - `delete` removes a key, and returns True if it was there.
+    - `peek` is `get`, but no use of the key: neither Uses nor a witness sees it.
+    """
+
     get: Callable[[bytes], Any]
-    # Stores an entry, replacing what was there with its expiry.
     set: Callable[[bytes, Any], None]
-    # Removes a key; whether it was there.
     delete: Callable[[bytes], bool]
-    # What `get` gives, but no use of the key.
     peek: Callable[[bytes], Any]
 
 
@@ -42,23 +46,23 @@ def new_shards() -> list[Shard]:
 
 
 def shard_of(key: bytes) -> int:
-    """The index of the shard that holds a key, if any does."""
+    """The index of the shard in which a key is, or would be."""
     return hash(key) % SHARDS
 
 
 def placing() -> tuple[Callable[[bytes], int], int]:
-    """A function and a number, for closures that spell `shard_of` out as `digest(key) % count`: it is a call less."""
+    """A function and a number, for closures that spell `shard_of` out as `digest(key) % count`. Measured: a call less."""
     return hash, SHARDS
 
 
 def load_shards(shards: list[Shard], members: Iterable[tuple[bytes, Entry]]) -> None:
-    """Put members into shards, where nobody has to see each access; of a repeated key the last one counts."""
+    """Put keys and their entries into shards that belong to no keyspace. The last entry of a repeated key counts."""
     for key, entry in members:
         shards[hash(key) % SHARDS][key] = entry
 
 
 def put(shards: list[Shard], members: Iterable[tuple[bytes, Entry]], uses: Uses) -> None:
-    """What plain access sets for each of these members, in their order. The uses are noted by shard."""
+    """Set keys and their entries in order, as plain access does, but note the uses by shard. Measured: for runs of SETs."""
     by_shard, now_ms = uses.by_shard, uses.now_ms
     for key, entry in members:
         index = hash(key) % SHARDS
@@ -67,18 +71,19 @@ def put(shards: list[Shard], members: Iterable[tuple[bytes, Entry]], uses: Uses)
 
 
 def look_up(shards: list[Shard], keys: Iterable[bytes], uses: Uses) -> list[Any]:
-    """What plain access gets for each of these keys. The uses are noted by shard."""
+    """Get the entries of keys, as plain access does, but note the uses by shard. Measured: for runs of GETs."""
     by_shard, now_ms = uses.by_shard, uses.now_ms
-    # A loop over one item is an assignment, which takes no time of its own.
+    # A loop over one item is an assignment without the time of a loop.
     return [shards[index].get(key) for key in keys for index in (hash(key) % SHARDS,) for by_shard[index] in (now_ms,)]
 
 
 def plain_access(shards: list[Shard], uses: Uses) -> Access:
-    """Reading and writing right in these shards."""
+    """Access to these shards themselves."""
     places = uses.places
-    count = len(places)  # a multiple of SHARDS
+    # The number of places is a multiple of SHARDS.
+    count = len(places)
 
-    # Closures, not methods: no attribute look-ups on the path of every GET and SET.
+    # Measured: closures save the attribute look-ups of a method on the path of every GET and SET.
     def get(key: bytes) -> Any:
         place = hash(key) % count
         places[place] = uses.now_ms
@@ -99,7 +104,7 @@ def plain_access(shards: list[Shard], uses: Uses) -> Access:
 
 
 def drain(shards: list[Shard]) -> Iterator[None]:
-    """Free shards that nobody uses any more, one per step: freeing a million entries at once would stall the loop."""
+    """Free shards that nobody uses any more, one a step: to free a million entries at once would stall the event loop."""
     while shards:
         shards.pop().clear()
         yield

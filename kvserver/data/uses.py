@@ -1,8 +1,8 @@
-"""When keys were used last, as nearly as it can be known at no memory per key and some 50 ns per access (OBJECT IDLETIME).
+"""The last uses of keys, for OBJECT IDLETIME: as exact as is possible without memory per key, at some 50 ns an access.
 
-What is noted is the time of the last use of any key that shares a place with others: there are PLACES_PER_SHARD of them for
-each shard, and where many keys are read or written at once just one for the shard. So a key may seem to have been used when
-another one was, never the other way round. An LRU policy knows exactly (`clocks`). Pure: time is told by `tick`.
+Keys share places, PLACES_PER_SHARD for each shard, and a place knows the last use of any of its keys. Where many keys are read
+or written at once, the whole shard is one place. So a key may seem to have been used when another key was, but no use is ever
+missed. `clocks` is exact, for an LRU policy. Pure: `tick` tells the time.
 """
 
 from __future__ import annotations
@@ -10,34 +10,35 @@ from __future__ import annotations
 from typing import Any, Final
 
 PLACES_PER_SHARD: Final = 64
-REMEMBERED_KEYS: Final = 10_000  # whose idle time was set by RESTORE
+# The idle times that RESTORE has set are remembered of so many keys.
+REMEMBERED_KEYS: Final = 10_000
 
 
 class Uses:
-    """Of a keyspace with so many shards. Times are Unix times in milliseconds, exact to a tick.
+    """The last uses of the keys of a keyspace with so many shards. Times are Unix milliseconds, exact to a tick.
 
-    Whoever reads or writes a key sets its place (`hash(key) % len(places)`), or its shard's one, to `now_ms`.
+    An access to a key sets its place, `places[hash(key) % len(places)]`, or that of its shard, in `by_shard`, to `now_ms`.
     """
 
     def __init__(self, shards: int, now_ms: int) -> None:
-        # One object for all places: as an int, the compiled build would make a new one at each use.
+        # Any, so that all places hold the same object: of an int, the compiled build would make a new one at each use.
         self.now_ms: Any = now_ms
         self.places = [now_ms] * (PLACES_PER_SHARD * shards)
         self.by_shard = [0] * shards
-        # By key, when it was used as RESTORE has it, and what its place holds until another use.
+        # For each key the time of its last use that RESTORE has set, and the time that its place holds until another use.
         self._told: dict[bytes, tuple[int, int]] = {}
 
     def tick(self, now_ms: int) -> None:
-        """It is this time. To be told some times a second."""
+        """Take notice of the time. The memory limit calls this some times a second."""
         self.now_ms = now_ms
 
     def restart(self, now_ms: int) -> None:
-        """All data is other data, which counts as used now."""
+        """Begin again, for other data, whose keys count as used now."""
         self.places[:] = [now_ms] * len(self.places)
         self._told.clear()
 
     def idle_ms(self, key: bytes) -> int:
-        """For how long at least the key has not been used."""
+        """The milliseconds since the last use of a key, or fewer."""
         place = hash(key) % len(self.places)
         used_ms = max(self.places[place], self.by_shard[place % len(self.by_shard)])
         told = self._told.get(key)
@@ -46,10 +47,10 @@ class Uses:
         return max(int(self.now_ms) - used_ms, 0)
 
     def set_idle(self, key: bytes, idle_ms: int) -> None:
-        """Let a key that was written just now count as not used for so long."""
+        """Let the last use of a key that was written just now have been so many milliseconds ago."""
         place = hash(key) % len(self.places)
         index = place % len(self.by_shard)
-        # A millisecond before this tick, by which it is told from a use in it.
+        # The millisecond before this tick differs from the time of a use that follows.
         written_ms = int(self.now_ms) - 1
         self.places[place] = written_ms
         self.by_shard[index] = min(self.by_shard[index], written_ms)

@@ -1,11 +1,12 @@
-"""Ways through the keys of a keyspace that other commands run between: SCAN's cursor, all keys, a random key. Pure.
+"""The ways through the keys of a keyspace: SCAN's cursor, all keys, a random key. Pure.
 
-A cursor is a shard and how many of its entries, from the front, have not been looked at: `left * shards + shard`, where
-0 stands for a shard that was not begun. Where one was begun, the bits above say how often it had been given another
-order (`Cut.reorder`) by then: if that has happened since, the shard is begun again. A shard is walked from its end to
-its front. What a shard was frozen as comes first in its order, and what was written over it since comes behind, until a
-fold has put it there. So, whatever else happens, a key that stays never gets further from the front: one that was not
-looked at is among the `left` first until it is. What was looked at may move there, too, and be given twice, as with Redis.
+Other commands run between the steps of a scan. A cursor is a shard, and the number `left` of its first entries that have not
+been looked at: `left * shards + shard`, where a `left` of 0 is a shard that was not begun. The bits above count how often the
+shard had been given another order (`Cut.reorder`) by then: if that has happened since, the shard is begun again.
+
+A shard is walked from its end to its front. In the order of a frozen shard its entries come first, and the writes over it
+behind them, where a fold will put them. So a key that stays never gets further from the front: until it is looked at, it is
+among the `left` first. A key that was looked at may get there, too, and is returned twice then, as with Redis.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from kvserver.data.shards import Shard
 
 _ORDER: Final = 1 << 32
 _ORDERS: Final = 1 << 31
-_TRIES: Final = 100  # to meet a key by chance, before looking for one in order
+# A random key is looked for so often by chance, and then in order.
+_TRIES: Final = 100
 
 
 def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]:
-    """Look at about `count` keys (at least 1) from a cursor on: the next cursor, 0 at the end, and the keys.
+    """Look at about `count` keys (at least 1) from a cursor on. Returns the next cursor, or 0 at the end, and the keys.
 
-    A cursor of 0 begins; any number is taken. Keys whose time has come are among them.
+    A cursor of 0 begins, and any other number is taken. Keys whose time has come are returned, too.
     """
     shards, overlays = keyspace.layers
     orders, place = divmod(cursor, _ORDER)
@@ -52,20 +54,20 @@ def scan(keyspace: Keyspace, cursor: int, count: int) -> tuple[int, list[bytes]]
 
 
 def all_keys(keyspace: Keyspace) -> Iterator[list[bytes]]:
-    """All keys, a shard's at a time, those whose time has come as well. Nobody may write meanwhile."""
+    """All keys, in a list for each shard, also those whose time has come. Nobody may write meanwhile."""
     return (shard_keys(keyspace, index) for index in range(keyspace.shard_count))
 
 
 def shard_keys(keyspace: Keyspace, index: int) -> list[bytes]:
-    """All keys of one shard, as `all_keys` gives them."""
+    """All keys of one shard, also those whose time has come."""
     shard, overlay = (layer[index] for layer in keyspace.layers)
     return _slice(shard, overlay, 0, _length(shard, overlay))
 
 
 def random_key(keyspace: Keyspace, random_below: Callable[[int], int]) -> bytes | None:
-    """A key that is alive, each with the same chance, or None where there is none. Removes those it meets that are not."""
+    """A key that is alive, each with the same chance, or None if there is none. Keys that are met dead are removed."""
     shards, overlays = keyspace.layers
-    # A shard that is folded already is counted twice: the places behind its end give none.
+    # A shard that is folded already is counted twice: the places behind its end have no key.
     lengths = map(len, shards) if overlays is shards else map(add, map(len, shards), map(len, overlays))
     ends = list(accumulate(lengths))
     if not ends[-1]:
@@ -91,7 +93,7 @@ def _length(shard: Shard, overlay: Shard) -> int:
 
 
 def _slice(shard: Shard, overlay: Shard, start: int, stop: int) -> list[bytes]:
-    """The keys at some places of a shard's order. A place where a key was deleted or that repeats one gives none."""
+    """The keys at some places of a shard's order. A place has no key if the key was deleted or has another place, too."""
     if overlay is shard:
         return list(islice(shard, start, stop))
     border = len(shard)
