@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
 from kvserver.state.description import CATEGORIES
@@ -18,19 +18,37 @@ def _password_hashes(session: Session) -> list[bytes]:
     return [hashlib.sha256(password).hexdigest().encode()] if password else []
 
 
+acl = container("acl",
+                since="6.0.0", group="server",
+                summary="A container for Access List Control commands ")  # fmt: skip
+
+
+@command("acl|whoami", "", "noscript loading stale",
+         since="6.0.0", group="server", complexity="O(1)",
+         summary="Return the name of the user associated to the current connection")  # fmt: skip
 def acl_whoami(session: Session, args: list[bytes]) -> Reply:
     return USER
 
 
+@command("acl|users", "", "admin noscript loading stale",
+         since="6.0.0", group="server", complexity="O(N). Where N is the number of configured users.",
+         summary="List the username of all the configured ACL rules")  # fmt: skip
 def acl_users(session: Session, args: list[bytes]) -> Reply:
     return [USER]
 
 
+@command("acl|list", "", "admin noscript loading stale",
+         since="6.0.0", group="server", complexity="O(N). Where N is the number of configured users.",
+         summary="List the current ACL rules in ACL config file format")  # fmt: skip
 def acl_list(session: Session, args: list[bytes]) -> Reply:
     hashes = _password_hashes(session)
     return [b"user default on %b ~* &* +@all" % (b"#" + hashes[0] if hashes else b"nopass")]
 
 
+@command("acl|getuser", "username", "admin noscript loading stale",
+         since="6.0.0", group="server",
+         complexity="O(N). Where N is the number of password, command and pattern rules that the user has.",
+         summary="Get the rules for a specific ACL user")  # fmt: skip
 def acl_getuser(session: Session, args: list[bytes]) -> Reply:
     if args[2] != USER:
         return None
@@ -45,6 +63,9 @@ def acl_getuser(session: Session, args: list[bytes]) -> Reply:
     }
 
 
+@command("acl|cat", "categoryname?", "noscript loading stale",
+         since="6.0.0", group="server", complexity="O(1) since the categories and commands are a fixed set.",
+         summary="List the ACL categories or the commands inside a category")  # fmt: skip
 def acl_cat(session: Session, args: list[bytes]) -> Reply:
     if len(args) > 3:
         raise wrong_subcommand(args)
@@ -54,7 +75,7 @@ def acl_cat(session: Session, args: list[bytes]) -> Reply:
     if category not in CATEGORIES:
         raise CommandError(f"ERR Unknown category '{args[2].decode('utf-8', 'surrogateescape')}'")
     rows = session.server.commands.values()
-    return [each.name.encode() for row in rows for each in (row, *row.subcommands) if category in each.categories]
+    return [each.name.encode() for row in rows for each in (row, *row.subcommands.values()) if category in each.categories]
 
 
 HELP = """CAT [<category>]
@@ -70,29 +91,8 @@ WHOAMI
     Return the current connection username."""
 
 
+@command("acl|help", "", "loading stale",
+         since="6.0.0", group="server", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def acl_help(session: Session, args: list[bytes]) -> Reply:
     return help_lines("ACL", HELP)
-
-
-_READING = ("noscript", "loading", "stale")
-_ADMIN = ("admin", *_READING)
-
-SUBCOMMANDS = (
-    Command("acl|cat", -2, _READING, NO_KEYS, acl_cat, "List the ACL categories or the commands inside a category", "6.0.0",
-            "server", "O(1) since the categories and commands are a fixed set."),
-    Command("acl|getuser", 3, _ADMIN, NO_KEYS, acl_getuser, "Get the rules for a specific ACL user", "6.0.0", "server",
-            "O(N). Where N is the number of password, command and pattern rules that the user has."),
-    Command("acl|help", 2, ("loading", "stale"), NO_KEYS, acl_help, "Show helpful text about the different subcommands",
-            "6.0.0", "server", "O(1)"),
-    Command("acl|list", 2, _ADMIN, NO_KEYS, acl_list, "List the current ACL rules in ACL config file format", "6.0.0",
-            "server", "O(N). Where N is the number of configured users."),
-    Command("acl|users", 2, _ADMIN, NO_KEYS, acl_users, "List the username of all the configured ACL rules", "6.0.0",
-            "server", "O(N). Where N is the number of configured users."),
-    Command("acl|whoami", 2, _READING, NO_KEYS, acl_whoami,
-            "Return the name of the user associated to the current connection", "6.0.0", "server", "O(1)"),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("acl", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for Access List Control commands ", "6.0.0",
-            "server", "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip

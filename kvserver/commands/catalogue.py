@@ -10,26 +10,25 @@ from typing import Final
 from kvserver.commands import (
     acl,
     client,
+    client_control,
     connection,
-    debug,
     dump,
     expiry,
-    identity,
     info,
     keys,
     latency,
     memory,
-    monitor,
     persistence,
     pubsub,
     scan,
+    server,
     slowlog,
     transactions,
 )
 from kvserver.commands import command as introspection
 from kvserver.commands import config as configuration
 from kvserver.commands import object as objects
-from kvserver.dispatch.row import Command
+from kvserver.dispatch.command import gather
 from kvserver.types.json import commands as json
 from kvserver.types.string import bitfields, bits, counters, lcs, ranges
 from kvserver.types.string import commands as strings
@@ -50,21 +49,18 @@ FAMILIES = (
     pubsub,
     connection,
     client,
-    monitor,
+    client_control,
     json,
     persistence,
     configuration,
     introspection,
     info,
     acl,
-    debug,
-    identity,
     latency,
+    server,
     slowlog,
     memory,
 )
 
 # Every command there is, by its name in lower case, in the order of names.
-COMMANDS: Final[dict[bytes, Command]] = {
-    row.name.encode(): row for row in sorted((row for family in FAMILIES for row in family.COMMANDS), key=lambda row: row.name)
-}
+COMMANDS: Final = gather(FAMILIES)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from sys import getsizeof
 
-from kvserver.commands.client_control import SUBCOMMANDS as CONTROL
 from kvserver.commands.client_control import check_client_type, client_type
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
+from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
 from kvserver.resp.request import request_bytes
@@ -20,20 +19,37 @@ def check_client_name(name: bytes) -> None:
         raise CommandError("ERR Client names cannot contain spaces, newlines or special characters.")
 
 
+client = container("client",
+                   since="2.4.0", group="connection",
+                   summary="A container for client connection commands")  # fmt: skip
+
+
+@command("client|id", "", "noscript loading stale",
+         since="5.0.0", group="connection", complexity="O(1)",
+         summary="Returns the client ID for the current connection")  # fmt: skip
 def client_id(session: Session, args: list[bytes]) -> Reply:
     return session.id
 
 
+@command("client|setname", "connection-name", "noscript loading stale",
+         since="2.6.9", group="connection", complexity="O(1)",
+         summary="Set the current connection name")  # fmt: skip
 def client_setname(session: Session, args: list[bytes]) -> Reply:
     check_client_name(args[2])
     session.name = args[2]
     return OK
 
 
+@command("client|getname", "", "noscript loading stale",
+         since="2.6.9", group="connection", complexity="O(1)",
+         summary="Get the current connection name")  # fmt: skip
 def client_getname(session: Session, args: list[bytes]) -> Reply:
     return session.name or None
 
 
+@command("client|setinfo", "attr<LIB-NAME=libname|LIB-VER=libver>", "noscript loading stale",
+         since="7.2.0", group="connection", complexity="O(1)",
+         summary="Set client or connection specific info")  # fmt: skip
 def client_setinfo(session: Session, args: list[bytes]) -> Reply:
     attribute = args[2].lower()
     if attribute not in (b"lib-name", b"lib-ver"):
@@ -108,11 +124,21 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
     return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
 
 
+@command("client|info", "", "noscript loading stale",
+         since="6.2.0", group="connection", complexity="O(1)", tips="nondeterministic_output",
+         summary="Returns information about the current client connection.")  # fmt: skip
 def client_info(session: Session, args: list[bytes]) -> Reply:
     return Verbatim(describe(session, args) + b"\n")
 
 
+@command("client|list",
+         "TYPE=normal_master_replica_pubsub<NORMAL|MASTER|REPLICA|PUBSUB>?@5.0.0 ID=id{client-id:integer+}?@6.2.0",
+         "admin noscript loading stale",
+         since="2.4.0", group="connection", complexity="O(N) where N is the number of client connections",
+         tips="nondeterministic_output",
+         summary="Get the list of client connections")  # fmt: skip
 def client_list(session: Session, args: list[bytes]) -> Reply:
+    # Read by hand: there is one option at most, and what is wrong with it has texts of its own.
     sessions = session.server.sessions
     chosen = list(sessions.values())
     match [args[2].upper() if len(args) > 2 else b"", *args[3:]]:
@@ -178,31 +204,8 @@ NO-EVICT (ON|OFF)
     Protect current client connection from eviction."""
 
 
+@command("client|help", "", "loading stale",
+         since="5.0.0", group="connection", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def client_help(session: Session, args: list[bytes]) -> Reply:
     return help_lines("CLIENT", HELP)
-
-
-_FLAGS = ("noscript", "loading", "stale")
-_GROUP = "connection"
-
-SUBCOMMANDS = (
-    Command("client|getname", 2, _FLAGS, NO_KEYS, client_getname, "Get the current connection name", "2.6.9", _GROUP, "O(1)"),
-    Command("client|help", 2, ("loading", "stale"), NO_KEYS, client_help,
-            "Show helpful text about the different subcommands", "5.0.0", _GROUP, "O(1)"),
-    Command("client|id", 2, _FLAGS, NO_KEYS, client_id, "Returns the client ID for the current connection", "5.0.0",
-            _GROUP, "O(1)"),
-    Command("client|info", 2, _FLAGS, NO_KEYS, client_info,
-            "Returns information about the current client connection.", "6.2.0", _GROUP, "O(1)"),
-    Command("client|list", -2, ("admin", *_FLAGS), NO_KEYS, client_list, "Get the list of client connections", "2.4.0",
-            _GROUP, "O(N) where N is the number of client connections"),
-    Command("client|setinfo", 4, _FLAGS, NO_KEYS, client_setinfo, "Set client or connection specific info", "7.2.0",
-            _GROUP, "O(1)"),
-    Command("client|setname", 3, _FLAGS, NO_KEYS, client_setname, "Set the current connection name", "2.6.9", _GROUP,
-            "O(1)"),
-    *CONTROL,
-)  # fmt: skip
-
-COMMANDS = (
-    Command("client", -2, (), NO_KEYS, container(SUBCOMMANDS),
-            "A container for client connection commands", "2.4.0", _GROUP, "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip

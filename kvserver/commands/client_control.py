@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
+from kvserver.dispatch.command import command, wrong_subcommand
 from kvserver.dispatch.effect import Effect, Hold, Kill, Resume, Switch
-from kvserver.dispatch.row import NO_KEYS, Command, wrong_subcommand
-from kvserver.errors import CommandError
+from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
 from kvserver.state.session import Muted, Pause, Session
 
@@ -55,6 +55,12 @@ def _filter(option: bytes, word: bytes) -> Callable[[Session], bool]:
     raise CommandError(SYNTAX_ERROR)
 
 
+@command("client|kill",
+         "filter<ip:port|new-format<ID=client-id:integer?@2.8.12|TYPE=normal_master_slave_pubsub<NORMAL|MASTER@3.2.0|SLAVE|"
+         "REPLICA@5.0.0|PUBSUB>?@2.8.12|USER=username?|ADDR=ip:port?|LADDR=ip:port?@6.2.0|SKIPME=yes/no?>+>",
+         "admin noscript loading stale",
+         since="2.4.0", group="connection", complexity="O(N) where N is the number of client connections",
+         summary="Kill the connection of a client")  # fmt: skip
 def client_kill(session: Session, args: list[bytes]) -> Reply | Effect:
     everybody = session.server.sessions.values()
     if len(args) == 3:
@@ -62,6 +68,7 @@ def client_kill(session: Session, args: list[bytes]) -> Reply | Effect:
         if not meant:
             raise CommandError("ERR No such client")
         return Kill(meant, OK)
+    # Read by hand: each word behind an option is checked as it comes, with texts of its own.
     skips_own = True
     filters = []
     rest = list(reversed(args[2:]))
@@ -85,6 +92,9 @@ def client_kill(session: Session, args: list[bytes]) -> Reply | Effect:
 # PAUSE and the others
 
 
+@command("client|pause", "timeout:integer mode<WRITE|ALL>?@6.2.0", "admin noscript loading stale",
+         since="2.9.50", group="connection", complexity="O(1)",
+         summary="Stop processing commands from clients for some time")  # fmt: skip
 def client_pause(session: Session, args: list[bytes]) -> Effect:
     if len(args) > 4:
         raise wrong_subcommand(args)
@@ -102,10 +112,23 @@ def client_pause(session: Session, args: list[bytes]) -> Effect:
     return Hold(pause, until_ms)
 
 
+@command("client|unpause", "", "admin noscript loading stale",
+         since="6.2.0", group="connection", complexity="O(N) Where N is the number of paused clients",
+         summary="Resume processing of clients that were paused")  # fmt: skip
 def client_unpause(session: Session, args: list[bytes]) -> Effect:
     return Resume()
 
 
+def _check_queueable_reply(request: list[bytes]) -> None:
+    """It would break the array of the replies of a transaction."""
+    if request[2].lower() != b"on":
+        raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
+
+
+@command("client|reply", "on_off_skip<ON|OFF|SKIP>", "noscript loading stale",
+         since="3.2.0", group="connection", complexity="O(1)",
+         summary="Instruct the server whether to reply to commands",
+         check_queueable=_check_queueable_reply)  # fmt: skip
 def client_reply(session: Session, args: list[bytes]) -> Effect:
     match args[2].lower():
         case b"on":
@@ -121,6 +144,9 @@ def client_reply(session: Session, args: list[bytes]) -> Effect:
     return Switch(NO_REPLY)
 
 
+@command("client|unblock", "client-id:integer timeout_error<TIMEOUT|ERROR>?", "admin noscript loading stale",
+         since="5.0.0", group="connection", complexity="O(log N) where N is the number of client connections",
+         summary="Unblock a client blocked in a blocking command from a different connection")  # fmt: skip
 def client_unblock(session: Session, args: list[bytes]) -> Reply:
     """Whether a client was released from a blocking command: there are none, and a pause is not ended by this."""
     if len(args) > 4:
@@ -131,6 +157,9 @@ def client_unblock(session: Session, args: list[bytes]) -> Reply:
     return 0
 
 
+@command("client|no-evict", "enabled<ON|OFF>", "admin noscript loading stale",
+         since="7.0.0", group="connection", complexity="O(1)",
+         summary="Set client eviction mode for the current connection")  # fmt: skip
 def client_no_evict(session: Session, args: list[bytes]) -> Reply:
     if args[2].lower() not in (b"on", b"off"):
         raise CommandError(SYNTAX_ERROR)
@@ -138,20 +167,19 @@ def client_no_evict(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+@command("client|getredir", "", "noscript loading stale",
+         since="6.0.0", group="connection", complexity="O(1)",
+         summary="Get tracking notifications redirection client ID if any")  # fmt: skip
 def client_getredir(session: Session, args: list[bytes]) -> Reply:
     return -1
 
 
+@command("client|tracking", "status<ON|OFF> REDIRECT=client-id:integer? PREFIX=prefix?++ BCAST? OPTIN? OPTOUT? NOLOOP?",
+         "noscript loading stale", numbers={"REDIRECT": integer},
+         since="6.0.0", group="connection", complexity="O(1). Some options may introduce additional complexity.",
+         summary="Enable or disable server assisted client side caching support")  # fmt: skip
 def client_tracking(session: Session, args: list[bytes]) -> Reply:
-    rest = list(reversed(args[3:]))
-    while rest:
-        option = rest.pop().upper()
-        if option == b"REDIRECT" and rest:
-            integer(rest.pop())
-        elif option == b"PREFIX" and rest:
-            rest.pop()
-        elif option not in (b"BCAST", b"OPTIN", b"OPTOUT", b"NOLOOP"):
-            raise CommandError(SYNTAX_ERROR)
+    client_tracking.options(args)
     match args[2].lower():
         case b"off":
             return OK
@@ -160,42 +188,17 @@ def client_tracking(session: Session, args: list[bytes]) -> Reply:
     raise CommandError(SYNTAX_ERROR)
 
 
+@command("client|caching", "mode<YES|NO>", "noscript loading stale",
+         since="6.0.0", group="connection", complexity="O(1)",
+         summary="Instruct the server about tracking or not keys in the next request")  # fmt: skip
 def client_caching(session: Session, args: list[bytes]) -> Reply:
     raise CommandError(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
     )
 
 
+@command("client|trackinginfo", "", "noscript loading stale",
+         since="6.2.0", group="connection", complexity="O(1)",
+         summary="Return information about server assisted client side caching for the current connection")  # fmt: skip
 def client_trackinginfo(session: Session, args: list[bytes]) -> Reply:
     return {b"flags": SetOf([b"off"]), b"redirect": -1, b"prefixes": []}
-
-
-_FLAGS = ("noscript", "loading", "stale")
-_ADMIN = ("admin", *_FLAGS)
-_GROUP = "connection"
-
-SUBCOMMANDS = (
-    Command("client|caching", 3, _FLAGS, NO_KEYS, client_caching,
-            "Instruct the server about tracking or not keys in the next request", "6.0.0", _GROUP, "O(1)"),
-    Command("client|getredir", 2, _FLAGS, NO_KEYS, client_getredir,
-            "Get tracking notifications redirection client ID if any", "6.0.0", _GROUP, "O(1)"),
-    Command("client|kill", -3, _ADMIN, NO_KEYS, client_kill, "Kill the connection of a client", "2.4.0", _GROUP,
-            "O(N) where N is the number of client connections"),
-    Command("client|no-evict", 3, _ADMIN, NO_KEYS, client_no_evict,
-            "Set client eviction mode for the current connection", "7.0.0", _GROUP, "O(1)"),
-    Command("client|pause", -3, _ADMIN, NO_KEYS, client_pause, "Stop processing commands from clients for some time",
-            "2.9.50", _GROUP, "O(1)"),
-    Command("client|reply", 3, _FLAGS, NO_KEYS, client_reply, "Instruct the server whether to reply to commands", "3.2.0",
-            _GROUP, "O(1)"),
-    Command("client|tracking", -3, _FLAGS, NO_KEYS, client_tracking,
-            "Enable or disable server assisted client side caching support", "6.0.0", _GROUP,
-            "O(1). Some options may introduce additional complexity."),
-    Command("client|trackinginfo", 2, _FLAGS, NO_KEYS, client_trackinginfo,
-            "Return information about server assisted client side caching for the current connection", "6.2.0", _GROUP,
-            "O(1)"),
-    Command("client|unblock", -3, _ADMIN, NO_KEYS, client_unblock,
-            "Unblock a client blocked in a blocking command from a different connection", "5.0.0", _GROUP,
-            "O(log N) where N is the number of client connections"),
-    Command("client|unpause", 2, _ADMIN, NO_KEYS, client_unpause, "Resume processing of clients that were paused", "6.2.0",
-            _GROUP, "O(N) Where N is the number of paused clients"),
-)  # fmt: skip

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from kvserver.dispatch.arguments import SYNTAX_ERROR
+from kvserver.dispatch.command import command, container, help_lines
 from kvserver.dispatch.effect import Effect, Reconfigure, RewriteConfig
-from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
 from kvserver.errors import CommandError, ConfigSetError
+from kvserver.options.kinds import PASSWORD
+from kvserver.options.table import OPTIONS
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
 
+config = container("config",
+                   since="2.0.0", group="server",
+                   summary="A container for server configuration commands")  # fmt: skip
 
+
+@command("config|get", "parameter{parameter}+", "admin noscript loading stale",
+         since="2.0.0", group="server", complexity="O(N) when N is the number of configuration parameters provided",
+         summary="Get the values of configuration parameters")  # fmt: skip
 def config_get(session: Session, args: list[bytes]) -> Reply:
     found = session.server.config.get_matching(args[2:])
     return dict(found.items())
 
 
+# Those of Redis that mean nothing here are secrets as well.
+SECRET_OPTIONS = {option.name.encode() for option in OPTIONS if option.kind is PASSWORD} | {
+    b"masterauth",
+    b"masteruser",
+    b"tls-client-key-file-pass",
+}
+
+
+def _secrets_of_set(request: list[bytes]) -> list[int]:
+    return [place + 1 for place in range(2, len(request), 2) if request[place].lower() in SECRET_OPTIONS]
+
+
+@command("config|set", "parameter_value{parameter value}+", "admin noscript loading stale",
+         since="2.0.0", group="server", complexity="O(N) when N is the number of configuration parameters provided",
+         tips="request_policy:all_nodes response_policy:all_succeeded",
+         summary="Set configuration parameters to the given values",
+         secrets=_secrets_of_set)  # fmt: skip
 def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
     if len(args) % 2:
         raise CommandError(SYNTAX_ERROR)
@@ -25,6 +51,9 @@ def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
     return Reconfigure(names, OK)
 
 
+@command("config|resetstat", "", "admin noscript loading stale",
+         since="2.0.0", group="server", complexity="O(1)",
+         summary="Reset the stats returned by INFO")  # fmt: skip
 def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     state = session.server
     state.usages.reset(args)
@@ -35,6 +64,9 @@ def config_resetstat(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+@command("config|rewrite", "", "admin noscript loading stale",
+         since="2.8.0", group="server", complexity="O(1)",
+         summary="Rewrite the configuration file with the in memory configuration")  # fmt: skip
 def config_rewrite(session: Session, args: list[bytes]) -> Effect:
     if not session.server.config.file:
         raise CommandError("ERR The server is running without a config file")
@@ -51,26 +83,8 @@ REWRITE
     Rewrite the configuration file."""
 
 
+@command("config|help", "", "loading stale",
+         since="5.0.0", group="server", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def config_help(session: Session, args: list[bytes]) -> Reply:
     return help_lines("CONFIG", HELP)
-
-
-_FLAGS = ("admin", "noscript", "loading", "stale")
-
-SUBCOMMANDS = (
-    Command("config|get", -3, _FLAGS, NO_KEYS, config_get, "Get the values of configuration parameters", "2.0.0",
-            "server", "O(N) when N is the number of configuration parameters provided"),
-    Command("config|help", 2, ("loading", "stale"), NO_KEYS, config_help,
-            "Show helpful text about the different subcommands", "5.0.0", "server", "O(1)"),
-    Command("config|resetstat", 2, _FLAGS, NO_KEYS, config_resetstat, "Reset the stats returned by INFO", "2.0.0", "server",
-            "O(1)"),
-    Command("config|rewrite", 2, _FLAGS, NO_KEYS, config_rewrite,
-            "Rewrite the configuration file with the in memory configuration", "2.8.0", "server", "O(1)"),
-    Command("config|set", -4, _FLAGS, NO_KEYS, config_set, "Set configuration parameters to the given values", "2.0.0",
-            "server", "O(N) when N is the number of configuration parameters provided"),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("config", -2, (), NO_KEYS, container(SUBCOMMANDS),
-            "A container for server configuration commands", "2.0.0", "server", "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip

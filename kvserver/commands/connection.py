@@ -5,9 +5,9 @@ from __future__ import annotations
 import hmac
 
 from kvserver.commands.client import check_client_name
-from kvserver.dispatch.arguments import check_database, integer
+from kvserver.dispatch.arguments import database, integer
+from kvserver.dispatch.command import command, wrong_arity
 from kvserver.dispatch.effect import Close, Effect, Recognize
-from kvserver.dispatch.row import NO_KEYS, Command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import SERVER_VERSION, Session
@@ -21,6 +21,10 @@ NO_PASSWORD_SET = (
 )
 
 
+@command("ping", "message?", "fast",
+         since="1.0.0", group="connection", complexity="O(1)", tips="request_policy:all_shards response_policy:all_succeeded",
+         summary="Ping the server",
+         is_for_subscribers=True)  # fmt: skip
 def ping(session: Session, args: list[bytes]) -> Reply:
     if len(args) == 1:
         return PONG
@@ -29,6 +33,9 @@ def ping(session: Session, args: list[bytes]) -> Reply:
     return args[1]
 
 
+@command("echo", "message", "loading stale fast",
+         since="1.0.0", group="connection", complexity="O(1)",
+         summary="Echo the given string")  # fmt: skip
 def echo(session: Session, args: list[bytes]) -> Reply:
     return args[1]
 
@@ -41,6 +48,10 @@ def authenticate(session: Session, user: bytes, password: bytes) -> None:
     session.authenticated = True
 
 
+@command("auth", "username?@6.0.0 password", "noscript loading stale fast no_auth allow_busy",
+         since="1.0.0", group="connection", complexity="O(N) where N is the number of passwords defined for the user",
+         summary="Authenticate to the server",
+         secrets=lambda request: range(1, len(request)))  # fmt: skip
 def auth(session: Session, args: list[bytes]) -> Effect:
     if len(args) > 3:
         raise CommandError("ERR syntax error")
@@ -53,6 +64,16 @@ def auth(session: Session, args: list[bytes]) -> Effect:
     return Recognize(OK)
 
 
+def _secrets_of_hello(request: list[bytes]) -> list[int]:
+    words = [place for place in range(2, len(request)) if request[place].lower() == b"auth"]
+    return [place + step for place in words for step in (1, 2)]
+
+
+@command("hello", "arguments{protover:integer AUTH=username_password{username password}? SETNAME=clientname?}?",
+         "noscript loading stale fast no_auth allow_busy",
+         since="6.0.0", group="connection", complexity="O(1)",
+         summary="Handshake with Redis",
+         secrets=_secrets_of_hello)  # fmt: skip
 def hello(session: Session, args: list[bytes]) -> Effect:
     protocol = session.protocol
     if len(args) > 1:
@@ -61,6 +82,7 @@ def hello(session: Session, args: list[bytes]) -> Effect:
             raise CommandError("NOPROTO unsupported protocol version")
     credentials: tuple[bytes, bytes] | None = None
     name: bytes | None = None
+    # Read by hand: a wrong option has a text of its own, which names it.
     rest = list(reversed(args[2:]))
     while rest:
         word = rest.pop()
@@ -93,42 +115,39 @@ def hello(session: Session, args: list[bytes]) -> Effect:
     return Recognize(greeting)
 
 
+@command("select", "index:integer", "loading stale fast",
+         since="1.0.0", group="connection", complexity="O(1)",
+         summary="Change the selected database for the current connection")  # fmt: skip
 def select(session: Session, args: list[bytes]) -> Reply:
-    check_database(args[1])
+    database(args[1])
     return OK
 
 
+@command("quit", "", "noscript loading stale fast no_auth allow_busy",
+         since="1.0.0", group="connection", complexity="O(1)", arity=-1,
+         summary="Close the connection",
+         is_for_subscribers=True, is_never_queued=True)  # fmt: skip
 def quit_(session: Session, args: list[bytes]) -> Effect:
     return Close((OK,))
 
 
+@command("reset", "", "noscript loading stale fast no_auth allow_busy",
+         since="6.2.0", group="connection", complexity="O(1)",
+         summary="Reset the connection",
+         is_for_subscribers=True, is_never_queued=True)  # fmt: skip
 def reset(session: Session, args: list[bytes]) -> Effect:
     session.reset()
     return Recognize(RESET)
 
 
+@command("wait", "numreplicas:integer timeout:integer", "noscript",
+         since="3.0.0", group="generic", complexity="O(1)", tips="request_policy:all_shards response_policy:agg_min",
+         categories="connection",
+         summary="Wait for the synchronous replication of all the write commands sent in the context of the "
+         "current connection")  # fmt: skip
 def wait(session: Session, args: list[bytes]) -> Reply:
     """How many replicas have what this client wrote: there are none, and none will come, so nothing is waited for."""
     integer(args[1])
     if integer(args[2], "ERR timeout is not an integer or out of range") < 0:
         raise CommandError("ERR timeout is negative")
     return 0
-
-
-_HANDSHAKE = ("noscript", "loading", "stale", "fast", "no_auth", "allow_busy")
-
-COMMANDS = (
-    # Refused while data is loaded: health checks take its reply for the sign that a server is ready.
-    Command("ping", -1, ("fast",), NO_KEYS, ping, "Ping the server", "1.0.0", "connection", "O(1)"),
-    Command("echo", 2, ("loading", "stale", "fast"), NO_KEYS, echo, "Echo the given string", "1.0.0", "connection", "O(1)"),
-    Command("hello", -1, _HANDSHAKE, NO_KEYS, hello, "Handshake with Redis", "6.0.0", "connection", "O(1)"),
-    Command("auth", -2, _HANDSHAKE, NO_KEYS, auth, "Authenticate to the server", "1.0.0", "connection",
-            "O(N) where N is the number of passwords defined for the user"),
-    Command("select", 2, ("loading", "stale", "fast"), NO_KEYS, select,
-            "Change the selected database for the current connection", "1.0.0", "connection", "O(1)"),
-    Command("quit", -1, _HANDSHAKE, NO_KEYS, quit_, "Close the connection", "1.0.0", "connection", "O(1)"),
-    Command("reset", 1, _HANDSHAKE, NO_KEYS, reset, "Reset the connection", "6.2.0", "connection", "O(1)"),
-    Command("wait", 3, ("noscript",), NO_KEYS, wait,
-            "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
-            "3.0.0", "generic", "O(1)"),
-)  # fmt: skip

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
-from kvserver.dispatch.row import FIRST_KEY, Command
+from kvserver.dispatch.arguments import MAX_INTEGER, integer
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError, DumpInvalid
 from kvserver.formats.rdb import dump, load
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
 
 
+@command("dump", "key:key", "readonly", access="RO access",
+         since="2.6.0", group="generic",
+         complexity="O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects "
+         "composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) "
+         "where M is small, so simply O(1).",
+         tips="nondeterministic_output",
+         summary="Return a serialized version of the value stored at the specified key.")  # fmt: skip
 def dump_key(session: Session, args: list[bytes]) -> Reply:
     """Of a JSON value, the string of its text."""
     value = session.keyspace.read(args[1])
     return None if value is None else dump(bytes(value))
 
 
+def _idle_s(text: bytes) -> int:
+    idle_s = integer(text)
+    if idle_s < 0:
+        raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
+    return idle_s
+
+
+def _frequency(text: bytes) -> int:
+    frequency = integer(text)
+    if not 0 <= frequency <= 255:
+        raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
+    return frequency
+
+
+@command("restore",
+         "key:key ttl:integer serialized-value REPLACE?@3.0.0 ABSTTL?@5.0.0 (IDLETIME=seconds:integer?@5.0.0|"
+         "FREQ=frequency:integer?@5.0.0)",
+         "write denyoom", access="OW update", numbers={"IDLETIME": _idle_s, "FREQ": _frequency},
+         since="2.6.0", group="generic",
+         complexity="O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the "
+         "number of Redis objects composing the value and M their average size. For small string values the time complexity "
+         "is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is "
+         "O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+         categories="keyspace dangerous",
+         summary="Create a key using the provided serialized value, previously obtained using DUMP.")  # fmt: skip
 def restore_key(session: Session, args: list[bytes]) -> Reply:
-    """RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]. Touches no other key."""
+    """Touches no other key."""
     keyspace, key = session.keyspace, args[1]
-    options = _parse(args[4:])
+    options = restore_key.options(args)
     is_there = keyspace.live(key) is not None
-    if is_there and not options.replaces:
+    if is_there and "REPLACE" not in options:
         raise CommandError("BUSYKEY Target key name already exists.")
     ttl_ms = integer(args[2])
     if ttl_ms < 0:
@@ -31,7 +63,7 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
     except DumpInvalid as error:
         raise CommandError(f"ERR {error}") from None
     now_ms = keyspace.now_ms()
-    expires_at_ms = ttl_ms if options.is_absolute or not ttl_ms else ttl_ms + now_ms
+    expires_at_ms = ttl_ms if "ABSTTL" in options or not ttl_ms else ttl_ms + now_ms
     if expires_at_ms > MAX_INTEGER:
         expires_at_ms -= 1 << 64  # as in Redis, for which this time has come long ago
     if not expires_at_ms or expires_at_ms > now_ms:
@@ -39,45 +71,7 @@ def restore_key(session: Session, args: list[bytes]) -> Reply:
     elif is_there:  # replaced by what is gone already
         keyspace.remove(key)
     if keyspace.peek(key) is not None:
-        session.server.memory.set_use(key, options.idle_s, options.frequency)
+        idle_s = options.number("IDLETIME", 0) if "IDLETIME" in options else None
+        frequency = options.number("FREQ", 0) if "FREQ" in options else None
+        session.server.memory.set_use(key, idle_s, frequency)
     return OK
-
-
-class _Options:
-    """Of RESTORE. By default nothing is told of uses."""
-
-    is_absolute = False
-    replaces = False
-    idle_s: int | None = None
-    frequency: int | None = None
-
-
-def _parse(words: list[bytes]) -> _Options:
-    options = _Options()
-    rest = list(reversed(words))
-    while rest:
-        word = rest.pop().upper()
-        if word == b"IDLETIME" and rest and options.frequency is None:
-            options.idle_s = integer(rest.pop())
-            if options.idle_s < 0:
-                raise CommandError("ERR Invalid IDLETIME value, must be >= 0")
-        elif word == b"FREQ" and rest and options.idle_s is None:
-            options.frequency = integer(rest.pop())
-            if not 0 <= options.frequency <= 255:
-                raise CommandError("ERR Invalid FREQ value, must be >= 0 and <= 255")
-        elif word == b"REPLACE":
-            options.replaces = True
-        elif word == b"ABSTTL":
-            options.is_absolute = True
-        else:
-            raise CommandError(SYNTAX_ERROR)
-    return options
-
-
-COMMANDS = (
-    Command("dump", 2, ("readonly",), FIRST_KEY, dump_key,
-            "Return a serialized version of the value stored at the specified key.", "2.6.0", "generic",
-            "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing "
-            "the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is "
-            "small, so simply O(1)."),
-)  # fmt: skip

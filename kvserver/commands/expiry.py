@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.dispatch.arguments import MAX_INTEGER, integer
-from kvserver.dispatch.row import FIRST_KEY, Command, Handler
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
@@ -16,7 +16,10 @@ NEVER: Final = -1
 
 
 def _conditions(words: list[bytes]) -> set[bytes]:
-    """The options behind key and time. CommandError where one is unknown or they contradict each other."""
+    """The options behind key and time. CommandError where one is unknown or they contradict each other.
+
+    Read here, not by the notation: several may be given, and what is wrong with them has texts of its own.
+    """
     found: set[bytes] = set()
     for word in words:
         if word.upper() not in (b"NX", b"XX", b"GT", b"LT"):
@@ -38,29 +41,56 @@ def _is_met(conditions: set[bytes], current_ms: int | None, wanted_ms: int) -> b
     return not (b"LT" in conditions and wanted_ms >= current_ms)
 
 
-def _expire(name: str, *, unit_ms: int, is_relative: bool) -> Handler:
-    """EXPIRE, PEXPIRE, EXPIREAT or PEXPIREAT."""
-
-    def run(session: Session, args: list[bytes]) -> Reply:
-        keyspace, key = session.keyspace, args[1]
-        conditions = _conditions(args[3:])
-        now_ms = keyspace.now_ms()
-        base_ms = now_ms if is_relative else 0
-        number = integer(args[2])
-        if not -((MAX_INTEGER + 1) // unit_ms) <= number <= (MAX_INTEGER - base_ms) // unit_ms:
-            raise CommandError(f"ERR invalid expire time in '{name}' command")
-        wanted_ms = number * unit_ms + base_ms
-        if keyspace.live(key) is None or not _is_met(conditions, keyspace.expires_at_ms(key), wanted_ms):
-            return 0
-        if wanted_ms <= now_ms:
-            keyspace.remove(key)
-        else:
-            keyspace.expire(key, wanted_ms)
-        return 1
-
-    return run
+def _expire(name: str, session: Session, args: list[bytes], *, unit_ms: int, is_relative: bool) -> Reply:
+    keyspace, key = session.keyspace, args[1]
+    conditions = _conditions(args[3:])
+    now_ms = keyspace.now_ms()
+    base_ms = now_ms if is_relative else 0
+    number = integer(args[2])
+    if not -((MAX_INTEGER + 1) // unit_ms) <= number <= (MAX_INTEGER - base_ms) // unit_ms:
+        raise CommandError(f"ERR invalid expire time in '{name}' command")
+    wanted_ms = number * unit_ms + base_ms
+    if keyspace.live(key) is None or not _is_met(conditions, keyspace.expires_at_ms(key), wanted_ms):
+        return 0
+    if wanted_ms <= now_ms:
+        keyspace.remove(key)
+    else:
+        keyspace.expire(key, wanted_ms)
+    return 1
 
 
+@command("expire", "key:key seconds:integer condition<NX|XX|GT|LT>?@7.0.0", "write fast", access="RW update",
+         since="1.0.0", group="generic", complexity="O(1)",
+         summary="Set a key's time to live in seconds")  # fmt: skip
+def expire(session: Session, args: list[bytes]) -> Reply:
+    return _expire("expire", session, args, unit_ms=1000, is_relative=True)
+
+
+@command("pexpire", "key:key milliseconds:integer condition<NX|XX|GT|LT>?@7.0.0", "write fast", access="RW update",
+         since="2.6.0", group="generic", complexity="O(1)",
+         summary="Set a key's time to live in milliseconds")  # fmt: skip
+def pexpire(session: Session, args: list[bytes]) -> Reply:
+    return _expire("pexpire", session, args, unit_ms=1, is_relative=True)
+
+
+@command("expireat", "key:key unix-time-seconds:unix-time condition<NX|XX|GT|LT>?@7.0.0", "write fast", access="RW update",
+         since="1.2.0", group="generic", complexity="O(1)",
+         summary="Set the expiration for a key as a UNIX timestamp")  # fmt: skip
+def expireat(session: Session, args: list[bytes]) -> Reply:
+    return _expire("expireat", session, args, unit_ms=1000, is_relative=False)
+
+
+@command("pexpireat", "key:key unix-time-milliseconds:unix-time condition<NX|XX|GT|LT>?@7.0.0", "write fast",
+         access="RW update",
+         since="2.6.0", group="generic", complexity="O(1)",
+         summary="Set the expiration for a key as a UNIX timestamp specified in milliseconds")  # fmt: skip
+def pexpireat(session: Session, args: list[bytes]) -> Reply:
+    return _expire("pexpireat", session, args, unit_ms=1, is_relative=False)
+
+
+@command("persist", "key:key", "write fast", access="RW update",
+         since="2.2.0", group="generic", complexity="O(1)",
+         summary="Remove the expiration from a key")  # fmt: skip
 def persist(session: Session, args: list[bytes]) -> Reply:
     keyspace, key = session.keyspace, args[1]
     if keyspace.live(key) is None or keyspace.expires_at_ms(key) is None:
@@ -69,46 +99,42 @@ def persist(session: Session, args: list[bytes]) -> Reply:
     return 1
 
 
-def _ask(show: Callable[[int, int], int]) -> Handler:
-    """TTL and its kin: what `show` makes of the expiry and the present time, both in Unix milliseconds."""
-
-    def run(session: Session, args: list[bytes]) -> Reply:
-        keyspace, key = session.keyspace, args[1]
-        if keyspace.peek_read(key) is None:
-            return MISSING
-        expires_at_ms = keyspace.expires_at_ms(key)
-        return NEVER if expires_at_ms is None else show(expires_at_ms, keyspace.now_ms())
-
-    return run
+def _ask(session: Session, key: bytes, show: Callable[[int, int], int]) -> Reply:
+    """What `show` makes of the expiry and the present time, both in Unix milliseconds."""
+    keyspace = session.keyspace
+    if keyspace.peek_read(key) is None:
+        return MISSING
+    expires_at_ms = keyspace.expires_at_ms(key)
+    return NEVER if expires_at_ms is None else show(expires_at_ms, keyspace.now_ms())
 
 
 def _seconds(milliseconds: int) -> int:
     return (milliseconds + 500) // 1000
 
 
-def _expire_row(name: str, summary: str, since: str, *, unit_ms: int, is_relative: bool) -> Command:
-    handler = _expire(name, unit_ms=unit_ms, is_relative=is_relative)
-    return Command(name, -3, ("write", "fast"), FIRST_KEY, handler, summary, since, "generic", "O(1)")
+@command("ttl", "key:key", "readonly fast", access="RO access",
+         since="1.0.0", group="generic", complexity="O(1)", tips="nondeterministic_output",
+         summary="Get the time to live for a key in seconds")  # fmt: skip
+def ttl(session: Session, args: list[bytes]) -> Reply:
+    return _ask(session, args[1], lambda expires_at_ms, now_ms: _seconds(max(expires_at_ms - now_ms, 0)))
 
 
-def _ask_row(name: str, summary: str, since: str, show: Callable[[int, int], int]) -> Command:
-    return Command(name, 2, ("readonly", "fast"), FIRST_KEY, _ask(show), summary, since, "generic", "O(1)")
+@command("pttl", "key:key", "readonly fast", access="RO access",
+         since="2.6.0", group="generic", complexity="O(1)", tips="nondeterministic_output",
+         summary="Get the time to live for a key in milliseconds")  # fmt: skip
+def pttl(session: Session, args: list[bytes]) -> Reply:
+    return _ask(session, args[1], lambda expires_at_ms, now_ms: max(expires_at_ms - now_ms, 0))
 
 
-COMMANDS = (
-    _expire_row("expire", "Set a key's time to live in seconds", "1.0.0", unit_ms=1000, is_relative=True),
-    _expire_row("pexpire", "Set a key's time to live in milliseconds", "2.6.0", unit_ms=1, is_relative=True),
-    _expire_row("expireat", "Set the expiration for a key as a UNIX timestamp", "1.2.0", unit_ms=1000, is_relative=False),
-    _expire_row("pexpireat", "Set the expiration for a key as a UNIX timestamp specified in milliseconds", "2.6.0",
-                unit_ms=1, is_relative=False),
-    _ask_row("ttl", "Get the time to live for a key in seconds", "1.0.0",
-             lambda expires_at_ms, now_ms: _seconds(max(expires_at_ms - now_ms, 0))),
-    _ask_row("pttl", "Get the time to live for a key in milliseconds", "2.6.0",
-             lambda expires_at_ms, now_ms: max(expires_at_ms - now_ms, 0)),
-    _ask_row("expiretime", "Get the expiration Unix timestamp for a key", "7.0.0",
-             lambda expires_at_ms, now_ms: _seconds(expires_at_ms)),
-    _ask_row("pexpiretime", "Get the expiration Unix timestamp for a key in milliseconds", "7.0.0",
-             lambda expires_at_ms, now_ms: expires_at_ms),
-    Command("persist", 2, ("write", "fast"), FIRST_KEY, persist, "Remove the expiration from a key", "2.2.0", "generic",
-            "O(1)"),
-)  # fmt: skip
+@command("expiretime", "key:key", "readonly fast", access="RO access",
+         since="7.0.0", group="generic", complexity="O(1)",
+         summary="Get the expiration Unix timestamp for a key")  # fmt: skip
+def expiretime(session: Session, args: list[bytes]) -> Reply:
+    return _ask(session, args[1], lambda expires_at_ms, now_ms: _seconds(expires_at_ms))
+
+
+@command("pexpiretime", "key:key", "readonly fast", access="RO access",
+         since="7.0.0", group="generic", complexity="O(1)",
+         summary="Get the expiration Unix timestamp for a key in milliseconds")  # fmt: skip
+def pexpiretime(session: Session, args: list[bytes]) -> Reply:
+    return _ask(session, args[1], lambda expires_at_ms, now_ms: expires_at_ms)

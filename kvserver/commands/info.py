@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.data.footprint import EMPTY_BYTES
-from kvserver.dispatch.row import NO_KEYS, Command
+from kvserver.dispatch.command import command
 from kvserver.resp.reply import Reply, Verbatim
 from kvserver.state.session import SERVER_VERSION, ServerState, Session
 
@@ -359,6 +359,10 @@ def _wanted(words: list[bytes]) -> set[str]:
     return {title.lower() for name in names for title in _GROUPS.get(name, [name])}
 
 
+@command("info", "section?+", "loading stale",
+         since="1.0.0", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_shards response_policy:special", categories="dangerous",
+         summary="Get information and statistics about the server")  # fmt: skip
 def info(session: Session, args: list[bytes]) -> Reply:
     state = session.server
     state.usages.fold_all(args)
@@ -369,9 +373,3 @@ def info(session: Session, args: list[bytes]) -> Reply:
             lines = [f"{name}:{value}" for name, value in section(state).items()]
             texts.append("\r\n".join([f"# {title}", *lines]) + "\r\n")
     return Verbatim("\r\n".join(texts).encode("utf-8", "surrogateescape"))
-
-
-COMMANDS = (
-    Command("info", -1, ("loading", "stale"), NO_KEYS, info, "Get information and statistics about the server", "1.0.0",
-            "server", "O(1)"),
-)  # fmt: skip

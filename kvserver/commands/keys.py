@@ -6,9 +6,9 @@ from typing import Final
 
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
-from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, SYNTAX_ERROR, check_database, integer
+from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, database, integer
+from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Discard, Effect
-from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import Session
@@ -18,19 +18,44 @@ SAME_OBJECT: Final = "ERR source and destination objects are the same"
 NO_SUCH_KEY: Final = "ERR no such key"
 
 
-def del_(session: Session, args: list[bytes]) -> Reply:
+def _remove(session: Session, keys: list[bytes]) -> int:
     keyspace = session.keyspace
     # An expired key was gone before: looking removes it.
-    present = [key for key in dict.fromkeys(args[1:]) if keyspace.peek_live(key) is not None]
+    present = [key for key in dict.fromkeys(keys) if keyspace.peek_live(key) is not None]
     if present:
         keyspace.remove(*present)
     return len(present)
 
 
+@command("del", "key:key+", "write", access="RM delete",
+         since="1.0.0", group="generic", complexity="O(N) where N is the number of keys that will be removed.",
+         tips="request_policy:multi_shard response_policy:agg_sum",
+         summary="Delete a key")  # fmt: skip
+def del_(session: Session, args: list[bytes]) -> Reply:
+    return _remove(session, args[1:])
+
+
+@command("unlink", "key:key+", "write fast", access="RM delete",
+         since="4.0.0", group="generic", complexity="O(1) for each key removed.",
+         tips="request_policy:multi_shard response_policy:agg_sum",
+         summary="Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non "
+         "blocking.")  # fmt: skip
+def unlink(session: Session, args: list[bytes]) -> Reply:
+    return _remove(session, args[1:])
+
+
+@command("exists", "key:key+", "readonly fast", access="RO",
+         since="1.0.0", group="generic", complexity="O(N) where N is the number of keys to check.",
+         tips="request_policy:multi_shard response_policy:agg_sum",
+         summary="Determine if a key exists")  # fmt: skip
 def exists(session: Session, args: list[bytes]) -> Reply:
     return sum(session.keyspace.peek_read(key) is not None for key in args[1:])
 
 
+@command("touch", "key:key+", "readonly fast", access="RO",
+         since="3.2.1", group="generic", complexity="O(N) where N is the number of keys that will be touched.",
+         tips="request_policy:multi_shard response_policy:agg_sum",
+         summary="Alters the last access time of a key(s). Returns the number of existing keys specified.")  # fmt: skip
 def touch(session: Session, args: list[bytes]) -> Reply:
     return sum(session.keyspace.read(key) is not None for key in args[1:])
 
@@ -40,16 +65,25 @@ def type_name(value: Value) -> str:
     return JSON_TYPE if isinstance(value, JSONText) else "string"
 
 
+@command("type", "key:key", "readonly fast", access="RO",
+         since="1.0.0", group="generic", complexity="O(1)",
+         summary="Determine the type stored at key")  # fmt: skip
 def type_(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.peek_read(args[1])
     return Simple("none" if value is None else type_name(value))
 
 
+@command("rename", "key:key newkey:key#1", "write", access="RW access delete; OW update",
+         since="1.0.0", group="generic", complexity="O(1)",
+         summary="Rename a key")  # fmt: skip
 def rename(session: Session, args: list[bytes]) -> Reply:
     _rename(session, args[1], args[2])
     return OK
 
 
+@command("renamenx", "key:key newkey:key#1", "write fast", access="RW access delete; OW insert",
+         since="1.0.0", group="generic", complexity="O(1)",
+         summary="Rename a key, only if the new key does not exist")  # fmt: skip
 def renamenx(session: Session, args: list[bytes]) -> Reply:
     return int(_rename(session, args[1], args[2], only_if_missing=True))
 
@@ -70,22 +104,18 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
     return True
 
 
+@command("copy", "source:key destination:key#1 DB=destination-db:integer? REPLACE?", "write denyoom",
+         access="RO access; OW update", numbers={"DB": database},
+         since="6.2.0", group="generic",
+         complexity="O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
+         summary="Copy a key")  # fmt: skip
 def copy(session: Session, args: list[bytes]) -> Reply:
     keyspace, (source, destination) = session.keyspace, args[1:3]
-    is_replacing = False
-    rest = list(reversed(args[3:]))
-    while rest:
-        word = rest.pop().upper()
-        if word == b"REPLACE":
-            is_replacing = True
-        elif word == b"DB" and rest:
-            check_database(rest.pop())
-        else:
-            raise CommandError(SYNTAX_ERROR)
+    options = copy.options(args)
     if source == destination:
         raise CommandError(SAME_OBJECT)
     value = keyspace.read(source)
-    if value is None or (keyspace.live(destination) is not None and not is_replacing):
+    if value is None or (keyspace.live(destination) is not None and "REPLACE" not in options):
         return 0
     _copy(session, source, destination, value)
     return 1
@@ -100,11 +130,19 @@ def _copy(session: Session, source: bytes, destination: bytes, value: Value) -> 
         keyspace.put(destination, value, expires_at_ms)
 
 
+@command("move", "key:key db:integer", "write fast", access="RW access update",
+         since="1.0.0", group="generic", complexity="O(1)",
+         summary="Move a key to another database")  # fmt: skip
 def move(session: Session, args: list[bytes]) -> Reply:
-    check_database(args[2])
+    database(args[2])
     raise CommandError(SAME_OBJECT)
 
 
+@command("swapdb", "index1:integer index2:integer", "write fast",
+         since="4.0.0", group="server",
+         complexity="O(N) where N is the count of clients watching or blocking on keys from both databases.",
+         categories="keyspace dangerous",
+         summary="Swaps two Redis databases")  # fmt: skip
 def swapdb(session: Session, args: list[bytes]) -> Reply:
     numbers = []
     for text, which in zip(args[1:], ("first", "second"), strict=True):
@@ -117,49 +155,27 @@ def swapdb(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+@command("flushall", "async<ASYNC@4.0.0|SYNC@6.2.0>?!", "write",
+         since="1.0.0", group="server", complexity="O(1), the memory is freed bit by bit",
+         tips="request_policy:all_shards response_policy:all_succeeded", categories="keyspace dangerous",
+         summary="Remove all keys from all databases")  # fmt: skip
 def flushall(session: Session, args: list[bytes]) -> Effect:
     """As in Redis, a server with save points has flushed what is left before it replies."""
+    # ASYNC and SYNC differ in when memory is freed, and here it is freed bit by bit either way.
+    flushall.options(args)
     return _discard_all(session, args, flushes=bool(session.server.config.save))
 
 
+@command("flushdb", "async<ASYNC@4.0.0|SYNC@6.2.0>?!", "write",
+         since="1.0.0", group="server", complexity="O(1), the memory is freed bit by bit",
+         tips="request_policy:all_shards response_policy:all_succeeded", categories="keyspace dangerous",
+         summary="Remove all keys from the current database")  # fmt: skip
 def flushdb(session: Session, args: list[bytes]) -> Effect:
+    flushdb.options(args)
     return _discard_all(session, args, flushes=False)
 
 
 def _discard_all(session: Session, args: list[bytes], *, flushes: bool) -> Effect:
-    # ASYNC and SYNC differ in when memory is freed, and here it is freed bit by bit either way.
-    if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
-        raise CommandError(SYNTAX_ERROR)
     keyspace = session.keyspace
     keys = len(keyspace)
     return Discard(args[0].decode().upper(), keys, keyspace.clear(), flushes)
-
-
-_GROUP = "generic"
-_FIRST_AND_SECOND = (1, 2, 1)
-
-COMMANDS = (
-    Command("del", -2, ("write",), ALL_KEYS, del_, "Delete a key", "1.0.0", _GROUP,
-            "O(N) where N is the number of keys that will be removed."),
-    Command("unlink", -2, ("write", "fast"), ALL_KEYS, del_,
-            "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking.", "4.0.0", _GROUP,
-            "O(1) for each key removed."),
-    Command("exists", -2, ("readonly", "fast"), ALL_KEYS, exists, "Determine if a key exists", "1.0.0", _GROUP,
-            "O(N) where N is the number of keys to check."),
-    Command("touch", -2, ("readonly", "fast"), ALL_KEYS, touch,
-            "Alters the last access time of a key(s). Returns the number of existing keys specified.", "3.2.1", _GROUP,
-            "O(N) where N is the number of keys that will be touched."),
-    Command("type", 2, ("readonly", "fast"), FIRST_KEY, type_, "Determine the type stored at key", "1.0.0", _GROUP, "O(1)"),
-    Command("rename", 3, ("write",), _FIRST_AND_SECOND, rename, "Rename a key", "1.0.0", _GROUP, "O(1)"),
-    Command("renamenx", 3, ("write", "fast"), _FIRST_AND_SECOND, renamenx,
-            "Rename a key, only if the new key does not exist", "1.0.0", _GROUP, "O(1)"),
-    Command("copy", -3, ("write", "denyoom"), _FIRST_AND_SECOND, copy, "Copy a key", "6.2.0", _GROUP,
-            "O(N) worst case for collections, where N is the number of nested items. O(1) for string values."),
-    Command("move", 3, ("write", "fast"), FIRST_KEY, move, "Move a key to another database", "1.0.0", _GROUP, "O(1)"),
-    Command("swapdb", 3, ("write", "fast"), NO_KEYS, swapdb, "Swaps two Redis databases", "4.0.0", "server",
-            "O(N) where N is the count of clients watching or blocking on keys from both databases."),
-    Command("flushdb", -1, ("write",), NO_KEYS, flushdb, "Remove all keys from the current database", "1.0.0", "server",
-            "O(1), the memory is freed bit by bit"),
-    Command("flushall", -1, ("write",), NO_KEYS, flushall, "Remove all keys from all databases", "1.0.0", "server",
-            "O(1), the memory is freed bit by bit"),
-)  # fmt: skip

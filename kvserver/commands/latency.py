@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines
+from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, Verbatim
 from kvserver.state.latency import Series, graph
@@ -27,6 +27,15 @@ def _series(session: Session, event: bytes) -> Series | None:
     return session.server.latency.series.get(event.decode("utf-8", "replace"))
 
 
+latency = container("latency",
+                    since="2.8.13", group="server",
+                    summary="A container for latency diagnostics commands")  # fmt: skip
+
+
+@command("latency|latest", "", "admin noscript loading stale",
+         since="2.8.13", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_nodes response_policy:special",
+         summary="Return the latest latency samples for all events.")  # fmt: skip
 def latency_latest(session: Session, args: list[bytes]) -> Reply:
     return [
         [event.encode(), series.samples[-1].at_s, series.samples[-1].duration_ms, series.longest_ms]
@@ -34,15 +43,26 @@ def latency_latest(session: Session, args: list[bytes]) -> Reply:
     ]
 
 
+@command("latency|history", "event", "admin noscript loading stale",
+         since="2.8.13", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_nodes response_policy:special",
+         summary="Return timestamp-latency samples for the event.")  # fmt: skip
 def latency_history(session: Session, args: list[bytes]) -> Reply:
     series = _series(session, args[2])
     return [[sample.at_s, sample.duration_ms] for sample in series.samples] if series else []
 
 
+@command("latency|reset", "event?+", "admin noscript loading stale",
+         since="2.8.13", group="server", complexity="O(1)", tips="request_policy:all_nodes response_policy:all_succeeded",
+         summary="Reset latency data for one or more events.")  # fmt: skip
 def latency_reset(session: Session, args: list[bytes]) -> Reply:
     return session.server.latency.reset([event.decode("utf-8", "replace") for event in args[2:]])
 
 
+@command("latency|graph", "event", "admin noscript loading stale",
+         since="2.8.13", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_nodes response_policy:special",
+         summary="Return a latency graph for the event.")  # fmt: skip
 def latency_graph(session: Session, args: list[bytes]) -> Reply:
     series = _series(session, args[2])
     if series is None:
@@ -51,6 +71,10 @@ def latency_graph(session: Session, args: list[bytes]) -> Reply:
     return Verbatim(graph(event, series, session.server.now_ms() // 1000).encode())
 
 
+@command("latency|doctor", "", "admin noscript loading stale",
+         since="2.8.13", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_nodes response_policy:special",
+         summary="Return a human readable latency analysis report.")  # fmt: skip
 def latency_doctor(session: Session, args: list[bytes]) -> Reply:
     state = session.server
     if not state.config.latency_monitor_threshold:
@@ -84,6 +108,11 @@ def latency_doctor(session: Session, args: list[bytes]) -> Reply:
     return Verbatim(("\n".join(lines) + "\n").encode())
 
 
+@command("latency|histogram", "command?+", "admin noscript loading stale",
+         since="7.0.0", group="server",
+         complexity="O(N) where N is the number of commands with latency information being retrieved.",
+         tips="nondeterministic_output request_policy:all_nodes response_policy:special",
+         summary="Return the cumulative distribution of latencies of a subset of commands or all.")  # fmt: skip
 def latency_histogram(session: Session, args: list[bytes]) -> Reply:
     usages = session.server.usages
     usages.fold_all(args)
@@ -92,7 +121,7 @@ def latency_histogram(session: Session, args: list[bytes]) -> Reply:
     for word in args[2:] or list(rows):
         name = word.lower()
         row = rows.get(name)
-        names += [name, *(subcommand.name.encode() for subcommand in row.subcommands)] if row else [name]
+        names += [name, *(subcommand.name.encode() for subcommand in row.subcommands.values())] if row else [name]
     found: dict[Reply, Reply] = {}
     for name in names if session.server.config.latency_tracking else ():
         usage = usages.by_name.get(name)
@@ -117,31 +146,8 @@ HISTOGRAM [COMMAND ...]
     If no commands are specified then all histograms are replied."""
 
 
+@command("latency|help", "", "loading stale",
+         since="2.8.13", group="server", complexity="O(1)",
+         summary="Show helpful text about the different subcommands.")  # fmt: skip
 def latency_help(session: Session, args: list[bytes]) -> Reply:
     return help_lines("LATENCY", HELP)
-
-
-_FLAGS = ("admin", "noscript", "loading", "stale")
-
-SUBCOMMANDS = (
-    Command("latency|doctor", 2, _FLAGS, NO_KEYS, latency_doctor, "Return a human readable latency analysis report.",
-            "2.8.13", "server", "O(1)"),
-    Command("latency|graph", 3, _FLAGS, NO_KEYS, latency_graph, "Return a latency graph for the event.", "2.8.13", "server",
-            "O(1)"),
-    Command("latency|help", 2, ("loading", "stale"), NO_KEYS, latency_help,
-            "Show helpful text about the different subcommands.", "2.8.13", "server", "O(1)"),
-    Command("latency|histogram", -2, _FLAGS, NO_KEYS, latency_histogram,
-            "Return the cumulative distribution of latencies of a subset of commands or all.", "7.0.0", "server",
-            "O(N) where N is the number of commands with latency information being retrieved."),
-    Command("latency|history", 3, _FLAGS, NO_KEYS, latency_history, "Return timestamp-latency samples for the event.",
-            "2.8.13", "server", "O(1)"),
-    Command("latency|latest", 2, _FLAGS, NO_KEYS, latency_latest, "Return the latest latency samples for all events.",
-            "2.8.13", "server", "O(1)"),
-    Command("latency|reset", -2, _FLAGS, NO_KEYS, latency_reset, "Reset latency data for one or more events.", "2.8.13",
-            "server", "O(1)"),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("latency", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for latency diagnostics commands", "2.8.13",
-            "server", "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip

@@ -6,9 +6,9 @@ from typing import Final
 
 from kvserver.data.footprint import entry_bytes
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.row import NO_KEYS, Command, container
+from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Reply, Simple, Verbatim
+from kvserver.resp.reply import OK, Reply, Verbatim
 from kvserver.state.session import Session
 
 LITTLE_BYTES: Final = 5 << 20  # below, nothing can be said of a process, as in Redis
@@ -31,16 +31,32 @@ PEAK_ISSUE: Final = (
 ISSUES_END: Final = "I'm here to keep you safe, Sam. I want to help you.\n"
 
 
+memory = container("memory",
+                   since="4.0.0", group="server",
+                   summary="A container for memory diagnostics commands")  # fmt: skip
+
+
+def _samples(text: bytes) -> int:
+    """Of values that hold others, of which there are none here."""
+    samples = integer(text)
+    if samples < 0:
+        raise CommandError(SYNTAX_ERROR)
+    return samples
+
+
+@command("memory|usage", "key:key SAMPLES=count:integer?", "readonly", access="RO", numbers={"SAMPLES": _samples},
+         since="4.0.0", group="server", complexity="O(N) where N is the number of samples.",
+         summary="Estimate the memory usage of a key")  # fmt: skip
 def memory_usage(session: Session, args: list[bytes]) -> Reply:
-    rest = list(reversed(args[3:]))
-    while rest:
-        # Samples are for values that hold others, of which there are none here.
-        if rest.pop().upper() != b"SAMPLES" or not rest or integer(rest.pop()) < 0:
-            raise CommandError(SYNTAX_ERROR)
+    memory_usage.options(args)
     keyspace, key = session.keyspace, args[2]
     return None if keyspace.peek_live(key) is None else entry_bytes(key, keyspace.peek(key))
 
 
+@command("memory|stats",
+         since="4.0.0", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_shards response_policy:special",
+         summary="Show memory usage details")  # fmt: skip
 def memory_stats(session: Session, args: list[bytes]) -> Reply:
     server = session.server
     facts = server.process_facts()
@@ -77,6 +93,10 @@ def memory_stats(session: Session, args: list[bytes]) -> Reply:
     }
 
 
+@command("memory|doctor",
+         since="4.0.0", group="server", complexity="O(1)",
+         tips="nondeterministic_output request_policy:all_shards response_policy:special",
+         summary="Outputs memory problems report")  # fmt: skip
 def memory_doctor(session: Session, args: list[bytes]) -> Reply:
     facts = session.server.process_facts()
     if session.server.memory.used_bytes < LITTLE_BYTES:
@@ -86,16 +106,23 @@ def memory_doctor(session: Session, args: list[bytes]) -> Reply:
     return Verbatim(NO_ISSUES.encode())
 
 
+@command("memory|malloc-stats",
+         since="4.0.0", group="server", complexity="Depends on how much memory is allocated, could be slow",
+         tips="nondeterministic_output request_policy:all_shards response_policy:special",
+         summary="Show allocator internal stats")  # fmt: skip
 def memory_malloc_stats(session: Session, args: list[bytes]) -> Reply:
     return Verbatim(b"Stats not supported for the current allocator")
 
 
+@command("memory|purge",
+         since="4.0.0", group="server", complexity="Depends on how much memory is allocated, could be slow",
+         tips="request_policy:all_shards response_policy:all_succeeded",
+         summary="Ask the allocator to release memory")  # fmt: skip
 def memory_purge(session: Session, args: list[bytes]) -> Reply:
     return OK  # Python gives memory back by itself
 
 
-HELP = """MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
-DOCTOR
+HELP = """DOCTOR
     Return memory problems reports.
 MALLOC-STATS
     Return internal statistics report from the memory allocator.
@@ -105,31 +132,11 @@ STATS
     Return information about the memory usage of the server.
 USAGE <key> [SAMPLES <count>]
     Return memory in bytes used by <key> and its value. Nested values are
-    sampled up to <count> times (default: 5, 0 means sample all).
-HELP
-    Prints this help."""
+    sampled up to <count> times (default: 5, 0 means sample all)."""
 
 
+@command("memory|help", "", "loading stale",
+         since="4.0.0", group="server", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def memory_help(session: Session, args: list[bytes]) -> Reply:
-    return [Simple(line) for line in HELP.splitlines()]
-
-
-_GROUP = "server"
-_SLOW = "Depends on how much memory is allocated, could be slow"
-
-SUBCOMMANDS = (
-    Command("memory|doctor", 2, (), NO_KEYS, memory_doctor, "Outputs memory problems report", "4.0.0", _GROUP, "O(1)"),
-    Command("memory|help", 2, ("loading", "stale"), NO_KEYS, memory_help,
-            "Show helpful text about the different subcommands", "4.0.0", _GROUP, "O(1)"),
-    Command("memory|malloc-stats", 2, (), NO_KEYS, memory_malloc_stats, "Show allocator internal stats", "4.0.0", _GROUP,
-            _SLOW),
-    Command("memory|purge", 2, (), NO_KEYS, memory_purge, "Ask the allocator to release memory", "4.0.0", _GROUP, _SLOW),
-    Command("memory|stats", 2, (), NO_KEYS, memory_stats, "Show memory usage details", "4.0.0", _GROUP, "O(1)"),
-    Command("memory|usage", -3, ("readonly",), (2, 2, 1), memory_usage, "Estimate the memory usage of a key", "4.0.0",
-            _GROUP, "O(N) where N is the number of samples."),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("memory", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for memory diagnostics commands", "4.0.0",
-            _GROUP, "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip
+    return help_lines("MEMORY", HELP)

@@ -7,9 +7,9 @@ from typing import Final
 from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, JSONText, Raw
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import integer
-from kvserver.dispatch.row import NO_KEYS, Command, container
+from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
-from kvserver.resp.reply import Reply, Simple
+from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 
 SHARED_INTEGERS: Final = 10_000  # from 0 on, of which Redis has one object each
@@ -29,6 +29,14 @@ def _as_integer(value: Value) -> int | None:
         return None
 
 
+object_ = container("object",
+                    since="2.2.3", group="generic",
+                    summary="A container for object introspection commands")  # fmt: skip
+
+
+@command("object|encoding", "key:key", "readonly", access="RO",
+         since="2.2.3", group="generic", complexity="O(1)", tips="nondeterministic_output",
+         summary="Inspect the internal encoding of a Redis object")  # fmt: skip
 def object_encoding(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.peek_live(args[2])
     if value is None:
@@ -40,6 +48,9 @@ def object_encoding(session: Session, args: list[bytes]) -> Reply:
     return b"embstr" if len(value) <= EMBEDDED_BYTES else b"raw"
 
 
+@command("object|refcount", "key:key", "readonly", access="RO",
+         since="2.2.3", group="generic", complexity="O(1)", tips="nondeterministic_output",
+         summary="Get the number of references to the value of the key")  # fmt: skip
 def object_refcount(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.peek_live(args[2])
     if value is None:
@@ -52,6 +63,9 @@ def object_refcount(session: Session, args: list[bytes]) -> Reply:
     return SHARED_REFCOUNT if is_shared else 1
 
 
+@command("object|idletime", "key:key", "readonly", access="RO",
+         since="2.2.3", group="generic", complexity="O(1)", tips="nondeterministic_output",
+         summary="Get the time since a Redis object was last accessed")  # fmt: skip
 def object_idletime(session: Session, args: list[bytes]) -> Reply:
     if session.keyspace.peek_live(args[2]) is None:
         return None
@@ -60,6 +74,9 @@ def object_idletime(session: Session, args: list[bytes]) -> Reply:
     return session.server.memory.idle_s(args[2])
 
 
+@command("object|freq", "key:key", "readonly", access="RO",
+         since="4.0.0", group="generic", complexity="O(1)", tips="nondeterministic_output",
+         summary="Get the logarithmic access frequency counter of a Redis object")  # fmt: skip
 def object_freq(session: Session, args: list[bytes]) -> Reply:
     if session.keyspace.peek_live(args[2]) is None:
         return None
@@ -69,8 +86,7 @@ def object_freq(session: Session, args: list[bytes]) -> Reply:
     return frequency
 
 
-HELP = """OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:
-ENCODING <key>
+HELP = """ENCODING <key>
     Return the kind of internal representation used in order to store the value
     associated with a <key>.
 FREQ <key>
@@ -81,33 +97,11 @@ IDLETIME <key>
     seconds elapsed since the last access to the key.
 REFCOUNT <key>
     Return the number of references of the value associated with the specified
-    <key>.
-HELP
-    Prints this help."""
+    <key>."""
 
 
+@command("object|help", "", "loading stale",
+         since="6.2.0", group="generic", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def object_help(session: Session, args: list[bytes]) -> Reply:
-    return [Simple(line) for line in HELP.splitlines()]
-
-
-_FLAGS = ("readonly",)
-_KEY = (2, 2, 1)
-_GROUP = "generic"
-
-SUBCOMMANDS = (
-    Command("object|encoding", 3, _FLAGS, _KEY, object_encoding, "Inspect the internal encoding of a Redis object",
-            "2.2.3", _GROUP, "O(1)"),
-    Command("object|freq", 3, _FLAGS, _KEY, object_freq, "Get the logarithmic access frequency counter of a Redis object",
-            "4.0.0", _GROUP, "O(1)"),
-    Command("object|help", 2, ("loading", "stale"), NO_KEYS, object_help,
-            "Show helpful text about the different subcommands", "6.2.0", _GROUP, "O(1)"),
-    Command("object|idletime", 3, _FLAGS, _KEY, object_idletime, "Get the time since a Redis object was last accessed",
-            "2.2.3", _GROUP, "O(1)"),
-    Command("object|refcount", 3, _FLAGS, _KEY, object_refcount,
-            "Get the number of references to the value of the key", "2.2.3", _GROUP, "O(1)"),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("object", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for object introspection commands", "2.2.3",
-            _GROUP, "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip
+    return help_lines("OBJECT", HELP)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.dispatch.effect import Effect, Publish, Switch
-from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, help_lines, wrong_subcommand
 from kvserver.patterns import matcher
 from kvserver.resp.reply import Push, Replies, Reply
 from kvserver.state.channels import Channels, Subscriptions
@@ -33,20 +33,20 @@ class Kind:
         self._subscriptions = subscriptions
         self._count = count
 
-    def subscribe(self, session: Session, args: list[bytes]) -> Effect:
+    def subscribe(self, session: Session, asked: list[bytes]) -> Effect:
         names, subscriptions = self._names(session), self._subscriptions(session.server.channels)
         replies = []
-        for name in args[1:]:
+        for name in asked:
             if name not in names:
                 names[name] = None
                 subscriptions.add(name, session)
             replies.append(Push([self._subscribe, name, self._count(session)]))
         return Switch(Replies(replies))
 
-    def unsubscribe(self, session: Session, args: list[bytes]) -> Effect:
+    def unsubscribe(self, session: Session, asked: list[bytes]) -> Effect:
         names, subscriptions = self._names(session), self._subscriptions(session.server.channels)
         replies = []
-        for name in args[1:] or list(names):
+        for name in asked or list(names):
             if name in names:
                 del names[name]
                 subscriptions.remove(name, session)
@@ -68,14 +68,83 @@ SHARD_CHANNELS = Kind(
 )
 
 
+@command("subscribe", "channel+", "pubsub noscript loading stale",
+         since="2.0.0", group="pubsub", complexity="O(N) where N is the number of channels to subscribe to.",
+         summary="Listen for messages published to the given channels",
+         is_for_subscribers=True)  # fmt: skip
+def subscribe(session: Session, args: list[bytes]) -> Effect:
+    return CHANNELS.subscribe(session, args[1:])
+
+
+@command("unsubscribe", "channel?+", "pubsub noscript loading stale",
+         since="2.0.0", group="pubsub",
+         complexity="O(N) where N is the number of clients already subscribed to a channel.",
+         summary="Stop listening for messages posted to the given channels",
+         is_for_subscribers=True)  # fmt: skip
+def unsubscribe(session: Session, args: list[bytes]) -> Effect:
+    return CHANNELS.unsubscribe(session, args[1:])
+
+
+@command("psubscribe", "pattern{pattern:pattern}+", "pubsub noscript loading stale",
+         since="2.0.0", group="pubsub",
+         complexity="O(N) where N is the number of patterns the client is already subscribed to.",
+         summary="Listen for messages published to channels matching the given patterns",
+         is_for_subscribers=True)  # fmt: skip
+def psubscribe(session: Session, args: list[bytes]) -> Effect:
+    return PATTERNS.subscribe(session, args[1:])
+
+
+@command("punsubscribe", "pattern:pattern?+", "pubsub noscript loading stale",
+         since="2.0.0", group="pubsub",
+         complexity="O(N+M) where N is the number of patterns the client is already subscribed and M is the "
+         "number of total patterns subscribed in the system (by any client).",
+         summary="Stop listening for messages posted to channels matching the given patterns",
+         is_for_subscribers=True)  # fmt: skip
+def punsubscribe(session: Session, args: list[bytes]) -> Effect:
+    return PATTERNS.unsubscribe(session, args[1:])
+
+
+@command("ssubscribe", "shardchannel:not-key+", "pubsub noscript loading stale", access="not_key",
+         since="7.0.0", group="pubsub", complexity="O(N) where N is the number of shard channels to subscribe to.",
+         summary="Listen for messages published to the given shard channels",
+         is_for_subscribers=True)  # fmt: skip
+def ssubscribe(session: Session, args: list[bytes]) -> Effect:
+    return SHARD_CHANNELS.subscribe(session, args[1:])
+
+
+@command("sunsubscribe", "shardchannel:not-key?+", "pubsub noscript loading stale", access="not_key",
+         since="7.0.0", group="pubsub",
+         complexity="O(N) where N is the number of clients already subscribed to a shard channel.",
+         summary="Stop listening for messages posted to the given shard channels",
+         is_for_subscribers=True)  # fmt: skip
+def sunsubscribe(session: Session, args: list[bytes]) -> Effect:
+    return SHARD_CHANNELS.unsubscribe(session, args[1:])
+
+
+@command("publish", "channel message", "pubsub loading stale fast",
+         since="2.0.0", group="pubsub",
+         complexity="O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number "
+         "of subscribed patterns (by any client).",
+         summary="Post a message to a channel",
+         may_replicate=True)  # fmt: skip
 def publish(session: Session, args: list[bytes]) -> Reply | Effect:
     deliveries = session.server.channels.deliveries(args[1], args[2])
     return Publish(deliveries, len(deliveries)) if deliveries else 0
 
 
+@command("spublish", "shardchannel:not-key message", "pubsub loading stale fast", access="not_key",
+         since="7.0.0", group="pubsub",
+         complexity="O(N) where N is the number of clients subscribed to the receiving shard channel.",
+         summary="Post a message to a shard channel",
+         may_replicate=True)  # fmt: skip
 def spublish(session: Session, args: list[bytes]) -> Reply | Effect:
     deliveries = session.server.channels.shard_deliveries(args[1], args[2])
     return Publish(deliveries, len(deliveries)) if deliveries else 0
+
+
+pubsub = container("pubsub",
+                   since="2.8.0", group="pubsub",
+                   summary="A container for Pub/Sub commands")  # fmt: skip
 
 
 def _list(subscriptions: Subscriptions[Session], args: list[bytes]) -> Reply:
@@ -94,22 +163,43 @@ def _counts(subscriptions: Subscriptions[Session], names: list[bytes]) -> Reply:
     return found
 
 
+@command("pubsub|channels", "pattern:pattern?", "pubsub loading stale",
+         since="2.8.0", group="pubsub",
+         complexity="O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively "
+         "short channels and patterns)",
+         summary="List active channels")  # fmt: skip
 def pubsub_channels(session: Session, args: list[bytes]) -> Reply:
     return _list(session.server.channels.channels, args)
 
 
+@command("pubsub|numsub", "channel?+", "pubsub loading stale",
+         since="2.8.0", group="pubsub",
+         complexity="O(N) for the NUMSUB subcommand, where N is the number of requested channels",
+         summary="Get the count of subscribers for channels")  # fmt: skip
 def pubsub_numsub(session: Session, args: list[bytes]) -> Reply:
     return _counts(session.server.channels.channels, args[2:])
 
 
+@command("pubsub|numpat", "", "pubsub loading stale",
+         since="2.8.0", group="pubsub", complexity="O(1)",
+         summary="Get the count of unique patterns pattern subscriptions")  # fmt: skip
 def pubsub_numpat(session: Session, args: list[bytes]) -> Reply:
     return len(session.server.channels.patterns)
 
 
+@command("pubsub|shardchannels", "pattern:pattern?", "pubsub loading stale",
+         since="7.0.0", group="pubsub",
+         complexity="O(N) where N is the number of active shard channels, and assuming constant time pattern matching "
+         "(relatively short shard channels).",
+         summary="List active shard channels")  # fmt: skip
 def pubsub_shardchannels(session: Session, args: list[bytes]) -> Reply:
     return _list(session.server.channels.shard_channels, args)
 
 
+@command("pubsub|shardnumsub", "shardchannel?+", "pubsub loading stale",
+         since="7.0.0", group="pubsub",
+         complexity="O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels",
+         summary="Get the count of subscribers for shard channels")  # fmt: skip
 def pubsub_shardnumsub(session: Session, args: list[bytes]) -> Reply:
     return _counts(session.server.channels.shard_channels, args[2:])
 
@@ -127,62 +217,8 @@ SHARDNUMSUB [<shardchannel> ...]
     Return the number of subscribers for the specified shard level channel(s)"""
 
 
+@command("pubsub|help", "", "loading stale",
+         since="6.2.0", group="pubsub", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def pubsub_help(session: Session, args: list[bytes]) -> Reply:
     return help_lines("PUBSUB", HELP)
-
-
-_GROUP = "pubsub"
-_ASKING = ("pubsub", "loading", "stale")
-_LISTENING = ("pubsub", "noscript", "loading", "stale")
-_PUBLISHING = ("pubsub", "loading", "stale", "fast")
-_MATCHING = (
-    "O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively short channels "
-    "and patterns)"
-)
-_MATCHING_SHARDS = (
-    "O(N) where N is the number of active shard channels, and assuming constant time pattern matching (relatively short "
-    "shard channels)."
-)
-
-SUBCOMMANDS = (
-    Command("pubsub|channels", -2, _ASKING, NO_KEYS, pubsub_channels, "List active channels", "2.8.0", _GROUP, _MATCHING),
-    Command("pubsub|help", 2, ("loading", "stale"), NO_KEYS, pubsub_help,
-            "Show helpful text about the different subcommands", "6.2.0", _GROUP, "O(1)"),
-    Command("pubsub|numpat", 2, _ASKING, NO_KEYS, pubsub_numpat,
-            "Get the count of unique patterns pattern subscriptions", "2.8.0", _GROUP, "O(1)"),
-    Command("pubsub|numsub", -2, _ASKING, NO_KEYS, pubsub_numsub, "Get the count of subscribers for channels", "2.8.0",
-            _GROUP, "O(N) for the NUMSUB subcommand, where N is the number of requested channels"),
-    Command("pubsub|shardchannels", -2, _ASKING, NO_KEYS, pubsub_shardchannels, "List active shard channels", "7.0.0",
-            _GROUP, _MATCHING_SHARDS),
-    Command("pubsub|shardnumsub", -2, _ASKING, NO_KEYS, pubsub_shardnumsub,
-            "Get the count of subscribers for shard channels", "7.0.0", _GROUP,
-            "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels"),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("publish", 3, _PUBLISHING, NO_KEYS, publish, "Post a message to a channel", "2.0.0", _GROUP,
-            "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of "
-            "subscribed patterns (by any client)."),
-    Command("subscribe", -2, _LISTENING, NO_KEYS, CHANNELS.subscribe, "Listen for messages published to the given channels",
-            "2.0.0", _GROUP, "O(N) where N is the number of channels to subscribe to."),
-    Command("unsubscribe", -1, _LISTENING, NO_KEYS, CHANNELS.unsubscribe,
-            "Stop listening for messages posted to the given channels", "2.0.0", _GROUP,
-            "O(N) where N is the number of clients already subscribed to a channel."),
-    Command("psubscribe", -2, _LISTENING, NO_KEYS, PATTERNS.subscribe,
-            "Listen for messages published to channels matching the given patterns", "2.0.0", _GROUP,
-            "O(N) where N is the number of patterns the client is already subscribed to."),
-    Command("punsubscribe", -1, _LISTENING, NO_KEYS, PATTERNS.unsubscribe,
-            "Stop listening for messages posted to channels matching the given patterns", "2.0.0", _GROUP,
-            "O(N+M) where N is the number of patterns the client is already subscribed and M is the number of total "
-            "patterns subscribed in the system (by any client)."),
-    Command("spublish", 3, _PUBLISHING, FIRST_KEY, spublish, "Post a message to a shard channel", "7.0.0", _GROUP,
-            "O(N) where N is the number of clients subscribed to the receiving shard channel."),
-    Command("ssubscribe", -2, _LISTENING, ALL_KEYS, SHARD_CHANNELS.subscribe,
-            "Listen for messages published to the given shard channels", "7.0.0", _GROUP,
-            "O(N) where N is the number of shard channels to subscribe to."),
-    Command("sunsubscribe", -1, _LISTENING, ALL_KEYS, SHARD_CHANNELS.unsubscribe,
-            "Stop listening for messages posted to the given shard channels", "7.0.0", _GROUP,
-            "O(N) where N is the number of clients already subscribed to a shard channel."),
-    Command("pubsub", -2, (), NO_KEYS, container(SUBCOMMANDS),
-            "A container for Pub/Sub commands", "2.8.0", _GROUP, "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip

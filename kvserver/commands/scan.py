@@ -10,7 +10,7 @@ from kvserver.commands.keys import type_name
 from kvserver.data import walk
 from kvserver.data.entries import Expiring
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.row import NO_KEYS, Command
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
@@ -31,35 +31,43 @@ def cursor_of(text: bytes) -> int:
     return -number % (MAX_CURSOR + 1) if match[1] == b"-" else number
 
 
+def _count(text: bytes) -> int:
+    count = integer(text)
+    if count < 1:
+        raise CommandError(SYNTAX_ERROR)
+    return count
+
+
+@command("scan", "cursor:integer MATCH=pattern:pattern? COUNT=count:integer? TYPE=type?@6.0.0", "readonly",
+         numbers={"COUNT": _count},
+         since="2.8.0", group="generic",
+         complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to "
+         "return back to 0. N is the number of elements inside the collection.",
+         tips="nondeterministic_output request_policy:special",
+         summary="Incrementally iterate the keys space")  # fmt: skip
 def scan(session: Session, args: list[bytes]) -> Reply:
     cursor = cursor_of(args[1])
-    count, pattern = DEFAULT_COUNT, EVERYTHING
-    kind: str | None = None
-    rest = list(reversed(args[2:]))
-    while rest:
-        word = rest.pop().upper()
-        if word == b"COUNT" and rest:
-            count = integer(rest.pop())
-            if count < 1:
-                raise CommandError(SYNTAX_ERROR)
-        elif word == b"MATCH" and rest:
-            pattern = rest.pop()
-        elif word == b"TYPE" and rest:
-            kind = rest.pop().decode("utf-8", "replace").lower()
-        else:
-            raise CommandError(SYNTAX_ERROR)
+    options = scan.options(args)
+    pattern, kind = options.get("MATCH"), options.get("TYPE")
     keyspace = session.keyspace
-    cursor, keys = walk.scan(keyspace, cursor, count)
-    if pattern != EVERYTHING:
+    cursor, keys = walk.scan(keyspace, cursor, options.number("COUNT", DEFAULT_COUNT))
+    if pattern is not None and pattern != EVERYTHING:
         keys = list(filter(glob.matcher(pattern), keys))
     peek_live = keyspace.peek_live
     if kind is not None:
-        keys = [key for key in keys if (value := peek_live(key)) is not None and type_name(value).lower() == kind]
+        wanted = kind.decode("utf-8", "replace").lower()
+        keys = [key for key in keys if (value := peek_live(key)) is not None and type_name(value).lower() == wanted]
     else:
         keys = [key for key in keys if peek_live(key) is not None]
     return [b"%d" % cursor, list(keys)]
 
 
+@command("keys", "pattern:pattern", "readonly",
+         since="1.0.0", group="generic",
+         complexity="O(N) with N being the number of keys in the database, under the assumption that the key names in the "
+         "database and the given pattern have limited length.",
+         tips="request_policy:all_shards nondeterministic_output_order", categories="keyspace dangerous",
+         summary="Find all keys matching the given pattern")  # fmt: skip
 def keys(session: Session, args: list[bytes]) -> Reply:
     keyspace, pattern = session.keyspace, args[1]
     if glob.is_literal(pattern):
@@ -74,25 +82,16 @@ def keys(session: Session, args: list[bytes]) -> Reply:
     return list(found)
 
 
+@command("randomkey", "", "readonly",
+         since="1.0.0", group="generic", complexity="O(1)", tips="request_policy:all_shards nondeterministic_output",
+         summary="Return a random key from the keyspace")  # fmt: skip
 def randomkey(session: Session, args: list[bytes]) -> Reply:
     return walk.random_key(session.keyspace, session.server.random_below)
 
 
+@command("dbsize", "", "readonly fast",
+         since="1.0.0", group="server", complexity="O(1)", tips="request_policy:all_shards response_policy:agg_sum",
+         categories="keyspace",
+         summary="Return the number of keys in the selected database")  # fmt: skip
 def dbsize(session: Session, args: list[bytes]) -> Reply:
     return len(session.keyspace)
-
-
-_GROUP = "generic"
-
-COMMANDS = (
-    Command("scan", -2, ("readonly",), NO_KEYS, scan, "Incrementally iterate the keys space", "2.8.0", _GROUP,
-            "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return "
-            "back to 0. N is the number of elements inside the collection."),
-    Command("keys", 2, ("readonly",), NO_KEYS, keys, "Find all keys matching the given pattern", "1.0.0", _GROUP,
-            "O(N) with N being the number of keys in the database, under the assumption that the key names in the "
-            "database and the given pattern have limited length."),
-    Command("randomkey", 1, ("readonly",), NO_KEYS, randomkey, "Return a random key from the keyspace", "1.0.0", _GROUP,
-            "O(1)"),
-    Command("dbsize", 1, ("readonly", "fast"), NO_KEYS, dbsize, "Return the number of keys in the selected database",
-            "1.0.0", "server", "O(1)"),
-)  # fmt: skip

@@ -1,9 +1,9 @@
-"""SLOWLOG."""
+"""SLOWLOG: the commands that took long, as they are told and forgotten."""
 
 from __future__ import annotations
 
 from kvserver.dispatch.arguments import integer
-from kvserver.dispatch.row import NO_KEYS, Command, container, help_lines, wrong_subcommand
+from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
@@ -12,6 +12,15 @@ SHOWN = 10
 WRONG_COUNT = "ERR count should be greater than or equal to -1"
 
 
+slowlog = container("slowlog",
+                    since="2.2.12", group="server",
+                    summary="A container for slow log commands")  # fmt: skip
+
+
+@command("slowlog|get", "count:integer?", "admin loading stale",
+         since="2.2.12", group="server", complexity="O(N) where N is the number of entries returned",
+         tips="request_policy:all_nodes nondeterministic_output",
+         summary="Get the slow log's entries")  # fmt: skip
 def slowlog_get(session: Session, args: list[bytes]) -> Reply:
     if len(args) > 3:
         raise wrong_subcommand(args)
@@ -24,10 +33,18 @@ def slowlog_get(session: Session, args: list[bytes]) -> Reply:
     ]
 
 
+@command("slowlog|len", "", "admin loading stale",
+         since="2.2.12", group="server", complexity="O(1)",
+         tips="request_policy:all_nodes response_policy:agg_sum nondeterministic_output",
+         summary="Get the slow log's length")  # fmt: skip
 def slowlog_len(session: Session, args: list[bytes]) -> Reply:
     return len(session.server.slowlog)
 
 
+@command("slowlog|reset", "", "admin loading stale",
+         since="2.2.12", group="server", complexity="O(N) where N is the number of entries in the slowlog",
+         tips="request_policy:all_nodes response_policy:all_succeeded",
+         summary="Clear all entries from the slow log")  # fmt: skip
 def slowlog_reset(session: Session, args: list[bytes]) -> Reply:
     session.server.slowlog.reset()
     return OK
@@ -44,23 +61,8 @@ RESET
     Reset the slowlog."""
 
 
+@command("slowlog|help", "", "loading stale",
+         since="6.2.0", group="server", complexity="O(1)",
+         summary="Show helpful text about the different subcommands")  # fmt: skip
 def slowlog_help(session: Session, args: list[bytes]) -> Reply:
     return help_lines("SLOWLOG", HELP)
-
-
-_FLAGS = ("admin", "loading", "stale")
-
-SUBCOMMANDS = (
-    Command("slowlog|get", -2, _FLAGS, NO_KEYS, slowlog_get, "Get the slow log's entries", "2.2.12", "server",
-            "O(N) where N is the number of entries returned"),
-    Command("slowlog|help", 2, ("loading", "stale"), NO_KEYS, slowlog_help,
-            "Show helpful text about the different subcommands", "6.2.0", "server", "O(1)"),
-    Command("slowlog|len", 2, _FLAGS, NO_KEYS, slowlog_len, "Get the slow log's length", "2.2.12", "server", "O(1)"),
-    Command("slowlog|reset", 2, _FLAGS, NO_KEYS, slowlog_reset, "Clear all entries from the slow log", "2.2.12", "server",
-            "O(N) where N is the number of entries in the slowlog"),
-)  # fmt: skip
-
-COMMANDS = (
-    Command("slowlog", -2, (), NO_KEYS, container(SUBCOMMANDS), "A container for slow log commands", "2.2.12", "server",
-            "Depends on subcommand.", SUBCOMMANDS),
-)  # fmt: skip

@@ -5,8 +5,8 @@ All that a transaction writes is one record of the journal: EXEC runs it within 
 
 from __future__ import annotations
 
+from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Effect, Execute, Switch
-from kvserver.dispatch.row import ALL_KEYS, NO_KEYS, Command
 from kvserver.dispatch.runner import EXEC_REFUSED
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply
@@ -16,6 +16,10 @@ from kvserver.state.watches import Watch
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
 
 
+@command("multi", "", "noscript loading stale fast allow_busy",
+         since="1.2.0", group="transactions", complexity="O(1)",
+         summary="Mark the start of a transaction block",
+         is_never_queued=True)  # fmt: skip
 def multi(session: Session, args: list[bytes]) -> Effect:
     if session.transaction:
         raise CommandError("ERR MULTI calls can not be nested")
@@ -23,6 +27,10 @@ def multi(session: Session, args: list[bytes]) -> Effect:
     return Switch(OK)
 
 
+@command("exec", "", "noscript loading stale skip_slowlog",
+         since="1.2.0", group="transactions", complexity="Depends on commands in the transaction",
+         summary="Execute all commands issued after MULTI",
+         is_never_queued=True)  # fmt: skip
 def exec_(session: Session, args: list[bytes]) -> Effect:
     if len(args) != 1:
         session.end_transaction()
@@ -39,6 +47,10 @@ def exec_(session: Session, args: list[bytes]) -> Effect:
     return Execute(transaction.commands)
 
 
+@command("discard", "", "noscript loading stale fast allow_busy",
+         since="2.0.0", group="transactions", complexity="O(N), when N is the number of queued commands",
+         summary="Discard all commands issued after MULTI",
+         is_never_queued=True)  # fmt: skip
 def discard(session: Session, args: list[bytes]) -> Effect:
     if session.transaction is None:
         raise CommandError("ERR DISCARD without MULTI")
@@ -46,6 +58,10 @@ def discard(session: Session, args: list[bytes]) -> Effect:
     return Switch(OK)
 
 
+@command("watch", "key:key+", "noscript loading stale fast allow_busy", access="RO",
+         since="2.2.0", group="transactions", complexity="O(1) for every key.",
+         summary="Watch the given keys to determine execution of the MULTI/EXEC block",
+         is_never_queued=True)  # fmt: skip
 def watch(session: Session, args: list[bytes]) -> Reply:
     if session.transaction:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
@@ -55,21 +71,9 @@ def watch(session: Session, args: list[bytes]) -> Reply:
     return OK
 
 
+@command("unwatch", "", "noscript loading stale fast allow_busy",
+         since="2.2.0", group="transactions", complexity="O(1)",
+         summary="Forget about all watched keys")  # fmt: skip
 def unwatch(session: Session, args: list[bytes]) -> Reply:
     session.unwatch()
     return OK
-
-
-_GROUP = "transactions"
-_FLAGS = ("noscript", "loading", "stale", "fast", "allow_busy")
-
-COMMANDS = (
-    Command("multi", 1, _FLAGS, NO_KEYS, multi, "Mark the start of a transaction block", "1.2.0", _GROUP, "O(1)"),
-    Command("exec", 1, ("noscript", "loading", "stale", "skip_slowlog"), NO_KEYS, exec_,
-            "Execute all commands issued after MULTI", "1.2.0", _GROUP, "Depends on commands in the transaction"),
-    Command("discard", 1, _FLAGS, NO_KEYS, discard, "Discard all commands issued after MULTI", "2.0.0", _GROUP,
-            "O(N), when N is the number of queued commands"),
-    Command("watch", -2, _FLAGS, ALL_KEYS, watch,
-            "Watch the given keys to determine execution of the MULTI/EXEC block", "2.2.0", _GROUP, "O(1) for every key."),
-    Command("unwatch", 1, _FLAGS, NO_KEYS, unwatch, "Forget about all watched keys", "2.2.0", _GROUP, "O(1)"),
-)  # fmt: skip

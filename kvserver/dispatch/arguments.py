@@ -35,10 +35,11 @@ def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
     return number * unit_ms + base_ms
 
 
-def check_database(text: bytes) -> None:
-    """CommandError unless it is the number of the one database."""
+def database(text: bytes) -> int:
+    """The number of a database. CommandError unless it is that of the one there is."""
     number = integer(text)
     if not -INT_MAX - 1 <= number <= INT_MAX:
         raise CommandError(f"ERR value is out of range, value must between {-INT_MAX - 1} and {INT_MAX}")
     if number:
         raise CommandError(NO_SUCH_DATABASE)
+    return number

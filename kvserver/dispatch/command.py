@@ -13,18 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import repeat
 from types import ModuleType
-from typing import Concatenate, Final, ParamSpec
+from typing import Concatenate, Final, NamedTuple, ParamSpec
 
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.notation import KeySpecification, Notation, Options
-from kvserver.dispatch.row import Handler, Many, wrong_arity
+from kvserver.dispatch.notation import Notation, Options
 from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import Reply
-from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS
+from kvserver.resp.reply import Reply, Simple
+from kvserver.resp.request import Request
+from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS, Description, KeySpecification
 from kvserver.state.session import Session
 
-Request = list[bytes]
+Handler = Callable[[Session, Request], Reply | Effect]
+
+REDACTED: Final = b"(redacted)"
+EXCERPT_BYTES: Final = 128
 
 _CATEGORIES_OF_FLAG: Final = {
     "readonly": ("read",),
@@ -52,7 +56,18 @@ _CATEGORY_OF_GROUP: Final = {
 }
 
 
-class Command:
+class Many(NamedTuple):
+    """What runs several calls of a command at once, all of so many words, where a client sent them in one go.
+
+    `run` appends the replies to the output, as they are sent, of as many calls as it got through: how many is what it returns.
+    The rest is run one by one; so it stops before a call that is anything but ordinary.
+    """
+
+    width: int
+    run: Callable[[Session, list[Request], list[bytes]], int]
+
+
+class Command(Description):
     """One command, or a subcommand: its name is `config|get` then.
 
     What it is: its handler, and how a call runs through it (`resolve`, `run`). What is told of it: arity, flags, keys, and
@@ -144,8 +159,13 @@ class Command:
 
     @cached_property
     def arities(self) -> range:
-        """How many words a call may have."""
+        """How many words a call may have, if it means this command itself."""
         return range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, ANY_NUMBER)
+
+    @property
+    def arities_of_all(self) -> range:
+        """How many words a call may have, whatever it means: the rest is for `resolve` to tell."""
+        return self.arities if self.alone is None else range(1, ANY_NUMBER)
 
     def options(self, request: Request, start: int | None = None, several: int | None = None) -> Options:
         """The options of a call, as the notation has them. CommandError for a syntax error (`OptionParser.parse`)."""
@@ -156,17 +176,22 @@ class Command:
         """Calls mean something else than this command itself: a subcommand, or the form without arguments."""
         return bool(self.subcommands) or self.alone is not None
 
+    @property
+    def entrance(self) -> Handler:
+        """What runs a call, whatever that means: the handler itself, if there is nothing to find out."""
+        return self.run if self.is_container else self.handler
+
+    def meant_by(self, request: Request) -> Command | None:
+        """What the words of a call mean, however many they are: itself, a part of it, or (None) no subcommand."""
+        if len(request) == 1:
+            return self.alone or self
+        return self.subcommands.get(request[1].lower()) if self.subcommands else self
+
     def resolve(self, request: Request) -> Command:
         """The command that the words of a call mean. Refusal if they mean none, or are too many or too few."""
-        if self.alone is not None and len(request) == 1:
-            return self.alone
-        meant = self
-        if self.subcommands and len(request) > 1:
-            found = self.subcommands.get(request[1].lower())
-            if found is None:
-                name = self.name.upper()
-                raise Refusal(f"ERR unknown subcommand '{excerpt(request[1])}'. Try {name} HELP.")
-            meant = found
+        meant = self.meant_by(request)
+        if meant is None:
+            raise Refusal(f"ERR unknown subcommand '{excerpt(request[1])}'. Try {self.name.upper()} HELP.")
         if len(request) not in meant.arities:
             raise wrong_arity(meant.name, Refusal)
         return meant
@@ -183,6 +208,10 @@ class Command:
     @property
     def key_specifications(self) -> tuple[KeySpecification, ...]:
         return self.notation.key_specifications
+
+    @cached_property
+    def _written(self) -> tuple[KeySpecification, ...]:
+        return tuple(each for each in self.key_specifications if each.writes)
 
     @property
     def keys(self) -> tuple[int, int, int]:
@@ -201,7 +230,7 @@ class Command:
 
     def written_keys(self, request: Request) -> list[bytes]:
         """The keys that a call writes."""
-        return [request[place] for each in self.key_specifications if each.writes for place in each.positions(request)]
+        return [request[place] for each in self._written for place in each.positions(request)]
 
     # --- What is told of it ---
 
@@ -220,6 +249,23 @@ class Command:
         found |= {f"@{category}" for flag in self.flags for category in _CATEGORIES_OF_FLAG.get(flag, ())}
         found.add("@fast" if "fast" in self.flags else "@slow")
         return [category for category in CATEGORIES if category in found]
+
+    def describe_keys(self) -> list[Reply]:
+        """The key specifications, as COMMAND tells them."""
+        notes = (*self.key_notes, *repeat("", len(self.key_specifications) - len(self.key_notes)))
+        return [each.describe(note) for each, note in zip(self.key_specifications, notes, strict=True)]
+
+    def describe_arguments(self) -> list[Reply]:
+        """The `arguments` of COMMAND DOCS."""
+        return self.notation.describe()
+
+    def redacted(self, request: Request) -> Request:
+        """The words of a call as people are shown them: what is secret is replaced."""
+        meant = self.meant_by(request)
+        if meant is None or meant.secrets is None:
+            return request
+        secrets = set(meant.secrets(request))
+        return [REDACTED if place in secrets else word for place, word in enumerate(request)]
 
     @property
     def is_bounded(self) -> bool:
@@ -303,6 +349,37 @@ def _add_part(commands: Mapping[bytes, Command], part: Command) -> None:
         raise ValueError(f"there are two commands {part.name!r}")
 
 
+# --- What is said to words that call nothing ---
+
+
+def wrong_arity(name: str, kind: type[CommandError] = CommandError) -> CommandError:
+    """The error for a wrong number of arguments; `name` as Redis prints it: `get`, `client|id`."""
+    return kind(f"ERR wrong number of arguments for '{name}' command")
+
+
+def wrong_subcommand(request: Request) -> CommandError:
+    """The error for a subcommand whose arguments no form of it takes."""
+    name, word = (part.decode("utf-8", "surrogateescape") for part in (request[0].upper(), request[1]))
+    return CommandError(f"ERR unknown subcommand or wrong number of arguments for '{word}'. Try {name} HELP.")
+
+
+def unknown_command(request: Request) -> Refusal:
+    """The error for a command that does not exist, with the excerpt of its arguments that Redis gives."""
+    arguments = b""
+    for argument in request[1:]:
+        if len(arguments) >= EXCERPT_BYTES:
+            break
+        arguments += b"'%b' " % argument[: EXCERPT_BYTES - len(arguments)].partition(b"\0")[0]
+    text = arguments.decode("utf-8", "surrogateescape")
+    return Refusal(f"ERR unknown command '{excerpt(request[0])}', with args beginning with: {text}")
+
+
+def help_lines(name: str, text: str) -> list[Reply]:
+    """The reply to HELP of a container."""
+    head, tail = f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", ("HELP", "    Prints this help.")
+    return [Simple(line) for line in (head, *text.splitlines(), *tail)]
+
+
 def excerpt(word: bytes) -> str:
-    """A word as errors show it: the first 128 bytes, up to a NUL."""
-    return word[:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    """A word as errors show it: its first bytes, up to a NUL."""
+    return word[:EXCERPT_BYTES].partition(b"\0")[0].decode("utf-8", "surrogateescape")

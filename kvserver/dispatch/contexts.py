@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.dispatch.command import Command, Handler, wrong_arity
 from kvserver.dispatch.effect import Effect, Monitored, Postpone, Quiet
 from kvserver.dispatch.gate import check_queueable, monitor_line, queue
-from kvserver.dispatch.row import Command, Handler, resolve, wrong_arity
 from kvserver.dispatch.runner import OOM, is_out_of_memory, present_refusal, refusal_of, refuse
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
@@ -19,15 +19,6 @@ from kvserver.state.session import SUBSCRIBED, Muted, Pause, Session
 
 NOAUTH: Final = "NOAUTH Authentication required."
 NO_KEYSPACE: Final = "ERR Replica can't interact with the keyspace"  # what Redis takes a monitor for
-
-# What the context of a RESP2 subscriber allows.
-_FOR_SUBSCRIBERS: Final = frozenset((
-    "ping", "quit", "reset", "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe",
-))  # fmt: skip
-# What runs at once in MULTI.
-NEVER_QUEUED: Final = frozenset(("multi", "exec", "discard", "watch", "quit", "reset"))
-# Not writes, but what replicas would get: with a pause of writes they wait, too.
-_MAY_REPLICATE: Final = frozenset(("publish", "spublish"))
 
 
 def authenticated_only(handler: Handler, row: Command) -> Handler:
@@ -51,7 +42,7 @@ def shown_to_monitors(handler: Handler, row: Command) -> Handler:
             raise
         except CommandError as error:
             result = error
-        if "admin" in resolve(row, args).flags:
+        if "admin" in row.resolve(args).flags:
             if isinstance(result, CommandError):
                 raise result
             return result
@@ -77,7 +68,7 @@ def for_subscriber(handler: Handler, row: Command) -> Handler:
     """Refuse what a RESP2 subscriber may not send."""
     if row.name == "ping":
         return with_pong(handler)
-    if row.name in _FOR_SUBSCRIBERS:
+    if row.is_for_subscribers:
         return handler
 
     def refusal(each: Command) -> str | None:
@@ -107,14 +98,14 @@ def with_pong(handler: Handler) -> Handler:
 
 
 def _waits(row: Description, pause: Pause) -> bool:
-    return pause is Pause.ALL or (pause is Pause.WRITES and ("write" in row.flags or row.name in _MAY_REPLICATE))
+    return pause is Pause.ALL or (pause is Pause.WRITES and ("write" in row.flags or row.may_replicate))
 
 
 def postponed(handler: Handler, refusing: Handler, row: Command, pause: Pause) -> Handler:
     """Have what a pause concerns wait for its end; what `refusing` refuses is refused at once."""
 
     def run(session: Session, args: list[bytes]) -> Reply | Effect:
-        resolved = resolve(row, args)
+        resolved = row.resolve(args)
         waits = _waits(resolved, pause)
         if row.name == "exec" and session.transaction:
             rows = session.server.commands
@@ -131,7 +122,7 @@ def queued(refusing: Handler, row: Command, pause: Pause) -> Handler:
     """Queue instead of running, unless `refusing` refuses."""
 
     def run(session: Session, args: list[bytes]) -> Reply | Effect:
-        resolved = resolve(row, args)
+        resolved = row.resolve(args)
         text = refusal_of(refusing, resolved)
         # A queue takes memory, whatever is in it.
         if text is None and session.server.memory.limit_bytes and is_out_of_memory(session):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.dispatch.command import Command
 from kvserver.dispatch.effect import Close, Effect
-from kvserver.dispatch.redaction import redacted
-from kvserver.dispatch.row import Command, wrong_arity
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.state.session import Session
@@ -26,9 +25,6 @@ _ESCAPES |= {byte: b"\\%c" % byte for byte in b'\\"'}
 _PRINTED = [_ESCAPES.get(byte, b"%c" % byte if 32 <= byte < 127 else b"\\x%02x" % byte) for byte in range(256)]
 
 
-_LIMITED = frozenset(("restore", "debug", "client|reply"))
-
-
 def queue(session: Session, args: list[bytes]) -> Reply:
     """What every command that can run in a transaction does in MULTI."""
     assert session.transaction
@@ -41,24 +37,17 @@ def check_queueable(row: Command, args: list[bytes]) -> None:
     """Refusal of what can't run in a transaction: what replaces the data later, or would break its array of replies."""
     if "no_multi" in row.flags:
         raise Refusal("ERR Command not allowed inside a transaction")
-    if row.name not in _LIMITED:
-        return
-    match [row.name, *(word.lower() for word in args[1:])]:
-        case ["restore"]:
-            raise Refusal("ERR RESTORE without arguments is not allowed inside a transaction")
-        case ["restore", _] | ["restore", _, _]:  # its row lets them pass, for the sake of the form without
-            raise wrong_arity("restore", Refusal)
-        case ["debug", b"crash", *_]:
-            raise Refusal("ERR DEBUG CRASH is not allowed inside a transaction")
-        case ["client|reply", _, mode] if mode != b"on":
-            raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
+    if row.check_queueable:
+        row.check_queueable(args)
 
 
 def monitor_line(session: Session, args: list[bytes]) -> bytes:
     """The line of a command, as a simple string: Unix time, database and address of the client, and the words."""
     now_us = session.server.now_us()
     address = "unix:" + session.address.removesuffix(":0") if session.is_on_unix_socket else session.address
-    words = b" ".join(b'"%b"' % b"".join([_PRINTED[byte] for byte in word]) for word in redacted(args))
+    command = session.server.commands.get(args[0].lower())
+    shown = command.redacted(args) if command else args
+    words = b" ".join(b'"%b"' % b"".join([_PRINTED[byte] for byte in word]) for word in shown)
     return b"+%d.%06d [%d %b] %b\r\n" % (*divmod(now_us, 1_000_000), session.database, address.encode(), words)
 
 

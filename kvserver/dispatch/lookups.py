@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kvserver.dispatch.command import Command, Handler
 from kvserver.dispatch.contexts import (
-    NEVER_QUEUED,
     authenticated_only,
     for_subscriber,
     muted,
@@ -21,7 +21,6 @@ from kvserver.dispatch.contexts import (
     without_keys,
 )
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.row import Command, Handler, resolve
 from kvserver.dispatch.runner import ANY_ARITY, Runner, Runners, present_refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.session import MONITORING, MUTED, QUEUEING, SUBSCRIBED, UNAUTHENTICATED, Pause, Session
@@ -63,7 +62,7 @@ class Lookups(dict[int, Runners]):
     def refusal(self, session: Session, request: list[bytes]) -> str | None:
         """The error by which a request that was queued in MULTI is refused by now; None if it may run."""
         name = request[0].lower()
-        return present_refusal(self._base[name][0], resolve(self._rows[name], request), session)
+        return present_refusal(self._base[name][0], self._rows[name].resolve(request), session)
 
     def call(self, session: Session, request: list[bytes]) -> Reply | Effect:
         """Run a request of a transaction, which nothing refuses (`refusal`). CommandError where it fails."""
@@ -105,7 +104,7 @@ class Lookups(dict[int, Runners]):
             refusing, handler = handler, self._shown(handler, row)
             if pause is not Pause.NONE:
                 handler = postponed(handler, refusing, row, pause)
-            if standing & QUEUEING and name not in NEVER_QUEUED:
+            if standing & QUEUEING and not row.is_never_queued:
                 handler = queued(refusing, row, pause)
         if standing & QUEUEING:
             handler, arities = noting_refusals(handler, arities, name), ANY_ARITY

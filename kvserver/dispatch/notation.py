@@ -23,11 +23,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
+from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf, Simple
-
-SYNTAX_ERROR: Final = "ERR syntax error"
-INVALID_ARGUMENTS: Final = "ERR Invalid arguments specified for command"
+from kvserver.state.description import KeySpecification
 
 _TYPES = "(?:key|pattern|integer|double|unix-time|pure-token|string|not-key)(?:#[0-9])?"
 _PLAIN = r"[^\s<>{}()|?+!@=]"
@@ -181,82 +180,6 @@ def read(text: str) -> tuple[Argument, ...]:
 
 
 # --- Keys ---
-
-
-class KeySpecification(NamedTuple):
-    """Where some keys of a call are, and what is done with them: Redis's key specification.
-
-    The search begins at `begin` or, with a `keyword`, behind that word, which is looked for from `begin` on. There are the
-    keys: with `is_counted` a number and then so many of them; otherwise from there to `last`, which counts from the first
-    one or, negative, from the end of the call; of these one in `limit` parts, if that is not 0. Where `is_unknown`, no more
-    can be said.
-    """
-
-    flags: tuple[str, ...]
-    begin: int = 0
-    keyword: str = ""
-    last: int = 0
-    step: int = 1
-    limit: int = 0
-    is_counted: bool = False
-    is_unknown: bool = False
-
-    @property
-    def is_plain(self) -> bool:
-        """The keys are from one place to another, whatever else the call says."""
-        return not (self.keyword or self.is_counted or self.is_unknown)
-
-    @property
-    def last_place(self) -> int:
-        """Where the last key is; negative: from the end of the call. Of plain ones."""
-        return self.begin + self.last if self.last >= 0 else self.last
-
-    @property
-    def is_no_key(self) -> bool:
-        """They are counted as if they were keys, and are none: what a cluster distributes by."""
-        return self.flags == ("not_key",)
-
-    @property
-    def writes(self) -> bool:
-        """The keys are written."""
-        return self.flags[:1] in (("OW",), ("RW",), ("RM",))
-
-    def positions(self, request: Sequence[bytes]) -> range:
-        """Where the keys of a call are. CommandError where it can't be a call."""
-        if self.is_unknown:
-            return range(0)
-        first = self.begin
-        if self.keyword:
-            word = self.keyword.encode()
-            place = next((place for place in range(first, len(request)) if request[place].upper() == word), None)
-            if place is None:
-                return range(0)
-            first = place + 1
-        if self.is_counted:
-            number = request[first]
-            if not number.isdigit() or int(number) > len(request) - first - 1:
-                raise CommandError(INVALID_ARGUMENTS)
-            return range(first + 1, first + 1 + int(number))
-        if self.last >= 0:
-            end = first + self.last + 1
-        elif self.limit > 1:
-            end = first + (len(request) - first) // self.limit
-        else:
-            end = len(request) + self.last + 1
-        return range(first, min(end, len(request)), self.step)
-
-    def describe(self, notes: str) -> Reply:
-        """What COMMAND tells of it."""
-        begin: Reply = {b"type": b"index", b"spec": {b"index": self.begin}}
-        find: Reply = {b"type": b"range", b"spec": {b"lastkey": self.last, b"keystep": self.step, b"limit": self.limit}}
-        if self.keyword:
-            begin = {b"type": b"keyword", b"spec": {b"keyword": self.keyword.encode(), b"startfrom": self.begin}}
-        if self.is_counted:
-            find = {b"type": b"keynum", b"spec": {b"keynumidx": 0, b"firstkey": 1, b"keystep": self.step}}
-        if self.is_unknown:
-            begin, find = {b"type": b"unknown", b"spec": {}}, {b"type": b"unknown", b"spec": {}}
-        described: dict[Reply, Reply] = {b"notes": notes.encode()} if notes else {}
-        return described | {b"flags": SetOf(map(Simple, self.flags)), b"begin_search": begin, b"find_keys": find}
 
 
 class _KeySearch:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.dispatch.command import Command, Handler
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.row import Command, Handler, resolve
 from kvserver.errors import Refusal
 from kvserver.resp.reply import Reply
 from kvserver.state.description import ANY_NUMBER, Description
@@ -23,32 +23,29 @@ Runners = dict[bytes, Runner]  # by name, in lower and in upper case
 
 
 class Refusing:
-    """A handler that refuses a command, or some subcommands of one; `texts` are the errors by the name of the row.
+    """A handler that refuses a command, or some parts of one; `texts` are the errors by the command."""
 
-    `runs_alone`: without arguments, nothing is refused.
-    """
+    __slots__ = ("handler", "row", "texts")
 
-    __slots__ = ("handler", "row", "runs_alone", "texts")
-
-    def __init__(self, handler: Handler, row: Command, texts: dict[str, str], *, runs_alone: bool) -> None:
+    def __init__(self, handler: Handler, row: Command, texts: dict[Description, str]) -> None:
         self.handler = handler
         self.row = row
         self.texts = texts
-        self.runs_alone = runs_alone
 
     def __call__(self, session: Session, args: list[bytes]) -> Reply | Effect:
-        text = self.texts.get(resolve(self.row, args).name)
-        if text is not None and not (self.runs_alone and len(args) == 1):
+        text = self.texts.get(self.row.resolve(args))
+        if text is not None:
             raise Refusal(text)
         return self.handler(session, args)
 
 
-def refuse(handler: Handler, row: Command, refusal: Callable[[Command], str | None], *, runs_alone: bool = False) -> Handler:
-    """The handler, or one that refuses those of the row and its subcommands for which there is an error."""
-    texts = {each.name: text for each in (row, *row.subcommands) if (text := refusal(each)) is not None}
+def refuse(handler: Handler, row: Command, refusal: Callable[[Command], str | None]) -> Handler:
+    """The handler, or one that refuses those of the row and its parts for which there is an error."""
+    parts = [row, *row.subcommands.values(), *([row.alone] if row.alone else [])]
+    texts: dict[Description, str] = {each: text for each in parts if (text := refusal(each)) is not None}
     if row.name == "exec" and texts:
-        texts = {row.name: EXEC_REFUSED + texts[row.name].removeprefix("ERR ")}
-    return Refusing(handler, row, texts, runs_alone=runs_alone) if texts else handler
+        texts = {row: EXEC_REFUSED + texts[row].removeprefix("ERR ")}
+    return Refusing(handler, row, texts) if texts else handler
 
 
 class Limited:
@@ -74,8 +71,8 @@ def is_out_of_memory(session: Session) -> bool:
 def refusal_of(handler: Handler, row: Description) -> str | None:
     """By which error the handler of a command refuses this row, which is the command's or a subcommand's."""
     while isinstance(handler, Refusing):
-        if row.name in handler.texts:
-            return handler.texts[row.name]
+        if row in handler.texts:
+            return handler.texts[row]
         handler = handler.handler
     return None
 

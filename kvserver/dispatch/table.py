@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kvserver.dispatch.command import Command, Handler, Many, unknown_command
 from kvserver.dispatch.gate import refuse_http
 from kvserver.dispatch.lookups import Lookups
-from kvserver.dispatch.row import Command, Handler, Many, unknown_command
 from kvserver.dispatch.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
 from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import Reply
@@ -45,7 +45,7 @@ class CommandTable:
         # Each variant, with what it has while the usual commands run unwrapped and while everything is wrapped.
         self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}
         self._on_wrap: list[Callable[[], None]] = []
-        self.replay = self._runners(None, lambda row: row.handler)
+        self.replay = self._runners(None, lambda row: row.entrance)
         self.open = self._variant("open", None)
         self.limited = self._variant("limited", None, around=_within_limit)
         self.read_only = self.refuse_writes(MISCONF)
@@ -58,11 +58,8 @@ class CommandTable:
         return lookups
 
     def refuse_writes(self, text: str) -> Runners:
-        """What the writer looks names up in while writes are answered by this error.
-
-        RESTORE without arguments may run: it is a way back.
-        """
-        return self._variant("read only", lambda row: text if "write" in row.flags else None, way_back=b"restore")
+        """What the writer looks names up in while writes are answered by this error."""
+        return self._variant("read only", lambda row: text if "write" in row.flags else None)
 
     def run_alike(self, session: Session, commands: list[list[bytes]], runners: Runners, output: list[bytes]) -> int:
         """Run commands that differ in nothing but their arguments, as in many pipelines: how many of the first ones have run.
@@ -84,12 +81,10 @@ class CommandTable:
         self,
         kind: str,
         refusal: Callable[[Command], str | None] | None,
-        *,
-        way_back: bytes = b"",
         around: Callable[[Command, Handler], Handler] = lambda row, handler: handler,
     ) -> Runners:
-        usual = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][0]), way_back)
-        wrapped = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][1]), way_back)
+        usual = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][0]))
+        wrapped = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][1]))
         runners = dict(wrapped if self.timing.is_sampling else usual)
         self._variants[kind] = runners, usual, wrapped
         return runners
@@ -100,16 +95,14 @@ class CommandTable:
         for note in self._on_wrap:
             note()
 
-    def _runners(
-        self, refusal: Callable[[Command], str | None] | None, handler_of: Callable[[Command], Handler], way_back: bytes = b""
-    ) -> Runners:
+    def _runners(self, refusal: Callable[[Command], str | None] | None, handler_of: Callable[[Command], Handler]) -> Runners:
         runners: Runners = {}
         for name, row in self.rows.items():
             handler = handler_of(row)
             if refusal:
-                handler = refuse(handler, row, refusal, runs_alone=name == way_back)
+                handler = refuse(handler, row, refusal)
             # EXEC itself tells what it makes of too many words: it ends the transaction.
-            arities = ANY_ARITY if row.name == "exec" else row.arities
+            arities = ANY_ARITY if row.name == "exec" else row.arities_of_all
             runners[name] = runners[name.upper()] = (handler, arities, row.name)
         for word in (b"post", b"host:"):
             runners[word] = (refuse_http, ANY_ARITY, word.decode())

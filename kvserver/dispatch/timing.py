@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.dispatch.command import Command, Handler
 from kvserver.dispatch.effect import EFFECTS, Effect
-from kvserver.dispatch.redaction import redacted
-from kvserver.dispatch.row import Command, Handler
 from kvserver.errors import Refusal
 from kvserver.options.config import Config
 from kvserver.resp.reply import Reply
@@ -41,14 +40,13 @@ def note_slow(session: Session, args: list[bytes], duration_ns: int) -> None:
     """Note a command that took so long in the slow log, if it is for that, and among the latencies."""
     state = session.server
     config, now_s = state.config, state.now_ms() // 1000
-    row = state.commands.get(args[0].lower())
-    flags = row.flags if row else ()
+    row = state.commands[args[0].lower()]
     duration_us = duration_ns // 1000
-    if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in flags:
-        state.slowlog.add(redacted(args), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
+    if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in row.flags:
+        state.slowlog.add(row.redacted(args), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
     threshold_ms = config.latency_monitor_threshold
     if threshold_ms and duration_us >= threshold_ms * 1000:
-        state.latency.add("fast-command" if "fast" in flags else "command", now_s, duration_us // 1000)
+        state.latency.add("fast-command" if "fast" in row.flags else "command", now_s, duration_us // 1000)
 
 
 class Timing:
@@ -105,11 +103,11 @@ class Timing:
     def wrap(self, row: Command) -> tuple[Handler, Handler]:
         """What runs a command usually, and while everything is measured."""
         if row.subcommands:
-            handler = self._time_container(row.handler)
+            handler = self._time_container(row.run)
             return handler, handler
         usage = self.usages.by_name[row.name.encode()]
-        if not _is_bounded(row):
-            handler = self._time(row.handler, usage)
+        if not row.is_bounded:
+            handler = self._time(row.entrance, usage)
             return handler, handler
         sampled = self._sample(row.handler, usage)
         return (_guard(row.handler, sampled) if row.keys[1] < 0 else row.handler), sampled
@@ -121,6 +119,8 @@ class Timing:
             started_ns = clock_ns()
             try:
                 result = handler(session, args)
+            except Refusal:  # it did not run
+                raise
             except Exception:
                 self._note(usage, session, args, clock_ns() - started_ns)
                 raise
@@ -171,11 +171,6 @@ class Timing:
             return result
 
         return run
-
-
-def _is_bounded(row: Command) -> bool:
-    """Whether it takes no time worth looking at, but for the number of its arguments."""
-    return row.name == "set" or ("fast" in row.flags and (row.complexity == "O(1)" or row.keys[1] < 0))
 
 
 def _guard(handler: Handler, sampled: Handler) -> Handler:

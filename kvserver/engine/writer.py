@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
+from kvserver.dispatch.command import wrong_arity
 from kvserver.dispatch.effect import EFFECTS
 from kvserver.dispatch.lookups import Lookups
-from kvserver.dispatch.row import wrong_arity
 from kvserver.dispatch.runner import UNKNOWN
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.outbox import Outbox

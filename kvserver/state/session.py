@@ -73,7 +73,7 @@ class ServerState:
         self.config = config
         self.keyspace = keyspace
         self.commands = commands
-        self.usages = Usages(each.name for row in commands.values() for each in (row, *row.subcommands))
+        self.usages = Usages(each.name for row in commands.values() for each in (row, *row.subcommands.values()))
         self.now_ms = now_ms
         self.random_below = random_below
         self.now_us = now_us

@@ -7,13 +7,9 @@ transaction runs, and only while somebody watches. Never changes a key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from kvserver.data.keyspace import Keyspace
-from kvserver.state.description import Description, KeyPositions
-
-# Of the commands that write some of their keys and only read the others: which they write.
-_WRITTEN_ONLY: Final[dict[bytes, KeyPositions]] = dict.fromkeys((b"copy", b"COPY", b"bitop", b"BITOP"), (2, 2, 1))
+from kvserver.state.description import Description
 
 
 class Watch:
@@ -32,9 +28,7 @@ class Watches:
 
     def __init__(self, keyspace: Keyspace, commands: Mapping[bytes, Description]) -> None:
         self._keyspace = keyspace
-        self._positions: dict[bytes, KeyPositions] = {
-            spelled: row.keys for name, row in commands.items() if "write" in row.flags for spelled in (name, name.upper())
-        } | _WRITTEN_ONLY
+        self._commands = {spelled: command for name, command in commands.items() for spelled in (name, name.upper())}
         self._watchers: dict[bytes, dict[Watch, None]] = {}
         self._looked = 0  # how many of the keyspace's changes were looked through
 
@@ -81,10 +75,9 @@ class Watches:
         if not self._watchers:
             return
         for args in self._keyspace.written_since(self._looked):
-            first, last, step = self._positions.get(args[0]) or self._positions.get(args[0].lower(), (0, 0, 0))
-            if first:
-                for key in args[first : len(args) + last + 1 if last < 0 else last + 1 : step]:
-                    self._touch(key)
+            command = self._commands.get(args[0]) or self._commands.get(args[0].lower())
+            for key in command.written_keys(args) if command else ():
+                self._touch(key)
         self._looked = self._keyspace.changes
 
     # What the keyspace calls while somebody watches

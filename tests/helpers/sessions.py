@@ -11,8 +11,8 @@ from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Access, Shard
+from kvserver.dispatch.command import wrong_arity
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.row import wrong_arity
 from kvserver.dispatch.runner import UNKNOWN, Runners
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError

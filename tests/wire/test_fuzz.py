@@ -24,7 +24,7 @@ from helpers.casefiles import conversations
 from helpers.conversations import MARK, MARK_REPLY, PROTOCOLS, say, send_in_parts
 from helpers.random_commands import spoiled
 from helpers.servers import DEADLINE_S, ServerProcess, Wire, encode
-from kvserver.dispatch.row import unknown_command, wrong_arity
+from kvserver.dispatch.command import unknown_command, wrong_arity
 from kvserver.resp.reply import Error
 from kvserver.resp.request import Request, RequestParser, StrictParser
 

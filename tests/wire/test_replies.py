@@ -135,7 +135,7 @@ def names_of(words: tuple[bytes, ...]) -> set[str]:
 
 def test_every_command_stands_in_a_case_file() -> None:
     said = {name for each in conversations() for words in each.requests for name in names_of(words)}
-    known = {each.name for row in COMMANDS.values() for each in (row, *row.subcommands)}
+    known = {each.name for row in COMMANDS.values() for each in (row, *row.subcommands.values())}
     missing = known - said
     assert missing == IN_NO_CASE_FILE.keys(), "enter it in tests/wire/cases, in the file of its family"
 

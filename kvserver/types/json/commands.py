@@ -8,7 +8,7 @@ from typing import NamedTuple
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import WRONG_TYPE
-from kvserver.dispatch.row import FIRST_KEY, Command, wrong_arity
+from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.formats.codec import canonical, canonical_strict, parse_strict
 from kvserver.resp.reply import OK, Reply
@@ -37,11 +37,12 @@ def _text(value: Value) -> bytes:
         raise CommandError(WRONG_TYPE) from None
 
 
+@command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
+         since="1.0.0", group="json", complexity="O(M) where M is the size of the value",
+         summary="Set the JSON value of a key")  # fmt: skip
 def json_set(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
-    condition = args[4].upper() if len(args) == 5 else b""
-    if len(args) > 5 or condition not in (b"", b"NX", b"XX"):
-        raise CommandError("ERR syntax error")
+    options = json_set.options(args)
     is_there = keyspace.live(args[1]) is not None
     if args[2] != ROOT and args[2] not in LEGACY_ROOTS and not is_there:
         raise CommandError("ERR new objects must be created at the root")
@@ -51,7 +52,7 @@ def json_set(session: Session, args: list[bytes]) -> Reply:
         text = canonical_strict(document)  # also for the limits: what is taken must be readable at every start
     except ValueError as error:
         raise CommandError(f"ERR {error}") from None
-    if (condition == b"NX" and is_there) or (condition == b"XX" and not is_there):
+    if ("NX" in options and is_there) or ("XX" in options and not is_there):
         return None
     value = document.encode() if type(document) is str else JSONText(text)
     keyspace.put_as(args[1], value, [b"JSON.SET", args[1], ROOT, args[3]])
@@ -94,7 +95,11 @@ class Layout(NamedTuple):
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[\]|\{\}|[][{},:]|[^][{},:"]+')
 
 
+@command("json.get", "key:key word?+", "readonly", access="RO access",
+         since="1.0.0", group="json", complexity="O(M)",
+         summary="Get the JSON value of a key")  # fmt: skip
 def json_get(session: Session, args: list[bytes]) -> Reply:
+    # Read by hand: paths may stand between the options.
     rest = list(reversed(args[2:]))
     paths: list[bytes] = []
     layout = Layout()
@@ -121,6 +126,9 @@ def json_get(session: Session, args: list[bytes]) -> Reply:
 _TYPES = {b"{": b"object", b"[": b"array", b'"': b"string", b"t": b"boolean", b"f": b"boolean", b"n": b"null"}
 
 
+@command("json.type", "key:key path?", "readonly", access="RO access",
+         since="1.0.0", group="json", complexity="O(1)",
+         summary="Get the type of the JSON value of a key")  # fmt: skip
 def json_type(session: Session, args: list[bytes]) -> Reply:
     if len(args) > 3:
         raise wrong_arity("json.type")
@@ -136,9 +144,16 @@ def json_type(session: Session, args: list[bytes]) -> Reply:
     return [reply] if session.protocol == 3 else reply
 
 
+@command("json.del", "key:key path?", "write", access="RW access update",
+         since="1.0.0", group="json", complexity="O(1)",
+         summary="Delete a JSON value")  # fmt: skip
 def json_del(session: Session, args: list[bytes]) -> Reply:
+    return _delete("json.del", session, args)
+
+
+def _delete(name: str, session: Session, args: list[bytes]) -> Reply:
     if len(args) > 3:
-        raise wrong_arity("json.del")
+        raise wrong_arity(name)
     if len(args) == 3:
         _is_legacy_root(args[2])
     keyspace = session.keyspace
@@ -148,14 +163,8 @@ def json_del(session: Session, args: list[bytes]) -> Reply:
     return 1
 
 
-_GROUP = "json"
-
-COMMANDS = (
-    Command("json.set", -4, ("write", "denyoom"), FIRST_KEY, json_set, "Set the JSON value of a key", "1.0.0", _GROUP,
-            "O(M) where M is the size of the value"),
-    Command("json.get", -2, ("readonly",), FIRST_KEY, json_get, "Get the JSON value of a key", "1.0.0", _GROUP, "O(M)"),
-    Command("json.type", -2, ("readonly",), FIRST_KEY, json_type, "Get the type of the JSON value of a key", "1.0.0",
-            _GROUP, "O(1)"),
-    Command("json.del", -2, ("write",), FIRST_KEY, json_del, "Delete a JSON value", "1.0.0", _GROUP, "O(1)"),
-    Command("json.forget", -2, ("write",), FIRST_KEY, json_del, "Delete a JSON value", "1.0.0", _GROUP, "O(1)"),
-)  # fmt: skip
+@command("json.forget", "key:key path?", "write", access="RW access update",
+         since="1.0.0", group="json", complexity="O(1)",
+         summary="Delete a JSON value")  # fmt: skip
+def json_forget(session: Session, args: list[bytes]) -> Reply:
+    return _delete("json.forget", session, args)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kvserver.data.encodings import raw
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
-from kvserver.dispatch.row import FIRST_KEY, Command
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
@@ -83,6 +83,7 @@ def _parse_field(session: Session, kind: bytes, offset: bytes) -> Field:
 
 
 def _parse(session: Session, words: list[bytes]) -> list[_Operation]:
+    """The operations in their order, which is not told by what the notation finds."""
     operations: list[_Operation] = []
     overflow = b"WRAP"
     position = 0
@@ -102,6 +103,19 @@ def _parse(session: Session, words: list[bytes]) -> list[_Operation]:
     return operations
 
 
+def _access_of_bitfield(request: list[bytes]) -> str:
+    writes = any(word.upper() in (b"SET", b"INCRBY") for word in request[2:])
+    return "RW access update" if writes else "RO access"
+
+
+@command("bitfield",
+         "key:key operation<GET=encoding_offset{encoding offset:integer}|write{OVERFLOW=wrap_sat_fail<WRAP|SAT|FAIL>? "
+         "write_operation<SET=encoding_offset_value{encoding offset:integer value:integer}|"
+         "INCRBY=encoding_offset_increment{encoding offset:integer increment:integer}>}>?+",
+         "write denyoom", access="RW access update variable_flags",
+         key_notes=("This command allows both access and modification of the key",), access_of=_access_of_bitfield,
+         since="3.2.0", group="bitmap", complexity="O(1) for each subcommand specified",
+         summary="Perform arbitrary bitfield integer operations on strings")  # fmt: skip
 def bitfield(session: Session, args: list[bytes]) -> Reply:
     operations = _parse(session, args[2:])
     ends = [operation.field.end_byte for operation in operations if operation.name != b"GET"]
@@ -140,20 +154,11 @@ def _read(session: Session, key: bytes, operations: list[_Operation]) -> Reply:
     return [operation.field.read(string) for operation in operations]
 
 
+@command("bitfield_ro", "key:key GET=encoding_offset{encoding offset:integer}?++", "readonly fast", access="RO access",
+         since="6.0.0", group="bitmap", complexity="O(1) for each subcommand specified",
+         summary="Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD")  # fmt: skip
 def bitfield_ro(session: Session, args: list[bytes]) -> Reply:
     operations = _parse(session, args[2:])
     if any(operation.name != b"GET" for operation in operations):
         raise CommandError("ERR BITFIELD_RO only supports the GET subcommand")
     return _read(session, args[1], operations)
-
-
-_GROUP = "bitmap"
-_COMPLEXITY = "O(1) for each subcommand specified"
-
-COMMANDS = (
-    Command("bitfield", -2, ("write", "denyoom"), FIRST_KEY, bitfield,
-            "Perform arbitrary bitfield integer operations on strings", "3.2.0", _GROUP, _COMPLEXITY),
-    Command("bitfield_ro", -2, ("readonly", "fast"), FIRST_KEY, bitfield_ro,
-            "Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD", "6.0.0", _GROUP,
-            _COMPLEXITY),
-)  # fmt: skip

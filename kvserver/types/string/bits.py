@@ -8,7 +8,7 @@ from operator import and_, or_, xor
 from kvserver.data.encodings import raw
 from kvserver.data.entries import Expiring
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.row import FIRST_KEY, Command
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
@@ -29,6 +29,9 @@ def bit_offset(session: Session, text: bytes, width: int = 0) -> int:
     return offset
 
 
+@command("setbit", "key:key offset:integer value:integer", "write denyoom", access="RW access update",
+         since="2.2.0", group="bitmap", complexity="O(N) where N is the length of the string",
+         summary="Sets or clears the bit at offset in the string value stored at key")  # fmt: skip
 def setbit(session: Session, args: list[bytes]) -> Reply:
     key = args[1]
     offset = bit_offset(session, args[2])
@@ -50,6 +53,9 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
     return previous
 
 
+@command("getbit", "key:key offset:integer", "readonly fast", access="RO access",
+         since="2.2.0", group="bitmap", complexity="O(1)",
+         summary="Returns the bit value at offset in the string value stored at key")  # fmt: skip
 def getbit(session: Session, args: list[bytes]) -> Reply:
     offset = bit_offset(session, args[2])
     value = session.keyspace.read(args[1])
@@ -72,7 +78,11 @@ def _bits_in(start: int, end: int, value: bytes, by_bit: bool) -> range:
     return range(8 * positions.start, 8 * positions.stop)
 
 
+@command("bitcount", "key:key index{start:integer end:integer index_unit<BYTE|BIT>?@7.0.0}?", "readonly", access="RO access",
+         since="2.6.0", group="bitmap", complexity="O(N)",
+         summary="Count set bits in a string")  # fmt: skip
 def bitcount(session: Session, args: list[bytes]) -> Reply:
+    # Its arguments are read by hand: they have fixed places, and Redis looks at the unit late.
     value = session.keyspace.read(args[1])
     if value is None:
         return 0
@@ -117,6 +127,10 @@ def first_bit(value: bytes, bit: int, bits: range) -> int | None:
     return 8 * (skipped + len(piece) - len(rest)) + 8 - byte.bit_length()
 
 
+@command("bitpos", "key:key bit:integer index{start:integer end_index{end:integer index_unit<BYTE|BIT>?@7.0.0}?}?", "readonly",
+         access="RO access",
+         since="2.8.7", group="bitmap", complexity="O(N)",
+         summary="Find first bit set or clear in a string")  # fmt: skip
 def bitpos(session: Session, args: list[bytes]) -> Reply:
     bit = integer(args[2])
     if bit not in (0, 1):
@@ -155,6 +169,9 @@ def combined(operation: bytes, values: list[bytes]) -> bytes:
     return result.to_bytes(max(map(len, values)), "little")
 
 
+@command("bitop", "operation destkey:key key:key#1+", "write denyoom", access="OW update; RO access",
+         since="2.6.0", group="bitmap", complexity="O(N)",
+         summary="Perform bitwise operations between strings")  # fmt: skip
 def bitop(session: Session, args: list[bytes]) -> Reply:
     operation, target, sources = args[1].upper(), args[2], args[3:]
     if operation not in (*_OPERATIONS, b"NOT"):
@@ -170,19 +187,3 @@ def bitop(session: Session, args: list[bytes]) -> Reply:
     elif keyspace.live(target) is not None:
         keyspace.remove(target)
     return len(result)
-
-
-_GROUP = "bitmap"
-
-COMMANDS = (
-    Command("setbit", 4, ("write", "denyoom"), FIRST_KEY, setbit,
-            "Sets or clears the bit at offset in the string value stored at key", "2.2.0", _GROUP,
-            "O(N) where N is the length of the string"),
-    Command("getbit", 3, ("readonly", "fast"), FIRST_KEY, getbit,
-            "Returns the bit value at offset in the string value stored at key", "2.2.0", _GROUP, "O(1)"),
-    Command("bitcount", -2, ("readonly",), FIRST_KEY, bitcount, "Count set bits in a string", "2.6.0", _GROUP, "O(N)"),
-    Command("bitpos", -3, ("readonly",), FIRST_KEY, bitpos, "Find first bit set or clear in a string", "2.8.7", _GROUP,
-            "O(N)"),
-    Command("bitop", -4, ("write", "denyoom"), (2, -1, 1), bitop, "Perform bitwise operations between strings", "2.6.0",
-            _GROUP, "O(N)"),
-)  # fmt: skip

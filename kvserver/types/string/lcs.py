@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.row import Command
+from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
@@ -19,51 +19,31 @@ _CELL_BYTES = 4  # of Redis's table, whose size it limits
 _MAX_LENGTH = 2**32 - 2
 
 
-class _Options:
-    wants_positions: bool = False  # IDX
-    wants_length: bool = False  # LEN
-    with_lengths: bool = False  # WITHMATCHLEN
-    shortest: int = 0  # MINMATCHLEN
-
-
-def _parse(words: list[bytes]) -> _Options:
-    options = _Options()
-    rest = list(reversed(words))
-    while rest:
-        word = rest.pop().upper()
-        if word == b"IDX":
-            options.wants_positions = True
-        elif word == b"LEN":
-            options.wants_length = True
-        elif word == b"WITHMATCHLEN":
-            options.with_lengths = True
-        elif word == b"MINMATCHLEN" and rest:
-            options.shortest = integer(rest.pop())
-        else:
-            raise CommandError(SYNTAX_ERROR)
-    if options.wants_positions and options.wants_length:
-        raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
-    return options
-
-
+@command("lcs", "key1:key key2:key LEN? IDX? MINMATCHLEN=len:integer? WITHMATCHLEN?", "readonly", access="RO access",
+         numbers={"MINMATCHLEN": integer},
+         since="7.0.0", group="string", complexity="O(N*M) where N and M are the lengths of s1 and s2, respectively",
+         summary="Find longest common substring")  # fmt: skip
 def lcs(session: Session, args: list[bytes]) -> Reply:
     first, second = (bytes(session.keyspace.read(key) or b"") for key in args[1:3])
-    options = _parse(args[3:])
+    options = lcs.options(args)
+    if "IDX" in options and "LEN" in options:
+        raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
     if max(len(first), len(second)) > _MAX_LENGTH:
         raise CommandError("ERR String too long for LCS")
     if (len(first) + 1) * (len(second) + 1) * _CELL_BYTES > session.server.config.proto_max_bulk_len:
         raise CommandError("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
-    if options.wants_length:
+    if "LEN" in options:
         return length(first, second)
     found = matches(first, second)
-    if not options.wants_positions:
+    if "IDX" not in options:
         return b"".join(first[match.first : match.first + match.length] for match in reversed(found))
     shown: list[Reply] = []
+    shortest, shows_lengths = options.number("MINMATCHLEN", 0), "WITHMATCHLEN" in options
     for match in found:
-        if match.length >= options.shortest:
+        if match.length >= shortest:
             last = match.length - 1
             ranges: list[Reply] = [[match.first, match.first + last], [match.second, match.second + last]]
-            shown.append([*ranges, match.length] if options.with_lengths else ranges)
+            shown.append([*ranges, match.length] if shows_lengths else ranges)
     return {b"matches": shown, b"len": sum(match.length for match in found)}
 
 
@@ -152,9 +132,3 @@ def _pairs_by_second(first: bytes, second: bytes) -> list[tuple[int, int]]:
             pairs.append((i, j))
             missing -= 1
     return pairs
-
-
-COMMANDS = (
-    Command("lcs", -3, ("readonly",), (1, 2, 1), lcs, "Find longest common substring", "7.0.0", "string",
-            "O(N*M) where N and M are the lengths of s1 and s2, respectively"),
-)  # fmt: skip

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from kvserver.data.encodings import raw
 from kvserver.dispatch.arguments import integer
-from kvserver.dispatch.row import FIRST_KEY, Command
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.types.string.inplace import changeable, check_length
 
 
+@command("append", "key:key value", "write denyoom fast", access="RW insert",
+         since="2.0.0", group="string", complexity="O(N) where N is the length of the string that results.",
+         summary="Append a value to a key")  # fmt: skip
 def append(session: Session, args: list[bytes]) -> Reply:
     value = changeable(session, args[1])
     if value is None:
@@ -21,6 +24,9 @@ def append(session: Session, args: list[bytes]) -> Reply:
     return len(value) + len(args[2])
 
 
+@command("setrange", "key:key offset:integer value", "write denyoom", access="RW update",
+         since="2.2.0", group="string", complexity="O(N) where N is the length of the string that results.",
+         summary="Overwrite part of a string at key starting at the specified offset")  # fmt: skip
 def setrange(session: Session, args: list[bytes]) -> Reply:
     key, piece = args[1], args[3]
     offset = integer(args[2])
@@ -49,29 +55,30 @@ def is_backward(start: int, end: int) -> bool:
     return end < start < 0
 
 
+@command("getrange", "key:key start:integer end:integer", "readonly", access="RO access",
+         since="2.4.0", group="string",
+         complexity="O(N) where N is the length of the returned string. The complexity is ultimately determined by the "
+         "returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) "
+         "for small strings.",
+         summary="Get a substring of the string stored at a key")  # fmt: skip
 def getrange(session: Session, args: list[bytes]) -> Reply:
-    start, end = integer(args[2]), integer(args[3])
-    value = session.keyspace.read(args[1])
+    return _part(session, args[1], integer(args[2]), integer(args[3]))
+
+
+def _part(session: Session, key: bytes, start: int, end: int) -> bytes:
+    value = session.keyspace.read(key)
     if value is None or is_backward(start, end):
         return b""
     positions = inclusive_range(start, end, len(value))
     return bytes(value[positions.start : positions.stop])
 
 
-_GROUP = "string"
-_COPYING = (
-    "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but "
-    "because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings."
-)
-
-COMMANDS = (
-    Command("append", 3, ("write", "denyoom", "fast"), FIRST_KEY, append, "Append a value to a key", "2.0.0", _GROUP,
-            "O(N) where N is the length of the string that results."),
-    Command("getrange", 4, ("readonly",), FIRST_KEY, getrange, "Get a substring of the string stored at a key", "2.4.0",
-            _GROUP, _COPYING),
-    Command("substr", 4, ("readonly",), FIRST_KEY, getrange, "Get a substring of the string stored at a key", "1.0.0",
-            _GROUP, _COPYING),
-    Command("setrange", 4, ("write", "denyoom"), FIRST_KEY, setrange,
-            "Overwrite part of a string at key starting at the specified offset", "2.2.0", _GROUP,
-            "O(N) where N is the length of the string that results."),
-)  # fmt: skip
+@command("substr", "key:key start:integer end:integer", "readonly", access="RO access",
+         since="1.0.0", group="string",
+         complexity="O(N) where N is the length of the returned string. The complexity is ultimately determined by "
+         "the returned length, but because creating a substring from an existing string is very cheap, it can be "
+         "considered O(1) for small strings.",
+         deprecated=("2.0.0", "`GETRANGE`"),
+         summary="Get a substring of the string stored at a key")  # fmt: skip
+def substr(session: Session, args: list[bytes]) -> Reply:
+    return _part(session, args[1], integer(args[2]), integer(args[3]))

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands import command as introspection
-from kvserver.dispatch.row import NO_KEYS, Command
 
 
 @pytest.mark.parametrize(
@@ -39,17 +37,16 @@ def test_what_has_no_keys_is_told(words: tuple[str, ...], error: str) -> None:
 
 def test_flags_of_a_key_depend_on_the_options() -> None:
     session = Server().session()
-    for options, flags in (((), ["OW", "update"]), (("GET",), ["RW", "access", "update"])):
-        reply: Any = run(session, "COMMAND", "GETKEYSANDFLAGS", "SET", "k", "v", *options)
-        assert [(key, [flag.text for flag in found]) for key, found in reply] == [(b"k", flags)]
-
-
-def test_key_specifications_of_the_documentation_go_before_those_of_the_row() -> None:
-    row = Command("bitop", -4, ("write",), (2, -1, 1), lambda session, args: None, "", "", "", "")
-    assert introspection.key_specifications(row) == [((2, 0, 1), ["OW", "update"]), ((3, -1, 1), ["RO", "access"])]
-    unknown = Command("x", -4, ("readonly",), (1, -2, 2), lambda session, args: None, "", "", "", "")
-    assert introspection.key_specifications(unknown) == [((1, -2, 2), ["RO", "access"])]
-    assert introspection.key_specifications(Command("x", 1, (), NO_KEYS, lambda session, args: None, "", "", "", "")) == []
+    written, changed = ["OW", "update"], ["RW", "access", "update"]
+    for call, flags in (
+        ("SET k GET", written),
+        ("SET k v GET", changed),
+        ("SET k v no option", written),
+        ("BITFIELD k GET u8 0", ["RO", "access"]),
+        ("BITFIELD k incrby u8 0 1", changed),
+    ):
+        reply: Any = run(session, "COMMAND", "GETKEYSANDFLAGS", *call.split())
+        assert [(key, [flag.text for flag in found]) for key, found in reply] == [(b"k", flags)], call
 
 
 def test_list_is_filtered_by_pattern_and_by_category() -> None:

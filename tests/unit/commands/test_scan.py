@@ -46,6 +46,7 @@ DOCUMENTS = {b"json:%d" % number for number in range(100)}
     [
         ((), USERS | DOCUMENTS),
         (("MATCH", "*"), USERS | DOCUMENTS),
+        (("MATCH", ""), set()),
         (("MATCH", "user:*"), USERS),
         (("match", "dead:*"), set()),
         (("TYPE", "string"), USERS),

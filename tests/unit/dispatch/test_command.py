@@ -1,4 +1,4 @@
-"""command: what is declared over a handler, and what follows from it; and that it says what the rows say."""
+"""command: what is declared over a handler, and what follows from it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from typing import Any
 
 import pytest
 
-from helpers.servers import parse
-from helpers.sessions import Server
+from helpers.sessions import Server, run, text
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.commands.command import key_specifications
 from kvserver.dispatch.arguments import integer
-from kvserver.dispatch.command import Command, Request, command, container, gather
-from kvserver.dispatch.documentation import DOCUMENTATION, Documentation
-from kvserver.dispatch.row import Command as Row
-from kvserver.dispatch.syntax import arguments
-from kvserver.dispatch.timing import _is_bounded
+from kvserver.dispatch.command import REDACTED, Command, command, container, gather, unknown_command
 from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import Reply, encode
+from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 ABOUT: dict[str, Any] = {"since": "1.0.0", "group": "string", "summary": "A command"}
@@ -76,6 +71,15 @@ def test_arity_may_be_another_than_the_notation_says() -> None:
     assert declared("quit").arities == range(1, 2)
 
 
+@pytest.mark.parametrize(
+    ("arity", "allowed", "refused"), [(2, [2], [1, 3]), (-2, [2, 3, 1_000_000], [0, 1]), (-1, [1, 2], [0])]
+)
+def test_arity_counts_the_name_and_a_negative_one_is_the_least(arity: int, allowed: list[int], refused: list[int]) -> None:
+    arities = declared("x", arity=arity).arities
+    assert all(count in arities for count in allowed)
+    assert not any(count in arities for count in refused)
+
+
 def test_keys_that_are_written_are_those_that_the_access_says_are() -> None:
     copy = declared("copy", "source:key destination:key#1 REPLACE?", "write", access="RO access; OW update")
     assert copy.written_keys([b"copy", b"a", b"b", b"REPLACE"]) == [b"b"]
@@ -122,6 +126,35 @@ def test_bounded_is_what_is_fast_but_for_the_number_of_its_arguments() -> None:
     assert declared("mget", "key:key+", "fast", access="RO", complexity="O(N)").is_bounded
     assert not declared("get", "key:key", access="RO", complexity="O(1)").is_bounded
     assert declared("get", "key:key", access="RO", is_bounded=True).is_bounded
+
+
+# --- Secrets ---
+
+
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        ("AUTH secret", "AUTH (redacted)"),
+        ("auth me secret", "auth (redacted) (redacted)"),
+        ("AUTH", "AUTH"),
+        ("HELLO 3 AUTH me secret SETNAME x", "HELLO 3 AUTH (redacted) (redacted) SETNAME x"),
+        ("hello 3 setname x auth me secret", "hello 3 setname x auth (redacted) (redacted)"),
+        ("HELLO 3 AUTH me", "HELLO 3 AUTH (redacted)"),
+        ("Config Set timeout 5 RequirePass secret", "Config Set timeout 5 RequirePass (redacted)"),
+        ("CONFIG SET masterauth secret", "CONFIG SET masterauth (redacted)"),
+        ("CONFIG SET tls-key-file-pass secret", "CONFIG SET tls-key-file-pass (redacted)"),
+        ("CONFIG SET requirepass", "CONFIG SET requirepass"),
+        ("CONFIG GET requirepass x", "CONFIG GET requirepass x"),
+        ("CONFIG NOSUCH requirepass x", "CONFIG NOSUCH requirepass x"),
+        ("SET requirepass auth", "SET requirepass auth"),
+        ("CONFIG", "CONFIG"),
+    ],
+)  # fmt: skip
+def test_secrets_are_replaced_and_nothing_else(call: str, shown: str) -> None:
+    request = call.encode().split()
+    assert COMMANDS[request[0].lower()].redacted(list(request)) == shown.encode().split()
+    assert request == call.encode().split()
+    assert REDACTED == b"(redacted)"
 
 
 # --- Commands that consist of several ---
@@ -179,6 +212,45 @@ def test_container_may_have_a_form_without_arguments() -> None:
     assert calls(commands, "command", "count") == b"command|count"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["CLIENT"], "client"), (["CLIENT", "Id", "x", "y"], "client|id"), (["CLIENT", "NoSuch"], None)],
+    ids=["itself", "a part, whatever its arity", "no subcommand"],
+)
+def test_meaning_of_words_is_asked_without_an_error(words: list[str], meant: str | None) -> None:
+    found = client()[b"client"].meant_by([word.encode() for word in words])
+    assert (found and found.name) == meant
+
+
+def test_entrance_of_a_command_is_its_handler_unless_there_is_something_to_find_out() -> None:
+    get, alone = declared("get"), declared("restore", is_alone=True)
+    restore = gather([module(declared("restore", "key:key"), alone)])[b"restore"]
+    assert get.entrance is get.handler
+    assert restore.entrance(Server().session(), [b"RESTORE"]) == b"restore"
+    assert 1 not in restore.arities
+    assert 1 in restore.arities_of_all
+    assert get.arities_of_all == get.arities
+
+
+@pytest.mark.parametrize("name", ["CLIENT", "CONFIG", "COMMAND", "DEBUG", "MEMORY", "OBJECT"])
+def test_container_has_help(name: str) -> None:
+    lines = run(Server().session(), name, "HELP")
+    assert isinstance(lines, list)
+    assert text(lines[0]).startswith(f"{name} <subcommand>")
+    assert text(lines[-1]) == "    Prints this help."
+
+
+@pytest.mark.parametrize(("word", "shown"), [(b"NOPE", "NOPE"), (b"a\0b", "a"), (b"x" * 200, "x" * 128), (b"\xff", "\udcff")])
+def test_unknown_subcommand_is_named_as_redis_names_it(word: bytes, shown: str) -> None:
+    assert text(run(Server().session(), "CONFIG", word)) == f"ERR unknown subcommand '{shown}'. Try CONFIG HELP."
+
+
+def test_unknown_command_shows_the_start_of_its_arguments() -> None:
+    error = unknown_command([b"nope", b"a", b"b\0c", b"x" * 300, b"never"])
+    assert str(error) == "ERR unknown command 'nope', with args beginning with: 'a' 'b' '" + "x" * (128 - 8) + "' "
+    assert str(unknown_command([b"y" * 300])) == f"ERR unknown command '{'y' * 128}', with args beginning with: "
+
+
 # --- Families ---
 
 
@@ -199,77 +271,3 @@ def test_gathering_again_finds_the_same() -> None:
 def test_what_does_not_fit_together_is_an_error(commands: list[Command], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         gather([module(*commands)])
-
-
-# --- The rows of today, as long as they are there ---
-
-
-EVERY_ROW = {each.name: each for row in COMMANDS.values() for each in (row, *row.subcommands)}
-# What COMMAND DOCS did not tell of so far.
-NOTATIONS = {
-    "client|setinfo": "attr<LIB-NAME=libname|LIB-VER=libver>",
-    "json.set": "key:key path value condition<NX|XX>?!",
-    "json.get": "key:key word?+",
-    "json.type": "key:key path?",
-    "json.del": "key:key path?",
-    "json.forget": "key:key path?",
-    "spublish": "shardchannel:not-key message",
-    "ssubscribe": "shardchannel:not-key+",
-    "sunsubscribe": "shardchannel:not-key?+",
-}
-ARITIES = {"command": -1, "command|getkeys": -4, "command|getkeysandflags": -4, "debug": -2, "quit": -1, "restore": -1}
-CATEGORIES = {
-    "command": "connection",
-    "dbsize": "keyspace",
-    "flushall": "keyspace dangerous",
-    "flushdb": "keyspace dangerous",
-    "info": "dangerous",
-    "keys": "keyspace dangerous",
-    "lastsave": "admin dangerous",
-    "restore": "keyspace dangerous",
-    "role": "admin dangerous",
-    "swapdb": "keyspace dangerous",
-    "wait": "connection",
-}
-
-
-def of_row(row: Row) -> Command:
-    """What a row and its documentation say, declared."""
-    documentation = DOCUMENTATION.get(row.name, Documentation())
-    access = "; ".join(" ".join(flags) for _, flags in key_specifications(row))
-    container_name = row.name.partition("|")[0]
-    made = command(
-        row.name,
-        NOTATIONS.get(row.name, documentation.arguments),
-        " ".join(row.flags),
-        access=access,
-        since=row.since,
-        group=row.group,
-        complexity=row.complexity,
-        summary=row.summary,
-        arity=-2 if row.subcommands and row.name != "command" else ARITIES.get(row.name),
-        categories=CATEGORIES.get(container_name),
-        is_bounded=True if row.name == "set" else None,
-    )(row.handler)
-    made.subcommands = {each.name.encode(): made for each in row.subcommands}
-    return made
-
-
-def replied(reply: Any) -> Any:
-    return parse(encode(reply, 2))
-
-
-@pytest.mark.parametrize("name", EVERY_ROW)
-def test_row_that_is_declared_says_what_it_said(name: str) -> None:
-    row = EVERY_ROW[name]
-    made = of_row(row)
-    assert made.arities == row.arities
-    assert made.keys == row.keys
-    specifications = [((each.begin, each.last, each.step), list(each.flags)) for each in made.key_specifications]
-    assert specifications == key_specifications(row)
-    if name not in NOTATIONS:
-        assert replied(made.notation.describe()) == replied(arguments(DOCUMENTATION.get(name, Documentation()).arguments))
-    assert made.categories == row.categories
-    assert made.all_flags == row.all_flags
-    assert made.is_bounded == _is_bounded(row)
-    assert made.notation.options

@@ -9,9 +9,10 @@ import pytest
 
 from helpers.servers import ServerProcess, parse
 from kvserver.dispatch.arguments import integer
-from kvserver.dispatch.notation import KeySpecification, Notation, OptionParser, read
+from kvserver.dispatch.notation import Notation, OptionParser, read
 from kvserver.errors import CommandError
 from kvserver.resp.reply import encode
+from kvserver.state.description import KeySpecification
 
 
 def replied(reply: Any) -> Any:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.catalogue import FAMILIES
+from kvserver.dispatch.command import Command
 from kvserver.dispatch.contexts import NOAUTH
 from kvserver.dispatch.effect import Load
-from kvserver.dispatch.row import Command
 from kvserver.dispatch.runner import Runners
 from kvserver.dispatch.table import LOADING, MISCONF
 from kvserver.state.session import UNAUTHENTICATED
 
 TABLE = Server().table
 ROWS = list(TABLE.rows.values())
-EVERY_ROW = [*ROWS, *(subcommand for row in ROWS for subcommand in row.subcommands)]
+EVERY_ROW = [*ROWS, *(subcommand for row in ROWS for subcommand in row.subcommands.values())]
 
 
 def is_container(row: Command) -> bool:
@@ -36,9 +35,7 @@ def refused(runners: Runners, error: str) -> set[str]:
 
 
 def test_rows_are_sorted_and_no_name_is_given_twice() -> None:
-    names = [row.name for family in FAMILIES for row in family.COMMANDS]
-    assert len(set(names)) == len(names)
-    assert [row.name for row in ROWS] == sorted(names)
+    assert [row.name for row in ROWS] == sorted({row.name for row in ROWS})
     assert all(row.name == row.name.lower() for row in EVERY_ROW)
 
 
@@ -51,9 +48,13 @@ def test_row_is_complete(row: Command) -> None:
     assert not {"write", "readonly"} <= set(row.flags)
     first, last, step = row.keys
     assert (first == last == step == 0) or (first >= 1 and step >= 1 and (last >= first or last < 0))
-    assert first < abs(row.arity) or row.name in ("restore", "sunsubscribe")
+    assert first < abs(row.arity) or row.name == "sunsubscribe"
+    assert len(row.key_notes) <= len(row.key_specifications)
+    assert row.deprecated is None or all(row.deprecated)
+    assert bool(row.notation.arguments) == bool(row.notation.text)
+    assert row.notation.options
     assert ("@fast" in row.categories) != ("@slow" in row.categories)
-    assert all(subcommand.name.startswith(row.name + "|") for subcommand in row.subcommands)
+    assert all(part.name == f"{row.name}|{word.decode()}" for word, part in row.subcommands.items())
 
 
 def test_names_are_found_in_lower_and_upper_case_without_another_look() -> None:
@@ -62,7 +63,7 @@ def test_names_are_found_in_lower_and_upper_case_without_another_look() -> None:
 
 
 def test_failing_medium_refuses_every_write_but_the_one_that_loads() -> None:
-    assert refused(TABLE.read_only, MISCONF) == {row.name for row in EVERY_ROW if "write" in row.flags} - {"restore"}
+    assert refused(TABLE.read_only, MISCONF) == {row.name for row in EVERY_ROW if "write" in row.flags}
     assert {"set", "del", "flushall", "json.set", "json.del"} <= refused(TABLE.read_only, MISCONF)
     assert run(Server().session(), "RESTORE", runners=TABLE.read_only) == Load()
     assert text(run(Server().session(), "RESTORE", "k", 0, "x", runners=TABLE.read_only)) == MISCONF

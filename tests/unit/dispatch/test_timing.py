@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from helpers.sessions import Server, run
+from kvserver.dispatch.command import Command, container, wrong_arity
 from kvserver.dispatch.effect import Effect, Save
-from kvserver.dispatch.row import ALL_KEYS, FIRST_KEY, NO_KEYS, Command, container, wrong_arity
 from kvserver.dispatch.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import OK, Reply
@@ -36,12 +36,23 @@ def timing_of(work: Work, *names: str) -> Timing:
     return Timing(lambda: work.now_ns, Usages(names))
 
 
-def fast(name: str, work: Work, keys: tuple[int, int, int] = FIRST_KEY) -> Command:
-    return Command(name, -1, ("fast",), keys, work, "", "", "", "O(1)")
+def fast(name: str, work: Work, notation: str = "key:key?") -> Command:
+    return Command(work, name, notation, "fast", access="RO", since="", group="", summary="", complexity="O(1)")
 
 
 def slow(name: str, work: Work) -> Command:
-    return Command(name, -1, (), FIRST_KEY, work, "", "", "", "O(N)")
+    return Command(work, name, "argument?", since="", group="", summary="", complexity="O(N)")
+
+
+def part(name: str, work: Work, notation: str = "") -> Command:
+    return Command(work, name, notation, since="", group="", summary="", complexity="O(1)")
+
+
+def contained(*parts: Command) -> Command:
+    """The command `x`, of which these are parts."""
+    made = container("x", since="", group="", summary="")
+    made.subcommands = {each.name.encode().partition(b"|")[2]: each for each in parts}
+    return made
 
 
 def slow_calls(timing: Timing) -> list[tuple[list[bytes], int]]:
@@ -67,7 +78,10 @@ def test_other_command_is_always_measured(session: Session) -> None:
     work.error = CommandError("ERR x")
     with pytest.raises(CommandError):
         usual(session, [b"x"])
-    assert timing.usages.by_name[b"x"].durations_ns == [10, 10]
+    work.error = Refusal("ERR x")
+    with pytest.raises(Refusal):
+        usual(session, [b"x"])
+    assert timing.usages.by_name[b"x"].durations_ns == [10, 10], "what is refused has not run"
 
 
 def test_sample_ends_after_so_many_commands_and_begins_again(session: Session) -> None:
@@ -116,7 +130,7 @@ def test_slow_is_what_takes_the_threshold_or_longer(session: Session) -> None:
 def test_many_arguments_make_a_fast_command_one_that_is_measured(session: Session) -> None:
     work = Work()
     timing = timing_of(work, "x")
-    usual, _ = timing.wrap(fast("x", work, ALL_KEYS))
+    usual, _ = timing.wrap(fast("x", work, "key:key?+"))
     usual(session, [b"x"] * (MANY_ARGUMENTS - 1))
     assert timing.usages.by_name[b"x"].durations_ns == []
     usual(session, [b"x"] * MANY_ARGUMENTS)
@@ -125,14 +139,10 @@ def test_many_arguments_make_a_fast_command_one_that_is_measured(session: Sessio
 
 def test_subcommand_is_counted_and_measured_unless_it_is_refused(session: Session) -> None:
     work = Work()
-    rows = (
-        Command("x|a", -2, (), NO_KEYS, work, "", "", "", "O(1)"),
-        Command("x|b", 2, (), NO_KEYS, work, "", "", "", "O(1)"),
-    )
     timing = timing_of(work, "x", "x|a", "x|b")
     told = slow_calls(timing)
     timing.watch_from(0)
-    handler, _ = timing.wrap(Command("x", -2, (), NO_KEYS, container(rows), "", "", "", "O(1)", rows))
+    handler, _ = timing.wrap(contained(part("x|a", work, "argument?"), part("x|b", work)))
     handler(session, [b"X", b"A"])
     for refused in ([b"X", b"B", b"too", b"many"], [b"X", b"nosuch"]):
         with pytest.raises(Refusal):
@@ -152,8 +162,7 @@ def test_command_with_an_effect_has_taken_its_time_when_that_is_carried_out(sess
     told = slow_calls(timing)
     timing.watch_from(0)
     if is_container:
-        rows = (Command("x|a", 2, (), NO_KEYS, work, "", "", "", "O(N)"),)
-        handler, _ = timing.wrap(Command("x", -2, (), NO_KEYS, container(rows), "", "", "", "", rows))
+        handler, _ = timing.wrap(contained(part("x|a", work)))
     else:
         handler, _ = timing.wrap(slow("x", work))
     usage = timing.usages.by_name[b"x|a" if is_container else b"x"]
