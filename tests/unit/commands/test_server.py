@@ -140,7 +140,7 @@ def test_monitor_may_not_use_keys_nor_be_one_in_a_transaction() -> None:
     session = Server().session()
     run(session, "MONITOR")
     assert session.standing == MONITORING
-    for words in (("GET", "k"), ("SET", "k", "v"), ("PUBLISH", "c", "x")):
+    for words in (("GET", "k"), ("SET", "k", "v"), ("PUBLISH", "c", "x"), ("RESTORE",), ("RESTORE", "k", 0, "x")):
         assert text(run(session, *words)) == "ERR Replica can't interact with the keyspace"
     result = run(session, "PING")
     assert isinstance(result, Monitored)
