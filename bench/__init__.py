@@ -1,1 +1,1 @@
-"""The benchmarks of kvserver, beside redis-server and others in the same run: ``python -m bench --help``."""
+"""The benchmarks of kvserver, beside redis-server and others in the same run: `python -m bench --help`."""

@@ -18,22 +18,25 @@ from bench.latencies import Latencies
 from bench.report import Report, ScenarioReport
 from bench.text import format_figure
 
-mpl.use("Agg")  # draws without a display
+# This draws without a display.
+mpl.use("Agg")
 
 COLORS = {SUBJECT.name: "#2b6cb0", BASELINE.name: "#b8bec6", ECHO.name: "#e3c27a", FAKEREDIS.name: "#c0756c"}
 TEXT_COLOR, QUIET_COLOR, MISSED_COLOR = "#1f2933", "#6b7480", "#b4442f"
 WIDTH_INCHES, PANEL_INCHES, HEAD_INCHES, FOOT_INCHES = 9.6, 1.35, 0.82, 0.85
-BAR_SHARE = 0.84  # of the room of a command
-HEADROOM = 1.2  # above the highest bar, for its figure
+# The bars of a command take this share of its room.
+BAR_SHARE = 0.84
+# The scale ends so many times as high as the highest bar, which has its figure above.
+HEADROOM = 1.2
 CHARTED_VALUE_BYTES = 64
 # MSET of ten keys would take all of the scale, and 4 KiB another one; the tables have them.
 CHARTED_COMMANDS = ("GET", "SET", "INCR", "mixed")
-# Shown as "one in so many": each step is one more nine.
+# Percentiles are shown as "one in so many": each step is one more nine.
 PERCENTILE_STEPS = (1, 2, 10, 100, 1000, 10000)
 
 
 def draw_charts(report: Report, folder: Path) -> Iterator[Path]:
-    """Writes an SVG for each scenario of the report that has a chart."""
+    """Write an SVG for each scenario of the report that has a chart. Yield their paths."""
     plt.rcParams.update({"svg.hashsalt": "kvserver", "svg.fonttype": "path", "font.family": "DejaVu Sans"})
     by_name = {scenario.name: scenario for scenario in report.scenarios if scenario.cases}
     for name, scenario, draw in CHARTS:
@@ -62,7 +65,7 @@ def draw_throughput(report: Report, scenario: ScenarioReport) -> Figure | None:
 
 
 def draw_bars(report: Report, scenario: ScenarioReport, metric_index: int, title: str) -> Figure | None:
-    """A panel for each pipeline, since the figures of two differ by a factor of ten."""
+    """Draw a panel for each pipeline, since the figures of two differ by a factor of ten."""
     cases = [
         case
         for case in scenario.cases
@@ -112,7 +115,7 @@ def _thousands(value: float) -> str:
 
 
 def draw_latency(report: Report, scenario: ScenarioReport) -> Figure | None:
-    """Latency by percentile at half of the peak, from the histograms of all rounds together."""
+    """Draw latency by percentile at half of the peak, from the histograms of all rounds together."""
     case = next((case for case in scenario.cases if "rate" in case.tags), None)
     if case is None:
         return None
@@ -148,7 +151,7 @@ def draw_latency(report: Report, scenario: ScenarioReport) -> Figure | None:
 
 
 def draw_ratios(report: Report) -> Figure | None:
-    """Each ratio that has a goal, with its spread; those where less is better beside those where more is."""
+    """Draw each ratio that has a goal, with its spread: a panel where less is better beside one where more is."""
     rows: dict[bool, list[tuple[str, Ratio, Goal]]] = {False: [], True: []}
     for scenario in report.scenarios:
         for case in scenario.cases:
@@ -192,7 +195,7 @@ def _draw_ratio_panel(axes: Axes, rows: Sequence[tuple[str, Ratio, Goal]], room:
 
 
 def _fit(figure: Figure, **room: float) -> None:
-    """Leaves room above for the head and below for the foot and the names of what is drawn."""
+    """Leave room above for the head, and below for the foot and the names of what is drawn."""
     height_inches = figure.get_figheight()
     figure.subplots_adjust(top=1 - HEAD_INCHES / height_inches, bottom=FOOT_INCHES / height_inches, **room)
 
@@ -219,7 +222,7 @@ def _add_foot(figure: Figure, report: Report, text: str, command: str) -> None:
         figure.text(0.012, (0.08 + 0.16 * number) / height_inches, line, fontsize=7, color=QUIET_COLOR)
 
 
-# The name of the file, the scenario that it is drawn of, and what draws it.
+# The name of the file, the scenario that it is drawn of, and the function that draws it.
 CHARTS: tuple[tuple[str, str, Callable[[Report, ScenarioReport], Figure | None]], ...] = (
     ("cpu", "throughput", draw_cpu),
     ("cpu_journal", "throughput_journal", draw_cpu_with_journal),

@@ -89,8 +89,10 @@ def repeat_command(scenario: Scenario, options: argparse.Namespace) -> str:
 
 
 def measure_all(options: argparse.Namespace, report: Report) -> bool:
-    """Adds to the report what each scenario finds, prints it, and writes the report so far; False where one was not carried to
-    its end."""
+    """Add to the report what each scenario finds, print it, and write the report so far.
+
+    Return False if a scenario was not carried to its end.
+    """
     is_complete = True
     for scenario in options.scenarios:
         run = Run(options.quick, options.rounds, options.servers, options.dir)
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         list_all()
         return 0
-    # Python would end without unwinding, and servers would live on.
+    # Without this, Python would end without unwinding, and servers would live on.
     signal.signal(signal.SIGTERM, leave)
     is_complete = True
     try:
@@ -137,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(render_machine(report), flush=True)
             is_complete = measure_all(options, report)
         if options.charts:
-            # Imported here, since no other option needs matplotlib.
+            # The import stands here, since no other option needs matplotlib.
             from bench.chart import draw_charts
 
             for path in draw_charts(report, options.charts):

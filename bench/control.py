@@ -21,6 +21,8 @@ class ErrorReply(BenchFailed):
 
 
 class Control:
+    """The connection. A call raises ErrorReply for an error of the server, ConnectionError where the connection ends."""
+
     def __init__(self, port: int, timeout_s: float = 120.0) -> None:
         self._reader = hiredis.Reader(notEnoughData=_NEED_MORE)
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
@@ -54,7 +56,7 @@ class Control:
         return reply
 
     def receive_raw(self, count: int) -> bytes:
-        """So many bytes as they come, mostly without the interpreter's lock, which the generator of a load needs."""
+        """Return so many bytes as they come, mostly without the interpreter's lock, which the generator of a load needs."""
         data = bytearray(count)
         view = memoryview(data)
         while view:

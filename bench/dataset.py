@@ -12,9 +12,10 @@ from bench.failure import BenchFailed
 from bench.request import encode_request
 
 KEY_PREFIX, COUNTER_PREFIX = b"key:", b"counter:"
-# Letters and digits only: escapes in JSON would measure the escaping instead of the store, and echo counts the marks of RESP.
+# These are letters and digits only: escapes in JSON would measure the escaping instead of the store, and echo counts the marks
+# of RESP.
 FILLER = b"abcdefghijklmnopqrstuvwxyz0123456789"
-# Requests in flight while filling; enough to keep the server busy, few enough to fit in socket buffers on either side.
+# The requests in flight while filling: enough to keep the server busy, few enough to fit in socket buffers on either side.
 FILL_BATCH = 500
 
 
@@ -24,6 +25,8 @@ class FillFailed(BenchFailed):
 
 @dataclass(frozen=True)
 class Dataset:
+    """A number of keys with their values: all keys have one length, all values another. An index names a key and its value."""
+
     keys: int
     value_bytes: int = 64
     key_bytes: int = len(KEY_PREFIX) + 12
@@ -56,6 +59,7 @@ class Dataset:
         return encode_request(b"MSET", *pairs)
 
     def fill(self, control: Control) -> None:
+        """Store all keys in an empty server. FillFailed if it does not hold them then."""
         in_flight = 0
         for batch, size in self._batches():
             control.send(batch)

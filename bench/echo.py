@@ -11,7 +11,8 @@ from typing import cast
 import uvloop
 
 REQUEST_MARK = b"*"
-NAME_LINE = 2  # behind the number of arguments and the length of the name
+# The name's line stands behind the number of arguments and the length of the name.
+NAME_LINE = 2
 
 
 def replies_of(value_bytes: int) -> dict[bytes, bytes]:
@@ -20,17 +21,19 @@ def replies_of(value_bytes: int) -> dict[bytes, bytes]:
 
 
 class EchoConnection(asyncio.Protocol):
+    """A client, which gets as many replies as it sends requests."""
+
     def __init__(self, replies: dict[bytes, bytes]) -> None:
         self._replies = replies
         self._reply = b"-ERR\r\n"
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, not a check: uvloop's transports do not derive from asyncio's.
+        # No isinstance can check this: uvloop's transports do not derive from asyncio's.
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        # One name for a whole read: a batch is of one command, or its replies are taken as those of its first.
+        # One name is read for a whole batch: that has one command, or its replies are taken as those of its first command.
         if data.startswith(REQUEST_MARK):
             self._reply = self._replies.get(data.split(b"\r\n", NAME_LINE + 1)[NAME_LINE], b"-ERR\r\n")
         if self._transport is not None and (count := data.count(REQUEST_MARK)):

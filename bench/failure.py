@@ -6,4 +6,4 @@ itself: what is raised says what went wrong.
 
 
 class BenchFailed(Exception):
-    """Its message is one line for the person who started the benchmark."""
+    """A benchmark ends early. The message is one line for the person who started it."""

@@ -1,4 +1,4 @@
-"""What was measured, and how the servers compare: medians, ratios by pairs, goals.
+"""The figures that were measured, and the comparison of the servers: medians, ratios by pairs, goals.
 
 Owns the arithmetic. A ratio is taken within each round, of two runs that stood next to each other, and then the median of
 the rounds is given with the lowest and the highest: a machine that gets slower from round to round changes no ratio, and one
@@ -14,16 +14,19 @@ from bench.kinds import BASELINE, SUBJECT
 
 @dataclass(frozen=True)
 class Metric:
+    """A kind of figure: its name and unit, and the digits behind the point that are shown."""
+
     name: str
     unit: str = ""
     digits: int = 2
     more_is_better: bool = False
-    is_compared: bool = True  # as a ratio
+    # The figure is shown as a ratio to redis-server's, too.
+    is_compared: bool = True
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What kvserver is to reach: of its figure where `is_ratio` is false, else of its ratio to redis-server."""
+    """A limit that kvserver has to keep: with its ratio to redis-server, or with its own figure if `is_ratio` is false."""
 
     metric: str
     limit: float
@@ -38,26 +41,33 @@ class Goal:
 class Measurement:
     """One run of one server."""
 
-    figures: Mapping[str, float]  # by name of the metric
-    latencies: str | None = None  # a histogram of the run, as `latencies` encodes it
-    stolen_share: float = 0.0  # of all cores' time, that the host of a virtual machine withheld meanwhile
+    # The figures by the name of the metric.
+    figures: Mapping[str, float]
+    # A histogram of the run, as `latencies` encodes it.
+    latencies: str | None = None
+    # The share of all cores' time that the host of a virtual machine withheld meanwhile.
+    stolen_share: float = 0.0
 
 
 @dataclass(frozen=True)
 class Ratio:
+    """The ratios of all rounds: their median, the lowest and the highest."""
+
     median: float
     low: float
     high: float
 
     @classmethod
     def of_pairs(cls, ours: Sequence[float], theirs: Sequence[float]) -> "Ratio | None":
-        """None where there is nothing to divide by, or no round that both have."""
+        """The ratios of two servers' rounds, or None if there is nothing to divide by, or no round that both have."""
         pairs = [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
         return cls(statistics.median(pairs), min(pairs), max(pairs)) if pairs else None
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """A goal and the value that a run has reached."""
+
     goal: Goal
     value: float
 
@@ -68,14 +78,16 @@ class Verdict:
 
 @dataclass
 class Case:
-    """One thing that is measured, of each server that takes part, in each round."""
+    """One thing that is measured, of each server that takes part, in each round. Servers go by their names."""
 
     name: str
     metrics: Sequence[Metric]
     goals: Sequence[Goal] = ()
-    rounds: dict[str, list[Measurement]] = field(default_factory=dict)  # by name of the server
-    failed: dict[str, str] = field(default_factory=dict)  # why a server's rounds are not complete
-    tags: Mapping[str, str | int] = field(default_factory=dict)  # what a chart finds it by
+    rounds: dict[str, list[Measurement]] = field(default_factory=dict)
+    # The reason why a server's rounds are not complete.
+    failed: dict[str, str] = field(default_factory=dict)
+    # A chart finds the case by these.
+    tags: Mapping[str, str | int] = field(default_factory=dict)
 
     def values(self, server: str, metric: str) -> list[float]:
         return [one.figures[metric] for one in self.rounds.get(server, []) if metric in one.figures]
@@ -91,7 +103,7 @@ class Case:
         return statistics.fmean(one.stolen_share for one in self.rounds[server])
 
     def verdicts(self) -> list[Verdict]:
-        """Of the goals that this run can judge."""
+        """The verdicts on the goals that this run can judge."""
         found = []
         for goal in self.goals:
             ratio = self.ratio(SUBJECT.name, goal.metric) if goal.is_ratio else None

@@ -1,8 +1,8 @@
-"""What a server is asked to do while its clients are watched: SAVE, BGSAVE, RESTORE, BGSAVE with compaction, one long value.
+"""The actions of a server while its clients are watched: SAVE, BGSAVE, RESTORE, BGSAVE with compaction, one long value.
 
-Owns how each is asked for and how its end is seen; each uses a control connection of its own, since SAVE and RESTORE answer
-only when they are done. Must never measure. INFO is asked at intervals: neither server announces the end of a background
-flush to anyone.
+Owns the ways in which each is asked for and its end is seen. Each uses a control connection of its own, since SAVE and RESTORE
+answer only when they are done. Must never measure. INFO is asked at intervals: neither server announces the end of a
+background flush to anyone.
 """
 
 import time
@@ -16,13 +16,13 @@ Action = Callable[[], None]
 
 INFO_INTERVAL_S = 0.05
 LONG_KEY = "long"
-# A medium is rewritten when it has grown past a few times its live size; this many flushes should be past it.
+# A medium is rewritten when it has grown past a few times its live size: so many flushes are enough for that.
 MAX_FLUSHES_TO_COMPACTION = 8
 SAME_SIZE = 1.1
 
 
 class ActionFailed(BenchFailed):
-    """The server can't do it, or says that it failed; the message says what."""
+    """The server can't do an action, or says that it failed; the message names it."""
 
 
 def save(server: ServerProcess) -> None:
@@ -40,8 +40,10 @@ def bgsave(server: ServerProcess) -> None:
 
 
 def bgsave_until_compaction(server: ServerProcess) -> None:
-    """Flushes until the medium is seen to have been rewritten: a flush that left it about as large as it was. The server
-    must keep few frames, so that one more is much."""
+    """Flush until the medium was rewritten: until a flush leaves it about as large as it was.
+
+    The server must keep few frames, so that one more is much. ActionFailed if no flush does.
+    """
     for _ in range(MAX_FLUSHES_TO_COMPACTION):
         before_bytes = server.data_bytes()
         bgsave(server)
@@ -66,7 +68,7 @@ def wait_until_settled(server: ServerProcess) -> None:
 
 
 class LongValue:
-    """One long value, and its SET and GET. What they take of the interpreter's lock is not the load's: it is done before."""
+    """One long value, and its SET and GET. What would hold the interpreter's lock, which the load needs, is done before."""
 
     def __init__(self, value: bytes) -> None:
         self._request = encode_request("SET", LONG_KEY, value)

@@ -1,6 +1,7 @@
 """Connections to a server that send nothing, once they have said PING.
 
-Owns them, in a process of their own: each may have as many files as the system allows. Must never send or read anything more.
+Owns these connections, in a process of their own: each process may have as many files as the system allows. Must never send
+or read anything more.
 """
 
 import argparse
@@ -15,26 +16,31 @@ from typing import Self
 from bench.failure import BenchFailed
 from bench.request import encode_request
 
-# Files that a Python process has open besides.
+# The files that a Python process has open besides.
 SPARE_FILES = 50
-CONNECT_TIMEOUT_S = 60.0  # for all of them
+# The time for all connections together.
+CONNECT_TIMEOUT_S = 60.0
 RECEIVE_BYTES = 1 << 10
 READY = "ready"
 
 
 class ConnectionsFailed(BenchFailed):
-    """They could not all be opened; the message says why."""
+    """Not all connections could be opened; the message says why."""
 
 
 def affordable_connections(wanted: int, besides: int) -> int:
-    """As many as a server may have that opens so many files besides. Raises this process's soft limit to the hard one, which
-    the processes that it starts inherit."""
+    """The number of connections, `wanted` at most, that a server may have which opens so many files besides.
+
+    This process's soft limit becomes the hard one, and the processes that it starts inherit that.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - besides - SPARE_FILES)
 
 
 class IdleConnections:
+    """So many connections to a port, open while a `with` statement runs."""
+
     def __init__(self, port: int, count: int) -> None:
         self._command = [sys.executable, "-m", "bench.idle_connections", "--port", str(port), "--count", str(count)]
         self._process: subprocess.Popen[str] | None = None
@@ -55,7 +61,8 @@ class IdleConnections:
         traceback: TracebackType | None,
     ) -> None:
         if self._process is not None:
-            self._process.communicate()  # which closes its input
+            # This closes the process's input, at which it ends.
+            self._process.communicate()
 
 
 def connect(port: int, deadline: float) -> socket.socket:

@@ -1,6 +1,7 @@
 """The servers that are compared, each a row: how it is started, and what it can do.
 
-Owns these rows. All get the same options where they have them: no save points and no journal, unless a scenario adds others.
+Owns these rows. All servers get the same options, if they have them: no save points and no journal, unless a scenario adds
+others.
 Must never hold an option that makes one server faster than its users get it.
 """
 
@@ -16,7 +17,7 @@ QUIET_OPTIONS = ("--save", "", "--appendonly", "no")
 
 
 class Ability(Flag):
-    """What a scenario may need of a server."""
+    """An ability of a server that a scenario may need."""
 
     NONE = 0
     DATA = auto()
@@ -42,18 +43,21 @@ REDIS_ABILITIES = Ability.DATA | Ability.MILLIONS | Ability.THOUSANDS_OF_CLIENTS
 
 @dataclass(frozen=True)
 class ServerKind:
+    """A row: `what` the server is, in a few words, and its program."""
+
     name: str
     what: str
     abilities: Ability
     program: Callable[[], Sequence[str]]
-    options: Callable[[int, Path], Sequence[str]]  # of a port and a data folder
+    # Gives the options for a port and a data folder.
+    options: Callable[[int, Path], Sequence[str]]
     is_installed: Callable[[], bool] = lambda: True
 
     def __str__(self) -> str:
         return self.name
 
     def lacks(self, needs: Ability) -> str | None:
-        """Why it can't take part, in a few words; None where it can."""
+        """The reason why the server can't take part, in a few words, or None if it can."""
         if not self.is_installed():
             return "is not installed"
         missing = [LACKS[ability] for ability in needs & ~self.abilities]

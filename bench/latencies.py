@@ -23,6 +23,8 @@ LATENCY_METRICS = (
 
 
 class Latencies:
+    """The latencies of one or several runs."""
+
     def __init__(self, histogram: HdrHistogram | None = None) -> None:
         self._histogram = histogram or HdrHistogram(1, HIGHEST_S * TICKS_PER_S, SIGNIFICANT_DIGITS)
 
@@ -38,7 +40,7 @@ class Latencies:
         return cls(HdrHistogram.decode(text))
 
     def encode(self) -> str:
-        """In HdrHistogram's own compressed form, which its tools in all languages read."""
+        """Return HdrHistogram's own compressed form, which its tools in all languages read."""
         encoded: bytes = self._histogram.encode()
         return encoded.decode()
 
@@ -53,7 +55,7 @@ class Latencies:
         return float(self._histogram.get_value_at_percentile(percentile)) * 1000 / TICKS_PER_S
 
     def figures(self) -> dict[str, float]:
-        """By the names of LATENCY_METRICS; none where nothing was recorded."""
+        """The figures by the names of LATENCY_METRICS, or none if nothing was recorded."""
         if not self.count:
             return {}
         found = {name: self.percentile_ms(percentile) for name, percentile in PERCENTILES.items()}

@@ -25,11 +25,11 @@ from bench.failure import BenchFailed
 from bench.request import encode_request
 
 RECEIVE_BYTES = 1 << 16
-# How long replies may still take once the last batch is sent.
+# The time that replies may still take once the last batch is sent.
 DRAIN_S = 10.0
-# A batch that is due sooner than this is waited for without sleep.
+# If the next batch is due sooner than this, there is no sleep.
 SPIN_S = 100e-6
-# The longest sleep: a stop is asked for by a time or a count as well as by a file descriptor.
+# The longest sleep, since a load ends by a time or a count as well as by a file descriptor.
 NAP_S = 0.05
 PING = encode_request(b"PING")
 _NEED_MORE = object()
@@ -43,27 +43,36 @@ class LoadFailed(BenchFailed):
 class Batch:
     """Requests that leave in one write."""
 
-    name: str  # latencies are told apart by it
+    # Latencies are told apart by this name.
+    name: str
     encoded: bytes
     commands: int = 1
 
 
 @dataclass(frozen=True)
 class LoadPlan:
+    """The clients of a load, the batches that they send in a circle, and its rate and end. It ends with what comes first."""
+
     port: int
     clients: int
-    batches: Sequence[Batch]  # sent in a circle
-    batches_per_s: float | None  # None: a closed loop
-    seconds: float | None = None  # None: until it is stopped, or the commands are sent
-    commands: int | None = None  # None: until it is stopped, or the time is over
+    batches: Sequence[Batch]
+    # None: the load is closed.
+    batches_per_s: float | None
+    # None: the time does not end the load, or the number of commands does not.
+    seconds: float | None = None
+    commands: int | None = None
 
 
 @dataclass
 class LoadSamples:
-    latencies_s: dict[str, "array[float]"]  # by name of the batch
-    generator_delays_s: "array[float]" = field(default_factory=lambda: array("d"))  # of an open load
+    """The findings of a load: latencies by the name of the batch, and counts."""
+
+    latencies_s: dict[str, "array[float]"]
+    # Only an open load has these.
+    generator_delays_s: "array[float]" = field(default_factory=lambda: array("d"))
     commands: int = 0
-    elapsed_s: float = 0.0  # to the last reply
+    # The time to the last reply.
+    elapsed_s: float = 0.0
     errors: int = 0
     first_error: str | None = None
 
@@ -78,31 +87,34 @@ class LoadClient:
             raise LoadFailed(f"no connection to port {port}: {error}") from error
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = hiredis.Reader(notEnoughData=_NEED_MORE)
-        self.batch: Batch | None = None  # in flight
+        # The batch in flight, when it was due, and the number of its replies that have not arrived.
+        self.batch: Batch | None = None
         self.due_at = 0.0
-        self.missing = 0  # replies of it that have not arrived
+        self.missing = 0
         self.waiting: deque[tuple[Batch, float]] = deque()
 
     def send(self, batch: Batch, due_at: float) -> None:
         self.batch, self.due_at, self.missing = batch, due_at, batch.commands
         # A batch is smaller than what the kernel buffers of an otherwise empty connection, so this returns at once;
-        # where it is not, the server reads while it replies.
+        # if it is not, the server reads while it replies.
         self.socket.sendall(batch.encoded)
 
 
 class Load:
-    """The whole run. Where `stop_fd` is given, the load ends when that becomes readable and a batch of each name was sent."""
+    """A load, to be run once. It ends, too, when `stop_fd` becomes readable and a batch of each name was sent."""
 
     def __init__(self, plan: LoadPlan, stop_fd: int | None = None) -> None:
         self._plan = plan
         self._stop_fd = stop_fd
         self._batches: Iterator[Batch] = itertools.cycle(plan.batches)
         self._samples = LoadSamples({batch.name: array("d") for batch in plan.batches})
-        self._unsent = set(self._samples.latencies_s)  # names of batches
+        # The names of batches of which none was sent.
+        self._unsent = set(self._samples.latencies_s)
         self._poll = select.epoll()
         self._clients: list[LoadClient] = []
         self._by_fd: dict[int, LoadClient] = {}
-        self._busy = 0  # clients with a batch in flight
+        # The number of clients with a batch in flight.
+        self._busy = 0
 
     def connect(self) -> None:
         for _ in range(self._plan.clients):
@@ -110,8 +122,8 @@ class Load:
             self._clients.append(client)
             self._by_fd[client.socket.fileno()] = client
             self._poll.register(client.socket, select.EPOLLIN)
-            # Answered once, so that the server has taken it up before the clock runs, and before it gets the next one:
-            # some let no more than five wait to be accepted.
+            # The server answers each connection once, so that it has accepted that before the clock runs, and before the
+            # next one comes: some let no more than five wait to be accepted.
             client.socket.sendall(PING)
             while client.reader.gets() is _NEED_MORE:
                 client.reader.feed(self._read(client))
@@ -119,7 +131,10 @@ class Load:
             self._poll.register(self._stop_fd, select.EPOLLIN)
 
     def run(self) -> LoadSamples:
-        """Connects where that has not been done, sends until it is time to end, and waits for every reply that is owed."""
+        """Connect if that has not been done, send until it is time to end, and wait for every reply that is owed.
+
+        LoadFailed if the server closes a connection, sends what is no reply, or owes replies for too long.
+        """
         if not self._clients:
             self.connect()
         gc.collect()
@@ -172,9 +187,9 @@ class Load:
         return batch.commands
 
     def _wait(self, pause_s: float) -> bool:
-        """Takes in what has arrived, after a sleep where there is time for one. True where the load is to end."""
+        """Take in what has arrived, after a sleep if there is time for one. Return True if the load has to end."""
         if pause_s > SPIN_S:
-            # Of select(), which takes microseconds, where epoll takes milliseconds.
+            # select() counts its time in microseconds, where epoll counts in milliseconds.
             select.select([self._poll], [], [], min(pause_s - SPIN_S, NAP_S))
         stopped = False
         for fd, _ in self._poll.poll(0):

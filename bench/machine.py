@@ -1,6 +1,6 @@
-"""What a run was made on: processor, kernel, versions.
+"""The machine that a run was made on: processor, kernel, versions.
 
-Owns how each is found. Must never tell a name by which a machine or a person could be found.
+Owns the ways in which these are found. Must never tell a name by which a machine or a person could be found.
 """
 
 import importlib.metadata

@@ -1,7 +1,7 @@
 """One measured phase: an open load on the server while something else happens to it.
 
-Owns the thread in which that happens, the sampling of memory and the result. The action (a flush, a restore, or nothing) is
-given by the caller and repeated until the phase is long enough for its percentiles. Must never know what the action is, nor
+Owns the thread in which that happens, the sampling of memory and the result. The caller gives the action (a flush, a restore,
+or nothing), which is repeated until the phase is long enough for its percentiles. Must never know what the action is, nor
 judge what came out.
 """
 
@@ -16,16 +16,19 @@ from bench.flush_action import Action
 from bench.load import Batch, Load, LoadFailed, LoadPlan, LoadSamples
 from bench.process import ServerProcess
 
-# Reading a forked child costs processor time that the phase needs; the server's own peak needs no samples.
+# To read a forked child costs processor time that the phase needs; the server's own peak needs no samples.
 MEMORY_INTERVAL_S = 0.2
-# Measured on after the last action: what it leaves to be tidied up belongs to it.
+# A phase lasts this long after the last action: what that leaves to be tidied up belongs to it.
 AFTERMATH_S = 0.5
 
 
 @dataclass(frozen=True)
 class PhaseResult:
+    """The findings of a phase: the load's samples, and the server's memory before it and at most."""
+
     samples: LoadSamples
-    action_s: Sequence[float]  # how long each of the actions took
+    # The time that each of the actions took.
+    action_s: Sequence[float]
     memory_before_bytes: int
     memory_peak_bytes: int
 
@@ -43,12 +46,12 @@ class MemorySampler:
         self.before_bytes = self._read_bytes()
         self._sampled_bytes = self.before_bytes
         self._over = threading.Event()
-        # In a thread: reading a big child's page tables takes milliseconds, which the load must not wait for.
+        # A thread samples: to read a big child's page tables takes milliseconds, for which the load must not wait.
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
     def stop(self) -> int:
-        """The peak, in bytes."""
+        """Stop sampling and return the peak in bytes."""
         self._over.set()
         self._thread.join()
         # The kernel's own peak misses nothing between two samples, but knows no children.
@@ -59,7 +62,8 @@ class MemorySampler:
             try:
                 self._sampled_bytes = max(self._sampled_bytes, self._read_bytes())
             except (FileNotFoundError, ProcessLookupError):
-                return  # the load sees a server that is gone, too, and says so
+                # The load sees that the server is gone, too, and says so.
+                return
 
     def _read_bytes(self) -> int:
         return self._proc.rss_bytes() + self._proc.children_private_bytes()
@@ -110,6 +114,10 @@ def run_phase(
     seconds: float,
     action: Action | None = None,
 ) -> PhaseResult:
+    """Put an open load on the server for so many seconds, while the action is repeated (None: nothing happens).
+
+    LoadFailed if the load fails or the server answers with errors; also raised is what the action raises.
+    """
     acting = ActionThread(action, seconds)
     load = Load(LoadPlan(server.port, clients, batches, rate_per_s), acting.over_fd)
     load.connect()

@@ -23,10 +23,10 @@ from bench.kinds import Ability, ServerKind
 from bench.procfs import ProcessFiles
 
 READY_DEADLINE_S = 120.0
-# The error of a start-up time, and what asking costs the server that starts.
+# A start-up time may be too long by this. To ask more often would cost the server that starts.
 RETRY_S = 0.002
-# Of the environment: kvserver's options would be what is measured then, and what tests are told is none of them. Without the
-# other one its modules are compiled once, as they are where it is installed.
+# Variables of the environment that a server does not get. The first would be options of kvserver, and what the tests are told
+# is none; without the other kvserver's modules are compiled once, as they are where it is installed.
 LEFT_OUT = ("KVSERVER_", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -35,10 +35,13 @@ class StartFailed(BenchFailed):
 
 
 class ServerProcess:
+    """A server of a kind, with options besides those that all get, while a `with` statement runs."""
+
     def __init__(self, kind: ServerKind, extra_args: Sequence[str] = (), parent: Path | None = None) -> None:
         self.kind = kind
         self.port = 0
-        self.startup_s = 0.0  # from the start of the program to the first answer with all data loaded
+        # The time from the start of the program to the first answer with all data loaded.
+        self.startup_s = 0.0
         self._extra_args = tuple(extra_args)
         self._parent = parent
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -76,18 +79,18 @@ class ServerProcess:
         return sum(path.stat().st_size for path in self.data_folder.rglob("*") if path.is_file())
 
     def restart(self, extra_args: Sequence[str] | None = None) -> None:
-        """Kills the server and starts it on the same data, with other extra arguments where given."""
+        """Kill the server and start it on the same data, with other extra arguments if they are given."""
         self.kill()
         if extra_args is not None:
             self._extra_args = tuple(extra_args)
         self._start()
 
     def copy_data(self) -> None:
-        """Keeps what is on disk now, for `restart_from_copy`. The server must not be writing."""
+        """Keep what is on disk now, for `restart_from_copy`. The server must not be writing."""
         shutil.copytree(self.data_folder, self._copy)
 
     def restart_from_copy(self) -> None:
-        """Kills the server and starts it on what `copy_data` has kept, however often."""
+        """Kill the server and start it on what `copy_data` has kept, however often."""
         self.kill()
         shutil.rmtree(self.data_folder)
         shutil.copytree(self._copy, self.data_folder)
@@ -120,7 +123,7 @@ class ServerProcess:
         self.port = _free_port()
         started_at = time.perf_counter()
         with self._log.open("ab") as log:
-            # A session of its own, so that stopping reaches forked children too.
+            # The server has a session of its own, so that stopping reaches forked children, too.
             self._process = subprocess.Popen(
                 [*self.kind.program(), *self.kind.options(self.port, self.data_folder), *self._extra_args],
                 stdin=subprocess.DEVNULL,
@@ -169,10 +172,10 @@ class ServerProcess:
         return lines[-1] if lines else "its log is empty"
 
     def kill(self) -> None:
-        """Ends the server as a crash does; what it has written stays, and it can be started again."""
+        """End the server as a crash does; what it has written stays, and it can be started again."""
         if self._process is None:
             return
-        # Killed, not asked: nothing of a benchmark is worth a last flush, and this can't be refused.
+        # The server is killed, not asked: nothing of a benchmark is worth a last flush, and this can't be refused.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

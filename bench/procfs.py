@@ -1,4 +1,4 @@
-"""What Linux says of one process, its children and the machine: CPU time, memory, time that the host withheld.
+"""The figures that Linux gives of one process, its children and the machine: CPU time, memory, time that the host withheld.
 
 Owns the reading of /proc and of the processes' clocks. Must never start, signal or wait for a process.
 """
@@ -15,12 +15,14 @@ RESET_PEAK = "5"
 
 
 class ProcessFiles:
+    """The figures of one process. ProcessLookupError when it has ended."""
+
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._folder = Path("/proc", str(pid))
 
     def cpu_time_s(self) -> float:
-        """User and system time of all threads, ended ones too, in nanoseconds' resolution; not of children."""
+        """User and system time (s) of all threads, ended ones too, but not of children, to the nanosecond."""
         # The clock of a process is made of its number: CPUCLOCK_SCHED of linux/posix-timers.h, as glibc's
         # clock_getcpuclockid() does it. /proc/PID/stat has the same, in steps of 10 ms.
         try:
@@ -38,7 +40,7 @@ class ProcessFiles:
         (self._folder / "clear_refs").write_text(RESET_PEAK)
 
     def children_private_bytes(self) -> int:
-        """What forked children hold for themselves; the pages that they share are in the parent's RSS already.
+        """The memory that forked children hold for themselves; the pages that they share are in the parent's RSS already.
 
         smaps_rollup is read of children only: it walks page tables, which would disturb the server that is measured.
         """
@@ -48,7 +50,8 @@ class ProcessFiles:
                 rollup = Path("/proc", child, "smaps_rollup")
                 total += _kib_field(rollup, "Private_Clean") + _kib_field(rollup, "Private_Dirty")
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended while we looked
+                # The child ended while we looked.
+                continue
         return total
 
     def _children(self) -> list[str]:
@@ -65,6 +68,6 @@ def _kib_field(path: Path, name: str) -> int:
 
 
 def stolen_time_s() -> float:
-    """CPU time of all cores that the host has withheld from this machine so far (`steal` of /proc/stat)."""
+    """The CPU time (s) of all cores that the host has withheld from this machine so far (`steal` of /proc/stat)."""
     with open("/proc/stat", encoding="ascii") as file:
         return int(file.readline().split()[STEAL]) / CLOCK_TICKS_PER_S

@@ -22,17 +22,23 @@ class ReportUnreadable(BenchFailed):
 
 @dataclass
 class ScenarioReport:
+    """The cases of one scenario, and notes on what was left out."""
+
     name: str
     summary: str
-    command: str  # that repeats it
+    # The command line that repeats the scenario.
+    command: str
     cases: list[Case] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Report:
+    """All that a run of the suite has found."""
+
     command: str
-    date: str  # ISO 8601, UTC
+    # ISO 8601, in UTC.
+    date: str
     machine: Mapping[str, str | int]
     scenarios: list[ScenarioReport] = field(default_factory=list)
 
@@ -60,7 +66,7 @@ class Report:
 
     @classmethod
     def join(cls, reports: Sequence["Report"]) -> "Report":
-        """One of all their scenarios: a suite that was run in parts, on one machine."""
+        """Make one report of all their scenarios: of a suite that was run in parts, on one machine."""
         first = reports[0]
         if any(report.machine != first.machine for report in reports):
             raise ReportUnreadable("the reports are of different machines or versions")
@@ -95,7 +101,7 @@ def _case(content: dict[str, Any]) -> Case:
 
 
 class ReportFile:
-    """Where a report is to be written: checked before minutes are spent on what goes in."""
+    """The file to which a report is written. Its path is checked before minutes are spent on what goes in."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""What a scenario is, and what it is given for a run.
+"""The form of a scenario, and the run that it is given.
 
 Owns the choice of the servers that take part, their start, and the notes on what is left out. Must never measure.
 """
@@ -22,12 +22,14 @@ Subject = TypeVar("Subject")
 
 @dataclass
 class Run:
-    """How much is measured, of whom; and what could not be."""
+    """One run of a scenario: how much is measured and of which servers, and notes on what could not be."""
 
     is_quick: bool = False
-    wanted_rounds: int | None = None  # None: as many as the scenario takes to be
+    # None: as many rounds as the scenario takes by itself.
+    wanted_rounds: int | None = None
     kinds: Sequence[ServerKind] = KINDS
-    folder: Path | None = None  # where data folders are made; None: the system's temporary folder
+    # The folder in which data folders are made; None: the system's temporary folder.
+    folder: Path | None = None
     progress: Progress = field(default_factory=Progress)
     notes: list[str] = field(default_factory=list)
 
@@ -38,7 +40,7 @@ class Run:
         return self.wanted_rounds or self.pick(full, quick)
 
     def able(self, needs: Ability, among: Iterable[ServerKind] | None = None) -> list[ServerKind]:
-        """Who can take part, of all or of some; a note says why another one can't."""
+        """The servers that can take part, of all or of some; a note says why another one can't."""
         found = []
         for kind in self.kinds if among is None else among:
             if reason := kind.lacks(needs):
@@ -58,7 +60,7 @@ class Run:
         options: Mapping[ServerKind, Sequence[str]] | None = None,
         fill: Dataset | None = None,
     ) -> Iterator[dict[ServerKind, ServerProcess]]:
-        """Of all who can take part, started, and filled where they keep data."""
+        """Start all servers that can take part, with these options, and fill those that keep data."""
         with contextlib.ExitStack() as stack:
             found = {}
             for kind in self.able(needs):
@@ -82,6 +84,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Scenario:
+    """A scenario of the suite: `measure` yields its cases, each when it is measured."""
+
     name: str
     summary: str
     measure: Callable[[Run], Iterator[Case]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """First column to the left, figures to the right, a rule under the header."""
+    """The table as text: the first column to the left, figures to the right, a rule under the header."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ def render_scenario(scenario: ScenarioReport) -> str:
 
 
 def _groups(cases: Sequence[Case]) -> Iterator[list[Case]]:
-    """Runs of cases with the same metrics, which share a table."""
+    """Yield the cases in groups of neighbours with the same metrics, which share a table."""
     group: list[Case] = []
     for case in cases:
         if group and list(group[0].metrics) != list(case.metrics):

@@ -27,7 +27,7 @@ def take_turns(
     measure: Callable[[Subject], Measurement],
     progress: Progress,
 ) -> Case:
-    """Fills the case with a measurement of each subject in each round."""
+    """Fill the case with a measurement of each subject in each round, and return it."""
     order = list(subjects)
     for number in range(rounds):
         for kind in order if number % 2 == 0 else order[::-1]:

@@ -1,4 +1,4 @@
-"""What clients send in a load: one command or a mix, over random keys of a data set.
+"""The commands that clients send in a load: one command or a mix, over random keys of a data set.
 
 Owns the batches, which are encoded before the load and sent in a circle. Must never repeat a key in an order that a cache
 could learn: the same seed gives every server the same random ones.
@@ -23,14 +23,16 @@ SEED = 20_240
 
 @dataclass(frozen=True)
 class Workload:
+    """The commands of a load: each command's weight in the mix, and the number in a pipeline."""
+
     name: str
-    mix: dict[str, int]  # command to weight
+    mix: dict[str, int]
     dataset: Dataset
     pipeline: int = 1
 
     @classmethod
     def named(cls, name: str, dataset: Dataset, pipeline: int = 1) -> "Workload":
-        """Of one command, or `mixed`: nine GETs to a SET, in each pipeline."""
+        """The workload of one command, or `mixed`: nine GETs to a SET, in each pipeline."""
         return cls(name, MIXED if name == "mixed" else {name: 1}, dataset, pipeline)
 
     @property
@@ -43,7 +45,7 @@ class Workload:
         return {"command": self.name, "value_bytes": self.dataset.value_bytes, "pipeline": self.pipeline}
 
     def batches(self) -> list[Batch]:
-        """As many different ones as the bounds of the circle allow."""
+        """Make as many different batches as the bounds of the circle allow."""
         choice = random.Random(SEED)
         dataset = self.dataset
 

@@ -1,6 +1,6 @@
 """The scenarios of the suite, in the order in which they run.
 
-Owns this list. To add one, write a module with its `SCENARIO` (or several) and name it here.
+Owns this list. To add a scenario, write a module with its `SCENARIO` (or several) and name that here. Must never measure.
 """
 
 from bench.scenario import Scenario

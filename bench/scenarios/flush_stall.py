@@ -1,4 +1,4 @@
-"""What clients notice of a flush, a restore, a compaction and one long value; kvserver beside redis-server's forked BGSAVE.
+"""The stalls of clients during a flush, a restore, a compaction and one long value, beside redis-server's forked BGSAVE.
 
 Owns the phases. Paced clients send PING and SET by turns, and latency counts from the time at which a command was due, so that
 a stall can't hide behind clients that wait for it. Each phase is held against an idle one just before it, of the same server.
@@ -67,28 +67,32 @@ GROWTH_GOAL = Goal(GROWTH, 10.0, is_ratio=False)
 
 @dataclass(frozen=True)
 class Phase:
+    """An action that is repeated while clients are watched, and the goals for what they see."""
+
     name: str
     action: Callable[[ServerProcess], None]
-    writes_per_s: int = 0  # more SETs than those by turns
+    # So many SETs come beside those that clients send by turns.
+    writes_per_s: int = 0
     needs: Ability = Ability.NONE
     goals: tuple[Goal, ...] = (*STALL_GOALS, GROWTH_GOAL)
 
 
 PHASES = (
     Phase("BGSAVE", bgsave),
-    # No goal for memory: clients that write make a flush hold both what was and what is.
+    # There is no goal for memory: clients that write make a flush hold both what was and what is.
     Phase("BGSAVE under writes", bgsave, RATE_PER_S, goals=STALL_GOALS),
     Phase("SAVE", save, needs=Ability.SAVE_BESIDE_CLIENTS),
     # A restore holds two stores by design.
     Phase("RESTORE", restore, needs=Ability.RESTORE, goals=STALL_GOALS),
 )
-# No goal for memory: a value of this length is most of it.
+# There is no goal for memory: a value of this length is most of it.
 LONG_VALUE_BYTES = 100_000_000
-LONG_VALUE_KEYS = 1000  # beside it
+# So many keys stand beside the long value.
+LONG_VALUE_KEYS = 1000
 
 
 def long_value_phases(value: bytes) -> tuple[Phase, ...]:
-    """In this order: each is about the value of the one before."""
+    """The phases of one long value, in this order: each is about the value that the one before left."""
     size, long = f"{len(value) // 1_000_000} MB", LongValue(value)
     return (
         Phase(f"SET of {size}", long.set, goals=STALL_GOALS),
@@ -102,7 +106,7 @@ COMPACTION = Phase("BGSAVE with compaction", bgsave_until_compaction, needs=Abil
 
 
 class Watch:
-    """What clients of one data set see of a server, phase by phase."""
+    """The view of a server, phase by phase, that clients of one data set have."""
 
     def __init__(self, run: Run, dataset: Dataset) -> None:
         self._seconds = run.pick(3.0, 0.4)
@@ -129,7 +133,7 @@ class Watch:
         return run_phase(server, CLIENTS, RATE_PER_S + writes_per_s, batches, self._seconds, action)
 
     def _by_turns(self, sets_per_ping: int) -> list[Batch]:
-        """A PING from each client, then so many SETs from each, and so on."""
+        """The batches in turns: a PING from each client, then so many SETs from each, and so on."""
         step = CLIENTS * sets_per_ping
         turns = [self._sets[start : start + step] for start in range(0, len(self._sets) - step + 1, step)]
         return [batch for turn in turns for batch in ([self._ping] * CLIENTS + turn)]

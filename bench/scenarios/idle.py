@@ -1,6 +1,6 @@
 """CPU of a server whose clients are connected and silent.
 
-Owns the connections and the time that is looked at. What connecting costs is over before it begins.
+Owns the connections and the time that is looked at, which begins when connecting is over.
 """
 
 import time

@@ -51,7 +51,7 @@ def measure_rates(
         peak = Case(f"peak rate, {workload.title}", METRICS)
         yield run.measure(peak, rounds, servers, functools.partial(measure_load, batches=batches, seconds=run.pick(1.0, 0.2)))
         yield from (open_case(f"{rate}/s", rate) for rate in fixed_rates_per_s)
-        # Of this project's own, where there is no redis-server to ask.
+        # If no redis-server takes part, the rate is half of kvserver's own peak.
         asked = BASELINE if BASELINE.name in peak.rounds else SUBJECT
         if (highest_per_s := peak.median(asked.name, SPEED)) is not None:
             half_per_s = highest_per_s / 2

@@ -1,4 +1,4 @@
-"""Memory per key.
+"""The memory of a key.
 
 Owns the filling of an empty server and the reading of its resident memory before and after. Must never count what the server
 needs without any data as a cost of the keys.

@@ -1,7 +1,7 @@
-"""How long a start takes that replays a journal.
+"""The time of a start that replays a journal.
 
-Owns the writing of the journal, in two ways: kvserver's has one record for what came together. A start is timed from the
-start of the program to the first answer with all data there, after a kill -9.
+Owns the writing of the journal, in two ways: that of kvserver has one record for commands that came together. A start is timed
+from the start of the program to the first answer with all data there, after a kill -9.
 """
 
 import time
@@ -24,13 +24,13 @@ PENDING_DEADLINE_S = 60.0
 
 
 def write_journal(server: ServerProcess, workload: Workload, commands: int) -> int:
-    """The number of keys that the server holds then, and its journal too."""
+    """Send so many commands, and wait until the journal has them. Return the number of keys that the server holds then."""
     samples = Load(LoadPlan(server.port, CLIENTS, workload.batches(), None, commands=commands)).run()
     if samples.errors:
         raise LoadFailed(f"{samples.errors} error replies, first: {samples.first_error}")
     deadline = time.perf_counter() + PENDING_DEADLINE_S
     with server.control() as control:
-        # redis-server has written what it has answered.
+        # redis-server, which has no such field, has written what it has answered.
         while int(control.info("persistence").get("aof_pending_bytes", "0")):
             if time.perf_counter() > deadline:
                 raise LoadFailed(f"{server.kind} did not write its journal in {PENDING_DEADLINE_S:.0f} s")

@@ -1,8 +1,8 @@
-"""How fast an idle server saves its data, and starts with it.
+"""The speed at which an idle server saves its data, and starts with it.
 
 Owns these two measurements. The payload is what the first SAVE adds to an empty data folder. A start is timed from the start
-of the program to the first answer with all data there, with one snapshot on the disk. CPU beside wall time tells whether the
-processor or the disk sets the pace.
+of the program to the first answer with all data there, with one snapshot on the disk. CPU beside wall time shows which of
+processor and disk sets the pace.
 """
 
 import time

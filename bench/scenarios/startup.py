@@ -1,6 +1,6 @@
-"""Time from the start of the program to its first PONG, without any data.
+"""The time from the start of the program to its first PONG, without any data.
 
-Owns the restarts. The very first start of each server is not counted: it reads the program from disk.
+Owns the restarts. Must never count the very first start of a server, which reads the program from disk.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Server CPU per command and commands per second, of clients that wait for their replies.
 
 Owns the choice of commands, pipelines and values, and of what is there besides: nothing, a journal, idle connections. CPU is
-user and system time of all of the server's threads over the run, by the number of commands; it is the figure to trust, since
+user and system time of all of the server's threads over the run, by the number of commands. It is the figure to trust, since
 the generator shares the machine's processors and caps the throughput.
 """
 
@@ -28,13 +28,13 @@ EVERYSEC = ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewr
 JOURNALS: Mapping[ServerKind, Sequence[str]] = {KVSERVER: EVERYSEC, REDIS: EVERYSEC}
 PIPELINES = (1, 16, 64)
 IDLE_CONNECTIONS = 10_000
-# What a server opens besides its clients' connections.
+# The files that a server opens besides its clients' connections.
 SPARE_FILES = 100
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Commands of which each is measured at each pipeline, with values of one size."""
+    """Commands, each of which is measured at each pipeline, with values of one size."""
 
     commands: Sequence[str]
     dataset: Dataset
