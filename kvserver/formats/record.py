@@ -132,7 +132,7 @@ def _time_line(time_ms: int | None) -> bytes:
     return b"" if time_ms is None else b"%b%d\r\n" % (TIME, time_ms)
 
 
-def cut_time(payload: bytes) -> tuple[int | None, bytes]:
+def split_time(payload: bytes) -> tuple[int | None, bytes]:
     """Divide a payload into its time (Unix milliseconds) and its commands. The time of an older record is None."""
     if payload.startswith(TIME):
         digits, separator, _ = payload[len(TIME) : len(TIME) + TIME_DIGITS + len(CRLF)].partition(CRLF)
@@ -155,7 +155,7 @@ def linked_digest(payload: bytes) -> str | None:
     """The digest of the snapshot that a payload links to, or EMPTY_STORE; None if it is no link."""
     if len(payload) > _LONGEST_LINK_BYTES:
         return None
-    _, payload = cut_time(payload)
+    _, payload = split_time(payload)
     if payload == _LINK_TO_EMPTY:
         return EMPTY_STORE
     if len(payload) == len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF) and payload.startswith(_LINK_PREFIX):
@@ -232,7 +232,7 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
         # Only the start is cut, so that nobody copies a long value.
-        time_ms, start_of_commands = cut_time(payload[:LONG_COMMAND_BYTES])
+        time_ms, start_of_commands = split_time(payload[:LONG_COMMAND_BYTES])
         commands = parser.feed(start_of_commands)
         while parser.has_unread:
             commands += parser.feed(b"")

@@ -66,7 +66,7 @@ class Archive:
 
         steps = scan(size, TAGGED, load, digest, {self.linked, *links})
         result = await drive(steps, medium, self._workplace, report)
-        self._note(result.frames)
+        self._set_frames(result.frames)
         if result.damages or result.tail is not Tail.NONE:
             self._clean_length = -1
         return result
@@ -110,7 +110,7 @@ class Archive:
     async def repair(self, result: Scan) -> None:
         """Cut off or set aside what a scan has found behind the last valid frame."""
         await self._workplace.run(lambda: repair(self._medium, result))
-        self._note(result.frames)
+        self._set_frames(result.frames)
 
     async def add(self, write_payload: Callable[[FrameWriter, Hasher], Awaitable[int]], member_count: int) -> Frame:
         """Add a frame, in a new file if the medium is poisoned.
@@ -150,7 +150,7 @@ class Archive:
             await self._workplace.run(frame.abort)
             raise
         written = Frame(offset, length, digest, member_count)
-        self._note([*kept, written])
+        self._set_frames([*kept, written])
         return written
 
     async def add_half(self, payload: list[bytes]) -> None:
@@ -184,7 +184,7 @@ class Archive:
             self._clean_length = -1
             _log.error("compaction failed: %s", error)
         else:
-            self._note(kept)
+            self._set_frames(kept)
             facts.compactions += 1
             _log.info(
                 "compacted the medium from %d to %d bytes (%d frames kept) in %.3f s",
@@ -196,7 +196,7 @@ class Archive:
     async def close(self) -> None:
         await self._workplace.run(self._medium.close)
 
-    def _note(self, frames: list[Frame]) -> None:
+    def _set_frames(self, frames: list[Frame]) -> None:
         self._frames = frames
         self._clean_length = frames[-1].end if frames else 0
         self._facts.medium_frames = len(frames)

@@ -178,7 +178,7 @@ class Recovery:
             else:
                 log.remove([number])
         for number in chain.replayed:
-            self._cut(chain, number, names[number])
+            self._truncate(chain, number, names[number])
         # Segments that hold nothing go only from the end: a gap elsewhere would stop the next start before the rest.
         empty: list[int] = []
         while chain.replayed and not scans[chain.replayed[-1]].valid_length:
@@ -187,7 +187,7 @@ class Recovery:
         if chain.superfluous:
             _log.info("removed %d segments that are older than the snapshot", len(chain.superfluous))
 
-    def _cut(self, chain: Chain, number: int, name: str) -> None:
+    def _truncate(self, chain: Chain, number: int, name: str) -> None:
         scan = chain.scans[number]
         contents = self._journal.open(name)
         try:

@@ -3,8 +3,9 @@
 `StrictParser` is the definition: it can be resumed at every byte, allocates nothing that a client merely declares, and gives
 Redis's error texts. A read that holds whole commands, the usual case, is divided into its lines instead (`decode_lines`).
 Where its arguments are long, they are cut out of the read by their lengths, without a look at what is in them
-(`cut_arguments`). The three stay side by side, hand-made, since they were measured: to divide a read into lines takes a fifth
-of the strict parser's time, and less than hiredis takes with the checks that requests need behind it, since it reads replies.
+(`split_arguments`). The three stay side by side, hand-made, since they were measured: to divide a read into lines takes a
+fifth of the strict parser's time, and less than hiredis takes with the checks that requests need behind it, since it reads
+replies.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ _SAMPLE_BYTES: Final = 512
 _SAMPLE_LINES: Final = 8
 # No line that declares a length is longer than this, with its end.
 _LENGTH_LINE_BYTES: Final = 24
-# `cut_arguments` ends behind so many arguments and the command that they end in: the arguments that follow may be short.
+# `split_arguments` ends behind so many arguments and the command that they end in: the arguments that follow may be short.
 _MOST_ARGUMENTS: Final = 1024
 
 
@@ -118,7 +119,7 @@ class StrictParser:
         """Set what later commands may declare: a client that must authenticate first may declare little."""
         self._max_bulk_bytes = max_bulk_bytes
         self._is_limited = not authenticated
-        self._note_idle()
+        self._update_idle()
 
     def feed(self, data: bytes, most: int | None = None) -> list[Request]:
         """Return the commands that are complete with this data, at most `most` of them. Empty commands are left out.
@@ -142,10 +143,10 @@ class StrictParser:
             self._position = len(self._buffer)
         del self._buffer[: self._position]
         self.has_unread = bool(self._buffer) and (self._steps_left <= 0 or (self._is_limited and bool(commands)))
-        self._note_idle()
+        self._update_idle()
         return commands
 
-    def _note_idle(self) -> None:
+    def _update_idle(self) -> None:
         self.is_idle = not (self._buffer or self._missing or self.failure or self._is_limited)
 
     def _next(self) -> Request | None:
@@ -261,9 +262,9 @@ class RequestParser(StrictParser):
             data = bytes(self._buffer)
             self._buffer.clear()
             self.has_unread = False
-            self._note_idle()
+            self._update_idle()
         while data:
-            found, data = cut_arguments(data) if _has_long_lines(data) else decode_lines(data)
+            found, data = split_arguments(data) if _has_long_lines(data) else decode_lines(data)
             if not found:
                 # The fast way is not tried again behind this: trying in vain for each command would take quadratic time.
                 return commands + super().feed(data)
@@ -282,7 +283,7 @@ def _has_long_lines(data: bytes) -> bool:
     return len(data) >= _SAMPLE_BYTES and data.count(b"\n", 0, _SAMPLE_BYTES) <= _SAMPLE_LINES
 
 
-def cut_arguments(data: bytes) -> tuple[list[Request], bytes]:
+def split_arguments(data: bytes) -> tuple[list[Request], bytes]:
     """Return the commands at the start of the data and the rest, as `decode_lines` does.
 
     It goes from argument to argument by their lengths, for long ones, in which it looks for no lines.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kvserver.errors import ProtocolError
 from kvserver.resp import request as module
-from kvserver.resp.request import Request, RequestParser, StrictParser, cut_arguments, split_inline
+from kvserver.resp.request import Request, RequestParser, StrictParser, split_arguments, split_inline
 
 MEGABYTE = 1 << 20
 LONG_ARGUMENT_BYTES = 16 * MEGABYTE
@@ -195,7 +195,7 @@ def test_unbalanced_quotes_are_refused(line: bytes) -> None:
 
 def test_arguments_are_cut_out_only_as_long_as_they_are_long() -> None:
     short = pack(b"PING") * 10_000
-    commands, rest = cut_arguments(LONG + short)
+    commands, rest = split_arguments(LONG + short)
     assert 100 < len(commands) < 2_000
     assert short.endswith(rest)
     assert len(parse(RequestParser(), [LONG + short])[0]) == 10_001
