@@ -1,7 +1,7 @@
-"""The optional part of the build: the modules that pyproject.toml names, compiled by mypyc, beside their sources.
+"""The optional part of the build: mypyc compiles the modules that pyproject.toml names, and the wheel has both forms.
 
-A hook of hatchling, which runs it for wheels where HATCH_BUILD_HOOK_ENABLE_CUSTOM is set. Leaves nothing in the source
-folder: whoever works there runs the sources, never what was compiled of older ones.
+It is a hook, which hatchling runs for wheels if HATCH_BUILD_HOOK_ENABLE_CUSTOM is set. It leaves nothing in the source folder:
+who works there runs the sources, never a compiled form of older ones.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CompileHook(BuildHookInterface[BuilderConfig]):
-    """Adds the extension modules to a wheel, which then is one for this interpreter and platform."""
+    """The hook that adds the extension modules to a wheel, which is for this interpreter and platform then."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
             self.app.display_warning("an editable install runs the sources: nothing is compiled")
             return
-        # What the plain build does without.
+        # A plain build does without these packages.
         from mypyc.build import mypycify
         from setuptools import Distribution
 
