@@ -1,4 +1,4 @@
-"""Servers for the tests: a running one per module, emptied for each test, a factory for others, and one that is no process."""
+"""The fixtures: a server for each module, emptied for each test, a factory for others, and a server that is no process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helpers.servers import COMMON_OPTIONS, IS_COMPILED, Kind, ServerProcess, St
 from helpers.sessions import Server
 from kvserver.state.session import Session
 
-# No deadline for an example, which is one on the clock: on a busy machine, any may take longer than hypothesis allows.
+# Hypothesis' deadline for an example is by the clock, and on a busy machine any example may take longer.
 settings.register_profile("without deadlines", settings(), deadline=None)
 settings.load_profile("without deadlines")
 
@@ -49,20 +49,20 @@ def kvserver(running_kvserver: ServerProcess) -> ServerProcess:
 
 @pytest.fixture
 def redis_oracle(running_redis: ServerProcess) -> ServerProcess:
-    """The real thing: where SPEC doesn't say otherwise, its bytes are the right ones."""
+    """A real redis-server. Its replies are the right ones where SPEC doesn't say otherwise."""
     assert running_redis.once("FLUSHALL") == b"+OK\r\n"
     return running_redis
 
 
 @pytest.fixture(scope="session")
 def installs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installs:
-    """Where other people's clients are installed."""
+    """The folders that other people's clients are installed in."""
     return Installs(getattr(request.config, "cache", None), tmp_path_factory.mktemp("installs"))
 
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts a server with the options given; everything it started is gone after the test."""
+    """A function that starts a server with the given options. All servers are gone after the test."""
     with ExitStack() as stack:
 
         def start(*options: str, kind: Kind = "kvserver", directory: Path | None = None) -> ServerProcess:

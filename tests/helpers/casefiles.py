@@ -1,15 +1,15 @@
-"""Case files: what is said to a server, as a person types it, a file for each family of commands.
+"""Case files: conversations with a server as a person types them, in a file for each family of commands.
 
 A file begins with comments that say what the family is. Then come paragraphs; a line that begins with # is a comment anywhere.
-A conversation is its name and, indented, what is said:
+A conversation is its name and, indented, the lines that are said:
 
     rename keeps the expiry
         SET k v PXAT 33000000000000
         RENAME k l; PEXPIRETIME l
 
-All that it says arrives at once on a fresh connection. Words are those of redis-cli: "in double quotes with \\x00 and \\r\\n",
-'in single ones', or bare; `;` stands between commands. Behind a closing quote, `*100` repeats; `<every byte>` is all 256 in
-turn, and `0..9` is ten words.
+All its lines arrive at once on a fresh connection. Words are those of redis-cli: "in double quotes with \\x00 and \\r\\n",
+'in single ones', or bare; `;` stands between commands. Behind a closing quote, `*100` repeats the word; `<every byte>` is a
+word of all 256 bytes in turn, and `0..9` is ten words.
 
     64 times: PING                              the line, so often
     for n in 0..9 "a b": SET k{n} v; GET k{n}   the line for each of these, whose text replaces {n}
@@ -18,15 +18,15 @@ turn, and `0..9` is ten words.
     A: WATCH k; MULTI                           said by the client A; the next line is said when the server has taken this one
     A: <close>                                  A ends its connection from its side
 
-Expected replies stand nowhere, since redis-server gives them. But where there is nothing to compare with, a conversation
-begins with `ours: ` and the reason, and each of its commands has its reply as redis-cli shows it (`show`), in RESP2, or in
-RESP2 and behind | in RESP3; `…` at its end stands for anything:
+A file has no expected replies, since redis-server gives them. But if there is nothing to compare with, a conversation begins
+with `ours: ` and the reason, and each of its commands has its reply as redis-cli shows it (`show`): one for both protocols, or
+that of RESP2, a | and that of RESP3. `…` at the end stands for anything:
 
     ours: Redis 7.0 has its JSON commands in a module
     JSON.GET k => "1"
     JSON.TYPE k => "integer" | ["integer"]
 
-These lines stand at the left, of the whole file or of all that is below:
+These lines stand at the left, and are for the whole file or for all that is below:
 
     options: --requirepass secret           both servers are started with these
     ours: Redis 7.0 has it in a module      no conversation below is compared
@@ -37,7 +37,7 @@ These lines stand at the left, of the whole file or of all that is below:
     similar: TTL = a few seconds apart      such replies to random commands need not be equal (random_commands.COMPARISONS)
     unsent: RESTORE = this is why           these very words are never sent as a random command
 
-Knows no socket and no server.
+This module knows no socket and no server.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _ESCAPES = {"n": 10, "r": 13, "t": 9, "b": 8, "a": 7, "\\": 92, '"': 34}
 _SHOWN = {
     **{chr(code): f"\\x{code:02x}" for code in (*range(32), 127)},
     **{chr(code): f"\\{letter}" for letter, code in _ESCAPES.items()},
-    # As Python decodes bytes that are no UTF-8.
+    # Python decodes bytes that are no UTF-8 as these.
     **{chr(0xDC00 + byte): f"\\x{byte:02x}" for byte in range(128, 256)},
 }
 _FOR = re.compile(r"for (\w+) in (.*?): (.*)")
@@ -72,20 +72,20 @@ _SETTING = re.compile(r"(options|ours|then|(?:random|turn)(?: \d+)?|similar|unse
 
 
 class CaseFileError(Exception):
-    """A case file isn't as the head of this module says; its text begins with the file's name and the line's number."""
+    """A case file isn't as the head of this module says. `str()` begins with the file's name and the line's number."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one client says at once."""
+    """The bytes that one client sends at once."""
 
-    # A capital letter, or nothing where there is only one client.
+    # A capital letter, or an empty text if there is only one client.
     client: str
-    # The bytes; none where the client ends its connection.
+    # No bytes mean that the client ends its connection.
     data: bytes
-    # The commands in them, as far as they were written as such.
+    # The commands in the bytes, but for raw and inline lines.
     requests: tuple[Words, ...]
-    # What is expected, as `show` shows it: in RESP2 and in RESP3; None where redis-server says it.
+    # The expected replies in RESP2 and in RESP3, as `show` shows them, or None if redis-server gives them.
     expected: tuple[str, str] | None = None
 
 
@@ -95,7 +95,7 @@ class Conversation:
     name: str
     line: int
     said: tuple[Said, ...]
-    # Why there is nothing to compare with; empty where there is.
+    # The reason why there is nothing to compare with, or empty.
     ours_because: str = ""
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ class Conversation:
 
     @property
     def payload(self) -> bytes:
-        """All that a single client says."""
+        """All bytes of a conversation of one client."""
         return b"".join(said.data for said in self.said)
 
     @property
@@ -117,36 +117,33 @@ class Conversation:
 
 @dataclass
 class Family:
-    """One file."""
+    """The contents of a case file."""
 
     name: str
     options: tuple[str, ...] = ()
     conversations: list[Conversation] = field(default_factory=list)
-    # Each row as often as it is to come; those of `turn` stand in turns.
+    # The rows of `random`, and those of `turn`, each row as often as it is to come.
     rows: list[str] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
-    # The name of a command to one of random_commands.COMPARISONS.
+    # The names of random_commands.COMPARISONS by the names of commands.
     similar: dict[bytes, str] = field(default_factory=dict)
-    # Words, in capitals, to why they are not sent.
+    # The reasons why words are never sent, by the words in capitals.
     unsent: dict[Words, str] = field(default_factory=dict)
 
 
 @cache
 def families() -> dict[str, Family]:
-    """Every case file, by name.
-
-    Raises CaseFileError.
-    """
+    """Every case file, by name. Raises CaseFileError."""
     return {path.stem: parse_file(path.stem, path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.txt"))}
 
 
 def conversations() -> list[Conversation]:
-    """Those of all families."""
+    """The conversations of all families."""
     return [each for family in families().values() for each in family.conversations]
 
 
 def random_rows(*, turns: bool = False) -> Rows:
-    """What random commands of all families are made of; with turns, those alone that are for clients that take turns."""
+    """The rows of random commands of all families; with `turns`, only the rows for clients that take turns."""
     all_of = families().values()
     return Rows(
         [row for family in all_of for row in (family.turns if turns else family.rows)],
@@ -156,15 +153,12 @@ def random_rows(*, turns: bool = False) -> Rows:
 
 
 def parse_file(name: str, text: str) -> Family:
-    """A family from the text of its file.
-
-    Raises CaseFileError.
-    """
+    """A family from the text of its file. Raises CaseFileError."""
     return _Reader(name, text).family
 
 
 def show(raw: bytes) -> str:
-    """A raw reply as redis-cli shows it in a line: OK, (error) ERR …, (integer) 1, "text", (nil), (true), [a, b], {a: b}."""
+    """A raw reply in a line, much as redis-cli shows it: OK, (error) ERR …, (integer) 1, "text", (nil), [a, b], {a: b}."""
     kind, (head, _, rest) = raw[:1], raw[1:].partition(b"\r\n")
     simple = {b"+": "{}", b"-": "(error) {}", b":": "(integer) {}", b",": "(double) {}", b"(": "(big number) {}"}
     if kind in simple:
@@ -184,7 +178,7 @@ def show(raw: bytes) -> str:
 
 
 def is_expected(raw: bytes, expected: str) -> bool:
-    """Whether a raw reply is what a case file expects."""
+    """True if a raw reply is the one that a case file expects."""
     shown = show(raw)
     return shown.startswith(expected[:-1]) if expected.endswith("…") else shown == expected
 
@@ -194,14 +188,14 @@ def _show_text(text: bytes) -> str:
 
 
 class _Reader:
-    """Goes through the lines of one file; the number of the line is what every error tells."""
+    """The reader of a file. It goes through the lines, whose numbers its errors tell."""
 
     def __init__(self, name: str, text: str) -> None:
         self.family = Family(name)
         self._line = 0
-        # Of all conversations below: why they are ours alone, and their end.
+        # The reason why there is nothing to compare all conversations below with, and their end.
         self._all_ours_because, self._then = "", ""
-        # The conversation that is being read: its name, its line, why it is ours alone, what is said.
+        # The conversation that is being read: its name, its line, the reason why there is nothing to compare it with.
         self._name, self._began, self._ours_because = "", 0, ""
         self._said: list[Said] = []
         if not text.startswith("# "):
@@ -285,7 +279,7 @@ class _Reader:
         self._said.append(Said(client, data, requests, expected))
 
     def _spoken(self, line: str) -> tuple[bytes, tuple[Words, ...], tuple[str, str] | None]:
-        """The bytes of a line, the commands in them, and what is expected of the line."""
+        """The bytes of a line, the commands in them, and the expected replies."""
         if found := _TIMES.fullmatch(line):
             data, requests, _ = self._spoken(found[2])
             return data * int(found[1]), requests * int(found[1]), None
@@ -301,7 +295,7 @@ class _Reader:
         return b"".join(encode(*words) for words in commands), tuple(commands), expected
 
     def _commands(self, line: str) -> tuple[list[Words], tuple[str, str] | None]:
-        """The commands of a line, and what is expected of it."""
+        """The commands of a line, and the expected replies."""
         commands: list[Words] = []
         words: list[bytes] = []
         at = 0
@@ -323,7 +317,7 @@ class _Reader:
         return commands, None
 
     def _read_word(self, line: str, at: int, words: list[bytes]) -> int:
-        """Adds a word, or several; where it ends."""
+        """Add the word, or the several words, at a place of a line. Returns the place behind."""
         start, made = at, b""
         while at < len(line) and not line[at].isspace() and line[at] != ";":
             piece = _PIECE.match(line, at)
@@ -361,7 +355,7 @@ class _Reader:
         return bytes(made)
 
     def _end(self) -> None:
-        """The end of the conversation that was being read."""
+        """Add the conversation that was being read to the family."""
         if self._name:
             if self._then:
                 self._read_said(self._then)
@@ -375,5 +369,5 @@ class _Reader:
 
 
 def _is_literal(word: str) -> bool:
-    """Whether a word of a row stands for itself."""
+    """True if a word of a row stands for itself."""
     return word.rstrip("?*+").isupper() or not word[0].isalpha()

@@ -1,6 +1,6 @@
-"""Certificates for the TLS tests, made by the openssl program: it needs no Python package, and Debian has it.
+"""Certificates for the TLS tests, made by the program openssl, which needs no Python package and which Debian has.
 
-An authority signs the server's and a client's certificate; a stranger's is signed by another authority.
+An authority signs the certificates of servers and of a client; another authority signs that of a stranger.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXTENSIONS = "[extensions]\nsubjectAltName=IP:127.0.0.1,DNS:localhost\nbasicCons
 
 
 class Certificates:
-    """Pairs of files in a folder: `path("server.crt")`, `path("server.key")`."""
+    """A folder of certificates and keys, such as `path("server.crt")` and `path("server.key")`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,12 +34,12 @@ class Certificates:
         return str(self.folder / name)
 
     def options(self, name: str = "server") -> tuple[str, ...]:
-        """What redis-server and kvserver are to be started with."""
+        """The options for redis-server or kvserver to use the certificate of this name."""
         return ("--tls-cert-file", self.path(f"{name}.crt"), "--tls-key-file", self.path(f"{name}.key"),
                 "--tls-ca-cert-file", self.path("authority.crt"))  # fmt: skip
 
     def client_context(self, name: str | None = "client") -> ssl.SSLContext:
-        """A context that trusts the authority and shows the certificate of that name, or none."""
+        """A client's context that trusts the authority, with the certificate of this name or none."""
         context = ssl.create_default_context(cafile=self.path("authority.crt"))
         if name:
             context.load_cert_chain(self.path(f"{name}.crt"), self.path(f"{name}.key"))

@@ -1,6 +1,6 @@
-"""Says to a server what a case file says, so that two servers can be compared.
+"""The conversations of case files, held with a server, so that the replies of two servers can be compared.
 
-Knows sockets, but nothing of ours.
+This module uses sockets, and nothing of kvserver.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MARK = b"<the connection was left open>"
 MARK_REPLY = b"$%d\r\n%s\r\n" % (len(MARK), MARK)
 PROTOCOLS = (2, 3)
 
-# What differs from server to server and run to run.
+# Parts of replies that differ from server to server and from run to run, and the marks that replace them.
 _VARIABLE = (
     (re.compile(rb"\+\d{10}\.\d{6} "), b"+<time> "),
     (re.compile(rb"127\.0\.0\.1:\d+"), b"<address>"),
@@ -25,28 +25,30 @@ _VARIABLE = (
 
 
 def say(server: ServerProcess, payload: bytes, protocol: int = 2) -> bytes:
-    """All that the server says to payload and a marked ECHO behind it, which shows whether the connection was left open."""
+    """All bytes that the server sends for `payload` and for an ECHO behind it, which shows if the connection was left open."""
     with server.connect() as wire:
         if protocol == 3:
             wire.command("HELLO", 3)
-        with suppress(ConnectionError):  # a closed connection shows in the replies
+        # A connection that the server has closed shows in the replies.
+        with suppress(ConnectionError):
             wire.send(payload + encode("ECHO", MARK))
         wire.half_close()
         return wire.read_until_eof()
 
 
 def send_in_parts(wire: Wire, other: Wire, parts: list[bytes]) -> None:
-    """A round trip on another connection behind each part lets the server read it before the next leaves."""
+    """Send parts so that the server reads each before the next: there is a round trip on another connection behind each."""
     for part in parts:
-        with suppress(ConnectionError):  # it closes behind an error, whatever is still to come
+        # The server closes the connection behind an error, though parts may still be to come.
+        with suppress(ConnectionError):
             wire.send(part)
         assert other.command("PING") == b"+PONG\r\n"
 
 
 def converse(server: ServerProcess, conversation: Iterable[Said], protocol: int = 2) -> dict[str, bytes]:
-    """What each client got until the end, of which the server learns by a half-close.
+    """All bytes that each client got until the end, which a half-close tells the server.
 
-    A client of a new name connects. What all clients got is to be compared, not when.
+    A client connects when its name is new. The times at which clients got something are not compared.
     """
     clients: dict[str, Wire] = {}
     heard: dict[str, bytes] = {}
@@ -55,13 +57,13 @@ def converse(server: ServerProcess, conversation: Iterable[Said], protocol: int 
             name = said.client
             if name not in clients:
                 clients[name] = server.connect()
-                # A round trip: a connection is accepted later than another one's command may run.
+                # The round trip makes sure that the server accepts the connection before another client's command runs.
                 clients[name].command("HELLO", protocol)
             if said.data:
                 clients[name].send(said.data)
             else:
                 heard[name] = _rest_of(clients.pop(name))
-            # Its reply shows that the step was taken: the server has looked at both connections. Monitors don't see it.
+            # The reply shows that the server has looked at both connections, so that the step is taken. Monitors don't see it.
             observer.command("CLIENT", "NO-EVICT", "OFF")
         for name, wire in clients.items():
             heard[name] = heard.get(name, b"") + _rest_of(wire)

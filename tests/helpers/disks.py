@@ -1,4 +1,4 @@
-"""File systems for tests: they record what is called, write short, run full, fail on cue, and forget what was not synced."""
+"""A file system for tests: it records calls, writes short, runs full and fails on cue; and the contents after a power loss."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ Call = tuple[object, ...]
 
 
 class Disk(FileSystem):
-    """The machine's own file system behind a recorder. Faults are set while it is used."""
+    """The machine's own file system behind a recorder. A test may set faults at any time."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []  # what it was asked to change: (method, name of the file, ...)
-        self.most_per_write: int | None = None  # bytes that one write takes
-        self.capacity: int | None = None  # bytes that a file can have
-        self.faults: dict[str, list[int]] = {}  # method -> error number for each of its next calls; 0 lets one pass
-        self.is_broken_for: set[str] = set()  # methods that fail until they are taken out
+        # The calls that change something: (method, name of the file, ...).
+        self.calls: list[Call] = []
+        # The bytes that one write takes, and the bytes that a file can have.
+        self.most_per_write: int | None = None
+        self.capacity: int | None = None
+        # For each method the error numbers of its next calls. 0 lets a call pass.
+        self.faults: dict[str, list[int]] = {}
+        # The methods that fail until they are taken out.
+        self.is_broken_for: set[str] = set()
         self._names: dict[int, str] = {}
 
     def fail(self, method: str, *numbers: int) -> None:
@@ -100,8 +104,8 @@ class Disk(FileSystem):
 def contents_after_power_loss(before: bytes, calls: list[Call]) -> Iterator[bytes]:
     """Every content that a file may have if the power fails right after these calls on it.
 
-    What was written or cut since the last sync is there or not, each for itself. (What a disk does within a write is
-    not looked at: a frame that is not whole has no header.)
+    Each write and each truncation since the last sync is there or not, independently of the others. A write is there as a
+    whole or not at all, since a frame that is not whole has no header.
     """
     last_sync = max((index for index, call in enumerate(calls) if call[0] == "sync"), default=-1)
     durable = _apply(before, calls[: last_sync + 1])

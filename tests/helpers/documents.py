@@ -1,4 +1,4 @@
-"""What tests put into stores: strategies for keys, values and documents, and references that they are compared with.
+"""Contents for stores: hypothesis' strategies for keys, values and documents, and references to compare them with.
 
 The references use nothing but the standard library's json, so that they can't share a mistake with kvserver.
 """
@@ -57,7 +57,7 @@ def _nested(names: st.SearchStrategy[str], leaves: st.SearchStrategy[Any]) -> st
 
 
 values = _nested(texts, scalars)
-# As close to the tags of the payload as a document can come.
+# Words of documents that look much like the tags of a payload.
 tag_words = st.sampled_from(["$kvs", "value", "base64", "expires_at_ms", "$kvs:", "x"])
 tag_like_values = _nested(tag_words, scalars | st.sampled_from(["gA==", "gB==", "YQ==", "!", 0, 1_700_000_000_000]))
 
@@ -69,7 +69,7 @@ entries = plain_values | st.builds(Expiring, plain_values, st.integers(-(2**63),
 
 
 def canonical_by_json(value: Any) -> bytes:
-    """Canonical JSON as SPEC defines it; a lone surrogate, which has no UTF-8, as its escape."""
+    """Canonical JSON as SPEC defines it, with an escape for a lone surrogate, which UTF-8 can't express."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")
 
@@ -79,7 +79,7 @@ def as_json_text(value: Any) -> JSONText:
 
 
 def exact(value: Any) -> Any:
-    """Something that is equal only for values of the same types: 1, 1.0 and True differ, 0.0 and -0.0, b"1" and JSONText."""
+    """A form of a value that is equal only for the same types: 1, 1.0 and True differ, 0.0 and -0.0, b"1" and JSONText."""
     if isinstance(value, dict):
         return {key: exact(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Payloads of RESTORE, made without kvserver: strings in each of their encodings, and the bytes around them."""
+"""Payloads of RESTORE, made without kvserver: strings in each of Redis's encodings, with version and checksum."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ VERSION = 10
 
 
 def crc64(data: bytes) -> int:
-    """Bit by bit, as the polynomial is defined (Jones; x**64 and the reflection of both bits and bytes left implicit)."""
+    """Redis's checksum (Jones's polynomial, with bits and bytes reflected), computed bit by bit from its definition."""
     crc = 0
     for byte in data:
         for shift in range(8):
@@ -16,7 +16,7 @@ def crc64(data: bytes) -> int:
 
 
 def sealed(body: bytes, version: int = VERSION) -> bytes:
-    """A type and a value with version and checksum behind them."""
+    """The payload of a body (a type and a value): with version and checksum behind it."""
     whole = body + version.to_bytes(2, "little")
     return whole + crc64(whole).to_bytes(8, "little")
 
@@ -40,11 +40,12 @@ def integer(number: int, size: int) -> bytes:
 
 
 _LONGEST_MATCH = 264
-_FARTHEST_MATCH = 300  # the format allows for 8192, but who would wait for that
+# The format has matches up to 8192 bytes back, but to search for them would take too long.
+_FARTHEST_MATCH = 300
 
 
 def _match(value: bytes, position: int) -> tuple[int, int]:
-    """The longest match of what begins here with what begins earlier: its length, and how far back."""
+    """The length of the longest match of the bytes at a position with earlier ones, and the distance back to them."""
     best, back = 0, 0
     for distance in range(1, min(position, _FARTHEST_MATCH) + 1):
         count = 0
@@ -62,7 +63,7 @@ def _match(value: bytes, position: int) -> tuple[int, int]:
 
 
 def compressed(value: bytes) -> bytes:
-    """By LZF, with a reference wherever the last bytes stand there already, and literals between them."""
+    """A body with the string compressed by LZF: references to earlier bytes where there are matches, literals between."""
     items: list[bytes] = []
     literal = bytearray()
     position = 0
@@ -85,9 +86,9 @@ def compressed(value: bytes) -> bytes:
     return b"\0\xc3" + length(len(data), 5) + length(len(value), 5) + data
 
 
-# Bodies that end early; Redis takes what it lacks from the version and the checksum behind them.
+# Bodies that end early. Redis takes the missing bytes from the version and the checksum behind them.
 CUT_BODIES = (b"", b"\0", b"\0\xc0", b"\0\xc1\1", b"\0\xc2\1\1", b"\0\5abc", b"\0\x40", b"\0\x80\0\0", b"\0\xc3\0\0")
-# Bodies that are no strings, or not as long as they say: by more than what stands behind the value.
+# Bodies that are no strings, or strings that lack more bytes than version and checksum have.
 BROKEN_BODIES = (
     *(b"\0\xc4", b"\0\xff", b"\0\x82", b"\x08\1a", b"\x14\1a", b"\xff"),
     *(b"\0" + length(60, size) + b"abc" for size in (1, 2, 5, 9)),

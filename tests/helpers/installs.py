@@ -1,6 +1,6 @@
-"""Other people's clients, installed for a test into a folder that pytest's cache keeps, and programs that use them.
+"""Other people's clients: a test installs them in a folder that pytest's cache keeps, and runs programs that use them.
 
-What is installed there is on nobody's path but that of the programs which a test runs.
+The folder is on the path of these programs only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROGRAM_TIMEOUT_S = 110
 
 
 def run(*command: str | Path, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Standard output and error of a program that must succeed."""
+    """Run a program that must succeed. Returns its standard output and error."""
     done = subprocess.run(
         command,
         input=stdin,
@@ -33,14 +33,14 @@ def run(*command: str | Path, stdin: bytes | None = None, environment: Mapping[s
 
 
 class Installs:
-    """Folders of packages: made once, and again when what they are to hold changes."""
+    """The folders of packages. A folder is made once, and another one when other packages are wanted."""
 
     def __init__(self, cache: pytest.Cache | None, fallback: Path) -> None:
         self._cache = cache
         self._fallback = fallback
 
     def python(self, *requirements: str) -> Path:
-        """A folder for PYTHONPATH."""
+        """A folder for PYTHONPATH that has these packages."""
         folder = self._folder("python", *requirements)
         if not (folder / "complete").exists():
             run(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, *requirements)
@@ -48,8 +48,9 @@ class Installs:
         return folder
 
     def wheels(self, *requirements: str) -> Path:
-        """A folder for pip's --find-links: these and what they need, so that others can be installed without a network."""
-        version = "{}.{}".format(*sys.version_info)  # which wheels of code in C are for
+        """A folder for pip's --find-links with the wheels of these packages and of all that they need, for use offline."""
+        # Wheels of code in C are for one version of Python.
+        version = "{}.{}".format(*sys.version_info)
         folder = self._folder("wheels", version, *requirements)
         if not (folder / "complete").exists():
             run(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, *requirements)
@@ -57,7 +58,7 @@ class Installs:
         return folder
 
     def node(self, *packages: str) -> Path:
-        """A folder for NODE_PATH; or a skip that says what is missing."""
+        """A folder for NODE_PATH that has these packages; or a skip that names the missing program."""
         for program in ("node", "npm"):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed, so clients in JavaScript can't run")
@@ -68,7 +69,7 @@ class Installs:
         return folder / "node_modules"
 
     def _folder(self, *names: str) -> Path:
-        # Of letters and digits: a path with a colon or the like would be two to NODE_PATH and PYTHONPATH.
+        # The name has letters and digits only: NODE_PATH and PYTHONPATH would take a path with a colon for two.
         name = "-".join("".join(char if char.isalnum() else "." for char in part) for part in names)
         folder = self._cache.mkdir(name) if self._cache is not None else self._fallback / name
         folder.mkdir(exist_ok=True)

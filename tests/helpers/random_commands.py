@@ -1,12 +1,12 @@
-"""Random commands for two servers, and the comparison of what they answer. Pure: knows no socket and no server.
+"""Random commands for two servers, and the comparison of their replies. Pure: knows no socket and no server.
 
 A row such as `SETEX key seconds value` stands in the case file of its family, behind `random: `. A word in capitals stands
-for itself, any other one for what its entry in WORDS makes of a random number generator; behind it, `?` means none or one,
-`*` none to three, `+` one to three. Some commands get wrong on purpose: a word too many or too few, or an awkward one in the
-place of another.
+for itself. Another word is a name in WORDS, whose entry makes words by a random number generator; behind it, `?` means none
+or one, `*` none to three, `+` one to three. Some commands are wrong on purpose: they have a word too many or too few, or an
+awkward word in the place of another.
 
-Never made, since there Redis shows how it is written in C: options with a NUL in them, which end there, and payloads of
-RESTORE that end so early that Redis reads a part of their checksum for a value.
+Two kinds of words are never made, since Redis's replies to them depend on its being written in C: options with a NUL, which
+end there, and payloads of RESTORE that end so early that Redis reads a part of the checksum as a value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Words = tuple[bytes, ...]
 Maker = Callable[[Random], Words]
 
 KEYS = (b"a", b"b", b"c", b"number", b"float", b"bits", b"long key " * 9, b"", b"\0", b"\xff\xfe\x80", b"k\r\n", b"missing")
-_USUAL_KEYS = 3  # so that one command meets what another one has left
+# Most commands use so few keys, so that a command meets the values that others have left.
+_USUAL_KEYS = 3
 INTEGERS = (
     *(b"%d" % number for number in (0, 1, -1, 2, 3, 7, 8, 9, 10, -2, -3, -8, -9, 15, 16, 63, 64, 65, 100, -100, 255, 256)),
     *(b"%d" % (sign * 2**bits + more) for bits in (31, 32, 62, 63, 64) for sign in (1, -1) for more in (-1, 0, 1)),
@@ -62,7 +63,7 @@ def _integer(rng: Random) -> Words:
 
 
 def _small(rng: Random) -> Words:
-    """A number that is seldom out of the ordinary, so that what follows it is reached."""
+    """A number that is mostly an ordinary one, so that the command reads on behind it."""
     return _integer(rng) if rng.random() < 0.15 else (b"%d" % rng.randint(-12, 12),)
 
 
@@ -91,7 +92,7 @@ def _value(rng: Random) -> Words:
 
 
 def _payload(rng: Random) -> Words:
-    """A payload for RESTORE, often of a right checksum, less often of a right format."""
+    """A payload for RESTORE, mostly with a right checksum, less often with a right format."""
     kind = rng.random()
     if kind < 0.1:
         return _value(rng)
@@ -107,7 +108,7 @@ def _payload(rng: Random) -> Words:
 
 
 def _seconds(rng: Random) -> Words:
-    """A time to live: long ones, since nobody's clocks agree to the millisecond."""
+    """A time to live: a long one, since the clocks of two servers don't agree to the millisecond."""
     return (b"%d" % rng.choice((1000, 5000, 100_000, 2**31)),) if rng.random() < 0.7 else _integer_but_short(rng)
 
 
@@ -133,7 +134,7 @@ _offset = _any_of(
     lambda rng: (b"%d" % rng.randint(0, 300),),
     _integer,
 )
-# The limit of the servers under test is 1 MiB: at its border, in bytes and in bits.
+# Offsets near the limit of the servers under test, which is 1 MiB, in bytes and in bits.
 _border_offset = _choice(b"1048575", b"1048576", b"1048570", b"8388607", b"8388608", b"4294967295", b"4294967296")
 _field_type = _any_of(
     lambda rng: (b"%c%d" % (rng.choice(b"iu"), rng.randint(1, 64)),),
@@ -207,10 +208,11 @@ WORDS: dict[str, Maker] = {
     ),
 }
 
-# Asked at the end of a run of commands: what they have left.
+# The commands at the end of a run, which ask for the state that it has left.
 STATE: tuple[Words, ...] = tuple(words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key)))
 
-_TIME_SLACK = 5  # seconds that a run of commands may take on one server and not on the other
+# A run of commands may take so many seconds more on one server than on the other.
+_TIME_SLACK = 5
 
 
 def _is_close(ours: bytes, theirs: bytes, slack: int) -> bool:
@@ -220,7 +222,7 @@ def _is_close(ours: bytes, theirs: bytes, slack: int) -> bool:
 
 
 def _has_the_same(ours: bytes, theirs: bytes) -> bool:
-    """Whether two arrays of strings have the same members, in whatever order; one in an array, as of SCAN, counts too."""
+    """True if two arrays of strings have the same members in any order, also those of an array within, as SCAN returns."""
     return ours[:1] == theirs[:1] == b"*" and sorted(_strings(ours)) == sorted(_strings(theirs))
 
 
@@ -231,17 +233,17 @@ def _strings(reply: bytes) -> list[bytes]:
 
 
 def _is_scanned_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
-    """Whether a SCAN of all keys found the same ones; of others, whose order is each server's own, whether it found any."""
+    """True if two SCANs of all keys found the same keys. Of another SCAN only the form is compared: the order differs."""
     if words[1:4] == (b"0", b"COUNT", b"1000"):
         return _has_the_same(ours, theirs)
     return ours[:4] == theirs[:4] == b"*2\r\n"
 
 
-# What a case file may say of a command's replies, which need not be equal then: the words, ours, theirs.
+# The comparisons that a case file may name for replies that need not be equal. Each gets the words, our reply and Redis's.
 COMPARISONS: dict[str, Callable[[Words, bytes, bytes], bool]] = {
     "a few seconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
     "a few thousand milliseconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
-    # What Redis sends then has a mark and the length that we send.
+    # Redis's reply has the mark of compressed text, and is shorter than ours.
     "the text that Redis compresses": lambda words, ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
     "the same in another order": lambda words, ours, theirs: _has_the_same(ours, theirs),
     "the same in another order, or a part of it": _is_scanned_alike,
@@ -250,10 +252,10 @@ COMPARISONS: dict[str, Callable[[Words, bytes, bytes], bool]] = {
 
 @dataclass(frozen=True)
 class Rows:
-    """What random commands are made of, and how their replies are compared."""
+    """The rows of which random commands are made, and the comparisons of replies."""
 
     rows: Sequence[str]
-    # The name of a command to one of COMPARISONS.
+    # The names of COMPARISONS by the names of commands.
     similar: Mapping[bytes, str]
     # Words that are never sent.
     unsent: Container[Words]
@@ -274,7 +276,7 @@ class Rows:
         return replace(self, rows=rng.sample(self.rows, rng.randint(3, len(self.rows))))
 
     def is_same(self, words: Words, ours: bytes, theirs: bytes) -> bool:
-        """Whether two raw replies to a command are what they should be."""
+        """True if our raw reply to a command and Redis's are equal, or alike if the command has a comparison."""
         if ours == theirs:
             return True
         how = self.similar.get(words[0].upper())
@@ -295,7 +297,7 @@ def _make(rng: Random, row: str) -> Words:
 
 
 def spoiled(rng: Random, words: Words) -> Words:
-    """A command with a word lost, brought in, replaced or in another case."""
+    """The command with a word lost, brought in, replaced or in another case."""
     kind = rng.random()
     position = rng.randint(1, len(words))
     if kind < 0.3:
@@ -308,5 +310,5 @@ def spoiled(rng: Random, words: Words) -> Words:
 
 
 def show(words: Words) -> str:
-    """A command for a person to read, long words cut."""
+    """The command for a person to read, with long words shortened."""
     return " ".join(repr(word)[1:] if len(word) <= 100 else f"{word[:100]!r}…({len(word)})" for word in words)

@@ -1,7 +1,7 @@
-"""Starts kvserver or redis-server for a test, and speaks raw bytes to it.
+"""Servers for the black-box tests: kvserver or redis-server as a process, and sockets that speak raw bytes to it.
 
-Owns the processes and sockets of the black-box tests. Of kvserver it asks one module whether it is compiled, and must never
-use any other: what it tells of a server, it sees from outside.
+This module sees a server from outside only. It imports one module of kvserver, to find out if it is compiled, and must never
+use any other.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Kind = Literal["kvserver", "redis-server"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-# The same for both, so that replies can be compared byte for byte.
+# Both servers have the same options, so that replies can be compared byte for byte.
 COMMON_OPTIONS = ("--save", "", "--appendonly", "no", "--enable-debug-command", "local")
-# Whether the tests run against the compiled build. Its constants are built in: a thousand shards where tests want a few.
+# The tests run against the compiled build. Its constants are built in: it has a thousand shards where tests want a few.
 IS_COMPILED = not keyspace.__file__.endswith(".py")
 READY = "Ready to accept connections"
 PORT_TAKEN = ("in use", "Could not create server TCP listening socket", "Failed listening")
@@ -60,7 +60,7 @@ def kvserver_environment() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KVSERVER_")}
     paths = [environment.get("PYTHONPATH", ""), str(PROJECT)]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    # As installed: a server that compiled itself anew would take a second more for each of some hundred starts.
+    # An installed server has bytecode. Without it each of some hundred starts would take a second more.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment
 
@@ -70,13 +70,13 @@ def kvserver_command(*arguments: str) -> list[str]:
 
 
 def encode(*arguments: bytes | str | int) -> bytes:
-    """One request array."""
+    """A request as an array of bulk strings."""
     parts = [part if isinstance(part, bytes) else str(part).encode() for part in arguments]
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
 def reply_end(data: bytes | bytearray, start: int = 0) -> int | None:
-    """Where the reply that begins at start ends, or None where it isn't whole yet."""
+    """The end of the reply that begins at `start`, or None if the reply isn't whole yet."""
     line_end = data.find(b"\r\n", start)
     if line_end < 0:
         return None
@@ -98,7 +98,7 @@ def reply_end(data: bytes | bytearray, start: int = 0) -> int | None:
 
 
 def split_replies(data: bytes) -> list[bytes]:
-    """The raw replies in data, which must end where a reply ends."""
+    """The raw replies in `data`, which must end where a reply ends."""
     replies = []
     start = 0
     while start < len(data):
@@ -110,21 +110,21 @@ def split_replies(data: bytes) -> list[bytes]:
 
 
 def parse(raw: bytes) -> Any:
-    """What one raw reply means to hiredis: bytes, int, bool, None, list, dict or ReplyError."""
+    """The value of a raw reply, read by hiredis: bytes, int, bool, None, list, dict or ReplyError."""
     reader = hiredis.Reader()
     reader.feed(raw)
     return reader.gets()
 
 
 class Wire:
-    """A blocking raw socket, to a port or as it is given; every wait on it ends at the deadline."""
+    """A blocking raw socket, connected to a port or given by the caller. Every wait on it ends at the deadline."""
 
     def __init__(self, port: int, deadline_s: float = DEADLINE_S, connected: socket.socket | None = None) -> None:
         self.socket = connected or socket.create_connection(("127.0.0.1", port), timeout=deadline_s)
         self.socket.settimeout(deadline_s)
         if self.socket.family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Bytes that arrived and belong to no reply that was asked for yet.
+        # The bytes that have arrived, behind the replies that were read.
         self.pending = bytearray()
 
     def __enter__(self) -> Self:
@@ -137,7 +137,7 @@ class Wire:
         self.socket.sendall(data)
 
     def read_reply(self) -> bytes:
-        """Exactly one reply, raw."""
+        """The next reply, raw."""
         while (end := reply_end(self.pending)) is None:
             self._receive()
         reply = bytes(self.pending[:end])
@@ -145,7 +145,7 @@ class Wire:
         return reply
 
     def read_exactly(self, length: int) -> bytes:
-        """A count of bytes, for replies so big that framing them again on each read would be slow."""
+        """So many bytes. Reading is quick, also where the search for a big reply's end after each read would be slow."""
         while len(self.pending) < length:
             self._receive()
         data = bytes(self.pending[:length])
@@ -160,7 +160,7 @@ class Wire:
         return parse(self.command(*arguments))
 
     def read_until_eof(self) -> bytes:
-        """All that comes until the server closes; a reset counts as closing."""
+        """All bytes until the server closes the connection. A reset counts as closing."""
         chunks = [bytes(self.pending)]
         self.pending.clear()
         with suppress(ConnectionError):
@@ -169,11 +169,12 @@ class Wire:
         return b"".join(chunks)
 
     def half_close(self) -> None:
-        with suppress(OSError):  # the server may have closed already
+        # The server may have closed the connection already.
+        with suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Closes with an RST instead of a FIN."""
+        """Close the connection with an RST instead of a FIN."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -188,14 +189,14 @@ class Wire:
 
 
 class ServerProcess:
-    """One server on a free port of 127.0.0.1, ready when the with-block begins, gone when it ends."""
+    """A server process on a free port of 127.0.0.1: it is ready when the `with` block begins, and gone when the block ends."""
 
     def __init__(self, kind: Kind, directory: Path, *options: str) -> None:
         self.kind = kind
         self.directory = directory
         self.options = options
         self.port = 0
-        # Log lines so far, kept by a thread that reads the pipe to its end; log_changed guards both.
+        # A thread reads the log from a pipe to its end. `_log_changed` guards the lines so far and `_log_ended`.
         self._lines: list[str] = []
         self._log_ended = False
         self._log_changed = threading.Condition()
@@ -228,7 +229,7 @@ class ServerProcess:
             self.check_log()
 
     def command(self) -> list[str]:
-        """What to run, without the options."""
+        """The words of the command line, without the options."""
         return kvserver_command() if self.kind == "kvserver" else [need_program("redis-server")]
 
     def log_text(self) -> str:
@@ -236,7 +237,7 @@ class ServerProcess:
             return "".join(self._lines)
 
     def wait_for_line(self, text: str, deadline_s: float = DEADLINE_S) -> str | None:
-        """The first log line that holds text; None when the log ended without it, or at the deadline."""
+        """The first line of the log that has `text`, or None if the log ends without it or at the deadline."""
 
         def found() -> str | None:
             return next((line for line in self._lines if text in line), None)
@@ -246,7 +247,7 @@ class ServerProcess:
             return found()
 
     def check_log(self) -> None:
-        """No input may show itself in the log as a traceback."""
+        """Fail if there is a traceback in the log, which no input may cause."""
         log = self.log_text()
         told = [text for text in ("Traceback", "Exception ignored") if text in log]
         assert not told, f"{self.kind} logged:\n{log}"
@@ -255,7 +256,10 @@ class ServerProcess:
         return Wire(self.port, deadline_s)
 
     def connect_with_a_small_buffer(self) -> Wire:
-        """Small from the start: a window that shrinks later may hold up what is sent, as it drops what acknowledges it."""
+        """A connection whose receive buffer is small from the start.
+
+        If a buffer shrinks later, the system may drop acknowledgements, and hold up the bytes that this side sends.
+        """
         connected = socket.socket()
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connected.connect(("127.0.0.1", self.port))
@@ -267,29 +271,29 @@ class ServerProcess:
             return wire.command(*arguments)
 
     def memory_bytes(self, field: Literal["VmRSS", "VmHWM"]) -> int:
-        """A memory figure of the process, from Linux's /proc."""
+        """A figure of the process's memory, from Linux's /proc."""
         status = dict(line.split(":", 1) for line in self._kernel_file("status").splitlines())
         return int(status[field].split()[0]) * 1024
 
     def processor_time_s(self) -> float:
-        """What the process has used of the processor so far, in user mode and in the system."""
+        """The processor time of the process so far, in user mode and in the system."""
         fields = self._kernel_file("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def work_during_s(self, call: Callable[[], object]) -> float:
-        """For how long others work before a reply comes: of the processor's time, which a busy machine makes no longer."""
+        """The processor time of the server during a call, which other work on the machine makes no longer."""
         before_s = self.processor_time_s()
         call()
         return self.processor_time_s() - before_s
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
-        """The exit status of a process that is leaving by itself; its log is whole afterwards."""
+        """Wait for a process that leaves by itself. Returns the exit status; the log is whole then."""
         status = self.process.wait(deadline_s)
         self._close_log()
         return status
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
+        """End the process by SIGTERM. Returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.wait()
@@ -298,7 +302,7 @@ class ServerProcess:
             raise AssertionError(f"{self.kind} did not leave on SIGTERM:\n{self.log_text()}") from None
 
     def kill(self) -> None:
-        """SIGKILL, and the end of the process."""
+        """End the process by SIGKILL."""
         self.process.kill()
         self.wait()
 
@@ -362,7 +366,10 @@ def failed_start(*arguments: str) -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Asks again and again; each asking must be a round trip to a server or the file system."""
+    """Ask for a condition until it is true, and fail at the deadline.
+
+    Each call of it must be a round trip to a server or to the file system, so that the loop is not a busy one.
+    """
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {deadline_s} s"
@@ -371,8 +378,7 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEA
 def least_cost(measure: Callable[[], float], bound: float, tries: int = 5) -> float:
     """The first measurement below a bound, or the least of several.
 
-    What a machine adds whose host runs something else meanwhile (to the processor's time as well) is not in every one of them;
-    what the code itself costs is.
+    Each measurement has the cost of the code, but not each has the time that a busy host adds, also to the processor's time.
     """
     least = measure()
     for _ in range(tries - 1):

@@ -1,8 +1,8 @@
-"""A disk in memory for tests: it counts calls, fails the one that it is told to, and forgets what was not synced.
+"""A disk in memory for tests: it counts calls, fails the call that it is told to, and forgets what was not synced.
 
-What it remembers at a power loss is drawn from all that a real file system may remember: of each file any subset of the
-sectors written since its last sync, of its length and of the names in a folder some moment since their last sync. A sync
-that fails may lose sectors for good while reads go on showing them, and the next sync succeeds without them.
+A power loss keeps by chance what a real file system may keep: of each file any subset of the sectors written since its last
+sync; the length of a file, and the names in a folder, as they were at some moment since their last sync. A failed sync may
+lose sectors for good while reads go on showing them, and the next sync succeeds without them.
 """
 
 from __future__ import annotations
@@ -25,35 +25,45 @@ T = TypeVar("T")
 
 
 class PowerLoss(BaseException):
-    """The machine stopped in the middle of a call; every call after it is one too, until `crash`."""
+    """The machine stopped in the middle of a call. Every later call raises this, too, until `crash`."""
 
 
 @dataclass
 class Fault:
-    """Which call fails, and how."""
+    """A failure of a call.
 
-    at: int  # the number of the call, counting from 1, of this kind or of all
-    kind: str = ""  # of call; empty for any
+    - `at` is the number of the call, from 1 on, among the calls of its `kind`, or among all if the kind is empty.
+    - If it is `for_good`, every later call of the kind fails, too.
+    - If it is `short`, a write doesn't fail, but takes only a part of its bytes.
+    """
+
+    at: int
+    kind: str = ""
     errno: int = numbers.EIO
-    for_good: bool = False  # every later call of the kind fails, too
-    short: bool = False  # a write takes a part of its bytes instead, and does not complain
+    for_good: bool = False
+    short: bool = False
 
     def hits(self, number: int) -> bool:
         return number == self.at or (self.for_good and number > self.at)
 
 
 class _File:
-    """One inode: what reads show, and what is on the platter."""
+    """An inode: the content that reads show, and the content on the platter."""
 
     def __init__(self) -> None:
         self.content = bytearray()
         self.platter = bytearray()
-        self.dirty: set[int] = set()  # sectors that differ, as far as the kernel knows
-        self.in_flight: set[int] = set()  # of these, those that a sync has begun with
-        self.lost: set[int] = set()  # sectors that differ, of which the kernel thinks that they do not
+        # The sectors that differ, as far as the kernel knows, but for those in flight.
+        self.dirty: set[int] = set()
+        # The sectors that a sync has begun to write.
+        self.in_flight: set[int] = set()
+        # The sectors that differ while the kernel takes them for equal.
+        self.lost: set[int] = set()
         self.is_broken = False
-        self.lengths = [0]  # what the length was: at the last sync, then after each change
-        self.forgotten = 0  # how many lengths were there before these
+        # The length at the last sync, then after each change.
+        self.lengths = [0]
+        # The number of lengths that were there before these.
+        self.forgotten = 0
 
     def write(self, data: bytes, offset: int) -> None:
         self.content.extend(bytes(max(0, offset - len(self.content))))
@@ -78,7 +88,7 @@ class _File:
         self.end_sync(self.begin_sync())
 
     def begin_sync(self) -> int:
-        """What is written from here on is not synced by it. What `end_sync` asks for."""
+        """Begin a sync, which is of all writes so far. Returns the number that `end_sync` takes."""
         self.in_flight |= self.dirty
         self.dirty = set()
         return self.forgotten + len(self.lengths) - 1
@@ -86,13 +96,14 @@ class _File:
     def end_sync(self, begun: int) -> None:
         self.write_back(self.in_flight)
         self.in_flight.clear()
-        synced = max(0, begun - self.forgotten)  # another sync may have begun later and ended before
+        # Another sync may have begun later, and ended before.
+        synced = max(0, begun - self.forgotten)
         self._set_platter_length(self.lengths[synced])
         del self.lengths[:synced]
         self.forgotten += synced
 
     def fail_to_sync(self, rng: random.Random) -> None:
-        """Some sectors reach the platter, and all of them count as clean."""
+        """Write some of the sectors to the platter, and count all of them as clean."""
         synced = self.in_flight | self.dirty
         written = {sector for sector in sorted(synced) if rng.random() < 0.5}
         self.write_back(written)
@@ -101,7 +112,7 @@ class _File:
         self.dirty.clear()
 
     def evict(self) -> None:
-        """Reads show what is on the platter, where the kernel thinks that this is the same."""
+        """Let reads show the platter's content of the sectors that the kernel takes for equal."""
         for sector in self.lost:
             start, end = sector * SECTOR_BYTES, min((sector + 1) * SECTOR_BYTES, len(self.content))
             if start < end:
@@ -135,39 +146,50 @@ class _File:
 
 
 class SimulatedDisk(FileSystem):
-    """Files and folders below ROOT. `fault` may be set at any time."""
+    """The files and folders below ROOT. A test may set the attributes at any time.
+
+    - `fault` is the call that fails, and `broken_calls` are the kinds of calls that fail on a broken file.
+    - `in_sync` is called between the begin of a sync and its end.
+    - `power_loss_at` is the number of the call that a power loss interrupts, or 0.
+    - `evicts_at_close` says that a file which nobody has open any more is read from the platter when it is opened again. None
+      leaves that to chance.
+    - `capacity_bytes` is the size of all files together, also of those without a name, or None for no limit.
+    """
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self.rng = rng or random.Random(0)
         self.fault: Fault | None = None
         self.faults_met = 0
-        self.broken_calls: set[str] = set()  # kinds of calls that fail on a broken file
+        self.broken_calls: set[str] = set()
         self.syncs_failed = 0
-        self.in_sync: Callable[[], None] = lambda: None  # what happens between the begin of a sync and its end
-        self.power_loss_at = 0  # the number of the call that is cut short by a power loss; 0: none
-        # Whether a file that nobody has open any more is read from the platter when it is opened again. None: sometimes.
+        self.in_sync: Callable[[], None] = lambda: None
+        self.power_loss_at = 0
         self.evicts_at_close: bool | None = None
-        self.capacity_bytes: int | None = None  # of all files together, those without a name included
+        self.capacity_bytes: int | None = None
         self.calls: Counter[str] = Counter()
         self.call_count = 0
         self._is_dead = False
-        self._names: dict[str, _File | None] = {ROOT: None}  # None: a folder
+        # The file of each path, or None for a folder.
+        self._names: dict[str, _File | None] = {ROOT: None}
         self._durable_names = dict(self._names)
-        self._pending: list[tuple[str, dict[str, _File | None], list[str]]] = []  # folder, names set, names removed
-        self._files: dict[int, _File] = {}  # by descriptor
-        self._locks: dict[object, int] = {}  # file or folder's path -> descriptor
+        # The changes that are not durable, each a folder, the names that were set and the names that were removed.
+        self._pending: list[tuple[str, dict[str, _File | None], list[str]]] = []
+        # The open files by descriptor.
+        self._files: dict[int, _File] = {}
+        # The descriptor that holds the lock, by file or by a folder's path.
+        self._locks: dict[object, int] = {}
         self._next_descriptor = 1000
 
-    # What a test asks
+    # For tests
 
     @property
     def open_count(self) -> int:
-        """Descriptors that are open."""
+        """The number of open descriptors."""
         return len(self._files)
 
     @property
     def used_bytes(self) -> int:
-        """What the files take that have a name or are open."""
+        """The size of all files that have a name or are open."""
         files = {id(file): file for file in (*self._names.values(), *self._files.values()) if file}
         return sum(len(file.content) for file in files.values())
 
@@ -176,13 +198,13 @@ class SimulatedDisk(FileSystem):
         return sorted(path for path, file in self._names.items() if file)
 
     def content(self, path: str) -> bytes:
-        """What a file shows to who reads it now."""
+        """The content that reads of a file show now."""
         file = self._names[path]
         assert file is not None
         return bytes(file.content)
 
     def put(self, path: str, content: bytes) -> None:
-        """A file that is there and durable."""
+        """Make a file that is durable."""
         file = _File()
         file.write(content, 0)
         file.sync()
@@ -191,26 +213,26 @@ class SimulatedDisk(FileSystem):
         self._names[path] = self._durable_names[path] = file
 
     def cut(self, path: str, size: int) -> None:
-        """Somebody else makes a file shorter."""
+        """Make a file shorter, as another process might."""
         file = self._names[path]
         assert file is not None
         file.truncate(size)
 
     def break_file(self, path: str, *kinds: str) -> None:
-        """From now on these kinds of calls fail on this file, and on no other."""
+        """Let these kinds of calls fail on this file, and on no other, from now on."""
         file = self._names[path]
         assert file is not None
         file.is_broken = True
         self.broken_calls = set(kinds)
 
     def kill(self) -> None:
-        """The process ends: what it had open is closed, nothing is forgotten."""
+        """End the process: its open files are closed, and nothing is forgotten."""
         for descriptor in list(self._files):
             self.close(descriptor)
         self._is_dead = False
 
     def crash(self, rng: random.Random | None = None) -> None:
-        """The power fails and comes back."""
+        """Let the power fail and come back."""
         rng = rng or self.rng
         self.kill()
         for folder in sorted({folder for folder, _, _ in self._pending}):
@@ -227,7 +249,7 @@ class SimulatedDisk(FileSystem):
         for file in {id(file): file for file in self._names.values() if file}.values():
             file.lose_power(rng)
 
-    # The calls
+    # The calls of a file system
 
     def _call_on(self, kind: str, descriptor: int) -> bool:
         is_short = self._call(kind)
@@ -236,7 +258,7 @@ class SimulatedDisk(FileSystem):
         return is_short
 
     def _call(self, kind: str) -> bool:
-        """Count a call; whether it is to be short. OSError where it fails."""
+        """Count a call. True if it is to be short; OSError or PowerLoss if it fails."""
         self.call_count += 1
         self.calls[kind] += 1
         if self._is_dead:
@@ -273,7 +295,7 @@ class SimulatedDisk(FileSystem):
         return self._next_descriptor
 
     def exists(self, path: str) -> bool:
-        """Never fails: os.path.lexists takes an error for a no."""
+        """True if the path is there. Never fails: os.path.lexists takes an error for a no."""
         return path in self._names
 
     def lock(self, descriptor: int) -> None:
@@ -307,7 +329,7 @@ class SimulatedDisk(FileSystem):
         try:
             is_short = self._call_on("write", descriptor)
         except (OSError, PowerLoss):
-            # A write that fails may have written some of it, in whole sectors; how much of it nobody is told.
+            # A write that fails may have written some whole sectors, and nobody is told how many.
             end = offset + self.rng.randrange(len(data) + 1)
             if end < offset + len(data):
                 end -= end % SECTOR_BYTES
@@ -331,7 +353,7 @@ class SimulatedDisk(FileSystem):
         return length
 
     def append_now(self, descriptor: int, data: bytes | memoryview) -> int:
-        """Some of it, or nothing, where the rest would have to wait."""
+        """Append the bytes, or by chance a part of them or none, as if the rest had to wait."""
         if self.rng.random() < 0.2:
             data = data[: self.rng.randrange(len(data))]
             if not data:
@@ -390,11 +412,11 @@ class SimulatedDisk(FileSystem):
         return self._next_descriptor
 
     def hold_folder(self, descriptor: int, path: str) -> bool:
-        """Nobody moves a folder here."""
+        """False, since nobody moves a folder here."""
         return False
 
     def close(self, descriptor: int) -> None:
-        """Never fails: what is closed is closed, whatever a close says."""
+        """Close a descriptor. Never fails: a descriptor is closed even if a close reports an error."""
         file = self._files.pop(descriptor)
         evicts = self.rng.random() < 0.5 if self.evicts_at_close is None else self.evicts_at_close
         if evicts and file not in self._files.values():
@@ -402,7 +424,7 @@ class SimulatedDisk(FileSystem):
         self._locks = {what: holder for what, holder in self._locks.items() if holder != descriptor}
 
     def close_forgotten(self, descriptor: int, path: str) -> None:
-        """Nothing: whoever forgot it is a process that was killed, which has closed it."""
+        """Do nothing: only a process that was killed forgets a descriptor, and that has closed it."""
 
     def _change(self, folder: str, set_: dict[str, _File | None], removed: list[str]) -> None:
         for path in removed:
@@ -421,7 +443,7 @@ class SimulatedDisk(FileSystem):
 
 
 class DiskInLoop(Disk):
-    """Runs each call at once, in the event loop's thread: what a thread adds is time."""
+    """A Disk that runs each call at once, in the event loop's thread, so that tests are repeatable."""
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
