@@ -18,7 +18,7 @@ from kvserver.options.config import Config
 
 # Redis evicts for 500 us before a command, at the default tenacity of 10, then goes on in the background.
 EVICTIONS_AT_10: Final = 128
-# Redis evicts as many at any tenacity.
+# Redis, too, evicts at least so many, at any tenacity.
 LEAST_EVICTIONS: Final = 16
 # The factor for each point of tenacity above 10.
 TENACITY_GROWTH: Final = 1.15
