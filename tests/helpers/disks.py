@@ -11,6 +11,9 @@ from kvserver.media.filesystem import FileSystem
 
 Call = tuple[object, ...]
 
+# A file system says with these that it lacks a call.
+NO_SUCH_CALL = [errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
+
 
 class Disk(FileSystem):
     """The machine's own file system behind a recorder. A test may set faults at any time."""

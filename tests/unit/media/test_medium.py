@@ -1,45 +1,23 @@
-"""media: one contract for every medium, and what a file owes beyond it."""
+"""The contracts that every medium and every log keeps, and the repair of a medium: damage is copied aside before it is cut."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-import signal
-import stat
-import subprocess
-import sys
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.disks import Disk, contents_after_power_loss
-from helpers.servers import kvserver_environment
-from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
-from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN, decode_header, encode_frame
-from kvserver.formats.scan import Tail
+from helpers.frames import FIRST, NAME, SECOND, put
+from helpers.logs import Reopen, found, log_of, put_aside, read
+from kvserver.errors import MediumError, MediumPoisoned
+from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.tags import PLAIN
 from kvserver.library.operations import PlainBuffer
 from kvserver.library.store import run
 from kvserver.media.file import FileMedium
-from kvserver.media.filesystem import FileSystem
-from kvserver.media.medium import Aside, CoreMedium, FrameWriter, Medium, WholeAppends, as_medium
+from kvserver.media.medium import Aside, CoreMedium, Log, Medium, WholeAppends, as_medium, repair
 from kvserver.media.memory import MemoryMedium
-from kvserver.media.segments import FileLog, SegmentFile, Segments
-
-FIRST = encode_frame(b'{"a":1}')
-SECOND = encode_frame(b'{"a":"%b"}' % (b"x" * 500))
-NAME = "users.kvs"
-
-
-def put(frame: FrameWriter, whole: bytes, *, pieces: int = 1) -> None:
-    payload = whole[HEADER_SIZE:]
-    size = -(-len(payload) // pieces)
-    for start in range(0, len(payload), size):
-        frame.write(payload[start : start + size])
-    frame.commit(whole[:HEADER_SIZE])
-
 
 # --- The contract of every medium ---
 
@@ -186,612 +164,224 @@ def test_core_medium_is_adapted_and_a_whole_one_is_itself() -> None:
     assert core.read_all() == FIRST
 
 
-def test_memory_medium_starts_from_bytes() -> None:
-    medium = MemoryMedium(FIRST)
-    medium.append(SECOND)
-    assert MemoryMedium(FIRST).read_all() == FIRST
-    assert medium.read_all() == FIRST + SECOND
+# --- The repair of a medium: what a crash leaves is cut, and a medium without that stays as it is ---
 
 
-# --- A file: what it is, and whose ---
+class UncopyableMedium(MemoryMedium):
+    """Has no room for a copy."""
 
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_file_and_folder_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / NAME
-    old = os.umask(0)
-    try:
-        with FileMedium(path) as medium:
-            medium.append(b"x")
-            medium.set_aside(0)
-            rewrite = medium.begin_rewrite()
-            list(rewrite.copy(0, 1))
-            rewrite.commit(None)
-    finally:
-        os.umask(old)
-    assert mode(path.parent) == 0o700
-    assert sorted(mode(found) for found in path.parent.iterdir()) == [0o600, 0o600]
-
-
-def test_content_outlives_the_object(tmp_path: Path) -> None:
-    with FileMedium(tmp_path / NAME) as medium:
-        put(medium.begin_frame(), FIRST)
-    with FileMedium(str(tmp_path / NAME)) as medium:
-        assert medium.read_all() == FIRST
-        put(medium.begin_frame(), SECOND)
-    assert (tmp_path / NAME).read_bytes() == FIRST + SECOND
-
-
-def test_file_that_is_open_is_refused_in_the_same_process_until_it_is_closed(tmp_path: Path) -> None:
-    first = FileMedium(tmp_path / NAME)
-    with pytest.raises(MediumLocked, match=NAME):
-        FileMedium(tmp_path / NAME)
-    first.append(FIRST)
-    first.close()
-    first.close()
-    with FileMedium(tmp_path / NAME) as second:
-        assert second.read_all() == FIRST
-
-
-def test_file_stays_locked_behind_a_rewrite(tmp_path: Path) -> None:
-    with FileMedium(tmp_path / NAME) as medium:
-        put(medium.begin_rewrite(), FIRST)
-        with pytest.raises(MediumLocked):
-            FileMedium(tmp_path / NAME)
-
-
-def test_file_held_by_another_process_is_refused_and_free_once_that_is_killed(tmp_path: Path) -> None:
-    program = "import sys, kvserver; m = kvserver.FileMedium(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / NAME)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=kvserver_environment(),
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"open\n"
-        with pytest.raises(MediumLocked, match="another process"):
-            FileMedium(tmp_path / NAME)
-        other.send_signal(signal.SIGKILL)
-    FileMedium(tmp_path / NAME).close()
-
-
-def test_file_that_was_renamed_over_while_it_was_opened_is_opened_again(tmp_path: Path) -> None:
-    """Whoever held the lock may have put a new file in the place: the lock on the old one is worth nothing."""
-    path = tmp_path / NAME
-    path.write_bytes(b"old")
-
-    class Racing(FileSystem):
-        has_raced = False
-
-        def lock(self, descriptor: int) -> None:
-            super().lock(descriptor)
-            if not self.has_raced:
-                self.has_raced = True
-                (tmp_path / "other").write_bytes(FIRST)
-                os.replace(tmp_path / "other", path)
-
-    with FileMedium(path, Racing()) as medium:
-        assert medium.read_all() == FIRST
-        with pytest.raises(MediumLocked):
-            FileMedium(path)
-
-
-@pytest.mark.parametrize("kind", ["link", "dangling link", "FIFO", "folder", "device", "folder that is a file"])
-def test_what_is_no_regular_file_is_refused_at_once_and_left_alone(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / NAME
-    target = tmp_path / "target"
-    match kind:
-        case "link":
-            target.write_bytes(b"precious")
-            path.symlink_to(target)
-        case "dangling link":
-            path.symlink_to(target)
-        case "FIFO":
-            os.mkfifo(path)
-        case "folder":
-            path.mkdir()
-        case "device":
-            path = Path("/dev/null")
-        case "folder that is a file":
-            target.write_bytes(b"precious")
-            path = target / NAME
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    with pytest.raises(MediumError, match=f"cannot open {path}: ") as raised:
-        FileMedium(path)
-    assert "\n" not in str(raised.value)
-    if kind == "dangling link":
-        assert not target.exists()
-    elif target.exists():
-        assert target.read_bytes() == b"precious"
-    if descriptors:
-        assert len(os.listdir("/proc/self/fd")) == descriptors, "a descriptor is left open"
-
-
-def test_folder_without_permission_is_told_in_one_line(tmp_path: Path) -> None:
-    disk = Disk()
-    disk.fail("open", errno.EACCES)
-    with pytest.raises(MediumError, match=rf"cannot open {tmp_path / NAME}: Permission denied$"):
-        FileMedium(tmp_path / NAME, disk)
-
-
-def test_file_that_cannot_be_synced_when_it_is_new_is_refused_and_not_held(tmp_path: Path) -> None:
-    for method in ("sync", "sync_folder"):
-        disk = Disk()
-        disk.fail(method, errno.EIO)
-        path = tmp_path / method
-        with pytest.raises(MediumError, match="cannot open"):
-            FileMedium(path, disk)
-        FileMedium(path).close()
-
-
-def test_relative_path_is_that_of_the_folder_it_was_opened_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with FileMedium(NAME) as medium:
-        (tmp_path / "elsewhere").mkdir()
-        monkeypatch.chdir(tmp_path / "elsewhere")
-        put(medium.begin_rewrite(), FIRST)
-    assert (tmp_path / NAME).read_bytes() == FIRST
-
-
-# --- A file: the order of its calls ---
-
-
-def test_new_file_and_folder_have_their_names_synced(tmp_path: Path) -> None:
-    disk = Disk()
-    FileMedium(tmp_path / "data" / NAME, disk).close()
-    assert disk.names("make_folder", "open", "sync", "sync_folder") == [
-        ("make_folder", "data"),
-        ("sync_folder", tmp_path.name),
-        ("open", NAME),
-        ("sync", NAME),
-        ("sync_folder", "data"),
-        ("sync_folder", tmp_path.name),
-    ]
-
-
-def test_every_folder_that_was_made_has_its_name_synced(tmp_path: Path) -> None:
-    disk = Disk()
-    FileMedium(tmp_path / "one" / "two" / NAME, disk).close()
-    synced = [name for _, name in disk.names("sync_folder")]
-    assert {tmp_path.name, "one", "two"} <= set(synced)
-
-
-def test_file_that_was_there_is_synced_but_not_written(tmp_path: Path) -> None:
-    """Who made it may have been killed before its name was durable."""
-    (tmp_path / NAME).write_bytes(FIRST)
-    disk = Disk()
-    FileMedium(tmp_path / NAME, disk).close()
-    assert disk.names("write", "truncate", "rename", "remove") == []
-    assert ("sync", NAME) in disk.names("sync")
-    assert ("sync_folder", tmp_path.name) in disk.names("sync_folder")
-
-
-def test_header_of_a_frame_is_written_between_two_syncs_behind_its_payload(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.calls.clear()
-        put(medium.begin_frame(), SECOND, pieces=2)
-    start, payload = len(FIRST), SECOND[HEADER_SIZE:]
-    half = -(-len(payload) // 2)
-    assert disk.calls == [
-        ("write", NAME, start, UNWRITTEN),
-        ("write", NAME, start + HEADER_SIZE, payload[:half]),
-        ("write", NAME, start + HEADER_SIZE + half, payload[half:]),
-        ("sync", NAME),
-        ("write", NAME, start, SECOND[:HEADER_SIZE]),
-        ("sync", NAME),
-    ]
-
-
-def test_append_is_synced_and_so_is_a_cut(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        disk.calls.clear()
-        medium.append(b"data")
-        medium.truncate(1)
-    assert disk.calls == [("write", NAME, 0, b"data"), ("sync", NAME), ("truncate", NAME, 1), ("sync", NAME)]
-
-
-def test_damage_is_durable_in_its_own_file_before_set_aside_returns(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(b"0123456789")
-        disk.calls.clear()
-        place = os.path.basename(medium.set_aside(4))
-    assert place.startswith(NAME + ".damaged-4")
-    assert disk.calls == [
-        ("open", place),
-        ("write", place, 0, b"456789"),
-        ("sync", place),
-        ("sync_folder", tmp_path.name),
-    ]
-
-
-def test_rewrite_is_synced_and_locked_before_it_is_renamed_and_the_folder_after(tmp_path: Path) -> None:
-    disk = Disk()
-    new = NAME + ".new"
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.calls.clear()
-        rewrite = medium.begin_rewrite()
-        list(rewrite.copy(0, len(FIRST)))
-        put(rewrite, SECOND)
-        disk.calls.remove(("lock", new))  # anywhere before the rename, see below
-        assert disk.calls == [
-            ("open", new),
-            ("write", new, 0, FIRST),
-            ("write", new, len(FIRST), UNWRITTEN),
-            ("write", new, len(FIRST) + HEADER_SIZE, SECOND[HEADER_SIZE:]),
-            ("sync", new),
-            ("write", new, len(FIRST), SECOND[:HEADER_SIZE]),
-            ("sync", new),
-            ("rename", new, NAME),
-            ("sync_folder", tmp_path.name),
-        ]
-        with pytest.raises(MediumLocked):
-            FileMedium(tmp_path / NAME)
-
-
-def test_rewrite_is_locked_before_it_has_the_name(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        put(medium.begin_rewrite(), FIRST)
-        calls = disk.names("lock", "rename")
-    assert calls == [("lock", NAME), ("lock", NAME + ".new"), ("rename", NAME + ".new")]
-
-
-def test_unfinished_copy_that_a_crash_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / (NAME + ".new")).write_bytes(b"unfinished" * 1_000)
-    with FileMedium(tmp_path / NAME) as medium:
-        put(medium.begin_rewrite(), FIRST)
-        assert medium.read_all() == FIRST
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
-
-
-def test_aborted_rewrite_leaves_no_file(tmp_path: Path) -> None:
-    with FileMedium(tmp_path / NAME) as medium:
-        rewrite = medium.begin_rewrite()
-        rewrite.write(b"x")
-        rewrite.abort()
-        rewrite.abort()
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
-
-
-# --- A file: what a disk may do to it ---
-
-
-def test_short_writes_are_continued(tmp_path: Path) -> None:
-    disk = Disk()
-    disk.most_per_write = 7
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        put(medium.begin_frame(), SECOND)
-        medium.append(FIRST)
-        assert medium.read_all() == SECOND + FIRST
-        assert Path(medium.set_aside(0)).read_bytes() == SECOND + FIRST
-        rewrite = medium.begin_rewrite()
-        list(rewrite.copy(0, len(SECOND)))
-        put(rewrite, FIRST)
-        assert medium.read_all() == SECOND + FIRST
-
-
-def test_short_reads_are_continued(tmp_path: Path) -> None:
-    class Short(FileSystem):
-        def read(self, descriptor: int, length: int, offset: int) -> bytes:
-            return super().read(descriptor, min(length, 7), offset)
-
-    with FileMedium(tmp_path / NAME, Short()) as medium:
-        medium.append(SECOND)
-        assert medium.read_all() == SECOND
-
-
-@pytest.mark.parametrize("room", range(0, len(SECOND), 60))
-def test_full_disk_gives_its_space_back_and_keeps_the_earlier_frames(tmp_path: Path, room: int) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.capacity = len(FIRST) + room
-        frame = medium.begin_frame()
-        with pytest.raises(MediumError, match="No space left"):
-            put(frame, SECOND)
-        frame.abort()
-        with pytest.raises(MediumError, match="No space left"):
-            medium.append(SECOND)
-        assert (tmp_path / NAME).read_bytes() == medium.read_all() == FIRST
-        assert not medium.poisoned, "a full disk is no reason to distrust what is synced"
-        disk.capacity = None
-        put(medium.begin_frame(), SECOND)
-        assert medium.read_all() == FIRST + SECOND
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
-def test_failed_write_poisons_what_full_disks_do_not(tmp_path: Path, number: int) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.fail("write", number)
-        with pytest.raises(MediumError):
-            medium.append(SECOND)
-        assert medium.poisoned
-        assert medium.read_all() == FIRST
-
-
-@pytest.mark.parametrize("fault", [("sync", 1), ("sync", 2), ("truncate", 1)])
-def test_failed_sync_poisons_until_a_rewrite_is_committed(tmp_path: Path, fault: tuple[str, int]) -> None:
-    method, call = fault
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.fail(method, *[0] * (call - 1), errno.EIO)
-        frame = medium.begin_frame()
-        if method == "truncate":
-            frame.write(b"x")
-        else:
-            with pytest.raises(MediumError, match="cannot sync"):
-                put(frame, SECOND)
-        frame.abort()
-        assert "Input/output error" in medium.poisoned
-        disk.calls.clear()
-        for _ in range(2):
-            with pytest.raises(MediumPoisoned, match="Input/output error"):
-                medium.begin_frame()
-            with pytest.raises(MediumPoisoned):
-                medium.append(SECOND)
-        assert disk.calls == [], "what failed to sync is written to again"
-        rewrite = medium.begin_rewrite()
-        list(rewrite.copy(0, len(FIRST)))
-        put(rewrite, SECOND)
-        assert medium.poisoned == ""
-        assert medium.read_all() == FIRST + SECOND
+    def set_aside(self, offset: int, end: int | None = None) -> str:
+        raise OSError("no space left")
 
 
 @pytest.mark.parametrize(
-    ("method", "call"),
-    [("open", 1), ("write", 1), ("write", 2), ("write", 3), ("write", 4), ("sync", 1), ("sync", 2), ("rename", 1)],
+    ("tail", "aside", "level"),
+    [(b"", [], None), (FIRST[:30], [], logging.WARNING), (b"garbage", [b"garbage"], logging.ERROR)],
+    ids=["nothing", "torn", "damage"],
 )
-def test_failed_rewrite_leaves_the_old_file_in_its_place(tmp_path: Path, method: str, call: int) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.fail(method, *[0] * (call - 1), errno.EIO)
-        with pytest.raises(MediumError, match=NAME):
-            rewrite_whole(medium)
-        assert not disk.faults[method]
-        assert medium.read_all() == (tmp_path / NAME).read_bytes() == FIRST
-        assert not medium.poisoned
-        assert [path.name for path in tmp_path.iterdir()] == [NAME]
-        put(medium.begin_frame(), SECOND)
-        assert medium.read_all() == FIRST + SECOND
-
-
-def rewrite_whole(medium: Medium) -> None:
-    """As a caller has to do it."""
-    rewrite = medium.begin_rewrite()
-    try:
-        list(rewrite.copy(0, len(FIRST)))
-        put(rewrite, SECOND)
-    except MediumError:
-        rewrite.abort()
-        raise
-
-
-def test_rename_that_may_not_be_durable_is_not_believed(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        rewrite = medium.begin_rewrite()
-        disk.fail("sync_folder", errno.EIO)
-        with pytest.raises(MediumError, match="sync the folder"):
-            put(rewrite, FIRST)
-        rewrite.abort()
-        assert medium.poisoned
-        assert medium.read_all() == FIRST
-        with pytest.raises(MediumPoisoned):
-            medium.append(SECOND)
-        put(medium.begin_rewrite(), SECOND)
-        assert not medium.poisoned
-
-
-def test_failed_read_is_a_medium_error_that_names_the_file(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.is_broken_for.add("read")
-        with pytest.raises(MediumError, match=rf"cannot read .*{NAME}: Input/output error"):
-            medium.read_all()
-
-
-def test_power_loss_at_any_call_of_a_flush_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.calls.clear()
-        put(medium.begin_frame(), SECOND, pieces=3)
-    for count in range(len(disk.calls) + 1):
-        for content in contents_after_power_loss(FIRST, disk.calls[:count]):
-            result = run(MemoryMedium(content), PLAIN, load=False)
-            assert [frame.offset for frame in result.frames] in ([0], [0, len(FIRST)])
-            assert result.tail is not Tail.DAMAGED
-    assert set(contents_after_power_loss(FIRST, disk.calls)) == {FIRST + SECOND}
-
-
-def test_power_loss_at_any_call_of_a_failed_flush_leaves_the_old_state(tmp_path: Path) -> None:
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        medium.append(FIRST)
-        disk.calls.clear()
-        disk.capacity = len(FIRST) + 300
-        frame = medium.begin_frame()
-        with pytest.raises(MediumError):
-            put(frame, SECOND, pieces=3)
-        frame.abort()
-    for count in range(len(disk.calls) + 1):
-        for content in contents_after_power_loss(FIRST, disk.calls[:count]):
-            result = run(MemoryMedium(content), PLAIN, load=False)
-            assert [frame.offset for frame in result.frames] == [0]
-            assert result.tail is not Tail.DAMAGED
-
-
-def test_header_on_disk_means_the_payload_was_synced_before(tmp_path: Path) -> None:
-    """What makes a torn frame recognizable: no moment at which a header stands before bytes that may be lost."""
-    disk = Disk()
-    with FileMedium(tmp_path / NAME, disk) as medium:
-        put(medium.begin_frame(), SECOND, pieces=3)
-        put(medium.begin_rewrite(), SECOND, pieces=3)
-    is_dirty = False
-    headers = 0
-    for call in disk.calls:
-        if call[0] == "write":
-            data = call[3]
-            assert isinstance(data, bytes)
-            if decode_header(data):
-                headers += 1
-                assert not is_dirty
-            is_dirty = True
-        elif call[0] == "sync":
-            is_dirty = False
-    assert headers == 2
-
-
-# --- The machine's own file system ---
-
-
-def test_folder_lock_is_held_until_it_is_closed(tmp_path: Path) -> None:
-    filesystem = FileSystem()
-    descriptor = filesystem.lock_folder(str(tmp_path))
-    with pytest.raises(BlockingIOError):
-        filesystem.lock_folder(str(tmp_path))
-    filesystem.close(descriptor)
-    filesystem.close(filesystem.lock_folder(str(tmp_path)))
-
-
-def test_folder_lock_of_what_is_no_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(NotADirectoryError):
-        FileSystem().lock_folder(str(tmp_path / "file"))
-
-
-def test_sync_of_a_folder_reaches_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[os.stat_result] = []
-    fsync = os.fsync
-
-    def sync(descriptor: int) -> None:
-        synced.append(os.fstat(descriptor))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", sync)
-    FileSystem().sync_folder(str(tmp_path))
-    assert len(synced) == 1
-    assert os.path.samestat(synced[0], tmp_path.stat())
-
-
-NO_SUCH_CALL = [errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
-errors = pytest.mark.parametrize("number", NO_SUCH_CALL, ids=errno.errorcode.get)
-
-
-class FoldersUnsynced(FileSystem):
-    """As CIFS and FUSE file systems are."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def sync_folder(self, path: str) -> None:
-        raise OSError(self._number, os.strerror(self._number), path)
-
-
-@pytest.mark.parametrize("number", [*NO_SUCH_CALL, errno.EBADF], ids=errno.errorcode.get)
-def test_folder_that_cannot_be_synced_keeps_nothing_from_working_and_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
+def test_medium_ends_with_its_last_valid_frame_and_no_damage_is_lost(
+    tail: bytes, aside: list[bytes], level: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder, filesystem = tmp_path / "one" / "two", FoldersUnsynced(number)
-    with FileMedium(folder / NAME, filesystem) as medium:
-        put(medium.begin_frame(), FIRST)
-        put(medium.begin_rewrite(), SECOND)
-        assert Path(medium.set_aside(0)).read_bytes() == SECOND
-        assert not medium.poisoned
-        segments = Segments(str(folder / NAME), filesystem)
-        log = FileLog(str(folder / NAME), filesystem)
-        log.cut(1)
+    medium = MemoryMedium(FIRST + tail)
+    assert repair(medium, run(medium, PLAIN, load=False)) == len(FIRST)
+    assert medium.read_all() == FIRST
+    assert medium.asides == aside
+    assert [record.levelno for record in caplog.records] == ([level] if level else [])
+
+
+def test_damage_that_can_not_be_copied_is_not_cut() -> None:
+    medium = UncopyableMedium(FIRST + b"garbage")
+    with pytest.raises(OSError, match="no space"):
+        repair(medium, run(medium, PLAIN, load=False))
+    assert medium.read_all() == FIRST + b"garbage"
+
+
+@pytest.fixture(params=["memory", "file"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
+    with log_of(request.param, tmp_path) as reopen:
+        yield reopen
+
+
+@pytest.fixture
+def log(reopen: Reopen) -> Log:
+    return reopen()
+
+
+def write_three_segments(log: Log) -> None:
+    for number in (1, 2, 3):
+        log.cut(number)
+        log.write(b"%d" % number, synced=True)
+
+
+# --- The contract of every log: appending ---
+
+
+def test_new_log_is_empty(log: Log) -> None:
+    assert (log.segments(), log.asides(), log.failure, log.has_unsynced) == ({}, [], "", False)
+    assert (log.number, log.last_number, log.needed_count, log.needed_bytes) == (0, 0, 0, 0)
+
+
+def test_what_is_written_stands_in_the_segment_of_the_last_cut_in_order(reopen: Reopen) -> None:
+    log = reopen()
+    log.cut(4)
+    log.write(b"a")
+    assert log.write_now(b"bc") == 2
+    log.write(b"d", synced=True)
+    log.cut(5)
+    log.write(b"e")
+    assert (log.number, log.last_number, log.needed_count, log.needed_bytes) == (5, 5, 2, 5)
+    log.sync_all()
+    assert found(reopen()) == {4: b"abcd", 5: b"e"}
+
+
+@pytest.mark.parametrize("make_durable", [lambda log: log.sync(), lambda log: log.sync_all(), lambda log: log.cut(2)])
+def test_nothing_is_unsynced_behind_a_sync(log: Log, make_durable: Callable[[Log], object]) -> None:
+    log.cut(1)
+    log.write(b"a")
+    make_durable(log)
+    assert not log.has_unsynced
+    assert log.sync() is False
+    log.write(b"b")
+    log.write(b"c", synced=True)
+    assert not log.has_unsynced
+
+
+def test_prepared_cut_is_like_any_other(reopen: Reopen) -> None:
+    log = reopen()
+    log.cut(1)
+    log.prepare()
+    log.prepare()
+    assert list(log.segments()) == [1]
+    log.cut(2)
+    log.write(b"x", synced=True)
+    assert found(reopen()) == {1: b"", 2: b"x"}
+
+
+def test_cut_at_a_number_that_is_taken_is_a_failure_until_a_cut_heals_it(log: Log) -> None:
+    write_three_segments(log)
+    with pytest.raises(MediumError):
         log.cut(2)
-        log.link(b"link")
-        log.close()
-        assert segments.set_aside(segments.path(2), Aside.DAMAGED).endswith(".damaged")
-        assert medium.read_all() == SECOND
-    assert not list(folder.glob("*.journal"))
-    told = [record.getMessage() for record in caplog.records if f"the folder {folder} can't be synced" in record.getMessage()]
-    assert len(told) == 1
-    assert os.strerror(number) in told[0]
+    assert log.failure
+    for attempt in (lambda: log.write(b"y"), lambda: log.write_now(b"y"), log.sync, log.sync_all, lambda: log.cut(4)):
+        with pytest.raises(MediumPoisoned):
+            attempt()
+    log.cut(4, heals=True)
+    assert not log.failure
+    log.link(b"link")
+    assert list(log.segments()) == [4]
 
 
-def test_folder_whose_sync_fails_is_still_an_error(tmp_path: Path) -> None:
-    with pytest.raises(MediumError, match="Input/output error"):
-        FileMedium(tmp_path / NAME, FoldersUnsynced(errno.EIO))
+def test_close_may_be_called_again(log: Log) -> None:
+    log.cut(1)
+    log.prepare()
+    log.close()
+    log.close()
+    assert log.number == 0
 
 
-@errors
-def test_cache_that_cannot_be_dropped_keeps_no_file_from_being_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def advise(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "posix_fadvise", advise, raising=False)
-    with FileMedium(tmp_path / NAME) as medium:
-        medium.append(FIRST)
+# --- The contract of every log: what is not needed any more ---
 
 
-@pytest.mark.parametrize("number", [*NO_SUCH_CALL, errno.ENOLCK], ids=errno.errorcode.get)
-def test_file_system_without_locks_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def flock(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(MediumError, match=rf"cannot open {tmp_path / NAME}: its file system has no locks") as raised:
-        FileMedium(tmp_path / NAME)
-    assert "\n" not in str(raised.value)
-    with pytest.raises(OSError, match="its file system has no locks"):
-        FileSystem().lock_folder(str(tmp_path))
+def test_link_takes_the_place_of_what_is_before(reopen: Reopen) -> None:
+    log = reopen()
+    write_three_segments(log)
+    log.cut(4)
+    assert log.link(b"link") == []
+    assert (log.needed_count, log.needed_bytes) == (1, 4)
+    log.write(b"x", synced=True)
+    assert found(reopen()) == {4: b"linkx"}
 
 
-@pytest.mark.parametrize("refuses", [0, *NO_SUCH_CALL], ids=lambda number: errno.errorcode.get(number, "in one call"))
-@pytest.mark.parametrize("synced", [False, True])
-def test_extended_file_holds_all_and_is_synced_if_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: int, synced: bool
-) -> None:
-    calls: list[str] = []
-    pwritev, fsync = os.pwritev, os.fsync
-
-    def write(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
-        if refuses:
-            raise OSError(refuses, os.strerror(refuses))
-        calls.append("synced write" if flags & os.RWF_DSYNC else "write")
-        return pwritev(descriptor, [memoryview(bytes(buffers[0]))[:5]], offset, flags)  # some of it
-
-    def sync(descriptor: int) -> None:
-        calls.append("sync")
-        fsync(descriptor)
-
-    with SegmentFile(str(tmp_path / "m.kvs")) as medium:
-        medium.append(b"before")
-        monkeypatch.setattr(os, "pwritev", write)
-        monkeypatch.setattr(os, "fsync", sync)
-        medium.extend(b"0123456789ab", synced=synced)
-        medium.extend(b"c", synced=synced)
-        assert medium.read_all() == b"before0123456789abc"
-    if refuses:
-        assert calls == ["sync", "sync"] * synced
-    else:
-        assert calls == ["synced write" if synced else "write"] * 4
+def test_only_what_is_before_a_segment_is_dropped(reopen: Reopen) -> None:
+    log = reopen()
+    write_three_segments(log)
+    log.drop_before(2)
+    assert list(log.segments()) == [2, 3]
+    assert log.needed_count == 2
+    log.write(b"x", synced=True)
+    assert found(reopen()) == {2: b"2", 3: b"3x"}
 
 
-def test_extension_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_what_is_kept_aside_can_be_read_until_the_snapshot_after_the_next(log: Log) -> None:
+    write_three_segments(log)
+    log.cut(4)
+    names = log.link(b"link", keeps_aside=True)
+    assert [read(log, name) for name in names] == [b"1", b"2", b"3"]
+    assert put_aside(log) == [(1, b"1"), (2, b"2"), (3, b"3")]
+    log.age_asides()
+    assert put_aside(log) == [(1, b"1"), (2, b"2"), (3, b"3")]
+    log.age_asides()
+    assert put_aside(log) == []
+    assert list(log.segments()) == [4]
 
-    with SegmentFile(str(tmp_path / "m.kvs")) as medium:
-        monkeypatch.setattr(os, "pwritev", write)
-        with pytest.raises(MediumError, match="No space left"):
-            medium.extend(b"x", synced=True)
+
+def test_log_that_ends_leaves_nothing_and_can_begin_again(reopen: Reopen) -> None:
+    log = reopen()
+    write_three_segments(log)
+    assert log.end(log.last_number + 1, b"link") == []
+    assert (log.segments(), log.number, log.needed_count, log.needed_bytes, log.last_number) == ({}, 0, 0, 0, 4)
+    log.cut(5)
+    log.write(b"x", synced=True)
+    assert found(reopen()) == {5: b"x"}
+
+
+def test_newest_segment_is_dropped_alone(log: Log) -> None:
+    write_three_segments(log)
+    log.drop(3)
+    assert (list(log.segments()), log.number, log.needed_count) == ([1, 2], 0, 2)
+    log.drop(7)
+    assert list(log.segments()) == [1, 2]
+
+
+# --- The contract of every log: what a start finds ---
+
+
+def test_every_reason_has_a_name_of_its_own_and_none_is_overwritten(reopen: Reopen) -> None:
+    log = reopen()
+    names = []
+    for reason in (*Aside, *Aside):
+        log.cut(log.last_number + 1, heals=True)
+        log.write(reason.encode(), synced=True)
+        names.append(log.set_aside(log.segments()[log.number], reason))
+        log.cut(log.last_number, heals=True)
+        log.write(b"again", synced=True)
+        names.append(log.set_aside(log.segments()[log.number], reason))
+    assert len(set(names)) == len(names)
+    log = reopen()
+    assert [read(log, name) for name in names[::2]] == [reason.encode() for reason in (*Aside, *Aside)]
+    assert {content for _, content in put_aside(log)} == {b"unlinked", b"dropped", b"dropped-earlier", b"again"}
+
+
+def test_segment_that_was_put_aside_can_be_put_aside_for_another_reason(log: Log) -> None:
+    write_three_segments(log)
+    name = log.set_aside(log.segments()[2], Aside.UNLINKED)
+    assert put_aside(log) == [(2, b"2")]
+    assert read(log, log.set_aside(name, Aside.APPLIED)) == b"2"
+    assert put_aside(log) == []
+    assert list(log.segments()) == [1, 3]
+
+
+def test_segment_can_be_cut_and_its_rest_copied_aside(reopen: Reopen) -> None:
+    log = reopen()
+    log.cut(1)
+    log.write(b"good, bad", synced=True)
+    log = reopen()
+    contents = log.open(log.segments()[1])
+    assert contents.set_aside(4)
+    contents.truncate(4)
+    contents.close()
+    assert found(reopen()) == {1: b"good"}
+
+
+def test_log_goes_on_behind_what_it_has_adopted(reopen: Reopen) -> None:
+    write_three_segments(reopen())
+    log = reopen()
+    log.remove([1])
+    log.adopt([2, 3], 2, 3)
+    assert (log.number, log.needed_count, log.needed_bytes, log.last_number) == (0, 2, 2, 3)
+    log.cut(4)
+    log.write(b"45", synced=True)
+    assert (log.needed_count, log.needed_bytes) == (3, 4)
+    log.drop_before(4)
+    assert (log.needed_count, log.needed_bytes) == (1, 2)
+    assert found(reopen()) == {4: b"45"}

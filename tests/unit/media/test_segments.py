@@ -1,4 +1,4 @@
-"""The journal's files: numbers, failures that stick, and the order of syncs and removals."""
+"""The files of a log: numbers, failures that stick, the order of syncs and removals, and a file that only grows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.disks import NO_SUCH_CALL
 from kvserver.errors import MediumError, MediumPoisoned
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.medium import Aside
-from kvserver.media.segments import FileLog, Segments
+from kvserver.media.segments import FileLog, SegmentFile, Segments
 
 
 class Recorder(FileSystem):
@@ -233,3 +234,44 @@ def test_segment_that_is_not_of_this_log_is_never_dropped(log: FileLog, segments
     Path(segments.path(7)).write_bytes(b"of another server, whose folder stands here now")
     log.drop(7)
     assert segments.numbers() == [1, 7]
+
+
+@pytest.mark.parametrize("refuses", [0, *NO_SUCH_CALL], ids=lambda number: errno.errorcode.get(number, "in one call"))
+@pytest.mark.parametrize("synced", [False, True])
+def test_extended_file_holds_all_and_is_synced_if_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: int, synced: bool
+) -> None:
+    calls: list[str] = []
+    pwritev, fsync = os.pwritev, os.fsync
+
+    def write(descriptor: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        if refuses:
+            raise OSError(refuses, os.strerror(refuses))
+        calls.append("synced write" if flags & os.RWF_DSYNC else "write")
+        return pwritev(descriptor, [memoryview(bytes(buffers[0]))[:5]], offset, flags)  # some of it
+
+    def sync(descriptor: int) -> None:
+        calls.append("sync")
+        fsync(descriptor)
+
+    with SegmentFile(str(tmp_path / "m.kvs")) as medium:
+        medium.append(b"before")
+        monkeypatch.setattr(os, "pwritev", write)
+        monkeypatch.setattr(os, "fsync", sync)
+        medium.extend(b"0123456789ab", synced=synced)
+        medium.extend(b"c", synced=synced)
+        assert medium.read_all() == b"before0123456789abc"
+    if refuses:
+        assert calls == ["sync", "sync"] * synced
+    else:
+        assert calls == ["synced write" if synced else "write"] * 4
+
+
+def test_extension_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with SegmentFile(str(tmp_path / "m.kvs")) as medium:
+        monkeypatch.setattr(os, "pwritev", write)
+        with pytest.raises(MediumError, match="No space left"):
+            medium.extend(b"x", synced=True)

@@ -1,0 +1,111 @@
+"""The machine's own file system: locks and syncs of folders, and calls that a file system doesn't have."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from helpers.disks import NO_SUCH_CALL
+from helpers.frames import FIRST, NAME, SECOND, put
+from kvserver.errors import MediumError
+from kvserver.media.file import FileMedium
+from kvserver.media.filesystem import FileSystem
+from kvserver.media.medium import Aside
+from kvserver.media.segments import FileLog, Segments
+
+
+def test_folder_lock_is_held_until_it_is_closed(tmp_path: Path) -> None:
+    filesystem = FileSystem()
+    descriptor = filesystem.lock_folder(str(tmp_path))
+    with pytest.raises(BlockingIOError):
+        filesystem.lock_folder(str(tmp_path))
+    filesystem.close(descriptor)
+    filesystem.close(filesystem.lock_folder(str(tmp_path)))
+
+
+def test_folder_lock_of_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        FileSystem().lock_folder(str(tmp_path / "file"))
+
+
+def test_sync_of_a_folder_reaches_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[os.stat_result] = []
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    FileSystem().sync_folder(str(tmp_path))
+    assert len(synced) == 1
+    assert os.path.samestat(synced[0], tmp_path.stat())
+
+
+class FoldersUnsynced(FileSystem):
+    """As CIFS and FUSE file systems are."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def sync_folder(self, path: str) -> None:
+        raise OSError(self._number, os.strerror(self._number), path)
+
+
+@pytest.mark.parametrize("number", [*NO_SUCH_CALL, errno.EBADF], ids=errno.errorcode.get)
+def test_folder_that_cannot_be_synced_keeps_nothing_from_working_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    folder, filesystem = tmp_path / "one" / "two", FoldersUnsynced(number)
+    with FileMedium(folder / NAME, filesystem) as medium:
+        put(medium.begin_frame(), FIRST)
+        put(medium.begin_rewrite(), SECOND)
+        assert Path(medium.set_aside(0)).read_bytes() == SECOND
+        assert not medium.poisoned
+        segments = Segments(str(folder / NAME), filesystem)
+        log = FileLog(str(folder / NAME), filesystem)
+        log.cut(1)
+        log.cut(2)
+        log.link(b"link")
+        log.close()
+        assert segments.set_aside(segments.path(2), Aside.DAMAGED).endswith(".damaged")
+        assert medium.read_all() == SECOND
+    assert not list(folder.glob("*.journal"))
+    told = [record.getMessage() for record in caplog.records if f"the folder {folder} can't be synced" in record.getMessage()]
+    assert len(told) == 1
+    assert os.strerror(number) in told[0]
+
+
+def test_folder_whose_sync_fails_is_still_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MediumError, match="Input/output error"):
+        FileMedium(tmp_path / NAME, FoldersUnsynced(errno.EIO))
+
+
+@pytest.mark.parametrize("number", NO_SUCH_CALL, ids=errno.errorcode.get)
+def test_cache_that_cannot_be_dropped_keeps_no_file_from_being_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def advise(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise, raising=False)
+    with FileMedium(tmp_path / NAME) as medium:
+        medium.append(FIRST)
+
+
+@pytest.mark.parametrize("number", [*NO_SUCH_CALL, errno.ENOLCK], ids=errno.errorcode.get)
+def test_file_system_without_locks_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(MediumError, match=rf"cannot open {tmp_path / NAME}: its file system has no locks") as raised:
+        FileMedium(tmp_path / NAME)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(OSError, match="its file system has no locks"):
+        FileSystem().lock_folder(str(tmp_path))
