@@ -6,9 +6,7 @@ from kvserver.formats.frame import HEADER_SIZE, encode_frame
 from kvserver.media.medium import FrameWriter
 
 FIRST = encode_frame(b'{"a":1}')
-
 SECOND = encode_frame(b'{"a":"%b"}' % (b"x" * 500))
-
 NAME = "users.kvs"
 
 

@@ -1,118 +1,22 @@
-"""config: the table, the sources and their precedence, CONFIG GET and SET against the real redis-server."""
+"""The settings of a server: where they come from and which source wins, and CONFIG GET and SET beside redis-server."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.servers import PROJECT, ServerProcess, Wire, encode, parse
+from helpers.options import ROWS, SHARED, load_from, load_toml, oracle_get, oracle_set, our_reply, shown
+from helpers.servers import ServerProcess, Wire
 from kvserver.errors import ConfigError, ConfigSetError
-from kvserver.options.config import Config, load, options_help
+from kvserver.options.config import Config, load
 from kvserver.options.inert import INERT_BY_NAME
-from kvserver.options.kinds import AUTO_PORT, INT_MAX, LONG_MAX
-from kvserver.options.table import FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
-from kvserver.patterns import matcher
-
-ROWS = {option.name: option for option in OPTIONS}
-OUR_OWN = {"keep-frames", "log-format", "shutdown-mode", "uvloop"}
-SHARED = sorted(ROWS.keys() - OUR_OWN)
-
-
-def load_from(*arguments: str, environ: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None) -> Config:
-    def read_file(path: str) -> str:
-        try:
-            return (files or {})[path]
-        except KeyError:
-            raise FileNotFoundError(2, "No such file or directory", path) from None
-
-    return load(arguments, environ or {}, read_file)
-
-
-def load_toml(text: str) -> Config:
-    return load_from("--config", "kvserver.toml", files={"kvserver.toml": text})
-
-
-def shown(config: Config, name: str) -> bytes:
-    return config.get_matching([name.encode()])[name.encode()]
-
-
-# --- The table ---
-
-
-def test_attributes_of_config_are_exactly_the_rows() -> None:
-    hints = typing.get_type_hints(Config)
-    assert list(hints) == [option.attribute for option in OPTIONS]
-    assert list(vars(Config())) == [*hints, "inert"]
-
-
-@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_default_has_the_annotated_type_and_shows_itself(option: Option) -> None:
-    hint = typing.get_type_hints(Config)[option.attribute]
-    value = option.kind.parse(option.default)
-    assert type(value) is (typing.get_origin(hint) or hint)
-    assert option.kind.parse(option.kind.show(value)) == value
-
-
-def test_names_are_unique_and_lower_case_with_dashes() -> None:
-    assert len(ROWS) == len(OPTIONS)
-    assert all(re.fullmatch("[a-z]+(-[a-z]+)*", name) for name in ROWS)
-
-
-def test_help_shows_every_option_with_its_default_and_fits_a_terminal() -> None:
-    text = options_help()
-    for group, options in OPTION_GROUPS.items():
-        assert f"{group}:\n" in text
-        for option in options:
-            section = text.split(f"\n  --{option.name} {option.kind.placeholder}\n")[1].split("\n  --")[0]
-            words = " ".join(section.split())
-            assert words.startswith(f"{option.help} (default: {option.default or 'empty'})")
-    assert "\n  --config PATH\n" in text
-    assert max(map(len, text.splitlines())) <= 100
-    assert text.endswith(".\n")
-
-
-limits = st.tuples(st.integers(0, LONG_MAX), st.integers(0, LONG_MAX), st.integers(0, INT_MAX))
-paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
-VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "port": st.integers(0, 65535),
-    "timeout": st.integers(0, INT_MAX),
-    "proto-max-bulk-len": st.integers(2**20, LONG_MAX),
-    "unixsocketperm": st.integers(0, 0o777),
-    "appendonly": st.booleans(),
-    "appendfsync": st.sampled_from(["everysec", "always", "no"]),
-    "dir": paths,
-    "logfile": paths | st.just(""),
-    "dbfilename": paths.filter(lambda name: name not in (".", "..") and not set(name) & set("/\\")),
-    "requirepass": st.binary(),
-    "save": st.lists(st.tuples(st.integers(1, INT_MAX), st.integers(0, INT_MAX))).map(tuple),
-    "client-output-buffer-limit": st.dictionaries(st.sampled_from(["normal", "slave", "pubsub"]), limits),
-    "latency-tracking-info-percentiles": st.lists(st.integers(0, 10**8)).map(lambda list: tuple(n / 1e6 for n in list)),
-    "tls-protocols": st.lists(st.sampled_from(["TLSv1.2", "TLSv1.3"]), unique=True).map(tuple),
-    "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),
-}
-
-
-def test_round_trips_cover_every_kind() -> None:
-    covered = {ROWS[name].kind.parse.__qualname__ for name in VALUES}
-    assert covered == {option.kind.parse.__qualname__ for option in OPTIONS}
-
-
-@pytest.mark.parametrize("name", VALUES)
-@given(data=st.data())
-def test_shown_value_parses_to_the_same_value(name: str, data: st.DataObject) -> None:
-    kind = ROWS[name].kind
-    value = data.draw(VALUES[name])
-    assert kind.parse(kind.show(value)) == value
+from kvserver.options.kinds import AUTO_PORT, INT_MAX
+from kvserver.options.table import FIXED, PROTECTED
 
 
 @given(password=st.binary())
@@ -438,42 +342,11 @@ def test_where_data_and_log_are_never_changes(name: str, allowed: str) -> None:
         load_from("--enable-protected-configs", allowed).set([(name.encode(), b"elsewhere")], is_local=True)
 
 
-def test_no_option_that_names_a_file_is_simply_live() -> None:
-    paths = {name for name, option in ROWS.items() if option.kind.placeholder == "PATH" or "file" in name}
-    assert {name for name in paths if ROWS[name].change not in (FIXED, PROTECTED)} == {"tls-ciphers", "tls-key-file-pass"}
-
-
 def test_log_is_told_no_password() -> None:
     config = load_from("--requirepass", "secret", "--tls-key-file-pass", "secret", "--save", "")
     told = [config.describe(name) for name in ROWS]
     assert not any("secret" in line for line in told)
     assert {"requirepass", "timeout 0", "save"} <= set(told)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        (b"auto-aof-rewrite-min-size", b"mb"),
-        (b"auto-aof-rewrite-min-size", b""),
-        (b"auto-aof-rewrite-min-size", b"17179869184gb"),  # 2**64 bytes, which Redis takes for 0
-        (b"save", b"5 "),
-        (b"save", b"+9 1"),
-        (b"maxmemory", b"17179869184gb"),
-        (b"maxmemory-policy", b"allkeys-ttl"),
-        (b"client-output-buffer-limit", b"normal mb 1 1"),
-        (b"client-output-buffer-limit", b"normal 17179869184gb 1 1"),
-        (b"timeout", b"9" * 5000),  # more digits than int() takes
-        (b"auto-aof-rewrite-min-size", b"9" * 5000),
-        (b"save", b"9" * 5000 + b" 1"),
-        (b"timeout", "٣".encode()),  # a digit to str.isdigit() and int()
-        (b"auto-aof-rewrite-min-size", "٣".encode()),
-        (b"save", "٣ ٣".encode()),
-        (b"appendonly", b"\xff"),
-    ],
-)
-def test_value_that_means_nothing_good_is_refused(name: bytes, value: bytes) -> None:
-    with pytest.raises(ConfigSetError):
-        Config().set([(name, value)])
 
 
 def test_config_set_of_one_class_leaves_the_others() -> None:
@@ -507,121 +380,13 @@ def test_expensive_pattern_costs_next_to_nothing() -> None:
     assert time.process_time() - started_at < 1
 
 
-# --- The same as the real redis-server ---
+# --- The same as redis-server ---
 
 
 @pytest.fixture(scope="module")
 def oracle(running_redis: ServerProcess) -> Iterator[Wire]:
     with running_redis.connect() as wire:
         yield wire
-
-
-def our_reply(config: Config, *pairs: bytes) -> bytes:
-    try:
-        config.set(list(zip(pairs[::2], pairs[1::2], strict=True)))
-    except ConfigSetError as error:
-        return f"-{error}\r\n".encode("utf-8", "surrogateescape")
-    return b"+OK\r\n"
-
-
-def oracle_get(oracle: Wire, *patterns: bytes) -> dict[bytes, bytes]:
-    return shared_options(oracle.value("CONFIG", "GET", *patterns))
-
-
-def shared_options(flat: list[bytes]) -> dict[bytes, bytes]:
-    everything = dict(zip(flat[::2], flat[1::2], strict=True))
-    return {name: value for name, value in everything.items() if name.lower().decode() in SHARED}
-
-
-def oracle_set(oracle: Wire, pairs: Sequence[bytes], names: Sequence[bytes]) -> tuple[bytes, dict[bytes, bytes]]:
-    """What CONFIG SET says, and what CONFIG GET of these names shows then.
-
-    Sent at once with what sets the timeout back: a short one would end this connection where the machine is busy for so long.
-    """
-    oracle.send(encode("CONFIG", "SET", *pairs) + encode("CONFIG", "GET", *names) + encode("CONFIG", "SET", "timeout", 0))
-    said, shown, _ = (oracle.read_reply() for _ in range(3))
-    return said, shared_options(parse(shown))
-
-
-def test_defaults_are_those_of_redis(start_server: Callable[..., ServerProcess]) -> None:
-    different = {"port", "bind", "dir", "dbfilename", "databases", "appendonly", "enable-debug-command"}
-    different |= {"client-output-buffer-limit"}  # Redis lets normal clients leave anything unread
-    with start_server(kind="redis-server").connect() as wire:
-        theirs = oracle_get(wire, b"*")
-    ours = Config().get_matching([name.encode() for name in SHARED])
-    assert theirs.keys() == ours.keys()
-    assert {name for name in ours if ours[name] != theirs[name]} == {name.encode() for name in different}
-
-
-def test_fixed_options_are_those_of_redis(oracle: Wire) -> None:
-    fixed = set()
-    for name, value in oracle_get(oracle, b"*").items():
-        if b"immutable" in oracle.command("CONFIG", "SET", name, value):
-            fixed.add(name.decode())
-    ours = {name for name in SHARED if ROWS[name].change is FIXED}
-    assert ours - fixed == {"dir", "dbfilename"}
-    assert fixed - ours == set()
-
-
-INTEGERS = (
-    "|abc|-1|0|7|1b|0x10|010| 5|5 |+5|1_0|-0|1.0|2147483647|2147483648|9223372036854775807"
-    "|9223372036854775808|-9223372036854775808|-9223372036854775809|99999999999999999999"
-)
-SIZES = (
-    "abc|-1|0|1|1b|010| 5|5 |+5|1_0|1.5mb|1mb|1MB|3m|2Gb|2g|1k|1kb|1kk|1tb|-1mb|9223372036854775807"
-    "|9223372036854775808|99999999999999999999|9999999999gb"
-)
-SAVES = (
-    "|abc|1|1 2 3|900 1 300 10|900 1 900 2|0 1|1 0|-1 1|1 -1|900 01| | 900 1|900  1|0x10 1|900 1x|900\t1"
-    '|"900" 1|2147483648 2147483647'
-)
-OUTPUT_LIMITS = (
-    "normal 0 0 0||normal|normal 1 1|normal 1 1 x|normal 1mb 1kb 5|foo 1 1 1|master 1 1 1|replica 1 2 3|NORMAL 1 1 1"
-    "|normal 1 1 1 pubsub 2 2 2|normal 1 1 1 normal 2 2 2|normal  1 1 1| normal 1 1 1|normal 1 1 1 |normal -1 1 1"
-    "|normal 1 1 -1|normal 1 1 99999999999999999999|normal 1 1 1.5|'normal' 1 1 1|normal 1 1 2147483648|normal 1 1 0x10"
-    "|normal 9223372036854775807 1 1|normal 1 1 ''|slave 1gb 1gb 2147483647"
-)
-CHOICES = "|abc|No|always|EverySec|no |WARNING|debug|notice"
-PERCENTILES = "|50|50 99 99.9|0 100|101|-1|a|1 a|50  99| 50|50 |1.5.5|.5|5.|99.123456789|1e1|nan"
-SET_CASES = {
-    "latency-tracking-info-percentiles": PERCENTILES,
-    "slowlog-log-slower-than": INTEGERS,
-    "slowlog-max-len": "|abc|-1|0|128|99999999999999999999",
-    "latency-monitor-threshold": INTEGERS,
-    "timeout": INTEGERS,
-    "tcp-keepalive": INTEGERS,
-    "auto-aof-rewrite-percentage": INTEGERS,
-    "maxclients": "|0|-1|1|500|4294967296|99999999999999999999",  # redis-server 7.0.15 dies of 2147483648
-    "auto-aof-rewrite-min-size": SIZES,
-    "proto-max-bulk-len": SIZES,
-    "client-query-buffer-limit": SIZES,
-    "appendfsync": CHOICES,
-    "loglevel": CHOICES,
-    "stop-writes-on-bgsave-error": "|YES|no|1|true|on|yes ",
-    "appendonly": "|No|maybe",
-    "save": SAVES,
-    "requirepass": "p\udcff\0w|two words|",
-    "client-output-buffer-limit": OUTPUT_LIMITS,
-    "protected-mode": "|YES|no|1",
-    "tls-auth-clients": "|optional|maybe",
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, os.fsencode(text)) for name, texts in SET_CASES.items() for text in texts.split("|")],
-)
-def test_config_set_replies_and_shows_as_redis_does(oracle: Wire, name: str, value: bytes) -> None:
-    config = Config()
-    config.set([(b"appendonly", b"no")])  # redis-server would start a rewrite
-    assert oracle.command("CONFIG", "SET", name, shown(config, name)) == b"+OK\r\n"
-    try:
-        said, shows = oracle_set(oracle, [name.encode(), value], [name.encode()])
-        assert our_reply(config, name.encode(), value) == said
-        assert config.get_matching([name.encode()]) == shows
-    finally:
-        if name in ("requirepass", "client-output-buffer-limit"):
-            oracle.command("CONFIG", "SET", name, shown(Config(), name))
 
 
 @pytest.mark.parametrize(
@@ -666,34 +431,6 @@ def test_config_set_of_a_name_with_a_nul_is_unknown() -> None:
     assert our_reply(Config(), b"timeout\0x", b"1") == error
 
 
-def test_too_many_bind_addresses_is_worded_as_by_redis(oracle: Wire) -> None:
-    addresses = " ".join(["127.0.0.1"] * 17)
-    reply = oracle.command("CONFIG", "SET", "bind", addresses).decode()
-    with pytest.raises(ConfigError) as caught:
-        load_from("--bind", addresses)
-    assert "Too many bind addresses specified." in reply
-    assert "Too many bind addresses specified." in str(caught.value)
-
-
-near_numbers = st.text("0123456789 -+_xkKmMgGbBt", max_size=6).map(str.encode)
-
-
-@pytest.mark.parametrize("name", ["timeout", "auto-aof-rewrite-min-size", "proto-max-bulk-len", "save"])
-@given(value=near_numbers)
-def test_config_set_of_anything_is_as_in_redis_or_stricter(oracle: Wire, name: str, value: bytes) -> None:
-    config = Config()
-    ours = our_reply(config, name.encode(), value)
-    theirs, shows = oracle_set(oracle, [name.encode(), value], [name.encode()])
-    if ours == b"+OK\r\n":
-        assert theirs == b"+OK\r\n"
-        assert config.get_matching([name.encode()]) == shows
-    elif theirs == b"+OK\r\n":
-        assert name != "timeout"
-        assert not re.fullmatch(rb"[0-9]+([kmg]?b)?|[1-9][0-9]* [0-9]+", value.lower())
-    else:
-        assert ours == theirs or not re.match(rb"[0-9]", value)
-
-
 @pytest.mark.parametrize(
     "patterns",
     [
@@ -725,152 +462,3 @@ def test_config_get_matches_as_redis_does(oracle: Wire, patterns: list[bytes]) -
 def test_config_get_of_any_pattern_matches_as_redis_does(oracle: Wire, patterns: list[bytes]) -> None:
     ours = Config().get_matching(patterns)
     assert {name for name in ours if name.lower().decode() in SHARED} == oracle_get(oracle, *patterns).keys()
-
-
-# --- Options of Redis that mean nothing here ---
-
-# Which values are refused although Redis takes them, and in which words.
-REFUSED = {
-    "aclfile": "there is one user, and no file of others",
-    "aof-load-truncated": "a torn journal never keeps the server from starting",
-    "cluster-enabled": "there is no cluster mode",
-    "daemonize": "it always stays in the foreground",
-    "maxmemory-clients": "client eviction is not supported here",
-    "min-replicas-to-write": "there are no replicas",
-    "min-slaves-to-write": "there are no replicas",
-    "notify-keyspace-events": "there are no keyspace notifications here",
-    "pidfile": "there is no file of the process's number",
-    "replicaof": "there is no replication",
-    "slaveof": "there is no replication",
-    "syslog-enabled": "the log goes to logfile or standard error",
-    "tls-cluster": "there is no cluster mode",
-    "tls-replication": "there is no replication",
-    "tls-ciphersuites": "the cipher suites of TLSv1.3 are OpenSSL's",
-}
-INERT_VALUES = (
-    "|abc|-1|0|1|7|010|100|101|1000|65535|65536|2147483648|9223372036854775807|9223372036854775808|yes|NO|1mb|10%|101%"
-    "|1 2 3|-2001 0 0|1 2 x|swapdb|no-such|ip|panic|clients|relative|now force|save nosave|SAVE|a_b|a.b|{title} {port}|{title"
-)
-
-
-def test_every_option_of_redis_is_here_with_its_default(start_server: Callable[..., ServerProcess]) -> None:
-    with start_server(kind="redis-server").connect() as wire:
-        flat = wire.value("CONFIG", "GET", "*")
-    theirs = dict(zip(flat[::2], flat[1::2], strict=True))
-    assert {name.decode() for name in theirs} == {*SHARED, *INERT_BY_NAME}
-    assert not INERT_BY_NAME.keys() & ROWS.keys()
-    ours = Config().get_matching([name.encode() for name in INERT_BY_NAME])
-    assert ours == {name: value for name, value in theirs.items() if name.decode() in INERT_BY_NAME}
-
-
-@pytest.mark.parametrize("name", sorted(INERT_BY_NAME))
-def test_inert_option_is_set_and_shown_as_in_redis(oracle: Wire, name: str) -> None:
-    default = shown(Config(), name)
-    values = [os.fsencode(text) for text in INERT_VALUES.split("|")]
-    if name == "maxmemory-clients":  # too little, and redis-server drops the oracle's connection
-        values = [b"", b"abc", b"-1", b"10%", b"101%", b"x%", b"5gb"]
-    option, config = INERT_BY_NAME[name], Config()
-    names = [each.encode() for each in (option.name, option.alias) if each]
-    for value in values:
-        ours, theirs = our_reply(config, name.encode(), value), oracle.command("CONFIG", "SET", name, value)
-        flat = oracle.value("CONFIG", "GET", *names)
-        if ours == theirs:
-            assert config.get_matching(names) == dict(zip(flat[::2], flat[1::2], strict=True))
-            continue
-        oracle.command("CONFIG", "SET", name, default)
-        config.set([(name.encode(), default)])
-        reason = ours.decode().removeprefix(f"-ERR CONFIG SET failed (possibly related to argument '{name}') - ").rstrip()
-        if value == b"" and option.kind.placeholder == "BYTES":  # 0 bytes to redis-server, by accident
-            assert reason.startswith("argument must be a memory")
-        else:
-            assert reason == REFUSED[name], value
-            assert theirs == b"+OK\r\n" or name.startswith("tls-")  # which wants certificates
-    oracle.command("CONFIG", "SET", name, default)
-
-
-@pytest.mark.parametrize("name", sorted(INERT_BY_NAME))
-def test_inert_option_comes_from_the_command_line_the_environment_and_the_file(name: str) -> None:
-    default = shown(Config(), name).decode()
-    option = INERT_BY_NAME[name]
-    for value in (
-        "7",
-        "no",
-        "yes",
-        "a.b",
-        "now",
-        "ip",
-        "swapdb",
-        "panic",
-        "systemd",
-        "local1",
-        "allchannels",
-        "1 2 3",
-        "{port}",
-    ):
-        try:
-            option.kind.parse(value)
-        except ValueError:
-            continue
-        break
-    else:
-        value = default  # the one that it takes
-    variable = "KVSERVER_" + name.upper().replace("-", "_")
-    expected = {
-        each.encode(): option.kind.show(option.kind.parse(value)).encode() for each in (option.name, option.alias) if each
-    }
-    for config in (
-        load_from(f"--{name}", value),
-        load_from(environ={variable: value}),
-        load_toml(f'{name} = "{value}"'),
-        load_toml(f'{name.replace("-", "_").upper()} = "{value}"'),
-    ):
-        assert config.get_matching(list(expected)) == expected
-
-
-@pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_somebody_would_rely_on_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_from(
-            f"--{name}", "KEA" if "notify" in name else "1" if "m" in name[0] else "no" if "truncated" in name else "yes"
-        )
-    assert str(caught.value).startswith(f"--{name} on the command line: {REFUSED[name]} (got ")
-
-
-def test_option_by_two_of_its_names_is_there_twice() -> None:
-    with pytest.raises(ConfigError, match="hash-max-listpack-value is there twice"):
-        load_toml("hash-max-listpack-value = 1\nhash-max-ziplist-value = 2")
-
-
-def test_config_set_that_fails_leaves_inert_options_as_well() -> None:
-    config = Config()
-    with pytest.raises(ConfigSetError):
-        config.set([(b"hz", b"100"), (b"timeout", b"x")])
-    assert shown(config, "hz") == b"10"
-    assert config.set([(b"hz", b"100"), (b"timeout", b"5")]) == ["timeout"], "nobody has to act on the other one"
-    assert shown(config, "hz") == b"100"
-
-
-def test_readme_lists_the_inert_options_and_no_others() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    taken, refused = readme.split("Options of Redis that mean nothing here")[1].split("- No pickle")[0].split("Refused, but")
-    patterns = {text: matcher(text.encode()) for text in re.findall(r"`([^`]+)`", taken)}
-    refused_names = {text.partition(" ")[0] for text in re.findall(r"`([^`]+)`", refused)}
-    assert refused_names == {*REFUSED, "activedefrag"}
-    for text, matches in patterns.items():
-        found = {name for name in INERT_BY_NAME if matches(name.encode())}
-        assert found - refused_names, f"{text} is none of them"
-        assert not any(matches(name.encode()) and name not in INERT_BY_NAME for name in ROWS), text
-    unlisted = {name for name in INERT_BY_NAME if not any(matches(name.encode()) for matches in patterns.values())}
-    assert unlisted - refused_names == set()
-
-
-def test_no_start_reads_the_inert_options_unless_one_is_named() -> None:
-    program = (
-        "import sys; from kvserver.options.config import load; load(sys.argv[1:], {}, open); "
-        "print('kvserver.options.inert' in sys.modules)"
-    )
-    for arguments, expected in (((), "False"), (("--port", "7"), "False"), (("--hz", "20"), "True")):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60
-        )
-        assert done.stdout.strip() == expected
