@@ -15,6 +15,10 @@ from kvserver.data.encodings import Embedded, JSONText, Raw
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
+from kvserver.formats.encoder import encode
+from kvserver.formats.tags import Mapping
+
+Contents = dict[bytes, Entry]
 
 AWKWARD_TEXTS = (
     "",
@@ -126,3 +130,8 @@ def cut_of(contents: dict[bytes, Entry]) -> Cut:
     for key, entry in contents.items():
         keyspace.set(key, entry)
     return keyspace.cut()
+
+
+def encoded(contents: Contents, mapping: Mapping) -> bytes:
+    """The payload of a frame that holds these keys."""
+    return b"".join(encode(cut_of(contents), mapping))

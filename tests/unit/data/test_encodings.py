@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from helpers.documents import encoded
 from helpers.sessions import Server, run
 from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, Raw, embedded, raw
 from kvserver.data.entries import Entry, Expiring
 from kvserver.formats.tags import TAGGED
-from unit.formats.test_decoder import encoded
 
 
 @pytest.mark.parametrize("string", [b"", b"12", b"text", b"\xff", b"x" * EMBEDDED_BYTES, b"x" * (EMBEDDED_BYTES + 1)])

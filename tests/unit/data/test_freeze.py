@@ -1,4 +1,4 @@
-"""overlay: over frozen shards it is a dict like any other, and the shards stay as they were until they are folded."""
+"""The overlay of a freeze is a dict like any other, and the shards below it stay as they were until they are folded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from kvserver.data.entries import Entry
 from kvserver.data.freeze import TOMBSTONE, Overlay
-from kvserver.data.shards import Shard, load_shards, new_shards, plain_access, shard_of
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import Shard, drain, load_shards, new_shards, plain_access, shard_of
 from kvserver.data.uses import Uses
 
 KEYS = [b"key%d" % number for number in range(12)]
@@ -90,3 +91,20 @@ def test_fold_tells_whether_anything_was_written_over_the_shard() -> None:
     overlay.access(Uses(len(new_shards()), 0)).set(b"k", b"v")
     assert [index for index in range(len(shards)) if overlay.fold(index)] == [shard_of(b"k")]
     assert plain_access(shards, Uses(len(shards), 0)).get(b"k") == b"v"
+
+
+def test_step_of_a_fold_and_of_a_drain_is_one_shard() -> None:
+    keyspace = Keyspace(lambda: 0)
+    for number in range(20_000):
+        keyspace.set(b"key:%d" % number, b"value")
+    cut = keyspace.cut()
+    for number in range(20_000):
+        keyspace.set(b"key:%d" % number, b"other")
+    steps = sum(1 for _ in keyspace.fold(cut))
+    assert steps > 900
+    shards = keyspace.replace(new_shards())
+    sizes = list(map(len, shards))
+    for _ in drain(shards):
+        assert sum(map(len, shards)) >= sum(sizes) - max(sizes)
+        sizes.pop()
+    assert shards == []

@@ -1,4 +1,4 @@
-"""scan: which frames are valid, what lies behind them, and that nothing else is ever loaded."""
+"""The scan of a medium: which frames are valid, what lies behind them, and that nothing else is ever loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import itertools
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -337,3 +338,24 @@ def test_frame_inside_a_value_is_never_reached_by_a_length_that_is_wrong() -> No
 
 def test_library_never_steps_over() -> None:
     assert members(scan(FIRST + DAMAGED_SECOND + THIRD).data) == LOADED[1]
+
+
+# --- In short steps ---
+
+
+def test_step_of_a_scan_loads_no_more_than_a_window_of_keys() -> None:
+    medium = encode_frame(b"{%b}" % b",".join(b'"key:%05d":"value"' % number for number in range(30_000)))
+    loaded: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kvserver.formats.scan.load_shards", lambda shards, members: loaded.append(len(members)))
+        steps = scan_steps(len(medium), TAGGED)
+        with suppress(StopIteration):
+            request = next(steps)
+            while True:
+                before = len(loaded)
+                answer = medium[request.offset : request.offset + request.length] if request else b""
+                assert len(answer) <= CHUNK_BYTES
+                request = steps.send(answer)
+                assert len(loaded) <= before + 1, "one batch a step"
+    assert sum(loaded) >= 29_000
+    assert max(loaded) <= 4096 // len('"key:00000":"value",') + 1

@@ -15,6 +15,7 @@ from helpers.documents import (
     canonical_by_json,
     entries,
     exact,
+    is_utf8,
     json_texts,
     keys,
     tag_like_values,
@@ -24,6 +25,7 @@ from helpers.documents import (
     texts_with_surrogates,
     values,
 )
+from helpers.long_values import long_entries, short_pieces
 from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
 from kvserver.formats.tags import PLAIN, TAGGED, Mapping, decode_value
@@ -188,3 +190,16 @@ def test_json_is_written_as_it_is_held(mapping: Mapping, value: JSONText) -> Non
     text = mapping.encode_entry(value)
     assert type(text) is bytes
     assert text == value or text == b'{"$kvs":{"value":%b}}' % value
+
+
+@settings(max_examples=300)
+@given(long_entries, st.integers(4, 24))
+@example("é\U0001f388".encode() * 5, 5)
+@example("é\U0001f388".encode() * 5 + b"\xf0\x9f\x8e", 5)
+@example(as_json_text({"$kvs": "x" * 30}), 8)
+@example(Expiring(as_json_text({"$kvs": 0}), 1), 8)
+def test_value_encoded_in_pieces_is_canonical_wherever_it_is_cut(entry: Entry, length: int) -> None:
+    with short_pieces(length):
+        assert b"".join(TAGGED.encode_long(entry)) == canonical_by_json(tagged_value(entry))
+        if isinstance(entry, bytes) and is_utf8(entry):
+            assert b"".join(PLAIN.encode_long(entry)) == PLAIN.encode_entry(entry)

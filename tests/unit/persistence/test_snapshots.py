@@ -25,12 +25,10 @@ from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Expiring
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import drain, new_shards
+from kvserver.data.shards import new_shards
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import encode
-from kvserver.formats.scan import CHUNK_BYTES, scan
-from kvserver.formats.sorting import BATCH_KEYS
-from kvserver.formats.tags import TAGGED
+from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.media.medium import FrameWriter
 from kvserver.media.memory import MemoryMedium
 from kvserver.options.config import Config
@@ -414,60 +412,6 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     assert most_ahead <= IN_FLIGHT_CHUNKS * longest_chunk
     assert max(medium.writes) <= longest_chunk
     assert sum(medium.writes) == produced == len(medium.read_all()) - 80
-
-
-def test_step_of_an_encoder_takes_no_more_than_a_batch_of_keys() -> None:
-    keyspace = Keyspace(lambda: NOW_MS)
-    for number in range(30_000):
-        keyspace.set(b"key:%d" % number, b"value")
-    counts = [piece.count(b'":"') for piece in encode(keyspace.cut(), TAGGED)]
-    assert sum(counts) == 30_000
-    assert max(counts) <= BATCH_KEYS
-    # Sorting is steps as well, none of which takes more than five hundred keys or so.
-    assert counts.count(0) >= 2 * 30_000 / 512
-
-
-def test_step_of_an_encoder_takes_no_more_than_a_chunk_of_long_values() -> None:
-    """Else sixty-four values of a megabyte would be one step, and one chunk."""
-    keyspace = Keyspace(lambda: NOW_MS)
-    for number in range(100):
-        keyspace.set(b"key:%d" % number, b"x" * 50_000)
-    assert max(map(len, encode(keyspace.cut(), TAGGED))) <= CHUNK_BYTES + 50_100
-
-
-def test_step_of_a_scan_loads_no_more_than_a_window_of_keys() -> None:
-    medium = frame({f"key:{number:05}": "value" for number in range(30_000)})
-    loaded: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kvserver.formats.scan.load_shards", lambda shards, members: loaded.append(len(members)))
-        steps = scan(len(medium), TAGGED)
-        with suppress(StopIteration):
-            request = next(steps)
-            while True:
-                before = len(loaded)
-                answer = medium[request.offset : request.offset + request.length] if request else b""
-                assert len(answer) <= CHUNK_BYTES
-                request = steps.send(answer)
-                assert len(loaded) <= before + 1, "one batch a step"
-    assert sum(loaded) >= 29_000
-    assert max(loaded) <= 4096 // len('"key:00000":"value",') + 1
-
-
-def test_step_of_a_fold_and_of_a_drain_is_one_shard() -> None:
-    keyspace = Keyspace(lambda: NOW_MS)
-    for number in range(20_000):
-        keyspace.set(b"key:%d" % number, b"value")
-    cut = keyspace.cut()
-    for number in range(20_000):
-        keyspace.set(b"key:%d" % number, b"other")
-    steps = sum(1 for _ in keyspace.fold(cut))
-    assert steps > 900
-    shards = keyspace.replace(new_shards())
-    sizes = list(map(len, shards))
-    for _ in drain(shards):
-        assert sum(map(len, shards)) >= sum(sizes) - max(sizes)
-        sizes.pop()
-    assert shards == []
 
 
 async def test_loop_goes_on_between_the_slices_of_flush_fold_and_load(disk: Disk) -> None:
