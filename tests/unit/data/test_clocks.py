@@ -1,4 +1,4 @@
-"""clocks: a use is noted, a look is not; counters grow and fade as Redis's do."""
+"""Clocks of keys: a use is noted, a look is not; counters grow and fade as Redis's do."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ import statistics
 
 import pytest
 
+from helpers.keyspaces import Noting
 from kvserver.data.clocks import LFU_INITIAL, MINUTE_MS, Clocks, Frequency, Recency
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import Access, Shard, new_shards
+from kvserver.data.shards import new_shards
 
 START_MS = 1_700_000_000_000
-
-
-class Noting:
-    """The witness that clocks are part of."""
-
-    def __init__(self, clocks: Clocks) -> None:
-        self.clocks = clocks
-
-    def wrap(self, plain: Access) -> Access:
-        return self.clocks.wrap(plain)
-
-    def restart(self) -> list[Shard]:
-        return self.clocks.restart()
 
 
 def attended(clocks: Clocks) -> Keyspace:

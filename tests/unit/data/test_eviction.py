@@ -7,11 +7,11 @@ import statistics
 
 import pytest
 
+from helpers.keyspaces import Noting
 from kvserver.data.clocks import Clocks, Frequency, Recency
 from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS
-from unit.data.test_clocks import Noting
 
 COUNT = 10_000
 

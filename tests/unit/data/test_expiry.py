@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import count, islice
 
+from helpers.keyspaces import Clock, filled
 from kvserver.data.entries import Expiring
 from kvserver.data.expiry import SWEEP_REST_MS, Deadlines
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, load_shards, new_shards, shard_of
-from unit.data.test_keyspace import Clock, filled
 
 
 def test_sweep_removes_shard_by_shard_what_is_due() -> None:

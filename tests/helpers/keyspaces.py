@@ -1,0 +1,210 @@
+"""Keyspaces for tests: filled ones, the clock and the witness of one, and a machine that does everything to it at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+)
+
+from helpers.documents import exact
+from kvserver.data.clocks import Clocks
+from kvserver.data.encodings import JSONText
+from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.expiry import SWEEP_REST_MS
+from kvserver.data.freeze import Cut
+from kvserver.data.keyspace import Keyspace
+from kvserver.data.shards import Access, Shard, drain, load_shards, new_shards, shard_of
+
+KEYS = [b"key%d" % number for number in range(12)]
+keys = st.sampled_from(KEYS)
+values: st.SearchStrategy[Value] = st.sampled_from([b"a", b"b", JSONText(b"1"), JSONText(b"[]")])
+times = st.sampled_from([0, 1, 50, 100])
+
+
+class Clock:
+    """A clock that stands until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+def contents(cut: Cut) -> dict[bytes, Entry]:
+    return {key: entry for shard in cut.shards for key, entry in shard.items()}
+
+
+def is_due(entry: Entry, now_ms: int) -> bool:
+    return isinstance(entry, Expiring) and entry.expires_at_ms <= now_ms
+
+
+class KeyspaceMachine(RuleBasedStateMachine):
+    """Everything that can happen to a keyspace, with a dict that says what must be in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.keyspace = Keyspace(self.clock)
+        self.model: dict[bytes, Entry] = {}
+        self.unfolded: list[tuple[Cut, dict[bytes, Entry]]] = []
+        self.folds: list[tuple[Cut, Iterator[None]]] = []
+        self.drains: list[Iterator[None]] = []
+        self.frozen_by: Cut | None = None  # until it is folded to its end or its data is replaced
+
+    # What commands do
+
+    @rule(key=keys, value=values)
+    def set(self, key: bytes, value: Value) -> None:
+        self.keyspace.set(key, value)
+        self.model[key] = value
+
+    @rule(key=keys, value=values, expires_at_ms=times)
+    def set_expiring(self, key: bytes, value: Value, expires_at_ms: int) -> None:
+        self.keyspace.set_expiring(key, value, expires_at_ms)
+        self.model[key] = Expiring(value, expires_at_ms)
+
+    @rule(key=keys)
+    def delete(self, key: bytes) -> None:
+        assert self.keyspace.delete(key) == (key in self.model)
+        self.model.pop(key, None)
+
+    @rule(key=keys)
+    def live(self, key: bytes) -> None:
+        entry = self.model.get(key)
+        expired = self.keyspace.expired
+        if entry is not None and is_due(entry, self.clock.now_ms):
+            del self.model[key]
+            assert self.keyspace.live(key) is None
+            assert self.keyspace.expired == expired + 1
+        else:
+            value = entry.value if isinstance(entry, Expiring) else entry
+            assert exact(self.keyspace.live(key)) == exact(value)
+            assert self.keyspace.expired == expired
+
+    @rule(milliseconds=st.sampled_from([1, 49, 50]))
+    def time_passes(self, milliseconds: int) -> None:
+        self.clock.now_ms += milliseconds
+
+    @rule(calls=st.sampled_from([1, 3, 10**9]))
+    def sweep(self, calls: int) -> None:
+        """Removes what is due and nothing else; when it says that it has finished, nothing due is left."""
+        expired = self.keyspace.expired
+        for _ in range(calls):
+            if not self.keyspace.sweep():
+                break
+        left = {key for key, _ in self.keyspace.members()}
+        gone = {key: entry for key, entry in self.model.items() if key not in left}
+        assert all(is_due(entry, self.clock.now_ms) for entry in gone.values())
+        assert self.keyspace.expired == expired + len(gone)
+        for key in gone:
+            del self.model[key]
+
+    @precondition(lambda self: self.frozen_by is None)
+    @rule()
+    def sweep_when_all_have_rested(self) -> None:
+        self.clock.now_ms += 1 + round(SWEEP_REST_MS * len(KEYS))
+        self.sweep(10**9)
+        assert not any(is_due(entry, self.clock.now_ms) for entry in self.model.values())
+
+    @rule()
+    def expiries_are_counted(self) -> None:
+        assert self.keyspace.expiries()[0] == sum(isinstance(entry, Expiring) for entry in self.model.values())
+
+    @rule(members=st.dictionaries(keys, values | st.builds(Expiring, values, times)))
+    def replace(self, members: dict[bytes, Entry]) -> None:
+        shards = new_shards()
+        load_shards(shards, members.items())
+        self.drains.append(drain(self.keyspace.replace(shards)))
+        self.model = dict(members)
+        self.frozen_by = None
+
+    # What a snapshot does
+
+    @rule()
+    def cut(self) -> None:
+        if self.frozen_by is not None:
+            with pytest.raises(RuntimeError):
+                self.keyspace.cut()
+            return
+        self.frozen_by = self.keyspace.cut()
+        assert self.frozen_by.at_ms == self.clock.now_ms
+        self.unfolded.append((self.frozen_by, dict(self.model)))
+
+    @precondition(lambda self: self.unfolded)
+    @rule(data=st.data())
+    def begin_fold(self, data: st.DataObject) -> None:
+        cut, _ = self.unfolded.pop(data.draw(st.integers(0, len(self.unfolded) - 1)))
+        self.folds.append((cut, self.keyspace.fold(cut)))
+        self.step_fold(data)
+
+    @precondition(lambda self: self.folds)
+    @rule(data=st.data())
+    def step_fold(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.folds) - 1))
+        cut, fold = self.folds[index]
+        for _ in range(data.draw(st.sampled_from([1, 2, 10**9]))):
+            if next(fold, StopIteration) is StopIteration:
+                del self.folds[index]
+                self.frozen_by = None if self.frozen_by is cut else self.frozen_by
+                break
+
+    @precondition(lambda self: self.drains)
+    @rule()
+    def free_what_was_replaced(self) -> None:
+        for _ in self.drains.pop(0):
+            pass
+
+    # What always holds
+
+    @invariant()
+    def keyspace_is_the_model(self) -> None:
+        assert len(self.keyspace) == len(self.model)
+        members = list(self.keyspace.members())
+        assert len(members) == len(self.model)
+        assert {key: exact(entry) for key, entry in members} == {key: exact(entry) for key, entry in self.model.items()}
+        for key in KEYS:
+            entry = self.model.get(key)
+            assert exact(self.keyspace.get(key)) == exact(entry)
+            assert self.keyspace.expires_at_ms(key) == (entry.expires_at_ms if isinstance(entry, Expiring) else None)
+
+    @invariant()
+    def it_is_known_that_there_is_an_expiry(self) -> None:
+        assert self.keyspace.deadlines.has_any or not any(isinstance(entry, Expiring) for entry in self.model.values())
+        for key, entry in self.model.items():
+            assert self.keyspace.deadlines.may_be_in(shard_of(key)) or not isinstance(entry, Expiring)
+
+    @invariant()
+    def cuts_are_the_model_at_their_instant(self) -> None:
+        for cut, then in self.unfolded:
+            assert len(cut) == len(then)
+            found = contents(cut)
+            assert {key: exact(entry) for key, entry in found.items()} == {key: exact(entry) for key, entry in then.items()}
+            assert all(exact(cut.lookup(key)) == exact(entry) for key, entry in then.items())
+
+
+def filled(count: int) -> Keyspace:
+    keyspace = Keyspace(lambda: 0)
+    for number in range(count):
+        keyspace.set(b"%d" % number, b"old")
+    return keyspace
+
+
+class Noting:
+    """The witness that clocks are part of."""
+
+    def __init__(self, clocks: Clocks) -> None:
+        self.clocks = clocks
+
+    def wrap(self, plain: Access) -> Access:
+        return self.clocks.wrap(plain)
+
+    def restart(self) -> list[Shard]:
+        return self.clocks.restart()
