@@ -1,4 +1,4 @@
-"""A connection: a long reply leaves in short steps and uncopied, what is left unread has its limit, and what is held is told."""
+"""A connection: a long reply leaves in short steps, uncopied; what is left unread has its limit; what is held is told."""
 
 from __future__ import annotations
 

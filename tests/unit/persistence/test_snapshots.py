@@ -1,132 +1,31 @@
-"""Snapshots in one event loop: what a frame holds while the data changes, how much memory and time a step takes.
-
-The medium is a slow one in memory that the test lets go on, call by call, so that every interleaving can be had.
-"""
+"""Snapshots in one event loop: what a frame holds while the data changes, how much waits for a slow disk, what a load does."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import json
 import logging
 import os
 import random
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.entries import Expiring
+from helpers.slow_medium import NOW_MS, Setting, State, entries, frame, loop_steps
 from kvserver.data.freeze import Cut
-from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import new_shards
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import encode
 from kvserver.formats.scan import CHUNK_BYTES
-from kvserver.media.medium import FrameWriter
-from kvserver.media.memory import MemoryMedium
-from kvserver.options.config import Config
 from kvserver.persistence import slices
 from kvserver.persistence import snapshots as snapshot
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.journal import Journal
-from kvserver.persistence.snapshots import Snapshots
-from kvserver.state.session import ServerState
 
 SEED = int(os.environ.get("KVSERVER_SNAPSHOT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-NOW_MS = 1_000_000
 IN_FLIGHT_CHUNKS = 4  # at the most: what is being gathered, what is queued, what is being written
-
-GATE_TIMEOUT_S = 10  # a test that fails while its gate is shut
-
-State = dict[str, Any]
-
-
-def frame(state: State) -> bytes:
-    payload = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
-
-
-def frames(medium: bytes) -> list[State]:
-    """The states of a medium that must hold whole frames and nothing else."""
-    states = []
-    while medium:
-        end = 80 + int(medium[4:16])
-        states.append(json.loads(medium[80:end]))
-        assert frame(states[-1]) == medium[:end]
-        medium = medium[end:]
-    return states
-
-
-def entries(keyspace: Keyspace) -> State:
-    """What the payload of a keyspace must hold."""
-    state: State = {}
-    for key, entry in keyspace.members():
-        if isinstance(entry, Expiring):
-            tag = {"expires_at_ms": entry.expires_at_ms, "value": entry.value.decode()}
-            state[key.decode()] = {"$kvs": tag}
-        else:
-            state[key.decode()] = entry.decode()
-    return state
-
-
-class SlowMedium(MemoryMedium):
-    """Waits before each write until it is let go; counts the bytes that were handed to it and are not written yet."""
-
-    def __init__(self, data: bytes = b"") -> None:
-        super().__init__(data)
-        self.gate = threading.Event()
-        self.gate.set()
-        self.writes: list[int] = []
-        self.fails = False
-
-    def begin_frame(self) -> Any:
-        return _SlowFrame(self, super().begin_frame())
-
-
-class _SlowFrame:
-    def __init__(self, medium: SlowMedium, frame: FrameWriter) -> None:
-        self._medium = medium
-        self._frame = frame
-
-    def write(self, data: bytes) -> None:
-        assert self._medium.gate.wait(GATE_TIMEOUT_S)
-        if self._medium.fails:
-            raise MediumError("the medium fails")
-        self._medium.writes.append(len(data))
-        self._frame.write(data)
-
-    def commit(self, header: bytes) -> None:
-        assert self._medium.gate.wait(GATE_TIMEOUT_S)
-        self._frame.commit(header)
-
-    def abort(self) -> None:
-        self._frame.abort()
-
-
-class Setting:
-    """A keyspace, its Snapshots and their medium."""
-
-    def __init__(self, disk: Disk, data: bytes = b"", keep_frames: int = 100) -> None:
-        config = Config()
-        config.keep_frames = keep_frames
-        self.keyspace = Keyspace(lambda: NOW_MS)
-        self.state = ServerState(config, self.keyspace, COMMANDS, lambda: NOW_MS)
-        self.facts = self.state.persistence
-        self.medium = SlowMedium(data)
-        self.snapshots = Snapshots(self.state, self.medium, disk)
-
-    def set(self, key: str, value: str) -> None:
-        self.keyspace.put(key.encode(), value.encode())
-
-    def frames(self) -> list[State]:
-        return frames(self.medium.read_all())
 
 
 @pytest.fixture
@@ -143,11 +42,6 @@ def few_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvserver.formats.sorting.BATCH_KEYS", 2)
     monkeypatch.setattr(snapshot, "CHUNK_BYTES", 50)
     monkeypatch.setattr(slices, "SLICE_S", 0)  # the loop goes on after each step
-
-
-async def loop_steps(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # --- what a frame holds
@@ -379,7 +273,7 @@ async def test_changes_during_a_flush_count_as_not_saved(disk: Disk) -> None:
     assert setting.keyspace.changes - setting.facts.changes_at_last_save == 1
 
 
-# --- memory and time
+# --- memory
 
 
 async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> None:
@@ -412,32 +306,6 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     assert most_ahead <= IN_FLIGHT_CHUNKS * longest_chunk
     assert max(medium.writes) <= longest_chunk
     assert sum(medium.writes) == produced == len(medium.read_all()) - 80
-
-
-async def test_loop_goes_on_between_the_slices_of_flush_fold_and_load(disk: Disk) -> None:
-    """A clock that stands nearly still: without it the count of turns would depend on the machine."""
-    setting = Setting(disk)
-    for number in range(20_000):
-        setting.set(f"key:{number}", "value")
-    now = 0.0
-
-    def tick() -> float:
-        nonlocal now
-        now += slices.SLICE_S / 4
-        return now
-
-    async def turns_while(task: asyncio.Task[Any]) -> int:
-        turns = 0
-        while not task.done():
-            turns += 1
-            await asyncio.sleep(0)
-        await task
-        return turns
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slices, "time", SimpleNamespace(perf_counter=tick))
-        assert await turns_while(setting.snapshots.start_flush()) > 20_000 / 64 / 8
-        assert await turns_while(asyncio.create_task(setting.snapshots.load())) > 20_000 / 200 / 8
 
 
 # --- loads
@@ -506,31 +374,6 @@ async def test_load_waits_for_the_flush_that_runs(disk: Disk) -> None:
     assert entries(setting.keyspace) == {"k": "flushed"}
 
 
-async def test_torn_tail_is_cut_and_damage_is_set_aside_at_the_start_alone(
-    disk: Disk, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "kvserver")
-    good, torn, damage = frame({"k": "v"}), frame({"k": "w"})[:-3], b"not a frame"
-    for tail, asides in ((torn, []), (damage, [damage])):
-        setting = Setting(disk, good + tail)
-        await setting.snapshots.load()
-        assert setting.medium.read_all() == good + tail
-        await setting.snapshots.archive.recover()
-        assert setting.medium.read_all() == good
-        assert setting.medium.asides == asides
-
-
-async def test_half_frame_of_a_crash_is_cut_before_the_next_flush(disk: Disk) -> None:
-    setting = Setting(disk)
-    setting.set("k", "v" * 100)
-    await setting.snapshots.start_flush()
-    whole = setting.medium.read_all()
-    await setting.snapshots.crash()
-    assert setting.medium.read_all() == whole + whole[: len(whole) // 2]
-    await setting.snapshots.start_flush()
-    assert setting.medium.read_all() == whole + whole
-
-
 async def test_flush_while_a_crash_is_made_is_refused_or_waits_and_breaks_nothing(disk: Disk) -> None:
     """DEBUG CRASH freezes the data, too."""
     setting = Setting(disk)
@@ -544,67 +387,7 @@ async def test_flush_while_a_crash_is_made_is_refused_or_waits_and_breaks_nothin
     assert [len(state) for state in setting.frames()] == [5000]
 
 
-# --- compaction, and the end
-
-
-@pytest.mark.parametrize("keep_frames", [1, 2, 3])
-async def test_compaction_keeps_the_last_frames_and_bounds_the_medium(disk: Disk, keep_frames: int) -> None:
-    setting = Setting(disk, keep_frames=keep_frames)
-    most = 0
-    for number in range(20):
-        setting.set("k", f"{number:08}")
-        await setting.snapshots.start_flush()
-        numbers = [int(state["k"]) for state in setting.frames()]
-        assert numbers == list(range(number + 1))[-len(numbers) :]
-        assert len(numbers) >= min(number + 1, keep_frames)
-        most = max(most, len(numbers))
-        assert (setting.facts.medium_frames, setting.facts.medium_bytes) == (len(numbers), setting.medium.size())
-    assert most <= 2 * keep_frames
-    assert setting.facts.compactions >= 20 // (2 * keep_frames)
-
-
-class OvertakenJournal:
-    """A journal that goes on from the first snapshot, whatever is flushed later: as if each link came too late."""
-
-    def __init__(self) -> None:
-        self.links = 0
-
-    def cut(self) -> int:
-        return 0
-
-    async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
-        self.links += 1
-        return self.links == 1
-
-
-async def test_compaction_keeps_the_frame_that_the_journal_goes_on_from(disk: Disk) -> None:
-    setting = Setting(disk, keep_frames=1)
-    journal = OvertakenJournal()
-    snapshots = Snapshots(setting.state, setting.medium, disk, cast(Journal, journal))
-    for number in range(10):
-        setting.set("k", f"{number:08}")
-        await snapshots.start_flush()
-    assert journal.links == 10
-    assert setting.frames()[0] == {"k": "00000000"}
-
-
-async def test_compaction_that_fails_leaves_the_medium_and_the_flush_before_it(disk: Disk) -> None:
-    setting = Setting(disk, keep_frames=1)
-    setting.set("k", "0")
-    await setting.snapshots.start_flush()
-
-    def fail() -> Any:
-        raise MediumError("no room for a copy")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setting.medium, "begin_rewrite", fail)
-        setting.set("k", "1")
-        await setting.snapshots.start_flush()
-    assert setting.frames() == [{"k": "0"}, {"k": "1"}]
-    assert setting.facts.last_save_ok
-    assert not setting.facts.compaction_in_progress
-    await setting.snapshots.start_flush()
-    assert setting.frames() == [{"k": "1"}], "the next one succeeds"
+# --- the end
 
 
 async def test_close_waits_for_the_flush_that_runs(disk: Disk) -> None:
