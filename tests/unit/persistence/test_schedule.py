@@ -1,16 +1,18 @@
-"""flushes: which of them begins when, on a server's state, with snapshots that are done when a test says so."""
+"""The schedule of flushes: which of them begins when, and how long one waits behind a try that failed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from helpers.sessions import Server, run, text
 from kvserver.errors import CommandError, MediumError
-from kvserver.persistence.schedule import REWRITE_HINDERS_SAVE, SAVE_IN_PROGRESS, Flushes
+from kvserver.persistence import schedule as flushes_module
+from kvserver.persistence.schedule import RETRY_AFTER_S, REWRITE_HINDERS_SAVE, SAVE_IN_PROGRESS, Flushes
 from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply
 
@@ -182,3 +184,86 @@ async def test_save_beside_a_rewrite_answers_when_what_is_there_is_saved() -> No
     assert not waiting.done()
     await setting.snapshots.finish()
     assert await waiting is OK
+
+
+# --- Flushes that are due by themselves, on a clock that a test moves ---
+
+START_S = 1000.0
+
+
+class FailingSnapshots:
+    """Snapshots that fail at once, as far as a test can see; `tries` has the times at which one was begun."""
+
+    is_flushing = False
+
+    def __init__(self, due: Due) -> None:
+        self._due = due
+        self.tries: list[float] = []
+
+    def start_flush(self) -> asyncio.Task[None]:
+        self.tries.append(self._due.now_s)
+
+        async def fail() -> None:
+            self._due.server.state.persistence.last_save_ok = False
+            raise MediumError("no disk")
+
+        task = asyncio.ensure_future(fail())
+        task.add_done_callback(lambda done: done.exception())
+        return task
+
+
+class Due:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = START_S
+        monkeypatch.setattr(flushes_module, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: self.now_s))
+        self.server = Server()
+        self.snapshots = FailingSnapshots(self)
+        self.flushes = Flushes(self.server.state, self.snapshots, lambda: None)  # type: ignore[arg-type]
+
+    async def let_pass(self, seconds: float) -> list[float]:
+        """Ask a few times each second; when flushes were begun, in seconds from the start."""
+        before = len(self.snapshots.tries)
+        for _ in range(round(seconds * 4)):
+            self.now_s += 0.25
+            self.flushes.start_if_due()
+            await asyncio.sleep(0)
+        return [at - START_S for at in self.snapshots.tries[before:]]
+
+
+@pytest.fixture
+async def due(monkeypatch: pytest.MonkeyPatch) -> Due:
+    return Due(monkeypatch)
+
+
+def reach_a_save_point(due: Due) -> None:
+    due.server.state.config.save = ((1, 1),)
+    due.server.keyspace.put(b"k", b"v")
+
+
+def poison(due: Due) -> None:
+    due.server.state.persistence.medium_poisoned = "a sync failed"
+
+
+def fail_the_journal(due: Due) -> None:
+    due.server.state.journal.error = "a write failed"
+
+
+@pytest.mark.parametrize("cause", [poison, fail_the_journal])
+async def test_way_back_from_a_failure_is_tried_every_five_seconds(due: Due, cause: object) -> None:
+    assert RETRY_AFTER_S == 5
+    assert callable(cause)
+    cause(due)
+    assert await due.let_pass(16) == [5, 10, 15]
+
+
+async def test_save_point_that_failed_is_tried_again_after_five_seconds(due: Due) -> None:
+    reach_a_save_point(due)
+    assert await due.let_pass(11) == [0.25, 5.25, 10.25]
+
+
+async def test_flush_that_somebody_asked_for_counts_as_a_try(due: Due) -> None:
+    poison(due)
+    assert await due.let_pass(4) == []
+    due.flushes.start()
+    assert await due.let_pass(4) == []
+    assert await due.let_pass(2) == [9]

@@ -99,13 +99,16 @@ async def test_run_gives_what_its_steps_gave_and_lets_others_run_whenever_a_slic
             turns += 1
             await asyncio.sleep(0)
 
+    counters = Counters()
+
     def steps() -> Iterator[int | None]:
         for number in range(100):
+            counters.commands_processed += 1
             clock.now_s += SLICE_S / 3.9  # four of these are a slice
             yield number if number % 2 else None
 
     counting = asyncio.create_task(others())
-    assert await Slices(Counters()).run(steps()) == list(range(1, 100, 2))
+    assert await Slices(counters).run(steps()) == list(range(1, 100, 2))
     counting.cancel()
     assert 24 <= turns <= 26
 
