@@ -1,0 +1,108 @@
+"""A writer on the state of a server: its clients note what they are told, and its journal is as far as a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from helpers.sessions import Server
+from kvserver.dispatch.effect import Effect
+from kvserver.engine.outbox import Outbox
+from kvserver.engine.writer import Writer
+from kvserver.resp.reply import OK, Reply
+from kvserver.resp.request import Request, RequestParser
+from kvserver.state.session import Session
+
+
+class Noting:
+    """A client without a connection. As a Connection, it is told of its end later than it is aborted."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.queue: list[Request] = []
+        self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
+        self.said = b""
+        self.is_aborted = False
+        self.fails = False
+
+    def write(self, data: bytes) -> None:
+        if self.fails:
+            raise RuntimeError("a defect")
+        if not self.is_closed:
+            self.said += data
+
+    def wait(self) -> None:
+        self.is_waiting = True
+
+    def go_on(self) -> None:
+        self.is_waiting = False
+
+    def recognize(self) -> None: ...
+    def read_on(self) -> None: ...
+
+    def finish(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.is_closed = self.has_ended = True
+        self.queue = []
+
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+
+class Recording:
+    """A journal that is as far as a test says."""
+
+    def __init__(self) -> None:
+        self.sequence = self.safe = 0
+        self.on_record: Callable[[], None] = lambda: None
+
+    def record(self, commands: list[Request]) -> None:
+        self.sequence += 1
+        self.on_record()
+
+
+class Waiting:
+    """Actions that take until `end` is called."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    def act(self, effect: Effect, session: Session) -> Reply:
+        return self._act()  # type: ignore[return-value]
+
+    async def _act(self) -> Reply:
+        await self.ended.wait()
+        return OK
+
+
+class Setting:
+    """A writer with what is around it."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        self.actions = Waiting()
+        self.recording = Recording()
+        self.writer = Writer(self.server.state, self.server.table, self.server.lookups, self.actions, self.recording.record)
+
+    def client(self) -> Noting:
+        client = Noting(self.server.session())
+        self.writer.outcomes.clients[client.session.id] = client
+        return client
+
+    def hold_replies(self) -> Outbox:
+        outbox = Outbox(self.recording)
+        self.writer.hold_replies(outbox)
+        return outbox
+
+    def send(self, client: Noting, *requests: bytes) -> None:
+        client.queue += RequestParser().feed(b"".join(requests))
+        if not client.is_queued:
+            self.writer.enqueue(client)
+
+
+async def settle() -> None:
+    """Let all run that can."""
+    for _ in range(5):
+        await asyncio.sleep(0)

@@ -1,0 +1,92 @@
+"""Results of commands: what waits for the journal, what clients do to each other, and transactions, carried to their ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.servers import encode
+from helpers.writers import Setting, settle
+from kvserver.dispatch.table import MISCONF
+
+
+@pytest.fixture
+async def setting() -> Setting:
+    return Setting()
+
+
+async def test_commands_of_a_killed_client_do_not_run(setting: Setting) -> None:
+    killer, victim = setting.client(), setting.client()
+    setting.send(killer, encode("CLIENT", "KILL", "ID", victim.session.id))
+    setting.send(victim, encode("SET", "k", "v"))
+    await settle()
+    assert killer.said == b":1\r\n"
+    assert victim.is_aborted
+    assert setting.server.keyspace.peek(b"k") is None
+
+
+async def test_nothing_behind_quit_runs_while_its_reply_is_held(setting: Setting) -> None:
+    outbox, client = setting.hold_replies(), setting.client()
+    setting.send(client, encode("SET", "a", "1"), encode("QUIT"), encode("SET", "k", "v"))
+    await settle()
+    assert (client.said, client.is_closed) == (b"", False)
+    assert setting.server.keyspace.peek(b"k") is None
+    setting.recording.safe = 1
+    outbox.release()
+    assert (client.said, client.is_closed) == (b"+OK\r\n+OK\r\n", True)
+    assert not client.is_aborted
+
+
+async def test_reply_is_held_until_its_record_is_safe_and_so_is_what_others_saw_of_it(setting: Setting) -> None:
+    outbox, writer, reader = setting.hold_replies(), setting.client(), setting.client()
+    setting.send(writer, encode("SET", "k", "v"))
+    setting.send(reader, encode("GET", "k"))
+    await settle()
+    assert writer.said == reader.said == b""
+    setting.recording.safe = 1
+    outbox.release()
+    assert (writer.said, reader.said) == (b"+OK\r\n", b"$1\r\nv\r\n")
+
+
+async def test_commands_behind_one_that_waits_run_after_it_and_are_counted_once(setting: Setting) -> None:
+    client, counters = setting.client(), setting.server.state.counters
+    setting.send(client, encode("SAVE"), *[encode("PING")] * 10)
+    await settle()
+    assert (client.said, client.is_waiting, counters.commands_processed) == (b"", True, 1)
+    setting.actions.ended.set()
+    await settle()
+    assert not client.is_waiting
+    setting.writer.enqueue(client)
+    await settle()
+    assert client.said == b"+OK\r\n" + b"+PONG\r\n" * 10
+    assert counters.commands_processed == 11
+
+
+async def test_transaction_is_refused_as_a_whole_by_what_stands_against_one_of_its_requests(setting: Setting) -> None:
+    client, server = setting.client(), setting.server
+    setting.send(client, encode("MULTI"), encode("SET", "a", "1"), encode("GET", "a"))
+    await settle()
+    client.said = b""
+    server.lookups.use(server.table.read_only)
+    setting.send(client, encode("EXEC"), encode("GET", "a"))
+    await settle()
+    assert client.said == b"-EXECABORT Transaction discarded because of: %b\r\n$-1\r\n" % MISCONF.encode()
+    server.lookups.use(server.table.open)
+    setting.send(client, encode("EXEC"))
+    await settle()
+    assert client.said.endswith(b"-ERR EXEC without MULTI\r\n")
+    assert (server.state.usages.errors["EXECABORT"], server.state.usages.by_name[b"exec"].failed) == (1, 2)
+
+
+@pytest.mark.parametrize("end", ["RESET", "QUIT"])
+async def test_commands_are_shown_to_monitors_while_there_are_some(setting: Setting, end: str) -> None:
+    monitor, client = setting.client(), setting.client()
+    setting.send(monitor, encode("MONITOR"))
+    setting.send(client, encode("PING"))
+    await settle()
+    assert monitor.said.endswith(b'"PING"\r\n')
+    assert setting.server.lookups[0] is not setting.server.table.open
+    setting.send(monitor, encode(end))
+    await settle()
+    if monitor.is_closed:
+        setting.writer.outcomes.forget(monitor)
+    assert setting.server.lookups[0] is setting.server.table.open, "the way of a command is the short one again"
