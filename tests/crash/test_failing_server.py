@@ -6,10 +6,7 @@ and room can be given back from outside while the server runs. Tests may run as 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -19,17 +16,18 @@ from pathlib import Path
 
 import pytest
 
+from helpers.frames import frame, valid_frames
 from helpers.servers import (
     ServerProcess,
     StartServer,
     Wire,
     encode,
-    failed_start,
     info,
     kvserver_command,
     kvserver_environment,
     wait_until,
 )
+from helpers.starts import failed_start
 
 QUIET = ("--save", "", "--appendonly", "no")
 DATA_FILE = "dump.kvs"
@@ -46,23 +44,6 @@ BIG = b"x" * 2_000_000  # several chunks
 KEYS = 60_000  # so many that a flush or a load takes a while
 
 Store = dict[str, object]
-
-
-def frame(store: Store) -> bytes:
-    payload = json.dumps(store, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
-
-
-def valid_frames(medium: bytes) -> list[Store]:
-    """The stores of a medium that must hold whole frames and nothing else."""
-    stores: list[Store] = []
-    while medium:
-        assert re.match(rb"KVS1[0-9]{12}[0-9a-f]{64}", medium), medium[:80]
-        end = 80 + int(medium[4:16])
-        stores.append(json.loads(medium[80:end]))
-        assert frame(stores[-1]) == medium[:end]
-        medium = medium[end:]
-    return stores
 
 
 def data_file(server: ServerProcess) -> Path:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from helpers.frames import frame
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, SECTOR_BYTES, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 from kvserver.commands.catalogue import COMMANDS
@@ -59,12 +60,6 @@ FAULTS = [
 State = dict[str, str]
 
 
-def frame(state: State) -> bytes:
-    """A frame, written here once more so that nothing is checked by its own code."""
-    payload = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
-
-
 @functools.lru_cache(maxsize=100)
 def strict_scan(medium: bytes) -> tuple[list[State], bytes]:
     """The states of the frames from the left that are valid, and what lies behind them."""
@@ -88,7 +83,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few shards, keys and bytes a step, so that small stores take the steps of big ones, and thousands of runs no time."""
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
     monkeypatch.setattr("kvserver.formats.sorting.BATCH_KEYS", 2)
-    for module in ("formats.encoder", "formats.scan", "persistence.snapshot", "persistence.archive"):
+    for module in ("formats.encoder", "formats.scan", "persistence.snapshots", "persistence.frames"):
         monkeypatch.setattr(f"kvserver.{module}.CHUNK_BYTES", 300)
     monkeypatch.setattr("kvserver.media.file.COPY_BYTES", 700)
 

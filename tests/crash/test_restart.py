@@ -1,12 +1,8 @@
-"""What a server finds when it starts again: after leaving in order, after kill -9, on a damaged medium.
-
-And what it says when it can't start at all.
-"""
+"""A server that starts again has what was there before: after leaving in order, after kill -9, on a damaged medium."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import re
@@ -14,9 +10,7 @@ import resource
 import select
 import shutil
 import signal
-import socket
 import stat
-import subprocess
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -24,50 +18,25 @@ from pathlib import Path
 
 import pytest
 
+from helpers.frames import frame, valid_frames
 from helpers.servers import (
     ServerProcess,
     StartServer,
     Wire,
     encode,
-    free_port,
-    info,
-    kvserver_command,
-    kvserver_environment,
-    need_program,
     parse,
     wait_until,
 )
+from helpers.starts import DATA_FILE, QUIET
 
 ROUNDS = int(os.environ.get("KVSERVER_RESTART_ROUNDS", "100"))
 SEED = int(os.environ.get("KVSERVER_RESTART_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 LANES = 2
 
-# Nothing is written but what a test asks for.
-QUIET = ("--save", "", "--appendonly", "no")
 
-DATA_FILE = "dump.kvs"
 HEADER_SIZE = len(b"KVS1") + 12 + 64
-START_TIMEOUT_S = 20
 
 Data = dict[bytes, bytes]
-
-
-def frame(store: dict[str, object]) -> bytes:
-    """A KVS1 frame, written here once more so that the server isn't checked by its own code."""
-    payload = json.dumps(store, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
-
-
-def valid_frames(medium: bytes) -> list[dict[str, object]]:
-    """The stores of a medium that must hold whole frames and nothing else."""
-    stores: list[dict[str, object]] = []
-    while medium:
-        assert re.fullmatch(rb"KVS1[0-9]{12}[0-9a-f]{64}", medium[:HEADER_SIZE]), medium[:HEADER_SIZE]
-        end = HEADER_SIZE + int(medium[4:16])
-        stores.append(json.loads(medium[HEADER_SIZE:end]))
-        assert frame(stores[-1]) == medium[:end]
-        medium = medium[end:]
-    return stores
 
 
 # --- a hundred lives of one folder
@@ -275,28 +244,6 @@ def test_commands_during_a_flush_see_and_change_the_live_data(start_server: Star
 # --- leaving in order
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_signal_flushes_and_exits_0(start_server: StartServer, number: signal.Signals) -> None:
-    server = start_server(*QUIET)
-    server.once("SET", "k", "v")
-    server.process.send_signal(number)
-    assert server.wait() == 0
-    assert start_server(*QUIET, directory=server.directory).once("GET", "k") == b"$1\r\nv\r\n"
-
-
-class UnderNohup(ServerProcess):
-    def command(self) -> list[str]:
-        return [need_program("nohup"), *kvserver_command()]
-
-
-def test_sighup_is_ignored_under_nohup(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with UnderNohup("kvserver", folder, *QUIET) as server:
-        server.process.send_signal(signal.SIGHUP)
-        assert server.stop() == 0  # 1 would be the end by a second signal
-    assert "SIGHUP" not in server.log_text()
-
-
 def test_shutdown_nosave_leaves_the_medium_as_it_was(start_server: StartServer) -> None:
     server = start_server(*QUIET)
     server.once("SET", "k", "v")
@@ -500,78 +447,6 @@ def test_unreadable_numbers_of_python_are_read(start_server: StartServer, tmp_pa
 # --- a start that must not succeed
 
 
-def failed_start(*arguments: str, environment: dict[str, str] | None = None) -> str:
-    """The one line that a start that fails must write."""
-    done = subprocess.run(
-        kvserver_command(*arguments),
-        env=kvserver_environment() | (environment or {}),
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode > 0, done
-    assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in lines[0]
-    return lines[0]
-
-
-def test_second_server_on_a_folder_is_refused_and_the_first_goes_on(start_server: StartServer) -> None:
-    first = start_server(*QUIET)
-    first.once("SET", "k", "v")
-    assert str(first.directory) in failed_start("--port", str(free_port()), "--dir", str(first.directory))
-    assert first.once("GET", "k") == b"$1\r\nv\r\n"
-    assert first.once("SAVE") == b"+OK\r\n"
-
-
-def test_port_in_use_is_told(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        assert port in failed_start("--port", port, "--dir", str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("named", "arguments"),
-    [
-        ("nosuch", ["--nosuch", "1"]),
-        ("port", ["--port", "abc"]),
-        ("port", ["--port", "99999"]),
-        ("port", ["--port", "1_000"]),
-        ("port", ["--port"]),
-        ("appendonly", ["--appendonly", "maybe"]),
-        ("maxclients", ["--maxclients", "-1"]),
-        ("shutdown-mode", ["--shutdown-mode", "sideways"]),
-        ("save", ["--save", "often"]),
-        ("stray", ["stray"]),
-    ],
-)
-def test_wrong_option_is_told(tmp_path: Path, named: str, arguments: list[str]) -> None:
-    assert named in failed_start(*arguments, "--dir", str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_wrong_setting_in_the_environment_is_told(tmp_path: Path) -> None:
-    line = failed_start("--dir", str(tmp_path), environment={"KVSERVER_PORT": "abc"})
-    assert "KVSERVER_PORT" in line or "port" in line
-
-
-def test_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "a-file"
-    file.write_text("not a folder")
-    assert str(file) in failed_start("--port", str(free_port()), "--dir", str(file))
-    assert file.read_text() == "not a folder"
-
-
-def test_missing_folder_is_made_for_its_owner_only(start_server: StartServer, tmp_path: Path) -> None:
-    folder = tmp_path / "made"
-    server = start_server(*QUIET, directory=folder)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert server.stop() == 0
-    assert (folder / DATA_FILE).exists()
-
-
 def test_journal_of_before_records_had_times_is_replayed_and_goes_on_with_times(tmp_path: Path) -> None:
     (tmp_path / f"{DATA_FILE}.0000000001.journal").write_bytes(
         b"KVJ10000000000312faa8f3c039955957d0590232e1050eb08f5ecac7f0adc9f335d68f8054bdc4c"
@@ -596,109 +471,6 @@ def test_journal_of_before_records_had_times_is_replayed_and_goes_on_with_times(
 # --- a process that was begun in odd circumstances
 
 
-class InShell(ServerProcess):
-    """A server that a shell starts by this line, where "$@" stands for its command."""
-
-    line: str
-
-    def command(self) -> list[str]:
-        return ["sh", "-c", self.line, "sh", *kvserver_command()]
-
-
-class Removed(InShell):
-    """A server whose working folder is gone."""
-
-    line = 'rmdir "$PWD" && exec "$@"'
-
-
-def in_shell(line: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The end of a command that a shell starts by a line."""
-    return subprocess.run(
-        ["sh", "-c", line, "sh", *kvserver_command(*arguments)],
-        cwd=folder,
-        env=kvserver_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT_S,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "<&-", ">&-", "2>&-"])
-def test_closed_standard_descriptors_are_not_taken_by_files_and_sockets(tmp_path: Path, closed: str) -> None:
-    server = InShell("kvserver", tmp_path / "data", "--logfile", str(tmp_path / "log"))
-    server.line = f'exec "$@" {closed}'
-    server._launch()
-    try:
-        wait_until(lambda: "Ready" in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else False, "a start")
-        with server.connect() as wire:
-            assert wire.command("SET", "k", "v") == b"+OK\r\n"
-            assert wire.command("SAVE") == b"+OK\r\n"
-        folder = Path(f"/proc/{server.process.pid}/fd")
-        if folder.exists():
-            numbers = {"<": 0, ">": 1, "2": 2}
-            for number in (numbers[word[0]] for word in closed.split()):
-                assert (folder / str(number)).readlink() == Path(os.devnull)
-        assert server.stop() == 0
-    finally:
-        server.kill()
-    assert valid_frames((tmp_path / "data" / DATA_FILE).read_bytes())[-1] == {"k": "v"}
-    assert "Traceback" not in (tmp_path / "log").read_text()
-
-
-@pytest.mark.parametrize("closed", ["<&- 2>&-", ">&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("subcommand", ["check", "compact", "replay"])
-def test_subcommand_does_its_work_with_closed_descriptors(tmp_path: Path, subcommand: str, closed: str) -> None:
-    data = tmp_path / DATA_FILE
-    data.write_bytes(frame({"k": "v"}) * 5)
-    (tmp_path / "operations").write_text('[["set", "a", 1], ["get", "a"]]')
-    done = in_shell(f'exec "$@" {closed}', subcommand, "operations" if subcommand == "replay" else DATA_FILE, folder=tmp_path)
-    assert done.returncode == 0, done
-    said = {"check": "5 valid frames", "compact": "3 of 5 frames kept", "replay": "[null, 1]"}[subcommand]
-    assert (said in done.stdout) == (">&-" not in closed.split())
-    assert done.stderr == ""
-    assert len(valid_frames(data.read_bytes())) == (3 if subcommand == "compact" else 5)
-
-
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("check", DATA_FILE), ("replay", "operations")])
-def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    (tmp_path / DATA_FILE).write_bytes(frame({"k": "v"}))
-    (tmp_path / "operations").write_text("[]")
-    done = in_shell('unset PYTHONUNBUFFERED; exec "$@" >/dev/full', *arguments, folder=tmp_path)
-    assert done.returncode > 0
-    assert done.stderr == "kvserver: No space left on device\n"
-
-
-def test_server_whose_working_folder_is_gone_serves_one_of_another_path(tmp_path: Path) -> None:
-    (tmp_path / "gone").mkdir()
-    with Removed("kvserver", tmp_path / "gone" / "data", *QUIET, "--dir", str(tmp_path / "data")) as server:
-        assert server.once("SET", "k", "v") == b"+OK\r\n"
-        assert server.once("SAVE") == b"+OK\r\n"
-    assert (tmp_path / "data" / DATA_FILE).exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--port", "0", "--unixsocket", "socket"], "./kvserver-data: the working directory does not exist"),
-        (["--logfile", "log"], "log: No such file"),
-        (["--config", "file.toml"], "file.toml can't be read"),
-        (["check", "data"], "data"),
-        (["compact", "data"], "data"),
-        (["replay", "operations"], "operations"),
-    ],
-)
-def test_relative_path_in_a_working_folder_that_is_gone_is_one_line(tmp_path: Path, arguments: list[str], named: str) -> None:
-    (tmp_path / "gone").mkdir()
-    done = in_shell(Removed.line, *arguments, folder=tmp_path / "gone")
-    assert done.returncode > 0
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("kvserver: ")
-    assert named in line
-
-
 @pytest.mark.parametrize("appendonly", ["yes", "no"])
 def test_data_folder_that_vanishes_is_no_traceback(start_server: StartServer, appendonly: str) -> None:
     server = start_server("--save", "", "--appendonly", appendonly)
@@ -712,67 +484,3 @@ def test_data_folder_that_vanishes_is_no_traceback(start_server: StartServer, ap
     server.kill()
     server.check_log()
     assert all(line.startswith(f"{server.process.pid} ") for line in server.log_text().splitlines())
-
-
-# --- what the log says of a start
-
-
-def said(server: ServerProcess) -> list[str]:
-    """The lines of the log without process, time and the level INFO."""
-    return [line.split(maxsplit=5)[5].removeprefix("INFO ") for line in server.log_text().splitlines()]
-
-
-def test_first_lines_say_what_runs_where_it_keeps_data_how_and_who_may_come(start_server: StartServer) -> None:
-    server = start_server("--save", "60 1", "--appendfsync", "always")
-    with server.connect() as wire:
-        facts = info(wire, "server")
-    assert said(server)[:4] == [
-        f"kvserver {facts['kvserver_version']}, {facts['kvserver_build']}, on Python {facts['python_version']} and "
-        f"{facts['multiplexing_api']}, process {server.process.pid}",
-        f"data in {server.directory}/{DATA_FILE}: appendonly yes, appendfsync always, save 60 1",
-        f"listening on 127.0.0.1:{server.port}",
-        f"Ready to accept connections on 127.0.0.1:{server.port}",
-    ]
-
-
-def test_name_in_the_environment_that_is_no_option_is_one_warning(tmp_path: Path) -> None:
-    server = InShell("kvserver", tmp_path / "data", "--appendonly", "no")
-    server.line = 'KVSERVER_PROT=1 KVSERVER_KILLS=2 KVSERVER_SAVE="" exec "$@"'
-    with server:
-        pass
-    lines = [line for line in said(server) if "KVSERVER_" in line]
-    (line,) = lines
-    told, _, names = line.partition(": ")
-    assert told == "WARNING ignored in the environment, since they are no options"
-    assert sorted(names.split(", ")) == ["KVSERVER_KILLS", "KVSERVER_PROT (did you mean KVSERVER_PORT?)"]
-    assert 'save ""' in said(server)[1]
-
-
-@pytest.mark.parametrize(
-    ("options", "warning"),
-    [
-        (["--bind", "127.0.0.1 ::1"], ""),
-        (["--bind", "* -::*"], "clients of other machines are turned away, since protected-mode is on"),
-        (["--bind", "0.0.0.0", "--port", "0"], ""),
-        (["--bind", "0.0.0.0", "--protected-mode", "no"], "whoever gets there has all data"),
-        (["--bind", "0.0.0.0", "--protected-mode", "no", "--requirepass", "secret"], ""),
-    ],
-)
-def test_address_on_a_network_without_a_password_is_warned_of(
-    start_server: StartServer, tmp_path: Path, options: list[str], warning: str
-) -> None:
-    server = start_server(*QUIET, "--unixsocket", str(tmp_path / "socket"), *options)
-    warnings = [line for line in said(server) if line.startswith("WARNING")]
-    assert len(warnings) == bool(warning)
-    if warning:
-        assert warnings[0].startswith(f"WARNING 0.0.0.0:{server.port} is on a network: {warning}")
-
-
-def test_start_that_fails_is_in_the_log_file_too_and_in_json_alone_where_that_is_asked_for(tmp_path: Path) -> None:
-    log, taken = tmp_path / "log", str(tmp_path / "no" / "socket")
-    options = ["--dir", str(tmp_path / "data"), "--port", "auto", "--unixsocket", taken]
-    line = failed_start(*options, "--logfile", str(log))
-    assert line == f"kvserver: cannot listen on {taken}: No such file or directory"
-    assert log.read_text().endswith(f" ERROR {line.removeprefix('kvserver: ')}\n")
-    told = json.loads(failed_start(*options, "--log-format", "json"))
-    assert (told["level"], told["message"]) == ("error", line.removeprefix("kvserver: "))

@@ -346,25 +346,6 @@ class ServerProcess:
             self.process.stdout.close()
 
 
-def failed_start(*arguments: str) -> str:
-    """The one line that a start of kvserver that fails must write."""
-    done = subprocess.run(
-        kvserver_command("--save", "", "--appendonly", "no", "--port", str(free_port()), *arguments),
-        env=kvserver_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode > 0, done
-    assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("kvserver: ")
-    return lines[0]
-
-
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Ask for a condition until it is true, and fail at the deadline.
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import threading
 from typing import Any
 
+from helpers.frames import valid_frames
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
@@ -24,23 +23,6 @@ NOW_MS = 1_000_000
 GATE_TIMEOUT_S = 10
 
 State = dict[str, Any]
-
-
-def frame(state: State) -> bytes:
-    """A frame of the file as SPEC has it, without any code of the server."""
-    payload = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
-
-
-def frames(medium: bytes) -> list[State]:
-    """The states of a medium that must hold whole frames and nothing else."""
-    states = []
-    while medium:
-        end = 80 + int(medium[4:16])
-        states.append(json.loads(medium[80:end]))
-        assert frame(states[-1]) == medium[:end]
-        medium = medium[end:]
-    return states
 
 
 def entries(keyspace: Keyspace) -> State:
@@ -105,7 +87,7 @@ class Setting:
         self.keyspace.put(key.encode(), value.encode())
 
     def frames(self) -> list[State]:
-        return frames(self.medium.read_all())
+        return valid_frames(self.medium.read_all())
 
 
 async def loop_steps(count: int) -> None:

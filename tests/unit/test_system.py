@@ -9,10 +9,16 @@ import sys
 import time
 import types
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.frames import valid_frames
+from helpers.servers import (
+    wait_until,
+)
+from helpers.starts import DATA_FILE, InShell
 from kvserver.data.keyspace import Keyspace
 from kvserver.system import Progress, now_ms, now_us, read_process_facts
 
@@ -143,3 +149,25 @@ def test_line_is_wiped_when_the_work_fails(monkeypatch: pytest.MonkeyPatch, cloc
         raise KeyError
     assert "copying: 50 %" in screen.getvalue()
     assert screen.getvalue().endswith("\r\033[K")
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "<&-", ">&-", "2>&-"])
+def test_closed_standard_descriptors_are_not_taken_by_files_and_sockets(tmp_path: Path, closed: str) -> None:
+    server = InShell("kvserver", tmp_path / "data", "--logfile", str(tmp_path / "log"))
+    server.line = f'exec "$@" {closed}'
+    server._launch()
+    try:
+        wait_until(lambda: "Ready" in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else False, "a start")
+        with server.connect() as wire:
+            assert wire.command("SET", "k", "v") == b"+OK\r\n"
+            assert wire.command("SAVE") == b"+OK\r\n"
+        folder = Path(f"/proc/{server.process.pid}/fd")
+        if folder.exists():
+            numbers = {"<": 0, ">": 1, "2": 2}
+            for number in (numbers[word[0]] for word in closed.split()):
+                assert (folder / str(number)).readlink() == Path(os.devnull)
+        assert server.stop() == 0
+    finally:
+        server.kill()
+    assert valid_frames((tmp_path / "data" / DATA_FILE).read_bytes())[-1] == {"k": "v"}
+    assert "Traceback" not in (tmp_path / "log").read_text()

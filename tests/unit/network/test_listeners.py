@@ -19,12 +19,12 @@ from helpers.servers import (
     StartServer,
     Wire,
     encode,
-    failed_start,
     free_port,
     info,
     need_program,
     wait_until,
 )
+from helpers.starts import failed_start
 from kvserver.network.listeners import bind_unix, listen
 from kvserver.options.kinds import AUTO_PORT
 

@@ -22,11 +22,11 @@ from helpers.servers import (
     StartServer,
     Wire,
     encode,
-    failed_start,
     free_port,
     need_program,
     wait_until,
 )
+from helpers.starts import failed_start
 from kvserver.errors import TLSError
 from kvserver.network.tls import make_context
 from kvserver.options.config import Config

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from helpers.slow_medium import Setting, frame
+from helpers.frames import frame
+from helpers.slow_medium import Setting
 from kvserver.errors import MediumError
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal

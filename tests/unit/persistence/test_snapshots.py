@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from helpers.slow_medium import NOW_MS, Setting, State, entries, frame, loop_steps
+from helpers.frames import frame
+from helpers.slow_medium import NOW_MS, Setting, State, entries, loop_steps
 from kvserver.data.freeze import Cut
 from kvserver.data.shards import new_shards
 from kvserver.errors import MediumError

@@ -7,7 +7,6 @@ damage, and cut if it is a torn tail; the next flush lands where a strict scan f
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import re
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.frames import frame
 from helpers.simulated_disk import ROOT, SimulatedDisk
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
@@ -29,11 +29,6 @@ from kvserver.state.session import ServerState
 
 PATH = f"{ROOT}/dump.kvs"
 State = dict[str, object]
-
-
-def frame(state: State) -> bytes:
-    payload = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"KVS1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
 
 
 # The one frame that stands unescaped in a JSON text: a search for the magic would find it.
