@@ -6,45 +6,30 @@ Black box: servers on real folders. Kills under load: test_kills; disks that fai
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import time
 from pathlib import Path
 
-from helpers.servers import ServerProcess, StartServer, encode, info, kvserver_command, kvserver_environment, parse, wait_until
+from helpers.folders import ALWAYS, EVERYSEC, asides, crash, segments, segments_aside, values_after_crash
+from helpers.servers import (
+    ServerProcess,
+    StartServer,
+    encode,
+    info,
+    kvserver_command,
+    kvserver_environment,
+    wait_until,
+)
+from helpers.starts import DATA_FILE
 
 HEADER_SIZE = 80
-QUIET = ("--save", "")
-ALWAYS = (*QUIET, "--appendfsync", "always")
-EVERYSEC = (*QUIET, "--appendfsync", "everysec")
 
 
 def journal_frame(*commands: tuple[bytes | str, ...], magic: bytes = b"KVJ1") -> bytes:
     """A journal frame, written here once more so that the server isn't checked by its own code."""
     payload = b"".join(encode(*command) for command in commands)
     return magic + b"%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
-
-
-def segments(folder: Path) -> list[Path]:
-    return sorted(folder.glob("dump.kvs.*.journal"))
-
-
-def asides(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if "damaged" in path.name)
-
-
-def put_aside(folder: Path) -> list[Path]:
-    return sorted(folder.glob("dump.kvs.*.journal.*"))
-
-
-def crash(server: ServerProcess) -> Path:
-    server.kill()
-    return server.directory
-
-
-def values_after_crash(start_server: StartServer, server: ServerProcess, *keys: str) -> list[bytes | None]:
-    with start_server(*ALWAYS, directory=crash(server)).connect() as wire:
-        values: list[bytes | None] = wire.value("MGET", *keys)
-        return values
 
 
 # --- what is replayed
@@ -129,14 +114,14 @@ def test_what_restore_throws_away_is_told_and_put_aside_until_the_next_snapshot_
         wire.command("SET", "thrown too", "1")
         assert wire.value("RESTORE") == 1
         assert server.wait_for_line("RESTORE drops 3 keys, and 2 records")
-        (aside,) = put_aside(server.directory)
+        (aside,) = segments_aside(server.directory)
         assert aside.name.endswith(".journal.dropped")
         assert b"thrown too" in aside.read_bytes()
         assert server.wait_for_line(str(aside))
         wire.command("SAVE")
-        assert [path.name.endswith(".journal.dropped-earlier") for path in put_aside(server.directory)] == [True]
+        assert [path.name.endswith(".journal.dropped-earlier") for path in segments_aside(server.directory)] == [True]
         wire.command("SAVE")
-        assert put_aside(server.directory) == []
+        assert segments_aside(server.directory) == []
 
 
 def test_what_restore_threw_away_can_be_applied_after_all(start_server: StartServer) -> None:
@@ -208,55 +193,25 @@ def test_bgrewriteaof_answers_as_redis(kvserver: ServerProcess, redis_oracle: Se
     assert kvserver.once("BGREWRITEAOF", "now") == redis_oracle.once("BGREWRITEAOF", "now")
 
 
-# --- switching
-
-
-def test_journal_that_is_switched_on_records_from_then_on(start_server: StartServer) -> None:
-    server = start_server(*QUIET, "--appendonly", "no", "--appendfsync", "always")
-    with server.connect() as wire:
-        wire.command("SET", "before", "1")
-        assert wire.command("CONFIG", "SET", "appendonly", "yes") == b"+OK\r\n"
-        wire.command("SET", "after", "1")
-        assert info(wire)["aof_enabled"] == "1"
-    assert values_after_crash(start_server, server, "before", "after") == [b"1", b"1"]
-
-
-def test_journal_that_is_switched_off_keeps_what_it_had_until_the_next_snapshot(start_server: StartServer) -> None:
-    server = start_server(*ALWAYS)
-    with server.connect() as wire:
-        wire.command("SET", "before", "1")
-        assert wire.command("CONFIG", "SET", "appendonly", "no") == b"+OK\r\n"
-        wire.command("SET", "after", "1")
-        assert info(wire)["aof_enabled"] == "0"
-    folder = crash(server)
-    server = start_server(*QUIET, "--appendonly", "no", directory=folder)
-    assert server.wait_for_line("appendonly is no, but there was a journal")
-    with server.connect() as wire:
-        assert [wire.value("GET", key) for key in ("before", "after")] == [b"1", None]
-        wire.command("SET", "third", "1")
-        wire.command("SAVE")
-        assert segments(folder) == []
-    assert values_after_crash(start_server, server, "before", "after", "third") == [b"1", None, b"1"]
-
-
-def test_journal_off_and_on_again_replays_no_hole(start_server: StartServer) -> None:
-    server = start_server(*ALWAYS)
-    with server.connect() as wire:
-        for command in ("SET a 1", "CONFIG SET appendonly no", "SET b 1", "CONFIG SET appendonly yes", "SET c 1"):
-            assert wire.command(*command.split()) == b"+OK\r\n"
-    assert values_after_crash(start_server, server, *"abc") == [b"1", b"1", b"1"]
-
-
-def test_policy_can_be_switched_under_load_and_no_reply_overtakes_another(start_server: StartServer) -> None:
-    server = start_server(*EVERYSEC)
-    with server.connect() as wire, server.connect() as other:
-        for number in range(60):
-            policy = ("always", "everysec", "no")[number % 3]
-            wire.send(b"".join(encode("SET", "k", f"{number}:{index}") + encode("GET", "k") for index in range(20)))
-            assert other.command("CONFIG", "SET", "appendfsync", policy) == b"+OK\r\n"
-            for index in range(20):
-                assert wire.read_reply() == b"+OK\r\n"
-                assert parse(wire.read_reply()) == f"{number}:{index}".encode()
+def test_journal_of_before_records_had_times_is_replayed_and_goes_on_with_times(tmp_path: Path) -> None:
+    (tmp_path / f"{DATA_FILE}.0000000001.journal").write_bytes(
+        b"KVJ10000000000312faa8f3c039955957d0590232e1050eb08f5ecac7f0adc9f335d68f8054bdc4c"
+        b"*2\r\n$13\r\nKVSERVER.LINK\r\n$1\r\n-\r\n"
+        b"KVJ100000000005442ddad90ef420075c0861f734b39a8a04ee61f404f000990c1e97818eb000988"
+        b"*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n\xff\r\n"
+    )
+    with ServerProcess("kvserver", tmp_path, "--save", "") as server:
+        assert server.once("GET", "c") == b"$1\r\n\xff\r\n"
+        before_ms = int(time.time() * 1000)
+        assert server.once("SET", "d", "1") == b"+OK\r\n"
+        after_ms = int(time.time() * 1000)
+        server.kill()
+    record = (tmp_path / f"{DATA_FILE}.0000000002.journal").read_bytes()[HEADER_SIZE:]
+    assert before_ms <= int(re.match(rb"#MS:([0-9]+)\r\n\*3\r\n\$3\r\nSET\r\n", record)[1]) <= after_ms  # type: ignore[index]
+    with ServerProcess("kvserver", tmp_path, "--save", "") as server:
+        assert (server.once("GET", "c"), server.once("GET", "d")) == (b"$1\r\n\xff\r\n", b"$1\r\n1\r\n")
+        assert "damaged" not in server.log_text()
+        server.kill()
 
 
 # --- damage
@@ -349,7 +304,7 @@ def test_journal_whose_snapshot_is_nowhere_is_put_aside_and_told_of_in_one_line(
     assert "`kvserver apply DIR`" in told[0]
     with server.connect() as wire:
         assert [wire.value("GET", key) for key in ("old", "older", "new")] == [b"1", None, None]
-    assert [path.name.split(".", 3)[3] for path in put_aside(folder)] == ["journal.unlinked"]
+    assert [path.name.split(".", 3)[3] for path in segments_aside(folder)] == ["journal.unlinked"]
 
 
 def test_segments_without_a_link_are_set_aside(start_server: StartServer, tmp_path: Path) -> None:

@@ -27,9 +27,8 @@ from helpers.servers import (
     kvserver_environment,
     wait_until,
 )
-from helpers.starts import failed_start
+from helpers.starts import MANY_KEYS, QUIET, data_file, failed_start, fill
 
-QUIET = ("--save", "", "--appendonly", "no")
 DATA_FILE = "dump.kvs"
 MISCONF = (
     b"-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
@@ -38,16 +37,10 @@ MISCONF = (
     b"error.\r\n"
 )
 SHUTDOWN_FAILED = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n"
-IN_PROGRESS = b"-ERR Background save already in progress\r\n"
 ROOM_BYTES = 100_000
 BIG = b"x" * 2_000_000  # several chunks
-KEYS = 60_000  # so many that a flush or a load takes a while
 
 Store = dict[str, object]
-
-
-def data_file(server: ServerProcess) -> Path:
-    return server.directory / DATA_FILE
 
 
 def limit_file_size(server: ServerProcess, size: int | None) -> None:
@@ -56,12 +49,7 @@ def limit_file_size(server: ServerProcess, size: int | None) -> None:
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
 
 
-def fill(wire: Wire, count: int = KEYS) -> None:
-    wire.send(b"".join(encode("SET", f"key:{number:08}", "x" * 64) for number in range(count)))
-    assert {wire.read_reply() for _ in range(count)} == {b"+OK\r\n"}
-
-
-def filled_folder(tmp_path: Path, count: int = 4 * KEYS) -> Path:
+def filled_folder(tmp_path: Path, count: int = 4 * MANY_KEYS) -> Path:
     """A folder whose medium takes a while to load."""
     folder = tmp_path / "filled"
     folder.mkdir(mode=0o700)
@@ -288,65 +276,6 @@ def test_compaction_without_room_leaves_the_flush_answered_and_the_file_readable
         assert int(info(wire)["compactions"]) == 1
 
 
-# --- one flush at a time
-
-
-def test_second_save_while_one_runs_is_refused(start_server: StartServer) -> None:
-    server = start_server(*QUIET)
-    with server.connect() as wire, server.connect() as other:
-        fill(wire)
-        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
-        assert other.command("INFO", "persistence").find(b"rdb_bgsave_in_progress:1") > 0
-        for command in (("BGSAVE",), ("SAVE",)):
-            assert other.command(*command) == IN_PROGRESS
-        wait_until(lambda: info(wire)["rdb_bgsave_in_progress"] == "0", "the end of the flush")
-        wire.send(encode("SAVE"))
-        wait_until(lambda: info(other)["rdb_bgsave_in_progress"] == "1", "the start of the flush")
-        assert other.command("BGSAVE") == IN_PROGRESS
-        assert wire.read_reply() == b"+OK\r\n"
-        assert other.command("SAVE") == b"+OK\r\n"
-        server.kill()
-    assert len(valid_frames(data_file(server).read_bytes())) == 3
-
-
-def test_shutdown_waits_for_the_flush_that_runs_and_flushes_what_is_newer(start_server: StartServer) -> None:
-    server = start_server(*QUIET)
-    with server.connect() as wire:
-        fill(wire)
-        wire.send(encode("BGSAVE") + encode("SET", "newer", "yes") + encode("SHUTDOWN"))
-        assert wire.read_until_eof() == b"+Background saving started\r\n+OK\r\n"
-    assert server.wait() == 0
-    stores = valid_frames(data_file(server).read_bytes())
-    assert [len(store) for store in stores] == [KEYS, KEYS + 1]
-    assert stores[-1]["newer"] == "yes"
-
-
-def test_shutdown_and_sigterm_at_once_leave_once(start_server: StartServer) -> None:
-    server = start_server(*QUIET)
-    with server.connect() as wire, server.connect() as other:
-        fill(wire)
-        assert wire.command("BGSAVE") == b"+Background saving started\r\n"
-        wire.send(encode("SHUTDOWN"))
-        other.send(encode("SHUTDOWN"))
-        server.process.send_signal(signal.SIGTERM)
-        assert wire.read_until_eof() == b""
-        assert other.read_until_eof() == b""
-    assert server.wait() == 0
-    assert len(valid_frames(data_file(server).read_bytes())[-1]) == KEYS
-
-
-def test_shutdown_nosave_during_a_flush_leaves_whole_frames(start_server: StartServer) -> None:
-    server = start_server(*QUIET)
-    with server.connect() as wire:
-        wire.command("SET", "k", "v")
-        assert wire.command("SAVE") == b"+OK\r\n"
-        fill(wire)
-        wire.send(encode("BGSAVE") + encode("SHUTDOWN", "NOSAVE"))
-        assert wire.read_until_eof() == b"+Background saving started\r\n"
-    assert server.wait() == 0
-    assert len(valid_frames(data_file(server).read_bytes())) in (1, 2)
-
-
 # --- loading
 
 
@@ -386,7 +315,7 @@ def test_info_answers_while_a_big_file_is_loaded_and_others_are_told_ping_among_
                 assert replies == [loading] * 4 or info(wire)["loading"] == "0"
             assert rounds > 10, "the load was over too soon to see anything of it"
             assert wire.value("GET", "key:00000001") == b"x" * 64
-            assert wire.value("DBSIZE") in (4 * KEYS, 4 * KEYS + 1)
+            assert wire.value("DBSIZE") in (4 * MANY_KEYS, 4 * MANY_KEYS + 1)
     finally:
         server.kill()
     server.check_log()
@@ -434,7 +363,7 @@ def test_restore_at_run_time_serves_others_the_old_data_until_it_is_done(start_s
         assert seen[-1] == [b"+PONG\r\n", b"$-1\r\n", b"$64\r\n" + b"x" * 64 + b"\r\n"]
         assert len(seen) > 10
         assert wire.read_reply() == b":1\r\n"
-        assert wire.value("DBSIZE") == 4 * KEYS
+        assert wire.value("DBSIZE") == 4 * MANY_KEYS
 
 
 # --- a start that must not succeed

@@ -11,7 +11,6 @@ import select
 import shutil
 import signal
 import stat
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -444,31 +443,7 @@ def test_unreadable_numbers_of_python_are_read(start_server: StartServer, tmp_pa
     assert server.once("JSON.GET", "k") == b"$3\r\nNaN\r\n"
 
 
-# --- a start that must not succeed
-
-
-def test_journal_of_before_records_had_times_is_replayed_and_goes_on_with_times(tmp_path: Path) -> None:
-    (tmp_path / f"{DATA_FILE}.0000000001.journal").write_bytes(
-        b"KVJ10000000000312faa8f3c039955957d0590232e1050eb08f5ecac7f0adc9f335d68f8054bdc4c"
-        b"*2\r\n$13\r\nKVSERVER.LINK\r\n$1\r\n-\r\n"
-        b"KVJ100000000005442ddad90ef420075c0861f734b39a8a04ee61f404f000990c1e97818eb000988"
-        b"*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n\xff\r\n"
-    )
-    with ServerProcess("kvserver", tmp_path, "--save", "") as server:
-        assert server.once("GET", "c") == b"$1\r\n\xff\r\n"
-        before_ms = int(time.time() * 1000)
-        assert server.once("SET", "d", "1") == b"+OK\r\n"
-        after_ms = int(time.time() * 1000)
-        server.kill()
-    record = (tmp_path / f"{DATA_FILE}.0000000002.journal").read_bytes()[HEADER_SIZE:]
-    assert before_ms <= int(re.match(rb"#MS:([0-9]+)\r\n\*3\r\n\$3\r\nSET\r\n", record)[1]) <= after_ms  # type: ignore[index]
-    with ServerProcess("kvserver", tmp_path, "--save", "") as server:
-        assert (server.once("GET", "c"), server.once("GET", "d")) == (b"$1\r\n\xff\r\n", b"$1\r\n1\r\n")
-        assert "damaged" not in server.log_text()
-        server.kill()
-
-
-# --- a process that was begun in odd circumstances
+# --- a folder that vanishes
 
 
 @pytest.mark.parametrize("appendonly", ["yes", "no"])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from helpers.servers import (
     ServerProcess,
+    Wire,
+    encode,
     free_port,
     kvserver_command,
     kvserver_environment,
@@ -76,3 +78,16 @@ def in_shell(line: str, *arguments: str, folder: Path) -> subprocess.CompletedPr
 def said(server: ServerProcess) -> list[str]:
     """The lines of the log without process, time and the level INFO."""
     return [line.split(maxsplit=5)[5].removeprefix("INFO ") for line in server.log_text().splitlines()]
+
+
+# So many that a flush or a load takes a while.
+MANY_KEYS = 60_000
+
+
+def data_file(server: ServerProcess) -> Path:
+    return server.directory / DATA_FILE
+
+
+def fill(wire: Wire, count: int = MANY_KEYS) -> None:
+    wire.send(b"".join(encode("SET", f"key:{number:08}", "x" * 64) for number in range(count)))
+    assert {wire.read_reply() for _ in range(count)} == {b"+OK\r\n"}
