@@ -1,4 +1,4 @@
-"""What keeps its cache or its sessions in Redis: Django, Flask-Session, aiocache, unmodified, as programs of their own."""
+"""Django, Flask-Session and aiocache keep caches and sessions here, unmodified, as programs of their own."""
 
 from __future__ import annotations
 

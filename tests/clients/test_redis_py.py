@@ -1,4 +1,4 @@
-"""The clients that people use, unmodified: redis-py new and old, redis-cli, redis-benchmark. Others: test_clients_*."""
+"""The clients that people use work unmodified: redis-py new and old, redis-cli, redis-benchmark."""
 
 from __future__ import annotations
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
+from helpers.frames import frame
 from helpers.servers import (
     ServerProcess,
     Wire,
@@ -91,3 +93,20 @@ def data_file(server: ServerProcess) -> Path:
 def fill(wire: Wire, count: int = MANY_KEYS) -> None:
     wire.send(b"".join(encode("SET", f"key:{number:08}", "x" * 64) for number in range(count)))
     assert {wire.read_reply() for _ in range(count)} == {b"+OK\r\n"}
+
+
+def place(kind: str, path: Path) -> None:
+    match kind:
+        case "a folder":
+            path.mkdir()
+        case "a FIFO":
+            os.mkfifo(path)
+        case "a symlink to a file":
+            (path.parent / "elsewhere").write_bytes(frame({"k": "v"}))
+            path.symlink_to("elsewhere")
+        case "a symlink to nothing":
+            path.symlink_to("nowhere")
+        case "a symlink to itself":
+            path.symlink_to(path.name)
+        case "a device":
+            path.symlink_to("/dev/null")

@@ -1,4 +1,4 @@
-"""errors: the tree that the docstring draws is the tree there is."""
+"""The tree of errors that the docstring draws is the tree there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""log: lines of text and JSON, a file that is rotated, one that can't be written."""
+"""The log has lines of text or JSON, in a file that is rotated, or in one that can not be written."""
 
 from __future__ import annotations
 

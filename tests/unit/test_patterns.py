@@ -1,4 +1,4 @@
-"""glob: what matches is what matches in the real redis-server, and no pattern takes long."""
+"""A pattern matches what it matches in redis-server, and none takes long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""supervisor: what a datagram socket receives of a server, by itself and by a whole life."""
+"""A supervisor is told of the life of a server by a datagram socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""system: clocks that count whole numbers, the limit of open files, and a line of progress on a terminal alone."""
+"""Clocks count whole numbers, files have room, descriptors are open, and progress is shown on a terminal alone."""
 
 from __future__ import annotations
 

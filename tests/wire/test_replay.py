@@ -98,24 +98,6 @@ def test_vectors_over_the_wire_give_what_the_library_gives(tmp_path: Path, proto
     assert not failures, "\n".join(failures)
 
 
-def test_server_that_a_shutdown_would_end_is_left_as_it_is(kvserver: ServerProcess, tmp_path: Path) -> None:
-    file = tmp_path / "operations.json"
-    file.write_text('[["set", "k", 1], ["shutdown"]]')
-    done = subprocess.run(
-        kvserver_command("replay", str(file), "--url", f"redis://127.0.0.1:{kvserver.port}"),
-        capture_output=True,
-        text=True,
-        env=kvserver_environment(),
-        timeout=REPLAY_TIMEOUT_S,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines() == [
-        "kvserver: nothing was run: a shutdown would end this server, since its shutdown-mode is not flush"
-    ]
-    assert kvserver.once("GET", "k") == b"$-1\r\n"
-
-
 def test_vectors_for_the_wire_are_most_of_them() -> None:
     vectors = wire_vectors()
     assert len(vectors) > 100

@@ -1,4 +1,4 @@
-"""check: `kvserver check` tells what is there and changes nothing; `kvserver compact` keeps the last frames or everything."""
+"""`kvserver check` tells what is there and changes nothing; `kvserver compact` keeps the last frames or everything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.servers import kvserver_environment
+from helpers.frames import frame
+from helpers.servers import StartServer, kvserver_command, kvserver_environment
+from helpers.starts import DATA_FILE, QUIET, data_file, place
 from kvserver import FileMedium
 from kvserver.cli.check import check, check_file, compact_file
 from kvserver.errors import MediumError, MediumLocked
@@ -250,3 +252,87 @@ def test_compact_keeps_the_frames_behind_a_damaged_one_and_that_one_aside(path: 
     compacted(path, 3)
     assert path.read_bytes() == FRAMES[0] + FRAMES[2]
     assert [found.read_bytes() for found in path.parent.iterdir() if found != path] == [damaged]
+
+
+# --- As programs ---
+
+
+def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        kvserver_command(*arguments), env=kvserver_environment(), capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def test_check_lists_frames_and_tells_what_is_behind_them(tmp_path: Path) -> None:
+    path = tmp_path / "file.kvs"
+    first, second = frame({"a": 1}), frame({"a": 1, "b": 2})
+    for tail, code, words in ((b"", 0, ""), (second[:-4], 1, "torn"), (b"garbage", 1, "DAMAGED")):
+        path.write_bytes(first + second + tail)
+        done = offline("check", str(path))
+        assert (done.returncode, done.stderr) == (code, "")
+        lines = done.stdout.splitlines()
+        assert [line for line in lines if line.startswith("frame")] == [
+            f"frame 1: offset 0, length {len(first)} (payload {len(first) - 80}), "
+            f"checksum ok ({first[16:32].decode()}…), 1 keys",
+            f"frame 2: offset {len(first)}, length {len(second)} (payload {len(second) - 80}), "
+            f"checksum ok ({second[16:32].decode()}…), 2 keys",
+        ]
+        assert words in done.stdout
+        assert (f"offset {len(first + second)}" in done.stdout) == bool(tail)
+        assert path.read_bytes() == first + second + tail, "check only reads"
+
+
+def test_compact_keeps_the_last_frames_and_sets_damage_aside(tmp_path: Path) -> None:
+    path = tmp_path / "file.kvs"
+    parts = [frame({"n": number}) for number in range(6)]
+    for tail, asides in ((b"", []), (parts[0][:-1], []), (b"garbage", [b"garbage"])):
+        path.write_bytes(b"".join(parts) + tail)
+        done = offline("compact", str(path), "--keep-frames", "2")
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert path.read_bytes() == b"".join(parts[-2:])
+        assert [file.read_bytes() for file in tmp_path.iterdir() if file != path] == asides
+        again = offline("compact", str(path), "--keep-frames", "2")
+        assert again.returncode == 0
+        assert path.read_bytes() == b"".join(parts[-2:])
+
+
+def test_compact_of_a_file_in_use_is_refused_and_check_reads_it(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    with server.connect() as wire:
+        wire.command("SET", "k", "v")
+        wire.command("SAVE")
+    before = data_file(server).read_bytes()
+    done = offline("compact", str(data_file(server)))
+    assert done.returncode > 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "in use" in done.stderr
+    assert data_file(server).read_bytes() == before
+    assert offline("check", str(data_file(server))).returncode == 0
+    assert server.once("SAVE") == b"+OK\r\n"
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "a FIFO", "a symlink to nothing"])
+@pytest.mark.parametrize("command", ["check", "compact"])
+def test_offline_command_on_what_is_no_file_says_so_in_one_line(tmp_path: Path, command: str, kind: str) -> None:
+    path = tmp_path / DATA_FILE
+    place(kind, path)
+    done = offline(command, str(path))
+    assert done.returncode > 0
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("kvserver: ")
+    assert str(path) in done.stderr
+    assert os.path.lexists(path) == (kind != "missing")
+
+
+def test_compact_without_room_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file.kvs"
+    path.write_bytes(b"".join(frame({"n": number, "x": "x" * 50_000}) for number in range(4)))
+    before = path.read_bytes()
+    limited = ["bash", "-c", 'ulimit -f 50; exec "$@"', "bash", *kvserver_command("compact", str(path), "--keep-frames", "2")]
+    done = subprocess.run(limited, env=kvserver_environment(), capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode > 0
+    assert len(done.stderr.splitlines()) == 1
+    assert "File too large" in done.stderr
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file.kvs"]

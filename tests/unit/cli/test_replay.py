@@ -1,9 +1,10 @@
-"""replay: what a server says, and what it fails to say, becomes results and errors. (The vectors: test_replay_wire.)"""
+"""A replay to a server: what it says, and fails to say, becomes results and errors. (The vectors: wire/test_replay.)"""
 
 from __future__ import annotations
 
 import gc
 import socket
+import subprocess
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from helpers.servers import free_port
+from helpers.servers import ServerProcess, free_port, kvserver_command, kvserver_environment
 from kvserver.cli.main import main
 from kvserver.cli.replay import RespClient, replay
 from kvserver.errors import KVServerError, ReplayError
@@ -158,3 +159,21 @@ def test_wrong_url_is_told_as_that(tmp_path: Path, capsys: pytest.CaptureFixture
     path.write_text("[]")
     assert main(["replay", str(path), "--url", url]) == 1
     assert capsys.readouterr().err == f"kvserver: {url!r} is no redis:// or unix:// URL\n"
+
+
+def test_server_that_a_shutdown_would_end_is_left_as_it_is(kvserver: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "operations.json"
+    file.write_text('[["set", "k", 1], ["shutdown"]]')
+    done = subprocess.run(
+        kvserver_command("replay", str(file), "--url", f"redis://127.0.0.1:{kvserver.port}"),
+        capture_output=True,
+        text=True,
+        env=kvserver_environment(),
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "kvserver: nothing was run: a shutdown would end this server, since its shutdown-mode is not flush"
+    ]
+    assert kvserver.once("GET", "k") == b"$-1\r\n"

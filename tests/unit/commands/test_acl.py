@@ -1,4 +1,4 @@
-"""acl: what is said of the one user there is. (Compared with redis-server: tests/wire/cases/acl.txt.)"""
+"""ACL tells of the one user there is. (Compared with redis-server: wire/cases/acl.txt.)"""
 
 from __future__ import annotations
 

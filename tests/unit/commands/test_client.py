@@ -1,4 +1,4 @@
-"""client: names, ages and lists of sessions on a clock that moves."""
+"""CLIENT tells names, ages and lists of sessions, on a clock that moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""client_control: whom KILL means, what PAUSE and REPLY ask for, and what is told of the state of each client."""
+"""CLIENT KILL, PAUSE and REPLY mean whom and what they say, and the state of each client is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""introspection: where a call has its keys, and what is listed. (Rows: test_rows.)"""
+"""COMMAND finds where a call has its keys, and lists what there is. (Rows: wire/test_rows.)"""
 
 from __future__ import annotations
 

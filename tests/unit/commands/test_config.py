@@ -1,4 +1,4 @@
-"""configuration: CONFIG asks the server to act on what changed. (Names and values: test_config.)"""
+"""CONFIG asks the server to act on what changed. (Names and values: options/test_config.)"""
 
 from __future__ import annotations
 

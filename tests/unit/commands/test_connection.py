@@ -1,4 +1,4 @@
-"""connection: HELLO and AUTH change a session wholly or not at all."""
+"""HELLO and AUTH change a session wholly or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dump: keys that go from one server to another, with their expiry, and touch nothing else there."""
+"""DUMP and RESTORE take keys from one server to another, with their expiry, and touch nothing else there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""expiry: times are set, shown and dropped as in Redis, by a clock that the tests move."""
+"""Times are set, shown and dropped as in Redis, by a clock that the tests move."""
 
 from __future__ import annotations
 

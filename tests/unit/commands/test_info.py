@@ -1,4 +1,4 @@
-"""sections: what INFO says of a state that is set by hand, and that it has the fields of redis-server."""
+"""INFO tells a state that is set by hand, and has the fields of redis-server."""
 
 from __future__ import annotations
 

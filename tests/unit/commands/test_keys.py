@@ -1,4 +1,4 @@
-"""keys: what is expired is gone for every command, and FLUSHALL gives back what it replaced."""
+"""A key that is expired is gone for every command, and FLUSHALL gives back what it replaced."""
 
 from __future__ import annotations
 

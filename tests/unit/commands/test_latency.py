@@ -1,4 +1,4 @@
-"""latency: LATENCY of events and times that are set by hand."""
+"""LATENCY tells events and times that are set by hand."""
 
 from __future__ import annotations
 

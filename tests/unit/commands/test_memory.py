@@ -1,4 +1,4 @@
-"""memory commands: a key takes what the limit counts for it; the reports are of what the process has."""
+"""MEMORY: a key takes what the limit counts for it; the reports are of what the process has."""
 
 from __future__ import annotations
 

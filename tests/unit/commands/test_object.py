@@ -1,4 +1,4 @@
-"""objects: what OBJECT says of values that Redis has no word for, and of keys whose time has come."""
+"""OBJECT tells of values that Redis has no word for, and of keys whose time has come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""persistence: which effect each form of SAVE, RESTORE and SHUTDOWN asks for, and which forms ask for none."""
+"""Each form of SAVE, RESTORE and SHUTDOWN asks for its effect, or for none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pubsub: what is replied to subscribing, who is told of a message, and what a session leaves behind."""
+"""Subscribing is replied to, a message reaches whom it should, and a session leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scan: what is found is alive and matches; a filter never makes a call look at more keys."""
+"""What SCAN finds is alive and matches; a filter never makes a call look at more keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""slowlog: which commands are slow, and what is told of them."""
+"""SLOWLOG tells which commands were slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""transactions: what MULTI queues, what EXEC makes of it, and what ends it."""
+"""MULTI queues, EXEC runs what is queued or refuses it, and some things end a transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""encodings: what remembers how Redis would hold a string is seen by OBJECT alone, not by files, journals or readers."""
+"""How Redis would hold a string is seen by OBJECT alone, not by files, journals or readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""eviction: each policy chooses among the keys that it may, and those that matter least to it."""
+"""Each policy of eviction chooses among the keys that it may, and those that matter least to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deadlines: what is due is found, in small steps, and looking where nothing is due is not paid for."""
+"""Keys that are due are found, in small steps, and looking where nothing is due is not paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""footprint: the running count is what the entries add up to, whatever happens, and what Python says of its objects."""
+"""The running count of a footprint is what the entries add up to, and what Python says of its objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""memory: a limit is kept by evicting or refusing, costs nothing where there is none, and is kept through a freeze."""
+"""A limit of memory is kept by evicting or refusing, also in a freeze, and costs nothing where there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""shards: each key has its place, everybody who asks is told the same one, and freeing takes small steps."""
+"""Each key has its place in the shards, everybody is told the same one, and freeing takes small steps."""
 
 from __future__ import annotations
 

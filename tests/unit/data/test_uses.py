@@ -1,4 +1,4 @@
-"""uses: a key is never idle for longer than nobody has used it, and just as long where it alone has its place."""
+"""A key is never idle for longer than nobody has used it, and just as long where it alone has its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""arguments: numbers and times are read as Redis reads them."""
+"""Numbers and times are read as Redis reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""upkeep: keys expire in a server without anybody asking for them, soon and without holding up the others."""
+"""Keys expire in a server without anybody asking for them, soon and without holding up the others."""
 
 from __future__ import annotations
 

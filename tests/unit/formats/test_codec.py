@@ -1,4 +1,4 @@
-"""codec: canonical JSON is json.dumps's, and what is refused is refused."""
+"""Canonical JSON is that of json.dumps, and what is refused is refused."""
 
 from __future__ import annotations
 

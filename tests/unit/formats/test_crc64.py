@@ -1,4 +1,4 @@
-"""crc64: the checksum of Redis, whichever way it is computed."""
+"""The checksum is that of Redis, whichever way it is computed."""
 
 from __future__ import annotations
 

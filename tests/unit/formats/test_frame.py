@@ -1,4 +1,4 @@
-"""frame: the header, byte for byte."""
+"""The header of a frame is as SPEC says, byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lzf: what was compressed comes back, and nothing that is not whole does."""
+"""What was compressed comes back, and nothing that is not whole does."""
 
 from __future__ import annotations
 

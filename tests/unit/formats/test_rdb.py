@@ -1,4 +1,4 @@
-"""rdb: strings in each encoding of Redis's payloads, and payloads that are none."""
+"""Strings are read and written in each encoding of Redis's payloads, and payloads that are none are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""order: batches hold every member once, sorted by name, whatever the keys and values are; shards stay equal and sorted."""
+"""Batches hold every member once, sorted by name, whatever the keys and values are; shards stay equal and sorted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tags: both mappings are total and reversible, and nothing that needs no tag has one."""
+"""Both mappings of keys and values are total and reversible, and nothing that needs no tag has one."""
 
 from __future__ import annotations
 

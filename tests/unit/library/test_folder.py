@@ -1,4 +1,4 @@
-"""ServerFolder: library and server load what the other has kept, by one recovery, and nothing newer is passed over."""
+"""Library and server load what the other has kept, by one recovery, and nothing newer is passed over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""operations: the vectors, byte for byte, and what is refused."""
+"""Operations give what the vectors say, byte for byte, or are refused."""
 
 from __future__ import annotations
 

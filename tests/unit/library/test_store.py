@@ -1,4 +1,4 @@
-"""store: KVStore over every kind of medium, good and bad."""
+"""KVStore works over every kind of medium, and says so where one is bad."""
 
 from __future__ import annotations
 

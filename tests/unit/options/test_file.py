@@ -1,4 +1,4 @@
-"""file: a configuration file has its old text or its new one, and never anything else."""
+"""A configuration file has its old text or its new one, and never anything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rewriting: the file gets the present values and keeps everything else, whatever TOML it is written in."""
+"""A file that is rewritten gets the present values and keeps everything else, whatever TOML it is written in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""disk: calls that block run off the loop, in their order, and give the loop what came of them."""
+"""Calls that block run off the loop, in their order, and give the loop what came of them."""
 
 from __future__ import annotations
 

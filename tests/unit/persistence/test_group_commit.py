@@ -1,4 +1,4 @@
-"""group: when what has gathered is worth a sync."""
+"""A sync begins when what has gathered is worth one."""
 
 from __future__ import annotations
 

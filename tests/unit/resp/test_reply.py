@@ -1,4 +1,4 @@
-"""reply: every kind of reply, byte for byte, in both protocols."""
+"""Every kind of reply is encoded byte for byte as in Redis, in both protocols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""request: the fast way reads what the strict parser reads, and nobody allocates what a client merely declares."""
+"""The fast way reads what the strict parser reads, and nobody allocates what a client merely declares."""
 
 from __future__ import annotations
 

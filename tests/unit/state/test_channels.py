@@ -1,4 +1,4 @@
-"""channels: who gets a message, in which order, and that it is encoded once."""
+"""A message reaches whom it should, in order, and is encoded once."""
 
 from __future__ import annotations
 

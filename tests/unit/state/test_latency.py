@@ -1,4 +1,4 @@
-"""latency: one sample a second, and a graph as redis-server draws it."""
+"""There is one sample of latency a second, and a graph as redis-server draws it."""
 
 from __future__ import annotations
 

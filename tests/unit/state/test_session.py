@@ -1,4 +1,4 @@
-"""session: what a new client has."""
+"""A new client has a session of its own, and a reset takes back what the client has set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""slowlog: the newest entries stay, and none of them is big."""
+"""The newest entries of the slow log stay, and none of them is big."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rates: the mean of the last samples."""
+"""Rates are the mean of the last samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""usage: calls are exact however they are spelled, times are extrapolated from what was measured."""
+"""Calls are counted exactly however they are spelled; times are extrapolated from what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""watches: what touches a watched key, and what does not."""
+"""What touches a watched key is noticed, and nothing else."""
 
 from __future__ import annotations
 

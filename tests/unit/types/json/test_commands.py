@@ -1,4 +1,4 @@
-"""json: documents go in and come back, and what is not taken changes nothing."""
+"""Documents go in and come back, and what is not taken changes nothing."""
 
 from __future__ import annotations
 

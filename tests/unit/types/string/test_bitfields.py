@@ -1,4 +1,4 @@
-"""bitfields: integers of every width, read and written like the digits of one long binary number."""
+"""Integers of every width are read and written like the digits of one long binary number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""strings: SET and its options on a clock that moves."""
+"""SET and its options do what they say, on a clock that moves."""
 
 from __future__ import annotations
 

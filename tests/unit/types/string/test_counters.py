@@ -1,4 +1,4 @@
-"""counters: INCR and its kin on strings, on JSON integers, and at the ends of 64 bits."""
+"""INCR and its kin count on strings, on JSON integers, and at the ends of 64 bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lcs: the subsequence that Redis finds, compared with its algorithm written down cell by cell."""
+"""The subsequence is the one that Redis finds, compared with its algorithm written down cell by cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""longdouble: the digits are those of C's long double on x86-64, of which the oracle below has an exact model."""
+"""The digits are those of C's long double on x86-64, of which the oracle below has an exact model."""
 
 from __future__ import annotations
 

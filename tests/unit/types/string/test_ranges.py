@@ -1,4 +1,4 @@
-"""ranges: which bytes GETRANGE takes, and what APPEND and SETRANGE leave."""
+"""GETRANGE takes the bytes that Redis takes, and APPEND and SETRANGE leave what Redis leaves."""
 
 from __future__ import annotations
 
