@@ -14,7 +14,9 @@ def test_expiring_value_is_equal_to_one_of_the_same_value_and_time() -> None:
     assert {Expiring(b"v", 5): 1}[Expiring(b"v", 5)] == 1
 
 
-@pytest.mark.parametrize("other", [Expiring(b"v", 6), Expiring(b"w", 5), Expiring(JSONText(b"[]"), 5), b"v"], ids=repr)
+@pytest.mark.parametrize(
+    "other", [Expiring(b"v", 6), Expiring(b"w", 5), Expiring(JSONText(b"[]"), 5), b"v"], ids=["time", "value", "type", "bytes"]
+)
 def test_expiring_value_is_not_equal_to_another_time_or_value(other: Entry) -> None:
     assert Expiring(b"v", 5) != other
 
