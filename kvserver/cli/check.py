@@ -12,7 +12,6 @@ from typing import BinaryIO, TypeVar
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.formats.scan import Scan, Tail, scan
-from kvserver.formats.tags import TAGGED
 from kvserver.media.file import FileMedium
 from kvserver.media.medium import repair
 from kvserver.media.names import is_segment
@@ -20,6 +19,7 @@ from kvserver.media.segments import Segments
 from kvserver.persistence.chain import Chain
 from kvserver.persistence.workplace import Here, drive, finish
 from kvserver.system import Progress
+from kvserver.types import TAGGED
 
 Print = Callable[[str], None]
 T = TypeVar("T")

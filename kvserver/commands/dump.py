@@ -1,4 +1,4 @@
-"""DUMP, and RESTORE of a key: strings on their way from and to another server of Redis's kind."""
+"""DUMP, and RESTORE of a key: values on their way from and to another server of Redis's kind."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from kvserver.state.session import Session
          tips="nondeterministic_output",
          summary="Return a serialized version of the value stored at the specified key.")  # fmt: skip
 def dump_key(session: Session, args: list[bytes]) -> Reply:
-    """Of a JSON value, the string of its text."""
     value = session.keyspace.read(args[1])
-    return None if value is None else dump(bytes(value))
+    return None if value is None else dump(value)
 
 
 def _idle_s(text: bytes) -> int:

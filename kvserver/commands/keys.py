@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
+from kvserver.data.kinds import kind_of
 from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, database, integer
 from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Discard, Effect
@@ -13,7 +13,6 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.state.session import Session
 
-JSON_TYPE: Final = "ReJSON-RL"  # as RedisJSON calls its type
 SAME_OBJECT: Final = "ERR source and destination objects are the same"
 NO_SUCH_KEY: Final = "ERR no such key"
 
@@ -60,17 +59,12 @@ def touch(session: Session, args: list[bytes]) -> Reply:
     return sum(session.keyspace.read(key) is not None for key in args[1:])
 
 
-def type_name(value: Value) -> str:
-    """The type of a value as TYPE tells it."""
-    return JSON_TYPE if isinstance(value, JSONText) else "string"
-
-
 @command("type", "key:key", "readonly fast", access="RO",
          since="1.0.0", group="generic", complexity="O(1)",
          summary="Determine the type stored at key")  # fmt: skip
 def type_(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.peek_read(args[1])
-    return Simple("none" if value is None else type_name(value))
+    return Simple("none" if value is None else kind_of(value).name)
 
 
 @command("rename", "key:key newkey:key#1", "write", access="RW access delete; OW update",
@@ -117,7 +111,7 @@ def copy(session: Session, args: list[bytes]) -> Reply:
     value = keyspace.read(source)
     if value is None or (keyspace.live(destination) is not None and "REPLACE" not in options):
         return 0
-    _copy(session, source, destination, value)
+    _copy(session, source, destination, kind_of(value).fork(value))
     return 1
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, JSONText, Raw
-from kvserver.data.entries import Value
-from kvserver.dispatch.arguments import integer
+from kvserver.data.kinds import kind_of
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
@@ -19,16 +17,6 @@ IDLE_NOT_TRACKED: Final = f"ERR An LFU maxmemory policy is selected, idle time n
 FREQUENCY_NOT_TRACKED: Final = f"ERR An LFU maxmemory policy is not selected, access frequency not tracked. {_ADJUST}"
 
 
-def _as_integer(value: Value) -> int | None:
-    """The number that Redis would hold a string as."""
-    if isinstance(value, JSONText | Raw | Embedded):
-        return None
-    try:
-        return integer(value)
-    except CommandError:
-        return None
-
-
 object_ = container("object",
                     since="2.2.3", group="generic",
                     summary="A container for object introspection commands")  # fmt: skip
@@ -39,13 +27,7 @@ object_ = container("object",
          summary="Inspect the internal encoding of a Redis object")  # fmt: skip
 def object_encoding(session: Session, args: list[bytes]) -> Reply:
     value = session.keyspace.peek_live(args[2])
-    if value is None:
-        return None
-    if isinstance(value, JSONText | Raw):  # a document is of a module's type, which has no other
-        return b"raw"
-    if _as_integer(value) is not None:
-        return b"int"
-    return b"embstr" if len(value) <= EMBEDDED_BYTES else b"raw"
+    return None if value is None else kind_of(value).encoding(value)
 
 
 @command("object|refcount", "key:key", "readonly", access="RO",
@@ -58,9 +40,9 @@ def object_refcount(session: Session, args: list[bytes]) -> Reply:
     config = session.server.config
     # With clocks in each object, one can't stand for several values.
     has_clocks = config.maxmemory and config.maxmemory_policy.endswith(("-lru", "-lfu"))
-    number = _as_integer(value)
-    is_shared = number is not None and 0 <= number < SHARED_INTEGERS and not has_clocks
-    return SHARED_REFCOUNT if is_shared else 1
+    if has_clocks or not isinstance(value, bytes) or kind_of(value).encoding(value) != b"int":
+        return 1
+    return SHARED_REFCOUNT if 0 <= int(value) < SHARED_INTEGERS else 1
 
 
 @command("object|idletime", "key:key", "readonly", access="RO",

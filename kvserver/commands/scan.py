@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from kvserver import patterns as glob
-from kvserver.commands.keys import type_name
 from kvserver.data import walk
 from kvserver.data.entries import Expiring
+from kvserver.data.kinds import kind_of
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
@@ -56,7 +56,7 @@ def scan(session: Session, args: list[bytes]) -> Reply:
     peek_live = keyspace.peek_live
     if kind is not None:
         wanted = kind.decode("utf-8", "replace").lower()
-        keys = [key for key in keys if (value := peek_live(key)) is not None and type_name(value).lower() == wanted]
+        keys = [key for key in keys if (value := peek_live(key)) is not None and kind_of(value).name.lower() == wanted]
     else:
         keys = [key for key in keys if peek_live(key) is not None]
     return [b"%d" % cursor, list(keys)]

@@ -1,13 +1,11 @@
-"""What a key has: a string, another JSON value, or one of the two that expires. Pure, and never knows what time it is.
+"""What a key has: a value, or one that expires. Pure, and never knows what time it is.
 
-Keys are bytes. A value is `bytes` (a string), `JSONText` (any other JSON value), or `Expiring` around one of the two.
+Keys are bytes. A value is an object of a type that some data type has for its values (`kinds`), a string `bytes`.
 """
 
 from __future__ import annotations
 
-from kvserver.data.encodings import JSONText
-
-Value = bytes | JSONText
+Value = object
 
 
 class Expiring:

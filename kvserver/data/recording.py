@@ -14,22 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.kinds import kind_of
 from kvserver.data.shards import Shard, new_shards
 
 
-def recreation(key: bytes, value: Value, expires_at_ms: int | None) -> list[list[bytes]]:
-    """The commands that store this value under the key, with its expiry (Unix milliseconds) or none (None)."""
-    if isinstance(value, JSONText):
-        document = [b"JSON.SET", key, b"$", bytes(value)]
-        return [document] if expires_at_ms is None else [document, _expiry(key, expires_at_ms)]
-    if expires_at_ms is None:
-        return [[b"SET", key, value]]
-    return [[b"SET", key, value, b"PXAT", b"%d" % expires_at_ms]]
-
-
-def _expiry(key: bytes, expires_at_ms: int) -> list[bytes]:
+def expiry(key: bytes, expires_at_ms: int) -> list[bytes]:
+    """The command that gives a key that is there an expiry (Unix milliseconds)."""
     return [b"PEXPIREAT", key, b"%d" % expires_at_ms]
 
 
@@ -105,7 +96,7 @@ class Recording(ABC):
     def put(self, key: bytes, value: Value, expires_at_ms: int | None = None) -> None:
         """Store a whole value, with its expiry (Unix milliseconds) or none, in place of what was there."""
         self._store(key, value, expires_at_ms)
-        self._written += recreation(key, value, expires_at_ms)
+        self._written += kind_of(value).recreation(key, value, expires_at_ms)
 
     def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
         """Store a whole value without an expiry, and record a command of the caller's that stores it, too.
@@ -143,7 +134,7 @@ class Recording(ABC):
         self._store(key, value, expires_at_ms)
         self._written.append(request)
         if expires_at_ms is not None:
-            self._written.append(_expiry(key, expires_at_ms))
+            self._written.append(expiry(key, expires_at_ms))
 
     def hold(self, key: bytes, value: Value) -> None:
         """Hold a value that is there in another form, which is equal to it. The expiry is kept, and nothing recorded."""
@@ -155,9 +146,9 @@ class Recording(ABC):
         value, present_ms = (entry.value, entry.expires_at_ms) if type(entry) is Expiring else (entry, None)
         self._store(key, value, expires_at_ms)
         if present_ms is not None and (expires_at_ms is None or present_ms < expires_at_ms):
-            self._written += recreation(key, value, expires_at_ms)
+            self._written += kind_of(value).recreation(key, value, expires_at_ms)
         elif expires_at_ms is not None:
-            self._written.append(_expiry(key, expires_at_ms))
+            self._written.append(expiry(key, expires_at_ms))
 
     def remove(self, *keys: bytes) -> None:
         """Remove keys, and record it also of those that are missing: a SET whose time has passed counts as a write to them."""

@@ -28,6 +28,15 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 _encode_finite = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
+class JSONText(bytes):
+    """Canonical JSON of a value that is no string. Immutable, compact, and already what a flush writes.
+
+    It is here, and not with its type, since payloads are made of it: all JSON that is neither a string nor a tag.
+    """
+
+    __slots__ = ()
+
+
 def canonical(value: JSON) -> bytes:
     """The canonical JSON of what Python's reader gave, `NaN` and lone surrogates included."""
     return _encode(value).encode("utf-8", "backslashreplace")

@@ -18,11 +18,12 @@ from typing import Final
 import orjson
 
 from kvserver.data.entries import Entry
+from kvserver.data.kinds import LongReader, form_of_tag
 from kvserver.errors import PayloadInvalid
 from kvserver.formats.codec import canonical_string
-from kvserver.formats.longdocument import LongDocument, begin_document
-from kvserver.formats.longstring import TAIL_BYTES, LongBase64, LongString, begin_string
-from kvserver.formats.tags import PLAIN, Mapping
+from kvserver.formats.longdocument import begin_document
+from kvserver.formats.longstring import INTEGER, TAIL_BYTES, begin_string
+from kvserver.formats.tags import Mapping
 
 # A batch of so many members that take some microseconds each is one step.
 _SLOW_BATCH_MEMBERS: Final = 64
@@ -31,6 +32,7 @@ _WINDOW_BYTES: Final = 4096
 _LONG_WINDOWS: Final = 16
 _AFTER_MEMBER: Final = {",", "}"}
 _NAME: Final = re.compile(rb'[ \t\n\r]*+("(?:[^"\\]++|\\.)*+")[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
+_TAG: Final = re.compile(rb'\{"\$kvs":\{(?:"expires_at_ms":' + INTEGER + rb',)?"([^"\\]++)":')
 _WHITE_SPACE: Final = re.compile(r"[ \t\n\r]*")
 _WHITE_SPACE_BYTES: Final = re.compile(rb"[ \t\n\r]*")
 _raw_decode: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().raw_decode
@@ -58,7 +60,7 @@ class Decoder:
         self._at_joint = True
         self._began = False
         self._ended = False
-        self._long: LongString | LongBase64 | LongDocument | None = None  # the value that is being read
+        self._long: LongReader | None = None  # the value that is being read
         self._long_key = b""
         # The next member is read as a whole.
         self._is_no_long = False
@@ -175,15 +177,17 @@ class Decoder:
         return members, end + 1
 
     def _begin_long(self, position: int) -> int:
-        """Begin to read a member whose value is long. Where the value's text begins, or 0 where this is neither a string nor a
-        document.
-        """
+        """Begin to read a member whose value is long. Where the value's text begins, or 0 where nothing reads it in pieces."""
         name = None if self._is_no_long else _NAME.match(self._buffer, position, position + self._window)
         if not name:
             return 0
-        has_tags = self._mapping is not PLAIN
-        start = name.end()
-        begun = begin_string(self._buffer, start, has_tags=has_tags) or begin_document(self._buffer, start, has_tags=has_tags)
+        has_tags = self._mapping.has_tags
+        buffer, start = self._buffer, name.end()
+        begun = (
+            begin_string(buffer, start, has_tags=has_tags)
+            or begin_document(buffer, start, has_tags=has_tags)
+            or (_begin_tagged(buffer, start) if has_tags else None)
+        )
         if not begun:
             return 0
         try:
@@ -262,6 +266,16 @@ class Decoder:
             if isinstance(error, PayloadInvalid):
                 raise
             raise PayloadInvalid("the payload is nested deeper, or has longer numbers, than Python reads") from None
+
+
+def _begin_tagged(data: bytes, position: int) -> tuple[LongReader, int] | None:
+    """The tag that begins there, if its kind reads long ones in pieces, and where its JSON does. None for anything else."""
+    start = _TAG.match(data, position)
+    form = form_of_tag(start[2].decode("utf-8", "replace")) if start else None
+    if not start or not form:
+        return None
+    reader = form.begin_long(start[0], int(start[1]) if start[1] else None)
+    return (reader, start.end()) if reader else None
 
 
 def _skip(text: str, index: int) -> int:

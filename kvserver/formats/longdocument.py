@@ -19,9 +19,8 @@ from typing import Any, Final
 
 import orjson
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
-from kvserver.formats.codec import JSON, MAX_DEPTH, PIECE_BYTES, canonical, canonical_string
+from kvserver.formats.codec import JSON, MAX_DEPTH, PIECE_BYTES, JSONText, canonical, canonical_string
 from kvserver.formats.longstring import INTEGER, TAG_END
 
 _START: Final = re.compile(rb"(?=[\[{])")

@@ -1,4 +1,4 @@
-"""Long strings of a payload, which come in pieces: JSON's escapes or base64 to the bytes of a value, in short steps. Pure.
+"""Long strings of a payload, which come in pieces: JSON's escapes to the bytes of a value, in short steps. Pure.
 
 A string is gathered in a buffer that becomes the value, so that nothing is copied twice. A tag counts only if it is exactly
 what the encoder would have written (`tags`); if it is something else, `as_json` gives back what was read of it, and the
@@ -7,28 +7,24 @@ decoder reads it as a whole.
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
-from base64 import b64decode, b64encode
-from codecs import getincrementaldecoder, utf_8_decode
+from codecs import utf_8_decode
 from io import BytesIO
 from typing import Final
 
 import orjson
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.errors import PayloadInvalid
-from kvserver.formats.codec import PIECE_BYTES, canonical, canonical_string
+from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical, canonical_string
 
 # No tail of a tag is longer.
 TAIL_BYTES: Final = 64
 INTEGER: Final = rb"(0|-?[1-9][0-9]{0,18})"
 # The text of a piece with escapes, up to the quote that ends the string, or an escape that is cut off.
 _UNITS: Final = re.compile(rb'(?:[^"\\]++|\\[^u]|\\u.{4})*+', re.DOTALL)
-_START: Final = re.compile(rb'"|\{"\$kvs":\{"(?:(base64)":"|expires_at_ms":' + INTEGER + rb',"value":")')
-_BASE64_TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + INTEGER + rb")?\}\}")
+_START: Final = re.compile(rb'"|\{"\$kvs":\{"expires_at_ms":' + INTEGER + rb',"value":"')
 TAG_END: Final = b"}}"
 
 
@@ -100,58 +96,12 @@ class LongString:
         return self._opening + canonical_string(text)[1:]
 
 
-class LongBase64:
-    """The tag of bytes that are not UTF-8."""
-
-    def __init__(self, opening: bytes) -> None:
-        self.has_ended = False
-        self._opening = opening
-        self._content = BytesIO()
-        self._decoder = getincrementaldecoder("utf-8")()
-        self._is_utf8 = True  # so far
-        self._is_padded = False
-
-    def read(self, data: bytes, position: int) -> int | None:
-        """As of a long string. None: this is no base64 as the encoder writes it."""
-        end = data.find(b'"', position, position + PIECE_BYTES)
-        self.has_ended = end >= 0
-        if not self.has_ended:
-            end = min(position + PIECE_BYTES, len(data))
-            end -= (end - position) % 4
-        piece = data[position:end]
-        content = _decode_base64(piece)
-        if content is None or (piece and self._is_padded):
-            self.has_ended = False
-            return None
-        self._is_padded = piece.endswith(b"=") or self._is_padded
-        self._content.write(content)
-        if self._is_utf8:
-            try:
-                self._decoder.decode(content, self.has_ended)
-            except UnicodeDecodeError:
-                self._is_utf8 = False
-        return end + self.has_ended
-
-    def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
-        """As of a long string."""
-        tail = _BASE64_TAIL.match(data, position)
-        if not tail or self._is_utf8:
-            return None
-        value = self._content.getvalue()
-        return (Expiring(value, int(tail[1])) if tail[1] else value), tail.end()
-
-    def as_json(self) -> bytes:
-        return self._opening + b64encode(self._content.getvalue()) + b'"' * self.has_ended
-
-
-def begin_string(data: bytes, position: int, *, has_tags: bool) -> tuple[LongString | LongBase64, int] | None:
+def begin_string(data: bytes, position: int, *, has_tags: bool) -> tuple[LongString, int] | None:
     """The string, or the tag around one, that begins there, and where its text does. None for any other value."""
     start = _START.match(data, position)
     if not start or (not has_tags and start.end() > position + 1):
         return None
-    if start[1]:
-        return LongBase64(start[0]), start.end()
-    return LongString(start[0], int(start[2]) if start[2] else None), start.end()
+    return LongString(start[0], int(start[1]) if start[1] else None), start.end()
 
 
 def _unescape(part: str) -> str:
@@ -163,12 +113,3 @@ def _unescape(part: str) -> str:
         # It may be a lone surrogate, which Python's json reads.
         text = json.loads(f'"{part}"')
     return text
-
-
-def _decode_base64(piece: bytes) -> bytes | None:
-    """The bytes, if the encoder writes them like this."""
-    try:
-        content = b64decode(piece, validate=True)
-    except binascii.Error:
-        return None
-    return content if b64encode(content) == piece else None

@@ -1,7 +1,7 @@
-"""What DUMP gives and RESTORE takes: a string in the format of Redis's RDB files, version 10 (Redis 7.0). Pure.
+"""What DUMP gives and RESTORE takes: a value in the format of Redis's RDB files, version 10 (Redis 7.0). Pure.
 
-    type      1 byte    0 is a string; all others are collections, which are not read
-    string              see below
+    type      1 byte    0 is a string; the kinds of values say which others are read
+    body                what is of this type: of a string, see below
     version   2 bytes   of the format, little-endian
     CRC-64    8 bytes   of all before it, little-endian
 
@@ -14,13 +14,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kvserver.data.entries import Value
+from kvserver.data.kinds import kind_of, load_of_dump
 from kvserver.errors import DumpInvalid
 from kvserver.formats.crc64 import crc64
 from kvserver.formats.lzf import decompress
 
 VERSION: Final = 10
-_STRING_TYPE: Final = 0
-_COLLECTIONS: Final = {
+STRING_TYPE: Final = 0
+# What Redis writes and no kind here reads yet, as the error names it.
+_UNREAD: Final = {
     **dict.fromkeys((1, 10, 14, 18), "a list"),
     **dict.fromkeys((2, 11), "a set"),
     **dict.fromkeys((3, 5, 12, 17), "a sorted set"),
@@ -44,28 +47,30 @@ CHECKSUM_WRONG = "DUMP payload version or checksum are wrong"
 BAD_FORMAT = "Bad data format"
 
 
-def dump(value: bytes) -> bytes:
-    """The payload of a string."""
-    body = bytes((_STRING_TYPE,)) + _write_string(value) + VERSION.to_bytes(_VERSION_BYTES, "little")
+def dump(value: Value) -> bytes:
+    """The payload of a value."""
+    body = kind_of(value).dump(value) + VERSION.to_bytes(_VERSION_BYTES, "little")
     return body + crc64(body).to_bytes(_CRC_BYTES, "little")
 
 
-def load(payload: bytes, max_bytes: int) -> bytes:
-    """The string of a payload. DumpInvalid for anything else, also for one of more than `max_bytes` bytes."""
+def load(payload: bytes, max_bytes: int) -> Value:
+    """The value of a payload. DumpInvalid where there is none, or a string in it has more than `max_bytes` bytes."""
     version = int.from_bytes(payload[-_FOOTER_BYTES:-_CRC_BYTES], "little")
     checksum = int.from_bytes(payload[-_CRC_BYTES:], "little")
     if len(payload) < _FOOTER_BYTES or version > VERSION or crc64(payload[:-_CRC_BYTES]) != checksum:
         raise DumpInvalid(CHECKSUM_WRONG)
     body = payload[:-_FOOTER_BYTES]
-    kind = body[0] if body else -1
-    if kind in _COLLECTIONS:
-        raise DumpInvalid(f"the payload holds {_COLLECTIONS[kind]}, which this server does not have")
-    if kind != _STRING_TYPE:
+    dump_type = body[0] if body else -1
+    read = load_of_dump(dump_type)
+    if read is None and dump_type in _UNREAD:
+        raise DumpInvalid(f"the payload holds {_UNREAD[dump_type]}, which this server does not have")
+    if read is None:
         raise DumpInvalid(BAD_FORMAT)
-    return _Reader(body, 1).string(max_bytes)
+    return read(body[1:], max_bytes)
 
 
-def _write_string(value: bytes) -> bytes:
+def write_string(value: bytes) -> bytes:
+    """A string as it stands in a payload, also inside of other values."""
     if _INTEGER.fullmatch(value):
         number = int(value)
         for encoding, size in enumerate(_INTEGER_BYTES):
@@ -84,14 +89,15 @@ def _write_length(length: int) -> bytes:
     return bytes((_LENGTH_64,)) + length.to_bytes(8, "big")
 
 
-class _Reader:
-    """Reads from a position on. DumpInvalid where the data ends early or makes no sense."""
+class Reader:
+    """Reads a body from its beginning. DumpInvalid where the data ends early or makes no sense."""
 
-    def __init__(self, data: bytes, position: int) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = data
-        self._position = position
+        self._position = 0
 
     def string(self, max_bytes: int) -> bytes:
+        """The next string. DumpInvalid also where one that is compressed has more bytes than that."""
         kind, length = self._length()
         if kind != _ENCODED:
             return self._take(length)

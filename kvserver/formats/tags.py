@@ -1,6 +1,6 @@
 """The mappings between a keyspace's members and those of a payload: JSON for what JSON can't express, too (SPEC 4).
 
-`PLAIN` is the library's: keys and values as they are. `TAGGED` is the server's. A member that JSON can express stands as
+`Plain` is the library's: keys and values as they are. `Tagged` is the server's. A member that JSON can express stands as
 it is there too; the others use one reserved name, `$kvs`, in the spirit of MongoDB's extended JSON:
 
     value   {"$kvs":{"base64":"gA=="}}                       bytes that are not UTF-8
@@ -16,23 +16,24 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
-from kvserver.formats.codec import JSON, PIECE_BYTES, canonical, canonical_string, canonical_string_pieces, utf8_pieces
+from kvserver.data.kinds import VALUE, form_of_tag, kind_of
+from kvserver.formats.codec import JSON, JSONText, canonical
 
+EXPIRY: Final = "expires_at_ms"
 _KEY_TAG = "$kvs:"
 _KEY_TAG_BYTES = _KEY_TAG.encode()
 _VALUE_TAG = "$kvs"
 _VALUE_TAG_START = b'{"$kvs":'
-_BASE64_PIECE_BYTES: Final = PIECE_BYTES // 4 * 3  # without padding, since it is a multiple of three
 
 
 class Mapping(Protocol):
     """The way in which keys and entries of a keyspace stand in a payload."""
 
+    has_tags: bool  # what JSON can't express stands in it, too
     reserved: bytes  # a key that is ASCII and does not hold this is plain
 
     def is_plain_key(self, key: bytes) -> bool:
@@ -54,7 +55,10 @@ class Mapping(Protocol):
         """The entry of a member's value."""
 
 
-class _Plain:
+class Plain:
+    """Of the library's own frames."""
+
+    has_tags = False
     reserved = b"\xff"  # nothing: no ASCII key holds it
 
     def is_plain_key(self, key: bytes) -> bool:
@@ -65,16 +69,16 @@ class _Plain:
         return key.decode("utf-8", "surrogatepass")
 
     def encode_entry(self, entry: Entry) -> bytes:
-        if type(entry) is bytes:
-            return canonical_string(entry.decode())
-        if isinstance(entry, JSONText):
-            return bytes(entry)
-        raise TypeError(f"a library store holds no {type(entry).__name__}")
+        _refuse_expiry(entry)
+        tag, text = kind_of(entry).json(entry)
+        _refuse_tag(tag)
+        return text
 
     def encode_long(self, entry: Entry) -> Iterator[bytes]:
-        if isinstance(entry, Expiring):
-            raise TypeError(f"a library store holds no {type(entry).__name__}")
-        return _encode_value(entry)
+        _refuse_expiry(entry)
+        tag, pieces = yield from kind_of(entry).json_steps(entry)
+        _refuse_tag(tag)
+        yield from pieces
 
     def decode_key(self, name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
@@ -83,7 +87,20 @@ class _Plain:
         return decode_value(value)
 
 
-class _Tagged:
+def _refuse_expiry(entry: Entry) -> None:
+    if isinstance(entry, Expiring):
+        raise TypeError("a library store holds no Expiring")
+
+
+def _refuse_tag(tag: str) -> None:
+    if tag != VALUE:
+        raise TypeError(f"a library store holds nothing that JSON says by {tag} alone")
+
+
+class Tagged:
+    """Of a server's frames."""
+
+    has_tags = True
     reserved = _KEY_TAG_BYTES
 
     def is_plain_key(self, key: bytes) -> bool:
@@ -93,33 +110,26 @@ class _Tagged:
         return key.decode() if self.is_plain_key(key) else _KEY_TAG + b64encode(key).decode()
 
     def encode_entry(self, entry: Entry) -> bytes:
-        value = entry.value if isinstance(entry, Expiring) else entry
-        expiry = b'"expires_at_ms":%d,' % entry.expires_at_ms if isinstance(entry, Expiring) else b""
-        if isinstance(value, JSONText):
-            body = bytes(value)
-        elif _is_utf8(value):
-            body = canonical_string(value.decode())
-        else:
-            return b'{"$kvs":{"base64":"%b"%b}}' % (b64encode(value), b"," + expiry[:-1] if expiry else b"")
-        if expiry or body.startswith(_VALUE_TAG_START):
-            return b'{"$kvs":{%b"value":%b}}' % (expiry, body)
-        return body
+        if type(entry) is Expiring:
+            tag, text = kind_of(entry.value).json(entry.value)
+            return _with_tag(tag, text, entry.expires_at_ms)
+        tag, text = kind_of(entry).json(entry)
+        return text if tag == VALUE and not text.startswith(_VALUE_TAG_START) else _with_tag(tag, text, None)
 
     def encode_long(self, entry: Entry) -> Iterator[bytes]:
-        value = entry.value if isinstance(entry, Expiring) else entry
-        expiry = b'"expires_at_ms":%d,' % entry.expires_at_ms if isinstance(entry, Expiring) else b""
-        is_json = isinstance(value, JSONText)
-        if not is_json and not (yield from _look_for_utf8(value)):
-            yield b'{"$kvs":{"base64":"'
-            for start in range(0, len(value), _BASE64_PIECE_BYTES):
-                yield b64encode(value[start : start + _BASE64_PIECE_BYTES])
-            yield b'"%b}}' % (b"," + expiry[:-1] if expiry else b"")
-        elif expiry or (is_json and value.startswith(_VALUE_TAG_START)):
-            yield b'{"$kvs":{%b"value":' % expiry
-            yield from _encode_value(value)
-            yield b"}}"
-        else:
-            yield from _encode_value(value)
+        value, expires_at_ms = (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else (entry, None)
+        tag, pieces = yield from kind_of(value).json_steps(value)
+        first = b""
+        while len(first) < len(_VALUE_TAG_START) and (piece := next(pieces, b"")):
+            first += piece
+        opening = closing = b""
+        if tag != VALUE or expires_at_ms is not None or first.startswith(_VALUE_TAG_START):
+            # No JSON holds a NUL.
+            opening, _, closing = _with_tag(tag, b"\0", expires_at_ms).partition(b"\0")
+        yield opening + first
+        yield from pieces
+        if closing:
+            yield closing
 
     def decode_key(self, name: str) -> bytes:
         if name.startswith(_KEY_TAG):
@@ -150,14 +160,26 @@ def decode_value(value: JSON) -> Value:
     return JSONText(canonical(value))
 
 
-def _decode_tag(tag: dict[str, Any]) -> Entry | None:
-    if "base64" in tag:
-        value = _decode_base64(tag["base64"])
-    elif "value" in tag:
-        value = decode_value(tag["value"])
-    else:
+def _with_tag(tag: str, text: bytes, expires_at_ms: int | None) -> bytes:
+    """JSON under a tag. The names are in their order, like those of all objects."""
+    if expires_at_ms is None:
+        return b'{"$kvs":{"%b":%b}}' % (tag.encode(), text)
+    if tag < EXPIRY:
+        return b'{"$kvs":{"%b":%b,"expires_at_ms":%d}}' % (tag.encode(), text, expires_at_ms)
+    return b'{"$kvs":{"expires_at_ms":%d,"%b":%b}}' % (expires_at_ms, tag.encode(), text)
+
+
+def _decode_tag(members: dict[str, Any]) -> Entry | None:
+    tags = members.keys() - {EXPIRY}
+    if len(tags) != 1:
         return None
-    expires_at_ms = tag.get("expires_at_ms")
+    tag = tags.pop()
+    if tag == VALUE:
+        value: Value | None = decode_value(members[tag])
+    else:
+        form = form_of_tag(tag)
+        value = form.read(members[tag]) if form else None
+    expires_at_ms = members.get(EXPIRY)
     if value is None or expires_at_ms is None:
         return value
     return Expiring(value, expires_at_ms) if type(expires_at_ms) is int else None
@@ -170,32 +192,9 @@ def _decode_base64(text: object) -> bytes | None:
         return None
 
 
-def _encode_value(value: Value) -> Iterator[bytes]:
-    """The canonical JSON of a value, which needs no tag, in pieces."""
-    if not isinstance(value, JSONText):
-        yield from canonical_string_pieces(value)
-        return
-    for start in range(0, len(value), PIECE_BYTES):
-        yield value[start : start + PIECE_BYTES]
-
-
-def _look_for_utf8(data: bytes) -> Generator[bytes, None, bool]:
-    """Whether this is UTF-8, in steps."""
-    try:
-        for _ in utf8_pieces(data):
-            yield b""
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError:
         return False
     return True
-
-
-PLAIN: Mapping = _Plain()
-TAGGED: Mapping = _Tagged()

@@ -17,7 +17,6 @@ from kvserver.errors import MediumError
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link
 from kvserver.formats.scan import Frame, Hasher
-from kvserver.formats.tags import TAGGED
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.locate import open_folder
 from kvserver.media.medium import Aside, FrameWriter
@@ -28,6 +27,7 @@ from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState
 from kvserver.system import now_ms
+from kvserver.types import TAGGED
 
 DBFILENAME = BY_NAME["dbfilename"].default
 

@@ -10,17 +10,18 @@ import json
 import logging
 from typing import Protocol, TypeGuard, cast
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
+from kvserver.data.kinds import kind_of
 from kvserver.data.shards import new_shards
-from kvserver.formats.codec import JSON, canonical_strict
+from kvserver.formats.codec import JSON, JSONText, canonical_strict
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.frame import encode_frame, encode_header
 from kvserver.formats.scan import Scan, Tail, scan
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats.tags import Mapping
 from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium, repair
 from kvserver.persistence.workplace import Here, drive, finish
 from kvserver.system import now_ms
+from kvserver.types import PLAIN, TAGGED
 
 _log = logging.getLogger("kvserver")
 
@@ -77,6 +78,8 @@ class KVStore:
             return None
         if type(value) is JSONText:
             return json.loads(value)
+        if not isinstance(value, bytes):
+            raise TypeError(f"a {kind_of(value).name} is nothing that the library gives")
         try:
             return value.decode()
         except UnicodeDecodeError:

@@ -19,10 +19,10 @@ from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
-from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
 from kvserver.persistence.workplace import Workplace, drive
 from kvserver.state.session import ServerState
+from kvserver.types import TAGGED
 
 # The medium is compacted when it is so many times as long as the frames that are kept.
 _COMPACTION_GROWTH: Final = 2

@@ -17,13 +17,13 @@ from kvserver.data.shards import Shard, drain
 from kvserver.formats.encoder import encode
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher
-from kvserver.formats.tags import TAGGED
 from kvserver.media.medium import FrameWriter, Medium
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.frames import Archive
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState
+from kvserver.types import TAGGED
 
 # So many chunks may be on their way to the disk: enough to keep it busy, few enough to keep memory bounded.
 _QUEUED_CHUNKS = 2

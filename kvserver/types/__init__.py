@@ -1,1 +1,17 @@
-"""The data types, a folder each: its value and its commands."""
+"""The data types, a folder each: its value and its commands. Here is the list of their kinds, and the mappings that read them.
+
+Whoever reads or writes payloads takes the mapping from here, so that no tag is ever read without its kind.
+"""
+
+from typing import Final
+
+from kvserver.data.kinds import register
+from kvserver.formats.tags import Mapping, Plain, Tagged
+from kvserver.types.json.value import DOCUMENT
+from kvserver.types.string.value import STRING
+
+register(STRING)
+register(DOCUMENT)
+
+PLAIN: Final[Mapping] = Plain()
+TAGGED: Final[Mapping] = Tagged()

@@ -18,11 +18,11 @@ from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait
 from kvserver import FileMedium, KVStore, ServerFolder
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked
 from kvserver.formats.frame import HEADER_SIZE, encode_frame
-from kvserver.formats.tags import PLAIN
 from kvserver.library.store import run
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.segments import FileLog, Segments
+from kvserver.types import PLAIN
 
 NAME = "dump.kvs"
 FOREIGN = b"of somebody else"

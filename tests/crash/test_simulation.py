@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import hiredis
 import pytest
 
+from helpers.documents import bytes_of
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, Fault, SimulatedDisk
 from kvserver.commands.catalogue import COMMANDS
@@ -356,7 +357,7 @@ class Life:
         for key, entry in self.state.keyspace.members():
             timed = entry if isinstance(entry, Expiring) else Expiring(entry, 0)
             if not timed.expires_at_ms or timed.expires_at_ms > self.now_ms():
-                found[key] = (bytes(timed.value), timed.expires_at_ms)
+                found[key] = (bytes_of(timed.value), timed.expires_at_ms)
         return found
 
     # What the keyspace tells: what becomes of the data, in the order in which it does

@@ -11,12 +11,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kvserver.data.encodings import Embedded, JSONText, Raw
-from kvserver.data.entries import Entry, Expiring
+from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
+from kvserver.formats.codec import JSONText
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
+from kvserver.types.string.value import Embedded, Raw
 
 Contents = dict[bytes, Entry]
 
@@ -110,13 +111,19 @@ def tagged_name(key: bytes) -> str:
     return "$kvs:" + b64encode(key).decode()
 
 
+def bytes_of(value: Value) -> bytes:
+    """A value that is a string or a document."""
+    assert isinstance(value, bytes)
+    return value
+
+
 def tagged_value(entry: Entry) -> Any:
     """The JSON value of a server's entry, by SPEC 4."""
     value = entry.value if isinstance(entry, Expiring) else entry
     expiry = {"expires_at_ms": entry.expires_at_ms} if isinstance(entry, Expiring) else {}
     if isinstance(value, JSONText):
         document = json.loads(value)
-    elif is_utf8(value):
+    elif is_utf8(value := bytes_of(value)):
         document = value.decode()
     else:
         return {"$kvs": {"base64": b64encode(value).decode(), **expiry}}

@@ -15,12 +15,12 @@ from hypothesis.stateful import (
 
 from helpers.documents import exact
 from kvserver.data.clocks import Clocks
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import SWEEP_REST_MS
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Access, Shard, drain, load_shards, new_shards, shard_of
+from kvserver.formats.codec import JSONText
 
 KEYS = [b"key%d" % number for number in range(12)]
 keys = st.sampled_from(KEYS)

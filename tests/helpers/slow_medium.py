@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
+from helpers.documents import bytes_of
 from helpers.frames import valid_frames
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Expiring
@@ -30,10 +31,10 @@ def entries(keyspace: Keyspace) -> State:
     state: State = {}
     for key, entry in keyspace.members():
         if isinstance(entry, Expiring):
-            tag = {"expires_at_ms": entry.expires_at_ms, "value": entry.value.decode()}
+            tag = {"expires_at_ms": entry.expires_at_ms, "value": bytes_of(entry.value).decode()}
             state[key.decode()] = {"$kvs": tag}
         else:
-            state[key.decode()] = entry.decode()
+            state[key.decode()] = bytes_of(entry).decode()
     return state
 
 

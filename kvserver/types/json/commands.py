@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.formats.codec import canonical, canonical_strict, parse_strict
+from kvserver.formats.codec import JSONText, canonical, canonical_strict, parse_strict
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
 
@@ -31,6 +30,8 @@ def _text(value: Value) -> bytes:
     """The canonical JSON of a value. CommandError for bytes that are not UTF-8, which JSON can't express."""
     if isinstance(value, JSONText):
         return value
+    if not isinstance(value, bytes):
+        raise CommandError(WRONG_TYPE)
     try:
         return canonical(value.decode())
     except UnicodeDecodeError:

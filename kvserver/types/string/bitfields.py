@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from kvserver.data.encodings import raw
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
@@ -13,6 +12,7 @@ from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.types.string.bits import bit_offset
 from kvserver.types.string.inplace import changeable
+from kvserver.types.string.value import as_string, raw
 
 _WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}  # and how many arguments each has
 _OVERFLOWS = (b"WRAP", b"SAT", b"FAIL")
@@ -150,7 +150,7 @@ def bitfield(session: Session, args: list[bytes]) -> Reply:
 
 
 def _read(session: Session, key: bytes, operations: list[_Operation]) -> Reply:
-    string = bytes(session.keyspace.read(key) or b"")
+    string = bytes(as_string(session.keyspace.read(key)) or b"")
     return [operation.field.read(string) for operation in operations]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import and_, or_, xor
 
-from kvserver.data.encodings import raw
 from kvserver.data.entries import Expiring
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
@@ -14,6 +13,7 @@ from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.types.string.inplace import changeable
 from kvserver.types.string.ranges import inclusive_range, is_backward
+from kvserver.types.string.value import as_string, raw
 
 _NOT_AN_OFFSET = "ERR bit offset is not an integer or out of range"
 _NOT_A_BIT = "ERR bit is not an integer or out of range"
@@ -58,7 +58,7 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
          summary="Returns the bit value at offset in the string value stored at key")  # fmt: skip
 def getbit(session: Session, args: list[bytes]) -> Reply:
     offset = bit_offset(session, args[2])
-    value = session.keyspace.read(args[1])
+    value = as_string(session.keyspace.read(args[1]))
     position = offset >> 3
     return 0 if value is None or position >= len(value) else value[position] >> (7 - (offset & 7)) & 1
 
@@ -83,7 +83,7 @@ def _bits_in(start: int, end: int, value: bytes, by_bit: bool) -> range:
          summary="Count set bits in a string")  # fmt: skip
 def bitcount(session: Session, args: list[bytes]) -> Reply:
     # Its arguments are read by hand: they have fixed places, and Redis looks at the unit late.
-    value = session.keyspace.read(args[1])
+    value = as_string(session.keyspace.read(args[1]))
     if value is None:
         return 0
     bits = range(8 * len(value))
@@ -135,7 +135,7 @@ def bitpos(session: Session, args: list[bytes]) -> Reply:
     bit = integer(args[2])
     if bit not in (0, 1):
         raise CommandError("ERR The bit argument must be 1 or 0.")
-    value = session.keyspace.read(args[1])
+    value = as_string(session.keyspace.read(args[1]))
     if value is None:
         return -1 if bit else 0
     bits = range(8 * len(value))
@@ -180,7 +180,7 @@ def bitop(session: Session, args: list[bytes]) -> Reply:
         raise CommandError("ERR BITOP NOT must be called with a single source key.")
     keyspace = session.keyspace
     is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
-    result = combined(operation, [keyspace.read(key) or b"" for key in sources])
+    result = combined(operation, [as_string(keyspace.read(key)) or b"" for key in sources])
     if result:
         # Run later, with a source that has expired, the same command would give another result.
         keyspace.put_as(target, raw(result), [b"BITOP", *args[1:]] if is_timeless else [b"SET", target, result])

@@ -7,6 +7,7 @@ from kvserver.dispatch.arguments import expiry_ms
 from kvserver.dispatch.command import Many, command, wrong_arity
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
 from kvserver.state.session import Session
+from kvserver.types.string.value import as_string
 
 
 def get_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
@@ -40,7 +41,7 @@ def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
     value = session.keyspace.expire_if_due(key, entry) if isinstance(entry, Expiring) else entry
     if value is None:
         session.keyspace.missed_gets += 1
-    return value
+    return as_string(value)
 
 
 def set_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
@@ -88,9 +89,9 @@ def _set_with_options(session: Session, args: list[bytes]) -> Reply:
     # A wrong time is an error even where nothing would be set.
     wanted_ms = _expires_at_ms(expiry, options[expiry], now_ms, "set") if expiry in _EXPIRY_OPTIONS else None
     previous = keyspace.read(key) if gets else keyspace.live(key)
-    reply: Reply = previous if gets else OK
+    reply: Reply = as_string(previous) if gets else OK
     if ("NX" in options and previous is not None) or ("XX" in options and previous is None):
-        return previous if gets else None
+        return reply if gets else None
     expires_at_ms = keyspace.expires_at_ms(key) if expiry == "KEEPTTL" else wanted_ms
     if expires_at_ms:
         _store_until(session, key, value, expires_at_ms, now_ms)
@@ -142,7 +143,7 @@ def setnx(session: Session, args: list[bytes]) -> Reply:
          summary="Set the string value of a key and return its old value")  # fmt: skip
 def getset(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
-    previous = keyspace.read(args[1])
+    previous = as_string(keyspace.read(args[1]))
     keyspace.put(args[1], args[2])
     return previous
 
@@ -152,7 +153,7 @@ def getset(session: Session, args: list[bytes]) -> Reply:
          summary="Get the value of a key and delete the key")  # fmt: skip
 def getdel(session: Session, args: list[bytes]) -> Reply:
     keyspace = session.keyspace
-    value = keyspace.read(args[1])
+    value = as_string(keyspace.read(args[1]))
     if value is not None:
         keyspace.remove(args[1])
     return value
@@ -168,7 +169,7 @@ def getex(session: Session, args: list[bytes]) -> Reply:
     """The time is looked at only where the key is there, as in Redis."""
     expiry = (options := getex.options(args)).chosen("expiration")
     keyspace, key = session.keyspace, args[1]
-    value = keyspace.read(key)
+    value = as_string(keyspace.read(key))
     if value is None or expiry is None:
         return value
     if expiry == "PERSIST":
@@ -189,7 +190,8 @@ def getex(session: Session, args: list[bytes]) -> Reply:
          tips="request_policy:multi_shard",
          summary="Get the values of all the given keys")  # fmt: skip
 def mget(session: Session, args: list[bytes]) -> Reply:
-    return list(map(session.keyspace.read, args[1:]))
+    """What is no string counts as missing, as in Redis."""
+    return [value if isinstance(value, bytes) else None for value in map(session.keyspace.read, args[1:])]
 
 
 def _set_many(session: Session, args: list[bytes]) -> None:
@@ -224,5 +226,5 @@ def msetnx(session: Session, args: list[bytes]) -> Reply:
          since="2.2.0", group="string", complexity="O(1)",
          summary="Get the length of the value stored in a key")  # fmt: skip
 def strlen(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.read(args[1])
+    value = as_string(session.keyspace.read(args[1]))
     return 0 if value is None else len(value)

@@ -5,14 +5,14 @@ A JSON integer stays one; other JSON numbers have no INCR, but an INCRBYFLOAT th
 
 from __future__ import annotations
 
-from kvserver.data.encodings import JSONText, embedded
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
 from kvserver.dispatch.command import Many, command
 from kvserver.errors import CommandError
-from kvserver.formats.codec import canonical
+from kvserver.formats.codec import JSONText, canonical
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.types.string.value import as_string, embedded
 
 _ZERO = ord("0")
 _SURELY_IN_RANGE_DIGITS = 18
@@ -77,7 +77,7 @@ def decrby(session: Session, args: list[bytes]) -> Reply:
 
 
 def _add(session: Session, key: bytes, amount: int) -> int:
-    value = session.keyspace.live(key)
+    value = as_string(session.keyspace.live(key))
     is_json = _is_json_number(value)
     number = amount + (0 if value is None else integer(value))
     if not MIN_INTEGER <= number <= MAX_INTEGER:
@@ -112,7 +112,7 @@ def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
     from kvserver.types.string.longdouble import LongDouble
 
     key = args[1]
-    value = session.keyspace.live(key)
+    value = as_string(session.keyspace.live(key))
     is_json = _is_json_number(value)
     number = LongDouble.parse(b"0" if value is None else value)
     increment = LongDouble.parse(args[2])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from kvserver.data.encodings import JSONText
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.state.session import Session
+from kvserver.types.string.value import STRING
 
 
 def changeable(session: Session, key: bytes) -> bytes | None:
-    """The string under a key, or None where it is missing. CommandError for any other JSON value."""
+    """The string under a key, or None where it is missing. CommandError for any other value, a document as well."""
     value = session.keyspace.live(key)
-    if isinstance(value, JSONText):
-        raise CommandError(WRONG_TYPE)
-    return value
+    if value is None or isinstance(value, STRING.types):
+        return value
+    raise CommandError(WRONG_TYPE)
 
 
 def check_length(session: Session, length: int) -> None:

@@ -14,6 +14,7 @@ from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
+from kvserver.types.string.value import as_string
 
 _CELL_BYTES = 4  # of Redis's table, whose size it limits
 _MAX_LENGTH = 2**32 - 2
@@ -24,7 +25,7 @@ _MAX_LENGTH = 2**32 - 2
          since="7.0.0", group="string", complexity="O(N*M) where N and M are the lengths of s1 and s2, respectively",
          summary="Find longest common substring")  # fmt: skip
 def lcs(session: Session, args: list[bytes]) -> Reply:
-    first, second = (bytes(session.keyspace.read(key) or b"") for key in args[1:3])
+    first, second = (bytes(as_string(session.keyspace.read(key)) or b"") for key in args[1:3])
     options = lcs.options(args)
     if "IDX" in options and "LEN" in options:
         raise CommandError("ERR If you want both the length and indexes, please just use IDX.")

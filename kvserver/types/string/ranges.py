@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kvserver.data.encodings import raw
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.state.session import Session
 from kvserver.types.string.inplace import changeable, check_length
+from kvserver.types.string.value import as_string, raw
 
 
 @command("append", "key:key value", "write denyoom fast", access="RW insert",
@@ -66,7 +66,7 @@ def getrange(session: Session, args: list[bytes]) -> Reply:
 
 
 def _part(session: Session, key: bytes, start: int, end: int) -> bytes:
-    value = session.keyspace.read(key)
+    value = as_string(session.keyspace.read(key))
     if value is None or is_backward(start, end):
         return b""
     positions = inclusive_range(start, end, len(value))

@@ -6,9 +6,9 @@ import pytest
 
 from helpers.documents import exact
 from helpers.sessions import Server, run, text
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Value
 from kvserver.dispatch.effect import Discard
+from kvserver.formats.codec import JSONText
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 from helpers.sessions import Server, run
 from kvserver.commands.memory import LITTLE_BYTES
-from kvserver.data.encodings import JSONText
 from kvserver.data.footprint import EMPTY_BYTES
+from kvserver.formats.codec import JSONText
 from kvserver.state.statistics import ProcessFacts
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.sessions import Server, run
 from kvserver.commands.object import SHARED_REFCOUNT
-from kvserver.data.encodings import JSONText
+from kvserver.formats.codec import JSONText
 
 
 @pytest.mark.parametrize("text", [b"1", b"12345", b"null", b'{"a":1}', b"[%b]" % (b"1," * 50 + b"1")])

@@ -8,9 +8,9 @@ import pytest
 
 from helpers.sessions import Server, run, text
 from kvserver.commands.scan import cursor_of
-from kvserver.data.encodings import JSONText
 from kvserver.data.shards import SHARDS
 from kvserver.errors import CommandError
+from kvserver.formats.codec import JSONText
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
+from kvserver.formats.codec import JSONText
 
 
 def test_expiring_value_is_equal_to_one_of_the_same_value_and_time() -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from helpers.keyspaces import KeyspaceMachine
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Expiring
 from kvserver.data.footprint import EMPTY_BYTES, Footprint, entry_bytes
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Access, Shard, load_shards, new_shards
+from kvserver.formats.codec import JSONText
 
 
 class Counting:

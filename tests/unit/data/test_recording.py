@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from helpers.documents import exact
 from helpers.sessions import START_MS, Server, run
-from kvserver.data.encodings import JSONText, Raw, raw
 from kvserver.data.entries import Entry, Expiring, Value
-from kvserver.data.recording import recreation
+from kvserver.data.kinds import kind_of
+from kvserver.formats.codec import JSONText
 from kvserver.formats.rdb import dump
 from kvserver.resp.reply import Error
 from kvserver.state.session import Session
+from kvserver.types.string.value import Raw, raw
 
 LATER_MS = START_MS + 10
 Words = tuple[str | int | bytes, ...]
@@ -40,7 +41,7 @@ def test_whole_value_of_each_type_is_stored_and_recorded(value: Value, expires_a
     server.keyspace.set_expiring(b"k", b"old", START_MS + 5)
     server.keyspace.put(b"k", value, expires_at_ms)
     written = server.keyspace.take_written()
-    assert written == recreation(b"k", value, expires_at_ms)
+    assert written == kind_of(value).recreation(b"k", value, expires_at_ms)
     assert exact(entries(server)) == exact(replayed(written))
     assert exact(entries(server)) == exact({b"k": Expiring(value, LATER_MS) if expires_at_ms else value})
 
@@ -69,11 +70,10 @@ def test_change_keeps_the_expiry_and_records_it_again() -> None:
 
 @pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
 def test_value_that_was_changed_in_place_stays_the_same_object_with_its_expiry(expires_at_ms: int | None) -> None:
-    members: list[bytes] = []  # stands for a collection
-    value: Value = members  # type: ignore[assignment]
+    value: list[bytes] = []  # stands for a collection
     keyspace = Server().keyspace
     keyspace.set(b"k", value) if expires_at_ms is None else keyspace.set_expiring(b"k", value, expires_at_ms)
-    members.append(b"a")
+    value.append(b"a")
     keyspace.change(b"k", value, [b"RPUSH", b"k", b"a"])
     assert keyspace.live(b"k") is value
     assert keyspace.expires_at_ms(b"k") == expires_at_ms
@@ -99,7 +99,7 @@ def test_expiry_brings_the_value_along_only_where_the_key_may_be_gone_before(
     assert (keyspace.live(b"k"), keyspace.expires_at_ms(b"k")) == (b"v", wanted_ms)
     written = keyspace.take_written()
     if present_ms is not None and (wanted_ms is None or wanted_ms > present_ms):
-        assert written == recreation(b"k", b"v", wanted_ms)
+        assert written == kind_of(b"v").recreation(b"k", b"v", wanted_ms)
     else:
         assert written == ([] if wanted_ms is None else [[b"PEXPIREAT", b"k", b"%d" % wanted_ms]])
 

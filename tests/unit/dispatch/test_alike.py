@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from helpers.sessions import START_MS, Server, run
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Expiring
 from kvserver.data.shards import new_shards
 from kvserver.dispatch.command import Many
 from kvserver.dispatch.runner import Runners
+from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import CACHED_BULK_HEADERS, encode
 from kvserver.resp.request import Request
 from kvserver.state.session import Session

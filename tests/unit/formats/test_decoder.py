@@ -12,12 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.documents import AWKWARD_TEXTS, Contents, as_json_text, encoded, exact, keys, plain_values
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry
 from kvserver.errors import PayloadInvalid
 from kvserver.formats import decoder as module
+from kvserver.formats.codec import JSONText
 from kvserver.formats.decoder import Decoder
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats.tags import Mapping
+from kvserver.types import PLAIN, TAGGED
 
 Found = dict[bytes, Entry]
 

@@ -27,14 +27,13 @@ from helpers.documents import (
     values,
 )
 from helpers.long_values import LONG_VALUES, bytes_in_steps, long_entries, short_pieces
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
-from kvserver.formats.codec import PIECE_BYTES
+from kvserver.formats.codec import PIECE_BYTES, JSONText
 from kvserver.formats.encoder import encode
 from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.formats.sorting import BATCH_KEYS
-from kvserver.formats.tags import PLAIN, TAGGED
+from kvserver.types import PLAIN, TAGGED
 
 ALL_CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 

@@ -21,13 +21,13 @@ from helpers.long_values import (
     decode,
     short_pieces,
 )
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
-from kvserver.formats.codec import MAX_DEPTH, PIECE_BYTES
+from kvserver.formats.codec import MAX_DEPTH, PIECE_BYTES, JSONText
 from kvserver.formats.encoder import encode
 from kvserver.formats.longdocument import LongDocument, begin_document
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats.tags import Mapping
+from kvserver.types import PLAIN, TAGGED
 
 
 @pytest.mark.parametrize("name", LONG_DOCUMENTS)

@@ -23,7 +23,8 @@ from helpers.long_values import (
 from kvserver.data.entries import Entry, Expiring
 from kvserver.formats.codec import PIECE_BYTES
 from kvserver.formats.encoder import encode
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats.tags import Mapping
+from kvserver.types import PLAIN, TAGGED
 
 # Beside the pieces, the buffer that a value is gathered in grows by an eighth now and then.
 MOST_BYTES_IN_A_STEP = LONG_BYTES // 7 + 8 * CHUNK_BYTES

@@ -21,10 +21,11 @@ from kvserver.errors import KVServerError
 from kvserver.formats.frame import HEADER_SIZE, MAGIC, encode_frame
 from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail
 from kvserver.formats.scan import scan as scan_steps
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats.tags import Mapping
 from kvserver.library.store import run
 from kvserver.media.memory import MemoryMedium
 from kvserver.persistence.workplace import Here, drive, finish
+from kvserver.types import PLAIN, TAGGED
 
 VECTORS = json.loads(PROJECT.joinpath("tests", "vectors").joinpath("media.json").read_text(encoding="utf-8"))
 

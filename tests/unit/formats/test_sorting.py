@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.documents import cut_of, entries, keys
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.freeze import Cut
+from kvserver.formats.codec import JSONText
 from kvserver.formats.sorting import BATCH_BYTES, BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping
+from kvserver.formats.tags import Mapping
+from kvserver.types import PLAIN, TAGGED
 
 
 def batches_of(cut: Cut, mapping: Mapping = TAGGED) -> list[Batch]:

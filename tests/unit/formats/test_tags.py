@@ -26,9 +26,10 @@ from helpers.documents import (
     values,
 )
 from helpers.long_values import long_entries, short_pieces
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Entry, Expiring
-from kvserver.formats.tags import PLAIN, TAGGED, Mapping, decode_value
+from kvserver.formats.codec import JSONText
+from kvserver.formats.tags import Mapping, decode_value
+from kvserver.types import PLAIN, TAGGED
 
 quick = settings(max_examples=120)
 

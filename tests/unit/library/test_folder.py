@@ -15,9 +15,9 @@ from kvserver import FileMedium, KVStore, MediumError, MediumLocked, ServerFolde
 from kvserver.cli.main import main
 from kvserver.formats.record import encode_link, encode_records, pack
 from kvserver.formats.scan import Scan
-from kvserver.formats.tags import TAGGED
 from kvserver.library.store import run
 from kvserver.media.segments import FileLog
+from kvserver.types import TAGGED
 
 ALWAYS = ("--save", "", "--appendfsync", "always")
 BINARY = b"\xff\x00bytes"

@@ -18,12 +18,12 @@ from helpers.servers import kvserver_environment
 from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN, decode_header
 from kvserver.formats.scan import Tail
-from kvserver.formats.tags import PLAIN
 from kvserver.library.store import run
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.medium import Medium
 from kvserver.media.memory import MemoryMedium
+from kvserver.types import PLAIN
 
 # --- A file: what it is, and whose ---
 

@@ -11,11 +11,11 @@ import pytest
 from helpers.servers import DEADLINE_S, encode
 from helpers.sessions import Server
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.encodings import JSONText
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.writer import Writer
+from kvserver.formats.codec import JSONText
 from kvserver.network.connection import HIGH_WATER_BYTES, SENT_AT_ONCE_BYTES, Connection
 from kvserver.options.config import Config
 from kvserver.resp.reply import OK, Push, Reply

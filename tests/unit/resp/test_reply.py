@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.data.encodings import JSONText
+from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import (
     BULK_HEADERS,
     LONG_PIECE_BYTES,

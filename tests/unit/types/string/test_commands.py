@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from helpers.sessions import START_MS, Server, run, text
-from kvserver.data.encodings import JSONText
 from kvserver.data.entries import Expiring
+from kvserver.formats.codec import JSONText
 from kvserver.formats.rdb import dump
 from kvserver.resp.reply import OK
 

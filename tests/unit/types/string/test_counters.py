@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import START_MS, Server, run, text
-from kvserver.data.encodings import JSONText
+from kvserver.formats.codec import JSONText
 from kvserver.state.session import Session
 
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"

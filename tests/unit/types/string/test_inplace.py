@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run
-from kvserver.data.encodings import JSONText
 from kvserver.errors import CommandError
+from kvserver.formats.codec import JSONText
 from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.string.inplace import changeable, check_length
 

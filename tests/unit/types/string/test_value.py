@@ -1,4 +1,4 @@
-"""How Redis would hold a string is seen by OBJECT alone, not by files, journals or readers."""
+"""value: what remembers how Redis would hold a string is seen by OBJECT alone, not by files, journals or readers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import pytest
 
 from helpers.documents import encoded
 from helpers.sessions import Server, run
-from kvserver.data.encodings import EMBEDDED_BYTES, Embedded, Raw, embedded, raw
 from kvserver.data.entries import Entry, Expiring
-from kvserver.formats.tags import TAGGED
+from kvserver.errors import CommandError
+from kvserver.formats.codec import JSONText
+from kvserver.types import TAGGED
+from kvserver.types.string.value import EMBEDDED_BYTES, STRING, Embedded, Raw, as_string, embedded, raw
 
 
 @pytest.mark.parametrize("string", [b"", b"12", b"text", b"\xff", b"x" * EMBEDDED_BYTES, b"x" * (EMBEDDED_BYTES + 1)])
@@ -56,3 +58,26 @@ def test_bit_that_is_set_to_what_it_was_is_no_change() -> None:
     assert run(session, "OBJECT", "ENCODING", "k") == b"raw"
     assert server.keyspace.take_written() == []
     assert run(session, "PTTL", "k") == 100
+
+
+@pytest.mark.parametrize(
+    ("value", "encoding"),
+    [
+        (b"12", b"int"),
+        (raw(b"12"), b"raw"),
+        (embedded(b"12"), b"embstr"),
+        (b"012", b"embstr"),
+        (b"9223372036854775808", b"embstr"),
+        (b"x" * EMBEDDED_BYTES, b"embstr"),
+        (b"x" * (EMBEDDED_BYTES + 1), b"raw"),
+    ],
+)
+def test_encoding_is_what_redis_would_have(value: bytes, encoding: bytes) -> None:
+    assert STRING.encoding(value) == encoding
+
+
+def test_document_reads_as_the_string_of_its_text_and_nothing_else_does() -> None:
+    assert as_string(JSONText(b"[1]")) == b"[1]"
+    assert as_string(None) is None
+    with pytest.raises(CommandError, match="WRONGTYPE"):
+        as_string([b"v"])

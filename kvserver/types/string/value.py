@@ -1,0 +1,125 @@
+"""Strings as values: plain `bytes`, and those that Redis would not hold as a SET of them does.
+
+A string that a command has built in place is `raw`, the sum of an INCRBYFLOAT `embstr`, even if it is short or a number.
+OBJECT tells it, and nobody else: no file does, so that after a start all strings are as SET would have them. Pure.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Final
+
+from kvserver.data.entries import Value
+from kvserver.data.footprint import bytes_size
+from kvserver.data.kinds import VALUE, Form, Kind
+from kvserver.dispatch.arguments import WRONG_TYPE, integer
+from kvserver.errors import CommandError
+from kvserver.formats.codec import PIECE_BYTES, canonical_string, canonical_string_pieces, utf8_pieces
+from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
+from kvserver.types.string.longbase64 import LongBase64, decode_base64
+
+EMBEDDED_BYTES: Final = 44  # up to so long a string is one block with its header
+BASE64: Final = "base64"
+_BASE64_PIECE_BYTES: Final = PIECE_BYTES // 4 * 3  # without padding, since it is a multiple of three
+
+
+class Raw(bytes):
+    """A string that is raw though SET would have it otherwise."""
+
+    __slots__ = ()
+
+
+class Embedded(bytes):
+    """A string that is embedded though SET would take it for a number."""
+
+    __slots__ = ()
+
+
+def raw(string: bytes) -> bytes:
+    """A string that a command has built in place."""
+    return Raw(string) if len(string) <= EMBEDDED_BYTES else string
+
+
+def embedded(string: bytes) -> bytes:
+    """A string that a command has computed."""
+    return Embedded(string) if len(string) <= EMBEDDED_BYTES else string
+
+
+def as_string(value: Value | None) -> bytes | None:
+    """A value as commands of strings read it: a string, the text of a document, or None for None. CommandError elsewhere."""
+    if value is None or isinstance(value, bytes):
+        return value
+    raise CommandError(WRONG_TYPE)
+
+
+def _read_base64(document: object) -> bytes | None:
+    return decode_base64(document.encode("utf-8", "replace")) if isinstance(document, str) else None
+
+
+def _begin_base64(opening: bytes, expires_at_ms: int | None) -> LongBase64 | None:
+    return LongBase64(opening) if expires_at_ms is None else None
+
+
+def _load(body: bytes, max_bytes: int) -> bytes:
+    return Reader(body).string(max_bytes)
+
+
+class String(Kind):
+    """In a payload a JSON string, and base64 where it is not UTF-8. Never changed, only replaced."""
+
+    name = "string"
+    types = (bytes, Raw, Embedded)
+    forms: Mapping[str, Form] = {BASE64: Form(_read_base64, _begin_base64)}
+    loads: Mapping[int, Callable[[bytes, int], Value]] = {STRING_TYPE: _load}
+
+    def encoding(self, value: bytes) -> bytes:
+        if type(value) is bytes and _is_integer(value):
+            return b"int"
+        return b"raw" if type(value) is Raw or len(value) > EMBEDDED_BYTES else b"embstr"
+
+    def size_bytes(self, value: bytes) -> int:
+        return bytes_size(len(value))
+
+    def fork(self, value: bytes) -> bytes:
+        return value
+
+    def recreation(self, key: bytes, value: bytes, expires_at_ms: int | None) -> list[list[bytes]]:
+        if expires_at_ms is None:
+            return [[b"SET", key, value]]
+        return [[b"SET", key, value, b"PXAT", b"%d" % expires_at_ms]]
+
+    def json(self, value: bytes) -> tuple[str, bytes]:
+        try:
+            return VALUE, canonical_string(value.decode())
+        except UnicodeDecodeError:
+            return BASE64, b'"%b"' % b64encode(value)
+
+    def json_steps(self, value: bytes) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
+        try:
+            for _ in utf8_pieces(value):
+                yield b""
+        except UnicodeDecodeError:
+            return BASE64, _base64_pieces(value)
+        return VALUE, canonical_string_pieces(value)
+
+    def dump(self, value: bytes) -> bytes:
+        return bytes((STRING_TYPE,)) + write_string(value)
+
+
+STRING: Final = String()
+
+
+def _is_integer(string: bytes) -> bool:
+    try:
+        integer(string)
+    except CommandError:
+        return False
+    return True
+
+
+def _base64_pieces(data: bytes) -> Iterator[bytes]:
+    yield b'"'
+    for start in range(0, len(data), _BASE64_PIECE_BYTES):
+        yield b64encode(data[start : start + _BASE64_PIECE_BYTES])
+    yield b'"'

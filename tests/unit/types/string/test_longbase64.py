@@ -1,0 +1,58 @@
+"""longbase64: base64 that comes in chunks, and what only looks like it. Through a decoder: test_long_values."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+
+from kvserver.data.entries import Expiring
+from kvserver.types.string.longbase64 import LongBase64, decode_base64
+
+OPENING = b'{"$kvs":{"base64":'
+
+
+def read_in_chunks(reader: LongBase64, text: bytes, length: int) -> bytes | None:
+    """What is left when the string has ended; None where it is no tag."""
+    buffer = b""
+    for start in range(0, len(text), length):
+        buffer += text[start : start + length]
+        while not reader.has_ended:
+            end = reader.read(buffer, 0)
+            if end is None:
+                return None
+            if not end:
+                break
+            buffer = buffer[end:]
+    return buffer
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 1_000])
+@pytest.mark.parametrize("value", [b"\xff", b"\x80\x81", b"\xffabc" * 50])
+def test_bytes_come_back_whatever_the_chunks(value: bytes, length: int) -> None:
+    reader = LongBase64(OPENING)
+    text = b'"%b"' % b64encode(value)
+    tail = read_in_chunks(reader, text + b',"expires_at_ms":5}},', length)
+    assert tail is not None
+    assert reader.has_ended
+    assert reader.as_json() == OPENING + text
+    assert reader.finish(b"}},", 0) == (value, 2)
+    assert reader.finish(tail, 0) == (Expiring(value, 5), len(tail) - 1)
+
+
+@pytest.mark.parametrize("text", [b"5", b'"!"', b'"gB=="', b'"gA==gA=="'])
+def test_what_the_encoder_does_not_write_is_no_tag(text: bytes) -> None:
+    reader = LongBase64(OPENING)
+    assert read_in_chunks(reader, text, len(text)) is None
+    assert reader.as_json().startswith(OPENING)
+
+
+def test_utf8_is_no_tag() -> None:
+    reader = LongBase64(OPENING)
+    assert read_in_chunks(reader, b'"YWJj"', 6) == b""
+    assert reader.finish(b"}}", 0) is None
+
+
+def test_one_spelling_of_the_same_bytes_is_read() -> None:
+    assert decode_base64(b"gA==") == b"\x80"
+    assert decode_base64(b"gB==") is None
