@@ -37,7 +37,7 @@ class LongBase64:
             if quote != b'"':
                 return None if quote else position
             self._has_begun = True
-            position += 1
+            return position + 1
         end = data.find(b'"', position, position + PIECE_BYTES)
         self.has_ended = end >= 0
         if not self.has_ended:
