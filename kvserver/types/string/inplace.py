@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kvserver.data.kinds import kind_of
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.state.session import Session
@@ -11,7 +12,7 @@ from kvserver.types.string.value import STRING
 def changeable(session: Session, key: bytes) -> bytes | None:
     """The string under a key, or None where it is missing. CommandError for any other value, a document as well."""
     value = session.keyspace.live(key)
-    if value is None or isinstance(value, STRING.types):
+    if value is None or (isinstance(value, bytes) and kind_of(value) is STRING):
         return value
     raise CommandError(WRONG_TYPE)
 
