@@ -19,7 +19,7 @@ from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import slow_from_ns
-from kvserver.engine.jobs import Actions
+from kvserver.engine.jobs import Jobs
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, MediumError, StartError, TLSError
@@ -107,11 +107,8 @@ class Server:
         self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
         beside_loop = BesideLoop(self._journal_disk, self.state.counters)
         recovery = Recovery(self.state, self._table, self._snapshots.archive, place.log, beside_loop)
-        lookups = self._table.lookups()
-        self._actions = Actions(
+        self._jobs = Jobs(
             self.state,
-            self._table,
-            lookups,
             self._snapshots,
             self._journal,
             self._leave,
@@ -119,17 +116,16 @@ class Server:
             recovery,
             self._disk,
         )
-        self.writer = Writer(self.state, self._table, lookups, self._actions, self._journal.append)
-        self.clients.writer = self._actions.writer = self.writer
-        self._actions.attend_journal()
+        self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
+        self.clients.writer = self._jobs.writer = self.writer
+        self._jobs.attend_journal()
         try:
             self.state.persistence.loading = True
-            self._actions.choose_runners()
             await self._listeners.open()
             self._introduce()
             self.clients.fit_to_system()
             self._settled = dict(vars(config))
-            self._load = self._loop.create_task(self._actions.load_at_start())
+            self._load = self._loop.create_task(self._jobs.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
                 await asyncio.wait([self._load])
@@ -213,7 +209,7 @@ class Server:
         task.add_done_callback(self._background.discard)
 
     async def _leave_on_signal(self) -> None:
-        await self._actions.leave_on_signal()
+        await self._jobs.leave_on_signal()
         self._is_leaving = False  # still here: the flush failed
         self._supervisor.tell_ready("could not shut down, since the data could not be saved: see the log")
 
@@ -228,7 +224,7 @@ class Server:
         self._upkeep.begin()
         if now_s >= self._second_ends_at:
             self._second_ends_at = now_s + EACH_SECOND_S
-            self._actions.flushes.start_if_due()
+            self._jobs.flushes.start_if_due()
             self.clients.close_idle()
         if self.clients.choked:
             self.clients.check_choked()

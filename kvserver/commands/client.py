@@ -82,7 +82,7 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
     """The line of a client in CLIENT LIST, without its end. `asked`: what is asked, if it is this one that asks."""
     server = session.server
     now_ms = server.now_ms()
-    queued = session.transaction.commands if session.transaction else []
+    queued = session.transaction.requests if session.transaction else []
     queued_bytes = sum(map(getsizeof, queued)) + sum(getsizeof(word) for words in queued for word in words)
     buffers = server.buffers_of(session.id)
     # What runs now was sent by the one who asks, and has left its connection.

@@ -26,10 +26,12 @@ NO_PASSWORD_SET = (
          summary="Ping the server",
          is_for_subscribers=True)  # fmt: skip
 def ping(session: Session, args: list[bytes]) -> Reply:
-    if len(args) == 1:
-        return PONG
     if len(args) > 2:
         raise wrong_arity("ping")
+    if session.is_resp2_subscriber:  # it looks like a message there
+        return [b"pong", *(args[1:] or [b""])]
+    if len(args) == 1:
+        return PONG
     return args[1]
 
 

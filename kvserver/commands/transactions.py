@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Effect, Execute, Switch
-from kvserver.dispatch.runner import EXEC_REFUSED
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply
 from kvserver.state.session import Session, Transaction
@@ -30,11 +29,8 @@ def multi(session: Session, args: list[bytes]) -> Effect:
 @command("exec", "", "noscript loading stale skip_slowlog",
          since="1.2.0", group="transactions", complexity="Depends on commands in the transaction",
          summary="Execute all commands issued after MULTI",
-         is_never_queued=True)  # fmt: skip
+         is_never_queued=True, runs_queue=True)  # fmt: skip
 def exec_(session: Session, args: list[bytes]) -> Effect:
-    if len(args) != 1:
-        session.end_transaction()
-        return Switch(Error(f"{EXEC_REFUSED}wrong number of arguments for 'exec' command"))
     transaction, server = session.transaction, session.server
     if transaction is None:
         raise CommandError("ERR EXEC without MULTI")
@@ -44,7 +40,7 @@ def exec_(session: Session, args: list[bytes]) -> Effect:
         return Switch(Error(ABORTED))
     if is_broken:
         return Switch(NULL_ARRAY)
-    return Execute(transaction.commands)
+    return Execute(transaction.requests)
 
 
 @command("discard", "", "noscript loading stale fast allow_busy",

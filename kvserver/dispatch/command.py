@@ -98,6 +98,7 @@ class Command(Description):
         is_bounded: bool | None = None,
         is_never_queued: bool = False,
         is_for_subscribers: bool = False,
+        runs_queue: bool = False,
         may_replicate: bool = False,
         check_queueable: Callable[[Request], None] | None = None,
         secrets: Callable[[Request], Iterable[int]] | None = None,
@@ -120,6 +121,7 @@ class Command(Description):
                      complexity say
         is_never_queued      it runs at once in MULTI
         is_for_subscribers   it may run in the context of a RESP2 subscriber
+        runs_queue           it runs what MULTI has queued, so it is refused where that would be
         may_replicate        it is no write, but what replicas would get: it waits with a pause of writes
         check_queueable      raises Refusal for a call that can't be part of a transaction
         secrets              where a call has words that nobody is shown
@@ -139,6 +141,7 @@ class Command(Description):
         self.is_alone = is_alone
         self.is_never_queued = is_never_queued
         self.is_for_subscribers = is_for_subscribers
+        self.runs_queue = runs_queue
         self.may_replicate = may_replicate
         self.check_queueable = check_queueable
         self.secrets = secrets

@@ -75,7 +75,7 @@ class Close(_Effect):
 
 
 class Recognize(_Effect):
-    """The session has authenticated, or is new again: look its next command up in the table that is right for it."""
+    """The session has authenticated, or is new again: have its connection take notice, and reply."""
 
     __match_args__ = ("reply",)
 
@@ -84,7 +84,7 @@ class Recognize(_Effect):
 
 
 class Switch(_Effect):
-    """What the session is in has changed (`Session.standing`): look its next command up anew, and reply."""
+    """What the session is in has changed (`gate.is_plain`): look its next command up anew, and reply."""
 
     __match_args__ = ("reply",)
 

@@ -1,9 +1,8 @@
 """The table of all commands: names to handlers, ready for the writer's hot path.
 
-A name leads to what runs it in four variants of the table, so that the path of a command asks nothing but the table: while
-writes must be refused, or data is loaded, there are handlers that say so, and where memory has a limit, those of commands
-that may need more look at it first. What a session is in makes more variants (`lookups`).
-In all of them handlers are wrapped where their time is to be taken, which changes while the server runs (dispatch/timing).
+A plain session looks its commands up in one table that refuses nothing, so the path of a command asks nothing but the table;
+where memory has a limit, in a second one, in which those that may need more look at that first. All others go through the
+gate (`call`). Handlers are wrapped where their time is to be taken, which changes while the server runs (dispatch/timing).
 """
 
 from __future__ import annotations
@@ -11,24 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kvserver.dispatch.command import Command, Handler, Many, unknown_command
-from kvserver.dispatch.gate import refuse_http
-from kvserver.dispatch.lookups import Lookups
-from kvserver.dispatch.runner import ANY_ARITY, UNKNOWN, Limited, Runners, refuse
+from kvserver.dispatch.command import Command, Handler, Many
+from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.gate import Runner, Runners, call, is_plain, within_limit
 from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import Reply
-from kvserver.state.session import Session
+from kvserver.resp.request import Request
+from kvserver.state.session import REPLAY_ID, Session
 from kvserver.state.usage import Usages
 
-MISCONF = (
-    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
-    "modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting "
-    "fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
-)
-MISCONF_JOURNAL = "MISCONF Errors writing to the AOF file: "
-LOADING = "LOADING Redis is loading the dataset in memory"
-
 ALIKE_FROM: Final = 4  # commands: of fewer, to see whether they are alike takes what it gives
+NOTHING: Final[Runners] = {}  # where every command goes through the gate
 
 
 class CommandTable:
@@ -36,35 +28,38 @@ class CommandTable:
 
     def __init__(self, rows: Mapping[bytes, Command], usages: Usages, clock_ns: Callable[[], int] = lambda: 0) -> None:
         self.rows = rows
-        # By handler, not by name: a lookup that puts another one before it (in MULTI, while timed) finds nothing here.
+        # By handler, not by name: where another one stands before it (while timed, or for a limit), nothing is found here.
         self.many: dict[Handler, Many] = {row.handler: row.many for row in rows.values() if row.many}
         self.timing = Timing(clock_ns, usages)
         self.timing.on_change = self._wrap
         self.timing.on_slow = note_slow
-        self._handlers = {name: self.timing.wrap(row) for name, row in self.rows.items()}
-        # Each variant, with what it has while the usual commands run unwrapped and while everything is wrapped.
-        self._variants: dict[str, tuple[Runners, Runners, Runners]] = {}
-        self._on_wrap: list[Callable[[], None]] = []
-        self.replay = self._runners(None, lambda row: row.entrance)
-        self.open = self._variant("open", None)
-        self.limited = self._variant("limited", None, around=_within_limit)
-        self.read_only = self.refuse_writes(MISCONF)
-        self.loading = self._variant("loading", lambda row: None if "loading" in row.flags else LOADING)
+        # What the journal's commands run by: their time is not taken.
+        self.replayed = self._runners({row: row.entrance for row in rows.values()})
+        handlers = {row: self.timing.wrap(row) for row in rows.values()}
+        # What commands run by usually, and while everything is measured.
+        self._usual, self._measured = (self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
+        self._usual_limited, self._measured_limited = _limited(self._usual), _limited(self._measured)
+        self.open: dict[bytes, Runner] = {}
+        self.limited: dict[bytes, Runner] = {}  # while memory has a limit
+        self._wrap()
 
-    def lookups(self) -> Lookups:
-        """What the sessions of a server look their commands up in, at first in `open`."""
-        lookups = Lookups(self.rows, self.open)
-        self._on_wrap.append(lookups.note_wrapping)
-        return lookups
+    def plain(self, session: Session) -> Runners:
+        """The table for the names of a session's commands; empty where they must go through the gate (`call`).
 
-    def refuse_writes(self, text: str) -> Runners:
-        """What the writer looks names up in while writes are answered by this error."""
-        return self._variant("read only", lambda row: text if "write" in row.flags else None)
+        To be asked again behind each effect: a command that has none changes nothing of this.
+        """
+        if not is_plain(session):
+            return NOTHING
+        return self.limited if session.server.memory.limit_bytes else self.open
+
+    def call(self, session: Session, request: Request) -> Reply | Effect:
+        """Run a request as the gate lets it. Refusal if it may not run; CommandError if it fails."""
+        return call(self.replayed if session.id == REPLAY_ID else self.open, session, request)
 
     def run_alike(self, session: Session, commands: list[list[bytes]], runners: Runners, output: list[bytes]) -> int:
         """Run commands that differ in nothing but their arguments, as in many pipelines: how many of the first ones have run.
 
-        Not where anything stands before the handler of the command (`lookups`, `timing`): such a handler has no `many`.
+        Not where anything stands before the handler of the command (timing, a limit): such a handler has no `many`.
         """
         if len(commands) < ALIKE_FROM:
             return 0
@@ -77,42 +72,23 @@ class CommandTable:
             return 0
         return many.run(session, commands, output)
 
-    def _variant(
-        self,
-        kind: str,
-        refusal: Callable[[Command], str | None] | None,
-        around: Callable[[Command, Handler], Handler] = lambda row, handler: handler,
-    ) -> Runners:
-        usual = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][0]))
-        wrapped = self._runners(refusal, lambda row: around(row, self._handlers[row.name.encode()][1]))
-        runners = dict(wrapped if self.timing.is_sampling else usual)
-        self._variants[kind] = runners, usual, wrapped
-        return runners
-
     def _wrap(self) -> None:
-        for runners, usual, wrapped in self._variants.values():
-            runners.update(wrapped if self.timing.is_sampling else usual)
-        for note in self._on_wrap:
-            note()
+        """Have the tables of clients hold what is wrapped now. In place: others hold them, too."""
+        is_sampling = self.timing.is_sampling
+        self.open.update(self._measured if is_sampling else self._usual)
+        self.limited.update(self._measured_limited if is_sampling else self._usual_limited)
 
-    def _runners(self, refusal: Callable[[Command], str | None] | None, handler_of: Callable[[Command], Handler]) -> Runners:
-        runners: Runners = {}
+    def _runners(self, handlers: Mapping[Command, Handler]) -> dict[bytes, Runner]:
+        runners: dict[bytes, Runner] = {}
         for name, row in self.rows.items():
-            handler = handler_of(row)
-            if refusal:
-                handler = refuse(handler, row, refusal)
-            # EXEC itself tells what it makes of too many words: it ends the transaction.
-            arities = ANY_ARITY if row.name == "exec" else row.arities_of_all
-            runners[name] = runners[name.upper()] = (handler, arities, row.name)
-        for word in (b"post", b"host:"):
-            runners[word] = (refuse_http, ANY_ARITY, word.decode())
-        runners[UNKNOWN] = (_tell_unknown, ANY_ARITY, "")
+            runners[name] = runners[name.upper()] = (handlers[row], row.arities_of_all, row)
         return runners
 
 
-def _within_limit(row: Command, handler: Handler) -> Handler:
-    return Limited(handler) if "denyoom" in row.flags else handler
-
-
-def _tell_unknown(session: object, args: list[bytes]) -> Reply:
-    raise unknown_command(args)
+def _limited(runners: Runners) -> dict[bytes, Runner]:
+    limited: dict[bytes, Runner] = dict(runners)
+    for handler, arities, row in runners.values():
+        if "denyoom" in row.flags:
+            name = row.name.encode()
+            limited[name] = limited[name.upper()] = (within_limit(handler), arities, row)
+    return limited

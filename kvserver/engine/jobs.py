@@ -1,7 +1,7 @@
-"""Carries out what handlers ask for (`commands.effect`): flushes, loads, leaving, new settings. The writer's Actions.
+"""Carries out what handlers ask for (`dispatch.effect`): flushes, loads, leaving, new settings. The writer's Jobs.
 
-Owns the rules between them: when writes are refused, what a failed shutdown leaves behind. When a flush begins is not its
-business (`flushes`).
+Owns the rules between them: what a failed shutdown leaves behind, when replies wait for the journal. When a flush begins is
+not its business (`persistence.schedule`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from kvserver.dispatch.effect import (
     Shutdown,
     Sleep,
 )
-from kvserver.dispatch.lookups import Lookups
-from kvserver.dispatch.table import MISCONF_JOURNAL, CommandTable
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError
@@ -50,7 +48,7 @@ LOOP_TIMER_S: Final = 0.002  # by which the loop's timers may be early: they and
 _log = logging.getLogger("kvserver")
 
 
-class Actions:
+class Jobs:
     """`leave` ends the server; `reconfigure` acts on options that CONFIG SET changed."""
 
     writer: Writer
@@ -58,8 +56,6 @@ class Actions:
     def __init__(
         self,
         state: ServerState,
-        table: CommandTable,
-        lookups: Lookups,
         snapshots: Snapshots,
         journal: Journal,
         leave: Callable[[], None],
@@ -70,11 +66,9 @@ class Actions:
         self._disk = disk
         self._recovery = recovery
         self._state = state
-        self._table = table
-        self._lookups = lookups
         self._snapshots = snapshots
         self._journal = journal
-        self.flushes = Flushes(state, snapshots, self.choose_runners)
+        self.flushes = Flushes(state, snapshots)
         self._outbox = Outbox(journal)
         self._switch = asyncio.Lock()  # whoever switches the journal on or off
         self._leave = leave
@@ -106,7 +100,6 @@ class Actions:
                 self._reconfigure(names)
                 if any(name.startswith(MEMORY_OPTIONS) for name in names):
                     self._in_background(self._snapshots.discard(self._state.memory.configure(self._state.config)))
-                self.choose_runners()
                 if "appendfsync" in names:
                     self._journal.sync_soon()
                 return self._switch_journal(reply) if "appendonly" in names else reply
@@ -117,32 +110,16 @@ class Actions:
                 return self._rewrite_config()
         raise TypeError(f"no way to carry out {effect!r}")
 
-    def choose_runners(self) -> None:
-        """Which commands run: while data is loaded, while the medium fails, while memory has a limit, or all."""
-        table, facts, config = self._table, self._state.persistence, self._state.config
-        if facts.loading:
-            self._lookups.use(table.loading)
-        elif self._state.journal.error:
-            self._lookups.use(table.refuse_writes(MISCONF_JOURNAL + self._state.journal.error))
-        elif facts.medium_poisoned or (not facts.last_save_ok and config.stop_writes_on_bgsave_error):
-            self._lookups.use(table.read_only)
-        elif self._state.memory.limit_bytes:
-            self._lookups.use(table.limited)
-        else:
-            self._lookups.use(table.open)
-
     async def load_at_start(self) -> None:
         """Load while the server answers -LOADING. MediumError if the medium can't be read or repaired."""
         facts = self._state.persistence
         facts.loading = True
-        self.choose_runners()
         try:
             recovered = await self._recovery.run()
             await self._journal.take_over(recovered, switch_on=self._state.config.appendonly)
             self._choose_outbox()
         finally:
             facts.loading = False
-            self.choose_runners()
 
     async def leave_on_signal(self) -> None:
         """What SIGTERM does: SHUTDOWN, with nobody to answer."""
@@ -158,7 +135,6 @@ class Actions:
         journal, writer = self._journal, self.writer
         journal.on_safe = self._on_safe
         journal.on_lost = self._outbox.abort
-        journal.on_changed = self.choose_runners
         journal.pause, journal.resume = writer.pause, writer.resume
 
     def _on_safe(self) -> None:

@@ -1,7 +1,7 @@
-"""What the result of a command leads to: bytes for its client and for others, a pause, or something that goes on.
+"""Carries results of commands to their ends: bytes for the client and for others, a pause, or something that goes on.
 
 The writer comes here with whatever is more than a plain reply. Owns what clients do to each other: messages, the lines of
-monitors, kills, pauses; and runs transactions. Carries out nothing that needs the disk or the server; that is for the Actions.
+monitors, kills, pauses; and runs transactions. Carries out nothing that needs the disk or the server; that is for the Jobs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from kvserver.dispatch.effect import (
     Resume,
     Switch,
 )
-from kvserver.dispatch.lookups import Lookups
-from kvserver.dispatch.runner import EXEC_REFUSED
-from kvserver.dispatch.timing import Begun, Timing
+from kvserver.dispatch.table import CommandTable
+from kvserver.dispatch.timing import Begun
 from kvserver.engine.outbox import Outbox
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
@@ -65,7 +64,7 @@ class Client(Protocol):
         """The effect is done."""
 
     def recognize(self) -> None:
-        """The session's standing has changed."""
+        """What the session may do has changed: it has authenticated, or is new again."""
 
     def read_on(self) -> None:
         """Some of the queue of a full client has run: parse, or read from it, what was held back because of it."""
@@ -80,7 +79,7 @@ class Client(Protocol):
         """Close now, whatever is still to be written."""
 
 
-class Actions(Protocol):
+class Jobs(Protocol):
     """What carries effects out that need the data, the disk or the server."""
 
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
@@ -97,23 +96,22 @@ class Unfinished(NamedTuple):
     begun: Begun | None
 
 
-class Outcomes:
+class Results:
     """Carries results to their ends. `clients` by the id of their session: all that are connected."""
 
-    def __init__(self, state: ServerState, timing: Timing, lookups: Lookups, actions: Actions) -> None:
+    def __init__(self, state: ServerState, table: CommandTable, jobs: Jobs) -> None:
         self.outbox: Outbox | None = None  # holds back, if there is one, what is to be sent until all it saw is synced
         self.clients: dict[int, Client] = {}
         self._state = state
-        self._actions = actions
+        self._jobs = jobs
         self._usages = state.usages
-        self._timing = timing
-        self._lookups = lookups
+        self._timing = table.timing
+        self._call = table.call
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False  # the client whose transaction runs will be closed behind it
         self._unfinished: list[Unfinished] = []  # of the transaction that runs
         self._postponed: list[Client] = []
-        self._pause = Pause.NONE
         self._pause_ends_at_ms = 0
         self._pause_timer: asyncio.TimerHandle | None = None
 
@@ -161,14 +159,12 @@ class Outcomes:
             case Switch(reply):
                 if isinstance(reply, Error):  # of an EXEC that runs nothing
                     self._usages.fail(args, CommandError(reply.text))
-                self._review(session)
                 self._reply(reply, session, output)
             case Recognize(reply):
-                self._review(session)
                 client.recognize()
                 self._reply(reply, session, output)
             case Execute(requests):
-                if self._execute(requests, client, args, output, begun):
+                if self._execute(requests, client, output, begun):
                     return
             case Publish(deliveries, reply):
                 for receiver, message in deliveries:
@@ -183,7 +179,6 @@ class Outcomes:
                 self.bring(result, client, args, output)
                 if session.muted is Muted.PRESENT:
                     session.muted = Muted.NONE
-                session.review()
             case Close(replies, warning):
                 if warning:
                     _log.warning("%s", warning)
@@ -206,11 +201,6 @@ class Outcomes:
         if begun:
             self._timing.took(session, args, begun)
 
-    def _review(self, session: Session) -> None:
-        """Have the next command of a session looked up by what it is in from now on."""
-        session.review()
-        self._lookups.note_monitors(bool(self._state.monitors))
-
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
         """Send what a command of one client means for this session, or that client itself."""
         if receiver is client.session:
@@ -222,7 +212,7 @@ class Outcomes:
         """Have an effect carried out; whether that goes on, so that the reply comes later."""
         session = client.session
         try:
-            reply = self._actions.act(effect, session)
+            reply = self._jobs.act(effect, session)
         except CommandError as error:
             reply = self._failed(args, error)
         if not isinstance(reply, Awaitable):
@@ -270,18 +260,9 @@ class Outcomes:
         self._usages.fail(args, error)
         return Error(str(error))
 
-    def _execute(
-        self, requests: list[Request], client: Client, args: Request, output: list[bytes], begun: Begun | None
-    ) -> bool:
-        """Run a transaction, all of it or nothing; whether something of it goes on, so that the reply comes later."""
+    def _execute(self, requests: list[Request], client: Client, output: list[bytes], begun: Begun | None) -> bool:
+        """Run a transaction; whether something of it goes on, so that the reply comes later."""
         session = client.session
-        session.review()
-        for request in requests:
-            refusal = self._lookups.refusal(session, request)
-            if refusal is not None:  # it could run when it was queued
-                error = CommandError(EXEC_REFUSED + refusal.removeprefix("ERR "))
-                self._reply(self._failed(args, error), session, output)
-                return False
         replies: list[bytes] = []  # not in the output yet, which leaves at once where one of them waits
         if session.muted is Muted.NONE:
             replies.append(b"*%d\r\n" % len(requests))
@@ -289,7 +270,7 @@ class Outcomes:
         for request in requests:
             result: Result
             try:
-                result = self._lookups.call(session, request)
+                result = self._call(session, request)
             except CommandError as failure:
                 result = failure
             except Exception:
@@ -335,7 +316,6 @@ class Outcomes:
         """A client is gone, or as good as gone."""
         session = client.session
         session.leave()
-        self._lookups.note_monitors(bool(self._state.monitors))
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
         if client in self._postponed:
@@ -372,9 +352,8 @@ class Outcomes:
 
     def _hold(self, pause: Pause, until_ms: int, session: Session) -> None:
         """A pause that is under way becomes neither shorter nor weaker, as in Redis."""
-        self._pause = Pause.ALL if self._pause is Pause.ALL else pause
+        self._state.pause = Pause.ALL if self._state.pause is Pause.ALL else pause
         self._pause_ends_at_ms = max(until_ms, self._pause_ends_at_ms)
-        self._lookups.pause(self._pause)
         if not session.is_executing:  # what is behind it in a transaction runs as ever
             self._hold_keys()
         if self._pause_timer:
@@ -384,14 +363,13 @@ class Outcomes:
 
     def _hold_keys(self) -> None:
         """During a pause the data stays as it is, for somebody else to take over."""
-        self._state.keyspace.is_held = self._pause is not Pause.NONE
+        self._state.keyspace.is_held = self._state.pause is not Pause.NONE
 
     def _resume(self) -> None:
         if self._pause_timer:
             self._pause_timer.cancel()
             self._pause_timer = None
-        self._pause, self._pause_ends_at_ms = Pause.NONE, 0
-        self._lookups.pause(Pause.NONE)
+        self._state.pause, self._pause_ends_at_ms = Pause.NONE, 0
         self._hold_keys()
         postponed, self._postponed = self._postponed, []
         for client in postponed:

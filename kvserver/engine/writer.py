@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-from kvserver.dispatch.command import wrong_arity
 from kvserver.dispatch.effect import EFFECTS
-from kvserver.dispatch.lookups import Lookups
-from kvserver.dispatch.runner import UNKNOWN
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.outbox import Outbox
-from kvserver.engine.results import INTERNAL_ERROR, Actions, Client, Outcomes
-from kvserver.errors import CommandError, Refusal
+from kvserver.engine.results import INTERNAL_ERROR, Client, Jobs, Results
+from kvserver.errors import CommandError
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode_pieces
 from kvserver.resp.request import Request
+from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import ServerState
 
 # What one connection may have before the others have their turn, whichever comes first.
@@ -31,6 +29,8 @@ TURN_S: Final = 0.002  # looked at after each COMMANDS_PER_RUN
 COMMANDS_PER_RUN: Final = 64
 COMMANDS_PER_FOLD: Final = 1024  # after so many, their names are counted
 LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18  # also so that a client takes some of it before more is gathered
+
+ANY_ARITY: Final = range(1, ANY_NUMBER)
 
 _log = logging.getLogger("kvserver")
 
@@ -42,14 +42,15 @@ class Writer:
         self,
         state: ServerState,
         table: CommandTable,
-        lookups: Lookups,
-        actions: Actions,
+        jobs: Jobs,
         record: Callable[[list[Request]], None],
     ) -> None:
-        self.outcomes = Outcomes(state, table.timing, lookups, actions)
+        self.results = Results(state, table, jobs)
         self._outbox: Outbox | None = None
         self._record = record
-        self._lookups = lookups
+        self._plain = table.plain
+        self._call = table.call
+        self._gated = (table.call, ANY_ARITY, None)  # what runs a name that is not in the table
         self._state = state
         self._counters = state.counters
         self._run_alike = table.run_alike
@@ -62,7 +63,7 @@ class Writer:
 
     def hold_replies(self, outbox: Outbox | None) -> None:
         """Send what is to be sent by this outbox, or (None) at once."""
-        self._outbox = self.outcomes.outbox = outbox
+        self._outbox = self.results.outbox = outbox
 
     def enqueue(self, client: Client) -> None:
         """Run what is in a client's queue in the next tick. Not for a client that is queued already."""
@@ -142,17 +143,18 @@ class Writer:
         session = client.session
         session.last_command = commands[-1][0]
         self._counters.commands_processed += len(commands)
-        runners = self._lookups[session.standing]
+        runners = self._plain(session)
         self._usages.batch = commands
         output: list[bytes] = []
         long_bytes = 0
         done = self._run_alike(session, commands, runners, output)
+        gated = self._gated
         remaining: Iterator[Request] = islice(commands, done, None) if done else iter(commands)
         for args in remaining:
             try:
-                handler, arities, name = runners.get(args[0]) or runners.get(args[0].lower()) or runners[UNKNOWN]
+                handler, arities, _ = runners.get(args[0]) or runners.get(args[0].lower()) or gated
                 if len(args) not in arities:
-                    raise wrong_arity(name, Refusal)
+                    handler = self._call
                 reply = handler(session, args)
             except CommandError as error:
                 self._usages.fail(args, error)
@@ -178,12 +180,12 @@ class Writer:
             elif kind is int:
                 output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
             elif kind in EFFECTS:
-                long_bytes += self.outcomes.bring(reply, client, args, output)
+                long_bytes += self.results.bring(reply, client, args, output)
                 if client.is_waiting or client.is_closed:
                     if session.is_blocked:  # the command itself has yet to run
                         remaining = chain((args,), remaining)
                     break
-                runners = self._lookups[session.standing]
+                runners = self._plain(session)
                 if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
                     break
             else:
@@ -196,7 +198,7 @@ class Writer:
                     break
         if output:
             if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
-                self.outcomes.send_long(client, output)
+                self.results.send_long(client, output)
             elif self._outbox:
                 self._outbox.write(client, b"".join(output))
             else:

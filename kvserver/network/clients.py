@@ -88,7 +88,7 @@ class Clients:
         connection.session = session
         self._connections[session.id] = connection
         self.state.sessions[session.id] = session
-        self.writer.outcomes.clients[session.id] = connection
+        self.writer.results.clients[session.id] = connection
         self._next_id += 1
         return True
 
@@ -99,7 +99,7 @@ class Clients:
         """Forget a connection that was lost."""
         self.choked.discard(connection)
         self._connections.pop(connection.session.id, None)
-        self.writer.outcomes.forget(connection)
+        self.writer.results.forget(connection)
 
     def check_choked(self) -> None:
         """Close the connections whose clients left too many replies unread. The server calls this some times a second."""
@@ -130,7 +130,6 @@ class Clients:
         if "requirepass" in names and not config.requirepass:
             for session in self.state.sessions.values():
                 session.authenticated = True
-                session.review()
         for connection in self._connections.values():
             connection.apply_limits()
 

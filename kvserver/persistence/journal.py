@@ -96,8 +96,6 @@ class Journal:
     on_safe: Callable[[], None]
     # What was recorded behind `synced` may never be durable.
     on_lost: Callable[[], None]
-    # `JournalFacts.error` has changed: it says if writes may be taken.
-    on_changed: Callable[[], None]
     # The disk can't keep up: run no command until `resume`.
     pause: Callable[[], None]
     resume: Callable[[], None]
@@ -280,7 +278,6 @@ class Journal:
         if was_failed and self._facts.error:
             _log.info("the journal goes on in a new segment")
             self._facts.error = ""
-            self.on_changed()
         self._prepare()
         return True
 
@@ -328,7 +325,6 @@ class Journal:
         self._order((lambda: self._log.drop(number)) if give_up else self._log.sync)
         if self._facts.error:
             self._facts.error = ""
-            self.on_changed()
 
     async def sync(self) -> None:
         """Make durable all that was recorded so far. MediumError if that fails, or the journal has failed before."""
@@ -489,7 +485,6 @@ class Journal:
         self.written = max(self.written, dropped)
         if is_news:
             _log.error("the journal failed; no write is taken until a snapshot succeeds: %s", reason)
-            self.on_changed()
 
     def _sync_when_due(self) -> None:
         """Sync beside the batches, now or a second after the last sync. The caller sees to it that no batch is under way."""

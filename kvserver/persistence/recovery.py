@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 from kvserver.data.shards import Shard, drain
 from kvserver.dispatch.effect import Discard
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import CommandError, MediumError
+from kvserver.errors import CommandError, MediumError, Refusal
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.media.medium import Aside, Contents, Log
@@ -241,8 +241,7 @@ class _Runner:
         self.commands = 0
         self.unused: list[Shard] = []
         self._keyspace = state.keyspace
-        self._runners = table.replay
-        self._run_alike = table.run_alike
+        self._table = table
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
     def run(self, record: Record) -> Iterator[None]:
@@ -255,12 +254,11 @@ class _Runner:
 
     def _run_some(self, commands: list[Request], offset: int) -> None:
         session = self._session
-        for args in commands[self._run_alike(session, commands, self._runners, []) :]:
-            runner = self._runners.get(args[0]) or self._runners.get(args[0].lower())
-            if runner is None or len(args) not in runner[1]:
-                raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {args[0][:32]!r}", offset)
+        for args in commands[self._table.run_alike(session, commands, self._table.replayed, []) :]:
             try:
-                effect = runner[0](session, args)
+                effect = self._table.call(session, args)
+            except Refusal:
+                raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {args[0][:32]!r}", offset) from None
             except CommandError as error:
                 raise RecordInvalid(Tail.DAMAGED, f"a command fails: {error}", offset) from None
             if type(effect) is Discard:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final
 
 from kvserver.errors import CommandError, MediumDisplaced
@@ -29,12 +29,11 @@ _log = logging.getLogger("kvserver")
 
 
 class Flushes:
-    """The flushes of a server. `on_end` is called after each, also after one that failed."""
+    """The flushes of a server."""
 
-    def __init__(self, state: ServerState, snapshots: Snapshots, on_end: Callable[[], None]) -> None:
+    def __init__(self, state: ServerState, snapshots: Snapshots) -> None:
         self._state = state
         self._snapshots = snapshots
-        self._on_end = on_end
         self._last_try_at = time.monotonic()
         # A flush is to begin as soon as none runs.
         self._is_scheduled = False
@@ -60,7 +59,6 @@ class Flushes:
             await asyncio.shield(self.start())
 
     def _end(self, flush: asyncio.Task[None]) -> None:
-        self._on_end()
         self._start_scheduled()
 
     def _start_scheduled(self) -> None:

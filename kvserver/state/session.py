@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Final
 
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.maxmemory import Memory
@@ -26,13 +25,6 @@ from kvserver.state.watches import Watch, Watches
 SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
 
 REPLAY_ID = 0  # of the journal's session; those of clients begin at 1
-
-# What a session is in, besides the ordinary (0), as bits of `Session.standing`: each changes what its commands do.
-UNAUTHENTICATED: Final = 1
-MONITORING: Final = 2
-SUBSCRIBED: Final = 4  # and speaks RESP2, where messages can't be told from replies
-QUEUEING: Final = 8
-MUTED: Final = 16
 
 
 class Muted(Enum):
@@ -96,6 +88,7 @@ class ServerState:
         self.memory = Memory(keyspace, now_ms, random_below)
         self.channels: Channels[Session] = Channels()
         self.monitors: dict[int, Session] = {}
+        self.pause = Pause.NONE  # which commands wait now
         self.watches = Watches(keyspace, commands)
 
     @property
@@ -108,10 +101,11 @@ class ServerState:
 class Transaction:
     """What MULTI has begun."""
 
-    __slots__ = ("commands", "has_failed")
+    __slots__ = ("commands", "has_failed", "requests")
 
     def __init__(self) -> None:
-        self.commands: list[Request] = []
+        self.requests: list[Request] = []
+        self.commands: set[Description] = set()  # that these call
         self.has_failed = False  # a command was refused, so that EXEC will be
 
 
@@ -142,7 +136,6 @@ class Session:
         "protocol",
         "server",
         "shard_channels",
-        "standing",
         "transaction",
         "watch",
     )
@@ -182,17 +175,6 @@ class Session:
         self.protocol = 2
         self.authenticated = not self.server.config.requirepass
         self.muted = Muted.NONE
-        self.review()
-
-    def review(self) -> None:
-        """See what the session is in, after that may have changed."""
-        self.standing = (
-            (0 if self.authenticated else UNAUTHENTICATED)
-            | (MONITORING if self.id in self.server.monitors else 0)
-            | (SUBSCRIBED if self.protocol == 2 and self.is_subscriber else 0)
-            | (QUEUEING if self.transaction else 0)
-            | (MUTED if self.muted is not Muted.NONE else 0)
-        )
 
     @property
     def is_on_unix_socket(self) -> bool:
@@ -202,6 +184,11 @@ class Session:
     def is_subscriber(self) -> bool:
         """Of messages: it has other limits of unread replies, and no idle timeout."""
         return bool(self.channels or self.patterns or self.shard_channels)
+
+    @property
+    def is_resp2_subscriber(self) -> bool:
+        """It is in a context of its own: in RESP2, messages can't be told from replies."""
+        return self.protocol == 2 and self.is_subscriber
 
     def leave(self) -> None:
         """Let go of all that the server does for this session: what it has subscribed to, watches, monitors or queues."""

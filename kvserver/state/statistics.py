@@ -44,26 +44,27 @@ class PersistenceFacts:
     `changes_at_last_save` is the keyspace's count of changes when the data of the last good flush was cut.
     """
 
-    loading: bool = False
-    load_started_at: int = 0
-    load_total_bytes: int = 0
-    load_done_bytes: int = 0
-    keys_loaded: int = 0
-    flush_in_progress: bool = False
-    flush_started_at: float = 0.0
-    flush_keys_done: int = 0
-    flush_keys_total: int = 0
-    compaction_in_progress: bool = False
-    compactions: int = 0
-    saves: int = 0
-    last_save_at: int = 0
-    last_save_duration_s: int = -1
-    last_save_ok: bool = True
-    last_save_error: str = ""
-    changes_at_last_save: int = 0
-    medium_bytes: int = 0
-    medium_frames: int = 0
-    medium_poisoned: str = ""
+    def __init__(self) -> None:
+        self.loading = False
+        self.load_started_at = 0
+        self.load_total_bytes = 0
+        self.load_done_bytes = 0
+        self.keys_loaded = 0
+        self.flush_in_progress = False
+        self.flush_started_at = 0.0
+        self.flush_keys_done = 0
+        self.flush_keys_total = 0
+        self.compaction_in_progress = False
+        self.compactions = 0
+        self.saves = 0
+        self.last_save_at = 0
+        self.last_save_duration_s = -1
+        self.last_save_ok = True
+        self.last_save_error = ""
+        self.changes_at_last_save = 0
+        self.medium_bytes = 0
+        self.medium_frames = 0
+        self.medium_poisoned = ""
 
 
 class JournalFacts:
@@ -77,24 +78,25 @@ class JournalFacts:
     - `records_replayed` counts the records of the start, `rewrites_failed` the failures in a row.
     """
 
-    enabled: bool = False
-    error: str = ""
-    base_bytes: int = 0
-    segment_bytes: int = 0
-    segments: int = 0
-    queued_bytes: int = 0
-    writing_bytes: int = 0
-    delayed_writes: int = 0
-    delayed_syncs: int = 0
-    syncs: int = 0
-    records_replayed: int = 0
-    rewrite_in_progress: bool = False
-    rewrite_scheduled: bool = False
-    rewrite_started_at: float = 0.0
-    last_rewrite_duration_s: int = -1
-    last_rewrite_ok: bool = True
-    rewrites: int = 0
-    rewrites_failed: int = 0
+    def __init__(self) -> None:
+        self.enabled = False
+        self.error = ""
+        self.base_bytes = 0
+        self.segment_bytes = 0
+        self.segments = 0
+        self.queued_bytes = 0
+        self.writing_bytes = 0
+        self.delayed_writes = 0
+        self.delayed_syncs = 0
+        self.syncs = 0
+        self.records_replayed = 0
+        self.rewrite_in_progress = False
+        self.rewrite_scheduled = False
+        self.rewrite_started_at = 0.0
+        self.last_rewrite_duration_s = -1
+        self.last_rewrite_ok = True
+        self.rewrites = 0
+        self.rewrites_failed = 0
 
 
 class Counters:

@@ -50,7 +50,7 @@ class Server:
         self.journal = Journal(self.state, log, disk, disk)
         self.has_news = asyncio.Event()
         self.journal.on_safe = self.has_news.set
-        self.journal.on_lost = self.journal.on_changed = lambda: None
+        self.journal.on_lost = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
         place = BesideLoop(disk, self.state.counters)
         recovered = await Recovery(self.state, TABLE, self.snapshots.archive, log, place).run()

@@ -31,7 +31,7 @@ from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine import writer
-from kvserver.engine.jobs import Actions
+from kvserver.engine.jobs import Jobs
 from kvserver.engine.writer import Writer
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog
@@ -44,7 +44,7 @@ from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.snapshots import Snapshots
-from kvserver.state.session import ServerState, Session
+from kvserver.state.session import REPLAY_ID, ServerState, Session
 
 T = TypeVar("T")
 
@@ -321,18 +321,15 @@ class Life:
         space = Keyspace(self.now_ms)
         self.state = state = ServerState(config, space, COMMANDS, self.now_ms)
         table = CommandTable(COMMANDS, state.usages)
-        lookups = table.lookups()
         log = FileLog(PATH, self.filesystem)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
         beside_loop = slices.BesideLoop(self.disks[1], state.counters)
         recovered = Recovery(state, table, self.snapshots.archive, log, beside_loop)
-        self.actions = Actions(
-            state, table, lookups, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0]
-        )
-        self.writer = self.actions.writer = Writer(state, table, lookups, self.actions, self.record)
-        self.actions.attend_journal()
-        await self.actions.load_at_start()
+        self.jobs = Jobs(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
+        self.writer = self.jobs.writer = Writer(state, table, self.jobs, self.record)
+        self.jobs.attend_journal()
+        await self.jobs.load_at_start()
         space.observer = self
         self.history = [self.members()]
         self.written_at = [self.loop.time()]
@@ -343,10 +340,10 @@ class Life:
             self.filesystem.fault = Fault(
                 at=self.filesystem.call_count + self.rng.randrange(1, 200), for_good=self.rng.random() < 0.1
             )
-        self.clients = [Client(self, number) for number in range(self.rng.choice((1, 3, 6)))]
+        self.clients = [Client(self, REPLAY_ID + 1 + number) for number in range(self.rng.choice((1, 3, 6)))]
         while True:
             await asyncio.sleep(1)
-            self.actions.flushes.start_if_due()
+            self.jobs.flushes.start_if_due()
 
     def record(self, commands: list[list[bytes]]) -> None:
         self.journal.append(commands)

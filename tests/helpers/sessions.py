@@ -11,9 +11,7 @@ from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Access, Shard
-from kvserver.dispatch.command import wrong_arity
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.runner import UNKNOWN, Runners
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError
 from kvserver.options.config import Config
@@ -40,7 +38,6 @@ class State(ServerState):
     def __init__(self, *args: Any, **by_name: Any) -> None:
         super().__init__(*args, **by_name)
         self.table = CommandTable(COMMANDS, self.usages)
-        self.lookups = self.table.lookups()
 
 
 class GuardedKeyspace(Keyspace):
@@ -93,8 +90,6 @@ class Server:
             started_at_ms=START_MS,
         )
         self.table = self.state.table
-        self.runners: Runners = self.table.open
-        self.lookups = self.state.lookups
 
     def session(self, *, is_local: bool = True) -> Session:
         number = len(self.state.sessions) + 1
@@ -103,22 +98,15 @@ class Server:
         return session
 
 
-def run(session: Session, *words: bytes | str | int, runners: Runners | None = None) -> Reply | Effect:
+def run(session: Session, *words: bytes | str | int) -> Reply | Effect:
     """What a command gives: a reply, an Error or an effect."""
     args = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     state = session.server
     assert isinstance(state, State)
-    found = runners or state.lookups[session.standing]
     try:
-        handler, arities, name = found.get(args[0].lower()) or found[UNKNOWN]
-        if len(args) not in arities:
-            raise wrong_arity(name)
-        result = handler(session, args)
+        return state.table.call(session, args)
     except CommandError as error:
         return Error(str(error))
-    session.review()
-    state.lookups.note_monitors(bool(state.monitors))
-    return result
 
 
 def text(reply: Any) -> str:

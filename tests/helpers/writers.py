@@ -64,7 +64,7 @@ class Recording:
 
 
 class Waiting:
-    """Actions that take until `end` is called."""
+    """Jobs that take until `end` is called."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -82,13 +82,13 @@ class Setting:
 
     def __init__(self) -> None:
         self.server = Server()
-        self.actions = Waiting()
+        self.jobs = Waiting()
         self.recording = Recording()
-        self.writer = Writer(self.server.state, self.server.table, self.server.lookups, self.actions, self.recording.record)
+        self.writer = Writer(self.server.state, self.server.table, self.jobs, self.recording.record)
 
     def client(self) -> Noting:
         client = Noting(self.server.session())
-        self.writer.outcomes.clients[client.session.id] = client
+        self.writer.results.clients[client.session.id] = client
         return client
 
     def hold_replies(self) -> Outbox:

@@ -253,7 +253,7 @@ async def test_rewrite_that_fails_is_one_more_in_a_row_until_one_succeeds() -> N
                 raise failure
 
     snapshots, seen = Snapshots(), []
-    flushes = Flushes(server.state, cast(Any, snapshots), lambda: None)
+    flushes = Flushes(server.state, cast(Any, snapshots))
     while failures:
         flushes.rewrite(in_transaction=False)
         await asyncio.wait([snapshots.flush])

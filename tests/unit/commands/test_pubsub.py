@@ -8,8 +8,9 @@ import pytest
 
 from helpers.sessions import Server, run, text
 from kvserver.dispatch.effect import Publish, Switch
+from kvserver.dispatch.gate import is_plain
 from kvserver.resp.reply import Push, Replies
-from kvserver.state.session import SUBSCRIBED, Session
+from kvserver.state.session import Session
 
 
 def pushes(result: Any) -> list[tuple[Any, ...]]:
@@ -37,7 +38,7 @@ def test_subscribing_counts_channels_and_patterns_together_and_shards_apart() ->
     assert pushes(run(session, "UNSUBSCRIBE")) == [(b"unsubscribe", None, 1)]
     assert pushes(run(session, "PUNSUBSCRIBE")) == [(b"punsubscribe", b"a*", 0)]
     assert pushes(run(session, "SUNSUBSCRIBE", "a", "a")) == [(b"sunsubscribe", b"a", 0), (b"sunsubscribe", b"a", 0)]
-    assert session.standing == 0
+    assert is_plain(session)
 
 
 def test_message_goes_to_its_subscribers_until_they_leave() -> None:
@@ -105,10 +106,10 @@ def test_only_resp2_has_the_context_of_a_subscriber() -> None:
     session = Server().session()
     run(session, "HELLO", 3)
     run(session, "SUBSCRIBE", "c")
-    assert session.standing == 0
+    assert is_plain(session)
     assert run(session, "GET", "k") is None
     run(session, "HELLO", 2)
-    assert session.standing == SUBSCRIBED
+    assert session.is_resp2_subscriber
     assert text(run(session, "GET", "k")) == (
         "ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
     )

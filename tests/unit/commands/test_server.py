@@ -10,7 +10,7 @@ from kvserver.dispatch.effect import Crash, Monitored, Sleep, Switch
 from kvserver.dispatch.gate import monitor_line
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NO_REPLY, OK, Verbatim
-from kvserver.state.session import MONITORING, Session
+from kvserver.state.session import Session
 
 Words = tuple[bytes | str | int, ...]
 
@@ -119,27 +119,28 @@ def test_error_of_a_command_that_ran_goes_with_its_line() -> None:
 
 def test_refused_write_is_not_shown() -> None:
     server, session = monitored()
-    server.lookups.use(server.table.read_only)
+    server.state.persistence.last_save_ok = False
     assert text(run(session, "SET", "k", "v")).startswith("MISCONF")
 
 
 def test_nobody_pays_where_nobody_monitors() -> None:
     server = Server()
     one, other = server.session(), server.session()
-    assert server.lookups[0] is server.table.open
+    table, session = server.table, server.session()
+    assert table.plain(session) is table.open
     run(one, "MONITOR")
     run(other, "MONITOR")
-    assert server.lookups[0] is not server.table.open
+    assert table.plain(session) is not table.open
     other.leave()
-    assert server.lookups[0] is not server.table.open
+    assert table.plain(session) is not table.open
     run(one, "RESET")
-    assert server.lookups[0] is server.table.open
+    assert table.plain(session) is table.open
 
 
 def test_monitor_may_not_use_keys_nor_be_one_in_a_transaction() -> None:
     session = Server().session()
     run(session, "MONITOR")
-    assert session.standing == MONITORING
+    assert session.id in session.server.monitors
     for words in (("GET", "k"), ("SET", "k", "v"), ("PUBLISH", "c", "x"), ("RESTORE",), ("RESTORE", "k", 0, "x")):
         assert text(run(session, *words)) == "ERR Replica can't interact with the keyspace"
     result = run(session, "PING")

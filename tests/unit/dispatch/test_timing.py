@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from helpers.sessions import Server, run
@@ -182,27 +180,15 @@ def test_command_with_an_effect_has_taken_its_time_when_that_is_carried_out(sess
     assert timing.take_begun() is None
 
 
-def test_every_variant_of_the_table_follows() -> None:
-    table = Server().table
-    variants: list[Callable[[], object]] = [
-        lambda: table.open[b"GET"][0],
-        lambda: table.read_only[b"GET"][0],
-    ]
-    wrapped = [variant() for variant in variants]
+def test_every_table_of_clients_follows() -> None:
+    server = Server()
+    table, handler = server.table, server.table.rows[b"get"].handler
+    tables = (table.open, table.limited)
+    wrapped = [runners[b"GET"][0] for runners in tables]
     for _ in range(SAMPLE_COMMANDS):
-        run(Server().session(), "GET", "k", runners=table.open)
-    assert all(variant() is table.rows[b"get"].handler for variant in variants)
-    assert table.loading[b"GET"][0] is not table.rows[b"get"].handler
+        run(server.session(), "GET", "k")
+    assert all(runners[b"GET"][0] is handler for runners in tables)
     table.timing.begin_sample()
-    assert [variant() for variant in variants] == wrapped
-    assert table.replay[b"GET"][0] is table.rows[b"get"].handler
-
-
-def test_replaced_variant_is_let_go() -> None:
-    table = Server().table
-    first = table.refuse_writes("MISCONF a")
-    second = table.refuse_writes("MISCONF b")
-    for _ in range(SAMPLE_COMMANDS):
-        run(Server().session(), "GET", "k", runners=second)
-    assert second[b"GET"][0] is table.rows[b"get"].handler
-    assert first is not second
+    assert [runners[b"GET"][0] for runners in tables] == wrapped
+    assert handler not in wrapped
+    assert table.replayed[b"GET"][0] is handler

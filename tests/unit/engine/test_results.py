@@ -6,7 +6,7 @@ import pytest
 
 from helpers.servers import encode
 from helpers.writers import Setting, settle
-from kvserver.dispatch.table import MISCONF
+from kvserver.dispatch.gate import MISCONF
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_commands_behind_one_that_waits_run_after_it_and_are_counted_once(
     setting.send(client, encode("SAVE"), *[encode("PING")] * 10)
     await settle()
     assert (client.said, client.is_waiting, counters.commands_processed) == (b"", True, 1)
-    setting.actions.ended.set()
+    setting.jobs.ended.set()
     await settle()
     assert not client.is_waiting
     setting.writer.enqueue(client)
@@ -66,15 +66,16 @@ async def test_transaction_is_refused_as_a_whole_by_what_stands_against_one_of_i
     setting.send(client, encode("MULTI"), encode("SET", "a", "1"), encode("GET", "a"))
     await settle()
     client.said = b""
-    server.lookups.use(server.table.read_only)
+    server.state.persistence.last_save_ok = False
     setting.send(client, encode("EXEC"), encode("GET", "a"))
     await settle()
     assert client.said == b"-EXECABORT Transaction discarded because of: %b\r\n$-1\r\n" % MISCONF.encode()
-    server.lookups.use(server.table.open)
+    server.state.persistence.last_save_ok = True
     setting.send(client, encode("EXEC"))
     await settle()
     assert client.said.endswith(b"-ERR EXEC without MULTI\r\n")
-    assert (server.state.usages.errors["EXECABORT"], server.state.usages.by_name[b"exec"].failed) == (1, 2)
+    usage = server.state.usages.by_name[b"exec"]
+    assert (server.state.usages.errors["EXECABORT"], usage.rejected, usage.failed) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("end", ["RESET", "QUIT"])
@@ -84,9 +85,10 @@ async def test_commands_are_shown_to_monitors_while_there_are_some(setting: Sett
     setting.send(client, encode("PING"))
     await settle()
     assert monitor.said.endswith(b'"PING"\r\n')
-    assert setting.server.lookups[0] is not setting.server.table.open
+    assert setting.server.table.plain(client.session) is not setting.server.table.open
     setting.send(monitor, encode(end))
     await settle()
     if monitor.is_closed:
-        setting.writer.outcomes.forget(monitor)
-    assert setting.server.lookups[0] is setting.server.table.open, "the way of a command is the short one again"
+        setting.writer.results.forget(monitor)
+    table = setting.server.table
+    assert table.plain(client.session) is table.open, "the way of a command is the short one again"

@@ -108,7 +108,7 @@ class Owner:
         table = CommandTable(COMMANDS, self.state.usages)
         self.choked: set[Connection] = set()
         self.recorded: list[Request] = []
-        self.writer = Writer(self.state, table, table.lookups(), cast(Any, None), self.recorded.extend)
+        self.writer = Writer(self.state, table, cast(Any, None), self.recorded.extend)
 
     def admit(self, connection: Connection) -> bool:
         connection.session = Session(self.state, 1, "client", "server", is_local=True)
@@ -277,7 +277,7 @@ async def test_transaction_that_waits_for_an_effect_replies_a_value_without_a_co
             return sleep()
 
     transport = transport_of(client)
-    client._owner.writer.outcomes._actions = Sleeping()
+    client._owner.writer.results._jobs = Sleeping()
     client._owner.state.keyspace.set(b"k", VALUE)
     client.data_received(b"MULTI\r\nGET k\r\nDEBUG SLEEP 0\r\nEXEC\r\nPING\r\n")
     await transport.run()
@@ -334,7 +334,7 @@ class LimitingOwner:
         self.state: ServerState = server.state
         self.state.config.set([(b"client-output-buffer-limit", limits)])
         self.choked: set[Connection] = set()
-        self.writer = Writer(self.state, server.table, server.lookups, cast(Any, None), lambda commands: None)
+        self.writer = Writer(self.state, server.table, cast(Any, None), lambda commands: None)
         self._session = server.session()
 
     def admit(self, connection: Connection) -> bool:

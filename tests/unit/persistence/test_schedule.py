@@ -67,7 +67,7 @@ class Setting:
     def __init__(self) -> None:
         self.server = Server()
         self.snapshots = Gated(self.server)
-        self.flushes = Flushes(self.server.state, cast(Snapshots, self.snapshots), lambda: None)
+        self.flushes = Flushes(self.server.state, cast(Snapshots, self.snapshots))
         self.session = self.server.session()
 
     def write(self) -> None:
@@ -218,7 +218,7 @@ class Due:
         monkeypatch.setattr(flushes_module, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: self.now_s))
         self.server = Server()
         self.snapshots = FailingSnapshots(self)
-        self.flushes = Flushes(self.server.state, self.snapshots, lambda: None)  # type: ignore[arg-type]
+        self.flushes = Flushes(self.server.state, self.snapshots)  # type: ignore[arg-type]
 
     async def let_pass(self, seconds: float) -> list[float]:
         """Ask a few times each second; when flushes were begun, in seconds from the start."""
