@@ -1,4 +1,4 @@
-"""Flushing, loading and leaving: SAVE, BGSAVE, LASTSAVE, RESTORE, SHUTDOWN."""
+"""Flushing, loading and leaving: SAVE, BGSAVE, LASTSAVE, RESTORE without arguments, SHUTDOWN."""
 
 from __future__ import annotations
 
