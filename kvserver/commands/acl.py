@@ -7,6 +7,7 @@ import hashlib
 from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
+from kvserver.resp.request import Request
 from kvserver.state.description import CATEGORIES
 from kvserver.state.session import Session
 
@@ -26,21 +27,21 @@ acl = container("acl",
 @command("acl|whoami", "", "noscript loading stale",
          since="6.0.0", group="server", complexity="O(1)",
          summary="Return the name of the user associated to the current connection")  # fmt: skip
-def acl_whoami(session: Session, args: list[bytes]) -> Reply:
+def acl_whoami(session: Session, request: Request) -> Reply:
     return USER
 
 
 @command("acl|users", "", "admin noscript loading stale",
          since="6.0.0", group="server", complexity="O(N). Where N is the number of configured users.",
          summary="List the username of all the configured ACL rules")  # fmt: skip
-def acl_users(session: Session, args: list[bytes]) -> Reply:
+def acl_users(session: Session, request: Request) -> Reply:
     return [USER]
 
 
 @command("acl|list", "", "admin noscript loading stale",
          since="6.0.0", group="server", complexity="O(N). Where N is the number of configured users.",
          summary="List the current ACL rules in ACL config file format")  # fmt: skip
-def acl_list(session: Session, args: list[bytes]) -> Reply:
+def acl_list(session: Session, request: Request) -> Reply:
     hashes = _password_hashes(session)
     return [b"user default on %b ~* &* +@all" % (b"#" + hashes[0] if hashes else b"nopass")]
 
@@ -49,8 +50,8 @@ def acl_list(session: Session, args: list[bytes]) -> Reply:
          since="6.0.0", group="server",
          complexity="O(N). Where N is the number of password, command and pattern rules that the user has.",
          summary="Get the rules for a specific ACL user")  # fmt: skip
-def acl_getuser(session: Session, args: list[bytes]) -> Reply:
-    if args[2] != USER:
+def acl_getuser(session: Session, request: Request) -> Reply:
+    if request[2] != USER:
         return None
     hashes = _password_hashes(session)
     return {
@@ -66,14 +67,14 @@ def acl_getuser(session: Session, args: list[bytes]) -> Reply:
 @command("acl|cat", "categoryname?", "noscript loading stale",
          since="6.0.0", group="server", complexity="O(1) since the categories and commands are a fixed set.",
          summary="List the ACL categories or the commands inside a category")  # fmt: skip
-def acl_cat(session: Session, args: list[bytes]) -> Reply:
-    if len(args) > 3:
-        raise wrong_subcommand(args)
-    if len(args) == 2:
+def acl_cat(session: Session, request: Request) -> Reply:
+    if len(request) > 3:
+        raise wrong_subcommand(request)
+    if len(request) == 2:
         return [category.removeprefix("@").encode() for category in CATEGORIES]
-    category = "@" + args[2].decode("utf-8", "surrogateescape").lower()
+    category = "@" + request[2].decode("utf-8", "surrogateescape").lower()
     if category not in CATEGORIES:
-        raise CommandError(f"ERR Unknown category '{args[2].decode('utf-8', 'surrogateescape')}'")
+        raise CommandError(f"ERR Unknown category '{request[2].decode('utf-8', 'surrogateescape')}'")
     rows = session.server.commands.values()
     return [each.name.encode() for row in rows for each in (row, *row.subcommands.values()) if category in each.categories]
 
@@ -94,5 +95,5 @@ WHOAMI
 @command("acl|help", "", "loading stale",
          since="6.0.0", group="server", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def acl_help(session: Session, args: list[bytes]) -> Reply:
+def acl_help(session: Session, request: Request) -> Reply:
     return help_lines("ACL", HELP)

@@ -9,7 +9,7 @@ from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
-from kvserver.resp.request import request_bytes
+from kvserver.resp.request import Request, request_bytes
 from kvserver.state.session import Session
 
 
@@ -27,40 +27,40 @@ client = container("client",
 @command("client|id", "", "noscript loading stale",
          since="5.0.0", group="connection", complexity="O(1)",
          summary="Returns the client ID for the current connection")  # fmt: skip
-def client_id(session: Session, args: list[bytes]) -> Reply:
+def client_id(session: Session, request: Request) -> Reply:
     return session.id
 
 
 @command("client|setname", "connection-name", "noscript loading stale",
          since="2.6.9", group="connection", complexity="O(1)",
          summary="Set the current connection name")  # fmt: skip
-def client_setname(session: Session, args: list[bytes]) -> Reply:
-    check_client_name(args[2])
-    session.name = args[2]
+def client_setname(session: Session, request: Request) -> Reply:
+    check_client_name(request[2])
+    session.name = request[2]
     return OK
 
 
 @command("client|getname", "", "noscript loading stale",
          since="2.6.9", group="connection", complexity="O(1)",
          summary="Get the current connection name")  # fmt: skip
-def client_getname(session: Session, args: list[bytes]) -> Reply:
+def client_getname(session: Session, request: Request) -> Reply:
     return session.name or None
 
 
 @command("client|setinfo", "attr<LIB-NAME=libname|LIB-VER=libver>", "noscript loading stale",
          since="7.2.0", group="connection", complexity="O(1)",
          summary="Set client or connection specific info")  # fmt: skip
-def client_setinfo(session: Session, args: list[bytes]) -> Reply:
-    attribute = args[2].lower()
+def client_setinfo(session: Session, request: Request) -> Reply:
+    attribute = request[2].lower()
     if attribute not in (b"lib-name", b"lib-ver"):
-        raise CommandError(f"ERR Unrecognized option '{args[2].decode('utf-8', 'surrogateescape')}'")
-    if any(not 33 <= byte <= 126 for byte in args[3]):
+        raise CommandError(f"ERR Unrecognized option '{request[2].decode('utf-8', 'surrogateescape')}'")
+    if any(not 33 <= byte <= 126 for byte in request[3]):
         name = attribute.decode()
         raise CommandError(f"ERR {name} cannot contain spaces, newlines or special characters.")
     if attribute == b"lib-name":
-        session.lib_name = args[3]
+        session.lib_name = request[3]
     else:
-        session.lib_ver = args[3]
+        session.lib_ver = request[3]
     return OK
 
 
@@ -127,8 +127,8 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
 @command("client|info", "", "noscript loading stale",
          since="6.2.0", group="connection", complexity="O(1)", tips="nondeterministic_output",
          summary="Returns information about the current client connection.")  # fmt: skip
-def client_info(session: Session, args: list[bytes]) -> Reply:
-    return Verbatim(describe(session, args) + b"\n")
+def client_info(session: Session, request: Request) -> Reply:
+    return Verbatim(describe(session, request) + b"\n")
 
 
 @command("client|list",
@@ -137,22 +137,22 @@ def client_info(session: Session, args: list[bytes]) -> Reply:
          since="2.4.0", group="connection", complexity="O(N) where N is the number of client connections",
          tips="nondeterministic_output",
          summary="Get the list of client connections")  # fmt: skip
-def client_list(session: Session, args: list[bytes]) -> Reply:
+def client_list(session: Session, request: Request) -> Reply:
     # Read by hand: there is one option at most, and what is wrong with it has texts of its own.
     sessions = session.server.sessions
     chosen = list(sessions.values())
-    match [args[2].upper() if len(args) > 2 else b"", *args[3:]]:
+    match [request[2].upper() if len(request) > 2 else b"", *request[3:]]:
         case [b""]:
             pass
         case [b"TYPE", kind]:
             check_client_type(kind)
             chosen = [other for other in chosen if client_type(other) == kind.lower()]
         case [b"ID", _, *_]:
-            ids = [integer(word, "ERR Invalid client ID") for word in args[3:]]
+            ids = [integer(word, "ERR Invalid client ID") for word in request[3:]]
             chosen = [sessions[number] for number in ids if number in sessions]
         case _:
             raise CommandError(SYNTAX_ERROR)
-    return Verbatim(b"".join(describe(other, args if other is session else []) + b"\n" for other in chosen))
+    return Verbatim(b"".join(describe(other, request if other is session else []) + b"\n" for other in chosen))
 
 
 HELP = """CACHING (YES|NO)
@@ -207,5 +207,5 @@ NO-EVICT (ON|OFF)
 @command("client|help", "", "loading stale",
          since="5.0.0", group="connection", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def client_help(session: Session, args: list[bytes]) -> Reply:
+def client_help(session: Session, request: Request) -> Reply:
     return help_lines("CLIENT", HELP)

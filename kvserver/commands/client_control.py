@@ -9,6 +9,7 @@ from kvserver.dispatch.command import command, wrong_subcommand
 from kvserver.dispatch.effect import Effect, Hold, Kill, Resume, Switch
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
+from kvserver.resp.request import Request
 from kvserver.state.session import Muted, Pause, Session
 
 TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
@@ -61,17 +62,17 @@ def _filter(option: bytes, word: bytes) -> Callable[[Session], bool]:
          "admin noscript loading stale",
          since="2.4.0", group="connection", complexity="O(N) where N is the number of client connections",
          summary="Kill the connection of a client")  # fmt: skip
-def client_kill(session: Session, args: list[bytes]) -> Reply | Effect:
+def client_kill(session: Session, request: Request) -> Reply | Effect:
     everybody = session.server.sessions.values()
-    if len(args) == 3:
-        meant = [other for other in everybody if other.address.encode() == args[2]]
+    if len(request) == 3:
+        meant = [other for other in everybody if other.address.encode() == request[2]]
         if not meant:
             raise CommandError("ERR No such client")
         return Kill(meant, OK)
     # Read by hand: each word behind an option is checked as it comes, with texts of its own.
     skips_own = True
     filters = []
-    rest = list(reversed(args[2:]))
+    rest = list(reversed(request[2:]))
     while rest:
         option = rest.pop().upper()
         if not rest:
@@ -95,15 +96,15 @@ def client_kill(session: Session, args: list[bytes]) -> Reply | Effect:
 @command("client|pause", "timeout:integer mode<WRITE|ALL>?@6.2.0", "admin noscript loading stale",
          since="2.9.50", group="connection", complexity="O(1)",
          summary="Stop processing commands from clients for some time")  # fmt: skip
-def client_pause(session: Session, args: list[bytes]) -> Effect:
-    if len(args) > 4:
-        raise wrong_subcommand(args)
+def client_pause(session: Session, request: Request) -> Effect:
+    if len(request) > 4:
+        raise wrong_subcommand(request)
     pause = Pause.ALL
-    if len(args) == 4:
-        if args[3].lower() not in (b"write", b"all"):
+    if len(request) == 4:
+        if request[3].lower() not in (b"write", b"all"):
             raise CommandError("ERR CLIENT PAUSE mode must be WRITE or ALL")
-        pause = Pause.WRITES if args[3].lower() == b"write" else Pause.ALL
-    duration_ms = integer(args[2], "ERR timeout is not an integer or out of range")
+        pause = Pause.WRITES if request[3].lower() == b"write" else Pause.ALL
+    duration_ms = integer(request[2], "ERR timeout is not an integer or out of range")
     if duration_ms < 0:
         raise CommandError("ERR timeout is negative")
     until_ms = session.server.now_ms() + duration_ms
@@ -115,11 +116,11 @@ def client_pause(session: Session, args: list[bytes]) -> Effect:
 @command("client|unpause", "", "admin noscript loading stale",
          since="6.2.0", group="connection", complexity="O(N) Where N is the number of paused clients",
          summary="Resume processing of clients that were paused")  # fmt: skip
-def client_unpause(session: Session, args: list[bytes]) -> Effect:
+def client_unpause(session: Session, request: Request) -> Effect:
     return Resume()
 
 
-def _check_queueable_reply(request: list[bytes]) -> None:
+def _check_queueable_reply(request: Request) -> None:
     """It would break the array of the replies of a transaction."""
     if request[2].lower() != b"on":
         raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
@@ -129,8 +130,8 @@ def _check_queueable_reply(request: list[bytes]) -> None:
          since="3.2.0", group="connection", complexity="O(1)",
          summary="Instruct the server whether to reply to commands",
          check_queueable=_check_queueable_reply)  # fmt: skip
-def client_reply(session: Session, args: list[bytes]) -> Effect:
-    match args[2].lower():
+def client_reply(session: Session, request: Request) -> Effect:
+    match request[2].lower():
         case b"on":
             session.muted = Muted.NONE
             return Switch(OK)
@@ -147,30 +148,30 @@ def client_reply(session: Session, args: list[bytes]) -> Effect:
 @command("client|unblock", "client-id:integer timeout_error<TIMEOUT|ERROR>?", "admin noscript loading stale",
          since="5.0.0", group="connection", complexity="O(log N) where N is the number of client connections",
          summary="Unblock a client blocked in a blocking command from a different connection")  # fmt: skip
-def client_unblock(session: Session, args: list[bytes]) -> Reply:
+def client_unblock(session: Session, request: Request) -> Reply:
     """Whether a client was released from a blocking command: there are none, and a pause is not ended by this."""
-    if len(args) > 4:
-        raise wrong_subcommand(args)
-    if len(args) == 4 and args[3].lower() not in (b"timeout", b"error"):
+    if len(request) > 4:
+        raise wrong_subcommand(request)
+    if len(request) == 4 and request[3].lower() not in (b"timeout", b"error"):
         raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    integer(args[2])
+    integer(request[2])
     return 0
 
 
 @command("client|no-evict", "enabled<ON|OFF>", "admin noscript loading stale",
          since="7.0.0", group="connection", complexity="O(1)",
          summary="Set client eviction mode for the current connection")  # fmt: skip
-def client_no_evict(session: Session, args: list[bytes]) -> Reply:
-    if args[2].lower() not in (b"on", b"off"):
+def client_no_evict(session: Session, request: Request) -> Reply:
+    if request[2].lower() not in (b"on", b"off"):
         raise CommandError(SYNTAX_ERROR)
-    session.no_evict = args[2].lower() == b"on"
+    session.no_evict = request[2].lower() == b"on"
     return OK
 
 
 @command("client|getredir", "", "noscript loading stale",
          since="6.0.0", group="connection", complexity="O(1)",
          summary="Get tracking notifications redirection client ID if any")  # fmt: skip
-def client_getredir(session: Session, args: list[bytes]) -> Reply:
+def client_getredir(session: Session, request: Request) -> Reply:
     return -1
 
 
@@ -178,9 +179,9 @@ def client_getredir(session: Session, args: list[bytes]) -> Reply:
          "noscript loading stale", numbers={"REDIRECT": integer},
          since="6.0.0", group="connection", complexity="O(1). Some options may introduce additional complexity.",
          summary="Enable or disable server assisted client side caching support")  # fmt: skip
-def client_tracking(session: Session, args: list[bytes]) -> Reply:
-    client_tracking.options(args)
-    match args[2].lower():
+def client_tracking(session: Session, request: Request) -> Reply:
+    client_tracking.options(request)
+    match request[2].lower():
         case b"off":
             return OK
         case b"on":
@@ -191,7 +192,7 @@ def client_tracking(session: Session, args: list[bytes]) -> Reply:
 @command("client|caching", "mode<YES|NO>", "noscript loading stale",
          since="6.0.0", group="connection", complexity="O(1)",
          summary="Instruct the server about tracking or not keys in the next request")  # fmt: skip
-def client_caching(session: Session, args: list[bytes]) -> Reply:
+def client_caching(session: Session, request: Request) -> Reply:
     raise CommandError(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
     )
@@ -200,5 +201,5 @@ def client_caching(session: Session, args: list[bytes]) -> Reply:
 @command("client|trackinginfo", "", "noscript loading stale",
          since="6.2.0", group="connection", complexity="O(1)",
          summary="Return information about server assisted client side caching for the current connection")  # fmt: skip
-def client_trackinginfo(session: Session, args: list[bytes]) -> Reply:
+def client_trackinginfo(session: Session, request: Request) -> Reply:
     return {b"flags": SetOf([b"off"]), b"redirect": -1, b"prefixes": []}

@@ -6,6 +6,7 @@ from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.patterns import matcher
 from kvserver.resp.reply import Reply, SetOf, Simple
+from kvserver.resp.request import Request
 from kvserver.state.description import Description
 from kvserver.state.session import Session
 
@@ -43,16 +44,16 @@ def _keys(session: Session, words: list[bytes]) -> list[tuple[bytes, tuple[str, 
          since="2.8.13", group="server", complexity="O(N) where N is the number of arguments to the command", arity=-4,
          categories="connection",
          summary="Extract keys given a full Redis command")  # fmt: skip
-def command_getkeys(session: Session, args: list[bytes]) -> Reply:
-    return [key for key, _ in _keys(session, args[2:])]
+def command_getkeys(session: Session, request: Request) -> Reply:
+    return [key for key, _ in _keys(session, request[2:])]
 
 
 @command("command|getkeysandflags", "", "loading stale",
          since="7.0.0", group="server", complexity="O(N) where N is the number of arguments to the command", arity=-4,
          categories="connection",
          summary="Extract keys and access flags given a full Redis command")  # fmt: skip
-def command_getkeysandflags(session: Session, args: list[bytes]) -> Reply:
-    return [[key, SetOf(map(Simple, flags))] for key, flags in _keys(session, args[2:])]
+def command_getkeysandflags(session: Session, request: Request) -> Reply:
+    return [[key, SetOf(map(Simple, flags))] for key, flags in _keys(session, request[2:])]
 
 
 # --- What is told of a command ---
@@ -97,7 +98,7 @@ def _docs(of: Description) -> Reply:
          categories="connection",
          summary="Get array of Redis command details",
          is_alone=True)  # fmt: skip
-def command_alone(session: Session, args: list[bytes]) -> Reply:
+def command_alone(session: Session, request: Request) -> Reply:
     return _info_of_all(session)
 
 
@@ -108,7 +109,7 @@ def _info_of_all(session: Session) -> Reply:
 @command("command|count", "", "loading stale",
          since="2.8.13", group="server", complexity="O(1)", categories="connection",
          summary="Get total number of Redis commands")  # fmt: skip
-def command_count(session: Session, args: list[bytes]) -> Reply:
+def command_count(session: Session, request: Request) -> Reply:
     return len(session.server.commands)
 
 
@@ -116,18 +117,18 @@ def command_count(session: Session, args: list[bytes]) -> Reply:
          since="2.8.13", group="server", complexity="O(N) where N is the number of commands to look up",
          tips="nondeterministic_output_order", categories="connection",
          summary="Get array of specific Redis command details, or all when no argument is given.")  # fmt: skip
-def command_info(session: Session, args: list[bytes]) -> Reply:
-    if len(args) == 2:
+def command_info(session: Session, request: Request) -> Reply:
+    if len(request) == 2:
         return _info_of_all(session)
-    return [_info(found) if (found := _find(session, name)) else None for name in args[2:]]
+    return [_info(found) if (found := _find(session, name)) else None for name in request[2:]]
 
 
 @command("command|docs", "command-name?+", "loading stale",
          since="7.0.0", group="server", complexity="O(N) where N is the number of commands to look up",
          tips="nondeterministic_output_order", categories="connection",
          summary="Get array of specific Redis command documentation")  # fmt: skip
-def command_docs(session: Session, args: list[bytes]) -> Reply:
-    names = args[2:] or list(session.server.commands)
+def command_docs(session: Session, request: Request) -> Reply:
+    names = request[2:] or list(session.server.commands)
     return {found.name.encode(): _docs(found) for name in names if (found := _find(session, name))}
 
 
@@ -135,8 +136,8 @@ def command_docs(session: Session, args: list[bytes]) -> Reply:
          since="7.0.0", group="server", complexity="O(N) where N is the total number of Redis commands",
          tips="nondeterministic_output_order", categories="connection",
          summary="Get an array of Redis command names")  # fmt: skip
-def command_list(session: Session, args: list[bytes]) -> Reply:
-    options = command_list.options(args)
+def command_list(session: Session, request: Request) -> Reply:
+    options = command_list.options(request)
     every, category = _every(session), options.get("ACLCAT")
     if "MODULE" in options:
         return []
@@ -170,5 +171,5 @@ GETKEYSANDFLAGS <full-command>
 @command("command|help", "", "loading stale",
          since="5.0.0", group="server", complexity="O(1)", categories="connection",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def command_help(session: Session, args: list[bytes]) -> Reply:
+def command_help(session: Session, request: Request) -> Reply:
     return help_lines("COMMAND", HELP)

@@ -9,6 +9,7 @@ from kvserver.errors import CommandError, ConfigSetError
 from kvserver.options.kinds import PASSWORD
 from kvserver.options.table import OPTIONS
 from kvserver.resp.reply import OK, Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 config = container("config",
@@ -19,8 +20,8 @@ config = container("config",
 @command("config|get", "parameter{parameter}+", "admin noscript loading stale",
          since="2.0.0", group="server", complexity="O(N) when N is the number of configuration parameters provided",
          summary="Get the values of configuration parameters")  # fmt: skip
-def config_get(session: Session, args: list[bytes]) -> Reply:
-    found = session.server.config.get_matching(args[2:])
+def config_get(session: Session, request: Request) -> Reply:
+    found = session.server.config.get_matching(request[2:])
     return dict(found.items())
 
 
@@ -32,7 +33,7 @@ SECRET_OPTIONS = {option.name.encode() for option in OPTIONS if option.kind is P
 }
 
 
-def _secrets_of_set(request: list[bytes]) -> list[int]:
+def _secrets_of_set(request: Request) -> list[int]:
     return [place + 1 for place in range(2, len(request), 2) if request[place].lower() in SECRET_OPTIONS]
 
 
@@ -41,11 +42,11 @@ def _secrets_of_set(request: list[bytes]) -> list[int]:
          tips="request_policy:all_nodes response_policy:all_succeeded",
          summary="Set configuration parameters to the given values",
          secrets=_secrets_of_set)  # fmt: skip
-def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
-    if len(args) % 2:
+def config_set(session: Session, request: Request) -> Reply | Effect:
+    if len(request) % 2:
         raise CommandError(SYNTAX_ERROR)
     try:
-        names = session.server.config.set(list(zip(args[2::2], args[3::2], strict=True)), is_local=session.is_local)
+        names = session.server.config.set(list(zip(request[2::2], request[3::2], strict=True)), is_local=session.is_local)
     except ConfigSetError as error:
         raise CommandError(str(error)) from None
     return Reconfigure(names, OK)
@@ -54,9 +55,9 @@ def config_set(session: Session, args: list[bytes]) -> Reply | Effect:
 @command("config|resetstat", "", "admin noscript loading stale",
          since="2.0.0", group="server", complexity="O(1)",
          summary="Reset the stats returned by INFO")  # fmt: skip
-def config_resetstat(session: Session, args: list[bytes]) -> Reply:
+def config_resetstat(session: Session, request: Request) -> Reply:
     state = session.server
-    state.usages.reset(args)
+    state.usages.reset(request)
     state.counters.reset()
     data = state.keyspace
     data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
@@ -67,7 +68,7 @@ def config_resetstat(session: Session, args: list[bytes]) -> Reply:
 @command("config|rewrite", "", "admin noscript loading stale",
          since="2.8.0", group="server", complexity="O(1)",
          summary="Rewrite the configuration file with the in memory configuration")  # fmt: skip
-def config_rewrite(session: Session, args: list[bytes]) -> Effect:
+def config_rewrite(session: Session, request: Request) -> Effect:
     if not session.server.config.file:
         raise CommandError("ERR The server is running without a config file")
     return RewriteConfig()
@@ -86,5 +87,5 @@ REWRITE
 @command("config|help", "", "loading stale",
          since="5.0.0", group="server", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def config_help(session: Session, args: list[bytes]) -> Reply:
+def config_help(session: Session, request: Request) -> Reply:
     return help_lines("CONFIG", HELP)

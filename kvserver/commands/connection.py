@@ -10,6 +10,7 @@ from kvserver.dispatch.command import command, wrong_arity
 from kvserver.dispatch.effect import Close, Effect, Recognize
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
+from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, Session
 
 PONG = Simple("PONG")
@@ -25,21 +26,21 @@ NO_PASSWORD_SET = (
          since="1.0.0", group="connection", complexity="O(1)", tips="request_policy:all_shards response_policy:all_succeeded",
          summary="Ping the server",
          is_for_subscribers=True)  # fmt: skip
-def ping(session: Session, args: list[bytes]) -> Reply:
-    if len(args) > 2:
+def ping(session: Session, request: Request) -> Reply:
+    if len(request) > 2:
         raise wrong_arity("ping")
     if session.is_resp2_subscriber:  # it looks like a message there
-        return [b"pong", *(args[1:] or [b""])]
-    if len(args) == 1:
+        return [b"pong", *(request[1:] or [b""])]
+    if len(request) == 1:
         return PONG
-    return args[1]
+    return request[1]
 
 
 @command("echo", "message", "loading stale fast",
          since="1.0.0", group="connection", complexity="O(1)",
          summary="Echo the given string")  # fmt: skip
-def echo(session: Session, args: list[bytes]) -> Reply:
-    return args[1]
+def echo(session: Session, request: Request) -> Reply:
+    return request[1]
 
 
 def authenticate(session: Session, user: bytes, password: bytes) -> None:
@@ -54,19 +55,19 @@ def authenticate(session: Session, user: bytes, password: bytes) -> None:
          since="1.0.0", group="connection", complexity="O(N) where N is the number of passwords defined for the user",
          summary="Authenticate to the server",
          secrets=lambda request: range(1, len(request)))  # fmt: skip
-def auth(session: Session, args: list[bytes]) -> Effect:
-    if len(args) > 3:
+def auth(session: Session, request: Request) -> Effect:
+    if len(request) > 3:
         raise CommandError("ERR syntax error")
-    if len(args) == 2:
+    if len(request) == 2:
         if not session.server.config.requirepass:
             raise CommandError(NO_PASSWORD_SET)
-        authenticate(session, b"default", args[1])
+        authenticate(session, b"default", request[1])
     else:
-        authenticate(session, args[1], args[2])
+        authenticate(session, request[1], request[2])
     return Recognize(OK)
 
 
-def _secrets_of_hello(request: list[bytes]) -> list[int]:
+def _secrets_of_hello(request: Request) -> list[int]:
     words = [place for place in range(2, len(request)) if request[place].lower() == b"auth"]
     return [place + step for place in words for step in (1, 2)]
 
@@ -76,16 +77,16 @@ def _secrets_of_hello(request: list[bytes]) -> list[int]:
          since="6.0.0", group="connection", complexity="O(1)",
          summary="Handshake with Redis",
          secrets=_secrets_of_hello)  # fmt: skip
-def hello(session: Session, args: list[bytes]) -> Effect:
+def hello(session: Session, request: Request) -> Effect:
     protocol = session.protocol
-    if len(args) > 1:
-        protocol = integer(args[1], "ERR Protocol version is not an integer or out of range")
+    if len(request) > 1:
+        protocol = integer(request[1], "ERR Protocol version is not an integer or out of range")
         if protocol not in (2, 3):
             raise CommandError("NOPROTO unsupported protocol version")
     credentials: tuple[bytes, bytes] | None = None
     name: bytes | None = None
     # Read by hand: a wrong option has a text of its own, which names it.
-    rest = list(reversed(args[2:]))
+    rest = list(reversed(request[2:]))
     while rest:
         word = rest.pop()
         if word.upper() == b"AUTH" and len(rest) >= 2:
@@ -120,8 +121,8 @@ def hello(session: Session, args: list[bytes]) -> Effect:
 @command("select", "index:integer", "loading stale fast",
          since="1.0.0", group="connection", complexity="O(1)",
          summary="Change the selected database for the current connection")  # fmt: skip
-def select(session: Session, args: list[bytes]) -> Reply:
-    database(args[1])
+def select(session: Session, request: Request) -> Reply:
+    database(request[1])
     return OK
 
 
@@ -129,7 +130,7 @@ def select(session: Session, args: list[bytes]) -> Reply:
          since="1.0.0", group="connection", complexity="O(1)", arity=-1,
          summary="Close the connection",
          is_for_subscribers=True, is_never_queued=True)  # fmt: skip
-def quit_(session: Session, args: list[bytes]) -> Effect:
+def quit_(session: Session, request: Request) -> Effect:
     return Close((OK,))
 
 
@@ -137,7 +138,7 @@ def quit_(session: Session, args: list[bytes]) -> Effect:
          since="6.2.0", group="connection", complexity="O(1)",
          summary="Reset the connection",
          is_for_subscribers=True, is_never_queued=True)  # fmt: skip
-def reset(session: Session, args: list[bytes]) -> Effect:
+def reset(session: Session, request: Request) -> Effect:
     session.reset()
     return Recognize(RESET)
 
@@ -147,9 +148,9 @@ def reset(session: Session, args: list[bytes]) -> Effect:
          categories="connection",
          summary="Wait for the synchronous replication of all the write commands sent in the context of the "
          "current connection")  # fmt: skip
-def wait(session: Session, args: list[bytes]) -> Reply:
+def wait(session: Session, request: Request) -> Reply:
     """How many replicas have what this client wrote: there are none, and none will come, so nothing is waited for."""
-    integer(args[1])
-    if integer(args[2], "ERR timeout is not an integer or out of range") < 0:
+    integer(request[1])
+    if integer(request[2], "ERR timeout is not an integer or out of range") < 0:
         raise CommandError("ERR timeout is negative")
     return 0

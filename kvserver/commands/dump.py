@@ -7,6 +7,7 @@ from kvserver.dispatch.command import command
 from kvserver.errors import CommandError, DumpInvalid
 from kvserver.formats.rdb import dump, load
 from kvserver.resp.reply import OK, Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 
@@ -17,8 +18,8 @@ from kvserver.state.session import Session
          "where M is small, so simply O(1).",
          tips="nondeterministic_output",
          summary="Return a serialized version of the value stored at the specified key.")  # fmt: skip
-def dump_key(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.read(args[1])
+def dump_key(session: Session, request: Request) -> Reply:
+    value = session.keyspace.read(request[1])
     return None if value is None else dump(value)
 
 
@@ -47,18 +48,18 @@ def _frequency(text: bytes) -> int:
          "O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
          categories="keyspace dangerous",
          summary="Create a key using the provided serialized value, previously obtained using DUMP.")  # fmt: skip
-def restore_key(session: Session, args: list[bytes]) -> Reply:
+def restore_key(session: Session, request: Request) -> Reply:
     """Touches no other key."""
-    keyspace, key = session.keyspace, args[1]
-    options = restore_key.options(args)
+    keyspace, key = session.keyspace, request[1]
+    options = restore_key.options(request)
     is_there = keyspace.live(key) is not None
     if is_there and "REPLACE" not in options:
         raise CommandError("BUSYKEY Target key name already exists.")
-    ttl_ms = integer(args[2])
+    ttl_ms = integer(request[2])
     if ttl_ms < 0:
         raise CommandError("ERR Invalid TTL value, must be >= 0")
     try:
-        value = load(args[3], session.server.config.proto_max_bulk_len)
+        value = load(request[3], session.server.config.proto_max_bulk_len)
     except DumpInvalid as error:
         raise CommandError(f"ERR {error}") from None
     now_ms = keyspace.now_ms()

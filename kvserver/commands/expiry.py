@@ -9,6 +9,7 @@ from kvserver.dispatch.arguments import MAX_INTEGER, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 MISSING: Final = -2
@@ -41,12 +42,12 @@ def _is_met(conditions: set[bytes], current_ms: int | None, wanted_ms: int) -> b
     return not (b"LT" in conditions and wanted_ms >= current_ms)
 
 
-def _expire(name: str, session: Session, args: list[bytes], *, unit_ms: int, is_relative: bool) -> Reply:
-    keyspace, key = session.keyspace, args[1]
-    conditions = _conditions(args[3:])
+def _expire(name: str, session: Session, request: Request, *, unit_ms: int, is_relative: bool) -> Reply:
+    keyspace, key = session.keyspace, request[1]
+    conditions = _conditions(request[3:])
     now_ms = keyspace.now_ms()
     base_ms = now_ms if is_relative else 0
-    number = integer(args[2])
+    number = integer(request[2])
     if not -((MAX_INTEGER + 1) // unit_ms) <= number <= (MAX_INTEGER - base_ms) // unit_ms:
         raise CommandError(f"ERR invalid expire time in '{name}' command")
     wanted_ms = number * unit_ms + base_ms
@@ -62,37 +63,37 @@ def _expire(name: str, session: Session, args: list[bytes], *, unit_ms: int, is_
 @command("expire", "key:key seconds:integer condition<NX|XX|GT|LT>?@7.0.0", "write fast", access="RW update",
          since="1.0.0", group="generic", complexity="O(1)",
          summary="Set a key's time to live in seconds")  # fmt: skip
-def expire(session: Session, args: list[bytes]) -> Reply:
-    return _expire("expire", session, args, unit_ms=1000, is_relative=True)
+def expire(session: Session, request: Request) -> Reply:
+    return _expire("expire", session, request, unit_ms=1000, is_relative=True)
 
 
 @command("pexpire", "key:key milliseconds:integer condition<NX|XX|GT|LT>?@7.0.0", "write fast", access="RW update",
          since="2.6.0", group="generic", complexity="O(1)",
          summary="Set a key's time to live in milliseconds")  # fmt: skip
-def pexpire(session: Session, args: list[bytes]) -> Reply:
-    return _expire("pexpire", session, args, unit_ms=1, is_relative=True)
+def pexpire(session: Session, request: Request) -> Reply:
+    return _expire("pexpire", session, request, unit_ms=1, is_relative=True)
 
 
 @command("expireat", "key:key unix-time-seconds:unix-time condition<NX|XX|GT|LT>?@7.0.0", "write fast", access="RW update",
          since="1.2.0", group="generic", complexity="O(1)",
          summary="Set the expiration for a key as a UNIX timestamp")  # fmt: skip
-def expireat(session: Session, args: list[bytes]) -> Reply:
-    return _expire("expireat", session, args, unit_ms=1000, is_relative=False)
+def expireat(session: Session, request: Request) -> Reply:
+    return _expire("expireat", session, request, unit_ms=1000, is_relative=False)
 
 
 @command("pexpireat", "key:key unix-time-milliseconds:unix-time condition<NX|XX|GT|LT>?@7.0.0", "write fast",
          access="RW update",
          since="2.6.0", group="generic", complexity="O(1)",
          summary="Set the expiration for a key as a UNIX timestamp specified in milliseconds")  # fmt: skip
-def pexpireat(session: Session, args: list[bytes]) -> Reply:
-    return _expire("pexpireat", session, args, unit_ms=1, is_relative=False)
+def pexpireat(session: Session, request: Request) -> Reply:
+    return _expire("pexpireat", session, request, unit_ms=1, is_relative=False)
 
 
 @command("persist", "key:key", "write fast", access="RW update",
          since="2.2.0", group="generic", complexity="O(1)",
          summary="Remove the expiration from a key")  # fmt: skip
-def persist(session: Session, args: list[bytes]) -> Reply:
-    keyspace, key = session.keyspace, args[1]
+def persist(session: Session, request: Request) -> Reply:
+    keyspace, key = session.keyspace, request[1]
     if keyspace.live(key) is None or keyspace.expires_at_ms(key) is None:
         return 0
     keyspace.expire(key, None)
@@ -115,26 +116,26 @@ def _seconds(milliseconds: int) -> int:
 @command("ttl", "key:key", "readonly fast", access="RO access",
          since="1.0.0", group="generic", complexity="O(1)", tips="nondeterministic_output",
          summary="Get the time to live for a key in seconds")  # fmt: skip
-def ttl(session: Session, args: list[bytes]) -> Reply:
-    return _ask(session, args[1], lambda expires_at_ms, now_ms: _seconds(max(expires_at_ms - now_ms, 0)))
+def ttl(session: Session, request: Request) -> Reply:
+    return _ask(session, request[1], lambda expires_at_ms, now_ms: _seconds(max(expires_at_ms - now_ms, 0)))
 
 
 @command("pttl", "key:key", "readonly fast", access="RO access",
          since="2.6.0", group="generic", complexity="O(1)", tips="nondeterministic_output",
          summary="Get the time to live for a key in milliseconds")  # fmt: skip
-def pttl(session: Session, args: list[bytes]) -> Reply:
-    return _ask(session, args[1], lambda expires_at_ms, now_ms: max(expires_at_ms - now_ms, 0))
+def pttl(session: Session, request: Request) -> Reply:
+    return _ask(session, request[1], lambda expires_at_ms, now_ms: max(expires_at_ms - now_ms, 0))
 
 
 @command("expiretime", "key:key", "readonly fast", access="RO access",
          since="7.0.0", group="generic", complexity="O(1)",
          summary="Get the expiration Unix timestamp for a key")  # fmt: skip
-def expiretime(session: Session, args: list[bytes]) -> Reply:
-    return _ask(session, args[1], lambda expires_at_ms, now_ms: _seconds(expires_at_ms))
+def expiretime(session: Session, request: Request) -> Reply:
+    return _ask(session, request[1], lambda expires_at_ms, now_ms: _seconds(expires_at_ms))
 
 
 @command("pexpiretime", "key:key", "readonly fast", access="RO access",
          since="7.0.0", group="generic", complexity="O(1)",
          summary="Get the expiration Unix timestamp for a key in milliseconds")  # fmt: skip
-def pexpiretime(session: Session, args: list[bytes]) -> Reply:
-    return _ask(session, args[1], lambda expires_at_ms, now_ms: expires_at_ms)
+def pexpiretime(session: Session, request: Request) -> Reply:
+    return _ask(session, request[1], lambda expires_at_ms, now_ms: expires_at_ms)

@@ -8,6 +8,7 @@ from typing import Final
 from kvserver.data.footprint import EMPTY_BYTES
 from kvserver.dispatch.command import command
 from kvserver.resp.reply import Reply, Verbatim
+from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, ServerState, Session
 
 Fields = dict[str, object]
@@ -363,10 +364,10 @@ def _wanted(words: list[bytes]) -> set[str]:
          since="1.0.0", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_shards response_policy:special", categories="dangerous",
          summary="Get information and statistics about the server")  # fmt: skip
-def info(session: Session, args: list[bytes]) -> Reply:
+def info(session: Session, request: Request) -> Reply:
     state = session.server
-    state.usages.fold_all(args)
-    wanted = _wanted(args[1:])
+    state.usages.fold_all(request)
+    wanted = _wanted(request[1:])
     texts = []
     for title, section in SECTIONS.items():
         if title.lower() in wanted:

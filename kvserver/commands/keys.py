@@ -11,6 +11,7 @@ from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Discard, Effect
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 SAME_OBJECT: Final = "ERR source and destination objects are the same"
@@ -30,8 +31,8 @@ def _remove(session: Session, keys: list[bytes]) -> int:
          since="1.0.0", group="generic", complexity="O(N) where N is the number of keys that will be removed.",
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Delete a key")  # fmt: skip
-def del_(session: Session, args: list[bytes]) -> Reply:
-    return _remove(session, args[1:])
+def del_(session: Session, request: Request) -> Reply:
+    return _remove(session, request[1:])
 
 
 @command("unlink", "key:key+", "write fast", access="RM delete",
@@ -39,47 +40,47 @@ def del_(session: Session, args: list[bytes]) -> Reply:
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non "
          "blocking.")  # fmt: skip
-def unlink(session: Session, args: list[bytes]) -> Reply:
-    return _remove(session, args[1:])
+def unlink(session: Session, request: Request) -> Reply:
+    return _remove(session, request[1:])
 
 
 @command("exists", "key:key+", "readonly fast", access="RO",
          since="1.0.0", group="generic", complexity="O(N) where N is the number of keys to check.",
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Determine if a key exists")  # fmt: skip
-def exists(session: Session, args: list[bytes]) -> Reply:
-    return sum(session.keyspace.peek_read(key) is not None for key in args[1:])
+def exists(session: Session, request: Request) -> Reply:
+    return sum(session.keyspace.peek_read(key) is not None for key in request[1:])
 
 
 @command("touch", "key:key+", "readonly fast", access="RO",
          since="3.2.1", group="generic", complexity="O(N) where N is the number of keys that will be touched.",
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Alters the last access time of a key(s). Returns the number of existing keys specified.")  # fmt: skip
-def touch(session: Session, args: list[bytes]) -> Reply:
-    return sum(session.keyspace.read(key) is not None for key in args[1:])
+def touch(session: Session, request: Request) -> Reply:
+    return sum(session.keyspace.read(key) is not None for key in request[1:])
 
 
 @command("type", "key:key", "readonly fast", access="RO",
          since="1.0.0", group="generic", complexity="O(1)",
          summary="Determine the type stored at key")  # fmt: skip
-def type_(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.peek_read(args[1])
+def type_(session: Session, request: Request) -> Reply:
+    value = session.keyspace.peek_read(request[1])
     return Simple("none" if value is None else kind_of(value).name)
 
 
 @command("rename", "key:key newkey:key#1", "write", access="RW access delete; OW update",
          since="1.0.0", group="generic", complexity="O(1)",
          summary="Rename a key")  # fmt: skip
-def rename(session: Session, args: list[bytes]) -> Reply:
-    _rename(session, args[1], args[2])
+def rename(session: Session, request: Request) -> Reply:
+    _rename(session, request[1], request[2])
     return OK
 
 
 @command("renamenx", "key:key newkey:key#1", "write fast", access="RW access delete; OW insert",
          since="1.0.0", group="generic", complexity="O(1)",
          summary="Rename a key, only if the new key does not exist")  # fmt: skip
-def renamenx(session: Session, args: list[bytes]) -> Reply:
-    return int(_rename(session, args[1], args[2], only_if_missing=True))
+def renamenx(session: Session, request: Request) -> Reply:
+    return int(_rename(session, request[1], request[2], only_if_missing=True))
 
 
 def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool = False) -> bool:
@@ -103,9 +104,9 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
          since="6.2.0", group="generic",
          complexity="O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
          summary="Copy a key")  # fmt: skip
-def copy(session: Session, args: list[bytes]) -> Reply:
-    keyspace, (source, destination) = session.keyspace, args[1:3]
-    options = copy.options(args)
+def copy(session: Session, request: Request) -> Reply:
+    keyspace, (source, destination) = session.keyspace, request[1:3]
+    options = copy.options(request)
     if source == destination:
         raise CommandError(SAME_OBJECT)
     value = keyspace.read(source)
@@ -127,8 +128,8 @@ def _copy(session: Session, source: bytes, destination: bytes, value: Value) -> 
 @command("move", "key:key db:integer", "write fast", access="RW access update",
          since="1.0.0", group="generic", complexity="O(1)",
          summary="Move a key to another database")  # fmt: skip
-def move(session: Session, args: list[bytes]) -> Reply:
-    database(args[2])
+def move(session: Session, request: Request) -> Reply:
+    database(request[2])
     raise CommandError(SAME_OBJECT)
 
 
@@ -137,9 +138,9 @@ def move(session: Session, args: list[bytes]) -> Reply:
          complexity="O(N) where N is the count of clients watching or blocking on keys from both databases.",
          categories="keyspace dangerous",
          summary="Swaps two Redis databases")  # fmt: skip
-def swapdb(session: Session, args: list[bytes]) -> Reply:
+def swapdb(session: Session, request: Request) -> Reply:
     numbers = []
-    for text, which in zip(args[1:], ("first", "second"), strict=True):
+    for text, which in zip(request[1:], ("first", "second"), strict=True):
         error = f"ERR invalid {which} DB index"
         numbers.append(integer(text, error))
         if not -INT_MAX - 1 <= numbers[-1] <= INT_MAX:
@@ -153,23 +154,23 @@ def swapdb(session: Session, args: list[bytes]) -> Reply:
          since="1.0.0", group="server", complexity="O(1), the memory is freed bit by bit",
          tips="request_policy:all_shards response_policy:all_succeeded", categories="keyspace dangerous",
          summary="Remove all keys from all databases")  # fmt: skip
-def flushall(session: Session, args: list[bytes]) -> Effect:
+def flushall(session: Session, request: Request) -> Effect:
     """As in Redis, a server with save points has flushed what is left before it replies."""
     # ASYNC and SYNC differ in when memory is freed, and here it is freed bit by bit either way.
-    flushall.options(args)
-    return _discard_all(session, args, flushes=bool(session.server.config.save))
+    flushall.options(request)
+    return _discard_all(session, request, flushes=bool(session.server.config.save))
 
 
 @command("flushdb", "async<ASYNC@4.0.0|SYNC@6.2.0>?!", "write",
          since="1.0.0", group="server", complexity="O(1), the memory is freed bit by bit",
          tips="request_policy:all_shards response_policy:all_succeeded", categories="keyspace dangerous",
          summary="Remove all keys from the current database")  # fmt: skip
-def flushdb(session: Session, args: list[bytes]) -> Effect:
-    flushdb.options(args)
-    return _discard_all(session, args, flushes=False)
+def flushdb(session: Session, request: Request) -> Effect:
+    flushdb.options(request)
+    return _discard_all(session, request, flushes=False)
 
 
-def _discard_all(session: Session, args: list[bytes], *, flushes: bool) -> Effect:
+def _discard_all(session: Session, request: Request, *, flushes: bool) -> Effect:
     keyspace = session.keyspace
     keys = len(keyspace)
-    return Discard(args[0].decode().upper(), keys, keyspace.clear(), flushes)
+    return Discard(request[0].decode().upper(), keys, keyspace.clear(), flushes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, Verbatim
+from kvserver.resp.request import Request
 from kvserver.state.latency import Series, graph
 from kvserver.state.session import Session
 
@@ -36,7 +37,7 @@ latency = container("latency",
          since="2.8.13", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_nodes response_policy:special",
          summary="Return the latest latency samples for all events.")  # fmt: skip
-def latency_latest(session: Session, args: list[bytes]) -> Reply:
+def latency_latest(session: Session, request: Request) -> Reply:
     return [
         [event.encode(), series.samples[-1].at_s, series.samples[-1].duration_ms, series.longest_ms]
         for event, series in session.server.latency.series.items()
@@ -47,27 +48,27 @@ def latency_latest(session: Session, args: list[bytes]) -> Reply:
          since="2.8.13", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_nodes response_policy:special",
          summary="Return timestamp-latency samples for the event.")  # fmt: skip
-def latency_history(session: Session, args: list[bytes]) -> Reply:
-    series = _series(session, args[2])
+def latency_history(session: Session, request: Request) -> Reply:
+    series = _series(session, request[2])
     return [[sample.at_s, sample.duration_ms] for sample in series.samples] if series else []
 
 
 @command("latency|reset", "event?+", "admin noscript loading stale",
          since="2.8.13", group="server", complexity="O(1)", tips="request_policy:all_nodes response_policy:all_succeeded",
          summary="Reset latency data for one or more events.")  # fmt: skip
-def latency_reset(session: Session, args: list[bytes]) -> Reply:
-    return session.server.latency.reset([event.decode("utf-8", "replace") for event in args[2:]])
+def latency_reset(session: Session, request: Request) -> Reply:
+    return session.server.latency.reset([event.decode("utf-8", "replace") for event in request[2:]])
 
 
 @command("latency|graph", "event", "admin noscript loading stale",
          since="2.8.13", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_nodes response_policy:special",
          summary="Return a latency graph for the event.")  # fmt: skip
-def latency_graph(session: Session, args: list[bytes]) -> Reply:
-    series = _series(session, args[2])
+def latency_graph(session: Session, request: Request) -> Reply:
+    series = _series(session, request[2])
     if series is None:
-        raise CommandError(f"ERR No samples available for event '{args[2].decode('utf-8', 'surrogateescape')}'")
-    event = args[2].decode("utf-8", "replace")
+        raise CommandError(f"ERR No samples available for event '{request[2].decode('utf-8', 'surrogateescape')}'")
+    event = request[2].decode("utf-8", "replace")
     return Verbatim(graph(event, series, session.server.now_ms() // 1000).encode())
 
 
@@ -75,7 +76,7 @@ def latency_graph(session: Session, args: list[bytes]) -> Reply:
          since="2.8.13", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_nodes response_policy:special",
          summary="Return a human readable latency analysis report.")  # fmt: skip
-def latency_doctor(session: Session, args: list[bytes]) -> Reply:
+def latency_doctor(session: Session, request: Request) -> Reply:
     state = session.server
     if not state.config.latency_monitor_threshold:
         return Verbatim(DISABLED.encode())
@@ -113,12 +114,12 @@ def latency_doctor(session: Session, args: list[bytes]) -> Reply:
          complexity="O(N) where N is the number of commands with latency information being retrieved.",
          tips="nondeterministic_output request_policy:all_nodes response_policy:special",
          summary="Return the cumulative distribution of latencies of a subset of commands or all.")  # fmt: skip
-def latency_histogram(session: Session, args: list[bytes]) -> Reply:
+def latency_histogram(session: Session, request: Request) -> Reply:
     usages = session.server.usages
-    usages.fold_all(args)
+    usages.fold_all(request)
     rows = session.server.commands
     names: list[bytes] = []
-    for word in args[2:] or list(rows):
+    for word in request[2:] or list(rows):
         name = word.lower()
         row = rows.get(name)
         names += [name, *(subcommand.name.encode() for subcommand in row.subcommands.values())] if row else [name]
@@ -149,5 +150,5 @@ HISTOGRAM [COMMAND ...]
 @command("latency|help", "", "loading stale",
          since="2.8.13", group="server", complexity="O(1)",
          summary="Show helpful text about the different subcommands.")  # fmt: skip
-def latency_help(session: Session, args: list[bytes]) -> Reply:
+def latency_help(session: Session, request: Request) -> Reply:
     return help_lines("LATENCY", HELP)

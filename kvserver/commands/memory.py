@@ -9,6 +9,7 @@ from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 LITTLE_BYTES: Final = 5 << 20  # below, nothing can be said of a process, as in Redis
@@ -47,9 +48,9 @@ def _samples(text: bytes) -> int:
 @command("memory|usage", "key:key SAMPLES=count:integer?", "readonly", access="RO", numbers={"SAMPLES": _samples},
          since="4.0.0", group="server", complexity="O(N) where N is the number of samples.",
          summary="Estimate the memory usage of a key")  # fmt: skip
-def memory_usage(session: Session, args: list[bytes]) -> Reply:
-    memory_usage.options(args)
-    keyspace, key = session.keyspace, args[2]
+def memory_usage(session: Session, request: Request) -> Reply:
+    memory_usage.options(request)
+    keyspace, key = session.keyspace, request[2]
     return None if keyspace.peek_live(key) is None else entry_bytes(key, keyspace.peek(key))
 
 
@@ -57,7 +58,7 @@ def memory_usage(session: Session, args: list[bytes]) -> Reply:
          since="4.0.0", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_shards response_policy:special",
          summary="Show memory usage details")  # fmt: skip
-def memory_stats(session: Session, args: list[bytes]) -> Reply:
+def memory_stats(session: Session, request: Request) -> Reply:
     server = session.server
     facts = server.process_facts()
     keys, dataset_bytes = len(server.keyspace), server.memory.used_bytes
@@ -97,7 +98,7 @@ def memory_stats(session: Session, args: list[bytes]) -> Reply:
          since="4.0.0", group="server", complexity="O(1)",
          tips="nondeterministic_output request_policy:all_shards response_policy:special",
          summary="Outputs memory problems report")  # fmt: skip
-def memory_doctor(session: Session, args: list[bytes]) -> Reply:
+def memory_doctor(session: Session, request: Request) -> Reply:
     facts = session.server.process_facts()
     if session.server.memory.used_bytes < LITTLE_BYTES:
         return Verbatim(TOO_LITTLE.encode())
@@ -110,7 +111,7 @@ def memory_doctor(session: Session, args: list[bytes]) -> Reply:
          since="4.0.0", group="server", complexity="Depends on how much memory is allocated, could be slow",
          tips="nondeterministic_output request_policy:all_shards response_policy:special",
          summary="Show allocator internal stats")  # fmt: skip
-def memory_malloc_stats(session: Session, args: list[bytes]) -> Reply:
+def memory_malloc_stats(session: Session, request: Request) -> Reply:
     return Verbatim(b"Stats not supported for the current allocator")
 
 
@@ -118,7 +119,7 @@ def memory_malloc_stats(session: Session, args: list[bytes]) -> Reply:
          since="4.0.0", group="server", complexity="Depends on how much memory is allocated, could be slow",
          tips="request_policy:all_shards response_policy:all_succeeded",
          summary="Ask the allocator to release memory")  # fmt: skip
-def memory_purge(session: Session, args: list[bytes]) -> Reply:
+def memory_purge(session: Session, request: Request) -> Reply:
     return OK  # Python gives memory back by itself
 
 
@@ -138,5 +139,5 @@ USAGE <key> [SAMPLES <count>]
 @command("memory|help", "", "loading stale",
          since="4.0.0", group="server", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def memory_help(session: Session, args: list[bytes]) -> Reply:
+def memory_help(session: Session, request: Request) -> Reply:
     return help_lines("MEMORY", HELP)

@@ -8,6 +8,7 @@ from kvserver.data.kinds import kind_of
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 SHARED_INTEGERS: Final = 10_000  # from 0 on, of which Redis has one object each
@@ -25,16 +26,16 @@ object_ = container("object",
 @command("object|encoding", "key:key", "readonly", access="RO",
          since="2.2.3", group="generic", complexity="O(1)", tips="nondeterministic_output",
          summary="Inspect the internal encoding of a Redis object")  # fmt: skip
-def object_encoding(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.peek_live(args[2])
+def object_encoding(session: Session, request: Request) -> Reply:
+    value = session.keyspace.peek_live(request[2])
     return None if value is None else kind_of(value).encoding(value)
 
 
 @command("object|refcount", "key:key", "readonly", access="RO",
          since="2.2.3", group="generic", complexity="O(1)", tips="nondeterministic_output",
          summary="Get the number of references to the value of the key")  # fmt: skip
-def object_refcount(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.peek_live(args[2])
+def object_refcount(session: Session, request: Request) -> Reply:
+    value = session.keyspace.peek_live(request[2])
     if value is None:
         return None
     config = session.server.config
@@ -48,21 +49,21 @@ def object_refcount(session: Session, args: list[bytes]) -> Reply:
 @command("object|idletime", "key:key", "readonly", access="RO",
          since="2.2.3", group="generic", complexity="O(1)", tips="nondeterministic_output",
          summary="Get the time since a Redis object was last accessed")  # fmt: skip
-def object_idletime(session: Session, args: list[bytes]) -> Reply:
-    if session.keyspace.peek_live(args[2]) is None:
+def object_idletime(session: Session, request: Request) -> Reply:
+    if session.keyspace.peek_live(request[2]) is None:
         return None
     if session.server.config.maxmemory_policy.endswith("-lfu"):
         raise CommandError(IDLE_NOT_TRACKED)
-    return session.server.memory.idle_s(args[2])
+    return session.server.memory.idle_s(request[2])
 
 
 @command("object|freq", "key:key", "readonly", access="RO",
          since="4.0.0", group="generic", complexity="O(1)", tips="nondeterministic_output",
          summary="Get the logarithmic access frequency counter of a Redis object")  # fmt: skip
-def object_freq(session: Session, args: list[bytes]) -> Reply:
-    if session.keyspace.peek_live(args[2]) is None:
+def object_freq(session: Session, request: Request) -> Reply:
+    if session.keyspace.peek_live(request[2]) is None:
         return None
-    frequency = session.server.memory.frequency(args[2])
+    frequency = session.server.memory.frequency(request[2])
     if frequency is None:
         raise CommandError(FREQUENCY_NOT_TRACKED)
     return frequency
@@ -85,5 +86,5 @@ REFCOUNT <key>
 @command("object|help", "", "loading stale",
          since="6.2.0", group="generic", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def object_help(session: Session, args: list[bytes]) -> Reply:
+def object_help(session: Session, request: Request) -> Reply:
     return help_lines("OBJECT", HELP)

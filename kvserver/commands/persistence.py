@@ -7,34 +7,35 @@ from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import AbortShutdown, BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 
 @command("save", "", "admin noscript no_async_loading no_multi",
          since="1.0.0", group="server", complexity="O(N) where N is the total number of keys in all databases",
          summary="Save the dataset to disk, and reply when it is there")  # fmt: skip
-def save(session: Session, args: list[bytes]) -> Effect:
+def save(session: Session, request: Request) -> Effect:
     return Save()
 
 
 @command("bgsave", "SCHEDULE?!@3.2.2", "admin noscript no_async_loading",
          since="1.0.0", group="server", complexity="O(1)",
          summary="Asynchronously save the dataset to disk")  # fmt: skip
-def bgsave(session: Session, args: list[bytes]) -> Effect:
-    return BackgroundSave(schedule="SCHEDULE" in bgsave.options(args))
+def bgsave(session: Session, request: Request) -> Effect:
+    return BackgroundSave(schedule="SCHEDULE" in bgsave.options(request))
 
 
 @command("bgrewriteaof", "", "admin noscript no_async_loading",
          since="1.0.0", group="server", complexity="O(1)",
          summary="Asynchronously rewrite the append-only file")  # fmt: skip
-def bgrewriteaof(session: Session, args: list[bytes]) -> Effect:
+def bgrewriteaof(session: Session, request: Request) -> Effect:
     return RewriteJournal()
 
 
 @command("lastsave", "", "loading stale fast",
          since="1.0.0", group="server", complexity="O(1)", tips="nondeterministic_output", categories="admin dangerous",
          summary="Get the UNIX time stamp of the last successful save to disk")  # fmt: skip
-def lastsave(session: Session, args: list[bytes]) -> Reply:
+def lastsave(session: Session, request: Request) -> Reply:
     return session.server.persistence.last_save_at
 
 
@@ -43,8 +44,8 @@ def lastsave(session: Session, args: list[bytes]) -> Reply:
          since="1.0.0", group="server",
          complexity="O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
          summary="Save the dataset to disk and then shut down the server")  # fmt: skip
-def shutdown(session: Session, args: list[bytes]) -> Effect:
-    options = shutdown.options(args)
+def shutdown(session: Session, request: Request) -> Effect:
+    options = shutdown.options(request)
     if "ABORT" in options:
         if any(word in options for word in ("NOSAVE", "SAVE", "NOW", "FORCE")):
             raise CommandError(SYNTAX_ERROR)
@@ -53,7 +54,7 @@ def shutdown(session: Session, args: list[bytes]) -> Effect:
     return Shutdown(True if "SAVE" in options else False if "NOSAVE" in options else None, "FORCE" in options)
 
 
-def _check_queueable_load(request: list[bytes]) -> None:
+def _check_queueable_load(request: Request) -> None:
     """It replaces all data, later than the transaction ends."""
     raise Refusal("ERR RESTORE without arguments is not allowed inside a transaction")
 
@@ -63,5 +64,5 @@ def _check_queueable_load(request: list[bytes]) -> None:
          since="1.0.0", group="server", complexity="O(N) where N is the total number of keys in all databases",
          summary="Replace the dataset by what was saved last",
          is_alone=True, may_replicate=True, check_queueable=_check_queueable_load)  # fmt: skip
-def restore(session: Session, args: list[bytes]) -> Effect:
+def restore(session: Session, request: Request) -> Effect:
     return Load()

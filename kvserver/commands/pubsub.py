@@ -12,6 +12,7 @@ from kvserver.dispatch.command import command, container, help_lines, wrong_subc
 from kvserver.dispatch.effect import Effect, Publish, Switch
 from kvserver.patterns import matcher
 from kvserver.resp.reply import Push, Replies, Reply
+from kvserver.resp.request import Request
 from kvserver.state.channels import Channels, Subscriptions
 from kvserver.state.session import Session
 
@@ -72,8 +73,8 @@ SHARD_CHANNELS = Kind(
          since="2.0.0", group="pubsub", complexity="O(N) where N is the number of channels to subscribe to.",
          summary="Listen for messages published to the given channels",
          is_for_subscribers=True)  # fmt: skip
-def subscribe(session: Session, args: list[bytes]) -> Effect:
-    return CHANNELS.subscribe(session, args[1:])
+def subscribe(session: Session, request: Request) -> Effect:
+    return CHANNELS.subscribe(session, request[1:])
 
 
 @command("unsubscribe", "channel?+", "pubsub noscript loading stale",
@@ -81,8 +82,8 @@ def subscribe(session: Session, args: list[bytes]) -> Effect:
          complexity="O(N) where N is the number of clients already subscribed to a channel.",
          summary="Stop listening for messages posted to the given channels",
          is_for_subscribers=True)  # fmt: skip
-def unsubscribe(session: Session, args: list[bytes]) -> Effect:
-    return CHANNELS.unsubscribe(session, args[1:])
+def unsubscribe(session: Session, request: Request) -> Effect:
+    return CHANNELS.unsubscribe(session, request[1:])
 
 
 @command("psubscribe", "pattern{pattern:pattern}+", "pubsub noscript loading stale",
@@ -90,8 +91,8 @@ def unsubscribe(session: Session, args: list[bytes]) -> Effect:
          complexity="O(N) where N is the number of patterns the client is already subscribed to.",
          summary="Listen for messages published to channels matching the given patterns",
          is_for_subscribers=True)  # fmt: skip
-def psubscribe(session: Session, args: list[bytes]) -> Effect:
-    return PATTERNS.subscribe(session, args[1:])
+def psubscribe(session: Session, request: Request) -> Effect:
+    return PATTERNS.subscribe(session, request[1:])
 
 
 @command("punsubscribe", "pattern:pattern?+", "pubsub noscript loading stale",
@@ -100,16 +101,16 @@ def psubscribe(session: Session, args: list[bytes]) -> Effect:
          "number of total patterns subscribed in the system (by any client).",
          summary="Stop listening for messages posted to channels matching the given patterns",
          is_for_subscribers=True)  # fmt: skip
-def punsubscribe(session: Session, args: list[bytes]) -> Effect:
-    return PATTERNS.unsubscribe(session, args[1:])
+def punsubscribe(session: Session, request: Request) -> Effect:
+    return PATTERNS.unsubscribe(session, request[1:])
 
 
 @command("ssubscribe", "shardchannel:not-key+", "pubsub noscript loading stale", access="not_key",
          since="7.0.0", group="pubsub", complexity="O(N) where N is the number of shard channels to subscribe to.",
          summary="Listen for messages published to the given shard channels",
          is_for_subscribers=True)  # fmt: skip
-def ssubscribe(session: Session, args: list[bytes]) -> Effect:
-    return SHARD_CHANNELS.subscribe(session, args[1:])
+def ssubscribe(session: Session, request: Request) -> Effect:
+    return SHARD_CHANNELS.subscribe(session, request[1:])
 
 
 @command("sunsubscribe", "shardchannel:not-key?+", "pubsub noscript loading stale", access="not_key",
@@ -117,8 +118,8 @@ def ssubscribe(session: Session, args: list[bytes]) -> Effect:
          complexity="O(N) where N is the number of clients already subscribed to a shard channel.",
          summary="Stop listening for messages posted to the given shard channels",
          is_for_subscribers=True)  # fmt: skip
-def sunsubscribe(session: Session, args: list[bytes]) -> Effect:
-    return SHARD_CHANNELS.unsubscribe(session, args[1:])
+def sunsubscribe(session: Session, request: Request) -> Effect:
+    return SHARD_CHANNELS.unsubscribe(session, request[1:])
 
 
 @command("publish", "channel message", "pubsub loading stale fast",
@@ -127,8 +128,8 @@ def sunsubscribe(session: Session, args: list[bytes]) -> Effect:
          "of subscribed patterns (by any client).",
          summary="Post a message to a channel",
          may_replicate=True)  # fmt: skip
-def publish(session: Session, args: list[bytes]) -> Reply | Effect:
-    deliveries = session.server.channels.deliveries(args[1], args[2])
+def publish(session: Session, request: Request) -> Reply | Effect:
+    deliveries = session.server.channels.deliveries(request[1], request[2])
     return Publish(deliveries, len(deliveries)) if deliveries else 0
 
 
@@ -137,8 +138,8 @@ def publish(session: Session, args: list[bytes]) -> Reply | Effect:
          complexity="O(N) where N is the number of clients subscribed to the receiving shard channel.",
          summary="Post a message to a shard channel",
          may_replicate=True)  # fmt: skip
-def spublish(session: Session, args: list[bytes]) -> Reply | Effect:
-    deliveries = session.server.channels.shard_deliveries(args[1], args[2])
+def spublish(session: Session, request: Request) -> Reply | Effect:
+    deliveries = session.server.channels.shard_deliveries(request[1], request[2])
     return Publish(deliveries, len(deliveries)) if deliveries else 0
 
 
@@ -147,12 +148,12 @@ pubsub = container("pubsub",
                    summary="A container for Pub/Sub commands")  # fmt: skip
 
 
-def _list(subscriptions: Subscriptions[Session], args: list[bytes]) -> Reply:
-    if len(args) > 3:
-        raise wrong_subcommand(args)
-    if len(args) == 2:
+def _list(subscriptions: Subscriptions[Session], request: Request) -> Reply:
+    if len(request) > 3:
+        raise wrong_subcommand(request)
+    if len(request) == 2:
         return list(subscriptions)
-    matches = matcher(args[2])
+    matches = matcher(request[2])
     return [name for name in subscriptions if matches(name)]
 
 
@@ -168,22 +169,22 @@ def _counts(subscriptions: Subscriptions[Session], names: list[bytes]) -> Reply:
          complexity="O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively "
          "short channels and patterns)",
          summary="List active channels")  # fmt: skip
-def pubsub_channels(session: Session, args: list[bytes]) -> Reply:
-    return _list(session.server.channels.channels, args)
+def pubsub_channels(session: Session, request: Request) -> Reply:
+    return _list(session.server.channels.channels, request)
 
 
 @command("pubsub|numsub", "channel?+", "pubsub loading stale",
          since="2.8.0", group="pubsub",
          complexity="O(N) for the NUMSUB subcommand, where N is the number of requested channels",
          summary="Get the count of subscribers for channels")  # fmt: skip
-def pubsub_numsub(session: Session, args: list[bytes]) -> Reply:
-    return _counts(session.server.channels.channels, args[2:])
+def pubsub_numsub(session: Session, request: Request) -> Reply:
+    return _counts(session.server.channels.channels, request[2:])
 
 
 @command("pubsub|numpat", "", "pubsub loading stale",
          since="2.8.0", group="pubsub", complexity="O(1)",
          summary="Get the count of unique patterns pattern subscriptions")  # fmt: skip
-def pubsub_numpat(session: Session, args: list[bytes]) -> Reply:
+def pubsub_numpat(session: Session, request: Request) -> Reply:
     return len(session.server.channels.patterns)
 
 
@@ -192,16 +193,16 @@ def pubsub_numpat(session: Session, args: list[bytes]) -> Reply:
          complexity="O(N) where N is the number of active shard channels, and assuming constant time pattern matching "
          "(relatively short shard channels).",
          summary="List active shard channels")  # fmt: skip
-def pubsub_shardchannels(session: Session, args: list[bytes]) -> Reply:
-    return _list(session.server.channels.shard_channels, args)
+def pubsub_shardchannels(session: Session, request: Request) -> Reply:
+    return _list(session.server.channels.shard_channels, request)
 
 
 @command("pubsub|shardnumsub", "shardchannel?+", "pubsub loading stale",
          since="7.0.0", group="pubsub",
          complexity="O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels",
          summary="Get the count of subscribers for shard channels")  # fmt: skip
-def pubsub_shardnumsub(session: Session, args: list[bytes]) -> Reply:
-    return _counts(session.server.channels.shard_channels, args[2:])
+def pubsub_shardnumsub(session: Session, request: Request) -> Reply:
+    return _counts(session.server.channels.shard_channels, request[2:])
 
 
 HELP = """CHANNELS [<pattern>]
@@ -220,5 +221,5 @@ SHARDNUMSUB [<shardchannel> ...]
 @command("pubsub|help", "", "loading stale",
          since="6.2.0", group="pubsub", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def pubsub_help(session: Session, args: list[bytes]) -> Reply:
+def pubsub_help(session: Session, request: Request) -> Reply:
     return help_lines("PUBSUB", HELP)

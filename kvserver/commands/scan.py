@@ -13,6 +13,7 @@ from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 EVERYTHING: Final = b"*"
@@ -45,9 +46,9 @@ def _count(text: bytes) -> int:
          "return back to 0. N is the number of elements inside the collection.",
          tips="nondeterministic_output request_policy:special",
          summary="Incrementally iterate the keys space")  # fmt: skip
-def scan(session: Session, args: list[bytes]) -> Reply:
-    cursor = cursor_of(args[1])
-    options = scan.options(args)
+def scan(session: Session, request: Request) -> Reply:
+    cursor = cursor_of(request[1])
+    options = scan.options(request)
     pattern, kind = options.get("MATCH"), options.get("TYPE")
     keyspace = session.keyspace
     cursor, keys = walk.scan(keyspace, cursor, options.number("COUNT", DEFAULT_COUNT))
@@ -68,8 +69,8 @@ def scan(session: Session, args: list[bytes]) -> Reply:
          "database and the given pattern have limited length.",
          tips="request_policy:all_shards nondeterministic_output_order", categories="keyspace dangerous",
          summary="Find all keys matching the given pattern")  # fmt: skip
-def keys(session: Session, args: list[bytes]) -> Reply:
-    keyspace, pattern = session.keyspace, args[1]
+def keys(session: Session, request: Request) -> Reply:
+    keyspace, pattern = session.keyspace, request[1]
     if glob.is_literal(pattern):
         return [pattern] if keyspace.peek_live(pattern) is not None else []
     found: list[bytes] = []
@@ -85,7 +86,7 @@ def keys(session: Session, args: list[bytes]) -> Reply:
 @command("randomkey", "", "readonly",
          since="1.0.0", group="generic", complexity="O(1)", tips="request_policy:all_shards nondeterministic_output",
          summary="Return a random key from the keyspace")  # fmt: skip
-def randomkey(session: Session, args: list[bytes]) -> Reply:
+def randomkey(session: Session, request: Request) -> Reply:
     return walk.random_key(session.keyspace, session.server.random_below)
 
 
@@ -93,5 +94,5 @@ def randomkey(session: Session, args: list[bytes]) -> Reply:
          since="1.0.0", group="server", complexity="O(1)", tips="request_policy:all_shards response_policy:agg_sum",
          categories="keyspace",
          summary="Return the number of keys in the selected database")  # fmt: skip
-def dbsize(session: Session, args: list[bytes]) -> Reply:
+def dbsize(session: Session, request: Request) -> Reply:
     return len(session.keyspace)

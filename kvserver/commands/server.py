@@ -7,6 +7,7 @@ from kvserver.dispatch.command import command, help_lines, wrong_subcommand
 from kvserver.dispatch.effect import Crash, Effect, Sleep, Switch
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NO_REPLY, OK, Reply, Verbatim
+from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, Session
 
 MAZE_ROWS, MAZE_COLUMNS = 12, 66
@@ -31,7 +32,7 @@ SLEEP <seconds>
 @command("time", "", "loading stale fast",
          since="2.6.0", group="server", complexity="O(1)", tips="nondeterministic_output",
          summary="Return the current server time")  # fmt: skip
-def time_(session: Session, args: list[bytes]) -> Reply:
+def time_(session: Session, request: Request) -> Reply:
     seconds, microseconds = divmod(session.server.now_us(), 1_000_000)
     return [b"%d" % seconds, b"%d" % microseconds]
 
@@ -39,17 +40,17 @@ def time_(session: Session, args: list[bytes]) -> Reply:
 @command("role", "", "noscript loading stale fast",
          since="2.8.12", group="server", complexity="O(1)", categories="admin dangerous",
          summary="Return the role of the instance in the context of replication")  # fmt: skip
-def role(session: Session, args: list[bytes]) -> Reply:
+def role(session: Session, request: Request) -> Reply:
     return [b"master", 0, []]
 
 
 @command("lolwut", "VERSION=version:integer?", "readonly fast",
          since="5.0.0", group="server", complexity="O(1)",
          summary="Display some computer art and the Redis version")  # fmt: skip
-def lolwut(session: Session, args: list[bytes]) -> Reply:
+def lolwut(session: Session, request: Request) -> Reply:
     # Read by hand: Redis takes whatever it doesn't know, and words behind the version, which say how to draw.
-    if len(args) > 2 and args[1].upper() == b"VERSION":
-        integer(args[2])  # whatever it is: there is one drawing, and never the same
+    if len(request) > 2 and request[1].upper() == b"VERSION":
+        integer(request[2])  # whatever it is: there is one drawing, and never the same
     random_below = session.server.random_below
     maze = ["".join("╱╲"[random_below(2)] for _ in range(MAZE_COLUMNS)) for _ in range(MAZE_ROWS)]
     signature = f"10 PRINT, Commodore 64, 1982. kvserver ver. {session.server.version}, Redis ver. {SERVER_VERSION}"
@@ -60,7 +61,7 @@ def lolwut(session: Session, args: list[bytes]) -> Reply:
          since="1.0.0", group="server",
          complexity="O(N) for every command that runs, where N is the number of clients that listen",
          summary="Listen for all requests received by the server in real time")  # fmt: skip
-def monitor(session: Session, args: list[bytes]) -> Switch:
+def monitor(session: Session, request: Request) -> Switch:
     if session.is_executing:
         raise CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
     monitors = session.server.monitors
@@ -69,7 +70,7 @@ def monitor(session: Session, args: list[bytes]) -> Switch:
     return Switch(reply)
 
 
-def _check_queueable(request: list[bytes]) -> None:
+def _check_queueable(request: Request) -> None:
     """A crash would leave half of the transaction."""
     if request[1].lower() == b"crash":
         raise Refusal("ERR DEBUG CRASH is not allowed inside a transaction")
@@ -79,11 +80,11 @@ def _check_queueable(request: list[bytes]) -> None:
          since="1.0.0", group="server", complexity="Depends on subcommand.", arity=-2,
          summary="A container for debugging commands",
          check_queueable=_check_queueable)  # fmt: skip
-def debug(session: Session, args: list[bytes]) -> Reply | Effect:
+def debug(session: Session, request: Request) -> Reply | Effect:
     allowed = session.server.config.enable_debug_command
     if allowed == "no" or (allowed == "local" and not session.is_local):
         raise CommandError(NOT_ALLOWED)
-    match [args[1].upper(), *args[2:]]:
+    match [request[1].upper(), *request[2:]]:
         case [b"CRASH"]:
             return Crash()
         case [b"ERROR", text]:
@@ -95,7 +96,7 @@ def debug(session: Session, args: list[bytes]) -> Reply | Effect:
             return OK
         case [b"SLEEP", text]:
             return Sleep(_seconds(text))
-    raise wrong_subcommand(args)
+    raise wrong_subcommand(request)
 
 
 def _seconds(text: bytes) -> float:

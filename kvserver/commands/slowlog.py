@@ -6,6 +6,7 @@ from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 SHOWN = 10
@@ -21,10 +22,10 @@ slowlog = container("slowlog",
          since="2.2.12", group="server", complexity="O(N) where N is the number of entries returned",
          tips="request_policy:all_nodes nondeterministic_output",
          summary="Get the slow log's entries")  # fmt: skip
-def slowlog_get(session: Session, args: list[bytes]) -> Reply:
-    if len(args) > 3:
-        raise wrong_subcommand(args)
-    count = integer(args[2], WRONG_COUNT) if len(args) == 3 else SHOWN
+def slowlog_get(session: Session, request: Request) -> Reply:
+    if len(request) > 3:
+        raise wrong_subcommand(request)
+    count = integer(request[2], WRONG_COUNT) if len(request) == 3 else SHOWN
     if count < -1:
         raise CommandError(WRONG_COUNT)
     entries = session.server.slowlog.newest(None if count == -1 else count)
@@ -37,7 +38,7 @@ def slowlog_get(session: Session, args: list[bytes]) -> Reply:
          since="2.2.12", group="server", complexity="O(1)",
          tips="request_policy:all_nodes response_policy:agg_sum nondeterministic_output",
          summary="Get the slow log's length")  # fmt: skip
-def slowlog_len(session: Session, args: list[bytes]) -> Reply:
+def slowlog_len(session: Session, request: Request) -> Reply:
     return len(session.server.slowlog)
 
 
@@ -45,7 +46,7 @@ def slowlog_len(session: Session, args: list[bytes]) -> Reply:
          since="2.2.12", group="server", complexity="O(N) where N is the number of entries in the slowlog",
          tips="request_policy:all_nodes response_policy:all_succeeded",
          summary="Clear all entries from the slow log")  # fmt: skip
-def slowlog_reset(session: Session, args: list[bytes]) -> Reply:
+def slowlog_reset(session: Session, request: Request) -> Reply:
     session.server.slowlog.reset()
     return OK
 
@@ -64,5 +65,5 @@ RESET
 @command("slowlog|help", "", "loading stale",
          since="6.2.0", group="server", complexity="O(1)",
          summary="Show helpful text about the different subcommands")  # fmt: skip
-def slowlog_help(session: Session, args: list[bytes]) -> Reply:
+def slowlog_help(session: Session, request: Request) -> Reply:
     return help_lines("SLOWLOG", HELP)

@@ -9,6 +9,7 @@ from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Effect, Execute, Switch
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session, Transaction
 from kvserver.state.watches import Watch
 
@@ -19,7 +20,7 @@ ABORTED = "EXECABORT Transaction discarded because of previous errors."
          since="1.2.0", group="transactions", complexity="O(1)",
          summary="Mark the start of a transaction block",
          is_never_queued=True)  # fmt: skip
-def multi(session: Session, args: list[bytes]) -> Effect:
+def multi(session: Session, request: Request) -> Effect:
     if session.transaction:
         raise CommandError("ERR MULTI calls can not be nested")
     session.transaction = Transaction()
@@ -30,7 +31,7 @@ def multi(session: Session, args: list[bytes]) -> Effect:
          since="1.2.0", group="transactions", complexity="Depends on commands in the transaction",
          summary="Execute all commands issued after MULTI",
          is_never_queued=True, runs_queue=True)  # fmt: skip
-def exec_(session: Session, args: list[bytes]) -> Effect:
+def exec_(session: Session, request: Request) -> Effect:
     transaction, server = session.transaction, session.server
     if transaction is None:
         raise CommandError("ERR EXEC without MULTI")
@@ -47,7 +48,7 @@ def exec_(session: Session, args: list[bytes]) -> Effect:
          since="2.0.0", group="transactions", complexity="O(N), when N is the number of queued commands",
          summary="Discard all commands issued after MULTI",
          is_never_queued=True)  # fmt: skip
-def discard(session: Session, args: list[bytes]) -> Effect:
+def discard(session: Session, request: Request) -> Effect:
     if session.transaction is None:
         raise CommandError("ERR DISCARD without MULTI")
     session.end_transaction()
@@ -58,11 +59,11 @@ def discard(session: Session, args: list[bytes]) -> Effect:
          since="2.2.0", group="transactions", complexity="O(1) for every key.",
          summary="Watch the given keys to determine execution of the MULTI/EXEC block",
          is_never_queued=True)  # fmt: skip
-def watch(session: Session, args: list[bytes]) -> Reply:
+def watch(session: Session, request: Request) -> Reply:
     if session.transaction:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
     session.watch = session.watch or Watch()
-    for key in args[1:]:
+    for key in request[1:]:
         session.server.watches.add(session.watch, key)
     return OK
 
@@ -70,6 +71,6 @@ def watch(session: Session, args: list[bytes]) -> Reply:
 @command("unwatch", "", "noscript loading stale fast allow_busy",
          since="2.2.0", group="transactions", complexity="O(1)",
          summary="Forget about all watched keys")  # fmt: skip
-def unwatch(session: Session, args: list[bytes]) -> Reply:
+def unwatch(session: Session, request: Request) -> Reply:
     session.unwatch()
     return OK

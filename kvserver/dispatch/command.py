@@ -2,7 +2,7 @@
 
     @command("getdel", "key:key", "write fast", access="RW access delete", since="6.2.0", group="string", complexity="O(1)",
              summary="Get the value of a key and delete the key")
-    def getdel(session: Session, request: list[bytes]) -> Reply: ...
+    def getdel(session: Session, request: Request) -> Reply: ...
 
 The name `getdel` means the command from then on: `getdel.handler` is the function, `getdel.options(request)` reads the options
 of a call. A family is a module with commands in it (`gather`). Nothing is listed anywhere else: who treats some commands in

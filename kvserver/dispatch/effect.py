@@ -11,6 +11,7 @@ from typing import get_args
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.channels import Message
 from kvserver.state.session import Pause, Session
 
@@ -97,7 +98,7 @@ class Execute(_Effect):
 
     __match_args__ = ("requests",)
 
-    def __init__(self, requests: list[list[bytes]]) -> None:
+    def __init__(self, requests: list[Request]) -> None:
         self.requests = requests
 
 

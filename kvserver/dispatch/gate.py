@@ -264,12 +264,12 @@ def within_limit(handler: Handler) -> Handler:
 # --- Monitors ---
 
 
-def monitor_line(session: Session, args: list[bytes]) -> bytes:
+def monitor_line(session: Session, request: Request) -> bytes:
     """The line of a command, as a simple string: Unix time, database and address of the client, and the words."""
     now_us = session.server.now_us()
     address = "unix:" + session.address.removesuffix(":0") if session.is_on_unix_socket else session.address
-    command = session.server.commands.get(args[0].lower())
-    shown = command.redacted(args) if command else args
+    command = session.server.commands.get(request[0].lower())
+    shown = command.redacted(request) if command else request
     words = b" ".join(b'"%b"' % b"".join([_PRINTED[byte] for byte in word]) for word in shown)
     return b"+%d.%06d [%d %b] %b\r\n" % (*divmod(now_us, 1_000_000), session.database, address.encode(), words)
 

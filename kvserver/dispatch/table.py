@@ -56,7 +56,7 @@ class CommandTable:
         """Run a request as the gate lets it. Refusal if it may not run; CommandError if it fails."""
         return call(self.replayed if session.id == REPLAY_ID else self.open, session, request)
 
-    def run_alike(self, session: Session, commands: list[list[bytes]], runners: Runners, output: list[bytes]) -> int:
+    def run_alike(self, session: Session, commands: list[Request], runners: Runners, output: list[bytes]) -> int:
         """Run commands that differ in nothing but their arguments, as in many pipelines: how many of the first ones have run.
 
         Not where anything stands before the handler of the command (timing, a limit): such a handler has no `many`.

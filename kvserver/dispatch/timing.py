@@ -15,6 +15,7 @@ from kvserver.dispatch.effect import EFFECTS, Effect
 from kvserver.errors import Refusal
 from kvserver.options.config import Config
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.state.usage import Usage, Usages
 
@@ -36,14 +37,14 @@ def slow_from_ns(config: Config) -> int:
     return min(thresholds_ns)
 
 
-def note_slow(session: Session, args: list[bytes], duration_ns: int) -> None:
+def note_slow(session: Session, request: Request, duration_ns: int) -> None:
     """Note a command that took so long in the slow log, if it is for that, and among the latencies."""
     state = session.server
     config, now_s = state.config, state.now_ms() // 1000
-    row = state.commands[args[0].lower()]
+    row = state.commands[request[0].lower()]
     duration_us = duration_ns // 1000
     if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in row.flags:
-        state.slowlog.add(row.redacted(args), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
+        state.slowlog.add(row.redacted(request), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
     threshold_ms = config.latency_monitor_threshold
     if threshold_ms and duration_us >= threshold_ms * 1000:
         state.latency.add("fast-command" if "fast" in row.flags else "command", now_s, duration_us // 1000)
@@ -88,15 +89,15 @@ class Timing:
         begun, self._begun = self._begun, None
         return begun
 
-    def took(self, session: Session, args: list[bytes], begun: Begun) -> None:
+    def took(self, session: Session, request: Request, begun: Begun) -> None:
         """Note that a command is done now, and with it what its handler has asked for."""
         started_ns, usage = begun
-        self._note(usage, session, args, self._clock_ns() - started_ns)
+        self._note(usage, session, request, self._clock_ns() - started_ns)
 
-    def _note(self, usage: Usage, session: Session, args: list[bytes], duration_ns: int) -> None:
+    def _note(self, usage: Usage, session: Session, request: Request, duration_ns: int) -> None:
         usage.durations_ns.append(duration_ns)
         if duration_ns >= self.threshold_ns:
-            self.on_slow(session, args, duration_ns)
+            self.on_slow(session, request, duration_ns)
 
     # Wrapping
 
@@ -115,14 +116,14 @@ class Timing:
     def _time(self, handler: Handler, usage: Usage) -> Handler:
         clock_ns = self._clock_ns
 
-        def run(session: Session, args: list[bytes]) -> Reply | Effect:
+        def run(session: Session, request: Request) -> Reply | Effect:
             started_ns = clock_ns()
             try:
-                result = handler(session, args)
+                result = handler(session, request)
             except Refusal:  # it did not run
                 raise
             except Exception:
-                self._note(usage, session, args, clock_ns() - started_ns)
+                self._note(usage, session, request, clock_ns() - started_ns)
                 raise
             if type(result) in EFFECTS:
                 self._begun = started_ns, usage
@@ -130,7 +131,7 @@ class Timing:
             duration_ns = clock_ns() - started_ns
             usage.durations_ns.append(duration_ns)
             if duration_ns >= self.threshold_ns:
-                self.on_slow(session, args, duration_ns)
+                self.on_slow(session, request, duration_ns)
             return result
 
         return run
@@ -138,11 +139,11 @@ class Timing:
     def _sample(self, handler: Handler, usage: Usage) -> Handler:
         timed = self._time(handler, usage)
 
-        def run(session: Session, args: list[bytes]) -> Reply | Effect:
+        def run(session: Session, request: Request) -> Reply | Effect:
             self._left -= 1
             if not self._left:
                 self._end_sample()
-            return timed(session, args)
+            return timed(session, request)
 
         return run
 
@@ -150,24 +151,24 @@ class Timing:
         """Which of its subcommands it is, and whether it runs at all, is the container's to find out."""
         clock_ns = self._clock_ns
 
-        def run(session: Session, args: list[bytes]) -> Reply | Effect:
-            usage = self.usages.of(args)
+        def run(session: Session, request: Request) -> Reply | Effect:
+            usage = self.usages.of(request)
             started_ns = clock_ns()
             try:
-                result = handler(session, args)
+                result = handler(session, request)
             except Refusal:
                 raise
             except Exception:
                 if usage:
                     usage.calls += 1
-                    self._note(usage, session, args, clock_ns() - started_ns)
+                    self._note(usage, session, request, clock_ns() - started_ns)
                 raise
             if usage:
                 usage.calls += 1
                 if type(result) in EFFECTS:
                     self._begun = started_ns, usage
                 else:
-                    self._note(usage, session, args, clock_ns() - started_ns)
+                    self._note(usage, session, request, clock_ns() - started_ns)
             return result
 
         return run
@@ -176,7 +177,7 @@ class Timing:
 def _guard(handler: Handler, sampled: Handler) -> Handler:
     """Measure calls with many arguments."""
 
-    def run(session: Session, args: list[bytes]) -> Reply | Effect:
-        return handler(session, args) if len(args) < MANY_ARGUMENTS else sampled(session, args)
+    def run(session: Session, request: Request) -> Reply | Effect:
+        return handler(session, request) if len(request) < MANY_ARGUMENTS else sampled(session, request)
 
     return run

@@ -11,6 +11,7 @@ from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical, canonical_strict, parse_strict
 from kvserver.resp.reply import OK, Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
 LEGACY_ROOTS = (b".", b"")
@@ -41,22 +42,22 @@ def _text(value: Value) -> bytes:
 @command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
          since="1.0.0", group="json", complexity="O(M) where M is the size of the value",
          summary="Set the JSON value of a key")  # fmt: skip
-def json_set(session: Session, args: list[bytes]) -> Reply:
+def json_set(session: Session, request: Request) -> Reply:
     keyspace = session.keyspace
-    options = json_set.options(args)
-    is_there = keyspace.live(args[1]) is not None
-    if args[2] != ROOT and args[2] not in LEGACY_ROOTS and not is_there:
+    options = json_set.options(request)
+    is_there = keyspace.live(request[1]) is not None
+    if request[2] != ROOT and request[2] not in LEGACY_ROOTS and not is_there:
         raise CommandError("ERR new objects must be created at the root")
-    _is_legacy_root(args[2])
+    _is_legacy_root(request[2])
     try:
-        document = parse_strict(args[3])
+        document = parse_strict(request[3])
         text = canonical_strict(document)  # also for the limits: what is taken must be readable at every start
     except ValueError as error:
         raise CommandError(f"ERR {error}") from None
     if ("NX" in options and is_there) or ("XX" in options and not is_there):
         return None
     value = document.encode() if type(document) is str else JSONText(text)
-    keyspace.put_as(args[1], value, [b"JSON.SET", args[1], ROOT, args[3]])
+    keyspace.put_as(request[1], value, [b"JSON.SET", request[1], ROOT, request[3]])
     return OK
 
 
@@ -99,9 +100,9 @@ _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[\]|\{\}|[][{},:]|[^][{},:"
 @command("json.get", "key:key word?+", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(M)",
          summary="Get the JSON value of a key")  # fmt: skip
-def json_get(session: Session, args: list[bytes]) -> Reply:
+def json_get(session: Session, request: Request) -> Reply:
     # Read by hand: paths may stand between the options.
-    rest = list(reversed(args[2:]))
+    rest = list(reversed(request[2:]))
     paths: list[bytes] = []
     layout = Layout()
     while rest:
@@ -114,7 +115,7 @@ def json_get(session: Session, args: list[bytes]) -> Reply:
         elif name != "noescape":
             paths.append(word)
     legacy = [_is_legacy_root(path) for path in paths]
-    value = session.keyspace.read(args[1])
+    value = session.keyspace.read(request[1])
     if value is None:
         return None
     text = _text(value)
@@ -130,11 +131,11 @@ _TYPES = {b"{": b"object", b"[": b"array", b'"': b"string", b"t": b"boolean", b"
 @command("json.type", "key:key path?", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(1)",
          summary="Get the type of the JSON value of a key")  # fmt: skip
-def json_type(session: Session, args: list[bytes]) -> Reply:
-    if len(args) > 3:
+def json_type(session: Session, request: Request) -> Reply:
+    if len(request) > 3:
         raise wrong_arity("json.type")
-    legacy = _is_legacy_root(args[2]) if len(args) == 3 else True
-    value = session.keyspace.read(args[1])
+    legacy = _is_legacy_root(request[2]) if len(request) == 3 else True
+    value = session.keyspace.read(request[1])
     reply: Reply = None
     if value is not None:
         text = _text(value)
@@ -148,24 +149,24 @@ def json_type(session: Session, args: list[bytes]) -> Reply:
 @command("json.del", "key:key path?", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(1)",
          summary="Delete a JSON value")  # fmt: skip
-def json_del(session: Session, args: list[bytes]) -> Reply:
-    return _delete("json.del", session, args)
+def json_del(session: Session, request: Request) -> Reply:
+    return _delete("json.del", session, request)
 
 
-def _delete(name: str, session: Session, args: list[bytes]) -> Reply:
-    if len(args) > 3:
+def _delete(name: str, session: Session, request: Request) -> Reply:
+    if len(request) > 3:
         raise wrong_arity(name)
-    if len(args) == 3:
-        _is_legacy_root(args[2])
+    if len(request) == 3:
+        _is_legacy_root(request[2])
     keyspace = session.keyspace
-    if keyspace.live(args[1]) is None:
+    if keyspace.live(request[1]) is None:
         return 0
-    keyspace.remove(args[1])
+    keyspace.remove(request[1])
     return 1
 
 
 @command("json.forget", "key:key path?", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(1)",
          summary="Delete a JSON value")  # fmt: skip
-def json_forget(session: Session, args: list[bytes]) -> Reply:
-    return _delete("json.forget", session, args)
+def json_forget(session: Session, request: Request) -> Reply:
+    return _delete("json.forget", session, request)

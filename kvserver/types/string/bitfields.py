@@ -9,6 +9,7 @@ from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.bits import bit_offset
 from kvserver.types.string.inplace import changeable
@@ -103,7 +104,7 @@ def _parse(session: Session, words: list[bytes]) -> list[_Operation]:
     return operations
 
 
-def _access_of_bitfield(request: list[bytes]) -> str:
+def _access_of_bitfield(request: Request) -> str:
     writes = any(word.upper() in (b"SET", b"INCRBY") for word in request[2:])
     return "RW access update" if writes else "RO access"
 
@@ -116,12 +117,12 @@ def _access_of_bitfield(request: list[bytes]) -> str:
          key_notes=("This command allows both access and modification of the key",), access_of=_access_of_bitfield,
          since="3.2.0", group="bitmap", complexity="O(1) for each subcommand specified",
          summary="Perform arbitrary bitfield integer operations on strings")  # fmt: skip
-def bitfield(session: Session, args: list[bytes]) -> Reply:
-    operations = _parse(session, args[2:])
+def bitfield(session: Session, request: Request) -> Reply:
+    operations = _parse(session, request[2:])
     ends = [operation.field.end_byte for operation in operations if operation.name != b"GET"]
     if not ends:
-        return _read(session, args[1], operations)
-    before = changeable(session, args[1])
+        return _read(session, request[1], operations)
+    before = changeable(session, request[1])
     string = bytearray(before or b"").ljust(max(ends), b"\0")
     replies: list[Reply] = []
     for operation in operations:
@@ -143,9 +144,9 @@ def bitfield(session: Session, args: list[bytes]) -> Reply:
         replies.append(number if number is None or operation.name == b"INCRBY" else present)
     after = bytes(string)
     if after != before:
-        session.keyspace.change(args[1], raw(after), [b"BITFIELD", *args[1:]])
+        session.keyspace.change(request[1], raw(after), [b"BITFIELD", *request[1:]])
     else:
-        session.keyspace.hold(args[1], raw(after))
+        session.keyspace.hold(request[1], raw(after))
     return replies
 
 
@@ -157,8 +158,8 @@ def _read(session: Session, key: bytes, operations: list[_Operation]) -> Reply:
 @command("bitfield_ro", "key:key GET=encoding_offset{encoding offset:integer}?++", "readonly fast", access="RO access",
          since="6.0.0", group="bitmap", complexity="O(1) for each subcommand specified",
          summary="Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD")  # fmt: skip
-def bitfield_ro(session: Session, args: list[bytes]) -> Reply:
-    operations = _parse(session, args[2:])
+def bitfield_ro(session: Session, request: Request) -> Reply:
+    operations = _parse(session, request[2:])
     if any(operation.name != b"GET" for operation in operations):
         raise CommandError("ERR BITFIELD_RO only supports the GET subcommand")
-    return _read(session, args[1], operations)
+    return _read(session, request[1], operations)

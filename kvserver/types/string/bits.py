@@ -10,6 +10,7 @@ from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.inplace import changeable
 from kvserver.types.string.ranges import inclusive_range, is_backward
@@ -32,10 +33,10 @@ def bit_offset(session: Session, text: bytes, width: int = 0) -> int:
 @command("setbit", "key:key offset:integer value:integer", "write denyoom", access="RW access update",
          since="2.2.0", group="bitmap", complexity="O(N) where N is the length of the string",
          summary="Sets or clears the bit at offset in the string value stored at key")  # fmt: skip
-def setbit(session: Session, args: list[bytes]) -> Reply:
-    key = args[1]
-    offset = bit_offset(session, args[2])
-    bit = integer(args[3], _NOT_A_BIT)
+def setbit(session: Session, request: Request) -> Reply:
+    key = request[1]
+    offset = bit_offset(session, request[2])
+    bit = integer(request[3], _NOT_A_BIT)
     if bit not in (0, 1):
         raise CommandError(_NOT_A_BIT)
     value = changeable(session, key) or b""
@@ -47,7 +48,7 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
         if is_longer:
             changed = changed.ljust(position + 1, b"\0")
         changed[position] = changed[position] & ~mask | (mask if bit else 0)
-        session.keyspace.change(key, raw(bytes(changed)), [b"SETBIT", *args[1:]])
+        session.keyspace.change(key, raw(bytes(changed)), [b"SETBIT", *request[1:]])
     else:
         session.keyspace.hold(key, raw(value))
     return previous
@@ -56,9 +57,9 @@ def setbit(session: Session, args: list[bytes]) -> Reply:
 @command("getbit", "key:key offset:integer", "readonly fast", access="RO access",
          since="2.2.0", group="bitmap", complexity="O(1)",
          summary="Returns the bit value at offset in the string value stored at key")  # fmt: skip
-def getbit(session: Session, args: list[bytes]) -> Reply:
-    offset = bit_offset(session, args[2])
-    value = as_string(session.keyspace.read(args[1]))
+def getbit(session: Session, request: Request) -> Reply:
+    offset = bit_offset(session, request[2])
+    value = as_string(session.keyspace.read(request[1]))
     position = offset >> 3
     return 0 if value is None or position >= len(value) else value[position] >> (7 - (offset & 7)) & 1
 
@@ -81,19 +82,19 @@ def _bits_in(start: int, end: int, value: bytes, by_bit: bool) -> range:
 @command("bitcount", "key:key index{start:integer end:integer index_unit<BYTE|BIT>?@7.0.0}?", "readonly", access="RO access",
          since="2.6.0", group="bitmap", complexity="O(N)",
          summary="Count set bits in a string")  # fmt: skip
-def bitcount(session: Session, args: list[bytes]) -> Reply:
+def bitcount(session: Session, request: Request) -> Reply:
     # Its arguments are read by hand: they have fixed places, and Redis looks at the unit late.
-    value = as_string(session.keyspace.read(args[1]))
+    value = as_string(session.keyspace.read(request[1]))
     if value is None:
         return 0
     bits = range(8 * len(value))
-    if len(args) in (4, 5):
-        start, end = integer(args[2]), integer(args[3])
+    if len(request) in (4, 5):
+        start, end = integer(request[2]), integer(request[3])
         if is_backward(start, end):  # and Redis does not look at the unit
             return 0
-        by_bit = len(args) == 5 and _counts_bits(args[4])
+        by_bit = len(request) == 5 and _counts_bits(request[4])
         bits = _bits_in(start, end, value, by_bit)
-    elif len(args) != 2:
+    elif len(request) != 2:
         raise CommandError(SYNTAX_ERROR)
     if not bits:
         return 0
@@ -131,27 +132,27 @@ def first_bit(value: bytes, bit: int, bits: range) -> int | None:
          access="RO access",
          since="2.8.7", group="bitmap", complexity="O(N)",
          summary="Find first bit set or clear in a string")  # fmt: skip
-def bitpos(session: Session, args: list[bytes]) -> Reply:
-    bit = integer(args[2])
+def bitpos(session: Session, request: Request) -> Reply:
+    bit = integer(request[2])
     if bit not in (0, 1):
         raise CommandError("ERR The bit argument must be 1 or 0.")
-    value = as_string(session.keyspace.read(args[1]))
+    value = as_string(session.keyspace.read(request[1]))
     if value is None:
         return -1 if bit else 0
     bits = range(8 * len(value))
-    if len(args) > 6:
+    if len(request) > 6:
         raise CommandError(SYNTAX_ERROR)
-    if len(args) > 3:
-        start, end = integer(args[3]), -1
-        by_bit = len(args) == 6 and _counts_bits(args[5])
-        if len(args) > 4:
-            end = integer(args[4])
+    if len(request) > 3:
+        start, end = integer(request[3]), -1
+        by_bit = len(request) == 6 and _counts_bits(request[5])
+        if len(request) > 4:
+            end = integer(request[4])
         bits = _bits_in(start, end, value, by_bit)
     found = first_bit(value, bit, bits)
     if found is not None:
         return found
     # Behind a string are zeros, as far as anybody looks who gives no end.
-    return bits.stop if bits and not bit and len(args) < 5 else -1
+    return bits.stop if bits and not bit and len(request) < 5 else -1
 
 
 _OPERATIONS: dict[bytes, Callable[[int, int], int]] = {b"AND": and_, b"OR": or_, b"XOR": xor}
@@ -172,8 +173,8 @@ def combined(operation: bytes, values: list[bytes]) -> bytes:
 @command("bitop", "operation destkey:key key:key#1+", "write denyoom", access="OW update; RO access",
          since="2.6.0", group="bitmap", complexity="O(N)",
          summary="Perform bitwise operations between strings")  # fmt: skip
-def bitop(session: Session, args: list[bytes]) -> Reply:
-    operation, target, sources = args[1].upper(), args[2], args[3:]
+def bitop(session: Session, request: Request) -> Reply:
+    operation, target, sources = request[1].upper(), request[2], request[3:]
     if operation not in (*_OPERATIONS, b"NOT"):
         raise CommandError(SYNTAX_ERROR)
     if operation == b"NOT" and len(sources) != 1:
@@ -183,7 +184,7 @@ def bitop(session: Session, args: list[bytes]) -> Reply:
     result = combined(operation, [as_string(keyspace.read(key)) or b"" for key in sources])
     if result:
         # Run later, with a source that has expired, the same command would give another result.
-        keyspace.put_as(target, raw(result), [b"BITOP", *args[1:]] if is_timeless else [b"SET", target, result])
+        keyspace.put_as(target, raw(result), [b"BITOP", *request[1:]] if is_timeless else [b"SET", target, result])
     elif keyspace.live(target) is not None:
         keyspace.remove(target)
     return len(result)

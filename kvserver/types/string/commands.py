@@ -6,11 +6,12 @@ from kvserver.data.entries import Entry, Expiring
 from kvserver.dispatch.arguments import expiry_ms
 from kvserver.dispatch.command import Many, command, wrong_arity
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.value import as_string
 
 
-def get_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
+def get_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
     keyspace = session.keyspace
     done = 0
     for value in keyspace.get_many([key for _, key in commands]):
@@ -29,11 +30,11 @@ def get_many(session: Session, commands: list[list[bytes]], output: list[bytes])
          since="1.0.0", group="string", complexity="O(1)",
          summary="Get the value of a key",
          many=Many(2, get_many))  # fmt: skip
-def get(session: Session, args: list[bytes]) -> Reply:
-    value = session.keyspace.get(args[1])
+def get(session: Session, request: Request) -> Reply:
+    value = session.keyspace.get(request[1])
     if type(value) is bytes:
         return value
-    return _get_other(session, args[1], value)
+    return _get_other(session, request[1], value)
 
 
 def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
@@ -44,13 +45,13 @@ def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
     return as_string(value)
 
 
-def set_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
+def set_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
     session.keyspace.put_many([(key, value) for _, key, value in commands], commands)
     output.append(OK.wire * len(commands))
     return len(commands)
 
 
-def _access_of_set(request: list[bytes]) -> str:
+def _access_of_set(request: Request) -> str:
     gets = any(word.upper() == b"GET" for word in request[3:])
     return "RW access update" if gets else "OW update"
 
@@ -64,10 +65,10 @@ def _access_of_set(request: list[bytes]) -> str:
          since="1.0.0", group="string", complexity="O(1)",
          summary="Set the string value of a key",
          many=Many(3, set_many), is_bounded=True)  # fmt: skip
-def set_(session: Session, args: list[bytes]) -> Reply:
-    if len(args) > 3:
-        return _set_with_options(session, args)
-    session.keyspace.put_as(args[1], args[2], args)
+def set_(session: Session, request: Request) -> Reply:
+    if len(request) > 3:
+        return _set_with_options(session, request)
+    session.keyspace.put_as(request[1], request[2], request)
     return OK
 
 
@@ -80,11 +81,11 @@ def _expires_at_ms(option: str, number: bytes, now_ms: int, name: str) -> int:
     return expiry_ms(number, unit_ms=unit_ms, base_ms=now_ms if is_relative else 0, command=name)
 
 
-def _set_with_options(session: Session, args: list[bytes]) -> Reply:
+def _set_with_options(session: Session, request: Request) -> Reply:
     keyspace = session.keyspace
-    key, value = args[1], args[2]
+    key, value = request[1], request[2]
     now_ms = keyspace.now_ms()
-    options = set_.options(args)
+    options = set_.options(request)
     gets, expiry = "GET" in options, options.chosen("expiration")
     # A wrong time is an error even where nothing would be set.
     wanted_ms = _expires_at_ms(expiry, options[expiry], now_ms, "set") if expiry in _EXPIRY_OPTIONS else None
@@ -112,50 +113,50 @@ def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int,
 @command("setex", "key:key seconds:integer value", "write denyoom", access="OW update",
          since="2.0.0", group="string", complexity="O(1)",
          summary="Set the value and expiration of a key")  # fmt: skip
-def setex(session: Session, args: list[bytes]) -> Reply:
+def setex(session: Session, request: Request) -> Reply:
     now_ms = session.keyspace.now_ms()
-    _store_until(session, args[1], args[3], _expires_at_ms("EX", args[2], now_ms, "setex"), now_ms)
+    _store_until(session, request[1], request[3], _expires_at_ms("EX", request[2], now_ms, "setex"), now_ms)
     return OK
 
 
 @command("psetex", "key:key milliseconds:integer value", "write denyoom", access="OW update",
          since="2.6.0", group="string", complexity="O(1)",
          summary="Set the value and expiration in milliseconds of a key")  # fmt: skip
-def psetex(session: Session, args: list[bytes]) -> Reply:
+def psetex(session: Session, request: Request) -> Reply:
     now_ms = session.keyspace.now_ms()
-    _store_until(session, args[1], args[3], _expires_at_ms("PX", args[2], now_ms, "psetex"), now_ms)
+    _store_until(session, request[1], request[3], _expires_at_ms("PX", request[2], now_ms, "psetex"), now_ms)
     return OK
 
 
 @command("setnx", "key:key value", "write denyoom fast", access="OW insert",
          since="1.0.0", group="string", complexity="O(1)",
          summary="Set the value of a key, only if the key does not exist")  # fmt: skip
-def setnx(session: Session, args: list[bytes]) -> Reply:
+def setnx(session: Session, request: Request) -> Reply:
     keyspace = session.keyspace
-    if keyspace.live(args[1]) is not None:
+    if keyspace.live(request[1]) is not None:
         return 0
-    keyspace.put(args[1], args[2])
+    keyspace.put(request[1], request[2])
     return 1
 
 
 @command("getset", "key:key value", "write denyoom fast", access="RW access update",
          since="1.0.0", group="string", complexity="O(1)", deprecated=("6.2.0", "`SET` with the `!GET` argument"),
          summary="Set the string value of a key and return its old value")  # fmt: skip
-def getset(session: Session, args: list[bytes]) -> Reply:
+def getset(session: Session, request: Request) -> Reply:
     keyspace = session.keyspace
-    previous = as_string(keyspace.read(args[1]))
-    keyspace.put(args[1], args[2])
+    previous = as_string(keyspace.read(request[1]))
+    keyspace.put(request[1], request[2])
     return previous
 
 
 @command("getdel", "key:key", "write fast", access="RW access delete",
          since="6.2.0", group="string", complexity="O(1)",
          summary="Get the value of a key and delete the key")  # fmt: skip
-def getdel(session: Session, args: list[bytes]) -> Reply:
+def getdel(session: Session, request: Request) -> Reply:
     keyspace = session.keyspace
-    value = as_string(keyspace.read(args[1]))
+    value = as_string(keyspace.read(request[1]))
     if value is not None:
-        keyspace.remove(args[1])
+        keyspace.remove(request[1])
     return value
 
 
@@ -165,10 +166,10 @@ def getdel(session: Session, args: list[bytes]) -> Reply:
          "write fast", access="RW access update", key_notes=("RW and UPDATE because it changes the TTL",),
          since="6.2.0", group="string", complexity="O(1)",
          summary="Get the value of a key and optionally set its expiration")  # fmt: skip
-def getex(session: Session, args: list[bytes]) -> Reply:
+def getex(session: Session, request: Request) -> Reply:
     """The time is looked at only where the key is there, as in Redis."""
-    expiry = (options := getex.options(args)).chosen("expiration")
-    keyspace, key = session.keyspace, args[1]
+    expiry = (options := getex.options(request)).chosen("expiration")
+    keyspace, key = session.keyspace, request[1]
     value = as_string(keyspace.read(key))
     if value is None or expiry is None:
         return value
@@ -189,23 +190,23 @@ def getex(session: Session, args: list[bytes]) -> Reply:
          since="1.0.0", group="string", complexity="O(N) where N is the number of keys to retrieve.",
          tips="request_policy:multi_shard",
          summary="Get the values of all the given keys")  # fmt: skip
-def mget(session: Session, args: list[bytes]) -> Reply:
+def mget(session: Session, request: Request) -> Reply:
     """What is no string counts as missing, as in Redis."""
-    return [value if isinstance(value, bytes) else None for value in map(session.keyspace.read, args[1:])]
+    return [value if isinstance(value, bytes) else None for value in map(session.keyspace.read, request[1:])]
 
 
-def _set_many(session: Session, args: list[bytes]) -> None:
-    session.keyspace.put_all(zip(args[1::2], args[2::2], strict=True), [b"MSET", *args[1:]])
+def _set_many(session: Session, request: Request) -> None:
+    session.keyspace.put_all(zip(request[1::2], request[2::2], strict=True), [b"MSET", *request[1:]])
 
 
 @command("mset", "key_value{key:key value}+", "write denyoom", access="OW update",
          since="1.0.1", group="string", complexity="O(N) where N is the number of keys to set.",
          tips="request_policy:multi_shard response_policy:all_succeeded",
          summary="Set multiple keys to multiple values")  # fmt: skip
-def mset(session: Session, args: list[bytes]) -> Reply:
-    if not len(args) % 2:
+def mset(session: Session, request: Request) -> Reply:
+    if not len(request) % 2:
         raise wrong_arity("mset")
-    _set_many(session, args)
+    _set_many(session, request)
     return OK
 
 
@@ -213,18 +214,18 @@ def mset(session: Session, args: list[bytes]) -> Reply:
          since="1.0.1", group="string", complexity="O(N) where N is the number of keys to set.",
          tips="request_policy:multi_shard response_policy:agg_min",
          summary="Set multiple keys to multiple values, only if none of the keys exist")  # fmt: skip
-def msetnx(session: Session, args: list[bytes]) -> Reply:
-    if not len(args) % 2:
+def msetnx(session: Session, request: Request) -> Reply:
+    if not len(request) % 2:
         raise wrong_arity("msetnx")
-    if any(session.keyspace.live(key) is not None for key in args[1::2]):
+    if any(session.keyspace.live(key) is not None for key in request[1::2]):
         return 0
-    _set_many(session, args)
+    _set_many(session, request)
     return 1
 
 
 @command("strlen", "key:key", "readonly fast", access="RO",
          since="2.2.0", group="string", complexity="O(1)",
          summary="Get the length of the value stored in a key")  # fmt: skip
-def strlen(session: Session, args: list[bytes]) -> Reply:
-    value = as_string(session.keyspace.read(args[1]))
+def strlen(session: Session, request: Request) -> Reply:
+    value = as_string(session.keyspace.read(request[1]))
     return 0 if value is None else len(value)

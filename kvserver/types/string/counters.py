@@ -11,6 +11,7 @@ from kvserver.dispatch.command import Many, command
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.value import as_string, embedded
 
@@ -18,9 +19,9 @@ _ZERO = ord("0")
 _SURELY_IN_RANGE_DIGITS = 18
 
 
-def increment(session: Session, args: list[bytes]) -> int:
+def increment(session: Session, request: Request) -> int:
     keyspace = session.keyspace
-    key = args[1]
+    key = request[1]
     value = keyspace.get(key)
     # A positive integer as Redis reads it: int() takes more than that, and a regular expression more time.
     if type(value) is bytes and value.isdigit() and value[0] != _ZERO and len(value) <= _SURELY_IN_RANGE_DIGITS:
@@ -34,7 +35,7 @@ def increment(session: Session, args: list[bytes]) -> int:
     return number
 
 
-def incr_many(session: Session, commands: list[list[bytes]], output: list[bytes]) -> int:
+def incr_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
     done = 0
     try:
         for args in commands:
@@ -55,25 +56,25 @@ incr = command("incr", "key:key", "write denyoom fast", access="RW access update
 @command("decr", "key:key", "write denyoom fast", access="RW access update",
          since="1.0.0", group="string", complexity="O(1)",
          summary="Decrement the integer value of a key by one")  # fmt: skip
-def decr(session: Session, args: list[bytes]) -> Reply:
-    return _add(session, args[1], -1)
+def decr(session: Session, request: Request) -> Reply:
+    return _add(session, request[1], -1)
 
 
 @command("incrby", "key:key increment:integer", "write denyoom fast", access="RW access update",
          since="1.0.0", group="string", complexity="O(1)",
          summary="Increment the integer value of a key by the given amount")  # fmt: skip
-def incrby(session: Session, args: list[bytes]) -> Reply:
-    return _add(session, args[1], integer(args[2]))
+def incrby(session: Session, request: Request) -> Reply:
+    return _add(session, request[1], integer(request[2]))
 
 
 @command("decrby", "key:key decrement:integer", "write denyoom fast", access="RW access update",
          since="1.0.0", group="string", complexity="O(1)",
          summary="Decrement the integer value of a key by the given number")  # fmt: skip
-def decrby(session: Session, args: list[bytes]) -> Reply:
-    decrement = integer(args[2])
+def decrby(session: Session, request: Request) -> Reply:
+    decrement = integer(request[2])
     if decrement == MIN_INTEGER:
         raise CommandError("ERR decrement would overflow")
-    return _add(session, args[1], -decrement)
+    return _add(session, request[1], -decrement)
 
 
 def _add(session: Session, key: bytes, amount: int) -> int:
@@ -108,14 +109,14 @@ _NOT_FINITE = "ERR increment would produce NaN or Infinity"
 @command("incrbyfloat", "key:key increment:double", "write denyoom fast", access="RW access update",
          since="2.6.0", group="string", complexity="O(1)",
          summary="Increment the float value of a key by the given amount")  # fmt: skip
-def incrbyfloat(session: Session, args: list[bytes]) -> Reply:
+def incrbyfloat(session: Session, request: Request) -> Reply:
     from kvserver.types.string.longdouble import LongDouble
 
-    key = args[1]
+    key = request[1]
     value = as_string(session.keyspace.live(key))
     is_json = _is_json_number(value)
     number = LongDouble.parse(b"0" if value is None else value)
-    increment = LongDouble.parse(args[2])
+    increment = LongDouble.parse(request[2])
     if number is None or increment is None:
         raise CommandError(_NOT_A_FLOAT)
     total = number + increment

@@ -13,6 +13,7 @@ from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.value import as_string
 
@@ -24,9 +25,9 @@ _MAX_LENGTH = 2**32 - 2
          numbers={"MINMATCHLEN": integer},
          since="7.0.0", group="string", complexity="O(N*M) where N and M are the lengths of s1 and s2, respectively",
          summary="Find longest common substring")  # fmt: skip
-def lcs(session: Session, args: list[bytes]) -> Reply:
-    first, second = (bytes(as_string(session.keyspace.read(key)) or b"") for key in args[1:3])
-    options = lcs.options(args)
+def lcs(session: Session, request: Request) -> Reply:
+    first, second = (bytes(as_string(session.keyspace.read(key)) or b"") for key in request[1:3])
+    options = lcs.options(request)
     if "IDX" in options and "LEN" in options:
         raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
     if max(len(first), len(second)) > _MAX_LENGTH:

@@ -6,6 +6,7 @@ from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.inplace import changeable, check_length
 from kvserver.types.string.value import as_string, raw
@@ -14,22 +15,22 @@ from kvserver.types.string.value import as_string, raw
 @command("append", "key:key value", "write denyoom fast", access="RW insert",
          since="2.0.0", group="string", complexity="O(N) where N is the length of the string that results.",
          summary="Append a value to a key")  # fmt: skip
-def append(session: Session, args: list[bytes]) -> Reply:
-    value = changeable(session, args[1])
+def append(session: Session, request: Request) -> Reply:
+    value = changeable(session, request[1])
     if value is None:
-        session.keyspace.change(args[1], args[2], [b"SET", args[1], args[2]])
-        return len(args[2])
-    check_length(session, len(value) + len(args[2]))
-    session.keyspace.change(args[1], raw(value + args[2]), [b"APPEND", args[1], args[2]])
-    return len(value) + len(args[2])
+        session.keyspace.change(request[1], request[2], [b"SET", request[1], request[2]])
+        return len(request[2])
+    check_length(session, len(value) + len(request[2]))
+    session.keyspace.change(request[1], raw(value + request[2]), [b"APPEND", request[1], request[2]])
+    return len(value) + len(request[2])
 
 
 @command("setrange", "key:key offset:integer value", "write denyoom", access="RW update",
          since="2.2.0", group="string", complexity="O(N) where N is the length of the string that results.",
          summary="Overwrite part of a string at key starting at the specified offset")  # fmt: skip
-def setrange(session: Session, args: list[bytes]) -> Reply:
-    key, piece = args[1], args[3]
-    offset = integer(args[2])
+def setrange(session: Session, request: Request) -> Reply:
+    key, piece = request[1], request[3]
+    offset = integer(request[2])
     if offset < 0:
         raise CommandError("ERR offset is out of range")
     value = changeable(session, key)
@@ -39,7 +40,7 @@ def setrange(session: Session, args: list[bytes]) -> Reply:
     present = memoryview(value or b"")  # of which the parts are copied once
     padding = bytes(max(0, offset - len(present)))
     changed = b"".join((present[:offset], padding, piece, present[offset + len(piece) :]))
-    session.keyspace.change(key, raw(changed), [b"SETRANGE", *args[1:]])
+    session.keyspace.change(key, raw(changed), [b"SETRANGE", *request[1:]])
     return len(changed)
 
 
@@ -61,8 +62,8 @@ def is_backward(start: int, end: int) -> bool:
          "returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) "
          "for small strings.",
          summary="Get a substring of the string stored at a key")  # fmt: skip
-def getrange(session: Session, args: list[bytes]) -> Reply:
-    return _part(session, args[1], integer(args[2]), integer(args[3]))
+def getrange(session: Session, request: Request) -> Reply:
+    return _part(session, request[1], integer(request[2]), integer(request[3]))
 
 
 def _part(session: Session, key: bytes, start: int, end: int) -> bytes:
@@ -80,5 +81,5 @@ def _part(session: Session, key: bytes, start: int, end: int) -> bytes:
          "considered O(1) for small strings.",
          deprecated=("2.0.0", "`GETRANGE`"),
          summary="Get a substring of the string stored at a key")  # fmt: skip
-def substr(session: Session, args: list[bytes]) -> Reply:
-    return _part(session, args[1], integer(args[2]), integer(args[3]))
+def substr(session: Session, request: Request) -> Reply:
+    return _part(session, request[1], integer(request[2]), integer(request[3]))
