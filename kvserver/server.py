@@ -106,7 +106,7 @@ class Server:
         self._journal = Journal(self.state, place.log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
         beside_loop = BesideLoop(self._journal_disk, self.state.counters)
-        recovery = Recovery(self.state, self._table, self._snapshots.archive, place.log, beside_loop)
+        recovery = Recovery(self.state, self._table, self._snapshots.frames, place.log, beside_loop)
         self._jobs = Jobs(
             self.state,
             self._snapshots,
@@ -224,7 +224,7 @@ class Server:
         self._upkeep.begin()
         if now_s >= self._second_ends_at:
             self._second_ends_at = now_s + EACH_SECOND_S
-            self._jobs.flushes.start_if_due()
+            self._jobs.schedule.start_if_due()
             self.clients.close_idle()
         if self.clients.choked:
             self.clients.check_choked()

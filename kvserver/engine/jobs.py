@@ -35,7 +35,7 @@ from kvserver.options.file import read_text, replace_text
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
-from kvserver.persistence.schedule import Flushes
+from kvserver.persistence.schedule import Schedule
 from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import ServerState, Session
@@ -68,7 +68,7 @@ class Jobs:
         self._state = state
         self._snapshots = snapshots
         self._journal = journal
-        self.flushes = Flushes(state, snapshots)
+        self.schedule = Schedule(state, snapshots)
         self._outbox = Outbox(journal)
         self._switch = asyncio.Lock()  # whoever switches the journal on or off
         self._leave = leave
@@ -78,11 +78,11 @@ class Jobs:
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
         match effect:
             case Save():
-                return self.flushes.save()
+                return self.schedule.save()
             case BackgroundSave(schedule):
-                return self.flushes.save_in_background(schedule=schedule, in_transaction=session.is_executing)
+                return self.schedule.save_in_background(schedule=schedule, in_transaction=session.is_executing)
             case RewriteJournal():
-                return self.flushes.rewrite(in_transaction=session.is_executing)
+                return self.schedule.rewrite(in_transaction=session.is_executing)
             case Load():
                 return self._load()
             case Shutdown(save, force):
@@ -95,7 +95,7 @@ class Jobs:
                 if keys:
                     _log.info("%s of client %s has dropped %d keys", name, session.address, keys)
                 self._in_background(self._snapshots.discard(shards))
-                return self.flushes.save_present() if flushes else OK
+                return self.schedule.save_present() if flushes else OK
             case Reconfigure(names, reply):
                 self._reconfigure(names)
                 if any(name.startswith(MEMORY_OPTIONS) for name in names):
@@ -155,7 +155,7 @@ class Jobs:
                 while self._snapshots.is_flushing:
                     await self._snapshots.wait()
                 journal.switch_on()
-                flush = self.flushes.start()
+                flush = self.schedule.start()
                 self._choose_outbox()
                 try:
                     await asyncio.shield(flush)
@@ -212,7 +212,7 @@ class Jobs:
             if save is not False and not self._state.persistence.loading:
                 while self._snapshots.is_flushing:  # what is newer than that flush is flushed after it
                     await self._snapshots.wait()
-                await self.flushes.finish(self.flushes.start())
+                await self.schedule.finish(self.schedule.start())
         except OSError as error:
             _log.error("SHUTDOWN failed: %s", error)
             if not force or stays:

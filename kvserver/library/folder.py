@@ -22,7 +22,7 @@ from kvserver.media.locate import open_folder
 from kvserver.media.medium import Aside, FrameWriter
 from kvserver.options.config import Config
 from kvserver.options.table import BY_NAME
-from kvserver.persistence.frames import Archive
+from kvserver.persistence.frames import Frames
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState
@@ -49,8 +49,8 @@ class ServerFolder:
         self._log = self._place.log
         self.keyspace = Keyspace(now_ms)
         state = ServerState(Config(), self.keyspace, COMMANDS, now_ms)
-        self.archive = Archive(state, self._place.medium, Here())
-        self._recovery = Recovery(state, CommandTable(COMMANDS, state.usages), self.archive, self._log, Here())
+        self.frames = Frames(state, self._place.medium, Here())
+        self._recovery = Recovery(state, CommandTable(COMMANDS, state.usages), self.frames, self._log, Here())
         try:
             self.recover()
         except BaseException:
@@ -92,13 +92,13 @@ class ServerFolder:
         """Append a frame with the present data, sync it, and let it take the journal's place. MediumError if that fails."""
         self._replace_journal(self.add_frame())
         self._log.age_asides()
-        finish(self.archive.compact())
+        finish(self.frames.compact())
 
     def add_frame(self) -> Frame:
         """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
         cut = self.keyspace.cut()
         try:
-            return finish(self.archive.add(partial(_write_payload, cut), len(cut)))
+            return finish(self.frames.add(partial(_write_payload, cut), len(cut)))
         finally:
             for _ in self.keyspace.fold(cut):
                 pass
@@ -106,7 +106,7 @@ class ServerFolder:
     def _replace_journal(self, frame: Frame) -> None:
         if self._log.needed_count:
             self._log.end(self._log.last_number + 1, encode_link(frame.digest, now_ms()))
-        self.archive.linked = frame.digest
+        self.frames.linked = frame.digest
 
     def close(self) -> None:
         """Let go of the folder. Nothing is written."""

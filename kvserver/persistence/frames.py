@@ -30,7 +30,7 @@ _COMPACTION_GROWTH: Final = 2
 _log = logging.getLogger("kvserver")
 
 
-class Archive:
+class Frames:
     """The frames of a server's medium. Every call raises MediumError where the medium fails; only `compact` logs it."""
 
     def __init__(self, state: ServerState, medium: Medium, workplace: Workplace) -> None:

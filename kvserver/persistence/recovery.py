@@ -21,7 +21,7 @@ from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentS
 from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.media.medium import Aside, Contents, Log
 from kvserver.persistence.chain import Chain
-from kvserver.persistence.frames import Archive
+from kvserver.persistence.frames import Frames
 from kvserver.persistence.workplace import Workplace, drive
 from kvserver.resp.request import Request
 from kvserver.state.session import REPLAY_ID, ServerState, Session
@@ -54,10 +54,10 @@ class Recovered(NamedTuple):
 class Recovery:
     """The work of a start: brings the data back into `state.keyspace`. All reading happens at the workplace."""
 
-    def __init__(self, state: ServerState, table: CommandTable, archive: Archive, log: Log, workplace: Workplace) -> None:
+    def __init__(self, state: ServerState, table: CommandTable, frames: Frames, log: Log, workplace: Workplace) -> None:
         self._state = state
         self._table = table
-        self._archive = archive
+        self._frames = frames
         self._journal = log
         self._workplace = workplace
 
@@ -90,20 +90,20 @@ class Recovery:
         if not chain.replayed:
             raise MediumError(f"the segments that were put aside can't be replayed: {chain.reason}")
         base = "the data as it was"
-        result = await self._archive.scan(load=True, digest=chain.digest)
+        result = await self._frames.scan(load=True, digest=chain.digest)
         if chain.digest == EMPTY_STORE:
             result.data, result.loaded, base = None, None, "the empty store"
         elif result.loaded and result.loaded.digest == chain.digest:
             base = f"the frame at offset {result.loaded.offset}"
         if base != "the data as it was":
-            self._archive.install(result, time.perf_counter())
+            self._frames.install(result, time.perf_counter())
         records, commands = await self._replay(chain, names)
         end = f"; then: {chain.reason}" if chain.reason else ""
         return f"replayed {commands} commands in {records} records on {base}{end}", chain.replayed
 
     async def _load(self, chain: Chain) -> Frame | None:
         """Load the snapshot that the journal goes on from, or the last valid one where that is nowhere."""
-        result = await self._archive.recover(chain.digest, chain.links)
+        result = await self._frames.recover(chain.digest, chain.links)
         frame = result.loaded
         if chain.is_linked and chain.digest != (frame.digest if frame else EMPTY_STORE):
             _tell_unlinked(chain, frame)

@@ -28,7 +28,7 @@ RETRY_AFTER_S: Final = 5
 _log = logging.getLogger("kvserver")
 
 
-class Flushes:
+class Schedule:
     """The flushes of a server."""
 
     def __init__(self, state: ServerState, snapshots: Snapshots) -> None:

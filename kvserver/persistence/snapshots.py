@@ -1,8 +1,8 @@
-"""Flushing and loading beside a busy server: the pure encoder and scanner, driven in slices, with an archive behind them.
+"""Flushing and loading beside a busy server: the pure encoder and scanner, driven in slices, over the frames of the medium.
 
 Owns the cut while it is flushed, and the facts about flushes and loads. The event loop runs one short slice (`slices`) per
 iteration, so that clients wait no longer than that; hashing, reading and writing happen on the disk's thread. Never runs a
-command, and never uses the medium but by the archive.
+command, and never uses the medium but by its frames.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher
 from kvserver.media.medium import FrameWriter, Medium
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.frames import Archive
+from kvserver.persistence.frames import Frames
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState
@@ -41,11 +41,11 @@ class Snapshots:
         self._keyspace = state.keyspace
         self._disk = disk
         self._workplace = BesideLoop(disk, state.counters)
-        self.archive = Archive(state, medium, self._workplace)
+        self.frames = Frames(state, medium, self._workplace)
         self._flush: asyncio.Task[None] | None = None
         # The number of times that RESTORE has replaced the data.
         self._loads = 0
-        # Whatever uses the archive holds this.
+        # Whatever uses the frames holds this.
         self._lock = asyncio.Lock()
 
     @property
@@ -82,10 +82,10 @@ class Snapshots:
         await self.wait()
         async with self._lock:
             started_at = time.perf_counter()
-            result = await self.archive.scan(load=True)
+            result = await self.frames.scan(load=True)
             frame = result.loaded
             dropped = len(self._keyspace)
-            unused = self.archive.install(result, started_at)
+            unused = self.frames.install(result, started_at)
             self._loads += 1
             if self._journal:
                 token = self._journal.cut()
@@ -102,7 +102,7 @@ class Snapshots:
         size = frame.end - frame.offset if frame else 0
         digest = frame.digest if frame else EMPTY_STORE
         if self._journal and await self._journal.link(token, digest, size, drops=drops):
-            self.archive.linked = frame.digest if frame else ""
+            self.frames.linked = frame.digest if frame else ""
 
     async def crash(self) -> None:
         """Append the first half of the present frame, for DEBUG CRASH."""
@@ -118,7 +118,7 @@ class Snapshots:
         """Wait for what is running, then let go of the medium."""
         await self.wait()
         async with self._lock:
-            await self.archive.close()
+            await self.frames.close()
 
     # A flush
 
@@ -129,7 +129,7 @@ class Snapshots:
                     pieces = await self._workplace.pace().run(encode(cut, TAGGED))
                 finally:
                     await self._workplace.pace().run(self._keyspace.fold(cut))
-                await self.archive.add_half(pieces)
+                await self.frames.add_half(pieces)
         finally:
             self._flush = None
 
@@ -146,11 +146,11 @@ class Snapshots:
                     await self._workplace.pace().run(self._keyspace.fold(cut))
                     (cut, token), changes_at_cut = self._cut(), self._keyspace.changes
                 try:
-                    frame = await self.archive.add(partial(self._write_payload, cut), len(cut))
+                    frame = await self.frames.add(partial(self._write_payload, cut), len(cut))
                 finally:
                     await self._workplace.pace().run(self._keyspace.fold(cut))
                 await self._link(token, frame)
-                await self.archive.compact()
+                await self.frames.compact()
         except Exception as error:
             facts.last_save_ok, facts.last_save_error = False, str(error)
             _log.error("flush failed: %s", error, exc_info=None if isinstance(error, OSError) else error)
@@ -163,7 +163,7 @@ class Snapshots:
             _log.info("flushed %d keys in %.3f s", len(cut), time.perf_counter() - started_at)
         finally:
             facts.last_save_duration_s = round(time.perf_counter() - started_at)
-            facts.medium_poisoned = self.archive.poisoned
+            facts.medium_poisoned = self.frames.poisoned
             facts.flush_in_progress = False
             self._flush = None
 

@@ -119,7 +119,7 @@ class ServerUnderTest:
             config.keep_frames = 100
             state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
             snapshots = Snapshots(state, medium, self.disk)
-            assert bool((await snapshots.archive.recover()).loaded) == (bool(kept) or attempt > 0)
+            assert bool((await snapshots.frames.recover()).loaded) == (bool(kept) or attempt > 0)
             loaded = {key.decode(): entry for key, entry in state.keyspace.members()}
             assert loaded == {
                 name: value.encode() if isinstance(value, str) else json.dumps(value, separators=(",", ":")).encode()

@@ -477,7 +477,7 @@ class Server:
     async def load(self, at_start: bool = False) -> None:
         assert self.snapshots
         try:
-            await (self.snapshots.archive.recover() if at_start else self.snapshots.load())
+            await (self.snapshots.frames.recover() if at_start else self.snapshots.load())
         except MediumError:
             if not at_start:
                 self.check_live()

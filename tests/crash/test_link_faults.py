@@ -53,7 +53,7 @@ class Server:
         self.journal.on_lost = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
         place = BesideLoop(disk, self.state.counters)
-        recovered = await Recovery(self.state, TABLE, self.snapshots.archive, log, place).run()
+        recovered = await Recovery(self.state, TABLE, self.snapshots.frames, log, place).run()
         await self.journal.take_over(recovered, switch_on=True)
         found = dict(self.state.keyspace.members())
         # What was never told may be there; what was told is.

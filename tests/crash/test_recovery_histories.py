@@ -180,7 +180,7 @@ class History:
         log.adopt(numbers, 0, self.number - 1)
         log.cut(self.number)
         if not numbers:
-            self.link(log, folder.archive.linked or EMPTY_STORE)
+            self.link(log, folder.frames.linked or EMPTY_STORE)
         for _ in range(self.rng.randrange(4)):
             if self.rng.random() < 0.1:
                 self.disturb(Segments(MEDIUM, self.disk).path(self.number))
@@ -208,7 +208,7 @@ class History:
             self.ended_unhealed = heals
             return False
         self.link(log, frame.digest)
-        folder.archive.linked = frame.digest
+        folder.frames.linked = frame.digest
         return True
 
     def record(self, folder: ServerFolder, log: FileLog) -> None:

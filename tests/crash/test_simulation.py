@@ -36,9 +36,7 @@ from kvserver.engine.writer import Writer
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
-from kvserver.persistence import frames as archive
-from kvserver.persistence import journal, recovery, slices
-from kvserver.persistence import schedule as flushes
+from kvserver.persistence import frames, journal, recovery, schedule, slices
 from kvserver.persistence import snapshots as snapshot
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
@@ -325,7 +323,7 @@ class Life:
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
         beside_loop = slices.BesideLoop(self.disks[1], state.counters)
-        recovered = Recovery(state, table, self.snapshots.archive, log, beside_loop)
+        recovered = Recovery(state, table, self.snapshots.frames, log, beside_loop)
         self.jobs = Jobs(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
         self.writer = self.jobs.writer = Writer(state, table, self.jobs, self.record)
         self.jobs.attend_journal()
@@ -343,7 +341,7 @@ class Life:
         self.clients = [Client(self, REPLAY_ID + 1 + number) for number in range(self.rng.choice((1, 3, 6)))]
         while True:
             await asyncio.sleep(1)
-            self.jobs.flushes.start_if_due()
+            self.jobs.schedule.start_if_due()
 
     def record(self, commands: list[list[bytes]]) -> None:
         self.journal.append(commands)
@@ -517,7 +515,7 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
         return round(perf_counter() * 1e9)
 
     clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
-    for module in (archive, flushes, journal, recovery, slices, snapshot, writer):
+    for module in (frames, schedule, journal, recovery, slices, snapshot, writer):
         monkeypatch.setattr(module, "time", clock, raising=False)
     monkeypatch.setattr(shards, "SHARDS", 7)
     monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)

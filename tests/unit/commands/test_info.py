@@ -12,7 +12,7 @@ from helpers.servers import ServerProcess, StartServer, Wire, encode, parse, wai
 from helpers.sessions import Server, run
 from kvserver.commands import info as info_module
 from kvserver.commands.info import SECTIONS, human
-from kvserver.persistence.schedule import Flushes
+from kvserver.persistence.schedule import Schedule
 from kvserver.resp.reply import Verbatim
 from kvserver.state.statistics import ProcessFacts
 
@@ -253,7 +253,7 @@ async def test_rewrite_that_fails_is_one_more_in_a_row_until_one_succeeds() -> N
                 raise failure
 
     snapshots, seen = Snapshots(), []
-    flushes = Flushes(server.state, cast(Any, snapshots))
+    flushes = Schedule(server.state, cast(Any, snapshots))
     while failures:
         flushes.rewrite(in_transaction=False)
         await asyncio.wait([snapshots.flush])

@@ -35,7 +35,7 @@ async def test_torn_tail_is_cut_and_damage_is_set_aside_at_the_start_alone(
         setting = Setting(disk, good + tail)
         await setting.snapshots.load()
         assert setting.medium.read_all() == good + tail
-        await setting.snapshots.archive.recover()
+        await setting.snapshots.frames.recover()
         assert setting.medium.read_all() == good
         assert setting.medium.asides == asides
 

@@ -15,7 +15,7 @@ from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pa
 from kvserver.media.medium import Log
 from kvserver.media.memory import MemoryMedium
 from kvserver.options.config import Config
-from kvserver.persistence.frames import Archive
+from kvserver.persistence.frames import Frames
 from kvserver.persistence.recovery import Recovered, Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState
@@ -34,7 +34,7 @@ def record(number: int) -> bytes:
 def recover(log: Log) -> tuple[Recovered, set[str]]:
     state = ServerState(Config(), Keyspace(lambda: 0), COMMANDS, lambda: 0)
     table = CommandTable(COMMANDS, state.usages)
-    recovered = finish(Recovery(state, table, Archive(state, MemoryMedium(), Here()), log, Here()).run())
+    recovered = finish(Recovery(state, table, Frames(state, MemoryMedium(), Here()), log, Here()).run())
     return recovered, {key.decode() for key, _ in state.keyspace.members()}
 
 

@@ -12,7 +12,7 @@ import pytest
 from helpers.sessions import Server, run, text
 from kvserver.errors import CommandError, MediumError
 from kvserver.persistence import schedule as flushes_module
-from kvserver.persistence.schedule import RETRY_AFTER_S, REWRITE_HINDERS_SAVE, SAVE_IN_PROGRESS, Flushes
+from kvserver.persistence.schedule import RETRY_AFTER_S, REWRITE_HINDERS_SAVE, SAVE_IN_PROGRESS, Schedule
 from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply
 
@@ -67,7 +67,7 @@ class Setting:
     def __init__(self) -> None:
         self.server = Server()
         self.snapshots = Gated(self.server)
-        self.flushes = Flushes(self.server.state, cast(Snapshots, self.snapshots))
+        self.schedule = Schedule(self.server.state, cast(Snapshots, self.snapshots))
         self.session = self.server.session()
 
     def write(self) -> None:
@@ -79,7 +79,7 @@ class Setting:
         return waiting
 
     def bgsave(self, *, schedule: bool = False, in_transaction: bool = False) -> str:
-        return text(self.flushes.save_in_background(schedule=schedule, in_transaction=in_transaction))
+        return text(self.schedule.save_in_background(schedule=schedule, in_transaction=in_transaction))
 
 
 STARTED, SCHEDULED = "Background saving started", "Background saving scheduled"
@@ -88,7 +88,7 @@ STARTED, SCHEDULED = "Background saving started", "Background saving scheduled"
 async def test_present_data_is_saved_by_a_flush_that_begins_at_once() -> None:
     setting = Setting()
     setting.write()
-    waiting = await setting.begin(setting.flushes.save_present())
+    waiting = await setting.begin(setting.schedule.save_present())
     assert (setting.snapshots.started, waiting.done()) == (1, False)
     await setting.snapshots.finish()
     assert await waiting is OK
@@ -100,8 +100,8 @@ async def test_flush_that_began_before_is_followed_by_one_that_holds_the_present
     setting.write()
     assert setting.bgsave() == STARTED
     setting.write()
-    first = await setting.begin(setting.flushes.save_present())
-    second = await setting.begin(setting.flushes.save_present())
+    first = await setting.begin(setting.schedule.save_present())
+    second = await setting.begin(setting.schedule.save_present())
     await setting.snapshots.finish()
     assert (setting.snapshots.started, first.done(), second.done()) == (2, False, False)
     await setting.snapshots.finish()
@@ -113,7 +113,7 @@ async def test_present_data_that_cannot_be_saved_is_an_error_after_one_try() -> 
     setting = Setting()
     setting.write()
     setting.snapshots.fails = True
-    waiting = await setting.begin(setting.flushes.save_present())
+    waiting = await setting.begin(setting.schedule.save_present())
     await setting.snapshots.finish()
     with pytest.raises(CommandError, match="ERR the medium fails"):
         await waiting
@@ -125,7 +125,7 @@ async def test_failure_of_the_flush_before_is_not_that_of_the_present_data() -> 
     setting.snapshots.fails = True
     setting.bgsave()
     setting.write()
-    waiting = await setting.begin(setting.flushes.save_present())
+    waiting = await setting.begin(setting.schedule.save_present())
     await setting.snapshots.finish()
     setting.snapshots.fails = False
     await setting.snapshots.finish()
@@ -144,7 +144,7 @@ async def test_bgsave_beside_another_one_is_refused_even_when_it_could_be_schedu
 
 async def test_bgsave_beside_a_rewrite_is_refused_unless_it_is_to_follow() -> None:
     setting = Setting()
-    setting.flushes.rewrite(in_transaction=False)
+    setting.schedule.rewrite(in_transaction=False)
     with pytest.raises(CommandError) as refused:
         setting.bgsave()
     assert str(refused.value) == REWRITE_HINDERS_SAVE
@@ -177,16 +177,16 @@ async def test_bgsave_of_a_transaction_follows_what_begins_before_it_can() -> No
 async def test_save_beside_a_rewrite_answers_when_what_is_there_is_saved() -> None:
     setting = Setting()
     setting.write()
-    setting.flushes.rewrite(in_transaction=False)
+    setting.schedule.rewrite(in_transaction=False)
     setting.write()
-    waiting = await setting.begin(setting.flushes.save())
+    waiting = await setting.begin(setting.schedule.save())
     await setting.snapshots.finish()
     assert not waiting.done()
     await setting.snapshots.finish()
     assert await waiting is OK
 
 
-# --- Flushes that are due by themselves, on a clock that a test moves ---
+# --- Schedule that are due by themselves, on a clock that a test moves ---
 
 START_S = 1000.0
 
@@ -218,14 +218,14 @@ class Due:
         monkeypatch.setattr(flushes_module, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: self.now_s))
         self.server = Server()
         self.snapshots = FailingSnapshots(self)
-        self.flushes = Flushes(self.server.state, self.snapshots)  # type: ignore[arg-type]
+        self.schedule = Schedule(self.server.state, self.snapshots)  # type: ignore[arg-type]
 
     async def let_pass(self, seconds: float) -> list[float]:
         """Ask a few times each second; when flushes were begun, in seconds from the start."""
         before = len(self.snapshots.tries)
         for _ in range(round(seconds * 4)):
             self.now_s += 0.25
-            self.flushes.start_if_due()
+            self.schedule.start_if_due()
             await asyncio.sleep(0)
         return [at - START_S for at in self.snapshots.tries[before:]]
 
@@ -264,6 +264,6 @@ async def test_save_point_that_failed_is_tried_again_after_five_seconds(due: Due
 async def test_flush_that_somebody_asked_for_counts_as_a_try(due: Due) -> None:
     poison(due)
     assert await due.let_pass(4) == []
-    due.flushes.start()
+    due.schedule.start()
     assert await due.let_pass(4) == []
     assert await due.let_pass(2) == [9]
