@@ -288,10 +288,14 @@ def test_every_module_has_its_tests_at_the_same_path(name: str) -> None:
 
 def imported_by(test: ast.Module) -> set[str]:
     """The modules that a test imports, itself or by its helpers; two that gather others stand for what they gather."""
-    names = imports_of(test)
-    for helper in [TESTS.joinpath(*found.split(".")).with_suffix(".py") for found in names if found.startswith("helpers.")]:
-        if helper.exists():
-            names |= imports_of(ast.parse(helper.read_text(encoding="utf-8")))
+    names: set[str] = set()
+    waiting = imports_of(test)
+    while waiting:
+        name = waiting.pop()
+        names.add(name)
+        helper = TESTS.joinpath(*name.split(".")).with_suffix(".py")
+        if name.startswith("helpers.") and helper.exists():
+            waiting |= imports_of(ast.parse(helper.read_text(encoding="utf-8"))) - names
     for gathering, gathered in (
         ("kvserver", "kvserver.library"),
         ("kvserver.commands.catalogue", "kvserver.commands.catalogue"),

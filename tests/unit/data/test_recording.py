@@ -10,6 +10,7 @@ from helpers.documents import exact
 from helpers.sessions import START_MS, Server, run
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import kind_of
+from kvserver.data.recording import expiry
 from kvserver.formats.codec import JSONText
 from kvserver.formats.rdb import dump
 from kvserver.resp.reply import Error
@@ -62,8 +63,9 @@ def test_change_keeps_the_expiry_and_records_it_again() -> None:
     for key in (b"k", b"timed", b"new"):
         keyspace.change(key, b"w", [b"APPEND", key, b"w"])
     assert dict(keyspace.members()) == {b"k": b"w", b"timed": Expiring(b"w", LATER_MS), b"new": b"w"}
-    expiry = [b"PEXPIREAT", b"timed", b"%d" % LATER_MS]
-    assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed")] + [expiry] + [
+    again = expiry(b"timed", LATER_MS)
+    assert again == [b"PEXPIREAT", b"timed", b"%d" % LATER_MS]
+    assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed")] + [again] + [
         [b"APPEND", b"new", b"w"]
     ]
 

@@ -12,6 +12,7 @@ from helpers.frames import frame
 from helpers.slow_medium import Setting
 from kvserver.errors import MediumError
 from kvserver.persistence.disk import Disk
+from kvserver.persistence.frames import Frames
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.snapshots import Snapshots
 
@@ -35,7 +36,8 @@ async def test_torn_tail_is_cut_and_damage_is_set_aside_at_the_start_alone(
         setting = Setting(disk, good + tail)
         await setting.snapshots.load()
         assert setting.medium.read_all() == good + tail
-        await setting.snapshots.frames.recover()
+        frames: Frames = setting.snapshots.frames
+        await frames.recover()
         assert setting.medium.read_all() == good
         assert setting.medium.asides == asides
 
