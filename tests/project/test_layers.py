@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -149,6 +150,18 @@ def between_folders(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
     for name, imported in imports.items():
         found.setdefault(place_of(name), set()).update(map(place_of, imported))
     return {place: others - {place} for place, others in found.items()}
+
+
+def test_tour_of_the_readme_tells_the_order() -> None:
+    readme = TESTS.parent.joinpath("README.md").read_text(encoding="utf-8")
+    tour = readme.partition("```text\nkvserver/\n")[2].partition("```")[0]
+    # On the upper level each line begins with two spaces; `__init__.py` is the package itself.
+    places = [word.rstrip("/").removesuffix(".py") for word in re.findall(r"^  (\S+)", tour, re.MULTILINE)]
+    places = ["kvserver" if place == "__init__" else place for place in places]
+    assert sorted(places) == sorted({place_of(name) for name in TREES})
+    for place, imported in between_folders(OF_OURS).items():
+        below = places[places.index(place) + 1 :]
+        assert imported <= set(below), f"{place} imports from what stands above it in the tour"
 
 
 def circle_in(imports: Mapping[str, set[str]]) -> list[str]:
