@@ -1,4 +1,8 @@
-"""Arguments of commands as Redis reads them: numbers and times. Each raises CommandError with Redis's text."""
+"""Arguments of commands as Redis reads them: numbers, times, databases. Pure.
+
+Each function takes one word of a call (bytes) and raises CommandError, with Redis's text, where the word is none. Options
+and their order are the business of `notation`.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,12 @@ INT_MAX = 2**31 - 1
 MAX_INTEGER = 2**63 - 1
 MIN_INTEGER = -(2**63)
 
-# Redis's string2ll: int() would take b"+1", b" 1 " and b"1_0".
+# As Redis's string2ll reads it: int() would take b"+1", b" 1 " and b"1_0", too.
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
 def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
-    """A signed 64-bit integer."""
+    """The signed 64-bit integer that a word is. CommandError with the text `error` if it is none."""
     if _INTEGER.fullmatch(text):
         number = int(text)
         if MIN_INTEGER <= number <= MAX_INTEGER:
@@ -28,7 +32,10 @@ def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
 
 
 def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
-    """When something is to expire (Unix milliseconds): a number of units after a base (0 for absolute times)."""
+    """The time of an expiry (Unix milliseconds), from a number of units of `unit_ms` after `base_ms` (0 for absolute times).
+
+    CommandError, which names the command, unless the number is positive and the time has 64 bits.
+    """
     number = integer(text)
     if not 0 < number <= (MAX_INTEGER - base_ms) // unit_ms:
         raise CommandError(f"ERR invalid expire time in '{command}' command")
@@ -36,7 +43,7 @@ def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
 
 
 def database(text: bytes) -> int:
-    """The number of a database. CommandError unless it is that of the one there is."""
+    """The number of a database, which is 0: there is only that one. CommandError for all others."""
     number = integer(text)
     if not -INT_MAX - 1 <= number <= INT_MAX:
         raise CommandError(f"ERR value is out of range, value must between {-INT_MAX - 1} and {INT_MAX}")

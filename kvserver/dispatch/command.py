@@ -5,8 +5,9 @@
     def getdel(session: Session, request: Request) -> Reply: ...
 
 The name `getdel` means the command from then on: `getdel.handler` is the function, `getdel.options(request)` reads the options
-of a call. A family is a module with commands in it (`gather`). Nothing is listed anywhere else: who treats some commands in
-another way than others asks a command for it. Names no command.
+of a call. A family is a module with commands in it, and `gather` finds them there. Nothing is listed anywhere else: code that
+treats some commands in another way than others asks the command. This module names no command, and never asks a session
+whether a call may run: the gate does.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _CATEGORIES_OF_FLAG: Final = {
     "admin": ("admin", "dangerous"),
     "blocking": ("blocking",),
 }
-# Which categories the commands of a group have, unless they say otherwise.
+# The categories of the commands of a group, unless a command says otherwise.
 _CATEGORY_OF_GROUP: Final = {
     "generic": "keyspace",
     "string": "string",
@@ -57,10 +58,11 @@ _CATEGORY_OF_GROUP: Final = {
 
 
 class Many(NamedTuple):
-    """What runs several calls of a command at once, all of so many words, where a client sent them in one go.
+    """A way to run several calls of a command at once, where a client has sent them in one go.
 
-    `run` appends the replies to the output, as they are sent, of as many calls as it got through: how many is what it returns.
-    The rest is run one by one; so it stops before a call that is anything but ordinary.
+    `width` is the number of words that each of the calls has, the name counted. `run` takes the session, the calls and the
+    output; it appends the replies to the output, as they are sent, and returns the number of calls that it has run, from the
+    first one on. It stops before a call that is anything but ordinary: the rest runs one by one.
     """
 
     width: int
@@ -68,11 +70,11 @@ class Many(NamedTuple):
 
 
 class Command(Description):
-    """One command, or a subcommand: its name is `config|get` then.
+    """A command, or a subcommand, whose name is `config|get` then.
 
-    What it is: its handler, and how a call runs through it (`resolve`, `run`). What is told of it: arity, flags, keys, and
-    the texts of Redis's COMMAND and COMMAND DOCS. How it is treated: the fields that begin with `is` or `may`, `secrets`,
-    `check_queueable`.
+    Three things are known of it: how a call runs (`handler`, `resolve`, `run`); what COMMAND and COMMAND DOCS tell of it
+    (arity, flags, keys, texts); and what the gate and the others that meet a call treat in a special way (the fields that
+    begin with `is`, `may` and `runs`, `check_queueable`, `secrets`).
     """
 
     def __init__(
@@ -104,27 +106,31 @@ class Command(Description):
         secrets: Callable[[Request], Iterable[int]] | None = None,
         access_of: Callable[[Request], str] | None = None,
     ) -> None:
-        """Flags, categories and tips are words with spaces in between.
+        """Declare a command. Flags, categories and tips are words with spaces in between.
 
-        flags        with a meaning here: write (refused while the medium fails), readonly, denyoom (needs memory), admin (not
-                     shown to monitors), loading (runs while data is loaded), no_auth, no_multi
-        access       what is done with the keys of each key specification, with semicolons in between
-        key_notes    what Redis says of each of them
-        access_of    what one call does with its keys, where that depends on its words
-        deprecated   since when, and what replaces it
-        arity        where Redis takes another number of words than the notation says; -3: three or more, with the name
-        categories   for ACL CAT, besides those that follow from the flags; by default those of the group
-        numbers      the options whose words are converted as they are met: a wrong one is an error before all that follows
-        many         what runs several calls at once, where a client sent them in one go
-        is_alone     it is what the name of another command means without any argument
-        is_bounded   it takes no time worth looking at, but for the number of its arguments; by default as flags and
-                     complexity say
-        is_never_queued      it runs at once in MULTI
-        is_for_subscribers   it may run in the context of a RESP2 subscriber
-        runs_queue           it runs what MULTI has queued, so it is refused where that would be
-        may_replicate        it is no write, but what replicas would get: it waits with a pause of writes
-        check_queueable      raises Refusal for a call that can't be part of a transaction
-        secrets              where a call has words that nobody is shown
+        name         The lower-case name; a subcommand is named after its container, as in `config|get`.
+        notation     The words of a call behind the name (`notation`).
+        flags        Redis's flags. These have a meaning here: write (refused while the medium or the journal fails, and held
+                     by a pause of writes), readonly, denyoom (needs memory), admin (not shown to monitors), loading (runs
+                     while data is loaded), no_auth (runs before AUTH), no_multi, fast, skip_slowlog.
+        access       What the command does with the keys of each key specification, with semicolons in between.
+        access_of    Tells what one call does with its keys, where that depends on its words.
+        key_notes    Redis's remarks on the key specifications, in their order.
+        deprecated   The version since when the command is deprecated, and what replaces it.
+        arity        The number of words, where Redis takes another one than the notation says; -3: three or more.
+        categories   The categories of ACL CAT besides those that follow from the flags; by default those of the group.
+        numbers      The options whose words are converted as they are met, by their words in capitals. A wrong one is an
+                     error before all that follows it.
+        many         Runs several calls at once, where a client has sent them in one go.
+        is_alone     The command is what the name of another command means without any argument.
+        is_bounded   The command takes no time worth measuring, unless it has many arguments. By default its flags, its
+                     complexity and its keys say so.
+        is_never_queued      The command runs at once in MULTI.
+        is_for_subscribers   The command may run while a RESP2 session has subscribed to something.
+        runs_queue           The command runs what MULTI has queued, so it is refused where something of that would be.
+        may_replicate        The command is no write, but replicas would get it: a pause of writes holds it, too.
+        check_queueable      Raises Refusal for a call that can't be part of a transaction.
+        secrets              Gives the positions of the words of a call that nobody is shown.
         """
         self.handler = handler
         self.name = name
@@ -149,7 +155,7 @@ class Command(Description):
         self._categories = categories
         self._is_bounded = is_bounded
         self._access_of = access_of
-        # What `gather` finds to be parts of this one: subcommands by their second word, and the form without arguments.
+        # `gather` puts the parts of this command here: subcommands by their second word, and the form without arguments.
         self.subcommands: dict[bytes, Command] = {}
         self.alone: Command | None = None
 
@@ -157,35 +163,38 @@ class Command(Description):
 
     @cached_property
     def arity(self) -> int:
-        """How many words a call has, the name counted; a negative one is the least number."""
+        """The number of words that a call has, the name counted; a negative one is the least number."""
         return self.notation.arity if self._arity is None else self._arity
 
     @cached_property
     def arities(self) -> range:
-        """How many words a call may have, if it means this command itself."""
+        """The numbers of words that a call may have, if it means this command itself."""
         return range(self.arity, self.arity + 1) if self.arity >= 0 else range(-self.arity, ANY_NUMBER)
 
     @property
     def arities_of_all(self) -> range:
-        """How many words a call may have, whatever it means: the rest is for `resolve` to tell."""
+        """The numbers of words that a call may have, whatever it means: `resolve` looks at the rest."""
         return self.arities if self.alone is None else range(1, ANY_NUMBER)
 
     def options(self, request: Request, start: int | None = None, several: int | None = None) -> Options:
-        """The options of a call, as the notation has them. CommandError for a syntax error (`OptionParser.parse`)."""
+        """The options of a call, as the notation has them; `OptionParser.parse` explains the arguments and the errors."""
         return self.notation.options.parse(request, start, several)
 
     @property
     def is_container(self) -> bool:
-        """Calls mean something else than this command itself: a subcommand, or the form without arguments."""
+        """True if a call may mean something else than this command itself: a subcommand, or the form without arguments."""
         return bool(self.subcommands) or self.alone is not None
 
     @property
     def entrance(self) -> Handler:
-        """What runs a call, whatever that means: the handler itself, if there is nothing to find out."""
+        """The handler of all calls, whatever they mean: the declared one itself, if there is nothing to find out."""
         return self.run if self.is_container else self.handler
 
     def meant_by(self, request: Request) -> Command | None:
-        """What the words of a call mean, however many they are: itself, a part of it, or (None) no subcommand."""
+        """The command that the words of a call mean: this one, or a part of it; None for a subcommand that does not exist.
+
+        The number of the words may be wrong: `resolve` counts them, too.
+        """
         if len(request) == 1:
             return self.alone or self
         return self.subcommands.get(request[1].lower()) if self.subcommands else self
@@ -200,7 +209,7 @@ class Command(Description):
         return meant
 
     def run(self, session: Session, request: Request) -> Reply | Effect:
-        """Run a call of this command, of a subcommand, or of the form without arguments."""
+        """Run a call of this command, of a subcommand, or of the form without arguments. Refusal as `resolve` raises it."""
         meant = self.resolve(request)
         if meant.notation.start > 1:
             session.last_command = meant.name.encode()
@@ -210,6 +219,7 @@ class Command(Description):
 
     @property
     def key_specifications(self) -> tuple[KeySpecification, ...]:
+        """The key specifications, in Redis's order."""
         return self.notation.key_specifications
 
     @cached_property
@@ -218,11 +228,11 @@ class Command(Description):
 
     @property
     def keys(self) -> tuple[int, int, int]:
-        """The position of the first key and the last one, and the step; zeros where there are none."""
+        """The positions of the first key and the last one, and the step; zeros where there are no keys."""
         return self.notation.key_range
 
     def keys_of(self, request: Request) -> list[tuple[bytes, tuple[str, ...]]]:
-        """The keys of a call, and what it does with each. CommandError where the words can't be a call."""
+        """The keys of a call, each with Redis's words for its use. CommandError for what can't be a call."""
         specifications = [each for each in self.key_specifications if not each.is_no_key]
         if not specifications:
             raise CommandError("ERR The command has no key arguments")
@@ -232,7 +242,7 @@ class Command(Description):
         return [(request[place], of_call or each.flags) for each in specifications for place in each.positions(request)]
 
     def written_keys(self, request: Request) -> list[bytes]:
-        """The keys that a call writes."""
+        """The keys that a call writes. CommandError where the words can't be a call."""
         return [request[place] for each in self._written for place in each.positions(request)]
 
     # --- What is told of it ---
@@ -263,7 +273,7 @@ class Command(Description):
         return self.notation.describe()
 
     def redacted(self, request: Request) -> Request:
-        """The words of a call as people are shown them: what is secret is replaced."""
+        """The words of a call as people are shown them: secret words are replaced by REDACTED."""
         meant = self.meant_by(request)
         if meant is None or meant.secrets is None:
             return request
@@ -272,7 +282,7 @@ class Command(Description):
 
     @property
     def is_bounded(self) -> bool:
-        """It takes no time worth looking at, but for the number of its arguments."""
+        """True if a call takes no time worth measuring, unless it has many arguments."""
         if self._is_bounded is not None:
             return self._is_bounded
         return "fast" in self.flags and (self.complexity == "O(1)" or self.keys[1] < 0)
@@ -290,7 +300,7 @@ def _declaring(
     return declare
 
 
-# The decorator: takes what `Command` takes, and makes one of the function that it stands over.
+# The decorator takes what `Command` takes but for the handler, which is the function that it stands over.
 command = _declaring(Command)
 
 
@@ -310,7 +320,7 @@ def container(
     categories: str | None = None,
     tips: str = "",
 ) -> Command:
-    """A command that is nothing but its subcommands, which are declared as `name|subcommand`."""
+    """Declare a command that is nothing but its subcommands, which are declared as `name|subcommand`."""
     return Command(
         _only_subcommands, name, "", flags, since=since, group=group, summary=summary, complexity=complexity, arity=arity,
         categories=categories, tips=tips,
@@ -318,9 +328,9 @@ def container(
 
 
 def gather(modules: Iterable[ModuleType]) -> dict[bytes, Command]:
-    """The commands that stand in modules, by name, in the order of their names; subcommands are in their containers.
+    """The commands that are declared in modules, by lower-case name, in the order of their names. Parts are in their wholes.
 
-    ValueError for two of one name, and for a subcommand of nothing.
+    ValueError for two commands of one name, and for a subcommand of nothing.
     """
     found = {id(each): each for module in modules for each in vars(module).values() if isinstance(each, Command)}
     commands: dict[bytes, Command] = {}
@@ -352,11 +362,11 @@ def _add_part(commands: Mapping[bytes, Command], part: Command) -> None:
         raise ValueError(f"there are two commands {part.name!r}")
 
 
-# --- What is said to words that call nothing ---
+# --- The errors for words that call nothing ---
 
 
 def wrong_arity(name: str, kind: type[CommandError] = CommandError) -> CommandError:
-    """The error for a wrong number of arguments; `name` as Redis prints it: `get`, `client|id`."""
+    """The error, of class `kind`, for a wrong number of arguments; `name` as Redis prints it: `get`, `client|id`."""
     return kind(f"ERR wrong number of arguments for '{name}' command")
 
 
@@ -378,7 +388,7 @@ def unknown_command(request: Request) -> Refusal:
 
 
 def help_lines(name: str, text: str) -> list[Reply]:
-    """The reply to HELP of a container."""
+    """The reply to HELP of the container `name`; `text` has the lines about its subcommands."""
     head, tail = f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", ("HELP", "    Prints this help.")
     return [Simple(line) for line in (head, *text.splitlines(), *tail)]
 

@@ -1,6 +1,7 @@
-"""Effects: data by which a handler asks the engine to do something, where a reply alone is not enough.
+"""Effects: data by which a handler asks the engine to do something, where a reply alone is not enough. Pure.
 
-An effect says what is to be done and never does it. The classes are written by hand: to make as many dataclasses takes a
+An effect says what is to be done and never does it: `engine.results` carries out what concerns clients, `engine.jobs` what
+needs the data as a whole, the disk or the server. The classes are written by hand: to make as many dataclasses takes a
 tenth of a server's start or more, and named tuples would pass for replies, some of which are tuples.
 """
 
@@ -17,7 +18,7 @@ from kvserver.state.session import Pause, Session
 
 
 class _Effect:
-    """What all effects have in common: they are equal where kind and values are, and show their values."""
+    """The base of all effects. Two are equal if their classes and values are; `repr` shows the values."""
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -27,11 +28,11 @@ class _Effect:
 
 
 class Save(_Effect):
-    """Flush, and reply when it is done."""
+    """Flush, and reply OK when that is done."""
 
 
 class BackgroundSave(_Effect):
-    """Start a flush and reply at once; `schedule`: if one is running, another one after it."""
+    """Start a flush and reply at once; with `schedule`, after a rewrite of the journal that is running."""
 
     __match_args__ = ("schedule",)
 
@@ -44,11 +45,11 @@ class RewriteJournal(_Effect):
 
 
 class Load(_Effect):
-    """Replace the data by the last valid frame of the medium, and reply whether there was one."""
+    """Replace the data by the last valid frame of the medium, and reply True if there was one."""
 
 
 class Shutdown(_Effect):
-    """Flush (None: as the configuration says) and leave."""
+    """Flush, unless `save` is False, and leave; with `force`, leave although the flush has failed."""
 
     __match_args__ = ("save", "force")
 
@@ -62,11 +63,11 @@ class AbortShutdown(_Effect):
 
 
 class Crash(_Effect):
-    """Append the first half of the present frame."""
+    """Append the first half of the present frame to the medium, as a server that crashes would."""
 
 
 class Close(_Effect):
-    """Send the replies, then close the connection. `warning` is for the log."""
+    """Send the replies, then close the connection. A `warning` that is not empty is logged."""
 
     __match_args__ = ("replies", "warning")
 
@@ -76,7 +77,7 @@ class Close(_Effect):
 
 
 class Recognize(_Effect):
-    """The session has authenticated, or is new again: have its connection take notice, and reply."""
+    """Have the connection take notice that its session has authenticated or was reset, and reply."""
 
     __match_args__ = ("reply",)
 
@@ -85,7 +86,7 @@ class Recognize(_Effect):
 
 
 class Switch(_Effect):
-    """What the session is in has changed (`gate.is_plain`): look its next command up anew, and reply."""
+    """Look the session's next command up anew, since what `gate.is_plain` tells of it may have changed, and reply."""
 
     __match_args__ = ("reply",)
 
@@ -103,7 +104,7 @@ class Execute(_Effect):
 
 
 class Publish(_Effect):
-    """Send messages to other sessions, or this one, and reply."""
+    """Send messages to other sessions, or to this one, and reply."""
 
     __match_args__ = ("deliveries", "reply")
 
@@ -113,7 +114,7 @@ class Publish(_Effect):
 
 
 class Monitored(_Effect):
-    """Show the line to all who monitor, behind the result."""
+    """Carry on with the result, then send the line (as `gate.monitor_line` makes it) to all monitors."""
 
     __match_args__ = ("result", "line")
 
@@ -123,7 +124,7 @@ class Monitored(_Effect):
 
 
 class Quiet(_Effect):
-    """The result of a command whose reply is held back; pushes are not."""
+    """Carry on with the result of a command whose reply is held back by CLIENT REPLY; pushes are sent."""
 
     __match_args__ = ("result",)
 
@@ -150,7 +151,7 @@ class Resume(_Effect):
 
 
 class Kill(_Effect):
-    """Close the connections of sessions, and reply; the own one, if it is among them, behind the reply."""
+    """Close the connections of sessions, and reply. The session's own connection, if it is among these, closes after that."""
 
     __match_args__ = ("sessions", "reply")
 
@@ -160,9 +161,9 @@ class Kill(_Effect):
 
 
 class Discard(_Effect):
-    """Free the shards that the command of this name has dropped with so many keys, bit by bit, tell the log, and reply.
+    """Free, bit by bit, the shards with so many keys that the command `name` has dropped, log it, and reply OK.
 
-    With `flushes`, the reply comes when what is left is on the disk.
+    With `flushes`, the reply comes when a flush has the data without these keys.
     """
 
     __match_args__ = ("name", "keys", "shards", "flushes")
@@ -175,7 +176,7 @@ class Discard(_Effect):
 
 
 class Reconfigure(_Effect):
-    """Act on the options of these names, which have new values, and reply."""
+    """Act on the options of these names, which have new values, and reply; with an error, if that fails."""
 
     __match_args__ = ("names", "reply")
 
@@ -185,7 +186,7 @@ class Reconfigure(_Effect):
 
 
 class Sleep(_Effect):
-    """Run no command of anybody for so long (seconds), then reply."""
+    """Run no command of any client for so many seconds, then reply OK."""
 
     __match_args__ = ("seconds",)
 
@@ -194,7 +195,7 @@ class Sleep(_Effect):
 
 
 class RewriteConfig(_Effect):
-    """Write the present options to the file that the server was started with."""
+    """Write the present options to the file that the server was started with, and reply OK."""
 
 
 Effect = (

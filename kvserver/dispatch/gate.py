@@ -1,9 +1,9 @@
-"""The gate: may this session run this command now? One function (`refusal`), in the order of Redis's processCommand.
+"""The gate: may this session run this command now? One function (`refusal`) answers, in the order of Redis's processCommand.
 
-And what a command meets besides a refusal, or instead of its handler: a pause, the queue of MULTI, monitors, CLIENT REPLY.
-`call` is the way of every command through all of that. A session for which there is nothing of it (`is_plain`) may go past:
-the writer does, by the table alone. Whatever the gate asks stands in the state of the session and the server and is asked
-when it is needed, so nobody has to tell it of a change. Names no command: it treats one as its attributes say.
+Besides refusals, the gate owns what else a call meets on its way to the handler: a pause, the queue of MULTI, monitors,
+CLIENT REPLY. `call` takes a call through all of that. Where nothing of it concerns a session (`is_plain`), the writer goes
+past the gate, by the table alone. The gate asks the state of the session and the server each time, so nobody has to tell it
+of a change. It names no command: it treats each as the fields of `Command` say. It changes no data, but evicts keys.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from kvserver.state.description import Description
 from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
 from kvserver.state.usage import NOT_COUNTED
 
-# What runs a command, how many words a call of it has, and the command. No NamedTuple: unpacking one takes 50 ns longer.
+# What runs a command, the numbers of words that a call may have, and the command. Measured: to unpack a NamedTuple takes 50 ns
+# longer than to unpack a tuple.
 Runner = tuple[Handler, range, Command]
-Runners = Mapping[bytes, Runner]  # by name, in lower and in upper case
+# By the command's name, in lower and in upper case.
+Runners = Mapping[bytes, Runner]
 
 QUEUED: Final = Simple("QUEUED")
 NOAUTH: Final = "NOAUTH Authentication required."
@@ -38,14 +40,15 @@ ONLY_PUBSUB: Final = (
     "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 )
 LOADING: Final = "LOADING Redis is loading the dataset in memory"
-NO_KEYSPACE: Final = "ERR Replica can't interact with the keyspace"  # what Redis takes a monitor for
+# Redis takes a monitor for a replica.
+NO_KEYSPACE: Final = "ERR Replica can't interact with the keyspace"
 EXEC_REFUSED: Final = "EXECABORT Transaction discarded because of: "
 
-# Members of an enumeration take 40 ns each to be found in it.
+# Measured: to find a member in its enumeration takes 40 ns.
 _HEARD: Final = Muted.NONE
 _NO_PAUSE: Final = Pause.NONE
 
-# Of 7.2: which connection it was, 7.0 does not say.
+# The text of Redis 7.2, since that of 7.0 does not say which connection it was.
 ATTACK = (
     "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is likely due "
     "to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. Connection from {} aborted."
@@ -54,7 +57,7 @@ ATTACK_TOLD_EVERY_MS = 60_000
 
 _ESCAPES = {ord("\n"): b"\\n", ord("\r"): b"\\r", ord("\t"): b"\\t", ord("\a"): b"\\a", ord("\b"): b"\\b"}
 _ESCAPES |= {byte: b"\\%c" % byte for byte in b'\\"'}
-# Redis's sdscatrepr.
+# Each byte as Redis's sdscatrepr prints it.
 _PRINTED = [_ESCAPES.get(byte, b"%c" % byte if 32 <= byte < 127 else b"\\x%02x" % byte) for byte in range(256)]
 
 
@@ -62,8 +65,8 @@ _PRINTED = [_ESCAPES.get(byte, b"%c" % byte if 32 <= byte < 127 else b"\\x%02x" 
 
 
 def is_plain(session: Session) -> bool:
-    """Nothing stands between the commands of a session and their handlers now, but perhaps a limit of memory."""
-    # All is spelled out here, since the writer asks for each client of each tick.
+    """True if nothing stands between the calls of a session and their handlers now, but perhaps a limit of memory."""
+    # Everything is spelled out in one expression, since the writer asks for each client of each tick.
     server = session.server
     facts = server.persistence
     return (
@@ -82,10 +85,11 @@ def is_plain(session: Session) -> bool:
 def refusal(session: Session, command: Command, request: Request) -> str | None:
     """The error by which a session is refused a call of this command now; None if it may run, or be queued.
 
-    EXEC is refused as what is queued would be. Evicts keys where memory is short.
+    EXEC is refused as a queued call would be. Where memory is short, this evicts keys.
     """
+    # The gate has let the EXEC through, or the call was accepted before it was recorded.
     if session.is_executing or session.id == REPLAY_ID:
-        return None  # its EXEC has been asked about, or it was accepted before it was recorded
+        return None
     server, facts, transaction = session.server, session.server.persistence, session.transaction
     if not session.authenticated and "no_auth" not in command.flags:
         return NOAUTH
@@ -93,7 +97,7 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
         return text
     meant = _meant(session, command)
     if server.memory.limit_bytes:
-        # A queue takes memory, whatever is in it.
+        # A queue takes memory, whatever calls it holds.
         grows = transaction is not None and not command.is_never_queued
         if (grows or _any_has("denyoom", meant)) and is_out_of_memory(server):
             return OOM
@@ -111,12 +115,12 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
 
 
 def is_out_of_memory(server: ServerState) -> bool:
-    """Too much is used, and evicting some keys does not help."""
+    """True if too much memory is used, and evicting some keys does not help."""
     return server.memory.is_over and not server.memory.make_room()
 
 
 def write_error(server: ServerState) -> str:
-    """The error by which writes are refused; empty where they are taken."""
+    """The error by which writes are refused now; empty if they are taken."""
     if server.journal.error:
         return MISCONF_JOURNAL + server.journal.error
     facts = server.persistence
@@ -125,7 +129,7 @@ def write_error(server: ServerState) -> str:
 
 
 def unqueueable(command: Command, request: Request) -> str | None:
-    """The error by which a call is refused in MULTI, since it can't be part of a transaction."""
+    """The error by which a call is refused in MULTI, if it can't be part of a transaction; else None."""
     if "no_multi" in command.flags:
         return NO_MULTI
     if command.check_queueable:
@@ -137,7 +141,7 @@ def unqueueable(command: Command, request: Request) -> str | None:
 
 
 def must_wait(session: Session, command: Command) -> bool:
-    """CLIENT PAUSE holds a command back. Monitors are never paused, since Redis takes them for replicas."""
+    """True if CLIENT PAUSE holds a command back. Monitors are never held, since Redis takes them for replicas."""
     pause = session.server.pause
     if pause is _NO_PAUSE or session.is_executing or session.is_replay or session.id in session.server.monitors:
         return False
@@ -145,7 +149,7 @@ def must_wait(session: Session, command: Command) -> bool:
 
 
 def _meant(session: Session, command: Command) -> Sequence[Description]:
-    """The commands that a call of this one would run."""
+    """The commands that a call of this one would run: itself and, if it is EXEC, those of the queued calls."""
     if command.runs_queue and session.transaction:
         return [command, *session.transaction.commands]
     return (command,)
@@ -156,7 +160,7 @@ def _any_has(flag: str, commands: Sequence[Description]) -> bool:
 
 
 def _any_changes(commands: Sequence[Description]) -> bool:
-    """Replicas would get one of them."""
+    """True if replicas would get one of the commands."""
     return any("write" in each.flags or each.may_replicate for each in commands)
 
 
@@ -164,9 +168,10 @@ def _any_changes(commands: Sequence[Description]) -> bool:
 
 
 def call(runners: Runners, session: Session, request: Request) -> Reply | Effect:
-    """Run a call of a command, if it may run now, and show it to monitors. Or queue it in MULTI, or have it wait.
+    """Run a call, if it may run now, and show it to monitors; or queue it in MULTI; or have it wait for the end of a pause.
 
-    Refusal if it may not run, CommandError if it fails; both are in a Quiet where CLIENT REPLY holds replies back.
+    Refusal if it may not run, CommandError if it fails. While CLIENT REPLY holds replies back, the result or the error is in
+    a Quiet.
     """
     if session.muted is not _HEARD and not session.is_executing:
         return _call_muted(runners, session, request)
@@ -226,13 +231,13 @@ def _call_unknown(session: Session, request: Request) -> Effect:
 
 
 def _note_refusal(session: Session) -> None:
-    """What is refused in MULTI makes EXEC fail."""
+    """Note that a call was refused: in MULTI, this makes EXEC fail."""
     if session.transaction:
         session.transaction.has_failed = True
 
 
 def _end_refused(session: Session, request: Request, refused: Refusal) -> Effect:
-    """An EXEC that is refused ends the transaction, and monitors are told that it has ended."""
+    """End the transaction of an EXEC that is refused, and show the EXEC to monitors."""
     session.end_transaction()
     error = Refusal(EXEC_REFUSED + str(refused).removeprefix("ERR "))
     if not (session.server.monitors and session.authenticated):
@@ -241,19 +246,20 @@ def _end_refused(session: Session, request: Request, refused: Refusal) -> Effect
 
 
 def queue(session: Session, command: Command, request: Request) -> Reply:
-    """Keep a call for EXEC."""
+    """Keep a call for EXEC, and reply QUEUED."""
     assert session.transaction
     session.transaction.requests.append([*request])
     session.transaction.commands.add(command)
-    request[0] = NOT_COUNTED  # as a call: it will be one when it runs
+    # It will be counted as a call when EXEC runs it.
+    request[0] = NOT_COUNTED
     return QUEUED
 
 
 def within_limit(handler: Handler) -> Handler:
-    """The handler of a command that may need more memory, for plain sessions where memory has a limit."""
+    """The handler that a command which may need more memory has for plain sessions while memory has a limit."""
 
     def run(session: Session, request: Request) -> Reply | Effect:
-        # Without arguments it puts nothing into memory that is not on the disk.
+        # Without arguments, a call puts nothing into memory that is not on the disk (RESTORE).
         if len(request) > 1 and is_out_of_memory(session.server):
             raise Refusal(OOM)
         return handler(session, request)
@@ -265,7 +271,7 @@ def within_limit(handler: Handler) -> Handler:
 
 
 def monitor_line(session: Session, request: Request) -> bytes:
-    """The line of a command, as a simple string: Unix time, database and address of the client, and the words."""
+    """A call as MONITOR shows it, a simple string: Unix time, database and address of the client, and the words."""
     now_us = session.server.now_us()
     address = "unix:" + session.address.removesuffix(":0") if session.is_on_unix_socket else session.address
     command = session.server.commands.get(request[0].lower())
@@ -278,7 +284,10 @@ def monitor_line(session: Session, request: Request) -> bytes:
 
 
 def refuse_http(session: Session) -> Effect:
-    """What `POST` and `Host:` run: a web page that makes a browser talk to this server must not get to a command."""
+    """Close the connection of a client that says `POST` or `Host:`, and log this once a minute.
+
+    A web page that makes a browser talk to this server must not get to a command.
+    """
     state = session.server
     now_ms = state.now_ms()
     if now_ms - state.attack_told_at_ms <= ATTACK_TOLD_EVERY_MS:

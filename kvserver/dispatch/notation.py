@@ -12,8 +12,9 @@
     SCHEDULE?!                   given at most once: a second one is a syntax error, where usually the last one counts
     GET?@6.2.0                   since a version of Redis
 
-A command's options are what begins with a word of its own: they come in any order behind the arguments in front of them.
-Nothing is read of a notation before somebody asks. Knows no command.
+The options of a command are the arguments that begin with a word of their own: they come in any order behind the arguments
+in front of them. A notation is read only when somebody asks for what follows from it, so that a server starts quickly. Pure;
+names no command, and never looks at a session.
 """
 
 from __future__ import annotations
@@ -34,32 +35,38 @@ _PART = re.compile(rf"(?:(?P<token>=|{_PLAIN}*)=)?(?P<name>{_PLAIN}+?)(?::(?P<ty
 _SUFFIX = re.compile(r"(\?)?(\+{0,2})(!)?(?:@([0-9.]+))?")
 _ENDS = {"<": (">", "oneof"), "{": ("}", "block")}
 _KEYS: Final = ("key", "not-key")
-_NUMBER_OF_KEYS: Final = "numkeys"  # the name of the argument that says how many keys follow
+# The name of the argument that says how many keys follow.
+_NUMBER_OF_KEYS: Final = "numkeys"
 
 
 class Argument(NamedTuple):
-    """One argument, as in COMMAND DOCS, and what is known of it besides."""
+    """One argument, as in COMMAND DOCS.
+
+    - `specification` is the number of its key specification (from 0), or None if the argument is about no keys.
+    - `is_once`: a second one is a syntax error. `since`: the version of Redis that it came with, or None.
+    - `rivals` is the text of the parentheses in which it stands with those that exclude it; empty: in none.
+    """
 
     name: str
     type: str
     token: str | None
-    specification: int | None  # the number of the key specification, where it is about keys
+    specification: int | None
     is_optional: bool
     is_multiple: bool
     has_multiple_tokens: bool
     is_once: bool
     since: str | None
     inner: tuple[Argument, ...]
-    rivals: str  # the name of those that exclude each other in parentheses; empty: none
+    rivals: str
 
     @property
     def least(self) -> int:
-        """The fewest words that it takes."""
+        """The least number of words that the argument takes."""
         return 0 if self.is_optional else self.least_given
 
     @property
     def least_given(self) -> int:
-        """The fewest words that it takes where it is given."""
+        """The least number of words that the argument takes where it is given."""
         if self.type == "pure-token":
             return 1
         own = 0 if self.token is None else 1
@@ -71,7 +78,7 @@ class Argument(NamedTuple):
 
     @property
     def is_fixed(self) -> bool:
-        """It always takes as many words."""
+        """True if the argument takes the same number of words in all calls."""
         if self.is_optional or self.is_multiple:
             return False
         is_even = self.type != "oneof" or len({argument.least_given for argument in self.inner}) == 1
@@ -79,7 +86,7 @@ class Argument(NamedTuple):
 
     @property
     def first_tokens(self) -> frozenset[str]:
-        """The words by which it can begin; none, if it can begin with any."""
+        """The words by which the argument can begin; empty, if it can begin with any word."""
         if self.token is not None:
             return frozenset((self.token,))
         if self.type == "oneof" and all(argument.first_tokens for argument in self.inner):
@@ -88,16 +95,16 @@ class Argument(NamedTuple):
 
     @property
     def is_option(self) -> bool:
-        """It begins with a word of its own, and may be missing or has something to say behind that word."""
+        """True if the argument begins with a word of its own, and may be missing or takes more than that word."""
         return bool(self.first_tokens) and (self.is_optional or self.least_given > 1)
 
     @property
     def is_word(self) -> bool:
-        """It is a word that stands for itself, or one of several."""
+        """True if the argument is a word that stands for itself, or one of several such words."""
         return self.type == "pure-token" or (self.type == "oneof" and all(argument.is_word for argument in self.inner))
 
     def describe(self) -> Reply:
-        """What COMMAND DOCS tells of it."""
+        """The argument as COMMAND DOCS tells it: a map."""
         described: dict[Reply, Reply] = {
             b"name": self.name.encode(),
             b"type": b"string" if self.type == "not-key" else self.type.encode(),
@@ -117,7 +124,7 @@ class Argument(NamedTuple):
 
 
 class _Reader:
-    """Reads a notation from left to right."""
+    """Reads a notation from left to right. ValueError, with the notation and the place, for what is no notation."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -130,7 +137,7 @@ class _Reader:
         return found
 
     def _read(self, end_mark: str, rivals: str) -> tuple[Argument, ...]:
-        """The arguments up to an end mark, which is passed."""
+        """Read the arguments up to an end mark, and the mark; the empty mark is the end of the text."""
         text = self._text
         found: list[Argument] = []
         while self._place < len(text) and text[self._place] != end_mark:
@@ -175,7 +182,7 @@ class _Reader:
 
 
 def read(text: str) -> tuple[Argument, ...]:
-    """The arguments that a notation means. ValueError for what is none."""
+    """The arguments that a notation means. ValueError for what is no notation."""
     return _Reader(text).read_all()
 
 
@@ -183,7 +190,7 @@ def read(text: str) -> tuple[Argument, ...]:
 
 
 class _KeySearch:
-    """Finds the key specifications in arguments, of which the first one is the word `start` of a call."""
+    """Finds the key specifications (`found`, by number) in arguments, of which the first is the word `start` of a call."""
 
     def __init__(self, arguments: Sequence[Argument], start: int) -> None:
         self.found: dict[int, KeySpecification] = {}
@@ -217,7 +224,8 @@ class _KeySearch:
     ) -> None:
         specification = key.specification or 0
         present = self.found.get(specification)
-        if present is not None:  # as in LCS: another key right behind
+        # Another key stands right behind the first one, as in LCS.
+        if present is not None:
             self.found[specification] = present._replace(last=present.last + 1)
         elif previous == _NUMBER_OF_KEYS:
             self.found[specification] = KeySpecification((), index - 1, is_counted=True)
@@ -231,22 +239,29 @@ class _KeySearch:
 
 
 class _Option(NamedTuple):
-    """A word that begins an option, and what stands behind it."""
+    """A word that begins an option, and what stands behind that word.
+
+    - `width` is the number of words behind it; None: as many as the caller of `parse` says, or all.
+    - Only one option of a `group` can be given; the empty group has no such rule.
+    - `choices`, if there are some, are all words (in capitals) that can stand behind it.
+    - `inner`, if it is not None, has the options of which one must follow.
+    - `convert` makes numbers of the words behind it.
+    """
 
     token: str
-    width: int | None  # words behind it; None: as many as the caller says, or all
-    group: str  # of which only one can be given; empty: it stands alone
+    width: int | None
+    group: str
     is_once: bool
     is_repeated: bool
-    choices: frozenset[bytes]  # which the word behind it must be one of, if there are some
-    inner: Mapping[bytes, _Option] | None  # one of these must follow
+    choices: frozenset[bytes]
+    inner: Mapping[bytes, _Option] | None
     convert: Callable[[bytes], int] | None
 
 
 class Options:
     """The options of a call, by their words in capitals: `"NX" in options`, `options["EX"]`.
 
-    `end`: where the call goes on behind them.
+    `end` is the position of the first word behind them.
     """
 
     __slots__ = ("_chosen", "_numbers", "_words", "end")
@@ -261,40 +276,45 @@ class Options:
         return token in self._words
 
     def __getitem__(self, token: str) -> bytes:
-        """The word behind an option. KeyError unless that was given."""
+        """The word behind an option. KeyError unless the option was given."""
         return self._words[token][0]
 
     def get(self, token: str) -> bytes | None:
-        """The word behind an option, or None where that was not given."""
+        """The word behind an option, or None if the option was not given."""
         words = self._words.get(token)
         return words[0] if words else None
 
     def words(self, token: str) -> list[bytes]:
-        """All words behind an option, each time that it was given; none where it was not."""
+        """All words behind an option, of each time that it was given; none if it was not given."""
         return self._words.get(token, [])
 
     def number(self, token: str, default: int) -> int:
-        """The number behind an option that is converted as it is met."""
+        """The number behind an option whose words are converted, or the default if the option was not given."""
         numbers = self._numbers.get(token)
         return numbers[0] if numbers else default
 
     def numbers(self, token: str) -> list[int]:
-        """All numbers behind an option that are converted as they are met."""
+        """All numbers behind an option whose words are converted; none if the option was not given."""
         return self._numbers.get(token, [])
 
     def chosen(self, group: str) -> str | None:
-        """Which of several that exclude each other was given."""
+        """The word of the option that was given of a group that exclude each other; None if none was."""
         return self._chosen.get(group)
 
 
 class OptionParser:
-    """Reads the options of calls of one command."""
+    """Reads the options of calls of one command.
+
+    `arguments` are those of the notation, the first one at the word `start` of a call. `converters`, by the words of options,
+    make numbers of the words behind these: ValueError for a converter of no option.
+    """
 
     def __init__(self, arguments: Sequence[Argument], start: int, converters: Mapping[str, Callable[[bytes], int]]) -> None:
         self._converters = converters
         self._options: dict[bytes, _Option] = {}
-        self._stops = False  # at what is no option: other arguments follow
-        # Where they begin; None: that depends on the call.
+        # Other arguments follow, so that a word that is no option ends the options.
+        self._stops = False
+        # The position of the first option; None: that depends on the call.
         self._start: int | None = start
         for place, argument in enumerate(arguments):
             if argument.is_option:
@@ -307,10 +327,11 @@ class OptionParser:
             raise ValueError(f"no options of the notation: {', '.join(sorted(unknown))}")
 
     def parse(self, request: Sequence[bytes], start: int | None = None, several: int | None = None) -> Options:
-        """The options of a call. CommandError for a syntax error and for what can't be converted, whichever comes first.
+        """The options of a call. CommandError for a syntax error or a word that can't be converted, whichever comes first.
 
-        `start`: where they begin, which must be said where a number of arguments that depends on the call stands before them
-        (TypeError). `several`: how many words are behind an option that takes more than one; all that are left, by default.
+        `start` is the position of the first option. The caller must give it if the number of the arguments in front of the
+        options depends on the call, else TypeError. `several` is the number of words behind an option that takes any number
+        of them; by default all that are left.
         """
         options = Options()
         position = self._start if start is None else start
@@ -330,7 +351,7 @@ class OptionParser:
         return options
 
     def _take(self, options: Options, option: _Option, request: Sequence[bytes], position: int, several: int | None) -> int:
-        """Take an option whose word stands before this position; where the next one is."""
+        """Take the option whose word stands before this position. Return the position of the next option."""
         token, width, group, is_once, is_repeated, choices, inner, convert = option
         given = options._words
         if group and options._chosen.setdefault(group, token) != token:
@@ -369,7 +390,7 @@ class OptionParser:
             self._add_block(argument, table, group, is_once)
 
     def _add_block(self, argument: Argument, table: dict[bytes, _Option], group: str, is_once: bool) -> None:
-        """The first of its arguments begins it; the others are behind that one's words, or options themselves."""
+        """Add a block, which its first argument begins; the others stand behind the words of that, or are options."""
         first, *others = argument.inner
         self._add(first, table, group, is_once)
         more = sum(other.least for other in others if not other.is_option)
@@ -411,10 +432,11 @@ class OptionParser:
 
 
 class Notation:
-    """A notation, and what follows from it. `start`: the first word of a call that it is about: 2 for a subcommand.
+    """A notation (`text`), and all that follows from it.
 
-    `access`: what is done with the keys of each specification, with semicolons in between; `?` in front of those of which
-    nobody can say where they are.
+    `start` is the position in a call of the first word that the notation is about: 1, or 2 for a subcommand. `access` has
+    Redis's words for what is done with the keys of each specification, with semicolons in between, and a `?` in front of the
+    words of keys whose place nobody can tell. `converters` are those of `OptionParser`.
     """
 
     def __init__(
@@ -427,12 +449,12 @@ class Notation:
 
     @cached_property
     def arguments(self) -> tuple[Argument, ...]:
-        """ValueError for what is no notation."""
+        """The arguments. ValueError for what is no notation."""
         return read(self.text)
 
     @cached_property
     def arity(self) -> int:
-        """How many words a call has, with the name; a negative one is the least number."""
+        """The number of words that a call has, the name counted; a negative one is the least number."""
         if not self.text:
             return self.start
         least = self.start + sum(argument.least for argument in self.arguments)
@@ -440,7 +462,7 @@ class Notation:
 
     @cached_property
     def key_specifications(self) -> tuple[KeySpecification, ...]:
-        """Where the keys are. ValueError unless `access` fits."""
+        """The key specifications, in their order. ValueError unless `access` fits the notation."""
         if not self.access:
             return ()
         search = _KeySearch(self.arguments, self.start)
@@ -459,7 +481,7 @@ class Notation:
 
     @cached_property
     def _specifications_in_range(self) -> tuple[KeySpecification, ...]:
-        """Those that one range can stand for: a single one, or several that are one behind the other."""
+        """The specifications that one range can stand for: a single one, or several that are one behind the other."""
         if len(self.key_specifications) == 1:
             return tuple(each for each in self.key_specifications if each.is_plain)
         found: list[KeySpecification] = []
@@ -470,19 +492,20 @@ class Notation:
 
     @property
     def key_range(self) -> tuple[int, int, int]:
-        """The position of the first key and the last one, and the step, as far as these say it: as in Redis before 7.0."""
+        """The positions of the first key and the last one, and the step, as in Redis before 7.0; zeros for no range."""
         found = self._specifications_in_range
         return (found[0].begin, found[-1].last_place, found[0].step) if found else (0, 0, 0)
 
     @property
     def has_movable_keys(self) -> bool:
-        """The range does not say where all keys are."""
+        """True if the range does not tell where all keys are."""
         return len(self._specifications_in_range) < len(self.key_specifications)
 
     def describe(self) -> list[Reply]:
-        """The `arguments` of COMMAND DOCS."""
+        """The `arguments` of COMMAND DOCS, a map each."""
         return [argument.describe() for argument in self.arguments]
 
     @cached_property
     def options(self) -> OptionParser:
+        """The reader of the options. ValueError for a converter of no option."""
         return OptionParser(self.arguments, self.start, self._converters)

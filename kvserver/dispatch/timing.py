@@ -1,8 +1,9 @@
-"""Takes the time of commands: wraps their handlers, notes durations among the usages, and tells whoever asked what was slow.
+"""Handlers whose time is taken: durations are noted among the usages, slow calls in the slow log and among the latencies.
 
 Commands that do a bounded amount of work run unwrapped, so that the hot path pays nothing. They are wrapped for a sample
 now and then (`begin_sample`), and for good while SLOWLOG or LATENCY want to know of times that such commands may take.
-An effect's time is part of its command's: whoever carries it out says when that is done (`took`). The clock is passed in.
+The time of an effect is part of its command's: `engine.results`, which carries it out, calls `took` when it is done. Pure:
+the clock is passed in. This module never refuses a call, and never changes what a handler returns.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.state.usage import Usage, Usages
 
-SAMPLE_COMMANDS: Final = 64  # measured after each `begin_sample`
-MANY_ARGUMENTS: Final = 100  # from which on a command with any number of keys is one that may take long
+# So many commands are measured after each `begin_sample`.
+SAMPLE_COMMANDS: Final = 64
+# With so many words, a call of a command with any number of keys may take long.
+MANY_ARGUMENTS: Final = 100
 NEVER_NS: Final = 2**63
-BOUNDED_NS: Final = 1_000_000  # no command that does a bounded amount of work takes longer by itself
+# No command that does a bounded amount of work takes longer by itself.
+BOUNDED_NS: Final = 1_000_000
 
-Begun = tuple[int, Usage]  # when a command began, and whose time it is
+# The time when a call began (nanoseconds of the clock), and the usage of its command.
+Begun = tuple[int, Usage]
 
 
 def slow_from_ns(config: Config) -> int:
-    """From how many nanoseconds on `note_slow` wants to know of a command."""
+    """The duration in nanoseconds from which on `note_slow` is to be told of a call; NEVER_NS if of none."""
     thresholds_ns = [NEVER_NS]
     if config.slowlog_log_slower_than >= 0 and config.slowlog_max_len:
         thresholds_ns.append(config.slowlog_log_slower_than * 1000)
@@ -38,39 +43,45 @@ def slow_from_ns(config: Config) -> int:
 
 
 def note_slow(session: Session, request: Request, duration_ns: int) -> None:
-    """Note a command that took so long in the slow log, if it is for that, and among the latencies."""
+    """Note a call that took so long in the slow log and among the latencies, as far as the options ask for that."""
     state = session.server
     config, now_s = state.config, state.now_ms() // 1000
-    row = state.commands[request[0].lower()]
+    command = state.commands[request[0].lower()]
     duration_us = duration_ns // 1000
-    if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in row.flags:
-        state.slowlog.add(row.redacted(request), now_s, duration_us, session.address, session.name, config.slowlog_max_len)
+    if 0 <= config.slowlog_log_slower_than <= duration_us and "skip_slowlog" not in command.flags:
+        shown = command.redacted(request)
+        state.slowlog.add(shown, now_s, duration_us, session.address, session.name, config.slowlog_max_len)
     threshold_ms = config.latency_monitor_threshold
     if threshold_ms and duration_us >= threshold_ms * 1000:
-        state.latency.add("fast-command" if "fast" in row.flags else "command", now_s, duration_us // 1000)
+        state.latency.add("fast-command" if "fast" in command.flags else "command", now_s, duration_us // 1000)
 
 
 class Timing:
-    """Times of commands, in nanoseconds of `clock_ns`. `on_change` is called when others are to be wrapped than before."""
+    """The times of commands, in nanoseconds of `clock_ns`.
+
+    `on_change` is called when other handlers are to be wrapped than before; `on_slow` when a call took `threshold_ns` or
+    longer, with its session, its request and its duration.
+    """
 
     def __init__(self, clock_ns: Callable[[], int], usages: Usages) -> None:
         self.usages = usages
-        self.is_sampling = True  # everything is wrapped
+        # All handlers are wrapped now.
+        self.is_sampling = True
         self.on_change: Callable[[], None] = lambda: None
-        # What to do with a command that took `threshold_ns` or longer.
         self.threshold_ns = NEVER_NS
-        self.on_slow: Callable[[Session, list[bytes], int], None] = lambda session, args, duration_ns: None
+        self.on_slow: Callable[[Session, Request, int], None] = lambda session, request, duration_ns: None
         self._clock_ns = clock_ns
         self._left = SAMPLE_COMMANDS
-        self._begun: Begun | None = None  # by the command whose effect is to be carried out now
+        # The call whose effect is to be carried out now.
+        self._begun: Begun | None = None
 
     def begin_sample(self) -> None:
-        """Measure all of the next commands; to be called some times a second."""
+        """Measure all of the next SAMPLE_COMMANDS commands. The server calls this some times a second."""
         self._left = SAMPLE_COMMANDS
         self._wrap_all(True)
 
     def watch_from(self, threshold_ns: int) -> None:
-        """Tell `on_slow` of what takes that long or longer."""
+        """Tell `on_slow` of calls that take that long or longer."""
         self.threshold_ns = threshold_ns
         self.begin_sample()
 
@@ -85,12 +96,12 @@ class Timing:
     # Effects
 
     def take_begun(self) -> Begun | None:
-        """For whoever carries out the effect that a handler has just returned: what `took` is to be told; None: nothing."""
+        """The beginning of the call whose effect is to be carried out now, for `took`; None if its time is not taken."""
         begun, self._begun = self._begun, None
         return begun
 
     def took(self, session: Session, request: Request, begun: Begun) -> None:
-        """Note that a command is done now, and with it what its handler has asked for."""
+        """Note that a call is done now, and with it the effect that its handler has asked for."""
         started_ns, usage = begun
         self._note(usage, session, request, self._clock_ns() - started_ns)
 
@@ -101,17 +112,17 @@ class Timing:
 
     # Wrapping
 
-    def wrap(self, row: Command) -> tuple[Handler, Handler]:
-        """What runs a command usually, and while everything is measured."""
-        if row.subcommands:
-            handler = self._time_container(row.run)
+    def wrap(self, command: Command) -> tuple[Handler, Handler]:
+        """The handlers that run a command usually, and while everything is measured."""
+        if command.subcommands:
+            handler = self._time_container(command.run)
             return handler, handler
-        usage = self.usages.by_name[row.name.encode()]
-        if not row.is_bounded:
-            handler = self._time(row.entrance, usage)
+        usage = self.usages.by_name[command.name.encode()]
+        if not command.is_bounded:
+            handler = self._time(command.entrance, usage)
             return handler, handler
-        sampled = self._sample(row.handler, usage)
-        return (_guard(row.handler, sampled) if row.keys[1] < 0 else row.handler), sampled
+        sampled = self._sample(command.handler, usage)
+        return (_guard(command.handler, sampled) if command.keys[1] < 0 else command.handler), sampled
 
     def _time(self, handler: Handler, usage: Usage) -> Handler:
         clock_ns = self._clock_ns
@@ -120,7 +131,8 @@ class Timing:
             started_ns = clock_ns()
             try:
                 result = handler(session, request)
-            except Refusal:  # it did not run
+            # The command did not run.
+            except Refusal:
                 raise
             except Exception:
                 self._note(usage, session, request, clock_ns() - started_ns)
@@ -148,7 +160,7 @@ class Timing:
         return run
 
     def _time_container(self, handler: Handler) -> Handler:
-        """Which of its subcommands it is, and whether it runs at all, is the container's to find out."""
+        """A handler that takes the time of a container's calls: the container finds out which subcommand a call means."""
         clock_ns = self._clock_ns
 
         def run(session: Session, request: Request) -> Reply | Effect:
@@ -175,7 +187,7 @@ class Timing:
 
 
 def _guard(handler: Handler, sampled: Handler) -> Handler:
-    """Measure calls with many arguments."""
+    """A handler that measures the calls with many arguments, and no others."""
 
     def run(session: Session, request: Request) -> Reply | Effect:
         return handler(session, request) if len(request) < MANY_ARGUMENTS else sampled(session, request)

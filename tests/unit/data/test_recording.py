@@ -193,8 +193,8 @@ def filled() -> tuple[Server, Session]:
 
 
 def test_every_command_that_may_change_data_is_here() -> None:
-    rows = Server().table.rows.values()
-    assert {row.name for row in rows if "write" in row.flags} == WRITES.keys()
+    commands = Server().table.commands.values()
+    assert {command.name for command in commands if "write" in command.flags} == WRITES.keys()
 
 
 @pytest.mark.parametrize("name", WRITES)
@@ -215,10 +215,10 @@ def test_command_that_is_no_write_changes_nothing_whatever_it_is_given() -> None
     server, session = filled()
     before = exact(entries(server))
     server.keyspace.take_written()
-    for row in server.table.rows.values():
-        if "write" not in row.flags and row.group not in ("transactions", "connection", "server", "pubsub"):
+    for command in server.table.commands.values():
+        if "write" not in command.flags and command.group not in ("transactions", "connection", "server", "pubsub"):
             for words in (("k",), ("k", "n"), ("k", 0, 1), ("k", 0, 1, "w"), ("k", "GET", "u8", 0)):
-                run(session, row.name, *words)
+                run(session, command.name, *words)
     assert exact(entries(server)) == before
     assert server.keyspace.take_written() == []
 

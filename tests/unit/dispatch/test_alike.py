@@ -72,7 +72,7 @@ def state(server: Server) -> tuple[dict[bytes, object], list[Request], int, int]
 
 
 def test_every_command_with_many_is_here() -> None:
-    assert {row.name for row in Server().table.rows.values() if row.many} == WORDS.keys()
+    assert {each.name for each in Server().table.commands.values() if each.many} == WORDS.keys()
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -27,8 +27,8 @@ from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NO_REPLY, OK
 from kvserver.state.session import REPLAY_ID, Muted, Pause, Session, Transaction
 
-ROWS = list(Server().table.rows.values())
-EVERY_ROW = [*ROWS, *(subcommand for row in ROWS for subcommand in row.subcommands.values())]
+COMMANDS = list(Server().table.commands.values())
+EVERY_COMMAND = [*COMMANDS, *(subcommand for command in COMMANDS for subcommand in command.subcommands.values())]
 # What a session or its server can be in, in the order in which the gate asks.
 STATES = ("unauthenticated", "queueing", "out of memory", "failing", "subscribed", "loading", "monitoring")
 # A call of each kind of command, and what each of those makes of it, if it refuses it. Taken from Redis's processCommand.
@@ -98,7 +98,7 @@ def test_every_combination_of_states_refuses_by_the_first_that_refuses(words: st
             assert is_plain(session) is not bool(set(states) - {"out of memory"}), states
             expected = expected_refusal(words, states)
             request = [word.encode() for word in words.split()]
-            command = server.table.rows[request[0].lower()].resolve(request)
+            command = server.table.commands[request[0].lower()].resolve(request)
             assert refusal(session, command, request) == expected, states
             if expected is not None:
                 with pytest.raises(Refusal) as refused:
@@ -114,24 +114,24 @@ def refused(error: str, *states: str) -> set[str]:
 
     server = Server()
 
-    def is_refused(row: Command) -> bool:
-        words = row.name.split("|")
-        words += ["x"] * (abs(row.arity) - len(words))
+    def is_refused(command: Command) -> bool:
+        words = command.name.split("|")
+        words += ["x"] * (abs(command.arity) - len(words))
         session = server.session()
         bring_into(session, states)
         return getattr(run(session, *words), "text", "") == error
 
-    return {row.name for row in EVERY_ROW if is_refused(row)}
+    return {command.name for command in EVERY_COMMAND if is_refused(command)}
 
 
-def is_container(row: Command) -> bool:
+def is_container(command: Command) -> bool:
     """Whether it does nothing without a subcommand."""
-    return bool(row.subcommands) and row.arity == -2
+    return bool(command.subcommands) and command.arity == -2
 
 
 def test_failing_medium_refuses_every_write_but_the_one_that_loads() -> None:
     found = refused(MISCONF, "failing")
-    assert found == {row.name for row in EVERY_ROW if "write" in row.flags}
+    assert found == {command.name for command in EVERY_COMMAND if "write" in command.flags}
     assert {"set", "del", "flushall", "json.set", "json.del"} <= found
     session = Server().session()
     bring_into(session, ("failing",))
@@ -156,13 +156,13 @@ def test_writes_are_refused_while_they_cannot_be_kept_and_no_longer() -> None:
 
 def test_loading_refuses_what_needs_the_data() -> None:
     found = refused(LOADING, "loading")
-    assert found == {row.name for row in EVERY_ROW if "loading" not in row.flags and not is_container(row)}
+    assert found == {command.name for command in EVERY_COMMAND if "loading" not in command.flags and not is_container(command)}
     assert {"get", "set", "dbsize", "save", "restore", "ping"} <= found
     assert not {"info", "hello", "shutdown", "config|get"} & found
 
 
 def test_unauthenticated_client_may_do_no_more_than_shake_hands() -> None:
-    assert refused(NOAUTH, "unauthenticated") == {row.name for row in EVERY_ROW if not is_container(row)} - {
+    assert refused(NOAUTH, "unauthenticated") == {command.name for command in EVERY_COMMAND if not is_container(command)} - {
         "auth",
         "hello",
         "quit",

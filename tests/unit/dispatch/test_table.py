@@ -1,4 +1,4 @@
-"""table: the rows are sound, and the tables of plain sessions lead to every handler, past the gate."""
+"""table: the commands are sound, and the tables of plain sessions lead to every handler, past the gate."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from kvserver.errors import Refusal
 from kvserver.resp.reply import OK
 
 TABLE = Server().table
-ROWS = list(TABLE.rows.values())
-EVERY_ROW = [*ROWS, *(subcommand for row in ROWS for subcommand in row.subcommands.values())]
+COMMANDS = list(TABLE.commands.values())
+EVERY_COMMAND = [*COMMANDS, *(subcommand for command in COMMANDS for subcommand in command.subcommands.values())]
 
 
-def test_rows_are_sorted_and_no_name_is_given_twice() -> None:
-    assert [row.name for row in ROWS] == sorted({row.name for row in ROWS})
-    assert all(row.name == row.name.lower() for row in EVERY_ROW)
+def test_commands_are_sorted_and_no_name_is_given_twice() -> None:
+    assert [command.name for command in COMMANDS] == sorted({command.name for command in COMMANDS})
+    assert all(command.name == command.name.lower() for command in EVERY_COMMAND)
 
 
-@pytest.mark.parametrize("row", EVERY_ROW, ids=lambda row: row.name)
-def test_row_is_complete(row: Command) -> None:
-    assert row.summary
-    assert row.complexity
-    assert row.group in {"string", "bitmap", "generic", "connection", "server", "json", "transactions", "pubsub"}
-    assert all(part.isdigit() for part in row.since.split("."))
-    assert not {"write", "readonly"} <= set(row.flags)
-    first, last, step = row.keys
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command.name)
+def test_command_is_complete(command: Command) -> None:
+    assert command.summary
+    assert command.complexity
+    assert command.group in {"string", "bitmap", "generic", "connection", "server", "json", "transactions", "pubsub"}
+    assert all(part.isdigit() for part in command.since.split("."))
+    assert not {"write", "readonly"} <= set(command.flags)
+    first, last, step = command.keys
     assert (first == last == step == 0) or (first >= 1 and step >= 1 and (last >= first or last < 0))
-    assert first < abs(row.arity) or row.name == "sunsubscribe"
-    assert len(row.key_notes) <= len(row.key_specifications)
-    assert row.deprecated is None or all(row.deprecated)
-    assert bool(row.notation.arguments) == bool(row.notation.text)
-    assert row.notation.options
-    assert ("@fast" in row.categories) != ("@slow" in row.categories)
-    assert all(part.name == f"{row.name}|{word.decode()}" for word, part in row.subcommands.items())
+    assert first < abs(command.arity) or command.name == "sunsubscribe"
+    assert len(command.key_notes) <= len(command.key_specifications)
+    assert command.deprecated is None or all(command.deprecated)
+    assert bool(command.notation.arguments) == bool(command.notation.text)
+    assert command.notation.options
+    assert ("@fast" in command.categories) != ("@slow" in command.categories)
+    assert all(part.name == f"{command.name}|{word.decode()}" for word, part in command.subcommands.items())
 
 
 def test_names_are_found_in_lower_and_upper_case_without_another_look() -> None:
     for runners in (TABLE.open, TABLE.limited, TABLE.replayed):
-        assert all(runners[row.name.encode()] is runners[row.name.upper().encode()] for row in ROWS)
-        assert len(runners) == 2 * len(ROWS)
+        assert all(runners[command.name.encode()] is runners[command.name.upper().encode()] for command in COMMANDS)
+        assert len(runners) == 2 * len(COMMANDS)
 
 
 def test_limit_of_memory_has_a_table_of_its_own() -> None:
@@ -54,9 +54,9 @@ def test_limit_of_memory_has_a_table_of_its_own() -> None:
     while server.state.memory.is_unmeasured:
         server.state.memory.measure()
     assert table.plain(session) is table.limited
-    for name, row in table.rows.items():
+    for name, command in table.commands.items():
         is_limited = table.limited[name][0] is not table.open[name][0]
-        assert is_limited is ("denyoom" in row.flags)
+        assert is_limited is ("denyoom" in command.flags)
     with pytest.raises(Refusal, match=OOM):
         table.limited[b"SET"][0](session, [b"SET", b"k", b"v"])
     assert table.limited[b"restore"][0](session, [b"restore"]) == Load()

@@ -182,7 +182,7 @@ def test_command_with_an_effect_has_taken_its_time_when_that_is_carried_out(sess
 
 def test_every_table_of_clients_follows() -> None:
     server = Server()
-    table, handler = server.table, server.table.rows[b"get"].handler
+    table, handler = server.table, server.table.commands[b"get"].handler
     tables = (table.open, table.limited)
     wrapped = [runners[b"GET"][0] for runners in tables]
     for _ in range(SAMPLE_COMMANDS):
