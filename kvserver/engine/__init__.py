@@ -1,1 +1,1 @@
-"""The event loop's side: the only place that runs commands, and what their results lead to."""
+"""The event loop's side: the only place that runs the commands of clients, and carries out what their results ask for."""

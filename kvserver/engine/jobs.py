@@ -1,7 +1,7 @@
-"""Carries out what handlers ask for (`dispatch.effect`): flushes, loads, leaving, new settings. The writer's Jobs.
+"""The effects that need the data as a whole, the disk or the server: flushes, loads, leaving, new settings.
 
-Owns the rules between them: what a failed shutdown leaves behind, when replies wait for the journal. When a flush begins is
-not its business (`persistence.schedule`).
+Owns the rules between these: what a failed shutdown leaves behind, and when replies wait for the journal. It never decides
+when a flush begins (`persistence.schedule` does), and never runs a command or writes to a client.
 """
 
 from __future__ import annotations
@@ -43,13 +43,18 @@ from kvserver.state.session import ServerState, Session
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 MEMORY_OPTIONS = ("maxmemory", "lfu-")
 
-LOOP_TIMER_S: Final = 0.002  # by which the loop's timers may be early: they and its clock count whole milliseconds
+# The loop's timers may be early by this: the timers and the loop's clock count whole milliseconds.
+LOOP_TIMER_S: Final = 0.002
 
 _log = logging.getLogger("kvserver")
 
 
 class Jobs:
-    """`leave` ends the server; `reconfigure` acts on options that CONFIG SET changed."""
+    """The jobs of a server, which `results` has carried out by `act`.
+
+    `leave` begins the end of the server. `reconfigure` acts on the new values of the options with these names, and raises
+    CommandError if that fails. The server sets `writer` before the first command runs.
+    """
 
     writer: Writer
 
@@ -70,12 +75,17 @@ class Jobs:
         self._journal = journal
         self.schedule = Schedule(state, snapshots)
         self._outbox = Outbox(journal)
-        self._switch = asyncio.Lock()  # whoever switches the journal on or off
+        # A CONFIG SET that switches the journal on or off holds this.
+        self._switch = asyncio.Lock()
         self._leave = leave
         self._reconfigure = reconfigure
         self._tasks: set[asyncio.Task[None]] = set()
 
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
+        """Carry an effect out, or begin to. Return its reply, or an awaitable of it.
+
+        CommandError, raised now or by the awaitable, is the error for the client. TypeError for an effect that is no job.
+        """
         match effect:
             case Save():
                 return self.schedule.save()
@@ -122,7 +132,7 @@ class Jobs:
             facts.loading = False
 
     async def leave_on_signal(self) -> None:
-        """What SIGTERM does: SHUTDOWN, with nobody to answer."""
+        """Leave as on SHUTDOWN, with nobody to answer: a failure is logged. The server calls this on SIGTERM."""
         try:
             await self._shut_down(None, force=False, mode="exit")
         except CommandError as error:
@@ -131,7 +141,7 @@ class Jobs:
     # The journal
 
     def attend_journal(self) -> None:
-        """Connect what the journal tells with those whom it concerns."""
+        """Let the journal release and abort held replies, and pause the writer. It needs `writer`."""
         journal, writer = self._journal, self.writer
         journal.on_safe = self._on_safe
         journal.on_lost = self._outbox.abort
@@ -142,7 +152,7 @@ class Jobs:
         self._choose_outbox()
 
     def _choose_outbox(self) -> None:
-        """Replies wait for the journal while it is on, and after that until the last has left: none may overtake another."""
+        """Let replies wait for the journal while it is on, and then until the last has left: none may overtake another."""
         self.writer.hold_replies(self._outbox if self._journal.is_on or not self._outbox.is_empty else None)
 
     async def _switch_journal(self, reply: Reply) -> Reply:
@@ -206,11 +216,13 @@ class Jobs:
     async def _shut_down(self, save: bool | None, force: bool, mode: str | None = None) -> Reply:
         stays = (mode or self._state.config.shutdown_mode) == "flush" and save is not False
         if not stays:
-            self.writer.pause()  # what would be acknowledged from here on would not be in the frame
+            # A write that was acknowledged from here on would not be in the frame.
+            self.writer.pause()
         try:
             # While data is loaded, what is in memory is not the data: the medium has it all.
             if save is not False and not self._state.persistence.loading:
-                while self._snapshots.is_flushing:  # what is newer than that flush is flushed after it
+                # A flush that is running has not what was written since it began: another one follows.
+                while self._snapshots.is_flushing:
                     await self._snapshots.wait()
                 await self.schedule.finish(self.schedule.start())
         except OSError as error:
@@ -226,7 +238,8 @@ class Jobs:
             except OSError as error:
                 _log.error("leaving although the journal could not be synced: %s", error)
             self._leave()
-            await asyncio.Event().wait()  # no reply: the connection ends with the server
+            # There is no reply: the connection ends with the server.
+            await asyncio.Event().wait()
         return True
 
     def _in_background(self, work: Awaitable[None]) -> None:

@@ -1,7 +1,7 @@
 """Replies and messages that may leave only when every write that they could have seen is as safe as the journal makes it.
 
-One queue for all clients, in the order of the ticks: what ends a connection goes through it, too. Never looks at what a
-reply says, and never waits: who knows what is safe calls `release`.
+Owns one queue for all clients, in the order of the ticks: the end of a connection goes through it, too. It never looks at
+what a reply says, and never waits: the journal has `release` called when more is safe.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Callable
 from operator import methodcaller
 from typing import Any, Final, Protocol
 
-HELD_BYTES: Final = 1 << 24  # beyond which a client whose reply is held runs nothing more until that has left
+# While more is held than this, a client whose reply is held runs nothing more until that has left.
+HELD_BYTES: Final = 1 << 24
 
 
 class Receiver(Protocol):
-    """What is needed of a client. The writer's Client is one."""
+    """The part of a client (`results.Client`) that an outbox needs."""
 
     is_waiting: bool
 
@@ -28,32 +29,38 @@ class Receiver(Protocol):
 
 
 class Recording(Protocol):
-    """What is needed of the journal: numbers that grow, of what was recorded last and of what is safe."""
+    """The part of the journal that an outbox needs: `sequence`, the number of the record that was written last."""
 
     sequence: int
 
     @property
-    def safe(self) -> int: ...
+    def safe(self) -> int:
+        """The number of the last record that is safe."""
 
 
-_Step = tuple[Any, bytes | Callable[[Any], None]]  # the receiver, and what it is to be given or what is to be done to it
+# The receiver, and the bytes for it or the function that is to be called with it.
+_Step = tuple[Any, bytes | Callable[[Any], None]]
 _FINISH, _CLOSE, _GO_ON = methodcaller("finish"), methodcaller("close"), methodcaller("go_on")
 
 
 class Outbox:
-    """What is held back until what `recording` has of it is safe."""
+    """Holds back what is sent until the records that `recording` has by then are safe."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._unsealed: list[_Step] = []  # of the present tick
+        # The steps of the present tick.
+        self._unsealed: list[_Step] = []
+        # The steps of each earlier tick, and the number of the record that must be safe before.
         self._held: deque[tuple[int, list[_Step]]] = deque()
         self._held_bytes = 0
 
     @property
     def is_empty(self) -> bool:
+        """True if nothing is held back."""
         return not (self._held or self._unsealed)
 
     def write(self, client: Receiver, data: bytes) -> None:
+        """Send bytes to a client later. While too much is held, the client runs nothing until they have left."""
         self._unsealed.append((client, data))
         self._held_bytes += len(data)
         if self._held_bytes > HELD_BYTES and not client.is_waiting:
@@ -61,13 +68,15 @@ class Outbox:
             self._unsealed.append((client, _GO_ON))
 
     def finish(self, client: Receiver) -> None:
+        """Finish a client behind what is held for it."""
         self._unsealed.append((client, _FINISH))
 
     def close(self, client: Receiver) -> None:
+        """Close a client behind what is held for it."""
         self._unsealed.append((client, _CLOSE))
 
     def seal(self) -> None:
-        """What was given since the last call may leave when all that is recorded by now is safe."""
+        """Let what was given since the last call leave when all that is recorded by now is safe. The writer ends a tick so."""
         if self._unsealed:
             steps, self._unsealed = self._unsealed, []
             sequence = self._recording.sequence
@@ -78,7 +87,7 @@ class Outbox:
                 self._let_go(steps)
 
     def release(self) -> None:
-        """Let go of what is safe."""
+        """Let all leave whose records are safe."""
         held, safe = self._held, self._recording.safe
         while held and held[0][0] <= safe:
             self._let_go(held.popleft()[1])
@@ -92,9 +101,9 @@ class Outbox:
                 what(client)
 
     def abort(self) -> None:
-        """Close the connections of all whose replies are here: what became of their writes is not known.
+        """Close the connections of all clients whose replies are held: nobody knows what became of their writes.
 
-        Also of the present tick's: a write of it may be what failed.
+        Clients of the present tick are among them, since one of its writes may be what failed.
         """
         steps = [step for _, steps in self._held for step in steps] + self._unsealed
         self._held.clear()

@@ -1,7 +1,8 @@
-"""Carries results of commands to their ends: bytes for the client and for others, a pause, or something that goes on.
+"""The results of commands, carried to their ends: bytes for the client and for others, a pause, or work that goes on.
 
-The writer comes here with whatever is more than a plain reply. Owns what clients do to each other: messages, the lines of
-monitors, kills, pauses; and runs transactions. Carries out nothing that needs the disk or the server; that is for the Jobs.
+The writer comes here with every result that is more than a plain reply. This module owns what clients do to each other
+(messages, the lines of monitors, kills, pauses), and runs transactions. It carries out nothing that needs the data as a
+whole, the disk or the server: the Jobs do.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_
 from kvserver.resp.request import Request
 from kvserver.state.session import Muted, Pause, ServerState, Session
 
-Result = Reply | Effect | CommandError  # of a command
-LONGEST_TIMER_S = 1e9  # some thirty years: what is longer overflows the event loop's clock
+# The result of a command.
+Result = Reply | Effect | CommandError
+# Some thirty years: a longer timer overflows the event loop's clock.
+LONGEST_TIMER_S = 1e9
 EXEC = b"EXEC"
 INTERNAL_ERROR = "ERR internal error, see the log"
 
@@ -43,16 +46,25 @@ _log = logging.getLogger("kvserver")
 
 
 class Client(Protocol):
-    """What the writer needs of a connection. The writer alone takes from `queue`."""
+    """The part of a connection that the engine needs.
+
+    - `queue` has the requests that were parsed and have not run yet. The writer alone takes from it.
+    - `is_queued`: the client is in the writer's inbox.
+    - `is_waiting`: an effect is under way, and `is_choked`: the client does not read what was written to it. In both cases
+      none of its requests may run.
+    - `has_ended`: no more input will come, after a protocol error or an end of file.
+    - `is_closed`: `close` was called, and the rest of the queue is dropped.
+    - `is_full`: some of what the client has sent is held back, unparsed or unread, until some of the queue has run.
+    """
 
     session: Session
-    queue: list[Request]  # what was parsed and has not run yet
-    is_queued: bool  # in the inbox
-    is_waiting: bool  # for an effect: nothing of it may run
-    is_choked: bool  # does not read what was written to it: nothing of it may run
-    has_ended: bool  # no more input will come: protocol error or end of file
-    is_closed: bool  # by `close`: what is left of its commands is dropped
-    is_full: bool  # some of what it has sent is held back, unparsed or unread, until some of the queue has run
+    queue: list[Request]
+    is_queued: bool
+    is_waiting: bool
+    is_choked: bool
+    has_ended: bool
+    is_closed: bool
+    is_full: bool
 
     def write(self, data: bytes) -> None:
         """Send bytes. May set `is_choked`."""
@@ -61,46 +73,53 @@ class Client(Protocol):
         """Set `is_waiting`: an effect is under way."""
 
     def go_on(self) -> None:
-        """The effect is done."""
+        """Unset `is_waiting`, since the effect is done, and have what is queued run."""
 
     def recognize(self) -> None:
-        """What the session may do has changed: it has authenticated, or is new again."""
+        """Take notice that the session has authenticated or was reset, so that other limits hold."""
 
     def read_on(self) -> None:
-        """Some of the queue of a full client has run: parse, or read from it, what was held back because of it."""
+        """Parse or read what was held back, since some of the queue of a full client has run."""
 
     def finish(self) -> None:
-        """Everything before the end of the input has run: say what is to be said, and close."""
+        """Send what is to be said at the end of the input, and close: everything before that end has run."""
 
     def close(self) -> None:
-        """Close after what was written; nothing more will run."""
+        """Close behind what was written; nothing more will run."""
 
     def abort(self) -> None:
-        """Close now, whatever is still to be written."""
+        """Close now, and drop what is still to be written."""
 
 
 class Jobs(Protocol):
-    """What carries effects out that need the data, the disk or the server."""
+    """The side that carries out effects which need the data as a whole, the disk or the server (`jobs.Jobs`)."""
 
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
-        """Carry an effect out, or start to. CommandError, now or when awaited, is answered as an error."""
+        """Carry an effect out, or begin to. CommandError, raised now or when awaited, is answered as an error."""
 
 
 class Unfinished(NamedTuple):
-    """The reply to a command that has run, while that waits for an effect."""
+    """The reply to a command that has run, while it waits for an effect.
 
-    place: int  # among the replies of its transaction
-    args: Request
+    `place` is its place among the replies of its transaction. A muted reply is not sent.
+    """
+
+    place: int
+    request: Request
     awaitable: Awaitable[Reply]
     is_muted: bool
     begun: Begun | None
 
 
 class Results:
-    """Carries results to their ends. `clients` by the id of their session: all that are connected."""
+    """Carries results to their ends.
+
+    `clients` has all that are connected, by the ids of their sessions. `outbox`, if there is one, holds back what is sent
+    until all writes that it could have seen are safe.
+    """
 
     def __init__(self, state: ServerState, table: CommandTable, jobs: Jobs) -> None:
-        self.outbox: Outbox | None = None  # holds back, if there is one, what is to be sent until all it saw is synced
+        self.outbox: Outbox | None = None
         self.clients: dict[int, Client] = {}
         self._state = state
         self._jobs = jobs
@@ -109,35 +128,38 @@ class Results:
         self._call = table.call
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_closing = False  # the client whose transaction runs will be closed behind it
-        self._unfinished: list[Unfinished] = []  # of the transaction that runs
+        # The client whose transaction runs will be closed behind it.
+        self._is_closing = False
+        # The replies of the transaction that runs which wait for an effect.
+        self._unfinished: list[Unfinished] = []
+        # The clients whose command waits for the end of the pause.
         self._postponed: list[Client] = []
         self._pause_ends_at_ms = 0
         self._pause_timer: asyncio.TimerHandle | None = None
 
     def send(self, client: Client, data: bytes) -> None:
-        """The one way in which bytes leave for a client."""
+        """Send bytes to a client. There is no other way for them, but the writer's own for its hot path."""
         if self.outbox:
             self.outbox.write(client, data)
         else:
             client.write(data)
 
     def send_long(self, client: Client, output: list[bytes]) -> None:
-        """Send what holds long pieces, without a copy of those."""
+        """Send output that holds long pieces, which are not copied."""
         for data in join_short(output):
             self.send(client, data)
 
-    def bring(self, result: Result, client: Client, args: Request, output: list[bytes]) -> int:
-        """Put what a command gave behind the output, or carry it out, or start to. How many bytes the output has grown by.
+    def bring(self, result: Result, client: Client, request: Request, output: list[bytes]) -> int:
+        """Append a result to the output, or carry it out, or begin to. Return the bytes that the output has grown by.
 
-        What is already in the output may be sent, and the client may be closed or made to wait, in which case nothing more
-        of it may run.
+        The output may have been sent meanwhile. The client may have been closed or made to wait: then nothing more of it may
+        run.
         """
         before = len(output)
         if type(result) in EFFECTS:
-            self._perform(result, client, args, output)  # type: ignore[arg-type]
+            self._perform(result, client, request, output)  # type: ignore[arg-type]
         elif isinstance(result, CommandError):
-            self._reply(self._failed(args, result), client.session, output)
+            self._reply(self._failed(request, result), client.session, output)
         else:
             self._reply(result, client.session, output)  # type: ignore[arg-type]
         return sum(map(len, output[before:]))
@@ -148,17 +170,19 @@ class Results:
             self._usages.count_error(reply.text)  # type: ignore[union-attr]
         if session.muted is Muted.NONE:
             output += encode_pieces(reply, session.protocol)
-        elif kind is Replies:  # pushes are not held back
+        # CLIENT REPLY does not hold pushes back.
+        elif kind is Replies:
             output += [encode(each, session.protocol) for each in reply if type(each) is Push]  # type: ignore[union-attr]
 
-    def _perform(self, effect: Effect, client: Client, args: Request, output: list[bytes]) -> None:
+    def _perform(self, effect: Effect, client: Client, request: Request, output: list[bytes]) -> None:
         session = client.session
-        # What is in one of these two is carried out by itself, and takes the time.
+        # The effect in one of these two is carried out by a call of its own, which takes the time.
         begun = None if isinstance(effect, (Monitored, Quiet)) else self._timing.take_begun()
         match effect:
             case Switch(reply):
-                if isinstance(reply, Error):  # of an EXEC that runs nothing
-                    self._usages.fail(args, CommandError(reply.text))
+                # This is the error of an EXEC that runs nothing.
+                if isinstance(reply, Error):
+                    self._usages.fail(request, CommandError(reply.text))
                 self._reply(reply, session, output)
             case Recognize(reply):
                 client.recognize()
@@ -171,12 +195,12 @@ class Results:
                     self._pass(message.wire(receiver.protocol), receiver, client, output)
                 self._reply(reply, session, output)
             case Monitored(result, line):
-                self.bring(result, client, args, output)
+                self.bring(result, client, request, output)
                 for monitor in self._state.monitors.values():
                     if monitor.muted is Muted.NONE:
                         self._pass(line, monitor, client, output)
             case Quiet(result):
-                self.bring(result, client, args, output)
+                self.bring(result, client, request, output)
                 if session.muted is Muted.PRESENT:
                     session.muted = Muted.NONE
             case Close(replies, warning):
@@ -196,29 +220,29 @@ class Results:
                 self._resume()
                 self._reply(OK, session, output)
             case _:
-                if self._act(effect, client, args, output, begun):
+                if self._act(effect, client, request, output, begun):
                     return
         if begun:
-            self._timing.took(session, args, begun)
+            self._timing.took(session, request, begun)
 
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
-        """Send what a command of one client means for this session, or that client itself."""
+        """Send bytes that a command of one client means for the receiver, who may be that client itself."""
         if receiver is client.session:
             output.append(data)
         elif other := self.clients.get(receiver.id):
             self.send(other, data)
 
-    def _act(self, effect: Effect, client: Client, args: Request, output: list[bytes], begun: Begun | None) -> bool:
-        """Have an effect carried out; whether that goes on, so that the reply comes later."""
+    def _act(self, effect: Effect, client: Client, request: Request, output: list[bytes], begun: Begun | None) -> bool:
+        """Have the Jobs carry an effect out. Return True if that goes on, so that the reply comes later."""
         session = client.session
         try:
             reply = self._jobs.act(effect, session)
         except CommandError as error:
-            reply = self._failed(args, error)
+            reply = self._failed(request, error)
         if not isinstance(reply, Awaitable):
             self._reply(reply, session, output)
             return False
-        unfinished = Unfinished(len(output), args, reply, session.muted is not Muted.NONE, begun)
+        unfinished = Unfinished(len(output), request, reply, session.muted is not Muted.NONE, begun)
         if session.is_executing:
             self._unfinished.append(unfinished)
             output.append(b"")
@@ -241,29 +265,30 @@ class Results:
         client.go_on()
 
     async def _awaited(self, client: Client, unfinished: Unfinished) -> Reply:
-        """What an effect gives in the end, which may be an error."""
-        _, args, awaitable, _, begun = unfinished
+        """The reply that an effect gives in the end, which may be an error."""
+        _, request, awaitable, _, begun = unfinished
         try:
             reply = await awaitable
         except CommandError as error:
-            reply = self._failed(args, error)
+            reply = self._failed(request, error)
             self._usages.count_error(str(error))
         except Exception:
             _log.exception("an effect failed: this is a defect of kvserver")
             reply = Error(INTERNAL_ERROR)
         if begun:
-            self._timing.took(client.session, args, begun)
+            self._timing.took(client.session, request, begun)
         return reply
 
-    def _failed(self, args: Request, error: CommandError) -> Error:
-        """The reply to a command that failed."""
-        self._usages.fail(args, error)
+    def _failed(self, request: Request, error: CommandError) -> Error:
+        """Count a command that failed, and return the reply to it."""
+        self._usages.fail(request, error)
         return Error(str(error))
 
     def _execute(self, requests: list[Request], client: Client, output: list[bytes], begun: Begun | None) -> bool:
-        """Run a transaction; whether something of it goes on, so that the reply comes later."""
+        """Run a transaction. Return True if an effect of it goes on, so that the reply comes later."""
         session = client.session
-        replies: list[bytes] = []  # not in the output yet, which leaves at once where one of them waits
+        # The output leaves at once if one of the replies waits, so the replies are kept apart from it.
+        replies: list[bytes] = []
         if session.muted is Muted.NONE:
             replies.append(b"*%d\r\n" % len(requests))
         session.is_executing = True
@@ -294,7 +319,7 @@ class Results:
     async def _finish(
         self, unfinished: list[Unfinished], client: Client, replies: list[bytes], begun: Begun | None, *, is_closing: bool
     ) -> None:
-        """Reply to a transaction some of whose effects take a while: all that it wrote was written in one go before."""
+        """Reply to a transaction when all of its effects have ended. All that it wrote was written in one go before."""
         for each in unfinished:
             reply = await self._awaited(client, each)
             if not each.is_muted:
@@ -313,7 +338,7 @@ class Results:
     # Ends of connections
 
     def forget(self, client: Client) -> None:
-        """A client is gone, or as good as gone."""
+        """Drop a client that is gone, or as good as gone, and all that the server does for its session."""
         session = client.session
         session.leave()
         self.clients.pop(session.id, None)
@@ -328,7 +353,8 @@ class Results:
             self._is_closing = True
             return
         if self.outbox:
-            client.wait()  # nothing of it may run before it is closed
+            # Nothing of the client may run before it is closed.
+            client.wait()
             self.send_long(client, output)
             self.outbox.close(client)
         else:
@@ -351,10 +377,11 @@ class Results:
     # Pauses
 
     def _hold(self, pause: Pause, until_ms: int, session: Session) -> None:
-        """A pause that is under way becomes neither shorter nor weaker, as in Redis."""
+        """Begin a pause. One that is under way becomes neither shorter nor weaker, as in Redis."""
         self._state.pause = Pause.ALL if self._state.pause is Pause.ALL else pause
         self._pause_ends_at_ms = max(until_ms, self._pause_ends_at_ms)
-        if not session.is_executing:  # what is behind it in a transaction runs as ever
+        # The commands behind it in a transaction run as ever.
+        if not session.is_executing:
             self._hold_keys()
         if self._pause_timer:
             self._pause_timer.cancel()
@@ -362,7 +389,7 @@ class Results:
         self._pause_timer = self._loop.call_later(min(left_s, LONGEST_TIMER_S), self._resume)
 
     def _hold_keys(self) -> None:
-        """During a pause the data stays as it is, for somebody else to take over."""
+        """Let keys neither expire nor be evicted during a pause: another server may be about to take over the data."""
         self._state.keyspace.is_held = self._state.pause is not Pause.NONE
 
     def _resume(self) -> None:

@@ -1,8 +1,7 @@
 """Keys that go without a command: those whose time has come, and those that memory is too short for.
 
-In slices between the commands of clients.
-
-Takes a quarter of the processor at most, and nothing while there is nothing to do.
+Owns when that happens: in slices between the commands of clients, which take a quarter of the processor at most, and nothing
+while there is nothing to do. Which keys go is for the keyspace and the memory limit to say.
 """
 
 from __future__ import annotations
@@ -13,19 +12,21 @@ from typing import Final
 
 from kvserver.state.session import ServerState
 
-SLICE_S: Final = 0.0003  # and the rest of the step that is under way then
-REST_SLICES: Final = 3  # between two slices, as long as so many of them took
+# A slice ends with the first step that ends later than this.
+SLICE_S: Final = 0.0003
+# The rest between two slices is as long as so many slices.
+REST_SLICES: Final = 3
 
 
 class Upkeep:
-    """`begin` is to be called some times a second."""
+    """The upkeep of a server, which calls `begin` some times a second. Nothing of it runs while data is loaded."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Do a slice of what there is to do now, and what that leaves in the background."""
+        """Do a slice now of what there is to do, and the rest in the background."""
         self._state.memory.tick()
         if self._task is None and not self._state.persistence.loading and self._slice():
             self._task = asyncio.create_task(self._go_on())
@@ -45,7 +46,7 @@ class Upkeep:
             self._task = None
 
     def _slice(self) -> bool:
-        """Whether there is more to do."""
+        """Do steps for SLICE_S. Return True if there is more to do."""
         ends_at = time.perf_counter() + SLICE_S
         while self._step():
             if time.perf_counter() > ends_at:
@@ -53,7 +54,7 @@ class Upkeep:
         return False
 
     def _step(self) -> bool:
-        """Whether something was done, so that there may be more."""
+        """Do one step, if there is one to do. Return True if there was, so that there may be more."""
         memory = self._state.memory
         if memory.is_unmeasured:
             memory.measure()

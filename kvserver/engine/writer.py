@@ -1,7 +1,8 @@
-"""The single writer: the one place where commands run, in the order in which they arrived, one tick per loop iteration.
+"""The single writer: the one place where clients' commands run, in the order of their arrival, one tick per loop iteration.
 
-Connections put what they parsed into the inbox. A tick drains it, runs every command and writes each connection's
-replies at once. No command waits here: what takes longer becomes an effect, and only its own client waits for that.
+Owns the inbox, into which connections put clients whose requests are parsed, and the fairness between clients. A tick drains
+the inbox, runs every command, writes the replies of each client at once, and records what was written. No command waits
+here: what takes longer is an effect (`results`), and only its own client waits for that.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from kvserver.resp.request import Request
 from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import ServerState
 
-# What one connection may have before the others have their turn, whichever comes first.
+# The turn of one client ends at the first of these three limits. The clock is looked at after each COMMANDS_PER_RUN.
 COMMANDS_PER_TURN: Final = 1024
-TURN_S: Final = 0.002  # looked at after each COMMANDS_PER_RUN
+TURN_S: Final = 0.002
+# This limit is also there for the client to take some of the replies before more are gathered.
+LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18
 COMMANDS_PER_RUN: Final = 64
-COMMANDS_PER_FOLD: Final = 1024  # after so many, their names are counted
-LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18  # also so that a client takes some of it before more is gathered
+# The names of commands are counted after so many.
+COMMANDS_PER_FOLD: Final = 1024
 
 ANY_ARITY: Final = range(1, ANY_NUMBER)
 
@@ -36,7 +39,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Writer:
-    """The inbox and the tick. `record` is given each tick's write commands."""
+    """The inbox and the tick of a server. Each tick gives its write commands, if there are some, to `record`."""
 
     def __init__(
         self,
@@ -50,7 +53,8 @@ class Writer:
         self._record = record
         self._plain = table.plain
         self._call = table.call
-        self._gated = (table.call, ANY_ARITY, None)  # what runs a name that is not in the table
+        # The runner of a name that is not among those of the session.
+        self._gated = (table.call, ANY_ARITY, None)
         self._state = state
         self._counters = state.counters
         self._run_alike = table.run_alike
@@ -62,21 +66,22 @@ class Writer:
         self._loop = asyncio.get_running_loop()
 
     def hold_replies(self, outbox: Outbox | None) -> None:
-        """Send what is to be sent by this outbox, or (None) at once."""
+        """Send replies by this outbox or, if it is None, at once."""
         self._outbox = self.results.outbox = outbox
 
     def enqueue(self, client: Client) -> None:
-        """Run what is in a client's queue in the next tick. Not for a client that is queued already."""
+        """Run what is in a client's queue in the next tick. The client must not be queued already."""
         client.is_queued = True
         self._inbox.append(client)
         if not self._is_scheduled:
             self._schedule()
 
     def pause(self) -> None:
-        """Run no command until `resume` was called as often as this."""
+        """Run no command from the next client on, until `resume` was called as often as this."""
         self._pauses += 1
 
     def resume(self) -> None:
+        """End one `pause`."""
         self._pauses -= 1
         if self._inbox and not self._is_scheduled:
             self._schedule()
@@ -101,13 +106,14 @@ class Writer:
                 client.session.last_active_at_ms = now_ms
                 try:
                     if len(client.queue) <= COMMANDS_PER_RUN:
-                        commands, client.queue = client.queue, []
-                        self._run(client, commands)
+                        requests, client.queue = client.queue, []
+                        self._run(client, requests)
                     else:
                         self._take_turn(client)
                     if client.is_full:
                         client.read_on()
-                except Exception:  # what hurts one client must not take the turn of those behind it
+                # A failure of one client must not take the turn of those behind it.
+                except Exception:
                     _log.exception("a client's turn failed: this is a defect of kvserver")
                     client.abort()
                     continue
@@ -126,41 +132,45 @@ class Writer:
 
     def _take_turn(self, client: Client) -> None:
         """Run as much of a long queue as one turn may take."""
-        commands = client.queue
+        requests = client.queue
         deadline = time.perf_counter() + TURN_S
-        for start in range(0, min(len(commands), COMMANDS_PER_TURN), COMMANDS_PER_RUN):
+        for start in range(0, min(len(requests), COMMANDS_PER_TURN), COMMANDS_PER_RUN):
             end = start + COMMANDS_PER_RUN
             client.queue = []
-            self._run(client, commands[start:end])
+            self._run(client, requests[start:end])
             if client.is_closed:
                 return
             if client.queue or client.is_waiting or client.is_choked or time.perf_counter() > deadline:
                 break
-        client.queue += commands[end:]
+        client.queue += requests[end:]
 
-    def _run(self, client: Client, commands: list[Request]) -> None:
-        """Run commands and write their replies; those that must wait go back to the queue."""
+    def _run(self, client: Client, requests: list[Request]) -> None:
+        """Run requests and write their replies; requests that must wait go back to the queue.
+
+        Measured: one loop, with the encoding of the usual replies spelled out in it, takes less time than functions that each
+        do a step of it: each call costs every command.
+        """
         session = client.session
-        session.last_command = commands[-1][0]
-        self._counters.commands_processed += len(commands)
+        session.last_command = requests[-1][0]
+        self._counters.commands_processed += len(requests)
         runners = self._plain(session)
-        self._usages.batch = commands
+        self._usages.batch = requests
         output: list[bytes] = []
         long_bytes = 0
-        done = self._run_alike(session, commands, runners, output)
+        done = self._run_alike(session, requests, runners, output)
         gated = self._gated
-        remaining: Iterator[Request] = islice(commands, done, None) if done else iter(commands)
-        for args in remaining:
+        remaining: Iterator[Request] = islice(requests, done, None) if done else iter(requests)
+        for request in remaining:
             try:
-                handler, arities, _ = runners.get(args[0]) or runners.get(args[0].lower()) or gated
-                if len(args) not in arities:
+                handler, arities, _ = runners.get(request[0]) or runners.get(request[0].lower()) or gated
+                if len(request) not in arities:
                     handler = self._call
-                reply = handler(session, args)
+                reply = handler(session, request)
             except CommandError as error:
-                self._usages.fail(args, error)
+                self._usages.fail(request, error)
                 reply = Error(str(error))
             except Exception:
-                _log.exception("the command %r failed: this is a defect of kvserver", args[0][:64])
+                _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
                 reply = Error(INTERNAL_ERROR)
 
             kind = type(reply)
@@ -180,10 +190,11 @@ class Writer:
             elif kind is int:
                 output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
             elif kind in EFFECTS:
-                long_bytes += self.results.bring(reply, client, args, output)
+                long_bytes += self.results.bring(reply, client, request, output)
                 if client.is_waiting or client.is_closed:
-                    if session.is_blocked:  # the command itself has yet to run
-                        remaining = chain((args,), remaining)
+                    # The command itself has yet to run.
+                    if session.is_blocked:
+                        remaining = chain((request,), remaining)
                     break
                 runners = self._plain(session)
                 if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
@@ -205,16 +216,16 @@ class Writer:
                 client.write(b"".join(output))
         rest = list(remaining)
         if rest:
-            del commands[-len(rest) :]
+            del requests[-len(rest) :]
             self._counters.commands_processed -= len(rest)
             if not client.is_closed:
                 client.queue[:0] = rest
-        # By now, since a command that was refused has lost its name.
+        # Only now, since a request that was refused has lost its name meanwhile.
         executed = self._executed
-        if len(commands) == 1:
-            executed.append(args[0])
+        if len(requests) == 1:
+            executed.append(request[0])
         else:
-            executed += [args[0] for args in commands[self._usages.noted :]]
+            executed += [request[0] for request in requests[self._usages.noted :]]
             self._usages.noted = 0
             if len(executed) > COMMANDS_PER_FOLD:
                 self._usages.fold()
