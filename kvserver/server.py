@@ -56,7 +56,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Server:
-    """A server on the running event loop: `await start()`, then `await ended`."""
+    """A server on the running event loop: `await start()`, then `await ended`. The constructor opens and changes nothing."""
 
     def __init__(self, config: Config) -> None:
         loop = asyncio.get_running_loop()
@@ -210,7 +210,8 @@ class Server:
 
     async def _leave_on_signal(self) -> None:
         await self._jobs.leave_on_signal()
-        self._is_leaving = False  # still here: the flush failed
+        # The server is still here, since the flush failed.
+        self._is_leaving = False
         self._supervisor.tell_ready("could not shut down, since the data could not be saved: see the log")
 
     # Time

@@ -1,6 +1,7 @@
-"""`Description`: what the server's state, and the commands that tell of commands, know of a command. No handler.
+"""The description of a command: its name, its flags, its keys, and the texts of Redis's COMMAND. It has no handler.
 
-So it can be known where nothing is run; `dispatch.command.Command` is what implements it. Pure.
+So the server's state, and the commands that tell of commands, know commands without knowing how one is run. The only class
+that implements it is `dispatch.command.Command`. Pure; names no command.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf, Simple
 from kvserver.resp.request import Request
 
+# No call has so many words.
 ANY_NUMBER: Final = 2**31
 INVALID_ARGUMENTS: Final = "ERR Invalid arguments specified for command"
 
@@ -30,12 +32,15 @@ CATEGORIES: Final = (
 
 
 class KeySpecification(NamedTuple):
-    """Where some keys of a call are, and what is done with them: Redis's key specification.
+    """Redis's key specification: the places of some keys of a call, and what the call does with these keys.
 
-    The search begins at `begin` or, with a `keyword`, behind that word, which is looked for from `begin` on. There are the
-    keys: with `is_counted` a number and then so many of them; otherwise from there to `last`, which counts from the first
-    one or, negative, from the end of the call; of these one in `limit` parts, if that is not 0. Where `is_unknown`, no more
-    can be said.
+    - The first key is at the position `begin` or, with a `keyword`, behind that word, which is looked for from `begin` on.
+    - With `is_counted`, a number of keys stands there, and then so many keys. Otherwise the last key is at `last`, which
+      counts from the first key or, if it is negative, from the end of the call.
+    - From one key to the next it is `step` words. With a `limit` above 1, the keys are the first one of so many equal parts
+      of the words.
+    - With `is_unknown`, nobody can tell where the keys are.
+    - `flags` are Redis's words for the use of the keys.
     """
 
     flags: tuple[str, ...]
@@ -49,26 +54,26 @@ class KeySpecification(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """The keys are from one place to another, whatever else the call says."""
+        """True if the keys are from one place to another, whatever else the call says."""
         return not (self.keyword or self.is_counted or self.is_unknown)
 
     @property
     def last_place(self) -> int:
-        """Where the last key is; negative: from the end of the call. Of plain ones."""
+        """The position of the last key, of a plain specification; a negative one counts from the end of the call."""
         return self.begin + self.last if self.last >= 0 else self.last
 
     @property
     def is_no_key(self) -> bool:
-        """They are counted as if they were keys, and are none: what a cluster distributes by."""
+        """True if the words are no keys, but a cluster distributes calls by them as if they were."""
         return self.flags == ("not_key",)
 
     @property
     def writes(self) -> bool:
-        """The keys are written."""
+        """True if the call writes the keys."""
         return self.flags[:1] in (("OW",), ("RW",), ("RM",))
 
     def positions(self, request: Sequence[bytes]) -> range:
-        """Where the keys of a call are. CommandError where it can't be a call."""
+        """The positions of the keys of a call. CommandError where the words can't be a call."""
         if self.is_unknown:
             return range(0)
         first = self.begin
@@ -92,7 +97,7 @@ class KeySpecification(NamedTuple):
         return range(first, min(end, len(request)), self.step)
 
     def describe(self, notes: str) -> Reply:
-        """What COMMAND tells of it."""
+        """The specification as COMMAND tells it, a map; `notes` is Redis's remark on it, or empty."""
         begin: Reply = {b"type": b"index", b"spec": {b"index": self.begin}}
         find: Reply = {b"type": b"range", b"spec": {b"lastkey": self.last, b"keystep": self.step, b"limit": self.limit}}
         if self.keyword:
@@ -106,9 +111,11 @@ class KeySpecification(NamedTuple):
 
 
 class Description(ABC):
-    """One command, or a subcommand, whose name is `config|get` then. Fields are those of Redis's COMMAND and COMMAND DOCS.
+    """A command, or a subcommand, whose name is `config|get` then. The fields are those of Redis's COMMAND and COMMAND DOCS.
 
-    `subcommands` by their second word; `may_replicate`: it is no write, but what replicas would get.
+    - `deprecated` has the version since when it is deprecated, and what replaces it.
+    - `may_replicate`: the command is no write, but replicas would get it.
+    - `subcommands` has the subcommands of a container by their second word, in lower case.
     """
 
     name: str
@@ -125,7 +132,7 @@ class Description(ABC):
     @property
     @abstractmethod
     def arity(self) -> int:
-        """How many words a call has, the name counted; a negative one is the least number."""
+        """The number of words that a call has, the name counted; a negative one is the least number."""
 
     @property
     @abstractmethod
@@ -140,7 +147,7 @@ class Description(ABC):
     @property
     @abstractmethod
     def keys(self) -> tuple[int, int, int]:
-        """The position of the first key and the last one, and the step; zeros where there are none."""
+        """The positions of the first key and the last one, and the step; zeros where there are no keys."""
 
     @abstractmethod
     def describe_keys(self) -> list[Reply]:
@@ -152,16 +159,19 @@ class Description(ABC):
 
     @abstractmethod
     def meant_by(self, request: Request) -> Description | None:
-        """What the words of a call mean, however many they are: itself, a part of it, or (None) no subcommand."""
+        """The command that the words of a call mean: this one, or a part of it; None for a subcommand that does not exist.
+
+        The number of the words may be wrong.
+        """
 
     @abstractmethod
     def keys_of(self, request: Request) -> list[tuple[bytes, tuple[str, ...]]]:
-        """The keys of a call, and what it does with each. CommandError where the words can't be a call."""
+        """The keys of a call, each with Redis's words for its use. CommandError for what can't be a call."""
 
     @abstractmethod
     def written_keys(self, request: Request) -> list[bytes]:
-        """The keys that a call writes."""
+        """The keys that a call writes. CommandError where the words can't be a call."""
 
     @abstractmethod
     def redacted(self, request: Request) -> Request:
-        """The words of a call as people are shown them: what is secret is replaced."""
+        """The words of a call as people are shown them: secret words are replaced."""

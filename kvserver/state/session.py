@@ -1,8 +1,8 @@
-"""Session and server state: what commands know besides their arguments. Pure.
+"""The state of a server and of the session of each client: all that commands know besides their arguments. Pure.
 
-Handlers read and change both, connections note when a client was last heard of. Nothing here runs a command, or knows how
-one is run: of commands the state has descriptions and counts. What a session has taken of the server, it gives back itself
-(`leave`).
+Handlers read and change both, and connections note when a client was last heard of. Nothing here runs a command, or knows
+how one is run: of commands the state has descriptions and counts. A session itself gives back what it has taken of the
+server (`leave`).
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ from kvserver.state.statistics import CLIENT_BYTES, Buffers, Counters, JournalFa
 from kvserver.state.usage import Usages
 from kvserver.state.watches import Watch, Watches
 
-SERVER_VERSION = "7.0.15"  # the redis-server whose commands and texts these are: clients decide by it what to send
+# The version of the redis-server whose commands and texts these are: clients decide by it what they send.
+SERVER_VERSION = "7.0.15"
 
-REPLAY_ID = 0  # of the journal's session; those of clients begin at 1
+# The id of the journal's session; those of clients begin at 1.
+REPLAY_ID = 0
 
 
 class Muted(Enum):
-    """Which replies CLIENT REPLY holds back."""
+    """The replies that CLIENT REPLY holds back: NEXT is that of the next command, PRESENT that of the command that runs."""
 
     NONE = "on"
-    NEXT = "skip"  # that of the command that comes next
-    PRESENT = "skipping"  # that of the command that runs
+    NEXT = "skip"
+    PRESENT = "skipping"
     ALL = "off"
 
 
 class Pause(Enum):
-    """Which commands CLIENT PAUSE makes wait."""
+    """The commands that CLIENT PAUSE makes wait."""
 
     NONE = "none"
     WRITES = "write"
@@ -45,27 +47,35 @@ class Pause(Enum):
 
 
 class ServerState:
-    """Everything that a command can see of the server."""
+    """Everything that a command can see of the server.
+
+    - `commands` are by lower-case name. `now_ms` and `now_us` give the Unix time in milliseconds and in microseconds.
+    - `random_below` gives a whole number from 0 to one below its argument, in a server each with the same chance.
+    - `version` is kvserver's own. `pause` tells which commands wait now.
+    - `buffers_of` gives what the connection of a session holds, by the session's id; `held_buffers` gives that of all
+      connections that hold anything.
+    - `expires_actively`: keys are removed when their time has come, not only when a command meets them.
+    - `attack_told_at_ms`: the time when the log last told of an attack over HTTP.
+    """
 
     def __init__(
         self,
         config: Config,
         keyspace: Keyspace,
-        commands: Mapping[bytes, Description],  # by lower-case name
-        now_ms: Callable[[], int],  # Unix time
+        commands: Mapping[bytes, Description],
+        now_ms: Callable[[], int],
         *,
-        # A whole number from 0 to one below the argument, in a server each with the same chance.
         random_below: Callable[[int], int] = lambda bound: 0,
-        now_us: Callable[[], int] = lambda: 0,  # Unix time in microseconds
+        now_us: Callable[[], int] = lambda: 0,
         process_facts: Callable[[], ProcessFacts] = ProcessFacts,
         started_at_ms: int = 0,
         run_id: str = "",
-        version: str = "",  # kvserver's own
+        version: str = "",
     ) -> None:
         self.config = config
         self.keyspace = keyspace
         self.commands = commands
-        self.usages = Usages(each.name for row in commands.values() for each in (row, *row.subcommands.values()))
+        self.usages = Usages(each.name for whole in commands.values() for each in (whole, *whole.subcommands.values()))
         self.now_ms = now_ms
         self.random_below = random_below
         self.now_us = now_us
@@ -75,42 +85,51 @@ class ServerState:
         self.counters = Counters()
         self.rates = Rates()
         self.sessions: dict[int, Session] = {}
-        # What the connection of a session holds, and what those hold that hold anything.
         self.buffers_of: Callable[[int], Buffers] = lambda session_id: Buffers()
         self.held_buffers: Callable[[], list[Buffers]] = list
         self.slowlog = SlowLog()
         self.latency = LatencyMonitor()
-        self.expires_actively = True  # keys are removed when their time has come, not only when they are looked at
+        self.expires_actively = True
         self.started_at_ms = started_at_ms
-        self.attack_told_at_ms = 0  # when the log last told of one
+        self.attack_told_at_ms = 0
         self.run_id = run_id
         self.version = version
         self.memory = Memory(keyspace, now_ms, random_below)
         self.channels: Channels[Session] = Channels()
         self.monitors: dict[int, Session] = {}
-        self.pause = Pause.NONE  # which commands wait now
+        self.pause = Pause.NONE
         self.watches = Watches(keyspace, commands)
 
     @property
     def clients_bytes(self) -> int:
-        """What all connections hold, and what they take themselves."""
+        """The bytes that all connections take, with all that they hold."""
         held = self.held_buffers()
         return (len(self.sessions) - len(held)) * CLIENT_BYTES + sum(buffers.total_bytes for buffers in held)
 
 
 class Transaction:
-    """What MULTI has begun."""
+    """A transaction that MULTI has begun.
+
+    `requests` are the calls that are queued, and `commands` those that they call. `has_failed`: a call was refused, so EXEC
+    will fail.
+    """
 
     __slots__ = ("commands", "has_failed", "requests")
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.commands: set[Description] = set()  # that these call
-        self.has_failed = False  # a command was refused, so that EXEC will be
+        self.commands: set[Description] = set()
+        self.has_failed = False
 
 
 class Session:
-    """One client, from its connect to its close."""
+    """One client, from its connect to its close.
+
+    - `address` is as CLIENT LIST prints it. `is_local`: the client came by the loopback address or a Unix socket.
+    - `is_blocked`: its command waits for the end of a pause. `is_executing`: its transaction runs.
+    - `last_command` is the name of the last command, as it was spelled, or empty.
+    - `channels`, `patterns` and `shard_channels` are in the order in which they were subscribed to.
+    """
 
     __slots__ = (
         "address",
@@ -144,20 +163,19 @@ class Session:
         self.server = server
         self.keyspace = server.keyspace
         self.id = session_id
-        self.address = address  # as CLIENT LIST prints it
+        self.address = address
         self.local_address = local_address
-        self.is_local = is_local  # by loopback or a Unix socket
+        self.is_local = is_local
         self.descriptor = -1
         self.connected_at_ms = self.last_active_at_ms = server.now_ms()
         self.lib_name = self.lib_ver = b""
-        self.last_command = b""  # of none yet
+        self.last_command = b""
         self.database = 0
-        self.is_blocked = False  # its command waits for the end of a pause
-        self.is_executing = False  # its transaction runs
+        self.is_blocked = False
+        self.is_executing = False
         self.no_evict = False
         self.transaction: Transaction | None = None
         self.watch: Watch | None = None
-        # In the order in which they were subscribed to.
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
@@ -165,11 +183,11 @@ class Session:
 
     @property
     def is_replay(self) -> bool:
-        """Whether it is the journal's, whose commands were accepted once, whatever the limits are now."""
+        """True for the journal's session, whose commands were accepted once, whatever the limits are now."""
         return self.id == REPLAY_ID
 
     def reset(self) -> None:
-        """What a new client has, and RESET gives back."""
+        """Put the session into the state of a new client's, as RESET does."""
         self.leave()
         self.name = b""
         self.protocol = 2
@@ -178,20 +196,21 @@ class Session:
 
     @property
     def is_on_unix_socket(self) -> bool:
-        return self.address.endswith(":0")  # where others have their port
+        """True if the client came by a Unix socket, whose address ends with the port 0."""
+        return self.address.endswith(":0")
 
     @property
     def is_subscriber(self) -> bool:
-        """Of messages: it has other limits of unread replies, and no idle timeout."""
+        """True if the client has subscribed to something: it has other limits of unread replies, and no idle timeout."""
         return bool(self.channels or self.patterns or self.shard_channels)
 
     @property
     def is_resp2_subscriber(self) -> bool:
-        """It is in a context of its own: in RESP2, messages can't be told from replies."""
+        """True for a subscriber whose commands are restricted: in RESP2, messages can't be told from replies."""
         return self.protocol == 2 and self.is_subscriber
 
     def leave(self) -> None:
-        """Let go of all that the server does for this session: what it has subscribed to, watches, monitors or queues."""
+        """Give back all that the server does for this session: subscriptions, watches, monitoring, and the transaction."""
         self.end_transaction()
         channels = self.server.channels
         for names, subscriptions in (
@@ -205,11 +224,12 @@ class Session:
         self.server.monitors.pop(self.id, None)
 
     def end_transaction(self) -> None:
-        """No MULTI any more, and nothing watched."""
+        """Drop what MULTI has queued, and all watches."""
         self.transaction = None
         self.unwatch()
 
     def unwatch(self) -> None:
+        """Drop all watches."""
         if self.watch:
             self.server.watches.remove(self.watch)
             self.watch = None

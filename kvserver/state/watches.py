@@ -1,7 +1,7 @@
-"""Which keys clients watch (WATCH), and whether one of them was written since. Pure.
+"""The keys that clients watch (WATCH), and those of them that were written since. Pure.
 
-A write pays nothing for this: what the keyspace has recorded is looked through at the end of a tick, and before a
-transaction runs, and only while somebody watches. Never changes a key.
+A write pays nothing for this: the commands that the keyspace has recorded are looked through at the end of a tick, and
+before a transaction runs, and only while somebody watches. Nothing here changes a value; a key that has expired may go.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from kvserver.state.description import Description
 
 
 class Watch:
-    """What one client watches."""
+    """The keys that one client watches.
+
+    `is_touched`: one of the keys was written. `expires_at_ms`: the time (Unix milliseconds) when the first of the keys will
+    be gone, unless it is written before; None if none has an expiry.
+    """
 
     __slots__ = ("expires_at_ms", "is_touched", "keys")
 
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
         self.is_touched = False
-        self.expires_at_ms: int | None = None  # when the first of the keys will be gone, unless it is written before
+        self.expires_at_ms: int | None = None
 
 
 class Watches:
-    """All watches of a server. `commands`, by lower-case name, tell where in a write its keys are."""
+    """All watches of a server. `commands`, by lower-case name, tell which keys a recorded command writes."""
 
     def __init__(self, keyspace: Keyspace, commands: Mapping[bytes, Description]) -> None:
         self._keyspace = keyspace
         self._commands = {spelled: command for name, command in commands.items() for spelled in (name, name.upper())}
         self._watchers: dict[bytes, dict[Watch, None]] = {}
-        self._looked = 0  # how many of the keyspace's changes were looked through
+        # The number of the keyspace's changes that were looked through.
+        self._looked = 0
 
     def add(self, watch: Watch, key: bytes) -> None:
-        """Watch a key from now on. Of a watch that was touched nothing more can be learnt."""
-        # An expired key that is looked at goes, which must not count as a write to it.
+        """Watch a key from now on. A watch that was touched stays as it is: its transaction fails anyway."""
+        # A key that has expired goes now, since its going must not count as a write to it.
         self._keyspace.live(key)
         self.look()
         if watch.is_touched or key in watch.keys:
@@ -49,7 +54,7 @@ class Watches:
         self._watchers.setdefault(key, {})[watch] = None
 
     def remove(self, watch: Watch) -> None:
-        """Stop looking out for it."""
+        """Drop a watch."""
         for key in watch.keys:
             watchers = self._watchers.get(key)
             if watchers and watch in watchers:
@@ -60,38 +65,39 @@ class Watches:
             self._keyspace.observer = None
 
     def is_touched(self, watch: Watch) -> bool:
-        """Whether a key was written since the watch began."""
+        """True if a key was written since the watch began."""
         self.look()
         return watch.is_touched
 
     def is_broken(self, watch: Watch) -> bool:
-        """Whether a key was written since the watch began, or has expired."""
+        """True if a key was written since the watch began, or has expired."""
         if self.is_touched(watch):
             return True
         return watch.expires_at_ms is not None and watch.expires_at_ms <= self._keyspace.now_ms()
 
     def look(self) -> None:
-        """Touch the watches of what was written since the last look."""
+        """Touch the watches of the keys that were written since the last look."""
         if not self._watchers:
             return
-        for args in self._keyspace.written_since(self._looked):
-            command = self._commands.get(args[0]) or self._commands.get(args[0].lower())
-            for key in command.written_keys(args) if command else ():
+        for request in self._keyspace.written_since(self._looked):
+            command = self._commands.get(request[0]) or self._commands.get(request[0].lower())
+            for key in command.written_keys(request) if command else ():
                 self._touch(key)
         self._looked = self._keyspace.changes
 
-    # What the keyspace calls while somebody watches
+    # The keyspace calls these while somebody watches (`data.recording.Observer`)
 
     def before_taking(self) -> None:
-        """What was written is about to be handed out."""
+        """Look at what was written, since it is about to be handed out."""
         self.look()
 
     def before_replacing(self) -> None:
-        """All data is about to be replaced by other: all keys that are there are as good as written."""
+        """Touch the watches of all keys that are there, since all data is about to be replaced."""
         self.look()
         self._touch_those_there()
 
     def after_replacing(self) -> None:
+        """Touch the watches of all keys that are there now that all data was replaced."""
         self._touch_those_there()
 
     def _touch_those_there(self) -> None:
