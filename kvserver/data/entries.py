@@ -1,6 +1,7 @@
-"""What a key has: a value, or one that expires. Pure, and never knows what time it is.
+"""The entry of a key: a value, or a value with an expiry. Pure, and never knows what time it is.
 
-Keys are bytes. A value is an object of a type that some data type has for its values (`kinds`), a string `bytes`.
+Keys are bytes. A value is an object of one of the Python types that a data type has for its values (`kinds`): a string is
+`bytes`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The memory that keys and values take: an estimate for each, and a running count of all, by a witness of every write.
+"""The memory that keys and values take: an estimate for each entry, and a running count of all, which sees every write.
 
 The estimate is of Python's objects: 33 bytes before those of a string, blocks of 16, a place in a shard's dict. It leaves out
-the process itself, the clients, and the second copies of a freeze for as long as it lasts. Pure.
+the process itself, the clients, and the second copies that a freeze has for as long as it lasts. A value that is no string
+is estimated by its kind. Pure; changes no entry.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ EXPIRY_BYTES: Final = 80
 
 
 def bytes_size(length: int) -> int:
-    """What a bytes object of this length takes."""
+    """The memory, in bytes, that a bytes object of this length takes."""
     return (length + STRING_BYTES) & -BLOCK_BYTES
 
 
 def entry_bytes(key: bytes, entry: Entry) -> int:
-    """What a key takes with its entry."""
+    """The memory, in bytes, that a key takes with its entry, and its place in a dict. KeyError for a value of no kind."""
     return SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + _entry_size(entry)
 
 
@@ -56,7 +57,7 @@ class Footprint:
         self._measured = 0
 
     def forget(self) -> None:
-        """Count no more."""
+        """Count nothing, as before the first `restart`."""
         self.used_bytes, self._measured = EMPTY_BYTES, 0
 
     def restart(self) -> None:
@@ -91,7 +92,7 @@ class Footprint:
         return EMPTY_BYTES + (round(sizes * len(keyspace) / seen) if seen else 0)
 
     def wrap(self, plain: Access) -> Access:
-        """An access that counts."""
+        """An access that does what `plain` does, and counts what that changes in the shards that were measured."""
         look, put, remove, peek = plain
         digest, count = placing()
 

@@ -1,10 +1,9 @@
-"""What every data type must answer, and which type answers for a value: nobody else here asks what a value is.
+"""Kinds: the questions that every data type must answer, and the registry that finds the kind of a value.
 
-A data type is a folder of `kvserver.types`; its `value.py` holds its kind, and `kvserver.types` lists all of them. Data,
-formats and commands that are about no type (TYPE, OBJECT, DUMP, COPY, SCAN) ask the kind of the value that they meet.
-
-One value is not asked about where it was measured: plain `bytes`, a string in most stores, and in a payload what JSON
-itself has a form for. Pure.
+A data type is a folder of `kvserver.types`; its `value.py` has its kind, and `kvserver.types` lists all kinds. Data, formats
+and commands that are about no type (TYPE, OBJECT, DUMP, COPY, SCAN) ask the kind of the value that they meet, and never look
+at the value themselves. Two exceptions were measured: plain `bytes`, a string in most stores, and values of a payload for
+which JSON itself has a form. Pure; names no data type.
 """
 
 from __future__ import annotations
@@ -14,70 +13,86 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from kvserver.data.entries import Entry, Value
 
-VALUE: Final = "value"  # the tag of JSON that stands for itself: written only where something else has to be said, too
+# The tag of JSON that stands for itself. It is written only where something else has to be said, too.
+VALUE: Final = "value"
 
 
 class LongReader(Protocol):
-    """Reads one long value of a payload, which comes in chunks, in short steps."""
+    """Reads one long value of a payload, which comes in chunks, in short steps.
 
-    has_ended: bool  # all of the value's JSON has been read
+    `has_ended`: all of the value's JSON has been read. `read` may raise PayloadInvalid for what is no JSON.
+    """
+
+    has_ended: bool
 
     def read(self, data: bytes, position: int) -> int | None:
-        """Read a piece that begins there: where the next begins. The same place: more data is needed. None: this is no tag."""
+        """Read a piece that begins at the position. Return the position of the next piece, or None if this is no tag.
+
+        The same position means that more data is needed.
+        """
 
     def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
-        """The entry and where it ends, by what stands behind the value's JSON. None: this is no tag."""
+        """Return the entry and the position of its end, by what stands behind the value's JSON, or None if this is no tag."""
 
     def as_json(self) -> bytes:
         """JSON that means what was read so far."""
 
 
 class Form(NamedTuple):
-    """How JSON with a tag in a payload becomes a value."""
+    """The way from JSON under a tag of a payload to a value.
 
-    # The value of the JSON, parsed. None, or any value, where `Kind.json` would not give this JSON under this tag.
+    - `read` makes a value of the parsed JSON. It may give None, or any value, where `Kind.json` would not give this JSON under
+      this tag.
+    - `begin_long` makes a reader of a long value, of all that stood before its JSON and of the expiry (Unix milliseconds, or
+      None) in there. It gives None if the value is to be read as a whole, however long it is.
+    """
+
     read: Callable[[Any], Value | None]
-    # A reader of a long one, by all that stood before its JSON, and the expiry (Unix milliseconds) that was in there. None:
-    # it is read as a whole, however long.
     begin_long: Callable[[bytes, int | None], LongReader | None]
 
 
 class Kind(Protocol):
-    """A data type. Values are those of its `types`; where it says Any, one of them is meant."""
+    """A data type.
 
-    name: str  # as TYPE tells it
-    types: tuple[type, ...]  # Python's, exactly these, of its values
-    forms: Mapping[str, Form]  # in a payload, by tag, but for VALUE
-    # By the first byte of a payload of RESTORE: the value of what is between that and the footer, in which no string is longer
-    # than so many bytes. DumpInvalid where there is none.
+    - `name` is its name, as TYPE tells it.
+    - `types` are the Python types of its values; types derived from them are none. The parameters `value`, which are Any
+      below, are such values.
+    - `forms` are the ways to read its values in a payload, by tag, but for VALUE.
+    - `loads` are the ways to read payloads of RESTORE, by the first byte. Each makes a value of the body, in which no string
+      may be longer than so many bytes, and raises DumpInvalid if that is no value.
+    """
+
+    name: str
+    types: tuple[type, ...]
+    forms: Mapping[str, Form]
     loads: Mapping[int, Callable[[bytes, int], Value]]
 
     def encoding(self, value: Any) -> bytes:
         """The answer of OBJECT ENCODING."""
 
     def size_bytes(self, value: Any) -> int:
-        """What it takes in memory, estimated. O(1)."""
+        """The memory, in bytes, that the value takes, estimated in constant time."""
 
     def fork(self, value: Any) -> Value:
-        """A value that is equal and of which a change is none of this one. The same object where values are never changed."""
+        """An equal value that is independent of this one: the same object if values of this kind are never changed."""
 
     def recreation(self, key: bytes, value: Any, expires_at_ms: int | None) -> list[list[bytes]]:
-        """The commands that store this value under the key, with its expiry (Unix milliseconds) or none (None)."""
+        """The commands that store this value under the key, with its expiry (Unix milliseconds, or None)."""
 
     def json(self, value: Any) -> tuple[str, bytes]:
-        """The form in which it stands in a payload: its tag, and canonical JSON. VALUE where the JSON stands for itself.
+        """The form of the value in a payload: its tag, or VALUE if the JSON stands for itself, and canonical JSON.
 
-        The same for equal values. JSON under VALUE is read as a string's or a document's.
+        Equal values have the same form. JSON under VALUE is read as that of a string or of a document.
         """
 
     def json_steps(self, value: Any) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
-        """The same for a long value: after steps that give nothing (b"") the tag, and the JSON in pieces.
+        """The form of a long value in steps: the generator yields b"" at each step, and returns the tag and the JSON's pieces.
 
         No step and no piece takes longer than some hundred microseconds. No piece is empty.
         """
 
     def dump(self, value: Any) -> bytes:
-        """What DUMP gives before its footer: a type, and what is of that type. RESTORE may make another kind of it."""
+        """The payload of DUMP before its footer: a type, and the body. RESTORE may make a value of another kind of it."""
 
 
 _kinds: Final[dict[type, Kind]] = {}
@@ -86,7 +101,7 @@ _loads: Final[dict[int, Callable[[bytes, int], Value]]] = {}
 
 
 def register(kind: Kind) -> None:
-    """Let a kind answer for its types, forms and dumps. ValueError where another one does already."""
+    """Let a kind answer for its types, forms and dumps. ValueError if another kind does already for one of them."""
     taken = {*kind.types} & _kinds.keys() or kind.forms.keys() & _forms.keys() or kind.loads.keys() & _loads.keys()
     if taken:
         raise ValueError(f"{kind.name}: another kind answers for {taken}")
@@ -101,12 +116,12 @@ def kind_of(value: Value) -> Kind:
 
 
 def form_of_tag(tag: str) -> Form | None:
-    """The form with this tag, if a kind has it."""
+    """The form with this tag, or None if no kind has it."""
     return _forms.get(tag)
 
 
 def load_of_dump(dump_type: int) -> Callable[[bytes, int], Value] | None:
-    """What reads payloads of RESTORE that begin with this byte, if a kind does."""
+    """The way to read payloads of RESTORE that begin with this byte (`Kind.loads`), or None if no kind has one."""
     return _loads.get(dump_type)
 
 

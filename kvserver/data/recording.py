@@ -5,7 +5,8 @@ gives the same data. A replay may come when an earlier expiry of a key has passe
 of the journal. A write that lets a key live longer, or without an end, or under another name, must therefore bring the
 value along: `PEXPIREAT key later` alone would find nothing.
 
-What goes since its time has come is not recorded: a replay removes it by itself. Nor is what is loaded from a frame. Pure.
+A key that goes since its time has come is not recorded: a replay removes it by itself. Nor is data that is loaded from a
+frame. Pure; names no data type, and never writes to the journal itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kvserver.data.shards import Shard, new_shards
 
 
 def expiry(key: bytes, expires_at_ms: int) -> list[bytes]:
-    """The command that gives a key that is there an expiry (Unix milliseconds)."""
+    """The command that gives a key an expiry (Unix milliseconds), if the key is there when it runs."""
     return [b"PEXPIREAT", key, b"%d" % expires_at_ms]
 
 
@@ -65,7 +66,7 @@ class Recording(ABC):
 
     @abstractmethod
     def replace(self, shards: list[Shard]) -> list[Shard]:
-        """Take over other data. Returns what is not used any more, for `drain` to free in slices."""
+        """Take over other data. Return the shards that are not used any more, for `drain` to free in slices."""
 
     # What was recorded
 
@@ -88,7 +89,7 @@ class Recording(ABC):
         return written
 
     def written_since(self, changes: int) -> list[list[bytes]]:
-        """The write commands since there were so many `changes`, but for those that were taken. They stay to be taken."""
+        """The write commands since there were so many `changes`, but for those that were taken. This takes none of them."""
         return self._written[max(0, changes - self._taken) :]
 
     # The doors
@@ -99,36 +100,36 @@ class Recording(ABC):
         self._written += kind_of(value).recreation(key, value, expires_at_ms)
 
     def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
-        """Store a whole value without an expiry, and record a command of the caller's that stores it, too.
+        """Store a whole value without an expiry, and record the request of the caller, which stores it, too.
 
-        For a command that is shorter than the value (COPY, BITOP), that says it as the client did (JSON.SET), or that is
-        there already: SET and INCR are measured, and `put` takes longer.
+        This is for a request that is shorter than the value (COPY, BITOP), for one that says the value as the client did
+        (JSON.SET), and for SET and INCR: measured, `put` takes longer than to record a request that is there already.
         """
-        # Measured: what an instance has of its own is called faster by a name in the function.
+        # Measured: a function that is an attribute of the instance is called faster by a local name.
         store = self.set
         store(key, value)
         self._written.append(request)
 
     def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
-        """Store whole values without an expiry, and record the commands that store one each.
+        """Store whole values without an expiry, and record the requests, which store one each.
 
-        Measured: this is what a client's run of SETs takes.
+        Measured: a run of SETs of one client takes less time by this than by `put_as`.
         """
         self.set_many(members)
         self._written += requests
 
     def put_all(self, members: Iterable[tuple[bytes, Value]], request: list[bytes]) -> None:
-        """Store whole values without an expiry, and record the one command that stores them all (MSET)."""
+        """Store whole values without an expiry, and record the one request that stores them all (MSET)."""
         store = self.set
         for key, value in members:
             store(key, value)
         self._written.append(request)
 
     def change(self, key: bytes, value: Value, request: list[bytes]) -> None:
-        """Store what `request` makes of a value that is alive, or of a key that is missing. The expiry is kept.
+        """Store the value that `request` makes of a value that is alive, or of a missing key. The expiry is kept.
 
-        `value` may be the very object that is there, changed in place. Where there is an expiry, it is recorded again: run
-        when the key is gone, `request` makes a new one that must go, too.
+        `value` may be the very object that is there, changed in place. If the key has an expiry, that is recorded again:
+        `request` makes a new key if it is run when the key is gone, and that must go, too.
         """
         expires_at_ms = self.expires_at_ms(key)
         self._store(key, value, expires_at_ms)
@@ -137,11 +138,11 @@ class Recording(ABC):
             self._written.append(expiry(key, expires_at_ms))
 
     def hold(self, key: bytes, value: Value) -> None:
-        """Hold a value that is there in another form, which is equal to it. The expiry is kept, and nothing recorded."""
+        """Put an equal value of another form in place of the one that is there. The expiry is kept; nothing is recorded."""
         self._store(key, value, self.expires_at_ms(key))
 
     def expire(self, key: bytes, expires_at_ms: int | None) -> None:
-        """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), whatever its expiry was."""
+        """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), in place of its expiry."""
         entry = self.peek(key)
         value, present_ms = (entry.value, entry.expires_at_ms) if type(entry) is Expiring else (entry, None)
         self._store(key, value, expires_at_ms)
@@ -151,17 +152,17 @@ class Recording(ABC):
             self._written.append(expiry(key, expires_at_ms))
 
     def remove(self, *keys: bytes) -> None:
-        """Remove keys, and record it also of those that are missing: a SET whose time has passed counts as a write to them."""
+        """Remove keys. This is recorded for missing keys, too: a SET whose time has passed counts as a write to its key."""
         for key in keys:
             self.delete(key)
         self._written.append([b"DEL", *keys])
 
     def clear(self) -> list[Shard]:
-        """Remove all keys. Returns what is not used any more, for `drain` to free in slices."""
+        """Remove all keys. Return the shards that are not used any more, for `drain` to free in slices."""
         self._written.append([b"FLUSHALL"])
         return self.replace(new_shards())
 
-    # What they are made of
+    # The parts of the doors
 
     def expires_at_ms(self, key: bytes) -> int | None:
         """The Unix time in milliseconds from which on a key that is there will be gone, or None for never."""
