@@ -60,7 +60,8 @@ class Decoder:
         self._at_joint = True
         self._began = False
         self._ended = False
-        self._long: LongReader | None = None  # the value that is being read
+        # The long value that is being read, and its key.
+        self._long: LongReader | None = None
         self._long_key = b""
         # The next member is read as a whole.
         self._is_no_long = False
@@ -177,7 +178,7 @@ class Decoder:
         return members, end + 1
 
     def _begin_long(self, position: int) -> int:
-        """Begin to read a member whose value is long. Where the value's text begins, or 0 where nothing reads it in pieces."""
+        """Begin to read a member whose value is long. Return the position of the value's text, or 0 if it has no reader."""
         name = None if self._is_no_long else _NAME.match(self._buffer, position, position + self._window)
         if not name:
             return 0
@@ -198,7 +199,7 @@ class Decoder:
         return start
 
     def _read_long(self, position: int, final: bool) -> tuple[list[Member], int]:
-        """Read a piece of the long value, or what is behind it. No progress: more data is needed."""
+        """Read a piece of the long value, or the text behind it. Return the same position if more data is needed."""
         long, buffer = self._long, self._buffer
         assert long is not None
         if not long.has_ended:
@@ -269,7 +270,7 @@ class Decoder:
 
 
 def _begin_tagged(data: bytes, position: int) -> tuple[LongReader, int] | None:
-    """The tag that begins there, if its kind reads long ones in pieces, and where its JSON does. None for anything else."""
+    """The reader of the tag that begins at the position, and the position of its JSON; None if no kind reads it in pieces."""
     start = _TAG.match(data, position)
     form = form_of_tag(start[2].decode("utf-8", "replace")) if start else None
     if not start or not form:

@@ -29,7 +29,10 @@ TAG_END: Final = b"}}"
 
 
 class LongString:
-    """A string, or a tag around one if `opening` is more than a quote. `expires_at_ms`: the tag's, if there is one."""
+    """The reader of a string, or of a tag around a string, if `opening` is more than a quote (`data.kinds.LongReader`).
+
+    `expires_at_ms` is the expiry of the tag (Unix milliseconds); None: there is no tag.
+    """
 
     def __init__(self, opening: bytes, expires_at_ms: int | None) -> None:
         # The closing quote has been read.
@@ -97,7 +100,7 @@ class LongString:
 
 
 def begin_string(data: bytes, position: int, *, has_tags: bool) -> tuple[LongString, int] | None:
-    """The string, or the tag around one, that begins there, and where its text does. None for any other value."""
+    """The reader of the string, or the tag around one, at the position, and the position of its text; None for others."""
     start = _START.match(data, position)
     if not start or (not has_tags and start.end() > position + 1):
         return None
@@ -105,7 +108,7 @@ def begin_string(data: bytes, position: int, *, has_tags: bool) -> tuple[LongStr
 
 
 def _unescape(part: str) -> str:
-    """The text of a part of a JSON string. ValueError if it is none."""
+    """The text of a part of a JSON string. ValueError if the part is no JSON."""
     text: str
     try:
         text = orjson.loads(f'"{part}"')

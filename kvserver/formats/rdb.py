@@ -1,12 +1,13 @@
-"""What DUMP gives and RESTORE takes: a value in the format of Redis's RDB files, version 10 (Redis 7.0). Pure.
+"""The payloads of DUMP and RESTORE: a value in the format of Redis's RDB files, version 10 (Redis 7.0). Pure.
 
-    type      1 byte    0 is a string; the kinds of values say which others are read
-    body                what is of this type: of a string, see below
+    type      1 byte    0 is a string; the kinds of values (`data.kinds`) say which other types are read
+    body                the value, in the form of its type; that of a string is described below
     version   2 bytes   of the format, little-endian
     CRC-64    8 bytes   of all before it, little-endian
 
 A string is a length and its bytes, or an integer, or compressed by LZF, as its first byte says. Source: rdb.c and
-verifyDumpPayload in cluster.c of redis 7.0. Strings are written uncompressed. Nothing is allocated by what is declared.
+verifyDumpPayload in cluster.c of redis 7.0. Strings are written uncompressed. No memory is allocated by a declared length,
+and nothing here knows another value than a string.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kvserver.formats.lzf import decompress
 
 VERSION: Final = 10
 STRING_TYPE: Final = 0
-# What Redis writes and no kind here reads yet, as the error names it.
+# The types that Redis writes and no kind reads yet, as the error names them.
 _UNREAD: Final = {
     **dict.fromkeys((1, 10, 14, 18), "a list"),
     **dict.fromkeys((2, 11), "a set"),
@@ -48,13 +49,13 @@ BAD_FORMAT = "Bad data format"
 
 
 def dump(value: Value) -> bytes:
-    """The payload of a value."""
+    """The payload of a value, with its footer. KeyError for a value of no kind."""
     body = kind_of(value).dump(value) + VERSION.to_bytes(_VERSION_BYTES, "little")
     return body + crc64(body).to_bytes(_CRC_BYTES, "little")
 
 
 def load(payload: bytes, max_bytes: int) -> Value:
-    """The value of a payload. DumpInvalid where there is none, or a string in it has more than `max_bytes` bytes."""
+    """The value of a payload. DumpInvalid if the payload holds none, or a string in it has more than `max_bytes` bytes."""
     version = int.from_bytes(payload[-_FOOTER_BYTES:-_CRC_BYTES], "little")
     checksum = int.from_bytes(payload[-_CRC_BYTES:], "little")
     if len(payload) < _FOOTER_BYTES or version > VERSION or crc64(payload[:-_CRC_BYTES]) != checksum:
@@ -90,14 +91,14 @@ def _write_length(length: int) -> bytes:
 
 
 class Reader:
-    """Reads a body from its beginning. DumpInvalid where the data ends early or makes no sense."""
+    """Reads a body from its beginning. DumpInvalid if the data ends early or makes no sense."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
 
     def string(self, max_bytes: int) -> bytes:
-        """The next string. DumpInvalid also where one that is compressed has more bytes than that."""
+        """The next string. DumpInvalid also if it is compressed and has more bytes than `max_bytes`."""
         kind, length = self._length()
         if kind != _ENCODED:
             return self._take(length)

@@ -1,7 +1,7 @@
-"""The mappings between a keyspace's members and those of a payload: JSON for what JSON can't express, too (SPEC 4).
+"""The mappings between the members of a keyspace and those of a payload: JSON also for what JSON can't express (SPEC 4).
 
-`Plain` is the library's: keys and values as they are. `Tagged` is the server's. A member that JSON can express stands as
-it is there too; the others use one reserved name, `$kvs`, in the spirit of MongoDB's extended JSON:
+`Plain` is the library's mapping: keys and values as they are. `Tagged` is the server's: a member that JSON can express stands
+as it is there, too, and the others use one reserved name, `$kvs`, in the spirit of MongoDB's extended JSON:
 
     value   {"$kvs":{"base64":"gA=="}}                       bytes that are not UTF-8
             {"$kvs":{"expires_at_ms":1700000000000,"value":1}}   with an expiry; `base64` may stand for `value`
@@ -9,7 +9,8 @@ it is there too; the others use one reserved name, `$kvs`, in the spirit of Mong
     key     "$kvs:gA=="                                      base64 of bytes that are not UTF-8, or that start with $kvs:
 
 Both directions are total. A tag is read as one only if it is what the encoder would have written; anything else that
-looks like a tag is a user's document, and is escaped when it is written next. Pure.
+looks like a tag is a user's document, and is escaped when it is written next. The kind of a value (`data.kinds`) says the
+tag and the JSON of it: no data type is named here. Pure.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ _VALUE_TAG_START = b'{"$kvs":'
 
 
 class Mapping(Protocol):
-    """The way in which keys and entries of a keyspace stand in a payload."""
+    """The way in which keys and entries of a keyspace stand in a payload.
 
-    has_tags: bool  # what JSON can't express stands in it, too
-    reserved: bytes  # a key that is ASCII and does not hold this is plain
+    `has_tags`: values that JSON can't express stand in it, too. `reserved`: a key that is ASCII and does not hold these bytes
+    is plain.
+    """
+
+    has_tags: bool
+    reserved: bytes
 
     def is_plain_key(self, key: bytes) -> bool:
         """True if the key stands in the payload as its own bytes."""
@@ -46,7 +51,7 @@ class Mapping(Protocol):
         """The canonical JSON of an entry."""
 
     def encode_long(self, entry: Entry) -> Iterator[bytes]:
-        """Yield the canonical JSON of an entry in pieces; an empty piece is a step that only looked at the value."""
+        """Yield the canonical JSON of an entry in pieces; an empty piece is a step that has only looked at the value."""
 
     def decode_key(self, name: str) -> bytes:
         """The key of a member name."""
@@ -56,10 +61,11 @@ class Mapping(Protocol):
 
 
 class Plain:
-    """Of the library's own frames."""
+    """The mapping of the library's own frames. TypeError for an entry with an expiry, and for a value that needs a tag."""
 
     has_tags = False
-    reserved = b"\xff"  # nothing: no ASCII key holds it
+    # No ASCII key holds this byte, so nothing is reserved.
+    reserved = b"\xff"
 
     def is_plain_key(self, key: bytes) -> bool:
         # A lone surrogate, from a frame written elsewhere, is held as three bytes that are not UTF-8.
@@ -98,7 +104,7 @@ def _refuse_tag(tag: str) -> None:
 
 
 class Tagged:
-    """Of a server's frames."""
+    """The mapping of a server's frames."""
 
     has_tags = True
     reserved = _KEY_TAG_BYTES
