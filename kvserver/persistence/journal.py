@@ -1,4 +1,4 @@
-"""The journal of a running server: what each tick wrote goes to the system, or to the disk's thread, in order.
+"""The journal of a running server: the writes of each tick go to the system, or to the disk's thread, in order.
 
 Owns the order of things: a record never overtakes an earlier one, the log is cut between the two ticks (or halves of one)
 between which the data of a snapshot is cut, and a link follows its snapshot. Never runs a command, and knows of no file.
@@ -50,7 +50,7 @@ _log = logging.getLogger("kvserver")
 
 
 class _Order:
-    """A call for the disk's thread, between two batches of records; `done` tells what came of it.
+    """A call for the disk's thread, between two batches of records; `done` gets its result or its error.
 
     `heals`: the call is a cut, behind which an earlier failure counts no more.
     """
@@ -62,7 +62,7 @@ class _Order:
         self.error: MediumError | None = None
 
     def settle(self) -> None:
-        """Tell those who wait what came of it."""
+        """Give those who wait for `done` the result, or the error."""
         if not self.done.done():
             if self.error:
                 self.done.set_exception(self.error)
@@ -77,10 +77,11 @@ class _Ticks(NamedTuple):
     times_ms: list[int]
 
     def encode(self) -> list[bytes]:
+        """The records, one each tick, in pieces."""
         return encode_pieces(self.payloads, self.times_ms)
 
 
-# What is bytes is encoded already.
+# Bytes in it are encoded records.
 _Batch = deque[_Ticks | bytes | _Order]
 
 
@@ -91,12 +92,11 @@ class Journal:
     does not lose it, and `synced` that of the last one that is durable.
     """
 
-    # The server assigns all of these before the first record.
-    # `safe` may have grown.
+    # `engine.jobs` assigns these four before the first record. The first is called when `safe` may have grown.
     on_safe: Callable[[], None]
-    # What was recorded behind `synced` may never be durable.
+    # This is called when the records behind `synced` may never be durable.
     on_lost: Callable[[], None]
-    # The disk can't keep up: run no command until `resume`.
+    # The journal pauses the writer when the disk can't keep up, and lets it go on later.
     pause: Callable[[], None]
     resume: Callable[[], None]
 
@@ -123,7 +123,7 @@ class Journal:
         self._long_queued_bytes = 0
         self._long_writing_bytes = 0
         self._group = Group()
-        # When the batch that is under way was started, by time.perf_counter.
+        # The time, by time.perf_counter, when the batch that is under way was started.
         self._started_at = 0.0
         # A batch is under way on the disk's thread.
         self._is_busy = False

@@ -1,9 +1,10 @@
-"""The start of a store from medium and journal: find the last link, load that snapshot, replay what was recorded behind it.
+"""The start of a store from medium and journal: find the last link, load its snapshot, replay the records behind it.
 
 A journal is replayed on the snapshot that it is linked to, and on no other: where that is nowhere, the last valid frame is
 loaded, and the segments are put aside. A recovery always ends with a store that can be used: at the first invalid record it
-stops, says so, and sets aside what is behind. It never deletes what could still be of value, and never writes a record. The
-server runs it before any client is served, and so does the library.
+stops, says so, and sets aside what is behind. It never deletes what could still be of value, and never writes a record.
+Recorded commands run here as the journal's session, by the table, with nobody to answer. A server recovers before it runs a
+command of a client, and the library does the same when it opens a server's folder.
 """
 
 from __future__ import annotations
@@ -131,16 +132,16 @@ class Recovery:
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
             contents = await run(lambda: self._journal.open(names[number]))  # noqa: B023
-            runner = _Runner(self._state, self._table)
+            replay = _Replay(self._state, self._table)
             try:
-                await self._drive(read_records(chain.scans[number].valid_length, runner.run), contents)
+                await self._drive(read_records(chain.scans[number].valid_length, replay.run), contents)
             except RecordInvalid as invalid:
                 chain.stop(number, invalid.offset, str(invalid))
             finally:
                 await run(contents.close)
-            records += runner.records
-            commands += runner.commands
-            unused += runner.unused
+            records += replay.records
+            commands += replay.commands
+            unused += replay.unused
             # This is the last segment, or `stop` has made it the last one.
             if number not in chain.replayed[:-1]:
                 break
@@ -233,8 +234,11 @@ def _tell_newer(result: Scan, frame: Frame | None) -> None:
         )
 
 
-class _Runner:
-    """A runner of records: it runs them as the writer would, with nobody to answer."""
+class _Replay:
+    """The replay of a segment: it runs records as the writer would, with nobody to answer.
+
+    `records` and `commands` count what has run. `unused` has the shards that nobody uses any more.
+    """
 
     def __init__(self, state: ServerState, table: CommandTable) -> None:
         self.records = 0
@@ -245,7 +249,7 @@ class _Runner:
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
     def run(self, record: Record) -> Iterator[None]:
-        """Run a record, with pauses."""
+        """Run a record in steps. RecordInvalid for a command that this version does not know, or that fails."""
         self.records += 1
         commands = record.commands
         for start in range(0, len(commands), _COMMANDS_PER_LOOK):
@@ -254,11 +258,11 @@ class _Runner:
 
     def _run_some(self, commands: list[Request], offset: int) -> None:
         session = self._session
-        for args in commands[self._table.run_alike(session, commands, self._table.replayed, []) :]:
+        for request in commands[self._table.run_alike(session, commands, self._table.replayed, []) :]:
             try:
-                effect = self._table.call(session, args)
+                effect = self._table.call(session, request)
             except Refusal:
-                raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {args[0][:32]!r}", offset) from None
+                raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {request[0][:32]!r}", offset) from None
             except CommandError as error:
                 raise RecordInvalid(Tail.DAMAGED, f"a command fails: {error}", offset) from None
             if type(effect) is Discard:

@@ -1,4 +1,4 @@
-"""The moments at which a flush begins, asked for or due by itself; and those at which one is refused, put off or tried again.
+"""The moments at which a flush begins, asked for or due, and those at which a flush is refused, put off or tried again.
 
 Owns the rules of SAVE, BGSAVE, BGREWRITEAOF and of the save points. Never makes a flush itself: `snapshots` does.
 """
@@ -29,7 +29,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Schedule:
-    """The flushes of a server."""
+    """Decides when the flushes of a server begin. Sizes are bytes, and errors of SAVE and its kin have Redis's texts."""
 
     def __init__(self, state: ServerState, snapshots: Snapshots) -> None:
         self._state = state
@@ -99,7 +99,10 @@ class Schedule:
                 return
 
     def save(self) -> Awaitable[Reply]:
-        """Flush, for SAVE. The data is cut now, not when the reply is awaited; but behind a rewrite that is running."""
+        """Flush, for SAVE. The data is cut now, not when the reply is awaited, or else behind a rewrite that is running.
+
+        CommandError while another flush runs; the reply raises it if the flush fails.
+        """
         return self.save_present() if self._state.journal.rewrite_in_progress else self._saved(self.start())
 
     async def _saved(self, flush: asyncio.Task[None]) -> Reply:
@@ -110,7 +113,10 @@ class Schedule:
         return OK
 
     def save_present(self) -> Awaitable[Reply]:
-        """Flush, for FLUSHALL: the reply comes when what is in memory now is on the disk, by whatever flush."""
+        """Flush, for FLUSHALL: the reply comes when some flush has put on the disk what is in memory now.
+
+        The reply raises CommandError if a flush fails.
+        """
         return self._covered(self._state.keyspace.changes)
 
     async def _covered(self, changes: int) -> Reply:

@@ -2,7 +2,7 @@
 
 Owns the cut while it is flushed, and the facts about flushes and loads. The event loop runs one short slice (`slices`) per
 iteration, so that clients wait no longer than that; hashing, reading and writing happen on the disk's thread. Never runs a
-command, and never uses the medium but by its frames.
+command, and never uses the medium but by its frames (`frames`). It never decides when a flush begins: `schedule` does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Snapshots:
-    """The flushes and loads of a server. One flush at a time; a load waits for it."""
+    """The flushes and loads of a server. Only one flush runs at a time, and a load waits for its end."""
 
     def __init__(self, state: ServerState, medium: Medium, disk: Disk, journal: Journal | None = None) -> None:
         self._state = state
@@ -45,11 +45,12 @@ class Snapshots:
         self._flush: asyncio.Task[None] | None = None
         # The number of times that RESTORE has replaced the data.
         self._loads = 0
-        # Whatever uses the frames holds this.
+        # Code that uses the frames holds this.
         self._lock = asyncio.Lock()
 
     @property
     def is_flushing(self) -> bool:
+        """True while a flush, or DEBUG CRASH, is under way."""
         return self._flush is not None
 
     def start_flush(self) -> asyncio.Task[None]:
@@ -69,7 +70,7 @@ class Snapshots:
         return self._keyspace.cut(), self._journal.cut() if self._journal else 0
 
     async def wait(self) -> None:
-        """Wait until no flush is running. The failure of one that was is not raised here."""
+        """Wait until no flush is running. The failure of a flush that was running is not raised here."""
         while self._flush:
             await asyncio.wait([self._flush])
 
@@ -111,7 +112,7 @@ class Snapshots:
         await self._flush
 
     async def discard(self, shards: list[Shard]) -> None:
-        """Free data that nobody uses any more."""
+        """Free, in slices, the shards of data that nobody uses any more."""
         await self._workplace.pace().run(drain(shards))
 
     async def close(self) -> None:
