@@ -292,7 +292,7 @@ class History:
 def small_steps(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Thousands of starts: making a thousand shards and the table is most of the time of each, and each logs."""
     monkeypatch.setattr("kvserver.data.shards.SHARDS", 3)
-    monkeypatch.setattr("kvserver.library.folder.CommandTable", lambda rows, usages: TABLE)
+    monkeypatch.setattr("kvserver.library.folder.CommandTable", lambda commands, usages: TABLE)
     caplog.set_level(logging.CRITICAL + 1, "kvserver")
 
 

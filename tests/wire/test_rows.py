@@ -1,4 +1,4 @@
-"""Every row of the command table is what redis-server's COMMAND INFO and COMMAND DOCS say of that command."""
+"""Every declared command is what redis-server's COMMAND INFO and COMMAND DOCS say of that command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kvserver.dispatch.command import Command
 from kvserver.resp.reply import encode
 from kvserver.state.description import CATEGORIES
 
-EVERY_ROW = {each.name: each for row in COMMANDS.values() for each in (row, *row.subcommands.values())}
+EVERY_COMMAND = {each.name: each for whole in COMMANDS.values() for each in (whole, *whole.subcommands.values())}
 INFO_FIELDS = ("name", "arity", "flags", "first key", "last key", "step", "categories", "tips", "key specifications")
 
 OURS_ALONE = {
@@ -76,22 +76,22 @@ def theirs(running_redis: ServerProcess) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ours(row: Command) -> dict[str, Any]:
+def ours(command: Command) -> dict[str, Any]:
     session = Server().session()
-    (info,) = replied(run(session, "COMMAND", "INFO", row.name))
+    (info,) = replied(run(session, "COMMAND", "INFO", command.name))
     fields = dict(zip(INFO_FIELDS, info, strict=False))
-    for name, value in pairs(replied(run(session, "COMMAND", "DOCS", row.name))[1]).items():
+    for name, value in pairs(replied(run(session, "COMMAND", "DOCS", command.name))[1]).items():
         if name != b"subcommands":
             fields[name.decode()] = value
     return fields
 
 
-@pytest.mark.parametrize("name", sorted(EVERY_ROW))
-def test_row_is_that_of_redis(theirs: dict[str, dict[str, Any]], name: str) -> None:
+@pytest.mark.parametrize("name", sorted(EVERY_COMMAND))
+def test_command_is_that_of_redis(theirs: dict[str, dict[str, Any]], name: str) -> None:
     if any(name.startswith(prefix) for prefix in OURS_ALONE):
         assert name not in theirs, "it is no longer ours alone"
         return
-    ours_now = ours(EVERY_ROW[name])
+    ours_now = ours(EVERY_COMMAND[name])
     differing = {
         field: {"ours": ours_now.get(field), "theirs": theirs[name].get(field)}
         for field in ours_now.keys() | theirs[name].keys()
@@ -106,7 +106,7 @@ def test_container_has_the_subcommands_of_redis(theirs: dict[str, dict[str, Any]
     missing = {
         name
         for name in theirs
-        if (container := name.partition("|")[0]) in EVERY_ROW and container not in NOT_HERE and name not in EVERY_ROW
+        if (container := name.partition("|")[0]) in EVERY_COMMAND and container not in NOT_HERE and name not in EVERY_COMMAND
     }
     assert missing == set()
 
@@ -128,7 +128,7 @@ def test_list_names_what_redis_names_of_the_commands_that_are_here(
 ) -> None:
     ours = [name.decode() for name in replied(run(Server().session(), "COMMAND", "LIST", *filters))]
     assert len(ours) == len(set(ours))
-    expected = {name.decode() for name in parse(running_redis.once("COMMAND", "LIST", *filters))} & EVERY_ROW.keys()
+    expected = {name.decode() for name in parse(running_redis.once("COMMAND", "LIST", *filters))} & EVERY_COMMAND.keys()
     assert set(ours) & theirs.keys() == expected
     if not filters:
-        assert set(ours) == EVERY_ROW.keys()
+        assert set(ours) == EVERY_COMMAND.keys()

@@ -1,4 +1,4 @@
-"""timing: which commands are wrapped when, and whom it tells of what took long."""
+"""timing: the handlers that are wrapped, at which times, and the calls of which `on_slow` is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands have others do: the journal is switched on and off, and flushes and the end come one at a time."""
+"""The jobs that effects ask for: the journal is switched on and off, and flushes and the end come one at a time."""
 
 from __future__ import annotations
 
