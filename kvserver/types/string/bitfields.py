@@ -12,7 +12,7 @@ from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.bits import bit_offset
-from kvserver.types.string.inplace import changeable
+from kvserver.types.string.ranges import changeable
 from kvserver.types.string.value import as_string, raw
 
 _WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}  # and how many arguments each has

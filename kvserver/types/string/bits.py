@@ -12,8 +12,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.string.inplace import changeable
-from kvserver.types.string.ranges import inclusive_range, is_backward
+from kvserver.types.string.ranges import changeable, inclusive_range, is_backward
 from kvserver.types.string.value import as_string, raw
 
 _NOT_AN_OFFSET = "ERR bit offset is not an integer or out of range"

@@ -1,15 +1,33 @@
-"""Parts of strings: GETRANGE, SUBSTR, SETRANGE, APPEND."""
+"""Parts of strings: APPEND, SETRANGE, GETRANGE, SUBSTR.
+
+Here is also what every command does that changes a part of a string: it looks if the value may be changed, and how long it
+may grow. A part is stored only by the keyspace's `change`, as a string that is built in place.
+"""
 
 from __future__ import annotations
 
-from kvserver.dispatch.arguments import integer
+from kvserver.data.kinds import kind_of
+from kvserver.dispatch.arguments import WRONG_TYPE, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.string.inplace import changeable, check_length
-from kvserver.types.string.value import as_string, raw
+from kvserver.types.string.value import STRING, as_string, raw
+
+
+def changeable(session: Session, key: bytes) -> bytes | None:
+    """The string under a key, or None where it is missing. CommandError for any other value, a document as well."""
+    value = session.keyspace.live(key)
+    if value is None or (isinstance(value, bytes) and kind_of(value) is STRING):
+        return value
+    raise CommandError(WRONG_TYPE)
+
+
+def check_length(session: Session, length_bytes: int) -> None:
+    """CommandError for a string of more bytes than proto-max-bulk-len, unless the journal is replayed, which took it once."""
+    if length_bytes > session.server.config.proto_max_bulk_len and not session.is_replay:
+        raise CommandError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 
 
 @command("append", "key:key value", "write denyoom fast", access="RW insert",
