@@ -1,4 +1,4 @@
-"""ACL, as far as there is something to say: one user, `default`, who may do everything."""
+"""ACL: the commands that tell of the one user there is, `default`, who may do everything. They must never change a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""CLIENT: what a client says about itself, and the list of clients."""
+"""CLIENT ID, SETNAME, GETNAME, SETINFO, INFO, LIST, HELP: what a client says about itself, and the list of clients.
+
+Subcommands that act on connections are in `client_control`; here only the client's own names are changed.
+"""
 
 from __future__ import annotations
 
@@ -79,13 +82,13 @@ def _flags(session: Session) -> str:
 
 
 def describe(session: Session, asked: list[bytes]) -> bytes:
-    """The line of a client in CLIENT LIST, without its end. `asked`: what is asked, if it is this one that asks."""
+    """The line of a client in CLIENT LIST, without its end. `asked` is the request that runs, if this client has sent it."""
     server = session.server
     now_ms = server.now_ms()
     queued = session.transaction.requests if session.transaction else []
     queued_bytes = sum(map(getsizeof, queued)) + sum(getsizeof(word) for words in queued for word in words)
     buffers = server.buffers_of(session.id)
-    # What runs now was sent by the one who asks, and has left its connection.
+    # The requests that run now were sent by the client that asks, and have left its connection.
     running_bytes = sum(map(request_bytes, server.usages.batch)) if asked else 0
     asked_bytes = sum(map(len, asked))
     fields: dict[str, object] = {
@@ -106,7 +109,7 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
         "qbuf-free": buffers.query_free_bytes,
         "argv-mem": buffers.argument_bytes + asked_bytes,
         "multi-mem": queued_bytes,
-        # There is no buffer of fixed size: all that waits is one piece of memory, the transport's.
+        # There is no buffer of fixed size: all replies that wait are one piece of memory, the transport's.
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
@@ -138,7 +141,7 @@ def client_info(session: Session, request: Request) -> Reply:
          tips="nondeterministic_output",
          summary="Get the list of client connections")  # fmt: skip
 def client_list(session: Session, request: Request) -> Reply:
-    # Read by hand: there is one option at most, and what is wrong with it has texts of its own.
+    # The options are read by hand: there is one at most, and the errors about it have texts of their own.
     sessions = session.server.sessions
     chosen = list(sessions.values())
     match [request[2].upper() if len(request) > 2 else b"", *request[3:]]:

@@ -1,4 +1,7 @@
-"""What a client does to connections, its own or others': CLIENT KILL, PAUSE, REPLY, UNBLOCK, and the like."""
+"""CLIENT KILL, PAUSE, UNPAUSE, REPLY, UNBLOCK, NO-EVICT and TRACKING: a client acts on connections, its own or others'.
+
+A handler says what is to become of a connection, by an effect; it must never close or pause one itself.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def client_type(session: Session) -> bytes:
     return b"pubsub" if session.is_subscriber else b"normal"
 
 
-# KILL
+# --- KILL ---
 
 
 def _client_id(word: bytes) -> int:
@@ -36,7 +39,7 @@ def _client_id(word: bytes) -> int:
 
 
 def _filter(option: bytes, word: bytes) -> Callable[[Session], bool]:
-    """What tells whether a session is meant by an option of KILL."""
+    """The predicate of an option of KILL: true for each session that it means. CommandError for a wrong option or word."""
     match option:
         case b"ID":
             number = _client_id(word)
@@ -69,7 +72,7 @@ def client_kill(session: Session, request: Request) -> Reply | Effect:
         if not meant:
             raise CommandError("ERR No such client")
         return Kill(meant, OK)
-    # Read by hand: each word behind an option is checked as it comes, with texts of its own.
+    # The options are read by hand: each word behind one is checked as it comes, and has error texts of its own.
     skips_own = True
     filters = []
     rest = list(reversed(request[2:]))
@@ -90,7 +93,7 @@ def client_kill(session: Session, request: Request) -> Reply | Effect:
     return Kill(meant, len(meant))
 
 
-# PAUSE and the others
+# --- PAUSE and the others ---
 
 
 @command("client|pause", "timeout:integer mode<WRITE|ALL>?@6.2.0", "admin noscript loading stale",
@@ -121,7 +124,7 @@ def client_unpause(session: Session, request: Request) -> Effect:
 
 
 def _check_queueable_reply(request: Request) -> None:
-    """It would break the array of the replies of a transaction."""
+    """Refuse OFF and SKIP, which would break the array of the replies of a transaction."""
     if request[2].lower() != b"on":
         raise Refusal("ERR CLIENT REPLY OFF or SKIP is not allowed inside a transaction")
 
@@ -149,7 +152,7 @@ def client_reply(session: Session, request: Request) -> Effect:
          since="5.0.0", group="connection", complexity="O(log N) where N is the number of client connections",
          summary="Unblock a client blocked in a blocking command from a different connection")  # fmt: skip
 def client_unblock(session: Session, request: Request) -> Reply:
-    """Whether a client was released from a blocking command: there are none, and a pause is not ended by this."""
+    """0, since no client was released: there are no blocking commands, and UNBLOCK doesn't end a pause."""
     if len(request) > 4:
         raise wrong_subcommand(request)
     if len(request) == 4 and request[3].lower() not in (b"timeout", b"error"):

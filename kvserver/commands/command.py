@@ -1,4 +1,7 @@
-"""COMMAND: what there is to tell of all commands, as clients and redis-cli ask for it, and where a call has its keys."""
+"""COMMAND: the descriptions of all commands, as clients and redis-cli ask for them, and the keys of a call.
+
+All that is told is read from the `Description` of a command; nothing must be known of a single command here.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def _find(session: Session, name: bytes) -> Description | None:
 
 
 def _every(session: Session) -> list[Description]:
-    """Commands and subcommands."""
+    """All commands, each followed by its subcommands."""
     return [each for found in session.server.commands.values() for each in (found, *found.subcommands.values())]
 
 
@@ -32,7 +35,7 @@ def _every(session: Session) -> list[Description]:
 
 
 def _keys(session: Session, words: list[bytes]) -> list[tuple[bytes, tuple[str, ...]]]:
-    """The keys in the words of a call, and what it does with them. CommandError where it can't be a call."""
+    """The keys in the words of a call, each with the flags of its access. CommandError if the words can't be a call."""
     found = session.server.commands.get(words[0].lower())
     meant = found.meant_by(words) if found else None
     if meant is None:
@@ -56,7 +59,7 @@ def command_getkeysandflags(session: Session, request: Request) -> Reply:
     return [[key, SetOf(map(Simple, flags))] for key, flags in _keys(session, request[2:])]
 
 
-# --- What is told of a command ---
+# --- Descriptions ---
 
 
 def _info(of: Description) -> Reply:

@@ -1,4 +1,8 @@
-"""CONFIG: options are read and changed, statistics reset, the configuration file is written."""
+"""CONFIG: options are read and changed, statistics are reset, the configuration file is rewritten.
+
+SET changes the options of the session's server; the engine acts on the change, and writes the file. No option is known here
+by its name, but for secrets that Redis has and kvserver does not use.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ def config_get(session: Session, request: Request) -> Reply:
     return dict(found.items())
 
 
-# Those of Redis that mean nothing here are secrets as well.
+# Redis's passwords that mean nothing here are secrets as well: a slow log must not show them.
 SECRET_OPTIONS = {option.name.encode() for option in OPTIONS if option.kind is PASSWORD} | {
     b"masterauth",
     b"masteruser",

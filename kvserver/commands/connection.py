@@ -1,4 +1,7 @@
-"""The connection itself: PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET, WAIT."""
+"""PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET, WAIT: the commands that are about the connection itself.
+
+They change the session alone; the connection takes notice by an effect.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ NO_PASSWORD_SET = (
 def ping(session: Session, request: Request) -> Reply:
     if len(request) > 2:
         raise wrong_arity("ping")
-    if session.is_resp2_subscriber:  # it looks like a message there
+    # In RESP2, a subscriber gets every reply in the form of a message.
+    if session.is_resp2_subscriber:
         return [b"pong", *(request[1:] or [b""])]
     if len(request) == 1:
         return PONG
@@ -85,7 +89,7 @@ def hello(session: Session, request: Request) -> Effect:
             raise CommandError("NOPROTO unsupported protocol version")
     credentials: tuple[bytes, bytes] | None = None
     name: bytes | None = None
-    # Read by hand: a wrong option has a text of its own, which names it.
+    # The options are read by hand: the error about a wrong one has a text of its own, which names the option.
     rest = list(reversed(request[2:]))
     while rest:
         word = rest.pop()
@@ -149,7 +153,7 @@ def reset(session: Session, request: Request) -> Effect:
          summary="Wait for the synchronous replication of all the write commands sent in the context of the "
          "current connection")  # fmt: skip
 def wait(session: Session, request: Request) -> Reply:
-    """How many replicas have what this client wrote: there are none, and none will come, so nothing is waited for."""
+    """0, at once: there are no replicas that could have what this client wrote, and none will come."""
     integer(request[1])
     if integer(request[2], "ERR timeout is not an integer or out of range") < 0:
         raise CommandError("ERR timeout is negative")

@@ -1,4 +1,7 @@
-"""DUMP, and RESTORE of a key: values on their way from and to another server of Redis's kind."""
+"""DUMP, and RESTORE with a key: values on their way from and to another server that speaks Redis's protocol.
+
+The payloads are those of `formats.rdb`. RESTORE without arguments, which loads the last snapshot, is in `persistence`.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def _frequency(text: bytes) -> int:
          categories="keyspace dangerous",
          summary="Create a key using the provided serialized value, previously obtained using DUMP.")  # fmt: skip
 def restore_key(session: Session, request: Request) -> Reply:
-    """Touches no other key."""
+    """Create the key, and touch no other."""
     keyspace, key = session.keyspace, request[1]
     options = restore_key.options(request)
     is_there = keyspace.live(key) is not None
@@ -64,11 +67,13 @@ def restore_key(session: Session, request: Request) -> Reply:
         raise CommandError(f"ERR {error}") from None
     now_ms = keyspace.now_ms()
     expires_at_ms = ttl_ms if "ABSTTL" in options or not ttl_ms else ttl_ms + now_ms
+    # The sum overflows as in Redis, for which such a time has come long ago.
     if expires_at_ms > MAX_INTEGER:
-        expires_at_ms -= 1 << 64  # as in Redis, for which this time has come long ago
+        expires_at_ms -= 1 << 64
     if not expires_at_ms or expires_at_ms > now_ms:
         keyspace.put(key, value, expires_at_ms or None)
-    elif is_there:  # replaced by what is gone already
+    # A value whose time has come is never stored: it takes the place of the present one, and is gone at once.
+    elif is_there:
         keyspace.remove(key)
     if keyspace.peek(key) is not None:
         idle_s = options.number("IDLETIME", 0) if "IDLETIME" in options else None

@@ -1,4 +1,7 @@
-"""When keys expire: EXPIRE and its kin, TTL and its kin, PERSIST."""
+"""EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST, TTL, PTTL, EXPIRETIME, PEXPIRETIME: the times at which keys expire.
+
+All times are counted by the keyspace's clock, in Unix milliseconds. A key that expires is removed elsewhere (`data.expiry`).
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ NEVER: Final = -1
 
 
 def _conditions(words: list[bytes]) -> set[bytes]:
-    """The options behind key and time. CommandError where one is unknown or they contradict each other.
+    """The options behind key and time. CommandError if one is unknown or they contradict each other.
 
-    Read here, not by the notation: several may be given, and what is wrong with them has texts of its own.
+    They are read here, not by the notation: several may be given, and the errors about them have texts of their own.
     """
     found: set[bytes] = set()
     for word in words:
@@ -35,7 +38,8 @@ def _conditions(words: list[bytes]) -> set[bytes]:
 
 
 def _is_met(conditions: set[bytes], current_ms: int | None, wanted_ms: int) -> bool:
-    if current_ms is None:  # which is later than any time
+    # A key without an expiry counts as one that expires later than any other.
+    if current_ms is None:
         return not conditions & {b"XX", b"GT"}
     if b"NX" in conditions or (b"GT" in conditions and wanted_ms <= current_ms):
         return False
@@ -101,7 +105,7 @@ def persist(session: Session, request: Request) -> Reply:
 
 
 def _ask(session: Session, key: bytes, show: Callable[[int, int], int]) -> Reply:
-    """What `show` makes of the expiry and the present time, both in Unix milliseconds."""
+    """The result of `show(expiry, present time)`, both in Unix milliseconds; MISSING or NEVER where there is no expiry."""
     keyspace = session.keyspace
     if keyspace.peek_read(key) is None:
         return MISSING

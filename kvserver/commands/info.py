@@ -1,4 +1,7 @@
-"""INFO: the sections that are asked for, and the fields of each. A section is one function."""
+"""INFO: its sections, and the fields of each. A section is one function of the server's state.
+
+A section only reads the state, and must never change it.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def clients(state: ServerState) -> Fields:
         "connected_clients": len(state.sessions),
         "cluster_connections": 0,
         "maxclients": state.config.maxclients,
-        # Of those that are there now: nobody remembers what others have held.
+        # The maxima are those of the clients that are connected now: nobody remembers the buffers of others.
         "client_recent_max_input_buffer": max(
             (each.query_bytes + each.query_free_bytes + each.argument_bytes for each in held), default=0
         ),
@@ -83,7 +86,7 @@ def clients(state: ServerState) -> Fields:
 
 def memory(state: ServerState) -> Fields:
     facts = state.process_facts()
-    # Python's allocator tells nothing: what is used is what keys and values take, which is what maxmemory limits.
+    # Python's allocator tells nothing, so `used_memory` is what keys and values take, which is what maxmemory limits.
     used, peak, rss = state.memory.used_bytes, state.memory.peak_bytes, facts.rss_bytes
     sizes = {"used_memory": used, "used_memory_rss": rss, "used_memory_peak": peak}
     fields: Fields = {}
@@ -95,7 +98,7 @@ def memory(state: ServerState) -> Fields:
         "used_memory_startup": EMPTY_BYTES,
         "used_memory_dataset": used - EMPTY_BYTES,
         "used_memory_dataset_perc": "100.00%",
-        # As of a Redis on an allocator that tells nothing.
+        # Redis on an allocator that tells nothing has the same values here.
         "allocator_allocated": used,
         "allocator_active": rss,
         "allocator_resident": rss,
@@ -355,7 +358,7 @@ _GROUPS = {"default": DEFAULT, "all": list(SECTIONS), "everything": list(SECTION
 
 
 def _wanted(words: list[bytes]) -> set[str]:
-    """The titles, in lower case."""
+    """The titles of the sections that are asked for, in lower case."""
     names = [word.decode("utf-8", "replace").lower() for word in words] or ["default"]
     return {title.lower() for name in names for title in _GROUPS.get(name, [name])}
 

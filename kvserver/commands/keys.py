@@ -1,4 +1,7 @@
-"""Keys, whatever their values are: DEL and UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY, MOVE, and the removal of all."""
+"""DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY, MOVE, SWAPDB, FLUSHALL, FLUSHDB: keys, whatever their values are.
+
+Nothing here knows a type: a value is copied by its kind, and moved as it is.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ NO_SUCH_KEY: Final = "ERR no such key"
 
 def _remove(session: Session, keys: list[bytes]) -> int:
     keyspace = session.keyspace
-    # An expired key was gone before: looking removes it.
+    # A key whose time has come doesn't count: the look at it removes it.
     present = [key for key in dict.fromkeys(keys) if keyspace.peek_live(key) is not None]
     if present:
         keyspace.remove(*present)
@@ -84,7 +87,7 @@ def renamenx(session: Session, request: Request) -> Reply:
 
 
 def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool = False) -> bool:
-    """Whether the key has its new name. CommandError where it is missing."""
+    """Return True if the key has its new name. CommandError if the key is missing."""
     keyspace = session.keyspace
     value = keyspace.live(old)
     if value is None:
@@ -93,7 +96,7 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
         return False
     if old == new:
         return True
-    # Not RENAME, which is an error where there is nothing to rename: a journal must not fail over one key.
+    # The journal gets no RENAME, which is an error where there is nothing to rename: a replay must not fail over one key.
     _copy(session, old, new, value)
     keyspace.remove(old)
     return True

@@ -1,4 +1,7 @@
-"""LATENCY: events that took long, and how long each command takes."""
+"""LATENCY: the events that took long, and the distribution of the times that each command takes.
+
+The times are taken elsewhere (`dispatch.timing`, `state.usage`); they are only told and forgotten here.
+"""
 
 from __future__ import annotations
 

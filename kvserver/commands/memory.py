@@ -1,4 +1,4 @@
-"""MEMORY: what a key takes, and what the process does."""
+"""MEMORY: the bytes that a key takes, by the same estimate as maxmemory, and those that the process takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from kvserver.resp.reply import OK, Reply, Verbatim
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
-LITTLE_BYTES: Final = 5 << 20  # below, nothing can be said of a process, as in Redis
+# Below this size Redis's doctor says nothing of a process, and so does this one.
+LITTLE_BYTES: Final = 5 << 20
 MUCH_MORE: Final = 1.5
 TOO_LITTLE: Final = (
     "Hi Sam, this instance is empty or is using very little memory, my issues detector can't be used in these conditions. "
@@ -38,7 +39,7 @@ memory = container("memory",
 
 
 def _samples(text: bytes) -> int:
-    """Of values that hold others, of which there are none here."""
+    """The number of nested values to look at. It is checked and has no effect, since no value here holds others."""
     samples = integer(text)
     if samples < 0:
         raise CommandError(SYNTAX_ERROR)
@@ -79,7 +80,7 @@ def memory_stats(session: Session, request: Request) -> Reply:
         b"dataset.bytes": dataset_bytes,
         b"dataset.percentage": 100 * dataset_bytes / (facts.rss_bytes or 1),
         b"peak.percentage": 100 * facts.rss_bytes / (facts.peak_rss_bytes or 1),
-        # As of a Redis on an allocator that tells nothing: what is allocated is what the system sees.
+        # Redis on an allocator that tells nothing has the same values here: what is allocated is what the system sees.
         b"allocator.allocated": facts.rss_bytes,
         b"allocator.active": facts.rss_bytes,
         b"allocator.resident": facts.rss_bytes,
@@ -120,7 +121,8 @@ def memory_malloc_stats(session: Session, request: Request) -> Reply:
          tips="request_policy:all_shards response_policy:all_succeeded",
          summary="Ask the allocator to release memory")  # fmt: skip
 def memory_purge(session: Session, request: Request) -> Reply:
-    return OK  # Python gives memory back by itself
+    # Python gives memory back by itself.
+    return OK
 
 
 HELP = """DOCTOR

@@ -1,4 +1,7 @@
-"""OBJECT: how Redis would hold a value, and when or how often it was used."""
+"""OBJECT: the encoding in which Redis would hold a value, its references, and when or how often its key was used.
+
+No subcommand counts as a use of the key.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
-SHARED_INTEGERS: Final = 10_000  # from 0 on, of which Redis has one object each
+# Redis has one object for each integer from 0 to below this number.
+SHARED_INTEGERS: Final = 10_000
 SHARED_REFCOUNT: Final = 2**31 - 1
 _ADJUST: Final = "Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
 IDLE_NOT_TRACKED: Final = f"ERR An LFU maxmemory policy is selected, idle time not tracked. {_ADJUST}"
@@ -39,7 +43,7 @@ def object_refcount(session: Session, request: Request) -> Reply:
     if value is None:
         return None
     config = session.server.config
-    # With clocks in each object, one can't stand for several values.
+    # Under these policies Redis has a clock in each object, so that no object can stand for several values.
     has_clocks = config.maxmemory and config.maxmemory_policy.endswith(("-lru", "-lfu"))
     if has_clocks or not isinstance(value, bytes) or kind_of(value).encoding(value) != b"int":
         return 1

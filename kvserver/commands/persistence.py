@@ -1,4 +1,7 @@
-"""Flushing, loading and leaving: SAVE, BGSAVE, LASTSAVE, RESTORE without arguments, SHUTDOWN."""
+"""SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE, RESTORE without arguments, SHUTDOWN: flushing, loading and leaving.
+
+Each handler asks for its effect and must never touch the medium or the journal. RESTORE of a key is in `dump`.
+"""
 
 from __future__ import annotations
 
@@ -50,16 +53,16 @@ def shutdown(session: Session, request: Request) -> Effect:
         if any(word in options for word in ("NOSAVE", "SAVE", "NOW", "FORCE")):
             raise CommandError(SYNTAX_ERROR)
         return AbortShutdown()
-    # NOW is about waiting for replicas, of which there are none.
+    # NOW has no effect: it skips the wait for replicas, and there are none.
     return Shutdown(True if "SAVE" in options else False if "NOSAVE" in options else None, "FORCE" in options)
 
 
 def _check_queueable_load(request: Request) -> None:
-    """It replaces all data, later than the transaction ends."""
+    """Refuse the load, which would replace all data after the transaction has ended."""
     raise Refusal("ERR RESTORE without arguments is not allowed inside a transaction")
 
 
-# The way back where writes are refused, so it is no write; but replicas would have to get it.
+# RESTORE is the way back where writes are refused, so it is not flagged as a write; but replicas would have to get it.
 @command("restore",
          since="1.0.0", group="server", complexity="O(N) where N is the total number of keys in all databases",
          summary="Replace the dataset by what was saved last",

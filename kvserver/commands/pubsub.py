@@ -1,7 +1,7 @@
-"""Messages: SUBSCRIBE and its kin, PUBLISH, PUBSUB.
+"""SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE and their opposites, PUBLISH, SPUBLISH, PUBSUB: messages and who gets them.
 
-A message leaves by the same way as replies, so its order with them is that of the commands; with `appendfsync always` it
-waits like them until what was written before it is synced.
+A message is sent by the effect `Publish`, never from here. It leaves by the same way as replies, so its order with them is
+that of the commands; with `appendfsync always` it waits like them until what was written before it is synced.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ Names = dict[bytes, None]
 
 
 class Kind:
-    """One kind of names to subscribe to."""
+    """One kind of names to subscribe to: channels, patterns or shard channels.
+
+    `prefix` is that of its commands. `names` gives the names that a session has subscribed to, `subscriptions` those of all
+    sessions of a server. `count` is the number of its subscriptions that a session is told.
+    """
 
     def __init__(
         self,
-        prefix: bytes,  # of its commands
-        names: Callable[[Session], Names],  # those that a session has subscribed to
-        subscriptions: Callable[[Channels[Session]], Subscriptions[Session]],  # where the server has those of all sessions
-        count: Callable[[Session], int],  # how many a session is told that it has
+        prefix: bytes,
+        names: Callable[[Session], Names],
+        subscriptions: Callable[[Channels[Session]], Subscriptions[Session]],
+        count: Callable[[Session], int],
     ) -> None:
         self._subscribe, self._unsubscribe = prefix + b"subscribe", prefix + b"unsubscribe"
         self._names = names

@@ -1,4 +1,4 @@
-"""Finding keys: SCAN, KEYS, RANDOMKEY, DBSIZE."""
+"""SCAN, KEYS, RANDOMKEY, DBSIZE: keys are found and counted, and no value is stored. The walk itself is `data.walk`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from kvserver.state.session import Session
 EVERYTHING: Final = b"*"
 DEFAULT_COUNT: Final = 10
 MAX_CURSOR: Final = 2**64 - 1
-# What strtoul takes, but no white space in front. A minus sign negates, modulo 2**64.
+# The texts that strtoul takes, but without white space in front. A minus sign negates, modulo 2**64.
 _CURSOR = re.compile(rb"([+-]?)([0-9]+)|")
 
 
 def cursor_of(text: bytes) -> int:
-    """A cursor as Redis reads it. CommandError where it is none."""
-    match = _CURSOR.fullmatch(text.partition(b"\0")[0])  # it is a C string there
+    """The cursor that Redis reads in a text, from 0 to MAX_CURSOR. CommandError if the text is no cursor."""
+    # Redis reads the text as a C string, which ends at a NUL.
+    match = _CURSOR.fullmatch(text.partition(b"\0")[0])
     number = int(match[2] or 0) if match and len(text) <= 4096 else MAX_CURSOR + 1
     if match is None or number > MAX_CURSOR:
         raise CommandError("ERR invalid cursor")

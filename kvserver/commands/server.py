@@ -1,4 +1,4 @@
-"""The server itself: TIME, ROLE, LOLWUT, MONITOR, and DEBUG for tests."""
+"""TIME, ROLE, LOLWUT, MONITOR and DEBUG: commands about the server itself. DEBUG is for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ NOT_ALLOWED = (
     'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a '
     "local connection, otherwise you need to set this option in the configuration file, and then restart the server."
 )
-LONGEST_SLEEP_S = 1e9  # some thirty years: more is too much for the event loop
+# The event loop takes no longer time than this, which is some thirty years.
+LONGEST_SLEEP_S = 1e9
 HELP = """CRASH
     Append the first half of the present frame to the medium: a torn write, on purpose.
 ERROR <string>
@@ -48,9 +49,10 @@ def role(session: Session, request: Request) -> Reply:
          since="5.0.0", group="server", complexity="O(1)",
          summary="Display some computer art and the Redis version")  # fmt: skip
 def lolwut(session: Session, request: Request) -> Reply:
-    # Read by hand: Redis takes whatever it doesn't know, and words behind the version, which say how to draw.
+    # The arguments are read by hand: Redis takes any word that it doesn't know, and words behind the version, which say how
+    # to draw. The version must be a number and has no effect: there is one kind of drawing here.
     if len(request) > 2 and request[1].upper() == b"VERSION":
-        integer(request[2])  # whatever it is: there is one drawing, and never the same
+        integer(request[2])
     random_below = session.server.random_below
     maze = ["".join("╱╲"[random_below(2)] for _ in range(MAZE_COLUMNS)) for _ in range(MAZE_ROWS)]
     signature = f"10 PRINT, Commodore 64, 1982. kvserver ver. {session.server.version}, Redis ver. {SERVER_VERSION}"
@@ -65,13 +67,14 @@ def monitor(session: Session, request: Request) -> Switch:
     if session.is_executing:
         raise CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
     monitors = session.server.monitors
-    reply: Reply = NO_REPLY if session.id in monitors else OK  # Redis does not answer a second one
+    # Redis does not answer a second MONITOR.
+    reply: Reply = NO_REPLY if session.id in monitors else OK
     monitors[session.id] = session
     return Switch(reply)
 
 
 def _check_queueable(request: Request) -> None:
-    """A crash would leave half of the transaction."""
+    """Refuse a crash, which would leave half of the transaction."""
     if request[1].lower() == b"crash":
         raise Refusal("ERR DEBUG CRASH is not allowed inside a transaction")
 
@@ -100,7 +103,7 @@ def debug(session: Session, request: Request) -> Reply | Effect:
 
 
 def _seconds(text: bytes) -> float:
-    """As C's strtod, for which anything else is 0."""
+    """The seconds that C's strtod reads in a text, from 0 to LONGEST_SLEEP_S; 0 for a text that is no number."""
     try:
         seconds = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""SLOWLOG: the commands that took long, as they are told and forgotten."""
+"""SLOWLOG: the commands that took long are told and forgotten. The entries are made elsewhere (`state.slowlog`)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH. The gate queues what comes in between.
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH: transactions. The gate (`dispatch.gate`) queues the commands in between.
 
-All that a transaction writes is one record of the journal: EXEC runs it within one tick, in one go.
+EXEC never runs them itself: its effect has the engine run all of them in one go, within one tick, so that all that a
+transaction writes is one record of the journal.
 """
 
 from __future__ import annotations
