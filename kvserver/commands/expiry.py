@@ -1,6 +1,6 @@
 """EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT, PERSIST, TTL, PTTL, EXPIRETIME, PEXPIRETIME: the times at which keys expire.
 
-All times are counted by the keyspace's clock, in Unix milliseconds. A key that expires is removed elsewhere (`data.expiry`).
+All times are counted by the keyspace's clock, in Unix milliseconds. A key whose time comes is removed by `data`.
 """
 
 from __future__ import annotations

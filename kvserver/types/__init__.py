@@ -1,6 +1,6 @@
-"""The data types, a folder each: its value and its commands. Here is the list of their kinds, and the mappings that read them.
+"""The data types, a folder each with its value and its commands. Here is the list of their kinds, and the mappings with them.
 
-Whoever reads or writes payloads takes the mapping from here, so that no tag is ever read without its kind.
+All code that reads or writes payloads takes the mapping from here, so that no tag is ever read without its kind.
 """
 
 from typing import Final

@@ -1,1 +1,1 @@
-"""JSON documents: a type of its own, whose value is held as its canonical text."""
+"""JSON documents: a data type of their own, whose value is held as its canonical text."""

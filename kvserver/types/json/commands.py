@@ -1,4 +1,7 @@
-"""JSON documents at the root path: JSON.SET, JSON.GET, JSON.TYPE, JSON.DEL, as RedisJSON and redis-py's `json()` have them."""
+"""JSON.SET, JSON.GET, JSON.TYPE, JSON.DEL, JSON.FORGET: whole documents, as RedisJSON and redis-py's `json()` have them.
+
+Only the root path is known. A document is replaced as a whole and never changed; a JSON string is a string of Redis's.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ def json_set(session: Session, request: Request) -> Reply:
     _is_legacy_root(request[2])
     try:
         document = parse_strict(request[3])
-        text = canonical_strict(document)  # also for the limits: what is taken must be readable at every start
+        # The canonical text is made for a string as well, for its limits: a document that is taken must be readable later.
+        text = canonical_strict(document)
     except ValueError as error:
         raise CommandError(f"ERR {error}") from None
     if ("NX" in options and is_there) or ("XX" in options and not is_there):
@@ -62,15 +66,19 @@ def json_set(session: Session, request: Request) -> Reply:
 
 
 class Layout(NamedTuple):
-    """What stands between the parts of a document, none of it by default."""
+    """The bytes between the parts of a document, none by default.
 
-    indent: bytes = b""  # once for each level, behind a newline
+    `newline` begins each line, `indent` follows it once for each level, and `space` stands behind each colon.
+    """
+
+    indent: bytes = b""
     newline: bytes = b""
-    space: bytes = b""  # behind a colon
+    space: bytes = b""
 
     def apply(self, text: bytes, limit_bytes: int) -> bytes:
-        """Lay canonical JSON out. CommandError where that takes more bytes than the limit."""
-        pieces: list[bytes | int] = []  # a number stands for the start of a line at this level
+        """Return canonical JSON, laid out. CommandError if that takes more bytes than the limit."""
+        # A number stands for the start of a line at this level.
+        pieces: list[bytes | int] = []
         level = 0
         for token in _TOKENS.findall(text):
             if token in (b"[", b"{"):
@@ -84,7 +92,7 @@ class Layout(NamedTuple):
             else:
                 pieces.append(token)
         starts = [piece for piece in pieces if isinstance(piece, int)]
-        # Before any of it is made: who sends a long indent must not get its length many times over.
+        # The length is checked before any of the text is made: a long indent would be repeated many times.
         added = len(starts) * len(self.newline) + sum(starts) * len(self.indent) + pieces.count(b":") * len(self.space)
         if len(text) + added > limit_bytes:
             raise CommandError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
@@ -93,7 +101,7 @@ class Layout(NamedTuple):
         return b"".join([lines[piece] if isinstance(piece, int) else colon if piece == b":" else piece for piece in pieces])
 
 
-# A string, what is empty, punctuation, a number or word.
+# A string, an empty array or object, punctuation, a number or word.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[\]|\{\}|[][{},:]|[^][{},:"]+')
 
 
@@ -101,7 +109,7 @@ _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[\]|\{\}|[][{},:]|[^][{},:"
          since="1.0.0", group="json", complexity="O(M)",
          summary="Get the JSON value of a key")  # fmt: skip
 def json_get(session: Session, request: Request) -> Reply:
-    # Read by hand: paths may stand between the options.
+    # The arguments are read by hand: paths may stand between the options.
     rest = list(reversed(request[2:]))
     paths: list[bytes] = []
     layout = Layout()
@@ -120,7 +128,8 @@ def json_get(session: Session, request: Request) -> Reply:
         return None
     text = _text(value)
     wrapped = text if all(legacy) else b"[%b]" % text
-    if len(paths) > 1:  # RedisJSON gives an object from path to what is there
+    # For several paths, RedisJSON replies with an object from each path to its values.
+    if len(paths) > 1:
         wrapped = b"{%b}" % b",".join(b'"%b":%b' % (path or b".", wrapped) for path in dict.fromkeys(paths))
     return layout.apply(wrapped, session.server.config.proto_max_bulk_len) if any(layout) else wrapped
 

@@ -1,4 +1,7 @@
-"""JSON documents as values: their canonical text, `JSONText`. Any JSON but a string, which is a string of Redis's. Pure."""
+"""The kind of JSON documents, whose value is their canonical text, a `JSONText`. Pure.
+
+A document is any JSON but a string: that is a string of Redis's.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,17 @@ from kvserver.formats.rdb import STRING_TYPE, write_string
 
 
 class Document(Kind):
-    """Already what a payload holds, compact. Never changed, only replaced."""
+    """A document: the text that a payload holds as well. A value is never changed, only replaced."""
 
-    name = "ReJSON-RL"  # as RedisJSON calls its type
+    # RedisJSON calls its type so.
+    name = "ReJSON-RL"
     types = (JSONText,)
     forms: Mapping[str, Form] = {}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {}
 
     def encoding(self, value: JSONText) -> bytes:
-        return b"raw"  # of a module's type, which has no other
+        # Redis says this of every module's type.
+        return b"raw"
 
     def size_bytes(self, value: JSONText) -> int:
         return bytes_size(len(value))
@@ -42,7 +47,7 @@ class Document(Kind):
         return VALUE, (value[start : start + PIECE_BYTES] for start in range(0, len(value), PIECE_BYTES))
 
     def dump(self, value: JSONText) -> bytes:
-        """As the string of its text: RedisJSON's own payloads are a module's, which other servers need the module for."""
+        """Return the payload of a string, the document's text: a server without RedisJSON couldn't load a module's payload."""
         return bytes((STRING_TYPE,)) + write_string(bytes(value))
 
 

@@ -1,1 +1,1 @@
-"""Strings: their commands, and those that count with them, cut them, compare them and look at their bits."""
+"""Strings: their value, and the commands that store them, count with them, cut them, compare them and use their bits."""

@@ -1,4 +1,4 @@
-"""BITFIELD and BITFIELD_RO: integers of any width anywhere in a string."""
+"""BITFIELD and BITFIELD_RO: integers of up to 64 bits, anywhere in a string."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from kvserver.types.string.bits import bit_offset
 from kvserver.types.string.ranges import changeable
 from kvserver.types.string.value import as_string, raw
 
-_WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}  # and how many arguments each has
+# The number of arguments behind each word. SET and INCRBY have a number behind type and offset.
+_WORDS = {b"GET": 2, b"SET": 3, b"INCRBY": 3, b"OVERFLOW": 1}
 _OVERFLOWS = (b"WRAP", b"SAT", b"FAIL")
 _TYPE = re.compile(rb"([iu])([1-9][0-9]?)")
 _NO_TYPE = "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
 
 
 class Field(NamedTuple):
-    """Where an integer is, and how wide, in bits."""
+    """The place of an integer in a string: its width and the offset of its first bit, in bits."""
 
     is_signed: bool
     width: int
@@ -41,14 +42,14 @@ class Field(NamedTuple):
         return (self.offset + self.width + 7) >> 3
 
     def read(self, string: bytes | bytearray) -> int:
-        """The integer; behind the end of the string are zeros."""
+        """The integer in a string, which is followed by zeros."""
         first = self.offset >> 3
         number = int.from_bytes(string[first : self.end_byte].ljust(self.end_byte - first, b"\0"), "big")
         number = number >> (-(self.offset + self.width) & 7) & ((1 << self.width) - 1)
         return number - (1 << self.width) if number > self.greatest else number
 
     def write(self, string: bytearray, number: int) -> None:
-        """Store an integer that fits, in a string that is long enough."""
+        """Store an integer that fits the field, in a string that is long enough."""
         first, shift = self.offset >> 3, -(self.offset + self.width) & 7
         mask = (1 << self.width) - 1
         present = int.from_bytes(string[first : self.end_byte], "big")
@@ -56,7 +57,7 @@ class Field(NamedTuple):
         string[first : self.end_byte] = changed.to_bytes(self.end_byte - first, "big")
 
     def fit(self, number: int, overflow: bytes) -> int | None:
-        """What becomes of a number that may be too big or small for the field. None: nothing, by FAIL."""
+        """The number that is stored for one that may be too big or too small for the field; None if FAIL forbids it."""
         if self.least <= number <= self.greatest:
             return number
         if overflow == b"FAIL":
@@ -68,9 +69,11 @@ class Field(NamedTuple):
 
 
 class _Operation(NamedTuple):
+    """GET, SET or INCRBY of a field. `number` is 0 for GET."""
+
     name: bytes
     field: Field
-    number: int  # of SET and INCRBY
+    number: int
     overflow: bytes
 
 
@@ -84,7 +87,7 @@ def _parse_field(session: Session, kind: bytes, offset: bytes) -> Field:
 
 
 def _parse(session: Session, words: list[bytes]) -> list[_Operation]:
-    """The operations in their order, which is not told by what the notation finds."""
+    """The operations in their order, which the options that the notation finds don't have."""
     operations: list[_Operation] = []
     overflow = b"WRAP"
     position = 0
@@ -135,9 +138,11 @@ def bitfield(session: Session, request: Request) -> Reply:
         if operation.name == b"INCRBY":
             wanted += present
         elif not field.is_signed:
-            wanted %= 1 << 64  # Redis takes what is set for an unsigned integer of 64 bits
+            # Redis takes the number for an unsigned integer of 64 bits.
+            wanted %= 1 << 64
         elif field.width < 64 and wanted < field.greatest - MAX_INTEGER:
-            wanted += 1 << 64  # for which its check of the upper end overflows: so it saturates to the greatest
+            # Redis's check of the upper end overflows for this number, so that it saturates to the greatest one.
+            wanted += 1 << 64
         number = field.fit(wanted, operation.overflow)
         if number is not None:
             field.write(string, number)

@@ -1,4 +1,4 @@
-"""Strings as bits, of which the first is the highest of the first byte: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP."""
+"""SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP: strings as bits, of which bit 0 is the highest one of the first byte."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COUNTED_AT_ONCE_BYTES = 1 << 20
 
 
 def bit_offset(session: Session, text: bytes, width: int = 0) -> int:
-    """The number of a bit; with a width, `#3` is the first bit of the fourth field. CommandError for one out of range."""
+    """The number of a bit; with a width in bits, `#3` is the first bit of the fourth field. CommandError if out of range."""
     by_width = bool(width) and text[:1] == b"#"
     offset = integer(text[by_width:], _NOT_AN_OFFSET) * (width if by_width else 1)
     if offset < 0 or (offset >> 3 >= session.server.config.proto_max_bulk_len and not session.is_replay):
@@ -82,14 +82,15 @@ def _bits_in(start: int, end: int, value: bytes, by_bit: bool) -> range:
          since="2.6.0", group="bitmap", complexity="O(N)",
          summary="Count set bits in a string")  # fmt: skip
 def bitcount(session: Session, request: Request) -> Reply:
-    # Its arguments are read by hand: they have fixed places, and Redis looks at the unit late.
+    # The arguments are read by hand: they have fixed places, and Redis looks at the unit late.
     value = as_string(session.keyspace.read(request[1]))
     if value is None:
         return 0
     bits = range(8 * len(value))
     if len(request) in (4, 5):
         start, end = integer(request[2]), integer(request[3])
-        if is_backward(start, end):  # and Redis does not look at the unit
+        # Redis does not look at the unit here.
+        if is_backward(start, end):
             return 0
         by_bit = len(request) == 5 and _counts_bits(request[4])
         bits = _bits_in(start, end, value, by_bit)
@@ -107,12 +108,12 @@ def bitcount(session: Session, request: Request) -> Reply:
 
 
 def first_bit(value: bytes, bit: int, bits: range) -> int | None:
-    """The position of the first bit that is `bit`, or None where the range has none."""
+    """The position of the first bit that is `bit`, or None if the range has none."""
     if not bits:
         return None
     skipped = bits.start >> 3
     piece = bytearray(value[skipped : (bits.stop + 7) >> 3])
-    # What lies outside of the range, in its first and last byte, is to be no match.
+    # The bits of the first and last byte that lie outside of the range must not match.
     outside_first, outside_last = 0xFF ^ (0xFF >> (bits.start & 7)), (1 << (-bits.stop & 7)) - 1
     if bit:
         piece[0] &= ~outside_first & 0xFF
@@ -150,7 +151,7 @@ def bitpos(session: Session, request: Request) -> Reply:
     found = first_bit(value, bit, bits)
     if found is not None:
         return found
-    # Behind a string are zeros, as far as anybody looks who gives no end.
+    # For a client that gives no end, zeros follow the string.
     return bits.stop if bits and not bit and len(request) < 5 else -1
 
 
@@ -159,7 +160,7 @@ _INVERTED = bytes(range(256))[::-1]
 
 
 def combined(operation: bytes, values: list[bytes]) -> bytes:
-    """Strings, filled up with zeros to the longest, combined bit by bit. `operation`: AND, OR, XOR, or NOT of one."""
+    """The result of AND, OR or XOR of strings, filled up with zeros to the longest one, or of NOT of a single string."""
     if operation == b"NOT":
         return values[0].translate(_INVERTED)
     # The first byte is the lowest, so that zeros behind a string change nothing.
@@ -182,7 +183,7 @@ def bitop(session: Session, request: Request) -> Reply:
     is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
     result = combined(operation, [as_string(keyspace.read(key)) or b"" for key in sources])
     if result:
-        # Run later, with a source that has expired, the same command would give another result.
+        # A replay of BITOP would give another result once a source has expired; then the journal gets the result itself.
         keyspace.put_as(target, raw(result), [b"BITOP", *request[1:]] if is_timeless else [b"SET", target, result])
     elif keyspace.live(target) is not None:
         keyspace.remove(target)

@@ -1,4 +1,7 @@
-"""Whole strings: GET, SET and their kin. GET and SET are the hot path: nothing may be added to them that is not measured."""
+"""GET, SET, SETEX, GETSET, GETDEL, GETEX, MGET, MSET, STRLEN and their kin: strings as wholes.
+
+GET and SET are the hot path: nothing may be added to them that is not measured.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def get(session: Session, request: Request) -> Reply:
 
 
 def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
-    """What is no plain string: JSON, something that expires, nothing."""
+    """The reply to GET for anything but a plain string: a value that expires, a document, or nothing."""
     value = session.keyspace.expire_if_due(key, entry) if isinstance(entry, Expiring) else entry
     if value is None:
         session.keyspace.missed_gets += 1
@@ -72,7 +75,7 @@ def set_(session: Session, request: Request) -> Reply:
     return OK
 
 
-# Option -> milliseconds per unit, and whether the number counts from now.
+# Each option's milliseconds per unit, and True if its number counts from now.
 _EXPIRY_OPTIONS = {"EX": (1000, True), "PX": (1, True), "EXAT": (1000, False), "PXAT": (1, False)}
 
 
@@ -102,9 +105,10 @@ def _set_with_options(session: Session, request: Request) -> Reply:
 
 
 def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int, now_ms: int) -> None:
-    """`now_ms` is what a relative time was counted from: by a later look at the clock it might have passed already."""
+    """Store a value with its expiry. `now_ms` is the time from which a relative one was counted: by now it may have passed."""
     keyspace = session.keyspace
-    if expires_at_ms <= now_ms:  # EXAT in the past: the key is gone at once
+    # A key with an EXAT in the past is gone at once.
+    if expires_at_ms <= now_ms:
         keyspace.remove(key)
     else:
         keyspace.put(key, value, expires_at_ms)
@@ -167,7 +171,7 @@ def getdel(session: Session, request: Request) -> Reply:
          since="6.2.0", group="string", complexity="O(1)",
          summary="Get the value of a key and optionally set its expiration")  # fmt: skip
 def getex(session: Session, request: Request) -> Reply:
-    """The time is looked at only where the key is there, as in Redis."""
+    """As in Redis, a wrong time is an error only if the key is there."""
     expiry = (options := getex.options(request)).chosen("expiration")
     keyspace, key = session.keyspace, request[1]
     value = as_string(keyspace.read(key))
@@ -191,7 +195,7 @@ def getex(session: Session, request: Request) -> Reply:
          tips="request_policy:multi_shard",
          summary="Get the values of all the given keys")  # fmt: skip
 def mget(session: Session, request: Request) -> Reply:
-    """What is no string counts as missing, as in Redis."""
+    """As in Redis, a value that is no string counts as missing."""
     return [value if isinstance(value, bytes) else None for value in map(session.keyspace.read, request[1:])]
 
 

@@ -1,6 +1,7 @@
-"""Strings that are numbers: INCR, which is measured, DECR, INCRBY, DECRBY, INCRBYFLOAT.
+"""INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT: strings that are numbers.
 
-A JSON integer stays one; other JSON numbers have no INCR, but an INCRBYFLOAT that gives a JSON number.
+A JSON integer stays one. INCR refuses other JSON numbers; INCRBYFLOAT takes them, and its sum is a JSON number again. INCR is
+on the hot path: nothing may be added to it that is not measured.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def increment(session: Session, request: Request) -> int:
     keyspace = session.keyspace
     key = request[1]
     value = keyspace.get(key)
-    # A positive integer as Redis reads it: int() takes more than that, and a regular expression more time.
+    # Redis reads these digits as a positive integer. int() alone takes other texts as well, and a regular expression takes
+    # more time.
     if type(value) is bytes and value.isdigit() and value[0] != _ZERO and len(value) <= _SURELY_IN_RANGE_DIGITS:
         number = int(value) + 1
     elif value is None:
@@ -41,12 +43,13 @@ def incr_many(session: Session, commands: list[Request], output: list[bytes]) ->
         for args in commands:
             output.append(b":%d\r\n" % increment(session, args))
             done += 1
-    except CommandError:  # which has changed nothing, so that the writer may run it again
+    except CommandError:
+        # The command has changed nothing, so the writer may run it again.
         pass
     return done
 
 
-# Not by the decorator: `incr_many` calls the function itself, which takes less time than by way of the command.
+# The decorator is not used as one: `incr_many` calls the function itself, which takes less time than by way of the command.
 incr = command("incr", "key:key", "write denyoom fast", access="RW access update",
                since="1.0.0", group="string", complexity="O(1)",
                summary="Increment the integer value of a key by one",
@@ -89,16 +92,17 @@ def _add(session: Session, key: bytes, amount: int) -> int:
 
 
 def _is_json_number(value: Value | None) -> bool:
-    """Whether it is a JSON number, not a string. CommandError for a JSON value that is neither."""
+    """True for a JSON number, False for a string or None. CommandError for any other document."""
     if not isinstance(value, JSONText):
         return False
-    if value[:1] not in b"-0123456789NI":  # NaN and Infinity, from a frame written elsewhere, are numbers
+    # NaN and Infinity, from a frame written elsewhere, are numbers.
+    if value[:1] not in b"-0123456789NI":
         raise CommandError(WRONG_TYPE)
     return True
 
 
 def _store(session: Session, key: bytes, value: Value) -> None:
-    """Store a result, with the expiry that the key has. It is also what is written: adding again would add twice."""
+    """Store a result, with the expiry that the key has. The journal gets the result: a replay must not add again."""
     session.keyspace.put(key, value, session.keyspace.expires_at_ms(key))
 
 
@@ -130,8 +134,8 @@ def incrbyfloat(session: Session, request: Request) -> Reply:
 
 
 def _json_number(text: bytes) -> bytes:
-    """The canonical JSON of a number: an integer where it is one of 64 bits, else what JSON readers make of it."""
-    # The length first: Python reads no integer of more than 4,300 digits.
+    """The canonical JSON of a number: an integer if it is one of 64 bits, else the double that JSON readers take it for."""
+    # The length is looked at first: Python reads no integer of more than 4,300 digits.
     if b"." not in text and len(text) <= len(str(MIN_INTEGER)) and abs(int(text)) <= MAX_INTEGER:
         return text
     number = float(text)

@@ -1,7 +1,8 @@
-"""LCS: the longest common subsequence of two strings, and where it is in them.
+"""LCS: the longest common subsequence of two strings, and its places in them.
 
 A row of the table is an integer of one bit per column (Hyyrö 2004, "Bit-parallel LCS-length computation revisited"), so
-that what Redis fills cell by cell costs a few operations a row. Of all longest ones it finds the one that Redis finds.
+that a row, which Redis fills cell by cell, costs a few operations. Of all longest subsequences the one is found that Redis
+finds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.string.value import as_string
 
-_CELL_BYTES = 4  # of Redis's table, whose size it limits
+# Redis limits the size of its table, which has cells of so many bytes.
+_CELL_BYTES = 4
 _MAX_LENGTH = 2**32 - 2
 
 
@@ -50,7 +52,7 @@ def lcs(session: Session, request: Request) -> Reply:
 
 
 class Match(NamedTuple):
-    """Bytes that are equal: `length` of them, from `first` on in the first string and from `second` on in the other."""
+    """A piece that both strings have: `length` bytes, from `first` on in the first string, from `second` on in the other."""
 
     first: int
     second: int
@@ -58,7 +60,7 @@ class Match(NamedTuple):
 
 
 def _rows(rows: bytes, columns: bytes) -> Iterator[int]:
-    """The table: bit k of row i is 0 where rows[:i] has a longer subsequence with columns[:k + 1] than with columns[:k]."""
+    """The table. Bit k of row i is 0 if rows[:i] has a longer subsequence with columns[:k + 1] than with columns[:k]."""
     everywhere = (1 << len(columns)) - 1
     places = {}
     for byte in set(rows):
@@ -83,10 +85,10 @@ def length(first: bytes, second: bytes) -> int:
 
 
 def matches(first: bytes, second: bytes) -> list[Match]:
-    """Redis's choice of a longest common subsequence, as its unbroken pieces, last one first.
+    """The longest common subsequence that Redis chooses, as its unbroken pieces, the last one first.
 
-    Redis goes back from the end of both strings: over bytes that are equal in both, else over the last byte of the
-    first string if that is what makes no difference, and over the last byte of the second one if both or neither.
+    Redis goes back from the end of both strings. It steps over two bytes that are equal. Else it steps over the last byte of
+    the first string if only that one makes no difference to the length, and otherwise over the last byte of the second.
     """
     pairs = _pairs_by_first(first, second) if len(first) <= len(second) else _pairs_by_second(first, second)
     found: list[Match] = []
@@ -106,7 +108,7 @@ def _pairs_by_first(first: bytes, second: bytes) -> list[tuple[int, int]]:
     missing = j - table[i].bit_count()
     while missing:
         below = (1 << j) - 1
-        # Where the row reaches what is missing: from there on to the right, the last byte of `second` makes no difference.
+        # The column in which the row reaches the missing length. To its right, the last byte of `second` makes no difference.
         reached = (~table[i] & below).bit_length()
         match = second.rfind(first[i - 1], 0, j) + 1
         if match >= reached:
@@ -119,7 +121,7 @@ def _pairs_by_first(first: bytes, second: bytes) -> list[tuple[int, int]]:
 
 
 def _pairs_by_second(first: bytes, second: bytes) -> list[tuple[int, int]]:
-    """The same with a row for each byte of the second string, for a first one that is longer."""
+    """The same positions, with a row for each byte of the second string, for a first string that is longer."""
     pairs: list[tuple[int, int]] = []
     table = list(_rows(second, first))
     i, j = len(first), len(second)

@@ -1,4 +1,4 @@
-"""Strings of a payload that are not UTF-8 and long, in pieces: base64 to bytes, in short steps. Pure.
+"""The reader of a payload's long strings that are not UTF-8: it turns base64 into bytes piece by piece, in short steps. Pure.
 
 A string is gathered in a buffer that becomes the value, so that nothing is copied twice.
 """
@@ -20,15 +20,17 @@ _TAIL: Final = re.compile(rb'(?:,"expires_at_ms":' + INTEGER + rb")?\}\}")
 
 
 class LongBase64:
-    """The tag of bytes that are not UTF-8, whose expiry stands behind them: a LongReader."""
+    """A LongReader of the tag for bytes that are not UTF-8. Their expiry stands behind them."""
 
     def __init__(self, opening: bytes) -> None:
         self.has_ended = False
         self._opening = opening
-        self._has_begun = False  # the opening quote has been read
+        # True when the opening quote has been read.
+        self._has_begun = False
         self._content = BytesIO()
         self._decoder = getincrementaldecoder("utf-8")()
-        self._is_utf8 = True  # so far
+        # True if the bytes so far are UTF-8, which is never encoded like this.
+        self._is_utf8 = True
         self._is_padded = False
 
     def read(self, data: bytes, position: int) -> int | None:
@@ -69,7 +71,7 @@ class LongBase64:
 
 
 def decode_base64(text: bytes) -> bytes | None:
-    """The bytes of base64, if the encoder writes them like this."""
+    """The bytes of a base64 text, or None if the encoder would not write them like this."""
     try:
         content = b64decode(text, validate=True)
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""The numbers of INCRBYFLOAT: C's `long double` on x86-64, whose digits Redis prints. Exact, in integers; pure.
+"""`LongDouble`, the numbers of INCRBYFLOAT: C's `long double` on x86-64, whose digits Redis prints. Exact, in integers. Pure.
 
 An x87 extended double has a mantissa of 64 bits and an exponent of 15; reading and adding round to the nearest, ties to
 even. Texts are those of glibc's strtold, as Redis 7.0's string2ld takes them, and of `%.17Lf` without trailing zeros.
@@ -10,15 +10,17 @@ import re
 from typing import NamedTuple
 
 MANTISSA_BITS = 64
-_MAX_BITS = 16384  # finite numbers are below 2**16384
-_MIN_EXPONENT = -16445  # of the last bit of the smallest (denormal) number
+# Finite numbers are below 2**16384.
+_MAX_BITS = 16384
+# The smallest (denormal) number is 2**-16445.
+_MIN_EXPONENT = -16445
 _MAX_TEXT_BYTES = 5 * 1024 - 1
 _FRACTION_DIGITS = 17
 
 _DECIMAL = re.compile(rb"([+-]?)(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
 _HEXADECIMAL = re.compile(rb"([+-]?)0[xX](?:([0-9a-fA-F]+)\.?([0-9a-fA-F]*)|\.([0-9a-fA-F]+))(?:[pP]([+-]?[0-9]+))?")
 _INFINITE = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
-# Beyond these a number is infinite or zero, whatever its digits: so that nobody computes 10 ** 999999999.
+# Beyond these exponents a number is infinite or zero, whatever its digits, so that 10 ** 999999999 is never computed.
 _HUGE_DECIMAL_EXPONENT = 4933
 _TINY_DECIMAL_EXPONENT = -4999
 _CLAMPED_EXPONENT = 1_000_000
@@ -38,7 +40,7 @@ class LongDouble(NamedTuple):
 
     @staticmethod
     def parse(text: bytes) -> LongDouble | None:
-        """What Redis reads, infinities included, or None: no number, NaN, or one that is too big or too close to zero."""
+        """The number that Redis reads, an infinity as well. None for NaN, a number that is too big or small, or no number."""
         if len(text) > _MAX_TEXT_BYTES:
             return None
         if match := _DECIMAL.fullmatch(text):
@@ -52,7 +54,7 @@ class LongDouble(NamedTuple):
         return None if number is None or not number.is_finite else _signed(number, match[1])
 
     def __add__(self, other: object) -> LongDouble:
-        """The sum, rounded. An infinity if one is there; what Redis calls NaN (of both signs) is one, too."""
+        """The sum, rounded. An infinity if either number is one, even where Redis has NaN, for infinities of both signs."""
         if not isinstance(other, LongDouble):
             return NotImplemented
         if not (self.is_finite and other.is_finite):
@@ -109,7 +111,7 @@ def _parse_hexadecimal(match: re.Match[bytes]) -> LongDouble | None:
 
 
 def _exponent(text: bytes | None) -> int:
-    """The exponent that a text gives, where it is not so big that only its sign counts."""
+    """The exponent of a text, 0 for None. One that is so big that only its sign counts is clamped."""
     if text is None:
         return 0
     digits = text.lstrip(b"+-").lstrip(b"0") or b"0"

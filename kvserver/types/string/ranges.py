@@ -55,7 +55,8 @@ def setrange(session: Session, request: Request) -> Reply:
     if not piece:
         return 0 if value is None else len(value)
     check_length(session, offset + len(piece))
-    present = memoryview(value or b"")  # of which the parts are copied once
+    # By a memoryview, the parts are copied only once.
+    present = memoryview(value or b"")
     padding = bytes(max(0, offset - len(present)))
     changed = b"".join((present[:offset], padding, piece, present[offset + len(piece) :]))
     session.keyspace.change(key, raw(changed), [b"SETRANGE", *request[1:]])
@@ -63,14 +64,14 @@ def setrange(session: Session, request: Request) -> Reply:
 
 
 def inclusive_range(start: int, end: int, length: int) -> range:
-    """Positions from `start` to `end`, both of them included and counted from the end where negative, clipped."""
+    """The positions from `start` to `end`, both included and clipped to the string. A negative one counts from the end."""
     first = start if start >= 0 else max(start + length, 0)
     last = min(end if end >= 0 else max(end + length, 0), length - 1)
     return range(first, last + 1)
 
 
 def is_backward(start: int, end: int) -> bool:
-    """Whether two positions counted from the end have nothing between them, also where both are clipped to 0."""
+    """True if two positions that count from the end have nothing between them, even where both are clipped to 0."""
     return end < start < 0
 
 

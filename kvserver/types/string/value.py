@@ -1,7 +1,7 @@
-"""Strings as values: plain `bytes`, and those that Redis would not hold as a SET of them does.
+"""The kind of strings: plain `bytes`, and the strings that Redis holds in another encoding than after a SET. Pure.
 
 A string that a command has built in place is `raw`, the sum of an INCRBYFLOAT `embstr`, even if it is short or a number.
-OBJECT tells it, and nobody else: no file does, so that after a start all strings are as SET would have them. Pure.
+Only OBJECT tells the encoding. It must never be written to a file: after a start all strings are as after a SET.
 """
 
 from __future__ import annotations
@@ -19,35 +19,37 @@ from kvserver.formats.codec import PIECE_BYTES, canonical_string, canonical_stri
 from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
 from kvserver.types.string.longbase64 import LongBase64, decode_base64
 
-EMBEDDED_BYTES: Final = 44  # up to so long a string is one block with its header
+# In Redis, a string of up to so many bytes is one block with its header.
+EMBEDDED_BYTES: Final = 44
 BASE64: Final = "base64"
-_BASE64_PIECE_BYTES: Final = PIECE_BYTES // 4 * 3  # without padding, since it is a multiple of three
+# A multiple of three, so that no piece is padded but the last.
+_BASE64_PIECE_BYTES: Final = PIECE_BYTES // 4 * 3
 
 
 class Raw(bytes):
-    """A string that is raw though SET would have it otherwise."""
+    """A string that is raw, although it would not be so after a SET."""
 
     __slots__ = ()
 
 
 class Embedded(bytes):
-    """A string that is embedded though SET would take it for a number."""
+    """A string that is embedded, although it would be a number after a SET."""
 
     __slots__ = ()
 
 
 def raw(string: bytes) -> bytes:
-    """A string that a command has built in place."""
+    """The value to store for a string that a command has built in place."""
     return Raw(string) if len(string) <= EMBEDDED_BYTES else string
 
 
 def embedded(string: bytes) -> bytes:
-    """A string that a command has computed."""
+    """The value to store for a string that a command has computed."""
     return Embedded(string) if len(string) <= EMBEDDED_BYTES else string
 
 
 def as_string(value: Value | None) -> bytes | None:
-    """A value as commands of strings read it: a string, the text of a document, or None for None. CommandError elsewhere."""
+    """The string that commands of strings read: a string, a document's text, None for None. CommandError for other values."""
     if value is None or isinstance(value, bytes):
         return value
     raise CommandError(WRONG_TYPE)
@@ -66,7 +68,7 @@ def _load(body: bytes, max_bytes: int) -> bytes:
 
 
 class String(Kind):
-    """In a payload a JSON string, and base64 where it is not UTF-8. Never changed, only replaced."""
+    """A string. A payload holds it as a JSON string, or as base64 if it is not UTF-8. It is never changed, only replaced."""
 
     name = "string"
     types = (bytes, Raw, Embedded)
