@@ -1,4 +1,4 @@
-"""ACL tells of the one user there is. (Compared with redis-server: wire/cases/acl.txt.)"""
+"""ACL tells of the one user there is. (wire/cases/acl.txt compares the replies with redis-server's.)"""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def test_default_may_do_everything() -> None:
 
 def test_password_is_told_as_its_hash() -> None:
     server = Server()
-    session = server.session()  # before there is a password: it need not authenticate
+    # A session that is there before the password need not authenticate.
+    session = server.session()
     server.state.config.set([(b"requirepass", b"a")])
     digest = b"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
     user: Any = run(session, "ACL", "GETUSER", "default")

@@ -1,4 +1,4 @@
-"""catalogue: every module that declares commands is in it, so that no command is forgotten."""
+"""The catalogue has every module that declares commands, so that no command is forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGE = Path(kvserver.__file__).parent
 
 
 def declares(tree: ast.Module) -> bool:
-    """A command is made in the module."""
+    """True if the module makes a command."""
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return any(isinstance(called, ast.Name) and called.id in ("command", "container") for called in calls)
 

@@ -1,4 +1,4 @@
-"""CLIENT KILL, PAUSE and REPLY mean whom and what they say, and the state of each client is told."""
+"""CLIENT KILL, PAUSE and REPLY act on the clients that they name, and the state of each client is told."""
 
 from __future__ import annotations
 

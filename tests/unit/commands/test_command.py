@@ -1,4 +1,4 @@
-"""COMMAND finds where a call has its keys, and lists what there is. (Rows: wire/test_rows.)"""
+"""COMMAND finds the keys of a call, and lists the commands there are. (wire/test_rows compares each row with Redis's.)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CONFIG asks the server to act on what changed. (Names and values: options/test_config.)"""
+"""CONFIG asks the server to act on the options that changed. (options/test_config is about names and values.)"""
 
 from __future__ import annotations
 

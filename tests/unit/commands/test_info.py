@@ -167,7 +167,7 @@ def names_of(text: bytes) -> dict[str, list[str]]:
 
 
 def work(wire: Wire) -> None:
-    """What leaves something to tell in every section."""
+    """Give every section something to tell."""
     wire.command("CONFIG", "RESETSTAT")
     for words in (
         "SET k v EX 1000",
@@ -198,7 +198,8 @@ def test_fields_are_those_of_redis_and_in_its_order(start_server: StartServer) -
         assert set(theirs[title]) - set(ours[title]) == reasons.keys(), title
         assert set(ours[title]) - set(theirs[title]) == own, title
         common = [name for name in theirs[title] if name not in reasons]
-        if title not in ("Commandstats", "Errorstats", "Latencystats"):  # which Redis has in the order of a hash
+        # Redis has the fields of these three in the order of a hash.
+        if title not in ("Commandstats", "Errorstats", "Latencystats"):
             assert [name for name in ours[title] if name not in own] == common, title
 
 

@@ -1,4 +1,4 @@
-"""MEMORY: a key takes what the limit counts for it; the reports are of what the process has."""
+"""MEMORY USAGE tells the bytes that maxmemory counts for a key, and MEMORY STATS and DOCTOR report on the process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_stats_are_those_of_the_process_and_its_data() -> None:
     assert stats[b"peak.percentage"] == 50
     assert run(session, "MEMORY", "STATS") == stats
     server.state.process_facts = ProcessFacts
-    assert run(session, "MEMORY", "STATS")  # where the system tells nothing
+    # There are statistics even if the system tells nothing.
+    assert run(session, "MEMORY", "STATS")
 
 
 def test_doctor_sees_a_peak_where_there_is_data() -> None:

@@ -1,4 +1,4 @@
-"""What SCAN finds is alive and matches; a filter never makes a call look at more keys."""
+"""SCAN finds keys that are alive and match; a filter never makes a call look at more keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""server: TIME, ROLE, LOLWUT; MONITOR, the form of a line, and what must never stand in one; DEBUG, and who may."""
+"""TIME, ROLE and LOLWUT reply; MONITOR shows no secret in its lines; DEBUG is refused to those who may not call it."""
 
 from __future__ import annotations
 

@@ -125,7 +125,8 @@ def test_touched_watch_gives_a_null_and_counts_once() -> None:
     session = server.session()
     run(session, "WATCH", "k")
     run(session, "SET", "k", "v")
-    assert run(session, "WATCH", "l") is OK  # too late to help
+    # Another WATCH is too late to help.
+    assert run(session, "WATCH", "l") is OK
     run(session, "MULTI")
     run(session, "PING")
     assert run(session, "EXEC") == Switch(NULL_ARRAY)

@@ -1,4 +1,4 @@
-"""Commands that a client sends many of in one go: run at once, they give and leave what they do one by one."""
+"""Alike commands that a client sends in one go, run at once, give the same replies and leave the same data as one by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ VALUES = (
     b"", b"v", b"7", b"0", b"-3", b"007", b"9" * 18, b"9223372036854775807", b"x" * (CACHED_BULK_HEADERS - 1),
     b"x" * CACHED_BULK_HEADERS, JSONText(b"41"), JSONText(b'{"a":1}'),
 )  # fmt: skip
-SAMPLE_COMMANDS = 64  # of a new server, which are all measured
+# A new server measures so many commands, one and all.
+SAMPLE_COMMANDS = 64
 
 WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
     "get": lambda rng, key: [b"GET", key],
@@ -33,7 +34,7 @@ WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
 
 
 def many_of(server: Server, name: str) -> Many:
-    """What the server's writer finds for an ordinary session."""
+    """The function for runs of a command that the writer finds for an ordinary session."""
     return server.table.many[server.table.plain(server.session())[name.encode()][0]]
 
 

@@ -1,4 +1,4 @@
-"""command: what is declared over a handler, and what follows from it."""
+"""A command is declared over its handler; its arity, keys, flags and options follow from the declaration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""effect: what handlers ask for is data, equal where it says the same, and shows and gives its values."""
+"""An effect is data: it is equal to another that says the same, and shows its values."""
 
 from __future__ import annotations
 

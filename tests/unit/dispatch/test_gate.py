@@ -1,4 +1,4 @@
-"""gate: who is refused what, in which order, and what comes before the handler of a command: pause, MULTI, CLIENT REPLY."""
+"""The gate refuses a command by the right error of several, and puts a pause, MULTI or CLIENT REPLY before its handler."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def expected_refusal(words: str, states: tuple[str, ...]) -> str | None:
     """The error of the first of the states that has one."""
     errors = dict(KINDS[words])
     if "queueing" in states and words not in NEVER_QUEUED:
-        errors.setdefault("out of memory", OOM)  # a queue takes memory
+        # A queue takes memory.
+        errors.setdefault("out of memory", OOM)
     elif "queueing" not in states:
         errors.pop("queueing", None)
     return next((errors[state] for state in STATES if state in states and state in errors), None)
@@ -125,7 +126,7 @@ def refused(error: str, *states: str) -> set[str]:
 
 
 def is_container(command: Command) -> bool:
-    """Whether it does nothing without a subcommand."""
+    """True if it does nothing without a subcommand."""
     return bool(command.subcommands) and command.arity == -2
 
 

@@ -1,4 +1,4 @@
-"""notation: arity, keys, COMMAND DOCS and options from one text, for every command of redis-server."""
+"""A notation gives arity, keys, COMMAND DOCS and options from one text, for every command of redis-server."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _notation_of_one(argument: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def of_redis(running_redis: ServerProcess) -> dict[str, tuple[list[Any], dict[bytes, Any]]]:
-    """What redis-server's COMMAND INFO and COMMAND DOCS say of each command and subcommand that is no container."""
+    """COMMAND INFO and COMMAND DOCS of redis-server, by the name of each command and subcommand that is no container."""
     infos: dict[str, list[Any]] = {}
     documents: dict[str, dict[bytes, Any]] = {}
 
@@ -138,7 +138,7 @@ def of_redis(running_redis: ServerProcess) -> dict[str, tuple[list[Any], dict[by
 
 
 def access_of(specifications: list[Any]) -> str:
-    """What a notation is told of the keys, from the key specifications in COMMAND INFO."""
+    """The access that a notation is given for its keys, from the key specifications in COMMAND INFO."""
     found = []
     for flat in specifications:
         fields = pairs(flat)

@@ -1,4 +1,4 @@
-"""Replies that wait until what they saw is safe: their order, what ends them, and what a client may pile up."""
+"""Replies wait, in order, until the data that they saw is safe, and a client may pile up only so many."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_reply_leaves_when_what_it_could_have_seen_is_safe() -> None:
         recording.sequence = number
         outbox.write(client, b"%d" % number)
         outbox.seal()
-    outbox.write(client, b"read")  # a tick that wrote nothing
+    # This tick has written nothing.
+    outbox.write(client, b"read")
     outbox.seal()
     assert client.seen == []
     recording.safe = 1
@@ -106,7 +107,8 @@ def test_failure_closes_those_whose_replies_are_of_the_present_tick_too() -> Non
     recording, client = Recording(), Client()
     outbox = Outbox(recording)
     outbox.write(client, b"OK")
-    recording.sequence = recording.safe = 1  # the record was written, or tried to be, when the tick was not at its end
+    # The record was written, or should have been, before the tick was at its end.
+    recording.sequence = recording.safe = 1
     outbox.abort()
     outbox.seal()
     assert client.seen == ["abort"]

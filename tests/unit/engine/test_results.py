@@ -1,4 +1,4 @@
-"""Results of commands: what waits for the journal, what clients do to each other, and transactions, carried to their ends."""
+"""Results are carried out to the end: those that wait for the journal or act on other clients, and those of transactions."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def figure(wire: Wire, name: str) -> int:
 
 
 def load_keys_that_expire_together(wire: Wire, count: int) -> int:
-    """When they expire, in ms: later, if the machine is too busy to load them all before."""
+    """Load keys and return their expiry, in ms. It is a longer one if the machine is too busy to load them before."""
     for expiry_ms in (EXPIRY_MS, LONG_EXPIRY_MS):
         wait_until(lambda: wire.value("DBSIZE") == 1, "what was loaded too slowly is gone")
         wire.command("CONFIG", "RESETSTAT")
@@ -60,7 +60,8 @@ def test_keys_that_expire_together_are_gone_soon_and_stall_nobody(start_server: 
             assert figure(wire, "expired_keys") == count
             return max(works_s)
 
-        assert least_cost(longest_wait_s, 0.08, tries=3) < 0.08  # 0.01 s; 0.1 s and more where all is removed in one go
+        # The wait is 0.01 s, and would be 0.1 s or more if all keys were removed in one go.
+        assert least_cost(longest_wait_s, 0.08, tries=3) < 0.08
         assert wire.value("GET", "stays") == b"v"
 
 
@@ -107,7 +108,8 @@ def test_keys_that_went_are_gone_after_a_restart_as_well(start_server: StartServ
         used = figure(wire, "used_memory")
         before = {bytes(key) for key in wire.value("KEYS", "*")}
         assert 500 < len(before) < 2_000
-        with suppress(EOFError):  # there is no reply
+        # There is no reply to SHUTDOWN.
+        with suppress(EOFError):
             wire.command("SHUTDOWN", "NOSAVE")
     server.wait()
     again = start_server(*options, directory=server.directory)

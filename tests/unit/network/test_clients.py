@@ -1,4 +1,4 @@
-"""Who may connect and what a client may take: protected mode, passwords, counts, times and sizes, beside redis-server."""
+"""Limits of clients: protected mode, passwords, counts, times and sizes are held as by redis-server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from kvserver.network.clients import print_address
 KINDS: tuple[Kind, Kind] = ("kvserver", "redis-server")
 MEGABYTE = 1 << 20
 PONG = b"+PONG\r\n"
-FAR_ADDRESS = "127.0.0.2"  # of this machine, too, but neither server takes it for local
+# It is an address of this machine, too, but neither server takes it for local.
+FAR_ADDRESS = "127.0.0.2"
 
 
 def connect_from(server: ServerProcess, source: str) -> Wire:
@@ -67,7 +68,8 @@ def test_protected_mode_ends_with_a_password_or_by_config_set(start_server: Star
 
         def greeting(server: ServerProcess = server) -> bytes:
             with connect_from(server, FAR_ADDRESS) as far:
-                with suppress(ConnectionError):  # it may be closed already
+                # The connection may be closed already.
+                with suppress(ConnectionError):
                     far.send(encode("PING"))
                 return far.read_reply()[:8]
 
@@ -142,7 +144,7 @@ def test_replies_that_pile_up_before_auth_end_the_connection_as_in_redis(start_s
 
 
 def test_pipeline_behind_auth_in_one_write_is_served_however_long(start_server: StartServer) -> None:
-    """What an unknown client may send is little, but this one is known from its first command on."""
+    """An unknown client may send little, but this one is known from its first command on."""
     server = start_server(*COMMON_OPTIONS, "--requirepass", "secret")
     count, value = 20_000, b"v" * 300
     request = encode("AUTH", "secret") + encode("SET", "k", value) * count + encode("ECHO", "end")
@@ -298,7 +300,7 @@ def ask_without_reading(server: ServerProcess, wire: Wire, value_bytes: int, cou
 
 
 def gets_all(wire: Wire, value_bytes: int, count: int) -> bool:
-    """Whether the replies to what `ask_without_reading` has asked come, each whole, and nothing else does."""
+    """True if the replies to the requests of `ask_without_reading` come, each whole, and nothing else does."""
     reply = b"$%d\r\n%b\r\n" % (value_bytes, b"x" * value_bytes)
     return all(wire.read_exactly(len(reply)) == reply for _ in range(count)) and wire.command("PING") == PONG
 
@@ -317,7 +319,8 @@ def test_soft_limit_of_unread_replies_closes_the_client_after_its_seconds(start_
     server = start_server(*COMMON_OPTIONS)
     with server.connect() as wire, server.connect() as other:
         assert other.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 2mb 1") == b"+OK\r\n"
-        started_at = time.monotonic()  # before there is anything unread: a busy machine makes it later only
+        # Nothing is unread yet at this time, so that a busy machine can only make the disconnection later.
+        started_at = time.monotonic()
         ask_without_reading(server, wire, 16 * MEGABYTE, 1)
         assert other.command("PING") == PONG
         assert server.wait_for_line("bytes of replies unread")
@@ -337,7 +340,7 @@ def test_limit_below_the_high_water_mark_holds_as_well(start_server: StartServer
 
 
 def test_low_limit_is_held_as_by_redis_however_much_the_system_would_take(start_server: StartServer) -> None:
-    """What is more than the limit when a batch of commands has run is not sent; a transaction has run to its end."""
+    """Replies above the limit are not sent when a batch of commands has run; a transaction has run to its end."""
     value = b"x" * 10_000
     batches = [
         encode("MULTI") + encode("SET", "one", "1") + encode("GET", "k") * 15 + encode("SET", "two", "2") + encode("EXEC"),
@@ -353,7 +356,8 @@ def test_low_limit_is_held_as_by_redis_however_much_the_system_would_take(start_
                 other.command("MSET", "k", value, "one", "", "two", "", "big", value * 40)
                 with server.connect() as wire:
                     wire.send(batch)
-                    told.append(len(wire.read_until_eof()) < 100)  # the header of a long one may have left
+                    # The header of a long reply may have left.
+                    told.append(len(wire.read_until_eof()) < 100)
                 told.append(other.value("MGET", "one", "two"))
             with server.connect() as wire:
                 wire.command("SET", "k", value)
@@ -402,7 +406,8 @@ def test_list_of_clients_tells_what_each_holds_as_redis_does(start_server: Start
             wire.command("EXEC")
             # Replies that nobody reads.
             other.command("SET", "k", b"x" * MEGABYTE)
-            least = 10 * MEGABYTE if kind == "redis-server" else 0  # kvserver runs nothing more of who does not read
+            # kvserver runs no more commands of a client that does not read.
+            least = 10 * MEGABYTE if kind == "redis-server" else 0
             wire.send(encode("GET", "k") * 30)
 
             def are_told(other: Wire = other, least: int = least, kind: str = kind) -> bool:
@@ -410,7 +415,8 @@ def test_list_of_clients_tells_what_each_holds_as_redis_does(start_server: Start
                 unread = fields_of(other, "wire")
                 if int(unread["omem"]) <= least or int(unread["oll"]) == 0 or int(unread["tot-mem"]) <= int(unread["omem"]):
                     return False
-                if kind == "redis-server":  # it counts the others some times a second
+                # redis-server counts the other fields some times a second.
+                if kind == "redis-server":
                     return unread["events"] == "rw"
                 memory = info(other, "memory") | info(other, "clients")
                 stats = other.value("MEMORY", "STATS")
@@ -444,5 +450,6 @@ def test_browser_is_told_of_in_the_log_once_a_minute_in_the_words_of_redis(start
         lines = re.findall(r"Possible SECURITY ATTACK.*", server.log_text())
         assert len(lines) == 1
         told.append(lines[0])
-    assert told[0].replace(f"from {addresses[0]} ", "") == told[1]  # whose connection, 7.0.15 does not say
+    # redis-server 7.0.15 does not say whose connection it is.
+    assert told[0].replace(f"from {addresses[0]} ", "") == told[1]
     assert addresses[0] in told[0]

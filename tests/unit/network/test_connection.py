@@ -1,4 +1,4 @@
-"""A connection: a long reply leaves in short steps, uncopied; what is left unread has its limit; what is held is told."""
+"""A connection sends a long reply in short steps, uncopied, limits the replies left unread, and tells the bytes it holds."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ class Transport:
     def __init__(self) -> None:
         self.reads = True
         self.is_closed = self.is_reading_paused = False
-        self.given: list[tuple[int, bytes]] = []  # in which turn of the loop, and what
-        self.sources: list[object] = []  # what the long pieces were cut out of
+        # The turn of the loop in which each piece was given, and the piece.
+        self.given: list[tuple[int, bytes]] = []
+        # The objects that the long pieces were cut out of.
+        self.sources: list[object] = []
         self.turn = 0
         self._buffered = bytearray()
         self.high_water_bytes, self._is_paused = 0, False
@@ -101,7 +103,7 @@ class Transport:
 
 
 class Owner:
-    """What a connection needs of the server, with one client."""
+    """The part of the server that a connection needs, with one client."""
 
     def __init__(self) -> None:
         self.state = ServerState(Config(), Keyspace(lambda: 0), COMMANDS, lambda: 0)
@@ -363,7 +365,7 @@ class Client:
             self.connection.resume_writing()
 
     def look_after(self, seconds: float) -> bool:
-        """Whether it is closed when it is looked at after so long."""
+        """True if the connection is closed when it is looked at after so many seconds."""
         self.loop.now_s += seconds
         if self.connection.is_choked:
             self.connection.check_unread()
@@ -437,7 +439,8 @@ async def test_seconds_of_the_soft_limit_begin_anew_below_it() -> None:
     client = Client(b"normal 0 100000 3")
     client.leave_unread(100_001)
     assert not client.look_after(2.9)
-    client.leave_unread(99_999)  # not read so far that it may run commands again
+    # The client has not read so much that its commands may run again.
+    client.leave_unread(99_999)
     assert not client.look_after(1)
     client.leave_unread(100_001)
     assert not client.look_after(0)

@@ -1,4 +1,4 @@
-"""Where a server listens: ports, addresses and Unix sockets, at its start and by CONFIG SET, beside redis-server."""
+"""A server listens on ports, addresses and Unix sockets, from its start and by CONFIG SET, as redis-server does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from kvserver.options.kinds import AUTO_PORT
 
 KINDS: tuple[Kind, Kind] = ("kvserver", "redis-server")
 PONG = b"+PONG\r\n"
-FAR_ADDRESS = "127.0.0.2"  # of this machine, too, but neither server takes it for local
+# It is an address of this machine, too, but neither server takes it for local.
+FAR_ADDRESS = "127.0.0.2"
 
 
 def connect_to_path(path: Path) -> Wire:

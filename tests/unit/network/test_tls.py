@@ -1,4 +1,4 @@
-"""TLS: clients of every kind, certificates that are wrong, and clients that do wrong."""
+"""TLS works for clients of every kind; wrong certificates and clients that do wrong are refused, and hurt nobody."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_unread_replies_over_tls_are_bounded_and_a_reader_gets_all(tls: TLSServe
 
 
 def outcome(server: TLSServer, context: ssl.SSLContext) -> str:
-    """What becomes of a client: TLSv1.3's client learns only by its first read that it was refused."""
+    """The reply to a client's PING, or `refused`, which a client of TLSv1.3 learns only by its first read."""
     try:
         with server.connect(context) as wire:
             return wire.command("PING").decode().strip()
@@ -323,7 +323,8 @@ def test_what_is_no_tls_hurts_nobody_else(tls: TLSServer, certificates: Certific
                     elif sent[:3] != b"\x16\x03\x01" and sent:
                         assert b"+PONG" not in wire.read_until_eof()
                 assert witness.command("PING") == b"+PONG\r\n"
-        for cut in (10, 100, 300):  # into the middle of the client's first message
+        # Each cut is in the middle of the client's first message.
+        for cut in (10, 100, 300):
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             shaking = certificates.client_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
             with suppress(ssl.SSLWantReadError):
@@ -390,7 +391,7 @@ def test_port_for_tls_changes_at_run_time(start_server: StartServer, certificate
         plain_port, tls_port, third_port = server.port, free_port(), free_port()
 
         def is_tls(port: int) -> bool | None:
-            """Whether that port speaks TLS; None: nobody listens."""
+            """True if the port speaks TLS, None if nobody listens there."""
             try:
                 raw = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
             except ConnectionRefusedError:

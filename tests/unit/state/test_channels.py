@@ -1,4 +1,4 @@
-"""A message reaches whom it should, in order, and is encoded once."""
+"""A message reaches its subscribers in order, and is encoded once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Descriptions of commands: where the keys of a call are, and what COMMAND tells of that. (Each command: test_rows.)"""
+"""A description of a command finds the keys of a call and tells COMMAND of them. (wire/test_rows compares each command.)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What touches a watched key is noticed, and nothing else."""
+"""A watch notices all that touches its keys, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Words = tuple[str | int, ...]
 
 
 def touched_by(before: list[Words], after: list[Words], key: bytes = b"k") -> bool:
-    """Whether what runs after the watch began touches the key."""
+    """True if the commands that run after the watch began touch the key."""
     server = Server()
     session = server.session()
     for words in before:

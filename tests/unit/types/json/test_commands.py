@@ -1,4 +1,4 @@
-"""Documents go in and come back, and what is not taken changes nothing."""
+"""Documents go in and come back, and one that is refused changes nothing."""
 
 from __future__ import annotations
 

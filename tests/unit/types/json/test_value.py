@@ -1,4 +1,4 @@
-"""value: what documents are in a journal, a dump and a payload."""
+"""Documents have the right form in a journal, a dump and a payload."""
 
 from __future__ import annotations
 

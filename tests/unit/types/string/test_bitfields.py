@@ -96,7 +96,7 @@ def test_unsigned_field_set_to_a_negative_number(session: Session) -> None:
 
 
 def test_signed_field_saturates_as_in_redis(session: Session) -> None:
-    """Which has it wrong for the lowest numbers of 64 bits."""
+    """Redis saturates to the wrong end for the lowest numbers of 64 bits, and so does this server."""
     words = [("OVERFLOW", "SAT", "SET", "i8", 0, number, "GET", "i8", 0) for number in (-(2**63), -(2**63) + 127, 2**63 - 1)]
     assert [run(session, "BITFIELD", "k", *each) for each in words] == [[0, 127], [127, 127], [127, 127]]
     assert run(session, "BITFIELD", "k", "OVERFLOW", "SAT", "SET", "i8", 0, -(2**63) + 128, "GET", "i8", 0) == [127, -128]

@@ -1,4 +1,4 @@
-"""Bits are counted, found and combined as somebody would who looks at one bit after the other."""
+"""Bits are counted, found and combined as by a reference that looks at one bit after the other."""
 
 from __future__ import annotations
 

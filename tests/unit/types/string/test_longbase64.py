@@ -1,4 +1,4 @@
-"""longbase64: base64 that comes in chunks, and what only looks like it. Through a decoder: test_long_values."""
+"""Base64 that comes in chunks is read, and text that only looks like it is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPENING = b'{"$kvs":{"base64":'
 
 
 def read_in_chunks(reader: LongBase64, text: bytes, length: int) -> tuple[bytes, bool]:
-    """What is not read when the string has ended or turned out to be no tag, and whether it is one so far."""
+    """The rest that is unread when the string has ended or turned out to be no tag, and True if it is one so far."""
     buffer = b""
     for start in range(0, len(text), length):
         buffer += text[start : start + length]

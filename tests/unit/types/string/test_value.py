@@ -1,4 +1,4 @@
-"""value: what remembers how Redis would hold a string is seen by OBJECT alone, not by files, journals or readers."""
+"""Only OBJECT sees in which encoding Redis would hold a string; files, journals and readers do not."""
 
 from __future__ import annotations
 
