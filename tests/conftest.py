@@ -1,4 +1,4 @@
-"""The fixtures: a server for each module, emptied for each test, a factory for others, and a server that is no process."""
+"""The fixtures: a server for each module, emptied for each test; a factory for others; a server's state without a process."""
 
 from __future__ import annotations
 

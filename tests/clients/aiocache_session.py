@@ -1,4 +1,4 @@
-"""What a program does with aiocache on Redis: `python aiocache_session.py PORT`."""
+"""A program that uses aiocache on Redis: `python aiocache_session.py PORT`."""
 
 from __future__ import annotations
 

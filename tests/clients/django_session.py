@@ -1,4 +1,4 @@
-"""What a program does with Django's own Redis cache: `python django_session.py PORT`."""
+"""A program that uses Django's own Redis cache: `python django_session.py PORT`."""
 
 from __future__ import annotations
 

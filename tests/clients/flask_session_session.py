@@ -1,4 +1,4 @@
-"""What a program does with Flask-Session on Redis: `python flask_session_session.py PORT`."""
+"""A program that uses Flask-Session on Redis: `python flask_session_session.py PORT`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// What a program does with ioredis: `node ioredis_session.cjs PORT`.
+// A program that uses ioredis: `node ioredis_session.cjs PORT`.
 "use strict";
 const assert = require("node:assert");
 const Redis = require("ioredis");

@@ -1,4 +1,4 @@
-// What a program does with node-redis: `node node_redis_session.cjs PORT`.
+// A program that uses node-redis: `node node_redis_session.cjs PORT`.
 "use strict";
 const assert = require("node:assert");
 const { createClient } = require("redis");

@@ -1,7 +1,7 @@
-"""What a program does with redis-py, for whichever redis-py is imported: `python redis_py_session.py PORT`.
+"""A program that uses redis-py, whichever version is imported: `python redis_py_session.py PORT`.
 
-The tests call it for the newest redis-py, and run it as a program for an older one.
-It must import nothing of ours.
+The tests call its functions with the newest redis-py, and run it as a program with an older one. It must import nothing of
+kvserver.
 """
 
 from __future__ import annotations
@@ -238,7 +238,8 @@ def use_client_options(port: int, protocol: int) -> None:
         assert client.json().set("document", "$", DOCUMENTS[0])
         assert client.json().get("document") == DOCUMENTS[0]
         assert client.connection is not None
-        client.connection.next_health_check = 1  # long ago, so the next command is behind a PING
+        # The health check is long overdue, so the next command is behind a PING.
+        client.connection.next_health_check = 1
         assert client.get("name") == "Ada é"
         info = client.client_info()
         assert info["name"] == "options"

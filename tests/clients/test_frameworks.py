@@ -1,4 +1,4 @@
-"""Django, Flask-Session and aiocache keep caches and sessions here, unmodified, as programs of their own."""
+"""Django, Flask-Session and aiocache, unmodified, keep caches and sessions in a server."""
 
 from __future__ import annotations
 

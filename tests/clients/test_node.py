@@ -1,4 +1,4 @@
-"""The clients of JavaScript, ioredis and node-redis, unmodified, where Node.js is installed."""
+"""JavaScript's clients ioredis and node-redis work unmodified, where Node.js is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clients that people use work unmodified: redis-py new and old, redis-cli, redis-benchmark."""
+"""redis-py of several versions, redis-cli and redis-benchmark work unmodified."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def test_redis_py_5_works(kvserver: ServerProcess, installs: Installs) -> None:
     program = Path(__file__).with_name("redis_py_session.py")
     environment = kvserver_environment() | {"PYTHONPATH": str(folder)}
     version = run(sys.executable, "-W", "error", program, str(kvserver.port), environment=environment)
-    assert version.splitlines()[-1].startswith("5.")  # asyncio's debug mode may complain of a slow machine before
+    # asyncio's debug mode may complain of a slow machine before this line.
+    assert version.splitlines()[-1].startswith("5.")
 
 
 def test_redis_py_meets_shutdown_as_it_expects(tmp_path: Path) -> None:
@@ -125,8 +126,9 @@ def test_redis_cli_is_used_on_a_terminal(kvserver: ServerProcess) -> None:
             os.write(leader, f"{typed}\r".encode())
             read_until(shown, prompt)
         os.write(leader, b"SET k ")
-        read_until("value")  # the hint of what SET takes
-        os.write(leader, b"\x15exit\r")  # ctrl-U forgets the line
+        # redis-cli shows a hint of the arguments of SET. Ctrl-U then clears the line.
+        read_until("value")
+        os.write(leader, b"\x15exit\r")
         process.wait(20)
     finally:
         process.kill()

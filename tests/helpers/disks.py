@@ -1,4 +1,4 @@
-"""A file system for tests: it records calls, writes short, runs full and fails on cue; and the contents after a power loss."""
+"""A file system for tests: it records calls, writes short, runs full and fails on cue, and knows what a power loss leaves."""
 
 from __future__ import annotations
 

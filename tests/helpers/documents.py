@@ -91,7 +91,8 @@ def exact(value: Any) -> Any:
         return [exact(item) for item in value]
     if isinstance(value, Expiring):
         return (Expiring, exact(value.value), value.expires_at_ms)
-    if isinstance(value, Raw | Embedded):  # of which a journal need not tell
+    # A journal need not tell the encoding of a string.
+    if isinstance(value, Raw | Embedded):
         value = bytes(value)
     return (type(value), repr(value))
 

@@ -57,7 +57,8 @@ class KeyspaceMachine(RuleBasedStateMachine):
         self.unfolded: list[tuple[Cut, dict[bytes, Entry]]] = []
         self.folds: list[tuple[Cut, Iterator[None]]] = []
         self.drains: list[Iterator[None]] = []
-        self.frozen_by: Cut | None = None  # until it is folded to its end or its data is replaced
+        # A cut freezes the keyspace until it is folded to its end or its data is replaced.
+        self.frozen_by: Cut | None = None
 
     # What commands do
 

@@ -21,7 +21,8 @@ from kvserver.types.string import longbase64
 from kvserver.types.string import value as string_value
 
 LONG_BYTES = 8_000_000
-DOCUMENT_BYTES = 3_000_000  # which take longer
+# Documents take longer than strings.
+DOCUMENT_BYTES = 3_000_000
 LONG_VALUES: dict[str, Entry] = {
     "plain": b"0123456789abcdefghijklmnopqrstuvwxyz " * (LONG_BYTES // 37),
     "escapes": 'é"\\\n\x01'.encode() * (LONG_BYTES // 6),

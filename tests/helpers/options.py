@@ -1,4 +1,4 @@
-"""Options of a server as tests set and show them, and what redis-server says of those that both have."""
+"""Options of a server as tests set and show them, and the values that redis-server shows of those that both have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random commands for two servers, and the comparison of their replies. Pure: knows no socket and no server.
+"""Random commands for two servers, and the comparison of their replies. Pure: it knows no socket and no server.
 
 A row such as `SETEX key seconds value` stands in the case file of its family, behind `random: `. A word in capitals stands
 for itself. Another word is a name in WORDS, whose entry makes words by a random number generator; behind it, `?` means none

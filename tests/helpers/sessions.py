@@ -110,7 +110,7 @@ class Server:
 
 
 def run(session: Session, *words: bytes | str | int) -> Reply | Effect:
-    """What a command gives: a reply, an Error or an effect."""
+    """Run a command and return its reply, an Error or an effect."""
     args = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     state = session.server
     assert isinstance(state, State)

@@ -1,4 +1,4 @@
-"""Snapshots of a keyspace, on a medium in memory that a test lets go on write by write: every interleaving can be had."""
+"""Snapshots of a keyspace on a medium in memory. A test lets it go on write by write, so that it has any interleaving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts of the program as a person or a shell makes them: in odd circumstances, and those that fail with one line."""
+"""Starts of the program as a person or a shell makes them, in odd circumstances, also those that fail with one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data type that the package does not have: a list of numbers, changed in place. It shows what a new type has to bring."""
+"""A data type that the package does not have, a list of numbers changed in place. It shows all that a type must bring."""
 
 from __future__ import annotations
 

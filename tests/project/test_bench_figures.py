@@ -1,4 +1,4 @@
-"""The statistics of the benchmarks: ratios by pairs, their spread, goals; the order of turns."""
+"""The statistics of the benchmarks are right: ratios by pairs, their spread, goals, and the order of turns."""
 
 import pytest
 

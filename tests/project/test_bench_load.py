@@ -1,4 +1,4 @@
-"""The load generator: what it sends and when, and that it can't be deceived by a server that stalls."""
+"""The load generator sends the right commands at the right times, and isn't deceived by a server that stalls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark suite from its command line: options, short runs with the real servers, reports, charts. Judges no figure."""
+"""The benchmark suite works from its command line: options, short runs, reports, charts. No figure is judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom, read off the imports; and that every module has its head, and its tests at the same path."""
+"""Every module imports only what its layer may, has its head, and has its tests at the same path below tests/unit."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_pure_module_touches_nothing_but_its_arguments(name: str) -> None:
 
 
 def between_folders(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Which folders import from which others, by what their modules import."""
+    """The folders that each folder imports from, by the imports of its modules."""
     found: dict[str, set[str]] = {}
     for name, imported in imports.items():
         found.setdefault(place_of(name), set()).update(map(place_of, imported))

@@ -1,4 +1,4 @@
-"""`.ci/packages` on machines of which the programs are made up: what it installs, and that no service starts meanwhile."""
+"""`.ci/packages` installs the right packages, and starts no service, on machines whose programs are made up."""
 
 from __future__ import annotations
 

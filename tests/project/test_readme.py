@@ -1,4 +1,4 @@
-"""README holds what it says: its lines and examples are run as they stand there, and what they print is what it shows.
+"""The README is true: its lines and examples are run as they stand there, and print what it shows.
 
 Each server gets one more option, a free port. What is not run here is named in NOT_RUN_HERE, with what runs it.
 """
@@ -38,7 +38,8 @@ from kvserver import run_operations
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PROMPT = "127.0.0.1:6379> "
-INSTALL_DEADLINE_S = 240.0  # of a machine that does much else; else a tenth of it
+# An idle machine needs a tenth of this time.
+INSTALL_DEADLINE_S = 240.0
 
 RUN_HERE = ("python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/kvserver", "$ redis-cli", "import redis",
             "$ cat kvserver-data/dump.kvs", "kvserver --bind '*", "from kvserver import FileMedium, KVStore",
@@ -87,14 +88,15 @@ class Newcomer:
         # `python3` is the one that runs the tests: for that the wheels are.
         path = os.pathsep.join([str(folder / ".venv/bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = kvserver_environment() | {"PATH": path}
-        del self._environment["PYTHONPATH"]  # what is installed here, or lies here, is what runs
+        # A program must run what is installed or lies in its own folder.
+        del self._environment["PYTHONPATH"]
 
     def use_wheels(self, folder: Path) -> None:
         """Let pip take what it installs from there, not from the network."""
         self._environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
 
     def run(self, command: str, stdin: str = "") -> str:
-        """What a command prints."""
+        """Run a command and return what it prints."""
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.folder,
@@ -149,14 +151,14 @@ def newcomer(tmp_path: Path) -> Newcomer:
 
 
 def said_and_shown(text: str, prompt: str) -> tuple[list[str], str]:
-    """What is typed in a session, and all that it prints."""
+    """The lines that are typed in a session, and all that it prints."""
     lines = text.splitlines()
     typed = [line.removeprefix(prompt) for line in lines if line.startswith(prompt)]
     return typed, "".join(f"{line}\n" for line in lines if not line.startswith(prompt))
 
 
 def promised(program: str) -> str:
-    """What a program's comments say that it prints."""
+    """The output that a program's comments promise."""
     return "".join(f"{text.strip()}\n" for text in re.findall(r"^ *print\(.*\)  # ([^;\n]+)", program, re.MULTILINE))
 
 
@@ -184,7 +186,8 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
 
     example = block("import redis")
     assert example.count("redis.Redis(") == 1
-    with newcomer.serving(".venv/bin/python -m kvserver") as (port, _):  # "is the same"
+    # The README says of this command that it is the same.
+    with newcomer.serving(".venv/bin/python -m kvserver") as (port, _):
         assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Grace\n"
         assert run(sys.executable, "-c", example.replace("redis.Redis(", f"redis.Redis(port={port}, ")) == promised(example)
         newcomer.run(block("until redis-cli PING").replace("redis-cli", f"redis-cli -p {port}"))

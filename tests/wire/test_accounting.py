@@ -1,4 +1,4 @@
-"""What a server tells of the commands it ran: SLOWLOG, LATENCY, calls, hits and misses."""
+"""SLOWLOG, LATENCY and INFO tell of the commands that a server ran: their times, calls, hits and misses."""
 
 from __future__ import annotations
 

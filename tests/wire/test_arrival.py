@@ -1,4 +1,4 @@
-"""How the bytes of requests arrive: in parts, with an end behind them, many at once. The replies must not show it."""
+"""Requests arrive in parts, with an end behind them, or many at once, and the replies do not show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader of case files: what each form says in bytes, and the line that is named where a file is wrong."""
+"""The reader of case files gives the bytes of each form, and names the line where a file is wrong."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Random sequences of commands, sent to kvserver and to redis-server: the replies are the same, byte for byte.
 
-KVSERVER_DIFFERENTIAL_COUNT is the number of commands, KVSERVER_DIFFERENTIAL_SEED where they begin. A failure names the
+KVSERVER_DIFFERENTIAL_COUNT is the number of commands, KVSERVER_DIFFERENTIAL_SEED the first seed. A failure names the
 seed of its run of commands, which begins with empty servers, and shows the commands of that run that name the same key.
 KVSERVER_CONVERSATIONS_COUNT and KVSERVER_CONVERSATIONS_SEED are those of two clients that take turns.
 """
@@ -23,7 +23,8 @@ COUNT = int(os.environ.get("KVSERVER_DIFFERENTIAL_COUNT", "20000"))
 SEED = int(os.environ.get("KVSERVER_DIFFERENTIAL_SEED", "1"))
 CONVERSATIONS_COUNT = int(os.environ.get("KVSERVER_CONVERSATIONS_COUNT", "60"))
 CONVERSATIONS_SEED = int(os.environ.get("KVSERVER_CONVERSATIONS_SEED", "1"))
-RUN = 250  # commands between two looks at empty servers, sent at once: they must fit into the sockets' buffers
+# The commands between two looks at empty servers are sent at once: they must fit into the sockets' buffers.
+RUN = 250
 ROWS, TURNS = random_rows(), random_rows(turns=True)
 OPTIONS = ("--save", "", "--appendonly", "no", "--proto-max-bulk-len", "1mb")
 
@@ -147,7 +148,7 @@ def random_step(rng: random.Random) -> Words:
 
 
 class Told:
-    """What a client was told by both servers, compared command by command, in its transactions too."""
+    """The replies that a client had from both servers, compared command by command, in its transactions too."""
 
     def __init__(self) -> None:
         self._queued: list[Words] = []

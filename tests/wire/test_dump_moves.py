@@ -1,4 +1,4 @@
-"""Keys that move between kvserver and redis-server by DUMP and RESTORE, in both directions."""
+"""Keys move between kvserver and redis-server by DUMP and RESTORE, in both directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random bytes: streams, conversations and damaged commands. What redis-server reads is read; nothing crashes or hurts others.
+"""Random bytes, in streams, conversations and damaged commands, are read as by redis-server; none crash or hurt others.
 
 KVSERVER_PARSER_FUZZ_COUNT streams are read by kvserver's parser in process and by redis-server, some thousands a second: each
 goes over a Unix socket of its own, many at a time. The replies that redis-server must give follow from the commands that our
@@ -31,9 +31,11 @@ from kvserver.resp.request import Request, RequestParser, StrictParser
 COUNT = int(os.environ.get("KVSERVER_PARSER_FUZZ_COUNT", "4000"))
 SEED = int(os.environ.get("KVSERVER_FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 AT_ONCE = 64
-EVERY_SPLIT_OF = max(16, COUNT // 5000)  # one stream of so many is split at every byte: that takes most of the time
+# One stream of so many is split at every byte, which takes most of the time.
+EVERY_SPLIT_OF = max(16, COUNT // 5000)
 
-LETTERS = [bytes([byte]) for byte in range(1, 256)]  # no NUL: Redis stops reading a line at one, and waits
+# There is no NUL among them: Redis stops reading a line at one, and waits.
+LETTERS = [bytes([byte]) for byte in range(1, 256)]
 ODD = [*b"$*:+-_#%~>|=(,!0123456789 \t'\"\\xabecho\r\n\xff\x80"]
 LENGTHS = (b"-1", b"0", b"1", b"2", b"3", b"10", b"11", b"01", b"+1", b"1 ", b"", b"x", b"1_0", b"99999999999999999999",
            b"\xb2", b"2147483648", b"536870913", b"9223372036854775808", b"-9223372036854775808", b"1.0", b"0x1")  # fmt: skip
@@ -63,7 +65,8 @@ def an_inline(rng: random.Random) -> bytes:
     return rng.choice((b"", b"echo ")) + rng.choice((b" ", b"")).join(words) + rng.choice((b"\r\n", b"\n", b"\r\r\n"))
 
 
-LONG = encode("ECHO", b"w" * 1000)  # behind which arguments are cut out by their lengths
+# Behind so long a command, arguments are cut out by their lengths.
+LONG = encode("ECHO", b"w" * 1000)
 
 
 def a_header(rng: random.Random) -> bytes:
@@ -92,7 +95,8 @@ def a_stream(rng: random.Random) -> bytes:
         pieces.append(b"".join(rng.choices(LETTERS, k=rng.randrange(200))))
     if rng.random() < 0.05:
         pieces.insert(0, LONG)
-    elif rng.random() < 0.02:  # more than one read of Redis
+    # So many bytes are more than Redis reads at once.
+    elif rng.random() < 0.02:
         pieces.insert(0, LONG * rng.randrange(1, 40))
     return b"".join(pieces)
 
@@ -136,7 +140,8 @@ def send(path: Path, stream: bytes) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(DEADLINE_S)
     client.connect(str(path))
-    with suppress(ConnectionError):  # it may have closed already
+    # The server may have closed the connection already.
+    with suppress(ConnectionError):
         client.sendall(stream)
         client.shutdown(socket.SHUT_WR)
     return client
@@ -299,8 +304,9 @@ def test_random_conversations_get_the_replies_of_redis(kvserver: ServerProcess, 
     compared = 0
     for index in range(CONVERSATIONS):
         payload, protocol = random_conversation(rng), rng.choice(PROTOCOLS)
+        # A mutation may bring a NUL into a line, where Redis's C strings end.
         if b"\0" in payload:
-            continue  # a mutation may bring a nul into a line, where Redis's C strings end
+            continue
         ours, theirs = (say(server, payload, protocol) for server in (kvserver, redis_oracle))
         assert ours == theirs, f"KVSERVER_FUZZ_SEED={SEED}, conversation {index}, RESP{protocol}: {payload!r}"
         compared += 1
@@ -308,7 +314,7 @@ def test_random_conversations_get_the_replies_of_redis(kvserver: ServerProcess, 
 
 
 def test_random_conversations_in_random_parts_get_the_same_replies(kvserver: ServerProcess) -> None:
-    """Where a read ends decides which parser goes on; the replies must not show it."""
+    """The end of a read decides which parser goes on; the replies must not show it."""
     rng = random.Random(SEED)
     with kvserver.connect() as other:
         for index in range(CONVERSATIONS):

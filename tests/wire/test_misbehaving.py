@@ -1,4 +1,4 @@
-"""Clients that mean harm or do not care: what each costs the server's memory, and other clients' time.
+"""Clients that mean harm or do not care cost the server little memory, and other clients little time.
 
 Each test prints both, and holds them to a bound. The bounds on time are wide: a busy machine delays everybody.
 """
@@ -72,7 +72,8 @@ class Witness:
     def _ping(self) -> None:
         last = False
         while not last:
-            last = self._is_over.is_set()  # and one behind it all
+            # One PING more is sent behind it all.
+            last = self._is_over.is_set()
             started_s = time.monotonic()
             assert self._wire.command("PING") == PONG
             self._waits_s.append(time.monotonic() - started_s)
@@ -157,7 +158,8 @@ def test_two_hundred_thousand_tiny_commands_of_each_of_five_clients_hold_up_nobo
             thread.join()
 
 
-LINE_LIMIT = 64 * 1024  # of what has no end yet
+# The limit of a line that has no end yet, in bytes.
+LINE_LIMIT = 64 * 1024
 
 
 @pytest.mark.parametrize(
@@ -481,7 +483,7 @@ def pump(server: ServerProcess, requests: bytes, reply_bytes: int) -> float:
 
 
 def test_long_pipeline_costs_the_others_no_time_and_the_server_no_memory(start_server: StartServer) -> None:
-    """What was read and has not run yet must be bounded, and no tick may run or parse all of it."""
+    """The commands that were read and have not run yet must be bounded, and no tick may run or parse all of them."""
     count = 100_000
     server = start_server("--save", "", "--appendonly", "no")
     peak = server.memory_bytes("VmHWM")
@@ -489,7 +491,8 @@ def test_long_pipeline_costs_the_others_no_time_and_the_server_no_memory(start_s
     def longest_wait_s() -> float:
         return pump(server, (encode("SET", "k", "v") + encode("STRLEN", "k")) * count, len(b"+OK\r\n:1\r\n") * count)
 
-    assert least_cost(longest_wait_s, 0.1) < 0.1  # 0.03 s; 0.16 s where one turn runs all that has come
+    # The wait is 0.03 s, and would be 0.16 s if one turn ran all commands that have come.
+    assert least_cost(longest_wait_s, 0.1) < 0.1
     assert server.memory_bytes("VmHWM") < peak + MEMORY_MARGIN
 
 

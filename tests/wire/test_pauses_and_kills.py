@@ -1,4 +1,4 @@
-"""What ends a wait or a connection: pauses that are over, clients that are killed."""
+"""A wait ends when its pause is over, and a connection when its client is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from helpers.servers import ServerProcess, Wire, encode, parse
 @pytest.mark.parametrize("mode", ["WRITE", "ALL"])
 def test_pause_ends_by_itself_and_in_order(kvserver: ServerProcess, mode: str) -> None:
     with kvserver.connect() as wire, kvserver.connect() as other:
-        started_at = time.monotonic()  # before the pause begins: however late this process is then, it is over later
+        # The time is taken before the pause begins, so that a late process can only see it end later.
+        started_at = time.monotonic()
         assert wire.command("CLIENT", "PAUSE", 100, mode) == b"+OK\r\n"
         other.send(encode("SET", "k", 1) + encode("INCR", "k") + encode("GET", "k"))
         assert [other.read_reply() for _ in range(3)] == [b"+OK\r\n", b":2\r\n", b"$1\r\n2\r\n"]
@@ -21,7 +22,8 @@ def test_pause_ends_by_itself_and_in_order(kvserver: ServerProcess, mode: str) -
 
 def test_pause_becomes_neither_shorter_nor_weaker(kvserver: ServerProcess) -> None:
     with kvserver.connect() as wire, kvserver.connect() as other:
-        started_at = time.monotonic()  # before the pause begins: however late this process is then, it is over later
+        # The time is taken before the pause begins, so that a late process can only see it end later.
+        started_at = time.monotonic()
         wire.send(
             encode("MULTI") + encode("CLIENT", "PAUSE", 300, "ALL") + encode("CLIENT", "PAUSE", 1, "WRITE") + encode("EXEC")
         )
@@ -32,7 +34,7 @@ def test_pause_becomes_neither_shorter_nor_weaker(kvserver: ServerProcess) -> No
 
 
 def test_write_behind_a_pause_in_a_transaction_finds_no_key_that_is_due(kvserver: ServerProcess) -> None:
-    """Where redis-server 7.0.15 ends, since the key that it has found missing is there."""
+    """redis-server 7.0.15 crashes here, since the key that it has found missing is there."""
     commands = [
         *("SET k v PX 1", "SET due v PX 1", "DEBUG SLEEP 0.01"),
         *("MULTI", "CLIENT PAUSE 100000 WRITE", "APPEND k x", "PTTL k", "SET due v PX 1", "EXEC"),

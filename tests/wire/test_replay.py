@@ -1,7 +1,6 @@
-"""The vectors over the wire: `kvserver replay FILE --url` prints what the library gives.
+"""The vectors over the wire: `kvserver replay FILE --url` prints the same results as the library gives.
 
-Vectors with a shutdown behind a crash are left out: the library's plain medium keeps the torn bytes, the
-server cuts them off.
+Vectors with a shutdown behind a crash are left out: the library's plain medium keeps the torn bytes, the server cuts them off.
 """
 
 from __future__ import annotations

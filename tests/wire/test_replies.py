@@ -1,6 +1,6 @@
 """Every conversation of the case files, in RESP2 and in RESP3: the exact bytes on a raw socket, compared with redis-server's.
 
-Where there is nothing to compare with, what the case file expects.
+Where there is nothing to compare with, the case file has the reply that is expected.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ IN_NO_CASE_FILE: dict[str, str] = {}
 
 
 def names_of(words: tuple[bytes, ...]) -> set[str]:
-    """What a request calls: a command, and its subcommand if the second word is one."""
+    """The names that a request may call: a command, and its subcommand if the second word is one."""
     first, *rest = (word.decode("utf-8", "replace").lower() for word in words[:2])
     return {first, *(f"{first}|{word}" for word in rest)}
 

@@ -55,7 +55,7 @@ def subcommands_of(info: list[Any]) -> dict[bytes, list[Any]]:
 
 @pytest.fixture(scope="module")
 def theirs(running_redis: ServerProcess) -> dict[str, dict[str, Any]]:
-    """What redis-server says of each command and subcommand, by field."""
+    """redis-server's description of each command and subcommand, by field."""
     found: dict[str, dict[str, Any]] = {}
 
     def add_info(info: list[Any]) -> None:
@@ -67,7 +67,8 @@ def theirs(running_redis: ServerProcess) -> dict[str, dict[str, Any]]:
         for name, flat in pairs(docs).items():
             fields = pairs(flat)
             add_docs(fields.pop(b"subcommands", []))
-            fields.pop(b"history", None)  # what changed in which version of Redis
+            # The history of a command in the versions of Redis is not told here.
+            fields.pop(b"history", None)
             found[name.decode()] |= {field.decode(): value for field, value in fields.items()}
 
     for info in parse(running_redis.once("COMMAND")):

@@ -1,4 +1,4 @@
-"""RESTORE without arguments, SHUTDOWN, SAVE, BGSAVE and LASTSAVE, as a client sees them."""
+"""SAVE, BGSAVE, LASTSAVE, RESTORE without arguments and SHUTDOWN do what they say, as a client sees it."""
 
 from __future__ import annotations
 

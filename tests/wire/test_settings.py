@@ -1,4 +1,4 @@
-"""What a server is started with, and what CONFIG changes of it."""
+"""The settings that a server is started with count, and CONFIG changes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies whose content is each server's own, and whose shape is that of redis-server."""
+"""Replies whose content is each server's own have the shape of redis-server's."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def figure(wire: Wire, name: str) -> int:
 
 
 def load_keys_that_expire_together(wire: Wire, count: int) -> int:
-    """Load keys and return their expiry, in ms. It is a longer one if the machine is too busy to load them before."""
+    """Load keys and return the time at which all expire, in Unix milliseconds. It is later on a machine that is too busy."""
     for expiry_ms in (EXPIRY_MS, LONG_EXPIRY_MS):
         wait_until(lambda: wire.value("DBSIZE") == 1, "what was loaded too slowly is gone")
         wire.command("CONFIG", "RESETSTAT")
