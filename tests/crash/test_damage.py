@@ -1,4 +1,4 @@
-"""A medium cut at every byte, and with every bit flipped: load, append, load again. Never a wrong load, never an exception.
+"""A medium that is cut at any byte, or has any bit flipped, is loaded, appended to and loaded again, never wrongly.
 
 What is loaded is always the last frame whose bytes are all as they were written; what lies behind it is set aside if it is
 damage, and cut if it is a torn tail; the next flush lands where a strict scan finds it.
@@ -59,7 +59,7 @@ def counts() -> Iterator[Counter[str]]:
 
 
 def kept_frames(medium: bytes) -> int:
-    """How many frames stand at the start of a medium as they were written."""
+    """The number of frames that stand at the start of a medium as they were written."""
     return next((count for count, end in enumerate(ENDS) if medium[:end] != MEDIUM[:end]), 3)
 
 

@@ -1,4 +1,4 @@
-"""Files that others move, remove, replace or cut while they are in use: nothing is said to be kept that would not be found."""
+"""Others move, remove, replace or cut files in use, and a server never says that data is kept that a start would not find."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def asides(path: Path) -> list[Path]:
 
 
 def restored(path: Path) -> dict[str, object]:
-    """What a start finds of the keys a and b."""
+    """The values of the keys a and b that a start finds."""
     with FileMedium(path) as medium:
         store = KVStore(medium)
         assert store.restore() is True
@@ -427,11 +427,12 @@ def test_other_folder_in_the_place_is_held_before_a_file_of_it_is_touched(tmp_pa
 
 # --- The server ---
 
-RETRY_DEADLINE_S = 40  # a flush that failed is tried again after 5 s
+# A flush that failed is tried again after 5 s.
+RETRY_DEADLINE_S = 40
 
 
 def kept(path: Path) -> dict[str, object]:
-    """What the last frame holds, of a medium that is whole frames and nothing else."""
+    """The data of the last frame, in a medium that is whole frames and nothing else."""
     with FileMedium(path) as medium:
         result = run(medium, PLAIN, load=False)
         assert result.frames[-1].end == medium.size()
@@ -568,7 +569,8 @@ def test_displaced_segment_under_everysec_is_noticed_by_the_next_sync(start_serv
     def answer() -> bytes:
         try:
             return server.once("SET", "c", "3")
-        except EOFError:  # a reply that waited when the sync failed is never sent
+        # A reply that waited when the sync failed is never sent.
+        except EOFError:
             return b""
 
     assert server.once("SET", "a", "1") == b"+OK\r\n"

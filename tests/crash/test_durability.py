@@ -1,6 +1,7 @@
-"""What a start makes of the journal: every kind of write is replayed, what was damaged is set aside, never deleted.
+"""A start replays every kind of write from the journal, and sets damaged parts aside, but never deletes them.
 
-Black box: servers on real folders. Kills under load: test_kills; disks that fail: test_failing_journal.
+The servers are seen from outside, on real folders. Kills under load are in test_kills, disks that fail in
+test_failing_journal.
 """
 
 from __future__ import annotations
@@ -246,7 +247,8 @@ def test_damage_in_the_middle_sets_aside_what_is_behind_it(start_server: StartSe
     whole = segment.read_bytes()
     record = len(b"#MS:1700000000000\r\n") + len(journal_frame(("SET", "k", "1")))
     damaged = bytearray(whole)
-    damaged[-record - 10] ^= 1  # in the record of 2
+    # The bit is in the record of the value 2.
+    damaged[-record - 10] ^= 1
     segment.write_bytes(damaged)
     server = start_server(*ALWAYS, directory=folder)
     assert server.once("GET", "k") == b"$1\r\n1\r\n"

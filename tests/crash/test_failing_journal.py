@@ -1,4 +1,4 @@
-"""Server processes whose journal fails: what clients are told, what a kill -9 then finds, the way back.
+"""Servers whose journal fails tell their clients, lose nothing that was promised to a kill -9, and have a way back.
 
 A full disk is a limit on the size of files, as in test_failing_server. For a sync that fails, or lasts, the server runs
 behind a few lines that take the place of os.fsync; as a kernel may, these forget what was written since the last sync.
@@ -51,8 +51,10 @@ sys.exit(main(sys.argv[1:]))
 """
 MISCONF = b"-MISCONF Errors writing to the AOF file: "
 VALUE = b"x" * 1000
-PENDING_BYTES = 8 << 20  # that may wait to be written
-MOST_TAKEN_BYTES = 24 << 20  # with what one client may write in one turn, and what the sockets' buffers take
+# So many bytes may wait to be written.
+PENDING_BYTES = 8 << 20
+# They include the writes of one client in one turn, and the sockets' buffers.
+MOST_TAKEN_BYTES = 24 << 20
 REASONS = {"full disk": "File too large", "failed sync": "Input/output error"}
 WRITES = (
     ("SET", "k", "w"),
@@ -147,7 +149,7 @@ class Story:
         self.acknowledged += count
 
     def found(self, wire: Wire) -> int:
-        """How many the server has."""
+        """Return the number of writes that the server has, which must be the first ones."""
         there = [wire.value("GET", f"write:{number}") for number in range(self.sent)]
         count = there.count(VALUE)
         assert there == [VALUE] * count + [None] * (self.sent - count), "a state that never was"
@@ -160,8 +162,9 @@ class Story:
 
 
 def settle(wire: Wire, policy: str, how: str) -> None:
-    """Until what is acknowledged is as safe as the policy makes it against what is about to come."""
-    if policy != "always" and how == "failed sync":  # after which nothing is left of what was not synced
+    """Make acknowledged writes as safe as the policy makes them against the failure that is about to come."""
+    # A failed sync loses all writes that were not synced.
+    if policy != "always" and how == "failed sync":
         assert wire.command("SAVE") == b"+OK\r\n"
 
 
@@ -176,7 +179,8 @@ def fail(server: FailingServer, story: Story, policy: str, how: str, *, tries_to
     with server.connect() as wire:
         if is_acknowledged:
             story.write_at_once(wire, 2)
-            if policy == "no":  # the first sync is a snapshot's
+            # Under this policy the first sync is that of a snapshot.
+            if policy == "no":
                 assert wire.command("SAVE").startswith(b"-ERR ")
         wait_until(lambda: info(wire)["aof_last_write_status"] == "err", "the failure")
         facts = info(wire)
@@ -212,7 +216,8 @@ def test_failed_journal_loses_no_more_than_its_policy_says_and_comes_back(
     server = start(policy)
     with server.connect() as wire:
         story.write(wire, 25)
-        assert wire.command("SAVE") == b"+OK\r\n"  # so that the journal's segment is smaller than a snapshot
+        # The journal's segment must be smaller than a snapshot.
+        assert wire.command("SAVE") == b"+OK\r\n"
         story.write(wire, 5)
         settle(wire, policy, how)
         safe = story.acknowledged
@@ -314,7 +319,8 @@ def test_nobody_is_answered_before_the_write_and_8_mb_wait_at_most(start: Start,
 
         def send() -> None:
             nonlocal sent_bytes
-            with suppress(OSError):  # the server may be gone
+            # The server may be gone.
+            with suppress(OSError):
                 while sent_bytes < 2 * MOST_TAKEN_BYTES:
                     request = b"".join(story.request() for _ in range(100))
                     wire.send(request)

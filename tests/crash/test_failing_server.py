@@ -1,4 +1,4 @@
-"""Server processes on disks and files that fail: what clients are told, what goes on, what is on the disk, the way back.
+"""Servers on disks and files that fail tell their clients, go on with the rest, keep what is on the disk, and have a way back.
 
 A full disk is a limit on the size of files (RLIMIT_FSIZE): like ENOSPC, a write past it is cut short and then refused,
 and room can be given back from outside while the server runs. Tests may run as root, so none relies on permissions.
@@ -35,7 +35,8 @@ MISCONF = (
 )
 SHUTDOWN_FAILED = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n"
 ROOM_BYTES = 100_000
-BIG = b"x" * 2_000_000  # several chunks
+# The value takes several chunks.
+BIG = b"x" * 2_000_000
 
 Store = dict[str, object]
 
@@ -65,7 +66,8 @@ def full(start_server: StartServer) -> Iterator[ServerProcess]:
         assert wire.command("SET", "big", BIG) == b"+OK\r\n"
     yield server
     if server.process.poll() is None:
-        limit_file_size(server, None)  # else it would not leave
+        # With the limit, the server would not leave.
+        limit_file_size(server, None)
 
 
 # --- a file system that lacks calls
@@ -259,7 +261,8 @@ def test_first_flush_that_finds_no_room_leaves_an_empty_file(start_server: Start
 def test_compaction_without_room_leaves_the_flush_answered_and_the_file_readable(start_server: StartServer) -> None:
     """The copy needs as much room as the frames that are kept; what is full is the place of the copy."""
     server = start_server(*QUIET, "--keep-frames", "2")
-    (server.directory / f"{DATA_FILE}.new").mkdir()  # can neither be removed nor be opened as a file
+    # A folder can neither be removed nor opened as a file.
+    (server.directory / f"{DATA_FILE}.new").mkdir()
     with server.connect() as wire:
         for number in range(8):
             wire.command("SET", "k", f"{number}" * 100)
@@ -320,10 +323,11 @@ def test_info_answers_while_a_big_file_is_loaded_and_others_are_told_ping_among_
 
 @pytest.mark.parametrize("how", ["SHUTDOWN", "SHUTDOWN SAVE", "SIGTERM", "SIGINT", "SIGHUP", "SHUTDOWN NOSAVE"])
 def test_leaving_during_the_load_abandons_it_and_writes_nothing(tmp_path: Path, how: str) -> None:
-    """What is in memory is not the data yet."""
+    """During the load, the keys in memory are not the data yet."""
     folder = filled_folder(tmp_path)
     before = (folder / DATA_FILE).read_bytes()
-    for _ in range(5):  # a load that is over before the server is told does not count
+    # A load that is over before the server is told to leave does not count.
+    for _ in range(5):
         (folder / DATA_FILE).write_bytes(before)
         server = loading_server(folder)
         try:

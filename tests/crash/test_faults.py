@@ -38,14 +38,17 @@ from kvserver.state.session import ServerState
 
 # Compiled, a store has a thousand shards, not three, and a history takes ten times as long.
 SEEDS = int(os.environ.get("KVSERVER_FAULT_SEEDS", "1000" if IS_COMPILED else "10000"))
-PARTS = 4  # so that all cores have something of it
+# The seeds are split into so many tests, so that all cores have some.
+PARTS = 4
 FIRST_SEED = int(os.environ.get("KVSERVER_FAULT_FIRST_SEED", "0"))
 
 PATH = f"{ROOT}/folder/dump.kvs"
 HEADER_SIZE = 80
 KEYS = [f"key:{number}" for number in range(6)]
-COUNT = "count"  # of flushes tried, a key in every frame, so that no two are the same
-TRIES = 4  # of a step after a fault that comes once: opening and flushing again
+# Every frame has a key with the number of flushes tried, so that no two frames are the same.
+COUNT = "count"
+# After a fault that comes once, a step is tried so often: a try may have to open the medium and flush again.
+TRIES = 4
 FAULTS = [
     Fault(0, kind, number)
     for kind in (
@@ -55,7 +58,8 @@ FAULTS = [
     )
     for number in (errno.EIO, errno.ENOSPC)
     if number == errno.EIO or kind in ("open", "write", "sync", "rename", "sync_folder")
-] + [Fault(0, "write", short=True), Fault(0, "read", short=True), Fault(0)]  # the last: whatever is called
+    # The last fault is that of any call.
+] + [Fault(0, "write", short=True), Fault(0, "read", short=True), Fault(0)]
 
 State = dict[str, str]
 
@@ -107,8 +111,10 @@ class Library:
         self.store: KVStore | None = None
         self.live: State = {}
         self.flushes = 0
-        self.answered: State = {}  # the last flush that was answered True
-        self.attempted: list[State] = []  # flushes since then that were not: each may have reached the disk, or not
+        # The data of the last flush that was answered True.
+        self.answered: State = {}
+        # The data of the flushes since then. Each may have reached the disk, or not.
+        self.attempted: list[State] = []
         self.failures = 0
 
     def open(self) -> None:
@@ -152,7 +158,7 @@ class Library:
         assert found == bool(self.frames())
 
     def compact(self, keep: int) -> None:
-        """What `kvserver compact` does."""
+        """Do what `kvserver compact` does."""
         assert self.medium
         earlier, tail = strict_scan(self.disk.content(PATH))
         content = b"".join(map(frame, earlier[-keep:]))
@@ -222,7 +228,8 @@ class Library:
                 except MediumError:
                     self.failures += 1
                     assert self.disk.open_count == (1 if self.medium else 0), "descriptors that nobody closes"
-                    if self.store and step == self.open:  # its restore failed
+                    # The restore has failed.
+                    if self.store and step == self.open:
                         self.close()
         assert PATH not in self.disk.names() or self.frames() or not self.answered
 
@@ -359,7 +366,8 @@ def test_full_disk_leaves_the_frames_and_gives_the_space_back(verdicts: Verdicts
     library.flush()
     before = disk.content(PATH)
     library.set("key:1", "x" * 2000)
-    length = len(frame(library.live)) + 2  # as the count gets longer
+    # The count of flushes gets longer by two digits.
+    length = len(frame(library.live)) + 2
     for room in range(0, length, 7):
         with verdicts.case(f"room for {room} of {length} bytes"):
             disk.capacity_bytes = len(before) + room
@@ -456,7 +464,8 @@ class Server:
         self.medium: FileMedium | None = None
         self.snapshots: Snapshots | None = None
         self.answered: list[State] = [{}]
-        self.attempted: list[State] = []  # that failed
+        # The data of the flushes that failed.
+        self.attempted: list[State] = []
         self.failures = 0
         self.flushes = 0
         self.live: State = {}
@@ -564,7 +573,8 @@ class Server:
                 break
             except MediumError:
                 self.failures += 1
-                if step == self.open and self.medium:  # its load failed
+                # The load has failed.
+                if step == self.open and self.medium:
                     self.medium.close()
                     self.medium = self.snapshots = None
                 assert self.filesystem.open_count == (1 if self.medium else 0), "descriptors that nobody closes"
@@ -572,7 +582,8 @@ class Server:
 
 @pytest.fixture
 async def disk_in_loop() -> Disk:
-    asyncio.get_running_loop().set_debug(False)  # for thousands of runs, it costs more than they do
+    # In thousands of runs, the debug mode would take more time than they do.
+    asyncio.get_running_loop().set_debug(False)
     return DiskInLoop()
 
 
@@ -682,7 +693,8 @@ async def test_server_leaves_a_file_that_breaks_for_good_for_a_new_one(how: str,
     with pytest.raises(MediumError):
         await server.flush()
     if "read" in BROKEN_IN[how]:
-        server.answered.pop()  # what can't be read can't be kept
+        # A frame that can't be read can't be kept.
+        server.answered.pop()
     await server.flush()
     await server.flush()
     filesystem.crash()
@@ -756,7 +768,7 @@ async def test_damage_that_cannot_be_set_aside_leaves_no_part_of_a_copy(disk_in_
 
 
 class History:
-    """What one seed makes happen: some lives of one medium, each ending in a power loss, a kill or a close."""
+    """The history that one seed gives: some lives of one medium, each ending in a power loss, a kill or a close."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)

@@ -26,13 +26,14 @@ KILLS = int(os.environ.get("KVSERVER_KILLS", "30"))
 SEED = int(os.environ.get("KVSERVER_KILLS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 WRITERS = 8
 LONG_LIFE_S = 1.3
-CLOCK_MS = 20  # by which a server's idea of now may be older than the client's
+# A server's idea of the present time may be so much older than the client's.
+CLOCK_MS = 20
 OPTIONS = ("--save", "", "--keep-frames", "2", "--auto-aof-rewrite-min-size", "100kb")
 
 
 @dataclass
 class Held:
-    """What a key was told to hold, and when that expires: not before and not after, in ms; 0: never."""
+    """The value that a key was given, and the bounds of its expiry in Unix milliseconds; `px` is 0 if it never expires."""
 
     value: bytes
     px: int = 0
@@ -40,7 +41,7 @@ class Held:
     latest_ms: int = 0
 
     def matches(self, value: bytes | None, pttl: int, asked_ms: tuple[int, int]) -> bool:
-        """Whether GET and PTTL may have said that, between these moments."""
+        """True if GET and PTTL may have replied so, between these two moments."""
         if not self.px:
             return (value, pttl) == (self.value, -1)
         may_be_gone = asked_ms[1] >= self.earliest_ms - CLOCK_MS
@@ -55,9 +56,12 @@ class Held:
 
 @dataclass
 class Mode:
-    """What promise the server gives, from one change of its settings to the next."""
+    """The promise that the server gives, from one change of its settings to the next.
 
-    name: str  # a policy, "off" without a journal, "changing" while a change is under way
+    `name` is a policy, "off" without a journal, or "changing" while a change is under way.
+    """
+
+    name: str
 
 
 @dataclass
@@ -68,13 +72,15 @@ class Write:
     replies: int
     mode: Mode
     sent_at: float
-    promise: str = ""  # the mode's name, if that did not change between sending and answering
+    # The mode's name, if it did not change between the write and its answer.
+    promise: str = ""
 
 
 @dataclass
 class Figures:
     kills: int = 0
-    acknowledged: Counter[str] = field(default_factory=Counter)  # by promise
+    # The counters are by promise.
+    acknowledged: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
 
@@ -95,11 +101,14 @@ class Writer:
         self.together = [name + b"together:%d" % index for index in range(3)]
         self.documents = [name + b"document:%d" % index for index in range(2)]
         self.keys = [*self.plain, *self.counters, *self.expiring, *self.together, *self.documents]
-        self.base: dict[bytes, Held] = {}  # what the last start had
+        # The data of the last start.
+        self.base: dict[bytes, Held] = {}
         self.now: dict[bytes, Held] = {}
-        self.writes: list[Write] = []  # of this life
+        # The writes of this life.
+        self.writes: list[Write] = []
         self.answered = 0
-        self.count = 0  # so that no two values are the same
+        # It is a part of every value, so that no two are the same.
+        self.count = 0
 
     def begin(self) -> None:
         self.now, self.writes, self.answered = dict(self.base), [], 0
@@ -133,7 +142,7 @@ class Writer:
             write.promise = "off" if "off" in names else write.mode.name if campaign.mode is write.mode else "changing"
 
     def answer(self, write: Write, at: float) -> None:
-        """What the server has done, it has done by now."""
+        """Take notice that the server has done the write by now."""
         for held in write.changes.values():
             if held and held.px:
                 held.earliest_ms = int(write.sent_at * 1000) + held.px
@@ -179,12 +188,12 @@ class Writer:
         return [command], changes
 
     def end(self, killed_at: float) -> None:
-        """What has no answer may be done, at the latest when the server was killed."""
+        """Take writes without an answer for done at the latest when the server was killed, if they were done."""
         for write in self.writes[self.answered :]:
             self.answer(write, killed_at)
 
     def ask(self, wire: Wire) -> tuple[dict[bytes, tuple[bytes | None, int]], tuple[int, int]]:
-        """What the server has of all keys, and between which moments it had that."""
+        """The value and PTTL of every key of this writer, and the two moments between which the server had them."""
         begun_ms = int(time.time() * 1000)
         wire.send(b"".join(encode("GET", key) + encode("PTTL", key) for key in self.keys))
         found = {}
@@ -194,7 +203,7 @@ class Writer:
         return found, (begun_ms, int(time.time() * 1000))
 
     def states(self) -> Iterator[dict[bytes, Held]]:
-        """What the keys held after no write of this life, after one, and so on; the same dict each time."""
+        """The data of the keys after no write of this life, after one, and so on; the same dict each time."""
         state = dict(self.base)
         yield state
         for write in self.writes:
@@ -206,7 +215,7 @@ class Writer:
             yield state
 
     def settle(self, wire: Wire, figures: Figures) -> None:
-        """Which writes this start has: some number of them, from the first on."""
+        """Find the number of writes, from the first on, that this start has."""
         found, asked_ms = self.ask(wire)
 
         def is_wrong(key: bytes, state: dict[bytes, Held]) -> bool:
@@ -245,9 +254,11 @@ class Campaign:
         self.writers = [Writer(number) for number in range(WRITERS)]
         self.figures = Figures()
         self.mode = Mode(policy)
-        self.facts: dict[str, str] = {}  # what it said before the kill
+        # The figures of INFO before the kill.
+        self.facts: dict[str, str] = {}
         self.crashes = 0
-        self.was_off = False  # the last life ended without a journal, or while it was switched
+        # True if the last life ended without a journal, or while the journal was switched.
+        self.was_off = False
         self.knows_transactions = False
 
     def run(self, kills: int) -> None:

@@ -34,7 +34,7 @@ TABLE = sessions.Server().table
 
 
 class Server:
-    """What keeps a server's data, without clients: each write is a tick of its own."""
+    """The parts of a server that keep its data, without clients: each write is a tick of its own."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
         self.disk = disk
@@ -144,7 +144,8 @@ async def test_flush_that_fails_anywhere_loses_nothing_told_and_the_next_one_hea
                 await server.write()
         elif ending == "next flush":
             disk.fault = None
-            assert await server.flush() or await server.flush()  # a poisoned file costs one more
+            # A poisoned file costs one flush more.
+            assert await server.flush() or await server.flush()
             assert not server.state.journal.error
             assert not server.state.persistence.medium_poisoned
             told = dict(server.told)

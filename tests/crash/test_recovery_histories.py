@@ -27,7 +27,8 @@ from kvserver.media.segments import FileLog, Segments
 
 HISTORIES = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES", "500" if IS_COMPILED else "5000"))
 FIRST = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES_SEED", "0"))
-PARTS = 4  # so that all cores have something of it
+# The histories are split into so many tests, so that all cores have some.
+PARTS = 4
 FOLDER = f"{ROOT}/data"
 MEDIUM = f"{FOLDER}/dump.kvs"
 
@@ -45,11 +46,12 @@ class Frame:
 
 
 class Model:
-    """What was ever written, by its bytes; and what a start has to make of the files that are there."""
+    """Everything that was ever written, by its bytes; it tells the state that a start has to make of the files."""
 
     def __init__(self) -> None:
         self.frames: dict[bytes, Frame] = {}
-        self.records: dict[bytes, tuple[str, str]] = {}  # key and value of a SET
+        # Each record is the key and the value of a SET.
+        self.records: dict[bytes, tuple[str, str]] = {}
         self.links: dict[bytes, str] = {}
 
     def expected(self, medium: bytes, segments: dict[int, bytes]) -> tuple[State, bool]:
@@ -123,7 +125,8 @@ class History:
         self.model = Model()
         self.written = self.moved = self.number = 0
         self.backups: list[bytes] = []
-        self.states: list[State] = [{}]  # that the data ever had
+        # All states that the data ever had.
+        self.states: list[State] = [{}]
 
     def files(self) -> tuple[bytes, dict[int, bytes]]:
         medium = self.disk.content(MEDIUM) if MEDIUM in self.disk.names() else b""
@@ -144,11 +147,13 @@ class History:
         assert len(unlinked) == (sum(map(bool, before[1].values())) if is_aside else 0)
         self.counts["put aside"] += is_aside
         self.state = dict(found)
-        self.ended_unhealed = False  # the journal failed, and no snapshot was linked since: nobody was told of what it lacks
+        # It is True if the journal failed and no snapshot was linked since: no client was told of the writes that it lacks.
+        self.ended_unhealed = False
         medium, segments = self.files()
         again, _ = self.model.expected(medium, segments)
         assert again == expected, "what a start leaves gives the same state to the next one"
-        if self.rng.random() < 0.3:  # the library's life: a frame takes the journal's place
+        # This is a life of the library: a frame takes the journal's place.
+        if self.rng.random() < 0.3:
             self.set(store)
             if self.rng.random() < 0.2:
                 self.disturb(MEDIUM)
@@ -173,7 +178,7 @@ class History:
         return key, value
 
     def serve(self, folder: ServerFolder) -> None:
-        """What a server does with its journal: records, and now and then a snapshot that the next segment is linked to."""
+        """Write the journal as a server does: records, and now and then a snapshot that the next segment is linked to."""
         log = FileLog(MEDIUM, self.disk)
         numbers = Segments(MEDIUM, self.disk).numbers()
         self.number = folder._place.log.last_number + 1
@@ -188,7 +193,8 @@ class History:
                 self.record(folder, log)
                 if self.rng.random() < 0.3 and not self.flush(folder, log):
                     break
-            except MediumDisplaced:  # no write is taken until a flush heals it
+            # No write is taken until a flush heals the journal.
+            except MediumDisplaced:
                 self.counts["segment displaced"] += 1
                 if not self.flush(folder, log, heals=True):
                     break
@@ -224,7 +230,7 @@ class History:
         log.link(frame)
 
     def learn_frames(self) -> None:
-        """What stands last in the medium is a frame of the present state."""
+        """Take notice of the new frames: the last one in the medium is that of the present state."""
         medium = self.files()[0]
         position = 0
         while position < len(medium):
@@ -237,7 +243,7 @@ class History:
     # What people and disks do
 
     def disturb(self, path: str) -> None:
-        """What people do to a file while it is in use."""
+        """Move, remove, replace or cut a file in use, as people do."""
         if path not in self.disk.names():
             return
         what = self.rng.choice(("move", "remove", "replace", "cut"))

@@ -1,4 +1,4 @@
-"""The writer, journal, snapshots, recovery and medium on a simulated clock, loop order and disk, from a seed.
+"""The writer, journal, snapshots, recovery and medium keep their promises on a simulated clock, loop and disk, from a seed.
 
 Nothing here is real but the code under test: time moves when everybody waits, disk calls take what the seed says, fail
 where it says, and at a moment of its choice the process is killed or the power fails. Then the next life must have what
@@ -49,14 +49,17 @@ T = TypeVar("T")
 # Compiled, a life has a thousand shards, not seven, and takes several times as long.
 SEEDS = int(os.environ.get("KVSERVER_SIMULATION_SEEDS", "400" if IS_COMPILED else "2000"))
 ONE_SEED = os.environ.get("KVSERVER_SIMULATION_SEED")
-PARTS = 4  # so that all cores have something of it
+# The seeds are split into so many tests, so that all cores have some.
+PARTS = 4
 LIVES = 3
 PATH = f"{ROOT}/dump.kvs"
 KEYS = [b"k%d" % number for number in range(6)]
 START_MS = 1_700_000_000_000
-EVERYSEC_S = 2.0  # a sync each second, each behind what the simulated disk is busy with
+# There is a sync each second, but each comes behind other calls of the simulated disk.
+EVERYSEC_S = 2.0
 
-State = dict[bytes, tuple[bytes, int]]  # value, and when it expires or 0
+# The value of each key, and its expiry or 0.
+State = dict[bytes, tuple[bytes, int]]
 
 
 class NoSelector(selectors.DefaultSelector):
@@ -97,7 +100,7 @@ class SlowDisk(Disk):
         return future
 
     def _take_time(self) -> float:
-        """When the next call ends."""
+        """The time at which the next call ends."""
         delay = self._rng.choice((0.0, 0.0001, 0.001, 0.01, 0.2))
         self._free_at = max(self._free_at, self._loop.time()) + delay
         return self._free_at
@@ -124,7 +127,8 @@ class SyncDisk(SlowDisk):
         super().__init__(loop, rng)
         self._disk = disk
         self._may_end = threading.Event()
-        self._thread: threading.Thread | None = None  # in the middle of a sync
+        # The thread that is in the middle of a sync.
+        self._thread: threading.Thread | None = None
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
         assert not self._thread, "two syncs at once"
@@ -136,7 +140,8 @@ class SyncDisk(SlowDisk):
         def work() -> None:
             with suppress(ProcessEnded):
                 self._execute(call, outcome)
-            has_begun.set()  # where there was nothing to sync
+            # Where there was nothing to sync, `wait` was not called.
+            has_begun.set()
 
         def wait() -> None:
             has_begun.set()
@@ -185,7 +190,8 @@ class Client:
         rng = self.life.rng
         if self.is_closed or self.has_ended or self.life.is_silent:
             return
-        if not self.asked or rng.random() < 0.2:  # most wait for their replies
+        # Most clients wait for their replies.
+        if not self.asked or rng.random() < 0.2:
             for _ in range(rng.choice((1, 1, 2, 5))):
                 command = self.life.draw_command()
                 self.asked.append(command)
@@ -197,7 +203,8 @@ class Client:
         self.life.loop.call_later(rng.choice((0.0, 0.001, 0.02, 0.1)), self.send)
 
     def write(self, data: bytes) -> None:
-        if self.is_closed:  # as a Connection does
+        # A Connection does so, too.
+        if self.is_closed:
             return
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
@@ -254,20 +261,27 @@ class Life:
         self.disks = (SlowDisk(self.loop, rng), SlowDisk(self.loop, rng), SyncDisk(self.loop, rng, disk))
         self.values = 0
         self.aborted = 0
-        self.history: list[list[list[bytes]] | State] = []  # ticks, or what a RESTORE made the data be
-        self.positions: dict[bytes, int] = {}  # of each value: the tick that wrote it
-        self.told = -1  # the last tick that somebody was told of, when it was to be durable
-        self.recorded: list[tuple[int, int]] = []  # the journal's numbers of ticks
-        self.handed_over = -1  # the same, when a kill was to lose nothing of it
+        # The ticks, and the data behind each RESTORE.
+        self.history: list[list[list[bytes]] | State] = []
+        # The tick that wrote each value.
+        self.positions: dict[bytes, int] = {}
+        # The last tick that a client was told of while it had to be durable.
+        self.told = -1
+        # The journal's numbers of ticks.
+        self.recorded: list[tuple[int, int]] = []
+        # The last tick that a client was told of while a kill had to lose nothing of it.
+        self.handed_over = -1
         self.written_at: list[float] = []
         self.policy = ""
-        self.was_switched = False  # the journal, on or off
+        # True if the journal was switched on or off in this life.
+        self.was_switched = False
         self.config = WatchedConfig(self)
         self.config.save = ()
         self.config.keep_frames = rng.choice((1, 2, 3))
         self.config.appendfsync = rng.choice(("always", "always", "everysec", "no"))
         self.config.auto_aof_rewrite_min_size = rng.choice((500, 1 << 20))
-        self.policy = self.config.appendfsync  # throughout this life, or "mixed"
+        # The policy of the whole life, or "mixed".
+        self.policy = self.config.appendfsync
 
     def now_ms(self) -> int:
         return START_MS + self.number * 1_000_000 + int(self.loop.time() * 1000)
@@ -313,7 +327,7 @@ class Life:
             self.loop.stop()
 
     async def serve(self) -> None:
-        """What Server does, without sockets."""
+        """Do what Server does, without sockets."""
         config = self.config
         medium = FileMedium(PATH, self.filesystem, with_journal=True)
         space = Keyspace(self.now_ms)
@@ -332,7 +346,8 @@ class Life:
         self.history = [self.members()]
         self.written_at = [self.loop.time()]
         self.told = self.handed_over = 0
-        if self.is_last:  # nothing ends it while it starts, so one that does not start is seen
+        # Nothing ends the last life while it starts, so that a start that fails is seen.
+        if self.is_last:
             self.loop.call_at(self.ends_at, self.loop.stop)
         if self.rng.random() < 0.5:
             self.filesystem.fault = Fault(
@@ -403,8 +418,9 @@ class Life:
         if isinstance(reply, hiredis.ReplyError):
             assert b"defect" not in str(reply).encode(), reply
             return
+        # Reads go on, and may show writes that were not synced.
         if self.state.journal.error:
-            return  # reads go on, and may show what was not synced
+            return
         if self.config.appendonly and not self.was_switched:
             value = command[2] if command[0] == b"SET" else reply if command[0] == b"GET" else None
             if isinstance(value, bytes):
@@ -465,8 +481,10 @@ def simulate(seed: int) -> dict[str, int]:
     rng = random.Random(seed)
     disk = SimulatedDisk(rng)
     before: Life | None = None
-    was_killed = True  # each since the last start that had an end; else the power failed
-    is_clean = True  # nothing since the last start that had an end explains damage
+    # True if each life since the last start that came to its end was killed; else the power failed.
+    was_killed = True
+    # True if nothing since the last start that came to its end explains damage.
+    is_clean = True
     counts = {"lives": 0, "ticks": 0, "power losses": 0, "faults": 0, "aborted": 0, "promised and killed": 0}
     for number in range(LIVES + 1):
         disk.faults_met = disk.syncs_failed = 0

@@ -1,6 +1,6 @@
-"""Transactions on disk: all of one or nothing of it. (No reply before its sync: test_failing_journal.)
+"""Of each transaction, the disk has all or nothing. (test_failing_journal checks that no reply comes before its sync.)
 
-KVSERVER_TRANSACTION_KILLS counts the kills, KVSERVER_TRANSACTION_KILLS_SEED is where they begin.
+KVSERVER_TRANSACTION_KILLS is the number of kills, KVSERVER_TRANSACTION_KILLS_SEED the first seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ HEADER_SIZE, MAGIC_SIZE, LENGTH_DIGITS = 80, 4, 12
 # More than one turn of a client may run: the queue fills in several, and is run in one.
 MANY = 3000
 ALWAYS = ("--save", "", "--appendfsync", "always")
-MOST_ACKNOWLEDGED = 100  # transactions before a kill
+# At most so many transactions are acknowledged before a kill.
+MOST_ACKNOWLEDGED = 100
 KEYS = [f"key:{number}" for number in range(20)]
 
 
@@ -64,7 +65,8 @@ def test_long_transaction_is_in_one_frame_whatever_other_clients_write(start_ser
         wire.send(transaction(*(("SET", f"k{number}", number) for number in range(MANY))))
         skip_replies(wire, MANY + 1)
         assert len(parse(wire.read_reply())) == MANY
-    while written.acquire(blocking=False):  # what was written before, or meanwhile
+    # Writes that came before or meanwhile do not count.
+    while written.acquire(blocking=False):
         pass
     assert written.acquire(timeout=DEADLINE_S)
     stop.set()
@@ -124,7 +126,8 @@ def test_kill_leaves_all_of_a_transaction_or_nothing(start_server: StartServer, 
         thread = threading.Thread(target=write_transactions, args=(server, before, acknowledged, wanted, come))
         thread.start()
         assert come.wait(DEADLINE_S), f"{wanted} transactions were not acknowledged"
-        time.sleep(rng.uniform(0, 0.005))  # not for luck: the kill may come anywhere within one of the next transactions
+        # The kill comes anywhere within one of the next transactions.
+        time.sleep(rng.uniform(0, 0.005))
         server.kill()
         thread.join()
         assert len(acknowledged) >= wanted
