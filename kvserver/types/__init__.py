@@ -1,4 +1,4 @@
-"""The data types, a folder each with its value and its commands. Here is the list of their kinds, and the mappings with them.
+"""The data types, a folder each with its value and its commands. This module lists their kinds, and has the mappings.
 
 All code that reads or writes payloads takes the mapping from here, so that no tag is ever read without its kind.
 """
