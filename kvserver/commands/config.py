@@ -61,7 +61,7 @@ def config_set(session: Session, request: Request) -> Reply | Effect:
          summary="Reset the stats returned by INFO")  # fmt: skip
 def config_resetstat(session: Session, request: Request) -> Reply:
     state = session.server
-    state.usages.reset(request)
+    state.usages.reset()
     state.counters.reset()
     data = state.keyspace
     data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0

@@ -369,7 +369,7 @@ def _wanted(words: list[bytes]) -> set[str]:
          summary="Get information and statistics about the server")  # fmt: skip
 def info(session: Session, request: Request) -> Reply:
     state = session.server
-    state.usages.fold_all(request)
+    state.usages.fold_all()
     wanted = _wanted(request[1:])
     texts = []
     for title, section in SECTIONS.items():

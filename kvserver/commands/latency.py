@@ -119,7 +119,7 @@ def latency_doctor(session: Session, request: Request) -> Reply:
          summary="Return the cumulative distribution of latencies of a subset of commands or all.")  # fmt: skip
 def latency_histogram(session: Session, request: Request) -> Reply:
     usages = session.server.usages
-    usages.fold_all(request)
+    usages.fold_all()
     rows = session.server.commands
     names: list[bytes] = []
     for word in request[2:] or list(rows):

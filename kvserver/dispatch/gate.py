@@ -18,7 +18,6 @@ from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.description import Description
 from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
-from kvserver.state.usage import NOT_COUNTED
 
 # What runs a command, the numbers of words that a call may have, and the command. Measured: to unpack a NamedTuple takes 50 ns
 # longer than to unpack a tuple.
@@ -248,10 +247,10 @@ def _end_refused(session: Session, request: Request, refused: Refusal) -> Effect
 def queue(session: Session, command: Command, request: Request) -> Reply:
     """Keep a call for EXEC, and reply QUEUED."""
     assert session.transaction
-    session.transaction.requests.append([*request])
+    session.transaction.requests.append(request)
     session.transaction.commands.add(command)
     # It will be counted as a call when EXEC runs it.
-    request[0] = NOT_COUNTED
+    session.server.usages.take_back(request)
     return QUEUED
 
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 from kvserver.dispatch.effect import EFFECTS
@@ -115,6 +115,7 @@ class Writer:
                 # A failure of one client must not take the turn of those behind it.
                 except Exception:
                     _log.exception("a client's turn failed: this is a defect of kvserver")
+                    self._usages.noted, self._usages.batch = 0, []
                     client.abort()
                     continue
                 if client.queue and not (client.is_queued or client.is_waiting or client.is_choked):
@@ -154,12 +155,15 @@ class Writer:
         session.last_command = requests[-1][0]
         self._counters.commands_processed += len(requests)
         runners = self._plain(session)
-        self._usages.batch = requests
+        usages = self._usages
+        usages.batch = requests
         output: list[bytes] = []
         long_bytes = 0
         done = self._run_alike(session, requests, runners, output)
         gated = self._gated
-        remaining: Iterator[Request] = islice(requests, done, None) if done else iter(requests)
+        # An iterator over a list knows how many are left, which tells the usages how many have begun.
+        remaining: Iterator[Request] = iter(requests[done:] if done else requests)
+        usages.remaining = remaining
         for request in remaining:
             try:
                 handler, arities, _ = runners.get(request[0]) or runners.get(request[0].lower()) or gated
@@ -167,7 +171,7 @@ class Writer:
                     handler = self._call
                 reply = handler(session, request)
             except CommandError as error:
-                self._usages.fail(request, error)
+                usages.fail(request, error)
                 reply = Error(str(error))
             except Exception:
                 _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
@@ -201,7 +205,7 @@ class Writer:
                     break
             else:
                 if kind is Error:
-                    self._usages.count_error(reply.text)  # type: ignore[union-attr]
+                    usages.count_error(reply.text)  # type: ignore[union-attr]
                 pieces = encode_pieces(reply, session.protocol)  # type: ignore[arg-type]
                 output += pieces
                 long_bytes += sum(map(len, pieces))
@@ -220,12 +224,11 @@ class Writer:
             self._counters.commands_processed -= len(rest)
             if not client.is_closed:
                 client.queue[:0] = rest
-        # Only now, since a request that was refused has lost its name meanwhile.
         executed = self._executed
         if len(requests) == 1:
             executed.append(request[0])
         else:
-            executed += [request[0] for request in requests[self._usages.noted :]]
-            self._usages.noted = 0
+            executed += [request[0] for request in requests[usages.noted :]]
+            usages.noted, usages.batch = 0, []
             if len(executed) > COMMANDS_PER_FOLD:
-                self._usages.fold()
+                usages.fold()

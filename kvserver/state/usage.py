@@ -2,19 +2,18 @@
 
 The hot path only notes names, and `fold` counts them later, so that calls are exact at nearly no cost. The handlers that
 dispatch/timing wraps measure the durations: of quick commands only now and then, and the total is extrapolated from those
-samples. Pure: callers pass the durations.
+samples. Pure: callers pass the durations. Changes no request.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from operator import length_hint
 from typing import Final
 
 from kvserver.errors import CommandError, Refusal
 
-# The name of a refused command is replaced by this, so that it doesn't count as a call.
-NOT_COUNTED: Final = b""
 # `fold` looks for so many names before all others.
 FREQUENT: Final = 2
 # The histogram knows durations to an eighth.
@@ -99,9 +98,10 @@ def _bucket_end_ns(bucket: int) -> int:
 class Usages:
     """The usage of all commands, given their full names (`get`, `config|get`), in the order in which INFO tells them.
 
-    - `executed` are names as clients spell them. The writer appends them, and `fold` removes them.
+    - `executed` are names as clients spell them, of refused and queued commands, too. The writer appends them, and `fold`
+      removes them.
     - `batch` are the requests that the writer runs now and whose names it appends at the end; the names of the first `noted`
-      of them are appended already.
+      of them are appended already. `remaining` are those of them that have not begun.
     - `errors` counts the errors that were sent by their first words.
     """
 
@@ -109,6 +109,7 @@ class Usages:
         self.by_name = {name.encode(): Usage(name) for name in names}
         self.executed: list[bytes] = []
         self.batch: list[list[bytes]] = []
+        self.remaining: Iterator[list[bytes]] = iter(())
         self.noted = 0
         self.errors: Counter[str] = Counter()
         self._containers = {name.partition(b"|")[0] for name in self.by_name if b"|" in name}
@@ -130,7 +131,14 @@ class Usages:
             return
         if usage:
             usage.rejected += 1
-        args[0] = NOT_COUNTED
+        self.take_back(args)
+
+    def take_back(self, args: list[bytes]) -> None:
+        """Have these words not count as a call, since they were refused or queued. Their name is or will be in `executed`."""
+        name = args[0].lower()
+        usage = self.by_name.get(name)
+        if usage and name not in self._containers:
+            usage.calls -= 1
 
     def count_error(self, text: str) -> None:
         """Note an error that was sent."""
@@ -157,15 +165,14 @@ class Usages:
             if usage and lower not in self._containers:
                 usage.calls += count
 
-    def fold_all(self, args: list[bytes] | None = None) -> None:
-        """Count all that was noted. The server calls this now and then, and commands before they read usages.
+    def fold_all(self) -> None:
+        """Count all that has run until now. The server calls this now and then, and commands before they read usages.
 
-        A command gives its own words, `args`, so that the requests before it in the same batch are counted, too.
+        Of the batch, that is what came before the request that runs: the last one that has begun.
         """
-        if args is not None:
-            before = next((place for place, words in enumerate(self.batch) if words is args), self.noted)
-            self.executed += [words[0] for words in self.batch[self.noted : before]]
-            self.noted = before
+        before = max(len(self.batch) - length_hint(self.remaining) - 1, self.noted)
+        self.executed += [words[0] for words in self.batch[self.noted : before]]
+        self.noted = before
         self.fold()
         for usage in self.by_name.values():
             if usage.durations_ns:
@@ -176,9 +183,9 @@ class Usages:
         """The calls of all commands together."""
         return sum(usage.calls for usage in self.by_name.values())
 
-    def reset(self, args: list[bytes]) -> None:
-        """Forget all that is known, up to the request of these words."""
-        self.fold_all(args)
+    def reset(self) -> None:
+        """Forget all that has run until now."""
+        self.fold_all()
         self.errors.clear()
         for usage in self.by_name.values():
             usage.reset()

@@ -321,6 +321,8 @@ def test_calls_that_came_before_in_the_same_batch_are_counted() -> None:
     before, asking, behind = [b"GET", b"k"], [b"INFO", b"commandstats"], [b"GET", b"k"]
     usages = server.state.usages
     usages.batch = [before, asking, behind]
+    usages.remaining = iter(usages.batch)
+    assert [next(usages.remaining), next(usages.remaining)] == [before, asking]
     reply = info_module.info.handler(session, asking)
     assert isinstance(reply, Verbatim)
     assert "cmdstat_get:calls=1," in reply.decode()

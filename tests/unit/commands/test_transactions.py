@@ -194,9 +194,13 @@ def test_queued_command_is_counted_as_a_call_when_it_runs() -> None:
     session = begin(server)
     args = [b"SET", b"k", b"v"]
     assert server.table.call(session, args) is QUEUED
-    assert args[0] == b""
+    assert args == [b"SET", b"k", b"v"]
     assert session.transaction
-    assert session.transaction.requests == [[b"SET", b"k", b"v"]]
+    assert session.transaction.requests == [args]
+    usages = server.state.usages
+    usages.executed.append(args[0])
+    usages.fold_all()
+    assert usages.by_name[b"set"].calls == 0
 
 
 def test_words_that_are_wrong_fail_alone_and_not_before_exec() -> None:

@@ -53,10 +53,31 @@ def test_failed_call_is_a_call_and_a_refused_one_is_none() -> None:
     usages.fail(failing, CommandError("WRONGTYPE x"))
     usages.fail(refused, Refusal("ERR wrong number"))
     usages.fail(unknown, Refusal("ERR unknown"))
+    assert (refused, unknown) == ([b"GET"], [b"NOSUCH", b"x"]), "what is counted stays as it was sent"
     usages.executed += [failing[0], refused[0], unknown[0]]
     assert calls(usages) == {"get": 1}
     usage = usages.by_name[b"get"]
     assert (usage.failed, usage.rejected) == (1, 1)
+
+
+def test_call_that_is_taken_back_is_none_wherever_its_name_is_counted() -> None:
+    usages = Usages(NAMES)
+    usages.executed += [b"GET", b"gEt", b"CONFIG", b"NOSUCH"]
+    for words in ([b"Get", b"k"], [b"CONFIG", b"GET", b"x"], [b"config"], [b"NOSUCH"]):
+        usages.take_back(words)
+    assert calls(usages) == {"get": 1}
+
+
+def test_all_that_came_before_the_request_that_runs_is_counted_and_once() -> None:
+    usages = Usages(NAMES)
+    usages.batch = [[name] for name in (b"GET", b"SET", b"PING", b"GET", b"MGET")]
+    usages.remaining = iter(usages.batch)
+    seen = []
+    for _ in usages.batch:
+        next(usages.remaining)
+        seen.append([*calls(usages).values()])
+    assert seen == [[], [1], [1, 1], [1, 1, 1], [2, 1, 1]]
+    assert usages.noted == 4, "the last one runs"
 
 
 def test_subcommand_is_found_in_any_case() -> None:
@@ -128,7 +149,7 @@ def test_reset_forgets_all_but_the_names() -> None:
     usages.executed += [b"GET"]
     usages.count_error("ERR x")
     usages.fail([b"GET"], CommandError("x"))
-    usages.reset([])
+    usages.reset()
     assert calls(usages) == {}
     assert not usages.errors
     assert not any(usage.failed for usage in usages.by_name.values())
