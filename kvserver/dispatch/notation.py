@@ -131,6 +131,7 @@ class _Reader:
         self._place = 0
 
     def read_all(self) -> tuple[Argument, ...]:
+        """The arguments of the whole notation."""
         found = self._read("", "")
         if self._place != len(self._text):
             raise ValueError(f"{self._text!r} has something behind its end at {self._place}")
