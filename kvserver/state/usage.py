@@ -13,6 +13,7 @@ from operator import length_hint
 from typing import Final
 
 from kvserver.errors import CommandError, Refusal
+from kvserver.resp.request import Request
 
 # `fold` looks for so many names before all others.
 FREQUENT: Final = 2
@@ -108,34 +109,34 @@ class Usages:
     def __init__(self, names: Iterable[str]) -> None:
         self.by_name = {name.encode(): Usage(name) for name in names}
         self.executed: list[bytes] = []
-        self.batch: list[list[bytes]] = []
-        self.remaining: Iterator[list[bytes]] = iter(())
+        self.batch: list[Request] = []
+        self.remaining: Iterator[Request] = iter(())
         self.noted = 0
         self.errors: Counter[str] = Counter()
         self._containers = {name.partition(b"|")[0] for name in self.by_name if b"|" in name}
         self._frequent: list[bytes] = []
 
-    def of(self, args: list[bytes]) -> Usage | None:
+    def of(self, request: Request) -> Usage | None:
         """The usage of the command or subcommand that these words call, or None if there is no such command."""
-        name = args[0].lower()
-        if name in self._containers and len(args) > 1:
-            name += b"|" + args[1].lower()
+        name = request[0].lower()
+        if name in self._containers and len(request) > 1:
+            name += b"|" + request[1].lower()
         return self.by_name.get(name)
 
-    def fail(self, args: list[bytes], error: CommandError) -> None:
+    def fail(self, request: Request, error: CommandError) -> None:
         """Note that these words were answered by an error."""
-        usage = self.of(args)
+        usage = self.of(request)
         if not isinstance(error, Refusal):
             if usage:
                 usage.failed += 1
             return
         if usage:
             usage.rejected += 1
-        self.take_back(args)
+        self.take_back(request)
 
-    def take_back(self, args: list[bytes]) -> None:
-        """Have these words not count as a call, since they were refused or queued. Their name is or will be in `executed`."""
-        name = args[0].lower()
+    def take_back(self, request: Request) -> None:
+        """Take back the count of a request, since it was refused or queued. Its name is, or will be, in `executed`."""
+        name = request[0].lower()
         usage = self.by_name.get(name)
         if usage and name not in self._containers:
             usage.calls -= 1
