@@ -49,7 +49,7 @@ def kvserver(running_kvserver: ServerProcess) -> ServerProcess:
 
 @pytest.fixture
 def redis_oracle(running_redis: ServerProcess) -> ServerProcess:
-    """A real redis-server. Its replies are the right ones where SPEC doesn't say otherwise."""
+    """A real redis-server. Its replies are the right ones where kvserver doesn't mean to differ."""
     assert running_redis.once("FLUSHALL") == b"+OK\r\n"
     return running_redis
 

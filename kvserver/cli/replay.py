@@ -1,6 +1,6 @@
 """`kvserver replay --url`: a list of operations is run against a server, with the results that the library gives.
 
-The operations are those of SPEC sections 3 and 4. This module reads no file and prints nothing.
+The operations are those of `run_operations`. This module reads no file and prints nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Canonical JSON: Python values to bytes and back (SPEC section 2). Pure; knows nothing of tags, keys or stores.
+"""Canonical JSON: Python values to bytes and back. Pure; knows nothing of tags, keys or stores.
 
 Canonical is the UTF-8 of `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)`. A lone surrogate
 that was read from a frame written elsewhere is the one text that has no UTF-8: it keeps its `\\ud800` escape.

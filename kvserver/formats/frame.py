@@ -1,4 +1,4 @@
-"""The header of a frame: the one written home of the KVS1 and KVJ1 layouts (SPEC section 2).
+"""The header of a frame: the one written home of the KVS1 and KVJ1 layouts.
 
     MAGIC     4 bytes   b"KVS1" before a snapshot, b"KVJ1" before a journal entry
     LEN      12 bytes   ASCII digits, zero-padded: length of PAYLOAD in bytes

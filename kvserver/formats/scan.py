@@ -1,4 +1,4 @@
-"""The left-to-right scan of a medium (SPEC 2): which frames are valid, what lies behind them, what the last holds.
+"""The left-to-right scan of a medium: which frames are valid, what lies behind them, what the last holds.
 
 A strict scan ends at the first invalid byte. That of a server may step over damaged frames, by their own length, header to
 header, if something vouches for the frame that it finds there: a link of the journal that names the frame's digest, or the

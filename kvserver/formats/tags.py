@@ -1,4 +1,4 @@
-"""The mappings between the members of a keyspace and those of a payload: JSON also for what JSON can't express (SPEC 4).
+"""The mappings between the members of a keyspace and those of a payload: JSON also for what JSON can't express.
 
 `Plain` is the library's mapping: keys and values as they are. `Tagged` is the server's: a member that JSON can express stands
 as it is there, too, and the others use one reserved name, `$kvs`, in the spirit of MongoDB's extended JSON:

@@ -1,4 +1,4 @@
-"""run_operations: a list of operations against a fresh store and medium, with their results (SPEC 3). Never touches a file."""
+"""run_operations: a list of operations against a fresh store and medium, with their results. Never touches a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KVStore: the store as a Python library, blocking, for one thread at a time (SPEC 3). It never opens a socket.
+"""KVStore: the store as a Python library, blocking, for one thread at a time. It never opens a socket.
 
 Its data is kept in the frames of a medium of its own, in which no tags are used, or by a ServerFolder, as a server keeps it.
 """

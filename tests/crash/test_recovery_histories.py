@@ -92,7 +92,7 @@ class Model:
         return items, True
 
     def _believed(self, medium: bytes, links: set[str]) -> list[Frame]:
-        """The frames that a start believes, header to header, the rule of SPEC 2 written down once more."""
+        """The frames that a start believes, header to header, the rule of the scan written down once more."""
         believed: list[Frame] = []
         run: list[Frame] = []
         is_certain = True

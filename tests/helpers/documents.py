@@ -74,7 +74,7 @@ entries = plain_values | st.builds(Expiring, plain_values, st.integers(-(2**63),
 
 
 def canonical_by_json(value: Any) -> bytes:
-    """Canonical JSON as SPEC defines it, with an escape for a lone surrogate, which UTF-8 can't express."""
+    """Canonical JSON as Python writes it, with an escape for a lone surrogate, which UTF-8 can't express."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")
 
@@ -106,7 +106,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def tagged_name(key: bytes) -> str:
-    """The member name of a server's key, by SPEC 4."""
+    """The member name of a server's key."""
     if is_utf8(key) and not key.startswith(b"$kvs:"):
         return key.decode()
     return "$kvs:" + b64encode(key).decode()
@@ -119,7 +119,7 @@ def bytes_of(value: Value) -> bytes:
 
 
 def tagged_value(entry: Entry) -> Any:
-    """The JSON value of a server's entry, by SPEC 4."""
+    """The JSON value of a server's entry."""
     value = entry.value if isinstance(entry, Expiring) else entry
     expiry = {"expires_at_ms": entry.expires_at_ms} if isinstance(entry, Expiring) else {}
     if isinstance(value, JSONText):

@@ -1,4 +1,4 @@
-"""What stays from the start to the end of a scan is returned by it, whatever else happens."""
+"""A key that stays from the start to the end of a scan is returned by it, whatever else happens."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Found = dict[bytes, Entry]
 
 
 def decoded(payload: bytes, mapping: Mapping, sizes: Iterator[int]) -> Found:
-    """What a decoder finds in a payload that is fed in chunks of these sizes."""
+    """The members that a decoder finds in a payload that is fed in chunks of these sizes."""
     decoder = Decoder(mapping)
     found: list[tuple[bytes, Entry]] = []
     position = 0
@@ -39,7 +39,7 @@ def decoded(payload: bytes, mapping: Mapping, sizes: Iterator[int]) -> Found:
 
 
 def read_by_json(payload: bytes, mapping: Mapping) -> Found | None:
-    """What the payload holds by Python's json, or None where that is no object."""
+    """The members of the payload by Python's json, or None where that is no object."""
     try:
         document = json.loads(payload.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The header of a frame is as SPEC says, byte for byte."""
+"""The header of a frame has the layout of KVS1, byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was compressed comes back, and nothing that is not whole does."""
+"""Compressed data comes back, and data that is not whole does not."""
 
 from __future__ import annotations
 

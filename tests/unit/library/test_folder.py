@@ -24,7 +24,7 @@ BINARY = b"\xff\x00bytes"
 
 
 def leave(folder: Path, frames: list[dict[str, str]], records: list[list[list[bytes]]], *, linked: int = -1) -> None:
-    """What a server leaves: frames, and a segment that goes on from one of them."""
+    """The files that a server leaves: frames, and a segment that goes on from one of them."""
     with FileMedium(folder / "dump.kvs") as medium:
         store = KVStore(medium)
         for members in frames:

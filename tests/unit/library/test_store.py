@@ -39,7 +39,7 @@ def frame_of(document: dict[str, Any]) -> bytes:
     return encode_frame(canonical_by_json(document))
 
 
-# --- The contract of SPEC 3 ---
+# --- The contract of the library ---
 
 
 def test_value_comes_back_and_a_missing_key_is_none(medium: CoreMedium) -> None:

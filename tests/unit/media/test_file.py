@@ -193,7 +193,7 @@ def test_every_folder_that_was_made_has_its_name_synced(tmp_path: Path) -> None:
 
 
 def test_file_that_was_there_is_synced_but_not_written(tmp_path: Path) -> None:
-    """Who made it may have been killed before its name was durable."""
+    """The program that made the folder may have been killed before its name was durable."""
     (tmp_path / NAME).write_bytes(FIRST)
     disk = Disk()
     FileMedium(tmp_path / NAME, disk).close()
@@ -468,7 +468,7 @@ def test_power_loss_at_any_call_of_a_failed_flush_leaves_the_old_state(tmp_path:
 
 
 def test_header_on_disk_means_the_payload_was_synced_before(tmp_path: Path) -> None:
-    """What makes a torn frame recognizable: no moment at which a header stands before bytes that may be lost."""
+    """A torn frame can be recognized: there is no moment at which a header stands before bytes that may be lost."""
     disk = Disk()
     with FileMedium(tmp_path / NAME, disk) as medium:
         put(medium.begin_frame(), SECOND, pieces=3)

@@ -1,4 +1,4 @@
-"""Which segments a start replays, and from which snapshot on."""
+"""The segments that a start replays, and the snapshot from which on."""
 
 from __future__ import annotations
 

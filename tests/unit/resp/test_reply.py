@@ -65,7 +65,7 @@ replies = st.recursive(
 
 
 def flattened(reply: Any) -> Any:
-    """What RESP2 leaves of a reply."""
+    """The part of a reply that RESP2 leaves."""
     if isinstance(reply, dict):
         return [flattened(part) for pair in reply.items() for part in pair]
     if isinstance(reply, list):
