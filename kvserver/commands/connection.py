@@ -147,13 +147,6 @@ def reset(session: Session, request: Request) -> Effect:
     return Recognize(RESET)
 
 
-@command("readonly", "", "loading stale fast",
-         since="3.0.0", group="cluster", complexity="O(1)", categories="connection",
-         summary="Enables read queries for a connection to a cluster replica node")  # fmt: skip
-def readonly(session: Session, request: Request) -> Reply:
-    raise CommandError("ERR This instance has cluster support disabled")
-
-
 @command("wait", "numreplicas:integer timeout:integer", "noscript",
          since="3.0.0", group="generic", complexity="O(1)", tips="request_policy:all_shards response_policy:agg_min",
          categories="connection",
