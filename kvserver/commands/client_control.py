@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_subcommand
-from kvserver.dispatch.effect import Effect, Hold, Kill, Resume, Switch
+from kvserver.dispatch.effect import BeginPause, Effect, EndPause, Kill, Switch
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
 from kvserver.resp.request import Request
@@ -113,14 +113,14 @@ def client_pause(session: Session, request: Request) -> Effect:
     until_ms = session.server.now_ms() + duration_ms
     if until_ms > MAX_INTEGER:
         raise CommandError("ERR timeout is out of range")
-    return Hold(pause, until_ms)
+    return BeginPause(pause, until_ms)
 
 
 @command("client|unpause", "", "admin noscript loading stale",
          since="6.2.0", group="connection", complexity="O(N) Where N is the number of paused clients",
          summary="Resume processing of clients that were paused")  # fmt: skip
 def client_unpause(session: Session, request: Request) -> Effect:
-    return Resume()
+    return EndPause()
 
 
 def _check_queueable_reply(request: Request) -> None:

@@ -11,7 +11,7 @@ from kvserver.data.entries import Value
 from kvserver.data.kinds import kind_of
 from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, database, integer
 from kvserver.dispatch.command import command
-from kvserver.dispatch.effect import Discard, Effect
+from kvserver.dispatch.effect import Effect, FreeShards
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.resp.request import Request
@@ -176,4 +176,4 @@ def flushdb(session: Session, request: Request) -> Effect:
 def _discard_all(session: Session, request: Request, *, flushes: bool) -> Effect:
     keyspace = session.keyspace
     keys = len(keyspace)
-    return Discard(request[0].decode().upper(), keys, keyspace.clear(), flushes)
+    return FreeShards(request[0].decode().upper(), keys, keyspace.clear(), flushes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command
-from kvserver.dispatch.effect import AbortShutdown, BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
+from kvserver.dispatch.effect import BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
@@ -52,7 +52,7 @@ def shutdown(session: Session, request: Request) -> Effect:
     if "ABORT" in options:
         if any(word in options for word in ("NOSAVE", "SAVE", "NOW", "FORCE")):
             raise CommandError(SYNTAX_ERROR)
-        return AbortShutdown()
+        raise CommandError("ERR No shutdown in progress.")
     # NOW has no effect: it skips the wait for replicas, and there are none.
     return Shutdown(True if "SAVE" in options else False if "NOSAVE" in options else None, "FORCE" in options)
 

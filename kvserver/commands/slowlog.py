@@ -1,4 +1,4 @@
-"""SLOWLOG: the commands that took long are told and forgotten. The entries are made elsewhere (`state.slowlog`)."""
+"""SLOWLOG: the commands that took long are told and forgotten. `dispatch.timing` makes the entries."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Deadlines:
                 return index
         return None
 
-    def sweep(self, index: int, shard: Shard, now_ms: int) -> list[bytes]:
+    def take_due(self, index: int, shard: Shard, now_ms: int) -> list[bytes]:
         """The keys of a shard that are due, which the caller removes now. The deadline of the shard is exact then."""
         self._rests_until_ms[index] = now_ms + SWEEP_REST_MS * len(shard)
         timed = [(entry.expires_at_ms, key) for key, entry in shard.items() if type(entry) is Expiring]

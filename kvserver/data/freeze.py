@@ -17,11 +17,10 @@ from kvserver.data.uses import Uses
 
 
 class Cut:
-    """All entries as they were at `at_ms` (Unix time). `keys_encoded` counts those that the snapshot has encoded so far."""
+    """All entries as they were at one instant. `keys_encoded` counts those that the snapshot has encoded so far."""
 
-    def __init__(self, shards: list[Shard], orders: list[int], at_ms: int) -> None:
+    def __init__(self, shards: list[Shard], orders: list[int]) -> None:
         self.shards = shards
-        self.at_ms = at_ms
         self.keys_encoded = 0
         # The keyspace's own `orders`.
         self._orders = orders

@@ -198,7 +198,7 @@ class Keyspace(Recording):
         index = self.deadlines.shard_to_sweep(now_ms)
         if index is None:
             return False
-        due = self.deadlines.sweep(index, self._shards[index], now_ms)
+        due = self.deadlines.take_due(index, self._shards[index], now_ms)
         for key in due:
             self.delete(key)
         self.expired += len(due)
@@ -223,7 +223,7 @@ class Keyspace(Recording):
         """Freeze the present state. RuntimeError while an earlier cut is not folded to its end."""
         if self._overlay:
             raise RuntimeError("the keyspace is frozen already")
-        self._cut = Cut(self._shards, self.orders, self.now_ms())
+        self._cut = Cut(self._shards, self.orders)
         self._overlay = Overlay(self._shards)
         self._bind(self._overlay.access(self.uses))
         return self._cut

@@ -20,7 +20,7 @@ from kvserver.data.kinds import kind_of
 from kvserver.data.shards import Shard, new_shards
 
 
-def expiry(key: bytes, expires_at_ms: int) -> list[bytes]:
+def expiry_request(key: bytes, expires_at_ms: int) -> list[bytes]:
     """The command that gives a key an expiry (Unix milliseconds), if the key is there when it runs."""
     return [b"PEXPIREAT", key, b"%d" % expires_at_ms]
 
@@ -135,9 +135,9 @@ class Recording(ABC):
         self._store(key, value, expires_at_ms)
         self._written.append(request)
         if expires_at_ms is not None:
-            self._written.append(expiry(key, expires_at_ms))
+            self._written.append(expiry_request(key, expires_at_ms))
 
-    def hold(self, key: bytes, value: Value) -> None:
+    def put_equal(self, key: bytes, value: Value) -> None:
         """Put an equal value of another form in place of the one that is there. The expiry is kept; nothing is recorded."""
         self._store(key, value, self.expires_at_ms(key))
 
@@ -149,7 +149,7 @@ class Recording(ABC):
         if present_ms is not None and (expires_at_ms is None or present_ms < expires_at_ms):
             self._written += kind_of(value).recreation(key, value, expires_at_ms)
         elif expires_at_ms is not None:
-            self._written.append(expiry(key, expires_at_ms))
+            self._written.append(expiry_request(key, expires_at_ms))
 
     def remove(self, *keys: bytes) -> None:
         """Remove keys. This is recorded for missing keys, too: a SET whose time has passed counts as a write to its key."""

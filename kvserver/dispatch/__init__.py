@@ -1,4 +1,4 @@
-"""The command as the server knows it, and the way of a call to its handler. Pure; names no command and no data type.
+"""The command as the server knows it, and the way of a call to its handler. Pure; names no command.
 
 command     all that is known of one command, declared over its handler
 notation    the words of a call in short: from these follow arity, keys, COMMAND DOCS and the parsing of options

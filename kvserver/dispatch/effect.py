@@ -58,10 +58,6 @@ class Shutdown(_Effect):
         self.force = force
 
 
-class AbortShutdown(_Effect):
-    """Go on serving although a shutdown has begun."""
-
-
 class Crash(_Effect):
     """Append the first half of the present frame to the medium, as a server that crashes would."""
 
@@ -136,7 +132,7 @@ class Postpone(_Effect):
     """Run this command, and what is behind it, when the pause is over."""
 
 
-class Hold(_Effect):
+class BeginPause(_Effect):
     """Begin a pause, or prolong it to this time (Unix milliseconds)."""
 
     __match_args__ = ("pause", "until_ms")
@@ -146,7 +142,7 @@ class Hold(_Effect):
         self.until_ms = until_ms
 
 
-class Resume(_Effect):
+class EndPause(_Effect):
     """End the pause."""
 
 
@@ -160,7 +156,7 @@ class Kill(_Effect):
         self.reply = reply
 
 
-class Discard(_Effect):
+class FreeShards(_Effect):
     """Free, bit by bit, the shards with so many keys that the command `name` has dropped, log it, and reply OK.
 
     With `flushes`, the reply comes when a flush has the data without these keys.
@@ -204,7 +200,6 @@ Effect = (
     | RewriteJournal
     | Load
     | Shutdown
-    | AbortShutdown
     | Crash
     | Close
     | Recognize
@@ -214,10 +209,10 @@ Effect = (
     | Monitored
     | Quiet
     | Postpone
-    | Hold
-    | Resume
+    | BeginPause
+    | EndPause
     | Kill
-    | Discard
+    | FreeShards
     | Reconfigure
     | RewriteConfig
     | Sleep

@@ -3,7 +3,8 @@
 Besides refusals, the gate owns what else a call meets on its way to the handler: a pause, the queue of MULTI, monitors,
 CLIENT REPLY. `call` takes a call through all of that. Where nothing of it concerns a session (`is_plain`), the writer goes
 past the gate, by the table alone. The gate asks the state of the session and the server each time, so nobody has to tell it
-of a change. It names no command: it treats each as the fields of `Command` say. It changes no data, but evicts keys.
+of a change; a handler that changes what `is_plain` asks returns an effect, behind which the writer asks again. The gate
+names no command: it treats each as the fields of `Command` say. It changes no data, but evicts keys.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ _PRINTED = [_ESCAPES.get(byte, b"%c" % byte if 32 <= byte < 127 else b"\\x%02x" 
 
 def is_plain(session: Session) -> bool:
     """True if nothing stands between the calls of a session and their handlers now, but perhaps a limit of memory."""
-    # Everything is spelled out in one expression, since the writer asks for each client of each tick.
+    # Everything is spelled out in one expression, since the writer asks for each client of each tick. What `refusal`,
+    # `must_wait` or `call` asks of a session or the server has to stand here, too: past the gate it is never asked.
     server = session.server
     facts = server.persistence
     return (
@@ -254,12 +256,12 @@ def queue(session: Session, command: Command, request: Request) -> Reply:
     return QUEUED
 
 
-def within_limit(handler: Handler) -> Handler:
+def within_limit(handler: Handler, command: Command) -> Handler:
     """The handler that a command which may need more memory has for plain sessions while memory has a limit."""
 
     def run(session: Session, request: Request) -> Reply | Effect:
-        # Without arguments, a call puts nothing into memory that is not on the disk (RESTORE).
-        if len(request) > 1 and is_out_of_memory(session.server):
+        # A form of the command that is declared by itself may need no memory (RESTORE without arguments).
+        if is_out_of_memory(session.server) and command.meant_by(request) is command:
             raise Refusal(OOM)
         return handler(session, request)
 

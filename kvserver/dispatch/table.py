@@ -23,7 +23,7 @@ from kvserver.state.usage import Usages
 # With fewer calls, looking if they are alike takes as long as it saves.
 ALIKE_FROM: Final = 4
 # The runners of a session whose calls all go through the gate.
-NOTHING: Final[Runners] = {}
+ALL_GATED: Final[Runners] = {}
 
 
 class CommandTable:
@@ -56,7 +56,7 @@ class CommandTable:
         The caller asks again behind each effect: a command that has none changes nothing of this.
         """
         if not is_plain(session):
-            return NOTHING
+            return ALL_GATED
         return self.limited if session.server.memory.limit_bytes else self.open
 
     def call(self, session: Session, request: Request) -> Reply | Effect:
@@ -98,5 +98,5 @@ def _limited(runners: Runners) -> dict[bytes, Runner]:
     for handler, arities, command in runners.values():
         if "denyoom" in command.flags:
             name = command.name.encode()
-            limited[name] = limited[name.upper()] = (within_limit(handler), arities, command)
+            limited[name] = limited[name.upper()] = (within_limit(handler, command), arities, command)
     return limited

@@ -1,7 +1,7 @@
 """The effects that need the data as a whole, the disk or the server: flushes, loads, leaving, new settings.
 
-Owns the rules between these: what a failed shutdown leaves behind, and when replies wait for the journal. It never decides
-when a flush begins (`persistence.schedule` does), and never runs a command or writes to a client.
+Owns the rules between these: what a failed shutdown leaves behind, and when replies wait for the journal. It leaves
+to `persistence.schedule` which flush may begin, and never runs a command or writes to a client.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from functools import partial
 from typing import Final
 
 from kvserver.dispatch.effect import (
-    AbortShutdown,
     BackgroundSave,
     Crash,
-    Discard,
     Effect,
+    FreeShards,
     Load,
     Reconfigure,
     RewriteConfig,
@@ -97,11 +96,9 @@ class Jobs:
                 return self._load()
             case Shutdown(save, force):
                 return self._shut_down(save, force)
-            case AbortShutdown():
-                raise CommandError("ERR No shutdown in progress.")
             case Crash():
                 return self._crash()
-            case Discard(name, keys, shards, flushes):
+            case FreeShards(name, keys, shards, flushes):
                 if keys:
                     _log.info("%s of client %s has dropped %d keys", name, session.address, keys)
                 self._in_background(self._snapshots.discard(shards))

@@ -14,17 +14,17 @@ from typing import NamedTuple, Protocol
 
 from kvserver.dispatch.effect import (
     EFFECTS,
+    BeginPause,
     Close,
     Effect,
+    EndPause,
     Execute,
-    Hold,
     Kill,
     Monitored,
     Postpone,
     Publish,
     Quiet,
     Recognize,
-    Resume,
     Switch,
 )
 from kvserver.dispatch.table import CommandTable
@@ -149,7 +149,7 @@ class Results:
         for data in join_short(output):
             self.send(client, data)
 
-    def bring(self, result: Result, client: Client, request: Request, output: list[bytes]) -> int:
+    def carry_out(self, result: Result, client: Client, request: Request, output: list[bytes]) -> int:
         """Append a result to the output, or carry it out, or begin to. Return the bytes that the output has grown by.
 
         The output may have been sent meanwhile. The client may have been closed or made to wait: then nothing more of it may
@@ -195,12 +195,12 @@ class Results:
                     self._pass(message.wire(receiver.protocol), receiver, client, output)
                 self._reply(reply, session, output)
             case Monitored(result, line):
-                self.bring(result, client, request, output)
+                self.carry_out(result, client, request, output)
                 for monitor in self._state.monitors.values():
                     if monitor.muted is Muted.NONE:
                         self._pass(line, monitor, client, output)
             case Quiet(result):
-                self.bring(result, client, request, output)
+                self.carry_out(result, client, request, output)
                 if session.muted is Muted.PRESENT:
                     session.muted = Muted.NONE
             case Close(replies, warning):
@@ -213,10 +213,10 @@ class Results:
                 session.is_blocked = True
                 client.wait()
                 self._postponed.append(client)
-            case Hold(pause, until_ms):
+            case BeginPause(pause, until_ms):
                 self._hold(pause, until_ms, session)
                 self._reply(OK, session, output)
-            case Resume():
+            case EndPause():
                 self._resume()
                 self._reply(OK, session, output)
             case _:
@@ -302,7 +302,7 @@ class Results:
                 _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
                 result = Error(INTERNAL_ERROR)
             self._usages.executed.append(request[0])
-            self.bring(result, client, request, replies)
+            self.carry_out(result, client, request, replies)
         session.is_executing = False
         self._hold_keys()
         unfinished, self._unfinished = self._unfinished, []

@@ -1,4 +1,4 @@
-"""The single writer: the one place where clients' commands run, in the order of their arrival, one tick per loop iteration.
+"""The single writer: it runs clients' commands in the order of their arrival, one tick per loop iteration.
 
 Owns the inbox, into which connections put clients whose requests are parsed, and the fairness between clients. A tick drains
 the inbox, runs every command, writes the replies of each client at once, and records what was written. No command waits
@@ -195,7 +195,7 @@ class Writer:
             elif kind is int:
                 output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
             elif kind in EFFECTS:
-                long_bytes += self.results.bring(reply, client, request, output)
+                long_bytes += self.results.carry_out(reply, client, request, output)
                 if client.is_waiting or client.is_closed:
                     # The command itself has yet to run.
                     if session.is_blocked:

@@ -1,4 +1,4 @@
-"""The way from the name of a place to what is kept there, opened for one who writes. The one list of the kinds of places."""
+"""The way from the name of a place to what is kept there, opened for one who writes. So far, each place is a folder."""
 
 from __future__ import annotations
 

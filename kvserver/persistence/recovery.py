@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from kvserver.data.shards import Shard, drain
-from kvserver.dispatch.effect import Discard
+from kvserver.dispatch.effect import FreeShards
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, MediumError, Refusal
 from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
@@ -59,14 +59,14 @@ class Recovery:
         self._state = state
         self._table = table
         self._frames = frames
-        self._journal = log
+        self._segments = log
         self._workplace = workplace
 
     async def run(self) -> Recovered:
         """Load, replay, tidy up. OSError if the files can't be read or repaired."""
         run, facts = self._workplace.run, self._state.journal
-        names = await run(self._journal.segments)
-        aside = [number for number, _ in await run(self._journal.asides)]
+        names = await run(self._segments.segments)
+        aside = [number for number, _ in await run(self._segments.asides)]
         chain = await self._chain(names)
         frame = await self._load(chain)
         records, commands = await self._replay(chain, names)
@@ -77,7 +77,7 @@ class Recovery:
         facts.segment_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         # The next segment follows the last one that was replayed, without a gap; else no number comes twice.
         last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside], default=0)
-        self._journal.adopt(chain.replayed, facts.segment_bytes, last_number)
+        self._segments.adopt(chain.replayed, facts.segment_bytes, last_number)
         return Recovered(frame, chain.replayed, records, commands)
 
     async def apply(self, names: dict[int, str]) -> tuple[str, list[int]]:
@@ -118,7 +118,7 @@ class Recovery:
 
     async def _scan(self, name: str) -> SegmentScan:
         run = self._workplace.run
-        contents = await run(lambda: self._journal.open(name))
+        contents = await run(lambda: self._segments.open(name))
         try:
             return await self._drive(scan_segment(await run(contents.size)), contents)
         finally:
@@ -131,7 +131,7 @@ class Recovery:
         unused: list[Shard] = []
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
-            contents = await run(lambda: self._journal.open(names[number]))  # noqa: B023
+            contents = await run(lambda: self._segments.open(names[number]))  # noqa: B023
             replay = _Replay(self._state, self._table)
             try:
                 await self._drive(read_records(chain.scans[number].valid_length, replay.run), contents)
@@ -165,7 +165,7 @@ class Recovery:
 
     def _tidy(self, chain: Chain, names: dict[int, str]) -> None:
         """Leave what was replayed and nothing else, in this order: a crash midway must not make a gap look like an end."""
-        log, scans = self._journal, chain.scans
+        log, scans = self._segments, chain.scans
         # The newest goes first: a crash midway leaves segments that belong together, from the oldest on.
         for number in reversed(chain.unlinked):
             if scans[number].size:
@@ -190,7 +190,7 @@ class Recovery:
 
     def _truncate(self, chain: Chain, number: int, name: str) -> None:
         scan = chain.scans[number]
-        contents = self._journal.open(name)
+        contents = self._segments.open(name)
         try:
             if scan.tail is not Tail.NONE:
                 if chain.lost_something:
@@ -261,11 +261,11 @@ class _Replay:
         for request in commands[self._table.run_alike(session, commands, self._table.replayed, []) :]:
             try:
                 effect = self._table.call(session, request)
-            except Refusal:
-                raise RecordInvalid(Tail.DAMAGED, f"this version knows no command {request[0][:32]!r}", offset) from None
+            except Refusal as refused:
+                raise RecordInvalid(Tail.DAMAGED, f"this version takes no such command: {refused}", offset) from None
             except CommandError as error:
                 raise RecordInvalid(Tail.DAMAGED, f"a command fails: {error}", offset) from None
-            if type(effect) is Discard:
+            if type(effect) is FreeShards:
                 self.unused += effect.shards
         self.commands += len(commands)
         # These commands are recorded already.

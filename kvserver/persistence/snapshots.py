@@ -3,6 +3,10 @@
 Owns the cut while it is flushed, and the facts about flushes and loads. The event loop runs one short slice (`slices`) per
 iteration, so that clients wait no longer than that; hashing, reading and writing happen on the disk's thread. Never runs a
 command, and never uses the medium but by its frames (`frames`). It never decides when a flush begins: `schedule` does.
+
+The way of a SAVE: `commands/persistence` returns the effect, `engine/jobs` hands it to `schedule`, which lets one flush begin
+at a time; here the data is cut, encoded in slices and handed to `frames`, which writes the frame to the medium, header last;
+then the data is folded, and the journal writes its link to the frame.
 """
 
 from __future__ import annotations

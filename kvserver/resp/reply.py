@@ -1,5 +1,7 @@
 """Replies to bytes, in RESP2 and RESP3. Sans-IO: never reads or writes, and knows no command.
 
+Measured: the writer's loop and the runs of alike commands write bulk strings and integers by hand, by the constants below.
+
 What a handler returns says its kind by its type:
 
     bytes          bulk string            None        null (RESP2: null bulk string)

@@ -136,7 +136,6 @@ class KeyspaceMachine(RuleBasedStateMachine):
                 self.keyspace.cut()
             return
         self.frozen_by = self.keyspace.cut()
-        assert self.frozen_by.at_ms == self.clock.now_ms
         self.unfolded.append((self.frozen_by, dict(self.model)))
 
     @precondition(lambda self: self.unfolded)

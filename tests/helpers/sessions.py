@@ -1,4 +1,4 @@
-"""A server's state without a server: sessions whose commands run as the writer runs them, on a clock that a test moves."""
+"""A server's state without a server: sessions whose commands go through the gate, on a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def _guarding() -> type[Keyspace]:
         def replace(self, shards: list[Shard]) -> list[Shard]:
             return _guarded(super().replace)(shards)
 
-        def hold(self, key: bytes, value: Value) -> None:
+        def put_equal(self, key: bytes, value: Value) -> None:
             assert self.peek_live(key) == value, "what is held in another form must be equal to what was there"
-            super().hold(key, value)
+            super().put_equal(key, value)
 
     return GuardedKeyspace
 

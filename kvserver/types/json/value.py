@@ -11,7 +11,7 @@ from typing import Final
 from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind
-from kvserver.data.recording import expiry
+from kvserver.data.recording import expiry_request
 from kvserver.formats.codec import PIECE_BYTES, JSONText
 from kvserver.formats.rdb import STRING_TYPE, write_string
 
@@ -37,7 +37,7 @@ class Document(Kind):
 
     def recreation(self, key: bytes, value: JSONText, expires_at_ms: int | None) -> list[list[bytes]]:
         document = [b"JSON.SET", key, b"$", bytes(value)]
-        return [document] if expires_at_ms is None else [document, expiry(key, expires_at_ms)]
+        return [document] if expires_at_ms is None else [document, expiry_request(key, expires_at_ms)]
 
     def json(self, value: JSONText) -> tuple[str, bytes]:
         return VALUE, bytes(value)

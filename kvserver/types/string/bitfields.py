@@ -151,7 +151,7 @@ def bitfield(session: Session, request: Request) -> Reply:
     if after != before:
         session.keyspace.change(request[1], raw(after), [b"BITFIELD", *request[1:]])
     else:
-        session.keyspace.hold(request[1], raw(after))
+        session.keyspace.put_equal(request[1], raw(after))
     return replies
 
 

@@ -49,7 +49,7 @@ def setbit(session: Session, request: Request) -> Reply:
         changed[position] = changed[position] & ~mask | (mask if bit else 0)
         session.keyspace.change(key, raw(bytes(changed)), [b"SETBIT", *request[1:]])
     else:
-        session.keyspace.hold(key, raw(value))
+        session.keyspace.put_equal(key, raw(value))
     return previous
 
 

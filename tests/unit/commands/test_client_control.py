@@ -8,7 +8,7 @@ import pytest
 
 from helpers.sessions import START_MS, Server, run, text
 from kvserver.commands.client_control import TYPES
-from kvserver.dispatch.effect import Hold, Kill, Resume
+from kvserver.dispatch.effect import BeginPause, EndPause, Kill
 from kvserver.resp.reply import OK
 from kvserver.state.session import Pause, Session
 
@@ -81,10 +81,10 @@ def test_types_are_those_of_redis() -> None:
 
 def test_pause_says_what_waits_and_until_when() -> None:
     session = Server().session()
-    assert run(session, "CLIENT", "PAUSE", 100) == Hold(Pause.ALL, START_MS + 100)
-    assert run(session, "CLIENT", "PAUSE", 0, "all") == Hold(Pause.ALL, START_MS)
-    assert run(session, "CLIENT", "PAUSE", 5, "Write") == Hold(Pause.WRITES, START_MS + 5)
-    assert run(session, "CLIENT", "UNPAUSE") == Resume()
+    assert run(session, "CLIENT", "PAUSE", 100) == BeginPause(Pause.ALL, START_MS + 100)
+    assert run(session, "CLIENT", "PAUSE", 0, "all") == BeginPause(Pause.ALL, START_MS)
+    assert run(session, "CLIENT", "PAUSE", 5, "Write") == BeginPause(Pause.WRITES, START_MS + 5)
+    assert run(session, "CLIENT", "UNPAUSE") == EndPause()
     wrong: dict[tuple[str | int, ...], str] = {
         ("x",): "ERR timeout is not an integer or out of range",
         ("-1",): "ERR timeout is negative",

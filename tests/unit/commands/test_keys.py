@@ -7,7 +7,7 @@ import pytest
 from helpers.documents import exact
 from helpers.sessions import Server, run, text
 from kvserver.data.entries import Value
-from kvserver.dispatch.effect import Discard
+from kvserver.dispatch.effect import FreeShards
 from kvserver.formats.codec import JSONText
 
 
@@ -80,7 +80,7 @@ def test_flushall_empties_at_once_and_hands_on_what_is_to_be_freed(server: Serve
     session = server.session()
     run(session, "GET", "expired")
     effect = run(session, *words)
-    assert isinstance(effect, Discard)
+    assert isinstance(effect, FreeShards)
     assert (effect.name, effect.keys) == (words[0].upper(), 2)
     assert sum(map(len, effect.shards)) == 2
     assert run(session, "DBSIZE") == 0
@@ -94,7 +94,7 @@ def test_flushall_is_flushed_where_there_are_save_points(
 ) -> None:
     server.state.config.save = save
     effect = run(server.session(), word)
-    assert isinstance(effect, Discard)
+    assert isinstance(effect, FreeShards)
     assert effect.flushes is flushes
 
 

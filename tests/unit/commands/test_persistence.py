@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import run, text
-from kvserver.dispatch.effect import AbortShutdown, BackgroundSave, Effect, Load, Save, Shutdown
+from kvserver.dispatch.effect import BackgroundSave, Effect, Load, Save, Shutdown
 from kvserver.state.session import Session
 
 
@@ -20,7 +20,6 @@ from kvserver.state.session import Session
         (("SHUTDOWN", "SAVE"), Shutdown(True, force=False)),
         (("SHUTDOWN", "nosave", "NOW"), Shutdown(False, force=False)),
         (("SHUTDOWN", "FORCE", "SAVE", "NOW"), Shutdown(True, force=True)),
-        (("SHUTDOWN", "ABORT"), AbortShutdown()),
     ],
 )
 def test_command_asks_for_its_effect(session: Session, words: tuple[str, ...], effect: Effect) -> None:
@@ -47,6 +46,7 @@ def test_wrong_words_are_a_syntax_error(session: Session, words: tuple[str, ...]
     ("words", "error"),
     [
         (("RESTORE", "k"), "ERR wrong number of arguments for 'restore' command"),
+        (("SHUTDOWN", "ABORT"), "ERR No shutdown in progress."),
         (("RESTORE", "k", "0"), "ERR wrong number of arguments for 'restore' command"),
     ],
 )

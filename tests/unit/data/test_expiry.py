@@ -122,7 +122,7 @@ def test_shards_that_may_have_something_due_take_turns() -> None:
     deadlines = Deadlines(shards)
     found: list[int] = []
     while (index := deadlines.shard_to_sweep(1)) is not None:
-        assert deadlines.sweep(index, shards[index], 1) == [b"k"]
+        assert deadlines.take_due(index, shards[index], 1) == [b"k"]
         shards[index].clear()
         found.append(index)
     assert found == [3, 5, 8]
@@ -156,7 +156,7 @@ def test_swept_shard_is_known_by_its_first_entry_that_is_left() -> None:
     deadlines = Deadlines(shards)
     index = shard_of(b"k")
     assert deadlines.shard_to_sweep(0) == index, "nobody has looked yet"
-    assert deadlines.sweep(index, shards[index], 0) == []
+    assert deadlines.take_due(index, shards[index], 0) == []
     rested = 100 + SWEEP_REST_MS
     assert deadlines.shard_to_sweep(99) is None
     assert deadlines.shard_to_sweep(round(rested + 1)) == index

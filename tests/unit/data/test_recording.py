@@ -10,7 +10,7 @@ from helpers.documents import exact
 from helpers.sessions import START_MS, Server, run
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import kind_of
-from kvserver.data.recording import expiry
+from kvserver.data.recording import expiry_request
 from kvserver.formats.codec import JSONText
 from kvserver.formats.rdb import dump
 from kvserver.resp.reply import Error
@@ -63,7 +63,7 @@ def test_change_keeps_the_expiry_and_records_it_again() -> None:
     for key in (b"k", b"timed", b"new"):
         keyspace.change(key, b"w", [b"APPEND", key, b"w"])
     assert dict(keyspace.members()) == {b"k": b"w", b"timed": Expiring(b"w", LATER_MS), b"new": b"w"}
-    again = expiry(b"timed", LATER_MS)
+    again = expiry_request(b"timed", LATER_MS)
     assert again == [b"PEXPIREAT", b"timed", b"%d" % LATER_MS]
     assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed")] + [again] + [
         [b"APPEND", b"new", b"w"]
@@ -85,7 +85,7 @@ def test_value_that_was_changed_in_place_stays_the_same_object_with_its_expiry(e
 def test_other_form_of_a_value_is_held_with_its_expiry_and_nothing_recorded() -> None:
     keyspace = Server().keyspace
     keyspace.set_expiring(b"k", b"v", LATER_MS)
-    keyspace.hold(b"k", raw(b"v"))
+    keyspace.put_equal(b"k", raw(b"v"))
     assert (type(keyspace.live(b"k")), keyspace.expires_at_ms(b"k")) == (Raw, LATER_MS)
     assert keyspace.take_written() == []
 
@@ -248,7 +248,7 @@ def test_value_that_is_held_in_another_form_must_be_equal() -> None:
     keyspace = Server().keyspace
     keyspace.set(b"k", b"v")
     with pytest.raises(AssertionError, match="must be equal"):
-        keyspace.hold(b"k", b"w")
+        keyspace.put_equal(b"k", b"w")
 
 
 # --- What is recorded gives the same data at any later time, which the journal relies on ---
