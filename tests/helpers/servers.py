@@ -6,6 +6,7 @@ use any other.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -49,10 +50,27 @@ def need_program(name: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody uses, and that nobody else is given before a server has taken it.
+
+    The system gives ports from 32,768 on to connections that are made meanwhile, so this one is below. Each worker of a run
+    of tests has ports of its own.
+    """
+    while True:
+        port = next(_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _ports_of_this_worker() -> Iterator[int]:
+    """The ports of this worker in turn, without an end. Another run beside this one begins at another port."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+    ports = range(10_000 + worker * 1_400, 10_000 + (worker + 1) * 1_400)
+    first = os.getpid() % len(ports)
+    return itertools.cycle([*ports[first:], *ports[:first]])
+
+
+_PORTS = _ports_of_this_worker()
 
 
 def kvserver_environment() -> dict[str, str]:
