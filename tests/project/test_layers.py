@@ -57,7 +57,7 @@ def place_of(name: str) -> str:
 
 # Who may import whom: each imports from its own folder and from the layers before it, imports for type checkers included.
 LAYERS = (
-    {"errors", "patterns", "supervisor"},
+    {"containers", "errors", "patterns", "supervisor"},
     {"options", "resp"},
     {"data", "log"},
     {"formats", "state"},
@@ -72,7 +72,9 @@ LAYERS = (
     {"__main__"},
 )
 PURE = sorted(
-    name for name in TREES if place_of(name) in {"resp", "data", "formats", "state", "dispatch", "types", "commands"}
+    name
+    for name in TREES
+    if place_of(name) in {"containers", "resp", "data", "formats", "state", "dispatch", "types", "commands"}
 )
 OPTIONS = sorted(name for name in TREES if place_of(name) == "options" and name != "kvserver.options.file")
 
