@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-# So many of a container's last pieces are freed a few objects at a time. Once the memory's arenas are nearly empty, an object
-# that goes is often the last one of its arena, and to give one back takes the system some 100 µs. Measured: the last chunk of
-# a million members took 23 ms at once.
-LAST_PIECES: Final = 256
+# The pieces of so many of a container's last pages are freed a few objects at a time. Once the arenas of memory are nearly
+# empty, an object that goes is often the last one of its arena, and to give one back takes the system some 100 µs.
+# Measured: the last chunk of a million members took 23 ms at once.
+LAST_PAGES: Final = 2
 # The objects that such a step frees.
 STEP: Final = 4
 
 
 class _Container(NamedTuple):
-    pieces: list[Any]
+    pages: list[list[Any]]
     contents: Callable[[Any], list[object]]
-    # Objects of a piece that is gone.
+    # The pieces of a page that is gone, and the objects of a piece that is gone.
+    pieces: list[Any]
     loose: list[object]
 
 
@@ -44,14 +45,15 @@ def end() -> None:
         _waiting.clear()
 
 
-def free(pieces: list[Any], contents: Callable[[Any], list[object]]) -> None:
-    """Let the pieces of a container that is about to go wait until they are freed, if a server does that. Else do nothing.
+def free(pages: list[list[Any]], contents: Callable[[Any], list[object]]) -> None:
+    """Let the pages of a container that is about to go wait until they are freed, if a server does that. Else do nothing.
 
-    A piece has some hundred members at most; one that others refer to, too, is only let go of. `contents` gives the objects
-    of a piece, which are let go of in turn where the piece as a whole would take too long. The list is used up.
+    A page has some hundred pieces at most, and a piece some hundred members; what others refer to, too, is only let go of.
+    `contents` gives the objects of a piece, which go in turn where the piece as a whole would take too long. The list of
+    pages is used up.
     """
     if _servers:
-        _waiting.append(_Container(pieces, contents, []))
+        _waiting.append(_Container(pages, contents, [], []))
         # The last server may have ended meanwhile.
         if not _servers:
             _waiting.clear()
@@ -65,14 +67,16 @@ def free_some() -> bool:
         container = _waiting.pop()
     except IndexError:
         return False
-    pieces, contents, loose = container
+    pages, contents, pieces, loose = container
     if loose:
         del loose[-STEP:]
-    elif len(pieces) > LAST_PIECES:
-        pieces.pop()
-    elif pieces:
+    elif not pieces:
+        pieces += pages.pop()
+    elif len(pages) < LAST_PAGES:
         loose += contents(pieces.pop())
-    if loose or pieces:
+    else:
+        pieces.pop()
+    if loose or pieces or pages:
         _waiting.append(container)
     else:
         _freed += 1

@@ -13,8 +13,6 @@ import pytest
 from kvserver.containers import lazyfree
 from kvserver.containers.table import FULL, Table
 
-MORE_THAN_LAST = lazyfree.LAST_PIECES + 20
-
 
 class Counted:
     """An object that counts how many of its kind there are."""
@@ -69,14 +67,15 @@ def test_table_waits_and_is_freed_by_at_most_a_chunk_a_step_and_in_the_end_by_so
     assert (lazyfree.pending(), lazyfree.freed() - counted) == (0, 1)
 
 
-def test_pieces_are_freed_one_a_step_but_for_the_last_ones() -> None:
-    pieces = [[Counted() for _ in range(9)] for _ in range(MORE_THAN_LAST)]
-    lazyfree.free(pieces, contents)
-    del pieces
+def test_pieces_are_freed_one_a_step_but_for_those_of_the_last_pages() -> None:
+    pages = [[[Counted() for _ in range(9)] for _ in range(20)] for _ in range(lazyfree.LAST_PAGES + 1)]
+    lazyfree.free(pages, contents)
+    del pages
     steps = freed_by_steps()
-    assert steps[:20] == [9] * 20
-    assert max(steps[20:]) == lazyfree.STEP
-    assert sum(steps) == 9 * MORE_THAN_LAST
+    # The first step takes a page apart.
+    assert steps[:21] == [0] + [9] * 20
+    assert max(steps[21:]) == lazyfree.STEP
+    assert sum(steps) == 9 * 20 * (lazyfree.LAST_PAGES + 1)
 
 
 def test_small_table_does_not_wait() -> None:

@@ -107,6 +107,8 @@ class TableMachine(RuleBasedStateMachine):
 @pytest.mark.patches_compiled
 def test_tables_and_their_forks_are_dicts_and_scans_meet_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "FULL", 4)
+    monkeypatch.setattr(table, "PAGE_BITS", 2)
+    monkeypatch.setattr(table, "IN_PAGE", 3)
     run_state_machine_as_test(
         TableMachine, settings=settings(max_examples=25, stateful_step_count=40, report_multiple_bugs=False)
     )
@@ -176,18 +178,22 @@ def test_there_is_no_random_member_where_there_is_none() -> None:
         Table().random(random.randrange)
 
 
+def chunks_of(made: Table) -> list[dict[bytes, object]]:
+    return [chunk for page in made._pages for chunk in page]
+
+
 def test_first_change_behind_a_fork_copies_one_chunk_on_the_side_that_changes() -> None:
     made = filled(20 * FULL)
     fork = made.fork()
     second = fork.fork()
     before = dict(made.items())
-    chunks = made._chunks.copy()
+    chunks = chunks_of(made)
     fork.set(b"5", b"other")
     fork.set(b"5", b"another")
     made.delete(b"6")
     for one in (fork, made):
-        assert sum(chunk is not original for chunk, original in zip(one._chunks, chunks, strict=True)) == 1
-    assert second._chunks == chunks
+        assert sum(chunk is not original for chunk, original in zip(chunks_of(one), chunks, strict=True)) == 1
+    assert chunks_of(second) == chunks
     assert dict(second.items()) == before
     assert (made.get(b"5"), fork.get(b"5"), second.get(b"5")) == (b"value of 5", b"another", b"value of 5")
     assert (b"6" in made, b"6" in fork, b"6" in second) == (False, True, True)
@@ -196,24 +202,40 @@ def test_first_change_behind_a_fork_copies_one_chunk_on_the_side_that_changes() 
 def test_chunk_that_a_split_or_a_merge_makes_is_not_copied_again() -> None:
     made = filled(8 * FULL).fork()
     made.set(b"that splits", None)
-    (old, new), count = (made._chunks[0], made._chunks[8]), len(made._chunks)
-    made.update([(member, None) for member in [*old, *new]])
-    assert made._chunks[0] is old
-    assert made._chunks[8] is new
+    chunks = chunks_of(made)
+    made.update([(member, None) for member in [*chunks[0], *chunks[8]]])
+    assert chunks_of(made)[0] is chunks[0]
+    assert chunks_of(made)[8] is chunks[8]
     made = made.fork()
     members = iter(list(made))
-    while len(made._chunks) == count:
+    while len(chunks_of(made)) == len(chunks):
         made.delete(next(members))
-    merged = made._chunks[0]
+    merged = chunks_of(made)[0]
     made.update([(member, None) for member in list(merged)])
-    assert made._chunks[0] is merged
+    assert chunks_of(made)[0] is merged
+
+
+@pytest.mark.patches_compiled
+def test_merge_takes_no_chunk_out_of_a_page_that_a_fork_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "FULL", 4)
+    monkeypatch.setattr(table, "PAGE_BITS", 2)
+    monkeypatch.setattr(table, "IN_PAGE", 3)
+    made = filled(200)
+    fork = made.fork()
+    before = dict(fork.items())
+    in_last_page = {member for chunk in made._pages[-1] for member in chunk}
+    for member in before.keys() - in_last_page:
+        made.delete(member)
+    assert len(chunks_of(made)) < len(chunks_of(fork))
+    assert dict(fork.items()) == before
+    assert set(made) == in_last_page
 
 
 def test_delete_of_a_missing_member_copies_nothing() -> None:
     made = filled(10)
     fork = made.fork()
     assert not made.delete(b"missing")
-    assert made._chunks[0] is fork._chunks[0]
+    assert chunks_of(made)[0] is chunks_of(fork)[0]
 
 
 @pytest.mark.parametrize("count", [0, 10, FULL, 3 * FULL, 5 * FULL, 40 * FULL])
@@ -222,7 +244,7 @@ def test_size_is_that_of_the_objects(count: int, value: bytes | None) -> None:
     made = Table()
     made.update((b"member:%06d" % number, value and b"%d" % number + value) for number in range(count))
     objects = [one for pair in made.items() for one in pair if one is not None]
-    actual = sum(map(sys.getsizeof, [*objects, *made._chunks]))
+    actual = sum(map(sys.getsizeof, [*objects, *chunks_of(made)]))
     assert 0.8 * actual - 50 < made.size_bytes() < 1.25 * actual + 50
 
 
@@ -235,4 +257,4 @@ def test_garbage_collector_looks_at_no_chunk(value: object) -> None:
     fork = made.fork()
     for number in range(19 * FULL):
         fork.delete(b"%d" % number)
-    assert not any(map(gc.is_tracked, [*made._chunks, *fork._chunks]))
+    assert not any(map(gc.is_tracked, [*chunks_of(made), *chunks_of(fork)]))
