@@ -1,9 +1,12 @@
-"""The payloads of DUMP and RESTORE: a value in the format of Redis's RDB files, version 10 (Redis 7.0). Pure.
+"""The payloads of DUMP and RESTORE: a value in the format of Redis's RDB files. Pure.
 
     type      1 byte    0 is a string; the kinds of values (`data.kinds`) say which other types are read
     body                the value, in the form of its type; that of a string is described below
     version   2 bytes   of the format, little-endian
     CRC-64    8 bytes   of all before it, little-endian
+
+Payloads are written in version 10, that of Redis 7.0, and read up to version 14, that of Redis 8.8: a later Redis tells what
+is new by new types, so that keys come here from there, too. Redis 7.0 itself refuses what is later than version 10.
 
 A string is a length and its bytes, or an integer, or compressed by LZF, as its first byte says. Source: rdb.c and
 verifyDumpPayload in cluster.c of redis 7.0. Strings are written uncompressed. No memory is allocated by a declared length,
@@ -22,6 +25,7 @@ from kvserver.formats.crc64 import crc64
 from kvserver.formats.lzf import decompress
 
 VERSION: Final = 10
+NEWEST_VERSION_READ: Final = 14
 STRING_TYPE: Final = 0
 # The types that Redis writes and no kind reads yet, as the error names them.
 _UNREAD: Final = {
@@ -58,7 +62,7 @@ def load(payload: bytes, max_bytes: int) -> Value:
     """The value of a payload. DumpInvalid if the payload holds none, or a string in it has more than `max_bytes` bytes."""
     version = int.from_bytes(payload[-_FOOTER_BYTES:-_CRC_BYTES], "little")
     checksum = int.from_bytes(payload[-_CRC_BYTES:], "little")
-    if len(payload) < _FOOTER_BYTES or version > VERSION or crc64(payload[:-_CRC_BYTES]) != checksum:
+    if len(payload) < _FOOTER_BYTES or version > NEWEST_VERSION_READ or crc64(payload[:-_CRC_BYTES]) != checksum:
         raise DumpInvalid(CHECKSUM_WRONG)
     body = payload[:-_FOOTER_BYTES]
     dump_type = body[0] if body else -1
@@ -77,10 +81,11 @@ def write_string(value: bytes) -> bytes:
         for encoding, size in enumerate(_INTEGER_BYTES):
             if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1:
                 return bytes((_ENCODED << 6 | encoding,)) + number.to_bytes(size, "little", signed=True)
-    return _write_length(len(value)) + value
+    return write_length(len(value)) + value
 
 
-def _write_length(length: int) -> bytes:
+def write_length(length: int) -> bytes:
+    """A length or a count of up to 64 bits as it stands in a payload."""
     if length < 1 << 6:
         return bytes((length,))
     if length < 1 << 14:
@@ -101,34 +106,50 @@ class Reader:
         """The next string. DumpInvalid also if it is compressed and has more bytes than `max_bytes`."""
         kind, length = self._length()
         if kind != _ENCODED:
-            return self._take(length)
+            return self.take(length)
         if length < len(_INTEGER_BYTES):
-            return b"%d" % int.from_bytes(self._take(_INTEGER_BYTES[length]), "little", signed=True)
+            return b"%d" % int.from_bytes(self.take(_INTEGER_BYTES[length]), "little", signed=True)
         if length != _LZF:
             raise DumpInvalid(BAD_FORMAT)
-        sizes = self._length(), self._length()
-        if any(kind == _ENCODED for kind, _ in sizes) or sizes[1][1] > max_bytes:
+        compressed_bytes, bytes_ = self.length(), self.length()
+        if bytes_ > max_bytes:
             raise DumpInvalid(BAD_FORMAT)
         try:
-            return decompress(self._take(sizes[0][1]), sizes[1][1])
+            return decompress(self.take(compressed_bytes), bytes_)
         except ValueError:
             raise DumpInvalid(BAD_FORMAT) from None
 
-    def _length(self) -> tuple[int, int]:
-        """Read a kind, and a length or the number of an encoding: the kind says which of them."""
-        first = self._take(1)[0]
-        kind, rest = first >> 6, first & 0x3F
-        if kind == _FOURTEEN_BITS:
-            rest = rest << 8 | self._take(1)[0]
-        elif kind == _WHOLE_BYTES:
-            if first not in (_LENGTH_32, _LENGTH_64):
-                raise DumpInvalid(BAD_FORMAT)
-            rest = int.from_bytes(self._take(4 if first == _LENGTH_32 else 8), "big")
-        return kind, rest
+    def length(self) -> int:
+        """The next length or count."""
+        kind, length = self._length()
+        if kind == _ENCODED:
+            raise DumpInvalid(BAD_FORMAT)
+        return length
 
-    def _take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
+        """The next so many bytes, as they are."""
         piece = self._data[self._position : self._position + count]
         if len(piece) < count:
             raise DumpInvalid(BAD_FORMAT)
         self._position += count
         return piece
+
+    def end(self) -> None:
+        """DumpInvalid if anything is left."""
+        if self._position < len(self._data):
+            raise DumpInvalid(BAD_FORMAT)
+
+    def _length(self) -> tuple[int, int]:
+        """Read a kind, and a length or the number of an encoding: the kind says which of them."""
+        if self._position >= len(self._data):
+            raise DumpInvalid(BAD_FORMAT)
+        first = self._data[self._position]
+        self._position += 1
+        kind, rest = first >> 6, first & 0x3F
+        if kind == _FOURTEEN_BITS:
+            rest = rest << 8 | self.take(1)[0]
+        elif kind == _WHOLE_BYTES:
+            if first not in (_LENGTH_32, _LENGTH_64):
+                raise DumpInvalid(BAD_FORMAT)
+            rest = int.from_bytes(self.take(4 if first == _LENGTH_32 else 8), "big")
+        return kind, rest

@@ -103,7 +103,7 @@ def _payload(rng: Random) -> Words:
         return (dumps.sealed(dumps.integer(rng.randrange(-(1 << 8 * size - 1), 1 << 8 * size - 1), size)),)
     value = _value(rng)[0][:100]
     body = dumps.compressed(value) if kind < 0.7 and value else dumps.plain(value, rng.choice((2, 5, 9)))
-    payload = dumps.sealed(body, version=rng.choice((10, 10, 10, 9, 6, 11)))
+    payload = dumps.sealed(body, version=rng.choice((10, 10, 10, 9, 6, 99)))
     return (payload if rng.random() < 0.9 else payload[: rng.randrange(len(payload))],)
 
 

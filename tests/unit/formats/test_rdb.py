@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers import dumps
 from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import BAD_FORMAT, CHECKSUM_WRONG, dump, load
+from kvserver.formats.rdb import BAD_FORMAT, CHECKSUM_WRONG, NEWEST_VERSION_READ, VERSION, Reader, dump, load
 
 LIMIT = 1 << 20
 integers = st.integers(-(2**33), 2**33).map(lambda number: b"%d" % number)
@@ -86,9 +86,10 @@ def test_every_flipped_bit_is_seen() -> None:
         assert refusal(bytes(damaged)) == CHECKSUM_WRONG
 
 
-def test_version_of_a_later_redis_is_refused_and_of_an_earlier_one_read() -> None:
-    assert refusal(dumps.sealed(dumps.plain(b"a"), version=11)) == CHECKSUM_WRONG
-    assert load(dumps.sealed(dumps.plain(b"a"), version=1), LIMIT) == b"a"
+def test_versions_up_to_that_of_redis_8_are_read() -> None:
+    assert refusal(dumps.sealed(dumps.plain(b"a"), version=NEWEST_VERSION_READ + 1)) == CHECKSUM_WRONG
+    for version in (1, VERSION, NEWEST_VERSION_READ):
+        assert load(dumps.sealed(dumps.plain(b"a"), version=version), LIMIT) == b"a"
 
 
 @pytest.mark.parametrize("body", dumps.CUT_BODIES + dumps.BROKEN_BODIES)
@@ -103,6 +104,21 @@ def test_body_that_makes_no_sense_is_refused(body: bytes) -> None:
 )  # fmt: skip
 def test_collection_is_named(kind: int, name: str) -> None:
     assert refusal(dumps.sealed(bytes((kind,)) + b"\1a")) == f"the payload holds {name}, which this server does not have"
+
+
+def test_lengths_and_bytes_are_read_in_turn_up_to_the_end() -> None:
+    reader = Reader(b"\x05\x41\x00abc")
+    assert (reader.length(), reader.length()) == (5, 256)
+    with pytest.raises(DumpInvalid, match=BAD_FORMAT):
+        reader.take(4)
+    with pytest.raises(DumpInvalid, match=BAD_FORMAT):
+        reader.end()
+    assert reader.take(3) == b"abc"
+    reader.end()
+    with pytest.raises(DumpInvalid, match=BAD_FORMAT):
+        reader.length()
+    with pytest.raises(DumpInvalid, match=BAD_FORMAT):
+        Reader(b"\xc0\1").length()
 
 
 def test_compressed_string_longer_than_allowed_is_not_made() -> None:
