@@ -102,6 +102,7 @@ HARMLESS = {
     "types",  # names of kinds of objects
     "orjson",
     "re",
+    "struct",
     "typing",
 }
 # `options` read TOML text and write the help; whoever calls them reads the files.
