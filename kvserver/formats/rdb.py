@@ -10,7 +10,7 @@ is new by new types, so that keys come here from there, too. Redis 7.0 itself re
 
 A string is a length and its bytes, or an integer, or compressed by LZF, as its first byte says. Source: rdb.c and
 verifyDumpPayload in cluster.c of redis 7.0. Strings are written uncompressed. No memory is allocated by a declared length,
-and nothing here knows another value than a string.
+and nothing here knows another value than a string: collections are in `rdb_collections`.
 """
 
 from __future__ import annotations

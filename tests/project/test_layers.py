@@ -98,6 +98,7 @@ HARMLESS = {
     "contextlib",
     "itertools",
     "json",
+    "math",
     "operator",
     "types",  # names of kinds of objects
     "orjson",

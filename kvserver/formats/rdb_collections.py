@@ -1,0 +1,298 @@
+"""Hashes, lists, sets and sorted sets in the payloads of DUMP and RESTORE: the bodies behind the byte of the type. Pure.
+
+What Redis keeps in one block stands as one string, which holds a listpack, ziplist, zipmap or intset; other collections are
+a count and their members. All types that Redis writes or ever wrote are read, up to those of redis-server 8. Types are written
+that redis-server 7.0 writes, and as it does where its `rdbcompression` is off; the caller says which one.
+
+A body is refused if anything is wrong in it, also where Redis finds that only by `sanitize-dump-payload yes`: a member that
+is there twice, a score that is no number, a collection without members, bytes behind the collection. Source: rdbLoadObject
+and rdbSaveObject in rdb.c of redis 7.0 and, for fields that expire, of redis 8.0.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sized
+from itertools import chain
+from math import inf, isnan
+from typing import Final, TypeVar
+
+from kvserver.errors import DumpInvalid
+from kvserver.formats.intset import read_intset, write_intset
+from kvserver.formats.listpack import OVERHEAD_BYTES, join_entries, read_listpack, write_entry, write_listpack
+from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.formats.ziplist import read_ziplist
+from kvserver.formats.zipmap import read_zipmap
+
+LIST, LIST_ZIPLIST, LIST_QUICKLIST, LIST_QUICKLIST_2 = 1, 10, 14, 18
+SET, SET_INTSET, SET_LISTPACK = 2, 11, 20
+ZSET, ZSET_2, ZSET_ZIPLIST, ZSET_LISTPACK = 3, 5, 12, 17
+HASH, HASH_ZIPMAP, HASH_ZIPLIST, HASH_LISTPACK = 4, 9, 13, 16
+# Hashes some of whose fields expire. Those of release candidates of redis 7.4 tell no time at their beginning.
+HASH_METADATA_PRE_GA, HASH_LISTPACK_EX_PRE_GA, HASH_METADATA, HASH_LISTPACK_EX = 22, 23, 24, 25
+# The types that each function reads.
+LIST_TYPES: Final = (LIST, LIST_ZIPLIST, LIST_QUICKLIST, LIST_QUICKLIST_2)
+SET_TYPES: Final = (SET, SET_INTSET, SET_LISTPACK)
+ZSET_TYPES: Final = (ZSET, ZSET_2, ZSET_ZIPLIST, ZSET_LISTPACK)
+HASH_TYPES: Final = (HASH, HASH_ZIPMAP, HASH_ZIPLIST, HASH_LISTPACK)
+EXPIRING_HASH_TYPES: Final = (HASH_METADATA_PRE_GA, HASH_LISTPACK_EX_PRE_GA, HASH_METADATA, HASH_LISTPACK_EX)
+
+# The kinds of nodes of a list: one string as it is, or a listpack of many.
+_PLAIN, _PACKED = 1, 2
+# The bounds of a list's nodes (list-max-listpack-size -2, and packed_threshold in quicklist.c), and an estimate of what an
+# entry takes besides its string.
+_NODE_BYTES: Final = 8192
+_PLAIN_FROM_BYTES: Final = 1 << 30
+_ENTRY_OVERHEAD_BYTES: Final = 8
+_DOUBLE: Final = struct.Struct("<d")
+# Scores without a fraction are written as integers up to here (double2ll in util.c).
+_MAX_INTEGER_SCORE: Final = float(1 << 62)
+# In place of the length of a score's text.
+_NAN_SCORE, _POSITIVE_INFINITY, _NEGATIVE_INFINITY = 253, 254, 255
+# The characters of all scores that Redis writes. Neither NaN is of them, nor what only Python takes for a number.
+_SCORE_CHARACTERS: Final = b"0123456789+-.einf"
+_TIME_BYTES: Final = 8
+# The latest expiry of a field, in milliseconds (EB_EXPIRE_TIME_MAX).
+_MAX_EXPIRY_MS: Final = (1 << 48) - 1
+_EXPIRY_DIGITS: Final = len(str(_MAX_EXPIRY_MS))
+
+_Item = TypeVar("_Item")
+
+
+def read_list(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
+    """The elements of a list, whose type is one of LIST_TYPES. DumpInvalid if the body is none.
+
+    No compressed string in it may have more than `max_bytes` bytes.
+    """
+    reader = Reader(body)
+    if dump_type == LIST:
+        values = _read_strings(reader, reader.length(), max_bytes)
+    elif dump_type == LIST_ZIPLIST:
+        values = _read_block(read_ziplist, reader, max_bytes)
+    else:
+        values = []
+        for _ in range(reader.length()):
+            if dump_type == LIST_QUICKLIST:
+                values += _read_block(read_ziplist, reader, max_bytes)
+            else:
+                values += _read_node(reader, max_bytes)
+    _check_end(reader, values)
+    return values
+
+
+def read_set(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
+    """The members of a set, whose type is one of SET_TYPES, in the order of the body. DumpInvalid as for `read_list`."""
+    reader = Reader(body)
+    if dump_type == SET:
+        members = _read_strings(reader, reader.length(), max_bytes)
+    elif dump_type == SET_INTSET:
+        members = [b"%d" % number for number in _read_block(read_intset, reader, max_bytes)]
+    else:
+        members = _read_block(read_listpack, reader, max_bytes)
+    _check_end(reader, members)
+    _check_distinct(members)
+    return members
+
+
+def read_zset(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, float]]:
+    """The members of a sorted set and their scores, by score and then by member. DumpInvalid as for `read_list`.
+
+    Its type is one of ZSET_TYPES.
+    """
+    reader = Reader(body)
+    if dump_type in (ZSET, ZSET_2):
+        read_score = _read_double if dump_type == ZSET_2 else _read_text_double
+        pairs = [(reader.string(max_bytes), read_score(reader)) for _ in range(reader.length())]
+    else:
+        strings = _read_block(read_ziplist if dump_type == ZSET_ZIPLIST else read_listpack, reader, max_bytes)
+        _check_tuples(strings, 2)
+        pairs = list(zip(strings[::2], _scores(strings[1::2]), strict=True))
+    _check_end(reader, pairs)
+    _check_distinct([member for member, _ in pairs])
+    if any(isnan(score) for _, score in pairs):
+        raise DumpInvalid(BAD_FORMAT)
+    pairs.sort(key=lambda pair: (pair[1], pair[0]))
+    return pairs
+
+
+def read_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, bytes]]:
+    """The fields and values of a hash, whose type is one of HASH_TYPES, in the order of the body.
+
+    DumpInvalid as for `read_list`.
+    """
+    reader = Reader(body)
+    if dump_type == HASH_ZIPMAP:
+        pairs = _read_block(read_zipmap, reader, max_bytes)
+    else:
+        if dump_type == HASH:
+            strings = _read_strings(reader, 2 * reader.length(), max_bytes)
+        else:
+            strings = _read_block(read_ziplist if dump_type == HASH_ZIPLIST else read_listpack, reader, max_bytes)
+        _check_tuples(strings, 2)
+        pairs = list(zip(strings[::2], strings[1::2], strict=True))
+    _check_end(reader, pairs)
+    _check_distinct([field for field, _ in pairs])
+    return pairs
+
+
+def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, bytes, int | None]]:
+    """The fields of a hash, their values, and when each expires: in Unix milliseconds, which may have passed, or None.
+
+    Its type is one of EXPIRING_HASH_TYPES. DumpInvalid as for `read_list`.
+    """
+    reader = Reader(body)
+    # Where the earliest time is told, the others are relative to it, plus 1.
+    base_ms = 0
+    if dump_type in (HASH_METADATA, HASH_LISTPACK_EX):
+        base_ms = int.from_bytes(reader.take(_TIME_BYTES), "little") - 1
+    fields: list[tuple[bytes, bytes, int | None]] = []
+    if dump_type in (HASH_METADATA, HASH_METADATA_PRE_GA):
+        for _ in range(reader.length()):
+            time_ms = reader.length()
+            fields.append((reader.string(max_bytes), reader.string(max_bytes), time_ms + base_ms if time_ms else None))
+    else:
+        strings = _read_block(read_listpack, reader, max_bytes)
+        _check_tuples(strings, 3)
+        fields += zip(strings[::3], strings[1::3], map(_absolute_ms, strings[2::3]), strict=True)
+    _check_end(reader, fields)
+    _check_distinct([field for field, _, _ in fields])
+    if any(time_ms is not None and not 0 <= time_ms <= _MAX_EXPIRY_MS for _, _, time_ms in fields):
+        raise DumpInvalid(BAD_FORMAT)
+    return fields
+
+
+def write_list(values: Iterable[bytes]) -> bytes:
+    """The type and the body of a list: a quicklist of the nodes that RPUSH makes of these elements."""
+    nodes: list[bytes] = []
+    entries: list[bytes] = []
+    node_bytes = OVERHEAD_BYTES
+    for value in values:
+        is_plain = len(value) >= _PLAIN_FROM_BYTES
+        if entries and (is_plain or node_bytes + len(value) + _ENTRY_OVERHEAD_BYTES > _NODE_BYTES):
+            nodes.append(_write_node(_PACKED, join_entries(entries)))
+            entries, node_bytes = [], OVERHEAD_BYTES
+        if is_plain:
+            nodes.append(_write_node(_PLAIN, value))
+        else:
+            entry = write_entry(value)
+            entries.append(entry)
+            node_bytes += len(entry)
+    if entries:
+        nodes.append(_write_node(_PACKED, join_entries(entries)))
+    return bytes((LIST_QUICKLIST_2,)) + write_length(len(nodes)) + b"".join(nodes)
+
+
+def write_set(dump_type: int, members: Iterable[bytes]) -> bytes:
+    """The type and the body of a set: SET_INTSET, for decimals of integers of 64 bits only, or SET."""
+    if dump_type == SET_INTSET:
+        return _write_block(dump_type, write_intset(map(int, members)))
+    return _write_strings(SET, members, 1)
+
+
+def write_zset(dump_type: int, pairs: Iterable[tuple[bytes, float]]) -> bytes:
+    """The type and the body of a sorted set, whose members come by score and then by member: ZSET_LISTPACK or ZSET_2."""
+    if dump_type == ZSET_LISTPACK:
+        strings = chain.from_iterable((member, _write_score(score)) for member, score in pairs)
+        return _write_block(dump_type, write_listpack(strings))
+    parts = [write_string(member) + _DOUBLE.pack(score) for member, score in pairs]
+    # Redis writes the greatest first, so that a load inserts each at the front.
+    parts.reverse()
+    return bytes((ZSET_2,)) + write_length(len(parts)) + b"".join(parts)
+
+
+def write_hash(dump_type: int, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The type and the body of a hash: HASH_LISTPACK or HASH."""
+    strings = chain.from_iterable(pairs)
+    if dump_type == HASH_LISTPACK:
+        return _write_block(dump_type, write_listpack(strings))
+    return _write_strings(HASH, strings, 2)
+
+
+def _read_strings(reader: Reader, count: int, max_bytes: int) -> list[bytes]:
+    return [reader.string(max_bytes) for _ in range(count)]
+
+
+def _read_block(read: Callable[[bytes], list[_Item]], reader: Reader, max_bytes: int) -> list[_Item]:
+    """Read a string, and what it holds in another format."""
+    try:
+        return read(reader.string(max_bytes))
+    except ValueError:
+        raise DumpInvalid(BAD_FORMAT) from None
+
+
+def _read_node(reader: Reader, max_bytes: int) -> list[bytes]:
+    """Read a node of a list."""
+    kind = reader.length()
+    if kind == _PACKED:
+        return _read_block(read_listpack, reader, max_bytes)
+    value = reader.string(max_bytes)
+    if kind != _PLAIN or not value:
+        raise DumpInvalid(BAD_FORMAT)
+    return [value]
+
+
+def _read_double(reader: Reader) -> float:
+    (score,) = _DOUBLE.unpack(reader.take(_DOUBLE.size))
+    return float(score)
+
+
+def _read_text_double(reader: Reader) -> float:
+    length = reader.take(1)[0]
+    if length == _NAN_SCORE:
+        raise DumpInvalid(BAD_FORMAT)
+    if length >= _POSITIVE_INFINITY:
+        return inf if length == _POSITIVE_INFINITY else -inf
+    return _scores([reader.take(length)])[0]
+
+
+def _scores(texts: list[bytes]) -> list[float]:
+    """The numbers of the texts of scores."""
+    if b"".join(texts).translate(None, _SCORE_CHARACTERS):
+        raise DumpInvalid(BAD_FORMAT)
+    try:
+        return list(map(float, texts))
+    except ValueError:
+        raise DumpInvalid(BAD_FORMAT) from None
+
+
+def _absolute_ms(text: bytes) -> int | None:
+    """The time of a field in a listpack. 0 stands for none."""
+    if not text.isdigit() or len(text) > _EXPIRY_DIGITS:
+        raise DumpInvalid(BAD_FORMAT)
+    return int(text) or None
+
+
+def _check_end(reader: Reader, members: Sized) -> None:
+    """DumpInvalid if anything stands behind the collection, or it has no members."""
+    reader.end()
+    if not members:
+        raise DumpInvalid(BAD_FORMAT)
+
+
+def _check_tuples(strings: list[bytes], size: int) -> None:
+    if len(strings) % size:
+        raise DumpInvalid(BAD_FORMAT)
+
+
+def _check_distinct(members: list[bytes]) -> None:
+    if len(set(members)) != len(members):
+        raise DumpInvalid(BAD_FORMAT)
+
+
+def _write_block(dump_type: int, block: bytes) -> bytes:
+    return bytes((dump_type,)) + write_string(block)
+
+
+def _write_node(kind: int, content: bytes) -> bytes:
+    return write_length(kind) + write_string(content)
+
+
+def _write_strings(dump_type: int, strings: Iterable[bytes], size: int) -> bytes:
+    """A count of tuples of so many strings, and the strings."""
+    parts = list(map(write_string, strings))
+    return bytes((dump_type,)) + write_length(len(parts) // size) + b"".join(parts)
+
+
+def _write_score(score: float) -> bytes:
+    """The text of a score in a listpack, as zzlInsertAt in t_zset.c of redis 7.0 writes it: -0.0 loses its sign."""
+    return b"%d" % score if score.is_integer() and abs(score) <= _MAX_INTEGER_SCORE else b"%.17g" % score
