@@ -165,8 +165,6 @@ INERT: tuple[Option, ...] = (
     _row("disable-thp", FIXED, YES_NO, "yes"),
     _row("dynamic-hz", LIVE, YES_NO, "yes"),
     _row("enable-module-command", FIXED, one_of("no", "yes", "local"), "no"),
-    _row("hash-max-listpack-entries", LIVE, _LONG, "512", "hash-max-ziplist-entries"),
-    _row("hash-max-listpack-value", LIVE, _SIZE, "64", "hash-max-ziplist-value"),
     _row("hll-sparse-max-bytes", LIVE, _SIZE, "3000"),
     _row("hz", LIVE, _HZ, "10"),
     _row("ignore-warnings", LIVE, PATH, ""),
@@ -179,7 +177,6 @@ INERT: tuple[Option, ...] = (
     _row("lazyfree-lazy-user-del", LIVE, YES_NO, "no"),
     _row("lazyfree-lazy-user-flush", LIVE, YES_NO, "no"),
     _row("list-compress-depth", LIVE, _COUNT, "0"),
-    _row("list-max-listpack-size", LIVE, integer(-INT_MAX - 1, INT_MAX), "-2", "list-max-ziplist-size"),
     _row("masterauth", LIVE, PASSWORD, ""),
     _row("masteruser", LIVE, PASSWORD, ""),
     _row("maxmemory-clients", LIVE, _CLIENTS_MEMORY, "0"),
@@ -217,7 +214,6 @@ INERT: tuple[Option, ...] = (
     _row("replicaof", FIXED, only(PATH, "", "there is no replication"), "", "slaveof"),
     _row("sanitize-dump-payload", LIVE, one_of("no", "yes", "clients"), "no"),
     _row("server_cpulist", FIXED, PATH, ""),
-    _row("set-max-intset-entries", LIVE, _LONG, "512"),
     _row("set-proc-title", FIXED, YES_NO, "yes"),
     _row("shutdown-on-sigint", LIVE, _SHUTDOWN, "default"),
     _row("shutdown-on-sigterm", LIVE, _SHUTDOWN, "default"),
@@ -241,8 +237,6 @@ INERT: tuple[Option, ...] = (
     _row("tls-session-cache-timeout", LIVE, _COUNT, "300"),
     _row("tls-session-caching", LIVE, YES_NO, "yes"),
     _row("tracking-table-max-keys", LIVE, _LONG, "1000000"),
-    _row("zset-max-listpack-entries", LIVE, _LONG, "128", "zset-max-ziplist-entries"),
-    _row("zset-max-listpack-value", LIVE, _SIZE, "64", "zset-max-ziplist-value"),
 )
 # fmt: on
 # By the name and by the alias.

@@ -126,6 +126,20 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("lfu-log-factor", LIVE, integer(0, INT_MAX), "10", "how slowly counters of use grow under an LFU policy"),
         Option("lfu-decay-time", LIVE, integer(0, INT_MAX), "1", "minutes without use that take one off; 0 for never"),
     ),
+    "Data types": (
+        Option("hash-max-listpack-entries", LIVE, integer(0, LONG_MAX), "512",
+               "fields up to which OBJECT ENCODING calls a hash listpack", "hash-max-ziplist-entries"),
+        Option("hash-max-listpack-value", LIVE, memory_size(0, LONG_MAX), "64",
+               "bytes of the longest name or value of such a hash", "hash-max-ziplist-value"),
+        Option("list-max-listpack-size", LIVE, integer(-INT_MAX - 1, INT_MAX), "-2",
+               "members of a node of a list, or -1 to -5 for 4 KB to 64 KB", "list-max-ziplist-size"),
+        Option("set-max-intset-entries", LIVE, integer(0, LONG_MAX), "512",
+               "members up to which OBJECT ENCODING calls a set of integers intset"),
+        Option("zset-max-listpack-entries", LIVE, integer(0, LONG_MAX), "128",
+               "members up to which OBJECT ENCODING calls a sorted set listpack", "zset-max-ziplist-entries"),
+        Option("zset-max-listpack-value", LIVE, memory_size(0, LONG_MAX), "64",
+               "bytes of the longest member of such a sorted set", "zset-max-ziplist-value"),
+    ),
     "Security": (
         Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),
         Option("requirepass", LIVE, PASSWORD, "", "password of the default user; empty for none"),
@@ -155,4 +169,5 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
 OPTIONS = tuple(option for options in OPTION_GROUPS.values() for option in options)
 CONFIG_FILE = Option("config", FIXED, PATH, "", "TOML file of options, such as port = 6379")
 
-BY_NAME = {option.name: option for option in OPTIONS}
+# By the name and by the alias.
+BY_NAME = {name: option for option in OPTIONS for name in (option.name, option.alias) if name}

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from helpers.servers import Wire, encode, parse
 from kvserver.errors import ConfigSetError
 from kvserver.options.config import Config, load
-from kvserver.options.table import OPTIONS
+from kvserver.options.table import BY_NAME
 
-ROWS = {option.name: option for option in OPTIONS}
+ROWS = BY_NAME
 OUR_OWN = {"keep-frames", "log-format", "shutdown-mode", "uvloop"}
 SHARED = sorted(ROWS.keys() - OUR_OWN)
 

@@ -35,7 +35,7 @@ def test_default_has_the_annotated_type_and_shows_itself(option: Option) -> None
 
 
 def test_names_are_unique_and_lower_case_with_dashes() -> None:
-    assert len(ROWS) == len(OPTIONS)
+    assert len(ROWS) == len(OPTIONS) + sum(bool(option.alias) for option in OPTIONS)
     assert all(re.fullmatch("[a-z]+(-[a-z]+)*", name) for name in ROWS)
 
 
