@@ -15,18 +15,15 @@ tag and the JSON of it: no data type is named here. Pure.
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import VALUE, form_of_tag, kind_of
 from kvserver.formats.codec import JSON, JSONText, canonical
+from kvserver.formats.names import RESERVED, bytes_of, is_plain, is_utf8, name_of
 
 EXPIRY: Final = "expires_at_ms"
-_KEY_TAG = "$kvs:"
-_KEY_TAG_BYTES = _KEY_TAG.encode()
 _VALUE_TAG = "$kvs"
 _VALUE_TAG_START = b'{"$kvs":'
 
@@ -69,7 +66,7 @@ class Plain:
 
     def is_plain_key(self, key: bytes) -> bool:
         # A lone surrogate, from a frame written elsewhere, is held as three bytes that are not UTF-8.
-        return key.isascii() or _is_utf8(key)
+        return key.isascii() or is_utf8(key)
 
     def encode_key(self, key: bytes) -> str:
         return key.decode("utf-8", "surrogatepass")
@@ -107,13 +104,13 @@ class Tagged:
     """The mapping of a server's frames."""
 
     has_tags = True
-    reserved = _KEY_TAG_BYTES
+    reserved = RESERVED
 
     def is_plain_key(self, key: bytes) -> bool:
-        return (key.isascii() or _is_utf8(key)) and not key.startswith(_KEY_TAG_BYTES)
+        return is_plain(key)
 
     def encode_key(self, key: bytes) -> str:
-        return key.decode() if self.is_plain_key(key) else _KEY_TAG + b64encode(key).decode()
+        return name_of(key)
 
     def encode_entry(self, entry: Entry) -> bytes:
         if type(entry) is Expiring:
@@ -138,12 +135,8 @@ class Tagged:
             yield closing
 
     def decode_key(self, name: str) -> bytes:
-        if name.startswith(_KEY_TAG):
-            key = _decode_base64(name[len(_KEY_TAG) :])
-            # The encoder is the judge here, too: base64 can spell the same bytes in several ways.
-            if key is not None and self.encode_key(key) == name:
-                return key
-        return name.encode("utf-8", "surrogatepass")
+        key = bytes_of(name)
+        return name.encode("utf-8", "surrogatepass") if key is None else key
 
     def decode_entry(self, value: JSON) -> Entry:
         tag = value.get(_VALUE_TAG) if type(value) is dict and len(value) == 1 else None
@@ -189,18 +182,3 @@ def _decode_tag(members: dict[str, Any]) -> Entry | None:
     if value is None or expires_at_ms is None:
         return value
     return Expiring(value, expires_at_ms) if type(expires_at_ms) is int else None
-
-
-def _decode_base64(text: object) -> bytes | None:
-    try:
-        return b64decode(text, validate=True) if isinstance(text, str) else None
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
