@@ -114,7 +114,7 @@ _NOT_FINITE = "ERR increment would produce NaN or Infinity"
          since="2.6.0", group="string", complexity="O(1)",
          summary="Increment the float value of a key by the given amount")  # fmt: skip
 def incrbyfloat(session: Session, request: Request) -> Reply:
-    from kvserver.types.string.longdouble import LongDouble
+    from kvserver.types.longdouble import LongDouble
 
     key = request[1]
     value = as_string(session.keyspace.live(key))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.types.string.longdouble import LongDouble
+from kvserver.types.longdouble import LongDouble
 
 
 def number(text: str) -> LongDouble:
