@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from kvserver.containers import lazyfree
 
@@ -125,6 +125,13 @@ class Table:
         """All members and their values, in the order of `iter`."""
         return chain.from_iterable(map(dict.items, chain.from_iterable(self._pages)))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Table) or len(self) != len(other):
+            return False
+        return all(member in other and other.get(member) == value for member, value in self.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
     def scan(self, cursor: int) -> tuple[int, list[bytes]]:
         """The members of the chunk at a cursor, some hundred at most, and the next cursor; 0 begins, and is given at the end.
 
@@ -157,9 +164,9 @@ class Table:
             if place < len(chunk):
                 return next(islice(chunk, place, None))
 
-    def fork(self) -> Table:
+    def fork(self) -> Self:
         """An equal table, independent of this one: either of the two copies a chunk before it first changes it."""
-        other = Table.__new__(Table)
+        other = type(self).__new__(type(self))
         other._pages, other._chunk_count, other._count = self._pages.copy(), self._chunk_count, self._count
         other._high, other._mean_bytes = self._high, self._mean_bytes
         for table in (self, other):
