@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.data.entries import Value
-from kvserver.data.kinds import kind_of
+from kvserver.data.kinds import fork, kind_of
 from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, database, integer
 from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Effect, FreeShards
@@ -89,7 +89,8 @@ def renamenx(session: Session, request: Request) -> Reply:
 def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool = False) -> bool:
     """Return True if the key has its new name. CommandError if the key is missing."""
     keyspace = session.keyspace
-    value = keyspace.live(old)
+    # A value that is changed in place by its new name must not be frozen.
+    value = keyspace.own(old)
     if value is None:
         raise CommandError(NO_SUCH_KEY)
     if only_if_missing and keyspace.live(new) is not None:
@@ -115,7 +116,7 @@ def copy(session: Session, request: Request) -> Reply:
     value = keyspace.read(source)
     if value is None or (keyspace.live(destination) is not None and "REPLACE" not in options):
         return 0
-    _copy(session, source, destination, kind_of(value).fork(value))
+    _copy(session, source, destination, fork(value))
     return 1
 
 

@@ -1,7 +1,7 @@
 """The entry of a key: a value, or a value with an expiry. Pure, and never knows what time it is.
 
 Keys are bytes. A value is an object of one of the Python types that a data type has for its values (`kinds`): a string is
-`bytes`.
+`bytes`, a small collection a packed `str`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import ESTIMATE_ENTRIES, Keyspace
-from kvserver.data.kinds import kind_of
+from kvserver.data.kinds import is_changed_in_place, kind_of
 from kvserver.data.shards import SHARDS, Access, placing
 
 # The dicts of a keyspace without a key.
@@ -55,10 +55,12 @@ class Footprint:
         self._keyspace = keyspace
         # The number of shards, from the first on, that were measured.
         self._measured = 0
+        # The bytes that were counted of each value that is changed in place, by key: it can't be asked how long it was.
+        self._counted: dict[bytes, int] = {}
 
     def forget(self) -> None:
         """Count nothing, as before the first `restart`."""
-        self.used_bytes, self._measured = EMPTY_BYTES, 0
+        self.used_bytes, self._measured, self._counted = EMPTY_BYTES, 0, {}
 
     def restart(self) -> None:
         """Begin to count, or begin again for other data. A small keyspace is measured at once."""
@@ -74,8 +76,9 @@ class Footprint:
 
     def measure(self) -> None:
         """Count one more shard."""
-        members = self._keyspace.shard_members(self._measured)
-        self.used_bytes += sum(entry_bytes(key, entry) for key, entry in members)
+        for key, entry in self._keyspace.shard_members(self._measured):
+            self.used_bytes += entry_bytes(key, entry)
+            self._note(key, entry)
         self._measured += 1
 
     def estimate_bytes(self) -> int:
@@ -91,10 +94,23 @@ class Footprint:
             index += 1
         return EMPTY_BYTES + (round(sizes * len(keyspace) / seen) if seen else 0)
 
+    def _note(self, key: bytes, entry: Entry) -> None:
+        """Note what was counted of the entry, if its value is changed in place."""
+        if type(entry) is not bytes:
+            value = entry.value if type(entry) is Expiring else entry
+            if is_changed_in_place(value):
+                self._counted[key] = _entry_size(entry)
+
     def wrap(self, plain: Access) -> Access:
         """An access that does what `plain` does, and counts what that changes in the shards that were measured."""
         look, put, remove, peek = plain
         digest, count = placing()
+
+        def counted(key: bytes, entry: Entry) -> int:
+            if type(entry) is bytes:
+                return (len(entry) + STRING_BYTES) & -BLOCK_BYTES
+            size = self._counted.pop(key, None)
+            return _entry_size(entry) if size is None else size
 
         def set_(key: bytes, entry: Any) -> None:
             if digest(key) % count < self._measured:
@@ -102,14 +118,15 @@ class Footprint:
                 if previous is None:
                     self.used_bytes += SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + _entry_size(entry)
                 else:
-                    self.used_bytes += _entry_size(entry) - _entry_size(previous)
+                    self.used_bytes += _entry_size(entry) - counted(key, previous)
+                self._note(key, entry)
             put(key, entry)
 
         def delete(key: bytes) -> bool:
             if digest(key) % count < self._measured:
                 previous = peek(key)
                 if previous is not None:
-                    self.used_bytes -= entry_bytes(key, previous)
+                    self.used_bytes -= SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + counted(key, previous)
             return remove(key)
 
         return Access(look, set_, delete, peek)

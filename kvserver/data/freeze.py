@@ -58,6 +58,10 @@ class Overlay:
         """The number of keys less the number of those in the shards."""
         return sum(self._growth)
 
+    def has(self, key: bytes) -> bool:
+        """True if the entry of a key that is there was written since the cut, or its shard is folded: it is not frozen."""
+        return key in self.layer[shard_of(key)]
+
     def members(self, index: int) -> Collection[tuple[bytes, Entry]]:
         """The keys and entries of a shard and of the writes over it, in the order that the folded shard will have."""
         shard, overlay = self._shards[index], self.layer[index]

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
 from kvserver.data.freeze import Cut, Overlay
+from kvserver.data.kinds import fork
 from kvserver.data.recording import Recording
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
 from kvserver.data.uses import Uses
@@ -98,6 +99,20 @@ class Keyspace(Recording):
             self.delete(key)
             self.expired += 1
         return None
+
+    def own(self, key: bytes) -> Value | None:
+        """`live` for a command that changes the value in place, which it then gives to `change`.
+
+        No value that `live` or another function here gives may be changed: it may be frozen. This one is not: while the data
+        is frozen, the first call for a key leaves the frozen value alone and makes a fork of it.
+        """
+        value = self.live(key)
+        if value is None or self._overlay is None or self._overlay.has(key):
+            return value
+        forked = fork(value)
+        if forked is not value:
+            self._store(key, forked, self.expires_at_ms(key))
+        return forked
 
     def read(self, key: bytes) -> Value | None:
         """`live` for a command that reads: it is a hit or a miss in INFO."""

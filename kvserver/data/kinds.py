@@ -56,7 +56,9 @@ class Kind(Protocol):
 
     - `name` is its name, as TYPE tells it.
     - `types` are the Python types of its values; types derived from them are none. The parameters `value`, which are Any
-      below, are such values.
+      below, are such values. Values that are changed in place have a method `fork`, which makes an equal one that is
+      independent; all others are never changed, only replaced.
+    - `mark` is the character with which its packed values begin, which are `str`, or "" if it packs none.
     - `forms` are the ways to read its values in a payload, by tag, but for VALUE.
     - `loads` are the ways to read payloads of RESTORE, by the first byte. Each makes a value of the body, in which no string
       may be longer than so many bytes, and raises DumpInvalid if that is no value.
@@ -64,6 +66,7 @@ class Kind(Protocol):
 
     name: str
     types: tuple[type, ...]
+    mark: str
     forms: Mapping[str, Form]
     loads: Mapping[int, Callable[[bytes, int], Value]]
 
@@ -72,9 +75,6 @@ class Kind(Protocol):
 
     def size_bytes(self, value: Any) -> int:
         """The memory, in bytes, that the value takes, estimated in constant time."""
-
-    def fork(self, value: Any) -> Value:
-        """An equal value that is independent of this one: the same object if values of this kind are never changed."""
 
     def recreation(self, key: bytes, value: Any, expires_at_ms: int | None) -> list[list[bytes]]:
         """The commands that store this value under the key, with its expiry (Unix milliseconds, or None)."""
@@ -96,23 +96,40 @@ class Kind(Protocol):
 
 
 _kinds: Final[dict[type, Kind]] = {}
+_marks: Final[dict[str, Kind]] = {}
 _forms: Final[dict[str, Form]] = {}
 _loads: Final[dict[int, Callable[[bytes, int], Value]]] = {}
 
 
 def register(kind: Kind) -> None:
     """Let a kind answer for its types, forms and dumps. ValueError if another kind does already for one of them."""
-    taken = {*kind.types} & _kinds.keys() or kind.forms.keys() & _forms.keys() or kind.loads.keys() & _loads.keys()
+    taken = (
+        {*kind.types} & _kinds.keys()
+        or {*kind.mark} & _marks.keys()
+        or kind.forms.keys() & _forms.keys()
+        or kind.loads.keys() & _loads.keys()
+    )
     if taken:
         raise ValueError(f"{kind.name}: another kind answers for {taken}")
     _kinds.update(dict.fromkeys(kind.types, kind))
+    _marks.update(dict.fromkeys(kind.mark, kind))
     _forms.update(kind.forms)
     _loads.update(kind.loads)
 
 
 def kind_of(value: Value) -> Kind:
     """The kind of a value. KeyError for an object of a type that no kind has."""
-    return _kinds[type(value)]
+    return _marks[value[0]] if type(value) is str else _kinds[type(value)]
+
+
+def is_changed_in_place(value: Value) -> bool:
+    """True if commands may change this value, instead of replacing it."""
+    return hasattr(value, "fork")
+
+
+def fork(value: Value) -> Value:
+    """An equal value that is independent of this one: the same object if it is never changed."""
+    return value.fork() if hasattr(value, "fork") else value
 
 
 def form_of_tag(tag: str) -> Form | None:

@@ -65,6 +65,10 @@ class Recording(ABC):
         """Set each of these keys and entries, in their order."""
 
     @abstractmethod
+    def own(self, key: bytes) -> Value | None:
+        """The value of a key, to be changed in place."""
+
+    @abstractmethod
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data. Return the shards that are not used any more, for `drain` to free in slices."""
 
@@ -125,12 +129,17 @@ class Recording(ABC):
             store(key, value)
         self._written.append(request)
 
-    def change(self, key: bytes, value: Value, request: list[bytes]) -> None:
+    def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
         """Store the value that `request` makes of a value that is alive, or of a missing key. The expiry is kept.
 
-        `value` may be the very object that is there, changed in place. If the key has an expiry, that is recorded again:
-        `request` makes a new key if it is run when the key is gone, and that must go, too.
+        `value` may be the very object that `own` gave, changed in place. None removes the key: `request` takes the last
+        member out of a collection. If the key has an expiry, that is recorded again: `request` makes a new key if it is run
+        when the key is gone, and that must go, too.
         """
+        if value is None:
+            self.delete(key)
+            self._written.append(request)
+            return
         expires_at_ms = self.expires_at_ms(key)
         self._store(key, value, expires_at_ms)
         self._written.append(request)
@@ -143,8 +152,7 @@ class Recording(ABC):
 
     def expire(self, key: bytes, expires_at_ms: int | None) -> None:
         """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), in place of its expiry."""
-        entry = self.peek(key)
-        value, present_ms = (entry.value, entry.expires_at_ms) if type(entry) is Expiring else (entry, None)
+        value, present_ms = self.own(key), self.expires_at_ms(key)
         self._store(key, value, expires_at_ms)
         if present_ms is not None and (expires_at_ms is None or present_ms < expires_at_ms):
             self._written += kind_of(value).recreation(key, value, expires_at_ms)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
+from kvserver.data.kinds import is_changed_in_place, kind_of
 from kvserver.formats.codec import JSONText
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
@@ -91,6 +92,9 @@ def exact(value: Any) -> Any:
         return [exact(item) for item in value]
     if isinstance(value, Expiring):
         return (Expiring, exact(value.value), value.expires_at_ms)
+    # Nor does a payload tell how a collection is held.
+    if type(value) is str or is_changed_in_place(value):
+        return kind_of(value).json(value)
     # A journal need not tell the encoding of a string.
     if isinstance(value, Raw | Embedded):
         value = bytes(value)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
+from helpers.documents import exact
 from helpers.servers import IS_COMPILED
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.entries import Value
+from kvserver.data.entries import Expiring, Value
 from kvserver.data.keyspace import Keyspace
+from kvserver.data.kinds import fork, is_changed_in_place
 from kvserver.data.shards import Access, Shard
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.table import CommandTable
@@ -50,11 +52,59 @@ def _guarding() -> type[Keyspace]:
         return Keyspace
 
     class GuardedKeyspace(Keyspace):
+        def __init__(self, now_ms: Callable[[], int]) -> None:
+            # The values that `live` and `own` gave, each with a fork that was made of it then.
+            self._read: list[tuple[Any, Any]] = []
+            self._owned: dict[bytes, tuple[Any, Any]] = {}
+            super().__init__(now_ms)
+
         def _bind(self, plain: Access) -> None:
             super()._bind(plain)
-            self.set, self.delete = _guarded(self.set), _guarded(self.delete)
+            self.set, self.delete = _guarded(self._unfrozen(self.set)), _guarded(self.delete)
             self.set_expiring = _guarded(self.set_expiring)
             self.set_many = _guarded(super().set_many)  # type: ignore[method-assign]
+
+        def _unfrozen(self, plain: Callable[[bytes, Any], None]) -> Callable[[bytes, Any], None]:
+            def set_(key: bytes, entry: Any) -> None:
+                value = entry.value if isinstance(entry, Expiring) else entry
+                if self._cut and is_changed_in_place(value):
+                    frozen = (each for shard in self._cut.shards for each in shard.values())
+                    assert all(value is not (each.value if isinstance(each, Expiring) else each) for each in frozen), (
+                        f"what is stored under {key!r} is frozen, and would be changed in place"
+                    )
+                plain(key, entry)
+
+            return set_
+
+        def live(self, key: bytes) -> Value | None:
+            value = super().live(key)
+            if value is not None and is_changed_in_place(value):
+                self._read.append((value, fork(value)))
+            return value
+
+        def own(self, key: bytes) -> Value | None:
+            value = super().own(key)
+            if value is not None and is_changed_in_place(value):
+                self._read = [pair for pair in self._read if pair[0] is not value]
+                self._owned.setdefault(key, (value, fork(value)))
+            return value
+
+        def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
+            super().change(key, value, request)
+            self._owned.pop(key, None)
+
+        def remove(self, *keys: bytes) -> None:
+            super().remove(*keys)
+            for key in keys:
+                self._owned.pop(key, None)
+
+        def check_values(self) -> None:
+            """Fail if the command that has run changed a value that it only read, or told nobody that it changed one."""
+            read, owned = self._read, self._owned
+            self._read, self._owned = [], {}
+            assert all(exact(value) == exact(before) for value, before in read), "a value that was only read was changed"
+            for key, (value, before) in owned.items():
+                assert exact(value) == exact(before), f"the value of {key!r} was changed, and nothing is recorded"
 
         def replace(self, shards: list[Shard]) -> list[Shard]:
             return _guarded(super().replace)(shards)
@@ -67,7 +117,10 @@ def _guarding() -> type[Keyspace]:
 
 
 def guarded_keyspace(now_ms: Callable[[], int]) -> Keyspace:
-    """A keyspace that raises where the package changes data without a door of it, so that nothing would be recorded."""
+    """A keyspace that raises where the package changes data without a door of it, so that nothing would be recorded.
+
+    `run` asks it behind each command if a value was changed that is read only, or changed in place without a record.
+    """
     return _guarding()(now_ms)
 
 
@@ -115,9 +168,12 @@ def run(session: Session, *words: bytes | str | int) -> Reply | Effect:
     state = session.server
     assert isinstance(state, State)
     try:
-        return state.table.call(session, args)
+        reply = state.table.call(session, args)
     except CommandError as error:
-        return Error(str(error))
+        reply = Error(str(error))
+    if hasattr(state.keyspace, "check_values"):
+        state.keyspace.check_values()
+    return reply
 
 
 def text(reply: Any) -> str:

@@ -19,6 +19,9 @@ TAG = "numbers"
 class Numbers(list[int]):
     """A value."""
 
+    def fork(self) -> Numbers:
+        return Numbers(self)
+
 
 def _read(document: Any) -> Numbers | None:
     return Numbers(document) if isinstance(document, list) else None
@@ -33,6 +36,7 @@ def _load(body: bytes, max_bytes: int) -> Numbers:
 class Toy(Kind):
     name = "numbers"
     types = (Numbers,)
+    mark = ""
     forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {DUMP_TYPE: _load}
 
@@ -41,9 +45,6 @@ class Toy(Kind):
 
     def size_bytes(self, value: Numbers) -> int:
         return 64 + 40 * len(value)
-
-    def fork(self, value: Numbers) -> Numbers:
-        return Numbers(value)
 
     def recreation(self, key: bytes, value: Numbers, expires_at_ms: int | None) -> list[list[bytes]]:
         return [[b"RESTORE", key, b"%d" % (expires_at_ms or 0), dump(value), b"REPLACE", b"ABSTTL"]]

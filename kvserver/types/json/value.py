@@ -22,6 +22,7 @@ class Document(Kind):
     # RedisJSON calls its type so.
     name = "ReJSON-RL"
     types = (JSONText,)
+    mark = ""
     forms: Mapping[str, Form] = {}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {}
 
@@ -31,9 +32,6 @@ class Document(Kind):
 
     def size_bytes(self, value: JSONText) -> int:
         return bytes_size(len(value))
-
-    def fork(self, value: JSONText) -> JSONText:
-        return value
 
     def recreation(self, key: bytes, value: JSONText, expires_at_ms: int | None) -> list[list[bytes]]:
         document = [b"JSON.SET", key, b"$", bytes(value)]

@@ -72,6 +72,7 @@ class String(Kind):
 
     name = "string"
     types = (bytes, Raw, Embedded)
+    mark = ""
     forms: Mapping[str, Form] = {BASE64: Form(_read_base64, _begin_base64)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {STRING_TYPE: _load}
 
@@ -82,9 +83,6 @@ class String(Kind):
 
     def size_bytes(self, value: bytes) -> int:
         return bytes_size(len(value))
-
-    def fork(self, value: bytes) -> bytes:
-        return value
 
     def recreation(self, key: bytes, value: bytes, expires_at_ms: int | None) -> list[list[bytes]]:
         if expires_at_ms is None:
