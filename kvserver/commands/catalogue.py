@@ -34,6 +34,7 @@ from kvserver.commands import (
     transactions,
 )
 from kvserver.dispatch.command import gather
+from kvserver.types.hash import commands as hash
 from kvserver.types.json import commands as json
 from kvserver.types.string import (
     bitfields,

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from kvserver import patterns as glob
 from kvserver.data import walk
 from kvserver.data.entries import Expiring
 from kvserver.data.kinds import kind_of
-from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.arguments import cursor_of
 from kvserver.dispatch.command import command
-from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-
-EVERYTHING: Final = b"*"
-DEFAULT_COUNT: Final = 10
-MAX_CURSOR: Final = 2**64 - 1
-# The texts that strtoul takes, but without white space in front. A minus sign negates, modulo 2**64.
-_CURSOR = re.compile(rb"([+-]?)([0-9]+)|")
-
-
-def cursor_of(text: bytes) -> int:
-    """The cursor that Redis reads in a text, from 0 to MAX_CURSOR. CommandError if the text is no cursor."""
-    # Redis reads the text as a C string, which ends at a NUL.
-    match = _CURSOR.fullmatch(text.partition(b"\0")[0])
-    number = int(match[2] or 0) if match and len(text) <= 4096 else MAX_CURSOR + 1
-    if match is None or number > MAX_CURSOR:
-        raise CommandError("ERR invalid cursor")
-    return -number % (MAX_CURSOR + 1) if match[1] == b"-" else number
-
-
-def _count(text: bytes) -> int:
-    count = integer(text)
-    if count < 1:
-        raise CommandError(SYNTAX_ERROR)
-    return count
+from kvserver.types.scanning import DEFAULT_COUNT, EVERYTHING, count_of
 
 
 @command("scan", "cursor:integer MATCH=pattern:pattern? COUNT=count:integer? TYPE=type?@6.0.0", "readonly",
-         numbers={"COUNT": _count},
+         numbers={"COUNT": count_of},
          since="2.8.0", group="generic",
          complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to "
          "return back to 0. N is the number of elements inside the collection.",

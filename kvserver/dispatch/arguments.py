@@ -15,11 +15,14 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NO_SUCH_DATABASE = "ERR DB index is out of range"
 INT_MAX = 2**31 - 1
+MAX_CURSOR = 2**64 - 1
 MAX_INTEGER = 2**63 - 1
 MIN_INTEGER = -(2**63)
 
 # As Redis's string2ll reads it: int() would take b"+1", b" 1 " and b"1_0", too.
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+# The texts that strtoul takes, but without white space in front. A minus sign negates, modulo 2**64.
+_CURSOR = re.compile(rb"([+-]?)([0-9]+)|")
 
 
 def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
@@ -50,3 +53,13 @@ def database(text: bytes) -> int:
     if number:
         raise CommandError(NO_SUCH_DATABASE)
     return number
+
+
+def cursor_of(text: bytes) -> int:
+    """The cursor that Redis reads in a text, from 0 to MAX_CURSOR. CommandError if the text is no cursor."""
+    # Redis reads the text as a C string, which ends at a NUL.
+    match = _CURSOR.fullmatch(text.partition(b"\0")[0])
+    number = int(match[2] or 0) if match and len(text) <= 4096 else MAX_CURSOR + 1
+    if match is None or number > MAX_CURSOR:
+        raise CommandError("ERR invalid cursor")
+    return -number % (MAX_CURSOR + 1) if match[1] == b"-" else number

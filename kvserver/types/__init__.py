@@ -7,11 +7,13 @@ from typing import Final
 
 from kvserver.data.kinds import register
 from kvserver.formats.tags import Mapping, Plain, Tagged
+from kvserver.types.hash.value import HASH
 from kvserver.types.json.value import DOCUMENT
 from kvserver.types.string.value import STRING
 
 register(STRING)
 register(DOCUMENT)
+register(HASH)
 
 PLAIN: Final[Mapping] = Plain()
 TAGGED: Final[Mapping] = Tagged()

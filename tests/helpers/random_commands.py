@@ -169,6 +169,13 @@ WORDS: dict[str, Maker] = {
     "ones": lambda rng: (rng.choice((b"\0", b"\xff")) * rng.randint(0, 9),),
     "offset": _any_of(_offset, _offset, _offset, _offset, _border_offset),
     "bit": _any_of(_choice(b"0"), _choice(b"1"), _choice(b"0"), _choice(b"1"), _integer),
+    "member": _any_of(
+        _choice(b"a", b"b", b"c"),
+        _choice(b"a", b"b", b"c", b"d", b"e", b"f"),
+        _small,
+        _choice(b"x\0y", b"", b"m" * 70),
+        _value,
+    ),
     "pair": lambda rng: (*_key(rng), *_value(rng)),
     "set-option": _any_of(_choice(b"NX"), _choice(b"XX"), _choice(b"GET"), _choice(b"KEEPTTL"), *_TIMES),
     "getex-option": _any_of(_choice(b"PERSIST"), *_TIMES),
@@ -209,7 +216,9 @@ WORDS: dict[str, Maker] = {
 }
 
 # The commands at the end of a run, which ask for the state that it has left.
-STATE: tuple[Words, ...] = tuple(words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key)))
+STATE: tuple[Words, ...] = tuple(
+    words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key), (b"HGETALL", key))
+)
 
 # A run of commands may take so many seconds more on one server than on the other.
 _TIME_SLACK = 5
@@ -222,14 +231,17 @@ def _is_close(ours: bytes, theirs: bytes, slack: int) -> bool:
 
 
 def _has_the_same(ours: bytes, theirs: bytes) -> bool:
-    """True if two arrays of strings have the same members in any order, also those of an array within, as SCAN returns."""
-    return ours[:1] == theirs[:1] == b"*" and sorted(_strings(ours)) == sorted(_strings(theirs))
+    """True if two aggregates of strings have the same members in any order, also those of an array within, as SCAN returns."""
+    return ours[:1] == theirs[:1] and ours[:1] in b"*~%" and sorted(_strings(ours)) == sorted(_strings(theirs))
 
 
 def _strings(reply: bytes) -> list[bytes]:
     reader = hiredis.Reader()
     reader.feed(reply)
-    return [word for item in reader.gets() for word in (item if isinstance(item, list) else [item])]
+    found = reader.gets()
+    # The pairs of a map are taken apart, too: that a value has another name, a later HGET shows.
+    items = [each for pair in found.items() for each in pair] if isinstance(found, dict) else found
+    return [word for item in items for word in (item if isinstance(item, list) else [item])]
 
 
 def _is_scanned_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
@@ -239,6 +251,15 @@ def _is_scanned_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
     return ours[:4] == theirs[:4] == b"*2\r\n"
 
 
+def _is_chosen_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
+    """True if as many members were chosen: which ones, chance says. An error must be the same."""
+    return (
+        ours[:1] == theirs[:1]
+        and ours[:1] in b"*~$"
+        and (ours[:1] == b"$" or ours.split(b"\r\n")[0] == theirs.split(b"\r\n")[0])
+    )
+
+
 # The comparisons that a case file may name for replies that need not be equal. Each gets the words, our reply and Redis's.
 COMPARISONS: dict[str, Callable[[Words, bytes, bytes], bool]] = {
     "a few seconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
@@ -246,6 +267,7 @@ COMPARISONS: dict[str, Callable[[Words, bytes, bytes], bool]] = {
     # Redis's reply has the mark of compressed text, and is shorter than ours.
     "the text that Redis compresses": lambda words, ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
     "the same in another order": lambda words, ours, theirs: _has_the_same(ours, theirs),
+    "chosen by chance": _is_chosen_alike,
     "the same in another order, or a part of it": _is_scanned_alike,
 }
 

@@ -269,7 +269,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
             "kvserver.cli.replay",
             "kvserver.library.store",
             "kvserver.options.rewriting",
-            "kvserver.types.string.longdouble",
+            "kvserver.types.longdouble",
         ),
     }
     asked = f"import sys, kvserver.server; print(*sys.modules.keys() & {later})"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.scan import cursor_of
 from kvserver.data.shards import SHARDS
+from kvserver.dispatch.arguments import cursor_of
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText
 

@@ -1,0 +1,1 @@
+"""Hashes: fields with their values, and the times at which fields expire."""

@@ -1,0 +1,63 @@
+"""Members of a collection by chance: for HRANDFIELD, SRANDMEMBER, SPOP and ZRANDMEMBER. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kvserver.containers.table import Table
+from kvserver.dispatch.arguments import MAX_INTEGER, NOT_AN_INTEGER, integer
+from kvserver.errors import CommandError
+
+# Redis goes on until the reply exceeds the client's limit. One step may not make a reply without an end.
+MOST_REPEATED: Final = 1 << 24
+
+Members = dict[bytes, Any] | Table
+Below = Callable[[int], int]
+
+
+def wanted_of(text: bytes) -> int:
+    """The number of members that a client wants; a negative one means that a member may come several times."""
+    count = integer(text, NOT_AN_INTEGER)
+    if count < -MAX_INTEGER:
+        raise CommandError(f"ERR value is out of range, value must between {-MAX_INTEGER} and {MAX_INTEGER}")
+    if count < -MOST_REPEATED:
+        raise CommandError("ERR value is out of range")
+    return count
+
+
+def one_of(members: Members, below: Below) -> bytes:
+    """One of the members, which are not empty."""
+    if isinstance(members, Table):
+        return members.random(below)
+    return list(members)[below(len(members))]
+
+
+def some_of(members: Members, count: int, below: Below) -> list[bytes]:
+    """So many different members, or all if there are no more; with a negative count so many that may be the same."""
+    if count < 0:
+        return _repeated(members, -count, below)
+    if count >= len(members):
+        return list(members)
+    if isinstance(members, Table) and count * 3 < len(members):
+        found: dict[bytes, None] = {}
+        while len(found) < count:
+            found[members.random(below)] = None
+        return list(found)
+    return _shuffled(members, count, below)
+
+
+def _repeated(members: Members, count: int, below: Below) -> list[bytes]:
+    if isinstance(members, Table):
+        return [members.random(below) for _ in range(count)]
+    choice = list(members)
+    return [choice[below(len(choice))] for _ in range(count)]
+
+
+def _shuffled(members: Members, count: int, below: Below) -> list[bytes]:
+    """The first members of a random order, as Fisher and Yates make it."""
+    order = list(members)
+    for index in range(count):
+        other = index + below(len(order) - index)
+        order[index], order[other] = order[other], order[index]
+    return order[:count]
