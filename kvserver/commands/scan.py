@@ -54,7 +54,7 @@ def keys(session: Session, request: Request) -> Reply:
         found += some if pattern == EVERYTHING else filter(matches, some)
     if keyspace.deadlines.has_any:
         peek, now_ms = keyspace.peek, keyspace.now_ms()
-        found = [key for key in found if type(entry := peek(key)) is not Expiring or entry.expires_at_ms > now_ms]
+        found = [key for key in found if type(entry := peek(key)) is not Expiring or not entry.is_due(now_ms)]
     return list(found)
 
 

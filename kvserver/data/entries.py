@@ -18,6 +18,10 @@ class Expiring:
         self.value = value
         self.expires_at_ms = expires_at_ms
 
+    def is_due(self, now_ms: int) -> bool:
+        """True if the value is gone at this Unix time in milliseconds."""
+        return self.expires_at_ms <= now_ms
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expiring) and (self.value, self.expires_at_ms) == (other.value, other.expires_at_ms)
 

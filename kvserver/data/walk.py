@@ -83,7 +83,7 @@ def random_key(keyspace: Keyspace, random_below: Callable[[int], int]) -> bytes 
     for keys in all_keys(keyspace):
         for key in keys:
             entry = keyspace.peek(key)
-            if type(entry) is not Expiring or entry.expires_at_ms > now_ms:
+            if type(entry) is not Expiring or not entry.is_due(now_ms):
                 return key
     return None
 

@@ -43,7 +43,7 @@ def contents(cut: Cut) -> dict[bytes, Entry]:
 
 
 def is_due(entry: Entry, now_ms: int) -> bool:
-    return isinstance(entry, Expiring) and entry.expires_at_ms <= now_ms
+    return isinstance(entry, Expiring) and entry.is_due(now_ms)
 
 
 class KeyspaceMachine(RuleBasedStateMachine):
