@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.data.entries import Value
 from kvserver.data.kinds import fork, kind_of
 from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, database, integer
 from kvserver.dispatch.command import command
@@ -92,14 +91,15 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
     # A value that is changed in place by its new name must not be frozen.
     value = keyspace.own(old)
     if value is None:
+        # Segments may be applied to other data than that of their snapshot, and must not fail over one key.
+        if session.is_replay:
+            return False
         raise CommandError(NO_SUCH_KEY)
     if only_if_missing and keyspace.live(new) is not None:
         return False
     if old == new:
         return True
-    # The journal gets no RENAME, which is an error where there is nothing to rename: a replay must not fail over one key.
-    _copy(session, old, new, value)
-    keyspace.remove(old)
+    keyspace.rename(old, new, value)
     return True
 
 
@@ -116,17 +116,8 @@ def copy(session: Session, request: Request) -> Reply:
     value = keyspace.read(source)
     if value is None or (keyspace.live(destination) is not None and "REPLACE" not in options):
         return 0
-    _copy(session, source, destination, fork(value))
+    keyspace.put_copy(source, destination, fork(value))
     return 1
-
-
-def _copy(session: Session, source: bytes, destination: bytes, value: Value) -> None:
-    keyspace = session.keyspace
-    expires_at_ms = keyspace.expires_at_ms(source)
-    if expires_at_ms is None:
-        keyspace.put_as(destination, value, [b"COPY", source, destination, b"REPLACE"])
-    else:
-        keyspace.put(destination, value, expires_at_ms)
 
 
 @command("move", "key:key db:integer", "write fast", access="RW access update",

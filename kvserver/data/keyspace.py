@@ -39,7 +39,7 @@ class Witness(Protocol):
 
 
 class Keyspace(Recording):
-    """All keys of a server or a library store. `now_ms` returns Unix time in milliseconds.
+    """All keys of a server or a library store. `now_ms` returns Unix time in milliseconds, by which keys expire.
 
     - `get`, `set`, `delete` and `peek` are those of an Access.
     - While `is_held`, no key goes by itself: a key whose time has come stays, though commands find it missing.
@@ -53,7 +53,7 @@ class Keyspace(Recording):
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         super().__init__()
-        self.now_ms = now_ms
+        self.now_ms = self._clock = now_ms
         self.is_held = False
         self.expired = 0
         self.evicted = 0
@@ -93,10 +93,10 @@ class Keyspace(Recording):
 
     def expire_if_due(self, key: bytes, entry: Expiring) -> Value | None:
         """The value of an entry that `get` returned for this key, or None if its time has come. Then the key is removed."""
-        if entry.expires_at_ms > self.now_ms():
+        if not entry.is_due(self.now_ms()):
             return entry.value
         if not self.is_held:
-            self.delete(key)
+            self.remove_expired(key)
             self.expired += 1
         return None
 
@@ -162,7 +162,7 @@ class Keyspace(Recording):
         """
         if not self.deadlines.has_any:
             return 0, 0
-        now_ms, seen, share = self.now_ms(), 0, 1.0
+        now_ms, seen, share = self._clock(), 0, 1.0
         left_ms: list[int] = []
         for index in range(self.shard_count):
             members = self.shard_members(index)
@@ -193,7 +193,7 @@ class Keyspace(Recording):
             unused += self._overlay.unfolded()
         self._shards = shards
         self.deadlines.restart(shards)
-        self.uses.restart(self.now_ms())
+        self.uses.restart(self._clock())
         if self._witness:
             unused += self._witness.restart()
         self._thaw()
@@ -214,10 +214,20 @@ class Keyspace(Recording):
         if index is None:
             return False
         due = self.deadlines.take_due(index, self._shards[index], now_ms)
-        for key in due:
-            self.delete(key)
-        self.expired += len(due)
+        if due:
+            self.remove_expired(*due)
+            self.expired += len(due)
         return True
+
+    # Replays
+
+    def stop_clock(self, at_ms: int = 0) -> None:
+        """Let keys expire as if it were this time from now on. At 0 none is due, whatever expiry it is given."""
+        self.now_ms = lambda: at_ms
+
+    def start_clock(self) -> None:
+        """Let keys expire by the clock again."""
+        self.now_ms = self._clock
 
     # Witnesses
 

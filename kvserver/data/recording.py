@@ -1,23 +1,25 @@
 """A write, and the command that repeats it: the doors through which commands change data, so that no change goes unrecorded.
 
-What is recorded is what the journal writes, WATCH looks through and save points count. Run again at any later time, it
-gives the same data. A replay may come when an earlier expiry of a key has passed, so that the key is gone at this place
-of the journal. A write that lets a key live longer, or without an end, or under another name, must therefore bring the
-value along: `PEXPIREAT key later` alone would find nothing.
+What is recorded is what the journal writes, WATCH looks through and save points count. Run again in order, on a keyspace
+whose clock stands still at 0, it gives the same data, whatever time it is: nothing is due then, and a key that had gone since
+its time had come goes by a DEL that is recorded as well. So a command that keeps a value need not bring it along.
 
-A key that goes since its time has come is not recorded: a replay removes it by itself. Nor is data that is loaded from a
-frame. Pure; names no data type, and never writes to the journal itself.
+Data that is loaded from a frame is not recorded. Pure; names no data type, and never writes to the journal itself.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import kind_of
 from kvserver.data.shards import Shard, new_shards
+
+# The name of the command that is recorded for keys that have expired. It is that of DEL, in lower case: so it can be told from
+# what `remove` records for commands.
+EXPIRED: Final = b"del"
 
 
 def expiry_request(key: bytes, expires_at_ms: int) -> list[bytes]:
@@ -59,6 +61,8 @@ class Recording(ABC):
         self._written: list[list[bytes]] = []
         # The number of write commands that were taken since the start.
         self._taken = 0
+        # The number of records of keys that have expired, among all since the start.
+        self._expiries = 0
 
     @abstractmethod
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
@@ -76,7 +80,15 @@ class Recording(ABC):
 
     @property
     def changes(self) -> int:
-        """The number of write commands since the start: save points and INFO subtract the number that they last saw."""
+        """The number of write commands since the start: save points and INFO subtract the number that they last saw.
+
+        As in Redis, a key that expires is no change.
+        """
+        return self.position - self._expiries
+
+    @property
+    def position(self) -> int:
+        """The number of all that was recorded since the start, for `written_since`."""
         return self._taken + len(self._written)
 
     @property
@@ -92,9 +104,9 @@ class Recording(ABC):
         self._taken += len(written)
         return written
 
-    def written_since(self, changes: int) -> list[list[bytes]]:
-        """The write commands since there were so many `changes`, but for those that were taken. This takes none of them."""
-        return self._written[max(0, changes - self._taken) :]
+    def written_since(self, position: int) -> list[list[bytes]]:
+        """The write commands behind this `position`, but for those that were taken. This takes none of them."""
+        return self._written[max(0, position - self._taken) :]
 
     # The doors
 
@@ -106,13 +118,25 @@ class Recording(ABC):
     def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
         """Store a whole value without an expiry, and record the request of the caller, which stores it, too.
 
-        This is for a request that is shorter than the value (COPY, BITOP), for one that says the value as the client did
+        This is for a request that is shorter than the value (BITOP), for one that says the value as the client did
         (JSON.SET), and for SET and INCR: measured, `put` takes longer than to record a request that is there already.
         """
         # Measured: a function that is an attribute of the instance is called faster by a local name.
         store = self.set
         store(key, value)
         self._written.append(request)
+
+    def put_copy(self, source: bytes, destination: bytes, value: Value) -> None:
+        """Store a value that is equal to that of a key which is alive, with the expiry of that key. A COPY is recorded."""
+        self._store(destination, value, self.expires_at_ms(source))
+        self._written.append([b"COPY", source, destination, b"REPLACE"])
+
+    def rename(self, old: bytes, new: bytes, value: Value) -> None:
+        """Store a value under another key, with its expiry, in place of what was there."""
+        expires_at_ms = self.expires_at_ms(old)
+        self.delete(old)
+        self._store(new, value, expires_at_ms)
+        self._written.append([b"RENAME", old, new])
 
     def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
         """Store whole values without an expiry, and record the requests, which store one each.
@@ -130,21 +154,16 @@ class Recording(ABC):
         self._written.append(request)
 
     def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
-        """Store the value that `request` makes of a value that is alive, or of a missing key. The expiry is kept.
+        """Store the value that `request` makes of a value that is alive, or of a missing key. Both keep the expiry.
 
         `value` may be the very object that `own` gave, changed in place. None removes the key: `request` takes the last
-        member out of a collection. If the key has an expiry, that is recorded again: `request` makes a new key if it is run
-        when the key is gone, and that must go, too.
+        member out of a collection.
         """
         if value is None:
             self.delete(key)
-            self._written.append(request)
-            return
-        expires_at_ms = self.expires_at_ms(key)
-        self._store(key, value, expires_at_ms)
+        else:
+            self._store(key, value, self.expires_at_ms(key))
         self._written.append(request)
-        if expires_at_ms is not None:
-            self._written.append(expiry_request(key, expires_at_ms))
 
     def put_equal(self, key: bytes, value: Value) -> None:
         """Put an equal value of another form in place of the one that is there. The expiry is kept; nothing is recorded."""
@@ -152,18 +171,21 @@ class Recording(ABC):
 
     def expire(self, key: bytes, expires_at_ms: int | None) -> None:
         """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), in place of its expiry."""
-        value, present_ms = self.own(key), self.expires_at_ms(key)
-        self._store(key, value, expires_at_ms)
-        if present_ms is not None and (expires_at_ms is None or present_ms < expires_at_ms):
-            self._written += kind_of(value).recreation(key, value, expires_at_ms)
-        elif expires_at_ms is not None:
-            self._written.append(expiry_request(key, expires_at_ms))
+        self._store(key, self.own(key), expires_at_ms)
+        self._written.append([b"PERSIST", key] if expires_at_ms is None else expiry_request(key, expires_at_ms))
 
     def remove(self, *keys: bytes) -> None:
         """Remove keys. This is recorded for missing keys, too: a SET whose time has passed counts as a write to its key."""
         for key in keys:
             self.delete(key)
         self._written.append([b"DEL", *keys])
+
+    def remove_expired(self, *keys: bytes) -> None:
+        """Remove keys since their time has come."""
+        for key in keys:
+            self.delete(key)
+        self._written.append([EXPIRED, *keys])
+        self._expiries += 1
 
     def clear(self) -> list[Shard]:
         """Remove all keys. Return the shards that are not used any more, for `drain` to free in slices."""

@@ -1,10 +1,13 @@
 """The records of the journal, and the strict left-to-right scan of a segment. (A record is a frame: `frame` has its layout.)
 
 A record is the write commands of one tick, or of some, as RESP: a tick is there as a whole or not at all. Before the commands
-stands their time in a line of its own, `#MS:` and Unix milliseconds, as annotations stand in Redis's append-only files; older
-records have none. A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload,
-or `-` for the empty store: its segment and the later ones go on from there. Pure, as `scan` is: generators that ask for bytes
-(`Read`) and pause. The scan never searches for a magic.
+stands their time in a line of its own, `#EXACT:` and Unix milliseconds, as annotations stand in Redis's append-only files.
+Exact records have a DEL for each key that has expired: nothing expires by itself when they are replayed. Older records lack
+these, and have the line `#MS:`, or none. A version that wrote such ones takes `#EXACT:` for damage, and copies it aside.
+
+A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload, or `-` for the
+empty store: its segment and the later ones go on from there. It has the line `#MS:`, which older versions read, too. Pure, as
+`scan` is: generators that ask for bytes (`Read`) and pause. The scan never searches for a magic.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from kvserver.formats.frame import (
     MAX_PAYLOAD_BYTES,
     UNWRITTEN,
     decode_header,
+    encode_frame,
     encode_header,
     is_header_start,
 )
@@ -33,6 +37,7 @@ from kvserver.resp.request import Request, RequestParser
 T = TypeVar("T")
 Steps = Generator[Read | None, bytes, T]
 
+EXACT_TIME = b"#EXACT:"
 TIME = b"#MS:"
 # The most digits that a time has.
 TIME_DIGITS = 20
@@ -88,7 +93,7 @@ def pack(commands: Iterable[Request]) -> bytes | LongPayload:
 
 
 def encode_records(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[int] = ()) -> bytes:
-    """The frames of some ticks' payloads, in order, with their times (Unix milliseconds) or, in the old form, without."""
+    """The frames of some ticks' payloads, in order, with their times (Unix milliseconds) or, in the oldest form, without."""
     return b"".join(encode_pieces(payloads, times_ms))
 
 
@@ -103,7 +108,7 @@ def encode_pieces(payloads: Sequence[bytes | LongPayload], times_ms: Sequence[in
     length, shared_ms = 0, None
     for payload, time_ms in zip_longest(payloads, times_ms):
         if isinstance(payload, LongPayload):
-            line = _time_line(time_ms)
+            line = _exact_line(time_ms)
             header = encode_header(len(line) + len(payload), payload.digest(line), JOURNAL_MAGIC)
             pieces += (b"".join([*frames, *_shared_frame(shared, shared_ms), header, line]), *payload.pieces)
             frames, shared, length = [], [], 0
@@ -122,28 +127,34 @@ def _shared_frame(payloads: list[bytes], time_ms: int | None) -> tuple[bytes, ..
     """The frame of some payloads, or nothing if there are none. It is in pieces, so that joining them copies each one once."""
     if not payloads:
         return ()
-    line, payload = _time_line(time_ms), payloads[0] if len(payloads) == 1 else b"".join(payloads)
+    line, payload = _exact_line(time_ms), payloads[0] if len(payloads) == 1 else b"".join(payloads)
     hasher = hashlib.sha256(line)
     hasher.update(payload)
     return encode_header(len(line) + len(payload), hasher.hexdigest(), JOURNAL_MAGIC), line, payload
 
 
-def _time_line(time_ms: int | None) -> bytes:
-    return b"" if time_ms is None else b"%b%d\r\n" % (TIME, time_ms)
+def _exact_line(time_ms: int | None) -> bytes:
+    return b"" if time_ms is None else b"%b%d\r\n" % (EXACT_TIME, time_ms)
 
 
-def split_time(payload: bytes) -> tuple[int | None, bytes]:
-    """Divide a payload into its time (Unix milliseconds) and its commands. The time of an older record is None."""
-    if payload.startswith(TIME):
-        digits, separator, _ = payload[len(TIME) : len(TIME) + TIME_DIGITS + len(CRLF)].partition(CRLF)
-        if separator and digits.isdigit():
-            return int(digits), payload[len(TIME) + len(digits) + len(CRLF) :]
-    return None, payload
+def read_line(payload: bytes) -> tuple[int | None, bool, int]:
+    """Read the line that begins a payload.
+
+    Return the time of its commands (Unix milliseconds) or None, True if the record is exact, and the length of the line in
+    bytes. No line has the length 0.
+    """
+    for name in (EXACT_TIME, TIME):
+        if payload.startswith(name):
+            digits, separator, _ = payload[len(name) : len(name) + TIME_DIGITS + len(CRLF)].partition(CRLF)
+            if separator and digits.isdigit():
+                return int(digits), name is EXACT_TIME, len(name) + len(digits) + len(CRLF)
+    return None, False, 0
 
 
 def encode_link(digest: str, time_ms: int | None = None) -> bytes:
     """The frame of a link to the snapshot with this SHA-256, or to EMPTY_STORE."""
-    return encode_records([pack([[LINK, digest.encode()]])], () if time_ms is None else (time_ms,))
+    line = b"" if time_ms is None else b"%b%d\r\n" % (TIME, time_ms)
+    return encode_frame(line + bytes(pack([[LINK, digest.encode()]])), JOURNAL_MAGIC)
 
 
 _LINK_PREFIX = bytes(pack([[LINK, b"0" * DIGEST_HEX]]))[: -DIGEST_HEX - len(CRLF)]
@@ -153,9 +164,10 @@ _LONGEST_LINK_BYTES = len(TIME) + TIME_DIGITS + len(CRLF) + len(_LINK_PREFIX) + 
 
 def linked_digest(payload: bytes) -> str | None:
     """The digest of the snapshot that a payload links to, or EMPTY_STORE; None if it is no link."""
-    if len(payload) > _LONGEST_LINK_BYTES:
+    if len(payload) > _LONGEST_LINK_BYTES or payload.startswith(EXACT_TIME):
         return None
-    _, payload = split_time(payload)
+    _, _, length = read_line(payload)
+    payload = payload[length:]
     if payload == _LINK_TO_EMPTY:
         return EMPTY_STORE
     if len(payload) == len(_LINK_PREFIX) + DIGEST_HEX + len(CRLF) and payload.startswith(_LINK_PREFIX):
@@ -188,11 +200,15 @@ class SegmentScan:
 
 
 class Record(NamedTuple):
-    """A frame's offset (bytes), its commands, and the time at which the newest of these ran (Unix milliseconds), or None."""
+    """A frame's offset (bytes), its commands, and the time at which the newest of these ran (Unix milliseconds), or None.
+
+    `is_exact`: nothing may expire by itself while this record and those behind it are replayed.
+    """
 
     offset: int
     commands: list[Request]
     time_ms: int | None = None
+    is_exact: bool = False
 
 
 class RecordInvalid(Exception):
@@ -232,8 +248,9 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
 
     def visit(offset: int, payload: bytes) -> Iterable[None]:
         # Only the start is cut, so that nobody copies a long value.
-        time_ms, start_of_commands = split_time(payload[:LONG_COMMAND_BYTES])
-        commands = parser.feed(start_of_commands)
+        start_of_payload = payload[:LONG_COMMAND_BYTES]
+        time_ms, is_exact, length = read_line(start_of_payload)
+        commands = parser.feed(start_of_payload[length:])
         while parser.has_unread:
             commands += parser.feed(b"")
         for start in range(LONG_COMMAND_BYTES, len(payload), LONG_COMMAND_BYTES):
@@ -244,7 +261,7 @@ def read_records(valid_length: int, run: Callable[[Record], Iterable[None]]) -> 
         if parser.failure or not parser.is_idle or not commands:
             raise RecordInvalid(Tail.DAMAGED, "its checksum is right, but it holds no commands", offset)
         if commands[0][0] != LINK:
-            yield from run(Record(offset, commands, time_ms))
+            yield from run(Record(offset, commands, time_ms, is_exact))
 
     yield from _walk(valid_length, visit, is_proven=True)
 

@@ -75,6 +75,8 @@ class KVStore:
         """Return a new copy of the value, or None if the key is missing or has expired."""
         value = self._keyspace.live(key.encode("utf-8", "surrogatepass"))
         if value is None:
+            # A key that has expired is recorded, and nobody takes records here.
+            self._keyspace.take_written()
             return None
         if type(value) is JSONText:
             return json.loads(value)

@@ -45,6 +45,8 @@ class Recovered(NamedTuple):
     # The number of records in these, and of commands in the records.
     records: int
     commands: int
+    # Some of the records lack the keys that had expired: an older version wrote them.
+    is_inexact: bool = False
 
     @property
     def digest(self) -> str:
@@ -64,12 +66,20 @@ class Recovery:
 
     async def run(self) -> Recovered:
         """Load, replay, tidy up. OSError if the files can't be read or repaired."""
+        # A client may look at a key meanwhile (WATCH), which must not go: what is replayed may be about to let it live on.
+        self._state.keyspace.stop_clock()
+        try:
+            return await self._run()
+        finally:
+            self._state.keyspace.start_clock()
+
+    async def _run(self) -> Recovered:
         run, facts = self._workplace.run, self._state.journal
         names = await run(self._segments.segments)
         aside = [number for number, _ in await run(self._segments.asides)]
         chain = await self._chain(names)
         frame = await self._load(chain)
-        records, commands = await self._replay(chain, names)
+        records, commands, is_inexact = await self._replay(chain, names)
         facts.records_replayed = records
         await run(lambda: self._tidy(chain, names))
         facts.base_bytes = frame.end - frame.offset if frame else 0
@@ -78,7 +88,7 @@ class Recovery:
         # The next segment follows the last one that was replayed, without a gap; else no number comes twice.
         last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside], default=0)
         self._segments.adopt(chain.replayed, facts.segment_bytes, last_number)
-        return Recovered(frame, chain.replayed, records, commands)
+        return Recovered(frame, chain.replayed, records, commands, is_inexact)
 
     async def apply(self, names: dict[int, str]) -> tuple[str, list[int]]:
         """Replay the newest chain of these segments that were put aside, though nothing links it to the data.
@@ -98,7 +108,10 @@ class Recovery:
             base = f"the frame at offset {result.loaded.offset}"
         if base != "the data as it was":
             self._frames.install(result, time.perf_counter())
-        records, commands = await self._replay(chain, names)
+        try:
+            records, commands, _ = await self._replay(chain, names)
+        finally:
+            self._state.keyspace.start_clock()
         end = f"; then: {chain.reason}" if chain.reason else ""
         return f"replayed {commands} commands in {records} records on {base}{end}", chain.replayed
 
@@ -124,38 +137,36 @@ class Recovery:
         finally:
             await run(contents.close)
 
-    async def _replay(self, chain: Chain, names: dict[int, str]) -> tuple[int, int]:
-        """Run the records of a chain. Return the number of records, and of the commands in them."""
+    async def _replay(self, chain: Chain, names: dict[int, str]) -> tuple[int, int, bool]:
+        """Run the records of a chain. Return the number of records, of the commands in them, and True if some are inexact.
+
+        The caller starts the keyspace's clock again.
+        """
         facts, run, started_at = self._state.persistence, self._workplace.run, time.perf_counter()
-        records = commands = 0
-        unused: list[Shard] = []
+        replay = _Replay(self._state, self._table)
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
             contents = await run(lambda: self._segments.open(names[number]))  # noqa: B023
-            replay = _Replay(self._state, self._table)
             try:
                 await self._drive(read_records(chain.scans[number].valid_length, replay.run), contents)
             except RecordInvalid as invalid:
                 chain.stop(number, invalid.offset, str(invalid))
             finally:
                 await run(contents.close)
-            records += replay.records
-            commands += replay.commands
-            unused += replay.unused
             # This is the last segment, or `stop` has made it the last one.
             if number not in chain.replayed[:-1]:
                 break
         if chain.replayed:
             _log.info(
                 "replayed %d commands in %d records of the segments %d to %d in %.3f s",
-                commands,
-                records,
+                replay.commands,
+                replay.records,
                 chain.replayed[0],
                 chain.replayed[-1],
                 time.perf_counter() - started_at,
             )
-        await self._workplace.pace().run(drain(unused))
-        return records, commands
+        await self._workplace.pace().run(drain(replay.unused))
+        return replay.records, replay.commands, replay.is_inexact
 
     async def _drive(self, steps: Steps[T], contents: Contents) -> T:
         def report(offset: int) -> None:
@@ -235,15 +246,24 @@ def _tell_newer(result: Scan, frame: Frame | None) -> None:
 
 
 class _Replay:
-    """The replay of a segment: it runs records as the writer would, with nobody to answer.
+    """The replay of segments: it runs records as the writer would, with nobody to answer.
 
-    `records` and `commands` count what has run. `unused` has the shards that nobody uses any more.
+    `records` and `commands` count what has run. `unused` has the shards that nobody uses any more. `is_inexact`: a record was
+    among them that is not exact.
+
+    The keyspace's clock stands at 0 for exact records. For older ones it stands at their own time, so that a key that had
+    expired when they were written is gone, and the data is the same at every start; where they have none, it goes.
     """
 
     def __init__(self, state: ServerState, table: CommandTable) -> None:
         self.records = 0
         self.commands = 0
         self.unused: list[Shard] = []
+        self.is_inexact = False
+        # True while the clock is set for exact records.
+        self._is_exact = False
+        # The newest time of a record that is not exact. The system's clock may have been set back.
+        self._newest_ms = 0
         self._keyspace = state.keyspace
         self._table = table
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
@@ -251,10 +271,24 @@ class _Replay:
     def run(self, record: Record) -> Iterator[None]:
         """Run a record in steps. RecordInvalid for a command that this version does not know, or that fails."""
         self.records += 1
+        self._set_clock(record)
         commands = record.commands
         for start in range(0, len(commands), _COMMANDS_PER_LOOK):
             self._run_some(commands[start : start + _COMMANDS_PER_LOOK], record.offset)
             yield None
+
+    def _set_clock(self, record: Record) -> None:
+        if record.is_exact:
+            if not self._is_exact:
+                self._keyspace.stop_clock()
+        else:
+            self.is_inexact = True
+            if record.time_ms is None:
+                self._keyspace.start_clock()
+            else:
+                self._newest_ms = max(self._newest_ms, record.time_ms)
+                self._keyspace.stop_clock(self._newest_ms)
+        self._is_exact = record.is_exact
 
     def _run_some(self, commands: list[Request], offset: int) -> None:
         session = self._session

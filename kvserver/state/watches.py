@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kvserver.data.keyspace import Keyspace
+from kvserver.data.recording import EXPIRED
 from kvserver.state.description import Description
 
 
@@ -34,23 +35,23 @@ class Watches:
         self._keyspace = keyspace
         self._commands = {spelled: command for name, command in commands.items() for spelled in (name, name.upper())}
         self._watchers: dict[bytes, dict[Watch, None]] = {}
-        # The number of the keyspace's changes that were looked through.
+        # The keyspace's position up to which was looked through.
         self._looked = 0
 
     def add(self, watch: Watch, key: bytes) -> None:
         """Watch a key from now on. A watch that was touched stays as it is: its transaction fails anyway."""
-        # A key that has expired goes now, since its going must not count as a write to it.
-        self._keyspace.live(key)
+        is_there = self._keyspace.live(key) is not None
         self.look()
         if watch.is_touched or key in watch.keys:
             return
         watch.keys.add(key)
-        expires_at_ms = self._keyspace.expires_at_ms(key)
+        # A key whose time had come before counts as missing, though it may still be in the way.
+        expires_at_ms = self._keyspace.expires_at_ms(key) if is_there else None
         if expires_at_ms is not None:
             watch.expires_at_ms = min(expires_at_ms, watch.expires_at_ms or expires_at_ms)
         if not self._watchers:
             self._keyspace.observer = self
-            self._looked = self._keyspace.changes
+            self._looked = self._keyspace.position
         self._watchers.setdefault(key, {})[watch] = None
 
     def remove(self, watch: Watch) -> None:
@@ -76,14 +77,16 @@ class Watches:
         return watch.expires_at_ms is not None and watch.expires_at_ms <= self._keyspace.now_ms()
 
     def look(self) -> None:
-        """Touch the watches of the keys that were written since the last look."""
+        """Touch the watches of the keys that were written since the last look. `is_broken` sees those that have expired."""
         if not self._watchers:
             return
         for request in self._keyspace.written_since(self._looked):
+            if request[0] == EXPIRED:
+                continue
             command = self._commands.get(request[0]) or self._commands.get(request[0].lower())
             for key in command.written_keys(request) if command else ():
                 self._touch(key)
-        self._looked = self._keyspace.changes
+        self._looked = self._keyspace.position
 
     # The keyspace calls these while somebody watches (`data.recording.Observer`)
 

@@ -95,6 +95,23 @@ def test_expiry_that_passes_while_no_server_runs_is_kept(start_server: StartServ
     assert start_server(*ALWAYS, directory=folder).once("EXISTS", "k") == b":0\r\n"
 
 
+def test_key_that_expires_is_recorded_as_deleted_and_is_no_change(start_server: StartServer) -> None:
+    """The first is met by a command, and the second by nobody."""
+    server = start_server(*ALWAYS)
+    with server.connect() as wire:
+        assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "0") == b"+OK\r\n"
+        assert wire.command("SET", "met", "v", "PX", 1) == wire.command("SET", "swept", "v", "PX", 1) == b"+OK\r\n"
+        wait_until(lambda: wire.value("GET", "met") is None, "the expiry")
+        assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "1") == b"+OK\r\n"
+        wait_until(lambda: wire.value("DBSIZE") == 0, "the sweep")
+        assert info(wire)["rdb_changes_since_last_save"] == "2"
+    folder = crash(server)
+    (segment,) = folder.glob("*.journal")
+    recorded = segment.read_bytes()
+    assert 0 < recorded.index(encode("del", "met")) < recorded.index(encode("del", "swept"))
+    assert start_server(*ALWAYS, directory=folder).once("DBSIZE") == b":0\r\n"
+
+
 def test_restore_is_kept_and_what_it_threw_away_stays_away(start_server: StartServer) -> None:
     server = start_server(*ALWAYS)
     with server.connect() as wire:
@@ -194,8 +211,9 @@ def test_bgrewriteaof_answers_as_redis(kvserver: ServerProcess, redis_oracle: Se
     assert kvserver.once("BGREWRITEAOF", "now") == redis_oracle.once("BGREWRITEAOF", "now")
 
 
-def test_journal_of_before_records_had_times_is_replayed_and_goes_on_with_times(tmp_path: Path) -> None:
-    (tmp_path / f"{DATA_FILE}.0000000001.journal").write_bytes(
+def test_journal_of_an_older_version_is_replayed_and_gives_way_to_a_snapshot_and_exact_records(tmp_path: Path) -> None:
+    old = tmp_path / f"{DATA_FILE}.0000000001.journal"
+    old.write_bytes(
         b"KVJ10000000000312faa8f3c039955957d0590232e1050eb08f5ecac7f0adc9f335d68f8054bdc4c"
         b"*2\r\n$13\r\nKVSERVER.LINK\r\n$1\r\n-\r\n"
         b"KVJ100000000005442ddad90ef420075c0861f734b39a8a04ee61f404f000990c1e97818eb000988"
@@ -203,12 +221,14 @@ def test_journal_of_before_records_had_times_is_replayed_and_goes_on_with_times(
     )
     with ServerProcess("kvserver", tmp_path, "--save", "") as server:
         assert server.once("GET", "c") == b"$1\r\n\xff\r\n"
+        wait_until(lambda: not old.exists(), "the rewrite")
         before_ms = int(time.time() * 1000)
         assert server.once("SET", "d", "1") == b"+OK\r\n"
         after_ms = int(time.time() * 1000)
         server.kill()
-    record = (tmp_path / f"{DATA_FILE}.0000000002.journal").read_bytes()[HEADER_SIZE:]
-    assert before_ms <= int(re.match(rb"#MS:([0-9]+)\r\n\*3\r\n\$3\r\nSET\r\n", record)[1]) <= after_ms  # type: ignore[index]
+    (segment,) = segments(tmp_path)
+    (recorded_ms,) = re.findall(rb"#EXACT:([0-9]+)\r\n\*3\r\n\$3\r\nSET\r\n", segment.read_bytes())
+    assert before_ms <= int(recorded_ms) <= after_ms
     with ServerProcess("kvserver", tmp_path, "--save", "") as server:
         assert (server.once("GET", "c"), server.once("GET", "d")) == (b"$1\r\n\xff\r\n", b"$1\r\n1\r\n")
         assert "damaged" not in server.log_text()
@@ -245,7 +265,7 @@ def test_damage_in_the_middle_sets_aside_what_is_behind_it(start_server: StartSe
     folder = written(start_server, "1", "2", "3")
     segment = segments(folder)[0]
     whole = segment.read_bytes()
-    record = len(b"#MS:1700000000000\r\n") + len(journal_frame(("SET", "k", "1")))
+    record = len(b"#EXACT:1700000000000\r\n") + len(journal_frame(("SET", "k", "1")))
     damaged = bytearray(whole)
     # The bit is in the record of the value 2.
     damaged[-record - 10] ^= 1

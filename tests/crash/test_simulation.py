@@ -385,7 +385,7 @@ class Life:
 
     def after_replacing(self) -> None:
         space = self.state.keyspace
-        if space.written_since(space.changes - 1) != [[b"FLUSHALL"]]:
+        if space.written_since(space.position - 1) != [[b"FLUSHALL"]]:
             space.take_written()
             self.history.append(self.members())
             self.written_at.append(self.loop.time())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import and_, or_, xor
 
-from kvserver.data.entries import Expiring
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
@@ -180,11 +179,9 @@ def bitop(session: Session, request: Request) -> Reply:
     if operation == b"NOT" and len(sources) != 1:
         raise CommandError("ERR BITOP NOT must be called with a single source key.")
     keyspace = session.keyspace
-    is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
     result = combined(operation, [as_string(keyspace.read(key)) or b"" for key in sources])
     if result:
-        # A replay of BITOP would give another result once a source has expired; then the journal gets the result itself.
-        keyspace.put_as(target, raw(result), [b"BITOP", *request[1:]] if is_timeless else [b"SET", target, result])
+        keyspace.put_as(target, raw(result), [b"BITOP", *request[1:]])
     elif keyspace.live(target) is not None:
         keyspace.remove(target)
     return len(result)

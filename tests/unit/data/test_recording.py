@@ -1,4 +1,4 @@
-"""Recording: each door stores and records at once, no command goes around it, and what is recorded can be run at any time."""
+"""Recording: each door stores and records at once, no command goes around it, and what is recorded gives the same data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from helpers.documents import exact
 from helpers.sessions import START_MS, Server, run
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import kind_of
-from kvserver.data.recording import expiry_request
 from kvserver.formats.codec import JSONText
 from kvserver.formats.rdb import dump
 from kvserver.resp.reply import Error
-from kvserver.state.session import Session
+from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.string.value import Raw, raw
 
 LATER_MS = START_MS + 10
@@ -25,11 +24,19 @@ def entries(server: Server) -> dict[bytes, Entry]:
     return dict(server.keyspace.members())
 
 
-def replayed(commands: list[list[bytes]]) -> dict[bytes, Entry]:
+def replica_of(commands: list[list[bytes]], now_ms: int = START_MS) -> Server:
+    """A server that has replayed these commands at this time."""
     server = Server()
+    server.clock.now_ms = now_ms
+    server.keyspace.stop_clock()
     for args in commands:
         assert not isinstance(run(server.session(), *args), Error)
-    return entries(server)
+    server.keyspace.start_clock()
+    return server
+
+
+def replayed(commands: list[list[bytes]], now_ms: int = START_MS) -> dict[bytes, Entry]:
+    return entries(replica_of(commands, now_ms))
 
 
 # --- The doors ---
@@ -56,18 +63,14 @@ def test_callers_own_commands_are_recorded_as_they_are() -> None:
     assert keyspace.take_written() == [[b"COPY", b"l", b"k", b"REPLACE"], [b"MSET", b"a", b"1", b"b", b"2"]]
 
 
-def test_change_keeps_the_expiry_and_records_it_again() -> None:
+def test_change_keeps_the_expiry_and_records_the_request_alone() -> None:
     keyspace = Server().keyspace
     keyspace.set(b"k", b"v")
     keyspace.set_expiring(b"timed", b"v", LATER_MS)
     for key in (b"k", b"timed", b"new"):
         keyspace.change(key, b"w", [b"APPEND", key, b"w"])
     assert dict(keyspace.members()) == {b"k": b"w", b"timed": Expiring(b"w", LATER_MS), b"new": b"w"}
-    again = expiry_request(b"timed", LATER_MS)
-    assert again == [b"PEXPIREAT", b"timed", b"%d" % LATER_MS]
-    assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed")] + [again] + [
-        [b"APPEND", b"new", b"w"]
-    ]
+    assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed", b"new")]
 
 
 @pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
@@ -79,7 +82,19 @@ def test_value_that_was_changed_in_place_stays_the_same_object_with_its_expiry(e
     keyspace.change(b"k", value, [b"RPUSH", b"k", b"a"])
     assert keyspace.live(b"k") is value
     assert keyspace.expires_at_ms(b"k") == expires_at_ms
-    assert keyspace.take_written()[0] == [b"RPUSH", b"k", b"a"]
+    assert keyspace.take_written() == [[b"RPUSH", b"k", b"a"]]
+
+
+@pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
+def test_copy_and_rename_take_the_expiry_along_and_record_no_value(expires_at_ms: int | None) -> None:
+    keyspace = Server().keyspace
+    entry = b"v" if expires_at_ms is None else Expiring(b"v", expires_at_ms)
+    keyspace.set(b"k", entry)
+    keyspace.set_expiring(b"new", b"old", START_MS + 5)
+    keyspace.put_copy(b"k", b"copy", b"v")
+    keyspace.rename(b"k", b"new", b"v")
+    assert dict(keyspace.members()) == {b"copy": entry, b"new": entry}
+    assert keyspace.take_written() == [[b"COPY", b"k", b"copy", b"REPLACE"], [b"RENAME", b"k", b"new"]]
 
 
 def test_other_form_of_a_value_is_held_with_its_expiry_and_nothing_recorded() -> None:
@@ -92,18 +107,12 @@ def test_other_form_of_a_value_is_held_with_its_expiry_and_nothing_recorded() ->
 
 @pytest.mark.parametrize("present_ms", [None, LATER_MS])
 @pytest.mark.parametrize("wanted_ms", [None, LATER_MS - 1, LATER_MS, LATER_MS + 1])
-def test_expiry_brings_the_value_along_only_where_the_key_may_be_gone_before(
-    present_ms: int | None, wanted_ms: int | None
-) -> None:
+def test_expiry_is_recorded_without_the_value(present_ms: int | None, wanted_ms: int | None) -> None:
     keyspace = Server().keyspace
     keyspace.set(b"k", b"v" if present_ms is None else Expiring(b"v", present_ms))
     keyspace.expire(b"k", wanted_ms)
     assert (keyspace.live(b"k"), keyspace.expires_at_ms(b"k")) == (b"v", wanted_ms)
-    written = keyspace.take_written()
-    if present_ms is not None and (wanted_ms is None or wanted_ms > present_ms):
-        assert written == kind_of(b"v").recreation(b"k", b"v", wanted_ms)
-    else:
-        assert written == ([] if wanted_ms is None else [[b"PEXPIREAT", b"k", b"%d" % wanted_ms]])
+    assert keyspace.take_written() == [[b"PERSIST", b"k"] if wanted_ms is None else [b"PEXPIREAT", b"k", b"%d" % wanted_ms]]
 
 
 def test_removal_is_one_command_for_all_keys_the_missing_ones_too() -> None:
@@ -118,18 +127,55 @@ def test_removal_is_one_command_for_all_keys_the_missing_ones_too() -> None:
     assert len(keyspace) == 0
 
 
-def test_what_was_written_is_told_by_the_number_of_changes_and_taken_once() -> None:
+def test_key_that_expires_is_recorded_as_deleted_whoever_meets_it_and_is_no_change() -> None:
+    server = Server()
+    for key in (b"met", b"swept"):
+        server.keyspace.set_expiring(key, b"v", LATER_MS)
+    server.keyspace.set(b"stays", b"v")
+    server.clock.now_ms = LATER_MS
+    server.keyspace.is_held = True
+    assert server.keyspace.live(b"met") is None
+    assert not server.keyspace.sweep()
+    assert server.keyspace.take_written() == [], "it has not gone yet"
+    server.keyspace.is_held = False
+    assert server.keyspace.live(b"met") is None
+    while server.keyspace.sweep():
+        pass
+    assert (server.keyspace.changes, server.keyspace.position, server.keyspace.expired) == (0, 2, 2)
+    assert server.keyspace.written_since(0) == server.keyspace.take_written() == [[b"del", b"met"], [b"del", b"swept"]]
+    server.keyspace.remove(b"stays")
+    assert (server.keyspace.changes, server.keyspace.position) == (1, 3)
+    assert server.keyspace.written_since(2) == [[b"DEL", b"stays"]]
+
+
+def test_nothing_is_due_while_the_clock_stands_at_zero_and_what_is_due_goes_behind_that() -> None:
+    server = Server()
+    session = server.session()
+    server.keyspace.stop_clock()
+    run(session, "SET", "k", "v", "PXAT", START_MS - 5)
+    run(session, "SET", "l", "v")
+    assert run(session, "PEXPIREAT", "l", START_MS - 9) == 1
+    assert (run(session, "GET", "k"), run(session, "GET", "l")) == (b"v", b"v")
+    server.keyspace.take_written()
+    server.keyspace.stop_clock(START_MS - 7)
+    assert (run(session, "GET", "k"), run(session, "GET", "l")) == (b"v", None)
+    server.keyspace.start_clock()
+    assert run(session, "GET", "k") is None
+    assert server.keyspace.take_written() == [[b"del", b"l"], [b"del", b"k"]]
+
+
+def test_what_was_written_is_told_by_its_position_and_taken_once() -> None:
     keyspace = Server().keyspace
     assert (keyspace.changes, keyspace.has_written, keyspace.take_written()) == (0, False, [])
     keyspace.remove(b"a")
-    since = keyspace.changes
+    since = keyspace.position
     keyspace.remove(b"b")
     assert keyspace.written_since(since) == [[b"DEL", b"b"]]
     assert (keyspace.changes, keyspace.has_written) == (2, True)
     assert keyspace.take_written() == [[b"DEL", b"a"], [b"DEL", b"b"]]
     keyspace.remove(b"c")
     assert keyspace.written_since(since) == keyspace.written_since(0) == [[b"DEL", b"c"]]
-    assert keyspace.written_since(keyspace.changes) == []
+    assert keyspace.written_since(keyspace.position) == []
     assert (keyspace.changes, keyspace.has_written) == (3, True)
 
 
@@ -251,7 +297,7 @@ def test_value_that_is_held_in_another_form_must_be_equal() -> None:
         keyspace.put_equal(b"k", b"w")
 
 
-# --- What is recorded gives the same data at any later time, which the journal relies on ---
+# --- What is recorded gives the same data at any time, which the journal relies on ---
 
 keys = st.sampled_from(["a", "b", "c"])
 times = st.sampled_from(
@@ -296,7 +342,8 @@ strings: st.SearchStrategy[Words] = st.one_of(
     st.builds(lambda key, width: ("BITFIELD", key, "INCRBY", width, 3, 100), keys, st.sampled_from(["u4", "i20"])),
     st.builds(lambda key, number: ("JSON.SET", key, "$", number), keys, st.sampled_from(["1", "2.5"])),
 )
-steps = st.lists(st.tuples(sets | strings | strings | others, st.sampled_from([0, 0, 5, 10, 1_000])), max_size=25)
+# The clock may be set back, too.
+steps = st.lists(st.tuples(sets | strings | strings | others, st.sampled_from([0, 0, 5, 10, 1_000, -7, -1_000])), max_size=25)
 
 
 def living(server: Server) -> dict[bytes, Entry]:
@@ -306,19 +353,22 @@ def living(server: Server) -> dict[bytes, Entry]:
 
 
 @settings(max_examples=150)
-@given(steps, st.sampled_from([0, 7, 2_000]))
-def test_written_commands_run_later_give_the_same_data(commands: list[tuple[Words, int]], delay_ms: int) -> None:
+@given(steps, st.integers(0, 25), st.sampled_from([0, 7, 2_000, -2_000]))
+def test_written_commands_run_at_any_time_give_the_same_data(
+    commands: list[tuple[Words, int]], swept_after: int, delay_ms: int
+) -> None:
     server = Server()
     session = server.session()
-    for words, pause_ms in commands:
+    for number, (words, pause_ms) in enumerate(commands):
         run(session, *words)
         server.clock.now_ms += pause_ms
-    written = server.keyspace.take_written()
-    replica = Server()
+        if number == swept_after:
+            while server.keyspace.sweep():
+                pass
     server.clock.now_ms += delay_ms
-    replica.clock.now_ms = server.clock.now_ms
-    for args in written:
-        run(replica.session(), *args)
+    replica = replica_of(server.keyspace.take_written(), server.clock.now_ms)
+    # What is due, but has not gone yet, is there, too.
+    assert exact(entries(replica)) == exact(entries(server))
     assert exact(living(replica)) == exact(living(server))
 
 
@@ -367,11 +417,8 @@ def test_key_that_was_let_live_on_lives_though_the_journal_is_replayed_after_its
     session = server.session()
     for command in (value, ("PEXPIRE", "k", 10), words):
         run(session, *command)
-    replica = Server()
-    replica.clock.now_ms += 1_000
-    for args in server.keyspace.take_written():
-        run(replica.session(), *args)
-    assert exact(dict(replica.keyspace.members())) == exact(dict(server.keyspace.members()))
+    replica = replica_of(server.keyspace.take_written(), START_MS + 1_000)
+    assert exact(entries(replica)) == exact(entries(server))
 
 
 @pytest.mark.parametrize("times", [(), ("PX", 10)])
@@ -384,25 +431,19 @@ def test_key_that_was_let_live_on_lives_though_the_journal_is_replayed_after_its
     ],
 )
 def test_change_of_a_key_is_written_as_it_was(words: Words, times: Words) -> None:
-    server, replica = Server(), Server()
+    server = Server()
     session = server.session()
     for command in (("SET", "k", "v", *times), ("SET", "l", "w", "EX", 20), words):
         run(session, *command)
-    for args in server.keyspace.take_written():
-        run(replica.session(), *args)
-    assert exact(dict(replica.keyspace.members())) == exact(dict(server.keyspace.members()))
+    assert exact(replayed(server.keyspace.take_written())) == exact(entries(server))
 
 
-def test_journal_of_a_renamed_key_whose_time_has_come_replays_without_an_error() -> None:
-    server = Server()
-    session = server.session()
-    for words in (("SET", "a", "v", "PX", 10), ("RENAME", "a", "b"), ("COPY", "b", "c"), ("RENAMENX", "c", "d")):
-        run(session, *words)
+def test_rename_of_a_key_that_other_data_lacks_fails_no_replay() -> None:
     replica = Server()
-    replica.clock.now_ms += 1_000
-    for args in server.keyspace.take_written():
-        assert not isinstance(run(replica.session(), *args), Error)
-    assert len(replica.keyspace) == 0
+    session = Session(replica.state, REPLAY_ID, "journal", "journal", is_local=True)
+    run(session, "SET", "b", "v")
+    assert not isinstance(run(session, "RENAME", "a", "b"), Error)
+    assert entries(replica) == {b"b": b"v"}
 
 
 @pytest.mark.parametrize(
@@ -426,9 +467,6 @@ def test_change_of_a_key_that_expires_is_replayed_at_any_time(value: Words, word
     session = server.session()
     for command in (value, ("PEXPIRE", "k", 10), words):
         run(session, *command)
-    replica = Server()
     server.clock.now_ms += delay_ms
-    replica.clock.now_ms = server.clock.now_ms
-    for args in server.keyspace.take_written():
-        assert not isinstance(run(replica.session(), *args), Error)
+    replica = replica_of(server.keyspace.take_written(), server.clock.now_ms)
     assert exact(living(replica)) == exact(living(server))

@@ -81,7 +81,8 @@ OLD_RECORD = (
     b"KVJ100000000005442ddad90ef420075c0861f734b39a8a04ee61f404f000990c1e97818eb000988"
     b"*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n\xff\r\n"
 )
-NEW_RECORD = (
+# As they were written before they had the keys that had expired.
+INEXACT_RECORD = (
     b"KVJ10000000000463e8f8d9a11ab80c62dd060308fe92315d89f821c729a6360309a9c4ea28b4e94"
     b"#MS:1700000000123\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n"
 )
@@ -221,6 +222,10 @@ def test_frame_inside_a_damaged_frame_is_never_found() -> None:
         b"#MS:-1\r\n*1\r\n$4\r\nPING\r\n",
         b"#MS:1_0\r\n*1\r\n$4\r\nPING\r\n",
         b"#MS:123456789012345678901\r\n*1\r\n$4\r\nPING\r\n",
+        b"#EXACT:1\r\n",
+        b"#EXACT:1\r\n#MS:2\r\n*1\r\n$4\r\nPING\r\n",
+        b"#EXACT:x\r\n*1\r\n$4\r\nPING\r\n",
+        b"#LATER:1\r\n*1\r\n$4\r\nPING\r\n",
     ],
 )
 def test_payload_that_is_no_commands_is_damage_even_with_a_right_checksum(payload: bytes) -> None:
@@ -239,14 +244,21 @@ def test_segment_of_before_records_had_times_is_read_as_ever() -> None:
 
 
 def test_time_of_a_record_is_read_beside_records_without() -> None:
-    assert encode_records([pack(FIRST)], [1_700_000_000_123]) == NEW_RECORD
-    data = (
-        OLD_LINK + OLD_RECORD + NEW_RECORD + encode_link(DIGEST, 1_700_000_000_124) + encode_link(EMPTY_STORE, 0) + OLD_RECORD
-    )
+    exact_record = encode_records([pack(FIRST)], [1_700_000_000_124])
+    assert exact_record[HEADER_SIZE:] == b"#EXACT:1700000000124\r\n" + bytes(pack(FIRST))
+    links = encode_link(DIGEST, 1_700_000_000_124) + encode_link(EMPTY_STORE, 0)
+    data = OLD_LINK + OLD_RECORD + INEXACT_RECORD + links + exact_record + OLD_RECORD
     assert scan(data).tail is Tail.NONE
     assert [link.digest for link in scan(data).links] == [DIGEST, DIGEST, EMPTY_STORE]
-    assert [record.time_ms for record in read(data)] == [None, 1_700_000_000_123, None]
-    assert read(data)[1].commands == FIRST
+    found = [(record.time_ms, record.is_exact) for record in read(data)]
+    assert found == [(None, False), (1_700_000_000_123, False), (1_700_000_000_124, True), (None, False)]
+    assert read(data)[1].commands == read(data)[2].commands == FIRST
+
+
+def test_link_is_one_for_the_version_before_too() -> None:
+    """It reads this line alone, and takes another one for damage."""
+    payload = encode_link(DIGEST, 1_700_000_000_124)[HEADER_SIZE:]
+    assert payload == b"#MS:1700000000124\r\n" + OLD_LINK[HEADER_SIZE:]
 
 
 def test_shared_frame_has_the_time_of_its_newest_tick() -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from helpers.logs import Reopen, found, log_of
 from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
+from kvserver.formats.frame import JOURNAL_MAGIC, encode_frame
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.medium import Log
 from kvserver.media.memory import MemoryMedium
@@ -31,11 +33,42 @@ def record(number: int) -> bytes:
     return encode_records([pack([[b"SET", b"key:%d" % number, b"%d" % number]])])
 
 
-def recover(log: Log) -> tuple[Recovered, set[str]]:
-    state = ServerState(Config(), Keyspace(lambda: 0), COMMANDS, lambda: 0)
+def recover_at(log: Log, now_ms: int) -> tuple[Recovered, Keyspace]:
+    state = ServerState(Config(), Keyspace(lambda: now_ms), COMMANDS, lambda: now_ms)
     table = CommandTable(COMMANDS, state.usages)
     recovered = finish(Recovery(state, table, Frames(state, MemoryMedium(), Here()), log, Here()).run())
-    return recovered, {key.decode() for key, _ in state.keyspace.members()}
+    assert state.keyspace.now_ms() == now_ms
+    return recovered, state.keyspace
+
+
+def recover(log: Log) -> tuple[Recovered, set[str]]:
+    recovered, keyspace = recover_at(log, 0)
+    return recovered, {key.decode() for key, _ in keyspace.members()}
+
+
+def entries(keyspace: Keyspace) -> dict[str, tuple[object, int]]:
+    """The value and the expiry, or 0, of each key."""
+    return {
+        key.decode(): (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else (entry, 0)
+        for key, entry in keyspace.members()
+    }
+
+
+def inexact(time_ms: int, *lines: str) -> bytes:
+    """A record as it was written before it had the keys that had expired: commands, each a line."""
+    commands = pack([line.encode().split() for line in lines])
+    return encode_frame(b"#MS:%d\r\n%b" % (time_ms, bytes(commands)), JOURNAL_MAGIC)
+
+
+def exact(time_ms: int, *lines: str) -> bytes:
+    return encode_records([pack([line.encode().split() for line in lines])], [time_ms])
+
+
+def write(log: Log, *records: bytes) -> None:
+    log.cut(1)
+    log.link(encode_link(EMPTY_STORE))
+    for data in records:
+        log.write(data, synced=True)
 
 
 def write_linked(log: Log, digest: str = EMPTY_STORE) -> None:
@@ -78,3 +111,70 @@ def test_recovery_puts_aside_what_has_lost_its_snapshot_and_no_number_comes_twic
     assert (recovered.segments, keys, log.segments()) == ([], set(), {})
     assert [number for number, _ in log.asides()] == [1, 2]
     assert log.last_number == 2
+
+
+@pytest.mark.parametrize("now_ms", [0, 50, 150, 10_000])
+def test_exact_records_give_the_same_data_whatever_time_it_is(now_ms: int, tmp_path: Path) -> None:
+    with log_of("memory", tmp_path) as reopen:
+        write(
+            reopen(),
+            exact(10, "SET lives v PXAT 100", "SET due v PXAT 100", "SET gone v PXAT 15", "SET moved v PXAT 100"),
+            exact(20, "del gone", "APPEND gone w", "PEXPIREAT lives 9000", "APPEND lives w", "RENAME moved new"),
+            # The system's clock was set back.
+            exact(5, "SET again v PXAT 8", "PERSIST again"),
+        )
+        recovered, keyspace = recover_at(reopen(), now_ms)
+    assert not recovered.is_inexact
+    assert entries(keyspace) == {
+        "lives": (b"vw", 9_000),
+        "due": (b"v", 100),
+        "gone": (b"w", 0),
+        "new": (b"v", 100),
+        "again": (b"v", 0),
+    }
+    assert (keyspace.live(b"due") is not None) == (now_ms < 100)
+
+
+@pytest.mark.parametrize("now_ms", [150, 250, 10_000])
+def test_records_that_lack_what_expired_are_replayed_by_their_own_time(now_ms: int, tmp_path: Path) -> None:
+    with log_of("memory", tmp_path) as reopen:
+        write(
+            reopen(),
+            inexact(10, "SET gone v PXAT 100", "SET lives v PXAT 100", "SET short v PXAT 120", "SET due v PXAT 200"),
+            # It was let live on, by a command that brings the value along.
+            inexact(20, "SET lives v PXAT 300", "APPEND short w", "PEXPIREAT short 120"),
+            inexact(110, "APPEND gone w"),
+            # The system's clock was set back.
+            inexact(90, "APPEND gone x"),
+            inexact(130, "SET other v"),
+        )
+        recovered, keyspace = recover_at(reopen(), now_ms)
+    assert recovered.is_inexact
+    living = {key for key, _ in list(keyspace.members()) if keyspace.live(key) is not None}
+    ends = {b"due": 200, b"lives": 300}
+    assert living == {b"gone", b"other"} | {key for key, end_ms in ends.items() if now_ms < end_ms}
+    assert keyspace.live(b"gone") == b"wx"
+
+
+@pytest.mark.parametrize("now_ms", [60, 150, 10_000])
+def test_exact_records_find_what_the_server_had_that_went_on_from_older_ones(now_ms: int, tmp_path: Path) -> None:
+    """The key was alive when this version started, and would have expired since, had it not been let live on."""
+    with log_of("memory", tmp_path) as reopen:
+        write(
+            reopen(),
+            inexact(10, "SET k v PXAT 100"),
+            exact(50, "PEXPIREAT k 20000", "APPEND k w", "RENAME k new"),
+        )
+        recovered, keyspace = recover_at(reopen(), now_ms)
+    assert recovered.is_inexact
+    assert entries(keyspace) == {"new": (b"vw", 20_000)}
+
+
+def test_records_without_a_time_are_replayed_by_the_clock(tmp_path: Path) -> None:
+    old = encode_records([pack([[b"SET", b"k", b"v", b"PXAT", b"100"], [b"APPEND", b"k", b"w"]])])
+    for now_ms, value in ((99, b"vw"), (100, b"w")):
+        with log_of("memory", tmp_path) as reopen:
+            write(reopen(), old, exact(5, "SET timed v PXAT 50"))
+            recovered, keyspace = recover_at(reopen(), now_ms)
+        assert recovered.is_inexact
+        assert (keyspace.live(b"k"), entries(keyspace)["timed"]) == (value, (b"v", 50))

@@ -117,6 +117,22 @@ def test_key_that_had_expired_before_counts_as_missing() -> None:
     assert not server.state.watches.is_broken(watch)
 
 
+def test_key_that_had_expired_before_and_could_not_go_yet_counts_as_missing_when_it_goes() -> None:
+    server = Server()
+    session, watch = server.session(), Watch()
+    run(session, "SET", "k", "v", "PXAT", START_MS + 10)
+    server.clock.now_ms += 10
+    server.keyspace.is_held = True
+    server.state.watches.add(watch, b"k")
+    assert not server.state.watches.is_broken(watch)
+    server.keyspace.is_held = False
+    run(session, "GET", "k")
+    assert len(server.keyspace) == 0
+    assert not server.state.watches.is_broken(watch)
+    run(session, "SET", "k", "v")
+    assert server.state.watches.is_broken(watch)
+
+
 @pytest.mark.parametrize(("old", "new", "touches"), [("k", "x", True), ("x", "k", True), ("k", "k", True), ("x", "x", False)])
 def test_other_data_touches_what_is_or_was_there(old: str, new: str, touches: bool) -> None:
     server = Server()
