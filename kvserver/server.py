@@ -92,7 +92,7 @@ class Server:
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self._upkeep = Upkeep(self.state)
+        self._upkeep = Upkeep(self.state, lambda commands: self._journal.append(commands))
         self._watch()
         self.state.memory.configure(config)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
+from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 
 # A slice ends with the first step that ends later than this.
@@ -19,10 +21,14 @@ REST_SLICES: Final = 3
 
 
 class Upkeep:
-    """The upkeep of a server, which calls `begin` some times a second. Nothing of it runs while data is loaded."""
+    """The upkeep of a server, which calls `begin` some times a second. Nothing of it runs while data is loaded.
 
-    def __init__(self, state: ServerState) -> None:
+    `record` takes the commands that repeat what a slice has done, as the writer's takes those of a tick.
+    """
+
+    def __init__(self, state: ServerState, record: Callable[[list[Request]], None]) -> None:
         self._state = state
+        self._record = record
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -48,10 +54,14 @@ class Upkeep:
     def _slice(self) -> bool:
         """Do steps for SLICE_S. Return True if there is more to do."""
         ends_at = time.perf_counter() + SLICE_S
-        while self._step():
-            if time.perf_counter() > ends_at:
-                return True
-        return False
+        is_unfinished = True
+        while is_unfinished and time.perf_counter() <= ends_at:
+            is_unfinished = self._step()
+        keyspace = self._state.keyspace
+        # The next tick may be long in coming.
+        if keyspace.has_written:
+            self._record(keyspace.take_written())
+        return is_unfinished
 
     def _step(self) -> bool:
         """Do one step, if there is one to do. Return True if there was, so that there may be more."""

@@ -8,6 +8,8 @@ from contextlib import suppress
 import pytest
 
 from helpers.servers import DEADLINE_S, StartServer, Wire, encode, info, least_cost, wait_until
+from helpers.sessions import START_MS, Server
+from kvserver.engine.upkeep import Upkeep
 
 OPTIONS = ("--save", "", "--appendonly", "no")
 EXPIRY_MS, LONG_EXPIRY_MS = 6_000, 30_000
@@ -76,6 +78,20 @@ def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: Sta
         return server.work_during_s(lambda: time.sleep(1))
 
     assert least_cost(work_behind_loading_s, 0.2) < 0.2
+
+
+def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
+    server = Server()
+    recorded: list[list[bytes]] = []
+    upkeep = Upkeep(server.state, recorded.extend)
+    upkeep.begin()
+    assert recorded == []
+    server.keyspace.set_expiring(b"k", b"v", START_MS + 1)
+    server.clock.now_ms += 1
+    upkeep.begin()
+    upkeep.end()
+    assert recorded == [[b"del", b"k"]]
+    assert not server.keyspace.has_written
 
 
 def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(start_server: StartServer) -> None:
