@@ -82,6 +82,7 @@ OPTIONS = sorted(name for name in TREES if place_of(name) == "options" and name 
 HARMLESS = {
     "__future__",
     "abc",
+    "array",
     "base64",
     "binascii",
     "bisect",
