@@ -244,6 +244,13 @@ def test_first_positions_are_found_without_those_behind() -> None:
     assert next(sequence.positions(b"c"), -1) == -1
 
 
+def test_no_more_members_are_compared_than_wanted() -> None:
+    sequence = Small([b"a"] * 40)
+    for limit in range(1, 45):
+        assert len(list(sequence.positions(b"a", limit=limit))) == min(limit, 40)
+        assert len(list(sequence.positions(b"a", backward=True, limit=limit))) == min(limit, 40)
+
+
 def test_runs_that_got_short_are_joined() -> None:
     sequence = Small(numbers(0, 400))
     for number in range(400):
