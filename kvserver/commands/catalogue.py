@@ -40,6 +40,7 @@ from kvserver.types.string import (
     bitfields,
     bits,
     counters,
+    hyperloglogs,
     lcs,
     ranges,
 )

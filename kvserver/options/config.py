@@ -67,6 +67,7 @@ class Config:
     client_query_buffer_limit: int  # bytes
     # Hard limit in bytes, soft limit in bytes, and the seconds that the soft limit may be exceeded, by class of client.
     client_output_buffer_limit: dict[str, tuple[int, int, int]]
+    hll_sparse_max_bytes: int
     databases: int
     maxmemory: int  # bytes
     maxmemory_policy: str

@@ -165,7 +165,6 @@ INERT: tuple[Option, ...] = (
     _row("disable-thp", FIXED, YES_NO, "yes"),
     _row("dynamic-hz", LIVE, YES_NO, "yes"),
     _row("enable-module-command", FIXED, one_of("no", "yes", "local"), "no"),
-    _row("hll-sparse-max-bytes", LIVE, _SIZE, "3000"),
     _row("hz", LIVE, _HZ, "10"),
     _row("ignore-warnings", LIVE, PATH, ""),
     _row("io-threads", FIXED, integer(1, 128), "1"),

@@ -114,6 +114,8 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "normal 1073741824 268435456 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
                "close a client of CLASS (normal, replica, pubsub) that leaves HARD bytes of replies unread, or SOFT bytes "
                "for SECONDS; 0 for no limit"),
+        Option("hll-sparse-max-bytes", LIVE, memory_size(0, LONG_MAX), "3000",
+               "length from which on a HyperLogLog is dense, which takes 12 KB"),
         # Clients ask for the number. The range has one number, which the error for any other one names.
         Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
         Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),

@@ -201,6 +201,7 @@ WORDS: dict[str, Maker] = {
     ),
     "condition": _choice(b"NX", b"XX", b"GT", b"LT", b"gt", b"NOSUCH"),
     # Not GT and LT, which of two times to live set in the same millisecond, or not quite, know another.
+    "hyperloglog-question": _choice(b"GETREG", b"DECODE", b"ENCODING", b"encoding", b"TODENSE", b"NOSUCH"),
     "presence": _choice(b"NX", b"XX", b"nx"),
     "unix-seconds": _any_of(_unix_time(1), _unix_time(1), _unix_time(1), _integer_but_short),
     "unix-milliseconds": _any_of(_unix_time(1000), _unix_time(1000), _unix_time(1000), _integer_but_short),

@@ -46,6 +46,22 @@ def test_string_moves_in_both_directions(kvserver: ServerProcess, redis_oracle: 
         moved(ours, theirs, VALUES[name])
 
 
+@pytest.mark.parametrize("count", [0, 3, 300, 3_000])
+def test_hyperloglog_moves_in_both_directions_and_grows_on(
+    kvserver: ServerProcess, redis_oracle: ServerProcess, count: int
+) -> None:
+    rng = random.Random(count)
+    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
+        for source, target in ((ours, theirs), (theirs, ours)):
+            source.command("PFADD", "key", *(rng.randbytes(9) for _ in range(count)))
+            source.command("PFCOUNT", "key")
+            assert target.command("RESTORE", "key", 0, source.value("DUMP", "key"), "REPLACE") == b"+OK\r\n"
+            more = [rng.randbytes(9) for _ in range(50)]
+            assert target.value("PFADD", "key", *more) == source.value("PFADD", "key", *more)
+            for words in (("PFCOUNT", "key"), ("GET", "key"), ("PFDEBUG", "GETREG", "key")):
+                assert target.value(*words) == source.value(*words)
+
+
 @pytest.mark.parametrize(
     ("command", "name"),
     [

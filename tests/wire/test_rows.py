@@ -37,6 +37,8 @@ DIFFERENCES = {
     ("client|kill", "arguments"): "since when the old form is deprecated is not told",
     ("monitor", "complexity"): "Redis tells none",
     ("debug", "doc_flags"): "only Redis's own tools care",
+    ("pfdebug", "doc_flags"): "the same",
+    ("pfselftest", "doc_flags"): "the same",
 }
 
 
