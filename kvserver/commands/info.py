@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.containers import lazyfree
 from kvserver.data.footprint import EMPTY_BYTES
 from kvserver.dispatch.command import command
 from kvserver.resp.reply import Reply, Verbatim
@@ -137,7 +138,8 @@ def memory(state: ServerState) -> Fields:
         "mem_aof_buffer": state.journal.queued_bytes + state.journal.writing_bytes,
         "mem_allocator": "python",
         "active_defrag_running": 0,
-        "lazyfree_pending_objects": 0,
+        "lazyfree_pending_objects": lazyfree.pending(),
+        "lazyfreed_objects": lazyfree.freed(),
     }
     return fields
 

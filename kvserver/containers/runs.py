@@ -45,7 +45,8 @@ class Runs(Generic[R]):
         return self.count
 
     def __del__(self) -> None:
-        if len(self.runs) > 1:
+        # At the end of the interpreter a module may have lost its names.
+        if len(self.runs) > 1 and lazyfree is not None and lazyfree.free is not None:
             self._put_off(self.runs)
 
     def fork(self) -> Self:
@@ -134,4 +135,10 @@ class Runs(Generic[R]):
             self._put_off(dropped)
 
     def _put_off(self, runs: list[Any]) -> None:
-        lazyfree.put_off(runs)
+        lazyfree.free([runs[start : start + _STEP] for start in range(0, len(runs), _STEP)], _contents)
+
+
+def _contents(run: Any) -> list[object]:
+    """The objects that go with a run: its members, or all of them in one if they are packed."""
+    members = getattr(run, "members", run)
+    return [members] if isinstance(members, bytes) else list(members)

@@ -1,4 +1,4 @@
-"""Keys that go without a command: those whose time has come, and those that memory is too short for.
+"""What goes without a command: keys whose time has come or that memory is too short for, and large values of keys that went.
 
 Owns when that happens: in slices between the commands of clients, which take a quarter of the processor at most, and nothing
 while there is nothing to do. Which keys go is for the keyspace and the memory limit to say.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.containers import lazyfree
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 
@@ -30,9 +31,13 @@ class Upkeep:
         self._state = state
         self._record = record
         self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
 
     def begin(self) -> None:
         """Do a slice now of what there is to do, and the rest in the background."""
+        if not self._has_begun:
+            self._has_begun = True
+            lazyfree.begin()
         self._state.memory.tick()
         if self._task is None and not self._state.persistence.loading and self._slice():
             self._task = asyncio.create_task(self._go_on())
@@ -41,6 +46,9 @@ class Upkeep:
         """Do nothing more."""
         if self._task:
             self._task.cancel()
+        if self._has_begun:
+            self._has_begun = False
+            lazyfree.end()
 
     async def _go_on(self) -> None:
         try:
@@ -65,6 +73,8 @@ class Upkeep:
 
     def _step(self) -> bool:
         """Do one step, if there is one to do. Return True if there was, so that there may be more."""
+        if lazyfree.free_some():
+            return True
         memory = self._state.memory
         if memory.is_unmeasured:
             memory.measure()

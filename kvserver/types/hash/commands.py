@@ -11,7 +11,6 @@ from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.hash.value import MARK, changeable, fields_of, store
-from kvserver.types.longdouble import LongDouble
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
 
@@ -183,6 +182,8 @@ def hincrby(session: Session, request: Request) -> Reply:
          since="2.6.0", group="hash", complexity="O(1)",
          summary="Increment the float value of a hash field by the given amount")  # fmt: skip
 def hincrbyfloat(session: Session, request: Request) -> Reply:
+    from kvserver.types.longdouble import LongDouble
+
     key, field = request[1:3]
     increment = LongDouble.parse(request[3])
     if increment is None:

@@ -129,7 +129,6 @@ NOT_HERE = {
         "atomicvar_api": "it is not written in C",
         "gcc_version": "the same",
     },
-    "Memory": {"lazyfreed_objects": "what is freed bit by bit is not counted"},
     "Stats": {
         "expired_stale_perc": "keys that are due are swept by their deadlines, not found by samples from which to guess",
         "expired_time_cap_reached_count": "a sweep has no cap: it goes on in the next slice",

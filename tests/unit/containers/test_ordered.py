@@ -230,7 +230,7 @@ def test_runs_are_full_where_all_is_added_at_the_end() -> None:
 
 def test_long_slice_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     put_off: list[list[object]] = []
-    monkeypatch.setattr(lazyfree, "put_off", put_off.append)
+    monkeypatch.setattr(lazyfree, "free", lambda pages, contents: put_off.append([run for page in pages for run in page]))
     ordered = filled(600)
     assert len(ordered.remove_slice(3, 590)[0]) == 587
     assert [len(pieces) for pieces in put_off] == [48]

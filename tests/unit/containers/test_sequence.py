@@ -262,7 +262,7 @@ def test_runs_that_got_short_are_joined() -> None:
 
 def test_what_is_trimmed_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     put_off: list[list[object]] = []
-    monkeypatch.setattr(lazyfree, "put_off", put_off.append)
+    monkeypatch.setattr(lazyfree, "free", lambda pages, contents: put_off.append([run for page in pages for run in page]))
     sequence = Small(numbers(0, 400))
     sequence.trim(101, 203)
     assert [len(pieces) for pieces in put_off] == [24, 12]

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.servers import DEADLINE_S, StartServer, Wire, encode, info, least_cost, wait_until
 from helpers.sessions import START_MS, Server
+from kvserver.containers import lazyfree
 from kvserver.engine.upkeep import Upkeep
 
 OPTIONS = ("--save", "", "--appendonly", "no")
@@ -148,3 +149,29 @@ def test_keys_stay_until_they_are_looked_at_where_active_expiry_is_off(start_ser
         assert wire.command("DEBUG", "SET-ACTIVE-EXPIRE", "1") == b"+OK\r\n"
         wire.command("SET", "k", "v", "PX", "1")
         wait_until(lambda: wire.value("DBSIZE") == 0, "upkeep removes what has expired")
+
+
+@pytest.mark.parametrize("words", [("UNLINK", "h"), ("DEL", "h"), ("SET", "h", "v"), ("PEXPIRE", "h", "1"), ("FLUSHALL",)])
+def test_large_value_of_a_key_that_went_is_freed_bit_by_bit(start_server: StartServer, words: tuple[str, ...]) -> None:
+    server = start_server(*OPTIONS)
+    with server.connect() as wire:
+        freed = figure(wire, "lazyfreed_objects")
+        wire.command("HSET", "h", *(word for number in range(20_000) for word in (number, number)))
+        assert figure(wire, "lazyfreed_objects") == freed
+        wire.command(*words)
+        wait_until(lambda: figure(wire, "lazyfreed_objects") == freed + 1, "the value is freed")
+        assert figure(wire, "lazyfree_pending_objects") == 0
+        assert wire.value("EXISTS", "h") == (words[0] == "SET")
+
+
+def test_upkeep_that_has_ended_frees_no_more() -> None:
+    state = Server().state
+    upkeep = Upkeep(state, lambda commands: None)
+    upkeep.end()
+    assert not lazyfree._servers
+    upkeep.begin()
+    upkeep.begin()
+    assert len(lazyfree._servers) == 1
+    upkeep.end()
+    upkeep.end()
+    assert not lazyfree._servers
