@@ -33,13 +33,13 @@ class Runs(Generic[R]):
     # There are `1 << GROUP_BITS` runs in a group.
     GROUP_BITS: ClassVar[int] = 6
 
-    def __init__(self, first: R, token: object) -> None:
-        """Begin with one run, which is empty and holds this token."""
+    def __init__(self, first: R, token: object, size: int = 0) -> None:
+        """Begin with one run, which holds this token and has so many members."""
         self.token = token
         self.runs: list[R] = [first]
-        self.sizes: list[int] = [0]
+        self.sizes: list[int] = [size]
         self.groups: list[int] = []
-        self.count = 0
+        self.count = size
 
     def __len__(self) -> int:
         return self.count

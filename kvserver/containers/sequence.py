@@ -84,9 +84,11 @@ class Sequence(Runs[Run | Closed]):
     LOAD: ClassVar[int] = 256
 
     def __init__(self, members: Iterable[bytes] = ()) -> None:
-        token = object()
-        super().__init__(Run([], token), token)
-        self.extend(list(members))
+        some = list(members)
+        first, token = some if len(some) <= self.LOAD else some[: self.LOAD], object()
+        super().__init__(Run(first, token), token, len(first))
+        if len(some) > self.LOAD:
+            self.extend(some[self.LOAD :])
 
     def size_bytes(self) -> int:
         """An estimate, members included, by the first ones, the last ones, and a run in the middle."""
