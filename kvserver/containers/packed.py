@@ -117,6 +117,18 @@ def with_first_member(packed: str, member: bytes) -> str:
     return f"{packed[0]}\0{str(member, _BYTES)}{packed[1:]}"
 
 
+def without_first_member(packed: str) -> tuple[bytes, str]:
+    """The first member, and the collection without it. The caller has made sure that there is one."""
+    end = packed.index("\0", 2)
+    return packed[2:end].encode(_BYTES), f"{packed[0]}{packed[end:]}"
+
+
+def without_last_member(packed: str) -> tuple[bytes, str]:
+    """The last member, and the collection without it. The caller has made sure that there is one."""
+    start = packed.rindex("\0", 0, -1) + 1
+    return packed[start:-1].encode(_BYTES), packed[:start]
+
+
 def without_member(packed: str, member: bytes) -> str | None:
     """The collection without the first of these members, or None if there is none."""
     if not can_pack(member):

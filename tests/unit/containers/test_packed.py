@@ -70,3 +70,10 @@ def test_what_cannot_be_packed_is_refused(members: list[bytes], contents: dict[b
 
 def test_the_garbage_collector_does_not_look_at_it() -> None:
     assert not gc.is_tracked(packed.pack_members("s", [b"a"]))
+
+
+@given(st.lists(packable, min_size=1, max_size=5))
+def test_member_goes_from_either_end(members: list[bytes]) -> None:
+    text = packed.pack_members("l", members) or ""
+    assert packed.without_first_member(text) == (members[0], packed.pack_members("l", members[1:]))
+    assert packed.without_last_member(text) == (members[-1], packed.pack_members("l", members[:-1]))
