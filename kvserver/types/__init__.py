@@ -9,11 +9,13 @@ from kvserver.data.kinds import register
 from kvserver.formats.tags import Mapping, Plain, Tagged
 from kvserver.types.hash.value import HASH
 from kvserver.types.json.value import DOCUMENT
+from kvserver.types.list.value import LIST
 from kvserver.types.string.value import STRING
 
 register(STRING)
 register(DOCUMENT)
 register(HASH)
+register(LIST)
 
 PLAIN: Final[Mapping] = Plain()
 TAGGED: Final[Mapping] = Tagged()

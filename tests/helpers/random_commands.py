@@ -209,6 +209,11 @@ WORDS: dict[str, Maker] = {
         _choice(b"*", b"**", b"?", b"a", b"[a-c]", b"[^a]", b"*b*", b"number", b"n*r", b"long*", b"", b"\\?", b"[", b"*\xfe*"),
         lambda rng: (bytes(rng.choices(b"abnft*?[]^-\\\xff", k=rng.randint(0, 6))),),
     ),
+    "end": _choice(b"LEFT", b"RIGHT", b"LEFT", b"RIGHT", b"left", b"Right", b"UP"),
+    "before-or-after": _choice(b"BEFORE", b"AFTER", b"before", b"After", b"BEHIND"),
+    "lpos-option": _any_of(
+        _optioned(b"RANK", _small), _optioned(b"RANK", _integer), _optioned(b"COUNT", _small), _optioned(b"MAXLEN", _small)
+    ),
     "scan-option": _any_of(
         lambda rng: (b"MATCH", *WORDS["pattern"](rng)),
         _optioned(b"TYPE", _choice(b"string", b"STRING", b"hash", b"", b"nosuch")),
@@ -218,7 +223,16 @@ WORDS: dict[str, Maker] = {
 
 # The commands at the end of a run, which ask for the state that it has left.
 STATE: tuple[Words, ...] = tuple(
-    words for key in KEYS for words in ((b"GET", key), (b"TTL", key), (b"STRLEN", key), (b"HGETALL", key))
+    words
+    for key in KEYS
+    for words in (
+        (b"GET", key),
+        (b"TTL", key),
+        (b"STRLEN", key),
+        (b"OBJECT", b"ENCODING", key),
+        (b"HGETALL", key),
+        (b"LRANGE", key, b"0", b"-1"),
+    )
 )
 
 # A run of commands may take so many seconds more on one server than on the other.

@@ -31,6 +31,8 @@ from kvserver.formats.encoder import encode
 from kvserver.resp.reply import Error, Simple
 from kvserver.types import PLAIN, TAGGED
 from kvserver.types.hash.value import value_of as value_of_hash
+from kvserver.types.list.value import List
+from kvserver.types.list.value import value_of as value_of_list
 from kvserver.types.string.value import embedded, raw
 
 LATER_MS = START_MS + 10_000
@@ -40,6 +42,8 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     "string": strings | strings.map(raw) | strings.map(embedded),
     "ReJSON-RL": json_texts,
     "hash": st.builds(value_of_hash, st.dictionaries(strings, strings, min_size=1, max_size=20), is_listpack=st.booleans()),
+    "list": st.lists(st.binary(max_size=9), min_size=1, max_size=9).map(lambda elements: value_of_list(List(elements)))
+    | st.lists(strings, max_size=3).map(lambda elements: value_of_list(List([*elements, b"\0"]))),
     "numbers": st.lists(st.integers(0, 2**63), max_size=50).map(Numbers),
 }
 each_kind = given(st.sampled_from(sorted(VALUES)).flatmap(VALUES.__getitem__))

@@ -1,0 +1,1 @@
+"""Lists: elements in order, pushed and popped at both ends."""

@@ -1,0 +1,152 @@
+"""The two ends of a list, at which elements are pushed and popped: what several commands do. Pure.
+
+A list of small elements is packed, and the usual push and pop of one element leave it so. A push makes a missing key, and
+the pop of the last element removes the key. Each function records what repeats it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from kvserver.containers.packed import (
+    MOST_MEMBERS,
+    can_pack,
+    count_members,
+    with_first_member,
+    with_member,
+    without_first_member,
+    without_last_member,
+)
+from kvserver.data.entries import Value
+from kvserver.dispatch.arguments import SYNTAX_ERROR
+from kvserver.errors import CommandError
+from kvserver.state.session import Session
+from kvserver.types.list.value import MARK, List, changeable, elements_of, list_of, store
+
+
+class End(Enum):
+    """An end of a list. The values are the commands that push one element there, and those that pop one."""
+
+    LEFT = (b"LPUSH", b"LPOP")
+    RIGHT = (b"RPUSH", b"RPOP")
+
+
+_ENDS = {b"LEFT": End.LEFT, b"RIGHT": End.RIGHT}
+
+
+def end_of(word: bytes) -> End:
+    """The end that a word of a command names. CommandError if it names none."""
+    end = _ENDS.get(word.upper())
+    if end is None:
+        raise CommandError(SYNTAX_ERROR)
+    return end
+
+
+def push(session: Session, key: bytes, end: End, elements: list[bytes], request: list[bytes]) -> int:
+    """Push elements one by one, which the request does, and return the length that the list has then.
+
+    CommandError for a value of another kind.
+    """
+    keyspace = session.keyspace
+    value = keyspace.own(key)
+    if len(elements) == 1 and (pushed := _pushed(value, end, elements[0])) is not None:
+        keyspace.change(key, pushed, request)
+        return count_members(pushed) if isinstance(pushed, str) else pushed.count
+    present = elements_of(value)
+    if present is None:
+        present = List()
+    if end is End.LEFT:
+        for element in elements:
+            present.push_left(element)
+    else:
+        present.extend(elements)
+    store(session, key, present, request)
+    return len(present)
+
+
+def _pushed(value: Value | None, end: End, element: bytes) -> str | List | None:
+    """The list that is the value, or a new one, with one element more. None if it can't be had in a simple way."""
+    if type(value) is List:
+        if end is End.LEFT:
+            value.push_left(element)
+        else:
+            value.push_right(element)
+        return value
+    if value is None:
+        return with_member(f"{MARK}\0", element) if can_pack(element) else List((element,), is_value=True)
+    if type(value) is str and value[0] == MARK and can_pack(element) and count_members(value) < MOST_MEMBERS:
+        return with_first_member(value, element) if end is End.LEFT else with_member(value, element)
+    return None
+
+
+def pop(session: Session, key: bytes, end: End, request: list[bytes]) -> bytes | None:
+    """Pop one element, which the request does, and return it, or None if the key is missing.
+
+    CommandError for a value of another kind.
+    """
+    keyspace = session.keyspace
+    value = list_of(keyspace.own(key))
+    if value is None:
+        return None
+    rest: str | List | None
+    if isinstance(value, str):
+        element, rest = without_first_member(value) if end is End.LEFT else without_last_member(value)
+        is_empty = not count_members(rest)
+    else:
+        element, rest = value.pop_left() if end is End.LEFT else value.pop_right(), value
+        is_empty = not value.count
+    keyspace.change(key, None if is_empty else rest, request)
+    return element
+
+
+def pop_some(session: Session, key: bytes, end: End, count: int) -> list[bytes] | None:
+    """Pop so many elements, or as many as there are, and return them in the order in which they go.
+
+    None if the key is missing. CommandError for a value of another kind.
+    """
+    elements = changeable(session, key)
+    if elements is None:
+        return None
+    length = len(elements)
+    count = min(count, length)
+    if not count:
+        return []
+    if end is End.LEFT:
+        popped = elements.slice(0, count)
+        elements.trim(count, length)
+    else:
+        popped = elements.slice(length - count, length)[::-1]
+        elements.trim(0, length - count)
+    store(session, key, elements, [end.value[1], key, b"%d" % count])
+    return popped
+
+
+def move(session: Session, source: bytes, source_end: End, destination: bytes, end: End) -> bytes | None:
+    """Pop one element of a list and push it to another, which may be the same. Return it, or None if the source is missing.
+
+    CommandError for a value of another kind.
+    """
+    keyspace = session.keyspace
+    if list_of(keyspace.live(source)) is None:
+        return None
+    list_of(keyspace.live(destination))
+    if source == destination:
+        return _rotate(session, source, source_end, end)
+    # The journal gets a pop and a push: if the source has an expiry, a replay may find it gone, and nothing to push.
+    element = pop(session, source, source_end, [source_end.value[1], source])
+    assert element is not None
+    push(session, destination, end, [element], [end.value[0], destination, element])
+    return element
+
+
+def _rotate(session: Session, key: bytes, source_end: End, end: End) -> bytes | None:
+    """Pop one element and push it to the same list, which keeps its expiry."""
+    elements = changeable(session, key)
+    assert elements is not None
+    element = elements.pop_left() if source_end is End.LEFT else elements.pop_right()
+    if end is End.LEFT:
+        elements.push_left(element)
+    else:
+        elements.push_right(element)
+    store(session, key, elements, [b"LMOVE", key, key, source_end.name.encode(), end.name.encode()])
+    return element
