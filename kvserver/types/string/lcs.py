@@ -28,7 +28,7 @@ _MAX_LENGTH = 2**32 - 2
          since="7.0.0", group="string", complexity="O(N*M) where N and M are the lengths of s1 and s2, respectively",
          summary="Find longest common substring")  # fmt: skip
 def lcs(session: Session, request: Request) -> Reply:
-    first, second = (bytes(as_string(session.keyspace.read(key)) or b"") for key in request[1:3])
+    first, second = (_string(session, key) for key in request[1:3])
     options = lcs.options(request)
     if "IDX" in options and "LEN" in options:
         raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
@@ -73,6 +73,14 @@ def _rows(rows: bytes, columns: bytes) -> Iterator[int]:
         common = row & places[byte]
         row = ((row + common) | (row - common)) & everywhere
         yield row
+
+
+def _string(session: Session, key: bytes) -> bytes:
+    """The string under a key; an empty one if the key is missing. CommandError for another kind of value."""
+    try:
+        return bytes(as_string(session.keyspace.read(key)) or b"")
+    except CommandError:
+        raise CommandError("ERR The specified keys must contain string values") from None
 
 
 def length(first: bytes, second: bytes) -> int:
