@@ -151,6 +151,20 @@ _field_set: Maker = lambda rng: (  # noqa: E731
 )
 _overflow: Maker = lambda rng: (b"OVERFLOW", rng.choice((b"WRAP", b"SAT", b"SAT", b"FAIL", b"FAIL", b"sat", b"NOSUCH")))  # noqa: E731
 
+_score = _any_of(
+    lambda rng: (b"%d" % rng.randint(-5, 5),),
+    lambda rng: (b"%d" % rng.randint(-5, 5),),
+    lambda rng: (b"%.2f" % rng.uniform(-5, 5),),
+    _choice(b"inf", b"-inf", b"0", b"-0", b"0.1", b"1e17"),
+    _float,
+)
+
+
+def _crowd(score: Maker) -> Maker:
+    """So many members that they are no small sorted set any more, each behind its score."""
+    return lambda rng: tuple(word for n in range(rng.choice((30, 70, 130))) for word in (*score(rng), b"n%d" % n))
+
+
 _TIMES = (
     _optioned(b"EX", _seconds),
     _optioned(b"PX", lambda rng: (_seconds(rng)[0] + b"000",)),
@@ -214,6 +228,33 @@ WORDS: dict[str, Maker] = {
     "lpos-option": _any_of(
         _optioned(b"RANK", _small), _optioned(b"RANK", _integer), _optioned(b"COUNT", _small), _optioned(b"MAXLEN", _small)
     ),
+    "score": _score,
+    "scored": lambda rng: (*_score(rng), *WORDS["member"](rng)),
+    "crowd": _crowd(_score),
+    "equal": lambda rng: (b"0", *WORDS["member"](rng)),
+    "equal-crowd": _crowd(_choice(b"0")),
+    "zadd-option": _choice(b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR", b"ch"),
+    "score-bound": _any_of(_score, _choice(b"-inf", b"+inf", b"", b"(", b" 1"), lambda rng: (b"(" + _score(rng)[0],)),
+    "member-bound": _any_of(
+        _choice(b"-", b"+"),
+        lambda rng: (rng.choice((b"[", b"(")) + WORDS["member"](rng)[0],),
+        lambda rng: (rng.choice((b"[", b"(")) + b"n%d" % rng.randint(0, 130),),
+        _choice(b"", b"-x", b"a", b"[", b"("),
+    ),
+    "zrange-option": _any_of(
+        _choice(b"REV", b"WITHSCORES", b"withscores"), lambda rng: (b"LIMIT", *_small(rng), *_small(rng))
+    ),
+    # No large number below zero, of which Redis makes as long a reply.
+    "lots": _any_of(
+        *[lambda rng: (b"%d" % rng.randint(-12, 12),)] * 4,
+        _choice(*NO_INTEGERS, b"-9223372036854775808", b"9223372036854775807", b"4294967296"),
+    ),
+    "extreme": _choice(b"MIN", b"MAX", b"max"),
+    "zset-option": _any_of(
+        lambda rng: (b"WEIGHTS", *_score(rng), *_score(rng)),
+        _optioned(b"AGGREGATE", _choice(b"SUM", b"MIN", b"MAX", b"min", b"NOSUCH")),
+        _choice(b"WITHSCORES"),
+    ),
     "scan-option": _any_of(
         lambda rng: (b"MATCH", *WORDS["pattern"](rng)),
         _optioned(b"TYPE", _choice(b"string", b"STRING", b"hash", b"", b"nosuch")),
@@ -232,6 +273,7 @@ STATE: tuple[Words, ...] = tuple(
         (b"OBJECT", b"ENCODING", key),
         (b"HGETALL", key),
         (b"LRANGE", key, b"0", b"-1"),
+        (b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),
     )
 )
 

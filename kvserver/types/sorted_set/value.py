@@ -1,0 +1,330 @@
+"""The kind of sorted sets. A small one is a packed `str` of members and scores, a large one a `SortedSet`. Pure.
+
+Commands that are not hot see both by the same methods: `members_of` gives a sorted set that may be read, `changeable` one that
+may be changed, and `store` keeps it. So each of them is written once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import pairwise
+from math import copysign, inf, isfinite
+from operator import itemgetter
+from typing import Final, Self
+
+import orjson
+
+from kvserver.containers.ordered import Ordered
+from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
+from kvserver.containers.table import Table
+from kvserver.data.entries import Expiring, Value
+from kvserver.data.kinds import Form
+from kvserver.dispatch.arguments import WRONG_TYPE
+from kvserver.errors import CommandError
+from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.names import bytes_of, name_of
+from kvserver.options.config import Config
+from kvserver.state.session import Session
+from kvserver.types.collection import Collection
+from kvserver.types.sorted_set.bounds import MemberBound, ScoreBound
+from kvserver.types.sorted_set.score import text_of
+
+MARK: Final = "z"
+TAG: Final = "zset"
+# Redis's defaults, by which a sorted set that is loaded is called a listpack.
+LISTPACK_MEMBERS: Final = 128
+LISTPACK_BYTES: Final = 64
+# The memory of a score as an object.
+_SCORE_BYTES: Final = 24
+_INFINITIES: Final = {"inf": inf, "-inf": -inf}
+
+_score_of_pair = itemgetter(0)
+
+
+class Small:
+    """A sorted set as a dict, and as a list once somebody asks for the order. It is made for one command.
+
+    `scores` has the score of each member; only `add` and `remove` may change it. `is_listpack`: Redis would hold it as a
+    listpack. Positions count from 0, in ascending order.
+    """
+
+    __slots__ = ("_order", "is_listpack", "scores")
+
+    def __init__(self, scores: dict[bytes, float]) -> None:
+        self.scores = scores
+        self.is_listpack = True
+        # The scores and members in ascending order, or None if they have changed.
+        self._order: list[tuple[float, bytes]] | None = None
+
+    def add(self, member: bytes, score: float) -> None:
+        """Give a member a score, whether the member is new or not."""
+        self.scores[member] = score
+        self._order = None
+
+    def remove(self, member: bytes) -> bool:
+        """Remove a member. Return True if it was there."""
+        self._order = None
+        return self.scores.pop(member, None) is not None
+
+    def remove_slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        """Remove the members from one position up to another. Return them as `slice` does."""
+        members, scores = self.slice(start, stop)
+        for member in members:
+            self.remove(member)
+        return members, scores
+
+    def rank(self, member: bytes) -> int | None:
+        """The position of a member, or None if it is missing."""
+        score = self.scores.get(member)
+        return None if score is None else bisect_left(self._ordered(), (score, member))
+
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """The members from one position up to another, neither of which is negative, in a new list."""
+        return [member for _, member in self._ordered()[start:stop]]
+
+    def slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        """The members from one position up to another, neither of which is negative, and their scores, in new lists."""
+        some = self._ordered()[start:stop]
+        return [member for _, member in some], [score for score, _ in some]
+
+    def between_scores(self, low: ScoreBound, high: ScoreBound) -> tuple[int, int]:
+        """The positions from which on and up to which members lie between two bounds; the second one may be less."""
+        start, stop = map(self._position, (low, high))
+        return start, stop
+
+    def between_members(self, low: MemberBound, high: MemberBound, *, is_backwards: bool) -> tuple[int, int]:
+        """As `between_scores`, for bounds of members; `is_backwards` tells from where Redis looks for the first of them."""
+        return _walk(self.members(0, len(self.scores)), low, high, is_backwards)
+
+    def __iter__(self) -> Iterator[tuple[bytes, float]]:
+        return ((member, score) for score, member in self._ordered())
+
+    def _ordered(self) -> list[tuple[float, bytes]]:
+        if self._order is None:
+            self._order = sorted(zip(self.scores.values(), self.scores, strict=True))
+        return self._order
+
+    def _position(self, bound: ScoreBound) -> int:
+        find = bisect_right if bound.is_behind else bisect_left
+        return find(self._ordered(), bound.score, key=_score_of_pair)
+
+
+class SortedSet:
+    """A large sorted set, changed in place. Its attributes and methods are those of a `Small`, and `fork`."""
+
+    __slots__ = ("_order", "is_listpack", "scores")
+
+    def __init__(self, pairs: Iterable[tuple[bytes, float]], *, is_listpack: bool) -> None:
+        """Begin with these members and scores, which are in ascending order."""
+        members, scores = [], []
+        for member, score in pairs:
+            members.append(member)
+            scores.append(score)
+        self.scores = Table()
+        self.scores.update(zip(members, scores, strict=True))
+        self._order = Ordered()
+        self._order.load(members, scores)
+        self.is_listpack = is_listpack
+
+    def add(self, member: bytes, score: float) -> None:
+        present: float | None = self.scores.get(member)
+        self.scores.set(member, score)
+        if present is None:
+            self._order.add(score, member)
+        else:
+            self._order.move(present, member, score)
+
+    def remove(self, member: bytes) -> bool:
+        score: float | None = self.scores.get(member)
+        if score is None:
+            return False
+        self.scores.delete(member)
+        self._order.remove(score, member)
+        return True
+
+    def remove_slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        members, scores = self._order.remove_slice(start, stop)
+        for member in members:
+            self.scores.delete(member)
+        return members, scores
+
+    def rank(self, member: bytes) -> int | None:
+        score: float | None = self.scores.get(member)
+        return None if score is None else self._order.rank(score, member)
+
+    def members(self, start: int, stop: int) -> list[bytes]:
+        return self._order.members(start, stop)
+
+    def slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        return self._order.slice(start, stop)
+
+    def between_scores(self, low: ScoreBound, high: ScoreBound) -> tuple[int, int]:
+        return self._order.position_of_score(*low), self._order.position_of_score(*high)
+
+    def between_members(self, low: MemberBound, high: MemberBound, *, is_backwards: bool) -> tuple[int, int]:
+        if self.is_listpack:
+            return _walk(self.members(0, len(self.scores)), low, high, is_backwards)
+        return self._position(low), self._position(high)
+
+    def __iter__(self) -> Iterator[tuple[bytes, float]]:
+        return iter(self._order)
+
+    def fork(self) -> Self:
+        """An equal sorted set, independent of this one: either of the two copies what it changes."""
+        other = type(self).__new__(type(self))
+        other.scores, other._order, other.is_listpack = self.scores.fork(), self._order.fork(), self.is_listpack
+        return other
+
+    def size_bytes(self) -> int:
+        """The memory that the sorted set takes: an estimate in constant time."""
+        return self.scores.size_bytes() + self._order.size_bytes() + _SCORE_BYTES * len(self.scores)
+
+    def _position(self, bound: MemberBound) -> int:
+        return len(self.scores) if bound.member is None else self._order.position_of_member(bound.member, bound.is_behind)
+
+
+def _walk(members: list[bytes], low: MemberBound, high: MemberBound, is_backwards: bool) -> tuple[int, int]:
+    """Redis's way through a listpack, which also decides what is found where scores differ, so that members are in no order.
+
+    Source: zzlIsInLexRange, zzlFirstInLexRange and zzlLastInLexRange in t_zset.c.
+    """
+    count = len(members)
+    if not count or not low.is_passed_by(members[-1]) or high.is_passed_by(members[0]):
+        return 0, 0
+    if is_backwards:
+        stop = next((stop for stop in range(count, 0, -1) if not high.is_passed_by(members[stop - 1])), 0)
+        return next((start for start in range(stop, 0, -1) if not low.is_passed_by(members[start - 1])), 0), stop
+    start = next((start for start in range(count) if low.is_passed_by(members[start])), count)
+    return start, next((stop for stop in range(start, count) if high.is_passed_by(members[stop])), count)
+
+
+# --- A sorted set as commands see it: a small one, made for the command, or the large one itself ---
+
+Members = Small | SortedSet
+
+
+def members_of(value: Value | None) -> Members | None:
+    """The sorted set that is a value, to be read; None for None. CommandError for a value of another kind."""
+    if type(value) is str and value[0] == MARK:
+        texts = pairs_of(value)
+        return Small(dict(zip(texts, map(float, texts.values()), strict=True)))
+    if value is None or type(value) is SortedSet:
+        return value
+    raise CommandError(WRONG_TYPE)
+
+
+def changeable(session: Session, key: bytes) -> Members:
+    """The sorted set under a key, which `store` must be given when it is changed; an empty one if the key is missing."""
+    members = members_of(session.keyspace.own(key))
+    return Small({}) if members is None else members
+
+
+def put(members: Members, member: bytes, score: float, config: Config) -> None:
+    """Give a member a score that it has not. As in Redis, a listpack may become too long for this, and it holds no -0.0."""
+    if members.is_listpack:
+        is_full = len(members.scores) >= config.zset_max_listpack_entries or len(member) > config.zset_max_listpack_value
+        if is_full and member not in members.scores:
+            members.is_listpack = False
+        else:
+            score += 0.0
+    members.add(member, score)
+
+
+def store(session: Session, key: bytes, members: Members, request: list[bytes]) -> None:
+    """Keep a sorted set that the request has changed; the key goes if the sorted set is empty."""
+    session.keyspace.change(key, value_of(members) if members.scores else None, request)
+
+
+def put_result(session: Session, key: bytes, result: Members, request: list[bytes], sources: Iterable[bytes]) -> int:
+    """Let a request store its result, made of `sources`, in place of what is under a key. Return the number of members."""
+    keyspace = session.keyspace
+    if not result.scores:
+        if keyspace.live(key) is not None:
+            keyspace.remove(key)
+    elif any(type(keyspace.peek(source)) is Expiring for source in sources):
+        # A replay would give another result once a source has expired.
+        keyspace.put(key, value_of(result))
+    else:
+        keyspace.put_as(key, value_of(result), request)
+    return len(result.scores)
+
+
+def value_of(members: Members) -> str | SortedSet:
+    """The value to store for a sorted set that is not empty."""
+    if type(members) is SortedSet:
+        return members
+    packed = None
+    if members.is_listpack and len(members.scores) <= MOST_MEMBERS:
+        packed = pack_pairs(MARK, ((member, text_of(score)) for member, score in members))
+    return SortedSet(members, is_listpack=members.is_listpack) if packed is None else packed
+
+
+def _loaded(pairs: list[tuple[bytes, float]]) -> str | SortedSet:
+    members = Small(dict(pairs))
+    members.is_listpack = (
+        len(pairs) <= LISTPACK_MEMBERS
+        and max(len(member) for member, _ in pairs) <= LISTPACK_BYTES
+        # No listpack holds a -0.0, which must not be lost.
+        and not any(score == 0 and copysign(1, score) < 0 for _, score in pairs)
+    )
+    return value_of(members)
+
+
+def _read(document: object) -> Value | None:
+    if not isinstance(document, list) or not document:
+        return None
+    pairs: list[tuple[bytes, float]] = []
+    for item in document:
+        if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], str):
+            return None
+        member = bytes_of(item[0])
+        score = _INFINITIES.get(item[1]) if isinstance(item[1], str) else item[1]
+        if member is None or not isinstance(score, float) or not (isfinite(score) or isinstance(item[1], str)):
+            return None
+        pairs.append((member, score))
+    is_ordered = all((one[1], one[0]) < (other[1], other[0]) for one, other in pairwise(pairs))
+    return _loaded(pairs) if is_ordered and len(dict(pairs)) == len(pairs) else None
+
+
+def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
+    return _loaded(rdb.read_zset(dump_type, body, max_bytes))
+
+
+class SortedSetKind(Collection):
+    """A sorted set. A payload holds it as an array of pairs, each of a member, named as a key is, and its score.
+
+    The pairs stand in ascending order. A score is a float as `json` writes it; an infinity is a string.
+    """
+
+    name = "zset"
+    types = (SortedSet,)
+    mark = MARK
+    forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
+    loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.ZSET_TYPES}
+
+    def encoding(self, value: str | SortedSet) -> bytes:
+        return b"skiplist" if isinstance(value, SortedSet) and not value.is_listpack else b"listpack"
+
+    def json(self, value: str | SortedSet) -> tuple[str, bytes]:
+        texts = (b"[%b,%b]" % (orjson.dumps(name_of(member)), _json_of(score)) for member, score in members_of(value) or ())
+        return TAG, b"[%b]" % b",".join(texts)
+
+    def json_steps(self, value: str | SortedSet) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
+        yield b""
+        tag, text = self.json(value)
+        return tag, iter((text,))
+
+    def dump(self, value: str | SortedSet) -> bytes:
+        return rdb.write_zset(
+            rdb.ZSET_LISTPACK if self.encoding(value) == b"listpack" else rdb.ZSET_2, members_of(value) or ()
+        )
+
+
+def _json_of(score: float) -> bytes:
+    text = repr(score)
+    return text.encode() if isfinite(score) else b'"%b"' % text.encode()
+
+
+SORTED_SET: Final = SortedSetKind()
