@@ -132,7 +132,7 @@ def move(session: Session, source: bytes, source_end: End, destination: bytes, e
     list_of(keyspace.live(destination))
     if source == destination:
         return _rotate(session, source, source_end, end)
-    # The journal gets a pop and a push: if the source has an expiry, a replay may find it gone, and nothing to push.
+    # The journal gets what each of the two lists is changed by.
     element = pop(session, source, source_end, [source_end.value[1], source])
     assert element is not None
     push(session, destination, end, [element], [end.value[0], destination, element])

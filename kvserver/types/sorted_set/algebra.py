@@ -203,7 +203,7 @@ def _store(session: Session, request: Request, name: str, combine: _Combine, opt
     if result.is_listpack:
         # Redis's listpacks hold no -0.0.
         result = Small({member: score + 0.0 for member, score in scores.items()})
-    return put_result(session, request[1], result, request, call.keys)
+    return put_result(session, request[1], result, request)
 
 
 @command("zunion",

@@ -156,7 +156,7 @@ def zrangestore(session: Session, request: Request) -> Reply:
     if members is not None:
         for member, score in zip(*members.slice(*select(members, range_)), strict=True):
             put(result, member, score, session.server.config)
-    return put_result(session, destination, result, request, [source])
+    return put_result(session, destination, result, request)
 
 
 @command("zrangebyscore",

