@@ -4,7 +4,18 @@ Owns this list. To add a scenario, write a module with its `SCENARIO` (or severa
 """
 
 from bench.scenario import Scenario
-from bench.scenarios import flush_stall, group_commit, idle, latency, memory, replay, snapshot, startup, throughput
+from bench.scenarios import (
+    collections,
+    flush_stall,
+    group_commit,
+    idle,
+    latency,
+    memory,
+    replay,
+    snapshot,
+    startup,
+    throughput,
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     *throughput.SCENARIOS,
@@ -16,4 +27,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     snapshot.SCENARIO,
     replay.SCENARIO,
     flush_stall.SCENARIO,
+    *collections.SCENARIOS,
 )
