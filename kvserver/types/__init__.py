@@ -10,6 +10,7 @@ from kvserver.formats.tags import Mapping, Plain, Tagged
 from kvserver.types.hash.value import HASH
 from kvserver.types.json.value import DOCUMENT
 from kvserver.types.list.value import LIST
+from kvserver.types.set.value import SET
 from kvserver.types.sorted_set.value import SORTED_SET
 from kvserver.types.string.value import STRING
 
@@ -18,6 +19,7 @@ register(DOCUMENT)
 register(HASH)
 register(LIST)
 register(SORTED_SET)
+register(SET)
 
 PLAIN: Final[Mapping] = Plain()
 TAGGED: Final[Mapping] = Tagged()

@@ -18,6 +18,7 @@ from kvserver.data.kinds import is_changed_in_place, kind_of
 from kvserver.formats.codec import JSONText
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
+from kvserver.types.set.value import Set
 from kvserver.types.string.value import Embedded, Raw
 
 Contents = dict[bytes, Entry]
@@ -98,6 +99,10 @@ def exact(value: Any) -> Any:
     # A journal need not tell the encoding of a string.
     if isinstance(value, Raw | Embedded):
         value = bytes(value)
+    # Neither a payload nor a journal tells in which order a set has its members.
+    if isinstance(value, str | Set):
+        kind = kind_of(value)
+        return (kind.name, kind.encoding(value), kind.json(value))
     return (type(value), repr(value))
 
 

@@ -178,18 +178,15 @@ WORDS: dict[str, Maker] = {
     "integer": _integer,
     "small": _small,
     "float": _float,
+    # Few of them, so that sets have some in common.
+    "member": _choice(b"a", b"b", b"c", b"1", b"2", b"3", b"-5", b"007", b"", b"\0", b"a\1b", b"\xff", b"x" * 65),
+    "number": lambda rng: (b"%d" % rng.randint(-20, 20),),
+    "set-count": _any_of(_choice(b"1", b"2", b"2", b"2"), _small),
     "seconds": _seconds,
     "milliseconds": lambda rng: (_seconds(rng)[0] + b"000",),
     "ones": lambda rng: (rng.choice((b"\0", b"\xff")) * rng.randint(0, 9),),
     "offset": _any_of(_offset, _offset, _offset, _offset, _border_offset),
     "bit": _any_of(_choice(b"0"), _choice(b"1"), _choice(b"0"), _choice(b"1"), _integer),
-    "member": _any_of(
-        _choice(b"a", b"b", b"c"),
-        _choice(b"a", b"b", b"c", b"d", b"e", b"f"),
-        _small,
-        _choice(b"x\0y", b"", b"m" * 70),
-        _value,
-    ),
     "pair": lambda rng: (*_key(rng), *_value(rng)),
     "set-option": _any_of(_choice(b"NX"), _choice(b"XX"), _choice(b"GET"), _choice(b"KEEPTTL"), *_TIMES),
     "getex-option": _any_of(_choice(b"PERSIST"), *_TIMES),
@@ -273,6 +270,7 @@ STATE: tuple[Words, ...] = tuple(
         (b"OBJECT", b"ENCODING", key),
         (b"HGETALL", key),
         (b"LRANGE", key, b"0", b"-1"),
+        (b"SMEMBERS", key),
         (b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),
     )
 )
@@ -302,18 +300,25 @@ def _strings(reply: bytes) -> list[bytes]:
 
 
 def _is_scanned_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
-    """True if two SCANs of all keys found the same keys. Of another SCAN only the form is compared: the order differs."""
-    if words[1:4] == (b"0", b"COUNT", b"1000"):
+    """True if two scans of all that is there found the same. Of another scan only the form is compared: the order differs."""
+    if (b"0", b"COUNT", b"1000") in (words[1:4], words[2:5]):
         return _has_the_same(ours, theirs)
     return ours[:4] == theirs[:4] == b"*2\r\n"
 
 
-def _is_chosen_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
-    """True if as many members were chosen: which ones, chance says. An error must be the same."""
-    return (
-        ours[:1] == theirs[:1]
-        and ours[:1] in b"*~$"
-        and (ours[:1] == b"$" or ours.split(b"\r\n")[0] == theirs.split(b"\r\n")[0])
+def _is_dumped_alike(ours: bytes, theirs: bytes) -> bool:
+    """True if two payloads are of one type, and have the same bytes in any order, or Redis has compressed what ours has."""
+    (_, _, ours), (_, _, theirs) = (reply.partition(b"\r\n") for reply in (ours, theirs))
+    # A payload ends with a checksum of 8 bytes, and the line end.
+    is_compressed = b"\xc3" in theirs and len(ours) > len(theirs)
+    return ours[:1] == theirs[:1] and (is_compressed or sorted(ours[:-10]) == sorted(theirs[:-10]))
+
+
+def _is_as_many(ours: bytes, theirs: bytes) -> bool:
+    """True if both replies are strings, or arrays of the same length."""
+    lines = [reply.partition(b"\r\n")[0] for reply in (ours, theirs)]
+    return (lines[0] == lines[1] and lines[0][:1] in (b"*", b"~")) or all(
+        line[:1] == b"$" and line != b"$-1" for line in lines
     )
 
 
@@ -321,10 +326,9 @@ def _is_chosen_alike(words: Words, ours: bytes, theirs: bytes) -> bool:
 COMPARISONS: dict[str, Callable[[Words, bytes, bytes], bool]] = {
     "a few seconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK),
     "a few thousand milliseconds apart": lambda words, ours, theirs: _is_close(ours, theirs, _TIME_SLACK * 1000),
-    # Redis's reply has the mark of compressed text, and is shorter than ours.
-    "the text that Redis compresses": lambda words, ours, theirs: b"\r\n\0\xc3" in theirs[:12] and len(ours) > len(theirs),
+    "the text that Redis compresses, or the same in another order": lambda words, ours, theirs: _is_dumped_alike(ours, theirs),
     "the same in another order": lambda words, ours, theirs: _has_the_same(ours, theirs),
-    "chosen by chance": _is_chosen_alike,
+    "as many of them": lambda words, ours, theirs: _is_as_many(ours, theirs),
     "the same in another order, or a part of it": _is_scanned_alike,
 }
 

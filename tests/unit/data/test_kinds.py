@@ -33,10 +33,21 @@ from kvserver.types import PLAIN, TAGGED
 from kvserver.types.hash.value import value_of as value_of_hash
 from kvserver.types.list.value import List
 from kvserver.types.list.value import value_of as value_of_list
+from kvserver.types.set.value import INTSET_MEMBERS, is_intset, new_value
 from kvserver.types.string.value import embedded, raw
 
 LATER_MS = START_MS + 10_000
 
+
+def a_set(some: list[bytes]) -> Value:
+    return new_value(some, is_intset=is_intset(some, INTSET_MEMBERS))
+
+
+def integers(count: int) -> Value:
+    return a_set([b"%d" % number for number in range(count)])
+
+
+members = keys | st.binary(max_size=80) | st.integers(-(2**64), 2**64).map(lambda number: b"%d" % number)
 strings = keys | st.binary(max_size=100) | st.integers(-3, 20_000).map(lambda number: b"%d" % number)
 VALUES: dict[str, st.SearchStrategy[Value]] = {
     "string": strings | strings.map(raw) | strings.map(embedded),
@@ -44,6 +55,7 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     "hash": st.builds(value_of_hash, st.dictionaries(strings, strings, min_size=1, max_size=20), is_listpack=st.booleans()),
     "list": st.lists(st.binary(max_size=9), min_size=1, max_size=9).map(lambda elements: value_of_list(List(elements)))
     | st.lists(strings, max_size=3).map(lambda elements: value_of_list(List([*elements, b"\0"]))),
+    "set": st.lists(members, min_size=1, max_size=100, unique=True).map(a_set) | st.integers(65, 700).map(integers),
     "numbers": st.lists(st.integers(0, 2**63), max_size=50).map(Numbers),
 }
 each_kind = given(st.sampled_from(sorted(VALUES)).flatmap(VALUES.__getitem__))

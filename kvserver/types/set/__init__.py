@@ -1,0 +1,1 @@
+"""Sets: members, each of them once."""

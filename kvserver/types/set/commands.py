@@ -1,0 +1,246 @@
+"""SADD, SREM, SISMEMBER, SPOP, SRANDMEMBER, SMOVE, SSCAN and their kin: commands about one set, or two."""
+
+from __future__ import annotations
+
+from kvserver.containers.packed import (
+    MOST_MEMBERS,
+    can_pack,
+    count_members,
+    has_member,
+    with_member,
+    without_member,
+)
+from kvserver.containers.packed import members_of as members_in
+from kvserver.data.entries import Value
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.command import command
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply, SetOf
+from kvserver.resp.request import Request
+from kvserver.state.session import Session
+from kvserver.types import scanning
+from kvserver.types.sampling import one_of, some_of, wanted_of
+from kvserver.types.set.value import (
+    INTSET_MARK,
+    MARK,
+    MARKS,
+    Few,
+    Members,
+    add_all,
+    are_integers,
+    changeable,
+    in_order,
+    members_of,
+    store,
+)
+
+
+@command("sadd", "key:key member+", "write denyoom fast", access="RW insert",
+         since="1.0.0", group="set",
+         complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
+         "arguments.",
+         summary="Add one or more members to a set")  # fmt: skip
+def sadd(session: Session, request: Request) -> Reply:
+    if len(request) == 3 and (is_new := _add_packed(session, request)) is not None:
+        return is_new
+    return _add(session, request)
+
+
+def _add(session: Session, request: Request) -> int:
+    """Add members by a request that is SADD, and return the number of those that are new."""
+    members = changeable(session, request[1])
+    added = add_all(members, request[2:], session.server.config.set_max_intset_entries)
+    if added:
+        store(session, request[1], members, request)
+    return added
+
+
+def _add_packed(session: Session, request: Request) -> int | None:
+    """Add a member to a small set or a new one, and return 1 if it is new, else 0. None if that can't be done here."""
+    keyspace, (_, key, member) = session.keyspace, request
+    value = keyspace.live(key)
+    if value is None:
+        value = f"{INTSET_MARK}\0" if are_integers((member,)) else f"{MARK}\0"
+    elif type(value) is not str or value[0] not in MARKS:
+        return None
+    if not can_pack(member):
+        return None
+    if has_member(value, member):
+        return 0
+    count = count_members(value)
+    if count >= MOST_MEMBERS:
+        return None
+    # What converts an intset is left to others.
+    if value[0] == INTSET_MARK and (count >= session.server.config.set_max_intset_entries or not are_integers((member,))):
+        return None
+    keyspace.change(key, with_member(value, member), request)
+    return 1
+
+
+@command("srem", "key:key member+", "write fast", access="RW delete",
+         since="1.0.0", group="set", complexity="O(N) where N is the number of members to be removed.",
+         summary="Remove one or more members from a set")  # fmt: skip
+def srem(session: Session, request: Request) -> Reply:
+    if len(request) == 3:
+        value = session.keyspace.live(request[1])
+        if type(value) is str and value[0] in MARKS:
+            return int(_remove_packed(session, request, value))
+    members = changeable(session, request[1])
+    removed = sum(map(members.discard, request[2:]))
+    if removed:
+        store(session, request[1], members, request)
+    return removed
+
+
+def _remove_packed(session: Session, request: Request, value: str) -> bool:
+    """Remove a member from a small set by a request that is SREM, and return True if it was there."""
+    _, key, member = request
+    changed = without_member(value, member)
+    if changed is None:
+        return False
+    session.keyspace.change(key, changed if len(changed) > len(f"{MARK}\0") else None, request)
+    return True
+
+
+@command("sismember", "key:key member", "readonly fast", access="RO",
+         since="1.0.0", group="set", complexity="O(1)",
+         summary="Determine if a given value is a member of a set")  # fmt: skip
+def sismember(session: Session, request: Request) -> Reply:
+    value = session.keyspace.read(request[1])
+    if type(value) is str and value[0] in MARKS:
+        return int(has_member(value, request[2]))
+    members = members_of(value)
+    return int(members is not None and request[2] in members)
+
+
+@command("smismember", "key:key member+", "readonly fast", access="RO access",
+         since="6.2.0", group="set",
+         complexity="O(N) where N is the number of elements being checked for membership",
+         summary="Returns the membership associated with the given elements for a set")  # fmt: skip
+def smismember(session: Session, request: Request) -> Reply:
+    members = members_of(session.keyspace.read(request[1])) or ()
+    return [int(member in members) for member in request[2:]]
+
+
+@command("scard", "key:key", "readonly fast", access="RO",
+         since="1.0.0", group="set", complexity="O(1)",
+         summary="Get the number of members in a set")  # fmt: skip
+def scard(session: Session, request: Request) -> Reply:
+    value = session.keyspace.read(request[1])
+    if type(value) is str and value[0] in MARKS:
+        return count_members(value)
+    return len(members_of(value) or ())
+
+
+@command("smembers", "key:key", "readonly", access="RO access",
+         since="1.0.0", group="set", complexity="O(N) where N is the set cardinality.",
+         tips="nondeterministic_output_order",
+         summary="Get all the members in a set")  # fmt: skip
+def smembers(session: Session, request: Request) -> Reply:
+    value = session.keyspace.read(request[1])
+    if type(value) is str and value[0] == MARK:
+        return SetOf(members_in(value))
+    members = members_of(value)
+    return SetOf(in_order(members) if members else ())
+
+
+@command("spop", "key:key count:integer?@3.2.0", "write fast", access="RW access delete",
+         since="1.0.0", group="set",
+         complexity="Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
+         tips="nondeterministic_output",
+         summary="Remove and return one or multiple random members from a set")  # fmt: skip
+def spop(session: Session, request: Request) -> Reply:
+    if len(request) > 2:
+        return _pop_some(session, request)
+    key, below = request[1], session.server.random_below
+    value = session.keyspace.live(key)
+    if type(value) is str and value[0] in MARKS:
+        choice = members_in(value)
+        member = choice[below(len(choice))]
+        _remove_packed(session, [b"SREM", key, member], value)
+        return member
+    members = changeable(session, key)
+    if not members:
+        return None
+    member = one_of(members, below)
+    members.discard(member)
+    store(session, key, members, [b"SREM", key, member])
+    return member
+
+
+def _pop_some(session: Session, request: Request) -> SetOf:
+    if len(request) > 3:
+        raise CommandError(SYNTAX_ERROR)
+    key, error = request[1], "ERR value is out of range, must be positive"
+    count = integer(request[2], error)
+    if count < 0:
+        raise CommandError(error)
+    members = changeable(session, key)
+    if not members or not count:
+        return SetOf()
+    if count >= len(members):
+        session.keyspace.remove(key)
+        return SetOf(in_order(members))
+    popped = some_of(members, count, session.server.random_below)
+    for member in popped:
+        members.discard(member)
+    store(session, key, members, [b"SREM", key, *popped])
+    return SetOf(popped)
+
+
+@command("srandmember", "key:key count:integer?@2.6.0", "readonly", access="RO access",
+         since="1.0.0", group="set",
+         complexity="Without the count argument O(1), otherwise O(N) where N is the absolute value of the passed count.",
+         tips="nondeterministic_output",
+         summary="Get one or multiple random members from a set")  # fmt: skip
+def srandmember(session: Session, request: Request) -> Reply:
+    below = session.server.random_below
+    if len(request) == 2:
+        members = members_of(session.keyspace.read(request[1]))
+        return one_of(members, below) if members else None
+    if len(request) > 3:
+        raise CommandError(SYNTAX_ERROR)
+    count = wanted_of(request[2])
+    members = members_of(session.keyspace.read(request[1]))
+    if not members or not count:
+        return []
+    chosen = in_order(members) if count >= len(members) else some_of(members, count, below)
+    return list(chosen)
+
+
+@command("smove", "source:key destination:key#1 member", "write fast", access="RW access delete; RW insert",
+         since="1.0.0", group="set", complexity="O(1)",
+         summary="Move a member from one set to another")  # fmt: skip
+def smove(session: Session, request: Request) -> Reply:
+    keyspace, (_, source, destination, member) = session.keyspace, request
+    if keyspace.live(source) is None:
+        return 0
+    members = changeable(session, source)
+    # The type of the destination is checked also if the member is missing.
+    members_of(keyspace.live(destination))
+    if source == destination:
+        return int(member in members)
+    if not members.discard(member):
+        return 0
+    # Not SMOVE: a replay may find that the source has expired, and must add the member all the same.
+    store(session, source, members, [b"SREM", source, member])
+    _add(session, [b"SADD", destination, member])
+    return 1
+
+
+@command("sscan",
+         "key:key cursor:integer MATCH=pattern:pattern? COUNT=count:integer?",
+         "readonly", access="RO access", numbers={"COUNT": scanning.wanted_of},
+         since="2.8.0", group="set",
+         complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to "
+         "return back to 0. N is the number of elements inside the collection..",
+         tips="nondeterministic_output",
+         summary="Incrementally iterate Set elements")  # fmt: skip
+def sscan(session: Session, request: Request) -> Reply:
+    return scanning.scan_reply(sscan, session, request, _scanned, lambda member, _: (member,))
+
+
+def _scanned(value: Value | None) -> Members | None:
+    """The members to walk through: an intset comes whole and in order, as in Redis."""
+    members = members_of(value)
+    return Few(in_order(members), is_intset=True) if members is not None and members.is_intset else members
