@@ -18,8 +18,8 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types import scanning
 from kvserver.types.sampling import one_of, some_of, wanted_of
+from kvserver.types.scanning import count_of, scan_reply
 from kvserver.types.set.value import (
     INTSET_MARK,
     MARK,
@@ -230,14 +230,14 @@ def smove(session: Session, request: Request) -> Reply:
 
 @command("sscan",
          "key:key cursor:integer MATCH=pattern:pattern? COUNT=count:integer?",
-         "readonly", access="RO access", numbers={"COUNT": scanning.wanted_of},
+         "readonly", access="RO access", numbers={"COUNT": count_of},
          since="2.8.0", group="set",
          complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to "
          "return back to 0. N is the number of elements inside the collection..",
          tips="nondeterministic_output",
          summary="Incrementally iterate Set elements")  # fmt: skip
 def sscan(session: Session, request: Request) -> Reply:
-    return scanning.scan_reply(sscan, session, request, _scanned, lambda member, _: (member,))
+    return scan_reply(sscan, session, request, _scanned, lambda member, _: (member,))
 
 
 def _scanned(value: Value | None) -> Members | None:
