@@ -31,6 +31,7 @@ from kvserver.commands import (
     scan,
     server,
     slowlog,
+    sort,
     transactions,
 )
 from kvserver.dispatch.command import gather

@@ -51,6 +51,13 @@ class Form(NamedTuple):
     begin_long: Callable[[bytes, int | None], LongReader | None]
 
 
+class Elements(NamedTuple):
+    """What a collection is made of, for SORT. `has_order`: their order means something."""
+
+    members: list[bytes]
+    has_order: bool
+
+
 class Kind(Protocol):
     """A data type.
 
@@ -93,6 +100,14 @@ class Kind(Protocol):
 
     def dump(self, value: Any) -> bytes:
         """The payload of DUMP before its footer: a type, and the body. RESTORE may make a value of another kind of it."""
+
+    def elements(self, value: Any) -> Elements | None:
+        """The elements that SORT brings into order, or None for a type that it refuses."""
+        return None
+
+    def part(self, value: Any, field: bytes | None) -> bytes | None:
+        """What a pattern of SORT finds in the value, or None: the string itself, or a field, if it names one."""
+        return None
 
 
 _kinds: Final[dict[type, Kind]] = {}

@@ -143,5 +143,8 @@ class HashKind(Collection):
         fields = fields_of(value) or {}
         return rdb.write_hash(rdb.HASH_LISTPACK if self.encoding(value) == b"listpack" else rdb.HASH, fields.items())
 
+    def part(self, value: str | Hash, field: bytes | None) -> bytes | None:
+        return None if field is None else (fields_of(value) or {}).get(field)
+
 
 HASH: Final = HashKind()

@@ -21,7 +21,7 @@ from kvserver.containers import packed
 from kvserver.containers.packed import MOST_MEMBERS, pack_members
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Form
+from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -205,6 +205,10 @@ class SetKind(Collection):
     def dump(self, value: str | Set) -> bytes:
         is_intset = self.encoding(value) == b"intset"
         return rdb.write_set(rdb.SET_INTSET if is_intset else rdb.SET, members_of(value) or ())
+
+    def elements(self, value: str | Set) -> Elements:
+        members = members_of(value)
+        return Elements(in_order(members) if members else [], has_order=False)
 
 
 SET: Final = SetKind()

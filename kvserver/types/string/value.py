@@ -106,6 +106,9 @@ class String(Kind):
     def dump(self, value: bytes) -> bytes:
         return bytes((STRING_TYPE,)) + write_string(value)
 
+    def part(self, value: bytes, field: bytes | None) -> bytes | None:
+        return bytes(value) if field is None else None
+
 
 STRING: Final = String()
 
