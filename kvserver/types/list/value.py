@@ -15,7 +15,7 @@ import orjson
 from kvserver.containers.packed import MOST_MEMBERS, members_of, pack_members
 from kvserver.containers.sequence import Sequence
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Form
+from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -114,6 +114,9 @@ class ListKind(Collection):
 
     def dump(self, value: str | List) -> bytes:
         return rdb.write_list(elements_of(value) or ())
+
+    def elements(self, value: str | List) -> Elements:
+        return Elements(list(elements_of(value) or ()), has_order=True)
 
 
 LIST: Final = ListKind()

@@ -20,7 +20,7 @@ from kvserver.containers.ordered import Ordered
 from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Form
+from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -317,6 +317,9 @@ class SortedSetKind(Collection):
         return rdb.write_zset(
             rdb.ZSET_LISTPACK if self.encoding(value) == b"listpack" else rdb.ZSET_2, members_of(value) or ()
         )
+
+    def elements(self, value: str | SortedSet) -> Elements:
+        return Elements([member for member, _ in members_of(value) or ()], has_order=True)
 
 
 def _json_of(score: float) -> bytes:
