@@ -160,9 +160,9 @@ _score = _any_of(
 )
 
 
-def _crowd(score: Maker) -> Maker:
-    """So many members that they are no small sorted set any more, each behind its score."""
-    return lambda rng: tuple(word for n in range(rng.choice((30, 70, 130))) for word in (*score(rng), b"n%d" % n))
+def _crowd(rng: Random) -> Words:
+    """So many members, each behind its score, that they are no small sorted set any more."""
+    return tuple(word for number in range(rng.choice((30, 70, 130))) for word in (*_score(rng), b"n%d" % number))
 
 
 _TIMES = (
@@ -227,15 +227,13 @@ WORDS: dict[str, Maker] = {
     ),
     "score": _score,
     "scored": lambda rng: (*_score(rng), *WORDS["member"](rng)),
-    "crowd": _crowd(_score),
-    "equal": lambda rng: (b"0", *WORDS["member"](rng)),
-    "equal-crowd": _crowd(_choice(b"0")),
+    "crowd": _crowd,
+    "equal": lambda rng: (b"0", bytes(rng.choices(b"abcd", k=rng.randint(0, 3)))),
     "zadd-option": _choice(b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR", b"ch"),
     "score-bound": _any_of(_score, _choice(b"-inf", b"+inf", b"", b"(", b" 1"), lambda rng: (b"(" + _score(rng)[0],)),
     "member-bound": _any_of(
         _choice(b"-", b"+"),
-        lambda rng: (rng.choice((b"[", b"(")) + WORDS["member"](rng)[0],),
-        lambda rng: (rng.choice((b"[", b"(")) + b"n%d" % rng.randint(0, 130),),
+        lambda rng: (rng.choice((b"[", b"(")) + bytes(rng.choices(b"abcd", k=rng.randint(0, 3))),),
         _choice(b"", b"-x", b"a", b"[", b"("),
     ),
     "zrange-option": _any_of(

@@ -34,6 +34,7 @@ from kvserver.types.hash.value import value_of as value_of_hash
 from kvserver.types.list.value import List
 from kvserver.types.list.value import value_of as value_of_list
 from kvserver.types.set.value import INTSET_MEMBERS, is_intset, new_value
+from kvserver.types.sorted_set.value import SORTED_SET, SortedSet
 from kvserver.types.string.value import embedded, raw
 
 LATER_MS = START_MS + 10_000
@@ -49,6 +50,15 @@ def integers(count: int) -> Value:
 
 members = keys | st.binary(max_size=80) | st.integers(-(2**64), 2**64).map(lambda number: b"%d" % number)
 strings = keys | st.binary(max_size=100) | st.integers(-3, 20_000).map(lambda number: b"%d" % number)
+
+
+def sorted_set(scores: dict[bytes, float]) -> Value:
+    """The value that a load makes of these scores."""
+    pairs = sorted(scores.items(), key=lambda pair: (pair[1], pair[0]))
+    dumped = SORTED_SET.dump(SortedSet(pairs, is_listpack=False))
+    return SORTED_SET.loads[dumped[0]](dumped[1:], 1 << 20)
+
+
 VALUES: dict[str, st.SearchStrategy[Value]] = {
     "string": strings | strings.map(raw) | strings.map(embedded),
     "ReJSON-RL": json_texts,
@@ -56,6 +66,7 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     "list": st.lists(st.binary(max_size=9), min_size=1, max_size=9).map(lambda elements: value_of_list(List(elements)))
     | st.lists(strings, max_size=3).map(lambda elements: value_of_list(List([*elements, b"\0"]))),
     "set": st.lists(members, min_size=1, max_size=100, unique=True).map(a_set) | st.integers(65, 700).map(integers),
+    "zset": st.dictionaries(strings, st.floats(allow_nan=False), min_size=1, max_size=20).map(sorted_set),
     "numbers": st.lists(st.integers(0, 2**63), max_size=50).map(Numbers),
 }
 each_kind = given(st.sampled_from(sorted(VALUES)).flatmap(VALUES.__getitem__))
