@@ -145,6 +145,8 @@ def _sorted(session: Session, request: Request, wanted: _Wanted) -> list[bytes |
     elements = Elements([], has_order=True) if value is None else kind_of(value).elements(value)
     if elements is None:
         raise CommandError(WRONG_TYPE)
+    if elements.converted is not None:
+        session.keyspace.put_equal(request[1], elements.converted)
     members = _ordered(session, elements, wanted)
     start = max(wanted.offset, 0)
     members = members[start:] if wanted.most < 0 else members[start : start + wanted.most]

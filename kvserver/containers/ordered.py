@@ -107,6 +107,8 @@ class Ordered(Runs[Run]):
                 run = self._own(index)
             run.scores[place] = to
         else:
+            # The object that is here already, which the caller may hold elsewhere too.
+            member = run.members[place]
             self._remove_at(index, run, place)
             self.add(to, member)
 

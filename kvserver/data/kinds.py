@@ -52,10 +52,14 @@ class Form(NamedTuple):
 
 
 class Elements(NamedTuple):
-    """What a collection is made of, for SORT. `has_order`: their order means something."""
+    """What a collection is made of, for SORT.
+
+    `has_order`: their order means something. `converted` is an equal value that Redis holds from then on, or None.
+    """
 
     members: list[bytes]
     has_order: bool
+    converted: Value | None = None
 
 
 class Kind(Protocol):

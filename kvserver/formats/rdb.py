@@ -29,10 +29,6 @@ NEWEST_VERSION_READ: Final = 14
 STRING_TYPE: Final = 0
 # The types that Redis writes and no kind reads yet, as the error names them.
 _UNREAD: Final = {
-    **dict.fromkeys((1, 10, 14, 18), "a list"),
-    **dict.fromkeys((2, 11), "a set"),
-    **dict.fromkeys((3, 5, 12, 17), "a sorted set"),
-    **dict.fromkeys((4, 9, 13, 16), "a hash"),
     **dict.fromkeys((15, 19), "a stream"),
     **dict.fromkeys((6, 7), "a module's value"),
 }

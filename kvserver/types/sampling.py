@@ -21,8 +21,6 @@ def wanted_of(text: bytes) -> int:
     count = integer(text, NOT_AN_INTEGER)
     if count < -MAX_INTEGER:
         raise CommandError(f"ERR value is out of range, value must between {-MAX_INTEGER} and {MAX_INTEGER}")
-    if count < -MOST_REPEATED:
-        raise CommandError("ERR value is out of range")
     return count
 
 
@@ -34,7 +32,10 @@ def one_of(members: Members, below: Below) -> bytes:
 
 
 def some_of(members: Members, count: int, below: Below) -> list[bytes]:
-    """So many different members, or all if there are no more; with a negative count so many that may be the same."""
+    """So many different members, or all if there are no more; with a negative count so many that may be the same.
+
+    CommandError for more than MOST_REPEATED of these.
+    """
     if count < 0:
         return _repeated(members, -count, below)
     if count >= len(members):
@@ -48,6 +49,8 @@ def some_of(members: Members, count: int, below: Below) -> list[bytes]:
 
 
 def _repeated(members: Members, count: int, below: Below) -> list[bytes]:
+    if count > MOST_REPEATED:
+        raise CommandError("ERR value is out of range")
     if isinstance(members, Table):
         return [members.random(below) for _ in range(count)]
     choice = list(members)

@@ -265,7 +265,6 @@ STATE: tuple[Words, ...] = tuple(
         (b"GET", key),
         (b"TTL", key),
         (b"STRLEN", key),
-        (b"OBJECT", b"ENCODING", key),
         (b"HGETALL", key),
         (b"LRANGE", key, b"0", b"-1"),
         (b"SMEMBERS", key),

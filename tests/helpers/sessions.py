@@ -110,7 +110,7 @@ def _guarding() -> type[Keyspace]:
             return _guarded(super().replace)(shards)
 
         def put_equal(self, key: bytes, value: Value) -> None:
-            assert self.peek_live(key) == value, "what is held in another form must be equal to what was there"
+            assert exact(self.peek_live(key)) == exact(value), "what is held in another form must be equal to what was there"
             super().put_equal(key, value)
 
     return GuardedKeyspace

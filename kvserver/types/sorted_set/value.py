@@ -319,7 +319,10 @@ class SortedSetKind(Collection):
         )
 
     def elements(self, value: str | SortedSet) -> Elements:
-        return Elements([member for member, _ in members_of(value) or ()], has_order=True)
+        members = members_of(value) or ()
+        # Redis makes a skip list of what it sorts.
+        converted = None if self.encoding(value) == b"skiplist" else SortedSet(members, is_listpack=False)
+        return Elements([member for member, _ in members], has_order=True, converted=converted)
 
 
 def _json_of(score: float) -> bytes:
