@@ -105,6 +105,10 @@ class Kind(Protocol):
     def dump(self, value: Any) -> bytes:
         """The payload of DUMP before its footer: a type, and the body. RESTORE may make a value of another kind of it."""
 
+    def python(self, value: Any) -> Any:
+        """The value as a new Python object, as the library gives it. TypeError for a type that the library does not give."""
+        raise TypeError(f"a {self.name} is nothing that the library gives")
+
     def elements(self, value: Any) -> Elements | None:
         """The elements that SORT brings into order, or None for a type that it refuses."""
         return None

@@ -44,6 +44,14 @@ def _decode_base64(text: object) -> bytes | None:
         return None
 
 
+def as_text(data: bytes) -> str | bytes:
+    """The text of a byte string for a program: a str if the bytes are UTF-8, else themselves."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return bytes(data)
+
+
 def is_utf8(data: bytes) -> bool:
     """True if the bytes are the UTF-8 of a text."""
     try:

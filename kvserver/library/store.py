@@ -6,7 +6,6 @@ Its data is kept in the frames of a medium of its own, in which no tags are used
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from typing import Protocol, TypeGuard, cast
 
@@ -47,7 +46,8 @@ class KVStore:
     """Keys (str) and JSON values in memory, flushed as one frame by `shutdown`, loaded by `restore`.
 
     On a medium the store starts empty, whatever the medium holds: `restore` loads that. On a ServerFolder it starts with what
-    is there, and a server's strings that are not UTF-8 are bytes.
+    is there: of a server's collections `get` gives a dict, a list, a set, or a dict of scores. Strings that are not UTF-8, in
+    these as well, are bytes.
     """
 
     def __init__(self, medium: CoreMedium | Keeping) -> None:
@@ -78,14 +78,7 @@ class KVStore:
             # A key that has expired is recorded, and nobody takes records here.
             self._keyspace.take_written()
             return None
-        if type(value) is JSONText:
-            return json.loads(value)
-        if not isinstance(value, bytes):
-            raise TypeError(f"a {kind_of(value).name} is nothing that the library gives")
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return bytes(value)
+        return kind_of(value).python(value)
 
     def shutdown(self) -> bool:
         """Append one frame with the present data and sync it. Return True. The store stays usable.

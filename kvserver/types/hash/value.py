@@ -19,7 +19,7 @@ from kvserver.data.kinds import Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
-from kvserver.formats.names import bytes_of, name_of
+from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 
@@ -142,6 +142,9 @@ class HashKind(Collection):
     def dump(self, value: str | Hash) -> bytes:
         fields = fields_of(value) or {}
         return rdb.write_hash(rdb.HASH_LISTPACK if self.encoding(value) == b"listpack" else rdb.HASH, fields.items())
+
+    def python(self, value: str | Hash) -> dict[str | bytes, str | bytes]:
+        return {as_text(field): as_text(text) for field, text in (fields_of(value) or {}).items()}
 
     def part(self, value: str | Hash, field: bytes | None) -> bytes | None:
         return None if field is None else (fields_of(value) or {}).get(field)

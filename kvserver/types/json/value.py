@@ -5,6 +5,7 @@ A document is any JSON but a string: that is a string of Redis's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Final
 
@@ -12,7 +13,7 @@ from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind
 from kvserver.data.recording import expiry_request
-from kvserver.formats.codec import PIECE_BYTES, JSONText
+from kvserver.formats.codec import JSON, PIECE_BYTES, JSONText
 from kvserver.formats.rdb import STRING_TYPE, write_string
 
 
@@ -43,6 +44,9 @@ class Document(Kind):
     def json_steps(self, value: JSONText) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield from ()
         return VALUE, (value[start : start + PIECE_BYTES] for start in range(0, len(value), PIECE_BYTES))
+
+    def python(self, value: JSONText) -> JSON:
+        return json.loads(value)
 
     def dump(self, value: JSONText) -> bytes:
         """Return the payload of a string, the document's text: a server without RedisJSON couldn't load a module's payload."""

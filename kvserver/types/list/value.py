@@ -19,7 +19,7 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
-from kvserver.formats.names import bytes_of, name_of
+from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 
@@ -114,6 +114,9 @@ class ListKind(Collection):
 
     def dump(self, value: str | List) -> bytes:
         return rdb.write_list(elements_of(value) or ())
+
+    def python(self, value: str | List) -> list[str | bytes]:
+        return list(map(as_text, elements_of(value) or ()))
 
     def elements(self, value: str | List) -> Elements:
         return Elements(list(elements_of(value) or ()), has_order=True)

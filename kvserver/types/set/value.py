@@ -25,7 +25,7 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
-from kvserver.formats.names import bytes_of, name_of
+from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 
@@ -205,6 +205,9 @@ class SetKind(Collection):
     def dump(self, value: str | Set) -> bytes:
         is_intset = self.encoding(value) == b"intset"
         return rdb.write_set(rdb.SET_INTSET if is_intset else rdb.SET, members_of(value) or ())
+
+    def python(self, value: str | Set) -> set[str | bytes]:
+        return set(map(as_text, members_of(value) or ()))
 
     def elements(self, value: str | Set) -> Elements:
         members = members_of(value)

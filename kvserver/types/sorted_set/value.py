@@ -24,7 +24,7 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
-from kvserver.formats.names import bytes_of, name_of
+from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.options.config import Config
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -317,6 +317,9 @@ class SortedSetKind(Collection):
         return rdb.write_zset(
             rdb.ZSET_LISTPACK if self.encoding(value) == b"listpack" else rdb.ZSET_2, members_of(value) or ()
         )
+
+    def python(self, value: str | SortedSet) -> dict[str | bytes, float]:
+        return {as_text(member): score for member, score in members_of(value) or ()}
 
     def elements(self, value: str | SortedSet) -> Elements:
         members = members_of(value) or ()

@@ -16,6 +16,7 @@ from kvserver.data.kinds import VALUE, Form, Kind
 from kvserver.dispatch.arguments import WRONG_TYPE, integer
 from kvserver.errors import CommandError
 from kvserver.formats.codec import PIECE_BYTES, canonical_string, canonical_string_pieces, utf8_pieces
+from kvserver.formats.names import as_text
 from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
 from kvserver.types.string.longbase64 import LongBase64, decode_base64
 
@@ -105,6 +106,9 @@ class String(Kind):
 
     def dump(self, value: bytes) -> bytes:
         return bytes((STRING_TYPE,)) + write_string(value)
+
+    def python(self, value: bytes) -> str | bytes:
+        return as_text(value)
 
     def part(self, value: bytes, field: bytes | None) -> bytes | None:
         return bytes(value) if field is None else None

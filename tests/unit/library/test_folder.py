@@ -49,6 +49,35 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_store_gives_the_collections_of_a_server(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(*ALWAYS, directory=tmp_path)
+    with server.connect() as wire:
+        for words in ("HSET h a 1 b 2", "RPUSH l x y x", "SADD s 1 b", "ZADD z 1.5 a -inf b"):
+            assert wire.value(*words.split()) > 0
+        wire.command("SAVE")
+        wire.value("HSET", "h", "c", BINARY)
+        wire.value("RPUSH", "l", BINARY)
+        wire.value("SADD", "s", BINARY)
+        wire.value("ZADD", "z", 3, BINARY)
+    server.kill()
+    expected = {
+        "h": {"a": "1", "b": "2", "c": BINARY},
+        "l": ["x", "y", "x", BINARY],
+        "s": {"1", "b", BINARY},
+        "z": {"b": float("-inf"), "a": 1.5, BINARY: 3.0},
+    }
+    for _ in range(2):
+        with ServerFolder(tmp_path) as folder:
+            store = KVStore(folder)
+            assert {key: store.get(key) for key in expected} == expected
+            assert list(store.get("z")) == ["b", "a", BINARY]
+            # The frame that the library appends is read again by the next turn, and by the server.
+            store.shutdown()
+    with start_server(*ALWAYS, directory=tmp_path).connect() as wire:
+        assert wire.value("ZRANGE", "z", 0, -1) == [b"b", b"a", BINARY]
+        assert wire.value("HGET", "h", "c") == BINARY
+
+
 def test_store_starts_with_the_last_frame_and_what_the_journal_recorded_behind_it(tmp_path: Path) -> None:
     leave(tmp_path, [{"a": "old"}, {"a": "1", "b": "2"}], [[[b"SET", b"a", b"3"]], [[b"DEL", b"b"], [b"SET", b"c", BINARY]]])
     with ServerFolder(tmp_path) as folder:
