@@ -11,6 +11,7 @@ What a handler returns says its kind by its type:
     NullArray      null (RESP2: null array)
     dict           map (RESP2: flat array of names and values)
     Verbatim       verbatim text (RESP2: bulk string)
+    Digits         double of these digits (RESP2: bulk string)
     SetOf          set (RESP2: array)
     Push           push: what comes without having been asked for (RESP2: array)
     Replies        several replies one behind the other, or none
@@ -45,6 +46,12 @@ class Error:
 
 class Verbatim(bytes):
     """Text for a person to read."""
+
+    __slots__ = ()
+
+
+class Digits(bytes):
+    """The digits of a number, where others are sent than those of a double."""
 
     __slots__ = ()
 
@@ -123,6 +130,8 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             append(bulk(_double(reply)))
         case Verbatim() if protocol == 3:
             append(b"=%d\r\ntxt:%b\r\n" % (len(reply) + len(b"txt:"), reply))
+        case Digits() if protocol == 3:
+            append(b",%b\r\n" % reply)
         case bytes() if len(reply) > LONG_PIECE_BYTES:
             append(b"$%d\r\n" % len(reply))
             append(reply)
