@@ -42,6 +42,7 @@ from kvserver.types.set import algebra as set_algebra
 from kvserver.types.set import commands as set
 from kvserver.types.sorted_set import algebra as sorted_set_algebra
 from kvserver.types.sorted_set import commands as sorted_sets
+from kvserver.types.sorted_set import geo
 from kvserver.types.sorted_set import ranges as sorted_set_ranges
 from kvserver.types.string import (
     bitfields,

@@ -52,6 +52,10 @@ def _choice(*words: bytes) -> Maker:
     return lambda rng: (rng.choice(words),)
 
 
+def _choice_of_words(*several: Words) -> Maker:
+    return lambda rng: rng.choice(several)
+
+
 def _key(rng: Random) -> Words:
     return (rng.choice(KEYS[:_USUAL_KEYS] if rng.random() < 0.6 else KEYS),)
 
@@ -165,6 +169,28 @@ def _crowd(rng: Random) -> Words:
     return tuple(word for number in range(rng.choice((30, 70, 130))) for word in (*_score(rng), b"n%d" % number))
 
 
+# Few places, so that distances are equal, and some from which others are near.
+_geo_position = _any_of(
+    _choice_of_words((b"0", b"0"), (b"13.361389", b"38.115556"), (b"15.087269", b"37.502669"), (b"180", b"-85.05112878")),
+    lambda rng: (b"%.6f" % rng.uniform(-180, 180), b"%.6f" % rng.uniform(-85, 85)),
+    lambda rng: (b"%.6f" % rng.uniform(13, 16), b"%.6f" % rng.uniform(37, 39)),
+    lambda rng: (b"%.6f" % rng.uniform(13, 16), b"%.6f" % rng.uniform(37, 39)),
+    lambda rng: (*_score(rng), *_score(rng)),
+)
+_length = _any_of(
+    _choice(b"0", b"1", b"100", b"200", b"200", b"5000", b"20000", b"-1", b"inf"),
+    lambda rng: (b"%.3f" % 10 ** rng.uniform(-3, 5),),
+    lambda rng: (b"%.3f" % 10 ** rng.uniform(1, 4),),
+    _float,
+)
+_geo_unit = _choice(b"m", b"km", b"km", b"km", b"km", b"ft", b"mi", b"KM", b"parsecs")
+_geo_order = _any_of(
+    _choice(b"ASC", b"DESC"),
+    _optioned(b"COUNT", _small),
+    lambda rng: (b"COUNT", b"%d" % rng.randint(1, 9), b"ANY"),
+    _choice(b"ANY"),
+)
+
 _TIMES = (
     _optioned(b"EX", _seconds),
     _optioned(b"PX", lambda rng: (_seconds(rng)[0] + b"000",)),
@@ -244,6 +270,20 @@ WORDS: dict[str, Maker] = {
         *[lambda rng: (b"%d" % rng.randint(-12, 12),)] * 4,
         _choice(*NO_INTEGERS, b"-9223372036854775808", b"9223372036854775807", b"4294967296"),
     ),
+    "geo-position": _geo_position,
+    "place": lambda rng: (*_geo_position(rng), *WORDS["member"](rng)),
+    "distance": lambda rng: (*_length(rng), *_geo_unit(rng)),
+    "geo-unit": _geo_unit,
+    "geo-add-option": _choice(b"NX", b"XX", b"CH", b"ch"),
+    "geo-from": _any_of(lambda rng: (b"FROMMEMBER", *WORDS["member"](rng)), lambda rng: (b"FROMLONLAT", *_geo_position(rng))),
+    "geo-by": _any_of(
+        lambda rng: (b"BYRADIUS", *_length(rng), *_geo_unit(rng)),
+        lambda rng: (b"BYBOX", *_length(rng), *_length(rng), *_geo_unit(rng)),
+    ),
+    "geo-order": _geo_order,
+    "geo-option": _any_of(_choice(b"WITHCOORD", b"WITHDIST", b"WITHHASH"), _geo_order),
+    "geo-store-option": _any_of(_choice(b"STOREDIST"), _geo_order, _geo_order),
+    "geo-store": _any_of(_optioned(b"STORE", _key), _optioned(b"STOREDIST", _key)),
     "extreme": _choice(b"MIN", b"MAX", b"max"),
     "zset-option": _any_of(
         lambda rng: (b"WEIGHTS", *_score(rng), *_score(rng)),
