@@ -21,7 +21,7 @@ from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.sorted_set.score import score_of, scored
-from kvserver.types.sorted_set.value import Small, members_of, put_result
+from kvserver.types.sorted_set.value import Small, members_of, put_result, result_of
 
 _PLAIN: Final = "set"
 
@@ -196,13 +196,7 @@ def _reply(session: Session, request: Request, name: str, combine: _Combine, opt
 
 def _store(session: Session, request: Request, name: str, combine: _Combine, options: frozenset[bytes]) -> Reply:
     call = _parse(session, request, 2, name, options)
-    scores, config = combine(call), session.server.config
-    longest = max(map(len, scores), default=0)
-    result = Small(scores)
-    result.is_listpack = len(scores) <= config.zset_max_listpack_entries and longest <= config.zset_max_listpack_value
-    if result.is_listpack:
-        # Redis's listpacks hold no -0.0.
-        result = Small({member: score + 0.0 for member, score in scores.items()})
+    result = result_of(combine(call), session.server.config)
     return put_result(session, request[1], result, request)
 
 

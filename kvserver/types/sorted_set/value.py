@@ -237,6 +237,16 @@ def store(session: Session, key: bytes, members: Members, request: list[bytes]) 
     session.keyspace.change(key, value_of(members) if members.scores else None, request)
 
 
+def result_of(scores: dict[bytes, float], config: Config) -> Small:
+    """The sorted set that a request stores as its result, in the encoding that Redis chooses for it."""
+    longest = max(map(len, scores), default=0)
+    is_listpack = len(scores) <= config.zset_max_listpack_entries and longest <= config.zset_max_listpack_value
+    # Redis's listpacks hold no -0.0.
+    result = Small({member: score + 0.0 for member, score in scores.items()} if is_listpack else scores)
+    result.is_listpack = is_listpack
+    return result
+
+
 def put_result(session: Session, key: bytes, result: Members, request: list[bytes]) -> int:
     """Let a request store its result in place of what is under a key. Return the number of members."""
     keyspace = session.keyspace
