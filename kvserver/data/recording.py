@@ -119,7 +119,8 @@ class Recording(ABC):
         """Store a whole value without an expiry, and record the request of the caller, which stores it, too.
 
         This is for a request that is shorter than the value (BITOP), for one that says the value as the client did
-        (JSON.SET), and for SET and INCR: measured, `put` takes longer than to record a request that is there already.
+        (JSON.SET), and for SET and INCR: measured, `put` takes longer than to record a request that is there already. It is
+        also `change` for a plain value, which has no expiry, and takes less time.
         """
         # Measured: a function that is an attribute of the instance is called faster by a local name.
         store = self.set
@@ -159,10 +160,17 @@ class Recording(ABC):
         `value` may be the very object that `own` gave, changed in place. None removes the key: `request` takes the last
         member out of a collection.
         """
+        # Measured: `_store` and `expires_at_ms` spelled out here, this takes half the time.
         if value is None:
             self.delete(key)
         else:
-            self._store(key, value, self.expires_at_ms(key))
+            peek = self.peek
+            entry = peek(key)
+            if type(entry) is Expiring:
+                self.set_expiring(key, value, entry.expires_at_ms)
+            else:
+                store = self.set
+                store(key, value)
         self._written.append(request)
 
     def put_equal(self, key: bytes, value: Value) -> None:

@@ -77,7 +77,12 @@ def _guarding() -> type[Keyspace]:
             return set_
 
         def live(self, key: bytes) -> Value | None:
-            value = super().live(key)
+            return self._noted(super().live(key))
+
+        def read(self, key: bytes) -> Value | None:
+            return self._noted(super().read(key))
+
+        def _noted(self, value: Value | None) -> Value | None:
             if value is not None and is_changed_in_place(value):
                 self._read.append((value, fork(value)))
             return value
