@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.containers.packed import MOST_MEMBERS, can_pack, count_pairs, with_pair, with_value
+from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs, with_pair, with_value
 from kvserver.containers.packed import value_of as value_in
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_arity
@@ -10,7 +10,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.hash.value import MARK, changeable, fields_of, store
+from kvserver.types.hash.value import MARK, Hash, changeable, fields_of, store
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
 
@@ -21,6 +21,14 @@ from kvserver.types.scanning import count_of, scan_reply
          "with multiple field/value pairs.",
          summary="Set the string value of a hash field")  # fmt: skip
 def hset(session: Session, request: Request) -> Reply:
+    if len(request) == 4:
+        entry = session.keyspace.get(request[1])
+        if type(entry) is str and entry[0] == MARK:
+            is_new = _set_packed(session, request, entry)
+            if is_new is not None:
+                return is_new
+        elif type(entry) is Hash:
+            return _set_large(session, request)
     return _set(session, request, "hset")
 
 
@@ -28,8 +36,6 @@ def _set(session: Session, request: Request, name: str) -> int:
     """Set fields, and return the number of those that are new."""
     if len(request) % 2:
         raise wrong_arity(name)
-    if len(request) == 4 and (is_new := _set_packed(session, request)) is not None:
-        return is_new
     fields = changeable(session, request[1])
     before = len(fields)
     longest = max(map(len, request[2:]))
@@ -39,23 +45,50 @@ def _set(session: Session, request: Request, name: str) -> int:
     return len(fields) - before
 
 
-def _set_packed(session: Session, request: Request) -> int | None:
-    """Set one field of a small hash, and return 1 if it is new, else 0. None if it can't be done without opening the hash."""
-    keyspace, (_, key, field, value) = session.keyspace, request
-    hash_ = keyspace.live(key)
-    if type(hash_) is not str or hash_[0] != MARK or not (can_pack(field) and can_pack(value)):
+# The functions that follow are for the usual cases of hot commands. A packed hash without an expiry is an entry by itself, for
+# which there is `put_as`.
+
+
+def _set_packed(session: Session, request: Request, packed: str) -> int | None:
+    """Set one field of a small hash, and return 1 if it is new, else 0. None if that is not so simple."""
+    _, key, field, value = request
+    if not _fits(session, field, value):
         return None
-    config = session.server.config
-    if max(len(field), len(value)) > config.hash_max_listpack_value:
-        return None
-    changed = with_value(hash_, field, value)
+    changed = with_value(packed, field, value)
     if changed is not None:
-        keyspace.change(key, changed, request)
+        session.keyspace.put_as(key, changed, request)
         return 0
-    if count_pairs(hash_) >= min(MOST_MEMBERS, config.hash_max_listpack_entries):
+    if count_pairs(packed) >= MOST_MEMBERS:
         return None
-    keyspace.change(key, with_pair(hash_, field, value), request)
+    session.keyspace.put_as(key, with_pair(packed, field, value), request)
     return 1
+
+
+def _fits(session: Session, field: bytes, value: bytes) -> bool:
+    """True if a packed hash stays one with this field and value, and so would a listpack of Redis with its present limits."""
+    config = session.server.config
+    longest = config.hash_max_listpack_value
+    return (
+        len(field) <= longest
+        and len(value) <= longest
+        and config.hash_max_listpack_entries >= MOST_MEMBERS
+        and can_pack(field)
+        and can_pack(value)
+    )
+
+
+def _set_large(session: Session, request: Request) -> int:
+    """Set one field of a large hash without an expiry, and return 1 if it is new, else 0."""
+    _, key, field, value = request
+    keyspace = session.keyspace
+    fields = keyspace.own(key)
+    assert type(fields) is Hash
+    is_new = fields.set(field, value)
+    if fields.is_listpack:
+        store(session, key, fields, request, max(len(field), len(value)))
+    else:
+        keyspace.change(key, fields, request)
+    return int(is_new)
 
 
 @command("hsetnx", "key:key field value", "write denyoom fast", access="RW insert",
@@ -166,15 +199,26 @@ def hstrlen(session: Session, request: Request) -> Reply:
          since="2.0.0", group="hash", complexity="O(1)",
          summary="Increment the integer value of a hash field by the given number")  # fmt: skip
 def hincrby(session: Session, request: Request) -> Reply:
-    key, field = request[1:3]
-    increment = integer(request[3])
+    _, key, field, text = request
+    increment = integer(text)
+    entry = session.keyspace.get(key)
+    if type(entry) is str and entry[0] == MARK and (around := around_value(entry, field)):
+        number = _sum(around[1].encode("latin-1"), increment)
+        if _fits(session, field, value := b"%d" % number):
+            session.keyspace.put_as(key, f"{around[0]}{number}{around[2]}", request)
+            return number
     fields = changeable(session, key)
-    present = fields.get(field)
+    number = _sum(fields.get(field), increment)
+    fields[field] = value = b"%d" % number
+    store(session, key, fields, request, max(len(field), len(value)))
+    return number
+
+
+def _sum(present: bytes | None, increment: int) -> int:
+    """The number that a field has after an increment. CommandError if it is no number, or gets too large for 64 bits."""
     number = increment + (0 if present is None else integer(present, "ERR hash value is not an integer"))
     if not MIN_INTEGER <= number <= MAX_INTEGER:
         raise CommandError("ERR increment or decrement would overflow")
-    fields[field] = value = b"%d" % number
-    store(session, key, fields, request, max(len(field), len(value)))
     return number
 
 
