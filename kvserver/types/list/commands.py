@@ -12,7 +12,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.list.ends import End, end_of, move, pop, pop_some, push
+from kvserver.types.list.ends import End, end_of, move, pop, pop_some, push, push_one
 from kvserver.types.list.value import List, changeable, elements_of, list_of, store
 
 
@@ -40,6 +40,8 @@ def _rank(text: bytes) -> int:
          "arguments.",
          summary="Prepend one or multiple elements to a list")  # fmt: skip
 def lpush(session: Session, request: Request) -> Reply:
+    if len(request) == 3:
+        return push_one(session, request[1], End.LEFT, request[2], request)
     return push(session, request[1], End.LEFT, request[2:], request)
 
 
@@ -49,6 +51,8 @@ def lpush(session: Session, request: Request) -> Reply:
          "arguments.",
          summary="Append one or multiple elements to a list")  # fmt: skip
 def rpush(session: Session, request: Request) -> Reply:
+    if len(request) == 3:
+        return push_one(session, request[1], End.RIGHT, request[2], request)
     return push(session, request[1], End.RIGHT, request[2:], request)
 
 
@@ -155,11 +159,15 @@ def llen(session: Session, request: Request) -> Reply:
          "for the first or the last element of the list O(1).",
          summary="Get an element from a list by its index")  # fmt: skip
 def lindex(session: Session, request: Request) -> Reply:
-    elements = elements_of(session.keyspace.read(request[1]))
+    elements = list_of(session.keyspace.read(request[1]))
     if elements is None:
         return None
-    index = _position(integer(request[2]), len(elements))
-    return elements[index] if 0 <= index < len(elements) else None
+    index = integer(request[2])
+    if isinstance(elements, str):
+        elements_in = members_of(elements)
+        return elements_in[index] if -len(elements_in) <= index < len(elements_in) else None
+    index = _position(index, elements.count)
+    return elements[index] if 0 <= index < elements.count else None
 
 
 def _position(index: int, length: int) -> int:
@@ -180,8 +188,8 @@ def lrange(session: Session, request: Request) -> Reply:
     if isinstance(value, str):
         members = members_of(value)
         start, stop = _range(start, stop, len(members))
-        return list(members[start:stop])
-    return list(value.slice(*_range(start, stop, value.count)))
+        return [*members[start:stop]]
+    return [*value.slice(*_range(start, stop, value.count))]
 
 
 def _range(start: int, stop: int, length: int) -> tuple[int, int]:

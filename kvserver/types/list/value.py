@@ -24,6 +24,8 @@ from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 
 MARK: Final = "l"
+# A packed list without an element, which is never stored.
+EMPTY: Final = f"{MARK}\0"
 TAG: Final = "list"
 
 
