@@ -26,6 +26,7 @@ from kvserver.types.set.value import (
     MARKS,
     Few,
     Members,
+    Set,
     add_all,
     are_integers,
     changeable,
@@ -41,8 +42,14 @@ from kvserver.types.set.value import (
          "arguments.",
          summary="Add one or more members to a set")  # fmt: skip
 def sadd(session: Session, request: Request) -> Reply:
-    if len(request) == 3 and (is_new := _add_packed(session, request)) is not None:
-        return is_new
+    if len(request) == 3:
+        entry = session.keyspace.get(request[1])
+        if entry is None or (type(entry) is str and entry[0] in MARKS):
+            is_new = _add_packed(session, request, entry)
+            if is_new is not None:
+                return is_new
+        elif type(entry) is Set and not entry.is_intset:
+            return _add_large(session, request)
     return _add(session, request)
 
 
@@ -55,25 +62,38 @@ def _add(session: Session, request: Request) -> int:
     return added
 
 
-def _add_packed(session: Session, request: Request) -> int | None:
+# The functions that follow are for the usual cases of hot commands. A packed set without an expiry is an entry by itself, for
+# which there is `put_as`.
+
+
+def _add_packed(session: Session, request: Request, packed: str | None) -> int | None:
     """Add a member to a small set or a new one, and return 1 if it is new, else 0. None if that can't be done here."""
-    keyspace, (_, key, member) = session.keyspace, request
-    value = keyspace.live(key)
-    if value is None:
-        value = f"{INTSET_MARK}\0" if are_integers((member,)) else f"{MARK}\0"
-    elif type(value) is not str or value[0] not in MARKS:
-        return None
+    _, key, member = request
     if not can_pack(member):
         return None
-    if has_member(value, member):
+    if packed is None:
+        packed = f"{INTSET_MARK}\0" if are_integers((member,)) else f"{MARK}\0"
+    if has_member(packed, member):
         return 0
-    count = count_members(value)
+    count = count_members(packed)
     if count >= MOST_MEMBERS:
         return None
     # What converts an intset is left to others.
-    if value[0] == INTSET_MARK and (count >= session.server.config.set_max_intset_entries or not are_integers((member,))):
+    if packed[0] == INTSET_MARK and (count >= session.server.config.set_max_intset_entries or not are_integers((member,))):
         return None
-    keyspace.change(key, with_member(value, member), request)
+    session.keyspace.put_as(key, with_member(packed, member), request)
+    return 1
+
+
+def _add_large(session: Session, request: Request) -> int:
+    """Add a member to a large set that is no intset, and return 1 if it is new, else 0."""
+    _, key, member = request
+    members = session.keyspace.own(key)
+    assert type(members) is Set
+    # A member that is there has None as its value, so that to set it again changes nothing.
+    if not members.set(member, None):
+        return 0
+    session.keyspace.change(key, members, request)
     return 1
 
 
@@ -82,9 +102,9 @@ def _add_packed(session: Session, request: Request) -> int | None:
          summary="Remove one or more members from a set")  # fmt: skip
 def srem(session: Session, request: Request) -> Reply:
     if len(request) == 3:
-        value = session.keyspace.live(request[1])
-        if type(value) is str and value[0] in MARKS:
-            return int(_remove_packed(session, request, value))
+        entry = session.keyspace.get(request[1])
+        if type(entry) is str and entry[0] in MARKS:
+            return int(_remove_packed(session, request, entry))
     members = changeable(session, request[1])
     removed = sum(map(members.discard, request[2:]))
     if removed:
@@ -92,13 +112,16 @@ def srem(session: Session, request: Request) -> Reply:
     return removed
 
 
-def _remove_packed(session: Session, request: Request, value: str) -> bool:
+def _remove_packed(session: Session, request: Request, packed: str) -> bool:
     """Remove a member from a small set by a request that is SREM, and return True if it was there."""
     _, key, member = request
-    changed = without_member(value, member)
+    changed = without_member(packed, member)
     if changed is None:
         return False
-    session.keyspace.change(key, changed if len(changed) > len(f"{MARK}\0") else None, request)
+    if len(changed) > len(f"{MARK}\0"):
+        session.keyspace.put_as(key, changed, request)
+    else:
+        session.keyspace.change(key, None, request)
     return True
 
 
@@ -153,11 +176,11 @@ def spop(session: Session, request: Request) -> Reply:
     if len(request) > 2:
         return _pop_some(session, request)
     key, below = request[1], session.server.random_below
-    value = session.keyspace.live(key)
-    if type(value) is str and value[0] in MARKS:
-        choice = members_in(value)
+    entry = session.keyspace.get(key)
+    if type(entry) is str and entry[0] in MARKS:
+        choice = members_in(entry)
         member = choice[below(len(choice))]
-        _remove_packed(session, [b"SREM", key, member], value)
+        _remove_packed(session, [b"SREM", key, member], entry)
         return member
     members = changeable(session, key)
     if not members:
