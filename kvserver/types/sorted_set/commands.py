@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import isnan
 from typing import Any, Final
 
-from kvserver.containers.packed import MOST_MEMBERS, can_pack, count_pairs, with_pair, with_value
+from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs
 from kvserver.containers.packed import value_of as value_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
@@ -18,8 +18,9 @@ from kvserver.state.session import Session
 from kvserver.types.sampling import Members as Sampled
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
+from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first
 from kvserver.types.sorted_set.score import NOT_A_NUMBER, listed_text_of, score_of, scored, text_of
-from kvserver.types.sorted_set.value import LISTPACK_MEMBERS, MARK, changeable, members_of, put, store
+from kvserver.types.sorted_set.value import LISTPACK_MEMBERS, MARK, SortedSet, changeable, members_of, put, store
 
 _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
@@ -32,8 +33,14 @@ _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
          complexity="O(log(N)) for each item added, where N is the number of elements in the sorted set.",
          summary="Add one or more members to a sorted set, or update its score if it already exists")  # fmt: skip
 def zadd(session: Session, request: Request) -> Reply:
-    if len(request) == 4 and (is_new := _add_packed(session, request)) is not None:
-        return is_new
+    if len(request) == 4 and request[2].upper() not in _OPTIONS:
+        entry = session.keyspace.get(request[1])
+        if type(entry) is str and entry[0] == MARK:
+            is_new = _add_packed(session, request, entry)
+            if is_new is not None:
+                return is_new
+        elif type(entry) is SortedSet:
+            return _add_large(session, request)
     return _add(session, request, set())
 
 
@@ -42,60 +49,80 @@ def zadd(session: Session, request: Request) -> Reply:
          complexity="O(log(N)) where N is the number of elements in the sorted set.",
          summary="Increment the score of a member in a sorted set")  # fmt: skip
 def zincrby(session: Session, request: Request) -> Reply:
-    score = _increment_packed(session, request)
+    entry = session.keyspace.get(request[1])
+    if type(entry) is str and entry[0] == MARK and request[2].upper() not in _OPTIONS:
+        total = _increment_packed(session, request, entry)
+        if total is not None:
+            return _score_reply(session, total)
     # Redis takes the options of ZADD here, too, and then finds that words are missing.
-    return _add(session, request, {b"INCR"}) if score is None else score
+    return _add(session, request, {b"INCR"})
 
 
-def _add_packed(session: Session, request: Request) -> int | None:
+def _score_reply(session: Session, score: float) -> Reply:
+    """The reply that is a score. Measured: a double in RESP2 takes longer by way of the general encoding."""
+    return text_of(score) if session.protocol == 2 else score
+
+
+# The functions that follow are for the usual cases of hot commands. A packed sorted set without an expiry is an entry by
+# itself, for which there is `put_as`.
+
+
+def _add_packed(session: Session, request: Request, packed: str) -> int | None:
     """Give one member of a small sorted set a score, and return 1 if it is new, else 0. None if that is not so simple."""
-    keyspace, (_, key, text, member) = session.keyspace, request
-    members = keyspace.live(key)
-    if type(members) is not str or members[0] != MARK or text.upper() in _OPTIONS:
-        return None
+    _, key, text, member = request
     score = score_of(text)
-    present = value_in(members, member)
-    changed = _with_score(session, members, member, score, is_new=present is None)
-    if changed is None:
-        return None
-    if present is None:
-        keyspace.change(key, changed, request)
+    around = around_value(packed, member)
+    if around is None:
+        if not _has_room(session, packed, member):
+            return None
+        # Redis's listpacks hold no -0.0.
+        session.keyspace.put_as(key, with_score(packed, member, score + 0.0), request)
         return 1
-    if float(present) != score:
-        keyspace.change(key, changed, request)
+    if float(around[1]) != score:
+        session.keyspace.put_as(key, moved(around, member, score + 0.0), request)
     return 0
 
 
-def _increment_packed(session: Session, request: Request) -> float | None:
+def _increment_packed(session: Session, request: Request, packed: str) -> float | None:
     """Add to the score of a member of a small sorted set, and return the sum. None if that is not so simple."""
-    keyspace, (_, key, text, member) = session.keyspace, request
-    members = keyspace.live(key)
-    if type(members) is not str or members[0] != MARK or text.upper() in _OPTIONS:
-        return None
+    _, key, text, member = request
     score = score_of(text)
-    present = value_in(members, member)
-    total = score if present is None else score + float(present)
+    around = around_value(packed, member)
+    if around is None:
+        if not _has_room(session, packed, member):
+            return None
+        session.keyspace.put_as(key, with_score(packed, member, score + 0.0), request)
+        return score
+    present = float(around[1])
+    total = present + score
     if isnan(total):
         raise CommandError(NOT_A_NUMBER)
-    changed = _with_score(session, members, member, total, is_new=present is None)
-    if changed is None:
-        return None
-    if present is None or float(present) != total:
-        keyspace.change(key, changed, request)
+    if total != present:
+        session.keyspace.put_as(key, moved(around, member, total + 0.0), request)
     return total
 
 
-def _with_score(session: Session, packed: str, member: bytes, score: float, *, is_new: bool) -> str | None:
-    """The packed sorted set in which this member has this score, or None if the member can't be packed or is one too many."""
-    # Redis's listpacks hold no -0.0.
-    text = text_of(score + 0.0)
-    if not is_new:
-        return with_value(packed, member, text)
+def _has_room(session: Session, packed: str, member: bytes) -> bool:
+    """True if one more member may be in a small sorted set, this one."""
     config = session.server.config
-    is_full = count_pairs(packed) >= min(MOST_MEMBERS, config.zset_max_listpack_entries)
-    if is_full or len(member) > config.zset_max_listpack_value or not can_pack(member):
-        return None
-    return with_pair(packed, member, text)
+    return (
+        len(member) <= config.zset_max_listpack_value
+        and can_pack(member)
+        and count_pairs(packed) < min(MOST_MEMBERS, config.zset_max_listpack_entries)
+    )
+
+
+def _add_large(session: Session, request: Request) -> int:
+    """Give one member of a large sorted set a score, and return 1 if it is new, else 0."""
+    _, key, text, member = request
+    score = score_of(text)
+    members = session.keyspace.own(key)
+    assert type(members) is SortedSet
+    present = members.scores.get(member)
+    if present != score:
+        put(members, member, score, session.server.config)
+        session.keyspace.change(key, members, request)
+    return int(present is None)
 
 
 def _add(session: Session, request: Request, options: set[bytes]) -> Reply:
@@ -129,7 +156,7 @@ def _add(session: Session, request: Request, options: set[bytes]) -> Reply:
     if changed:
         store(session, request[1], members, request)
     if is_increment:
-        return total
+        return None if total is None else _score_reply(session, total)
     return changed if b"CH" in options else len(members.scores) - before
 
 
@@ -156,7 +183,8 @@ def zscore(session: Session, request: Request) -> Reply:
         text = value_in(value, request[2])
         return text if text is None or session.protocol == 2 else float(text)
     members = members_of(value)
-    return None if members is None else members.scores.get(request[2])
+    score: float | None = None if members is None else members.scores.get(request[2])
+    return None if score is None else _score_reply(session, score)
 
 
 @command("zmscore", "key:key member+", "readonly fast", access="RO access",
@@ -182,7 +210,10 @@ def zcard(session: Session, request: Request) -> Reply:
          since="2.0.0", group="sorted-set", complexity="O(log(N))",
          summary="Determine the index of a member in a sorted set")  # fmt: skip
 def zrank(session: Session, request: Request) -> Reply:
-    members = members_of(session.keyspace.read(request[1]))
+    value = session.keyspace.read(request[1])
+    if type(value) is str and value[0] == MARK:
+        return rank_of(value, request[2])
+    members = members_of(value)
     return None if members is None else members.rank(request[2])
 
 
@@ -214,6 +245,15 @@ def zrem(session: Session, request: Request) -> Reply:
          "popped.",
          summary="Remove and return members with the lowest scores in a sorted set")  # fmt: skip
 def zpopmin(session: Session, request: Request) -> Reply:
+    if len(request) == 2:
+        entry = session.keyspace.get(request[1])
+        if type(entry) is str and entry[0] == MARK:
+            member, text, rest = without_first(entry)
+            if len(rest) > len(f"{MARK}\0"):
+                session.keyspace.put_as(request[1], rest, request)
+            else:
+                session.keyspace.change(request[1], None, request)
+            return [member, text if session.protocol == 2 else float(text)]
     return _pop_reply(session, request, is_max=False)
 
 

@@ -1,4 +1,4 @@
-"""The kind of sorted sets. A small one is a packed `str` of members and scores, a large one a `SortedSet`. Pure.
+"""The kind of sorted sets. A small one is a packed `str` of members and scores in order, a large one a `SortedSet`. Pure.
 
 Commands that are not hot see both by the same methods: `members_of` gives a sorted set that may be read, `changeable` one that
 may be changed, and `store` keeps it. So each of them is written once.
@@ -208,8 +208,7 @@ Members = Small | SortedSet
 def members_of(value: Value | None) -> Members | None:
     """The sorted set that is a value, to be read; None for None. CommandError for a value of another kind."""
     if type(value) is str and value[0] == MARK:
-        texts = pairs_of(value)
-        return Small(dict(zip(texts, map(float, texts.values()), strict=True)))
+        return Small({member: float(text) for member, text in pairs_of(value).items()})
     if value is None or type(value) is SortedSet:
         return value
     raise CommandError(WRONG_TYPE)
