@@ -30,6 +30,8 @@ Handler = Callable[[Session, Request], Reply | Effect]
 
 REDACTED: Final = b"(redacted)"
 EXCERPT_BYTES: Final = 128
+# With so many words, a call of a command with any number of keys or members may take long.
+MANY_WORDS: Final = 100
 
 _CATEGORIES_OF_FLAG: Final = {
     "readonly": ("read",),
@@ -97,7 +99,7 @@ class Command(Description):
         numbers: Mapping[str, Callable[[bytes], int]] | None = None,
         many: Many | None = None,
         is_alone: bool = False,
-        is_bounded: bool | None = None,
+        bounded_below: int | None = None,
         is_never_queued: bool = False,
         is_for_subscribers: bool = False,
         runs_queue: bool = False,
@@ -123,8 +125,8 @@ class Command(Description):
                      error before all that follows it.
         many         Runs several calls at once, where a client has sent them in one go.
         is_alone     The command is what the name of another command means without any argument.
-        is_bounded   The command takes no time worth measuring, unless it has many arguments. By default its flags, its
-                     complexity and its keys say so.
+        bounded_below        The number of words from which on a call may take a time worth measuring: 0 if any call may,
+                     ANY_NUMBER if none. By default the flags, the complexity and the keys say so.
         is_never_queued      The command runs at once in MULTI.
         is_for_subscribers   The command may run while a RESP2 session has subscribed to something.
         runs_queue           The command runs what MULTI has queued, so it is refused where something of that would be.
@@ -153,7 +155,7 @@ class Command(Description):
         self.secrets = secrets
         self._arity = arity
         self._categories = categories
-        self._is_bounded = is_bounded
+        self._bounded_below = bounded_below
         self._access_of = access_of
         # `gather` puts the parts of this command here: subcommands by their second word, and the form without arguments.
         self.subcommands: dict[bytes, Command] = {}
@@ -281,11 +283,19 @@ class Command(Description):
         return [REDACTED if place in secrets else word for place, word in enumerate(request)]
 
     @property
-    def is_bounded(self) -> bool:
-        """True if a call takes no time worth measuring, unless it has many arguments."""
-        if self._is_bounded is not None:
-            return self._is_bounded
-        return "fast" in self.flags and (self.complexity == "O(1)" or self.keys[1] < 0)
+    def bounded_below(self) -> int:
+        """The number of words from which on a call may take a time worth measuring: 0 if any call may, ANY_NUMBER if none."""
+        if self._bounded_below is not None:
+            return self._bounded_below
+        if "fast" not in self.flags:
+            return 0
+        if self.keys[1] < 0:
+            return MANY_WORDS
+        if self.complexity == "O(1)":
+            return ANY_NUMBER
+        if self.complexity.startswith(("O(1)", "O(log(N))")):
+            return ANY_NUMBER if self.arity >= 0 else MANY_WORDS
+        return 0
 
 
 _Declared = ParamSpec("_Declared")

@@ -17,13 +17,12 @@ from kvserver.errors import Refusal
 from kvserver.options.config import Config
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
+from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
 from kvserver.state.usage import Usage, Usages
 
 # So many commands are measured after each `begin_sample`.
 SAMPLE_COMMANDS: Final = 64
-# With so many words, a call of a command with any number of keys may take long.
-MANY_ARGUMENTS: Final = 100
 NEVER_NS: Final = 2**63
 # No command that does a bounded amount of work takes longer by itself.
 BOUNDED_NS: Final = 1_000_000
@@ -118,11 +117,14 @@ class Timing:
             handler = self._time_container(command.run)
             return handler, handler
         usage = self.usages.by_name[command.name.encode()]
-        if not command.is_bounded:
+        bounded_below = command.bounded_below
+        if not bounded_below:
             handler = self._time(command.entrance, usage)
             return handler, handler
         sampled = self._sample(command.handler, usage)
-        return (_guard(command.handler, sampled) if command.keys[1] < 0 else command.handler), sampled
+        if bounded_below >= ANY_NUMBER:
+            return command.handler, sampled
+        return _guard(command.handler, sampled, bounded_below), sampled
 
     def _time(self, handler: Handler, usage: Usage) -> Handler:
         clock_ns = self._clock_ns
@@ -186,10 +188,10 @@ class Timing:
         return run
 
 
-def _guard(handler: Handler, sampled: Handler) -> Handler:
-    """A handler that measures the calls with many arguments, and no others."""
+def _guard(handler: Handler, sampled: Handler, bounded_below: int) -> Handler:
+    """A handler that measures the calls of so many words or more, and no others."""
 
     def run(session: Session, request: Request) -> Reply | Effect:
-        return handler(session, request) if len(request) < MANY_ARGUMENTS else sampled(session, request)
+        return handler(session, request) if len(request) < bounded_below else sampled(session, request)
 
     return run

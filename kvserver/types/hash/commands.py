@@ -5,7 +5,7 @@ from __future__ import annotations
 from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs, with_pair, with_value
 from kvserver.containers.packed import value_of as value_in
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
-from kvserver.dispatch.command import command, wrong_arity
+from kvserver.dispatch.command import MANY_WORDS, command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
@@ -117,7 +117,8 @@ def hget(session: Session, request: Request) -> Reply:
 
 @command("hmget", "key:key field+", "readonly fast", access="RO access",
          since="2.0.0", group="hash", complexity="O(N) where N is the number of fields being requested.",
-         summary="Get the values of all the given hash fields")  # fmt: skip
+         summary="Get the values of all the given hash fields",
+         bounded_below=MANY_WORDS)  # fmt: skip
 def hmget(session: Session, request: Request) -> Reply:
     fields = fields_of(session.keyspace.read(request[1])) or {}
     return [fields.get(field) for field in request[2:]]
@@ -126,7 +127,8 @@ def hmget(session: Session, request: Request) -> Reply:
 @command("hmset", "key:key field_value{field value}+", "write denyoom fast", access="RW update",
          since="2.0.0", group="hash", complexity="O(N) where N is the number of fields being set.",
          deprecated=("4.0.0", "`HSET` with multiple field-value pairs"),
-         summary="Set multiple hash fields to multiple values")  # fmt: skip
+         summary="Set multiple hash fields to multiple values",
+         bounded_below=MANY_WORDS)  # fmt: skip
 def hmset(session: Session, request: Request) -> Reply:
     _set(session, request, "hmset")
     return OK
@@ -160,7 +162,8 @@ def hvals(session: Session, request: Request) -> Reply:
 
 @command("hdel", "key:key field+", "write fast", access="RW delete",
          since="2.0.0", group="hash", complexity="O(N) where N is the number of fields to be removed.",
-         summary="Delete one or more hash fields")  # fmt: skip
+         summary="Delete one or more hash fields",
+         bounded_below=MANY_WORDS)  # fmt: skip
 def hdel(session: Session, request: Request) -> Reply:
     fields = changeable(session, request[1])
     removed = sum(fields.pop(field, None) is not None for field in request[2:])

@@ -82,14 +82,16 @@ def _push_if_there(session: Session, end: End, request: Request) -> int:
 
 @command("lpop", "key:key count:integer?@6.2.0", "write fast", access="RW access delete",
          since="1.0.0", group="list", complexity="O(N) where N is the number of elements returned",
-         summary="Remove and get the first elements in a list")  # fmt: skip
+         summary="Remove and get the first elements in a list",
+         bounded_below=3)  # fmt: skip
 def lpop(session: Session, request: Request) -> Reply:
     return _pop(session, End.LEFT, request, "lpop")
 
 
 @command("rpop", "key:key count:integer?@6.2.0", "write fast", access="RW access delete",
          since="1.0.0", group="list", complexity="O(N) where N is the number of elements returned",
-         summary="Remove and get the last elements in a list")  # fmt: skip
+         summary="Remove and get the last elements in a list",
+         bounded_below=3)  # fmt: skip
 def rpop(session: Session, request: Request) -> Reply:
     return _pop(session, End.RIGHT, request, "rpop")
 

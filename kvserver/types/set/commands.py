@@ -13,7 +13,7 @@ from kvserver.containers.packed import (
 from kvserver.containers.packed import members_of as members_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.command import command
+from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
 from kvserver.resp.request import Request
@@ -99,7 +99,8 @@ def _add_large(session: Session, request: Request) -> int:
 
 @command("srem", "key:key member+", "write fast", access="RW delete",
          since="1.0.0", group="set", complexity="O(N) where N is the number of members to be removed.",
-         summary="Remove one or more members from a set")  # fmt: skip
+         summary="Remove one or more members from a set",
+         bounded_below=MANY_WORDS)  # fmt: skip
 def srem(session: Session, request: Request) -> Reply:
     if len(request) == 3:
         entry = session.keyspace.get(request[1])
@@ -171,7 +172,8 @@ def smembers(session: Session, request: Request) -> Reply:
          since="1.0.0", group="set",
          complexity="Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
          tips="nondeterministic_output",
-         summary="Remove and return one or multiple random members from a set")  # fmt: skip
+         summary="Remove and return one or multiple random members from a set",
+         bounded_below=3)  # fmt: skip
 def spop(session: Session, request: Request) -> Reply:
     if len(request) > 2:
         return _pop_some(session, request)

@@ -10,7 +10,7 @@ from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, cou
 from kvserver.containers.packed import value_of as value_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
-from kvserver.dispatch.command import command
+from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, Reply
 from kvserver.resp.request import Request
@@ -230,7 +230,8 @@ def zrevrank(session: Session, request: Request) -> Reply:
          since="1.2.0", group="sorted-set",
          complexity="O(M*log(N)) with N being the number of elements in the sorted set and M the number of elements to be "
          "removed.",
-         summary="Remove one or more members from a sorted set")  # fmt: skip
+         summary="Remove one or more members from a sorted set",
+         bounded_below=MANY_WORDS)  # fmt: skip
 def zrem(session: Session, request: Request) -> Reply:
     members = changeable(session, request[1])
     removed = sum(map(members.remove, request[2:]))
@@ -243,7 +244,8 @@ def zrem(session: Session, request: Request) -> Reply:
          since="5.0.0", group="sorted-set",
          complexity="O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements "
          "popped.",
-         summary="Remove and return members with the lowest scores in a sorted set")  # fmt: skip
+         summary="Remove and return members with the lowest scores in a sorted set",
+         bounded_below=3)  # fmt: skip
 def zpopmin(session: Session, request: Request) -> Reply:
     if len(request) == 2:
         entry = session.keyspace.get(request[1])
@@ -261,7 +263,8 @@ def zpopmin(session: Session, request: Request) -> Reply:
          since="5.0.0", group="sorted-set",
          complexity="O(log(N)*M) with N being the number of elements in the sorted set, and M being the number of elements "
          "popped.",
-         summary="Remove and return members with the highest scores in a sorted set")  # fmt: skip
+         summary="Remove and return members with the highest scores in a sorted set",
+         bounded_below=3)  # fmt: skip
 def zpopmax(session: Session, request: Request) -> Reply:
     return _pop_reply(session, request, is_max=True)
 

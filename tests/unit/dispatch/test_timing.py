@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import Server, run
-from kvserver.dispatch.command import Command, container, wrong_arity
+from kvserver.dispatch.command import MANY_WORDS, Command, container, wrong_arity
 from kvserver.dispatch.effect import Effect, Save
-from kvserver.dispatch.timing import BOUNDED_NS, MANY_ARGUMENTS, NEVER_NS, SAMPLE_COMMANDS, Timing
+from kvserver.dispatch.timing import BOUNDED_NS, NEVER_NS, SAMPLE_COMMANDS, Timing
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import Session
@@ -129,9 +129,9 @@ def test_many_arguments_make_a_fast_command_one_that_is_measured(session: Sessio
     work = Work()
     timing = timing_of(work, "x")
     usual, _ = timing.wrap(fast("x", work, "key:key?+"))
-    usual(session, [b"x"] * (MANY_ARGUMENTS - 1))
+    usual(session, [b"x"] * (MANY_WORDS - 1))
     assert timing.usages.by_name[b"x"].durations_ns == []
-    usual(session, [b"x"] * MANY_ARGUMENTS)
+    usual(session, [b"x"] * MANY_WORDS)
     assert timing.usages.by_name[b"x"].durations_ns == [10]
 
 
