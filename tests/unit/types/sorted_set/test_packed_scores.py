@@ -1,0 +1,46 @@
+"""packed_scores: packed sorted sets stay in order, and are what sorted lists of pairs are."""
+
+from __future__ import annotations
+
+from math import inf
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvserver.containers.packed import around_value, pack_pairs, pairs_of
+from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first
+from kvserver.types.sorted_set.score import text_of
+
+members = st.sampled_from([b"", b"a", b"aa", b"b", b"\x02", b"\xff", b"\xc3\xa9", b"x" * 64])
+scores = st.sampled_from([0.0, 1.0, 1.5, -2.0, 1e300, inf, -inf])
+
+
+def in_order(pairs: dict[bytes, float]) -> list[tuple[float, bytes]]:
+    return sorted((score, member) for member, score in pairs.items())
+
+
+def packed(pairs: dict[bytes, float]) -> str:
+    return pack_pairs("z", ((member, text_of(score)) for score, member in in_order(pairs))) or ""
+
+
+def unpacked(text: str) -> list[tuple[float, bytes]]:
+    return [(float(score), member) for member, score in pairs_of(text).items()]
+
+
+@given(st.dictionaries(members, scores), members, scores)
+def test_a_score_is_put_in_its_place(pairs: dict[bytes, float], member: bytes, score: float) -> None:
+    around = around_value(packed(pairs), member)
+    text = with_score(packed(pairs), member, score) if around is None else moved(around, member, score)
+    assert unpacked(text) == in_order({**pairs, member: score})
+
+
+@given(st.dictionaries(members, scores), members | st.sampled_from([b"a\0", b"\1", b"a\x011\0b"]))
+def test_rank_is_the_position(pairs: dict[bytes, float], member: bytes) -> None:
+    position = in_order(pairs).index((pairs[member], member)) if member in pairs else None
+    assert rank_of(packed(pairs), member) == position
+
+
+@given(st.dictionaries(members, scores, min_size=1))
+def test_first_is_the_lowest(pairs: dict[bytes, float]) -> None:
+    member, score, rest = without_first(packed(pairs))
+    assert [(float(score), member), *unpacked(rest)] == in_order(pairs)
