@@ -9,6 +9,7 @@ operations are done here in the same order, so that the digits are the same.
 from __future__ import annotations
 
 import math
+from math import asin, cos, sin, sqrt
 from typing import Final, NamedTuple, Protocol
 
 MAX_LONGITUDE: Final = 180.0
@@ -17,6 +18,11 @@ MAX_LATITUDE: Final = 85.05112878
 STEPS: Final = 26
 
 _BITS: Final = 2 * STEPS
+# The hashes of positions within the limits are less.
+_END: Final = 1 << _BITS
+_SIZE: Final = 1 << STEPS
+_WIDTH: Final = MAX_LONGITUDE - -MAX_LONGITUDE
+_HEIGHT: Final = MAX_LATITUDE - -MAX_LATITUDE
 _EARTH_RADIUS: Final = 6372797.560856
 _RADIANS: Final = math.pi / 180.0
 _MERCATOR_MAX: Final = 20037726.37
@@ -100,7 +106,7 @@ class Box(NamedTuple):
 
     @property
     def reach(self) -> float:
-        return math.sqrt((self.width / 2) * (self.width / 2) + (self.height / 2) * (self.height / 2))
+        return sqrt((self.width / 2) * (self.width / 2) + (self.height / 2) * (self.height / 2))
 
     def distance(self, center: Position, other: Position) -> float | None:
         if _distance_of_latitudes(center.latitude, other.latitude) > self.height * self.unit / 2:
@@ -127,10 +133,19 @@ def encode(position: Position, steps: int = STEPS, *, max_latitude: float = MAX_
 
 def decode(score: float) -> Position:
     """The middle of the cell whose hash a score is. Any score gives a position, though Redis made only some of them."""
-    west, south, east, north = _bounds_of(_hash_of(score), STEPS)
-    return Position(
-        min(max((west + east) / 2, -MAX_LONGITUDE), MAX_LONGITUDE), min(max((south + north) / 2, -MAX_LATITUDE), MAX_LATITUDE)
-    )
+    # Measured: most of the time of a search is spent here, so that the limits of the cell are not made as `Bounds`.
+    bits = int(score) if 0 <= score < _END else _hash_of(score)
+    east, north = _gathered(bits >> 1), _gathered(bits)
+    west_edge = -MAX_LONGITUDE + (east * 1.0 / _SIZE) * _WIDTH
+    east_edge = -MAX_LONGITUDE + ((east + 1 & _MASK_32) * 1.0 / _SIZE) * _WIDTH
+    south_edge = -MAX_LATITUDE + (north * 1.0 / _SIZE) * _HEIGHT
+    north_edge = -MAX_LATITUDE + ((north + 1 & _MASK_32) * 1.0 / _SIZE) * _HEIGHT
+    longitude, latitude = (west_edge + east_edge) / 2, (south_edge + north_edge) / 2
+    if bits >= _END:
+        # Only a score that is no hash, or one of the limits, leads out of the world.
+        longitude = min(max(longitude, -MAX_LONGITUDE), MAX_LONGITUDE)
+        latitude = min(max(latitude, -MAX_LATITUDE), MAX_LATITUDE)
+    return Position(longitude, latitude)
 
 
 def text_of(position: Position) -> bytes:
@@ -149,12 +164,12 @@ def _hash_of(score: float) -> int:
 def _bounds_of(bits: int, steps: int) -> Bounds:
     """The limits of a cell."""
     north, east = _gathered(bits), _gathered(bits >> 1)
-    size, height, width = 1 << steps, MAX_LATITUDE - -MAX_LATITUDE, MAX_LONGITUDE - -MAX_LONGITUDE
+    size = 1 << steps
     return Bounds(
-        -MAX_LONGITUDE + (east * 1.0 / size) * width,
-        -MAX_LATITUDE + (north * 1.0 / size) * height,
-        -MAX_LONGITUDE + ((east + 1 & _MASK_32) * 1.0 / size) * width,
-        -MAX_LATITUDE + ((north + 1 & _MASK_32) * 1.0 / size) * height,
+        -MAX_LONGITUDE + (east * 1.0 / size) * _WIDTH,
+        -MAX_LATITUDE + (north * 1.0 / size) * _HEIGHT,
+        -MAX_LONGITUDE + ((east + 1 & _MASK_32) * 1.0 / size) * _WIDTH,
+        -MAX_LATITUDE + ((north + 1 & _MASK_32) * 1.0 / size) * _HEIGHT,
     )
 
 
@@ -182,14 +197,14 @@ def _gathered(bits: int) -> int:
 
 def distance_between(one: Position, other: Position) -> float:
     """The distance by the haversine formula, on a sphere."""
-    v = math.sin((other.longitude * _RADIANS - one.longitude * _RADIANS) / 2)
+    v = sin((other.longitude * _RADIANS - one.longitude * _RADIANS) / 2)
     if v == 0:
         return _distance_of_latitudes(one.latitude, other.latitude)
     latitude, other_latitude = one.latitude * _RADIANS, other.latitude * _RADIANS
-    u = math.sin((other_latitude - latitude) / 2)
-    haversine = u * u + math.cos(latitude) * math.cos(other_latitude) * v * v
+    u = sin((other_latitude - latitude) / 2)
+    haversine = u * u + cos(latitude) * cos(other_latitude) * v * v
     # What is on the other side of the world may seem to be farther away than that.
-    return 2.0 * _EARTH_RADIUS * math.asin(min(math.sqrt(haversine), 1.0))
+    return 2.0 * _EARTH_RADIUS * asin(min(sqrt(haversine), 1.0))
 
 
 def _distance_of_latitudes(one: float, other: float) -> float:
@@ -232,7 +247,7 @@ def _bounds_around(center: Position, shape: Shape) -> Bounds:
     north = height / _EARTH_RADIUS / _RADIANS
     edge = latitude - north if latitude < 0 else latitude + north
     # The cosine of an infinity is not a number, which Python would refuse.
-    cosine = math.cos(edge * _RADIANS) if math.isfinite(edge) else math.nan
+    cosine = cos(edge * _RADIANS) if math.isfinite(edge) else math.nan
     east = width / _EARTH_RADIUS / cosine / _RADIANS
     return Bounds(longitude - east, latitude - north, longitude + east, latitude + north)
 
