@@ -226,9 +226,15 @@ class Ordered(Runs[Run]):
         load = self.LOAD + self.LOAD // 2
         start = max(0, min(load - self.sizes[-1], len(members)))
         if start:
-            run = self._own(len(self.runs) - 1)
-            run.members += members[:start]
-            run.scores.extend(scores[:start])
+            run = self.runs[-1]
+            if run.owner is None:
+                # It was loaded, and stays nobody's.
+                joined = (*run.members, *members[:start])
+                self.runs[-1] = Run(cast("list[bytes]", joined), run.scores + array("d", scores[:start]), None)
+            else:
+                run = self._own(len(self.runs) - 1)
+                run.members += members[:start]
+                run.scores.extend(scores[:start])
             self._resize(len(self.runs) - 1, start)
         for begin in range(start, len(members), load):
             some = tuple(members[begin : begin + load])

@@ -121,6 +121,10 @@ class Table:
     def __iter__(self) -> Iterator[bytes]:
         return chain.from_iterable(chain.from_iterable(self._pages))
 
+    def chunks(self) -> Iterator[Iterable[bytes]]:
+        """The members, some hundred at a time: those of a chunk are a random sample of all."""
+        return chain.from_iterable(self._pages)
+
     def items(self) -> Iterator[tuple[bytes, Any]]:
         """All members and their values, in the order of `iter`."""
         return chain.from_iterable(map(dict.items, chain.from_iterable(self._pages)))

@@ -113,7 +113,7 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
             groups.append(_join(naming, group_keys, group_values))
             groups[-1].sort()
             yield None
-        for members in _merge(groups):
+        for members in merge(groups):
             yield None if members is None else Batch(members, not naming.has_separator)
 
 
@@ -127,7 +127,7 @@ def _borders_of(cut: Cut, naming: _Naming) -> list[bytes]:
         keys = list(shard)
         naming.look_at(keys)
         sample += naming.names(keys)
-    return _divide(sorted(sample), buckets)
+    return divide(sorted(sample), buckets)
 
 
 def _sort_shard(cut: Cut, index: int, naming: _Naming) -> Generator[None, None, list[bytes]]:
@@ -151,7 +151,8 @@ def _sort_shard(cut: Cut, index: int, naming: _Naming) -> Generator[None, None, 
     return naming.names(keys)
 
 
-def _divide(sample: list[bytes], parts: int) -> list[bytes]:
+def divide(sample: list[bytes], parts: int) -> list[bytes]:
+    """The borders between so many parts of about the same size, by a sample in order."""
     return [sample[len(sample) * number // parts] for number in range(1, parts)]
 
 
@@ -167,12 +168,17 @@ def _join(naming: _Naming, keys: list[bytes], values: list[object]) -> list[byte
     ]
 
 
-def _merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
-    """Yield the members of sorted groups in batches, in order. None is a step that sorted."""
+def merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
+    """Yield the members of sorted groups in batches, in order. None is a step that sorted.
+
+    A batch is at most BATCH_KEYS members, of at most BATCH_BYTES together unless it is one member. There are some thousand
+    members in some dozen groups.
+    """
     sample = sorted(member for group in groups for member in group[::_SAMPLE_STRIDE])
     sample_bytes = sum(map(len, sample))
-    parts = max(1, sum(map(len, groups)) // BATCH_KEYS, sample_bytes * _SAMPLE_STRIDE // BATCH_BYTES)
-    borders = _divide(sample, parts)
+    # Where members are long, each of the sample is a border.
+    parts = max(1, sum(map(len, groups)) // BATCH_KEYS, min(sample_bytes * _SAMPLE_STRIDE // BATCH_BYTES, len(sample)))
+    borders = divide(sample, parts)
     batches: list[list[bytes]] = [[] for _ in range(parts)]
     yield None
     for group in groups:

@@ -242,3 +242,15 @@ def test_long_slice_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_size_follows_the_members() -> None:
     sizes = [filled(count).size_bytes() for count in (0, 10, 100, 1000, 10_000)]
     assert all(small < large for small, large in pairwise(sizes))
+
+
+def test_pairs_that_are_loaded_bit_by_bit_stay_in_tuples_and_are_not_those_of_forks() -> None:
+    ordered = Ordered()
+    numbers = [float(number) for number in range(2_000)]
+    for start in range(0, 1_000, 50):
+        ordered.load([b"%d" % number for number in range(start, start + 50)], numbers[start : start + 50])
+    fork = ordered.fork()
+    ordered.load([b"1000"], [1_000.0])
+    assert [len(members) for members, _ in ordered.chunks()] == [384, 384, 233]
+    assert len(fork) == len(list(fork)) == 1_000
+    assert [type(members) for members, _ in ordered.chunks()] == [list, tuple, tuple]

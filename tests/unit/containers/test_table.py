@@ -258,3 +258,11 @@ def test_garbage_collector_looks_at_no_chunk(value: object) -> None:
     for number in range(19 * FULL):
         fork.delete(b"%d" % number)
     assert not any(map(gc.is_tracked, [*chunks_of(made), *chunks_of(fork)]))
+
+
+def test_chunks_hold_each_member_once() -> None:
+    table = Table()
+    table.update((b"%d" % number, None) for number in range(2_000))
+    chunks = [list(chunk) for chunk in table.chunks()]
+    assert [member for chunk in chunks for member in chunk] == list(table)
+    assert max(map(len, chunks)) < 5 * FULL
