@@ -99,7 +99,8 @@ class Kind(Protocol):
     def json_steps(self, value: Any) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         """The form of a long value in steps: the generator yields b"" at each step, and returns the tag and the JSON's pieces.
 
-        No step and no piece takes longer than some hundred microseconds. No piece is empty.
+        No step and no piece takes longer than some hundred microseconds. No piece is empty, but under a tag other than VALUE a
+        piece may be: it is a step, too.
         """
 
     def dump(self, value: Any) -> bytes:

@@ -29,7 +29,7 @@ from kvserver.formats.tags import Mapping
 _SLOW_BATCH_MEMBERS: Final = 64
 _WINDOW_BYTES: Final = 4096
 # A member that does not fit into so many windows has a long value.
-_LONG_WINDOWS: Final = 16
+_LONG_WINDOWS: Final = 4
 _AFTER_MEMBER: Final = {",", "}"}
 _NAME: Final = re.compile(rb'[ \t\n\r]*+("(?:[^"\\]++|\\.)*+")[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
 _TAG: Final = re.compile(rb'\{"\$kvs":\{(?:"expires_at_ms":' + INTEGER + rb',)?"([^"\\]++)":')
@@ -103,6 +103,8 @@ class Decoder:
             if self._long:
                 members, end = self._read_long(position, final)
                 if end == position and self._long:
+                    if len(self._buffer) - position >= self._window:
+                        self._window *= 2
                     break
                 position = end
                 self.member_count += len(members)
@@ -126,6 +128,7 @@ class Decoder:
                 break
             else:
                 self._window *= 2
+                yield []
         self._buffer = self._buffer[position:]
         if len(self._buffer) > _WINDOW_BYTES and self.has_more:
             raise PayloadInvalid("the payload goes on behind its JSON object")
@@ -204,7 +207,7 @@ class Decoder:
         assert long is not None
         if not long.has_ended:
             end = long.read(buffer, position)
-            if end is not None:
+            if end is not None and (end != position or not final):
                 return [], end
         elif len(buffer) - position < TAIL_BYTES and not final:
             return [], position

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.documents import AWKWARD_BYTES, AWKWARD_TEXTS, as_json_text, exact
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
-from kvserver.formats import codec, decoder, encoder, longdocument, longstring
+from kvserver.formats import codec, decoder, encoder, longcollection, longdocument, longstring, members
 from kvserver.formats.decoder import Decoder, Member
 from kvserver.formats.tags import Mapping
 from kvserver.types.json import value as json_value
@@ -47,7 +47,17 @@ LONG_STRINGS = [name for name in LONG_VALUES if name not in LONG_DOCUMENTS]
 def short_pieces(length: int) -> Iterator[None]:
     """Let whatever is longer than this be a long value."""
     with ExitStack() as stack:
-        for module in (codec, encoder, longstring, longdocument, longbase64, string_value, json_value):
+        for module in (
+            codec,
+            encoder,
+            longstring,
+            longdocument,
+            longcollection,
+            members,
+            longbase64,
+            string_value,
+            json_value,
+        ):
             stack.enter_context(mock.patch.object(module, "PIECE_BYTES", length))
         stack.enter_context(mock.patch.object(string_value, "_BASE64_PIECE_BYTES", length // 4 * 3))
         stack.enter_context(mock.patch.object(decoder, "_WINDOW_BYTES", 1))

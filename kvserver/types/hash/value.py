@@ -19,6 +19,9 @@ from kvserver.data.kinds import Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.longcollection import LongObject
+from kvserver.formats.members import object_pieces
+from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -113,6 +116,36 @@ def _read(document: object) -> Value | None:
     return _loaded(fields)
 
 
+class _Builder:
+    """Makes the hash of a payload, whose fields come in the order of their names."""
+
+    def __init__(self) -> None:
+        self._fields = Hash((), is_listpack=False)
+
+    def add(self, fields: list[bytes], values: list[bytes]) -> None:
+        self._fields.update(zip(fields, values, strict=True))
+
+    def value(self) -> str | Hash:
+        if len(self._fields) > LISTPACK_FIELDS:
+            return self._fields
+        return _loaded(dict(sorted(self._fields.items(), key=_name_of_pair)))
+
+    def pieces(self) -> Iterator[bytes]:
+        return _pieces(self._fields)
+
+
+def _name_of_pair(pair: tuple[bytes, bytes]) -> str:
+    return name_of(pair[0])
+
+
+def _pieces(fields: Fields) -> Iterator[bytes]:
+    return object_pieces(by_name(fields.chunks() if isinstance(fields, Hash) else (fields,)), fields.get)
+
+
+def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongObject:
+    return LongObject(opening, expires_at_ms, _Builder())
+
+
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(dict(rdb.read_hash(dump_type, body, max_bytes)))
 
@@ -123,7 +156,7 @@ class HashKind(Collection):
     name = "hash"
     types = (Hash,)
     mark = MARK
-    forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
+    forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.HASH_TYPES}
 
     def encoding(self, value: str | Hash) -> bytes:
@@ -136,8 +169,7 @@ class HashKind(Collection):
 
     def json_steps(self, value: str | Hash) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
-        tag, text = self.json(value)
-        return tag, iter((text,))
+        return TAG, _pieces(fields_of(value) or {})
 
     def dump(self, value: str | Hash) -> bytes:
         fields = fields_of(value) or {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -19,6 +19,8 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.longcollection import LongArray
+from kvserver.formats.members import array_pieces
 from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -89,6 +91,26 @@ def _read(document: object) -> Value | None:
     return value_of(List(elements))
 
 
+class _Builder:
+    """Makes the list of a payload."""
+
+    def __init__(self) -> None:
+        self._elements = List()
+
+    def add(self, members: list[bytes], values: list[Any]) -> None:
+        self._elements.extend(members)
+
+    def value(self) -> str | List:
+        return value_of(self._elements)
+
+    def pieces(self) -> Iterator[bytes]:
+        return array_pieces(self._elements.chunks())
+
+
+def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongArray:
+    return LongArray(opening, expires_at_ms, _Builder(), is_sorted=False)
+
+
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return value_of(List(rdb.read_list(dump_type, body, max_bytes)))
 
@@ -99,7 +121,7 @@ class ListKind(Collection):
     name = "list"
     types = (List,)
     mark = MARK
-    forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
+    forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.LIST_TYPES}
 
     def encoding(self, value: str | List) -> bytes:
@@ -111,8 +133,7 @@ class ListKind(Collection):
 
     def json_steps(self, value: str | List) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
-        tag, text = self.json(value)
-        return tag, iter((text,))
+        return TAG, array_pieces((elements_of(value) or List()).chunks())
 
     def dump(self, value: str | List) -> bytes:
         return rdb.write_list(elements_of(value) or ())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -25,6 +25,9 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.longcollection import LongArray
+from kvserver.formats.members import array_pieces
+from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -177,6 +180,32 @@ def _read(document: object) -> Value | None:
     return _loaded(list(dict.fromkeys(members)))
 
 
+class _Builder:
+    """Makes the set of a payload, whose members come in the order of their names."""
+
+    def __init__(self) -> None:
+        self._members = Set((), is_intset=False)
+
+    def add(self, members: list[bytes], values: list[Any]) -> None:
+        self._members.add_all(members)
+
+    def value(self) -> str | Set:
+        if len(self._members) > INTSET_MEMBERS:
+            return self._members
+        return _loaded(sorted(self._members, key=name_of))
+
+    def pieces(self) -> Iterator[bytes]:
+        return _pieces(self._members)
+
+
+def _pieces(members: Members) -> Iterator[bytes]:
+    return array_pieces(by_name(members.chunks() if isinstance(members, Set) else (members,)))
+
+
+def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongArray:
+    return LongArray(opening, expires_at_ms, _Builder(), is_sorted=True)
+
+
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(rdb.read_set(dump_type, body, max_bytes))
 
@@ -187,7 +216,7 @@ class SetKind(Collection):
     name = "set"
     types = (Set,)
     mark = "".join(MARKS)
-    forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
+    forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.SET_TYPES}
 
     def encoding(self, value: str | Set) -> bytes:
@@ -199,8 +228,7 @@ class SetKind(Collection):
 
     def json_steps(self, value: str | Set) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
-        tag, text = self.json(value)
-        return tag, iter((text,))
+        return TAG, _pieces(members_of(value) or Few((), is_intset=False))
 
     def dump(self, value: str | Set) -> bytes:
         is_intset = self.encoding(value) == b"intset"

@@ -7,14 +7,12 @@ may be changed, and `store` keeps it. So each of them is written once.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import copysign, inf, isfinite
 from operator import itemgetter
 from typing import Final, Self
-
-import orjson
 
 from kvserver.containers.ordered import Ordered
 from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
@@ -24,7 +22,9 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
-from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.longcollection import LongPairs
+from kvserver.formats.members import pairs_pieces
+from kvserver.formats.names import as_text, bytes_of
 from kvserver.options.config import Config
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -101,6 +101,10 @@ class Small:
     def __iter__(self) -> Iterator[tuple[bytes, float]]:
         return ((member, score) for score, member in self._ordered())
 
+    def chunks(self) -> Iterator[tuple[Sequence[bytes], Sequence[float]]]:
+        """The members and their scores in one."""
+        return iter((self.slice(0, len(self.scores)),))
+
     def _ordered(self) -> list[tuple[float, bytes]]:
         if self._order is None:
             self._order = sorted(zip(self.scores.values(), self.scores, strict=True))
@@ -123,10 +127,14 @@ class SortedSet:
             members.append(member)
             scores.append(score)
         self.scores = Table()
-        self.scores.update(zip(members, scores, strict=True))
         self._order = Ordered()
-        self._order.load(members, scores)
         self.is_listpack = is_listpack
+        self.load(members, scores)
+
+    def load(self, members: list[bytes], scores: list[float]) -> None:
+        """Add members that are in order and behind all that are there. ValueError if they are not."""
+        self._order.load(members, scores)
+        self.scores.update(zip(members, scores, strict=True))
 
     def add(self, member: bytes, score: float) -> None:
         present: float | None = self.scores.get(member)
@@ -170,6 +178,10 @@ class SortedSet:
 
     def __iter__(self) -> Iterator[tuple[bytes, float]]:
         return iter(self._order)
+
+    def chunks(self) -> Iterator[tuple[Sequence[bytes], Sequence[float]]]:
+        """The members and their scores, some hundred at a time. Nobody may change them."""
+        return self._order.chunks()
 
     def fork(self) -> Self:
         """An equal sorted set, independent of this one: either of the two copies what it changes."""
@@ -294,6 +306,31 @@ def _read(document: object) -> Value | None:
     return _loaded(pairs) if is_ordered and len(dict(pairs)) == len(pairs) else None
 
 
+class _Builder:
+    """Makes the sorted set of a payload, whose members come in order."""
+
+    def __init__(self) -> None:
+        self._members = SortedSet((), is_listpack=False)
+        self._count = 0
+
+    def add(self, members: list[bytes], values: list[float]) -> None:
+        self._members.load(members, values)
+        self._count += len(members)
+
+    def value(self) -> str | SortedSet | None:
+        if len(self._members.scores) < self._count:
+            # A member came twice.
+            return None
+        return self._members if self._count > LISTPACK_MEMBERS else _loaded(list(self._members))
+
+    def pieces(self) -> Iterator[bytes]:
+        return pairs_pieces(self._members.chunks())
+
+
+def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongPairs:
+    return LongPairs(opening, expires_at_ms, _Builder())
+
+
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
     return _loaded(rdb.read_zset(dump_type, body, max_bytes))
 
@@ -307,20 +344,18 @@ class SortedSetKind(Collection):
     name = "zset"
     types = (SortedSet,)
     mark = MARK
-    forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
+    forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.ZSET_TYPES}
 
     def encoding(self, value: str | SortedSet) -> bytes:
         return b"skiplist" if isinstance(value, SortedSet) and not value.is_listpack else b"listpack"
 
     def json(self, value: str | SortedSet) -> tuple[str, bytes]:
-        texts = (b"[%b,%b]" % (orjson.dumps(name_of(member)), _json_of(score)) for member, score in members_of(value) or ())
-        return TAG, b"[%b]" % b",".join(texts)
+        return TAG, b"".join(pairs_pieces((members_of(value) or Small({})).chunks()))
 
     def json_steps(self, value: str | SortedSet) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
-        tag, text = self.json(value)
-        return tag, iter((text,))
+        return TAG, pairs_pieces((members_of(value) or Small({})).chunks())
 
     def dump(self, value: str | SortedSet) -> bytes:
         return rdb.write_zset(
@@ -335,11 +370,6 @@ class SortedSetKind(Collection):
         # Redis makes a skip list of what it sorts.
         converted = None if self.encoding(value) == b"skiplist" else SortedSet(members, is_listpack=False)
         return Elements([member for member, _ in members], has_order=True, converted=converted)
-
-
-def _json_of(score: float) -> bytes:
-    text = repr(score)
-    return text.encode() if isfinite(score) else b'"%b"' % text.encode()
 
 
 SORTED_SET: Final = SortedSetKind()

@@ -1,0 +1,157 @@
+"""The members of large collections in JSON, in pieces: arrays of strings, arrays of pairs with a score, and objects. Pure.
+
+A byte string in a collection stands as its name (`names`). Strings go through orjson many at a time; scores through Python's
+json, which spells floats in another way.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf, isfinite
+from typing import Any, Final
+
+import orjson
+
+from kvserver.formats.codec import PIECE_BYTES, canonical, canonical_string_pieces, utf8_pieces
+from kvserver.formats.names import RESERVED, name_of
+
+# A piece has so many members at most.
+PIECE_MEMBERS: Final = 128
+_INFINITIES: Final = {inf: "inf", -inf: "-inf"}
+
+# Members of which pieces are made, some hundred at a time. None is a step that found none.
+Batches = Iterable[Sequence[bytes] | None]
+
+
+def named(members: Iterable[bytes]) -> list[str]:
+    """The names of byte strings: what most of them are themselves."""
+    joined = b"".join(members := list(members))
+    if joined.isascii() and RESERVED not in joined:
+        return list(map(bytes.decode, members))
+    return list(map(name_of, members))
+
+
+def array_text(members: Iterable[bytes]) -> bytes:
+    """The JSON of an array of strings, without its brackets."""
+    return orjson.dumps(named(members))[1:-1]
+
+
+def object_text(fields: Iterable[bytes], values: Iterable[bytes]) -> bytes:
+    """The JSON of an object of strings, without its brackets. The fields are in the order of their names."""
+    return orjson.dumps(dict(zip(named(fields), named(values), strict=True)))[1:-1]
+
+
+def pairs_text(members: Iterable[bytes], scores: Sequence[float]) -> bytes:
+    """The JSON of an array of pairs, each of a string and its score, without its brackets. An infinity is a string."""
+    written = scores if all(map(isfinite, scores)) else [_INFINITIES.get(score, score) for score in scores]
+    return canonical(list(zip(named(members), written, strict=True)))[1:-1]
+
+
+def array_pieces(batches: Batches) -> Iterator[bytes]:
+    """Yield the JSON of an array of strings; an empty piece is a step."""
+    return _pieces(b"[]", _array(batches))
+
+
+def object_pieces(batches: Batches, value_of: Callable[[bytes], Any]) -> Iterator[bytes]:
+    """Yield the JSON of an object of strings, by fields in the order of their names; an empty piece is a step."""
+    return _pieces(b"{}", _object(batches, value_of))
+
+
+def pairs_pieces(chunks: Iterable[tuple[Sequence[bytes], Sequence[float]]]) -> Iterator[bytes]:
+    """Yield the JSON of an array of pairs, each of a string and its score; an empty piece is a step."""
+    return _pieces(b"[]", _pairs(chunks))
+
+
+def _pieces(brackets: bytes, members: Iterator[bytes | Iterator[bytes] | None]) -> Iterator[bytes]:
+    """Yield JSON with these brackets: of members whose JSON is one piece, or several if there is one long member."""
+    separator = brackets[:1]
+    for piece in members:
+        if piece is None:
+            yield b""
+            continue
+        if isinstance(piece, bytes):
+            yield separator + piece
+        else:
+            yield separator
+            yield from piece
+        separator = b","
+    yield brackets[1:] if separator == b"," else brackets
+
+
+def _array(batches: Batches) -> Iterator[bytes | Iterator[bytes] | None]:
+    for batch in batches:
+        if batch is None:
+            yield None
+            continue
+        for start, stop in _parts(list(map(len, batch))):
+            members = batch[start:stop]
+            yield _name_pieces(members[0]) if _is_long(members) else array_text(members)
+
+
+def _object(batches: Batches, value_of: Callable[[bytes], Any]) -> Iterator[bytes | Iterator[bytes] | None]:
+    for batch in batches:
+        if batch is None:
+            yield None
+            continue
+        for begin in range(0, len(batch), PIECE_MEMBERS):
+            fields = batch[begin : begin + PIECE_MEMBERS]
+            values = list(map(value_of, fields))
+            for start, stop in _parts([len(field) + len(value) for field, value in zip(fields, values, strict=True)]):
+                some, theirs = fields[start:stop], values[start:stop]
+                yield _field_pieces(some[0], theirs[0]) if _is_long([*some, *theirs]) else object_text(some, theirs)
+
+
+def _pairs(chunks: Iterable[tuple[Sequence[bytes], Sequence[float]]]) -> Iterator[bytes | Iterator[bytes]]:
+    for members, scores in chunks:
+        for start, stop in _parts(list(map(len, members))):
+            some, theirs = members[start:stop], scores[start:stop]
+            yield _pair_pieces(some[0], theirs) if _is_long(some) else pairs_text(some, theirs)
+
+
+def _parts(sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """The ranges of members, by their lengths in bytes, that make a piece each: a longer one is alone."""
+    start = total = 0
+    for index, size in enumerate(sizes):
+        if index > start and (total + size > PIECE_BYTES or index - start == PIECE_MEMBERS):
+            yield start, index
+            start, total = index, 0
+        total += size
+    if sizes:
+        yield start, len(sizes)
+
+
+def _is_long(some: Sequence[bytes]) -> bool:
+    return sum(map(len, some)) > PIECE_BYTES
+
+
+def _field_pieces(field: bytes, value: bytes) -> Iterator[bytes]:
+    yield from _name_pieces(field)
+    yield b":"
+    yield from _name_pieces(value)
+
+
+def _pair_pieces(member: bytes, scores: Sequence[float]) -> Iterator[bytes]:
+    text = pairs_text([b""], scores)
+    yield b"["
+    yield from _name_pieces(member)
+    yield text.removeprefix(b'[""')
+
+
+def _name_pieces(data: bytes) -> Iterator[bytes]:
+    """Yield the JSON of the name of a byte string that may be long."""
+    is_plain = not data.startswith(RESERVED)
+    try:
+        for _ in utf8_pieces(data) if is_plain else ():
+            yield b""
+    except UnicodeDecodeError:
+        is_plain = False
+    if is_plain:
+        yield from canonical_string_pieces(data)
+        return
+    yield b'"' + RESERVED
+    # A multiple of three, so that no piece is padded but the last.
+    length = max(1, PIECE_BYTES // 4) * 3
+    for start in range(0, len(data), length):
+        yield b64encode(data[start : start + length])
+    yield b'"'
