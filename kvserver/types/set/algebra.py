@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from typing import Final
 
-from kvserver.data.entries import Expiring
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
@@ -78,15 +77,9 @@ _Operation = Callable[[list[Members | None], int], Few]
 def _store(session: Session, request: Request, operation: _Operation) -> int:
     """Store the result of an operation in the first key, of the sets under the others. Return the number of its members."""
     keyspace, (_, destination, *sources) = session.keyspace, request
-    is_timeless = not any(type(keyspace.get(key)) is Expiring for key in sources)
     result = operation(_sets(session, sources), session.server.config.set_max_intset_entries)
     if result:
-        value = new_value(result, is_intset=result.is_intset)
-        if is_timeless:
-            keyspace.put_as(destination, value, request)
-        else:
-            # A replay would give another result once a source has expired.
-            keyspace.put(destination, value)
+        keyspace.put_as(destination, new_value(result, is_intset=result.is_intset), request)
     elif keyspace.live(destination) is not None:
         keyspace.remove(destination)
     return len(result)
