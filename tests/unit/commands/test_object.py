@@ -35,3 +35,29 @@ def test_small_integers_are_shared_unless_each_needs_its_clock(limit: int, polic
     server.state.config.maxmemory, server.state.config.maxmemory_policy = limit, policy
     run(server.session(), "SET", "k", "7")
     assert run(server.session(), "OBJECT", "REFCOUNT", "k") == (SHARED_REFCOUNT if is_shared else 1)
+
+
+@pytest.mark.parametrize("size", [4, 400])
+@pytest.mark.parametrize("name", ["HSET", "RPUSH", "SADD", "ZADD"])
+def test_idle_time_of_a_collection_ends_when_it_is_changed_or_touched(name: str, size: int) -> None:
+    server = Server()
+    session = server.session()
+
+    def pass_time() -> object:
+        server.clock.now_ms += 100_000
+        server.state.memory.tick()
+        return run(session, "OBJECT", "IDLETIME", "k")
+
+    server.state.config.maxmemory_policy = "allkeys-lru"
+    server.state.memory.configure(server.state.config)
+    run(session, name, "k", *range(size))
+    assert pass_time() == 100
+    run(session, "TOUCH", "k")
+    assert run(session, "OBJECT", "IDLETIME", "k") == 0
+    assert pass_time() == 100
+    cut = server.keyspace.cut()
+    run(session, name, "k", "1", "new")
+    assert run(session, "OBJECT", "IDLETIME", "k") == 0
+    for _ in server.keyspace.fold(cut):
+        pass
+    assert pass_time() == 100

@@ -134,6 +134,25 @@ def test_touched_watch_gives_a_null_and_counts_once() -> None:
     assert run(session, "EXEC") == Execute([])
 
 
+@pytest.mark.parametrize("size", [4, 400])
+def test_change_of_a_collection_in_a_transaction_fails_the_one_of_who_watches_it(size: int) -> None:
+    server = Server()
+    watching, changing = server.session(), server.session()
+    words = [str(number) for number in range(size)]
+    for name in ("HSET", "RPUSH", "SADD", "ZADD"):
+        run(watching, name, name, *words)
+        run(watching, "WATCH", name)
+        run(watching, "MULTI")
+        run(watching, "TYPE", name)
+        changing = begin(server)
+        run(changing, name, name, "7", "new")
+        executed = run(changing, "EXEC")
+        assert isinstance(executed, Execute)
+        for request in executed.requests:
+            run(server.session(), *request)
+        assert run(watching, "EXEC") == Switch(NULL_ARRAY)
+
+
 def test_failed_transaction_is_told_before_a_touched_watch() -> None:
     session = Server().session()
     run(session, "WATCH", "k")

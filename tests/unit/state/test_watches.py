@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from helpers.sessions import START_MS, Server, run
@@ -44,7 +46,21 @@ TOUCHING: list[tuple[list[Words], list[Words]]] = [
     ([], [("JSON.SET", "k", "$", "1")]),
     ([], [("SET", "k", "v"), ("DEL", "k")]),
     ([], [("SET", "k", "v"), ("FLUSHALL",)]),
+    ([("RPUSH", "x", "a")], [("LMOVE", "x", "k", "LEFT", "LEFT")]),
+    ([("SADD", "x", "a")], [("SMOVE", "x", "k", "a")]),
+    ([("SADD", "x", "a")], [("SUNIONSTORE", "k", "x")]),
+    ([("SADD", "k", "a")], [("SUNIONSTORE", "k", "x")]),
+    ([("ZADD", "x", 1, "a")], [("ZRANGESTORE", "k", "x", 0, -1)]),
+    ([("RPUSH", "x", 2, 1)], [("SORT", "x", "STORE", "k")]),
 ]
+# What makes a collection, and what changes it.
+CHANGES = (
+    (("HSET", "k", "a", "b"), ("HSET k a c", "HDEL k a", "HINCRBY k n 1", "HINCRBYFLOAT k n 1")),
+    (("RPUSH", "k", "a", "b"), ("LPUSH k c", "LPOP k", "LSET k 0 c", "LREM k 1 a", "LTRIM k 0 0", "LMPOP 1 k LEFT")),
+    (("RPUSH", "k", "a", "b"), ("RPOPLPUSH k k", "RPOPLPUSH k x", "LMOVE k x LEFT LEFT", "LINSERT k AFTER a c")),
+    (("SADD", "k", "a", "b"), ("SADD k c", "SREM k a", "SPOP k", "SPOP k 2", "SMOVE k x a", "SDIFFSTORE k k x")),
+    (("ZADD", "k", "1", "a"), ("ZADD k 3 a", "ZREM k a", "ZINCRBY k 1 a", "ZPOPMIN k", "ZMPOP 1 k MAX")),
+)
 UNTOUCHING: list[tuple[list[Words], list[Words]]] = [
     ([], []),
     ([("SET", "k", "v")], [("GET", "k"), ("TTL", "k"), ("STRLEN", "k")]),
@@ -53,12 +69,23 @@ UNTOUCHING: list[tuple[list[Words], list[Words]]] = [
     ([], [("FLUSHALL",)]),
     ([("SET", "k", "v")], [("COPY", "k", "x"), ("BITOP", "NOT", "y", "k")]),
     ([], [("SET", "x", "v"), ("FLUSHALL",)]),
+    ([("HSET", "k", *range(200))], [("HGETALL", "k"), ("HDEL", "k", "x"), ("HSETNX", "k", 0, 1), ("OBJECT", "IDLETIME", "k")]),
+    ([("RPUSH", "k", *range(200))], [("LREM", "k", 1, "x"), ("LPOS", "k", 5), ("COPY", "k", "x"), ("TOUCH", "k")]),
+    ([("SADD", "k", *range(200))], [("SADD", "k", 1), ("SREM", "k", "x"), ("SUNIONSTORE", "x", "k")]),
+    ([("ZADD", "k", *range(200))], [("ZADD", "k", 0, 1), ("ZREM", "k", "x"), ("ZUNIONSTORE", "x", 1, "k")]),
 ]
 
 
 @pytest.mark.parametrize(("before", "after"), TOUCHING, ids=str)
 def test_writing_a_watched_key_touches_it(before: list[Words], after: list[Words]) -> None:
     assert touched_by(before, after)
+
+
+@pytest.mark.parametrize(("made", "changes"), CHANGES, ids=str)
+@pytest.mark.parametrize("more", [0, 200])
+def test_change_of_a_small_collection_and_of_a_large_one_touches_it(made: Words, changes: Iterable[str], more: int) -> None:
+    for change in changes:
+        assert touched_by([(*made, *range(more))], [tuple(change.split())]), change
 
 
 @pytest.mark.parametrize(("before", "after"), UNTOUCHING, ids=str)
