@@ -74,6 +74,49 @@ def test_writes_are_refused_while_too_much_is_used_and_nothing_may_go() -> None:
     assert text(limited.run("SET", "k", "v")) == "OK"
 
 
+# What makes a collection grow by one member: a number, and some bytes.
+GROWING = (("HSET", "k", "{0}", "{1}"), ("RPUSH", "k", "{0}{1}"), ("SADD", "k", "{0}{1}"), ("ZADD", "k", "{0}", "{0}{1}"))
+
+
+@pytest.mark.parametrize("words", GROWING)
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_collection_that_grows_in_place_comes_to_the_limit(words: tuple[str, ...], is_frozen: bool) -> None:
+    limited = Limited(60_000)
+    cut = None
+    for number in range(1_000):
+        answer = limited.run(*(word.format(number, "x" * 100) for word in words))
+        if getattr(answer, "text", "") == OOM:
+            break
+        # Of so many members the collection is changed in place.
+        if number == 100 and is_frozen:
+            cut = limited.keyspace.cut()
+    assert 150 < number < 600
+    assert limited.memory.used_bytes == limited.total_bytes > EMPTY_BYTES + 60_000
+    for _ in limited.keyspace.fold(cut) if cut else ():
+        pass
+    assert limited.memory.used_bytes == limited.total_bytes
+    assert limited.run("DEL", "k") == 1
+    assert limited.memory.used_bytes == EMPTY_BYTES
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_collections_of_all_types_are_let_go(policy: str) -> None:
+    limited = Limited(50_000, policy)
+    for number in range(100):
+        name, _, *words = GROWING[number % 4]
+        size = 20 if number % 3 else 80
+        for place in range(size):
+            each = (word.format(place, "x" * 10) for word in words)
+            assert getattr(limited.run(name, f"{name}{number}", *each), "text", "") != OOM
+            if not place:
+                limited.run("EXPIRE", f"{name}{number}", 1_000)
+    assert limited.memory.used_bytes == limited.total_bytes
+    # One collection may be counted much higher once it is changed in place.
+    assert EMPTY_BYTES + 25_000 < limited.memory.used_bytes < EMPTY_BYTES + 70_000
+    # Some went before they had all their members, and were made again.
+    assert limited.keyspace.evicted >= 100 - len(limited.keyspace) > 20
+
+
 def test_nothing_goes_or_is_refused_while_keys_are_held() -> None:
     limited = Limited(10_000, "allkeys-random")
     for number in range(200):
