@@ -14,7 +14,7 @@ import random
 import selectors
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -22,17 +22,21 @@ from typing import Any, TypeVar
 import hiredis
 import pytest
 
-from helpers.documents import bytes_of
+from helpers import models
+from helpers.models import State
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, Fault, SimulatedDisk
+from helpers.small_chunks import divide_small_collections, state_of
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data import shards
-from kvserver.data.entries import Expiring
+from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine import writer
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.writer import Writer
+from kvserver.formats.encoder import encode
+from kvserver.formats.tags import Mapping
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
@@ -53,13 +57,33 @@ ONE_SEED = os.environ.get("KVSERVER_SIMULATION_SEED")
 PARTS = 4
 LIVES = 3
 PATH = f"{ROOT}/dump.kvs"
-KEYS = [b"k%d" % number for number in range(6)]
+# The keys that are mostly used for each type: a string, a hash, a list, a set, a sorted set.
+KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(2)] for letter in "khlsz"}
+KEYS = KEYS_OF["any"] = [key for keys in KEYS_OF.values() for key in keys]
+READS = {"k": [b"GET"], "h": [b"HGETALL"], "l": [b"LRANGE", b"0", b"-1"], "s": [b"SMEMBERS"], "z": [b"ZRANGE", b"0", b"-1"]}
 START_MS = 1_700_000_000_000
 # There is a sync each second, but each comes behind other calls of the simulated disk.
 EVERYSEC_S = 2.0
 
-# The value of each key, and its expiry or 0.
-State = dict[bytes, tuple[bytes, int]]
+
+# What all values begin with, and nothing else.
+VALUE = b"v"
+
+# The life that runs.
+LIVING: list[Life] = []
+
+
+def checked_encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
+    """Encode a cut for a frame, and see that it is what the model said when the data was cut."""
+    payload = b""
+    for piece in encode(cut, mapping):
+        payload += piece
+        yield piece
+    life = LIVING[0]
+    expected = life.cuts.pop(id(cut))[1]
+    if payload != expected:
+        # To raise would be a flush that fails.
+        life.fail(AssertionError(f"a frame that is not the state at its cut:\n{payload!r}\n{expected!r}"))
 
 
 class NoSelector(selectors.DefaultSelector):
@@ -263,10 +287,15 @@ class Life:
         self.aborted = 0
         # The ticks, and the data behind each RESTORE.
         self.history: list[list[list[bytes]] | State] = []
-        # The tick that wrote each value.
+        # The first tick that wrote each value.
         self.positions: dict[bytes, int] = {}
         # The last tick that a client was told of while it had to be durable.
         self.told = -1
+        # What the history comes to up to some tick.
+        self.state_then: State = {}
+        self.ticks_then = 0
+        # The payloads that the frames of cuts must have.
+        self.cuts: dict[int, tuple[Cut, bytes]] = {}
         # The journal's numbers of ticks.
         self.recorded: list[tuple[int, int]] = []
         # The last tick that a client was told of while a kill had to lose nothing of it.
@@ -315,23 +344,25 @@ class Life:
         if self.failure:
             raise self.failure
 
+    def fail(self, failure: BaseException) -> None:
+        self.failure = failure
+        self.loop.stop()
+
     def on_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception():
-            self.failure = task.exception()
-            self.loop.stop()
+        if not task.cancelled() and (failure := task.exception()):
+            self.fail(failure)
 
     def on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if self.failure is None and not self.disks[0].is_dead:
-            self.failure = error or AssertionError(context["message"])
-            self.loop.stop()
+            self.fail(error or AssertionError(context["message"]))
 
     async def serve(self) -> None:
         """Do what Server does, without sockets."""
         config = self.config
         medium = FileMedium(PATH, self.filesystem, with_journal=True)
         space = Keyspace(self.now_ms)
-        self.state = state = ServerState(config, space, COMMANDS, self.now_ms)
+        self.state = state = ServerState(config, space, COMMANDS, self.now_ms, random_below=self.rng.randrange)
         table = CommandTable(COMMANDS, state.usages)
         log = FileLog(PATH, self.filesystem)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
@@ -343,7 +374,8 @@ class Life:
         self.jobs.attend_journal()
         await self.jobs.load_at_start()
         space.observer = self
-        self.history = [self.members()]
+        self.watch_cuts()
+        self.history = [state_of(space)]
         self.written_at = [self.loop.time()]
         self.told = self.handed_over = 0
         # Nothing ends the last life while it starts, so that a start that fails is seen.
@@ -362,13 +394,27 @@ class Life:
         self.journal.append(commands)
         self.recorded.append((self.journal.sequence, len(self.history) - 1))
 
-    def members(self) -> State:
-        found: State = {}
-        for key, entry in self.state.keyspace.members():
-            timed = entry if isinstance(entry, Expiring) else Expiring(entry, 0)
-            if not timed.expires_at_ms or timed.expires_at_ms > self.now_ms():
-                found[key] = (bytes_of(timed.value), timed.expires_at_ms)
-        return found
+    def watch_cuts(self) -> None:
+        """Note what the frame of each cut must hold, by the model, for `checked_encode`."""
+        if IS_COMPILED:
+            return
+        space = self.state.keyspace
+        plain = space.cut
+
+        def cut() -> Cut:
+            made = plain()
+            self.cuts[id(made)] = made, models.payload(self.state_now())
+            return made
+
+        space.cut = cut  # type: ignore[method-assign]
+        LIVING[:] = [self]
+
+    def state_now(self) -> State:
+        """What the data must be, by all commands that were recorded so far."""
+        for tick in self.history[self.ticks_then :]:
+            self.state_then = applied(self.state_then, tick)
+        self.ticks_then = len(self.history)
+        return applied(self.state_then.copy(), self.state.keyspace.written_since(0))
 
     # What the keyspace tells: what becomes of the data, in the order in which it does
 
@@ -377,9 +423,8 @@ class Life:
         if written:
             self.history.append([list(command) for command in written])
             self.written_at.append(self.loop.time())
-            for command in written:
-                if len(command) > 2 and command[0] == b"SET":
-                    self.positions[command[2]] = len(self.history) - 1
+            for word in (word for command in written for word in command if word.startswith(VALUE)):
+                self.positions.setdefault(word, len(self.history) - 1)
 
     def before_replacing(self) -> None: ...
 
@@ -387,19 +432,29 @@ class Life:
         space = self.state.keyspace
         if space.written_since(space.position - 1) != [[b"FLUSHALL"]]:
             space.take_written()
-            self.history.append(self.members())
+            self.history.append(state_of(space))
             self.written_at.append(self.loop.time())
 
     def draw_command(self) -> list[bytes]:
         rng = self.rng
         key = rng.choice(KEYS)
-        self.values += 1
-        value = b"%d.%d" % (self.number, self.values) + b"x" * rng.choice((0, 0, 0, 700, 3000))
+        value = self.make_value()
+        draw = rng.random()
+        if draw < 0.2:
+            return [b"SET", rng.choice(KEYS_OF["k"]), value]
+        if draw < 0.55:
+            return models.random_call(rng, KEYS_OF, self.make_value)
+        if draw < 0.8:
+            letter = rng.choice("khlsz")
+            name, *words = READS[letter]
+            return [name, rng.choice(KEYS_OF[letter]), *words]
         odd: list[list[bytes]] = [
             [b"DEL", key],
             [b"DEL", key],
             [b"SET", key, value, b"PX", b"%d" % rng.choice((1, 50, 5000, 10_000_000))],
             [b"SET", key, value, b"XX"],
+            [b"PEXPIRE", key, b"%d" % rng.choice((1, 50, 5000, 10_000_000))],
+            [b"SAVE"],
             [b"SAVE"],
             [b"BGREWRITEAOF"],
             [b"FLUSHALL"],
@@ -408,10 +463,12 @@ class Life:
             [b"CONFIG", b"SET", b"appendfsync", rng.choice((b"always", b"everysec", b"no"))],
             [b"CONFIG", b"SET", b"appendonly", rng.choice((b"yes", b"no"))],
         ]
-        draw = rng.random()
-        if draw < 0.45:
-            return [b"SET", key, value]
-        return [b"GET", key] if draw < 0.8 else rng.choice(odd)
+        return rng.choice(odd)
+
+    def make_value(self) -> bytes:
+        """A value that no other command of any life has."""
+        self.values += 1
+        return b"%b%d.%d" % (VALUE, self.number, self.values) + b"x" * self.rng.choice((0, 0, 0, 0, 0, 100, 3000))
 
     def note(self, command: list[bytes], reply: object) -> None:
         """A client was told this, which is a promise: of what it wrote, or of what it saw."""
@@ -422,9 +479,9 @@ class Life:
         if self.state.journal.error:
             return
         if self.config.appendonly and not self.was_switched:
-            value = command[2] if command[0] == b"SET" else reply if command[0] == b"GET" else None
-            if isinstance(value, bytes):
-                position = self.positions.get(value, 0)
+            seen = reply if isinstance(reply, list) else [reply]
+            for word in (*command[2:], *seen):
+                position = self.positions.get(word, 0) if isinstance(word, bytes) else 0
                 # A SET that was told OK may have been undone by a RESTORE since; the tick counts, not the value.
                 if self.policy == "always":
                     self.told = max(self.told, position)
@@ -445,17 +502,17 @@ class Life:
         return max(safe, default=0)
 
 
-def apply(state: State, command: list[bytes]) -> None:
-    name = command[0].upper()
-    if name == b"SET":
-        state[command[1]] = (command[2], int(command[4]) if len(command) > 3 else 0)
-    elif name == b"DEL":
-        for key in command[1:]:
-            state.pop(key, None)
-    elif name == b"FLUSHALL":
-        state.clear()
-    else:
-        raise AssertionError(command)
+def applied(state: State, tick: list[list[bytes]] | State) -> State:
+    """The state after a tick, which may be the one before it, changed."""
+    if isinstance(tick, dict):
+        return tick.copy()
+    for command in tick:
+        models.apply(state, command)
+    return state
+
+
+def alive(state: State, now_ms: int) -> State:
+    return {key: held for key, held in state.items() if held.expires_at_ms is None or held.expires_at_ms > now_ms}
 
 
 def matches(life: Life, found: State, now_ms: int) -> int | None:
@@ -463,12 +520,8 @@ def matches(life: Life, found: State, now_ms: int) -> int | None:
     state: State = {}
     last = None
     for index, tick in enumerate(life.history):
-        if isinstance(tick, dict):
-            state = dict(tick)
-        else:
-            for command in tick:
-                apply(state, command)
-        if {key: entry for key, entry in state.items() if not entry[1] or entry[1] > now_ms} == found:
+        state = applied(state, tick)
+        if alive(state, now_ms) == found:
             last = index
     return last
 
@@ -497,9 +550,10 @@ def simulate(seed: int) -> dict[str, int]:
         counts["aborted"] += life.aborted
         assert life.history or not life.is_last, f"seed {seed}: a start that ends before it serves"
         if life.history and isinstance(life.history[0], dict):
-            started = life.history[0]
+            now_ms = START_MS + number * 1_000_000
+            started = alive(life.history[0], now_ms)
             if before and before.history:
-                found = matches(before, started, START_MS + number * 1_000_000)
+                found = matches(before, started, now_ms)
                 assert found is not None, f"seed {seed}, life {number}: a state that never was: {started}"
                 least = before.must_have(was_killed=was_killed)
                 assert found >= least, f"seed {seed}, life {number}: tick {found} of {len(before.history)}, told of {least}"
@@ -535,6 +589,9 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(perf_counter=perf_counter, perf_counter_ns=perf_counter_ns, time=loop_time, monotonic=loop_time)
     for module in (frames, schedule, journal, recovery, slices, snapshot, writer):
         monkeypatch.setattr(module, "time", clock, raising=False)
+    divide_small_collections(monkeypatch)
+    if not IS_COMPILED:
+        monkeypatch.setattr(snapshot, "encode", checked_encode)
     monkeypatch.setattr(shards, "SHARDS", 7)
     monkeypatch.setattr(shards, "hash", zlib.crc32, raising=False)
 

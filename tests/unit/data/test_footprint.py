@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from helpers.keyspaces import KeyspaceMachine
+from helpers.small_chunks import divide_small_collections
 from kvserver.data.entries import Expiring
 from kvserver.data.footprint import EMPTY_BYTES, Footprint, entry_bytes
 from kvserver.data.keyspace import Keyspace
@@ -60,6 +61,7 @@ class FootprintMachine(KeyspaceMachine):
 @pytest.mark.parametrize("shards", [3, 1])
 def test_count_is_the_sum_of_all_entries_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
+    divide_small_collections(monkeypatch)
     monkeypatch.setattr(Footprint, "restart", Footprint.forget)  # so few would be measured at once
     run_state_machine_as_test(
         FootprintMachine,

@@ -11,6 +11,7 @@ from hypothesis.stateful import (
 )
 
 from helpers.keyspaces import Clock, KeyspaceMachine, contents, filled
+from helpers.small_chunks import divide_small_collections
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, Access, Shard, drain, new_shards
@@ -19,6 +20,7 @@ from kvserver.data.shards import SHARDS, Access, Shard, drain, new_shards
 @pytest.mark.parametrize("shards", [SHARDS, 3, 1])
 def test_keyspace_is_a_dict_and_a_cut_its_copy_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
+    divide_small_collections(monkeypatch)
     # Building a thousand dicts for each example is what takes the time. Compiled, there are always so many.
     examples = 40 if len(new_shards()) == SHARDS else 300
     one_at_a_time = settings(max_examples=examples, stateful_step_count=30, report_multiple_bugs=False)

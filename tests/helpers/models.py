@@ -1,0 +1,443 @@
+"""What commands make of strings and collections, said a second time: by Python's own types and the standard library's json.
+
+Nothing of kvserver is in it but the type of a document, so that it can't share a mistake with it. It knows the commands that
+`random_call` draws, and those that they are recorded as. Values are replaced, never changed, so that a copy of the dict that
+holds them is a snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+from helpers.documents import is_utf8, tagged_name
+from kvserver.formats.codec import JSONText
+
+
+class Scores(dict[bytes, float]):
+    """The members of a sorted set, each with its score."""
+
+
+class Held(NamedTuple):
+    """A value and its expiry (Unix milliseconds), or None."""
+
+    value: Any
+    expires_at_ms: int | None = None
+
+
+State = dict[bytes, Held]
+
+
+class Refused(Exception):
+    """The command changes nothing, since it is wrong here."""
+
+
+_INTEGER = re.compile(rb"-?[0-9]{1,18}")
+
+# --- What random commands are made of ---
+
+MEMBERS = (b"a", b"b", b"c", b"\0", b"\xff", b"$kvs:x", 'é\\"'.encode(), *(b"m%d" % number for number in range(9)))
+SCORES = (b"0", b"1", b"1", b"-2", b"0.1", b"3e21", b"inf", b"-inf", b"17")
+# Each row is as likely as the others.
+_ROWS = [
+    row.split()
+    for row in """
+        HSET h member value
+        HSET h member value
+        HSET h member value member value member value member value
+        HSETNX h member value
+        HDEL h member member
+        HINCRBY h number-field number
+        LPUSH l value
+        RPUSH l value
+        RPUSH l member member value member member
+        LPUSHX l value
+        LPOP l
+        RPOP l
+        LPOP l count
+        RPOP l count
+        LSET l index value
+        LREM l index member
+        LTRIM l index index
+        LINSERT l BEFORE member value
+        LMOVE l l LEFT RIGHT
+        RPOPLPUSH l l
+        LMPOP 2 l l RIGHT COUNT 2
+        SADD s member member value
+        SADD s member member member member
+        SADD s value
+        SREM s member member
+        SPOP s
+        SPOP s count
+        SMOVE s s member
+        SUNIONSTORE s s s
+        SINTERSTORE s s s
+        SDIFFSTORE s s s
+        ZADD z score value
+        ZADD z score member score member score member
+        ZADD z score member
+        ZINCRBY z number member
+        ZREM z member member
+        ZPOPMIN z
+        ZPOPMAX z count
+        ZMPOP 2 z z MIN COUNT 2
+        ZREMRANGEBYRANK z index index
+        ZUNIONSTORE z 2 z z
+        ZRANGESTORE z z 0 index
+        DEL any
+        RENAME any any
+        COPY any any REPLACE
+        COPY any any REPLACE
+        PERSIST any
+    """.strip().splitlines()
+]
+_WORDS: dict[str, Callable[[Random], bytes]] = {
+    "member": lambda rng: rng.choice(MEMBERS),
+    "score": lambda rng: rng.choice(SCORES),
+    "number-field": lambda rng: rng.choice((b"n1", b"n2")),
+    "number": lambda rng: b"%d" % rng.randint(-3, 3),
+    "index": lambda rng: b"%d" % rng.randint(-4, 4),
+    "count": lambda rng: b"%d" % rng.randint(0, 4),
+}
+# Commands whose effect is random. What they do is what they are recorded as.
+RANDOM = frozenset((b"SPOP",))
+
+
+def random_call(rng: Random, keys: Mapping[str, Sequence[bytes]], value: Callable[[], bytes]) -> list[bytes]:
+    """A random write to collections. `keys` has those of each type, by the first letter of its commands, and `any`.
+
+    `value` makes the words that may be any string.
+    """
+    request: list[bytes] = []
+    for word in rng.choice(_ROWS):
+        if word in keys:
+            request.append(rng.choice(keys[word if rng.random() < 0.95 else "any"]))
+        elif word == "value":
+            request.append(value())
+        else:
+            make = _WORDS.get(word)
+            request.append(make(rng) if make else word.encode())
+    return request
+
+
+# --- What the commands do ---
+
+
+def apply(state: State, request: list[bytes]) -> None:
+    """Do to a state what a command does. Refused, with the state as it was, where the command fails. No key is ever due."""
+    _COMMANDS[request[0].upper()](state, *request[1:])
+
+
+def _find(state: State, key: bytes, type_: type) -> Any:
+    """The value of a key, or an empty one."""
+    held = state.get(key)
+    if held is None:
+        return type_()
+    if type(held.value) is not type_:
+        raise Refused
+    return held.value
+
+
+def _keep(state: State, key: bytes, value: Any) -> None:
+    """Let a key have a value that was changed. Its expiry stays."""
+    if value:
+        state[key] = Held(value, state[key].expires_at_ms if key in state else None)
+    else:
+        state.pop(key, None)
+
+
+def _put(state: State, key: bytes, value: Any) -> None:
+    if value:
+        state[key] = Held(value)
+    else:
+        state.pop(key, None)
+
+
+def _set(state: State, key: bytes, value: bytes, option: bytes = b"", time: bytes = b"") -> None:
+    assert option in (b"", b"PXAT")
+    state[key] = Held(value, int(time) if option else None)
+
+
+def _del(state: State, *keys: bytes) -> None:
+    for key in keys:
+        state.pop(key, None)
+
+
+def _rename(state: State, old: bytes, new: bytes) -> None:
+    if old not in state:
+        raise Refused
+    state[new] = state.pop(old)
+
+
+def _copy(state: State, source: bytes, destination: bytes, replace: bytes) -> None:
+    if source == destination:
+        raise Refused
+    if source in state:
+        state[destination] = state[source]
+
+
+def _expire(state: State, key: bytes, time: bytes | None = None) -> None:
+    if key in state:
+        state[key] = Held(state[key].value, int(time) if time else None)
+
+
+def _hset(state: State, key: bytes, *words: bytes) -> None:
+    _keep(state, key, _find(state, key, dict) | dict(zip(words[::2], words[1::2], strict=True)))
+
+
+def _hsetnx(state: State, key: bytes, field: bytes, value: bytes) -> None:
+    _keep(state, key, {field: value} | _find(state, key, dict))
+
+
+def _hdel(state: State, key: bytes, *fields: bytes) -> None:
+    _keep(state, key, {field: value for field, value in _find(state, key, dict).items() if field not in fields})
+
+
+def _hincrby(state: State, key: bytes, field: bytes, increment: bytes) -> None:
+    fields = _find(state, key, dict)
+    if not _INTEGER.fullmatch(present := fields.get(field, b"0")):
+        raise Refused
+    _keep(state, key, fields | {field: b"%d" % (int(present) + int(increment))})
+
+
+def _lpush(state: State, key: bytes, *elements: bytes) -> None:
+    _keep(state, key, [*elements[::-1], *_find(state, key, list)])
+
+
+def _rpush(state: State, key: bytes, *elements: bytes) -> None:
+    _keep(state, key, [*_find(state, key, list), *elements])
+
+
+def _lpushx(state: State, key: bytes, element: bytes) -> None:
+    if key in state:
+        _lpush(state, key, element)
+
+
+def _lpop(state: State, key: bytes, count: bytes = b"1") -> None:
+    _keep(state, key, _find(state, key, list)[int(count) :])
+
+
+def _rpop(state: State, key: bytes, count: bytes = b"1") -> None:
+    elements = _find(state, key, list)
+    _keep(state, key, elements[: max(0, len(elements) - int(count))])
+
+
+def _lset(state: State, key: bytes, index: bytes, element: bytes) -> None:
+    elements = [*_find(state, key, list)]
+    if not -len(elements) <= int(index) < len(elements):
+        raise Refused
+    elements[int(index)] = element
+    _keep(state, key, elements)
+
+
+def _lrem(state: State, key: bytes, count: bytes, element: bytes) -> None:
+    elements = _find(state, key, list)
+    places = [place for place, each in enumerate(elements) if each == element]
+    number = int(count)
+    gone = places[:number] if number > 0 else places[number:]
+    _keep(state, key, [each for place, each in enumerate(elements) if place not in gone])
+
+
+def _ltrim(state: State, key: bytes, start: bytes, stop: bytes) -> None:
+    elements = _find(state, key, list)
+    first, last = (number + len(elements) if (number := int(text)) < 0 else number for text in (start, stop))
+    _keep(state, key, elements[max(0, first) : max(0, last + 1)])
+
+
+def _linsert(state: State, key: bytes, where: bytes, pivot: bytes, element: bytes) -> None:
+    elements = _find(state, key, list)
+    assert where == b"BEFORE"
+    if pivot in elements:
+        place = elements.index(pivot)
+        _keep(state, key, [*elements[:place], element, *elements[place:]])
+
+
+def _lmove(state: State, source: bytes, destination: bytes, source_end: bytes = b"RIGHT", end: bytes = b"LEFT") -> None:
+    elements = _find(state, source, list)
+    if not elements:
+        return
+    _find(state, destination, list)
+    element = elements[0] if source_end == b"LEFT" else elements[-1]
+    if source == destination:
+        rest = elements[1:] if source_end == b"LEFT" else elements[:-1]
+        _keep(state, source, [element, *rest] if end == b"LEFT" else [*rest, element])
+        return
+    (_lpop if source_end == b"LEFT" else _rpop)(state, source)
+    (_lpush if end == b"LEFT" else _rpush)(state, destination, element)
+
+
+def _pop_first(pop: Callable[..., None], type_: type) -> Callable[..., None]:
+    """A pop from the first of some keys that is there."""
+
+    def pop_first(state: State, number: bytes, *words: bytes) -> None:
+        for key in words[: int(number)]:
+            if _find(state, key, type_):
+                pop(state, key, words[-1])
+                return
+
+    return pop_first
+
+
+def _sadd(state: State, key: bytes, *members: bytes) -> None:
+    _keep(state, key, _find(state, key, set) | {*members})
+
+
+def _srem(state: State, key: bytes, *members: bytes) -> None:
+    _keep(state, key, _find(state, key, set) - {*members})
+
+
+def _smove(state: State, source: bytes, destination: bytes, member: bytes) -> None:
+    if source not in state:
+        return
+    members = _find(state, source, set)
+    _find(state, destination, set)
+    if member in members and source != destination:
+        _srem(state, source, member)
+        _sadd(state, destination, member)
+
+
+def _stored(combine: Callable[..., set[bytes]]) -> Callable[..., None]:
+    def store(state: State, destination: bytes, *sources: bytes) -> None:
+        _put(state, destination, combine(*(_find(state, key, set) for key in sources)))
+
+    return store
+
+
+def _zadd(state: State, key: bytes, *words: bytes) -> None:
+    scores = Scores(_find(state, key, Scores))
+    scores.update(zip(words[1::2], map(float, words[::2]), strict=True))
+    _keep(state, key, scores)
+
+
+def _zincrby(state: State, key: bytes, increment: bytes, member: bytes) -> None:
+    scores = Scores(_find(state, key, Scores))
+    scores[member] = scores.get(member, 0.0) + float(increment)
+    _keep(state, key, scores)
+
+
+def _zrem(state: State, key: bytes, *members: bytes) -> None:
+    scores = _find(state, key, Scores)
+    _keep(state, key, Scores({member: score for member, score in scores.items() if member not in members}))
+
+
+def _ranked(scores: Scores) -> list[bytes]:
+    return sorted(scores, key=lambda member: (scores[member], member))
+
+
+def _slice(start: bytes, stop: bytes, length: int) -> slice:
+    first, last = (number + length if (number := int(text)) < 0 else number for text in (start, stop))
+    return slice(max(0, first), max(0, last + 1))
+
+
+def _zpopmin(state: State, key: bytes, count: bytes = b"1") -> None:
+    _zrem(state, key, *_ranked(_find(state, key, Scores))[: int(count)])
+
+
+def _zpopmax(state: State, key: bytes, count: bytes = b"1") -> None:
+    _zrem(state, key, *_ranked(_find(state, key, Scores))[::-1][: int(count)])
+
+
+def _zremrangebyrank(state: State, key: bytes, start: bytes, stop: bytes) -> None:
+    ranked = _ranked(_find(state, key, Scores))
+    _zrem(state, key, *ranked[_slice(start, stop, len(ranked))])
+
+
+def _scored(state: State, key: bytes) -> Scores:
+    """A sorted set, or a set, whose members count 1 each."""
+    held = state.get(key)
+    return Scores(dict.fromkeys(held.value, 1.0)) if held and type(held.value) is set else _find(state, key, Scores)
+
+
+def _zunionstore(state: State, destination: bytes, number: bytes, *sources: bytes) -> None:
+    union = Scores()
+    for source in [_scored(state, key) for key in sources]:
+        for member, score in source.items():
+            total = union[member] + score if member in union else score
+            # Redis says so of inf and -inf.
+            union[member] = 0.0 if math.isnan(total) else total
+    _put(state, destination, union)
+
+
+def _zrangestore(state: State, destination: bytes, source: bytes, start: bytes, stop: bytes) -> None:
+    scores = _find(state, source, Scores)
+    _put(state, destination, Scores({member: scores[member] for member in _ranked(scores)[_slice(start, stop, len(scores))]}))
+
+
+_COMMANDS: dict[bytes, Callable[..., None]] = {
+    b"SET": _set,
+    b"DEL": _del,
+    b"FLUSHALL": lambda state: state.clear(),
+    b"RENAME": _rename,
+    b"COPY": _copy,
+    b"PERSIST": _expire,
+    b"PEXPIREAT": _expire,
+    b"HSET": _hset,
+    b"HSETNX": _hsetnx,
+    b"HDEL": _hdel,
+    b"HINCRBY": _hincrby,
+    b"LPUSH": _lpush,
+    b"RPUSH": _rpush,
+    b"LPUSHX": _lpushx,
+    b"LPOP": _lpop,
+    b"RPOP": _rpop,
+    b"LSET": _lset,
+    b"LREM": _lrem,
+    b"LTRIM": _ltrim,
+    b"LINSERT": _linsert,
+    b"LMOVE": _lmove,
+    b"RPOPLPUSH": _lmove,
+    b"LMPOP": _pop_first(_rpop, list),
+    b"SADD": _sadd,
+    b"SREM": _srem,
+    b"SMOVE": _smove,
+    b"SUNIONSTORE": _stored(set.union),
+    b"SINTERSTORE": _stored(set.intersection),
+    b"SDIFFSTORE": _stored(set.difference),
+    b"ZADD": _zadd,
+    b"ZINCRBY": _zincrby,
+    b"ZREM": _zrem,
+    b"ZPOPMIN": _zpopmin,
+    b"ZPOPMAX": _zpopmax,
+    b"ZMPOP": _pop_first(_zpopmin, Scores),
+    b"ZREMRANGEBYRANK": _zremrangebyrank,
+    b"ZUNIONSTORE": _zunionstore,
+    b"ZRANGESTORE": _zrangestore,
+}
+
+# --- What stands in a payload ---
+
+
+def payload(state: State) -> bytes:
+    """The payload of a server's frame of this state."""
+    members = {tagged_name(key): _tagged(held) for key, held in state.items()}
+    return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _tagged(held: Held) -> Any:
+    value = held.value
+    expiry = {} if held.expires_at_ms is None else {"expires_at_ms": held.expires_at_ms}
+    if isinstance(value, Scores):
+        pairs = [[tagged_name(member), _score(value[member])] for member in _ranked(value)]
+        return {"$kvs": {"zset": pairs, **expiry}}
+    if isinstance(value, dict):
+        return {"$kvs": {"hash": {tagged_name(field): tagged_name(text) for field, text in value.items()}, **expiry}}
+    if isinstance(value, list):
+        return {"$kvs": {"list": [tagged_name(element) for element in value], **expiry}}
+    if isinstance(value, set):
+        return {"$kvs": {"set": sorted(map(tagged_name, value)), **expiry}}
+    if isinstance(value, JSONText):
+        document = json.loads(value)
+        is_like_tag = isinstance(document, dict) and min(document, default="") == "$kvs"
+        return {"$kvs": {"value": document, **expiry}} if expiry or is_like_tag else document
+    if not is_utf8(value):
+        return {"$kvs": {"base64": b64encode(value).decode(), **expiry}}
+    return {"$kvs": {"value": value.decode(), **expiry}} if expiry else value.decode()
+
+
+def _score(score: float) -> float | str:
+    return score if math.isfinite(score) else str(score)
