@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.kinds import is_changed_in_place, kind_of
+from kvserver.data.kinds import _marks, is_changed_in_place, kind_of
 from kvserver.formats.codec import JSONText
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
-from kvserver.types.set.value import Set
 from kvserver.types.string.value import Embedded, Raw
 
 Contents = dict[bytes, Entry]
@@ -85,6 +84,11 @@ def as_json_text(value: Any) -> JSONText:
     return JSONText(canonical_by_json(value))
 
 
+def is_packed(value: Any) -> bool:
+    """True for a small collection, which begins with the mark of its kind and a separator."""
+    return type(value) is str and value[1:2] == "\0" and value[0] in _marks
+
+
 def exact(value: Any) -> Any:
     """A form of a value that is equal only for the same types: 1, 1.0 and True differ, 0.0 and -0.0, b"1" and JSONText."""
     if isinstance(value, dict):
@@ -93,16 +97,12 @@ def exact(value: Any) -> Any:
         return [exact(item) for item in value]
     if isinstance(value, Expiring):
         return (Expiring, exact(value.value), value.expires_at_ms)
-    # Nor does a payload tell how a collection is held.
-    if type(value) is str or is_changed_in_place(value):
+    # A payload does not tell how a collection is held, nor in which order a set has its members.
+    if is_packed(value) or is_changed_in_place(value):
         return kind_of(value).json(value)
     # A journal need not tell the encoding of a string.
     if isinstance(value, Raw | Embedded):
         value = bytes(value)
-    # Neither a payload nor a journal tells in which order a set has its members.
-    if isinstance(value, str | Set):
-        kind = kind_of(value)
-        return (kind.name, kind.encoding(value), kind.json(value))
     return (type(value), repr(value))
 
 

@@ -25,7 +25,14 @@ def test_commands_are_sorted_and_no_name_is_given_twice() -> None:
 def test_command_is_complete(command: Command) -> None:
     assert command.summary
     assert command.complexity
-    assert command.group in {"string", "bitmap", "generic", "connection", "server", "json", "transactions", "pubsub"}
+    assert command.group in {"string", "bitmap", "generic", "connection", "server", "json", "transactions", "pubsub"} | {
+        "hash",
+        "list",
+        "set",
+        "sorted-set",
+        "geo",
+        "hyperloglog",
+    }
     assert all(part.isdigit() for part in command.since.split("."))
     assert not {"write", "readonly"} <= set(command.flags)
     first, last, step = command.keys
