@@ -70,7 +70,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.keyspace = Keyspace(self.clock)
-        server = ServerState(Config(), self.keyspace, {}, self.clock)
+        server = ServerState(Config(), self.keyspace, {}, self.clock, random_below=Random(1).randrange)
         self.session = Session(server, 1, "test", "test", is_local=True)
         self.model: State = {}
         self.unfolded: list[tuple[Cut, State]] = []
