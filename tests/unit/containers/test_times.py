@@ -1,0 +1,59 @@
+"""Times of members, against a dict, and independent of their forks."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from kvserver.containers import times
+from kvserver.containers.times import MOST_IN_DICT, Times
+
+
+def contents(some: Times) -> dict[bytes, int]:
+    found = dict(some.items())
+    assert len(some) == len(found)
+    assert some.earliest == min(found.values(), default=None)
+    return found
+
+
+@pytest.mark.patches_compiled
+@pytest.mark.parametrize("seed", range(6))
+def test_times_are_a_dict_whatever_happens(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(times, "MOST_IN_DICT", (0, 5, 64)[seed % 3])
+    rng, some, model = random.Random(seed), Times(), dict[bytes, int]()
+    forks: list[tuple[Times, dict[bytes, int]]] = []
+    for step in range(600):
+        member, time = b"%d" % rng.randrange(40), rng.randrange(100)
+        match rng.randrange(6):
+            case 0 | 1 | 2:
+                some.set(member, time)
+                model[member] = time
+            case 3:
+                assert some.discard(member) == (model.pop(member, None) is not None), f"seed {seed}, step {step}"
+            case 4:
+                most = rng.choice((1, 3, 100))
+                due = some.take_due(time // 4, most)
+                assert len(due) == min(most, sum(each <= time // 4 for each in model.values())), f"seed {seed}, step {step}"
+                assert all(model.pop(each) <= time // 4 for each in due)
+            case _ if step % 10 == 0:
+                forks.append((some.fork(), dict(model)))
+        assert contents(some) == model, f"seed {seed}, step {step}"
+        assert some.get(member) == model.get(member)
+    assert all(contents(fork) == before for fork, before in forks)
+
+
+def test_great_times_are_exact() -> None:
+    some = Times()
+    for number in range(MOST_IN_DICT + 1):
+        some.set(b"%d" % number, 2**53 - number)
+    assert some.earliest == 2**53 - MOST_IN_DICT
+    assert some.take_due(2**53, 1) == [b"%d" % MOST_IN_DICT]
+
+
+def test_size_grows_with_the_members() -> None:
+    some, sizes = Times(), []
+    for number in range(200):
+        some.set(b"%d" % number, number)
+        sizes.append(some.size_bytes())
+    assert 0 < sizes[0] < sizes[60] < sizes[199]
