@@ -1,4 +1,6 @@
-"""The deadlines of the shards: before its deadline no entry of a shard expires, so that a sweep need not look at it. Pure.
+"""What a sweep has to look at: the shards that may have an entry that is due, and the keys that may have such a member. Pure.
+
+A shard has a deadline, before which no entry of it expires.
 
 A deadline may be long before the first entry that expires: the time of an entry that was deleted, or is to live longer, is
 not forgotten until the shard is swept. This module removes nothing: its callers do.
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
 
+from kvserver.containers.times import Times
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.shards import Shard, placing
 
@@ -77,3 +80,29 @@ class Deadlines:
         due = [key for expires_at_ms, key in timed if expires_at_ms <= now_ms]
         self._earliest_ms[index] = min((time for time, _ in timed if time > now_ms), default=NEVER_MS)
         return due
+
+
+class Lapses:
+    """The keys whose values have members that expire, by the time of the first member. They are noted, not looked for.
+
+    `unknown` has the indices of the shards of loaded data in which nobody has looked for such values yet.
+    """
+
+    def __init__(self) -> None:
+        self.restart([])
+
+    def restart(self, shards: list[Shard]) -> None:
+        """Begin again, for other data."""
+        self.unknown = [index for index, shard in enumerate(shards) if shard]
+        self._keys = Times()
+
+    def expect(self, key: bytes, first_ms: int) -> None:
+        """Note that a member of a key is gone from a time on (Unix milliseconds)."""
+        known_ms = self._keys.get(key)
+        if known_ms is None or first_ms < known_ms:
+            self._keys.set(key, first_ms)
+
+    def take_due(self, now_ms: int) -> bytes | None:
+        """A key that may have members that are due, or None. It is forgotten: the caller notes it again."""
+        due = self._keys.take_due(now_ms, 1)
+        return due[0] if due else None

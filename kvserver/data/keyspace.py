@@ -19,11 +19,13 @@ from typing import Any, Final, Protocol
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
 from kvserver.data.freeze import Cut, Overlay
-from kvserver.data.kinds import fork
+from kvserver.data.kinds import earliest_ms, fork, kind_of
 from kvserver.data.recording import Recording
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
 from kvserver.data.uses import Uses
 
+# A step of a sweep removes so many members of one value.
+LAPSES_A_STEP: Final = 32
 # Figures in INFO come from so many entries, where there are more.
 ESTIMATE_ENTRIES: Final = 3_000
 
@@ -117,6 +119,24 @@ class Keyspace(Recording):
             self._store(key, forked, self.expires_at_ms(key))
         return forked
 
+    def fresh(self, key: bytes, value: Value) -> Value | None:
+        """A value that `live` or another function here gave, without the members whose time has come, which are removed.
+
+        None if no member is left: then the key is removed. While the data `is_held`, all stays, and is only missing in what
+        this gives.
+        """
+        first_ms = earliest_ms(value)
+        if first_ms is None or first_ms > self.now_ms():
+            return value
+        left: Any = fork(value) if self.is_held else self.own(key)
+        # The key's own time may have come meanwhile.
+        if left is None:
+            return None
+        request = kind_of(left).lapse(key, left, self.now_ms(), len(left))
+        if not self.is_held:
+            self.lapse(key, left if len(left) else None, request)
+        return left if len(left) else None
+
     def read(self, key: bytes) -> Value | None:
         """`live` for a command that reads: it is a hit or a miss in INFO."""
         get = self.get
@@ -201,6 +221,7 @@ class Keyspace(Recording):
             unused += self._overlay.unfolded()
         self._shards = shards
         self.deadlines.restart(shards)
+        self.lapses.restart(shards)
         self.uses.restart(self._clock())
         if self._witness:
             unused += self._witness.restart()
@@ -210,14 +231,23 @@ class Keyspace(Recording):
         return unused
 
     def sweep(self) -> bool:
-        """Remove the keys that are due from the next shard that may have some. False if there was no such shard.
+        """Remove some members that are due, or the keys of the next shard that may have some. False if there is nothing to do.
 
         Upkeep calls this now and then until it returns False, with pauses: each call looks at a whole shard, a thousandth of
-        all keys. Nothing is removed while the data is frozen or `is_held`.
+        all keys, or at one value. Nothing is removed while the data `is_held`, and no key while it is frozen.
         """
-        if self._overlay or self.is_held:
+        if self.is_held:
             return False
+        if self.lapses.unknown:
+            self._look_for_members(self.lapses.unknown.pop())
+            return True
         now_ms = self.now_ms()
+        key = self.lapses.take_due(now_ms)
+        if key is not None:
+            self._lapse_some(key, now_ms)
+            return True
+        if self._overlay:
+            return False
         index = self.deadlines.shard_to_sweep(now_ms)
         if index is None:
             return False
@@ -226,6 +256,22 @@ class Keyspace(Recording):
             self.remove_expired(*due)
             self.expired += len(due)
         return True
+
+    def _look_for_members(self, index: int) -> None:
+        """Note the values of a shard that have members that expire."""
+        for key, entry in self.shard_members(index):
+            if type(entry) is not bytes:
+                self.expect(key, entry.value if type(entry) is Expiring else entry)
+
+    def _lapse_some(self, key: bytes, now_ms: int) -> None:
+        """Remove some members that are due from a value, if it is there and has any."""
+        value: Any = self.own(key) if earliest_ms(self.peek_live(key)) is not None else None
+        if value is None:
+            return
+        request = kind_of(value).lapse(key, value, now_ms, LAPSES_A_STEP)
+        if request:
+            self.lapse(key, value if len(value) else None, request)
+        self.expect(key, value)
 
     # Replays
 

@@ -68,7 +68,9 @@ class Kind(Protocol):
     - `name` is its name, as TYPE tells it.
     - `types` are the Python types of its values; types derived from them are none. The parameters `value`, which are Any
       below, are such values. Values that are changed in place have a method `fork`, which makes an equal one that is
-      independent; all others are never changed, only replaced.
+      independent; all others are never changed, only replaced. Values whose members may expire have an attribute
+      `earliest_ms`, the Unix time in milliseconds from which on the first of them is gone, or None if none expires, and
+      a length.
     - `mark` is the character with which its packed values begin, which are `str`, or "" if it packs none.
     - `forms` are the ways to read its values in a payload, by tag, but for VALUE.
     - `loads` are the ways to read payloads of RESTORE, by the first byte. Each makes a value of the body, in which no string
@@ -102,6 +104,13 @@ class Kind(Protocol):
         No step and no piece takes longer than some hundred microseconds. No piece is empty, but under a tag other than VALUE a
         piece may be: it is a step, too.
         """
+
+    def lapse(self, key: bytes, value: Any, now_ms: int, most: int) -> list[bytes]:
+        """Remove up to `most` members whose time has come from a value that may be changed: `earliest_ms` has passed.
+
+        Return the command that repeats it for the value under this key, or [] if there were none. Its name is in lower case.
+        """
+        return []
 
     def dump(self, value: Any) -> bytes:
         """The payload of DUMP before its footer: a type, and the body. RESTORE may make a value of another kind of it."""
@@ -154,6 +163,11 @@ def is_changed_in_place(value: Value) -> bool:
 def fork(value: Value) -> Value:
     """An equal value that is independent of this one: the same object if it is never changed."""
     return value.fork() if hasattr(value, "fork") else value
+
+
+def earliest_ms(value: Value) -> int | None:
+    """The Unix time in milliseconds from which on the first member of a value is gone, or None if no member expires."""
+    return getattr(value, "earliest_ms", None)
 
 
 def form_of_tag(tag: str) -> Form | None:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from kvserver.data.entries import Entry, Expiring, Value
-from kvserver.data.kinds import kind_of
+from kvserver.data.expiry import Lapses
+from kvserver.data.kinds import earliest_ms, kind_of
 from kvserver.data.shards import Shard, new_shards
 
 # The name of the command that is recorded for keys that have expired. It is that of DEL, in lower case: so it can be told from
@@ -57,11 +58,12 @@ class Recording(ABC):
 
     def __init__(self) -> None:
         self.observer: Observer | None = None
+        self.lapses = Lapses()
         # The write commands since the last `take_written`.
         self._written: list[list[bytes]] = []
         # The number of write commands that were taken since the start.
         self._taken = 0
-        # The number of records of keys that have expired, among all since the start.
+        # The number of records of keys and members that have expired, among all since the start.
         self._expiries = 0
 
     @abstractmethod
@@ -82,7 +84,7 @@ class Recording(ABC):
     def changes(self) -> int:
         """The number of write commands since the start: save points and INFO subtract the number that they last saw.
 
-        As in Redis, a key that expires is no change.
+        As in Redis, a key or a member that expires is no change.
         """
         return self.position - self._expiries
 
@@ -113,6 +115,7 @@ class Recording(ABC):
     def put(self, key: bytes, value: Value, expires_at_ms: int | None = None) -> None:
         """Store a whole value, with its expiry (Unix milliseconds) or none, in place of what was there."""
         self._store(key, value, expires_at_ms)
+        self.expect(key, value)
         self._written += kind_of(value).recreation(key, value, expires_at_ms)
 
     def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
@@ -130,6 +133,7 @@ class Recording(ABC):
     def put_copy(self, source: bytes, destination: bytes, value: Value) -> None:
         """Store a value that is equal to that of a key which is alive, with the expiry of that key. A COPY is recorded."""
         self._store(destination, value, self.expires_at_ms(source))
+        self.expect(destination, value)
         self._written.append([b"COPY", source, destination, b"REPLACE"])
 
     def rename(self, old: bytes, new: bytes, value: Value) -> None:
@@ -137,6 +141,7 @@ class Recording(ABC):
         expires_at_ms = self.expires_at_ms(old)
         self.delete(old)
         self._store(new, value, expires_at_ms)
+        self.expect(new, value)
         self._written.append([b"RENAME", old, new])
 
     def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
@@ -195,10 +200,21 @@ class Recording(ABC):
         self._written.append([EXPIRED, *keys])
         self._expiries += 1
 
+    def lapse(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
+        """Store the value that is left since the time of members has come, as `change` does. `request` removes them, too."""
+        self.change(key, value, request)
+        self._expiries += 1
+
     def clear(self) -> list[Shard]:
         """Remove all keys. Return the shards that are not used any more, for `drain` to free in slices."""
         self._written.append([b"FLUSHALL"])
         return self.replace(new_shards())
+
+    def expect(self, key: bytes, value: Value) -> None:
+        """Note when the first member of a value that was stored expires. `put`, `put_copy` and `rename` have done so."""
+        first_ms = earliest_ms(value)
+        if first_ms is not None:
+            self.lapses.expect(key, first_ms)
 
     # The parts of the doors
 

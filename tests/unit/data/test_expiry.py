@@ -6,7 +6,7 @@ from itertools import count, islice
 
 from helpers.keyspaces import Clock, filled
 from kvserver.data.entries import Expiring
-from kvserver.data.expiry import SWEEP_REST_MS, Deadlines
+from kvserver.data.expiry import SWEEP_REST_MS, Deadlines, Lapses
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, load_shards, new_shards, shard_of
 
@@ -160,3 +160,21 @@ def test_swept_shard_is_known_by_its_first_entry_that_is_left() -> None:
     rested = 100 + SWEEP_REST_MS
     assert deadlines.shard_to_sweep(99) is None
     assert deadlines.shard_to_sweep(round(rested + 1)) == index
+
+
+def test_lapses_give_each_key_once_when_it_is_due() -> None:
+    lapses = Lapses()
+    for key, first_ms in ((b"k", 7), (b"l", 5), (b"k", 9), (b"l", 3)):
+        lapses.expect(key, first_ms)
+    assert lapses.take_due(2) is None
+    assert lapses.take_due(3) == b"l"
+    assert [lapses.take_due(8) for _ in range(2)] == [b"k", None]
+
+
+def test_lapses_of_other_data_are_unknown_in_the_shards_that_have_any() -> None:
+    lapses, shards = Lapses(), new_shards()
+    lapses.expect(b"k", 1)
+    shards[3][b"k"] = b"v"
+    lapses.restart(shards)
+    assert lapses.unknown == [3]
+    assert lapses.take_due(1) is None
