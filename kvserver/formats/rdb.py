@@ -6,7 +6,8 @@
     CRC-64    8 bytes   of all before it, little-endian
 
 Payloads are written in version 10, that of Redis 7.0, and read up to version 14, that of Redis 8.8: a later Redis tells what
-is new by new types, so that keys come here from there, too. Redis 7.0 itself refuses what is later than version 10.
+is new by new types, so that keys come here from there, too. Redis 7.0 itself refuses what is later than version 10. Hashes
+with fields that expire, which no earlier type holds, are written in version 12, that of Redis 7.4.
 
 A string is a length and its bytes, or an integer, or compressed by LZF, as its first byte says. Source: rdb.c and
 verifyDumpPayload in cluster.c of redis 7.0. Strings are written uncompressed. No memory is allocated by a declared length,
@@ -25,6 +26,8 @@ from kvserver.formats.crc64 import crc64
 from kvserver.formats.lzf import decompress
 
 VERSION: Final = 10
+# The versions of types that came later.
+LATER_VERSIONS: Final = dict.fromkeys((24, 25), 12)
 NEWEST_VERSION_READ: Final = 14
 STRING_TYPE: Final = 0
 # The types that Redis writes and no kind reads yet, as the error names them.
@@ -50,7 +53,8 @@ BAD_FORMAT = "Bad data format"
 
 def dump(value: Value) -> bytes:
     """The payload of a value, with its footer. KeyError for a value of no kind."""
-    body = kind_of(value).dump(value) + VERSION.to_bytes(_VERSION_BYTES, "little")
+    body = kind_of(value).dump(value)
+    body += LATER_VERSIONS.get(body[0], VERSION).to_bytes(_VERSION_BYTES, "little")
     return body + crc64(body).to_bytes(_CRC_BYTES, "little")
 
 

@@ -2,7 +2,8 @@
 
 What Redis keeps in one block stands as one string, which holds a listpack, ziplist, zipmap or intset; other collections are
 a count and their members. All types that Redis writes or ever wrote are read, up to those of redis-server 8. Types are written
-that redis-server 7.0 writes, and as it does where its `rdbcompression` is off; the caller says which one.
+that redis-server 7.0 writes, and as it does where its `rdbcompression` is off; the caller says which one. Only hashes with
+fields that expire are written as redis-server 7.4 does, since there is no earlier type that holds them.
 
 A body is refused if anything is wrong in it, also where Redis finds that only by `sanitize-dump-payload yes`: a member that
 is there twice, a score that is no number, a collection without members, bytes behind the collection. Source: rdbLoadObject
@@ -206,6 +207,25 @@ def write_hash(dump_type: int, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     if dump_type == HASH_LISTPACK:
         return _write_block(dump_type, write_listpack(strings))
     return _write_strings(HASH, strings, 2)
+
+
+def write_expiring_hash(dump_type: int, fields: list[tuple[bytes, bytes, int | None]]) -> bytes:
+    """The type and the body of a hash some of whose fields expire: HASH_LISTPACK_EX or HASH_METADATA.
+
+    The fields come with their values, and when each expires: in Unix milliseconds, or None.
+    """
+    earliest_ms = min(time_ms for _, _, time_ms in fields if time_ms is not None)
+    head = bytes((dump_type,)) + earliest_ms.to_bytes(_TIME_BYTES, "little")
+    if dump_type == HASH_LISTPACK_EX:
+        # Redis has them in this order, by which it finds those that are due.
+        ordered = sorted(fields, key=lambda each: _MAX_EXPIRY_MS + 1 if each[2] is None else each[2])
+        strings = chain.from_iterable((field, value, b"%d" % (time_ms or 0)) for field, value, time_ms in ordered)
+        return head + write_string(write_listpack(strings))
+    parts = [
+        write_length(0 if time_ms is None else time_ms - earliest_ms + 1) + write_string(field) + write_string(value)
+        for field, value, time_ms in fields
+    ]
+    return head + write_length(len(parts)) + b"".join(parts)
 
 
 def _read_strings(reader: Reader, count: int, max_bytes: int) -> list[bytes]:

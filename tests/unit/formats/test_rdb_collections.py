@@ -51,6 +51,7 @@ from kvserver.formats.rdb_collections import (
     read_list,
     read_set,
     read_zset,
+    write_expiring_hash,
     write_hash,
     write_list,
     write_set,
@@ -123,6 +124,19 @@ def restored(wire: Wire, body: bytes) -> Any:
     found = wire.value("HGETALL", "k") if kind == b"hash" else wire.value("ZRANGE", "k", 0, -1, "WITHSCORES")
     pairs = list(zip(found[::2], found[1::2], strict=True))
     return sorted(pairs) if kind == b"hash" else [(member, float(score)) for member, score in pairs]
+
+
+@pytest.mark.parametrize("dump_type", [HASH_METADATA, HASH_LISTPACK_EX])
+@given(st.dictionaries(ordinary, st.tuples(ordinary, st.none() | st.integers(1, (1 << 48) - 1)), min_size=1, max_size=20))
+def test_hash_with_fields_that_expire_is_read_as_it_was_written(
+    dump_type: int, fields: dict[bytes, tuple[bytes, int | None]]
+) -> None:
+    # One field expires at least.
+    some = [(b"", b"", 5), *((b"f" + field, value, time_ms) for field, (value, time_ms) in fields.items())]
+    found = read(write_expiring_hash(dump_type, some))
+    assert sorted(found) == sorted(some)
+    if dump_type == HASH_LISTPACK_EX:
+        assert found == sorted(found, key=lambda each: each[2] or inf), "Redis looks for what is due at the beginning"
 
 
 @pytest.mark.parametrize("compression", ["no", "yes"])
