@@ -36,6 +36,7 @@ from kvserver.commands import (
 )
 from kvserver.dispatch.command import gather
 from kvserver.types.hash import commands as hash
+from kvserver.types.hash import field_expiry
 from kvserver.types.json import commands as json
 from kvserver.types.list import commands as lists
 from kvserver.types.set import algebra as set_algebra

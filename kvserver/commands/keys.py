@@ -114,6 +114,8 @@ def copy(session: Session, request: Request) -> Reply:
     if source == destination:
         raise CommandError(SAME_OBJECT)
     value = keyspace.read(source)
+    if value is not None:
+        value = keyspace.fresh(source, value)
     if value is None or (keyspace.live(destination) is not None and "REPLACE" not in options):
         return 0
     keyspace.put_copy(source, destination, fork(value))

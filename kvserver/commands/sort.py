@@ -110,8 +110,10 @@ def _finder(session: Session, pattern: bytes) -> Callable[[bytes], bytes | None]
     keyspace = session.keyspace
 
     def find(element: bytes) -> bytes | None:
-        value = keyspace.read(prefix + element + postfix)
-        return None if value is None else kind_of(value).part(value, field if arrow else None)
+        key = prefix + element + postfix
+        value = keyspace.read(key)
+        living = None if value is None else keyspace.fresh(key, value)
+        return None if living is None else kind_of(living).part(living, field if arrow else None)
 
     return find
 

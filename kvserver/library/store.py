@@ -73,12 +73,14 @@ class KVStore:
 
     def get(self, key: str) -> JSON:
         """Return a new copy of the value, or None if the key is missing or has expired."""
-        value = self._keyspace.live(key.encode("utf-8", "surrogatepass"))
-        if value is None:
-            # A key that has expired is recorded, and nobody takes records here.
+        name = key.encode("utf-8", "surrogatepass")
+        value = self._keyspace.live(name)
+        if value is not None:
+            value = self._keyspace.fresh(name, value)
+        # What has expired is recorded, and nobody takes records here.
+        if self._keyspace.has_written:
             self._keyspace.take_written()
-            return None
-        return kind_of(value).python(value)
+        return None if value is None else kind_of(value).python(value)
 
     def shutdown(self) -> bool:
         """Append one frame with the present data and sync it. Return True. The store stays usable.

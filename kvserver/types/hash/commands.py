@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs, with_pair, with_value
 from kvserver.containers.packed import value_of as value_in
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
@@ -10,7 +12,17 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.hash.value import MARK, Hash, changeable, fields_of, store
+from kvserver.types.hash.value import (
+    MARK,
+    Hash,
+    changeable,
+    deadline_of,
+    expiry_request,
+    living,
+    read,
+    revise,
+    store,
+)
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
 
@@ -27,7 +39,7 @@ def hset(session: Session, request: Request) -> Reply:
             is_new = _set_packed(session, request, entry)
             if is_new is not None:
                 return is_new
-        elif type(entry) is Hash:
+        elif type(entry) is Hash and entry.deadlines is None:
             return _set_large(session, request)
     return _set(session, request, "hset")
 
@@ -78,7 +90,7 @@ def _fits(session: Session, field: bytes, value: bytes) -> bool:
 
 
 def _set_large(session: Session, request: Request) -> int:
-    """Set one field of a large hash without an expiry, and return 1 if it is new, else 0."""
+    """Set one field of a large hash without an expiry and without deadlines, and return 1 if it is new, else 0."""
     _, key, field, value = request
     keyspace = session.keyspace
     fields = keyspace.own(key)
@@ -111,7 +123,7 @@ def hget(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:
         return value_in(value, request[2])
-    fields = fields_of(value)
+    fields = living(session, request[1], value)
     return None if fields is None else fields.get(request[2])
 
 
@@ -120,7 +132,7 @@ def hget(session: Session, request: Request) -> Reply:
          summary="Get the values of all the given hash fields",
          bounded_below=MANY_WORDS)  # fmt: skip
 def hmget(session: Session, request: Request) -> Reply:
-    fields = fields_of(session.keyspace.read(request[1])) or {}
+    fields = read(session, request[1]) or {}
     return [fields.get(field) for field in request[2:]]
 
 
@@ -139,7 +151,7 @@ def hmset(session: Session, request: Request) -> Reply:
          tips="nondeterministic_output_order",
          summary="Get all the fields and values in a hash")  # fmt: skip
 def hgetall(session: Session, request: Request) -> Reply:
-    fields = fields_of(session.keyspace.read(request[1])) or {}
+    fields = read(session, request[1]) or {}
     return dict(fields.items())
 
 
@@ -148,7 +160,7 @@ def hgetall(session: Session, request: Request) -> Reply:
          tips="nondeterministic_output_order",
          summary="Get all the fields in a hash")  # fmt: skip
 def hkeys(session: Session, request: Request) -> Reply:
-    return list(fields_of(session.keyspace.read(request[1])) or ())
+    return list(read(session, request[1]) or ())
 
 
 @command("hvals", "key:key", "readonly", access="RO access",
@@ -156,7 +168,7 @@ def hkeys(session: Session, request: Request) -> Reply:
          tips="nondeterministic_output_order",
          summary="Get all the values in a hash")  # fmt: skip
 def hvals(session: Session, request: Request) -> Reply:
-    fields = fields_of(session.keyspace.read(request[1])) or {}
+    fields = read(session, request[1]) or {}
     return [value for _, value in fields.items()]
 
 
@@ -176,7 +188,7 @@ def hdel(session: Session, request: Request) -> Reply:
          since="2.0.0", group="hash", complexity="O(1)",
          summary="Determine if a hash field exists")  # fmt: skip
 def hexists(session: Session, request: Request) -> Reply:
-    fields = fields_of(session.keyspace.read(request[1]))
+    fields = read(session, request[1])
     return int(fields is not None and request[2] in fields)
 
 
@@ -187,14 +199,14 @@ def hlen(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:
         return count_pairs(value)
-    return len(fields_of(value) or ())
+    return len(living(session, request[1], value) or ())
 
 
 @command("hstrlen", "key:key field", "readonly fast", access="RO",
          since="3.2.0", group="hash", complexity="O(1)",
          summary="Get the length of the value of a hash field")  # fmt: skip
 def hstrlen(session: Session, request: Request) -> Reply:
-    fields = fields_of(session.keyspace.read(request[1])) or {}
+    fields = read(session, request[1]) or {}
     return len(fields.get(request[2]) or b"")
 
 
@@ -212,7 +224,8 @@ def hincrby(session: Session, request: Request) -> Reply:
             return number
     fields = changeable(session, key)
     number = _sum(fields.get(field), increment)
-    fields[field] = value = b"%d" % number
+    value = b"%d" % number
+    revise(fields, field, value)
     store(session, key, fields, request, max(len(field), len(value)))
     return number
 
@@ -245,9 +258,14 @@ def hincrbyfloat(session: Session, request: Request) -> Reply:
     total = increment + present
     if not total.is_finite:
         raise CommandError("ERR increment would produce NaN or Infinity")
-    fields[field] = value = total.text()
+    value = total.text()
+    revise(fields, field, value)
     # The journal gets the sum: a replay must not add again.
     store(session, key, fields, [b"HSET", key, field, value], max(len(field), len(value)))
+    expires_at_ms = deadline_of(fields, field)
+    if expires_at_ms is not None:
+        # That HSET takes the deadline away.
+        store(session, key, fields, expiry_request(key, expires_at_ms, [field]))
     return value
 
 
@@ -258,7 +276,7 @@ def hincrbyfloat(session: Session, request: Request) -> Reply:
 def hrandfield(session: Session, request: Request) -> Reply:
     below = session.server.random_below
     if len(request) == 2:
-        fields = fields_of(session.keyspace.read(request[1]))
+        fields = read(session, request[1])
         return one_of(fields, below) if fields else None
     count = wanted_of(request[2])
     has_values = len(request) > 3
@@ -267,7 +285,7 @@ def hrandfield(session: Session, request: Request) -> Reply:
             raise CommandError(SYNTAX_ERROR)
         if not -MAX_INTEGER // 2 <= count <= MAX_INTEGER // 2:
             raise CommandError("ERR value is out of range")
-    fields = fields_of(session.keyspace.read(request[1]))
+    fields = read(session, request[1])
     if not fields or not count:
         return []
     chosen = some_of(fields, count, below)
@@ -287,4 +305,4 @@ def hrandfield(session: Session, request: Request) -> Reply:
          tips="nondeterministic_output",
          summary="Incrementally iterate hash fields and associated values")  # fmt: skip
 def hscan(session: Session, request: Request) -> Reply:
-    return scan_reply(hscan, session, request, fields_of, lambda field, value: (field, value))
+    return scan_reply(hscan, session, request, partial(living, session, request[1]), lambda field, value: (field, value))

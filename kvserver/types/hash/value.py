@@ -1,19 +1,20 @@
-"""The kind of hashes. A small one is a packed `str` of pairs, a large one a `Hash`. Pure.
+"""The kind of hashes. A small one is a packed `str` of pairs, a large one and one whose fields expire a `Hash`. Pure.
 
-Commands that are not hot see both by the methods of a dict: `fields` gives one that may be read, `changeable` one that may
-be changed, and `store` keeps it. So each of them is written once.
+Commands that are not hot see both by the methods of a dict: `living` gives one that may be read, `changeable` one that may
+be changed, and `store` keeps it. So each of them is written once. None of them sees a field whose time has come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 
 from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
 from kvserver.containers.table import Table
+from kvserver.containers.times import Times
 from kvserver.data.entries import Value
 from kvserver.data.kinds import Form
 from kvserver.dispatch.arguments import WRONG_TYPE
@@ -31,32 +32,82 @@ TAG: Final = "hash"
 # Redis's defaults, by which a hash that is loaded is called a listpack.
 LISTPACK_FIELDS: Final = 512
 LISTPACK_BYTES: Final = 64
+# The latest time of a field, in Unix milliseconds: Redis keeps 48 bits of it.
+LATEST_MS: Final = (1 << 48) - 1
+# The name of the command that is recorded for fields that have expired: that of HDEL, in lower case, as for keys.
+EXPIRED_FIELDS: Final = b"hdel"
+# The names in the JSON of a field that expires.
+_EXPIRY: Final = "expires_at_ms"
+_VALUE: Final = "value"
 
 
 class Hash(Table):
-    """A large hash. `is_listpack`: Redis would hold it as a listpack still."""
+    """A large hash, or one whose fields expire.
 
-    __slots__ = ("is_listpack",)
+    - `is_listpack`: Redis would hold it as a listpack still.
+    - `deadlines` are the times of the fields that expire, in Unix milliseconds, or None if none does.
+
+    To set a field as one of a dict takes its deadline away; `set` keeps it.
+    """
+
+    __slots__ = ("deadlines", "is_listpack")
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]], *, is_listpack: bool) -> None:
         super().__init__()
         self.is_listpack = is_listpack
+        self.deadlines: Times | None = None
         self.update(pairs)
 
     def __setitem__(self, field: bytes, value: bytes) -> None:
         self.set(field, value)
+        if self.deadlines is not None:
+            self.persist(field)
 
     def pop(self, field: bytes, default: None) -> bytes | None:
         """Remove a field and return its value, or None if it is missing."""
         value: bytes | None = self.get(field)
         if value is not None:
             self.delete(field)
+            if self.deadlines is not None:
+                self.persist(field)
         return value
+
+    @property
+    def earliest_ms(self) -> int | None:
+        """The Unix time in milliseconds from which on the first field is gone, or None if none expires."""
+        return None if self.deadlines is None else self.deadlines.earliest
+
+    def expire(self, field: bytes, expires_at_ms: int) -> None:
+        """Let a field that is there be gone from a time on (Unix milliseconds)."""
+        if self.deadlines is None:
+            self.deadlines = Times()
+        self.deadlines.set(field, expires_at_ms)
+
+    def persist(self, field: bytes) -> bool:
+        """Let a field never be gone by itself. True if it had a deadline."""
+        if self.deadlines is None or not self.deadlines.discard(field):
+            return False
+        if not len(self.deadlines):
+            self.deadlines = None
+        return True
+
+    def lapse(self, now_ms: int, most: int) -> list[bytes]:
+        """Remove up to `most` fields whose time has come, and return them."""
+        due = self.deadlines.take_due(now_ms, most) if self.deadlines is not None else []
+        for field in due:
+            self.delete(field)
+        if self.deadlines is not None and not len(self.deadlines):
+            self.deadlines = None
+        return due
 
     def fork(self) -> Self:
         other = super().fork()
         other.is_listpack = self.is_listpack
+        other.deadlines = None if self.deadlines is None else self.deadlines.fork()
         return other
+
+    def size_bytes(self) -> int:
+        return super().size_bytes() + (0 if self.deadlines is None else self.deadlines.size_bytes())
 
 
 # A hash as commands see it: the dict of a small one, made for the command, or the large one itself.
@@ -64,7 +115,7 @@ Fields = dict[bytes, bytes] | Hash
 
 
 def fields_of(value: Value | None) -> Fields | None:
-    """The hash that is a value, to be read; None for None. CommandError for a value of another kind."""
+    """The hash that is a value, as it is; None for None. CommandError for a value of another kind."""
     if type(value) is str and value[0] == MARK:
         return pairs_of(value)
     if value is None or type(value) is Hash:
@@ -72,9 +123,22 @@ def fields_of(value: Value | None) -> Fields | None:
     raise CommandError(WRONG_TYPE)
 
 
+def living(session: Session, key: bytes, value: Value | None) -> Fields | None:
+    """The hash that the keyspace gave for a key, to be read; None for None. CommandError for a value of another kind."""
+    fields = fields_of(value)
+    if type(fields) is Hash and fields.deadlines is not None:
+        return fields_of(session.keyspace.fresh(key, fields))
+    return fields
+
+
+def read(session: Session, key: bytes) -> Fields | None:
+    """The hash under a key, to be read; None if the key is missing. CommandError for a value of another kind."""
+    return living(session, key, session.keyspace.read(key))
+
+
 def changeable(session: Session, key: bytes) -> Fields:
     """The hash under a key, which `store` must be given when it is changed; an empty one if the key is missing."""
-    fields = fields_of(session.keyspace.own(key))
+    fields = living(session, key, session.keyspace.own(key))
     return {} if fields is None else fields
 
 
@@ -99,21 +163,53 @@ def value_of(fields: Fields, *, is_listpack: bool) -> str | Hash:
     return Hash(fields.items(), is_listpack=is_listpack) if packed is None else packed
 
 
-def _loaded(fields: dict[bytes, bytes]) -> str | Hash:
+def deadline_of(fields: Fields, field: bytes) -> int | None:
+    """The time of a field in Unix milliseconds, or None if it is missing or does not expire."""
+    return fields.deadlines.get(field) if isinstance(fields, Hash) and fields.deadlines is not None else None
+
+
+def revise(fields: Fields, field: bytes, value: bytes) -> None:
+    """Give a field another value, and let it keep its deadline."""
+    if isinstance(fields, Hash):
+        fields.set(field, value)
+    else:
+        fields[field] = value
+
+
+def expiry_request(key: bytes, expires_at_ms: int, fields: list[bytes]) -> list[bytes]:
+    """The command that gives fields a deadline (Unix milliseconds), if they are there when it runs."""
+    return [b"HPEXPIREAT", key, b"%d" % expires_at_ms, b"FIELDS", b"%d" % len(fields), *fields]
+
+
+def _loaded(fields: dict[bytes, bytes], deadlines: dict[bytes, int]) -> str | Hash:
     longest = max(max(map(len, fields)), max(map(len, fields.values())))
-    return value_of(fields, is_listpack=len(fields) <= LISTPACK_FIELDS and longest <= LISTPACK_BYTES)
+    is_listpack = len(fields) <= LISTPACK_FIELDS and longest <= LISTPACK_BYTES
+    if not deadlines:
+        return value_of(fields, is_listpack=is_listpack)
+    hash_ = Hash(fields.items(), is_listpack=is_listpack)
+    for field, expires_at_ms in deadlines.items():
+        hash_.expire(field, expires_at_ms)
+    return hash_
 
 
 def _read(document: object) -> Value | None:
     if not isinstance(document, dict) or not document:
         return None
     fields: dict[bytes, bytes] = {}
+    deadlines: dict[bytes, int] = {}
     for name, text in document.items():
+        expires_at_ms = None
+        if isinstance(text, dict):
+            expires_at_ms, text = text.get(_EXPIRY), text.get(_VALUE)
+            if type(expires_at_ms) is not int or not 0 < expires_at_ms <= LATEST_MS:
+                return None
         field, value = bytes_of(name), bytes_of(text) if isinstance(text, str) else None
         if field is None or value is None:
             return None
         fields[field] = value
-    return _loaded(fields)
+        if expires_at_ms is not None:
+            deadlines[field] = expires_at_ms
+    return _loaded(fields, deadlines)
 
 
 class _Builder:
@@ -128,7 +224,7 @@ class _Builder:
     def value(self) -> str | Hash:
         if len(self._fields) > LISTPACK_FIELDS:
             return self._fields
-        return _loaded(dict(sorted(self._fields.items(), key=_name_of_pair)))
+        return _loaded(dict(sorted(self._fields.items(), key=_name_of_pair)), {})
 
     def pieces(self) -> Iterator[bytes]:
         return _pieces(self._fields)
@@ -147,7 +243,18 @@ def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongObject:
 
 
 def _load(dump_type: int, body: bytes, max_bytes: int) -> Value:
-    return _loaded(dict(rdb.read_hash(dump_type, body, max_bytes)))
+    return _loaded(dict(rdb.read_hash(dump_type, body, max_bytes)), {})
+
+
+def _load_expiring(dump_type: int, body: bytes, max_bytes: int) -> Value:
+    fields = rdb.read_expiring_hash(dump_type, body, max_bytes)
+    # In a listpack, a time of 0 means none.
+    deadlines = {field: max(1, expires_at_ms) for field, _, expires_at_ms in fields if expires_at_ms is not None}
+    return _loaded({field: value for field, value, _ in fields}, deadlines)
+
+
+def _deadlines(fields: Fields) -> Iterable[tuple[bytes, int]]:
+    return fields.deadlines.items() if isinstance(fields, Hash) and fields.deadlines is not None else ()
 
 
 class HashKind(Collection):
@@ -157,23 +264,41 @@ class HashKind(Collection):
     types = (Hash,)
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.HASH_TYPES}
+    loads: Mapping[int, Callable[[bytes, int], Value]] = {
+        **{dump_type: partial(_load, dump_type) for dump_type in rdb.HASH_TYPES},
+        **{dump_type: partial(_load_expiring, dump_type) for dump_type in rdb.EXPIRING_HASH_TYPES},
+    }
 
     def encoding(self, value: str | Hash) -> bytes:
-        return b"hashtable" if isinstance(value, Hash) and not value.is_listpack else b"listpack"
+        if not isinstance(value, Hash):
+            return b"listpack"
+        return b"hashtable" if not value.is_listpack else b"listpack" if value.deadlines is None else b"listpackex"
+
+    def lapse(self, key: bytes, value: Any, now_ms: int, most: int) -> list[bytes]:
+        due = value.lapse(now_ms, most)
+        return [EXPIRED_FIELDS, key, *due] if due else []
 
     def json(self, value: str | Hash) -> tuple[str, bytes]:
         fields = fields_of(value) or {}
-        named = {name_of(field): name_of(text) for field, text in fields.items()}
+        named: dict[str, object] = {name_of(field): name_of(text) for field, text in fields.items()}
+        for field, expires_at_ms in _deadlines(fields):
+            name = name_of(field)
+            named[name] = {_EXPIRY: expires_at_ms, _VALUE: named[name]}
         return TAG, orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
     def json_steps(self, value: str | Hash) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
+        if isinstance(value, Hash) and value.deadlines is not None:
+            # The pieces are of strings only. Such a hash is written in one, and a load reads it as a whole.
+            return TAG, iter((self.json(value)[1],))
         return TAG, _pieces(fields_of(value) or {})
 
     def dump(self, value: str | Hash) -> bytes:
-        fields = fields_of(value) or {}
-        return rdb.write_hash(rdb.HASH_LISTPACK if self.encoding(value) == b"listpack" else rdb.HASH, fields.items())
+        fields, is_hash = fields_of(value) or {}, self.encoding(value) == b"hashtable"
+        if isinstance(fields, Hash) and fields.deadlines is not None:
+            expiring = [(field, text, fields.deadlines.get(field)) for field, text in fields.items()]
+            return rdb.write_expiring_hash(rdb.HASH_METADATA if is_hash else rdb.HASH_LISTPACK_EX, expiring)
+        return rdb.write_hash(rdb.HASH if is_hash else rdb.HASH_LISTPACK, fields.items())
 
     def python(self, value: str | Hash) -> dict[str | bytes, str | bytes]:
         return {as_text(field): as_text(text) for field, text in (fields_of(value) or {}).items()}

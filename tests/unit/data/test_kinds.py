@@ -30,6 +30,7 @@ from kvserver.formats.codec import JSONText
 from kvserver.formats.encoder import encode
 from kvserver.resp.reply import Error, Simple
 from kvserver.types import PLAIN, TAGGED
+from kvserver.types.hash.value import LATEST_MS, Hash
 from kvserver.types.hash.value import value_of as value_of_hash
 from kvserver.types.list.value import List
 from kvserver.types.list.value import value_of as value_of_list
@@ -59,10 +60,22 @@ def sorted_set(scores: dict[bytes, float]) -> Value:
     return SORTED_SET.loads[dumped[0]](dumped[1:], 1 << 20)
 
 
+times = st.integers(LATER_MS, LATEST_MS)
+
+
+def expiring_hash(fields: dict[bytes, tuple[bytes, int | None]]) -> Value:
+    hash_ = Hash(((field, value) for field, (value, _) in fields.items()), is_listpack=True)
+    for field, (_, expires_at_ms) in fields.items():
+        if expires_at_ms is not None:
+            hash_.expire(field, expires_at_ms)
+    return hash_
+
+
 VALUES: dict[str, st.SearchStrategy[Value]] = {
     "string": strings | strings.map(raw) | strings.map(embedded),
     "ReJSON-RL": json_texts,
-    "hash": st.builds(value_of_hash, st.dictionaries(strings, strings, min_size=1, max_size=20), is_listpack=st.booleans()),
+    "hash": st.builds(value_of_hash, st.dictionaries(strings, strings, min_size=1, max_size=20), is_listpack=st.booleans())
+    | st.dictionaries(strings, st.tuples(strings, st.none() | times), min_size=1, max_size=20).map(expiring_hash),
     "list": st.lists(st.binary(max_size=9), min_size=1, max_size=9).map(lambda elements: value_of_list(List(elements)))
     | st.lists(strings, max_size=3).map(lambda elements: value_of_list(List([*elements, b"\0"]))),
     "set": st.lists(members, min_size=1, max_size=100, unique=True).map(a_set) | st.integers(65, 700).map(integers),
