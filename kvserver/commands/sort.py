@@ -22,9 +22,12 @@ from kvserver.state.session import Session
 
 NO_NUMBER: Final = "ERR One or more scores can't be converted into double"
 # What C's strtod reads, but for NaN, which is refused, too.
-_DECIMAL: Final = re.compile(rb"[ \t-\r]*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)", re.ASCII)
-_HEXADECIMAL: Final = re.compile(rb"[ \t-\r]*([+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?)")
-_INFINITE: Final = re.compile(rb"[ \t-\r]*([+-]?inf(?:inity)?)", re.IGNORECASE)
+# Digits are taken whole (`++`): a long text that is no number would be tried at each of them again.
+_DECIMAL: Final = re.compile(rb"[ \t-\r]*+([+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?)", re.ASCII)
+_HEXADECIMAL: Final = re.compile(
+    rb"[ \t-\r]*+([+-]?0[xX](?:[0-9a-fA-F]++\.?[0-9a-fA-F]*+|\.[0-9a-fA-F]++)(?:[pP][+-]?[0-9]++)?)"
+)
+_INFINITE: Final = re.compile(rb"[ \t-\r]*+([+-]?inf(?:inity)?)", re.IGNORECASE)
 
 
 class _Wanted(NamedTuple):

@@ -96,6 +96,9 @@ class Lapses:
         self.unknown = [index for index, shard in enumerate(shards) if shard]
         self._keys = Times()
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def expect(self, key: bytes, first_ms: int) -> None:
         """Note that a member of a key is gone from a time on (Unix milliseconds)."""
         known_ms = self._keys.get(key)

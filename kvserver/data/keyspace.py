@@ -26,6 +26,8 @@ from kvserver.data.uses import Uses
 
 # A step of a sweep removes so many members of one value.
 LAPSES_A_STEP: Final = 32
+# So many keys may be noted for their members, whatever has become of them.
+MOST_LAPSES: Final = 4_096
 # Figures in INFO come from so many entries, where there are more.
 ESTIMATE_ENTRIES: Final = 3_000
 
@@ -238,6 +240,9 @@ class Keyspace(Recording):
         """
         if self.is_held:
             return False
+        # A key that goes otherwise stays noted, so that it costs nothing to let it go.
+        if len(self.lapses) > MOST_LAPSES and not self._overlay and len(self.lapses) > 2 * len(self):
+            self.lapses.restart(self._shards)
         if self.lapses.unknown:
             self._look_for_members(self.lapses.unknown.pop())
             return True

@@ -74,13 +74,12 @@ class Config:
     maxmemory_samples: int
     maxmemory_eviction_tenacity: int
     lfu_log_factor: int
-    lfu_decay_time: int
+    lfu_decay_time: int  # minutes
     hash_max_listpack_entries: int
     hash_max_listpack_value: int  # bytes
-    list_max_listpack_size: int
     set_max_intset_entries: int
     zset_max_listpack_entries: int
-    zset_max_listpack_value: int  # bytes  # minutes
+    zset_max_listpack_value: int  # bytes
     protected_mode: bool
     requirepass: bytes
     enable_protected_configs: str

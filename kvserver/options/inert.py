@@ -176,6 +176,7 @@ INERT: tuple[Option, ...] = (
     _row("lazyfree-lazy-user-del", LIVE, YES_NO, "no"),
     _row("lazyfree-lazy-user-flush", LIVE, YES_NO, "no"),
     _row("list-compress-depth", LIVE, _COUNT, "0"),
+    _row("list-max-listpack-size", LIVE, integer(-INT_MAX - 1, INT_MAX), "-2", "list-max-ziplist-size"),
     _row("masterauth", LIVE, PASSWORD, ""),
     _row("masteruser", LIVE, PASSWORD, ""),
     _row("maxmemory-clients", LIVE, _CLIENTS_MEMORY, "0"),

@@ -133,8 +133,6 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "fields up to which OBJECT ENCODING calls a hash listpack", "hash-max-ziplist-entries"),
         Option("hash-max-listpack-value", LIVE, memory_size(0, LONG_MAX), "64",
                "bytes of the longest name or value of such a hash", "hash-max-ziplist-value"),
-        Option("list-max-listpack-size", LIVE, integer(-INT_MAX - 1, INT_MAX), "-2",
-               "members of a node of a list, or -1 to -5 for 4 KB to 64 KB", "list-max-ziplist-size"),
         Option("set-max-intset-entries", LIVE, integer(0, LONG_MAX), "512",
                "members up to which OBJECT ENCODING calls a set of integers intset"),
         Option("zset-max-listpack-entries", LIVE, integer(0, LONG_MAX), "128",

@@ -17,8 +17,9 @@ _MIN_EXPONENT = -16445
 _MAX_TEXT_BYTES = 5 * 1024 - 1
 _FRACTION_DIGITS = 17
 
-_DECIMAL = re.compile(rb"([+-]?)(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
-_HEXADECIMAL = re.compile(rb"([+-]?)0[xX](?:([0-9a-fA-F]+)\.?([0-9a-fA-F]*)|\.([0-9a-fA-F]+))(?:[pP]([+-]?[0-9]+))?")
+# Digits are taken whole (`++`): a long text that is no number would be tried at each of them again.
+_DECIMAL = re.compile(rb"([+-]?)(?:([0-9]++)\.?([0-9]*+)|\.([0-9]++))(?:[eE]([+-]?[0-9]++))?")
+_HEXADECIMAL = re.compile(rb"([+-]?)0[xX](?:([0-9a-fA-F]++)\.?([0-9a-fA-F]*+)|\.([0-9a-fA-F]++))(?:[pP]([+-]?[0-9]++))?")
 _INFINITE = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
 # Beyond these exponents a number is infinite or zero, whatever its digits, so that 10 ** 999999999 is never computed.
 _HUGE_DECIMAL_EXPONENT = 4933

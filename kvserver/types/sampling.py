@@ -10,7 +10,7 @@ from kvserver.dispatch.arguments import MAX_INTEGER, NOT_AN_INTEGER, integer
 from kvserver.errors import CommandError
 
 # Redis goes on until the reply exceeds the client's limit. One step may not make a reply without an end.
-MOST_REPEATED: Final = 1 << 24
+MOST_REPEATED: Final = 1 << 18
 
 Members = dict[bytes, Any] | Table
 Below = Callable[[int], int]

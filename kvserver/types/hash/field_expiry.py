@@ -41,11 +41,11 @@ def _fields(words: list[bytes], not_positive: str = _NOT_POSITIVE) -> list[bytes
     return words[2:]
 
 
-def _time_ms(text: bytes, name: str, *, unit_ms: int, base_ms: int) -> int:
+def _time_ms(text: bytes, name: str, *, unit_ms: int, base_ms: int, latest_ms: int) -> int:
     number = integer(text)
     if number < 0:
         raise CommandError("ERR invalid expire time, must be >= 0")
-    if number * unit_ms + base_ms > LATEST_WANTED_MS:
+    if number * unit_ms + base_ms > latest_ms:
         raise CommandError(f"ERR invalid expire time in '{name}' command")
     return number * unit_ms + base_ms
 
@@ -63,7 +63,10 @@ def _expire(name: str, session: Session, request: Request, *, unit_ms: int, is_r
     keyspace, key = session.keyspace, request[1]
     fields = changeable(session, key)
     now_ms = keyspace.now_ms()
-    wanted_ms = _time_ms(request[2], name, unit_ms=unit_ms, base_ms=now_ms if is_relative else 0)
+    # A payload of RESTORE may bring later times, which the journal tells again.
+    latest_ms = LATEST_MS if session.is_replay else LATEST_WANTED_MS
+    base_ms = now_ms if is_relative else 0
+    wanted_ms = _time_ms(request[2], name, unit_ms=unit_ms, base_ms=base_ms, latest_ms=latest_ms)
     condition = request[3].upper() if request[3].upper() in _CONDITIONS else b""
     named = _fields(request[4 if condition else 3 :], "ERR Parameter `numFields` should be greater than 0")
     if wanted_ms <= now_ms:

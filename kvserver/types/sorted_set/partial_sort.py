@@ -13,6 +13,8 @@ from typing import Final
 _FEW: Final = 7
 # Of more than so many, the pivot is chosen among nine.
 _MANY: Final = 40
+# Partitions inside each other, for each doubling of the keys. Random keys need a third of it.
+_DEPTH: Final = 4
 
 
 def order_of(keys: Sequence[float], count: int) -> list[int]:
@@ -24,13 +26,24 @@ def order_of(keys: Sequence[float], count: int) -> list[int]:
     if count >= len(order) or all(keys[one] < keys[other] for one, other in pairwise(order[: count + 1])):
         return order[:count]
     places = list(range(len(keys)))
-    _sort(keys, places, 0, len(places), count)
+    try:
+        _sort(keys, places, 0, len(places), count, _DEPTH * len(places).bit_length())
+    except _TooDeep:
+        # Keys in an order that was made to be slow, which the stable sort does not mind.
+        return order[:count]
     return places[:count]
 
 
-def _sort(keys: Sequence[float], places: list[int], start: int, end: int, count: int) -> None:
-    """Sort a part of the places by their keys, so far as it lies before `count`."""
+class _TooDeep(Exception):
+    """The pivots part too little."""
+
+
+def _sort(keys: Sequence[float], places: list[int], start: int, end: int, count: int, depth: int) -> None:
+    """Sort a part of the places by their keys, so far as it lies before `count`, by so many partitions inside each other."""
     while end - start >= _FEW:
+        if not depth:
+            raise _TooDeep
+        depth -= 1
         _swap(places, start, _pivot(keys, places, start, end))
         pivot = keys[places[start]]
         # What equals the pivot is gathered at both ends, and comes to the middle when all is parted.
@@ -56,7 +69,7 @@ def _sort(keys: Sequence[float], places: list[int], start: int, end: int, count:
         _swap_runs(places, low, end, min(equal_high - high, end - equal_high - 1))
         less, greater = low - equal_low, equal_high - high
         if less > 1 and start < count:
-            _sort(keys, places, start, start + less, count)
+            _sort(keys, places, start, start + less, count, depth)
         start = end - greater
         if greater <= 1 or start >= count:
             return

@@ -156,7 +156,8 @@ def zrangestore(session: Session, request: Request) -> Reply:
     if members is not None:
         for member, score in zip(*members.slice(*select(members, range_)), strict=True):
             put(result, member, score, session.server.config)
-    return put_result(session, destination, result, request)
+    # What lies between two members depends on the encoding where scores differ, and no journal has that.
+    return put_result(session, destination, result, None if range_.by == "member" else request)
 
 
 @command("zrangebyscore",
@@ -279,5 +280,6 @@ def _remove(session: Session, request: Request, by: _By) -> int:
     members = changeable(session, request[1])
     removed, _ = members.remove_slice(*find(members, bounds))
     if removed:
-        store(session, request[1], members, request)
+        # Which members lie between two depends on the encoding where scores differ, and no journal has that.
+        store(session, request[1], members, [b"ZREM", request[1], *removed] if by == "member" else request)
     return len(removed)

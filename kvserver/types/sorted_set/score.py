@@ -18,8 +18,9 @@ from kvserver.resp.reply import Reply
 NOT_A_FLOAT: Final = "ERR value is not a valid float"
 NOT_A_NUMBER: Final = "ERR resulting score is not a number (NaN)"
 
-_DECIMAL: Final = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_HEXADECIMAL: Final = re.compile(rb"([+-]?)0[xX](?:([0-9a-fA-F]+\.?[0-9a-fA-F]*)|(\.[0-9a-fA-F]+))(?:[pP][+-]?[0-9]+)?")
+# Digits are taken whole (`++`): a long text that is no number would be tried at each of them again.
+_DECIMAL: Final = re.compile(rb"[+-]?([0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_HEXADECIMAL: Final = re.compile(rb"([+-]?)0[xX](?:([0-9a-fA-F]++\.?[0-9a-fA-F]*+)|(\.[0-9a-fA-F]++))(?:[pP][+-]?[0-9]++)?")
 _INFINITE: Final = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
 # What strtod skips at the beginning.
 _SPACE: Final = b" \t\n\v\f\r"

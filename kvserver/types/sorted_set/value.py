@@ -258,12 +258,17 @@ def result_of(scores: dict[bytes, float], config: Config) -> Small:
     return result
 
 
-def put_result(session: Session, key: bytes, result: Members, request: list[bytes]) -> int:
-    """Let a request store its result in place of what is under a key. Return the number of members."""
+def put_result(session: Session, key: bytes, result: Members, request: list[bytes] | None) -> int:
+    """Store a result in place of what is under a key, and return the number of members.
+
+    The request is what is recorded: it gives the same result again. If it is None, the value itself is recorded.
+    """
     keyspace = session.keyspace
     if not result.scores:
         if keyspace.live(key) is not None:
             keyspace.remove(key)
+    elif request is None:
+        keyspace.put(key, value_of(result))
     else:
         keyspace.put_as(key, value_of(result), request)
     return len(result.scores)

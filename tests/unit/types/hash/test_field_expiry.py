@@ -12,11 +12,13 @@ from helpers.sessions import START_MS, Server, run
 from kvserver.containers import times
 from kvserver.data.entries import Entry
 from kvserver.data.footprint import EMPTY_BYTES, Footprint
-from kvserver.data.keyspace import LAPSES_A_STEP
+from kvserver.data.keyspace import LAPSES_A_STEP, MOST_LAPSES
 from kvserver.data.shards import load_shards, new_shards
 from kvserver.formats.decoder import Decoder
 from kvserver.formats.encoder import encode
-from kvserver.resp.reply import Error
+from kvserver.formats.rdb import dump
+from kvserver.resp.reply import OK, Error
+from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types import TAGGED
 from kvserver.types.hash.value import Hash, value_of
 
@@ -478,3 +480,37 @@ def test_large_hash_with_deadlines_is_loaded_from_chunks() -> None:
     for some in reader.finish():
         members.update(some)
     assert exact(members) == exact({b"h": hash_, b"z": b"v"})
+
+
+def test_journal_takes_the_times_that_a_payload_may_bring() -> None:
+    server, again = Server(), Server()
+    session = server.session()
+    late_ms = 1 << 47
+    hash_ = Hash([(b"f", b"1")], is_listpack=True)
+    hash_.expire(b"f", late_ms)
+    payload = dump(hash_)
+    assert run(session, "RESTORE", "h", 0, payload) is OK
+    assert run(session, "HPEXPIRETIME", "h", "FIELDS", 1, "f") == [late_ms]
+    run(session, "HINCRBYFLOAT", "h", "f", 1)
+    again.state.sessions.clear()
+    replay = Session(again.state, REPLAY_ID, "", "", True)
+    for request in server.keyspace.take_written():
+        assert not isinstance(run(replay, *request), Error), request
+    assert run(again.session(), "HPEXPIRETIME", "h", "FIELDS", 1, "f") == [late_ms]
+
+
+def test_keys_that_went_are_forgotten() -> None:
+    server = Server()
+    session = server.session()
+    for number in range(MOST_LAPSES + 10):
+        run(session, "HSET", number, "f", "v")
+        run(session, "HEXPIRE", number, 10**6, "FIELDS", 1, "f")
+        if number:
+            run(session, "DEL", number)
+    while server.keyspace.sweep():
+        pass
+    assert len(server.keyspace.lapses) == 1
+    server.clock.now_ms += 10**9
+    while server.keyspace.sweep():
+        pass
+    assert len(server.keyspace) == 0

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvserver.types.sorted_set import partial_sort
 from kvserver.types.sorted_set.partial_sort import order_of
 
 few_different = st.lists(st.integers(0, 5).map(float), max_size=150)
@@ -58,3 +59,9 @@ def test_different_keys_have_one_order(keys: list[float], count: int) -> None:
 )
 def test_equal_keys_come_as_redis_has_them(keys: list[float], count: int, order: list[int]) -> None:
     assert order_of(keys, count) == order
+
+
+def test_keys_in_a_hostile_order_are_sorted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partial_sort, "_DEPTH", 0)
+    keys = [float(number % 7) for number in range(100)]
+    assert [keys[place] for place in order_of(keys, 20)] == sorted(keys)[:20]

@@ -63,3 +63,17 @@ def test_part_of_a_large_sorted_set_is_stored_as_a_small_one() -> None:
     assert run(session, "ZREMRANGEBYSCORE", "d", "(100", "+inf") == 199
     assert run(session, "ZRANGE", "k", -1, -1) == [b"299"]
     assert run(session, "ZRANGE", "d", -1, -1) == [b"100"]
+
+
+@pytest.mark.parametrize("words", ["ZREMRANGEBYLEX z - [a", "ZRANGESTORE z z - [a BYLEX"])
+def test_journal_needs_no_encoding_to_find_members_by_name(words: str) -> None:
+    """SORT has made a skip list of the sorted set, in which other members lie between two names where scores differ."""
+    server, again = Server(), Server()
+    session = server.session()
+    run(session, "ZADD", "z", 1, "c", 2, "b", 3, "a", 4, "e", 5, "d")
+    run(session, "SORT", "z", "ALPHA")
+    run(session, *words.split())
+    for request in server.keyspace.take_written():
+        run(again.session(), *request)
+    asked = ("ZRANGE", "z", 0, -1, "WITHSCORES")
+    assert run(again.session(), *asked) == run(session, *asked)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import struct
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.sessions import Server, run
 from kvserver.errors import CommandError
+from kvserver.resp.reply import Error
 from kvserver.types.sorted_set.score import NOT_A_FLOAT, listed_text_of, score_in, score_of, scored, text_of
 
 doubles = st.floats(allow_nan=False)
@@ -95,3 +98,21 @@ def test_listpack_has_whole_numbers_as_integers() -> None:
 def test_reply_is_flat_or_nested() -> None:
     assert scored([b"a", b"b"], [1.0, 1e17], is_nested=False) == [b"a", b"1", b"b", b"1e+17"]
     assert scored([b"a", b"b"], [1.0, 1e17], is_nested=True) == [(b"a", 1.0), (b"b", 1e17)]
+
+
+def test_long_text_that_is_no_number_costs_next_to_nothing() -> None:
+    session = Server().session()
+    run(session, "HSET", "h", "f", "1" * 5_000 + "x")
+    run(session, "RPUSH", "l", "1" * 1_000_000 + "x")
+    started_at = time.process_time()
+    for digits in (
+        "1" * 1_000_000 + "x",
+        "." + "1" * 1_000_000 + "x",
+        "0x" + "f" * 1_000_000 + "y",
+        "1e" + "1" * 1_000_000 + "x",
+    ):
+        assert isinstance(run(session, "ZADD", "z", digits, "m"), Error)
+    assert isinstance(run(session, "SORT", "l"), Error)
+    assert isinstance(run(session, "HINCRBYFLOAT", "h", "f", 1), Error)
+    # It was quadratic: minutes.
+    assert time.process_time() - started_at < 2
