@@ -10,6 +10,7 @@ Exception
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
+    ├── DenseNeeded            a HyperLogLog can't stay sparse
     ├── ConfigError            a wrong option, value or file of options
     │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
     ├── UsageError             words on the command line that mean nothing
@@ -50,6 +51,10 @@ class PayloadInvalid(KVServerError, ValueError):
 
 class DumpInvalid(KVServerError):
     """A DUMP payload that can't be loaded. `str()` is what Redis writes behind `-ERR `."""
+
+
+class DenseNeeded(KVServerError):
+    """A register that the runs of a sparse HyperLogLog can't hold, or not in as many bytes as they may have."""
 
 
 class ConfigError(KVServerError):

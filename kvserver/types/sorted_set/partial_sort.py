@@ -26,23 +26,19 @@ def order_of(keys: Sequence[float], count: int) -> list[int]:
     if count >= len(order) or all(keys[one] < keys[other] for one, other in pairwise(order[: count + 1])):
         return order[:count]
     places = list(range(len(keys)))
-    try:
-        _sort(keys, places, 0, len(places), count, _DEPTH * len(places).bit_length())
-    except _TooDeep:
-        # Keys in an order that was made to be slow, which the stable sort does not mind.
-        return order[:count]
-    return places[:count]
+    # Keys may come in an order that was made to be slow, which the stable sort does not mind.
+    is_sorted = _sort(keys, places, 0, len(places), count, _DEPTH * len(places).bit_length())
+    return (places if is_sorted else order)[:count]
 
 
-class _TooDeep(Exception):
-    """The pivots part too little."""
+def _sort(keys: Sequence[float], places: list[int], start: int, end: int, count: int, depth: int) -> bool:
+    """Sort a part of the places by their keys, so far as it lies before `count`.
 
-
-def _sort(keys: Sequence[float], places: list[int], start: int, end: int, count: int, depth: int) -> None:
-    """Sort a part of the places by their keys, so far as it lies before `count`, by so many partitions inside each other."""
+    Return False if that takes more than so many partitions inside each other: then the places are in no order.
+    """
     while end - start >= _FEW:
         if not depth:
-            raise _TooDeep
+            return False
         depth -= 1
         _swap(places, start, _pivot(keys, places, start, end))
         pivot = keys[places[start]]
@@ -68,16 +64,17 @@ def _sort(keys: Sequence[float], places: list[int], start: int, end: int, count:
         _swap_runs(places, start, low, min(equal_low - start, low - equal_low))
         _swap_runs(places, low, end, min(equal_high - high, end - equal_high - 1))
         less, greater = low - equal_low, equal_high - high
-        if less > 1 and start < count:
-            _sort(keys, places, start, start + less, count, depth)
+        if less > 1 and start < count and not _sort(keys, places, start, start + less, count, depth):
+            return False
         start = end - greater
         if greater <= 1 or start >= count:
-            return
+            return True
     for place in range(start + 1, end):
         at = place
         while at > start and keys[places[at - 1]] > keys[places[at]]:
             _swap(places, at - 1, at)
             at -= 1
+    return True
 
 
 def _pivot(keys: Sequence[float], places: list[int], start: int, end: int) -> int:

@@ -15,8 +15,8 @@ from itertools import compress
 from math import inf, sqrt
 from typing import Final
 
-from kvserver.errors import CommandError
-from kvserver.types.string.hyperloglog_sparse import HEADER_BYTES, REGISTERS, DenseNeeded, SparseRegisters, expand
+from kvserver.errors import CommandError, DenseNeeded
+from kvserver.types.string.hyperloglog_sparse import HEADER_BYTES, REGISTERS, SparseRegisters, expand
 
 NO_HYPERLOGLOG: Final = "WRONGTYPE Key is not a valid HyperLogLog string value."
 

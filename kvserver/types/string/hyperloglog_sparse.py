@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kvserver.errors import CommandError
+from kvserver.errors import CommandError, DenseNeeded
 
 CORRUPTED: Final = "INVALIDOBJ Corrupted HLL object detected"
 HEADER_BYTES: Final = 16
@@ -41,10 +41,6 @@ _RUNS: Final = [bytes(((byte >> 2 & 0x1F) + 1 if byte & _VAL else 0,)) * _SPANS[
 # In a value of more bytes, the spans of so many opcodes are added at once on the way to a register.
 _LONG_BYTES: Final = 800
 _BLOCK_BYTES: Final = 64
-
-
-class DenseNeeded(Exception):
-    """A register that the runs can't hold, or not in as many bytes as they may have. They are as they were."""
 
 
 def expand(value: bytes) -> bytes:

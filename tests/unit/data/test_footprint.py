@@ -65,7 +65,7 @@ def test_count_is_the_sum_of_all_entries_whatever_happens(monkeypatch: pytest.Mo
     monkeypatch.setattr(Footprint, "restart", Footprint.forget)  # so few would be measured at once
     run_state_machine_as_test(
         FootprintMachine,
-        settings=settings(max_examples=300, stateful_step_count=40, report_multiple_bugs=False),
+        settings=settings(max_examples=150, stateful_step_count=40, report_multiple_bugs=False),
     )
 
 

@@ -22,7 +22,7 @@ def test_keyspace_is_a_dict_and_a_cut_its_copy_whatever_happens(monkeypatch: pyt
     monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
     divide_small_collections(monkeypatch)
     # Building a thousand dicts for each example is what takes the time. Compiled, there are always so many.
-    examples = 40 if len(new_shards()) == SHARDS else 300
+    examples = 30 if len(new_shards()) == SHARDS else 150
     one_at_a_time = settings(max_examples=examples, stateful_step_count=30, report_multiple_bugs=False)
     run_state_machine_as_test(KeyspaceMachine, settings=one_at_a_time)
 

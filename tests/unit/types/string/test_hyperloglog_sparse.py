@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from kvserver.errors import CommandError
+from kvserver.errors import CommandError, DenseNeeded
 from kvserver.types.string.hyperloglog import EMPTY
-from kvserver.types.string.hyperloglog_sparse import HEADER_BYTES, REGISTERS, DenseNeeded, SparseRegisters, expand, told
+from kvserver.types.string.hyperloglog_sparse import HEADER_BYTES, REGISTERS, SparseRegisters, expand, told
 
 SEED = random.SystemRandom().randrange(1 << 32)
 HEADER = EMPTY[:HEADER_BYTES]
