@@ -291,7 +291,8 @@ class Ordered(Runs[Run]):
         if self.borders:
             if place and place == len(run.members) and index < len(self.borders):
                 self.borders[index] = run.scores[-1]
-            if len(run.members) < self.LOAD >> 2:
+            # An empty run goes even where LOAD is so little that no run is short.
+            if len(run.members) < (self.LOAD >> 2 or 1):
                 self._settle(index)
 
     def _cut(self, index: int, start: int, stop: int) -> None:
@@ -317,7 +318,7 @@ class Ordered(Runs[Run]):
     def _settle(self, index: int) -> None:
         """Remove a run that is empty, and join one that got short with a neighbour, if both have room in one."""
         size = self.sizes[index]
-        if not self.borders or size >= self.LOAD >> 2:
+        if not self.borders or size >= (self.LOAD >> 2 or 1):
             return
         if not size:
             self._remove(index)
