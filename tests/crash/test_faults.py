@@ -37,7 +37,7 @@ from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState
 
 # Compiled, a store has a thousand shards, not three, and a history takes ten times as long.
-SEEDS = int(os.environ.get("KVSERVER_FAULT_SEEDS", "1000" if IS_COMPILED else "6000"))
+SEEDS = int(os.environ.get("KVSERVER_FAULT_SEEDS", "1000" if IS_COMPILED else "4000"))
 # The seeds are split into so many tests, so that all cores have some.
 PARTS = 4
 FIRST_SEED = int(os.environ.get("KVSERVER_FAULT_FIRST_SEED", "0"))
