@@ -29,7 +29,7 @@ DIFFERENCES = {
     ("shutdown", "summary"): "the same",
     ("flushall", "complexity"): "the data is let go of at once and freed bit by bit",
     ("flushdb", "complexity"): "the same",
-    ("del", "complexity"): "there are no lists, sets or hashes",
+    ("del", "complexity"): "large values are let go of at once and freed bit by bit",
     ("unlink", "complexity"): "the same",
     ("lolwut", "complexity"): "Redis tells none",
     ("append", "complexity"): "strings are never changed, only replaced",

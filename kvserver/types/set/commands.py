@@ -247,7 +247,7 @@ def smove(session: Session, request: Request) -> Reply:
         return int(member in members)
     if not members.discard(member):
         return 0
-    # Not SMOVE: a replay may find that the source has expired, and must add the member all the same.
+    # The journal gets what each of the two sets is changed by.
     store(session, source, members, [b"SREM", source, member])
     _add(session, [b"SADD", destination, member])
     return 1
