@@ -16,7 +16,7 @@ import time
 
 import kvserver
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import slow_from_ns
 from kvserver.engine.jobs import Jobs
@@ -64,7 +64,7 @@ class Server:
         self.ended: asyncio.Future[None] = loop.create_future()
         self.state = ServerState(
             config=config,
-            keyspace=Keyspace(now_ms),
+            databases=Databases(now_ms),
             commands=COMMANDS,
             now_ms=now_ms,
             now_us=now_us,
@@ -94,7 +94,7 @@ class Server:
         self._background: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(self.state, lambda commands: self._journal.append(commands))
         self._watch()
-        self.state.memory.configure(config)
+        self.state.memory.configure()
 
     async def start(self) -> None:
         """Listen, load and serve; return earlier if the server is told to leave meanwhile. StartError if that fails."""

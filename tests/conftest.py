@@ -37,7 +37,7 @@ def running_kvserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 @pytest.fixture(scope="module")
 def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     directory = tmp_path_factory.mktemp("redis")
-    with ServerProcess("redis-server", directory, *COMMON_OPTIONS, "--databases", "1") as server:
+    with ServerProcess("redis-server", directory, *COMMON_OPTIONS) as server:
         yield server
 
 

@@ -19,6 +19,7 @@ from kvserver.commands import (
     command,
     config,
     connection,
+    databases,
     dump,
     expiry,
     info,

@@ -100,7 +100,7 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
         "age": (now_ms - session.connected_at_ms) // 1000,
         "idle": (now_ms - session.last_active_at_ms) // 1000,
         "flags": _flags(session),
-        "db": session.database,
+        "db": session.keyspace.number,
         "sub": len(session.channels),
         "psub": len(session.patterns),
         "ssub": len(session.shard_channels),

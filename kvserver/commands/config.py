@@ -63,8 +63,8 @@ def config_resetstat(session: Session, request: Request) -> Reply:
     state = session.server
     state.usages.reset()
     state.counters.reset()
-    data = state.keyspace
-    data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
+    for data in state.databases:
+        data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
     state.journal.delayed_syncs = state.journal.rewrites = state.journal.rewrites_failed = 0
     return OK
 

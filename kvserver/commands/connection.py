@@ -1,4 +1,4 @@
-"""PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET, WAIT: the commands that are about the connection itself.
+"""PING, ECHO, AUTH, HELLO, QUIT, RESET, WAIT: the commands that are about the connection itself.
 
 They change the session alone; the connection takes notice by an effect.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 
 from kvserver.commands.client import check_client_name
-from kvserver.dispatch.arguments import database, integer
+from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.dispatch.effect import Close, Effect, Recognize
 from kvserver.errors import CommandError
@@ -120,14 +120,6 @@ def hello(session: Session, request: Request) -> Effect:
         b"modules": [],
     }
     return Recognize(greeting)
-
-
-@command("select", "index:integer", "loading stale fast",
-         since="1.0.0", group="connection", complexity="O(1)",
-         summary="Change the selected database for the current connection")  # fmt: skip
-def select(session: Session, request: Request) -> Reply:
-    database(request[1])
-    return OK
 
 
 @command("quit", "", "noscript loading stale fast no_auth allow_busy",

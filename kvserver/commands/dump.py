@@ -79,5 +79,5 @@ def restore_key(session: Session, request: Request) -> Reply:
     if keyspace.peek(key) is not None:
         idle_s = options.number("IDLETIME", 0) if "IDLETIME" in options else None
         frequency = options.number("FREQ", 0) if "FREQ" in options else None
-        session.server.memory.set_use(key, idle_s, frequency)
+        session.server.memory.set_use(keyspace, key, idle_s, frequency)
     return OK

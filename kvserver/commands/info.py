@@ -155,7 +155,7 @@ def persistence(state: ServerState) -> Fields:
         "current_fork_perc": f"{100 * facts.flush_keys_done / (facts.flush_keys_total or 1):.2f}",
         "current_save_keys_processed": facts.flush_keys_done,
         "current_save_keys_total": facts.flush_keys_total,
-        "rdb_changes_since_last_save": state.keyspace.changes - facts.changes_at_last_save,
+        "rdb_changes_since_last_save": state.databases.records.changes - facts.changes_at_last_save,
         "rdb_bgsave_in_progress": int(facts.flush_in_progress),
         "rdb_last_save_time": facts.last_save_at,
         "rdb_last_bgsave_status": "ok" if facts.last_save_ok else "err",
@@ -219,7 +219,8 @@ def _journal(state: ServerState) -> Fields:
 
 
 def stats(state: ServerState) -> Fields:
-    counters, rates, data = state.counters, state.rates, state.keyspace
+    counters, rates, databases = state.counters, state.rates, list(state.databases)
+    missed_gets = sum(data.missed_gets for data in databases)
     gets = state.usages.by_name[b"get"].calls
     return {
         "total_connections_received": counters.connections_received,
@@ -237,11 +238,11 @@ def stats(state: ServerState) -> Fields:
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
-        "expired_keys": data.expired,
-        "evicted_keys": data.evicted,
+        "expired_keys": sum(data.expired for data in databases),
+        "evicted_keys": sum(data.evicted for data in databases),
         "evicted_clients": 0,
-        "keyspace_hits": data.hits + max(gets - data.missed_gets, 0),
-        "keyspace_misses": data.misses + data.missed_gets,
+        "keyspace_hits": sum(data.hits for data in databases) + max(gets - missed_gets, 0),
+        "keyspace_misses": sum(data.misses for data in databases) + missed_gets,
         "pubsub_channels": len(state.channels.channels),
         "pubsub_patterns": len(state.channels.patterns),
         "pubsubshard_channels": len(state.channels.shard_channels),
@@ -333,8 +334,11 @@ def cluster(state: ServerState) -> Fields:
 
 
 def keyspace(state: ServerState) -> Fields:
-    keys, (expires, left_ms) = len(state.keyspace), state.keyspace.expiries()
-    return {"db0": f"keys={keys},expires={expires},avg_ttl={left_ms}"} if keys else {}
+    fields: Fields = {}
+    for data in filter(len, state.databases):
+        expires, left_ms = data.expiries()
+        fields[f"db{data.number}"] = f"keys={len(data)},expires={expires},avg_ttl={left_ms}"
+    return fields
 
 
 Section = Callable[[ServerState], Fields]

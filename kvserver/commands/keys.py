@@ -1,4 +1,4 @@
-"""DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY, MOVE, SWAPDB, FLUSHALL, FLUSHDB: keys, whatever their values are.
+"""DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, COPY: keys, whatever their values are.
 
 Nothing here knows a type: a value is copied by its kind, and moved as it is.
 """
@@ -8,15 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.data.kinds import fork, kind_of
-from kvserver.dispatch.arguments import INT_MAX, NO_SUCH_DATABASE, database, integer
+from kvserver.dispatch.arguments import SAME_OBJECT, database
 from kvserver.dispatch.command import command
-from kvserver.dispatch.effect import Effect, FreeShards
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
-SAME_OBJECT: Final = "ERR source and destination objects are the same"
 NO_SUCH_KEY: Final = "ERR no such key"
 
 
@@ -104,70 +102,29 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
 
 
 @command("copy", "source:key destination:key#1 DB=destination-db:integer? REPLACE?", "write denyoom",
-         access="RO access; OW update", numbers={"DB": database},
+         access="RO access; OW update",
          since="6.2.0", group="generic",
          complexity="O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
          summary="Copy a key")  # fmt: skip
 def copy(session: Session, request: Request) -> Reply:
     keyspace, (source, destination) = session.keyspace, request[1:3]
-    options = copy.options(request)
-    if source == destination:
+    target, replaces = keyspace, False
+    # The options are read by hand: a number that is no database is refused before the words behind it.
+    rest = list(reversed(request[3:]))
+    while rest:
+        word = rest.pop().upper()
+        if word == b"DB" and rest:
+            target = database(session, rest.pop())
+        elif word == b"REPLACE":
+            replaces = True
+        else:
+            raise CommandError("ERR syntax error")
+    if target is keyspace and source == destination:
         raise CommandError(SAME_OBJECT)
     value = keyspace.read(source)
     if value is not None:
         value = keyspace.fresh(source, value)
-    if value is None or (keyspace.live(destination) is not None and "REPLACE" not in options):
+    if value is None or (target.live(destination) is not None and not replaces):
         return 0
-    keyspace.put_copy(source, destination, fork(value))
+    keyspace.put_copy(source, destination, fork(value), target)
     return 1
-
-
-@command("move", "key:key db:integer", "write fast", access="RW access update",
-         since="1.0.0", group="generic", complexity="O(1)",
-         summary="Move a key to another database")  # fmt: skip
-def move(session: Session, request: Request) -> Reply:
-    database(request[2])
-    raise CommandError(SAME_OBJECT)
-
-
-@command("swapdb", "index1:integer index2:integer", "write fast",
-         since="4.0.0", group="server",
-         complexity="O(N) where N is the count of clients watching or blocking on keys from both databases.",
-         categories="keyspace dangerous",
-         summary="Swaps two Redis databases")  # fmt: skip
-def swapdb(session: Session, request: Request) -> Reply:
-    numbers = []
-    for text, which in zip(request[1:], ("first", "second"), strict=True):
-        error = f"ERR invalid {which} DB index"
-        numbers.append(integer(text, error))
-        if not -INT_MAX - 1 <= numbers[-1] <= INT_MAX:
-            raise CommandError(error)
-    if numbers != [0, 0]:
-        raise CommandError(NO_SUCH_DATABASE)
-    return OK
-
-
-@command("flushall", "async<ASYNC@4.0.0|SYNC@6.2.0>?!", "write",
-         since="1.0.0", group="server", complexity="O(1), the memory is freed bit by bit",
-         tips="request_policy:all_shards response_policy:all_succeeded", categories="keyspace dangerous",
-         summary="Remove all keys from all databases")  # fmt: skip
-def flushall(session: Session, request: Request) -> Effect:
-    """As in Redis, a server with save points has flushed what is left before it replies."""
-    # ASYNC and SYNC differ in when memory is freed, and here it is freed bit by bit either way.
-    flushall.options(request)
-    return _discard_all(session, request, flushes=bool(session.server.config.save))
-
-
-@command("flushdb", "async<ASYNC@4.0.0|SYNC@6.2.0>?!", "write",
-         since="1.0.0", group="server", complexity="O(1), the memory is freed bit by bit",
-         tips="request_policy:all_shards response_policy:all_succeeded", categories="keyspace dangerous",
-         summary="Remove all keys from the current database")  # fmt: skip
-def flushdb(session: Session, request: Request) -> Effect:
-    flushdb.options(request)
-    return _discard_all(session, request, flushes=False)
-
-
-def _discard_all(session: Session, request: Request, *, flushes: bool) -> Effect:
-    keyspace = session.keyspace
-    keys = len(keyspace)
-    return FreeShards(request[0].decode().upper(), keys, keyspace.clear(), flushes)

@@ -62,7 +62,7 @@ def memory_usage(session: Session, request: Request) -> Reply:
 def memory_stats(session: Session, request: Request) -> Reply:
     server = session.server
     facts = server.process_facts()
-    keys, dataset_bytes = len(server.keyspace), server.memory.used_bytes
+    keys, dataset_bytes = server.databases.key_count, server.memory.used_bytes
     overhead_bytes = max(0, facts.rss_bytes - dataset_bytes)
     return {
         b"peak.allocated": facts.peak_rss_bytes,

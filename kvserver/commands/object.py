@@ -58,7 +58,7 @@ def object_idletime(session: Session, request: Request) -> Reply:
         return None
     if session.server.config.maxmemory_policy.endswith("-lfu"):
         raise CommandError(IDLE_NOT_TRACKED)
-    return session.server.memory.idle_s(request[2])
+    return session.server.memory.idle_s(session.keyspace, request[2])
 
 
 @command("object|freq", "key:key", "readonly", access="RO",
@@ -67,7 +67,7 @@ def object_idletime(session: Session, request: Request) -> Reply:
 def object_freq(session: Session, request: Request) -> Reply:
     if session.keyspace.peek_live(request[2]) is None:
         return None
-    frequency = session.server.memory.frequency(request[2])
+    frequency = session.server.memory.frequency(session.keyspace, request[2])
     if frequency is None:
         raise CommandError(FREQUENCY_NOT_TRACKED)
     return frequency

@@ -65,7 +65,7 @@ def watch(session: Session, request: Request) -> Reply:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
     session.watch = session.watch or Watch()
     for key in request[1:]:
-        session.server.watches.add(session.watch, key)
+        session.server.watches.add(session.watch, session.keyspace, key)
     return OK
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from kvserver.data import walk
 from kvserver.data.clocks import Clocks
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 
@@ -23,71 +24,85 @@ SHARDS_PER_LOOK: Final = 32
 
 
 class Eviction:
-    """The choice of victims by a policy other than noeviction. `clocks` are those of an LRU or LFU policy."""
+    """The choice of victims by a policy other than noeviction. `clocks_of` gives the clocks of an LRU or LFU policy."""
 
     def __init__(
-        self, keyspace: Keyspace, policy: str, clocks: Clocks | None, samples: int, random_below: Callable[[int], int]
+        self,
+        databases: Databases,
+        policy: str,
+        clocks_of: Callable[[Keyspace], Clocks | None],
+        samples: int,
+        random_below: Callable[[int], int],
     ) -> None:
-        self._keyspace = keyspace
+        self._databases = databases
         self._is_volatile = policy.startswith("volatile-")
         self._by_time = policy == "volatile-ttl"
-        self._clocks = clocks
-        is_random = not (clocks or self._by_time)
-        self._samples = 1 if is_random else samples
+        self._clocks_of = clocks_of
+        self._is_random = policy.endswith("-random")
+        self._samples = 1 if self._is_random else samples
         self._random_below = random_below
-        # The candidates, each a score and a key. The best one is the last.
-        self._pool: list[tuple[int, bytes]] = []
+        # The candidates, each a score, the number of its database and a key. The best one is the last.
+        self._pool: list[tuple[int, int, bytes]] = []
         # The number of victims that are still taken from the pool before the next look.
         self._left = 0
 
     @property
     def has_candidates(self) -> bool:
         """True if there may be a key that the policy lets go."""
-        return self._keyspace.deadlines.has_any if self._is_volatile else len(self._keyspace) > 0
+        return any(map(self._may_have_some, self._databases))
 
-    def victim(self) -> bytes | None:
-        """The key that is to go next, or None if a look at some of the keys found no candidate."""
+    def _may_have_some(self, keyspace: Keyspace) -> bool:
+        return keyspace.deadlines.has_any if self._is_volatile else len(keyspace) > 0
+
+    def victim(self) -> tuple[Keyspace, bytes] | None:
+        """The keyspace and the key that is to go next, or None if a look at some of the keys found no candidate."""
         while True:
             if not (self._left and self._pool):
                 self._fill()
                 self._left = BATCH_KEYS
             if not self._pool:
                 return None
-            score, key = self._pool.pop()
+            score, number, key = self._pool.pop()
+            keyspace = self._databases[number]
             # The key may have gone, lost its expiry or been used since the look at it.
-            entry = self._keyspace.peek(key)
+            entry = keyspace.peek(key)
             is_candidate = type(entry) is Expiring if self._is_volatile else entry is not None
-            if is_candidate and self._score(key, entry) >= score:
+            if is_candidate and self._score(keyspace, key, entry) >= score:
                 self._left -= 1
-                return key
+                return keyspace, key
 
-    def _score(self, key: bytes, entry: object) -> int:
-        if self._clocks:
-            return self._clocks.score(key)
+    def _score(self, keyspace: Keyspace, key: bytes, entry: object) -> int:
+        clocks = self._clocks_of(keyspace)
+        if clocks:
+            return clocks.score(key)
         return -entry.expires_at_ms if self._by_time and isinstance(entry, Expiring) else 0
 
     def _fill(self) -> None:
-        """Look at some keys, and keep the best candidates in the pool."""
-        peek = self._keyspace.peek
-        candidates = {key: score for score, key in self._pool}
-        for key in self._sample(self._samples * BATCH_KEYS):
-            candidates[key] = self._score(key, peek(key))
-        self._pool = sorted((score, key) for key, score in candidates.items())[-POOL_KEYS:]
+        """Look at some keys of each database, and keep the best candidates in the pool."""
+        keyspaces = list(filter(self._may_have_some, self._databases))
+        if self._is_random and keyspaces:
+            # As in Redis, each database has the same chance.
+            keyspaces = [keyspaces[self._random_below(len(keyspaces))]]
+        candidates = {(number, key): score for score, number, key in self._pool}
+        for keyspace in keyspaces:
+            for key in self._sample(keyspace, self._samples * BATCH_KEYS):
+                candidates[keyspace.number, key] = self._score(keyspace, key, keyspace.peek(key))
+        self._pool = sorted((score, *place) for place, score in candidates.items())[-POOL_KEYS:]
 
-    def _sample(self, wanted: int) -> list[bytes]:
-        """Up to `wanted` keys that may go, from a random shard on, of as many shards as it takes.
+    def _sample(self, keyspace: Keyspace, wanted: int) -> list[bytes]:
+        """Up to `wanted` keys of a keyspace that may go, from a random shard on, of as many shards as it takes.
 
         Those of a big shard are spread all over it.
         """
-        shards = self._keyspace.shard_count
+        shards = keyspace.shard_count
         first = self._random_below(shards)
         found: list[bytes] = []
         searched = 0
         for index in (*range(first, shards), *range(first)):
             if not self._is_volatile:
-                keys = walk.shard_keys(self._keyspace, index)
-            elif self._keyspace.deadlines.may_be_in(index):
-                keys = [key for key, _ in self._keyspace.expiring_members(index)]
+                keys = walk.shard_keys(keyspace, index)
+            elif keyspace.deadlines.may_be_in(index):
+                keys = [key for key, _ in keyspace.expiring_members(index)]
                 searched += 1
             else:
                 continue

@@ -17,10 +17,14 @@ from kvserver.data.uses import Uses
 
 
 class Cut:
-    """All entries as they were at one instant. `keys_encoded` counts those that the snapshot has encoded so far."""
+    """All entries of a database as they were at one instant, with the number that it had then.
 
-    def __init__(self, shards: list[Shard], orders: list[int]) -> None:
+    `keys_encoded` counts the entries that the snapshot has encoded so far.
+    """
+
+    def __init__(self, shards: list[Shard], orders: list[int], number: int = 0) -> None:
         self.shards = shards
+        self.number = number
         self.keys_encoded = 0
         # The keyspace's own `orders`.
         self._orders = orders

@@ -1,4 +1,4 @@
-"""The keyspace: all keys of a server. Commands read here, and write through the doors that `recording` gives a keyspace.
+"""The keyspace: all keys of one database. Commands read here, and write through the doors that `recording` gives a keyspace.
 
 It also expires keys, and freezes the data for a snapshot. Pure: callers pass the time.
 
@@ -21,6 +21,7 @@ from kvserver.data.expiry import Deadlines
 from kvserver.data.freeze import Cut, Overlay
 from kvserver.data.kinds import earliest_ms, fork, kind_of
 from kvserver.data.recording import Recording
+from kvserver.data.records import Records
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
 from kvserver.data.uses import Uses
 
@@ -43,8 +44,9 @@ class Witness(Protocol):
 
 
 class Keyspace(Recording):
-    """All keys of a server or a library store. `now_ms` returns Unix time in milliseconds, by which keys expire.
+    """All keys of a database. `now_ms` returns Unix time in milliseconds, by which keys expire.
 
+    - `records` takes what is recorded, and `number` is that of the database.
     - `get`, `set`, `delete` and `peek` are those of an Access.
     - While `is_held`, no key goes by itself: a key whose time has come stays, though commands find it missing.
     - `expired` counts the keys that went since their time had come, `evicted` those that went since memory was short.
@@ -55,8 +57,8 @@ class Keyspace(Recording):
 
     get: Callable[[bytes], Any]
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        super().__init__()
+    def __init__(self, now_ms: Callable[[], int], records: Records | None = None, number: int = 0) -> None:
+        super().__init__(records or Records(), number)
         self.now_ms = self._clock = now_ms
         self.is_held = False
         self.expired = 0
@@ -216,8 +218,9 @@ class Keyspace(Recording):
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data. Returns the shards that are not used any more, for `drain` to free in slices."""
-        if self.observer:
-            self.observer.before_replacing()
+        observer = self.records.observer
+        if observer:
+            observer.before_replacing(self.number)
         unused = self._shards if self._cut is None else []
         if self._overlay:
             unused += self._overlay.unfolded()
@@ -228,8 +231,8 @@ class Keyspace(Recording):
         if self._witness:
             unused += self._witness.restart()
         self._thaw()
-        if self.observer:
-            self.observer.after_replacing()
+        if observer:
+            observer.after_replacing(self.number)
         return unused
 
     def sweep(self) -> bool:
@@ -307,7 +310,7 @@ class Keyspace(Recording):
         """Freeze the present state. RuntimeError while an earlier cut is not folded to its end."""
         if self._overlay:
             raise RuntimeError("the keyspace is frozen already")
-        self._cut = Cut(self._shards, self.orders)
+        self._cut = Cut(self._shards, self.orders, self.number)
         self._overlay = Overlay(self._shards)
         self._bind(self._overlay.access(self.uses))
         return self._cut

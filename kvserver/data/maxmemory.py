@@ -1,7 +1,7 @@
 """The memory limit: the bytes that are used, the keys that may go, and the clocks of the policy. Pure.
 
-The limit is a witness of the keyspace: it counts the writes while `maxmemory` is not 0, and notes the uses under an LRU or LFU
-policy. Otherwise it is no witness, and costs nothing.
+The limit has a witness of each keyspace (`_Account`), which counts the writes while `maxmemory` is not 0, and notes the uses
+under an LRU or LFU policy. Otherwise there is no witness, and nothing costs anything.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.data.clocks import LFU_INITIAL, Clocks, Frequency, Recency
+from kvserver.data.databases import Databases
 from kvserver.data.eviction import Eviction
 from kvserver.data.footprint import Footprint
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.keyspace import Keyspace, Witness
 from kvserver.data.shards import Access, Shard
 from kvserver.options.config import Config
 
@@ -26,129 +27,171 @@ TENACITY_GROWTH: Final = 1.15
 LONGEST_IDLE_S: Final = (1 << 24) - 1
 
 
+class _Account:
+    """The witness of one keyspace: its footprint, which counts if `is_limited`, and the clocks of the policy, or None."""
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self.keyspace = keyspace
+        self.footprint = Footprint(keyspace)
+        self.is_limited = False
+        self.recency: Recency | None = None
+        self.frequency: Frequency | None = None
+
+    @property
+    def clocks(self) -> Clocks | None:
+        return self.recency or self.frequency
+
+    def configure(self, config: Config, now_ms: int, random_below: Callable[[int], int]) -> list[Shard]:
+        """Act on the options. Returns the shards that are not used any more, to be freed in slices."""
+        unused: list[Shard] = []
+        if config.maxmemory_policy.endswith("-lru"):
+            self.recency = self.recency or Recency(now_ms)
+        elif self.recency:
+            unused, self.recency = self.recency.restart(), None
+        if config.maxmemory_policy.endswith("-lfu"):
+            self.frequency = self.frequency or Frequency(now_ms, random_below)
+            self.frequency.log_factor, self.frequency.decay_minutes = config.lfu_log_factor, config.lfu_decay_time
+        elif self.frequency:
+            unused, self.frequency = self.frequency.restart(), None
+        if not config.maxmemory:
+            self.footprint.forget()
+        elif not self.is_limited:
+            self.footprint.restart()
+        self.is_limited = config.maxmemory > 0
+        return unused
+
+    # What the keyspace calls
+
+    def wrap(self, plain: Access) -> Access:
+        access = self.footprint.wrap(plain) if self.is_limited else plain
+        return self.clocks.wrap(access) if self.clocks else access
+
+    def restart(self) -> list[Shard]:
+        if self.is_limited:
+            self.footprint.restart()
+        return self.clocks.restart() if self.clocks else []
+
+
 class Memory:
     """The memory limit of a server. The server calls `configure` at the start, and when the options of it change.
 
     `limit_bytes` is 0 if there is no limit. `peak_bytes` is the most that `used_bytes` has returned.
     """
 
-    def __init__(self, keyspace: Keyspace, now_ms: Callable[[], int], random_below: Callable[[int], int]) -> None:
+    def __init__(
+        self, databases: Databases, config: Config, now_ms: Callable[[], int], random_below: Callable[[int], int]
+    ) -> None:
         self.limit_bytes = 0
         self.peak_bytes = 0
-        self._keyspace = keyspace
+        self._databases = databases
+        self._config = config
         self._now_ms = now_ms
         self._random_below = random_below
-        self._footprint = Footprint(keyspace)
-        self._recency: Recency | None = None
-        self._frequency: Frequency | None = None
+        self._accounts: dict[Keyspace, _Account] = {}
         self._eviction: Eviction | None = None
         self._evictions_per_call = EVICTIONS_AT_10
+        databases.attend(self._attend)
 
-    def configure(self, config: Config) -> list[Shard]:
+    def configure(self) -> list[Shard]:
         """Act on the options. Returns the shards that are not used any more, to be freed in slices."""
-        unused: list[Shard] = []
-        policy = config.maxmemory_policy
-        if policy.endswith("-lru"):
-            self._recency = self._recency or Recency(self._now_ms())
-        elif self._recency:
-            unused, self._recency = self._recency.restart(), None
-        if policy.endswith("-lfu"):
-            if not self._frequency:
-                self._frequency = Frequency(self._now_ms(), self._random_below)
-            self._frequency.log_factor, self._frequency.decay_minutes = config.lfu_log_factor, config.lfu_decay_time
-        elif self._frequency:
-            unused, self._frequency = self._frequency.restart(), None
-        if not config.maxmemory:
-            self._footprint.forget()
-        elif not self.limit_bytes:
-            self._footprint.restart()
+        config, unused = self._config, list[Shard]()
+        for account in self._accounts.values():
+            unused += account.configure(config, self._now_ms(), self._random_below)
         self.limit_bytes = config.maxmemory
         self._evictions_per_call = _evictions_per_call(config.maxmemory_eviction_tenacity)
         self._eviction = None
-        if policy != "noeviction":
-            self._eviction = Eviction(self._keyspace, policy, self._clocks, config.maxmemory_samples, self._random_below)
-        self._keyspace.attend(self if self.limit_bytes or self._clocks else None)
+        if config.maxmemory_policy != "noeviction":
+            self._eviction = Eviction(
+                self._databases, config.maxmemory_policy, self._clocks_of, config.maxmemory_samples, self._random_below
+            )
+        for account in self._accounts.values():
+            account.keyspace.attend(self._witness(account))
         return unused
 
-    @property
-    def _clocks(self) -> Clocks | None:
-        return self._recency or self._frequency
+    def _attend(self, keyspace: Keyspace) -> Witness | None:
+        """The witness of a keyspace that is new, if it needs one."""
+        account = self._accounts[keyspace] = _Account(keyspace)
+        account.configure(self._config, self._now_ms(), self._random_below)
+        return self._witness(account)
 
-    # What the keyspace calls
+    def _witness(self, account: _Account) -> Witness | None:
+        return account if account.is_limited or account.clocks else None
 
-    def wrap(self, plain: Access) -> Access:
-        access = self._footprint.wrap(plain) if self.limit_bytes else plain
-        return self._clocks.wrap(access) if self._clocks else access
-
-    def restart(self) -> list[Shard]:
-        if self.limit_bytes:
-            self._footprint.restart()
-        return self._clocks.restart() if self._clocks else []
+    def _clocks_of(self, keyspace: Keyspace) -> Clocks | None:
+        return self._accounts[keyspace].clocks
 
     # What commands ask
 
     @property
     def used_bytes(self) -> int:
         """The bytes that keys and values take. Without a limit they are estimated from some thousands of the keys."""
-        used = self._footprint.estimate_bytes()
+        used = sum(account.footprint.estimate_bytes() for account in self._accounts.values())
         self.peak_bytes = max(self.peak_bytes, used)
         return used
 
     @property
     def is_over(self) -> bool:
         """True if more is used than the limit allows."""
-        return 0 < self.limit_bytes < self._footprint.used_bytes
+        return 0 < self.limit_bytes < sum([account.footprint.used_bytes for account in self._accounts.values()])
 
     def make_room(self) -> bool:
         """Evict some keys if too much is used. False if there is no room, and no key may go."""
-        keyspace, eviction = self._keyspace, self._eviction
+        eviction = self._eviction
         # Redis, too, refuses nothing during a pause of clients that could run without the pause.
-        if keyspace.is_held:
+        if self._databases.is_held:
             return True
         if eviction is None or not eviction.has_candidates:
             return not self.is_over
         for _ in range(self._evictions_per_call):
             if not self.is_over:
                 return True
-            key = eviction.victim()
-            if key is None:
+            victim = eviction.victim()
+            if victim is None:
                 break
+            keyspace, key = victim
             keyspace.remove(key)
             keyspace.evicted += 1
         return not self.is_over or eviction.has_candidates
 
-    def idle_s(self, key: bytes) -> int:
+    def idle_s(self, keyspace: Keyspace, key: bytes) -> int:
         """The seconds since the last use of a key; under a policy other than LRU the least that they may be."""
-        return (self._recency.score(key) if self._recency else self._keyspace.uses.idle_ms(key)) // 1000
+        recency = self._accounts[keyspace].recency
+        return (recency.score(key) if recency else keyspace.uses.idle_ms(key)) // 1000
 
-    def frequency(self, key: bytes) -> int | None:
+    def frequency(self, keyspace: Keyspace, key: bytes) -> int | None:
         """Redis's logarithmic counter of a key's uses, or None if the policy is none of LFU."""
-        return self._frequency.count(key) if self._frequency else None
+        frequency = self._accounts[keyspace].frequency
+        return frequency.count(key) if frequency else None
 
-    def set_use(self, key: bytes, idle_s: int | None, frequency: int | None) -> None:
+    def set_use(self, keyspace: Keyspace, key: bytes, idle_s: int | None, frequency: int | None) -> None:
         """Set the idle time or the counter of a key that was just made, if the policy has any use for it."""
-        if self._frequency:
-            self._frequency.set_count(key, LFU_INITIAL if frequency is None else frequency)
+        account = self._accounts[keyspace]
+        if account.frequency:
+            account.frequency.set_count(key, LFU_INITIAL if frequency is None else frequency)
         elif idle_s is not None:
-            (self._recency or self._keyspace.uses).set_idle(key, min(idle_s, LONGEST_IDLE_S) * 1000)
+            (account.recency or keyspace.uses).set_idle(key, min(idle_s, LONGEST_IDLE_S) * 1000)
 
     # What upkeep calls
 
     def tick(self) -> None:
         """Take notice of the time. Upkeep calls this some times a second."""
         now_ms = self._now_ms()
-        self._keyspace.uses.tick(now_ms)
-        if self._clocks:
-            self._clocks.tick(now_ms)
+        for account in self._accounts.values():
+            account.keyspace.uses.tick(now_ms)
+            if account.clocks:
+                account.clocks.tick(now_ms)
 
     @property
     def is_unmeasured(self) -> bool:
         """True if there is a limit, and `measure` has not counted all keys yet."""
-        return self.limit_bytes > 0 and not self._footprint.is_measured
+        return self.limit_bytes > 0 and any(not account.footprint.is_measured for account in self._accounts.values())
 
     def measure(self) -> None:
         """Count the keys of one more shard."""
-        self._footprint.measure()
+        for account in self._accounts.values():
+            if not account.footprint.is_measured:
+                account.footprint.measure()
+                break
 
 
 def _evictions_per_call(tenacity: int) -> int:

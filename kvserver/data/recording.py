@@ -1,22 +1,24 @@
 """A write, and the command that repeats it: the doors through which commands change data, so that no change goes unrecorded.
 
-What is recorded is what the journal writes, WATCH looks through and save points count. Run again in order, on a keyspace
-whose clock stands still at 0, it gives the same data, whatever time it is: nothing is due then, and a key that had gone since
-its time had come goes by a DEL that is recorded as well. So a command that keeps a value need not bring it along.
+The records (`records`), run again in order on a keyspace whose clock stands still at 0, give the same data, whatever time it
+is: nothing is due then, and a key that had gone since its time had come goes by a DEL that is recorded as well. So a command
+that keeps a value need not bring it along.
 
-Data that is loaded from a frame is not recorded. Pure; names no data type, and never writes to the journal itself.
+Data that is loaded from a frame is not recorded. Pure; names no data type.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Lapses
 from kvserver.data.kinds import earliest_ms, kind_of
+from kvserver.data.records import Records
 from kvserver.data.shards import Shard, new_shards
+from kvserver.resp.request import Request
 
 # The name of the command that is recorded for keys that have expired. It is that of DEL, in lower case: so it can be told from
 # what `remove` records for commands.
@@ -28,19 +30,6 @@ def expiry_request(key: bytes, expires_at_ms: int) -> list[bytes]:
     return [b"PEXPIREAT", key, b"%d" % expires_at_ms]
 
 
-class Observer(Protocol):
-    """An object that is told what becomes of the keys (`Watches`)."""
-
-    def before_taking(self) -> None:
-        """Take notice that the write commands are about to be taken."""
-
-    def before_replacing(self) -> None:
-        """Take notice that all data is about to be replaced."""
-
-    def after_replacing(self) -> None:
-        """Take notice that all data was replaced."""
-
-
 class Recording(ABC):
     """The doors of a keyspace: each stores or removes, and records what repeats it.
 
@@ -48,7 +37,7 @@ class Recording(ABC):
     for a store that has no journal. A handler that called one of them would lose data: the tests raise there.
 
     `set`, `delete` and `peek` are those of an Access. `set_expiring` stores a value that is gone from a time on (Unix
-    milliseconds).
+    milliseconds). `number` is that of the database.
     """
 
     set: Callable[[bytes, Entry], None]
@@ -56,15 +45,15 @@ class Recording(ABC):
     peek: Callable[[bytes], Any]
     set_expiring: Callable[[bytes, Value, int], None]
 
-    def __init__(self) -> None:
-        self.observer: Observer | None = None
+    def __init__(self, records: Records, number: int) -> None:
+        self.records = records
         self.lapses = Lapses()
-        # The write commands since the last `take_written`.
-        self._written: list[list[bytes]] = []
-        # The number of write commands that were taken since the start.
-        self._taken = 0
-        # The number of records of keys and members that have expired, among all since the start.
-        self._expiries = 0
+        self.renumber(number)
+
+    def renumber(self, number: int) -> None:
+        """Be the database of this number from now on."""
+        self.number = number
+        self._record, self._record_all = self.records.recorders(number)
 
     @abstractmethod
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
@@ -78,47 +67,15 @@ class Recording(ABC):
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data. Return the shards that are not used any more, for `drain` to free in slices."""
 
-    # What was recorded
-
-    @property
-    def changes(self) -> int:
-        """The number of write commands since the start: save points and INFO subtract the number that they last saw.
-
-        As in Redis, a key or a member that expires is no change.
-        """
-        return self.position - self._expiries
-
-    @property
-    def position(self) -> int:
-        """The number of all that was recorded since the start, for `written_since`."""
-        return self._taken + len(self._written)
-
-    @property
-    def has_written(self) -> bool:
-        """True if there is a write command to take."""
-        return len(self._written) > 0
-
-    def take_written(self) -> list[list[bytes]]:
-        """The write commands since the last call, in order."""
-        if self.observer:
-            self.observer.before_taking()
-        written, self._written = self._written, []
-        self._taken += len(written)
-        return written
-
-    def written_since(self, position: int) -> list[list[bytes]]:
-        """The write commands behind this `position`, but for those that were taken. This takes none of them."""
-        return self._written[max(0, position - self._taken) :]
-
     # The doors
 
     def put(self, key: bytes, value: Value, expires_at_ms: int | None = None) -> None:
         """Store a whole value, with its expiry (Unix milliseconds) or none, in place of what was there."""
         self._store(key, value, expires_at_ms)
         self.expect(key, value)
-        self._written += kind_of(value).recreation(key, value, expires_at_ms)
+        self._record_all(kind_of(value).recreation(key, value, expires_at_ms))
 
-    def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
+    def put_as(self, key: bytes, value: Value, request: Request) -> None:
         """Store a whole value without an expiry, and record the request of the caller, which stores it, too.
 
         This is for a request that is shorter than the value (BITOP), for one that says the value as the client did
@@ -126,15 +83,30 @@ class Recording(ABC):
         also `change` for a plain value, which has no expiry, and takes less time.
         """
         # Measured: a function that is an attribute of the instance is called faster by a local name.
-        store = self.set
+        store, record = self.set, self._record
         store(key, value)
-        self._written.append(request)
+        record(request)
 
-    def put_copy(self, source: bytes, destination: bytes, value: Value) -> None:
-        """Store a value that is equal to that of a key which is alive, with the expiry of that key. A COPY is recorded."""
-        self._store(destination, value, self.expires_at_ms(source))
-        self.expect(destination, value)
-        self._written.append([b"COPY", source, destination, b"REPLACE"])
+    def put_copy(self, source: bytes, destination: bytes, value: Value, target: Recording) -> None:
+        """Store a value that is equal to that of a key which is alive, with the expiry of that key, in a database."""
+        target._store(destination, value, self.expires_at_ms(source))
+        target.expect(destination, value)
+        elsewhere = [] if target is self else [b"DB", b"%d" % target.number]
+        self._record([b"COPY", source, destination, *elsewhere, b"REPLACE"])
+        self._tell_of(target, destination)
+
+    def move(self, key: bytes, value: Value, target: Recording) -> None:
+        """Store a value that `own` gave in another database, with its expiry, and remove it here."""
+        target._store(key, value, self.expires_at_ms(key))
+        target.expect(key, value)
+        self.delete(key)
+        self._record([b"MOVE", key, b"%d" % target.number])
+        self._tell_of(target, key)
+
+    def _tell_of(self, target: Recording, key: bytes) -> None:
+        """Tell the observer of a key that was written in another database: the record stands in this one."""
+        if self.records.observer and target is not self:
+            self.records.observer.wrote_beside(target.number, key)
 
     def rename(self, old: bytes, new: bytes, value: Value) -> None:
         """Store a value under another key, with its expiry, in place of what was there."""
@@ -142,24 +114,24 @@ class Recording(ABC):
         self.delete(old)
         self._store(new, value, expires_at_ms)
         self.expect(new, value)
-        self._written.append([b"RENAME", old, new])
+        self._record([b"RENAME", old, new])
 
-    def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
+    def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[Request]) -> None:
         """Store whole values without an expiry, and record the requests, which store one each.
 
         Measured: a run of SETs of one client takes less time by this than by `put_as`.
         """
         self.set_many(members)
-        self._written += requests
+        self._record_all(requests)
 
-    def put_all(self, members: Iterable[tuple[bytes, Value]], request: list[bytes]) -> None:
+    def put_all(self, members: Iterable[tuple[bytes, Value]], request: Request) -> None:
         """Store whole values without an expiry, and record the one request that stores them all (MSET)."""
         store = self.set
         for key, value in members:
             store(key, value)
-        self._written.append(request)
+        self._record(request)
 
-    def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
+    def change(self, key: bytes, value: Value | None, request: Request) -> None:
         """Store the value that `request` makes of a value that is alive, or of a missing key. Both keep the expiry.
 
         `value` may be the very object that `own` gave, changed in place. None removes the key: `request` takes the last
@@ -176,7 +148,7 @@ class Recording(ABC):
             else:
                 store = self.set
                 store(key, value)
-        self._written.append(request)
+        self._record(request)
 
     def put_equal(self, key: bytes, value: Value) -> None:
         """Put an equal value of another form in place of the one that is there. The expiry is kept; nothing is recorded."""
@@ -185,29 +157,29 @@ class Recording(ABC):
     def expire(self, key: bytes, expires_at_ms: int | None) -> None:
         """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), in place of its expiry."""
         self._store(key, self.own(key), expires_at_ms)
-        self._written.append([b"PERSIST", key] if expires_at_ms is None else expiry_request(key, expires_at_ms))
+        self._record([b"PERSIST", key] if expires_at_ms is None else expiry_request(key, expires_at_ms))
 
     def remove(self, *keys: bytes) -> None:
         """Remove keys. This is recorded for missing keys, too: a SET whose time has passed counts as a write to its key."""
         for key in keys:
             self.delete(key)
-        self._written.append([b"DEL", *keys])
+        self._record([b"DEL", *keys])
 
     def remove_expired(self, *keys: bytes) -> None:
         """Remove keys since their time has come."""
         for key in keys:
             self.delete(key)
-        self._written.append([EXPIRED, *keys])
-        self._expiries += 1
+        self._record([EXPIRED, *keys])
+        self.records.expiries += 1
 
-    def lapse(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
+    def lapse(self, key: bytes, value: Value | None, request: Request) -> None:
         """Store the value that is left since the time of members has come, as `change` does. `request` removes them, too."""
         self.change(key, value, request)
-        self._expiries += 1
+        self.records.expiries += 1
 
     def clear(self) -> list[Shard]:
         """Remove all keys. Return the shards that are not used any more, for `drain` to free in slices."""
-        self._written.append([b"FLUSHALL"])
+        self._record([b"FLUSHDB"])
         return self.replace(new_shards())
 
     def expect(self, key: bytes, value: Value) -> None:

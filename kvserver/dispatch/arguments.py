@@ -1,19 +1,22 @@
 """Arguments of commands as Redis reads them: numbers, times, databases. Pure.
 
-Each function takes one word of a call (bytes) and raises CommandError, with Redis's text, where the word is none. Options
-and their order are the business of `notation`.
+Each function takes one word of a call (bytes), and the session if it asks that, too, and raises CommandError, with Redis's
+text, where the word is none. Options and their order are the business of `notation`.
 """
 
 from __future__ import annotations
 
 import re
 
+from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError
+from kvserver.options.table import MOST_DATABASES
+from kvserver.state.session import Session
 
 SYNTAX_ERROR = "ERR syntax error"
+SAME_OBJECT = "ERR source and destination objects are the same"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
-NO_SUCH_DATABASE = "ERR DB index is out of range"
 INT_MAX = 2**31 - 1
 MAX_CURSOR = 2**64 - 1
 MAX_INTEGER = 2**63 - 1
@@ -51,14 +54,21 @@ def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
     return number * unit_ms + base_ms
 
 
-def database(text: bytes) -> int:
-    """The number of a database, which is 0: there is only that one. CommandError for all others."""
+def database(session: Session, text: bytes) -> Keyspace:
+    """The keyspace of the database whose number is in the text. CommandError if there is no such database."""
     number = integer(text)
     if not -INT_MAX - 1 <= number <= INT_MAX:
         raise CommandError(f"ERR value is out of range, value must between {-INT_MAX - 1} and {INT_MAX}")
-    if number:
-        raise CommandError(NO_SUCH_DATABASE)
-    return number
+    return numbered_database(session, number)
+
+
+def numbered_database(session: Session, number: int) -> Keyspace:
+    """The keyspace of the database with this number. CommandError if there is no such database."""
+    # There may have been more when the journal was written.
+    count = MOST_DATABASES if session.is_replay else session.server.config.databases
+    if not 0 <= number < count:
+        raise CommandError("ERR DB index is out of range")
+    return session.server.databases[number]
 
 
 def cursor_of(text: bytes) -> int:

@@ -278,7 +278,7 @@ def monitor_line(session: Session, request: Request) -> bytes:
     command = session.server.commands.get(request[0].lower())
     shown = command.redacted(request) if command else request
     words = b" ".join(b'"%b"' % b"".join([_PRINTED[byte] for byte in word]) for word in shown)
-    return b"+%d.%06d [%d %b] %b\r\n" % (*divmod(now_us, 1_000_000), session.database, address.encode(), words)
+    return b"+%d.%06d [%d %b] %b\r\n" % (*divmod(now_us, 1_000_000), session.keyspace.number, address.encode(), words)
 
 
 # --- HTTP ---

@@ -106,7 +106,7 @@ class Jobs:
             case Reconfigure(names, reply):
                 self._reconfigure(names)
                 if any(name.startswith(MEMORY_OPTIONS) for name in names):
-                    self._in_background(self._snapshots.discard(self._state.memory.configure(self._state.config)))
+                    self._in_background(self._snapshots.discard(self._state.memory.configure()))
                 if "appendfsync" in names:
                     self._journal.sync_soon()
                 return self._switch_journal(reply) if "appendonly" in names else reply

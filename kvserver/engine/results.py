@@ -390,7 +390,7 @@ class Results:
 
     def _hold_keys(self) -> None:
         """Let keys neither expire nor be evicted during a pause: another server may be about to take over the data."""
-        self._state.keyspace.is_held = self._state.pause is not Pause.NONE
+        self._state.databases.hold(self._state.pause is not Pause.NONE)
 
     def _resume(self) -> None:
         if self._pause_timer:

@@ -1,7 +1,7 @@
 """What goes without a command: keys whose time has come or that memory is too short for, and large values of keys that went.
 
 Owns when that happens: in slices between the commands of clients, which take a quarter of the processor at most, and nothing
-while there is nothing to do. Which keys go is for the keyspace and the memory limit to say.
+while there is nothing to do. Which keys go is for the keyspaces and the memory limit to say.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Upkeep:
         is_unfinished = True
         while is_unfinished and time.perf_counter() <= ends_at:
             is_unfinished = self._step()
-        keyspace = self._state.keyspace
+        records = self._state.databases.records
         # The next tick may be long in coming.
-        if keyspace.has_written:
-            self._record(keyspace.take_written())
+        if records.has_any:
+            self._record(records.take())
         return is_unfinished
 
     def _step(self) -> bool:
@@ -79,6 +79,6 @@ class Upkeep:
         if memory.is_unmeasured:
             memory.measure()
             return True
-        if self._state.expires_actively and self._state.keyspace.sweep():
+        if self._state.expires_actively and self._state.databases.sweep():
             return True
-        return memory.is_over and not self._state.keyspace.is_held and memory.make_room()
+        return memory.is_over and not self._state.databases.is_held and memory.make_room()

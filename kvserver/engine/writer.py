@@ -125,9 +125,9 @@ class Writer:
                     self._outbox.finish(client)
                 else:
                     client.finish()
-        keyspace = self._state.keyspace
-        if keyspace.has_written:
-            self._record(keyspace.take_written())
+        records = self._state.databases.records
+        if records.has_any:
+            self._record(records.take())
         if self._outbox:
             self._outbox.seal()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from codecs import utf_8_decode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import orjson
@@ -37,11 +37,14 @@ _WHITE_SPACE: Final = re.compile(r"[ \t\n\r]*")
 _WHITE_SPACE_BYTES: Final = re.compile(rb"[ \t\n\r]*")
 _raw_decode: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().raw_decode
 
-Member = tuple[bytes, Entry]
+# Keys and entries, by the number of their database.
+Members = dict[int, list[tuple[bytes, Entry]]]
 
 
 class Decoder:
     """Reads a payload that comes in chunks: `feed` each, then `finish`. Both yield the members found, step by step.
+
+    `member_count` is the number of those that were yielded.
 
     It accepts what Python's json reads as an object: white space, any key order, repeated keys, `NaN`. PayloadInvalid
     if the payload is anything else, or not UTF-8, or deeper or longer than Python reads.
@@ -60,9 +63,9 @@ class Decoder:
         self._at_joint = True
         self._began = False
         self._ended = False
-        # The long value that is being read, and its key.
+        # The long value that is being read, and its name.
         self._long: LongReader | None = None
-        self._long_key = b""
+        self._long_name = ""
         # The next member is read as a whole.
         self._is_no_long = False
         self.member_count = 0
@@ -77,7 +80,7 @@ class Decoder:
         """True if something that is no white space has come behind the object."""
         return self._ended and bool(self._buffer.strip(b" \t\n\r"))
 
-    def feed(self, chunk: bytes) -> Iterator[list[Member]]:
+    def feed(self, chunk: bytes) -> Iterator[Members]:
         """Take the next chunk of the payload (bytes) and yield the members that are complete, some dozens at a time."""
         self._coming.append(chunk)
         self._coming_bytes += len(chunk)
@@ -85,7 +88,7 @@ class Decoder:
             self._join()
             yield from self._read(final=False)
 
-    def finish(self) -> Iterator[list[Member]]:
+    def finish(self) -> Iterator[Members]:
         """Yield what is left. PayloadInvalid if the payload is not whole."""
         self._join()
         yield from self._read(final=True)
@@ -96,7 +99,7 @@ class Decoder:
         self._buffer = b"".join([self._buffer, *self._coming])
         self._coming, self._coming_bytes = [], 0
 
-    def _read(self, final: bool) -> Iterator[list[Member]]:
+    def _read(self, final: bool) -> Iterator[Members]:
         position = 0
         # Without a whole window, the decoder waits for the next chunk rather than trying the same bytes again and again.
         while not self._ended and (final or self._long or len(self._buffer) - position >= self._window):
@@ -107,7 +110,7 @@ class Decoder:
                         self._window *= 2
                     break
                 position = end
-                self.member_count += len(members)
+                self.member_count += sum(map(len, members.values()))
                 yield members
                 continue
             if self._at_joint:
@@ -120,7 +123,7 @@ class Decoder:
                 members, position = step
                 self._window = _WINDOW_BYTES
                 self._is_no_long = False
-                self.member_count += len(members)
+                self.member_count += sum(map(len, members.values()))
                 yield members
             elif self._window >= _LONG_WINDOWS * _WINDOW_BYTES and (start := self._begin_long(position)):
                 position = start
@@ -128,7 +131,7 @@ class Decoder:
                 break
             else:
                 self._window *= 2
-                yield []
+                yield {}
         self._buffer = self._buffer[position:]
         if len(self._buffer) > _WINDOW_BYTES and self.has_more:
             raise PayloadInvalid("the payload goes on behind its JSON object")
@@ -156,7 +159,7 @@ class Decoder:
         self._at_joint = False
         return index + 1
 
-    def _read_strings(self, position: int) -> tuple[list[Member], int] | None:
+    def _read_strings(self, position: int) -> tuple[Members, int] | None:
         """Read up to the last `","` of the window, if all until there are members with string values.
 
         Such a place may lie inside a nested value or at an escaped quote, but then the text before it is no run of whole
@@ -173,12 +176,17 @@ class Decoder:
             return None
         if not found or set(map(type, found.values())) != {str}:
             return None
-        names: Iterable[bytes] = map(str.encode, found)
         # A name may be a tag.
-        if b'"$' in window or b"\\u0024" in window:
-            names = map(self._mapping.decode_key, found)
-        members: list[Member] = list(zip(names, map(str.encode, found.values()), strict=True))
+        if b'"$' not in window and b"\\u0024" not in window:
+            return {0: list(zip(map(str.encode, found), map(str.encode, found.values()), strict=True))}, end + 1
+        members: Members = {}
+        for name, text in found.items():
+            self._add(members, name, text.encode())
         return members, end + 1
+
+    def _add(self, members: Members, name: str, entry: Entry) -> None:
+        number, key = self._mapping.decode_key(name)
+        members.setdefault(number, []).append((key, entry))
 
     def _begin_long(self, position: int) -> int:
         """Begin to read a member whose value is long. Return the position of the value's text, or 0 if it has no reader."""
@@ -195,33 +203,34 @@ class Decoder:
         if not begun:
             return 0
         try:
-            self._long_key = self._mapping.decode_key(json.loads(name[1].decode()))
+            self._long_name = json.loads(name[1].decode())
         except ValueError:
             return 0
         self._long, start = begun
         return start
 
-    def _read_long(self, position: int, final: bool) -> tuple[list[Member], int]:
+    def _read_long(self, position: int, final: bool) -> tuple[Members, int]:
         """Read a piece of the long value, or the text behind it. Return the same position if more data is needed."""
         long, buffer = self._long, self._buffer
         assert long is not None
         if not long.has_ended:
             end = long.read(buffer, position)
             if end is not None and (end != position or not final):
-                return [], end
+                return {}, end
         elif len(buffer) - position < TAIL_BYTES and not final:
-            return [], position
+            return {}, position
         elif found := long.finish(buffer, position):
             entry, end = found
             self._long, self._window, self._at_joint = None, _WINDOW_BYTES, True
-            return [(self._long_key, entry)], end
+            members: Members = {}
+            self._add(members, self._long_name, entry)
+            return members, end
         # A document that looks like a tag, or that another program wrote.
-        name = canonical_string(self._mapping.encode_key(self._long_key))
-        self._buffer = b"%b:%b%b" % (name, long.as_json(), buffer[position:])
+        self._buffer = b"%b:%b%b" % (canonical_string(self._long_name), long.as_json(), buffer[position:])
         self._long, self._is_no_long = None, True
-        return [], 0
+        return {}, 0
 
-    def _read_any(self, position: int, final: bool) -> tuple[list[Member], int] | None:
+    def _read_any(self, position: int, final: bool) -> tuple[Members, int] | None:
         """Read the members that are complete in the window, by Python's json. Return None if there are none."""
         stop = position + self._window
         is_rest = final and stop >= len(self._buffer)
@@ -229,23 +238,23 @@ class Decoder:
             text, _ = utf_8_decode(self._buffer[position:stop], "strict", is_rest)
         except UnicodeDecodeError as error:
             raise PayloadInvalid(f"the payload is not UTF-8: {error.reason}") from None
-        members: list[Member] = []
+        members: Members = {}
         done = 0
-        while len(members) < _SLOW_BATCH_MEMBERS:
+        for count in range(_SLOW_BATCH_MEMBERS):
             comma = _skip(text, done)
-            if members and text[comma : comma + 1] != ",":
+            if count and text[comma : comma + 1] != ",":
                 break
-            member = self._read_member(text, _skip(text, comma + 1) if members else comma, is_rest)
+            member = self._read_member(text, _skip(text, comma + 1) if count else comma, is_rest)
             if not member:
                 break
-            key, entry, done = member
-            members.append((key, entry))
+            name, entry, done = member
+            self._add(members, name, entry)
         if not members:
             return None
         self._at_joint = True
         return members, position + len(text[:done].encode())
 
-    def _read_member(self, text: str, index: int, is_rest: bool) -> tuple[bytes, Entry, int] | None:
+    def _read_member(self, text: str, index: int, is_rest: bool) -> tuple[str, Entry, int] | None:
         try:
             name, colon = _raw_decode(text, index)
             if type(name) is not str:
@@ -260,7 +269,7 @@ class Decoder:
             # The rest of a number may be behind the window.
             if text[following : following + 1] not in _AFTER_MEMBER and not is_rest:
                 return None
-            return self._mapping.decode_key(name), self._mapping.decode_entry(value), end
+            return name, self._mapping.decode_entry(value), end
         except json.JSONDecodeError as error:
             if is_rest:
                 raise PayloadInvalid(f"the payload is not JSON: {error.msg}") from None

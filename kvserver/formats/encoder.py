@@ -1,4 +1,4 @@
-"""A cut of the keyspace to the payload of a frame, canonical JSON, in slices. Pure: never writes or hashes.
+"""Cuts of databases to the payload of a frame, canonical JSON, in slices. Pure: never writes or hashes.
 
 The encoder is a generator whose steps take some dozens of microseconds, and some hundred for a piece of a long value, so
 that whoever drives it can serve clients between two steps. Keys are short: a long key is one step.
@@ -9,8 +9,10 @@ integers over 64 bits and lone surrogates differ, so they go through Python's js
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from operator import itemgetter
 from typing import Final
 
 import orjson
@@ -29,24 +31,57 @@ _LONG_BATCH_BYTES: Final = 1 << 16
 _QUOTES_PER_MEMBER: Final = 4
 
 
-def encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
-    """Yield the payload of a cut in pieces; an empty piece is a step that sorted, or looked at a value, instead."""
+def encode(cuts: Iterable[Cut], mapping: Mapping) -> Iterator[bytes]:
+    """Yield the payload of the cuts of databases in pieces. An empty piece is a step that sorted, or looked at a value."""
     separator = b"{"
-    for batch in in_order(cut, mapping):
-        if batch is None:
+    for found in _all_in_order(cuts, mapping):
+        if found is None:
             yield b""
             continue
+        cut, batch = found
         yield from _encode_batch(cut, mapping, batch, separator)
         separator = b","
         cut.keys_encoded += len(batch.members)
     yield b"}" if separator == b"," else b"{}"
 
 
+def _all_in_order(cuts: Iterable[Cut], mapping: Mapping) -> Iterator[tuple[Cut, Batch] | None]:
+    """Yield the batches of all cuts in the order of their names, each with its cut. None is a step that sorted.
+
+    The names of another database than 0 have their start in common, so that no others stand between them.
+    """
+    filled = [cut for cut in cuts if len(cut)]
+    elsewhere = [(mapping.encode_key(b"", cut.number).encode(), cut) for cut in filled if cut.number]
+    elsewhere.sort(key=itemgetter(0))
+    for cut in filled:
+        for batch in in_order(cut, mapping) if not cut.number else ():
+            if batch is None:
+                yield None
+                continue
+            members = batch.members
+            while elsewhere and elsewhere[0][0] < members[-1]:
+                start, other = elsewhere.pop(0)
+                place = bisect_left(members, start)
+                if place:
+                    yield cut, Batch(members[:place], batch.has_values)
+                    members = members[place:]
+                yield from _in_order(other, mapping)
+            yield cut, Batch(members, batch.has_values)
+    for _, other in elsewhere:
+        yield from _in_order(other, mapping)
+
+
+def _in_order(cut: Cut, mapping: Mapping) -> Iterator[tuple[Cut, Batch] | None]:
+    return (batch and (cut, batch) for batch in in_order(cut, mapping))
+
+
 def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch, separator: bytes) -> Iterator[bytes]:
     """Yield the members of a batch, a separator before each: in one piece, or in several if values are long."""
     members, has_values = batch
+    start = mapping.encode_key(b"", cut.number)
     if has_values:
-        piece = b'"%b"' % b'","'.join(members).replace(SEPARATOR, b'":"')
+        begin = b'"' + start.encode()
+        piece = b'%b%b"' % (begin, (b'",' + begin).join(members).replace(SEPARATOR, b'":"'))
         # All are plain strings with nothing to escape if escaping the whole finds just the quotes that were put in here.
         # A member that stands for something else holds a second separator, so that there are more quotes than that.
         # UnicodeDecodeError: a string is not UTF-8.
@@ -59,16 +94,17 @@ def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch, separator: bytes) ->
     for member in members:
         name = member.partition(SEPARATOR)[0] if has_values else member
         text = name.decode("utf-8", "surrogatepass")
-        entry = cut.lookup(mapping.decode_key(text))
+        _, key = mapping.decode_key(text)
+        entry = cut.lookup(key)
         value = entry.value if isinstance(entry, Expiring) else entry
         # Measured: a kind is asked where no length tells it.
         if (len(value) if isinstance(value, bytes) else kind_of(value).size_bytes(value)) > PIECE_BYTES:
-            pieces.append(canonical_string(text))
+            pieces.append(canonical_string(start + text))
             yield b"%b%b:" % (separator, b",".join(pieces))
             yield from mapping.encode_long(entry)
             separator, pieces, pieces_bytes = b",", [], 0
             continue
-        pieces.append(b"%b:%b" % (canonical_string(text), mapping.encode_entry(entry)))
+        pieces.append(b"%b:%b" % (canonical_string(start + text), mapping.encode_entry(entry)))
         pieces_bytes += len(pieces[-1])
         if pieces_bytes >= _LONG_BATCH_BYTES or len(pieces) >= _SLOW_BATCH_MEMBERS:
             yield separator + b",".join(pieces)

@@ -19,11 +19,15 @@ from typing import NamedTuple, Protocol
 
 from kvserver.data.shards import Shard, load_shards, new_shards
 from kvserver.errors import MediumError, PayloadInvalid
-from kvserver.formats.decoder import Decoder
+from kvserver.formats.decoder import Decoder, Members
 from kvserver.formats.frame import HEADER_SIZE, MAGIC, UNWRITTEN, Header, decode_header, is_header_start
 from kvserver.formats.tags import Mapping
 
 CHUNK_BYTES = 1 << 18
+
+
+# The shards of each database that has keys, by its number.
+Data = dict[int, list[Shard]]
 
 
 class Hasher(Protocol):
@@ -79,7 +83,10 @@ class Tail(enum.Enum):
 
 
 class Scan:
-    """The findings of a scan. `data` is what the frame `loaded` holds, if a load was asked for and there is a frame."""
+    """The findings of a scan.
+
+    `data` is what the frame `loaded` holds, by the numbers of the databases, if a load was asked for and there is a frame.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -88,7 +95,7 @@ class Scan:
         self.damages: list[Damage] = []
         self.tail = Tail.NONE
         self.reason = ""
-        self.data: list[Shard] | None = None
+        self.data: Data | None = None
         self.loaded: Frame | None = None
 
     @property
@@ -128,8 +135,8 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
             ends_here = position + HEADER_SIZE + header.payload_length == size
             # Only one frame's members are wanted, and a frame that ends the medium is the last if it is valid.
             is_wanted = header.digest == digest if digest else ends_here
-            shards = new_shards() if load and is_wanted else None
-            frame = yield from _read_payload(position, header, mapping, shards)
+            data: Data | None = {} if load and is_wanted else None
+            frame = yield from _read_payload(position, header, mapping, data)
         except _Invalid as invalid:
             if result.tail is Tail.NONE:
                 result.tail, result.reason = invalid.tail, str(invalid)
@@ -151,8 +158,8 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
                 result.tail, result.reason = Tail.NONE, ""
             result.frames += doubtful
             doubtful = []
-            if shards is not None:
-                result.data, result.loaded = shards, frame
+            if data is not None:
+                result.data, result.loaded = data, frame
     if load and result.frames and result.data is None:
         yield from _load_last(result, mapping)
     return result
@@ -160,13 +167,13 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
 
 def _load_last(result: Scan, mapping: Mapping) -> Generator[Read | None, bytes, None]:
     last = result.frames[-1]
-    shards = new_shards()
+    data: Data = {}
     try:
         header = yield from _read_header(last.offset, result.size, mapping)
-        yield from _read_payload(last.offset, header, mapping, shards)
+        yield from _read_payload(last.offset, header, mapping, data)
     except _Invalid as invalid:
         raise MediumError(f"the frame at offset {last.offset} changed while it was read: {invalid}") from None
-    result.data, result.loaded = shards, last
+    result.data, result.loaded = data, last
 
 
 def _read_header(offset: int, size: int, mapping: Mapping) -> Generator[Read | None, bytes, Header]:
@@ -206,9 +213,7 @@ def _read_torn(start: int, size: int, mapping: Mapping) -> Generator[Read | None
     return decoder
 
 
-def _read_payload(
-    offset: int, header: Header, mapping: Mapping, shards: list[Shard] | None
-) -> Generator[Read | None, bytes, Frame]:
+def _read_payload(offset: int, header: Header, mapping: Mapping, data: Data | None) -> Generator[Read | None, bytes, Frame]:
     hasher = hashlib.sha256()
     decoder = Decoder(mapping)
     invalid: PayloadInvalid | None = None
@@ -225,8 +230,7 @@ def _read_payload(
             continue
         try:
             for members in decoder.feed(chunk):
-                if shards is not None:
-                    load_shards(shards, members)
+                _load(data, members)
                 yield None
         except PayloadInvalid as error:
             invalid = error
@@ -236,9 +240,18 @@ def _read_payload(
         if invalid:
             raise invalid
         for members in decoder.finish():
-            if shards is not None:
-                load_shards(shards, members)
+            _load(data, members)
             yield None
     except PayloadInvalid as error:
         raise _Invalid(Tail.DAMAGED, str(error), end) from None
     return Frame(offset, header.payload_length, header.digest, decoder.member_count)
+
+
+def _load(data: Data | None, members: Members) -> None:
+    """Put members into data, if any is wanted."""
+    if data is None:
+        return
+    for number, some in members.items():
+        if number not in data:
+            data[number] = new_shards()
+        load_shards(data[number], some)

@@ -7,6 +7,7 @@ as it is there, too, and the others use one reserved name, `$kvs`, in the spirit
             {"$kvs":{"expires_at_ms":1700000000000,"value":1}}   with an expiry; `base64` may stand for `value`
             {"$kvs":{"value":{"$kvs":0}}}                    a user's own document that looks like a tag
     key     "$kvs:gA=="                                      base64 of bytes that are not UTF-8, or that start with $kvs:
+            "$kvs:3:KEY"                                     of another database than 0, KEY as in that one
 
 Both directions are total. A tag is read as one only if it is what the encoder would have written; anything else that
 looks like a tag is a user's document, and is escaped when it is written next. The kind of a value (`data.kinds`) says the
@@ -15,6 +16,7 @@ tag and the JSON of it: no data type is named here. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
@@ -22,8 +24,12 @@ from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import VALUE, form_of_tag, kind_of
 from kvserver.formats.codec import JSON, JSONText, canonical
 from kvserver.formats.names import RESERVED, bytes_of, is_plain, is_utf8, name_of
+from kvserver.options.table import MOST_DATABASES
 
 EXPIRY: Final = "expires_at_ms"
+_RESERVED_TEXT = RESERVED.decode()
+# The name of a key of another database than 0.
+_ELSEWHERE = re.compile(_RESERVED_TEXT.replace("$", r"\$") + r"([1-9][0-9]{0,9}):(.*)", re.DOTALL)
 _VALUE_TAG = "$kvs"
 _VALUE_TAG_START = b'{"$kvs":'
 
@@ -41,8 +47,8 @@ class Mapping(Protocol):
     def is_plain_key(self, key: bytes) -> bool:
         """True if the key stands in the payload as its own bytes."""
 
-    def encode_key(self, key: bytes) -> str:
-        """The member name of a key, for keys that are not plain and for those that are."""
+    def encode_key(self, key: bytes, number: int = 0) -> str:
+        """The member name of a key, plain or not, of the database of this number: that of b"" is the start of all names."""
 
     def encode_entry(self, entry: Entry) -> bytes:
         """The canonical JSON of an entry."""
@@ -50,8 +56,8 @@ class Mapping(Protocol):
     def encode_long(self, entry: Entry) -> Iterator[bytes]:
         """Yield the canonical JSON of an entry in pieces; an empty piece is a step that has only looked at the value."""
 
-    def decode_key(self, name: str) -> bytes:
-        """The key of a member name."""
+    def decode_key(self, name: str) -> tuple[int, bytes]:
+        """The number of the database and the key of a member name."""
 
     def decode_entry(self, value: JSON) -> Entry:
         """The entry of a member's value."""
@@ -68,7 +74,9 @@ class Plain:
         # A lone surrogate, from a frame written elsewhere, is held as three bytes that are not UTF-8.
         return key.isascii() or is_utf8(key)
 
-    def encode_key(self, key: bytes) -> str:
+    def encode_key(self, key: bytes, number: int = 0) -> str:
+        if number:
+            raise TypeError("a library store has one database")
         return key.decode("utf-8", "surrogatepass")
 
     def encode_entry(self, entry: Entry) -> bytes:
@@ -83,8 +91,8 @@ class Plain:
         _refuse_tag(tag)
         yield from pieces
 
-    def decode_key(self, name: str) -> bytes:
-        return name.encode("utf-8", "surrogatepass")
+    def decode_key(self, name: str) -> tuple[int, bytes]:
+        return 0, name.encode("utf-8", "surrogatepass")
 
     def decode_entry(self, value: JSON) -> Entry:
         return decode_value(value)
@@ -109,8 +117,8 @@ class Tagged:
     def is_plain_key(self, key: bytes) -> bool:
         return is_plain(key)
 
-    def encode_key(self, key: bytes) -> str:
-        return name_of(key)
+    def encode_key(self, key: bytes, number: int = 0) -> str:
+        return f"{_RESERVED_TEXT}{number}:{name_of(key)}" if number else name_of(key)
 
     def encode_entry(self, entry: Entry) -> bytes:
         if type(entry) is Expiring:
@@ -134,9 +142,13 @@ class Tagged:
         if closing:
             yield closing
 
-    def decode_key(self, name: str) -> bytes:
-        key = bytes_of(name)
-        return name.encode("utf-8", "surrogatepass") if key is None else key
+    def decode_key(self, name: str) -> tuple[int, bytes]:
+        number, text = 0, name
+        elsewhere = _ELSEWHERE.fullmatch(name)
+        if elsewhere and int(elsewhere[1]) < MOST_DATABASES:
+            number, text = int(elsewhere[1]), elsewhere[2]
+        key = bytes_of(text)
+        return (0, name.encode("utf-8", "surrogatepass")) if key is None else (number, key)
 
     def decode_entry(self, value: JSON) -> Entry:
         tag = value.get(_VALUE_TAG) if type(value) is dict and len(value) == 1 else None

@@ -10,8 +10,7 @@ import os
 from functools import partial
 
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.freeze import Cut
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases, Frozen
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import MediumError
 from kvserver.formats.encoder import chunks, encode
@@ -47,8 +46,8 @@ class ServerFolder:
         self.path = os.path.abspath(os.fspath(path))
         self._place = open_folder(self.path, dbfilename, filesystem)
         self._log = self._place.log
-        self.keyspace = Keyspace(now_ms)
-        state = ServerState(Config(), self.keyspace, COMMANDS, now_ms)
+        self.databases = Databases(now_ms)
+        state = ServerState(Config(), self.databases, COMMANDS, now_ms)
         self.frames = Frames(state, self._place.medium, Here())
         self._recovery = Recovery(state, CommandTable(COMMANDS, state.usages), self.frames, self._log, Here())
         try:
@@ -84,7 +83,7 @@ class ServerFolder:
         self._replace_journal(self.add_frame())
         for number in replayed:
             self._log.set_aside(names[number], Aside.APPLIED)
-        told += f"; the last frame holds the {len(self.keyspace)} keys now, the one before it what was there before"
+        told += f"; the last frame holds the {self.databases.key_count} keys now, the one before it what was there before"
         left = ", ".join(name for _, name in self._log.asides())
         return f"{told}; no part of that, and still put aside: {left}" if left else told
 
@@ -96,11 +95,11 @@ class ServerFolder:
 
     def add_frame(self) -> Frame:
         """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
-        cut = self.keyspace.cut()
+        frozen = self.databases.cut()
         try:
-            return finish(self.frames.add(partial(_write_payload, cut), len(cut)))
+            return finish(self.frames.add(partial(_write_payload, frozen), len(frozen)))
         finally:
-            for _ in self.keyspace.fold(cut):
+            for _ in frozen.fold():
                 pass
 
     def _replace_journal(self, frame: Frame) -> None:
@@ -113,9 +112,9 @@ class ServerFolder:
         self._place.close()
 
 
-async def _write_payload(cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
+async def _write_payload(frozen: Frozen, frame: FrameWriter, hasher: Hasher) -> int:
     length = 0
-    for chunk in chunks(encode(cut, TAGGED)):
+    for chunk in chunks(encode(frozen.cuts, TAGGED)):
         hasher.update(chunk)
         frame.write(chunk)
         length += len(chunk)

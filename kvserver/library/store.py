@@ -9,9 +9,8 @@ import hashlib
 import logging
 from typing import Protocol, TypeGuard, cast
 
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.data.kinds import kind_of
-from kvserver.data.shards import new_shards
 from kvserver.formats.codec import JSON, JSONText, canonical_strict
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.frame import encode_frame, encode_header
@@ -28,7 +27,7 @@ _log = logging.getLogger("kvserver")
 class Keeping(Protocol):
     """A place that keeps the data of a KVStore. ServerFolder is one; the other is `_Frames`, over a medium."""
 
-    keyspace: Keyspace
+    databases: Databases
     # TAGGED where values may be bytes.
     mapping: Mapping
 
@@ -52,7 +51,8 @@ class KVStore:
 
     def __init__(self, medium: CoreMedium | Keeping) -> None:
         self._kept: Keeping = medium if _is_keeping(medium) else _Frames(cast(CoreMedium, medium))
-        self._keyspace = self._kept.keyspace
+        self._databases = self._kept.databases
+        self._keyspace = self._databases[0]
 
     def __enter__(self) -> KVStore:
         return self
@@ -78,8 +78,8 @@ class KVStore:
         if value is not None:
             value = self._keyspace.fresh(name, value)
         # What has expired is recorded, and nobody takes records here.
-        if self._keyspace.has_written:
-            self._keyspace.take_written()
+        if self._databases.records.has_any:
+            self._databases.records.take()
         return None if value is None else kind_of(value).python(value)
 
     def shutdown(self) -> bool:
@@ -101,9 +101,9 @@ class KVStore:
 
     def frame(self) -> bytes:
         """The frame that `shutdown` would append now, as bytes."""
-        cut = self._keyspace.cut()
-        payload = b"".join(encode(cut, self._kept.mapping))
-        for _ in self._keyspace.fold(cut):
+        frozen = self._databases.cut()
+        payload = b"".join(encode(frozen.cuts, self._kept.mapping))
+        for _ in frozen.fold():
             pass
         return encode_frame(payload)
 
@@ -114,7 +114,7 @@ class _Frames:
     mapping = PLAIN
 
     def __init__(self, medium: CoreMedium) -> None:
-        self.keyspace = Keyspace(now_ms)
+        self.databases = Databases(now_ms)
         self._medium = as_medium(medium)
         self._can_repair = isinstance(medium, Medium)
         # The length of the medium's valid frames together; None: a scan has to tell.
@@ -137,7 +137,7 @@ class _Frames:
     def recover(self) -> bool:
         self._medium.prove_place()
         result = run(self._medium, PLAIN, load=True)
-        self.keyspace.replace(result.data or new_shards())
+        self.databases.replace(result.data or {})
         self._valid_length = result.valid_length if result.tail is Tail.NONE else None
         return bool(result.frames)
 
@@ -160,9 +160,9 @@ class _Frames:
     def _write_frame(self, frame: FrameWriter) -> None:
         length = 0
         hasher = hashlib.sha256()
-        cut = self.keyspace.cut()
+        frozen = self.databases.cut()
         try:
-            for chunk in chunks(encode(cut, PLAIN)):
+            for chunk in chunks(encode(frozen.cuts, PLAIN)):
                 hasher.update(chunk)
                 frame.write(chunk)
                 length += len(chunk)
@@ -172,7 +172,7 @@ class _Frames:
             frame.abort()
             raise
         finally:
-            for _ in self.keyspace.fold(cut):
+            for _ in frozen.fold():
                 pass
 
 
@@ -183,7 +183,7 @@ def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
 
 def _is_keeping(medium: CoreMedium | Keeping) -> TypeGuard[Keeping]:
     # One attribute is asked for: `isinstance` asks for all of a Protocol's, which takes longer than to open a small store.
-    return hasattr(medium, "keyspace")
+    return hasattr(medium, "databases")
 
 
 def _encode_key(key: str) -> bytes:

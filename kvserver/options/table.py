@@ -7,7 +7,7 @@ A new option takes a row here and an annotated attribute in `config.Config`. Red
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kvserver.options.kinds import (
     ADDRESSES,
@@ -33,6 +33,9 @@ from kvserver.options.kinds import (
     memory_size,
     one_of,
 )
+
+# The most databases that a server may have. A frame that tells of more must not get memory for each.
+MOST_DATABASES: Final = 1024
 
 
 class Change(Enum):
@@ -117,7 +120,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("hll-sparse-max-bytes", LIVE, memory_size(0, LONG_MAX), "3000",
                "length from which on a HyperLogLog is dense, which takes 12 KB"),
         # Clients ask for the number. The range has one number, which the error for any other one names.
-        Option("databases", FIXED, integer(1, 1), "1", "databases; there is only one"),
+        Option("databases", FIXED, integer(1, MOST_DATABASES), "16", "databases, of which SELECT takes one"),
         Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),
         Option("maxmemory-policy", LIVE, EVICTION_POLICY, "noeviction",
                "who goes when there is more: of the keys with an expiry, volatile-lru, volatile-lfu, volatile-random or "

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
-from kvserver.data.shards import Shard, drain, new_shards
+from kvserver.data.shards import Shard, drain
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.formats.record import EMPTY_STORE
@@ -91,11 +91,11 @@ class Frames:
 
         `started_at`: when the loading began, by time.perf_counter.
         """
-        keyspace, facts, frame = self._state.keyspace, self._facts, result.loaded
-        unused = keyspace.replace(result.data or new_shards())
+        databases, facts, frame = self._state.databases, self._facts, result.loaded
+        unused = databases.replace(result.data or {})
         facts.keys_loaded = frame.member_count if frame else 0
         if result.tail is Tail.NONE:
-            facts.changes_at_last_save = keyspace.changes
+            facts.changes_at_last_save = databases.records.changes
         if frame:
             _log.info(
                 "loaded %d keys from the frame at offset %d (%d bytes, %d valid frames) in %.3f s",

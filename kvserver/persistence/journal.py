@@ -222,7 +222,7 @@ class Journal:
 
     def cut(self) -> int:
         """Begin a new segment: what the keyspace has not handed out yet goes to the old one. Return the token for `link`."""
-        written = self._state.keyspace.take_written()
+        written = self._state.databases.records.take()
         # If this cut heals, what was written is in the snapshot that follows, and the old segment may not take it.
         if written and not self._heals:
             self.append(written)

@@ -55,7 +55,7 @@ class Recovered(NamedTuple):
 
 
 class Recovery:
-    """The work of a start: brings the data back into `state.keyspace`. All reading happens at the workplace."""
+    """The work of a start: brings the data back into `state.databases`. All reading happens at the workplace."""
 
     def __init__(self, state: ServerState, table: CommandTable, frames: Frames, log: Log, workplace: Workplace) -> None:
         self._state = state
@@ -67,11 +67,11 @@ class Recovery:
     async def run(self) -> Recovered:
         """Load, replay, tidy up. OSError if the files can't be read or repaired."""
         # A client may look at a key meanwhile (WATCH), which must not go: what is replayed may be about to let it live on.
-        self._state.keyspace.stop_clock()
+        self._state.databases.stop_clock()
         try:
             return await self._run()
         finally:
-            self._state.keyspace.start_clock()
+            self._state.databases.start_clock()
 
     async def _run(self) -> Recovered:
         run, facts = self._workplace.run, self._state.journal
@@ -88,7 +88,15 @@ class Recovery:
         # The next segment follows the last one that was replayed, without a gap; else no number comes twice.
         last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside], default=0)
         self._segments.adopt(chain.replayed, facts.segment_bytes, last_number)
+        self._tell_of_others()
         return Recovered(frame, chain.replayed, records, commands, is_inexact)
+
+    def _tell_of_others(self) -> None:
+        """Warn of keys in databases that no client can select."""
+        count = self._state.config.databases
+        others = [keyspace.number for keyspace in self._state.databases if keyspace.number >= count and len(keyspace)]
+        if others:
+            _log.warning("there are keys in the databases %s, which no client can select: databases is %d", others, count)
 
     async def apply(self, names: dict[int, str]) -> tuple[str, list[int]]:
         """Replay the newest chain of these segments that were put aside, though nothing links it to the data.
@@ -111,7 +119,7 @@ class Recovery:
         try:
             records, commands, _ = await self._replay(chain, names)
         finally:
-            self._state.keyspace.start_clock()
+            self._state.databases.start_clock()
         end = f"; then: {chain.reason}" if chain.reason else ""
         return f"replayed {commands} commands in {records} records on {base}{end}", chain.replayed
 
@@ -140,7 +148,7 @@ class Recovery:
     async def _replay(self, chain: Chain, names: dict[int, str]) -> tuple[int, int, bool]:
         """Run the records of a chain. Return the number of records, of the commands in them, and True if some are inexact.
 
-        The caller starts the keyspace's clock again.
+        The caller starts the clock of the databases again.
         """
         facts, run, started_at = self._state.persistence, self._workplace.run, time.perf_counter()
         replay = _Replay(self._state, self._table)
@@ -251,7 +259,7 @@ class _Replay:
     `records` and `commands` count what has run. `unused` has the shards that nobody uses any more. `is_inexact`: a record was
     among them that is not exact.
 
-    The keyspace's clock stands at 0 for exact records. For older ones it stands at their own time, so that a key that had
+    The databases' clock stands at 0 for exact records. For older ones it stands at their own time, so that a key that had
     expired when they were written is gone, and the data is the same at every start; where they have none, it goes.
     """
 
@@ -264,7 +272,7 @@ class _Replay:
         self._is_exact = False
         # The newest time of a record that is not exact. The system's clock may have been set back.
         self._newest_ms = 0
-        self._keyspace = state.keyspace
+        self._databases = state.databases
         self._table = table
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
@@ -280,14 +288,14 @@ class _Replay:
     def _set_clock(self, record: Record) -> None:
         if record.is_exact:
             if not self._is_exact:
-                self._keyspace.stop_clock()
+                self._databases.stop_clock()
         else:
             self.is_inexact = True
             if record.time_ms is None:
-                self._keyspace.start_clock()
+                self._databases.start_clock()
             else:
                 self._newest_ms = max(self._newest_ms, record.time_ms)
-                self._keyspace.stop_clock(self._newest_ms)
+                self._databases.stop_clock(self._newest_ms)
         self._is_exact = record.is_exact
 
     def _run_some(self, commands: list[Request], offset: int) -> None:
@@ -303,4 +311,4 @@ class _Replay:
                 self.unused += effect.shards
         self.commands += len(commands)
         # These commands are recorded already.
-        self._keyspace.take_written()
+        self._databases.records.take()

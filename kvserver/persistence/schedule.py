@@ -77,7 +77,7 @@ class Schedule:
         if self._is_scheduled:
             self._start_scheduled()
             return
-        changes = self._state.keyspace.changes - facts.changes_at_last_save
+        changes = self._state.databases.records.changes - facts.changes_at_last_save
         age_s = time.time() - facts.last_save_at
         if (facts.medium_poisoned or not facts.last_save_ok) and time.monotonic() - self._last_try_at < RETRY_AFTER_S:
             return
@@ -117,7 +117,7 @@ class Schedule:
 
         The reply raises CommandError if a flush fails.
         """
-        return self._covered(self._state.keyspace.changes)
+        return self._covered(self._state.databases.records.changes)
 
     async def _covered(self, changes: int) -> Reply:
         while self._state.persistence.changes_at_last_save < changes:

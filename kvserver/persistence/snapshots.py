@@ -16,7 +16,7 @@ import logging
 import time
 from functools import partial
 
-from kvserver.data.freeze import Cut
+from kvserver.data.databases import Frozen
 from kvserver.data.shards import Shard, drain
 from kvserver.formats.encoder import encode
 from kvserver.formats.record import EMPTY_STORE
@@ -42,7 +42,7 @@ class Snapshots:
         self._state = state
         self._journal = journal
         self._facts = state.persistence
-        self._keyspace = state.keyspace
+        self._databases = state.databases
         self._disk = disk
         self._workplace = BesideLoop(disk, state.counters)
         self.frames = Frames(state, medium, self._workplace)
@@ -64,14 +64,14 @@ class Snapshots:
         """
         if self._flush:
             raise RuntimeError("a flush is running")
-        cut, token = self._cut()
-        self._flush = asyncio.create_task(self._flush_to_end(cut, self._keyspace.changes, token, self._loads))
+        frozen, token = self._cut()
+        self._flush = asyncio.create_task(self._flush_to_end(frozen, self._databases.records.changes, token, self._loads))
         self._flush.add_done_callback(_retrieve)
         return self._flush
 
-    def _cut(self) -> tuple[Cut, int]:
+    def _cut(self) -> tuple[Frozen, int]:
         """The data as it is now, and the journal's token for what follows it."""
-        return self._keyspace.cut(), self._journal.cut() if self._journal else 0
+        return self._databases.cut(), self._journal.cut() if self._journal else 0
 
     async def wait(self) -> None:
         """Wait until no flush is running. The failure of a flush that was running is not raised here."""
@@ -89,7 +89,7 @@ class Snapshots:
             started_at = time.perf_counter()
             result = await self.frames.scan(load=True)
             frame = result.loaded
-            dropped = len(self._keyspace)
+            dropped = self._databases.key_count
             unused = self.frames.install(result, started_at)
             self._loads += 1
             if self._journal:
@@ -112,7 +112,7 @@ class Snapshots:
     async def crash(self) -> None:
         """Append the first half of the present frame, for DEBUG CRASH."""
         await self.wait()
-        self._flush = asyncio.create_task(self._crash_to_end(self._keyspace.cut()))
+        self._flush = asyncio.create_task(self._crash_to_end(self._databases.cut()))
         await self._flush
 
     async def discard(self, shards: list[Shard]) -> None:
@@ -127,33 +127,33 @@ class Snapshots:
 
     # A flush
 
-    async def _crash_to_end(self, cut: Cut) -> None:
+    async def _crash_to_end(self, frozen: Frozen) -> None:
         try:
             async with self._lock:
                 try:
-                    pieces = await self._workplace.pace().run(encode(cut, TAGGED))
+                    pieces = await self._workplace.pace().run(encode(frozen.cuts, TAGGED))
                 finally:
-                    await self._workplace.pace().run(self._keyspace.fold(cut))
+                    await self._workplace.pace().run(frozen.fold())
                 await self.frames.add_half(pieces)
         finally:
             self._flush = None
 
-    async def _flush_to_end(self, cut: Cut, changes_at_cut: int, token: int, loads: int) -> None:
+    async def _flush_to_end(self, frozen: Frozen, changes_at_cut: int, token: int, loads: int) -> None:
         facts = self._facts
         facts.flush_in_progress, facts.flush_started_at = True, time.time()
-        facts.flush_keys_done, facts.flush_keys_total = 0, len(cut)
+        facts.flush_keys_done, facts.flush_keys_total = 0, len(frozen)
         started_at = time.perf_counter()
         try:
             async with self._lock:
                 if loads != self._loads:
                     # RESTORE went back to another frame while this flush waited. Appended behind that frame, the older cut
                     # would be what the next start loads: so the data is cut again.
-                    await self._workplace.pace().run(self._keyspace.fold(cut))
-                    (cut, token), changes_at_cut = self._cut(), self._keyspace.changes
+                    await self._workplace.pace().run(frozen.fold())
+                    (frozen, token), changes_at_cut = self._cut(), self._databases.records.changes
                 try:
-                    frame = await self.frames.add(partial(self._write_payload, cut), len(cut))
+                    frame = await self.frames.add(partial(self._write_payload, frozen), len(frozen))
                 finally:
-                    await self._workplace.pace().run(self._keyspace.fold(cut))
+                    await self._workplace.pace().run(frozen.fold())
                 await self._link(token, frame)
                 await self.frames.compact()
         except Exception as error:
@@ -165,15 +165,15 @@ class Snapshots:
             facts.last_save_at = int(time.time())
             facts.changes_at_last_save = changes_at_cut
             facts.saves += 1
-            _log.info("flushed %d keys in %.3f s", len(cut), time.perf_counter() - started_at)
+            _log.info("flushed %d keys in %.3f s", len(frozen), time.perf_counter() - started_at)
         finally:
             facts.last_save_duration_s = round(time.perf_counter() - started_at)
             facts.medium_poisoned = self.frames.poisoned
             facts.flush_in_progress = False
             self._flush = None
 
-    async def _write_payload(self, cut: Cut, frame: FrameWriter, hasher: Hasher) -> int:
-        """Encode the cut in slices and hand the chunks to the disk. Return the payload's length in bytes."""
+    async def _write_payload(self, frozen: Frozen, frame: FrameWriter, hasher: Hasher) -> int:
+        """Encode the data in slices and hand the chunks to the disk. Return the payload's length in bytes."""
         length = gathered = 0
         pieces: list[bytes] = []
         writes: list[asyncio.Future[None]] = []
@@ -192,12 +192,12 @@ class Snapshots:
 
         slices = self._workplace.pace()
         try:
-            for piece in encode(cut, TAGGED):
+            for piece in encode(frozen.cuts, TAGGED):
                 if piece:
                     pieces.append(piece)
                     gathered += len(piece)
                     length += len(piece)
-                    self._facts.flush_keys_done = cut.keys_encoded
+                    self._facts.flush_keys_done = frozen.keys_encoded
                     if gathered >= CHUNK_BYTES:
                         await hand_over()
                 if slices.is_over:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.data.maxmemory import Memory
 from kvserver.options.config import Config
 from kvserver.resp.request import Request
@@ -61,7 +61,7 @@ class ServerState:
     def __init__(
         self,
         config: Config,
-        keyspace: Keyspace,
+        databases: Databases,
         commands: Mapping[bytes, Description],
         now_ms: Callable[[], int],
         *,
@@ -73,7 +73,7 @@ class ServerState:
         version: str = "",
     ) -> None:
         self.config = config
-        self.keyspace = keyspace
+        self.databases = databases
         self.commands = commands
         self.usages = Usages(each.name for whole in commands.values() for each in (whole, *whole.subcommands.values()))
         self.now_ms = now_ms
@@ -94,11 +94,19 @@ class ServerState:
         self.attack_told_at_ms = 0
         self.run_id = run_id
         self.version = version
-        self.memory = Memory(keyspace, now_ms, random_below)
+        self.memory = Memory(databases, config, now_ms, random_below)
         self.channels: Channels[Session] = Channels()
         self.monitors: dict[int, Session] = {}
         self.pause = Pause.NONE
-        self.watches = Watches(keyspace, commands)
+        self.watches = Watches(databases, commands)
+
+    def swap(self, first: int, second: int, caller: Session) -> None:
+        """Let two databases change places, for all sessions: for the caller's, too, though it may be that of the journal."""
+        one, other = self.databases[first], self.databases[second]
+        self.databases.swap(first, second)
+        places = {one: other, other: one}
+        for session in {caller.id: caller, **self.sessions}.values():
+            session.keyspace = places.get(session.keyspace, session.keyspace)
 
     @property
     def clients_bytes(self) -> int:
@@ -128,6 +136,7 @@ class Session:
     - `address` is as CLIENT LIST prints it. `is_local`: the client came by the loopback address or a Unix socket.
     - `is_blocked`: its command waits for the end of a pause. `is_executing`: its transaction runs.
     - `last_command` is the name of the last command, as it was spelled, or empty.
+    - `keyspace` is that of the database that the client has selected.
     - `channels`, `patterns` and `shard_channels` are in the order in which they were subscribed to.
     """
 
@@ -136,7 +145,6 @@ class Session:
         "authenticated",
         "channels",
         "connected_at_ms",
-        "database",
         "descriptor",
         "id",
         "is_blocked",
@@ -161,7 +169,6 @@ class Session:
 
     def __init__(self, server: ServerState, session_id: int, address: str, local_address: str, is_local: bool) -> None:
         self.server = server
-        self.keyspace = server.keyspace
         self.id = session_id
         self.address = address
         self.local_address = local_address
@@ -170,7 +177,6 @@ class Session:
         self.connected_at_ms = self.last_active_at_ms = server.now_ms()
         self.lib_name = self.lib_ver = b""
         self.last_command = b""
-        self.database = 0
         self.is_blocked = False
         self.is_executing = False
         self.no_evict = False
@@ -193,6 +199,7 @@ class Session:
         self.protocol = 2
         self.authenticated = not self.server.config.requirepass
         self.muted = Muted.NONE
+        self.keyspace = self.server.databases[0]
 
     @property
     def is_on_unix_socket(self) -> bool:

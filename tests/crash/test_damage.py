@@ -18,7 +18,7 @@ import pytest
 from helpers.frames import frame
 from helpers.simulated_disk import ROOT, SimulatedDisk
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium
 from kvserver.media.memory import MemoryMedium
@@ -117,17 +117,17 @@ class ServerUnderTest:
         for attempt in range(2):
             config = Config()
             config.keep_frames = 100
-            state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
+            state = ServerState(config, Databases(lambda: 0), COMMANDS, lambda: 0)
             snapshots = Snapshots(state, medium, self.disk)
             assert bool((await snapshots.frames.recover()).loaded) == (bool(kept) or attempt > 0)
-            loaded = {key.decode(): entry for key, entry in state.keyspace.members()}
+            loaded = {key.decode(): entry for key, entry in state.databases[0].members()}
             assert loaded == {
                 name: value.encode() if isinstance(value, str) else json.dumps(value, separators=(",", ":")).encode()
                 for name, value in expected.items()
             }
             assert medium.asides == aside
             expected[f"appended {attempt}"] = "x"
-            state.keyspace.set(f"appended {attempt}".encode(), b"x")
+            state.databases[0].set(f"appended {attempt}".encode(), b"x")
             await snapshots.start_flush()
         assert medium.read_all() == b"".join(FRAMES[number] for number in kept) + b"".join(
             frame({**base, **{f"appended {number}": "x" for number in range(count)}}) for count in (1, 2)

@@ -26,8 +26,8 @@ from helpers.frames import frame
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, SECTOR_BYTES, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Entry
-from kvserver.data.keyspace import Keyspace
 from kvserver.errors import MediumError
 from kvserver.library.store import KVStore
 from kvserver.media.file import FileMedium
@@ -473,14 +473,14 @@ class Server:
     async def open(self) -> None:
         config = Config()
         config.keep_frames = self.KEEP_FRAMES
-        self.state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
+        self.state = ServerState(config, Databases(lambda: 0), COMMANDS, lambda: 0)
         self.medium = FileMedium(PATH, self.filesystem)
         self.snapshots = Snapshots(self.state, self.medium, self.disk)
         self.live = {}
         await self.load(at_start=True)
 
     def set(self, key: str, value: str) -> None:
-        self.state.keyspace.set(key.encode(), value.encode())
+        self.state.databases[0].set(key.encode(), value.encode())
         self.live[key] = value
 
     async def load(self, at_start: bool = False) -> None:
@@ -542,7 +542,7 @@ class Server:
         self.medium = self.snapshots = None
 
     def keys(self) -> State:
-        return {key.decode(): text(entry) for key, entry in self.state.keyspace.members()}
+        return {key.decode(): text(entry) for key, entry in self.state.databases[0].members()}
 
     def check_live(self) -> None:
         assert self.keys() == self.live

@@ -18,7 +18,7 @@ import pytest
 from helpers import sessions
 from helpers.simulated_disk import ROOT, DiskInLoop, Fault, PowerLoss, SimulatedDisk
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.errors import MediumError
 from kvserver.media.file import FileMedium
 from kvserver.media.segments import FileLog
@@ -44,7 +44,7 @@ class Server:
     async def open(self) -> None:
         config = Config()
         config.appendfsync, config.keep_frames = "always", 1
-        self.state = ServerState(config, Keyspace(lambda: 0), COMMANDS, lambda: 0)
+        self.state = ServerState(config, Databases(lambda: 0), COMMANDS, lambda: 0)
         log, disk = FileLog(PATH, self.disk), DiskInLoop()
         self.medium = FileMedium(PATH, self.disk, with_journal=True)
         self.journal = Journal(self.state, log, disk, disk)
@@ -55,7 +55,7 @@ class Server:
         place = BesideLoop(disk, self.state.counters)
         recovered = await Recovery(self.state, TABLE, self.snapshots.frames, log, place).run()
         await self.journal.take_over(recovered, switch_on=True)
-        found = dict(self.state.keyspace.members())
+        found = dict(self.state.databases[0].members())
         # What was never told may be there; what was told is.
         assert {key: found.get(key) for key in self.told} == self.told
 
@@ -65,7 +65,7 @@ class Server:
         key, value = b"key:%d" % (self.count % 5), b"%d:%s" % (self.count, b"x" * 200)
         if self.state.journal.error:
             return
-        self.state.keyspace.set(key, value)
+        self.state.databases[0].set(key, value)
         self.journal.append([[b"SET", key, value]])
         self.told.pop(key, None)
         await self.settle()

@@ -141,7 +141,7 @@ class History:
         names = set(self.disk.names())
         folder = ServerFolder(FOLDER, filesystem=self.disk)
         store = KVStore(folder)
-        found = {key.decode(): bytes(value).decode() for key, value in folder.keyspace.members() if type(value) is bytes}
+        found = {key.decode(): bytes(value).decode() for key, value in folder.databases[0].members() if type(value) is bytes}
         assert found == expected, f"{found} instead of {expected}"
         unlinked = {name for name in set(self.disk.names()) - names if ".unlinked" in name}
         assert len(unlinked) == (sum(map(bool, before[1].values())) if is_aside else 0)
@@ -219,7 +219,7 @@ class History:
 
     def record(self, folder: ServerFolder, log: FileLog) -> None:
         key, value = self.set(None)
-        folder.keyspace.set(key.encode(), value.encode())
+        folder.databases[0].set(key.encode(), value.encode())
         frame = encode_records([pack([[b"SET", key.encode(), value.encode()]])])
         self.model.records[frame] = (key, value)
         log.write(frame, synced=True)

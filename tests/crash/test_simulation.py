@@ -23,14 +23,14 @@ import hiredis
 import pytest
 
 from helpers import models
-from helpers.models import State
+from helpers.models import Data
 from helpers.servers import IS_COMPILED
 from helpers.simulated_disk import ROOT, Fault, SimulatedDisk
-from helpers.small_chunks import divide_small_collections, state_of
+from helpers.small_chunks import data_of, divide_small_collections
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data import shards
+from kvserver.data.databases import Databases, Frozen
 from kvserver.data.freeze import Cut
-from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine import writer
 from kvserver.engine.jobs import Jobs
@@ -69,18 +69,24 @@ EVERYSEC_S = 2.0
 # What all values begin with, and nothing else.
 VALUE = b"v"
 
+# What a tick has recorded: the commands, each with its database.
+Tick = list[tuple[int, list[bytes]]]
+
+# The commands that replace all data of a database.
+REPLACING = (b"FLUSHALL", b"FLUSHDB", b"SWAPDB")
+
 # The life that runs.
 LIVING: list[Life] = []
 
 
-def checked_encode(cut: Cut, mapping: Mapping) -> Iterator[bytes]:
-    """Encode a cut for a frame, and see that it is what the model said when the data was cut."""
+def checked_encode(cuts: list[Cut], mapping: Mapping) -> Iterator[bytes]:
+    """Encode cuts for a frame, and see that it is what the model said when the data was cut."""
     payload = b""
-    for piece in encode(cut, mapping):
+    for piece in encode(cuts, mapping):
         payload += piece
         yield piece
     life = LIVING[0]
-    expected = life.cuts.pop(id(cut))[1]
+    expected = life.cuts.pop(id(cuts))[1]
     if payload != expected:
         # To raise would be a flush that fails.
         life.fail(AssertionError(f"a frame that is not the state at its cut:\n{payload!r}\n{expected!r}"))
@@ -285,17 +291,17 @@ class Life:
         self.disks = (SlowDisk(self.loop, rng), SlowDisk(self.loop, rng), SyncDisk(self.loop, rng, disk))
         self.values = 0
         self.aborted = 0
-        # The ticks, and the data behind each RESTORE.
-        self.history: list[list[list[bytes]] | State] = []
+        # The ticks, each a list of commands with their databases, and the data behind each RESTORE.
+        self.history: list[Tick | Data] = []
         # The first tick that wrote each value.
         self.positions: dict[bytes, int] = {}
         # The last tick that a client was told of while it had to be durable.
         self.told = -1
         # What the history comes to up to some tick.
-        self.state_then: State = {}
+        self.data_then: Data = {}
         self.ticks_then = 0
         # The payloads that the frames of cuts must have.
-        self.cuts: dict[int, tuple[Cut, bytes]] = {}
+        self.cuts: dict[int, tuple[Frozen, bytes]] = {}
         # The journal's numbers of ticks.
         self.recorded: list[tuple[int, int]] = []
         # The last tick that a client was told of while a kill had to lose nothing of it.
@@ -361,8 +367,8 @@ class Life:
         """Do what Server does, without sockets."""
         config = self.config
         medium = FileMedium(PATH, self.filesystem, with_journal=True)
-        space = Keyspace(self.now_ms)
-        self.state = state = ServerState(config, space, COMMANDS, self.now_ms, random_below=self.rng.randrange)
+        databases = Databases(self.now_ms)
+        self.state = state = ServerState(config, databases, COMMANDS, self.now_ms, random_below=self.rng.randrange)
         table = CommandTable(COMMANDS, state.usages)
         log = FileLog(PATH, self.filesystem)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
@@ -373,9 +379,9 @@ class Life:
         self.writer = self.jobs.writer = Writer(state, table, self.jobs, self.record)
         self.jobs.attend_journal()
         await self.jobs.load_at_start()
-        space.observer = self
+        databases.records.observer = self
         self.watch_cuts()
-        self.history = [state_of(space)]
+        self.history = [data_of(databases)]
         self.written_at = [self.loop.time()]
         self.told = self.handed_over = 0
         # Nothing ends the last life while it starts, so that a start that fails is seen.
@@ -398,42 +404,47 @@ class Life:
         """Note what the frame of each cut must hold, by the model, for `checked_encode`."""
         if IS_COMPILED:
             return
-        space = self.state.keyspace
-        plain = space.cut
+        databases = self.state.databases
+        plain = databases.cut
 
-        def cut() -> Cut:
+        def cut() -> Frozen:
             made = plain()
-            self.cuts[id(made)] = made, models.payload(self.state_now())
+            self.cuts[id(made.cuts)] = made, models.payload(self.data_now())
             return made
 
-        space.cut = cut  # type: ignore[method-assign]
+        databases.cut = cut  # type: ignore[method-assign]
         LIVING[:] = [self]
 
-    def state_now(self) -> State:
+    def data_now(self) -> Data:
         """What the data must be, by all commands that were recorded so far."""
         for tick in self.history[self.ticks_then :]:
-            self.state_then = applied(self.state_then, tick)
+            self.data_then = applied(self.data_then, tick)
         self.ticks_then = len(self.history)
-        return applied(self.state_then.copy(), self.state.keyspace.written_since(0))
+        return applied(copied(self.data_then), self.state.databases.records.since(0))
 
-    # What the keyspace tells: what becomes of the data, in the order in which it does
+    # What the databases tell: what becomes of the data, in the order in which it does
 
     def before_taking(self) -> None:
-        written = self.state.keyspace.written_since(0)
+        written = self.state.databases.records.since(0)
         if written:
-            self.history.append([list(command) for command in written])
+            self.history.append([(number, list(command)) for number, command in written])
             self.written_at.append(self.loop.time())
-            for word in (word for command in written for word in command if word.startswith(VALUE)):
+            for word in (word for _, command in written for word in command if word.startswith(VALUE)):
                 self.positions.setdefault(word, len(self.history) - 1)
 
-    def before_replacing(self) -> None: ...
+    def before_replacing(self, number: int) -> None: ...
 
-    def after_replacing(self) -> None:
-        space = self.state.keyspace
-        if space.written_since(space.position - 1) != [[b"FLUSHALL"]]:
-            space.take_written()
-            self.history.append(state_of(space))
+    def after_replacing(self, number: int) -> None:
+        databases = self.state.databases
+        records = databases.records
+        is_recorded = any(request[0] in REPLACING for _, request in records.since(records.position - 1))
+        # A RESTORE replaces one database after the other.
+        if not is_recorded and number == [*databases][-1].number:
+            records.take()
+            self.history.append(data_of(databases))
             self.written_at.append(self.loop.time())
+
+    def wrote_beside(self, number: int, key: bytes) -> None: ...
 
     def draw_command(self) -> list[bytes]:
         rng = self.rng
@@ -458,6 +469,11 @@ class Life:
             [b"SAVE"],
             [b"BGREWRITEAOF"],
             [b"FLUSHALL"],
+            [b"FLUSHDB"],
+            *[[b"SELECT", b"%d" % rng.choice((0, 0, 1, 2))] for _ in range(3)],
+            [b"SWAPDB", b"0", b"%d" % rng.choice((1, 2))],
+            [b"MOVE", key, b"%d" % rng.choice((0, 1, 2))],
+            [b"COPY", key, rng.choice(KEYS), b"DB", b"%d" % rng.choice((1, 2)), b"REPLACE"],
             [b"RESTORE"],
             [b"DEBUG", b"CRASH"],
             [b"CONFIG", b"SET", b"appendfsync", rng.choice((b"always", b"everysec", b"no"))],
@@ -502,26 +518,34 @@ class Life:
         return max(safe, default=0)
 
 
-def applied(state: State, tick: list[list[bytes]] | State) -> State:
-    """The state after a tick, which may be the one before it, changed."""
+def copied(data: Data) -> Data:
+    return {number: state.copy() for number, state in data.items()}
+
+
+def applied(data: Data, tick: Tick | Data) -> Data:
+    """The data after a tick, which may be that before it, changed."""
     if isinstance(tick, dict):
-        return tick.copy()
-    for command in tick:
-        models.apply(state, command)
-    return state
+        return copied(tick)
+    for number, command in tick:
+        models.apply_in(data, number, command)
+    return data
 
 
-def alive(state: State, now_ms: int) -> State:
-    return {key: held for key, held in state.items() if held.expires_at_ms is None or held.expires_at_ms > now_ms}
+def alive(data: Data, now_ms: int) -> Data:
+    found = {
+        number: {key: held for key, held in state.items() if held.expires_at_ms is None or held.expires_at_ms > now_ms}
+        for number, state in data.items()
+    }
+    return {number: state for number, state in found.items() if state}
 
 
-def matches(life: Life, found: State, now_ms: int) -> int | None:
+def matches(life: Life, found: Data, now_ms: int) -> int | None:
     """The last tick after which the data was what was found."""
-    state: State = {}
+    data: Data = {}
     last = None
     for index, tick in enumerate(life.history):
-        state = applied(state, tick)
-        if alive(state, now_ms) == found:
+        data = applied(data, tick)
+        if alive(data, now_ms) == found:
             last = index
     return last
 

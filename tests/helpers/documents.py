@@ -16,6 +16,7 @@ from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import _marks, is_changed_in_place, kind_of
 from kvserver.formats.codec import JSONText
+from kvserver.formats.decoder import Members
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
 from kvserver.types.string.value import Embedded, Raw
@@ -142,6 +143,21 @@ def tagged_value(entry: Entry) -> Any:
     return document
 
 
+# A key of database 0, or a key with the number of another one.
+Place = bytes | tuple[int, bytes]
+
+
+def place_of(mapping: Mapping, name: str) -> Place:
+    """The place of a member of a payload."""
+    number, key = mapping.decode_key(name)
+    return (number, key) if number else key
+
+
+def placed(members: Members) -> list[tuple[Place, Entry]]:
+    """The members of a step of the decoder, with their places."""
+    return [((number, key) if number else key, entry) for number, some in members.items() for key, entry in some]
+
+
 def cut_of(contents: dict[bytes, Entry]) -> Cut:
     keyspace = Keyspace(lambda: 0)
     for key, entry in contents.items():
@@ -151,4 +167,4 @@ def cut_of(contents: dict[bytes, Entry]) -> Cut:
 
 def encoded(contents: Contents, mapping: Mapping) -> bytes:
     """The payload of a frame that holds these keys."""
-    return b"".join(encode(cut_of(contents), mapping))
+    return b"".join(encode([cut_of(contents)], mapping))

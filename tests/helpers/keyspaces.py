@@ -19,6 +19,7 @@ from helpers.models import Held, State
 from helpers.small_chunks import held_of
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.clocks import Clocks
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import SWEEP_REST_MS
 from kvserver.data.freeze import Cut
@@ -69,8 +70,9 @@ class KeyspaceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.keyspace = Keyspace(self.clock)
-        server = ServerState(Config(), self.keyspace, {}, self.clock, random_below=Random(1).randrange)
+        databases = Databases(self.clock)
+        self.keyspace = databases[0]
+        server = ServerState(Config(), databases, {}, self.clock, random_below=Random(1).randrange)
         self.session = Session(server, 1, "test", "test", is_local=True)
         self.model: State = {}
         self.unfolded: list[tuple[Cut, State]] = []
@@ -107,13 +109,13 @@ class KeyspaceMachine(RuleBasedStateMachine):
 
     def command(self, request: list[bytes]) -> None:
         keyspace = self.keyspace
-        keyspace.take_written()
+        keyspace.records.take()
         is_refused = False
         try:
             COMMANDS[request[0].lower()].handler(self.session, request)
         except CommandError:
             is_refused = True
-        written = keyspace.take_written()
+        written = keyspace.records.take()
         replayed = self.model.copy()
         for record in written:
             models.apply(replayed, record)
@@ -201,7 +203,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def begin_fold(self, data: st.DataObject) -> None:
         cut, then = self.unfolded.pop(data.draw(st.integers(0, len(self.unfolded) - 1)))
-        assert b"".join(encode(cut, TAGGED)) == models.payload(then)
+        assert b"".join(encode([cut], TAGGED)) == models.payload({0: then})
         self.folds.append((cut, self.keyspace.fold(cut)))
         self.step_fold(data)
 

@@ -10,11 +10,11 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from helpers.documents import AWKWARD_BYTES, AWKWARD_TEXTS, as_json_text, exact
+from helpers.documents import AWKWARD_BYTES, AWKWARD_TEXTS, Place, as_json_text, exact, place_of, placed
 from kvserver.data.entries import Entry, Expiring
 from kvserver.errors import PayloadInvalid
 from kvserver.formats import codec, decoder, encoder, longcollection, longdocument, longstring, members
-from kvserver.formats.decoder import Decoder, Member
+from kvserver.formats.decoder import Decoder, Members
 from kvserver.formats.tags import Mapping
 from kvserver.types.json import value as json_value
 from kvserver.types.string import longbase64
@@ -96,7 +96,7 @@ long_entries = long_values | st.builds(Expiring, long_values, st.integers(-(2**6
 CHUNK_BYTES = 1 << 18
 
 
-def decode(payload: bytes, mapping: Mapping, size: int, last: int = 0) -> Iterator[list[Member]]:
+def decode(payload: bytes, mapping: Mapping, size: int, last: int = 0) -> Iterator[Members]:
     """The steps of a decoder that is fed in chunks of this size; but so many bytes come in a chunk of their own, the last."""
     found = Decoder(mapping)
     end = len(payload) - last
@@ -108,17 +108,17 @@ def decode(payload: bytes, mapping: Mapping, size: int, last: int = 0) -> Iterat
 
 def check_reading(payload: bytes, mapping: Mapping, length: int, size: int) -> None:
     """Fed in chunks of this size, with pieces of this length, the payload holds what json finds, or is refused as by json."""
-    expected: dict[bytes, Entry] | None
+    expected: dict[Place, Entry] | None
     try:
         document = json.loads(payload.decode())
     except ValueError:
         expected = None
     else:
-        expected = {mapping.decode_key(name): mapping.decode_entry(value) for name, value in document.items()}
-    found: dict[bytes, Entry] | None
+        expected = {place_of(mapping, name): mapping.decode_entry(value) for name, value in document.items()}
+    found: dict[Place, Entry] | None
     try:
         with short_pieces(length):
-            found = dict(member for members in decode(payload, mapping, size) for member in members)
+            found = dict(member for members in decode(payload, mapping, size) for member in placed(members))
     except PayloadInvalid:
         found = None
     assert exact(found) == exact(expected)

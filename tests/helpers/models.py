@@ -31,6 +31,8 @@ class Held(NamedTuple):
 
 
 State = dict[bytes, Held]
+# The state of each database, by its number.
+Data = dict[int, State]
 
 
 class Refused(Exception):
@@ -131,6 +133,28 @@ def random_call(rng: Random, keys: Mapping[str, Sequence[bytes]], value: Callabl
 def apply(state: State, request: list[bytes]) -> None:
     """Do to a state what a command does. Refused, with the state as it was, where the command fails. No key is ever due."""
     _COMMANDS[request[0].upper()](state, *request[1:])
+
+
+def apply_in(data: Data, number: int, request: list[bytes]) -> None:
+    """Do to databases what a command does in the one of this number. Refused, with the data as it was, where it fails."""
+    state = data.setdefault(number, {})
+    match request:
+        case [b"FLUSHALL"]:
+            data.clear()
+        case [b"FLUSHDB"]:
+            state.clear()
+        case [b"SWAPDB", one, other]:
+            first, second = data.pop(int(one), {}), data.pop(int(other), {})
+            data[int(one)], data[int(other)] = second, first
+        case [b"MOVE", key, other]:
+            target = data.setdefault(int(other), {})
+            if key in state and key not in target:
+                target[key] = state.pop(key)
+        case [b"COPY", source, destination, b"DB", other, b"REPLACE"]:
+            if source in state:
+                data.setdefault(int(other), {})[destination] = state[source]
+        case _:
+            apply(state, request)
 
 
 def _find(state: State, key: bytes, type_: type) -> Any:
@@ -412,9 +436,13 @@ _COMMANDS: dict[bytes, Callable[..., None]] = {
 # --- What stands in a payload ---
 
 
-def payload(state: State) -> bytes:
-    """The payload of a server's frame of this state."""
-    members = {tagged_name(key): _tagged(held) for key, held in state.items()}
+def payload(data: Data) -> bytes:
+    """The payload of a server's frame of this data."""
+    members = {
+        (f"$kvs:{number}:" if number else "") + tagged_name(key): _tagged(held)
+        for number, state in data.items()
+        for key, held in state.items()
+    }
     return json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -71,6 +71,11 @@ def _small(rng: Random) -> Words:
     return _integer(rng) if rng.random() < 0.15 else (b"%d" % rng.randint(-12, 12),)
 
 
+def _database(rng: Random) -> Words:
+    """The number of a database: mostly one of three, so that the commands meet keys there."""
+    return _small(rng) if rng.random() < 0.1 else (rng.choice((b"0", b"0", b"1", b"2")),)
+
+
 def _float(rng: Random) -> Words:
     kind = rng.random()
     if kind < 0.3:
@@ -203,6 +208,7 @@ WORDS: dict[str, Maker] = {
     "value": _value,
     "integer": _integer,
     "small": _small,
+    "database": _database,
     "float": _float,
     # Few of them, so that sets have some in common.
     "member": _choice(b"a", b"b", b"c", b"1", b"2", b"3", b"-5", b"007", b"", b"\0", b"a\1b", b"\xff", b"x" * 65),
@@ -234,7 +240,7 @@ WORDS: dict[str, Maker] = {
     "payload": _payload,
     "dump": _choice(*(dumps.sealed(dumps.integer(number, 4)) for number in range(5))),
     "copy-option": _any_of(
-        _choice(b"REPLACE"), _choice(b"REPLACE"), _optioned(b"DB", _choice(b"0")), _optioned(b"DB", _small), _choice(b"DB")
+        _choice(b"REPLACE"), _choice(b"REPLACE"), _optioned(b"DB", _database), _optioned(b"DB", _database), _choice(b"DB")
     ),
     "condition": _choice(b"NX", b"XX", b"GT", b"LT", b"gt", b"NOSUCH"),
     # Not GT and LT, which of two times to live set in the same millisecond, or not quite, know another.

@@ -11,9 +11,12 @@ from typing import Any, ParamSpec, TypeVar
 from helpers.documents import exact
 from helpers.servers import IS_COMPILED
 from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import fork, is_changed_in_place
+from kvserver.data.recording import Recording
+from kvserver.data.records import Records
 from kvserver.data.shards import Access, Shard
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.table import CommandTable
@@ -52,11 +55,11 @@ def _guarding() -> type[Keyspace]:
         return Keyspace
 
     class GuardedKeyspace(Keyspace):
-        def __init__(self, now_ms: Callable[[], int]) -> None:
+        def __init__(self, now_ms: Callable[[], int], records: Records, number: int) -> None:
             # The values that `live` and `own` gave, each with a fork that was made of it then.
             self._read: list[tuple[Any, Any]] = []
             self._owned: dict[bytes, tuple[Any, Any]] = {}
-            super().__init__(now_ms)
+            super().__init__(now_ms, records, number)
 
         def _bind(self, plain: Access) -> None:
             super()._bind(plain)
@@ -98,6 +101,10 @@ def _guarding() -> type[Keyspace]:
             super().change(key, value, request)
             self._owned.pop(key, None)
 
+        def move(self, key: bytes, value: Value, target: Recording) -> None:
+            super().move(key, value, target)
+            self._owned.pop(key, None)
+
         def remove(self, *keys: bytes) -> None:
             super().remove(*keys)
             for key in keys:
@@ -121,12 +128,12 @@ def _guarding() -> type[Keyspace]:
     return GuardedKeyspace
 
 
-def guarded_keyspace(now_ms: Callable[[], int]) -> Keyspace:
-    """A keyspace that raises where the package changes data without a door of it, so that nothing would be recorded.
+def guarded_databases(now_ms: Callable[[], int]) -> Databases:
+    """Databases that raise where the package changes data without a door of a keyspace, so that nothing would be recorded.
 
-    `run` asks it behind each command if a value was changed that is read only, or changed in place without a record.
+    `run` asks them behind each command if a value was changed that is read only, or changed in place without a record.
     """
-    return _guarding()(now_ms)
+    return Databases(now_ms, _guarding())
 
 
 def _guarded(unrecorded: Callable[P, R]) -> Callable[P, R]:
@@ -147,11 +154,12 @@ class Server:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.keyspace = guarded_keyspace(self.clock)
+        databases = guarded_databases(self.clock)
+        self.keyspace = databases[0]
         self.random = random.Random(1)
         self.state = State(
             Config(),
-            self.keyspace,
+            databases,
             COMMANDS,
             self.clock,
             random_below=self.random.randrange,
@@ -176,8 +184,9 @@ def run(session: Session, *words: bytes | str | int) -> Reply | Effect:
         reply = state.table.call(session, args)
     except CommandError as error:
         reply = Error(str(error))
-    if hasattr(state.keyspace, "check_values"):
-        state.keyspace.check_values()
+    for keyspace in state.databases:
+        if hasattr(keyspace, "check_values"):
+            keyspace.check_values()
     return reply
 
 

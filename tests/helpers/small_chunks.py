@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from helpers.models import Held, Scores, State
+from helpers.models import Data, Held, Scores, State
 from helpers.servers import IS_COMPILED
 from kvserver.containers import table
 from kvserver.containers.ordered import Ordered
 from kvserver.containers.runs import Runs
 from kvserver.containers.sequence import Sequence
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import kind_of
@@ -65,6 +66,11 @@ def held_of(entry: Entry) -> Held:
 def state_of(keyspace: Keyspace) -> State:
     """All that is in a keyspace, as the model has it."""
     return {key: held_of(entry) for key, entry in keyspace.members()}
+
+
+def data_of(databases: Databases) -> Data:
+    """All that is in databases, as the model has it."""
+    return {keyspace.number: state_of(keyspace) for keyspace in databases if len(keyspace)}
 
 
 def _python_of(value: Any) -> Any:

@@ -31,7 +31,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[tupl
         def of(options: tuple[str, ...]) -> Pair:
             if options not in running:
                 ours = ServerProcess("kvserver", tmp_path_factory.mktemp("kvserver"), *COMMON_OPTIONS, *options)
-                redis_options = (*COMMON_OPTIONS, "--databases", "1", *options)
+                redis_options = (*COMMON_OPTIONS, *options)
                 theirs = ServerProcess("redis-server", tmp_path_factory.mktemp("redis"), *redis_options)
                 running[options] = stack.enter_context(ours), stack.enter_context(theirs)
             return running[options]

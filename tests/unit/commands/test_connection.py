@@ -80,13 +80,6 @@ def test_reset_gives_what_a_new_client_has(server: Server) -> None:
     assert state_of(session) == state_of(server.session()) == (2, False, b"")
 
 
-def test_there_is_one_database() -> None:
-    session = Server().session()
-    assert run(session, "SELECT", 0) is OK
-    assert text(run(session, "SELECT", 1)) == "ERR DB index is out of range"
-    assert text(run(session, "SELECT", "zero")) == "ERR value is not an integer or out of range"
-
-
 def test_quit_closes_behind_its_reply() -> None:
     assert run(Server().session(), "QUIT") == Close((OK,))
 

@@ -17,7 +17,7 @@ CHECKSUM_WRONG = "ERR DUMP payload version or checksum are wrong"
 @pytest.fixture
 def session(server: Server, session: Session) -> Session:
     run(session, "SET", "other", "w")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     return session
 
 
@@ -50,7 +50,7 @@ def test_expiry_is_relative_or_absolute(server: Server, session: Session) -> Non
     assert run(session, "PTTL", "l") == 700
     assert run(session, "RESTORE", "m", 0, dump(b"v"), "absttl") is OK
     assert run(session, "PTTL", "m") == -1
-    assert server.keyspace.take_written() == [
+    assert server.keyspace.records.take() == [
         [b"SET", b"k", b"v", b"PXAT", b"%d" % (START_MS + 500)],
         [b"SET", b"l", b"v", b"PXAT", b"%d" % (START_MS + 700)],
         [b"SET", b"m", b"v"],
@@ -60,10 +60,10 @@ def test_expiry_is_relative_or_absolute(server: Server, session: Session) -> Non
 def test_what_has_expired_already_is_not_made_and_removes_what_it_replaces(server: Server, session: Session) -> None:
     assert run(session, "RESTORE", "k", 1, dump(b"v"), "ABSTTL") is OK
     assert run(session, "EXISTS", "k") == 0
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
     assert run(session, "RESTORE", "other", 1, dump(b"v"), "ABSTTL", "REPLACE") is OK
     assert run(session, "EXISTS", "other") == 0
-    assert server.keyspace.take_written() == [[b"DEL", b"other"]]
+    assert server.keyspace.records.take() == [[b"DEL", b"other"]]
 
 
 def test_time_that_overflows_has_come_as_in_redis(server: Server, session: Session) -> None:
@@ -73,7 +73,7 @@ def test_time_that_overflows_has_come_as_in_redis(server: Server, session: Sessi
     assert run(session, "PTTL", "k") == 2**63 - 1 - START_MS
     assert run(session, "RESTORE", "k", 2**63 - START_MS, dump(b"v"), "REPLACE") is OK
     assert run(session, "EXISTS", "k") == 0
-    assert server.keyspace.take_written() == [[b"SET", b"k", b"v", b"PXAT", b"%d" % (2**63 - 1)], [b"DEL", b"k"]]
+    assert server.keyspace.records.take() == [[b"SET", b"k", b"v", b"PXAT", b"%d" % (2**63 - 1)], [b"DEL", b"k"]]
 
 
 def test_key_that_is_there_is_replaced_only_when_asked(session: Session) -> None:
@@ -110,10 +110,10 @@ def test_key_that_is_there_is_replaced_only_when_asked(session: Session) -> None
 )
 def test_error_touches_nothing(session: Session, words: tuple[str | int | bytes, ...], error: str) -> None:
     run(session, "SET", "k", "v")
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     assert text(run(session, "RESTORE", *words)) == error
     assert run(session, "MGET", "k", "other", "new") == [b"v", b"w", None]
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_use_of_a_restored_key_is_told_to_the_policy_that_wants_it(
     server: Server, session: Session, policy: str, word: str, name: str, expected: int
 ) -> None:
     server.state.config.maxmemory_policy = policy
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     run(session, "SET", "k", "v")
     number = 200 if word == "FREQ" else 1_000
     assert run(session, "RESTORE", "k", 0, dump(b"v"), "REPLACE", word, number) is OK
@@ -144,14 +144,14 @@ def test_use_of_a_restored_key_is_told_to_the_policy_that_wants_it(
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
 def test_idle_time_has_an_end(server: Server, session: Session, policy: str) -> None:
     server.state.config.maxmemory_policy = policy
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     assert run(session, "RESTORE", "k", 0, dump(b"v"), "IDLETIME", 2**63 - 1) is OK
     assert run(session, "OBJECT", "IDLETIME", "k") == 2**24 - 1
 
 
 def test_nothing_is_told_of_a_key_that_is_gone_at_once(server: Server, session: Session) -> None:
     server.state.config.maxmemory_policy = "allkeys-lru"
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     assert run(session, "RESTORE", "k", 1, dump(b"v"), "ABSTTL", "IDLETIME", 5) is OK
     assert not any(server.keyspace.replace(new_shards())[-len(new_shards()) :])
 

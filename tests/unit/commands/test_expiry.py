@@ -50,7 +50,7 @@ def test_time_that_is_past_deletes_the_key(server: Server) -> None:
     session = server.session()
     assert run(session, "PEXPIREAT", "k", START_MS) == 1
     assert run(session, "DBSIZE") == 0
-    assert session.keyspace.take_written()[1:] == [[b"DEL", b"k"]]
+    assert session.keyspace.records.take()[1:] == [[b"DEL", b"k"]]
     assert session.keyspace.expired == 0, "it was deleted, it did not expire"
 
 

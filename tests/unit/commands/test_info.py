@@ -54,9 +54,9 @@ def test_changes_count_what_was_written_since_the_last_flush() -> None:
     for words in (("SET", "a", "1"), ("SET", "b", "1"), ("GET", "a"), ("DEL", "a"), ("DEL", "a"), ("SET", "a", "1", "XX")):
         run(session, *words)
     assert info(server)["rdb_changes_since_last_save"] == "3"
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     assert info(server)["rdb_changes_since_last_save"] == "3"
-    server.state.persistence.changes_at_last_save = server.keyspace.changes
+    server.state.persistence.changes_at_last_save = server.keyspace.records.changes
     run(session, "FLUSHALL")
     assert info(server)["rdb_changes_since_last_save"] == "1"
 

@@ -1,4 +1,4 @@
-"""A key that is expired is gone for every command, and FLUSHALL gives back what it replaced."""
+"""A key that is expired is gone for every command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 from helpers.documents import exact
 from helpers.sessions import Server, run, text
 from kvserver.data.entries import Value
-from kvserver.dispatch.effect import FreeShards
 from kvserver.formats.codec import JSONText
 
 
@@ -73,33 +72,3 @@ def test_unlink_and_touch_count_what_is_there(server: Server) -> None:
     assert run(session, "TOUCH", "string", "expired", "string", "json", "missing") == 3
     assert run(session, "UNLINK", "string", "expired", "json") == 2
     assert run(session, "DBSIZE") == 0
-
-
-@pytest.mark.parametrize("words", [("FLUSHALL",), ("FLUSHALL", "ASYNC"), ("flushall", "sync"), ("FlushDB",)])
-def test_flushall_empties_at_once_and_hands_on_what_is_to_be_freed(server: Server, words: tuple[str, ...]) -> None:
-    session = server.session()
-    run(session, "GET", "expired")
-    effect = run(session, *words)
-    assert isinstance(effect, FreeShards)
-    assert (effect.name, effect.keys) == (words[0].upper(), 2)
-    assert sum(map(len, effect.shards)) == 2
-    assert run(session, "DBSIZE") == 0
-
-
-@pytest.mark.parametrize(
-    ("save", "word", "flushes"), [(((1, 1),), "FLUSHALL", True), (((1, 1),), "FLUSHDB", False), ((), "FLUSHALL", False)]
-)
-def test_flushall_is_flushed_where_there_are_save_points(
-    server: Server, save: tuple[tuple[int, int], ...], word: str, flushes: bool
-) -> None:
-    server.state.config.save = save
-    effect = run(server.session(), word)
-    assert isinstance(effect, FreeShards)
-    assert effect.flushes is flushes
-
-
-@pytest.mark.parametrize("words", [("FLUSHALL", "NOW"), ("FLUSHALL", "ASYNC", "SYNC")])
-def test_flushall_with_a_wrong_word_removes_nothing(server: Server, words: tuple[str, ...]) -> None:
-    session = server.session()
-    assert text(run(session, *words)) == "ERR syntax error"
-    assert run(session, "EXISTS", "string", "json") == 2

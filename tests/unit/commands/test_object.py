@@ -49,7 +49,7 @@ def test_idle_time_of_a_collection_ends_when_it_is_changed_or_touched(name: str,
         return run(session, "OBJECT", "IDLETIME", "k")
 
     server.state.config.maxmemory_policy = "allkeys-lru"
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     run(session, name, "k", *range(size))
     assert pass_time() == 100
     run(session, "TOUCH", "k")

@@ -33,16 +33,16 @@ def test_one_wrong_element_refuses_all_and_stores_nothing() -> None:
     session = server.session()
     run(session, "SADD", "k", 1, 2, "x")
     run(session, "SET", "l", "v")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     assert text(run(session, "SORT", "k", "STORE", "l")) == NO_NUMBER
     assert run(session, "GET", "l") == b"v"
-    assert not server.keyspace.has_written
+    assert not server.keyspace.records.has_any
 
 
 def test_store_of_nothing_removes_the_key() -> None:
     server = Server()
     session = server.session()
     run(session, "SET", "l", "v")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     assert run(session, "SORT", "missing", "STORE", "l") == 0
-    assert server.keyspace.take_written() == [[b"DEL", b"l"]]
+    assert server.keyspace.records.take() == [[b"DEL", b"l"]]

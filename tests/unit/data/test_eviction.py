@@ -9,6 +9,7 @@ import pytest
 
 from helpers.keyspaces import Noting
 from kvserver.data.clocks import Clocks, Frequency, Recency
+from kvserver.data.databases import Databases
 from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS
@@ -17,18 +18,26 @@ COUNT = 10_000
 
 
 def eviction(keyspace: Keyspace, policy: str, clocks: Clocks | None = None, samples: int = 5) -> Eviction:
-    return Eviction(keyspace, policy, clocks, samples, random.Random(1).randrange)
+    databases = Databases(lambda: 0, lambda *_: keyspace)
+    return Eviction(databases, policy, lambda _: clocks, samples, random.Random(1).randrange)
 
 
-def victims(keyspace: Keyspace, chooser: Eviction, count: int) -> list[bytes]:
+def victims(chooser: Eviction, count: int) -> list[bytes]:
     """The next victims, each of which is removed as it is chosen."""
     found: list[bytes] = []
     while len(found) < count and chooser.has_candidates:
-        key = chooser.victim()
-        if key is not None:
+        victim = chooser.victim()
+        if victim is not None:
+            keyspace, key = victim
             assert keyspace.delete(key), "it was not there"
             found.append(key)
     return found
+
+
+def victim(chooser: Eviction) -> bytes:
+    found = chooser.victim()
+    assert found
+    return found[1]
 
 
 def filled(count: int, *, expiring: bool = False) -> Keyspace:
@@ -51,11 +60,11 @@ def test_least_recently_used_keys_go_first() -> None:
         clocks.tick(time_ms)
         keyspace.set(b"%d" % number, b"v")
     age = {b"%d" % number: time_ms for time_ms, number in enumerate(order)}
-    gone = [age[key] for key in victims(keyspace, eviction(keyspace, "allkeys-lru", clocks), COUNT // 10)]
+    gone = [age[key] for key in victims(eviction(keyspace, "allkeys-lru", clocks), COUNT // 10)]
     # By chance the mean would be COUNT / 2, and half of them would be newer than that.
     assert statistics.mean(gone) < 0.2 * COUNT
     assert sum(time_ms > COUNT / 2 for time_ms in gone) < 0.02 * len(gone)
-    better = [age[key] for key in victims(keyspace, eviction(keyspace, "allkeys-lru", clocks, samples=20), COUNT // 10)]
+    better = [age[key] for key in victims(eviction(keyspace, "allkeys-lru", clocks, samples=20), COUNT // 10)]
     assert statistics.mean(better) < 0.25 * COUNT
 
 
@@ -67,13 +76,13 @@ def test_key_that_is_used_after_it_became_a_candidate_stays() -> None:
         keyspace.set(b"%d" % number, b"v")
     clocks.tick(1_000)
     chooser = eviction(keyspace, "allkeys-lru", clocks)
-    first = chooser.victim()
+    first = victim(chooser)
     clocks.tick(2_000)
     used = [b"%d" % number for number in range(20) if b"%d" % number != first][:15]
     for key in used:
         keyspace.get(key)
-    keyspace.delete(first or b"")
-    assert not set(victims(keyspace, chooser, 4)) & set(used)
+    keyspace.delete(first)
+    assert not set(victims(chooser, 4)) & set(used)
 
 
 def test_least_frequently_used_keys_go_first() -> None:
@@ -84,19 +93,19 @@ def test_least_frequently_used_keys_go_first() -> None:
         keyspace.set(b"%d" % number, b"v")
         for _ in range(200 if number % 2 else 0):
             keyspace.get(b"%d" % number)
-    gone = victims(keyspace, eviction(keyspace, "allkeys-lfu", clocks), 500)
+    gone = victims(eviction(keyspace, "allkeys-lfu", clocks), 500)
     assert sum(int(key) % 2 for key in gone) < 25
 
 
 def test_keys_whose_time_comes_first_go_first() -> None:
     keyspace = filled(COUNT, expiring=True)
-    gone = [int(key) for key in victims(keyspace, eviction(keyspace, "volatile-ttl"), COUNT // 10)]
+    gone = [int(key) for key in victims(eviction(keyspace, "volatile-ttl"), COUNT // 10)]
     assert statistics.mean(gone) < 0.2 * COUNT
 
 
 def test_random_keys_are_of_all_kinds() -> None:
     keyspace = filled(COUNT)
-    gone = [int(key) for key in victims(keyspace, eviction(keyspace, "allkeys-random"), COUNT // 10)]
+    gone = [int(key) for key in victims(eviction(keyspace, "allkeys-random"), COUNT // 10)]
     assert 0.45 * COUNT < statistics.mean(gone) < 0.55 * COUNT
 
 
@@ -110,7 +119,7 @@ def test_volatile_policies_take_all_keys_with_an_expiry_and_no_other(policy: str
     keyspace.set(b"500", b"persisted")
     cut = keyspace.cut() if is_frozen else None
     keyspace.set(b"501", b"persisted")
-    gone = victims(keyspace, eviction(keyspace, policy, clocks), 2_000)
+    gone = victims(eviction(keyspace, policy, clocks), 2_000)
     assert sorted(gone) == [b"%d" % number for number in range(502, 550)]
     assert len(keyspace) == 1_952
     assert not keyspace.deadlines.has_any
@@ -127,7 +136,7 @@ def test_all_keys_go_if_need_be(is_frozen: bool) -> None:
         keyspace.cut()
         for number in range(300, 600):
             keyspace.set(b"%d" % number, b"v")
-    gone = victims(keyspace, eviction(keyspace, "allkeys-random"), 10_000)
+    gone = victims(eviction(keyspace, "allkeys-random"), 10_000)
     assert len(gone) == len(set(gone)) == (600 if is_frozen else 300)
     assert len(keyspace) == 0
 
@@ -135,13 +144,13 @@ def test_all_keys_go_if_need_be(is_frozen: bool) -> None:
 def test_victim_is_never_one_that_is_gone_or_was_persisted_meanwhile() -> None:
     keyspace = filled(40, expiring=True)
     chooser = eviction(keyspace, "volatile-ttl", samples=5 * SHARDS)
-    first = chooser.victim()
+    first = victim(chooser)
     for number in range(20):
         keyspace.delete(b"%d" % number)
     for number in range(20, 39):
         keyspace.set(b"%d" % number, b"persisted")
-    keyspace.delete(first or b"")
-    assert set(victims(keyspace, chooser, 40)) <= {b"39"}
+    keyspace.delete(first)
+    assert set(victims(chooser, 40)) <= {b"39"}
 
 
 def test_search_for_a_few_keys_with_an_expiry_is_left_midway() -> None:
@@ -168,5 +177,30 @@ def test_batch_is_looked_for_again_when_it_is_used_up(monkeypatch: pytest.Monkey
         fill()
 
     monkeypatch.setattr(chooser, "_fill", counted)
-    victims(keyspace, chooser, 10 * BATCH_KEYS)
+    victims(chooser, 10 * BATCH_KEYS)
     assert 10 <= fills <= 30
+
+
+def test_victims_of_all_databases_compete() -> None:
+    databases = Databases(lambda: 0)
+    clocks = {databases[number]: Recency(0) for number in (0, 3)}
+    for keyspace, clock in clocks.items():
+        keyspace.attend(Noting(clock))
+    for time_ms in range(100):
+        for clock in clocks.values():
+            clock.tick(time_ms)
+        databases[3 * (time_ms % 2)].set(b"%d" % time_ms, b"v")
+    chooser = Eviction(databases, "allkeys-lru", clocks.get, 100, random.Random(1).randrange)
+    for expected in range(100):
+        keyspace, key = chooser.victim() or (databases[0], b"none")
+        assert (keyspace.number, key) == (3 * (expected % 2), b"%d" % expected)
+        assert keyspace.delete(key)
+    assert not chooser.has_candidates
+
+
+def test_random_victims_come_from_every_database() -> None:
+    databases = Databases(lambda: 0)
+    for number in range(2_000):
+        databases[number % 2].set(b"%d" % number, b"v")
+    gone = victims(Eviction(databases, "allkeys-random", lambda _: None, 5, random.Random(1).randrange), 500)
+    assert 150 < sum(int(key) % 2 for key in gone) < 350

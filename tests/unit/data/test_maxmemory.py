@@ -31,7 +31,7 @@ class Limited:
     def set(self, **options: Any) -> None:
         for name, value in options.items():
             setattr(self.server.state.config, name, value)
-        self.memory.configure(self.server.state.config)
+        self.memory.configure()
         while self.memory.is_unmeasured:
             self.memory.measure()
 
@@ -46,7 +46,7 @@ class Limited:
 def test_without_a_limit_nobody_is_told_of_an_access() -> None:
     server = Server()
     plain = server.keyspace.get
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     assert server.keyspace.get is plain
     for maxmemory, policy, is_plain in (
         (1_000_000, "allkeys-lru", False),
@@ -55,7 +55,7 @@ def test_without_a_limit_nobody_is_told_of_an_access() -> None:
         (1_000_000, "noeviction", True),  # reads pay nothing for a limit alone
     ):
         server.state.config.maxmemory, server.state.config.maxmemory_policy = maxmemory, policy
-        server.state.memory.configure(server.state.config)
+        server.state.memory.configure()
         assert (server.keyspace.get is plain) is is_plain
 
 
@@ -183,7 +183,7 @@ def test_what_goes_is_written_as_deleted_so_that_a_replay_gives_the_same() -> No
     for number in range(500):
         limited.run("SET", number, "x" * 50)
     replica = Server()
-    for args in limited.keyspace.take_written():
+    for args in limited.keyspace.records.take():
         run(replica.session(), *args)
     assert dict(replica.keyspace.members()) == dict(limited.keyspace.members())
     assert limited.keyspace.evicted > 300
@@ -196,7 +196,7 @@ def test_limit_set_on_data_is_measured_in_steps_and_kept_in_bounded_calls() -> N
     memory = server.state.memory
     used = EMPTY_BYTES + sum(entry_bytes(key, entry) for key, entry in server.keyspace.members())
     server.state.config.maxmemory, server.state.config.maxmemory_policy = used // 2, "allkeys-lru"
-    memory.configure(server.state.config)
+    memory.configure()
     steps = 0
     while memory.is_unmeasured:
         memory.measure()
@@ -297,3 +297,30 @@ def test_limit_below_what_an_empty_keyspace_takes_refuses_every_write() -> None:
         limited.set(maxmemory=1)
         assert text(limited.run("SET", "l", "v")) == OOM
         assert limited.run("EXISTS", "k") == (policy != "allkeys-lru")
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-ttl"])
+def test_limit_is_for_all_databases_together(policy: str) -> None:
+    limited = Limited(300_000, policy)
+    for number in range(1_500):
+        assert text(limited.run("SELECT", number % 3)) == "OK"
+        assert text(limited.run("SET", number, "x" * 500, "EX", 1_000 + number)) == "OK"
+    databases = limited.server.state.databases
+    total = sum(EMPTY_BYTES + sum(entry_bytes(*member) for member in keyspace.members()) for keyspace in databases)
+    assert limited.memory.used_bytes == total
+    assert total <= limited.memory.limit_bytes + 1_000
+    assert all(keyspace.evicted > 50 for keyspace in databases)
+    limited.run("FLUSHALL")
+    assert limited.memory.used_bytes == 3 * EMPTY_BYTES
+
+
+def test_clocks_are_those_of_the_database() -> None:
+    limited = Limited(0, "allkeys-lru")
+    limited.run("SET", "k", "v")
+    limited.run("SELECT", 1)
+    limited.server.clock.now_ms += 10_000
+    limited.memory.tick()
+    limited.run("SET", "k", "v")
+    assert limited.run("OBJECT", "IDLETIME", "k") == 0
+    limited.run("SELECT", 0)
+    assert limited.run("OBJECT", "IDLETIME", "k") == 10

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.documents import exact
+from helpers.documents import Place, exact
 from helpers.sessions import START_MS, Server, run
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import kind_of
@@ -20,22 +20,28 @@ LATER_MS = START_MS + 10
 Words = tuple[str | int | bytes, ...]
 
 
-def entries(server: Server) -> dict[bytes, Entry]:
-    return dict(server.keyspace.members())
+def entries(server: Server) -> dict[Place, Entry]:
+    """All keys of all databases with their entries. Those of another database than 0 have its number beside them."""
+    return {
+        (keyspace.number, key) if keyspace.number else key: entry
+        for keyspace in server.state.databases
+        for key, entry in keyspace.members()
+    }
 
 
 def replica_of(commands: list[list[bytes]], now_ms: int = START_MS) -> Server:
     """A server that has replayed these commands at this time."""
     server = Server()
     server.clock.now_ms = now_ms
-    server.keyspace.stop_clock()
+    server.state.databases.stop_clock()
+    session = server.session()
     for args in commands:
-        assert not isinstance(run(server.session(), *args), Error)
-    server.keyspace.start_clock()
+        assert not isinstance(run(session, *args), Error)
+    server.state.databases.start_clock()
     return server
 
 
-def replayed(commands: list[list[bytes]], now_ms: int = START_MS) -> dict[bytes, Entry]:
+def replayed(commands: list[list[bytes]], now_ms: int = START_MS) -> dict[Place, Entry]:
     return entries(replica_of(commands, now_ms))
 
 
@@ -48,7 +54,7 @@ def test_whole_value_of_each_type_is_stored_and_recorded(value: Value, expires_a
     server = Server()
     server.keyspace.set_expiring(b"k", b"old", START_MS + 5)
     server.keyspace.put(b"k", value, expires_at_ms)
-    written = server.keyspace.take_written()
+    written = server.keyspace.records.take()
     assert written == kind_of(value).recreation(b"k", value, expires_at_ms)
     assert exact(entries(server)) == exact(replayed(written))
     assert exact(entries(server)) == exact({b"k": Expiring(value, LATER_MS) if expires_at_ms else value})
@@ -60,7 +66,7 @@ def test_callers_own_commands_are_recorded_as_they_are() -> None:
     keyspace.put_as(b"k", b"v", [b"COPY", b"l", b"k", b"REPLACE"])
     keyspace.put_all([(b"a", b"1"), (b"b", b"2")], [b"MSET", b"a", b"1", b"b", b"2"])
     assert dict(keyspace.members()) == {b"k": b"v", b"a": b"1", b"b": b"2"}
-    assert keyspace.take_written() == [[b"COPY", b"l", b"k", b"REPLACE"], [b"MSET", b"a", b"1", b"b", b"2"]]
+    assert keyspace.records.take() == [[b"COPY", b"l", b"k", b"REPLACE"], [b"MSET", b"a", b"1", b"b", b"2"]]
 
 
 def test_change_keeps_the_expiry_and_records_the_request_alone() -> None:
@@ -70,7 +76,7 @@ def test_change_keeps_the_expiry_and_records_the_request_alone() -> None:
     for key in (b"k", b"timed", b"new"):
         keyspace.change(key, b"w", [b"APPEND", key, b"w"])
     assert dict(keyspace.members()) == {b"k": b"w", b"timed": Expiring(b"w", LATER_MS), b"new": b"w"}
-    assert keyspace.take_written() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed", b"new")]
+    assert keyspace.records.take() == [[b"APPEND", key, b"w"] for key in (b"k", b"timed", b"new")]
 
 
 @pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
@@ -82,7 +88,7 @@ def test_value_that_was_changed_in_place_stays_the_same_object_with_its_expiry(e
     keyspace.change(b"k", value, [b"RPUSH", b"k", b"a"])
     assert keyspace.live(b"k") is value
     assert keyspace.expires_at_ms(b"k") == expires_at_ms
-    assert keyspace.take_written() == [[b"RPUSH", b"k", b"a"]]
+    assert keyspace.records.take() == [[b"RPUSH", b"k", b"a"]]
 
 
 @pytest.mark.parametrize("expires_at_ms", [None, LATER_MS])
@@ -91,10 +97,10 @@ def test_copy_and_rename_take_the_expiry_along_and_record_no_value(expires_at_ms
     entry = b"v" if expires_at_ms is None else Expiring(b"v", expires_at_ms)
     keyspace.set(b"k", entry)
     keyspace.set_expiring(b"new", b"old", START_MS + 5)
-    keyspace.put_copy(b"k", b"copy", b"v")
+    keyspace.put_copy(b"k", b"copy", b"v", keyspace)
     keyspace.rename(b"k", b"new", b"v")
     assert dict(keyspace.members()) == {b"copy": entry, b"new": entry}
-    assert keyspace.take_written() == [[b"COPY", b"k", b"copy", b"REPLACE"], [b"RENAME", b"k", b"new"]]
+    assert keyspace.records.take() == [[b"COPY", b"k", b"copy", b"REPLACE"], [b"RENAME", b"k", b"new"]]
 
 
 def test_other_form_of_a_value_is_held_with_its_expiry_and_nothing_recorded() -> None:
@@ -102,7 +108,7 @@ def test_other_form_of_a_value_is_held_with_its_expiry_and_nothing_recorded() ->
     keyspace.set_expiring(b"k", b"v", LATER_MS)
     keyspace.put_equal(b"k", raw(b"v"))
     assert (type(keyspace.live(b"k")), keyspace.expires_at_ms(b"k")) == (Raw, LATER_MS)
-    assert keyspace.take_written() == []
+    assert keyspace.records.take() == []
 
 
 @pytest.mark.parametrize("present_ms", [None, LATER_MS])
@@ -112,7 +118,7 @@ def test_expiry_is_recorded_without_the_value(present_ms: int | None, wanted_ms:
     keyspace.set(b"k", b"v" if present_ms is None else Expiring(b"v", present_ms))
     keyspace.expire(b"k", wanted_ms)
     assert (keyspace.live(b"k"), keyspace.expires_at_ms(b"k")) == (b"v", wanted_ms)
-    assert keyspace.take_written() == [[b"PERSIST", b"k"] if wanted_ms is None else [b"PEXPIREAT", b"k", b"%d" % wanted_ms]]
+    assert keyspace.records.take() == [[b"PERSIST", b"k"] if wanted_ms is None else [b"PEXPIREAT", b"k", b"%d" % wanted_ms]]
 
 
 def test_removal_is_one_command_for_all_keys_the_missing_ones_too() -> None:
@@ -120,10 +126,10 @@ def test_removal_is_one_command_for_all_keys_the_missing_ones_too() -> None:
     keyspace.set(b"a", b"v")
     keyspace.set(b"b", b"v")
     keyspace.remove(b"a", b"missing")
-    assert keyspace.take_written() == [[b"DEL", b"a", b"missing"]]
+    assert keyspace.records.take() == [[b"DEL", b"a", b"missing"]]
     assert len(keyspace) == 1
     assert sum(map(len, keyspace.clear())) == 1
-    assert keyspace.take_written() == [[b"FLUSHALL"]]
+    assert keyspace.records.take() == [[b"FLUSHDB"]]
     assert len(keyspace) == 0
 
 
@@ -136,16 +142,17 @@ def test_key_that_expires_is_recorded_as_deleted_whoever_meets_it_and_is_no_chan
     server.keyspace.is_held = True
     assert server.keyspace.live(b"met") is None
     assert not server.keyspace.sweep()
-    assert server.keyspace.take_written() == [], "it has not gone yet"
+    assert server.keyspace.records.take() == [], "it has not gone yet"
     server.keyspace.is_held = False
     assert server.keyspace.live(b"met") is None
     while server.keyspace.sweep():
         pass
-    assert (server.keyspace.changes, server.keyspace.position, server.keyspace.expired) == (0, 2, 2)
-    assert server.keyspace.written_since(0) == server.keyspace.take_written() == [[b"del", b"met"], [b"del", b"swept"]]
+    assert (server.keyspace.records.changes, server.keyspace.records.position, server.keyspace.expired) == (0, 2, 2)
+    assert server.keyspace.records.since(0) == [(0, [b"del", b"met"]), (0, [b"del", b"swept"])]
+    assert server.keyspace.records.take() == [[b"del", b"met"], [b"del", b"swept"]]
     server.keyspace.remove(b"stays")
-    assert (server.keyspace.changes, server.keyspace.position) == (1, 3)
-    assert server.keyspace.written_since(2) == [[b"DEL", b"stays"]]
+    assert (server.keyspace.records.changes, server.keyspace.records.position) == (1, 3)
+    assert server.keyspace.records.since(2) == [(0, [b"DEL", b"stays"])]
 
 
 def test_nothing_is_due_while_the_clock_stands_at_zero_and_what_is_due_goes_behind_that() -> None:
@@ -156,27 +163,27 @@ def test_nothing_is_due_while_the_clock_stands_at_zero_and_what_is_due_goes_behi
     run(session, "SET", "l", "v")
     assert run(session, "PEXPIREAT", "l", START_MS - 9) == 1
     assert (run(session, "GET", "k"), run(session, "GET", "l")) == (b"v", b"v")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     server.keyspace.stop_clock(START_MS - 7)
     assert (run(session, "GET", "k"), run(session, "GET", "l")) == (b"v", None)
     server.keyspace.start_clock()
     assert run(session, "GET", "k") is None
-    assert server.keyspace.take_written() == [[b"del", b"l"], [b"del", b"k"]]
+    assert server.keyspace.records.take() == [[b"del", b"l"], [b"del", b"k"]]
 
 
 def test_what_was_written_is_told_by_its_position_and_taken_once() -> None:
     keyspace = Server().keyspace
-    assert (keyspace.changes, keyspace.has_written, keyspace.take_written()) == (0, False, [])
+    assert (keyspace.records.changes, keyspace.records.has_any, keyspace.records.take()) == (0, False, [])
     keyspace.remove(b"a")
-    since = keyspace.position
+    since = keyspace.records.position
     keyspace.remove(b"b")
-    assert keyspace.written_since(since) == [[b"DEL", b"b"]]
-    assert (keyspace.changes, keyspace.has_written) == (2, True)
-    assert keyspace.take_written() == [[b"DEL", b"a"], [b"DEL", b"b"]]
+    assert keyspace.records.since(since) == [(0, [b"DEL", b"b"])]
+    assert (keyspace.records.changes, keyspace.records.has_any) == (2, True)
+    assert keyspace.records.take() == [[b"DEL", b"a"], [b"DEL", b"b"]]
     keyspace.remove(b"c")
-    assert keyspace.written_since(since) == keyspace.written_since(0) == [[b"DEL", b"c"]]
-    assert keyspace.written_since(keyspace.position) == []
-    assert (keyspace.changes, keyspace.has_written) == (3, True)
+    assert keyspace.records.since(since) == keyspace.records.since(0) == [(0, [b"DEL", b"c"])]
+    assert keyspace.records.since(keyspace.records.position) == []
+    assert (keyspace.records.changes, keyspace.records.has_any) == (3, True)
 
 
 # --- No way around them ---
@@ -187,7 +194,7 @@ WRITES: dict[str, list[Words]] = {
     "append": [("k", "w"), ("missing", "w"), ("timed", "w")],
     "bitfield": [("k", "SET", "u8", 0, 1), ("k", "SET", "u8", 0, ord("v")), ("missing", "INCRBY", "u8", 0, 1)],
     "bitop": [("AND", "to", "k", "n"), ("NOT", "to", "timed"), ("AND", "k", "missing")],
-    "copy": [("k", "to"), ("timed", "to"), ("j", "k", "REPLACE")],
+    "copy": [("k", "to"), ("timed", "to"), ("j", "k", "REPLACE"), ("timed", "timed", "DB", 2), ("h", "k", "DB", 1, "REPLACE")],
     "decr": [("n",), ("missing",)],
     "decrby": [("n", 2), ("j", 2)],
     "del": [("k", "timed", "missing")],
@@ -204,7 +211,7 @@ WRITES: dict[str, list[Words]] = {
     "json.del": [("j",), ("k",), ("missing",)],
     "json.forget": [("j",)],
     "json.set": [("j", "$", "[1]"), ("missing", "$", '"text"')],
-    "move": [("k", 1)],
+    "move": [("k", 1), ("timed", 1), ("h", 1), ("missing", 1)],
     "mset": [("k", 1, "missing", 2)],
     "msetnx": [("a", 1, "b", 2), ("a", 1, "k", 2)],
     "persist": [("timed",), ("k",)],
@@ -219,7 +226,7 @@ WRITES: dict[str, list[Words]] = {
     "setex": [("k", 9, "w")],
     "setnx": [("k", "w"), ("missing", "w")],
     "setrange": [("k", 3, "w"), ("missing", 0, "")],
-    "swapdb": [(0, 0)],
+    "swapdb": [(0, 1), (3, 2)],
     "unlink": [("k", "missing")],
     "geoadd": [("geo", 15, 37, "q"), ("new", "NX", 15, 37, "q")],
     "georadius": [("geo", 13, 38, 100, "km", "STORE", "new"), ("geo", 13, 38, 100, "km", "STOREDIST", "z")],
@@ -277,7 +284,6 @@ WRITES: dict[str, list[Words]] = {
     "zremrangebyscore": [("z", 1, 2)],
     "zunionstore": [("new", 2, "z", "s")],
 }
-NO_CHANGE = {"move", "swapdb"}  # of data: there is one database
 
 
 def filled() -> tuple[Server, Session]:
@@ -315,22 +321,22 @@ def test_command_changes_data_through_a_door_and_what_it_records_repeats_it(name
         server, session = filled()
         before = exact(entries(server))
         reply = run(session, name, *words)
-        assert not isinstance(reply, Error) or name in NO_CHANGE, reply
+        assert not isinstance(reply, Error), reply
         changed = changed or exact(entries(server)) != before
-        assert exact(replayed(server.keyspace.take_written())) == exact(entries(server))
-    assert changed is (name not in NO_CHANGE)
+        assert exact(replayed(server.keyspace.records.take())) == exact(entries(server))
+    assert changed
 
 
 def test_command_that_is_no_write_changes_nothing_whatever_it_is_given() -> None:
     server, session = filled()
     before = exact(entries(server))
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     for command in server.table.commands.values():
         if "write" not in command.flags and command.group not in ("transactions", "connection", "server", "pubsub"):
             for words in (("k",), ("k", "n"), ("k", 0, 1), ("k", 0, 1, "w"), ("k", "GET", "u8", 0)):
                 run(session, command.name, *words)
     assert exact(entries(server)) == before
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
 
 
 @pytest.mark.parametrize("is_frozen", [False, True])
@@ -376,7 +382,10 @@ others: st.SearchStrategy[Words] = st.one_of(
     st.tuples(st.just("DEL"), keys, keys),
     st.builds(lambda key, extra: ("JSON.SET", key, "$", '{"b": 1.50}', *extra), keys, st.sampled_from([(), ("NX",), ("XX",)])),
     st.builds(lambda key: ("JSON.SET", key, ".", '"text"'), keys),
-    st.sampled_from([("FLUSHALL",), ("FLUSHDB", "ASYNC"), ("SWAPDB", 0, 0), ("RANDOMKEY",), ("KEYS", "*"), ("SCAN", 0)]),
+    st.sampled_from([("FLUSHALL",), ("FLUSHDB", "ASYNC"), ("RANDOMKEY",), ("KEYS", "*"), ("SCAN", 0)]),
+    st.sampled_from([("SELECT", 0), ("SELECT", 1), ("SWAPDB", 0, 1), ("SWAPDB", 1, 2), ("SWAPDB", 0, 0)]),
+    st.builds(lambda key, number: ("MOVE", key, number), keys, st.sampled_from([0, 1, 2])),
+    st.builds(lambda key, other, number: ("COPY", key, other, "DB", number), keys, keys, st.sampled_from([0, 1, 2])),
     st.builds(
         lambda name, key, other: (name, key, other), st.sampled_from(["RENAME", "RENAMENX", "COPY", "UNLINK"]), keys, keys
     ),
@@ -411,10 +420,11 @@ pauses = st.sampled_from([0, 0, 5, 10, 1_000, -7, -1_000])
 steps = st.lists(st.tuples(sets | strings | strings | others, pauses, st.booleans()), max_size=25)
 
 
-def living(server: Server) -> dict[bytes, Entry]:
-    for key, _ in list(server.keyspace.members()):
-        server.keyspace.live(key)
-    return dict(server.keyspace.members())
+def living(server: Server) -> dict[Place, Entry]:
+    for keyspace in server.state.databases:
+        for key, _ in list(keyspace.members()):
+            keyspace.live(key)
+    return entries(server)
 
 
 @settings(max_examples=150)
@@ -425,10 +435,10 @@ def test_written_commands_run_at_any_time_give_the_same_data(commands: list[tupl
     for words, pause_ms, sweeps in commands:
         run(session, *words)
         server.clock.now_ms += pause_ms
-        while sweeps and server.keyspace.sweep():
+        while sweeps and server.state.databases.sweep():
             pass
     server.clock.now_ms += delay_ms
-    replica = replica_of(server.keyspace.take_written(), server.clock.now_ms)
+    replica = replica_of(server.keyspace.records.take(), server.clock.now_ms)
     # What is due, but has not gone yet, is there, too.
     assert exact(entries(replica)) == exact(entries(server))
     assert exact(living(replica)) == exact(living(server))
@@ -437,8 +447,8 @@ def test_written_commands_run_at_any_time_give_the_same_data(commands: list[tupl
 def test_commands_that_change_nothing_leave_nothing() -> None:
     session = Server().session()
     run(session, "SET", "k", "v")
-    session.keyspace.take_written()
-    before = session.keyspace.changes
+    session.keyspace.records.take()
+    before = session.keyspace.records.changes
     commands: list[Words] = [
         ("GET", "k"),
         ("SET", "k", "w", "NX"),
@@ -468,8 +478,8 @@ def test_commands_that_change_nothing_leave_nothing() -> None:
     ]
     for words in commands:
         run(session, *words)
-    assert session.keyspace.take_written() == []
-    assert session.keyspace.changes == before
+    assert session.keyspace.records.take() == []
+    assert session.keyspace.records.changes == before
 
 
 @pytest.mark.parametrize("value", [("SET", "k", "v"), ("JSON.SET", "k", "$", "[1]")])
@@ -479,7 +489,7 @@ def test_key_that_was_let_live_on_lives_though_the_journal_is_replayed_after_its
     session = server.session()
     for command in (value, ("PEXPIRE", "k", 10), words):
         run(session, *command)
-    replica = replica_of(server.keyspace.take_written(), START_MS + 1_000)
+    replica = replica_of(server.keyspace.records.take(), START_MS + 1_000)
     assert exact(entries(replica)) == exact(entries(server))
 
 
@@ -497,7 +507,7 @@ def test_change_of_a_key_is_written_as_it_was(words: Words, times: Words) -> Non
     session = server.session()
     for command in (("SET", "k", "v", *times), ("SET", "l", "w", "EX", 20), words):
         run(session, *command)
-    assert exact(replayed(server.keyspace.take_written())) == exact(entries(server))
+    assert exact(replayed(server.keyspace.records.take())) == exact(entries(server))
 
 
 def test_rename_of_a_key_that_other_data_lacks_fails_no_replay() -> None:
@@ -530,5 +540,5 @@ def test_change_of_a_key_that_expires_is_replayed_at_any_time(value: Words, word
     for command in (value, ("PEXPIRE", "k", 10), words):
         run(session, *command)
     server.clock.now_ms += delay_ms
-    replica = replica_of(server.keyspace.take_written(), server.clock.now_ms)
+    replica = replica_of(server.keyspace.records.take(), server.clock.now_ms)
     assert exact(living(replica)) == exact(living(server))

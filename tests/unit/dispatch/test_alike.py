@@ -48,7 +48,7 @@ def measured(server: Server) -> Server:
 def refill(server: Server, rng: random.Random, keys: list[bytes]) -> None:
     keyspace = server.keyspace
     keyspace.replace(new_shards())
-    keyspace.take_written()
+    keyspace.records.take()
     for key in keys:
         value = rng.choice(VALUES)
         kind = rng.randrange(4)
@@ -69,7 +69,7 @@ def state(server: Server) -> tuple[dict[bytes, object], list[Request], int, int]
     entries: dict[bytes, object] = {
         key: (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else entry for key, entry in keyspace.members()
     }
-    return entries, keyspace.take_written(), keyspace.missed_gets, keyspace.expired
+    return entries, keyspace.records.take(), keyspace.missed_gets, keyspace.expired
 
 
 def test_every_command_with_many_is_here() -> None:
@@ -114,7 +114,7 @@ def test_gets_that_somebody_must_see_are_run_one_by_one() -> None:
     many = many_of(server, "get")
     assert many.run(server.session(), [[b"GET", b"k"]] * 5, []) == 5
     server.state.config.maxmemory_policy = "allkeys-lru"
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     assert many.run(server.session(), [[b"GET", b"k"]] * 5, []) == 0
 
 

@@ -70,7 +70,7 @@ def bring_into(session: Session, states: tuple[str, ...]) -> None:
         session.channels = {b"c": None}
     server.monitors = {session.id: session} if "monitoring" in states else {}
     server.config.maxmemory = int("out of memory" in states)
-    server.memory.configure(server.config)
+    server.memory.configure()
     while server.memory.is_unmeasured:
         server.memory.measure()
     server.persistence.loading = "loading" in states

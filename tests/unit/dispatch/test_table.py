@@ -57,7 +57,7 @@ def test_limit_of_memory_has_a_table_of_its_own() -> None:
     session, table = server.session(), server.table
     assert table.plain(session) is table.open
     server.state.config.maxmemory = 1
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     while server.state.memory.is_unmeasured:
         server.state.memory.measure()
     assert table.plain(session) is table.limited
@@ -70,5 +70,5 @@ def test_limit_of_memory_has_a_table_of_its_own() -> None:
     assert text(run(session, "SET", "k", "v")) == OOM
     assert run(session, "RESTORE") == Load()
     server.state.config.maxmemory = 0
-    server.state.memory.configure(server.state.config)
+    server.state.memory.configure()
     assert table.plain(session)[b"SET"][0](session, [b"SET", b"k", b"v"]) == OK

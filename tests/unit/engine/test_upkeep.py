@@ -92,7 +92,7 @@ def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
     upkeep.begin()
     upkeep.end()
     assert recorded == [[b"del", b"k"]]
-    assert not server.keyspace.has_written
+    assert not server.keyspace.records.has_any
 
 
 def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(start_server: StartServer) -> None:

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers.documents import AWKWARD_TEXTS, Contents, as_json_text, encoded, exact, keys, plain_values
+from helpers.documents import (
+    AWKWARD_TEXTS,
+    Contents,
+    Place,
+    as_json_text,
+    encoded,
+    exact,
+    keys,
+    place_of,
+    placed,
+    plain_values,
+)
 from kvserver.data.entries import Entry
 from kvserver.errors import PayloadInvalid
 from kvserver.formats import decoder as module
@@ -20,21 +31,21 @@ from kvserver.formats.decoder import Decoder
 from kvserver.formats.tags import Mapping
 from kvserver.types import PLAIN, TAGGED
 
-Found = dict[bytes, Entry]
+Found = dict[Place, Entry]
 
 
 def decoded(payload: bytes, mapping: Mapping, sizes: Iterator[int]) -> Found:
     """The members that a decoder finds in a payload that is fed in chunks of these sizes."""
     decoder = Decoder(mapping)
-    found: list[tuple[bytes, Entry]] = []
+    found: list[tuple[Place, Entry]] = []
     position = 0
     while position < len(payload):
         size = next(sizes)
         for members in decoder.feed(payload[position : position + size]):
-            found += members
+            found += placed(members)
         position += size
     for members in decoder.finish():
-        found += members
+        found += placed(members)
     return dict(found)
 
 
@@ -46,7 +57,7 @@ def read_by_json(payload: bytes, mapping: Mapping) -> Found | None:
         return None
     if not isinstance(document, dict):
         return None
-    return {mapping.decode_key(name): mapping.decode_entry(value) for name, value in document.items()}
+    return {place_of(mapping, name): mapping.decode_entry(value) for name, value in document.items()}
 
 
 def always(size: int) -> Iterator[int]:
@@ -251,7 +262,7 @@ def test_members_come_in_short_steps_whatever_the_chunk() -> None:
     for value in (b"v", JSONText(b"1.5"), JSONText(b"[1]")):
         payload = encoded({b"key%06d" % number: value for number in range(20_000)}, TAGGED)
         decoder = Decoder(TAGGED)
-        steps = [len(members) for members in decoder.feed(payload)] + [len(members) for members in decoder.finish()]
+        steps = [len(placed(members)) for members in [*decoder.feed(payload), *decoder.finish()]]
         assert sum(steps) == decoder.member_count == 20_000
         assert max(steps) < 400
 
@@ -284,5 +295,5 @@ def test_nesting_is_read_or_refused_at_every_depth(mapping: Mapping) -> None:
 def test_member_count_is_that_of_the_object() -> None:
     for payload, count in ((b"{}", 0), (b'{"a":1}', 1), (b'{"a":"1","b":"2","c":"3"}', 3)):
         decoder = Decoder(PLAIN)
-        assert sum(len(members) for members in [*decoder.feed(payload), *decoder.finish()]) == count
+        assert sum(len(placed(members)) for members in [*decoder.feed(payload), *decoder.finish()]) == count
         assert decoder.member_count == count

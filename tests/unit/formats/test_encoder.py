@@ -18,7 +18,10 @@ from helpers.documents import (
     cut_of,
     encoded,
     entries,
+    exact,
     keys,
+    placed,
+    plain_values,
     tag_like_values,
     tagged_name,
     tagged_value,
@@ -26,7 +29,8 @@ from helpers.documents import (
     texts_with_surrogates,
     values,
 )
-from helpers.long_values import LONG_VALUES, bytes_in_steps, long_entries, short_pieces
+from helpers.long_values import LONG_VALUES, bytes_in_steps, decode, long_entries, short_pieces
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.formats.codec import PIECE_BYTES, JSONText
@@ -49,7 +53,7 @@ def test_payload_is_the_canonical_json_of_the_equivalent_dict(contents: Contents
 @given(st.dictionaries(texts | texts_with_surrogates, values | tag_like_values | texts_with_surrogates, max_size=20))
 def test_payload_of_the_library_is_the_canonical_json_of_the_dict(document: dict[str, Any]) -> None:
     document = json.loads(json.dumps(document))  # as a reader gives it: surrogates that make a pair are one character
-    contents = {PLAIN.decode_key(name): PLAIN.decode_entry(value) for name, value in document.items()}
+    contents = {PLAIN.decode_key(name)[1]: PLAIN.decode_entry(value) for name, value in document.items()}
     assert encoded(contents, PLAIN) == canonical_by_json(document)
 
 
@@ -98,7 +102,7 @@ def test_empty_store_is_an_empty_object() -> None:
 
 def test_encoding_pauses_every_few_dozen_keys() -> None:
     cut = cut_of({b"key%06d" % number: b"v" for number in range(20_000)})
-    pieces = list(encode(cut, TAGGED))
+    pieces = list(encode([cut], TAGGED))
     assert max(piece.count(b":") for piece in pieces) <= BATCH_KEYS
     assert sum(piece.count(b":") for piece in pieces) == 20_000
     # The sorting pauses too: before the first key there are steps that give nothing.
@@ -120,14 +124,14 @@ def test_every_character_is_encoded_canonically_in_keys_and_values() -> None:
 @pytest.mark.parametrize("name", LONG_VALUES)
 def test_long_value_is_encoded_in_short_steps(name: str) -> None:
     cut = cut_of({b"a": b"1", b"long": LONG_VALUES[name], b"z": b"1"})
-    assert bytes_in_steps(encode(cut, TAGGED))[0] < 24 * PIECE_BYTES  # escapes take six times as much as what they escape
-    assert max(map(len, encode(cut, TAGGED))) <= 6 * PIECE_BYTES
+    assert bytes_in_steps(encode([cut], TAGGED))[0] < 24 * PIECE_BYTES  # escapes take six times as much as what they escape
+    assert max(map(len, encode([cut], TAGGED))) <= 6 * PIECE_BYTES
 
 
 @pytest.mark.parametrize("name", LONG_VALUES)
 def test_long_value_is_encoded_canonically(name: str) -> None:
     entry = LONG_VALUES[name]
-    payload = b"".join(encode(cut_of({b"a": b"1", b"long": entry, b"z": b"1"}), TAGGED))
+    payload = b"".join(encode([cut_of({b"a": b"1", b"long": entry, b"z": b"1"})], TAGGED))
     assert payload == canonical_by_json({"a": "1", "long": tagged_value(entry), "z": "1"})
 
 
@@ -136,7 +140,7 @@ def test_long_value_is_encoded_canonically(name: str) -> None:
 def test_long_and_short_values_are_members_of_one_object(some: list[Entry], length: int) -> None:
     contents = {b"%d" % number: entry for number, entry in enumerate(some)}
     with short_pieces(length):
-        payload = b"".join(encode(cut_of(contents), TAGGED))
+        payload = b"".join(encode([cut_of(contents)], TAGGED))
     assert payload == canonical_by_json({key.decode(): tagged_value(entry) for key, entry in contents.items()})
 
 
@@ -144,7 +148,7 @@ def test_step_of_an_encoder_takes_no_more_than_a_batch_of_keys() -> None:
     keyspace = Keyspace(lambda: 0)
     for number in range(30_000):
         keyspace.set(b"key:%d" % number, b"value")
-    counts = [piece.count(b'":"') for piece in encode(keyspace.cut(), TAGGED)]
+    counts = [piece.count(b'":"') for piece in encode([keyspace.cut()], TAGGED)]
     assert sum(counts) == 30_000
     assert max(counts) <= BATCH_KEYS
     # Sorting is steps as well, none of which takes more than five hundred keys or so.
@@ -156,4 +160,42 @@ def test_step_of_an_encoder_takes_no_more_than_a_chunk_of_long_values() -> None:
     keyspace = Keyspace(lambda: 0)
     for number in range(100):
         keyspace.set(b"key:%d" % number, b"x" * 50_000)
-    assert max(map(len, encode(keyspace.cut(), TAGGED))) <= CHUNK_BYTES + 50_100
+    assert max(map(len, encode([keyspace.cut()], TAGGED))) <= CHUNK_BYTES + 50_100
+
+
+numbers = st.sampled_from([0, 0, 1, 2, 3, 10, 11, 100, 1023])
+# Keys whose names stand before, behind and between those of other databases.
+neighbours = keys | st.sampled_from(
+    [b"\xd1", b"\xd7\x10", b"$kvs", b"$kvs:", b"$kvs:1:k", b"$kvt", b"$kvs:zz", b"\xff\xff\xff"]
+)
+
+
+@settings(max_examples=100)
+@given(st.dictionaries(st.tuples(numbers, neighbours), plain_values, max_size=40))
+def test_payload_of_several_databases_is_the_canonical_json_of_all(contents: dict[tuple[int, bytes], Entry]) -> None:
+    databases = Databases(lambda: 0)
+    for (number, key), entry in contents.items():
+        databases[number].set(key, entry)
+    document = {
+        (f"$kvs:{number}:" if number else "") + tagged_name(key): tagged_value(entry)
+        for (number, key), entry in contents.items()
+    }  # fmt: skip
+    payload = b"".join(encode(databases.cut().cuts, TAGGED))
+    assert payload == canonical_by_json(document)
+    found = [pair for members in decode(payload, TAGGED, 50) for pair in placed(members)]
+    wanted = {(number, key) if number else key: entry for (number, key), entry in contents.items()}
+    assert exact(dict(found)) == exact(wanted)
+
+
+def test_many_keys_of_several_databases_are_in_order() -> None:
+    source = random.Random(5)
+    databases = Databases(lambda: 0)
+    document = {}
+    for number in (0, 1, 2, 10):
+        for _ in range(3_000):
+            key = scattered(source) + bytes((source.randrange(256),))
+            databases[number].set(key, b"v")
+            document[(f"$kvs:{number}:" if number else "") + tagged_name(key)] = "v"
+    pieces = list(encode(databases.cut().cuts, TAGGED))
+    assert b"".join(pieces) == canonical_by_json(document)
+    assert max(map(len, pieces)) < 100_000

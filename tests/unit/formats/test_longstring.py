@@ -32,17 +32,17 @@ MOST_BYTES_IN_A_STEP = LONG_BYTES // 7 + 8 * CHUNK_BYTES
 
 @pytest.mark.parametrize("name", ["binary", "expiring"])
 def test_tag_is_decoded_in_short_steps_where_its_end_is_in_another_chunk(name: str) -> None:
-    payload = b"".join(encode(cut_of({b"long": LONG_VALUES[name]}), TAGGED))
+    payload = b"".join(encode([cut_of({b"long": LONG_VALUES[name]})], TAGGED))
     assert bytes_in_steps(decode(payload, TAGGED, CHUNK_BYTES, last=len(b"}}")))[0] < MOST_BYTES_IN_A_STEP
 
 
 @pytest.mark.parametrize("name", LONG_STRINGS)
 def test_long_string_is_decoded_in_short_steps(name: str) -> None:
     contents: dict[bytes, Entry] = {b"a": b"1", b"long": LONG_VALUES[name], b"z": as_json_text([1])}
-    payload = b"".join(encode(cut_of(contents), TAGGED))
+    payload = b"".join(encode([cut_of(contents)], TAGGED))
     assert bytes_in_steps(decode(payload, TAGGED, CHUNK_BYTES))[0] < MOST_BYTES_IN_A_STEP
     steps = list(decode(payload, TAGGED, CHUNK_BYTES))
-    assert exact(dict(member for members in steps for member in members)) == exact(contents)
+    assert exact(dict(member for members in steps for member in members.get(0, ()))) == exact(contents)
     assert len(steps) > LONG_BYTES // PIECE_BYTES
 
 
@@ -53,7 +53,7 @@ def test_long_string_is_decoded_in_short_steps(name: str) -> None:
 def test_value_encoded_is_decoded_wherever_it_is_cut(entry: Entry, length: int, size: int) -> None:
     payload = b'{"k":%b,"z":"1"}' % canonical_by_json(tagged_value(entry))
     with short_pieces(length):
-        found = dict(member for members in decode(payload, TAGGED, size) for member in members)
+        found = dict(member for members in decode(payload, TAGGED, size) for member in members.get(0, ()))
     assert exact(found) == exact({b"k": entry, b"z": b"1"})
 
 

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.documents import exact
+from helpers.documents import Place, exact, place_of
 from helpers.servers import PROJECT
 from kvserver.data.entries import Entry
-from kvserver.data.shards import Shard
 from kvserver.errors import KVServerError
 from kvserver.formats.frame import HEADER_SIZE, MAGIC, encode_frame
-from kvserver.formats.scan import CHUNK_BYTES, Scan, Tail
+from kvserver.formats.scan import CHUNK_BYTES, Data, Scan, Tail
 from kvserver.formats.scan import scan as scan_steps
 from kvserver.formats.tags import Mapping
 from kvserver.library.store import run
@@ -40,8 +39,13 @@ def scan(data: bytes, mapping: Mapping = PLAIN, load: bool = True) -> Scan:
     return run(MemoryMedium(data), mapping, load)
 
 
-def members(shards: list[Shard] | None) -> dict[bytes, Entry] | None:
-    return None if shards is None else {key: entry for shard in shards for key, entry in shard.items()}
+def members(data: Data | None) -> dict[Place, Entry] | None:
+    if data is None:
+        return None
+    return {
+        (number, key) if number else key: entry
+        for number, shards in data.items() for shard in shards for key, entry in shard.items()
+    }  # fmt: skip
 
 
 LOADED: list[Any] = [None, {b"a": b"1", b"b": b"1.5"}, {b"a": b"2"}, {}]
@@ -62,7 +66,7 @@ def test_vector_has_its_valid_frames_and_snapshot(vector: dict[str, Any], mappin
         assert (result.tail is Tail.NONE) == (result.tail_length == 0) == (result.reason == "")
         assert (result.data is not None) == (load and vector["restored"])
     if vector["restored"]:
-        expected = {mapping.decode_key(name): mapping.decode_entry(value) for name, value in vector["snapshot"].items()}
+        expected = {place_of(mapping, name): mapping.decode_entry(value) for name, value in vector["snapshot"].items()}
         assert exact(members(scan(data, mapping).data)) == exact(expected)
 
 

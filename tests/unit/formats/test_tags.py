@@ -29,6 +29,7 @@ from helpers.long_values import long_entries, short_pieces
 from kvserver.data.entries import Entry, Expiring
 from kvserver.formats.codec import JSONText
 from kvserver.formats.tags import Mapping, decode_value
+from kvserver.options.table import MOST_DATABASES
 from kvserver.types import PLAIN, TAGGED
 
 quick = settings(max_examples=120)
@@ -44,7 +45,7 @@ quick = settings(max_examples=120)
 @example(b"$kvs:gA==")
 def test_key_comes_back_from_its_member_name(key: bytes) -> None:
     assert TAGGED.encode_key(key) == tagged_name(key)
-    assert TAGGED.decode_key(TAGGED.encode_key(key)) == key
+    assert TAGGED.decode_key(TAGGED.encode_key(key)) == (0, key)
 
 
 @quick
@@ -57,7 +58,7 @@ def test_every_key_of_two_bytes_has_a_member_name_of_its_own() -> None:
     all_keys = [bytes((first, second)) for first in range(256) for second in range(256)]
     names = [TAGGED.encode_key(key) for key in all_keys]
     assert len(set(names)) == len(all_keys)
-    assert [TAGGED.decode_key(name) for name in names] == all_keys
+    assert [TAGGED.decode_key(name) for name in names] == [(0, key) for key in all_keys]
 
 
 @quick
@@ -67,17 +68,41 @@ def test_every_key_of_two_bytes_has_a_member_name_of_its_own() -> None:
 @example("$kvs:g A==")
 def test_no_two_member_names_are_one_key(name: str) -> None:
     """A key's own name leads back to it; a name that is no key's own is a key that is spelled like this."""
-    key = TAGGED.decode_key(name)
-    assert key == name.encode() or TAGGED.encode_key(key) == name
+    number, key = TAGGED.decode_key(name)
+    assert (number, key) == (0, name.encode()) or TAGGED.encode_key(key, number) == name
 
 
 @quick
 @given(texts_with_surrogates)
 def test_member_name_with_a_lone_surrogate_is_a_key_that_comes_back(name: str) -> None:
     for mapping in (PLAIN, TAGGED):
-        key = mapping.decode_key(name)
-        assert mapping.decode_key(mapping.encode_key(key)) == key
-    assert PLAIN.encode_key(PLAIN.decode_key(name)) == name
+        _, key = mapping.decode_key(name)
+        assert mapping.decode_key(mapping.encode_key(key)) == (0, key)
+    _, key = PLAIN.decode_key(name)
+    assert PLAIN.encode_key(key) == name
+
+
+@quick
+@given(keys, st.integers(1, MOST_DATABASES - 1))
+def test_key_of_another_database_comes_back_from_its_member_name(key: bytes, number: int) -> None:
+    name = TAGGED.encode_key(key, number)
+    assert name == f"$kvs:{number}:{tagged_name(key)}"
+    assert TAGGED.decode_key(name) == (number, key)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$kvs:0:k", "$kvs:01:k", "$kvs:-1:k", "$kvs:+1:k", "$kvs:1", "$kvs::k", "$kvs: 1:k", "$kvs:1024:k", "$kvs:1:$kvs:YQ=="],
+)
+def test_name_that_no_database_gives_is_a_key_of_database_0(name: str) -> None:
+    assert TAGGED.decode_key(name) == (0, name.encode())
+    assert TAGGED.encode_key(name.encode()) != name
+
+
+def test_library_has_one_database() -> None:
+    assert PLAIN.decode_key("$kvs:1:k") == (0, b"$kvs:1:k")
+    with pytest.raises(TypeError, match="one database"):
+        PLAIN.encode_key(b"k", 1)
 
 
 # --- Values ---
@@ -174,8 +199,8 @@ def test_library_knows_no_tags(value: Any) -> None:
 @quick
 @given(texts | texts.map(lambda text: "$kvs:" + text))
 def test_library_key_is_its_own_member_name(name: str) -> None:
-    key = PLAIN.decode_key(name)
-    assert key == name.encode()
+    number, key = PLAIN.decode_key(name)
+    assert (number, key) == (0, name.encode())
     assert PLAIN.is_plain_key(key)
     assert PLAIN.encode_key(key) == name
 

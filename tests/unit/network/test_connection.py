@@ -11,7 +11,7 @@ import pytest
 from helpers.servers import DEADLINE_S, encode
 from helpers.sessions import Server
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.writer import Writer
@@ -106,7 +106,7 @@ class Owner:
     """The part of the server that a connection needs, with one client."""
 
     def __init__(self) -> None:
-        self.state = ServerState(Config(), Keyspace(lambda: 0), COMMANDS, lambda: 0)
+        self.state = ServerState(Config(), Databases(lambda: 0), COMMANDS, lambda: 0)
         table = CommandTable(COMMANDS, self.state.usages)
         self.choked: set[Connection] = set()
         self.recorded: list[Request] = []
@@ -247,7 +247,7 @@ REQUESTS = {
 @pytest.mark.parametrize("line", REQUESTS)
 async def test_value_is_replied_without_a_copy(client: Connection, line: bytes) -> None:
     transport = transport_of(client)
-    keyspace = client._owner.state.keyspace
+    keyspace = client._owner.state.databases[0]
     document = JSONText(b'"%b"' % (b"x" * len(VALUE)))
     keyspace.set(b"k", VALUE)
     keyspace.set(b"s", b"1")
@@ -262,7 +262,7 @@ async def test_value_is_replied_without_a_copy(client: Connection, line: bytes) 
 
 async def test_transaction_replies_a_value_without_a_copy(client: Connection) -> None:
     transport = transport_of(client)
-    client._owner.state.keyspace.set(b"k", VALUE)
+    client._owner.state.databases[0].set(b"k", VALUE)
     client.data_received(b"MULTI\r\nGET k\r\nPING\r\nEXEC\r\nPING\r\n")
     await transport.run()
     queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
@@ -280,7 +280,7 @@ async def test_transaction_that_waits_for_an_effect_replies_a_value_without_a_co
 
     transport = transport_of(client)
     client._owner.writer.results._jobs = Sleeping()
-    client._owner.state.keyspace.set(b"k", VALUE)
+    client._owner.state.databases[0].set(b"k", VALUE)
     client.data_received(b"MULTI\r\nGET k\r\nDEBUG SLEEP 0\r\nEXEC\r\nPING\r\n")
     await transport.run()
     queued = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"

@@ -91,7 +91,7 @@ def test_arguments_set_the_value(arguments: Sequence[str], attribute: str, expec
         (["--"], "unknown option"),
         (["--port", "65536"], "argument must be between 0 and 65535 inclusive (got '65536')"),
         (["--port", "1_0"], "argument couldn't be parsed into an integer (got '1_0')"),
-        (["--databases", "16"], "argument must be between 1 and 1 inclusive (got '16')"),
+        (["--databases", "1025"], "argument must be between 1 and 1024 inclusive (got '1025')"),
         (["--unixsocketperm", "778"], "argument couldn't be parsed as an octal number (got '778')"),
         (["--unixsocketperm", "1000"], "argument must be between 0 and 777 inclusive (got '1000')"),
         (["--dir", ""], "argument must not be empty (got '')"),

@@ -58,7 +58,7 @@ def test_no_option_that_names_a_file_is_simply_live() -> None:
 
 
 def test_defaults_are_those_of_redis(start_server: Callable[..., ServerProcess]) -> None:
-    different = {"port", "bind", "dir", "dbfilename", "databases", "appendonly", "enable-debug-command"}
+    different = {"port", "bind", "dir", "dbfilename", "appendonly", "enable-debug-command"}
     different |= {"client-output-buffer-limit"}  # Redis lets normal clients leave anything unread
     with start_server(kind="redis-server").connect() as wire:
         theirs = oracle_get(wire, b"*")

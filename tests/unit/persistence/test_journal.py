@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.keyspace import Keyspace
+from kvserver.data.databases import Databases
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.filesystem import FileSystem
@@ -93,7 +93,7 @@ class Setting:
         self.filesystem = Failing()
         self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
         self.disk, self.sync_disk = HeldDisk(), HeldDisk()
-        self.state = ServerState(self.config, Keyspace(lambda: 0), COMMANDS, lambda: NOW_MS)
+        self.state = ServerState(self.config, Databases(lambda: 0), COMMANDS, lambda: NOW_MS)
         self.log = FileLog(str(folder / "dump.kvs"), self.filesystem)
         self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
         self.told: list[str] = []
@@ -171,7 +171,7 @@ async def test_sync_waits_for_those_whom_the_last_one_has_released(setting: Sett
 
 
 async def test_cut_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
-    journal, keyspace = setting.journal, setting.state.keyspace
+    journal, keyspace = setting.journal, setting.state.databases[0]
     setting.disk.is_held = True
     journal.append(command(1))
     keyspace.put_many([], command(2))  # of the tick that is under way
@@ -532,7 +532,7 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     journal = setting.journal
     journal.switch_off()
     await journal.close()  # as if it had never been on
-    setting.state.keyspace.put_many([], command(1))
+    setting.state.databases[0].put_many([], command(1))
     journal.switch_on()
     token = journal.cut()
     assert await journal.link(token, "0" * 64, 10)

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.logs import Reopen, found, log_of
 from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.databases import Databases
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
@@ -34,11 +35,11 @@ def record(number: int) -> bytes:
 
 
 def recover_at(log: Log, now_ms: int) -> tuple[Recovered, Keyspace]:
-    state = ServerState(Config(), Keyspace(lambda: now_ms), COMMANDS, lambda: now_ms)
+    state = ServerState(Config(), Databases(lambda: now_ms), COMMANDS, lambda: now_ms)
     table = CommandTable(COMMANDS, state.usages)
     recovered = finish(Recovery(state, table, Frames(state, MemoryMedium(), Here()), log, Here()).run())
-    assert state.keyspace.now_ms() == now_ms
-    return recovered, state.keyspace
+    assert state.databases[0].now_ms() == now_ms
+    return recovered, state.databases[0]
 
 
 def recover(log: Log) -> tuple[Recovered, set[str]]:

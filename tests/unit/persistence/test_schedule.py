@@ -37,7 +37,7 @@ class Gated:
         assert not self._flush
         self.started += 1
         self._gate = asyncio.Event()
-        self._flush = asyncio.create_task(self._run(self._server.keyspace.changes))
+        self._flush = asyncio.create_task(self._run(self._server.keyspace.records.changes))
         return self._flush
 
     async def _run(self, changes: int) -> None:

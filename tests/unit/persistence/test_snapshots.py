@@ -271,7 +271,7 @@ async def test_changes_during_a_flush_count_as_not_saved(disk: Disk) -> None:
     flush = setting.snapshots.start_flush()
     setting.set("b", "2")
     await flush
-    assert setting.keyspace.changes - setting.facts.changes_at_last_save == 1
+    assert setting.keyspace.records.changes - setting.facts.changes_at_last_save == 1
 
 
 # --- memory
@@ -285,9 +285,9 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     longest_chunk = CHUNK_BYTES + 64 * 600  # one batch longer at the most
     produced = 0
 
-    def counting(cut: Cut, mapping: Any) -> Iterator[bytes]:
+    def counting(cuts: list[Cut], mapping: Any) -> Iterator[bytes]:
         nonlocal produced
-        for piece in encode(cut, mapping):
+        for piece in encode(cuts, mapping):
             produced += len(piece)
             yield piece
 

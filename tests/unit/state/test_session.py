@@ -10,7 +10,7 @@ def test_new_session_begins_now_in_resp2_without_a_name() -> None:
     server.clock.now_ms += 5
     session = server.session()
     assert session.connected_at_ms == session.last_active_at_ms == START_MS + 5
-    assert (session.protocol, session.name, session.database) == (2, b"", 0)
+    assert (session.protocol, session.name, session.keyspace.number) == (2, b"", 0)
     assert session.keyspace is server.keyspace
 
 

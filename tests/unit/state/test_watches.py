@@ -20,7 +20,7 @@ def touched_by(before: list[Words], after: list[Words], key: bytes = b"k") -> bo
     for words in before:
         run(session, *words)
     watch = Watch()
-    server.state.watches.add(watch, key)
+    server.state.watches.add(watch, server.keyspace, key)
     for words in after:
         run(session, *words)
     return server.state.watches.is_broken(watch)
@@ -100,9 +100,9 @@ def test_what_was_written_before_does_not_count_although_it_is_of_the_same_tick(
 def test_each_watch_counts_from_its_own_beginning() -> None:
     server = Server()
     session, early, late = server.session(), Watch(), Watch()
-    server.state.watches.add(early, b"k")
+    server.state.watches.add(early, server.keyspace, b"k")
     run(session, "SET", "k", "v")
-    server.state.watches.add(late, b"k")
+    server.state.watches.add(late, server.keyspace, b"k")
     assert server.state.watches.is_broken(early)
     assert not server.state.watches.is_broken(late)
 
@@ -111,9 +111,9 @@ def test_a_tick_that_ends_loses_nothing() -> None:
     server = Server()
     session, watch = server.session(), Watch()
     run(session, "SET", "x", "v")
-    server.state.watches.add(watch, b"k")
+    server.state.watches.add(watch, server.keyspace, b"k")
     run(session, "SET", "k", "v")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(session, "SET", "x", "v")
     assert server.state.watches.is_broken(watch)
 
@@ -124,8 +124,8 @@ def test_key_that_expires_breaks_the_watch_whether_or_not_somebody_looked() -> N
         session, watch = server.session(), Watch()
         run(session, "SET", "k", "v", "PXAT", START_MS + 10)
         run(session, "SET", "l", "v", "PXAT", START_MS + 20)
-        server.state.watches.add(watch, b"l")
-        server.state.watches.add(watch, b"k")
+        server.state.watches.add(watch, server.keyspace, b"l")
+        server.state.watches.add(watch, server.keyspace, b"k")
         server.clock.now_ms += 9
         assert not server.state.watches.is_broken(watch)
         server.clock.now_ms += 1
@@ -139,7 +139,7 @@ def test_key_that_had_expired_before_counts_as_missing() -> None:
     session, watch = server.session(), Watch()
     run(session, "SET", "k", "v", "PXAT", START_MS + 10)
     server.clock.now_ms += 10
-    server.state.watches.add(watch, b"k")
+    server.state.watches.add(watch, server.keyspace, b"k")
     run(session, "GET", "k")
     assert not server.state.watches.is_broken(watch)
 
@@ -150,7 +150,7 @@ def test_key_that_had_expired_before_and_could_not_go_yet_counts_as_missing_when
     run(session, "SET", "k", "v", "PXAT", START_MS + 10)
     server.clock.now_ms += 10
     server.keyspace.is_held = True
-    server.state.watches.add(watch, b"k")
+    server.state.watches.add(watch, server.keyspace, b"k")
     assert not server.state.watches.is_broken(watch)
     server.keyspace.is_held = False
     run(session, "GET", "k")
@@ -165,8 +165,8 @@ def test_other_data_touches_what_is_or_was_there(old: str, new: str, touches: bo
     server = Server()
     watch, shards = Watch(), new_shards()
     run(server.session(), "SET", old, "v")
-    server.keyspace.take_written()
-    server.state.watches.add(watch, b"k")
+    server.keyspace.records.take()
+    server.state.watches.add(watch, server.keyspace, b"k")
     load_shards(shards, [(new.encode(), b"v")])
     server.keyspace.replace(shards)
     assert server.state.watches.is_broken(watch) is touches
@@ -175,14 +175,34 @@ def test_other_data_touches_what_is_or_was_there(old: str, new: str, touches: bo
 def test_nobody_looks_where_nobody_watches() -> None:
     server = Server()
     watch = Watch()
-    assert server.keyspace.observer is None
-    server.state.watches.add(watch, b"k")
-    assert server.keyspace.observer is server.state.watches
+    assert server.keyspace.records.observer is None
+    server.state.watches.add(watch, server.keyspace, b"k")
+    assert server.keyspace.records.observer is server.state.watches
     server.state.watches.remove(watch)
-    assert server.keyspace.observer is None
-    server.state.watches.add(watch, b"k")
+    assert server.keyspace.records.observer is None
+    server.state.watches.add(watch, server.keyspace, b"k")
     watch = Watch()
-    server.state.watches.add(watch, b"l")
+    server.state.watches.add(watch, server.keyspace, b"l")
     run(server.session(), "MSET", "k", 1, "l", 1)
     assert server.state.watches.is_broken(watch)
-    assert server.keyspace.observer is None
+    assert server.keyspace.records.observer is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "touches"),
+    [
+        ([("SET", "k", "v")], [("SELECT", 1), ("SET", "k", "v")], False),
+        ([("SET", "k", "v")], [("SELECT", 1), ("DEL", "k"), ("FLUSHDB",)], False),
+        ([], [("SELECT", 1), ("SET", "k", "v"), ("MOVE", "k", 0)], True),
+        ([], [("SELECT", 1), ("SET", "x", "v"), ("COPY", "x", "k", "DB", 0)], True),
+        ([], [("SELECT", 1), ("SET", "x", "v"), ("COPY", "x", "y", "DB", 0)], False),
+        ([("SET", "k", "v")], [("MOVE", "k", 1)], True),
+        ([("SET", "k", "v")], [("SWAPDB", 0, 1)], True),
+        ([("SELECT", 1), ("SET", "k", "v"), ("SELECT", 0)], [("SWAPDB", 1, 0)], True),
+        ([("SET", "k", "v")], [("SWAPDB", 1, 2)], False),
+        ([("SET", "k", "v")], [("SELECT", 1), ("FLUSHALL",)], True),
+        ([], [("SWAPDB", 0, 1)], False),
+    ],
+)
+def test_key_is_watched_in_its_database(before: list[Words], after: list[Words], touches: bool) -> None:
+    assert touched_by(before, after) is touches

@@ -47,7 +47,7 @@ def test_packed_and_large_hashes_are_the_same_to_clients(seed: int) -> None:
     assert servers[0][1] == servers[1][1] == servers[2][1]
     for server, _ in servers:
         again = Server()
-        for request in server.keyspace.take_written():
+        for request in server.keyspace.records.take():
             run(again.session(), *request)
         assert state(again) == state(server)
 
@@ -86,9 +86,9 @@ def test_frozen_hash_sees_no_change() -> None:
 def test_journal_gets_what_changes(words: str, record: list[bytes] | None) -> None:
     server = Server()
     run(server.session(), "HSET", "h", "f", "v", "n", "1")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(server.session(), *words.split())
-    assert server.keyspace.take_written() == ([] if record is None else [record])
+    assert server.keyspace.records.take() == ([] if record is None else [record])
 
 
 def test_writes_to_a_large_hash_take_the_same_time_however_large_it_is() -> None:

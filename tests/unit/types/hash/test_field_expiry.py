@@ -32,7 +32,7 @@ def filled(*lines: str) -> Server:
     server = Server()
     for line in ("HSET h a 1 b 2 c 3", *lines):
         assert not isinstance(run(server.session(), *line.split()), Error)
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     return server
 
 
@@ -115,7 +115,7 @@ def test_each_field_has_its_answer(words: str, reply: list[int]) -> None:
 def test_refusals(words: str, text: str) -> None:
     server = filled("SET s v")
     assert call(server, words) == text
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_field_whose_time_has_come_is_never_seen(words: str, reply: Any, is_held
     server.clock.now_ms += 1
     server.keyspace.is_held = is_held
     assert call(server, words) == reply
-    is_recorded = [b"hdel", b"h", b"b", b"c"] in server.keyspace.take_written()
+    is_recorded = [b"hdel", b"h", b"b", b"c"] in server.keyspace.records.take()
     assert is_recorded is not is_held
 
 
@@ -160,9 +160,9 @@ def test_hash_whose_last_field_expires_goes_with_its_expiry() -> None:
     server.clock.now_ms += 10
     assert call(server, "HSET h new v") == 1
     assert call(server, "PTTL h") == -1
-    written = server.keyspace.take_written()
+    written = server.keyspace.records.take()
     assert written == [[b"hdel", b"h", b"a", b"b", b"c"], [b"HSET", b"h", b"new", b"v"]]
-    assert server.keyspace.changes == 4, "what expires is no change"
+    assert server.keyspace.records.changes == 4, "what expires is no change"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_commands_keep_a_deadline_or_take_it_away(words: str, left_ms: int) -> N
     assert call(server, "HPTTL h FIELDS 1 a") == [left_ms]
     again = replayed([[b"HSET", b"h", b"a", b"1", b"b", b"2", b"c", b"3"],
                       [b"HPEXPIREAT", b"h", b"%d" % (START_MS + 50), b"FIELDS", b"1", b"a"],
-                      *server.keyspace.take_written()], START_MS)  # fmt: skip
+                      *server.keyspace.records.take()], START_MS)  # fmt: skip
     assert entries(again) == entries(server)
 
 
@@ -237,7 +237,7 @@ def test_encoding_tells_of_deadlines() -> None:
 def test_journal_gets_what_changes(words: str, records: list[list[bytes]]) -> None:
     server = filled("HSET h t 1", "HPEXPIRE h 50 FIELDS 1 t")
     call(server, words)
-    assert server.keyspace.take_written() == records
+    assert server.keyspace.records.take() == records
 
 
 FIELDS = "abcdef"
@@ -313,7 +313,7 @@ def test_random_calls_are_those_of_a_model_and_the_journal_repeats_them(monkeypa
                 for _ in server.keyspace.fold(cut):
                     pass
                 cut = None
-        written += server.keyspace.take_written()
+        written += server.keyspace.records.take()
     again = replayed(written, server.clock.now_ms)
     assert entries(again) == entries(server), f"seed {seed}"
 
@@ -324,7 +324,7 @@ def test_replay_is_the_same_however_late_it_is() -> None:
         call(server, words)
     server.clock.now_ms += 10
     call(server, "HSETNX h a 9")
-    written = server.keyspace.take_written()
+    written = server.keyspace.records.take()
     again = replayed(written, START_MS + 1_000)
     assert entries(again) == entries(server)
     assert call(again, "HGETALL h") == {b"a": b"9", b"c": b"3"}
@@ -332,20 +332,20 @@ def test_replay_is_the_same_however_late_it_is() -> None:
 
 def test_frame_brings_deadlines_to_a_server_that_sweeps_them() -> None:
     contents: dict[bytes, Entry] = {b"h": hash_with(a=10, b=20, c=None), b"plain": value_of({b"f": b"v"}, is_listpack=True)}
-    payload = b"".join(encode(cut_of(contents), TAGGED))
+    payload = b"".join(encode([cut_of(contents)], TAGGED))
     assert b'{"$kvs":{"hash":{"a":{"expires_at_ms":%d,"value":"v"},"b":' % (START_MS + 10) in payload
     server = Server()
     reader = Decoder(TAGGED)
     shards = new_shards()
     for members in (*reader.feed(payload), *reader.finish()):
-        load_shards(shards, members)
+        load_shards(shards, members.get(0, ()))
     server.keyspace.replace(shards)
     server.clock.now_ms += 10
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"h", b"a"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"h", b"a"]]
     server.clock.now_ms += 10
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"h", b"b"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"h", b"b"]]
 
 
 def hash_with(**deadlines: int | None) -> Hash:
@@ -370,9 +370,9 @@ def test_dump_and_restore_keep_deadlines(value: str) -> None:
     assert call(server, "HGETALL k") == {b"a": b"1", b"c": b"3", b"long": value.encode()}
     server.clock.now_ms += 45
     call(server, "DEL h")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"k", b"a"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"k", b"a"]]
     call(server, "HPERSIST k FIELDS 1 long")
     assert call(server, "DUMP k")[-10:-8] == b"\x0a\0", "any server can read it again"
 
@@ -383,14 +383,14 @@ def test_dump_and_restore_keep_deadlines(value: str) -> None:
 def test_fields_go_though_nobody_asks_and_an_empty_hash_goes() -> None:
     server = filled("HPEXPIRE h 10 FIELDS 1 a", "HPEXPIRE h 20 FIELDS 2 b c", "PEXPIRE h 1000")
     sweep(server)
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
     server.clock.now_ms += 10
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"h", b"a"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"h", b"a"]]
     assert server.keyspace.expires_at_ms(b"h") == START_MS + 1_000
     server.clock.now_ms += 10
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"h", b"b", b"c"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"h", b"b", b"c"]]
     assert len(server.keyspace) == 0
     assert not server.keyspace.sweep()
 
@@ -401,9 +401,9 @@ def test_sweep_takes_short_steps() -> None:
     call(server, "HSET h " + " ".join(f"{number} v" for number in range(1_000)))
     call(server, f"HPEXPIRE h 10 FIELDS 1000 {names}")
     server.clock.now_ms += 10
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     sweep(server)
-    written = server.keyspace.take_written()
+    written = server.keyspace.records.take()
     assert [len(words) - 2 for words in written] == [LAPSES_A_STEP] * (1_000 // LAPSES_A_STEP) + [1_000 % LAPSES_A_STEP]
     assert len(server.keyspace) == 0
 
@@ -412,13 +412,13 @@ def test_sweep_finds_what_was_overwritten_or_deferred_not_due() -> None:
     server = filled("HSET k a 1", "HSET l a 1", "HSET m a 1 b 1", *(f"HPEXPIRE {key} 10 FIELDS 1 a" for key in "hklm"))
     for words in ("SET h v", "DEL k", "HPEXPIRE l 20 FIELDS 1 a", "HPERSIST m FIELDS 1 a"):
         call(server, words)
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     server.clock.now_ms += 10
     sweep(server)
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
     server.clock.now_ms += 10
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"l", b"a"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"l", b"a"]]
 
 
 def test_nothing_goes_by_itself_while_held() -> None:
@@ -427,10 +427,10 @@ def test_nothing_goes_by_itself_while_held() -> None:
     server.keyspace.is_held = True
     sweep(server)
     assert call(server, "HLEN h") == 2
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
     server.keyspace.is_held = False
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"h", b"a"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"h", b"a"]]
 
 
 def test_fields_go_while_frozen_and_a_frozen_hash_sees_no_change() -> None:
@@ -438,7 +438,7 @@ def test_fields_go_while_frozen_and_a_frozen_hash_sees_no_change() -> None:
     server.clock.now_ms += 10
     cut = server.keyspace.cut()
     sweep(server)
-    assert server.keyspace.take_written() == [[b"hdel", b"h", b"a"]]
+    assert server.keyspace.records.take() == [[b"hdel", b"h", b"a"]]
     frozen = cut.lookup(b"h")
     assert isinstance(frozen, Hash)
     assert (len(frozen), frozen.earliest_ms) == (3, START_MS + 10)
@@ -471,14 +471,14 @@ def test_large_hash_with_deadlines_is_loaded_from_chunks() -> None:
     hash_ = Hash(((b"%d" % number, b"v" * 50) for number in range(20_000)), is_listpack=False)
     for number in (9_999, 7):
         hash_.expire(b"%d" % number, START_MS + number)
-    payload = b"".join(encode(cut_of({b"h": hash_, b"z": b"v"}), TAGGED))
+    payload = b"".join(encode([cut_of({b"h": hash_, b"z": b"v"})], TAGGED))
     members: dict[bytes, Entry] = {}
     reader = Decoder(TAGGED)
     for start in range(0, len(payload), 65_536):
         for some in reader.feed(payload[start : start + 65_536]):
-            members.update(some)
+            members.update(some.get(0, ()))
     for some in reader.finish():
-        members.update(some)
+        members.update(some.get(0, ()))
     assert exact(members) == exact({b"h": hash_, b"z": b"v"})
 
 
@@ -494,7 +494,7 @@ def test_journal_takes_the_times_that_a_payload_may_bring() -> None:
     run(session, "HINCRBYFLOAT", "h", "f", 1)
     again.state.sessions.clear()
     replay = Session(again.state, REPLAY_ID, "", "", True)
-    for request in server.keyspace.take_written():
+    for request in server.keyspace.records.take():
         assert not isinstance(run(replay, *request), Error), request
     assert run(again.session(), "HPEXPIRETIME", "h", "FIELDS", 1, "f") == [late_ms]
 

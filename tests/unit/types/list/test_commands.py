@@ -49,7 +49,7 @@ def test_forms_answer_alike_and_the_journal_repeats_them(most: int, load: int) -
         session = server.session()
         for words, reply in zip(sent, replies, strict=True):
             assert told(session, words) == reply, words
-            for request in server.keyspace.take_written():
+            for request in server.keyspace.records.take():
                 run(again.session(), *request)
     assert state(server) == state(usual) == state(again)
 
@@ -78,11 +78,11 @@ def test_write_that_changes_nothing_is_not_recorded() -> None:
     server = Server()
     session = server.session()
     run(session, "RPUSH", "k", "a", "b")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     for words in ("LPUSHX m a", "RPUSHX m a", "LPOP k 0", "LPOP m", "LPOP m 1", "LREM k 0 x", "LINSERT k BEFORE x y",
                   "LTRIM m 0 1", "LMOVE m k LEFT LEFT", "LMPOP 1 m LEFT", "LREM m 0 a", "LINSERT m BEFORE a b"):  # fmt: skip
         run(session, *words.split())
-    assert not server.keyspace.has_written
+    assert not server.keyspace.records.has_any
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_journal_gets_the_effect(words: str, effects: list[bytes]) -> None:
     server = Server()
     session = server.session()
     run(session, "RPUSH", "k", "a", "b")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(session, *words.split())
-    assert server.keyspace.take_written() == [effect.split() for effect in effects]
+    assert server.keyspace.records.take() == [effect.split() for effect in effects]
 
 
 def test_replay_of_lset_does_not_fail_where_the_list_has_expired() -> None:
@@ -113,7 +113,7 @@ def test_replay_of_lset_does_not_fail_where_the_list_has_expired() -> None:
         run(session, *words.split())
     again.clock.now_ms += 10
     replaying = Session(again.state, REPLAY_ID, "journal", "journal", is_local=True)
-    for request in server.keyspace.take_written():
+    for request in server.keyspace.records.take():
         reply = run(replaying, *request)
         assert not isinstance(reply, Error), request
     assert text(run(again.session(), "LSET", "k", 0, "b")) == "ERR no such key"

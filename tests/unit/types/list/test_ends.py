@@ -33,7 +33,7 @@ def test_queue_that_runs_empty_is_gone_and_made_anew(element: bytes, end: End) -
         assert keyspace.live(b"k") is None
         assert pop(session, b"k", end, [b"pop"]) is None
         assert pop_some(session, b"k", end, 1) is None
-    assert keyspace.take_written() == [[b"push"], [b"pop"]] * 3
+    assert keyspace.records.take() == [[b"push"], [b"pop"]] * 3
 
 
 def test_long_element_opens_a_packed_list_for_good() -> None:
@@ -51,10 +51,10 @@ def test_popped_elements_come_in_the_order_in_which_they_go() -> None:
     server = Server()
     session = server.session()
     push(session, b"k", End.RIGHT, [b"a", b"b", b"c", b"d", b"e"], [b"push"])
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     assert pop_some(session, b"k", End.LEFT, 2) == [b"a", b"b"]
     assert pop_some(session, b"k", End.RIGHT, 9) == [b"e", b"d", b"c"]
-    assert server.keyspace.take_written() == [[b"LPOP", b"k", b"2"], [b"RPOP", b"k", b"3"]]
+    assert server.keyspace.records.take() == [[b"LPOP", b"k", b"2"], [b"RPOP", b"k", b"3"]]
 
 
 @pytest.mark.parametrize("element", [b"a", LONG])
@@ -63,10 +63,10 @@ def test_element_that_moves_within_its_list_leaves_the_expiry(element: bytes) ->
     session, keyspace = server.session(), server.keyspace
     push(session, b"k", End.RIGHT, [element], [b"push"])
     keyspace.expire(b"k", START_MS + 5)
-    keyspace.take_written()
+    keyspace.records.take()
     assert move(session, b"k", End.RIGHT, b"k", End.LEFT) == element
     assert keyspace.expires_at_ms(b"k") == START_MS + 5
-    assert [words[0] for words in keyspace.take_written()] == [b"LMOVE"]
+    assert [words[0] for words in keyspace.records.take()] == [b"LMOVE"]
 
 
 def test_replay_of_a_move_needs_no_source() -> None:
@@ -77,7 +77,7 @@ def test_replay_of_a_move_needs_no_source() -> None:
     server.keyspace.expire(b"k", START_MS + 5)
     assert move(session, b"k", End.RIGHT, b"l", End.LEFT) == b"b"
     again.clock.now_ms += 10
-    for request in server.keyspace.take_written():
+    for request in server.keyspace.records.take():
         run(again.session(), *request)
     assert run(again.session(), "LRANGE", "l", 0, -1) == [b"b"]
     assert run(again.session(), "EXISTS", "k") == 0
@@ -88,7 +88,7 @@ def test_other_kinds_are_refused_and_nothing_moves() -> None:
     session = server.session()
     run(session, "SET", "s", "v")
     run(session, "RPUSH", "k", "a")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     for refused in (
         lambda: push(session, b"s", End.LEFT, [b"a"], []),
         lambda: push(session, b"s", End.LEFT, [b"a", b"b"], []),
@@ -99,5 +99,5 @@ def test_other_kinds_are_refused_and_nothing_moves() -> None:
     ):
         with pytest.raises(CommandError, match=WRONG_TYPE):
             refused()
-    assert not server.keyspace.has_written
+    assert not server.keyspace.records.has_any
     assert run(session, "LRANGE", "k", 0, -1) == [b"a"]

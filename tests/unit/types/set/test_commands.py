@@ -125,7 +125,7 @@ def test_all_forms_answer_alike_and_the_journal_repeats_all(monkeypatch: pytest.
                     pass
                 cut, before = server.keyspace.cut(), contents(server)
             replies[-1].append(comparable(run(session, *random_request(rng))))
-            for written in server.keyspace.take_written():
+            for written in server.keyspace.records.take():
                 assert not isinstance(run(replayed, *written), Error), f"seed {SEED}: {written}"
         left.append(contents(server))
         assert contents(again) == left[-1], f"seed {SEED}"
@@ -139,19 +139,19 @@ def test_pop_takes_what_it_tells_and_the_journal_removes_that() -> None:
     server = Server()
     session = server.session()
     run(session, "SADD", "k", *range(20))
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     one: Any = run(session, "SPOP", "k")
     some: Any = run(session, "SPOP", "k", 5)
     assert isinstance(some, SetOf)
-    assert server.keyspace.take_written() == [[b"SREM", b"k", one], [b"SREM", b"k", *some]]
+    assert server.keyspace.records.take() == [[b"SREM", b"k", one], [b"SREM", b"k", *some]]
     assert {one, *some} | members(session, "k") == {b"%d" % number for number in range(20)}
     assert run(session, "SCARD", "k") == 14
     run(session, "SPOP", "k", 99)
-    assert server.keyspace.take_written() == [[b"DEL", b"k"]]
+    assert server.keyspace.records.take() == [[b"DEL", b"k"]]
     run(session, "SADD", "k", "a")
     run(session, "SPOP", "k")
     assert run(session, "EXISTS", "k") == 0
-    assert server.keyspace.take_written()[1:] == [[b"SREM", b"k", b"a"]]
+    assert server.keyspace.records.take()[1:] == [[b"SREM", b"k", b"a"]]
 
 
 @pytest.mark.patches_compiled
@@ -176,11 +176,11 @@ def test_what_changes_nothing_is_not_recorded() -> None:
     server = Server()
     session = server.session()
     run(session, "SADD", "k", "a", "b")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     for request in ("SADD k a", "SADD k a b", "SREM k x", "SREM k x y", "SREM missing x", "SMOVE k l x", "SMOVE k k a",
                     "SINTERSTORE l k missing", "SPOP missing", "SPOP missing 2", "SPOP k 0"):  # fmt: skip
         run(session, *request.split())
-        assert not server.keyspace.has_written, request
+        assert not server.keyspace.records.has_any, request
 
 
 def test_result_of_a_source_that_expires_is_recorded_as_it_was_asked_for() -> None:
@@ -193,7 +193,7 @@ def test_result_of_a_source_that_expires_is_recorded_as_it_was_asked_for() -> No
         run(session, name, name, "k", "l")
     server.clock.now_ms += 5000
     run(session, "SUNIONSTORE", "late", "k", "l")
-    written = server.keyspace.take_written()
+    written = server.keyspace.records.take()
     assert [b"SUNIONSTORE", b"SUNIONSTORE", b"k", b"l"] in written
     # As a start does: nothing is due but by a record.
     again.keyspace.stop_clock()

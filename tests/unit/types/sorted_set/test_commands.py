@@ -51,7 +51,7 @@ def test_forms_answer_alike_and_the_journal_repeats_them(seed: int) -> None:
             for words in calls:
                 reply: Any = run(session, *words)
                 replies.append((words, encode(reply, 2 + seed % 2)))
-                for request in server.keyspace.take_written():
+                for request in server.keyspace.records.take():
                     assert not isinstance(run(again.session(), *request), Error), request
         heard.append(replies)
         states += [state(server), state(again)]
@@ -109,9 +109,9 @@ def test_frozen_sorted_set_sees_no_change() -> None:
 def test_journal_gets_what_changes(words: str, record: str | None) -> None:
     server = Server()
     run(server.session(), "ZADD", "k", 1, "a", 2, "b")
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(server.session(), *words.split())
-    assert server.keyspace.take_written() == ([] if record is None else [record.encode().split()])
+    assert server.keyspace.records.take() == ([] if record is None else [record.encode().split()])
 
 
 def test_expiry_is_kept_by_what_changes_members() -> None:

@@ -130,7 +130,7 @@ def test_journal_gives_the_same_again() -> None:
     for call in World(random.Random(SEED)).calls():
         run(session, *call)
     again = Server()
-    for request in server.keyspace.take_written():
+    for request in server.keyspace.records.take():
         assert not isinstance(run(again.session(), *request), Error)
     for key in ("k", "d"):
         asked = ("ZRANGE", key, 0, -1, "WITHSCORES")
@@ -141,9 +141,9 @@ def written(*calls: str) -> list[list[bytes]]:
     """What is recorded of the last of these calls."""
     server = Server()
     for call in calls:
-        server.keyspace.take_written()
+        server.keyspace.records.take()
         run(server.session(), *call.split())
-    return [[*request] for request in server.keyspace.take_written()]
+    return [[*request] for request in server.keyspace.records.take()]
 
 
 def test_geoadd_is_recorded_as_the_zadd_that_it_is() -> None:

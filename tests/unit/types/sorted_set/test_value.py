@@ -177,13 +177,13 @@ def test_result_takes_the_place_of_what_was_there_and_an_empty_one_removes_it() 
     server = Server()
     session = server.session()
     run(session, "SET", "k", "x", "PX", 5)
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     assert put_result(session, b"k", Small({b"a": 1.0}), [b"ZUNIONSTORE"]) == 1
     assert run(session, "PTTL", "k") == -1
-    assert server.keyspace.take_written() == [[b"ZUNIONSTORE"]]
+    assert server.keyspace.records.take() == [[b"ZUNIONSTORE"]]
     for record in ([b"DEL", b"k"], None):
         assert put_result(session, b"k", Small({}), [b"ZUNIONSTORE"]) == 0
-        assert server.keyspace.take_written() == ([] if record is None else [record])
+        assert server.keyspace.records.take() == ([] if record is None else [record])
 
 
 def test_size_grows_with_the_members() -> None:

@@ -108,9 +108,9 @@ def test_string_grows_for_writes_only(session: Session) -> None:
     assert run(session, "EXISTS", "k") == 0
     run(session, "BITFIELD", "k", "SET", "u8", 8, 0)
     assert run(session, "GET", "k") == b"\0\0"
-    assert session.keyspace.take_written() == [[b"BITFIELD", b"k", b"SET", b"u8", b"8", b"0"]]
+    assert session.keyspace.records.take() == [[b"BITFIELD", b"k", b"SET", b"u8", b"8", b"0"]]
     run(session, "BITFIELD", "k", "SET", "u8", 8, 0, "GET", "u8", 500)
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
 
 
 @pytest.mark.parametrize("kind", ["u64", "i65", "u0", "i0", "i", "8", "U8", "u08", "u+8", ""])
@@ -152,4 +152,4 @@ def test_expiry_is_kept(session: Session) -> None:
     run(session, "SET", "k", "a", "PXAT", START_MS + 50)
     run(session, "BITFIELD", "k", "SET", "u8", 0, 1)
     assert run(session, "PTTL", "k") == 50
-    assert session.keyspace.take_written()[-1][0] == b"BITFIELD"
+    assert session.keyspace.records.take()[-1][0] == b"BITFIELD"

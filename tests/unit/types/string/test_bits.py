@@ -33,10 +33,10 @@ def test_setbit_gives_what_was_there_and_fills_with_zeros(session: Session) -> N
 
 def test_setbit_that_changes_nothing_writes_nothing(session: Session) -> None:
     run(session, "SETBIT", "k", 9, 1)
-    assert session.keyspace.take_written() == [[b"SETBIT", b"k", b"9", b"1"]]
+    assert session.keyspace.records.take() == [[b"SETBIT", b"k", b"9", b"1"]]
     assert run(session, "SETBIT", "k", 9, 1) == 1
     assert run(session, "SETBIT", "k", 3, 0) == 0
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
 
 
 def test_getbit_looks_at_one_bit(session: Session) -> None:
@@ -144,16 +144,16 @@ def test_bitop_stores_a_string_without_an_expiry(server: Server, session: Sessio
     assert run(session, "BITOP", "or", "to", "a", "missing") == 3
     assert run(session, "GET", "to") == b"abc"
     assert run(session, "PTTL", "to") == -1
-    assert server.keyspace.take_written()[-1] == [b"BITOP", b"or", b"to", b"a", b"missing"]
+    assert server.keyspace.records.take()[-1] == [b"BITOP", b"or", b"to", b"a", b"missing"]
 
 
 def test_bitop_of_nothing_removes_the_target(session: Session) -> None:
     run(session, "SET", "to", "x")
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     assert run(session, "BITOP", "AND", "to", "missing", "gone") == 0
     assert run(session, "EXISTS", "to") == 0
     assert run(session, "BITOP", "AND", "to", "missing") == 0
-    assert session.keyspace.take_written() == [[b"DEL", b"to"]]
+    assert session.keyspace.records.take() == [[b"DEL", b"to"]]
 
 
 def test_bitop_errors(session: Session) -> None:

@@ -67,7 +67,7 @@ def test_time_that_passes_during_the_command_is_not_the_past(server: Server, wor
     looks = itertools.count(START_MS, 10)
     server.keyspace.now_ms = lambda: next(looks)
     run(session, *words)
-    assert server.keyspace.take_written()[-1][0] != b"DEL"
+    assert server.keyspace.records.take()[-1][0] != b"DEL"
     entry = server.keyspace.peek(str(words[1]).encode())
     assert isinstance(entry, Expiring)
     assert entry.expires_at_ms > START_MS
@@ -151,7 +151,7 @@ def test_setex_is_set_with_an_expiry(server: Server, name: str, amount: int, liv
     session = server.session()
     assert run(session, name, "k", amount, "v") is OK
     assert run(session, "PTTL", "k") == lives_ms
-    assert server.keyspace.take_written() == [[b"SET", b"k", b"v", b"PXAT", b"%d" % (START_MS + lives_ms)]]
+    assert server.keyspace.records.take() == [[b"SET", b"k", b"v", b"PXAT", b"%d" % (START_MS + lives_ms)]]
 
 
 @pytest.mark.parametrize("words", [("SETEX", "k", 0, "v"), ("PSETEX", "k", -1, "v"), ("GETEX", "k", "EX", 0)])
@@ -181,7 +181,7 @@ def test_getset_and_getdel_give_what_was_there(server: Server) -> None:
     assert run(session, "PTTL", "k") == -1
     assert run(session, "GETDEL", "k") == b"2"
     assert run(session, "GETDEL", "k") is None
-    assert server.keyspace.take_written()[-1] == [b"DEL", b"k"]
+    assert server.keyspace.records.take()[-1] == [b"DEL", b"k"]
 
 
 def test_getex_changes_the_expiry_only(server: Server) -> None:

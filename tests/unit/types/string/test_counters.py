@@ -40,13 +40,13 @@ def test_what_is_no_integer_is_refused_and_kept(session: Session, value: str, wo
 def test_overflow_is_refused_and_changes_nothing(session: Session) -> None:
     run(session, "SET", "k", 2**63 - 1)
     run(session, "SET", "l", -(2**63))
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     assert text(run(session, "INCR", "k")) == OVERFLOW
     assert text(run(session, "INCRBY", "k", 2**63 - 1)) == OVERFLOW
     assert text(run(session, "DECR", "l")) == OVERFLOW
     assert text(run(session, "DECRBY", "l", 1)) == OVERFLOW
     assert text(run(session, "DECRBY", "k", -(2**63))) == "ERR decrement would overflow"
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
 
 
 def test_expiry_is_kept_and_an_expired_counter_begins_anew(server: Server, session: Session) -> None:
@@ -65,7 +65,7 @@ def test_results_are_what_is_written(server: Server, session: Session) -> None:
     run(session, "INCRBYFLOAT", "k", "0.25")
     run(session, "SET", "t", 1, "PX", 100)
     run(session, "INCR", "t")
-    assert server.keyspace.take_written() == [
+    assert server.keyspace.records.take() == [
         [b"SET", b"k", b"1"],
         [b"SET", b"k", b"1.25"],
         [b"SET", b"t", b"1", b"PXAT", b"%d" % (START_MS + 100)],
@@ -82,7 +82,7 @@ def test_json_integer_stays_one(session: Session) -> None:
     assert run(session, "DECRBY", "k", 50) == -8
     assert run(session, "JSON.TYPE", "k") == b"integer"
     assert run(session, "GET", "k") == b"-8"
-    assert session.keyspace.take_written()[-1] == [b"JSON.SET", b"k", b"$", b"-8"]
+    assert session.keyspace.records.take()[-1] == [b"JSON.SET", b"k", b"$", b"-8"]
 
 
 @pytest.mark.parametrize("value", ["1.0", "1e400", "-0.5", "9223372036854775808", "1" + "0" * 400])
@@ -115,7 +115,7 @@ def test_json_number_plus_a_float_is_a_json_number(session: Session, value: str,
     assert run(session, "INCRBYFLOAT", "k", increment) == result.encode()
     assert run(session, "GET", "k") == result.encode()
     assert isinstance(session.keyspace.live(b"k"), JSONText)
-    assert session.keyspace.take_written()[-1] == [b"JSON.SET", b"k", b"$", result.encode()]
+    assert session.keyspace.records.take()[-1] == [b"JSON.SET", b"k", b"$", result.encode()]
 
 
 def test_json_number_does_not_become_one_that_json_has_not(session: Session) -> None:

@@ -40,15 +40,15 @@ def test_pfadd_tells_if_something_changed(session: Session) -> None:
 
 def test_what_changes_nothing_records_nothing(session: Session) -> None:
     run(session, "PFADD", "k", "a", "b")
-    assert session.keyspace.take_written() == [[b"PFADD", b"k", b"a", b"b"]]
+    assert session.keyspace.records.take() == [[b"PFADD", b"k", b"a", b"b"]]
     run(session, "PFADD", "k", "a")
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
     assert run(session, "PFCOUNT", "k") == 2
-    assert session.keyspace.take_written() == [[b"PFCOUNT", b"k"]]
+    assert session.keyspace.records.take() == [[b"PFCOUNT", b"k"]]
     assert run(session, "PFCOUNT", "k") == 2
     assert run(session, "PFCOUNT", "k", "l") == 2
     assert run(session, "PFCOUNT", "missing") == 0
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
 
 
 def test_estimate_is_kept_in_the_value(session: Session) -> None:
@@ -78,35 +78,35 @@ def test_merge_keeps_the_expiry_and_is_recorded(session: Session) -> None:
     run(session, "PFADD", "k", "a")
     run(session, "PFADD", "l", "b")
     run(session, "PEXPIRE", "l", 1000)
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     run(session, "PFMERGE", "m", "k")
     run(session, "PFMERGE", "m", "k", "l")
-    assert session.keyspace.take_written() == [[b"PFMERGE", b"m", b"k"], [b"PFMERGE", b"m", b"k", b"l"]]
+    assert session.keyspace.records.take() == [[b"PFMERGE", b"m", b"k"], [b"PFMERGE", b"m", b"k", b"l"]]
     run(session, "PFMERGE", "l", "k")
-    assert session.keyspace.take_written() == [[b"PFMERGE", b"l", b"k"]]
+    assert session.keyspace.records.take() == [[b"PFMERGE", b"l", b"k"]]
     assert run(session, "PTTL", "l") == 1000
 
 
 def test_promotion_is_recorded_as_the_value(server: Server, session: Session) -> None:
     server.state.config.hll_sparse_max_bytes = 30
     run(session, "PFADD", "k", "a")
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     run(session, "PFADD", "k", *"bcdefghijkl")
     dense = stored(session, "k")
     assert len(dense) == DENSE_BYTES
-    assert session.keyspace.take_written() == [[b"SET", b"k", dense]]
+    assert session.keyspace.records.take() == [[b"SET", b"k", dense]]
     run(session, "PFADD", "k", "m")
-    assert session.keyspace.take_written() == [[b"PFADD", b"k", b"m"]]
+    assert session.keyspace.records.take() == [[b"PFADD", b"k", b"m"]]
     run(session, "PFADD", "l", "a")
     run(session, "PFDEBUG", "TODENSE", "l")
-    assert session.keyspace.take_written() == [[b"PFADD", b"l", b"a"], [b"PFDEBUG", b"TODENSE", b"l"]]
+    assert session.keyspace.records.take() == [[b"PFADD", b"l", b"a"], [b"PFDEBUG", b"TODENSE", b"l"]]
     server.state.config.hll_sparse_max_bytes = 3000
     for key, elements in (("a", "abcdef"), ("b", "ghijkl")):
         run(session, "PFADD", key, *elements)
     server.state.config.hll_sparse_max_bytes = 40
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     run(session, "PFMERGE", "c", "a", "b")
-    assert session.keyspace.take_written() == [[b"SET", b"c", stored(session, "c")]]
+    assert session.keyspace.records.take() == [[b"SET", b"c", stored(session, "c")]]
 
 
 def test_replay_gives_the_same_bytes_under_another_limit() -> None:
@@ -129,7 +129,7 @@ def test_replay_gives_the_same_bytes_under_another_limit() -> None:
                 run(session, "SETRANGE", key, 16, "\x40\x05")
             case _:
                 run(session, "PFADD", key, *(rng.randbytes(3) for _ in range(rng.randrange(9))))
-    for request in session.keyspace.take_written():
+    for request in session.keyspace.records.take():
         assert type(run(journal, *request)) is not Error, SEED
     for key in "abcd":
         assert run(journal, "GET", key) == run(session, "GET", key), SEED
@@ -138,10 +138,10 @@ def test_replay_gives_the_same_bytes_under_another_limit() -> None:
 def test_expiry_is_kept(server: Server, session: Session) -> None:
     run(session, "PFADD", "k", "a")
     run(session, "PEXPIRE", "k", 100)
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(session, "PFADD", "k", "b")
     run(session, "PFCOUNT", "k")
-    assert server.keyspace.take_written() == [[b"PFADD", b"k", b"b"], [b"PFCOUNT", b"k"]]
+    assert server.keyspace.records.take() == [[b"PFADD", b"k", b"b"], [b"PFCOUNT", b"k"]]
     server.clock.now_ms += 100
     assert run(session, "PFCOUNT", "k") == 0
     assert run(session, "PFADD", "k", "b") == 1
@@ -169,16 +169,16 @@ def test_pfadd_keeps_what_it_added_before_a_run_that_cannot_be(session: Session)
     whole = stored(session, "k")
     # The runs end behind the register of "a".
     run(session, "SET", "k", whole[:-2])
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     replies = [run(session, "PFADD", "k", number, number + 1) for number in range(40)]
     assert {text(reply) for reply in replies if reply not in (0, 1)} == {CORRUPTED}
-    whole_values = [request for request in session.keyspace.take_written() if request[0] == b"SET"]
+    whole_values = [request for request in session.keyspace.records.take() if request[0] == b"SET"]
     assert whole_values
     assert all(len(value) > 16 for _, _, value in whole_values)
     assert text(run(session, "PFCOUNT", "k")) == CORRUPTED
     assert text(run(session, "PFMERGE", "l", "k")) == CORRUPTED
     assert text(run(session, "PFDEBUG", "TODENSE", "k")) == CORRUPTED
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
 
 
 def test_pfdebug_tells(session: Session) -> None:

@@ -97,11 +97,11 @@ def test_setrange_of_a_missing_key(session: Session) -> None:
 def test_strings_have_a_greatest_length(server: Server, session: Session) -> None:
     server.state.config.proto_max_bulk_len = 10
     run(session, "SET", "k", "12345")
-    session.keyspace.take_written()
+    session.keyspace.records.take()
     assert text(run(session, "APPEND", "k", "678901")) == TOO_LONG
     assert text(run(session, "SETRANGE", "k", 10, "x")) == TOO_LONG
     assert text(run(session, "SETRANGE", "none", 2**63 - 1, "x")) == TOO_LONG
-    assert session.keyspace.take_written() == []
+    assert session.keyspace.records.take() == []
     assert run(session, "APPEND", "k", "67890") == 10
     assert run(session, "SETRANGE", "k", 9, "x") == 10
 
@@ -116,11 +116,11 @@ def test_json_is_not_changed_in_place(session: Session) -> None:
 
 def test_expiry_is_kept(server: Server, session: Session) -> None:
     run(session, "SET", "k", "v", "PX", 100)
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(session, "APPEND", "k", "w")
     run(session, "SETRANGE", "k", 1, "x")
     assert run(session, "PTTL", "k") == 100
-    assert server.keyspace.take_written() == [[b"APPEND", b"k", b"w"], [b"SETRANGE", b"k", b"1", b"x"]]
+    assert server.keyspace.records.take() == [[b"APPEND", b"k", b"w"], [b"SETRANGE", b"k", b"1", b"x"]]
     server.clock.now_ms += 100
     assert run(session, "APPEND", "k", "new") == 3
     assert run(session, "PTTL", "k") == -1

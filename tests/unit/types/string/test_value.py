@@ -43,7 +43,7 @@ def test_replay_holds_strings_as_equal_ones() -> None:
         ("INCRBYFLOAT", "m", 1),
     ):
         run(session, *words)
-    for args in server.keyspace.take_written():
+    for args in server.keyspace.records.take():
         run(again.session(), *args)
     assert dict(again.keyspace.members()) == dict(server.keyspace.members()) == {b"l": b"51", b"m": b"1"}
 
@@ -52,11 +52,11 @@ def test_bit_that_is_set_to_what_it_was_is_no_change() -> None:
     server = Server()
     session = server.session()
     run(session, "SET", "k", "5", "PX", 100)
-    server.keyspace.take_written()
+    server.keyspace.records.take()
     run(session, "SETBIT", "k", 0, 0)
     run(session, "BITFIELD", "k", "SET", "u8", 0, ord("5"))
     assert run(session, "OBJECT", "ENCODING", "k") == b"raw"
-    assert server.keyspace.take_written() == []
+    assert server.keyspace.records.take() == []
     assert run(session, "PTTL", "k") == 100
 
 

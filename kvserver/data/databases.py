@@ -1,0 +1,146 @@
+"""The databases of a server: a keyspace for each number, one order of records for all, and cuts of all at one instant.
+
+A keyspace is made when its database is first asked for, since an empty one takes half a megabyte. Sessions hold the keyspace
+of the database that they have selected, so that no command looks it up. Pure: callers pass the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from kvserver.data.freeze import Cut
+from kvserver.data.keyspace import Keyspace, Witness
+from kvserver.data.records import Records
+from kvserver.data.shards import Shard, new_shards
+
+
+class Frozen:
+    """All databases as they were at one instant: a cut of each, that of database 0 first."""
+
+    def __init__(self, keyspaces: list[Keyspace]) -> None:
+        self._keyspaces = keyspaces
+        self.cuts: list[Cut] = [keyspace.cut() for keyspace in keyspaces]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.cuts))
+
+    @property
+    def keys_encoded(self) -> int:
+        """The number of keys that the snapshot has encoded so far."""
+        return sum(cut.keys_encoded for cut in self.cuts)
+
+    def fold(self) -> Iterator[None]:
+        """End the cuts (`Keyspace.fold`). The caller runs the iterator to its end."""
+        for keyspace, cut in zip(self._keyspaces, self.cuts, strict=True):
+            yield from keyspace.fold(cut)
+
+
+class Databases:
+    """The databases of a server or a library store, by number. `now_ms` returns Unix time in milliseconds.
+
+    Data may be in a database that no client can select, since the option `databases` was greater when it was written: it is
+    kept.
+    """
+
+    def __init__(
+        self, now_ms: Callable[[], int], make: Callable[[Callable[[], int], Records, int], Keyspace] = Keyspace
+    ) -> None:
+        self.records = Records()
+        self._now_ms = now_ms
+        self._make = make
+        self._witness_of: Callable[[Keyspace], Witness | None] = lambda keyspace: None
+        self._keyspaces = {0: make(now_ms, self.records, 0)}
+
+    def __getitem__(self, number: int) -> Keyspace:
+        """The keyspace of a database."""
+        keyspace = self._keyspaces.get(number)
+        # An empty keyspace is false.
+        return self._add(number) if keyspace is None else keyspace
+
+    def __iter__(self) -> Iterator[Keyspace]:
+        """The keyspaces that there are, in the order of their numbers: those of all databases that were ever asked for."""
+        return iter([self._keyspaces[number] for number in sorted(self._keyspaces)])
+
+    def _add(self, number: int) -> Keyspace:
+        keyspace = self._keyspaces[number] = self._make(self._now_ms, self.records, number)
+        keyspace.now_ms, keyspace.is_held = self._keyspaces[0].now_ms, self.is_held
+        keyspace.attend(self._witness_of(keyspace))
+        return keyspace
+
+    @property
+    def key_count(self) -> int:
+        """The number of all keys."""
+        return sum(map(len, self._keyspaces.values()))
+
+    # The data as a whole
+
+    def cut(self) -> Frozen:
+        """Freeze the present state of all. RuntimeError while an earlier cut is not folded to its end."""
+        return Frozen(list(self))
+
+    def replace(self, data: Mapping[int, list[Shard]]) -> list[Shard]:
+        """Take over other data, by the numbers of the databases. Returns the shards that are not used any more.
+
+        `drain` frees them in slices.
+        """
+        unused: list[Shard] = []
+        for number in sorted({*self._keyspaces, *data}):
+            unused += self[number].replace(data.get(number) or new_shards())
+        return unused
+
+    def clear(self) -> list[Shard]:
+        """Remove all keys of all databases, and record that. Returns the shards that are not used any more."""
+        record, _ = self.records.recorders(0)
+        record([b"FLUSHALL"])
+        return self.replace({})
+
+    def swap(self, first: int, second: int) -> None:
+        """Let two databases change places, and record that. Whoever holds one of the keyspaces asks for it anew."""
+        if first == second:
+            return
+        record, _ = self.records.recorders(0)
+        record([b"SWAPDB", b"%d" % first, b"%d" % second])
+        one, other, observer = self[first], self[second], self.records.observer
+        if observer:
+            observer.before_replacing(first)
+            observer.before_replacing(second)
+        self._keyspaces[first], self._keyspaces[second] = other, one
+        one.renumber(second)
+        other.renumber(first)
+        if observer:
+            observer.after_replacing(first)
+            observer.after_replacing(second)
+
+    # Time
+
+    def sweep(self) -> bool:
+        """Remove some of what is due (`Keyspace.sweep`). False if there is nothing to do."""
+        return any(keyspace.sweep() for keyspace in self._keyspaces.values())
+
+    def hold(self, is_held: bool) -> None:
+        """Let no key go by itself, or let them go again."""
+        for keyspace in self._keyspaces.values():
+            keyspace.is_held = is_held
+
+    @property
+    def is_held(self) -> bool:
+        """True while no key goes by itself."""
+        return self._keyspaces[0].is_held
+
+    def stop_clock(self, at_ms: int = 0) -> None:
+        """Let keys expire as if it were this time from now on. At 0 none is due, whatever expiry it is given."""
+        for keyspace in self._keyspaces.values():
+            keyspace.stop_clock(at_ms)
+
+    def start_clock(self) -> None:
+        """Let keys expire by the clock again."""
+        for keyspace in self._keyspaces.values():
+            keyspace.start_clock()
+
+    # Witnesses
+
+    def attend(self, witness_of: Callable[[Keyspace], Witness | None]) -> None:
+        """Let each keyspace, present or to come, have the witness that this function gives for it, or none."""
+        self._witness_of = witness_of
+        for keyspace in self._keyspaces.values():
+            keyspace.attend(witness_of(keyspace))

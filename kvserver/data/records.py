@@ -1,0 +1,106 @@
+"""The records: the commands that repeat what was written, of all databases of a server together, in their order.
+
+They are what the journal writes, WATCH looks through and save points count. A request that was not recorded in database 0 has
+the number of its database beside it, so that nothing of this is on the path of database 0. Pure; never writes to the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from kvserver.resp.request import Request
+
+
+class Observer(Protocol):
+    """An object that is told what becomes of the keys (`Watches`). A number is that of a database."""
+
+    def before_taking(self) -> None:
+        """Take notice that the records are about to be taken."""
+
+    def before_replacing(self, number: int) -> None:
+        """Take notice that all data of a database is about to be replaced."""
+
+    def after_replacing(self, number: int) -> None:
+        """Take notice that all data of a database was replaced."""
+
+    def wrote_beside(self, number: int, key: bytes) -> None:
+        """Take notice of a key that was written by a command of another database."""
+
+
+class Records:
+    """What was written, in order. A position is the number of records since the start.
+
+    `observer` is told what becomes of the keys. `expiries` counts the records of keys and members that have expired.
+    """
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+        self.expiries = 0
+        # The records that were not taken, always the same list.
+        self._written: list[Request] = []
+        # The databases of those records that were not made in database 0, by their place in the list.
+        self._elsewhere: dict[int, int] = {}
+        # The number of records that were taken since the start.
+        self._taken = 0
+
+    def recorders(self, number: int) -> tuple[Callable[[Request], None], Callable[[Iterable[Request]], None]]:
+        """The functions that record a request, and several, in the database of this number."""
+        written, elsewhere = self._written, self._elsewhere
+        if not number:
+            return written.append, written.extend
+
+        def record(request: Request) -> None:
+            elsewhere[len(written)] = number
+            written.append(request)
+
+        def record_all(requests: Iterable[Request]) -> None:
+            for request in requests:
+                record(request)
+
+        return record, record_all
+
+    @property
+    def changes(self) -> int:
+        """The number of write commands since the start: save points and INFO subtract the number that they last saw.
+
+        As in Redis, a key or a member that expires is no change.
+        """
+        return self.position - self.expiries
+
+    @property
+    def position(self) -> int:
+        """The number of all records since the start, for `since`."""
+        return self._taken + len(self._written)
+
+    @property
+    def has_any(self) -> bool:
+        """True if there is a record to take."""
+        return len(self._written) > 0
+
+    def take(self) -> list[Request]:
+        """The records since the last call, in order, with a SELECT where the database changes. They begin and end in 0."""
+        if self.observer:
+            self.observer.before_taking()
+        taken = self._with_selects() if self._elsewhere else self._written.copy()
+        self._taken += len(self._written)
+        self._written.clear()
+        self._elsewhere.clear()
+        return taken
+
+    def _with_selects(self) -> list[Request]:
+        requests: list[Request] = []
+        selected = 0
+        for place, request in enumerate(self._written):
+            number = self._elsewhere.get(place, 0)
+            if number != selected:
+                requests.append([b"SELECT", b"%d" % number])
+                selected = number
+            requests.append(request)
+        return [*requests, [b"SELECT", b"0"]] if selected else requests
+
+    def since(self, position: int) -> list[tuple[int, Request]]:
+        """The records behind this position, but for those that were taken, each with its database. This takes none."""
+        start = max(0, position - self._taken)
+        elsewhere = self._elsewhere
+        return [(elsewhere.get(place, 0), request) for place, request in enumerate(self._written[start:], start)]

@@ -1,0 +1,93 @@
+"""Records of all databases stand in one order, with the database of each, and a SELECT where they are taken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvserver.data.databases import Databases
+from kvserver.data.records import Records
+
+
+def record(records: Records, number: int, word: bytes) -> None:
+    one, _ = records.recorders(number)
+    one([word])
+
+
+def test_records_of_one_database_need_no_word_more() -> None:
+    records = Records()
+    record(records, 0, b"a")
+    record(records, 0, b"b")
+    assert (records.position, records.changes, records.has_any) == (2, 2, True)
+    assert records.take() == [[b"a"], [b"b"]]
+    assert (records.position, records.changes, records.has_any, records.take()) == (2, 2, False, [])
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=8), max_size=4), st.integers(0, 12))
+def test_each_take_begins_and_ends_in_database_0_and_has_each_record_in_its_own(ticks: list[list[int]], since: int) -> None:
+    records = Records()
+    made: list[tuple[int, list[bytes]]] = []
+    for tick in ticks:
+        taken = len(made)
+        for number in tick:
+            made.append((number, [b"%d" % len(made)]))
+            if len(made) % 2:
+                record(records, *made[-1][:1], made[-1][1][0])
+            else:
+                _, several = records.recorders(number)
+                several([made[-1][1]])
+        assert records.since(since) == made[max(since, taken) :]
+        assert (records.position, records.has_any) == (len(made), bool(tick))
+        selected, found = 0, []
+        for request in records.take():
+            if request[0] == b"SELECT":
+                assert int(request[1]) != selected, "a SELECT that changes nothing"
+                selected = int(request[1])
+            else:
+                found.append((selected, request))
+        assert selected == 0
+        assert found == made[taken:]
+
+
+class Noting:
+    """An observer that notes what it is told."""
+
+    def __init__(self, records: Records) -> None:
+        self.seen: list[object] = []
+        self._records = records
+
+    def before_taking(self) -> None:
+        self.seen.append(self._records.since(0))
+
+    def before_replacing(self, number: int) -> None:
+        self.seen.append(("before", number))
+
+    def after_replacing(self, number: int) -> None:
+        self.seen.append(("after", number))
+
+    def wrote_beside(self, number: int, key: bytes) -> None:
+        self.seen.append((number, key))
+
+
+def test_whoever_observes_is_told_before_records_are_taken() -> None:
+    records = Records()
+    observer = records.observer = Noting(records)
+    record(records, 2, b"a")
+    records.take()
+    assert observer.seen == [[(2, [b"a"])]]
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_key_and_database_that_were_written_beside_are_told(number: int) -> None:
+    databases = Databases(lambda: 0)
+    keyspace, target = databases[number], databases[5]
+    keyspace.put(b"k", b"v")
+    observer = databases.records.observer = Noting(databases.records)
+    keyspace.put_copy(b"k", b"beside", b"v", target)
+    keyspace.put_copy(b"k", b"here", b"v", keyspace)
+    keyspace.move(b"k", b"v", target)
+    databases.swap(number, 5)
+    databases[5].clear()
+    swapped = [("before", number), ("before", 5), ("after", number), ("after", 5)]
+    assert observer.seen == [(5, b"beside"), (5, b"k"), *swapped, ("before", 5), ("after", 5)]
