@@ -6,7 +6,7 @@ of the database that they have selected, so that no command looks it up. Pure: c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace, Witness
@@ -15,11 +15,11 @@ from kvserver.data.shards import Shard, new_shards
 
 
 class Frozen:
-    """All databases as they were at one instant: a cut of each, that of database 0 first."""
+    """All databases as they were at one instant: a cut of each that has keys. Database 0 is always among them."""
 
-    def __init__(self, keyspaces: list[Keyspace]) -> None:
-        self._keyspaces = keyspaces
-        self.cuts: list[Cut] = [keyspace.cut() for keyspace in keyspaces]
+    def __init__(self, keyspaces: Iterable[Keyspace]) -> None:
+        self._keyspaces = [keyspace for keyspace in keyspaces if not keyspace.number or len(keyspace)]
+        self.cuts: list[Cut] = [keyspace.cut() for keyspace in self._keyspaces]
 
     def __len__(self) -> int:
         return sum(map(len, self.cuts))
@@ -31,7 +31,8 @@ class Frozen:
 
     def fold(self) -> Iterator[None]:
         """End the cuts (`Keyspace.fold`). The caller runs the iterator to its end."""
-        for keyspace, cut in zip(self._keyspaces, self.cuts, strict=True):
+        # Database 0 is thawed last: while any is frozen, nothing can be cut.
+        for keyspace, cut in zip(reversed(self._keyspaces), reversed(self.cuts), strict=True):
             yield from keyspace.fold(cut)
 
 
@@ -76,7 +77,7 @@ class Databases:
 
     def cut(self) -> Frozen:
         """Freeze the present state of all. RuntimeError while an earlier cut is not folded to its end."""
-        return Frozen(list(self))
+        return Frozen(self)
 
     def replace(self, data: Mapping[int, list[Shard]]) -> list[Shard]:
         """Take over other data, by the numbers of the databases. Returns the shards that are not used any more.

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from kvserver.data.entries import Entry
-from kvserver.data.shards import Access, Shard, new_shards, placing, shard_of
+from kvserver.data.shards import Access, Shard, placing, shard_of
 from kvserver.data.uses import Uses
 
 
@@ -45,14 +45,17 @@ class Cut:
 
 TOMBSTONE: Final = object()
 _MISSING: Final = object()
+# The writes over a shard that was not written to. Never changed.
+_NOTHING: Final[Shard] = {}
 
 
 class Overlay:
     """The writes over these shards from now on."""
 
     def __init__(self, shards: list[Shard]) -> None:
-        # For each shard that is not folded a dict of entries and TOMBSTONEs, else the shard.
-        self.layer = new_shards()
+        # For each shard that is not folded a dict of entries and TOMBSTONEs, else the shard. The first write to a shard makes
+        # the dict of its own: sixteen databases are cut in one step.
+        self.layer = [_NOTHING] * len(shards)
         self._shards = shards
         # For each shard that is not folded the keys that the layer adds, less the keys that it removes.
         self._growth = [0] * len(shards)
@@ -75,20 +78,19 @@ class Overlay:
         return [(key, entry) for key, entry in merged.items() if entry is not TOMBSTONE]
 
     def unfolded(self) -> list[Shard]:
-        """The dicts that no shard has taken over yet."""
-        return [overlay for overlay, shard in zip(self.layer, self._shards, strict=True) if overlay is not shard]
+        """The dicts with writes that no shard has taken over yet."""
+        return [overlay for overlay, shard in zip(self.layer, self._shards, strict=True) if overlay and overlay is not shard]
 
-    def fold(self, index: int) -> bool:
-        """Bring the writes over a shard back into it. True if there were any."""
+    def fold(self, index: int) -> None:
+        """Bring the writes over a shard back into it."""
         shard, overlay = self._shards[index], self.layer[index]
+        self.layer[index] = shard
         for key, entry in overlay.items():
             if entry is TOMBSTONE:
                 del shard[key]
             else:
                 shard[key] = entry
-        self.layer[index] = shard
         self._growth[index] = 0
-        return len(overlay) > 0
 
     def access(self, uses: Uses) -> Access:
         """Access through the layer."""
@@ -117,6 +119,8 @@ class Overlay:
                 previous = overlay.get(key, _MISSING)
                 if previous is TOMBSTONE or (previous is _MISSING and key not in shard):
                     growth[index] += 1
+                if not overlay:
+                    overlay = layer[index] = {}
             overlay[key] = entry
 
         def delete(key: bytes) -> bool:
@@ -128,6 +132,8 @@ class Overlay:
             if was_there is TOMBSTONE or (was_there is _MISSING and key not in shard):
                 return False
             if key in shard:
+                if not overlay:
+                    overlay = layer[index] = {}
                 overlay[key] = TOMBSTONE
             else:
                 del overlay[key]

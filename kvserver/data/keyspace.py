@@ -325,11 +325,11 @@ class Keyspace(Recording):
         overlay = self._overlay
         assert overlay
         for index in range(self.shard_count):
-            if overlay.fold(index):
-                yield
-                # The data may have been replaced during the fold.
-                if self._overlay is not overlay:
-                    return
+            overlay.fold(index)
+            yield
+            # The data may have been replaced during the fold.
+            if self._overlay is not overlay:
+                return
         self._thaw()
 
     def _thaw(self) -> None:

@@ -47,6 +47,20 @@ def test_cut_has_all_databases_at_one_instant_whatever_is_written_swapped_or_mad
     assert len(databases.cut()) == 4
 
 
+def test_database_without_keys_is_in_no_cut_and_can_be_filled_beside_it() -> None:
+    databases = filled(0, 3)
+    databases[1].remove(b"k")
+    frozen = databases.cut()
+    assert [cut.number for cut in frozen.cuts] == [0, 3]
+    databases[1].put(b"k", b"v")
+    fold = frozen.fold()
+    # Database 3 is thawed first.
+    for _ in fold:
+        with pytest.raises(RuntimeError, match="frozen"):
+            databases.cut()
+    assert len(databases.cut()) == 3
+
+
 def test_other_data_replaces_that_of_all_databases() -> None:
     databases = filled(0, 1)
     shards = new_shards()
