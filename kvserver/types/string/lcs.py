@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
@@ -28,7 +29,8 @@ _MAX_LENGTH = 2**32 - 2
          since="7.0.0", group="string", complexity="O(N*M) where N and M are the lengths of s1 and s2, respectively",
          summary="Find longest common substring")  # fmt: skip
 def lcs(session: Session, request: Request) -> Reply:
-    first, second = (_string(session, key) for key in request[1:3])
+    # As in Redis, both keys are looked up before either is refused.
+    first, second = map(_string, [session.keyspace.read(key) for key in request[1:3]])
     options = lcs.options(request)
     if "IDX" in options and "LEN" in options:
         raise CommandError("ERR If you want both the length and indexes, please just use IDX.")
@@ -75,10 +77,10 @@ def _rows(rows: bytes, columns: bytes) -> Iterator[int]:
         yield row
 
 
-def _string(session: Session, key: bytes) -> bytes:
-    """The string under a key; an empty one if the key is missing. CommandError for another kind of value."""
+def _string(value: Value | None) -> bytes:
+    """A value as a string, an empty one for a missing key. CommandError for another kind of value."""
     try:
-        return bytes(as_string(session.keyspace.read(key)) or b"")
+        return bytes(as_string(value) or b"")
     except CommandError:
         raise CommandError("ERR The specified keys must contain string values") from None
 
