@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace, Witness
+from kvserver.data.notes import Notes
 from kvserver.data.records import Records
 from kvserver.data.shards import Shard, new_shards
 
@@ -50,6 +51,7 @@ class Databases:
         self._now_ms = now_ms
         self._make = make
         self._witness_of: Callable[[Keyspace], Witness | None] = lambda keyspace: None
+        self._notes: Notes | None = None
         self._keyspaces = {0: make(now_ms, self.records, 0)}
 
     def __getitem__(self, number: int) -> Keyspace:
@@ -66,6 +68,7 @@ class Databases:
         keyspace = self._keyspaces[number] = self._make(self._now_ms, self.records, number)
         keyspace.now_ms, keyspace.is_held = self._keyspaces[0].now_ms, self.is_held
         keyspace.attend(self._witness_of(keyspace))
+        keyspace.take_notes(self._notes)
         return keyspace
 
     @property
@@ -145,3 +148,9 @@ class Databases:
         self._witness_of = witness_of
         for keyspace in self._keyspaces.values():
             keyspace.attend(witness_of(keyspace))
+
+    def take_notes(self, notes: Notes | None) -> None:
+        """Let each keyspace, present or to come, take notes there (`Keyspace.take_notes`), or none."""
+        self._notes = notes
+        for keyspace in self._keyspaces.values():
+            keyspace.take_notes(notes)

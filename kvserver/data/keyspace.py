@@ -20,6 +20,7 @@ from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
 from kvserver.data.freeze import Cut, Overlay
 from kvserver.data.kinds import earliest_ms, fork, kind_of
+from kvserver.data.notes import Notes
 from kvserver.data.recording import Recording
 from kvserver.data.records import Records
 from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
@@ -53,6 +54,7 @@ class Keyspace(Recording):
     - `hits` and `misses` count the keys that commands found and did not find. GET only counts `missed_gets`: its hits are its
       calls less these.
     - `orders` counts for each shard how often its keys were given another order.
+    - `notes`, where there are any, take what `take_notes` says.
     """
 
     get: Callable[[bytes], Any]
@@ -76,6 +78,7 @@ class Keyspace(Recording):
         # The cut, until its fold begins.
         self._cut: Cut | None = None
         self._witness: Witness | None = None
+        self.notes: Notes | None = None
         self._thaw()
 
     # Reading
@@ -148,6 +151,8 @@ class Keyspace(Recording):
         value = self.expire_if_due(key, entry) if type(entry) is Expiring else entry
         if value is None:
             self.misses += 1
+            if self.notes:
+                self.note_miss(key)
         else:
             self.hits += 1
         return value
@@ -157,9 +162,16 @@ class Keyspace(Recording):
         value = self.peek_live(key)
         if value is None:
             self.misses += 1
+            if self.notes:
+                self.note_miss(key)
         else:
             self.hits += 1
         return value
+
+    def note_miss(self, key: bytes) -> None:
+        """Note that a command has looked for a key in vain, where there are notes."""
+        if self.notes:
+            self.notes.miss(self.records.position, (self.number, key))
 
     def __len__(self) -> int:
         return sum(map(len, self._shards)) + (self._overlay.growth if self._overlay else 0)
@@ -298,10 +310,18 @@ class Keyspace(Recording):
         self._witness = witness
         self._bind(self._plain)
 
+    def take_notes(self, notes: Notes | None) -> None:
+        """Note here which keys are looked for in vain, and which are made, from now on; with None, nowhere."""
+        self.notes = notes
+        self._bind(self._plain)
+
     def _bind(self, plain: Access) -> None:
         self._plain = plain
-        self._is_plain = self._witness is None and self._overlay is None
-        self.get, self.set, self.delete, self.peek = self._witness.wrap(plain) if self._witness else plain
+        self._is_plain = self._witness is None and self._overlay is None and self.notes is None
+        access = self._witness.wrap(plain) if self._witness else plain
+        if self.notes:
+            access = self.notes.wrap(access, lambda: (self.number, self.now_ms()))
+        self.get, self.set, self.delete, self.peek = access
         self.set_expiring = self.deadlines.setter(self.set)
 
     # Freezing
