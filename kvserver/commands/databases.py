@@ -20,7 +20,7 @@ def select(session: Session, request: Request) -> Reply:
 
 
 @command("move", "key:key db:integer", "write fast", access="RW access update",
-         since="1.0.0", group="generic", complexity="O(1)",
+         events="n:new@1/2 move_from@1 move_to@1/2", since="1.0.0", group="generic", complexity="O(1)",
          summary="Move a key to another database")  # fmt: skip
 def move(session: Session, request: Request) -> Reply:
     keyspace, key = session.keyspace, request[1]

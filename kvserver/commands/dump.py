@@ -45,7 +45,7 @@ def _frequency(text: bytes) -> int:
          "key:key ttl:integer serialized-value REPLACE?@3.0.0 ABSTTL?@5.0.0 (IDLETIME=seconds:integer?@5.0.0|"
          "FREQ=frequency:integer?@5.0.0)",
          "write denyoom", access="OW update", numbers={"IDLETIME": _idle_s, "FREQ": _frequency},
-         since="2.6.0", group="generic",
+         events="n:new restore", since="2.6.0", group="generic",
          complexity="O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the "
          "number of Redis objects composing the value and M their average size. For small string values the time complexity "
          "is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the complexity is "

@@ -87,7 +87,7 @@ def expireat(session: Session, request: Request) -> Reply:
 
 @command("pexpireat", "key:key unix-time-milliseconds:unix-time condition<NX|XX|GT|LT>?@7.0.0", "write fast",
          access="RW update",
-         since="2.6.0", group="generic", complexity="O(1)",
+         events="expire", since="2.6.0", group="generic", complexity="O(1)",
          summary="Set the expiration for a key as a UNIX timestamp specified in milliseconds")  # fmt: skip
 def pexpireat(session: Session, request: Request) -> Reply:
     return _expire("pexpireat", session, request, unit_ms=1, is_relative=False)

@@ -28,6 +28,7 @@ def _remove(session: Session, keys: list[bytes]) -> int:
 
 
 @command("del", "key:key+", "write", access="RM delete",
+         events={"": "del", "del": "x:expired"},
          since="1.0.0", group="generic", complexity="O(N) where N is the number of keys that will be removed.",
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Delete a key")  # fmt: skip
@@ -69,7 +70,7 @@ def type_(session: Session, request: Request) -> Reply:
 
 
 @command("rename", "key:key newkey:key#1", "write", access="RW access delete; OW update",
-         since="1.0.0", group="generic", complexity="O(1)",
+         events="n:new@2 rename_from@1 rename_to@2", since="1.0.0", group="generic", complexity="O(1)",
          summary="Rename a key")  # fmt: skip
 def rename(session: Session, request: Request) -> Reply:
     _rename(session, request[1], request[2])
@@ -101,9 +102,13 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
     return True
 
 
+def _events_of_copy(record: Request) -> str:
+    return "n:new@2/4 copy_to@2/4" if b"DB" in record[3:4] else "n:new copy_to"
+
+
 @command("copy", "source:key destination:key#1 DB=destination-db:integer? REPLACE?", "write denyoom",
          access="RO access; OW update",
-         since="6.2.0", group="generic",
+         events=_events_of_copy, since="6.2.0", group="generic",
          complexity="O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
          summary="Copy a key")  # fmt: skip
 def copy(session: Session, request: Request) -> Reply:

@@ -168,7 +168,7 @@ def _sorted(session: Session, request: Request, wanted: _Wanted) -> list[bytes |
          key_notes=("", "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the "
                     "content of the key we sort", "For the optional STORE keyword. It is marked 'unknown' because the keyword "
                     "can appear anywhere in the argument array"),
-         since="1.0.0", group="generic",
+         events={"RESTORE": "l:sortstore"}, since="1.0.0", group="generic",
          categories="set sortedset list dangerous",
          complexity="O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of "
          "returned elements. When the elements are not sorted, complexity is O(N).",

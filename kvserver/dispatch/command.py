@@ -19,11 +19,12 @@ from types import ModuleType
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 
 from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.events import Declaration, Events
 from kvserver.dispatch.notation import Notation, Options
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
-from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS, Description, KeySpecification
+from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS, Description, EventRule, KeySpecification
 from kvserver.state.session import Session
 
 Handler = Callable[[Session, Request], Reply | Effect]
@@ -107,6 +108,7 @@ class Command(Description):
         check_queueable: Callable[[Request], None] | None = None,
         secrets: Callable[[Request], Iterable[int]] | None = None,
         access_of: Callable[[Request], str] | None = None,
+        events: Declaration = None,
     ) -> None:
         """Declare a command. Flags, categories and tips are words with spaces in between.
 
@@ -133,6 +135,7 @@ class Command(Description):
         may_replicate        The command is no write, but replicas would get it: a pause of writes holds it, too.
         check_queueable      Raises Refusal for a call that can't be part of a transaction.
         secrets              Gives the positions of the words of a call that nobody is shown.
+        events       The keyspace events of what a call writes (`events`); by default one with the command's name.
         """
         self.handler = handler
         self.name = name
@@ -157,6 +160,7 @@ class Command(Description):
         self._categories = categories
         self._bounded_below = bounded_below
         self._access_of = access_of
+        self._declared_events = events
         # `gather` puts the parts of this command here: subcommands by their second word, and the form without arguments.
         self.subcommands: dict[bytes, Command] = {}
         self.alone: Command | None = None
@@ -246,6 +250,15 @@ class Command(Description):
     def written_keys(self, request: Request) -> list[bytes]:
         """The keys that a call writes. CommandError where the words can't be a call."""
         return [request[place] for each in self._written for place in each.positions(request)]
+
+    # --- Events ---
+
+    @cached_property
+    def _events(self) -> Events:
+        return Events(self._declared_events, self.name, self.group)
+
+    def event_rules(self, record_name: str, request: Request) -> tuple[EventRule, ...] | None:
+        return self._events.of(record_name, request)
 
     # --- What is told of it ---
 

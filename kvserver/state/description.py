@@ -31,6 +31,19 @@ CATEGORIES: Final = (
 )  # fmt: skip
 
 
+class EventRule(NamedTuple):
+    """A keyspace event that a command leads to: its class, a letter of notify-keyspace-events, and its name.
+
+    Its key is the one that is written, unless there is a `key_place`: the key is that word then. Its database is that of the
+    call, unless there is a `database_place`: that word is the number of the database then.
+    """
+
+    flag: str
+    name: bytes
+    key_place: int = 0
+    database_place: int = 0
+
+
 class KeySpecification(NamedTuple):
     """Redis's key specification: the places of some keys of a call, and what the call does with these keys.
 
@@ -171,6 +184,13 @@ class Description(ABC):
     @abstractmethod
     def written_keys(self, request: Request) -> list[bytes]:
         """The keys that a call writes. CommandError where the words can't be a call."""
+
+    @abstractmethod
+    def event_rules(self, record_name: str, request: Request) -> tuple[EventRule, ...] | None:
+        """The events of a record of this name that a call has left; None if nothing is said of this name in particular.
+
+        The empty name is that of any record. A name in lower case is that of what goes by itself, which no call does.
+        """
 
     @abstractmethod
     def redacted(self, request: Request) -> Request:

@@ -104,7 +104,7 @@ def _set_large(session: Session, request: Request) -> int:
 
 
 @command("hsetnx", "key:key field value", "write denyoom fast", access="RW insert",
-         since="2.0.0", group="hash", complexity="O(1)",
+         events="hset", since="2.0.0", group="hash", complexity="O(1)",
          summary="Set the value of a hash field, only if the field does not exist")  # fmt: skip
 def hsetnx(session: Session, request: Request) -> Reply:
     key, field, value = request[1:]
@@ -137,7 +137,7 @@ def hmget(session: Session, request: Request) -> Reply:
 
 
 @command("hmset", "key:key field_value{field value}+", "write denyoom fast", access="RW update",
-         since="2.0.0", group="hash", complexity="O(N) where N is the number of fields being set.",
+         events="hset", since="2.0.0", group="hash", complexity="O(N) where N is the number of fields being set.",
          deprecated=("4.0.0", "`HSET` with multiple field-value pairs"),
          summary="Set multiple hash fields to multiple values",
          bounded_below=MANY_WORDS)  # fmt: skip
@@ -173,6 +173,7 @@ def hvals(session: Session, request: Request) -> Reply:
 
 
 @command("hdel", "key:key field+", "write fast", access="RW delete",
+         events={"": "hdel", "hdel": "hexpired"},
          since="2.0.0", group="hash", complexity="O(N) where N is the number of fields to be removed.",
          summary="Delete one or more hash fields",
          bounded_below=MANY_WORDS)  # fmt: skip

@@ -108,6 +108,7 @@ def _delete(session: Session, key: bytes, fields: Fields, condition: bytes, want
 
 @command("hexpire", "key:key seconds:integer condition<NX|XX|GT|LT>? FIELDS=fields{numfields:integer field+}",
          "write denyoom fast", access="RW update",
+         events={"": "hexpire", "HDEL": "hdel"},
          since="7.4.0", group="hash", complexity="O(N) where N is the number of specified fields",
          summary="Set expiry for hash field using relative time to expire (seconds)",
          bounded_below=MANY_WORDS)  # fmt: skip
@@ -117,6 +118,7 @@ def hexpire(session: Session, request: Request) -> Reply:
 
 @command("hpexpire", "key:key milliseconds:integer condition<NX|XX|GT|LT>? FIELDS=fields{numfields:integer field+}",
          "write denyoom fast", access="RW update",
+         events={"": "hexpire", "HDEL": "hdel"},
          since="7.4.0", group="hash", complexity="O(N) where N is the number of specified fields",
          summary="Set expiry for hash field using relative time to expire (milliseconds)",
          bounded_below=MANY_WORDS)  # fmt: skip
@@ -127,6 +129,7 @@ def hpexpire(session: Session, request: Request) -> Reply:
 @command("hexpireat",
          "key:key unix-time-seconds:unix-time condition<NX|XX|GT|LT>? FIELDS=fields{numfields:integer field+}",
          "write denyoom fast", access="RW update",
+         events={"": "hexpire", "HDEL": "hdel"},
          since="7.4.0", group="hash", complexity="O(N) where N is the number of specified fields",
          summary="Set expiry for hash field using an absolute Unix timestamp (seconds)",
          bounded_below=MANY_WORDS)  # fmt: skip
@@ -137,6 +140,7 @@ def hexpireat(session: Session, request: Request) -> Reply:
 @command("hpexpireat",
          "key:key unix-time-milliseconds:unix-time condition<NX|XX|GT|LT>? FIELDS=fields{numfields:integer field+}",
          "write denyoom fast", access="RW update",
+         events={"": "hexpire", "HDEL": "hdel"},
          since="7.4.0", group="hash", complexity="O(N) where N is the number of specified fields",
          summary="Set expiry for hash field using an absolute Unix timestamp (milliseconds)",
          bounded_below=MANY_WORDS)  # fmt: skip

@@ -156,7 +156,7 @@ def json_type(session: Session, request: Request) -> Reply:
 
 
 @command("json.del", "key:key path?", "write", access="RW access update",
-         since="1.0.0", group="json", complexity="O(1)",
+         events={"DEL": "json.del"}, since="1.0.0", group="json", complexity="O(1)",
          summary="Delete a JSON value")  # fmt: skip
 def json_del(session: Session, request: Request) -> Reply:
     return _delete("json.del", session, request)
@@ -175,7 +175,7 @@ def _delete(name: str, session: Session, request: Request) -> Reply:
 
 
 @command("json.forget", "key:key path?", "write", access="RW access update",
-         since="1.0.0", group="json", complexity="O(1)",
+         events={"DEL": "json.del"}, since="1.0.0", group="json", complexity="O(1)",
          summary="Delete a JSON value")  # fmt: skip
 def json_forget(session: Session, request: Request) -> Reply:
     return _delete("json.forget", session, request)

@@ -57,7 +57,7 @@ def rpush(session: Session, request: Request) -> Reply:
 
 
 @command("lpushx", "key:key element+", "write denyoom fast", access="RW insert",
-         since="2.2.0", group="list",
+         events="lpush", since="2.2.0", group="list",
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
          summary="Prepend an element to a list, only if the list exists")  # fmt: skip
@@ -66,7 +66,7 @@ def lpushx(session: Session, request: Request) -> Reply:
 
 
 @command("rpushx", "key:key element+", "write denyoom fast", access="RW insert",
-         since="2.2.0", group="list",
+         events="rpush", since="2.2.0", group="list",
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
          summary="Append an element to a list, only if the list exists")  # fmt: skip
@@ -110,7 +110,7 @@ def _pop(session: Session, end: End, request: Request, name: str) -> Reply:
          "numkeys:integer key:key+ where<LEFT|RIGHT> COUNT=count:integer?!",
          "write", access="RW access delete",
          numbers={"COUNT": partial(_at_least, 1, error="ERR count should be greater than 0")},
-         since="7.0.0", group="list",
+         events={"LPOP": "lpop", "RPOP": "rpop"}, since="7.0.0", group="list",
          complexity="O(N+M) where N is the number of provided keys and M is the number of elements returned.",
          summary="Pop elements from a list")  # fmt: skip
 def lmpop(session: Session, request: Request) -> Reply:
@@ -126,10 +126,15 @@ def lmpop(session: Session, request: Request) -> Reply:
     return NULL_ARRAY
 
 
+def _events_of_lmove(request: Request) -> str:
+    source_end, end = ("l" if word.upper() == b"LEFT" else "r" for word in request[3:5])
+    return f"{end}push@2 {source_end}pop@1"
+
+
 @command("lmove",
          "source:key destination:key#1 wherefrom<LEFT|RIGHT> whereto<LEFT|RIGHT>",
          "write denyoom", access="RW access delete; RW insert",
-         since="6.2.0", group="list", complexity="O(1)",
+         events=_events_of_lmove, since="6.2.0", group="list", complexity="O(1)",
          summary="Pop an element from a list, push it to another list and return it")  # fmt: skip
 def lmove(session: Session, request: Request) -> Reply:
     source, destination = request[1:3]
@@ -138,7 +143,7 @@ def lmove(session: Session, request: Request) -> Reply:
 
 
 @command("rpoplpush", "source:key destination:key#1", "write denyoom", access="RW access delete; RW insert",
-         since="1.2.0", group="list", complexity="O(1)",
+         events="lpush@2 rpop@1", since="1.2.0", group="list", complexity="O(1)",
          deprecated=("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"),
          summary="Remove the last element in a list, prepend it to another list and return it")  # fmt: skip
 def rpoplpush(session: Session, request: Request) -> Reply:

@@ -169,7 +169,7 @@ def smembers(session: Session, request: Request) -> Reply:
 
 
 @command("spop", "key:key count:integer?@3.2.0", "write fast", access="RW access delete",
-         since="1.0.0", group="set",
+         events={"": "spop", "DEL": "spop"}, since="1.0.0", group="set",
          complexity="Without the count argument O(1), otherwise O(N) where N is the value of the passed count.",
          tips="nondeterministic_output",
          summary="Remove and return one or multiple random members from a set",
@@ -234,7 +234,7 @@ def srandmember(session: Session, request: Request) -> Reply:
 
 
 @command("smove", "source:key destination:key#1 member", "write fast", access="RW access delete; RW insert",
-         since="1.0.0", group="set", complexity="O(1)",
+         events={"SREM": "srem", "SADD": "sadd"}, since="1.0.0", group="set", complexity="O(1)",
          summary="Move a member from one set to another")  # fmt: skip
 def smove(session: Session, request: Request) -> Reply:
     keyspace, (_, source, destination, member) = session.keyspace, request

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from math import isnan
 from typing import Any, Final
 
@@ -25,11 +26,16 @@ from kvserver.types.sorted_set.value import LISTPACK_MEMBERS, MARK, SortedSet, c
 _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
 
+def _events_of_zadd(request: Request) -> str:
+    options = takewhile(_OPTIONS.__contains__, map(bytes.upper, request[2:]))
+    return "zincr" if b"INCR" in options else "zadd"
+
+
 @command("zadd",
          "key:key condition<NX|XX>?@3.0.2 comparison<GT|LT>?@6.2.0 CH=change:pure-token?@3.0.2 "
          "INCR=increment:pure-token?@3.0.2 score_member{score:double member}+",
          "write denyoom fast", access="RW update",
-         since="1.2.0", group="sorted-set",
+         events=_events_of_zadd, since="1.2.0", group="sorted-set",
          complexity="O(log(N)) for each item added, where N is the number of elements in the sorted set.",
          summary="Add one or more members to a sorted set, or update its score if it already exists")  # fmt: skip
 def zadd(session: Session, request: Request) -> Reply:
@@ -45,7 +51,7 @@ def zadd(session: Session, request: Request) -> Reply:
 
 
 @command("zincrby", "key:key increment:integer member", "write denyoom fast", access="RW access update",
-         since="1.2.0", group="sorted-set",
+         events="zincr", since="1.2.0", group="sorted-set",
          complexity="O(log(N)) where N is the number of elements in the sorted set.",
          summary="Increment the score of a member in a sorted set")  # fmt: skip
 def zincrby(session: Session, request: Request) -> Reply:
@@ -297,7 +303,7 @@ def pop(session: Session, key: bytes, count: int, request: list[bytes], *, is_ma
 @command("zmpop",
          "numkeys:integer key:key+ where<MIN|MAX> COUNT=count:integer?",
          "write", access="RW access delete",
-         since="7.0.0", group="sorted-set",
+         events={"ZPOPMIN": "zpopmin", "ZPOPMAX": "zpopmax"}, since="7.0.0", group="sorted-set",
          complexity="O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the "
          "sorted set, and M being the number of elements popped.",
          summary="Remove and return members with scores in a sorted set")  # fmt: skip

@@ -5,6 +5,7 @@ Source: geo.c of redis 7.0, with its order of refusals.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from kvserver.data.entries import Value
@@ -30,7 +31,7 @@ _ADDING: Final = frozenset((b"NX", b"XX", b"CH"))
          "key:key condition<NX|XX>?@6.2.0 CH=change:pure-token?@6.2.0 longitude_latitude_member{longitude:double "
          "latitude:double member}+",
          "write denyoom", access="RW update",
-         since="3.2.0", group="geo",
+         events="zadd", since="3.2.0", group="geo",
          complexity="O(log(N)) for each item added, where N is the number of elements in the sorted set.",
          summary="Add one or more geospatial items in the geospatial index represented using a sorted set")  # fmt: skip
 def geoadd(session: Session, request: Request) -> Reply | Effect:
@@ -189,11 +190,36 @@ def _search(session: Session, request: Request, source: bytes, words: list[bytes
     return _finish(session, request, members, search)
 
 
+def _take_options(search: Search, words: list[bytes], *, can_store: bool) -> None:
+    place = 0
+    while place < len(words):
+        behind = search.take(words, place)
+        if behind == place:
+            word = words[place].upper()
+            if not can_store or word not in (b"STORE", b"STOREDIST") or place + 1 == len(words):
+                raise CommandError(SYNTAX_ERROR)
+            search.destination, search.has_distances = words[place + 1], word == b"STOREDIST"
+            behind = place + 2
+        place = behind
+
+
+def _events_from(start: int) -> Callable[[Request], str]:
+    """The events of a call that has options from this word on: of several keys to store in, the last one counts."""
+
+    def events(request: Request) -> str:
+        search = Search()
+        _take_options(search, request[start:], can_store=True)
+        assert search.destination is not None
+        return f"georadiusstore@{request.index(search.destination)}"
+
+    return events
+
+
 @command("georadius",
          "key:key longitude:double latitude:double radius:double unit<M|KM|FT|MI> WITHCOORD? WITHDIST? WITHHASH? "
          "count{COUNT=count:integer ANY?@6.2.0}? order<ASC|DESC>? STORE=key:key#1? STOREDIST=key:key#2?",
          "write denyoom", access="RO access; OW update; OW update",
-         since="3.2.0", group="geo",
+         events=_events_from(6), since="3.2.0", group="geo",
          complexity="O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited "
          "by center and radius and M is the number of items inside the index.",
          deprecated=("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument"),
@@ -220,7 +246,7 @@ def georadius_ro(session: Session, request: Request) -> Reply:
          "key:key member radius:double unit<M|KM|FT|MI> WITHCOORD? WITHDIST? WITHHASH? count{COUNT=count:integer ANY?}? "
          "order<ASC|DESC>? STORE=key:key#1? STOREDIST=key:key#2?",
          "write denyoom", access="RO access; OW update; OW update",
-         since="3.2.0", group="geo",
+         events=_events_from(5), since="3.2.0", group="geo",
          complexity="O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited "
          "by center and radius and M is the number of items inside the index.",
          deprecated=("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments"),
@@ -264,16 +290,7 @@ def _search_within_radius(
     session: Session, request: Request, members: Members | None, words: list[bytes], search: Search, *, can_store: bool
 ) -> Reply:
     """Run one of the GEORADIUS commands, of which only options are to be read yet."""
-    place = 0
-    while place < len(words):
-        behind = search.take(words, place)
-        if behind == place:
-            word = words[place].upper()
-            if not can_store or word not in (b"STORE", b"STOREDIST") or place + 1 == len(words):
-                raise CommandError(SYNTAX_ERROR)
-            search.destination, search.has_distances = words[place + 1], word == b"STOREDIST"
-            behind = place + 2
-        place = behind
+    _take_options(search, words, can_store=can_store)
     search.check_shown("STORE option in GEORADIUS")
     search.check_count()
     return _finish(session, request, members, search)

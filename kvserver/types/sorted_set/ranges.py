@@ -144,7 +144,7 @@ def zrange(session: Session, request: Request) -> Reply:
 @command("zrangestore",
          "dst:key src:key#1 min max sortby<BYSCORE|BYLEX>? REV? LIMIT=offset_count{offset:integer count:integer}?",
          "write denyoom", access="OW update; RO access",
-         since="6.2.0", group="sorted-set",
+         events={"": "zrangestore", "RESTORE": "zrangestore"}, since="6.2.0", group="sorted-set",
          complexity="O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements stored "
          "into the destination key.",
          summary="Store a range of members from sorted set into another key")  # fmt: skip

@@ -118,7 +118,7 @@ def _access_of_bitfield(request: Request) -> str:
          "INCRBY=encoding_offset_increment{encoding offset:integer increment:integer}>}>?+",
          "write denyoom", access="RW access update variable_flags",
          key_notes=("This command allows both access and modification of the key",), access_of=_access_of_bitfield,
-         since="3.2.0", group="bitmap", complexity="O(1) for each subcommand specified",
+         events={"": "setbit", "SETRANGE": ""}, since="3.2.0", group="bitmap", complexity="O(1) for each subcommand specified",
          summary="Perform arbitrary bitfield integer operations on strings")  # fmt: skip
 def bitfield(session: Session, request: Request) -> Reply:
     operations = _parse(session, request[2:])
@@ -128,6 +128,7 @@ def bitfield(session: Session, request: Request) -> Reply:
     before = changeable(session, request[1])
     string = bytearray(before or b"").ljust(max(ends), b"\0")
     replies: list[Reply] = []
+    is_written = False
     for operation in operations:
         field = operation.field
         present = field.read(string)
@@ -146,10 +147,13 @@ def bitfield(session: Session, request: Request) -> Reply:
         number = field.fit(wanted, operation.overflow)
         if number is not None:
             field.write(string, number)
+            is_written = True
         replies.append(number if number is None or operation.name == b"INCRBY" else present)
     after = bytes(string)
     if after != before:
-        session.keyspace.change(request[1], raw(after), [b"BITFIELD", *request[1:]])
+        # A string that has only become longer, since FAIL forbids all that was to be written, is no event in Redis.
+        grown = [b"SETRANGE", request[1], b"%d" % (len(after) - 1), after[-1:]]
+        session.keyspace.change(request[1], raw(after), [b"BITFIELD", *request[1:]] if is_written else grown)
     else:
         session.keyspace.put_equal(request[1], raw(after))
     return replies

@@ -170,7 +170,7 @@ def combined(operation: bytes, values: list[bytes]) -> bytes:
 
 
 @command("bitop", "operation destkey:key key:key#1+", "write denyoom", access="OW update; RO access",
-         since="2.6.0", group="bitmap", complexity="O(N)",
+         events="set", since="2.6.0", group="bitmap", complexity="O(N)",
          summary="Perform bitwise operations between strings")  # fmt: skip
 def bitop(session: Session, request: Request) -> Reply:
     operation, target, sources = request[1].upper(), request[2], request[3:]

@@ -5,6 +5,8 @@ GET and SET are the hot path: nothing may be added to them that is not measured.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kvserver.data.entries import Entry, Expiring
 from kvserver.dispatch.arguments import expiry_ms
 from kvserver.dispatch.command import Many, command, wrong_arity
@@ -46,6 +48,8 @@ def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
     value = session.keyspace.expire_if_due(key, entry) if isinstance(entry, Expiring) else entry
     if value is None:
         session.keyspace.missed_gets += 1
+        if session.keyspace.notes:
+            session.keyspace.note_miss(key)
     return as_string(value)
 
 
@@ -53,6 +57,12 @@ def set_many(session: Session, commands: list[Request], output: list[bytes]) -> 
     session.keyspace.put_many([(key, value) for _, key, value in commands], commands)
     output.append(OK.wire * len(commands))
     return len(commands)
+
+
+def _events_of_set(request: Request) -> Mapping[str, str]:
+    """The events of a call. A DEL is recorded for a time that has passed: in Redis, such a key is there until it is met."""
+    is_timed = not _EXPIRY_OPTIONS.keys().isdisjoint(word.upper().decode("latin-1") for word in request[3:])
+    return {"": "set g:expire" if is_timed else "set", "DEL": "set g:expire x:expired"}
 
 
 def _access_of_set(request: Request) -> str:
@@ -66,7 +76,7 @@ def _access_of_set(request: Request) -> str:
          "KEEPTTL@6.0.0>?",
          "write denyoom", access="RW access update variable_flags",
          key_notes=("RW and ACCESS due to the optional `GET` argument",), access_of=_access_of_set,
-         since="1.0.0", group="string", complexity="O(1)",
+         events=_events_of_set, since="1.0.0", group="string", complexity="O(1)",
          summary="Set the string value of a key",
          many=Many(3, set_many), bounded_below=ANY_NUMBER)  # fmt: skip
 def set_(session: Session, request: Request) -> Reply:
@@ -116,7 +126,7 @@ def _store_until(session: Session, key: bytes, value: bytes, expires_at_ms: int,
 
 
 @command("setex", "key:key seconds:integer value", "write denyoom", access="OW update",
-         since="2.0.0", group="string", complexity="O(1)",
+         events="set g:expire", since="2.0.0", group="string", complexity="O(1)",
          summary="Set the value and expiration of a key")  # fmt: skip
 def setex(session: Session, request: Request) -> Reply:
     now_ms = session.keyspace.now_ms()
@@ -125,7 +135,7 @@ def setex(session: Session, request: Request) -> Reply:
 
 
 @command("psetex", "key:key milliseconds:integer value", "write denyoom", access="OW update",
-         since="2.6.0", group="string", complexity="O(1)",
+         events="set g:expire", since="2.6.0", group="string", complexity="O(1)",
          summary="Set the value and expiration in milliseconds of a key")  # fmt: skip
 def psetex(session: Session, request: Request) -> Reply:
     now_ms = session.keyspace.now_ms()
@@ -134,7 +144,7 @@ def psetex(session: Session, request: Request) -> Reply:
 
 
 @command("setnx", "key:key value", "write denyoom fast", access="OW insert",
-         since="1.0.0", group="string", complexity="O(1)",
+         events="set", since="1.0.0", group="string", complexity="O(1)",
          summary="Set the value of a key, only if the key does not exist")  # fmt: skip
 def setnx(session: Session, request: Request) -> Reply:
     keyspace = session.keyspace
@@ -145,6 +155,7 @@ def setnx(session: Session, request: Request) -> Reply:
 
 
 @command("getset", "key:key value", "write denyoom fast", access="RW access update",
+         events="set",
          since="1.0.0", group="string", complexity="O(1)", deprecated=("6.2.0", "`SET` with the `!GET` argument"),
          summary="Set the string value of a key and return its old value")  # fmt: skip
 def getset(session: Session, request: Request) -> Reply:
@@ -205,7 +216,7 @@ def _set_many(session: Session, request: Request) -> None:
 
 
 @command("mset", "key_value{key:key value}+", "write denyoom", access="OW update",
-         since="1.0.1", group="string", complexity="O(N) where N is the number of keys to set.",
+         events="set", since="1.0.1", group="string", complexity="O(N) where N is the number of keys to set.",
          tips="request_policy:multi_shard response_policy:all_succeeded",
          summary="Set multiple keys to multiple values")  # fmt: skip
 def mset(session: Session, request: Request) -> Reply:
@@ -216,7 +227,7 @@ def mset(session: Session, request: Request) -> Reply:
 
 
 @command("msetnx", "key_value{key:key value}+", "write denyoom", access="OW insert",
-         since="1.0.1", group="string", complexity="O(N) where N is the number of keys to set.",
+         events="set", since="1.0.1", group="string", complexity="O(N) where N is the number of keys to set.",
          tips="request_policy:multi_shard response_policy:agg_min",
          summary="Set multiple keys to multiple values, only if none of the keys exist")  # fmt: skip
 def msetnx(session: Session, request: Request) -> Reply:

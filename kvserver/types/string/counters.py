@@ -51,13 +51,13 @@ def incr_many(session: Session, commands: list[Request], output: list[bytes]) ->
 
 # The decorator is not used as one: `incr_many` calls the function itself, which takes less time than by way of the command.
 incr = command("incr", "key:key", "write denyoom fast", access="RW access update",
-               since="1.0.0", group="string", complexity="O(1)",
+               events="incrby", since="1.0.0", group="string", complexity="O(1)",
                summary="Increment the integer value of a key by one",
                many=Many(2, incr_many))(increment)  # fmt: skip
 
 
 @command("decr", "key:key", "write denyoom fast", access="RW access update",
-         since="1.0.0", group="string", complexity="O(1)",
+         events="incrby", since="1.0.0", group="string", complexity="O(1)",
          summary="Decrement the integer value of a key by one")  # fmt: skip
 def decr(session: Session, request: Request) -> Reply:
     return _add(session, request[1], -1)
@@ -71,7 +71,7 @@ def incrby(session: Session, request: Request) -> Reply:
 
 
 @command("decrby", "key:key decrement:integer", "write denyoom fast", access="RW access update",
-         since="1.0.0", group="string", complexity="O(1)",
+         events="incrby", since="1.0.0", group="string", complexity="O(1)",
          summary="Decrement the integer value of a key by the given number")  # fmt: skip
 def decrby(session: Session, request: Request) -> Reply:
     decrement = integer(request[2])

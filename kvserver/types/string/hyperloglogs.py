@@ -88,7 +88,7 @@ def pfadd(session: Session, request: Request) -> Reply:
 
 
 @command("pfcount", "key:key+", "readonly", access="RW access",
-         since="2.8.9", group="hyperloglog",
+         events="", since="2.8.9", group="hyperloglog",
          complexity="O(1) with a very small average constant time when called with a single key. O(N) with N being the number "
          "of keys, and much bigger constant times, when called with multiple keys.",
          summary="Return the approximated cardinality of the set(s) observed by the HyperLogLog at key(s).",
@@ -122,6 +122,7 @@ def _union(session: Session, keys: list[bytes]) -> tuple[bytes, bool]:
 
 
 @command("pfmerge", "destkey:key sourcekey:key#1+", "write denyoom", access="RW access insert; RO access", arity=-2,
+         events="pfadd",
          since="2.8.9", group="hyperloglog", complexity="O(N) to merge N HyperLogLogs, but with high constant times.",
          summary="Merge N different HyperLogLogs into a single one.")  # fmt: skip
 def pfmerge(session: Session, request: Request) -> Reply:
@@ -138,7 +139,7 @@ def pfmerge(session: Session, request: Request) -> Reply:
 
 
 @command("pfdebug", "subcommand key:key", "write denyoom admin", access="RW access",
-         since="2.8.9", group="hyperloglog", complexity="N/A",
+         events="", since="2.8.9", group="hyperloglog", complexity="N/A",
          summary="Internal commands for debugging HyperLogLog values")  # fmt: skip
 def pfdebug(session: Session, request: Request) -> Reply:
     key = request[2]
