@@ -92,7 +92,11 @@ class Server:
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self._upkeep = Upkeep(self.state, lambda commands: self._journal.append(commands))
+        self._upkeep = Upkeep(
+            self.state,
+            lambda commands: self._journal.append(commands),
+            lambda deliveries: self.writer.results.deliver(deliveries),
+        )
         self._watch()
         self.state.memory.configure()
 
@@ -261,10 +265,11 @@ class Server:
             set_level(config.loglevel)
 
     def _watch(self) -> None:
-        """Pass the options about slow commands to the parts that watch for them."""
+        """Pass the options about slow commands, and about events, to the parts that watch for them."""
         state = self.state
         self._table.timing.watch_from(slow_from_ns(state.config))
         state.slowlog.keep(state.config.slowlog_max_len)
+        state.notifications.configure(state.config.notify_keyspace_events)
 
     # Leaving
 

@@ -109,6 +109,16 @@ class Publish(_Effect):
         self.reply = reply
 
 
+class Notified(_Effect):
+    """Send messages to other sessions, or to this one, then carry on with the result."""
+
+    __match_args__ = ("result", "deliveries")
+
+    def __init__(self, result: Reply | Effect | CommandError, deliveries: list[tuple[Session, Message]]) -> None:
+        self.result = result
+        self.deliveries = deliveries
+
+
 class Monitored(_Effect):
     """Carry on with the result, then send the line (as `gate.monitor_line` makes it) to all monitors."""
 
@@ -206,6 +216,7 @@ Effect = (
     | Switch
     | Execute
     | Publish
+    | Notified
     | Monitored
     | Quiet
     | Postpone

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kvserver.dispatch.command import Command, Handler, unknown_command
-from kvserver.dispatch.effect import Close, Effect, Monitored, Postpone, Quiet
+from kvserver.dispatch.effect import Close, Effect, Monitored, Notified, Postpone, Quiet
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
@@ -77,6 +77,7 @@ def is_plain(session: Session) -> bool:
         and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
         and server.pause is _NO_PAUSE
         and not server.monitors
+        and not server.notifications.is_on
         and not server.journal.error
         and (facts.last_save_ok or not server.config.stop_writes_on_bgsave_error)
         and not (facts.loading or facts.medium_poisoned)
@@ -169,7 +170,7 @@ def _any_changes(commands: Sequence[Description]) -> bool:
 
 
 def call(runners: Runners, session: Session, request: Request) -> Reply | Effect:
-    """Run a call, if it may run now, and show it to monitors; or queue it in MULTI; or have it wait for the end of a pause.
+    """Run a call, if it may run now, tell of its events and show it to monitors; or queue it in MULTI, or let a pause hold it.
 
     Refusal if it may not run, CommandError if it fails. While CLIENT REPLY holds replies back, the result or the error is in
     a Quiet.
@@ -180,6 +181,23 @@ def call(runners: Runners, session: Session, request: Request) -> Reply | Effect
 
 
 def _call(runners: Runners, session: Session, request: Request) -> Reply | Effect:
+    notifications = session.server.notifications
+    if not notifications.is_on or session.is_replay:
+        return _pass(runners, session, request)
+    result: Reply | Effect | CommandError
+    try:
+        result = _pass(runners, session, request)
+    except CommandError as error:
+        result = error
+    deliveries = notifications.take()
+    if deliveries:
+        return Notified(result, deliveries)
+    if isinstance(result, CommandError):
+        raise result
+    return result
+
+
+def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effect:
     runner = runners.get(request[0]) or runners.get(request[0].lower())
     if runner is None:
         return _call_unknown(session, request)
@@ -199,6 +217,9 @@ def _call(runners: Runners, session: Session, request: Request) -> Reply | Effec
         return Postpone()
     if session.transaction and not resolved.is_never_queued:
         return queue(session, resolved, request)
+    # The keys that were evicted so far are no doing of the command.
+    if server.notifications.is_on:
+        server.notifications.begin(resolved, request)
     if not server.monitors or "admin" in resolved.flags or session.is_replay:
         return handler(session, request)
     result: Reply | Effect | CommandError

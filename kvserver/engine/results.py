@@ -21,6 +21,7 @@ from kvserver.dispatch.effect import (
     Execute,
     Kill,
     Monitored,
+    Notified,
     Postpone,
     Publish,
     Quiet,
@@ -33,6 +34,7 @@ from kvserver.engine.outbox import Outbox
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
 from kvserver.resp.request import Request
+from kvserver.state.channels import Message
 from kvserver.state.session import Muted, Pause, ServerState, Session
 
 # The result of a command.
@@ -176,8 +178,8 @@ class Results:
 
     def _perform(self, effect: Effect, client: Client, request: Request, output: list[bytes]) -> None:
         session = client.session
-        # The effect in one of these two is carried out by a call of its own, which takes the time.
-        begun = None if isinstance(effect, (Monitored, Quiet)) else self._timing.take_begun()
+        # The effect in one of these is carried out by a call of its own, which takes the time.
+        begun = None if isinstance(effect, (Notified, Monitored, Quiet)) else self._timing.take_begun()
         match effect:
             case Switch(reply):
                 # This is the error of an EXEC that runs nothing.
@@ -194,6 +196,10 @@ class Results:
                 for receiver, message in deliveries:
                     self._pass(message.wire(receiver.protocol), receiver, client, output)
                 self._reply(reply, session, output)
+            case Notified(result, deliveries):
+                for receiver, message in deliveries:
+                    self._pass(message.wire(receiver.protocol), receiver, client, output)
+                self.carry_out(result, client, request, output)
             case Monitored(result, line):
                 self.carry_out(result, client, request, output)
                 for monitor in self._state.monitors.values():
@@ -231,6 +237,14 @@ class Results:
             output.append(data)
         elif other := self.clients.get(receiver.id):
             self.send(other, data)
+
+    def deliver(self, deliveries: list[tuple[Session, Message]]) -> None:
+        """Send messages that no command of a client leads to."""
+        for receiver, message in deliveries:
+            if client := self.clients.get(receiver.id):
+                self.send(client, message.wire(receiver.protocol))
+        if self.outbox:
+            self.outbox.seal()
 
     def _act(self, effect: Effect, client: Client, request: Request, output: list[bytes], begun: Begun | None) -> bool:
         """Have the Jobs carry an effect out. Return True if that goes on, so that the reply comes later."""

@@ -13,23 +13,30 @@ from typing import Final
 
 from kvserver.containers import lazyfree
 from kvserver.resp.request import Request
-from kvserver.state.session import ServerState
+from kvserver.state.channels import Message
+from kvserver.state.session import ServerState, Session
 
 # A slice ends with the first step that ends later than this.
 SLICE_S: Final = 0.0003
 # The rest between two slices is as long as so many slices.
 REST_SLICES: Final = 3
 
+Deliveries = list[tuple[Session, Message]]
+
 
 class Upkeep:
     """The upkeep of a server, which calls `begin` some times a second. Nothing of it runs while data is loaded.
 
-    `record` takes the commands that repeat what a slice has done, as the writer's takes those of a tick.
+    `record` takes the commands that repeat what a slice has done, as the writer's takes those of a tick. `deliver` sends the
+    messages about it.
     """
 
-    def __init__(self, state: ServerState, record: Callable[[list[Request]], None]) -> None:
+    def __init__(
+        self, state: ServerState, record: Callable[[list[Request]], None], deliver: Callable[[Deliveries], None]
+    ) -> None:
         self._state = state
         self._record = record
+        self._deliver = deliver
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
 
@@ -65,10 +72,13 @@ class Upkeep:
         is_unfinished = True
         while is_unfinished and time.perf_counter() <= ends_at:
             is_unfinished = self._step()
-        records = self._state.databases.records
+        records, notifications = self._state.databases.records, self._state.notifications
         # The next tick may be long in coming.
         if records.has_any:
+            deliveries = notifications.take() if notifications.is_on else []
             self._record(records.take())
+            if deliveries:
+                self._deliver(deliveries)
         return is_unfinished
 
     def _step(self) -> bool:

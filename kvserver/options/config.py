@@ -87,6 +87,7 @@ class Config:
     slowlog_log_slower_than: int  # microseconds
     slowlog_max_len: int
     latency_monitor_threshold: int  # milliseconds
+    notify_keyspace_events: str
     latency_tracking: bool
     latency_tracking_info_percentiles: tuple[float, ...]
     loglevel: str

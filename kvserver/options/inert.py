@@ -1,8 +1,8 @@
 """The options of redis-server that mean nothing here: a row each, with Redis's name, kind, range and default.
 
 They are taken from every source, checked, kept, shown and written back, so that configurations and tools made for Redis
-work; nothing in the server asks for their values. Values that somebody would rely on (that data is copied, notified of or
-limited) are refused. A start imports this module only if it is told one of these names.
+work; nothing in the server asks for their values. Values that somebody would rely on (that data is copied or limited) are
+refused. A start imports this module only if it is told one of these names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from kvserver.options.table import FIXED, LIVE, Change, Option
 # Redis takes any number, and keeps the nearest one in these ranges.
 LEAST_HZ, MOST_HZ = 1, 500
 LEAST_BACKLOG_BYTES = 16 * 1024
-EVENT_CLASSES = "Ag$lshzxeKEtmdn"
 DEFRAG_NEEDS = (
     "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one "
     "shipped by default with the Redis source distribution"
@@ -56,12 +55,6 @@ def _parse_size_or_percent(text: str) -> str:
         return str(memory_size(0, ULLONG_MAX).parse(text))
     except ValueError:
         raise ValueError("argument must be a memory or percent value") from None
-
-
-def _parse_event_classes(text: str) -> str:
-    if not set(text) <= set(EVENT_CLASSES):
-        raise ValueError(f"Invalid event class character. Use '{EVENT_CLASSES}'.")
-    return text
 
 
 def _parse_shutdown_flags(text: str) -> str:
@@ -106,7 +99,6 @@ _FACILITY = one_of("user", *(f"local{number}" for number in range(8)))
 _SHUTDOWN = Kind("WORD ...", _parse_shutdown_flags, toml_type=list)
 _OOM_SCORES = Kind("NUMBER NUMBER NUMBER", _parse_oom_scores)
 _OOM_SCORE = one_of("no", "yes", "relative", "absolute")._replace(show=lambda word: "yes" if word == "relative" else word)
-_EVENTS = only(Kind("CLASSES", _parse_event_classes), "", "there are no keyspace notifications here")
 _CLIENTS_MEMORY = only(Kind("BYTES", _parse_size_or_percent, toml_type=int), "0", "client eviction is not supported here")
 
 
@@ -183,7 +175,6 @@ INERT: tuple[Option, ...] = (
     _row("min-replicas-max-lag", LIVE, _COUNT, "10", "min-slaves-max-lag"),
     _row("min-replicas-to-write", LIVE, only(_COUNT, "0", "there are no replicas"), "0", "min-slaves-to-write"),
     _row("no-appendfsync-on-rewrite", LIVE, YES_NO, "no"),
-    _row("notify-keyspace-events", LIVE, _EVENTS, ""),
     _row("oom-score-adj", LIVE, _OOM_SCORE, "no"),
     _row("oom-score-adj-values", LIVE, _OOM_SCORES, "0 200 800"),
     _row("pidfile", FIXED, only(PATH, "", "there is no file of the process's number"), ""),

@@ -22,6 +22,11 @@ OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pub
 # Redis takes older versions, too, which RFC 8996 forbids.
 TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 
+# The classes of keyspace events that `A` stands for, and all in the order in which they are shown: n is that of keys that are
+# made, m that of keys that are missed. K and E are the two kinds of channels.
+ALL_EVENTS = "g$lshzxetd"
+EVENT_CLASSES = ALL_EVENTS + "nKEm"
+
 
 class Kind(NamedTuple):
     """A kind of value.
@@ -185,6 +190,18 @@ def _show_percentiles(percentiles: tuple[float, ...]) -> str:
     return " ".join(f"{percentile:.6f}".rstrip("0").rstrip(".") for percentile in percentiles)
 
 
+def _parse_event_classes(text: str) -> str:
+    if not set(text) <= {"A", *EVENT_CLASSES}:
+        raise ValueError("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+    given = set(text.replace("A", ALL_EVENTS))
+    return "".join(letter for letter in EVENT_CLASSES if letter in given)
+
+
+def _show_event_classes(classes: str) -> str:
+    # As in Redis, the n is not shown beside an A.
+    return "A" + classes.strip(ALL_EVENTS + "n") if set(ALL_EVENTS) <= set(classes) else classes
+
+
 def encode(text: str) -> bytes:
     """The bytes of a value or a name on the wire."""
     return text.encode("utf-8", "surrogateescape")
@@ -212,5 +229,6 @@ SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points,
 OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
                      join=lambda present, given: {**present, **given})  # fmt: skip
 TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list)
+EVENTS = Kind("CLASSES", _parse_event_classes, _show_event_classes)
 PERCENTILES = Kind("PERCENT ...", _parse_percentiles, _show_percentiles, toml_type=list)
 ADDRESSES = Kind("ADDRESS ...", _parse_addresses, " ".join, toml_type=list)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from kvserver.options.kinds import (
     ADDRESSES,
     DIRECTORY,
+    EVENTS,
     EVICTION_POLICY,
     FILE_NAME,
     INT_MAX,
@@ -157,6 +158,8 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("slowlog-max-len", LIVE, integer(0, LONG_MAX), "128", "commands that SLOWLOG keeps"),
         Option("latency-monitor-threshold", LIVE, integer(0, LONG_MAX), "0",
                "milliseconds from which on LATENCY keeps an event; 0 for none"),
+        Option("notify-keyspace-events", LIVE, EVENTS, "",
+               "events of keys that subscribers are told of: classes g$lshzxetdnm, A for all but n and m; and K, E or both"),
         Option("latency-tracking", LIVE, YES_NO, "yes", "tell in INFO and LATENCY HISTOGRAM how long commands take"),
         Option("latency-tracking-info-percentiles", LIVE, PERCENTILES, "50 99 99.9",
                "percentiles that INFO latencystats shows"),

@@ -17,6 +17,7 @@ from kvserver.resp.request import Request
 from kvserver.state.channels import Channels
 from kvserver.state.description import Description
 from kvserver.state.latency import LatencyMonitor
+from kvserver.state.notifications import Notifications
 from kvserver.state.slowlog import SlowLog
 from kvserver.state.statistics import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
 from kvserver.state.usage import Usages
@@ -96,6 +97,7 @@ class ServerState:
         self.version = version
         self.memory = Memory(databases, config, now_ms, random_below)
         self.channels: Channels[Session] = Channels()
+        self.notifications: Notifications[Session] = Notifications(databases, commands, self.channels)
         self.monitors: dict[int, Session] = {}
         self.pause = Pause.NONE
         self.watches = Watches(databases, commands)

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.sessions import Server, run, text
 from kvserver.dispatch.command import Command
-from kvserver.dispatch.effect import Load, Monitored, Postpone, Quiet, Switch
+from kvserver.dispatch.effect import Load, Monitored, Notified, Postpone, Quiet, Switch
 from kvserver.dispatch.gate import (
     EXEC_REFUSED,
     LOADING,
@@ -326,3 +326,21 @@ def test_password_comes_before_everything() -> None:
     server.state.pause = Pause.NONE
     run(session, "AUTH", "secret")
     assert is_plain(session)
+
+
+def test_calls_go_through_the_gate_while_there_are_notifications(server: Server) -> None:
+    session, subscriber, notifications = server.session(), server.session(), server.state.notifications
+    run(subscriber, "PSUBSCRIBE", "__key*")
+    assert is_plain(session)
+    notifications.configure("K$")
+    assert not is_plain(session)
+    result = run(session, "SET", "k", "v")
+    assert isinstance(result, Notified)
+    assert (result.result, [receiver for receiver, _ in result.deliveries]) == (OK, [subscriber])
+    assert run(session, "GET", "k") == b"v"
+    run(session, "CLIENT", "REPLY", "SKIP")
+    result = run(session, "SET", "k", "v")
+    assert isinstance(result, Quiet)
+    assert isinstance(result.result, Notified)
+    notifications.configure("K")
+    assert is_plain(server.session())

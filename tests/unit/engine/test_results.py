@@ -6,7 +6,10 @@ import pytest
 
 from helpers.servers import encode
 from helpers.writers import Setting, settle
+from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.dispatch.gate import MISCONF
+from kvserver.resp.reply import Push
+from kvserver.state.channels import Message
 
 
 @pytest.fixture
@@ -92,3 +95,46 @@ async def test_commands_are_shown_to_monitors_while_there_are_some(setting: Sett
         setting.writer.results.forget(monitor)
     table = setting.server.table
     assert table.plain(client.session) is table.open, "the way of a command is the short one again"
+
+
+async def test_message_about_a_key_comes_before_the_reply_and_before_what_is_published_later(setting: Setting) -> None:
+    client, other = setting.client(), setting.client()
+    client.session.protocol = 3
+    for subscriber in (client, other):
+        setting.send(subscriber, encode("SUBSCRIBE", "__keyspace@0__:k", "c"))
+    await settle()
+    client.said = other.said = b""
+    setting.server.state.notifications.configure("K$")
+    setting.send(client, encode("SET", "k", "v"), encode("PUBLISH", "c", "x"), encode("APPEND", "k", "w"))
+    await settle()
+    told = [b"$7\r\nmessage\r\n$16\r\n__keyspace@0__:k\r\n$3\r\nset\r\n", b"$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n"]
+    told.append(told[0].replace(b"$3\r\nset", b"$6\r\nappend"))
+    assert other.said == b"".join(b"*3\r\n" + each for each in told)
+    assert client.said == b"".join(b">3\r\n%b%b\r\n" % pair for pair in zip(told, (b"+OK", b":2", b":2"), strict=True))
+
+
+async def test_messages_of_a_transaction_come_in_the_order_of_its_commands(setting: Setting) -> None:
+    client, other = setting.client(), setting.client()
+    setting.send(other, encode("SUBSCRIBE", "__keyevent@0__:set", "__keyevent@0__:del", "c"))
+    await settle()
+    other.said = b""
+    setting.server.state.notifications.configure("g$E")
+    queued = (encode("SET", "k", "v"), encode("LPUSH", "k", "x"), encode("PUBLISH", "c", "x"), encode("GETDEL", "k"))
+    setting.send(client, encode("MULTI"), *queued, encode("EXEC"))
+    await settle()
+    heard = [other.said.find(word) for word in (b"__keyevent@0__:set", b"$1\r\nc", b"__keyevent@0__:del")]
+    assert -1 < heard[0] < heard[1] < heard[2]
+    assert client.said.endswith(b"*4\r\n+OK\r\n-%b\r\n:1\r\n$1\r\nv\r\n" % WRONG_TYPE.encode())
+    assert setting.server.state.usages.by_name[b"lpush"].failed == 1
+
+
+async def test_message_about_what_went_by_itself_is_held_until_its_record_is_safe(setting: Setting) -> None:
+    outbox, subscriber, gone = setting.hold_replies(), setting.client(), setting.client()
+    message = Message(Push([b"message", b"c", b"x"]))
+    setting.writer.results.forget(gone)
+    setting.recording.sequence = 1
+    setting.writer.results.deliver([(subscriber.session, message), (gone.session, message)])
+    assert subscriber.said == b""
+    setting.recording.safe = 1
+    outbox.release()
+    assert (subscriber.said, gone.said) == (message.wire(2), b"")

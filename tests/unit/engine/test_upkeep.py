@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 
 import pytest
 
-from helpers.servers import DEADLINE_S, StartServer, Wire, encode, info, least_cost, wait_until
-from helpers.sessions import START_MS, Server
+from helpers.servers import DEADLINE_S, StartServer, Wire, encode, info, least_cost, parse, wait_until
+from helpers.sessions import START_MS, Server, run
 from kvserver.containers import lazyfree
 from kvserver.engine.upkeep import Upkeep
 
@@ -84,7 +85,7 @@ def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: Sta
 def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
     server = Server()
     recorded: list[list[bytes]] = []
-    upkeep = Upkeep(server.state, recorded.extend)
+    upkeep = Upkeep(server.state, recorded.extend, lambda deliveries: None)
     upkeep.begin()
     assert recorded == []
     server.keyspace.set_expiring(b"k", b"v", START_MS + 1)
@@ -93,6 +94,32 @@ def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
     upkeep.end()
     assert recorded == [[b"del", b"k"]]
     assert not server.keyspace.records.has_any
+
+
+async def test_keys_that_expire_and_that_are_evicted_are_told_of_behind_their_records() -> None:
+    server = Server()
+    done: list[str] = []
+    state, subscriber = server.state, server.session()
+    run(subscriber, "PSUBSCRIBE", "__keyevent*")
+    state.notifications.configure("xeE")
+    upkeep = Upkeep(
+        state,
+        lambda commands: done.extend(command[0].decode() for command in commands),
+        lambda deliveries: done.extend(parse(message.wire(2))[2].decode() for _, message in deliveries),
+    )
+    server.keyspace.set_expiring(b"k", b"v", START_MS + 1)
+    server.clock.now_ms += 1
+    upkeep.begin()
+    assert done == ["del", "__keyevent@0__:expired"]
+    done.clear()
+    server.keyspace.set(b"l", b"v" * 100_000)
+    state.config.maxmemory, state.config.maxmemory_policy = 70_000, "allkeys-random"
+    state.memory.configure()
+    while not done:
+        upkeep.begin()
+        await asyncio.sleep(0)
+    upkeep.end()
+    assert done == ["DEL", "__keyevent@0__:evicted"]
 
 
 def test_limit_that_is_set_below_what_is_used_lets_keys_go_in_the_background(start_server: StartServer) -> None:
@@ -166,7 +193,7 @@ def test_large_value_of_a_key_that_went_is_freed_bit_by_bit(start_server: StartS
 
 def test_upkeep_that_has_ended_frees_no_more() -> None:
     state = Server().state
-    upkeep = Upkeep(state, lambda commands: None)
+    upkeep = Upkeep(state, lambda commands: None, lambda deliveries: None)
     upkeep.end()
     assert not lazyfree._servers
     upkeep.begin()

@@ -44,6 +44,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "client-output-buffer-limit": st.dictionaries(st.sampled_from(["normal", "slave", "pubsub"]), limits),
     "latency-tracking-info-percentiles": st.lists(st.integers(0, 10**8)).map(lambda list: tuple(n / 1e6 for n in list)),
     "tls-protocols": st.lists(st.sampled_from(["TLSv1.2", "TLSv1.3"]), unique=True).map(tuple),
+    "notify-keyspace-events": st.text("Ag$lshzxetdKEm").map(ROWS["notify-keyspace-events"].kind.parse),
     "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),
 }
 
@@ -129,6 +130,7 @@ SET_CASES = {
     "requirepass": "p\udcff\0w|two words|",
     "client-output-buffer-limit": OUTPUT_LIMITS,
     "protected-mode": "|YES|no|1",
+    "notify-keyspace-events": "|A|EKA|mKnEA|KEg$lshzxetd|ndtexzhsl$gEK|n|m|mnEKlg$|K|Kx|q|KEAq|A |kea",
     "tls-auth-clients": "|optional|maybe",
 }
 
