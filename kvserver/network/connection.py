@@ -138,6 +138,8 @@ class Connection:
         self.queue = []
         self._unsent.clear()
         self._unsent_bytes = 0
+        # A method of this connection would keep it for the garbage collector.
+        self._send = self._send_unchoked = self.transport.write
         if self._is_admitted:
             self._owner.release(self)
 

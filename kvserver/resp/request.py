@@ -139,7 +139,8 @@ class StrictParser:
                 if command:
                     commands.append(command)
         except ProtocolError as failure:
-            self.failure = failure
+            # Its traceback would refer to this parser, which the garbage collector alone would free then.
+            self.failure = failure.with_traceback(None)
             self._position = len(self._buffer)
         del self._buffer[: self._position]
         self.has_unread = bool(self._buffer) and (self._steps_left <= 0 or (self._is_limited and bool(commands)))
