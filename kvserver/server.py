@@ -7,7 +7,6 @@ stops listening, closes the connections and releases the folder. It alone knows 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -19,6 +18,7 @@ from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import slow_from_ns
+from kvserver.engine import collector
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
@@ -123,6 +123,7 @@ class Server:
         self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
         self.clients.writer = self._jobs.writer = self.writer
         self._jobs.attend_journal()
+        collector.begin()
         try:
             self.state.persistence.loading = True
             await self._listeners.open()
@@ -142,9 +143,6 @@ class Server:
         except (OSError, TLSError) as error:
             await self._close()
             raise StartError(str(error)) from error
-        # The objects that are there now live on, so that the garbage collector need not look at them again.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
         ready = f"Ready to accept connections on {', '.join(self._listeners.addresses())}"
@@ -302,6 +300,7 @@ class Server:
         self._journal_disk.close()
         self._sync_disk.close()
         self._lease.release()
+        collector.end()
         # In this turn of the event loop the transports tell that they are closed.
         await asyncio.sleep(0)
         if not self.ended.done():

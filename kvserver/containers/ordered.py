@@ -13,6 +13,7 @@ from itertools import chain, islice
 from operator import lt
 from typing import ClassVar, Final, Self, cast
 
+from kvserver.containers import fresh
 from kvserver.containers.runs import Runs
 
 # What a place in a run takes: a reference and a double, and some that are kept free. What a run takes besides.
@@ -230,6 +231,7 @@ class Ordered(Runs[Run]):
             if run.owner is None:
                 # It was loaded, and stays nobody's.
                 joined = (*run.members, *members[:start])
+                fresh.note(len(joined))
                 self.runs[-1] = Run(cast("list[bytes]", joined), run.scores + array("d", scores[:start]), None)
             else:
                 run = self._own(len(self.runs) - 1)
@@ -238,6 +240,7 @@ class Ordered(Runs[Run]):
             self._resize(len(self.runs) - 1, start)
         for begin in range(start, len(members), load):
             some = tuple(members[begin : begin + load])
+            fresh.note(len(some))
             # It is nobody's, and so never changed: who changes it makes a list of it first.
             run = Run(cast("list[bytes]", some), array("d", scores[begin : begin + load]), None)
             self.borders.append(self.runs[-1].scores[-1])
@@ -281,6 +284,7 @@ class Ordered(Runs[Run]):
         run = self.runs[index]
         if run.owner is not self.token:
             run = self.runs[index] = Run([*run.members], run.scores[:], self.token)
+            fresh.note(len(run.members))
         return run
 
     def _remove_at(self, index: int, run: Run, place: int) -> None:
@@ -309,6 +313,8 @@ class Ordered(Runs[Run]):
         size = len(run.members)
         half = size - 1 if place == size - 1 and index == len(self.borders) else size // 2
         behind = Run(run.members[half:], run.scores[half:], self.token)
+        # Where all is added at the end, the one that is full was never noted yet.
+        fresh.note(size)
         del run.scores[half:], run.members[half:]
         self.borders.insert(index, run.scores[-1])
         self.sizes[index] = half

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import ClassVar, Final
 
+from kvserver.containers import fresh
 from kvserver.containers.runs import Runs
 
 _SEPARATOR: Final = b"\0"
@@ -240,6 +241,7 @@ class Sequence(Runs[Run | Closed]):
         if len(members) > 2 * self.LOAD:
             half = len(members) // 2
             self._insert(index + 1, Run(members[half:], self.token), len(members) - half)
+            fresh.note(len(members) - half)
             del members[half:]
             self.sizes[index] = half
             self._move(index)
@@ -346,6 +348,7 @@ class Sequence(Runs[Run | Closed]):
         run = self.runs[index]
         if not isinstance(run, Run) or run.owner is not self.token:
             run = self.runs[index] = Run([*_members(run)], self.token)
+            fresh.note(len(run.members))
         return run.members
 
     def _close(self, index: int) -> None:
@@ -359,6 +362,8 @@ class Sequence(Runs[Run | Closed]):
                 packed = _SEPARATOR.join(members)
                 if packed.count(_SEPARATOR) == len(members) - 1:
                     self.runs[index] = packed
+                    return
+            fresh.note(len(members))
 
     def _cut(self, index: int, start: int, stop: int) -> None:
         """Remove some places of a run, perhaps all."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from kvserver.containers import lazyfree
+from kvserver.containers import fresh, lazyfree
 from kvserver.formats.names import RESERVED, is_plain
 from kvserver.formats.sorting import BATCH_BYTES, divide, merge
 
@@ -55,6 +55,7 @@ class _Pile:
         coming = self._coming
         while len(coming) >= PIECE_MEMBERS or (is_end and coming):
             self.pieces.append(tuple(coming[-PIECE_MEMBERS:]))
+            fresh.note(PIECE_MEMBERS)
             del coming[-PIECE_MEMBERS:]
 
     def sample(self, count: int) -> list[bytes]:
@@ -122,6 +123,7 @@ def _by_name(pile: _Pile, naming: _Naming) -> Iterator[list[bytes] | None]:
         groups: list[list[bytes]] = []
         while pile.pieces:
             groups.append(sorted(naming(pile.pieces.pop())))
+            fresh.note(len(groups[-1]))
             yield None
         if groups:
             yield from merge(groups)

@@ -22,6 +22,7 @@ from itertools import islice
 from operator import sub
 from typing import Final, NamedTuple
 
+from kvserver.containers import fresh
 from kvserver.data.freeze import Cut
 from kvserver.data.shards import Shard
 from kvserver.formats.tags import Mapping
@@ -88,6 +89,7 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
             ends.append(bisect_left(names, border, ends[-1]))
         ends.append(len(names))
         counts.append(list(map(sub, ends[1:], ends)))
+        fresh.note(len(names) + len(borders))
         yield None
     keys = [iter(shard) for shard in cut.shards]
     values = [iter(shard.values()) for shard in cut.shards]
@@ -105,6 +107,7 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
                 if len(group_keys) >= _STEP_KEYS:
                     yield None
                     groups.append(_join(naming, group_keys, group_values))
+                    fresh.note(3 * len(group_keys))
                     group_keys, group_values = [], []
                     yield None
                     groups[-1].sort()
