@@ -23,8 +23,7 @@ from kvserver.state.session import Session
          summary="Return a serialized version of the value stored at the specified key.")  # fmt: skip
 def dump_key(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
-    living = None if value is None else session.keyspace.fresh(request[1], value)
-    return None if living is None else dump(living)
+    return None if value is None else dump(value)
 
 
 def _idle_s(text: bytes) -> int:

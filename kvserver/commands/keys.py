@@ -127,8 +127,6 @@ def copy(session: Session, request: Request) -> Reply:
     if target is keyspace and source == destination:
         raise CommandError(SAME_OBJECT)
     value = keyspace.read(source)
-    if value is not None:
-        value = keyspace.fresh(source, value)
     if value is None or (target.live(destination) is not None and not replaces):
         return 0
     keyspace.put_copy(source, destination, fork(value), target)

@@ -115,7 +115,7 @@ def _finder(session: Session, pattern: bytes) -> Callable[[bytes], bytes | None]
     def find(element: bytes) -> bytes | None:
         key = prefix + element + postfix
         value = keyspace.read(key)
-        living = None if value is None else keyspace.fresh(key, value)
+        living = None if value is None else keyspace.living(value)
         return None if living is None else kind_of(living).part(living, field if arrow else None)
 
     return find

@@ -82,6 +82,12 @@ class Times:
         self._look()
         return due
 
+    def count_due(self, now: int) -> int:
+        """The number of members whose time is not later than now."""
+        if self._many is None:
+            return sum(time <= now for time in self._few.values())
+        return self._many[1].position_of_score(now, after=True)
+
     def items(self) -> Iterable[tuple[bytes, int]]:
         """All members and their times, in no order."""
         return self._few.items() if self._many is None else self._many[0].items()

@@ -126,22 +126,15 @@ class Keyspace(Recording):
             self._store(key, forked, self.expires_at_ms(key))
         return forked
 
-    def fresh(self, key: bytes, value: Value) -> Value | None:
-        """A value that `live` or another function here gave, without the members whose time has come, which are removed.
+    def living(self, value: Value) -> Value | None:
+        """A value that `live` or another function here gave, to be read: without the members whose time has come.
 
-        None if no member is left: then the key is removed. While the data `is_held`, all stays, and is only missing in what
-        this gives.
+        None if no other member is left. Nothing is removed: a sweep does that, some members at a time.
         """
-        first_ms = earliest_ms(value)
-        if first_ms is None or first_ms > self.now_ms():
+        first_ms, now_ms = earliest_ms(value), self.now_ms()
+        if first_ms is None or first_ms > now_ms:
             return value
-        left: Any = fork(value) if self.is_held else self.own(key)
-        # The key's own time may have come meanwhile.
-        if left is None:
-            return None
-        request = kind_of(left).lapse(key, left, self.now_ms(), len(left))
-        if not self.is_held:
-            self.lapse(key, left if len(left) else None, request)
+        left: Any = value.living(now_ms)  # type: ignore[attr-defined]
         return left if len(left) else None
 
     def read(self, key: bytes) -> Value | None:

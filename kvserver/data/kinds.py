@@ -69,8 +69,8 @@ class Kind(Protocol):
     - `types` are the Python types of its values; types derived from them are none. The parameters `value`, which are Any
       below, are such values. Values that are changed in place have a method `fork`, which makes an equal one that is
       independent; all others are never changed, only replaced. Values whose members may expire have an attribute
-      `earliest_ms`, the Unix time in milliseconds from which on the first of them is gone, or None if none expires, and
-      a length.
+      `earliest_ms`, the Unix time in milliseconds from which on the first of them is gone, or None if none expires, a
+      length, and a method `living`, which gives what is left of them at such a time, to be read by `python` and `part`.
     - `mark` is the character with which its packed values begin, which are `str`, or "" if it packs none.
     - `forms` are the ways to read its values in a payload, by tag, but for VALUE.
     - `loads` are the ways to read payloads of RESTORE, by the first byte. Each makes a value of the body, in which no string

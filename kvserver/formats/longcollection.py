@@ -8,6 +8,7 @@ whole. A member that is longer than a piece is one step.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import pairwise, starmap
@@ -20,7 +21,7 @@ import orjson
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.formats.codec import PIECE_BYTES
 from kvserver.formats.longstring import TAG_END
-from kvserver.formats.members import array_text, object_text, pairs_text
+from kvserver.formats.members import EXPIRY, LATEST_MS, VALUE, Timed, array_text, object_text, pairs_text
 from kvserver.formats.names import RESERVED, bytes_of
 
 _INFINITIES: Final = {"inf": inf, "-inf": -inf}
@@ -30,6 +31,11 @@ _PIECES: Final = 16
 # Two strings and what is around them. No score is longer, with what is around that.
 _MOST_PARTS: Final = 5
 _MOST_OUTSIDE: Final = 40
+# A member of an object, where escapes are gone. Its value may be one that expires: that makes four strings.
+_FIELD: Final = rb'"[^"]*+":(?:"[^"]*+"|\{"%b":[0-9]++,"%b":"[^"]*+"\})' % (EXPIRY.encode(), VALUE.encode())
+# Those that have something behind them.
+_FIELDS: Final = re.compile(rb"(?:%b,)*+(?:%b(?=\}))?+" % (_FIELD, _FIELD))
+_MOST_PARTS_OF_FIELD: Final = 9
 
 
 class Builder(Protocol):
@@ -99,8 +105,7 @@ class _LongCollection(ABC):
 
         ValueError if there is none, however long the piece becomes.
         """
-        # When the escaped quotes are gone, the others begin and end strings.
-        parts = piece.replace(rb"\\", b"..").replace(rb"\"", b"..").split(b'"')
+        parts = _masked(piece).split(b'"')
         within = len(self._between) // 2
         if self._behind in b'"'.join(parts[::2]):
             index = next(index for index in range(0, len(parts), 2) if self._behind in parts[index])
@@ -111,8 +116,7 @@ class _LongCollection(ABC):
             if not index % 2 and (place := parts[index].rfind(self._between)) >= 0:
                 return end + place + within
             end -= len(b'"')
-        if len(parts) > _MOST_PARTS or max(map(len, parts[::2])) > _MOST_OUTSIDE:
-            raise ValueError("no member")
+        _check_parts(parts, _MOST_PARTS)
         return None
 
     def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
@@ -152,19 +156,28 @@ class LongArray(_LongCollection):
 
 
 class LongObject(_LongCollection):
-    """The reader of an object of strings, by the names of its fields."""
+    """The reader of an object of strings, and of values that expire (`members.Timed`), by the names of its fields."""
 
     _brackets = b"{}"
-    _behind = b"}"
 
     def __init__(self, opening: bytes, expires_at_ms: int | None, builder: Builder) -> None:
         super().__init__(opening, expires_at_ms, builder)
         self._last: list[str] = []
 
+    def _end(self, piece: bytes) -> int | None:
+        masked = _masked(piece)
+        match = _FIELDS.match(masked)
+        assert match is not None
+        end = match.end()
+        if end:
+            return end - masked.startswith(b",", end - 1)
+        _check_parts(masked.split(b'"'), _MOST_PARTS_OF_FIELD)
+        return None
+
     def _parse(self, text: bytes) -> tuple[list[bytes], list[Any]] | None:
         document = orjson.loads(b"{%b}" % text)
         names = list(document)
-        fields, values = _members_of(names), _members_of(list(document.values()))
+        fields, values = _members_of(names), _values_of(list(document.values()))
         if fields is None or values is None or object_text(fields, values) != text or not _ascend([*self._last, *names]):
             return None
         self._last = names[-1:]
@@ -210,6 +223,36 @@ def _members_of(names: list[Any]) -> list[bytes] | None:
             return None
         members.append(member)
     return members
+
+
+def _values_of(values: list[Any]) -> list[bytes] | list[bytes | Timed] | None:
+    """The values of an object that JSON tells like this, or None if the encoder tells none like this."""
+    if dict not in map(type, values):
+        return _members_of(values)
+    found: list[bytes | Timed] = []
+    for value in values:
+        expires_at_ms, name = (value.get(EXPIRY), value.get(VALUE)) if isinstance(value, dict) else (None, value)
+        content = bytes_of(name) if isinstance(name, str) else None
+        if content is None:
+            return None
+        if name is value:
+            found.append(content)
+        elif type(expires_at_ms) is int and 0 < expires_at_ms <= LATEST_MS:
+            found.append(Timed(content, expires_at_ms))
+        else:
+            return None
+    return found
+
+
+def _masked(piece: bytes) -> bytes:
+    """A piece without escaped quotes, so that the others begin and end strings."""
+    return piece.replace(rb"\\", b"..").replace(rb"\"", b"..")
+
+
+def _check_parts(parts: list[bytes], most: int) -> None:
+    """Raise ValueError if a piece, in the parts between its quotes, can't be the beginning of one member."""
+    if len(parts) > most or max(map(len, parts[::2])) > _MOST_OUTSIDE:
+        raise ValueError("no member")
 
 
 def _ascend(items: list[Any]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf, isfinite
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -19,6 +19,20 @@ from kvserver.formats.names import RESERVED, name_of
 # A piece has so many members at most.
 PIECE_MEMBERS: Final = 128
 _INFINITIES: Final = {inf: "inf", -inf: "-inf"}
+
+# The names in the JSON of a value that expires.
+EXPIRY: Final = "expires_at_ms"
+VALUE: Final = "value"
+# The latest time of such a value, in Unix milliseconds: Redis keeps 48 bits of it.
+LATEST_MS: Final = (1 << 48) - 1
+
+
+class Timed(NamedTuple):
+    """A value of an object that is gone from a time on, which is from 1 to LATEST_MS. Its JSON is an object of the two."""
+
+    value: bytes
+    expires_at_ms: int
+
 
 # Members of which pieces are made, some hundred at a time. None is a step that found none.
 Batches = Iterable[Sequence[bytes] | None]
@@ -37,9 +51,19 @@ def array_text(members: Iterable[bytes]) -> bytes:
     return orjson.dumps(named(members))[1:-1]
 
 
-def object_text(fields: Iterable[bytes], values: Iterable[bytes]) -> bytes:
+def object_text(fields: Iterable[bytes], values: Sequence[bytes | Timed]) -> bytes:
     """The JSON of an object of strings, without its brackets. The fields are in the order of their names."""
-    return orjson.dumps(dict(zip(named(fields), named(values), strict=True)))[1:-1]
+    contents: list[Any] = named(map(_content, values))
+    if Timed in map(type, values):
+        contents = [
+            {EXPIRY: value.expires_at_ms, VALUE: name} if isinstance(value, Timed) else name
+            for name, value in zip(contents, values, strict=True)
+        ]
+    return orjson.dumps(dict(zip(named(fields), contents, strict=True)))[1:-1]
+
+
+def _content(value: bytes | Timed) -> bytes:
+    return value if isinstance(value, bytes) else value.value
 
 
 def pairs_text(members: Iterable[bytes], scores: Sequence[float]) -> bytes:
@@ -54,7 +78,10 @@ def array_pieces(batches: Batches) -> Iterator[bytes]:
 
 
 def object_pieces(batches: Batches, value_of: Callable[[bytes], Any]) -> Iterator[bytes]:
-    """Yield the JSON of an object of strings, by fields in the order of their names; an empty piece is a step."""
+    """Yield the JSON of an object of strings, by fields in the order of their names; an empty piece is a step.
+
+    `value_of` gives the bytes of a field's value, or a Timed.
+    """
     return _pieces(b"{}", _object(batches, value_of))
 
 
@@ -97,9 +124,11 @@ def _object(batches: Batches, value_of: Callable[[bytes], Any]) -> Iterator[byte
         for begin in range(0, len(batch), PIECE_MEMBERS):
             fields = batch[begin : begin + PIECE_MEMBERS]
             values = list(map(value_of, fields))
-            for start, stop in _parts([len(field) + len(value) for field, value in zip(fields, values, strict=True)]):
+            sizes = [len(field) + len(_content(value)) for field, value in zip(fields, values, strict=True)]
+            for start, stop in _parts(sizes):
                 some, theirs = fields[start:stop], values[start:stop]
-                yield _field_pieces(some[0], theirs[0]) if _is_long([*some, *theirs]) else object_text(some, theirs)
+                is_long = sum(sizes[start:stop]) > PIECE_BYTES
+                yield _field_pieces(some[0], theirs[0]) if is_long else object_text(some, theirs)
 
 
 def _pairs(chunks: Iterable[tuple[Sequence[bytes], Sequence[float]]]) -> Iterator[bytes | Iterator[bytes]]:
@@ -125,10 +154,15 @@ def _is_long(some: Sequence[bytes]) -> bool:
     return sum(map(len, some)) > PIECE_BYTES
 
 
-def _field_pieces(field: bytes, value: bytes) -> Iterator[bytes]:
+def _field_pieces(field: bytes, value: bytes | Timed) -> Iterator[bytes]:
     yield from _name_pieces(field)
-    yield b":"
-    yield from _name_pieces(value)
+    if isinstance(value, bytes):
+        yield b":"
+        yield from _name_pieces(value)
+    else:
+        yield b':{"%b":%d,"%b":' % (EXPIRY.encode(), value.expires_at_ms, VALUE.encode())
+        yield from _name_pieces(value.value)
+        yield b"}"
 
 
 def _pair_pieces(member: bytes, scores: Sequence[float]) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ class KVStore:
         name = key.encode("utf-8", "surrogatepass")
         value = self._keyspace.live(name)
         if value is not None:
-            value = self._keyspace.fresh(name, value)
+            value = self._keyspace.living(value)
         # What has expired is recorded, and nobody takes records here.
         if self._databases.records.has_any:
             self._databases.records.take()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from kvserver.data.entries import Value
 from kvserver.data.footprint import BLOCK_BYTES
@@ -11,6 +12,24 @@ from kvserver.formats.rdb import dump
 
 # A str of Latin-1 characters has so many bytes before them, and a NUL behind.
 _PACKED_BYTES = 49
+
+
+class Large(Protocol):
+    """Members by their names, of which some are given by chance or by a cursor: what a Table does."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def get(self, member: bytes) -> Any: ...
+
+    def random(self, below: Callable[[int], int]) -> bytes: ...
+
+    def scan(self, cursor: int) -> tuple[int, list[bytes]]: ...
+
+
+# Members as a command sees them that looks at some of them: those of a small collection in a dict.
+Members = dict[bytes, Any] | Large
 
 
 class Collection(Kind):

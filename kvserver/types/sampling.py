@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from kvserver.containers.table import Table
 from kvserver.dispatch.arguments import MAX_INTEGER, NOT_AN_INTEGER, integer
 from kvserver.errors import CommandError
+from kvserver.types.collection import Members
 
 # Redis goes on until the reply exceeds the client's limit. One step may not make a reply without an end.
 MOST_REPEATED: Final = 1 << 18
 
-Members = dict[bytes, Any] | Table
 Below = Callable[[int], int]
 
 
@@ -26,9 +25,9 @@ def wanted_of(text: bytes) -> int:
 
 def one_of(members: Members, below: Below) -> bytes:
     """One of the members, which are not empty."""
-    if isinstance(members, Table):
-        return members.random(below)
-    return list(members)[below(len(members))]
+    if isinstance(members, dict):
+        return list(members)[below(len(members))]
+    return members.random(below)
 
 
 def some_of(members: Members, count: int, below: Below) -> list[bytes]:
@@ -40,7 +39,7 @@ def some_of(members: Members, count: int, below: Below) -> list[bytes]:
         return _repeated(members, -count, below)
     if count >= len(members):
         return list(members)
-    if isinstance(members, Table) and count * 3 < len(members):
+    if not isinstance(members, dict) and count * 3 < len(members):
         found: dict[bytes, None] = {}
         while len(found) < count:
             found[members.random(below)] = None
@@ -51,7 +50,7 @@ def some_of(members: Members, count: int, below: Below) -> list[bytes]:
 def _repeated(members: Members, count: int, below: Below) -> list[bytes]:
     if count > MOST_REPEATED:
         raise CommandError("ERR value is out of range")
-    if isinstance(members, Table):
+    if not isinstance(members, dict):
         return [members.random(below) for _ in range(count)]
     choice = list(members)
     return [choice[below(len(choice))] for _ in range(count)]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from kvserver import patterns as glob
-from kvserver.containers.table import Table
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import SYNTAX_ERROR, cursor_of, integer
 from kvserver.dispatch.command import Command
@@ -18,11 +17,10 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
+from kvserver.types.collection import Members
 
 DEFAULT_COUNT: Final = 10
 EVERYTHING: Final = b"*"
-
-Members = dict[bytes, Any] | Table
 
 
 def count_of(text: bytes) -> int:
@@ -59,7 +57,7 @@ def scan_reply(
 
 
 def _scan(members: Members, cursor: int, count: int) -> tuple[int, list[bytes]]:
-    if not isinstance(members, Table):
+    if isinstance(members, dict):
         return 0, list(members)
     cursor, found = members.scan(cursor)
     while cursor and len(found) < count:

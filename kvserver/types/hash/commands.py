@@ -14,7 +14,9 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.hash.value import (
     MARK,
+    Fields,
     Hash,
+    Living,
     changeable,
     deadline_of,
     expiry_request,
@@ -48,7 +50,7 @@ def _set(session: Session, request: Request, name: str) -> int:
     """Set fields, and return the number of those that are new."""
     if len(request) % 2:
         raise wrong_arity(name)
-    fields = changeable(session, request[1])
+    fields = changeable(session, request[1], request[2::2])
     before = len(fields)
     longest = max(map(len, request[2:]))
     for field, value in zip(request[2::2], request[3::2], strict=True):
@@ -108,7 +110,7 @@ def _set_large(session: Session, request: Request) -> int:
          summary="Set the value of a hash field, only if the field does not exist")  # fmt: skip
 def hsetnx(session: Session, request: Request) -> Reply:
     key, field, value = request[1:]
-    fields = changeable(session, key)
+    fields = changeable(session, key, [field])
     if field in fields:
         return 0
     fields[field] = value
@@ -123,7 +125,7 @@ def hget(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:
         return value_in(value, request[2])
-    fields = living(session, request[1], value)
+    fields = living(session, value)
     return None if fields is None else fields.get(request[2])
 
 
@@ -178,7 +180,7 @@ def hvals(session: Session, request: Request) -> Reply:
          summary="Delete one or more hash fields",
          bounded_below=MANY_WORDS)  # fmt: skip
 def hdel(session: Session, request: Request) -> Reply:
-    fields = changeable(session, request[1])
+    fields = changeable(session, request[1], request[2:])
     removed = sum(fields.pop(field, None) is not None for field in request[2:])
     if removed:
         store(session, request[1], fields, request)
@@ -200,7 +202,7 @@ def hlen(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:
         return count_pairs(value)
-    return len(living(session, request[1], value) or ())
+    return len(living(session, value) or ())
 
 
 @command("hstrlen", "key:key field", "readonly fast", access="RO",
@@ -223,7 +225,7 @@ def hincrby(session: Session, request: Request) -> Reply:
         if _fits(session, field, value := b"%d" % number):
             session.keyspace.put_as(key, f"{around[0]}{number}{around[2]}", request)
             return number
-    fields = changeable(session, key)
+    fields = changeable(session, key, [field])
     number = _sum(fields.get(field), increment)
     value = b"%d" % number
     revise(fields, field, value)
@@ -251,7 +253,7 @@ def hincrbyfloat(session: Session, request: Request) -> Reply:
         raise CommandError("ERR value is not a valid float")
     if not increment.is_finite:
         raise CommandError("ERR value is NaN or Infinity")
-    fields = changeable(session, key)
+    fields = changeable(session, key, [field])
     text = fields.get(field)
     present = LongDouble.parse(b"0" if text is None else text)
     if present is None:
@@ -277,7 +279,7 @@ def hincrbyfloat(session: Session, request: Request) -> Reply:
 def hrandfield(session: Session, request: Request) -> Reply:
     below = session.server.random_below
     if len(request) == 2:
-        fields = read(session, request[1])
+        fields = _to_choose_from(session, request[1])
         return one_of(fields, below) if fields else None
     count = wanted_of(request[2])
     has_values = len(request) > 3
@@ -286,7 +288,7 @@ def hrandfield(session: Session, request: Request) -> Reply:
             raise CommandError(SYNTAX_ERROR)
         if not -MAX_INTEGER // 2 <= count <= MAX_INTEGER // 2:
             raise CommandError("ERR value is out of range")
-    fields = read(session, request[1])
+    fields = _to_choose_from(session, request[1])
     if not fields or not count:
         return []
     chosen = some_of(fields, count, below)
@@ -295,6 +297,12 @@ def hrandfield(session: Session, request: Request) -> Reply:
     if session.protocol == 3:
         return [[field, fields.get(field)] for field in chosen]
     return [each for field in chosen for each in (field, fields.get(field))]
+
+
+def _to_choose_from(session: Session, key: bytes) -> Fields | Living | None:
+    fields = read(session, key)
+    # Where most fields are due, chance would be long in finding another.
+    return dict(fields.items()) if isinstance(fields, Living) and fields.due_count > len(fields) else fields
 
 
 @command("hscan",
@@ -306,4 +314,9 @@ def hrandfield(session: Session, request: Request) -> Reply:
          tips="nondeterministic_output",
          summary="Incrementally iterate hash fields and associated values")  # fmt: skip
 def hscan(session: Session, request: Request) -> Reply:
-    return scan_reply(hscan, session, request, partial(living, session, request[1]), lambda field, value: (field, value))
+    return scan_reply(hscan, session, request, partial(living, session), _scanned)
+
+
+def _scanned(field: bytes, value: bytes | None) -> tuple[bytes, ...]:
+    # A field without a value is one that is due.
+    return () if value is None else (field, value)

@@ -12,10 +12,20 @@ from typing import Final
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
+from kvserver.formats.members import LATEST_MS
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.hash.value import LATEST_MS, Fields, Hash, changeable, deadline_of, expiry_request, read, store
+from kvserver.types.hash.value import (
+    Fields,
+    Hash,
+    changeable,
+    deadline_of,
+    expiry_request,
+    read,
+    store,
+    without_due,
+)
 
 # What is told of a field.
 MISSING: Final = -2
@@ -61,7 +71,7 @@ def _is_met(condition: bytes, current_ms: int | None, wanted_ms: int) -> bool:
 
 def _expire(name: str, session: Session, request: Request, *, unit_ms: int, is_relative: bool) -> Reply:
     keyspace, key = session.keyspace, request[1]
-    fields = changeable(session, key)
+    fields = changeable(session, key, [])
     now_ms = keyspace.now_ms()
     # A payload of RESTORE may bring later times, which the journal tells again.
     latest_ms = LATEST_MS if session.is_replay else LATEST_WANTED_MS
@@ -69,6 +79,7 @@ def _expire(name: str, session: Session, request: Request, *, unit_ms: int, is_r
     wanted_ms = _time_ms(request[2], name, unit_ms=unit_ms, base_ms=base_ms, latest_ms=latest_ms)
     condition = request[3].upper() if request[3].upper() in _CONDITIONS else b""
     named = _fields(request[4 if condition else 3 :], "ERR Parameter `numFields` should be greater than 0")
+    fields = without_due(session, key, fields, named)
     if wanted_ms <= now_ms:
         return _delete(session, key, fields, condition, wanted_ms, named)
     # The packed form knows no deadlines.
@@ -154,8 +165,9 @@ def hpexpireat(session: Session, request: Request) -> Reply:
          bounded_below=MANY_WORDS)  # fmt: skip
 def hpersist(session: Session, request: Request) -> Reply:
     key = request[1]
-    fields = changeable(session, key)
+    fields = changeable(session, key, [])
     named = _fields(request[2:])
+    fields = without_due(session, key, fields, named)
     codes = []
     for field in named:
         if field not in fields:

@@ -21,7 +21,7 @@ from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
 from kvserver.formats.longcollection import LongObject
-from kvserver.formats.members import object_pieces
+from kvserver.formats.members import EXPIRY, LATEST_MS, VALUE, Timed, object_pieces
 from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
 from kvserver.state.session import Session
@@ -32,13 +32,8 @@ TAG: Final = "hash"
 # Redis's defaults, by which a hash that is loaded is called a listpack.
 LISTPACK_FIELDS: Final = 512
 LISTPACK_BYTES: Final = 64
-# The latest time of a field, in Unix milliseconds: Redis keeps 48 bits of it.
-LATEST_MS: Final = (1 << 48) - 1
 # The name of the command that is recorded for fields that have expired: that of HDEL, in lower case, as for keys.
 EXPIRED_FIELDS: Final = b"hdel"
-# The names in the JSON of a field that expires.
-_EXPIRY: Final = "expires_at_ms"
-_VALUE: Final = "value"
 
 
 class Hash(Table):
@@ -100,6 +95,10 @@ class Hash(Table):
             self.deadlines = None
         return due
 
+    def living(self, now_ms: int) -> Living:
+        """The hash as it is at a time, to be read."""
+        return Living(self, now_ms)
+
     def fork(self) -> Self:
         other = super().fork()
         other.is_listpack = self.is_listpack
@@ -108,6 +107,49 @@ class Hash(Table):
 
     def size_bytes(self) -> int:
         return super().size_bytes() + (0 if self.deadlines is None else self.deadlines.size_bytes())
+
+
+class Living:
+    """A hash at a time (Unix milliseconds) when some of its fields are due: these are not seen. It can only be read.
+
+    Nobody may change the hash meanwhile.
+    """
+
+    __slots__ = ("_hash", "_now_ms", "deadlines", "due_count")
+
+    def __init__(self, hash_: Hash, now_ms: int) -> None:
+        self._hash = hash_
+        self._now_ms = now_ms
+        self.deadlines = hash_.deadlines or Times()
+        self.due_count = self.deadlines.count_due(now_ms)
+
+    def __len__(self) -> int:
+        return len(self._hash) - self.due_count
+
+    def get(self, field: bytes) -> bytes | None:
+        """The value of a field, or None."""
+        value: bytes | None = self._hash.get(field)
+        return None if value is None or is_due(self._hash, field, self._now_ms) else value
+
+    def __contains__(self, field: bytes) -> bool:
+        return self.get(field) is not None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (field for field in self._hash if not is_due(self._hash, field, self._now_ms))
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All fields and their values."""
+        return ((field, value) for field, value in self._hash.items() if not is_due(self._hash, field, self._now_ms))
+
+    def scan(self, cursor: int) -> tuple[int, list[bytes]]:
+        """As the table's. Fields that are due are among those that this gives, so that it does not look for others."""
+        return self._hash.scan(cursor)
+
+    def random(self, below: Callable[[int], int]) -> bytes:
+        """A random field, all with the same chance. There must be one, and this takes long if most fields are due."""
+        while is_due(self._hash, field := self._hash.random(below), self._now_ms):
+            pass
+        return field
 
 
 # A hash as commands see it: the dict of a small one, made for the command, or the large one itself.
@@ -123,23 +165,51 @@ def fields_of(value: Value | None) -> Fields | None:
     raise CommandError(WRONG_TYPE)
 
 
-def living(session: Session, key: bytes, value: Value | None) -> Fields | None:
-    """The hash that the keyspace gave for a key, to be read; None for None. CommandError for a value of another kind."""
+def living(session: Session, value: Value | None) -> Fields | Living | None:
+    """The hash that the keyspace gave, to be read; None for None. CommandError for a value of another kind."""
     fields = fields_of(value)
     if type(fields) is Hash and fields.deadlines is not None:
-        return fields_of(session.keyspace.fresh(key, fields))
+        left: Any = session.keyspace.living(fields)
+        return left  # type: ignore[no-any-return]
     return fields
 
 
-def read(session: Session, key: bytes) -> Fields | None:
+def read(session: Session, key: bytes) -> Fields | Living | None:
     """The hash under a key, to be read; None if the key is missing. CommandError for a value of another kind."""
-    return living(session, key, session.keyspace.read(key))
+    return living(session, session.keyspace.read(key))
 
 
-def changeable(session: Session, key: bytes) -> Fields:
-    """The hash under a key, which `store` must be given when it is changed; an empty one if the key is missing."""
-    fields = living(session, key, session.keyspace.own(key))
-    return {} if fields is None else fields
+def changeable(session: Session, key: bytes, named: list[bytes]) -> Fields:
+    """The hash under a key, which `store` must be given when it is changed; an empty one if the key is missing.
+
+    Only the named fields may be changed or looked at: those of them that are due are removed.
+    """
+    fields = fields_of(session.keyspace.own(key))
+    return {} if fields is None else without_due(session, key, fields, named)
+
+
+def without_due(session: Session, key: bytes, fields: Fields, named: list[bytes]) -> Fields:
+    """A hash that may be changed, without those of the named fields that are due; an empty one if no field is left."""
+    if type(fields) is not Hash or fields.deadlines is None:
+        return fields
+    keyspace = session.keyspace
+    if keyspace.living(fields) is None:
+        # However many there are, they go at once, to be freed later.
+        keyspace.remove_expired(key)
+        return {}
+    now_ms = keyspace.now_ms()
+    due = [field for field in named if is_due(fields, field, now_ms)]
+    for field in due:
+        fields.pop(field, None)
+    if due:
+        keyspace.lapse(key, fields, [EXPIRED_FIELDS, key, *due])
+    return fields
+
+
+def is_due(fields: Fields | Living, field: bytes, now_ms: int) -> bool:
+    """True if the time of a field has come."""
+    expires_at_ms = deadline_of(fields, field)
+    return expires_at_ms is not None and expires_at_ms <= now_ms
 
 
 def store(session: Session, key: bytes, fields: Fields, request: list[bytes], longest: int | None = None) -> None:
@@ -163,9 +233,9 @@ def value_of(fields: Fields, *, is_listpack: bool) -> str | Hash:
     return Hash(fields.items(), is_listpack=is_listpack) if packed is None else packed
 
 
-def deadline_of(fields: Fields, field: bytes) -> int | None:
+def deadline_of(fields: Fields | Living, field: bytes) -> int | None:
     """The time of a field in Unix milliseconds, or None if it is missing or does not expire."""
-    return fields.deadlines.get(field) if isinstance(fields, Hash) and fields.deadlines is not None else None
+    return None if isinstance(fields, dict) or fields.deadlines is None else fields.deadlines.get(field)
 
 
 def revise(fields: Fields, field: bytes, value: bytes) -> None:
@@ -200,7 +270,7 @@ def _read(document: object) -> Value | None:
     for name, text in document.items():
         expires_at_ms = None
         if isinstance(text, dict):
-            expires_at_ms, text = text.get(_EXPIRY), text.get(_VALUE)
+            expires_at_ms, text = text.get(EXPIRY), text.get(VALUE)
             if type(expires_at_ms) is not int or not 0 < expires_at_ms <= LATEST_MS:
                 return None
         field, value = bytes_of(name), bytes_of(text) if isinstance(text, str) else None
@@ -218,13 +288,20 @@ class _Builder:
     def __init__(self) -> None:
         self._fields = Hash((), is_listpack=False)
 
-    def add(self, fields: list[bytes], values: list[bytes]) -> None:
-        self._fields.update(zip(fields, values, strict=True))
+    def add(self, fields: list[bytes], values: list[Any]) -> None:
+        made = self._fields
+        if Timed not in map(type, values):
+            made.update(zip(fields, values, strict=True))
+            return
+        for field, value in zip(fields, values, strict=True):
+            made.set(field, value.value if isinstance(value, Timed) else value)
+            if isinstance(value, Timed):
+                made.expire(field, value.expires_at_ms)
 
     def value(self) -> str | Hash:
         if len(self._fields) > LISTPACK_FIELDS:
             return self._fields
-        return _loaded(dict(sorted(self._fields.items(), key=_name_of_pair)), {})
+        return _loaded(dict(sorted(self._fields.items(), key=_name_of_pair)), dict(_deadlines(self._fields)))
 
     def pieces(self) -> Iterator[bytes]:
         return _pieces(self._fields)
@@ -235,7 +312,13 @@ def _name_of_pair(pair: tuple[bytes, bytes]) -> str:
 
 
 def _pieces(fields: Fields) -> Iterator[bytes]:
-    return object_pieces(by_name(fields.chunks() if isinstance(fields, Hash) else (fields,)), fields.get)
+    def timed(field: bytes) -> bytes | Timed | None:
+        value, expires_at_ms = fields.get(field), deadline_of(fields, field)
+        return value if value is None or expires_at_ms is None else Timed(value, expires_at_ms)
+
+    has_deadlines = isinstance(fields, Hash) and fields.deadlines is not None
+    batches = by_name(fields.chunks() if isinstance(fields, Hash) else (fields,))
+    return object_pieces(batches, timed if has_deadlines else fields.get)
 
 
 def _begin_long(opening: bytes, expires_at_ms: int | None) -> LongObject:
@@ -257,11 +340,15 @@ def _deadlines(fields: Fields) -> Iterable[tuple[bytes, int]]:
     return fields.deadlines.items() if isinstance(fields, Hash) and fields.deadlines is not None else ()
 
 
+def _seen(value: str | Hash | Living) -> Fields | Living:
+    return value if isinstance(value, Living) else fields_of(value) or {}
+
+
 class HashKind(Collection):
     """A hash. A payload holds it as an object, by name, in which a string is named as a key is."""
 
     name = "hash"
-    types = (Hash,)
+    types = (Hash, Living)
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
     loads: Mapping[int, Callable[[bytes, int], Value]] = {
@@ -283,14 +370,11 @@ class HashKind(Collection):
         named: dict[str, object] = {name_of(field): name_of(text) for field, text in fields.items()}
         for field, expires_at_ms in _deadlines(fields):
             name = name_of(field)
-            named[name] = {_EXPIRY: expires_at_ms, _VALUE: named[name]}
+            named[name] = {EXPIRY: expires_at_ms, VALUE: named[name]}
         return TAG, orjson.dumps(named, option=orjson.OPT_SORT_KEYS)
 
     def json_steps(self, value: str | Hash) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
-        if isinstance(value, Hash) and value.deadlines is not None:
-            # The pieces are of strings only. Such a hash is written in one, and a load reads it as a whole.
-            return TAG, iter((self.json(value)[1],))
         return TAG, _pieces(fields_of(value) or {})
 
     def dump(self, value: str | Hash) -> bytes:
@@ -300,11 +384,11 @@ class HashKind(Collection):
             return rdb.write_expiring_hash(rdb.HASH_METADATA if is_hash else rdb.HASH_LISTPACK_EX, expiring)
         return rdb.write_hash(rdb.HASH if is_hash else rdb.HASH_LISTPACK, fields.items())
 
-    def python(self, value: str | Hash) -> dict[str | bytes, str | bytes]:
-        return {as_text(field): as_text(text) for field, text in (fields_of(value) or {}).items()}
+    def python(self, value: str | Hash | Living) -> dict[str | bytes, str | bytes]:
+        return {as_text(field): as_text(text) for field, text in _seen(value).items()}
 
-    def part(self, value: str | Hash, field: bytes | None) -> bytes | None:
-        return None if field is None else (fields_of(value) or {}).get(field)
+    def part(self, value: str | Hash | Living, field: bytes | None) -> bytes | None:
+        return None if field is None else _seen(value).get(field)
 
 
 HASH: Final = HashKind()

@@ -16,7 +16,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.sampling import Members as Sampled
+from kvserver.types.collection import Members as Sampled
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
 from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first

@@ -57,3 +57,12 @@ def test_size_grows_with_the_members() -> None:
         some.set(b"%d" % number, number)
         sizes.append(some.size_bytes())
     assert 0 < sizes[0] < sizes[60] < sizes[199]
+
+
+@pytest.mark.parametrize("count", [5, 500])
+def test_those_that_are_due_are_counted(count: int) -> None:
+    made = Times()
+    assert made.count_due(9) == 0
+    for number in range(count):
+        made.set(b"%d" % number, number // 2)
+    assert [made.count_due(now) for now in (-1, 0, 1, count)] == [0, 2, 4, count]

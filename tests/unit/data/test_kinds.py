@@ -28,9 +28,10 @@ from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.formats import decoder
 from kvserver.formats.codec import JSONText
 from kvserver.formats.encoder import encode
+from kvserver.formats.members import LATEST_MS
 from kvserver.resp.reply import Error, Simple
 from kvserver.types import PLAIN, TAGGED
-from kvserver.types.hash.value import LATEST_MS, Hash
+from kvserver.types.hash.value import Hash
 from kvserver.types.hash.value import value_of as value_of_hash
 from kvserver.types.list.value import List
 from kvserver.types.list.value import value_of as value_of_list

@@ -116,7 +116,7 @@ def test_keys_that_expire_are_looked_at_once(looks: list[tuple[int, int]]) -> No
     looks.clear()
     for number in range(count):
         run(session, "SET", number, "v", "EX", 1000)
-        server.keyspace.take_written()
+        server.keyspace.records.take()
     assert len(looks) > 4
     assert {generation for generation, _ in looks} == {0}
     # Each shard becomes new to the collector with its first such entry.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.documents import keys
 from kvserver.formats import members as module
 from kvserver.formats.codec import PIECE_BYTES
-from kvserver.formats.members import PIECE_MEMBERS, array_pieces, named, object_pieces, pairs_pieces
+from kvserver.formats.members import LATEST_MS, PIECE_MEMBERS, Timed, array_pieces, named, object_pieces, pairs_pieces
 from kvserver.formats.names import name_of
 
 strings = keys | st.binary(min_size=5, max_size=30) | st.text(min_size=5, max_size=20).map(str.encode)
@@ -37,12 +37,18 @@ def test_array(batches: list[list[bytes] | None], length: int) -> None:
     assert text == dumped([name_of(member) for batch in batches for member in batch or ()])
 
 
-@given(st.dictionaries(strings, strings), lengths)
-def test_object(fields: dict[bytes, bytes], length: int) -> None:
+@given(st.dictionaries(strings, strings | st.builds(Timed, strings, st.integers(1, LATEST_MS))), lengths)
+def test_object(fields: dict[bytes, bytes | Timed], length: int) -> None:
     names = sorted(fields, key=name_of)
     with mock.patch.multiple(module, PIECE_BYTES=length, PIECE_MEMBERS=3):
         text = b"".join(object_pieces([names[:4], None, names[4:]], fields.get))
-    assert text == dumped({name_of(field): name_of(fields[field]) for field in names})
+    named_values = {
+        name_of(field): {"expires_at_ms": value.expires_at_ms, "value": name_of(value.value)}
+        if isinstance(value := fields[field], Timed)
+        else name_of(value)
+        for field in names
+    }
+    assert text == dumped(named_values)
 
 
 @given(st.lists(st.tuples(strings, scores)), lengths)
@@ -61,9 +67,10 @@ def test_no_piece_is_long() -> None:
     for pieces in (
         array_pieces([members]),
         object_pieces([members], dict(zip(members, reversed(members), strict=True)).get),
+        object_pieces([members], lambda member: Timed(member, 1)),
         pairs_pieces([(members, [1.0] * len(members))]),
     ):
         for piece in pieces:
             assert len(piece) <= PIECE_BYTES * 2 or b'","' not in piece
             assert len(piece) <= PIECE_BYTES * 6
-            assert piece.count(b",") <= 2 * PIECE_MEMBERS
+            assert piece.count(b",") <= 3 * PIECE_MEMBERS

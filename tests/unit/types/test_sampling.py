@@ -9,13 +9,14 @@ import pytest
 
 from kvserver.containers.table import Table
 from kvserver.errors import CommandError
-from kvserver.types.sampling import Members, one_of, some_of, wanted_of
+from kvserver.types.collection import Members
+from kvserver.types.sampling import one_of, some_of, wanted_of
 
 NAMES = [b"%d" % number for number in range(600)]
 
 
 def members(is_table: bool, count: int) -> Members:
-    some: Members = Table() if is_table else {}
+    some: Table | dict[bytes, None] = Table() if is_table else {}
     some.update((name, None) for name in NAMES[:count])
     return some
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from helpers.documents import cut_of, exact
 from helpers.sessions import START_MS, Server, run
 from kvserver.containers import times
+from kvserver.containers.times import Times
 from kvserver.data.entries import Entry
 from kvserver.data.footprint import EMPTY_BYTES, Footprint
 from kvserver.data.keyspace import LAPSES_A_STEP, MOST_LAPSES
@@ -119,40 +121,42 @@ def test_refusals(words: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "reply"),
+    ("words", "reply", "gone"),
     [
-        ("HGETALL h", {b"a": b"1"}),
-        ("HKEYS h", [b"a"]),
-        ("HVALS h", [b"1"]),
-        ("HLEN h", 1),
-        ("HGET h b", None),
-        ("HMGET h a b", [b"1", None]),
-        ("HEXISTS h b", 0),
-        ("HSTRLEN h b", 0),
-        ("HSCAN h 0", [b"0", [b"a", b"1"]]),
-        ("HRANDFIELD h", b"a"),
-        ("HRANDFIELD h 9", [b"a"]),
-        ("HTTL h FIELDS 2 a b", [-1, -2]),
-        ("HDEL h b c", 0),
-        ("HSETNX h b 5", 1),
-        ("HSET h b 5", 1),
-        ("HINCRBY h b 5", 5),
-        ("HINCRBYFLOAT h b 5", b"5"),
-        ("HPERSIST h FIELDS 1 b", [-2]),
-        ("HEXPIRE h 5 FIELDS 2 a b", [1, -2]),
-        ("SORT l BY *->b GET *->a GET *->b", [b"1", None]),
+        ("HGETALL h", {b"a": b"1"}, ""),
+        ("HKEYS h", [b"a"], ""),
+        ("HVALS h", [b"1"], ""),
+        ("HLEN h", 1, ""),
+        ("HGET h b", None, ""),
+        ("HMGET h a b", [b"1", None], ""),
+        ("HEXISTS h b", 0, ""),
+        ("HSTRLEN h b", 0, ""),
+        ("HSCAN h 0", [b"0", [b"a", b"1"]], ""),
+        ("HRANDFIELD h", b"a", ""),
+        ("HRANDFIELD h 9", [b"a"], ""),
+        ("HRANDFIELD h -3", [b"a", b"a", b"a"], ""),
+        ("HTTL h FIELDS 2 a b", [-1, -2], ""),
+        ("HDEL h b c", 0, "b c"),
+        ("HSETNX h b 5", 1, "b"),
+        ("HSET h b 5", 1, "b"),
+        ("HINCRBY h b 5", 5, "b"),
+        ("HINCRBYFLOAT h b 5", b"5", "b"),
+        ("HPERSIST h FIELDS 1 b", [-2], "b"),
+        ("HEXPIRE h 5 FIELDS 2 a b", [1, -2], "b"),
+        ("SORT l BY *->b GET *->a GET *->b", [b"1", None], ""),
     ],
 )
 @pytest.mark.parametrize("is_held", [False, True])
-def test_field_whose_time_has_come_is_never_seen(words: str, reply: Any, is_held: bool) -> None:
+def test_field_whose_time_has_come_is_never_seen(words: str, reply: Any, gone: str, is_held: bool) -> None:
     server = filled("RPUSH l h", "HPEXPIRE h 10 FIELDS 2 b c")
     server.clock.now_ms += 9
     assert call(server, "HLEN h") == 3
     server.clock.now_ms += 1
     server.keyspace.is_held = is_held
     assert call(server, words) == reply
-    is_recorded = [b"hdel", b"h", b"b", b"c"] in server.keyspace.records.take()
-    assert is_recorded is not is_held
+    removed = [request[2:] for request in server.keyspace.records.take() if request[0] == b"hdel"]
+    # A command that writes removes those that it names, and a sweep the others.
+    assert removed == ([gone.encode().split()] if gone else [])
 
 
 def test_hash_whose_last_field_expires_goes_with_its_expiry() -> None:
@@ -161,7 +165,7 @@ def test_hash_whose_last_field_expires_goes_with_its_expiry() -> None:
     assert call(server, "HSET h new v") == 1
     assert call(server, "PTTL h") == -1
     written = server.keyspace.records.take()
-    assert written == [[b"hdel", b"h", b"a", b"b", b"c"], [b"HSET", b"h", b"new", b"v"]]
+    assert written == [[b"del", b"h"], [b"HSET", b"h", b"new", b"v"]]
     assert server.keyspace.records.changes == 4, "what expires is no change"
 
 
@@ -368,8 +372,9 @@ def test_dump_and_restore_keep_deadlines(value: str) -> None:
     run(server.session(), "RESTORE", "k", 0, payload)
     assert call(server, "HPTTL k FIELDS 4 a b c long") == [45, -2, -1, 85]
     assert call(server, "HGETALL k") == {b"a": b"1", b"c": b"3", b"long": value.encode()}
-    server.clock.now_ms += 45
     call(server, "DEL h")
+    sweep(server)
+    server.clock.now_ms += 45
     server.keyspace.records.take()
     sweep(server)
     assert server.keyspace.records.take() == [[b"hdel", b"k", b"a"]]
@@ -406,6 +411,62 @@ def test_sweep_takes_short_steps() -> None:
     written = server.keyspace.records.take()
     assert [len(words) - 2 for words in written] == [LAPSES_A_STEP] * (1_000 // LAPSES_A_STEP) + [1_000 % LAPSES_A_STEP]
     assert len(server.keyspace) == 0
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_commands_look_at_no_more_fields_than_they_name(is_held: bool) -> None:
+    server = Server()
+    count = 5_000
+    hash_ = Hash(((b"%d" % number, b"v") for number in range(count)), is_listpack=False)
+    for number in range(count - 1):
+        hash_.expire(b"%d" % number, START_MS + 10)
+    server.keyspace.put(b"h", hash_)
+    server.clock.now_ms += 10
+    server.keyspace.is_held = is_held
+    # A chunk of a table may have some hundred members.
+    looks = mock.Mock(wraps=Times.get)
+    with mock.patch.object(Times, "get", lambda times, field: looks(times, field)):
+        for words, reply in (
+            ("HLEN h", 1),
+            ("HGET h 7", None),
+            (f"HMGET h 8 {count - 1}", [None, b"v"]),
+            ("HSET h 9 v", 1),
+            ("HINCRBY h 10 1", 1),
+            ("HDEL h 11", 0),
+            ("HTTL h FIELDS 1 12", [-2]),
+            ("HPERSIST h FIELDS 1 13", [-2]),
+        ):
+            assert call(server, words) == reply
+        assert looks.call_count < 40
+        cursor, _ = call(server, "HSCAN h 0 COUNT 1")
+    assert cursor != b"0"
+    assert looks.call_count < 1_000
+    # Two were named by commands that set none.
+    assert len(hash_) == count - 2
+
+
+def test_fields_by_chance_are_those_that_are_left() -> None:
+    server = Server()
+    names = " ".join(f"{number} v" for number in range(2_000))
+    call(server, f"HSET h {names}")
+    call(server, "HPEXPIRE h 10 FIELDS 500 " + " ".join(map(str, range(500))))
+    call(server, "HPEXPIRE h 20 FIELDS 1480 " + " ".join(map(str, range(500, 1_980))))
+    for left in (range(500, 2_000), range(1_980, 2_000)):
+        server.clock.now_ms += 10
+        expected = {b"%d" % number for number in left}
+        assert {call(server, "HRANDFIELD h") for _ in range(50)} <= expected
+        assert set(call(server, "HRANDFIELD h 2000")) == expected
+        assert len(set(call(server, "HRANDFIELD h 15")) & expected) == 15
+        assert set(call(server, "HRANDFIELD h -400")) <= expected
+        assert call(server, "HLEN h") == len(expected)
+        found: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while True:
+            cursor, items = call(server, f"HSCAN h {cursor.decode()}")
+            found.update(zip(items[::2], items[1::2], strict=True))
+            if cursor == b"0":
+                break
+        assert found == dict.fromkeys(expected, b"v") == call(server, "HGETALL h")
 
 
 def test_sweep_finds_what_was_overwritten_or_deferred_not_due() -> None:

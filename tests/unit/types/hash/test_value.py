@@ -13,9 +13,10 @@ from kvserver.containers import packed
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText
+from kvserver.formats.members import LATEST_MS
 from kvserver.formats.names import name_of
 from kvserver.types import TAGGED
-from kvserver.types.hash.value import HASH, LATEST_MS, TAG, Hash, fields_of, value_of
+from kvserver.types.hash.value import HASH, TAG, Hash, fields_of, value_of
 
 strings = st.sampled_from([b"", b"a", b"b", b"\0", b"\xff", b"$kvs:", "é".encode(), b"x" * 65]) | st.binary(max_size=5)
 hashes = st.dictionaries(strings, strings, min_size=1, max_size=8)
