@@ -19,6 +19,13 @@ from kvserver.data.uses import Uses
 # which the dict places them, too.
 SHARDS: Final = 1021
 
+# A step that frees shards frees so many entries.
+ENTRIES_A_STEP: Final = 256
+# Each arena of memory has entries of nearly every shard. So it is given back with an entry of the last few shards, which takes
+# the system some 50 µs: measured, 21 ms for the last shard of a million strings, 51 where these expire.
+LAST_SHARDS: Final = 4
+LAST_ENTRIES_A_STEP: Final = 4
+
 # A dict of entries. In an overlay there are tombstones, too, and in the tables of clocks numbers.
 Shard = dict[bytes, Any]
 
@@ -104,7 +111,12 @@ def plain_access(shards: list[Shard], uses: Uses) -> Access:
 
 
 def drain(shards: list[Shard]) -> Iterator[None]:
-    """Free shards that nobody uses any more, one a step: to free a million entries at once would stall the event loop."""
+    """Free shards that nobody uses any more, some entries a step: to free a million at once would stall the event loop."""
     while shards:
-        shards.pop().clear()
-        yield
+        shard = shards[-1]
+        most = LAST_ENTRIES_A_STEP if len(shards) <= LAST_SHARDS else ENTRIES_A_STEP
+        while shard:
+            for _ in range(min(most, len(shard))):
+                shard.popitem()
+            yield
+        shards.pop()

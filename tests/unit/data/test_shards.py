@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from kvserver.data import shards as module
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import SHARDS, Shard, drain, load_shards, new_shards, placing, plain_access, shard_of
+from kvserver.data.shards import (
+    ENTRIES_A_STEP,
+    LAST_ENTRIES_A_STEP,
+    LAST_SHARDS,
+    SHARDS,
+    Shard,
+    drain,
+    load_shards,
+    new_shards,
+    placing,
+    plain_access,
+    shard_of,
+)
 from kvserver.data.uses import Uses
 
 
@@ -74,9 +87,16 @@ def test_plain_access_replaces_and_removes() -> None:
     assert access.get(b"k") is None
 
 
-def test_drain_empties_one_shard_a_step() -> None:
-    shards: list[Shard] = [{b"a": b"1"}, {}, {b"b": b"2"}]
+def test_drain_frees_some_entries_a_step_and_few_of_the_last_shards() -> None:
+    sizes = [ENTRIES_A_STEP + 3, 0, 5, 1, LAST_ENTRIES_A_STEP, 2 * ENTRIES_A_STEP + 1, 0, 7]
+    shards: list[Shard] = [{b"%d" % number: b"" for number in range(size)} for size in sizes]
     whole = list(shards)
     left = [sum(map(len, whole)) for _ in drain(shards)]
-    assert left == [1, 1, 0]
+    steps = [before - after for before, after in pairwise([sum(sizes), *left])]
+    last = [size for size in sizes[:LAST_SHARDS] if size]
+    count = len(steps) - sum(-(-size // LAST_ENTRIES_A_STEP) for size in last)
+    assert steps[:count] == [7, ENTRIES_A_STEP, ENTRIES_A_STEP, 1, LAST_ENTRIES_A_STEP]
+    assert sum(steps[count:]) == sum(last)
+    assert max(steps[count:]) <= LAST_ENTRIES_A_STEP
+    assert left[-1] == 0
     assert not shards

@@ -94,6 +94,16 @@ def test_other_data_counts_as_used_when_it_came() -> None:
     assert used.uses.idle_ms(b"k") == used.uses.idle_ms(b"l") == 7
 
 
+def test_idle_time_may_be_set_in_the_tick_in_which_other_data_came() -> None:
+    used = Used()
+    used.keyspace.replace(new_shards())
+    used.keyspace.set_many([(b"k", b"v")])
+    used.uses.set_idle(b"k", 5_000)
+    assert used.uses.idle_ms(b"k") == 5_000
+    used.keyspace.set_many([(b"k", b"v")])
+    assert used.uses.idle_ms(b"k") == 0
+
+
 @pytest.mark.parametrize("is_alike", [False, True])
 def test_idle_time_that_was_set_lasts_until_the_next_use_be_it_in_the_same_tick(is_alike: bool) -> None:
     used = Used()

@@ -129,7 +129,7 @@ def test_dicts_that_a_snapshot_puts_in_order_are_not_looked_through(looks: list[
         server.keyspace.set_expiring(b"%d" % number, b"v", START_MS + 1)
     gc.freeze()
     looks.clear()
-    for _ in encode_frame(server.keyspace.cut(), Tagged()):
+    for _ in encode_frame([server.keyspace.cut()], Tagged()):
         pass
     gc.collect(0)
     assert looks
