@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-# The pieces of so many of a container's last pages are freed a few objects at a time. Once the arenas of memory are nearly
+# The pieces of so many of a container's last pages are freed one object at a time. Once the arenas of memory are nearly
 # empty, an object that goes is often the last one of its arena, and to give one back takes the system some 100 µs.
 # Measured: the last chunk of a million members took 23 ms at once.
 LAST_PAGES: Final = 2
-# The objects that such a step frees.
-STEP: Final = 4
+# The objects that such a step frees: one gives back one arena at most.
+STEP: Final = 1
 
 
 class _Container(NamedTuple):
@@ -43,6 +43,11 @@ def end() -> None:
     _servers.pop()
     if not _servers:
         _waiting.clear()
+
+
+def begun() -> bool:
+    """True if there is a server that frees. At the end of the interpreter there is none."""
+    return bool(_servers)
 
 
 def free(pages: list[list[Any]], contents: Callable[[Any], list[object]]) -> None:

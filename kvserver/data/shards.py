@@ -24,7 +24,7 @@ ENTRIES_A_STEP: Final = 256
 # Each arena of memory has entries of nearly every shard. So it is given back with an entry of the last few shards, which takes
 # the system some 50 µs: measured, 21 ms for the last shard of a million strings, 51 where these expire.
 LAST_SHARDS: Final = 4
-LAST_ENTRIES_A_STEP: Final = 4
+LAST_ENTRIES_A_STEP: Final = 1
 
 # A dict of entries. In an overlay there are tombstones, too, and in the tables of clocks numbers.
 Shard = dict[bytes, Any]

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.models import Data, Held, Scores, State
 from helpers.servers import IS_COMPILED
-from kvserver.containers import table
+from kvserver.containers import pages, table
 from kvserver.containers.ordered import Ordered
 from kvserver.containers.runs import Runs
 from kvserver.containers.sequence import Sequence
@@ -49,6 +49,8 @@ def divide_small_collections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sequence, "LOAD", 2)
     monkeypatch.setattr(Ordered, "LOAD", 2)
     monkeypatch.setattr(Runs, "GROUP_BITS", 1)
+    monkeypatch.setattr(Runs, "MOST_FLAT", 3)
+    monkeypatch.setattr(pages, "PAGE", 2)
 
 
 def _hash(member: bytes) -> int:
