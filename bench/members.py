@@ -19,7 +19,7 @@ FILL_MEMBERS = 100
 # A load goes over so many members in all, if the collections are smaller than that.
 POOL_MEMBERS = 100_000
 MOST_KEYS = 1000
-# The length of the range that LRANGE asks for.
+# The length of the range that LRANGE and ZRANGEBYSCORE ask for.
 RANGE = 100
 
 
@@ -48,7 +48,11 @@ HASH = CollectionType(
     "hash", "HSET", lambda number: (member(number), value(number)), lambda number: (b"HSET", member(number), b"1")
 )
 LIST = CollectionType("list", "RPUSH", lambda number: (member(number),), lambda number: (b"LSET", b"%d" % number, b"changed"))
-TYPES = (HASH, LIST)
+SET = CollectionType("set", "SADD", lambda number: (member(number),), lambda number: (b"SREM", member(number)))
+SORTED_SET = CollectionType(
+    "zset", "ZADD", lambda number: (b"%d" % number, member(number)), lambda number: (b"ZADD", b"%d.5" % number, member(number))
+)
+TYPES = (HASH, LIST, SET, SORTED_SET)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Row:
     commands: tuple[str, ...]
 
     @property
+    def brings_new(self) -> bool:
+        """True if the members that it brings have to be new ones: else a collection would shrink."""
+        return any("{new}" in command for command in self.commands)
+
+    @property
     def name(self) -> str:
         return ", ".join(command.split()[0] for command in self.commands)
 
@@ -74,6 +83,14 @@ ROWS = (
     Row(LIST, ("LPUSH {key} {new}", "RPOP {key}")),
     Row(LIST, ("LRANGE {key} {index} {end}",)),
     Row(LIST, ("LINDEX {key} {index}",)),
+    Row(SET, ("SISMEMBER {key} {member}",)),
+    Row(SET, ("SADD {key} {new}", "SREM {key} {new}")),
+    Row(SET, ("SADD {key} {new}", "SPOP {key}")),
+    Row(SORTED_SET, ("ZRANK {key} {member}",)),
+    Row(SORTED_SET, ("ZRANGEBYSCORE {key} {index} {end}",)),
+    Row(SORTED_SET, ("ZADD {key} {score} {member}",)),
+    Row(SORTED_SET, ("ZINCRBY {key} 1 {member}",)),
+    Row(SORTED_SET, ("ZADD {key} {score} {new}", "ZPOPMIN {key}")),
 )
 
 
@@ -117,10 +134,11 @@ class Collections:
                 words = itertools.chain.from_iterable(map(self.type.words, numbers))
                 yield encode_request(self.type.fill_command, self.key(index), *words)
 
-    def batches(self, row: Row, pipeline: int, count: int) -> list[Batch]:
-        """The batches of a load with so many requests in its circle, the same for every server."""
+    def batches(self, row: Row, pipeline: int, count: int, first_turn: int = 0) -> list[Batch]:
+        """The batches of a load with so many requests in its circle, which are the same for the same first turn."""
         choice = random.Random(SEED)
-        requests = [request for turn in range(count // len(row.commands)) for request in self._turn(row, choice, turn)]
+        turns = range(first_turn, first_turn + count // len(row.commands))
+        requests = [request for turn in turns for request in self._turn(row, choice, turn)]
         return [
             Batch(row.name, b"".join(requests[start : start + pipeline]), pipeline)
             for start in range(0, len(requests) - pipeline + 1, pipeline)
@@ -133,7 +151,7 @@ class Collections:
             "member": member(index).decode(),
             "index": index,
             "end": index + RANGE - 1,
-            "score": index,
-            "new": f"new:{turn:08d}",
+            "score": choice.randrange(self.members),
+            "new": f"new:{turn:010d}",
         }
         return [encode_request(*(word.format_map(meant) for word in command.split())) for command in row.commands]

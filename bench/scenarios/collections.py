@@ -5,26 +5,28 @@ against an idle phase just before it, of the same server.
 """
 
 import functools
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 
 from bench.control import Control
-from bench.figures import Case, Measurement, Metric
+from bench.figures import Case, Goal, Measurement, Metric
 from bench.flush_action import bgsave, wait_until_settled
 from bench.kinds import Ability, ServerKind
 from bench.latencies import Latencies
 from bench.load import Batch
-from bench.members import HASH, ROWS, TYPES, Collections, CollectionType
+from bench.members import HASH, ROWS, TYPES, Collections, CollectionType, Row
 from bench.phase import run_phase
 from bench.process import ServerProcess
 from bench.request import encode_request
 from bench.scenario import Run, Scenario
+from bench.scenarios.throughput import CPU, measure_load
 from bench.scenarios.throughput import METRICS as LOAD_METRICS
-from bench.scenarios.throughput import measure_load
 from bench.workload import SEED
 
 NEEDS = Ability.DATA | Ability.MILLIONS
 PIPELINES = (1, 16)
+GOALS = (Goal(CPU, 2.0),)
 PER_KEY, PER_MEMBER, FILLED = "bytes per key", "bytes per member", "filled"
 MB = 1_000_000
 PING = "PING"
@@ -49,11 +51,27 @@ def measure_commands(run: Run) -> Iterator[Case]:
                         each.fill(control)
             for row in ROWS:
                 for pipeline in run.pick(PIPELINES, PIPELINES[1:]):
-                    batches = collections[row.type].batches(row, pipeline, run.pick(20_000, 1_000))
                     tags: Mapping[str, str | int] = {"command": row.name, "members": size, "pipeline": pipeline}
-                    case = Case(f"{row.name} at {size} members, pipeline {pipeline}", LOAD_METRICS, tags=tags)
-                    measure = functools.partial(measure_load, batches=batches, seconds=run.pick(0.35, 0.05))
-                    yield run.measure(case, run.rounds(5), servers, measure)
+                    case = Case(f"{row.name} at {size} members, pipeline {pipeline}", LOAD_METRICS, GOALS, tags=tags)
+                    load = RowLoad(collections[row.type], row, pipeline, is_short=run.is_quick)
+                    yield run.measure(case, run.rounds(5), servers, load.measure)
+
+
+class RowLoad:
+    """The load of one row on one server after the other. No load brings a new member that another one has brought."""
+
+    def __init__(self, collections: Collections, row: Row, pipeline: int, *, is_short: bool) -> None:
+        self._collections, self._row, self._pipeline = collections, row, pipeline
+        self._seconds = 0.05 if is_short else 0.35
+        # What is new comes once in a load as well, so that there must be more of it than one sends.
+        self._requests = (1_000, 10_000) if is_short else (20_000, 200_000)
+        self._turns = itertools.count(step=self._requests[1])
+
+    def measure(self, server: ServerProcess) -> Measurement:
+        is_new = self._row.brings_new
+        first_turn = next(self._turns) if is_new else 0
+        batches = self._collections.batches(self._row, self._pipeline, self._requests[is_new], first_turn)
+        return measure_load(server, batches, self._seconds)
 
 
 def measure_sizes(run: Run) -> Iterator[Case]:
@@ -141,9 +159,7 @@ def measure_stalls(run: Run) -> Iterator[Case]:
 
 
 SCENARIOS = (
-    Scenario(
-        "collections", "CPU per command of hashes and lists of 10, 1,000 and 1,000,000 members, no journal", measure_commands
-    ),
-    Scenario("collections_memory", "memory of 1,000,000 small hashes and lists, and of large ones", measure_sizes),
-    Scenario("collections_stall", "what clients notice of hashes and lists of 1,000,000 members", measure_stalls),
+    Scenario("collections", "CPU per command of collections of 10, 1,000 and 1,000,000 members, no journal", measure_commands),
+    Scenario("collections_memory", "memory of 1,000,000 small collections, and of large ones", measure_sizes),
+    Scenario("collections_stall", "what clients notice of collections of 1,000,000 members", measure_stalls),
 )
