@@ -19,7 +19,17 @@ from kvserver.dispatch.table import ALIKE_FROM, CommandTable
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.results import INTERNAL_ERROR, Client, Jobs, Results
 from kvserver.errors import CommandError
-from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, Error, Simple, encode_pieces
+from kvserver.resp.reply import (
+    BULK_HEADERS,
+    CACHED_BULK_HEADERS,
+    CACHED_INTEGERS,
+    CRLF,
+    INTEGERS,
+    NULL,
+    Error,
+    Simple,
+    encode_pieces,
+)
 from kvserver.resp.request import Request
 from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import ServerState
@@ -193,7 +203,10 @@ class Writer:
             elif reply is None:
                 output.append(NULL[session.protocol])
             elif kind is int:
-                output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
+                if 0 <= reply < CACHED_INTEGERS:  # type: ignore[operator]
+                    output.append(INTEGERS[reply])  # type: ignore[index]
+                else:
+                    output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
             elif kind in EFFECTS:
                 long_bytes += self.results.carry_out(reply, client, request, output)
                 if client.is_waiting or client.is_closed:

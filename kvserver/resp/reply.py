@@ -20,6 +20,7 @@ What a handler returns says its kind by its type:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Final, Union
 
 
@@ -91,6 +92,13 @@ CRLF: Final = b"\r\n"
 # The first lines of bulk strings (`$64\r\n`), by length, made once: to format one takes longer than to run a GET.
 CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
+# The same with the end of what stands before them.
+_NEXT_BULK_HEADERS: Final = [b"\r\n%b" % header for header in BULK_HEADERS]
+_next_bulk_header = _NEXT_BULK_HEADERS.__getitem__
+
+# Integers as they are sent, made once for the same reason: the most frequent are these.
+CACHED_INTEGERS: Final = 1024
+INTEGERS: Final = [b":%d\r\n" % number for number in range(CACHED_INTEGERS)]
 
 # A longer piece is not joined with others, and others are not joined to more than this.
 LONG_PIECE_BYTES: Final = 1 << 18
@@ -102,6 +110,13 @@ JOINED_ITEMS: Final = 1000
 NULL: Final = {2: b"$-1\r\n", 3: b"_\r\n"}
 _NULL_ARRAY = {2: b"*-1\r\n", 3: b"_\r\n"}
 _MARKS: Final[dict[tuple[type, int], bytes]] = {(Push, 3): b">", (SetOf, 3): b"~"}
+# The first lines of what may be made of short strings, without their ends.
+_FIRST_MARKS: Final[dict[type, dict[int, bytes]]] = {
+    list: {2: b"*%d", 3: b"*%d"},
+    SetOf: {2: b"*%d", 3: b"~%d"},
+    dict: {2: b"*%d", 3: b"%%%d"},
+}
+_BYTES: Final = {bytes}
 _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
 
 
@@ -112,21 +127,34 @@ def encode(reply: Reply, protocol: int) -> bytes:
 
 def encode_pieces(reply: Reply, protocol: int) -> list[bytes]:
     """The bytes of a reply in pieces, of which a long string is one, so that nobody copies it. TypeError as for `encode`."""
-    if type(reply) is list and len(reply) <= JOINED_ITEMS and (array := _array_of_short(reply)):
-        return [array]
+    kind = type(reply)
+    if kind in _FIRST_MARKS and len(reply) <= JOINED_ITEMS:  # type: ignore[arg-type]
+        items = [*chain.from_iterable(reply.items())] if kind is dict else reply  # type: ignore[union-attr]
+        count = len(reply if protocol == 3 else items)  # type: ignore[arg-type]
+        if joined := _array_of_short(_FIRST_MARKS[kind][protocol] % count, items, protocol):  # type: ignore[arg-type]
+            return [joined]
     pieces: list[bytes] = []
     _encode(reply, protocol, pieces.append)
     return pieces
 
 
-def _array_of_short(items: list[Reply]) -> bytes | None:
-    """The array of these items, if all are short strings. Measured: for a hundred it takes a fifth of what `_encode` takes."""
-    pieces = [b"*%d\r\n" % len(items)]
-    for item in items:
-        if type(item) is not bytes or (length := len(item)) >= CACHED_BULK_HEADERS:
-            return None
-        pieces += (BULK_HEADERS[length], item, CRLF)
-    return b"".join(pieces)
+def _array_of_short(head: bytes, items: list[Reply], protocol: int) -> bytes | None:
+    """The array of these items behind its first line, if all are short strings.
+
+    Measured: for a hundred it takes an eighth of what `_encode` takes, since no step of it is one of Python.
+    """
+    # Strings of other types than bytes differ from these in RESP3 only.
+    if (items and type(items[0]) is not bytes) or (protocol == 3 and set(map(type, items)) - _BYTES):
+        return None
+    pieces = [CRLF] * (2 * len(items) + 2)
+    pieces[0] = head
+    try:
+        pieces[1:-1:2] = map(_next_bulk_header, map(len, items))  # type: ignore[arg-type]
+        pieces[2:-1:2] = items  # type: ignore[assignment]
+        return b"".join(pieces)
+    # An item has no length, is too long, or is an array.
+    except (TypeError, IndexError):
+        return None
 
 
 def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> None:

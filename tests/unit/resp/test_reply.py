@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from kvserver.formats.codec import JSONText
 from kvserver.resp.reply import (
     BULK_HEADERS,
+    CACHED_BULK_HEADERS,
+    CACHED_INTEGERS,
+    INTEGERS,
+    JOINED_ITEMS,
     LONG_PIECE_BYTES,
     OK,
     Digits,
     Error,
     Reply,
+    SetOf,
     Simple,
     Verbatim,
     bulk,
@@ -52,6 +57,13 @@ from kvserver.resp.reply import (
         ((1, 2), b"*2\r\n:1\r\n:2\r\n", b"*2\r\n:1\r\n:2\r\n"),
         ({b"a": 1, b"b": None}, b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n$-1\r\n", b"%2\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n_\r\n"),
         ({}, b"*0\r\n", b"%0\r\n"),
+        ([b"a", b""], b"*2\r\n$1\r\na\r\n$0\r\n\r\n", b"*2\r\n$1\r\na\r\n$0\r\n\r\n"),
+        ([b"a", Digits(b"1")], b"*2\r\n$1\r\na\r\n$1\r\n1\r\n", b"*2\r\n$1\r\na\r\n,1\r\n"),
+        ([b"a", [b"b"]], b"*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n", b"*2\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n"),
+        (SetOf([b"a", b"b"]), b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"~2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        (SetOf(), b"*0\r\n", b"~0\r\n"),
+        ({b"a": b"b"}, b"*2\r\n$1\r\na\r\n$1\r\nb\r\n", b"%1\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        ({b"a": Digits(b"1")}, b"*2\r\n$1\r\na\r\n$1\r\n1\r\n", b"%1\r\n$1\r\na\r\n,1\r\n"),
     ],
     ids=lambda value: str(getattr(value, "wire", value)),
 )
@@ -97,6 +109,16 @@ def test_bulk_headers_made_beforehand_are_those_of_bulk_strings() -> None:
     for length, header in enumerate(BULK_HEADERS):
         assert bulk(b"x" * length).startswith(header)
         assert header == b"$%d\r\n" % length
+
+
+@given(st.lists(st.sampled_from([0, 1, 64, CACHED_BULK_HEADERS - 1, CACHED_BULK_HEADERS]), max_size=4), st.integers(0, 1))
+def test_array_of_strings_is_that_of_its_strings(lengths: list[int], more: int) -> None:
+    items = [b"x" * length for length in lengths] * (1 + JOINED_ITEMS * more)
+    assert encode(list(items), 2) == b"*%d\r\n%b" % (len(items), b"".join(map(bulk, items)))
+
+
+def test_integers_made_beforehand_are_those_that_are_sent() -> None:
+    assert [encode(number, 2) for number in range(CACHED_INTEGERS)] == INTEGERS
 
 
 @pytest.mark.parametrize(
