@@ -28,6 +28,18 @@ def can_pack(member: bytes) -> bool:
     return len(member) <= MOST_BYTES and 0 not in member and 1 not in member
 
 
+def can_pack_pair(name: bytes, value: bytes) -> bool:
+    """True if a name and its value may stand in a packed collection: `can_pack` of both, in one call."""
+    return (
+        len(name) <= MOST_BYTES
+        and len(value) <= MOST_BYTES
+        and 0 not in name
+        and 1 not in name
+        and 0 not in value
+        and 1 not in value
+    )
+
+
 def count_members(packed: str) -> int:
     """The number of members."""
     return packed.count("\0") - 1

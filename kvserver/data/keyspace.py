@@ -126,6 +126,15 @@ class Keyspace(Recording):
             self._store(key, forked, self.expires_at_ms(key))
         return forked
 
+    def own_plain(self, key: bytes, value: Value) -> Value:
+        """`own` for a value that `get` has just given, so that it has no expiry. Measured: no second `get`."""
+        overlay = self._overlay
+        if overlay is None or overlay.has(key):
+            return value
+        forked = fork(value)
+        self.set(key, forked)
+        return forked
+
     def living(self, value: Value) -> Value | None:
         """A value that `live` or another function here gave, to be read: without the members whose time has come.
 

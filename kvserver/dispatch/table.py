@@ -34,14 +34,18 @@ class CommandTable:
 
     def __init__(self, commands: Mapping[bytes, Command], usages: Usages, clock_ns: Callable[[], int] = lambda: 0) -> None:
         self.commands = commands
-        # By handler, not by name: a handler that is wrapped, to be timed or for a limit, is not found here.
-        self.many: dict[Handler, Many] = {command.handler: command.many for command in commands.values() if command.many}
         self.timing = Timing(clock_ns, usages)
         self.timing.on_change = self._wrap
         self.timing.on_slow = note_slow
         # The runners of the journal's commands, whose time is not taken.
         self.replayed = self._runners({command: command.entrance for command in commands.values()})
         handlers = {command: self.timing.wrap(command) for command in commands.values()}
+        # By the handler that runs usually, not by name: one that is wrapped, to be timed or for a limit, is not found here.
+        self.many: dict[Handler, Many] = {
+            handlers[command][0]: command.many
+            for command in commands.values()
+            if command.many and command.many.width < command.bounded_below
+        }
         # The usual runners, and those for while everything is measured.
         self._usual, self._measured = (self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
         self._usual_limited, self._measured_limited = _limited(self._usual), _limited(self._measured)

@@ -97,6 +97,16 @@ def _guarding() -> type[Keyspace]:
                 self._owned.setdefault(key, (value, fork(value)))
             return value
 
+        def own_plain(self, key: bytes, value: Value) -> Value:
+            assert self.peek(key) is value, "a value that is to be changed is not the one that is there"
+            owned = self.own(key)
+            assert owned is not None
+            return owned
+
+        def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
+            super().put_as(key, value, request)
+            self._owned.pop(key, None)
+
         def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
             super().change(key, value, request)
             self._owned.pop(key, None)

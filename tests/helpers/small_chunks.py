@@ -24,13 +24,13 @@ from kvserver.types.list import ends as list_ends
 from kvserver.types.list import value as list_value
 from kvserver.types.set import commands as set_commands
 from kvserver.types.set import value as set_value
-from kvserver.types.sorted_set import commands as sorted_set_commands
+from kvserver.types.sorted_set import single as sorted_set_single
 from kvserver.types.sorted_set import value as sorted_set_value
 
 _MOST_PACKED = 3
 _PACKING = (
     *(hash_commands, hash_value, list_ends, list_value),
-    *(set_commands, set_value, sorted_set_commands, sorted_set_value),
+    *(set_commands, set_value, sorted_set_single, sorted_set_value),
 )
 
 

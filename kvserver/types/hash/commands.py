@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs, with_pair, with_value
+from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack_pair, count_pairs, with_pair, with_value
 from kvserver.containers.packed import value_of as value_in
+from kvserver.data.entries import Value
+from kvserver.dispatch.alike import found, integers
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import MANY_WORDS, command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Reply
+from kvserver.options.config import Config
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, NULL, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.hash.value import (
@@ -29,21 +33,34 @@ from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
 
 
+def _set_one(session: Session, request: Request) -> int:
+    """HSET of one field: 1 if it is new, else 0."""
+    _, key, field, value = request
+    keyspace = session.keyspace
+    get = keyspace.get
+    entry = get(key)
+    if type(entry) is str and entry[0] == MARK:
+        if _fits(session.server.config, field, value):
+            changed = with_value(entry, field, value)
+            if changed is not None:
+                keyspace.put_as(key, changed, request)
+                return 0
+            if count_pairs(entry) < MOST_MEMBERS:
+                keyspace.put_as(key, with_pair(entry, field, value), request)
+                return 1
+    elif type(entry) is Hash and entry.deadlines is None:
+        return _set_large(session, request, entry, field, value)
+    return _set(session, request, "hset")
+
+
 @command("hset", "key:key field_value{field value}+", "write denyoom fast", access="RW update",
          since="2.0.0", group="hash",
          complexity="O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called "
          "with multiple field/value pairs.",
-         summary="Set the string value of a hash field")  # fmt: skip
+         summary="Set the string value of a hash field",
+         many=integers(4, _set_one))  # fmt: skip
 def hset(session: Session, request: Request) -> Reply:
-    if len(request) == 4:
-        entry = session.keyspace.get(request[1])
-        if type(entry) is str and entry[0] == MARK:
-            is_new = _set_packed(session, request, entry)
-            if is_new is not None:
-                return is_new
-        elif type(entry) is Hash and entry.deadlines is None:
-            return _set_large(session, request)
-    return _set(session, request, "hset")
+    return _set_one(session, request) if len(request) == 4 else _set(session, request, "hset")
 
 
 def _set(session: Session, request: Request, name: str) -> int:
@@ -63,46 +80,28 @@ def _set(session: Session, request: Request, name: str) -> int:
 # which there is `put_as`.
 
 
-def _set_packed(session: Session, request: Request, packed: str) -> int | None:
-    """Set one field of a small hash, and return 1 if it is new, else 0. None if that is not so simple."""
-    _, key, field, value = request
-    if not _fits(session, field, value):
-        return None
-    changed = with_value(packed, field, value)
-    if changed is not None:
-        session.keyspace.put_as(key, changed, request)
-        return 0
-    if count_pairs(packed) >= MOST_MEMBERS:
-        return None
-    session.keyspace.put_as(key, with_pair(packed, field, value), request)
-    return 1
-
-
-def _fits(session: Session, field: bytes, value: bytes) -> bool:
+def _fits(config: Config, field: bytes, value: bytes) -> bool:
     """True if a packed hash stays one with this field and value, and so would a listpack of Redis with its present limits."""
-    config = session.server.config
     longest = config.hash_max_listpack_value
     return (
         len(field) <= longest
         and len(value) <= longest
         and config.hash_max_listpack_entries >= MOST_MEMBERS
-        and can_pack(field)
-        and can_pack(value)
+        and can_pack_pair(field, value)
     )
 
 
-def _set_large(session: Session, request: Request) -> int:
+def _set_large(session: Session, request: Request, fields: Value, field: bytes, value: bytes) -> int:
     """Set one field of a large hash without an expiry and without deadlines, and return 1 if it is new, else 0."""
-    _, key, field, value = request
-    keyspace = session.keyspace
-    fields = keyspace.own(key)
+    key, keyspace = request[1], session.keyspace
+    fields = keyspace.own_plain(key, fields)
     assert type(fields) is Hash
     is_new = fields.set(field, value)
     if fields.is_listpack:
         store(session, key, fields, request, max(len(field), len(value)))
     else:
-        keyspace.change(key, fields, request)
-    return int(is_new)
+        keyspace.put_as(key, fields, request)
+    return 1 if is_new else 0
 
 
 @command("hsetnx", "key:key field value", "write denyoom fast", access="RW insert",
@@ -118,13 +117,30 @@ def hsetnx(session: Session, request: Request) -> Reply:
     return 1
 
 
+def _found(entry: Any, request: Request, protocol: int) -> bytes | None:
+    if type(entry) is str and entry[0] == MARK:
+        value = value_in(entry, request[2])
+    elif type(entry) is Hash and entry.deadlines is None:
+        value = entry.get(request[2])
+    else:
+        return None
+    if value is None:
+        return NULL[protocol]
+    return b"%b%b\r\n" % (BULK_HEADERS[len(value)], value) if len(value) < CACHED_BULK_HEADERS else None
+
+
 @command("hget", "key:key field", "readonly fast", access="RO access",
          since="2.0.0", group="hash", complexity="O(1)",
-         summary="Get the value of a hash field")  # fmt: skip
+         summary="Get the value of a hash field",
+         many=found(3, _found))  # fmt: skip
 def hget(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:
         return value_in(value, request[2])
+    if type(value) is Hash and value.deadlines is None:
+        # Any, as the values of all tables.
+        found: bytes | None = value.get(request[2])
+        return found
     fields = living(session, value)
     return None if fields is None else fields.get(request[2])
 
@@ -213,24 +229,38 @@ def hstrlen(session: Session, request: Request) -> Reply:
     return len(fields.get(request[2]) or b"")
 
 
-@command("hincrby", "key:key field increment:integer", "write denyoom fast", access="RW access update",
-         since="2.0.0", group="hash", complexity="O(1)",
-         summary="Increment the integer value of a hash field by the given number")  # fmt: skip
-def hincrby(session: Session, request: Request) -> Reply:
+def _increment(session: Session, request: Request) -> int:
     _, key, field, text = request
     increment = integer(text)
-    entry = session.keyspace.get(key)
-    if type(entry) is str and entry[0] == MARK and (around := around_value(entry, field)):
-        number = _sum(around[1].encode("latin-1"), increment)
-        if _fits(session, field, value := b"%d" % number):
-            session.keyspace.put_as(key, f"{around[0]}{number}{around[2]}", request)
-            return number
+    keyspace = session.keyspace
+    get = keyspace.get
+    entry = get(key)
+    if type(entry) is str and entry[0] == MARK:
+        around = around_value(entry, field)
+        if around:
+            front, digits, behind = around
+            number = _sum(digits.encode("latin-1"), increment)
+            if _fits(session.server.config, field, b"%d" % number):
+                keyspace.put_as(key, f"{front}{number}{behind}", request)
+                return number
+    elif type(entry) is Hash and entry.deadlines is None:
+        number = _sum(entry.get(field), increment)
+        _set_large(session, request, entry, field, b"%d" % number)
+        return number
     fields = changeable(session, key, [field])
     number = _sum(fields.get(field), increment)
     value = b"%d" % number
     revise(fields, field, value)
     store(session, key, fields, request, max(len(field), len(value)))
     return number
+
+
+@command("hincrby", "key:key field increment:integer", "write denyoom fast", access="RW access update",
+         since="2.0.0", group="hash", complexity="O(1)",
+         summary="Increment the integer value of a hash field by the given number",
+         many=integers(4, _increment))  # fmt: skip
+def hincrby(session: Session, request: Request) -> Reply:
+    return _increment(session, request)
 
 
 def _sum(present: bytes | None, increment: int) -> int:

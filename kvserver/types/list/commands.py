@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from kvserver.containers.packed import count_members, members_of
+from kvserver.dispatch.alike import integers
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Reply
 from kvserver.resp.request import Request
+from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
 from kvserver.types.list.ends import End, end_of, move, pop, pop_some, push, push_one
 from kvserver.types.list.value import List, changeable, elements_of, list_of, store
@@ -34,11 +37,20 @@ def _rank(text: bytes) -> int:
     return number
 
 
+def _push_left(session: Session, request: Request) -> int:
+    return push_one(session, request[1], End.LEFT, request[2], request)
+
+
+def _push_right(session: Session, request: Request) -> int:
+    return push_one(session, request[1], End.RIGHT, request[2], request)
+
+
 @command("lpush", "key:key element+", "write denyoom fast", access="RW insert",
          since="1.0.0", group="list",
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
-         summary="Prepend one or multiple elements to a list")  # fmt: skip
+         summary="Prepend one or multiple elements to a list",
+         many=integers(3, _push_left))  # fmt: skip
 def lpush(session: Session, request: Request) -> Reply:
     if len(request) == 3:
         return push_one(session, request[1], End.LEFT, request[2], request)
@@ -49,7 +61,8 @@ def lpush(session: Session, request: Request) -> Reply:
          since="1.0.0", group="list",
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
-         summary="Append one or multiple elements to a list")  # fmt: skip
+         summary="Append one or multiple elements to a list",
+         many=integers(3, _push_right))  # fmt: skip
 def rpush(session: Session, request: Request) -> Reply:
     if len(request) == 3:
         return push_one(session, request[1], End.RIGHT, request[2], request)
@@ -164,7 +177,8 @@ def llen(session: Session, request: Request) -> Reply:
          since="1.0.0", group="list",
          complexity="O(N) where N is the number of elements to traverse to get to the element at index. This makes asking "
          "for the first or the last element of the list O(1).",
-         summary="Get an element from a list by its index")  # fmt: skip
+         summary="Get an element from a list by its index",
+         bounded_below=ANY_NUMBER)  # fmt: skip
 def lindex(session: Session, request: Request) -> Reply:
     elements = list_of(session.keyspace.read(request[1]))
     if elements is None:
@@ -195,8 +209,10 @@ def lrange(session: Session, request: Request) -> Reply:
     if isinstance(value, str):
         members = members_of(value)
         start, stop = _range(start, stop, len(members))
-        return [*members[start:stop]]
-    return [*value.slice(*_range(start, stop, value.count))]
+        found: list[Any] = members[start:stop]
+    else:
+        found = value.slice(*_range(start, stop, value.count))
+    return found
 
 
 def _range(start: int, stop: int, length: int) -> tuple[int, int]:

@@ -72,13 +72,13 @@ def push_one(session: Session, key: bytes, end: End, element: bytes, request: li
         keyspace.put_as(key, with_member(EMPTY, element), request)
         return 1
     elif type(entry) is List:
-        elements = keyspace.own(key)
+        elements = keyspace.own_plain(key, entry)
         assert type(elements) is List
         if end is End.LEFT:
             elements.push_left(element)
         else:
             elements.push_right(element)
-        keyspace.change(key, elements, request)
+        keyspace.put_as(key, elements, request)
         return elements.count
     return push(session, key, end, [element], request)
 
@@ -97,14 +97,20 @@ def pop(session: Session, key: bytes, end: End, request: list[bytes]) -> bytes |
         else:
             keyspace.change(key, None, request)
         return element
+    if type(entry) is List:
+        large = keyspace.own_plain(key, entry)
+        assert type(large) is List
+        element = large.pop_left() if end is End.LEFT else large.pop_right()
+        if large.count:
+            keyspace.put_as(key, large, request)
+        else:
+            keyspace.change(key, None, request)
+        return element
     elements = changeable(session, key)
     if elements is None:
         return None
     element = elements.pop_left() if end is End.LEFT else elements.pop_right()
-    if elements.is_value and elements.count:
-        keyspace.change(key, elements, request)
-    else:
-        store(session, key, elements, request)
+    store(session, key, elements, request)
     return element
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kvserver.containers.packed import (
     MOST_MEMBERS,
     can_pack,
@@ -12,10 +14,11 @@ from kvserver.containers.packed import (
 )
 from kvserver.containers.packed import members_of as members_in
 from kvserver.data.entries import Value
+from kvserver.dispatch.alike import found, integers
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
-from kvserver.resp.reply import Reply, SetOf
+from kvserver.resp.reply import INTEGERS, Reply, SetOf
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.sampling import one_of, some_of, wanted_of
@@ -36,21 +39,35 @@ from kvserver.types.set.value import (
 )
 
 
+def _add_one(session: Session, request: Request) -> int:
+    """SADD of one member: 1 if it is new, else 0."""
+    _, key, member = request
+    keyspace = session.keyspace
+    get = keyspace.get
+    entry = get(key)
+    if entry is None or (type(entry) is str and entry[0] in MARKS):
+        is_new = _add_packed(session, request, entry)
+        if is_new is not None:
+            return is_new
+    elif type(entry) is Set and not entry.is_intset:
+        members = keyspace.own_plain(key, entry)
+        assert type(members) is Set
+        # A member that is there has None as its value, so that to set it again changes nothing.
+        if not members.set(member, None):
+            return 0
+        keyspace.put_as(key, members, request)
+        return 1
+    return _add(session, request)
+
+
 @command("sadd", "key:key member+", "write denyoom fast", access="RW insert",
          since="1.0.0", group="set",
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
-         summary="Add one or more members to a set")  # fmt: skip
+         summary="Add one or more members to a set",
+         many=integers(3, _add_one))  # fmt: skip
 def sadd(session: Session, request: Request) -> Reply:
-    if len(request) == 3:
-        entry = session.keyspace.get(request[1])
-        if entry is None or (type(entry) is str and entry[0] in MARKS):
-            is_new = _add_packed(session, request, entry)
-            if is_new is not None:
-                return is_new
-        elif type(entry) is Set and not entry.is_intset:
-            return _add_large(session, request)
-    return _add(session, request)
+    return _add_one(session, request) if len(request) == 3 else _add(session, request)
 
 
 def _add(session: Session, request: Request) -> int:
@@ -85,32 +102,47 @@ def _add_packed(session: Session, request: Request, packed: str | None) -> int |
     return 1
 
 
-def _add_large(session: Session, request: Request) -> int:
-    """Add a member to a large set that is no intset, and return 1 if it is new, else 0."""
+def _remove_one(session: Session, request: Request) -> int:
+    """SREM of one member: 1 if it was there, else 0."""
+    get = session.keyspace.get
+    entry = get(request[1])
+    if type(entry) is str and entry[0] in MARKS:
+        return 1 if _remove_packed(session, request, entry) else 0
+    if type(entry) is Set:
+        return 1 if _remove_large(session, request, entry) else 0
+    return _remove(session, request)
+
+
+def _remove_large(session: Session, request: Request, members: Value) -> bool:
+    """Remove a member from a large set by a request that is SREM, and return True if it was there."""
     _, key, member = request
-    members = session.keyspace.own(key)
+    keyspace = session.keyspace
+    members = keyspace.own_plain(key, members)
     assert type(members) is Set
-    # A member that is there has None as its value, so that to set it again changes nothing.
-    if not members.set(member, None):
-        return 0
-    session.keyspace.change(key, members, request)
-    return 1
+    if not members.delete(member):
+        return False
+    if members:
+        keyspace.put_as(key, members, request)
+    else:
+        keyspace.change(key, None, request)
+    return True
 
 
-@command("srem", "key:key member+", "write fast", access="RW delete",
-         since="1.0.0", group="set", complexity="O(N) where N is the number of members to be removed.",
-         summary="Remove one or more members from a set",
-         bounded_below=MANY_WORDS)  # fmt: skip
-def srem(session: Session, request: Request) -> Reply:
-    if len(request) == 3:
-        entry = session.keyspace.get(request[1])
-        if type(entry) is str and entry[0] in MARKS:
-            return int(_remove_packed(session, request, entry))
+def _remove(session: Session, request: Request) -> int:
+    """Remove members by a request that is SREM, and return the number of those that were there."""
     members = changeable(session, request[1])
     removed = sum(map(members.discard, request[2:]))
     if removed:
         store(session, request[1], members, request)
     return removed
+
+
+@command("srem", "key:key member+", "write fast", access="RW delete",
+         since="1.0.0", group="set", complexity="O(N) where N is the number of members to be removed.",
+         summary="Remove one or more members from a set",
+         many=integers(3, _remove_one), bounded_below=MANY_WORDS)  # fmt: skip
+def srem(session: Session, request: Request) -> Reply:
+    return _remove_one(session, request) if len(request) == 3 else _remove(session, request)
 
 
 def _remove_packed(session: Session, request: Request, packed: str) -> bool:
@@ -126,15 +158,22 @@ def _remove_packed(session: Session, request: Request, packed: str) -> bool:
     return True
 
 
+def _found(entry: Any, request: Request, protocol: int) -> bytes | None:
+    if type(entry) is str and entry[0] in MARKS:
+        return INTEGERS[has_member(entry, request[2])]
+    return INTEGERS[request[2] in entry] if type(entry) is Set else None
+
+
 @command("sismember", "key:key member", "readonly fast", access="RO",
          since="1.0.0", group="set", complexity="O(1)",
-         summary="Determine if a given value is a member of a set")  # fmt: skip
+         summary="Determine if a given value is a member of a set",
+         many=found(3, _found))  # fmt: skip
 def sismember(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] in MARKS:
-        return int(has_member(value, request[2]))
+        return 1 if has_member(value, request[2]) else 0
     members = members_of(value)
-    return int(members is not None and request[2] in members)
+    return 1 if members is not None and request[2] in members else 0
 
 
 @command("smismember", "key:key member+", "readonly fast", access="RO access",
@@ -183,6 +222,10 @@ def spop(session: Session, request: Request) -> Reply:
         choice = members_in(entry)
         member = choice[below(len(choice))]
         _remove_packed(session, [b"SREM", key, member], entry)
+        return member
+    if type(entry) is Set:
+        member = entry.random(below)
+        _remove_large(session, [b"SREM", key, member], entry)
         return member
     members = changeable(session, key)
     if not members:

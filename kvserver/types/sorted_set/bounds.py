@@ -32,14 +32,15 @@ class MemberBound(NamedTuple):
 
 def score_bounds(low: bytes, high: bytes) -> tuple[ScoreBound, ScoreBound]:
     """The bounds of a range of scores. CommandError if one of the texts is no bound."""
-    bounds = []
-    for text, is_high in ((low, False), (high, True)):
-        is_exclusive = text.startswith(b"(")
-        score = score_in(text[1:] if is_exclusive else text)
-        if score is None:
-            raise CommandError("ERR min or max is not a float")
-        bounds.append(ScoreBound(score, is_high is not is_exclusive))
-    return bounds[0], bounds[1]
+    return _score_bound(low, is_high=False), _score_bound(high, is_high=True)
+
+
+def _score_bound(text: bytes, *, is_high: bool) -> ScoreBound:
+    is_exclusive = text.startswith(b"(")
+    score = score_in(text[1:] if is_exclusive else text)
+    if score is None:
+        raise CommandError("ERR min or max is not a float")
+    return ScoreBound(score, is_high is not is_exclusive)
 
 
 def member_bounds(low: bytes, high: bytes) -> tuple[MemberBound, MemberBound]:

@@ -7,19 +7,21 @@ from itertools import takewhile
 from math import isnan
 from typing import Any, Final
 
-from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs
+from kvserver.containers.packed import count_pairs
 from kvserver.containers.packed import value_of as value_in
 from kvserver.data.entries import Value
+from kvserver.dispatch.alike import found, integers
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
-from kvserver.resp.reply import NULL_ARRAY, Reply
+from kvserver.resp.reply import NULL, NULL_ARRAY, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.collection import Members as Sampled
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
-from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first
+from kvserver.types.sorted_set import single
+from kvserver.types.sorted_set.packed_scores import rank_of
 from kvserver.types.sorted_set.score import NOT_A_NUMBER, listed_text_of, score_of, scored, text_of
 from kvserver.types.sorted_set.value import LISTPACK_MEMBERS, MARK, SortedSet, changeable, members_of, put, store
 
@@ -31,22 +33,28 @@ def _events_of_zadd(request: Request) -> str:
     return "zincr" if b"INCR" in options else "zadd"
 
 
+def _add_one(session: Session, request: Request) -> int:
+    """ZADD of one member without options: 1 if it is new, else 0."""
+    get = session.keyspace.get
+    added = single.add(session, request, get(request[1]))
+    if added is None:
+        number = _add(session, request, set())
+        assert isinstance(number, int)
+        return number
+    return added
+
+
 @command("zadd",
          "key:key condition<NX|XX>?@3.0.2 comparison<GT|LT>?@6.2.0 CH=change:pure-token?@3.0.2 "
          "INCR=increment:pure-token?@3.0.2 score_member{score:double member}+",
          "write denyoom fast", access="RW update",
          events=_events_of_zadd, since="1.2.0", group="sorted-set",
          complexity="O(log(N)) for each item added, where N is the number of elements in the sorted set.",
-         summary="Add one or more members to a sorted set, or update its score if it already exists")  # fmt: skip
+         summary="Add one or more members to a sorted set, or update its score if it already exists",
+         many=integers(4, _add_one))  # fmt: skip
 def zadd(session: Session, request: Request) -> Reply:
     if len(request) == 4 and request[2].upper() not in _OPTIONS:
-        entry = session.keyspace.get(request[1])
-        if type(entry) is str and entry[0] == MARK:
-            is_new = _add_packed(session, request, entry)
-            if is_new is not None:
-                return is_new
-        elif type(entry) is SortedSet:
-            return _add_large(session, request)
+        return _add_one(session, request)
     return _add(session, request, set())
 
 
@@ -55,9 +63,8 @@ def zadd(session: Session, request: Request) -> Reply:
          complexity="O(log(N)) where N is the number of elements in the sorted set.",
          summary="Increment the score of a member in a sorted set")  # fmt: skip
 def zincrby(session: Session, request: Request) -> Reply:
-    entry = session.keyspace.get(request[1])
-    if type(entry) is str and entry[0] == MARK and request[2].upper() not in _OPTIONS:
-        total = _increment_packed(session, request, entry)
+    if request[2].upper() not in _OPTIONS:
+        total = single.increment(session, request, session.keyspace.get(request[1]))
         if total is not None:
             return _score_reply(session, total)
     # Redis takes the options of ZADD here, too, and then finds that words are missing.
@@ -67,68 +74,6 @@ def zincrby(session: Session, request: Request) -> Reply:
 def _score_reply(session: Session, score: float) -> Reply:
     """The reply that is a score. Measured: a double in RESP2 takes longer by way of the general encoding."""
     return text_of(score) if session.protocol == 2 else score
-
-
-# The functions that follow are for the usual cases of hot commands. A packed sorted set without an expiry is an entry by
-# itself, for which there is `put_as`.
-
-
-def _add_packed(session: Session, request: Request, packed: str) -> int | None:
-    """Give one member of a small sorted set a score, and return 1 if it is new, else 0. None if that is not so simple."""
-    _, key, text, member = request
-    score = score_of(text)
-    around = around_value(packed, member)
-    if around is None:
-        if not _has_room(session, packed, member):
-            return None
-        # Redis's listpacks hold no -0.0.
-        session.keyspace.put_as(key, with_score(packed, member, score + 0.0), request)
-        return 1
-    if float(around[1]) != score:
-        session.keyspace.put_as(key, moved(around, member, score + 0.0), request)
-    return 0
-
-
-def _increment_packed(session: Session, request: Request, packed: str) -> float | None:
-    """Add to the score of a member of a small sorted set, and return the sum. None if that is not so simple."""
-    _, key, text, member = request
-    score = score_of(text)
-    around = around_value(packed, member)
-    if around is None:
-        if not _has_room(session, packed, member):
-            return None
-        session.keyspace.put_as(key, with_score(packed, member, score + 0.0), request)
-        return score
-    present = float(around[1])
-    total = present + score
-    if isnan(total):
-        raise CommandError(NOT_A_NUMBER)
-    if total != present:
-        session.keyspace.put_as(key, moved(around, member, total + 0.0), request)
-    return total
-
-
-def _has_room(session: Session, packed: str, member: bytes) -> bool:
-    """True if one more member may be in a small sorted set, this one."""
-    config = session.server.config
-    return (
-        len(member) <= config.zset_max_listpack_value
-        and can_pack(member)
-        and count_pairs(packed) < min(MOST_MEMBERS, config.zset_max_listpack_entries)
-    )
-
-
-def _add_large(session: Session, request: Request) -> int:
-    """Give one member of a large sorted set a score, and return 1 if it is new, else 0."""
-    _, key, text, member = request
-    score = score_of(text)
-    members = session.keyspace.own(key)
-    assert type(members) is SortedSet
-    present = members.scores.get(member)
-    if present != score:
-        put(members, member, score, session.server.config)
-        session.keyspace.change(key, members, request)
-    return int(present is None)
 
 
 def _add(session: Session, request: Request, options: set[bytes]) -> Reply:
@@ -212,9 +157,20 @@ def zcard(session: Session, request: Request) -> Reply:
     return 0 if members is None else len(members.scores)
 
 
+def _rank_found(entry: Any, request: Request, protocol: int) -> bytes | None:
+    if type(entry) is str and entry[0] == MARK:
+        rank = rank_of(entry, request[2])
+    elif type(entry) is SortedSet:
+        rank = entry.rank(request[2])
+    else:
+        return None
+    return NULL[protocol] if rank is None else b":%d\r\n" % rank
+
+
 @command("zrank", "key:key member", "readonly fast", access="RO access",
          since="2.0.0", group="sorted-set", complexity="O(log(N))",
-         summary="Determine the index of a member in a sorted set")  # fmt: skip
+         summary="Determine the index of a member in a sorted set",
+         many=found(3, _rank_found))  # fmt: skip
 def zrank(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:
@@ -254,13 +210,9 @@ def zrem(session: Session, request: Request) -> Reply:
          bounded_below=3)  # fmt: skip
 def zpopmin(session: Session, request: Request) -> Reply:
     if len(request) == 2:
-        entry = session.keyspace.get(request[1])
-        if type(entry) is str and entry[0] == MARK:
-            member, text, rest = without_first(entry)
-            if len(rest) > len(f"{MARK}\0"):
-                session.keyspace.put_as(request[1], rest, request)
-            else:
-                session.keyspace.change(request[1], None, request)
+        popped = single.pop_first(session, request, session.keyspace.get(request[1]))
+        if popped is not None:
+            member, text = popped
             return [member, text if session.protocol == 2 else float(text)]
     return _pop_reply(session, request, is_max=False)
 

@@ -21,6 +21,12 @@ def rank_of(packed: str, member: bytes) -> int | None:
     return front.count("\1") if found and 0 not in member else None
 
 
+def in_order(packed: str) -> tuple[list[bytes], list[float]]:
+    """The members and their scores, in ascending order."""
+    words = packed.encode(_BYTES).replace(b"\1", b"\0").split(b"\0")
+    return words[1:-1:2], [*map(float, words[2:-1:2])]
+
+
 def with_score(packed: str, member: bytes, score: float) -> str:
     """The sorted set with one member more. It is not there yet, and the caller has asked `can_pack`."""
     return _inserted(packed, member.decode(_BYTES), score)

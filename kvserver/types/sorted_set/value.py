@@ -11,11 +11,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from functools import partial
 from itertools import pairwise
 from math import copysign, inf, isfinite
-from operator import itemgetter
 from typing import Final, Self
 
 from kvserver.containers.ordered import Ordered
-from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
+from kvserver.containers.packed import MOST_MEMBERS, pack_pairs
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
 from kvserver.data.kinds import Elements, Form
@@ -29,6 +28,7 @@ from kvserver.options.config import Config
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 from kvserver.types.sorted_set.bounds import MemberBound, ScoreBound
+from kvserver.types.sorted_set.packed_scores import in_order
 from kvserver.types.sorted_set.score import text_of
 
 MARK: Final = "z"
@@ -40,11 +40,9 @@ LISTPACK_BYTES: Final = 64
 _SCORE_BYTES: Final = 24
 _INFINITIES: Final = {"inf": inf, "-inf": -inf}
 
-_score_of_pair = itemgetter(0)
-
 
 class Small:
-    """A sorted set as a dict, and as a list once somebody asks for the order. It is made for one command.
+    """A sorted set as a dict, and as lists once somebody asks for the order. It is made for one command.
 
     `scores` has the score of each member; only `add` and `remove` may change it. `is_listpack`: Redis would hold it as a
     listpack. Positions count from 0, in ascending order.
@@ -52,11 +50,12 @@ class Small:
 
     __slots__ = ("_order", "is_listpack", "scores")
 
-    def __init__(self, scores: dict[bytes, float]) -> None:
+    def __init__(self, scores: dict[bytes, float], order: tuple[list[bytes], list[float]] | None = None) -> None:
+        """Begin with these members and scores; `order` has the same in ascending order, if the caller knows that."""
         self.scores = scores
         self.is_listpack = True
-        # The scores and members in ascending order, or None if they have changed.
-        self._order: list[tuple[float, bytes]] | None = None
+        # The members in ascending order, and their scores, or None if they have changed.
+        self._order = order
 
     def add(self, member: bytes, score: float) -> None:
         """Give a member a score, whether the member is new or not."""
@@ -78,41 +77,44 @@ class Small:
     def rank(self, member: bytes) -> int | None:
         """The position of a member, or None if it is missing."""
         score = self.scores.get(member)
-        return None if score is None else bisect_left(self._ordered(), (score, member))
+        if score is None:
+            return None
+        members, scores = self._ordered()
+        return members.index(member, bisect_left(scores, score))
 
     def members(self, start: int, stop: int) -> list[bytes]:
         """The members from one position up to another, neither of which is negative, in a new list."""
-        return [member for _, member in self._ordered()[start:stop]]
+        return self._ordered()[0][start:stop]
 
     def slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
         """The members from one position up to another, neither of which is negative, and their scores, in new lists."""
-        some = self._ordered()[start:stop]
-        return [member for _, member in some], [score for score, _ in some]
+        members, scores = self._ordered()
+        return members[start:stop], scores[start:stop]
 
     def between_scores(self, low: ScoreBound, high: ScoreBound) -> tuple[int, int]:
         """The positions from which on and up to which members lie between two bounds; the second one may be less."""
-        start, stop = map(self._position, (low, high))
-        return start, stop
+        return self._position(low), self._position(high)
 
     def between_members(self, low: MemberBound, high: MemberBound, *, is_backwards: bool) -> tuple[int, int]:
         """As `between_scores`, for bounds of members; `is_backwards` tells from where Redis looks for the first of them."""
         return _walk(self.members(0, len(self.scores)), low, high, is_backwards)
 
     def __iter__(self) -> Iterator[tuple[bytes, float]]:
-        return ((member, score) for score, member in self._ordered())
+        return zip(*self._ordered(), strict=True)
 
     def chunks(self) -> Iterator[tuple[Sequence[bytes], Sequence[float]]]:
         """The members and their scores in one."""
         return iter((self.slice(0, len(self.scores)),))
 
-    def _ordered(self) -> list[tuple[float, bytes]]:
+    def _ordered(self) -> tuple[list[bytes], list[float]]:
         if self._order is None:
-            self._order = sorted(zip(self.scores.values(), self.scores, strict=True))
+            pairs = sorted(zip(self.scores.values(), self.scores, strict=True))
+            self._order = [member for _, member in pairs], [score for score, _ in pairs]
         return self._order
 
     def _position(self, bound: ScoreBound) -> int:
         find = bisect_right if bound.is_behind else bisect_left
-        return find(self._ordered(), bound.score, key=_score_of_pair)
+        return find(self._ordered()[1], bound.score)
 
 
 class SortedSet:
@@ -137,12 +139,21 @@ class SortedSet:
         self.scores.update(zip(members, scores, strict=True))
 
     def add(self, member: bytes, score: float) -> None:
-        present: float | None = self.scores.get(member)
+        self.give(member, score, self.scores.get(member))
+
+    def give(self, member: bytes, score: float, present: float | None) -> None:
+        """`add` for a caller who knows the score that the member has."""
         self.scores.set(member, score)
         if present is None:
             self._order.add(score, member)
         else:
             self._order.move(present, member, score)
+
+    def pop_first(self) -> tuple[bytes, float]:
+        """Remove the first member, and return it with its score. IndexError if there is none."""
+        pair = self._order.pop_first()
+        self.scores.delete(pair[0])
+        return pair
 
     def remove(self, member: bytes) -> bool:
         score: float | None = self.scores.get(member)
@@ -220,7 +231,8 @@ Members = Small | SortedSet
 def members_of(value: Value | None) -> Members | None:
     """The sorted set that is a value, to be read; None for None. CommandError for a value of another kind."""
     if type(value) is str and value[0] == MARK:
-        return Small({member: float(text) for member, text in pairs_of(value).items()})
+        members, scores = in_order(value)
+        return Small(dict(zip(members, scores, strict=True)), (members, scores))
     if value is None or type(value) is SortedSet:
         return value
     raise CommandError(WRONG_TYPE)

@@ -64,6 +64,7 @@ def test_pairs_are_added_found_changed_and_removed(contents: dict[bytes, bytes],
 
 @given(st.lists(any_member, max_size=4), st.dictionaries(any_member, any_member, max_size=4))
 def test_what_cannot_be_packed_is_refused(members: list[bytes], contents: dict[bytes, bytes]) -> None:
+    assert all(packed.can_pack_pair(*pair) == all(map(packed.can_pack, pair)) for pair in contents.items())
     assert (packed.pack_members("s", members) is not None) == all(map(packed.can_pack, members))
     assert (packed.pack_pairs("h", contents.items()) is not None) == all(map(packed.can_pack, [*contents, *contents.values()]))
 

@@ -15,6 +15,7 @@ from helpers.small_chunks import divide_small_collections
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS, Access, Shard, drain, new_shards
+from kvserver.types.list.value import List
 
 
 @pytest.mark.parametrize("shards", [SHARDS, 3, 1])
@@ -245,3 +246,16 @@ def test_witness_sees_each_access_and_no_more_when_it_is_let_go() -> None:
 def test_lookup_of_a_key_that_is_not_in_the_cut_raises() -> None:
     with pytest.raises(KeyError):
         filled(1).cut().lookup(b"missing")
+
+
+def test_value_without_an_expiry_that_is_to_be_changed_is_forked_once_where_it_is_frozen() -> None:
+    keyspace = Keyspace(Clock())
+    keyspace.set(b"k", List([b"a"], is_value=True))
+    present = keyspace.get(b"k")
+    assert keyspace.own_plain(b"k", present) is present
+    cut = keyspace.cut()
+    owned = keyspace.own_plain(b"k", present)
+    assert owned is not present
+    assert keyspace.get(b"k") is owned
+    assert keyspace.own_plain(b"k", owned) is owned
+    assert cut.lookup(b"k") is present

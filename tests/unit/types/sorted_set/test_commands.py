@@ -15,7 +15,7 @@ from helpers.sessions import Server, run
 from kvserver.containers.ordered import Ordered
 from kvserver.data.kinds import kind_of
 from kvserver.resp.reply import Error, encode
-from kvserver.types.sorted_set import commands, value
+from kvserver.types.sorted_set import single, value
 from kvserver.types.sorted_set.value import SortedSet, members_of
 
 COUNT = 400
@@ -44,7 +44,7 @@ def test_forms_answer_alike_and_the_journal_repeats_them(seed: int) -> None:
         server, again, replies = Server(), Server(), []
         session = server.session()
         with (
-            mock.patch.object(commands, "MOST_MEMBERS", most),
+            mock.patch.object(single, "MOST_MEMBERS", most),
             mock.patch.object(value, "MOST_MEMBERS", most),
             mock.patch.object(Ordered, "LOAD", load),
         ):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvserver.containers.packed import around_value, pack_pairs, pairs_of
+from kvserver.types.sorted_set import packed_scores
 from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first
 from kvserver.types.sorted_set.score import text_of
 
@@ -32,6 +33,12 @@ def test_a_score_is_put_in_its_place(pairs: dict[bytes, float], member: bytes, s
     around = around_value(packed(pairs), member)
     text = with_score(packed(pairs), member, score) if around is None else moved(around, member, score)
     assert unpacked(text) == in_order({**pairs, member: score})
+
+
+@given(st.dictionaries(members, scores))
+def test_members_and_scores_come_in_order(pairs: dict[bytes, float]) -> None:
+    found = packed_scores.in_order(packed(pairs))
+    assert found == ([member for _, member in in_order(pairs)], [score for score, _ in in_order(pairs)])
 
 
 @given(st.dictionaries(members, scores), members | st.sampled_from([b"a\0", b"\1", b"a\x011\0b"]))
