@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
 import time
 
@@ -36,7 +35,7 @@ from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshots import Snapshots
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
-from kvserver.system import Progress, now_ms, now_us, read_process_facts
+from kvserver.system import Progress, now_ms, now_us, random_below, read_process_facts
 
 CRON_S = 0.1
 # The same while nothing has come or gone for so long that all rates are 0. Nobody sees then that expired keys go later, and
@@ -68,7 +67,7 @@ class Server:
             commands=COMMANDS,
             now_ms=now_ms,
             now_us=now_us,
-            random_below=random.randrange,
+            random_below=random_below,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=now_ms(),
             run_id=os.urandom(20).hex(),

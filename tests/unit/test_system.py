@@ -20,7 +20,7 @@ from helpers.servers import (
 )
 from helpers.starts import DATA_FILE, InShell
 from kvserver.data.keyspace import Keyspace
-from kvserver.system import Progress, now_ms, now_us, read_process_facts
+from kvserver.system import Progress, now_ms, now_us, random_below, read_process_facts
 
 PLENTY_BYTES = 64 << 20
 
@@ -171,3 +171,9 @@ def test_closed_standard_descriptors_are_not_taken_by_files_and_sockets(tmp_path
         server.kill()
     assert valid_frames((tmp_path / "data" / DATA_FILE).read_bytes())[-1] == {"k": "v"}
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_random_numbers_lie_below_their_bound_and_all_come() -> None:
+    assert {random_below(3) for _ in range(200)} == {0, 1, 2}
+    assert all(0 <= random_below(1 << 40) < 1 << 40 for _ in range(100))
+    assert random_below(1) == 0

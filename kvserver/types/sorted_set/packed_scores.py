@@ -6,9 +6,10 @@ characters are bytes (`containers.packed`), so that members as texts compare as 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Final
 
+from kvserver.types.sorted_set.bounds import ScoreBound
 from kvserver.types.sorted_set.score import text_of
 
 _BYTES: Final = "latin-1"
@@ -25,6 +26,14 @@ def in_order(packed: str) -> tuple[list[bytes], list[float]]:
     """The members and their scores, in ascending order."""
     words = packed.encode(_BYTES).replace(b"\1", b"\0").split(b"\0")
     return words[1:-1:2], [*map(float, words[2:-1:2])]
+
+
+def between(packed: str, low: ScoreBound, high: ScoreBound) -> list[bytes]:
+    """The members between two bounds, in ascending order."""
+    members, scores = in_order(packed)
+    start = bisect_right(scores, low.score) if low.is_behind else bisect_left(scores, low.score)
+    stop = bisect_right(scores, high.score) if high.is_behind else bisect_left(scores, high.score)
+    return members[start:stop]
 
 
 def with_score(packed: str, member: bytes, score: float) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kvserver.containers.packed import around_value, pack_pairs, pairs_of
 from kvserver.types.sorted_set import packed_scores
+from kvserver.types.sorted_set.bounds import ScoreBound
 from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first
 from kvserver.types.sorted_set.score import text_of
 
@@ -39,6 +40,18 @@ def test_a_score_is_put_in_its_place(pairs: dict[bytes, float], member: bytes, s
 def test_members_and_scores_come_in_order(pairs: dict[bytes, float]) -> None:
     found = packed_scores.in_order(packed(pairs))
     assert found == ([member for _, member in in_order(pairs)], [score for score, _ in in_order(pairs)])
+
+
+@given(st.dictionaries(members, scores), scores, scores, st.booleans(), st.booleans())
+def test_members_between_two_bounds_are_found(
+    pairs: dict[bytes, float], low: float, high: float, is_behind_low: bool, is_behind_high: bool
+) -> None:
+    found = packed_scores.between(packed(pairs), ScoreBound(low, is_behind_low), ScoreBound(high, is_behind_high))
+    assert found == [
+        member
+        for score, member in in_order(pairs)
+        if (score > low if is_behind_low else score >= low) and (score <= high if is_behind_high else score < high)
+    ]
 
 
 @given(st.dictionaries(members, scores), members | st.sampled_from([b"a\0", b"\1", b"a\x011\0b"]))
