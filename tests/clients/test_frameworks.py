@@ -1,4 +1,4 @@
-"""Django, Flask-Session and aiocache, unmodified, keep caches and sessions in a server."""
+"""Caches, sessions, containers and channels of other people's packages, unmodified, keep what they keep in a server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,33 @@ import pytest
 from helpers.installs import Installs, run
 from helpers.servers import ServerProcess, kvserver_environment
 
-REQUIREMENTS = ("django>=5", "flask-session>=0.8", "aiocache[redis]>=0.12", "redis>=6")
+# The oldest versions that these programs have been seen with.
+REQUIREMENTS = (
+    "aiocache[redis]>=0.12",
+    "channels-redis>=4.3",
+    "django>=5",
+    "django-redis>=7",
+    "flask-caching>=2.5",
+    "flask-session>=0.8",
+    "redis>=6",
+    "walrus>=0.9.8",
+)
+# aiocache and walrus call what redis-py says is old.
+WARNINGS = {
+    "aiocache": "default",
+    "channels_redis": "error",
+    "django": "error",
+    "django_redis": "error",
+    "flask_caching": "error",
+    "flask_session": "error",
+    "walrus": "default",
+}
 
 
-@pytest.mark.parametrize(("name", "warnings"), [("django", "error"), ("flask_session", "error"), ("aiocache", "default")])
-def test_framework_works(kvserver: ServerProcess, installs: Installs, name: str, warnings: str) -> None:
-    """aiocache calls what redis-py says is old."""
+@pytest.mark.parametrize("name", WARNINGS)
+def test_framework_works(kvserver: ServerProcess, installs: Installs, name: str) -> None:
+    """The program of each prints its version last, and before that the parts that it leaves out."""
     program = Path(__file__).with_name(f"{name}_session.py")
     environment = kvserver_environment() | {"PYTHONPATH": str(installs.python(*REQUIREMENTS))}
-    version = run(sys.executable, "-W", warnings, program, str(kvserver.port), environment=environment)
-    print(f"{name} {version.splitlines()[-1]}")
+    lines = run(sys.executable, "-W", WARNINGS[name], program, str(kvserver.port), environment=environment).splitlines()
+    print(f"{name} {lines[-1]}", *(line for line in lines if line.startswith("left out: ")), sep="\n")

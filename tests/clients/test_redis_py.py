@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from clients.redis_py_session import async_session, sync_session
+from clients.redis_py_types_session import types_session
 from helpers.installs import Installs, run
 from helpers.servers import ServerProcess, encode, kvserver_environment, need_program
 
@@ -36,6 +37,11 @@ def test_newest_redis_py_works(kvserver: ServerProcess, protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
+def test_newest_redis_py_uses_all_types(kvserver: ServerProcess, protocol: int) -> None:
+    types_session(kvserver.port, protocol)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
 def test_newest_redis_py_works_in_asyncio(kvserver: ServerProcess, protocol: int) -> None:
     asyncio.run(async_session(kvserver.port, protocol), debug=True)
 
@@ -48,9 +54,10 @@ def test_newest_redis_py_works_with_nothing_configured(kvserver: ServerProcess) 
         assert client.get("key") == "value"
 
 
-def test_redis_py_5_works(kvserver: ServerProcess, installs: Installs) -> None:
+@pytest.mark.parametrize("name", ["redis_py_session", "redis_py_types_session"])
+def test_redis_py_5_works(kvserver: ServerProcess, installs: Installs, name: str) -> None:
     folder = installs.python(OLD_REDIS_PY)
-    program = Path(__file__).with_name("redis_py_session.py")
+    program = Path(__file__).with_name(f"{name}.py")
     environment = kvserver_environment() | {"PYTHONPATH": str(folder)}
     version = run(sys.executable, "-W", "error", program, str(kvserver.port), environment=environment)
     # asyncio's debug mode may complain of a slow machine before this line.
@@ -136,18 +143,64 @@ def test_redis_cli_is_used_on_a_terminal(kvserver: ServerProcess) -> None:
         os.close(leader)
 
 
-def test_redis_cli_scans_and_finds_big_keys(kvserver: ServerProcess) -> None:
-    with kvserver.connect() as wire:
+def fill_with_every_type(server: ServerProcess) -> None:
+    with server.connect() as wire:
         for number in range(300):
             wire.command("SET", f"key:{number}", "x" * number)
-        wire.command("SET", "other", "y")
-    assert sorted(redis_cli(kvserver, "--scan", "--pattern", "key:*").split()) == sorted(f"key:{n}" for n in range(300))
-    assert redis_cli(kvserver, "--scan", "--pattern", "o?her") == "other\n"
-    big = redis_cli(kvserver, "--bigkeys", "-i", "0")
-    assert "Sampled 301 keys in the keyspace!" in big
-    assert re.search(r"""Biggest string found '"key:299"' has 299 bytes""", big), big
-    memory = redis_cli(kvserver, "--memkeys", "-i", "0")
-    assert "Sampled 301 keys in the keyspace!" in memory
+        wire.command("SET", "key:large", "x" * 5000)
+        for name, length in (("small", 3), ("large", 700)):
+            members = [f"member:{number}" for number in range(length)]
+            wire.command("RPUSH", f"list:{name}", *members)
+            wire.command("SADD", f"set:{name}", *members)
+            wire.command("HSET", f"hash:{name}", *(part for each in members for part in (each, "value")))
+            wire.command("ZADD", f"zset:{name}", *(part for number, each in enumerate(members) for part in (number, each)))
+
+
+def summary(output: str) -> list[str]:
+    """What redis-cli tells at the end of a scan. Before that, it tells what it meets, in the order of the keys."""
+    return output.partition("-------- summary -------")[2].splitlines()
+
+
+def test_redis_cli_finds_the_big_keys_that_it_finds_in_redis_server(
+    kvserver: ServerProcess, redis_oracle: ServerProcess
+) -> None:
+    for server in (kvserver, redis_oracle):
+        fill_with_every_type(server)
+    ours, theirs = (summary(redis_cli(server, "--bigkeys", "-i", "0")) for server in (kvserver, redis_oracle))
+    assert ours == theirs
+    assert """Biggest string found '"key:large"' has 5000 bytes""" in ours
+    assert """Biggest   zset found '"zset:large"' has 700 members""" in ours
+    # What a key takes is another number there.
+    figures = re.compile(r"\d+(\.\d+)?(?= bytes| members|\))")
+    ours, theirs = (
+        [figures.sub("…", line) for line in summary(redis_cli(server, "--memkeys", "-i", "0"))]
+        for server in (kvserver, redis_oracle)
+    )
+    assert ours == theirs
+    assert """Biggest   hash found '"hash:large"' has … bytes""" in ours
+
+
+def test_redis_cli_finds_hot_keys(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as wire:
+        wire.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "lfu-log-factor", "0")
+        wire.command("RPUSH", "cold", "a")
+        wire.command("RPUSH", "hot", "a")
+        for _ in range(10):
+            wire.command("LRANGE", "hot", 0, -1)
+        hot = redis_cli(kvserver, "--hotkeys", "-i", "0")
+        wire.command("CONFIG", "SET", "maxmemory-policy", "noeviction", "lfu-log-factor", "10")
+    found = re.findall(r'hot key found with counter: (\d+)\tkeyname: "(\w+)"', hot)
+    assert [name for _, name in found] == ["hot", "cold"], hot
+    assert int(found[0][0]) > int(found[1][0])
+
+
+def test_redis_cli_scans(kvserver: ServerProcess) -> None:
+    fill_with_every_type(kvserver)
+    assert sorted(redis_cli(kvserver, "--scan", "--pattern", "key:*9").split()) == sorted(
+        f"key:{n}" for n in range(9, 300, 10)
+    )
+    assert redis_cli(kvserver, "--scan", "--pattern", "z?et:small") == "zset:small\n"
+    assert len(redis_cli(kvserver, "--scan").split()) == 309
 
 
 def test_redis_cli_shows_statistics_as_they_change(kvserver: ServerProcess) -> None:
