@@ -115,6 +115,13 @@ class Kind(Protocol):
     def dump(self, value: Any) -> bytes:
         """The payload of DUMP before its footer: a type, and the body. RESTORE may make a value of another kind of it."""
 
+    def digest(self, value: Any, digest: bytes) -> bytes:
+        """The digest that becomes of this one when the value is mixed in, for DEBUG DIGEST: see `formats.digest`."""
+
+    def layout(self, value: Any) -> str:
+        """The text that DEBUG OBJECT adds for a value of this kind, with a space before it, or nothing."""
+        return ""
+
     def python(self, value: Any) -> Any:
         """The value as a new Python object, as the library gives it. TypeError for a type that the library does not give."""
         raise TypeError(f"a {self.name} is nothing that the library gives")

@@ -40,8 +40,9 @@ EXPIRING_HASH_TYPES: Final = (HASH_METADATA_PRE_GA, HASH_LISTPACK_EX_PRE_GA, HAS
 
 # The kinds of nodes of a list: one string as it is, or a listpack of many.
 _PLAIN, _PACKED = 1, 2
-# The bounds of a list's nodes (list-max-listpack-size -2, and packed_threshold in quicklist.c), and an estimate of what an
-# entry takes besides its string.
+# The bounds of a list's nodes (list-max-listpack-size, which stands for so many bytes, and packed_threshold in quicklist.c),
+# and an estimate of what an entry takes besides its string.
+NODE_LIMIT: Final = -2
 _NODE_BYTES: Final = 8192
 _PLAIN_FROM_BYTES: Final = 1 << 30
 _ENTRY_OVERHEAD_BYTES: Final = 8
@@ -163,24 +164,30 @@ def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tupl
 
 
 def write_list(values: Iterable[bytes]) -> bytes:
-    """The type and the body of a list: a quicklist of the nodes that RPUSH makes of these elements."""
-    nodes: list[bytes] = []
+    """The type and the body of a list: a quicklist."""
+    nodes = [_write_node(kind, content) for kind, content in list_nodes(values)]
+    return bytes((LIST_QUICKLIST_2,)) + write_length(len(nodes)) + b"".join(nodes)
+
+
+def list_nodes(values: Iterable[bytes]) -> list[tuple[int, bytes]]:
+    """The nodes of the quicklist that RPUSH makes of these elements: the kind of each, and its bytes."""
+    nodes: list[tuple[int, bytes]] = []
     entries: list[bytes] = []
     node_bytes = OVERHEAD_BYTES
     for value in values:
         is_plain = len(value) >= _PLAIN_FROM_BYTES
         if entries and (is_plain or node_bytes + len(value) + _ENTRY_OVERHEAD_BYTES > _NODE_BYTES):
-            nodes.append(_write_node(_PACKED, join_entries(entries)))
+            nodes.append((_PACKED, join_entries(entries)))
             entries, node_bytes = [], OVERHEAD_BYTES
         if is_plain:
-            nodes.append(_write_node(_PLAIN, value))
+            nodes.append((_PLAIN, value))
         else:
             entry = write_entry(value)
             entries.append(entry)
             node_bytes += len(entry)
     if entries:
-        nodes.append(_write_node(_PACKED, join_entries(entries)))
-    return bytes((LIST_QUICKLIST_2,)) + write_length(len(nodes)) + b"".join(nodes)
+        nodes.append((_PACKED, join_entries(entries)))
+    return nodes
 
 
 def write_set(dump_type: int, members: Iterable[bytes]) -> bytes:

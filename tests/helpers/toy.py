@@ -10,6 +10,7 @@ from kvserver.data import kinds
 from kvserver.data.entries import Value
 from kvserver.data.kinds import Form, Kind
 from kvserver.errors import DumpInvalid
+from kvserver.formats.digest import MODULE_TYPE, mix
 from kvserver.formats.rdb import dump
 
 DUMP_TYPE = 100
@@ -59,6 +60,9 @@ class Toy(Kind):
 
     def dump(self, value: Numbers) -> bytes:
         return bytes((DUMP_TYPE,)) + b"".join(number.to_bytes(8, "big") for number in value)
+
+    def digest(self, value: Numbers, digest: bytes) -> bytes:
+        return mix(digest, (MODULE_TYPE, self.dump(value)))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from kvserver.data.kinds import Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.digest import EMPTY, FIELD_EXPIRES, HASH_TYPE, join, mix
 from kvserver.formats.longcollection import LongObject
 from kvserver.formats.members import EXPIRY, LATEST_MS, VALUE, Timed, object_pieces
 from kvserver.formats.nameorder import by_name
@@ -383,6 +384,12 @@ class HashKind(Collection):
             expiring = [(field, text, fields.deadlines.get(field)) for field, text in fields.items()]
             return rdb.write_expiring_hash(rdb.HASH_METADATA if is_hash else rdb.HASH_LISTPACK_EX, expiring)
         return rdb.write_hash(rdb.HASH if is_hash else rdb.HASH_LISTPACK, fields.items())
+
+    def digest(self, value: str | Hash, digest: bytes) -> bytes:
+        fields = fields_of(value) or {}
+        expiring = {field for field, _ in _deadlines(fields)}
+        of_fields = (join(mix(EMPTY, pair), (FIELD_EXPIRES,) if pair[0] in expiring else ()) for pair in fields.items())
+        return join(mix(digest, (HASH_TYPE,)), of_fields)
 
     def python(self, value: str | Hash | Living) -> dict[str | bytes, str | bytes]:
         return {as_text(field): as_text(text) for field, text in _seen(value).items()}

@@ -14,6 +14,7 @@ from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind
 from kvserver.data.recording import expiry_request
 from kvserver.formats.codec import JSON, PIECE_BYTES, JSONText
+from kvserver.formats.digest import MODULE_TYPE, mix
 from kvserver.formats.rdb import STRING_TYPE, write_string
 
 
@@ -51,6 +52,9 @@ class Document(Kind):
     def dump(self, value: JSONText) -> bytes:
         """Return the payload of a string, the document's text: a server without RedisJSON couldn't load a module's payload."""
         return bytes((STRING_TYPE,)) + write_string(bytes(value))
+
+    def digest(self, value: JSONText, digest: bytes) -> bytes:
+        return mix(digest, (MODULE_TYPE, bytes(value)))
 
 
 DOCUMENT: Final = Document()

@@ -19,6 +19,7 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.digest import LIST_TYPE, mix
 from kvserver.formats.longcollection import LongArray
 from kvserver.formats.members import array_pieces
 from kvserver.formats.names import as_text, bytes_of, name_of
@@ -137,6 +138,18 @@ class ListKind(Collection):
 
     def dump(self, value: str | List) -> bytes:
         return rdb.write_list(elements_of(value) or ())
+
+    def digest(self, value: str | List, digest: bytes) -> bytes:
+        return mix(mix(digest, (LIST_TYPE,)), elements_of(value) or ())
+
+    def layout(self, value: str | List) -> str:
+        elements = elements_of(value) or List()
+        nodes = rdb.list_nodes(elements)
+        size = sum(len(content) for _, content in nodes)
+        return (
+            f" ql_nodes:{len(nodes)} ql_avg_node:{len(elements) / len(nodes):.2f} ql_listpack_max:{rdb.NODE_LIMIT}"
+            f" ql_compressed:0 ql_uncompressed_size:{size}"
+        )
 
     def python(self, value: str | List) -> list[str | bytes]:
         return list(map(as_text, elements_of(value) or ()))

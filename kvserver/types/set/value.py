@@ -25,6 +25,7 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.digest import SET_TYPE, join, mix
 from kvserver.formats.longcollection import LongArray
 from kvserver.formats.members import array_pieces
 from kvserver.formats.nameorder import by_name
@@ -233,6 +234,9 @@ class SetKind(Collection):
     def dump(self, value: str | Set) -> bytes:
         is_intset = self.encoding(value) == b"intset"
         return rdb.write_set(rdb.SET_INTSET if is_intset else rdb.SET, members_of(value) or ())
+
+    def digest(self, value: str | Set, digest: bytes) -> bytes:
+        return join(mix(digest, (SET_TYPE,)), members_of(value) or ())
 
     def python(self, value: str | Set) -> set[str | bytes]:
         return set(map(as_text, members_of(value) or ()))

@@ -21,6 +21,7 @@ from kvserver.data.kinds import Elements, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
+from kvserver.formats.digest import EMPTY, ZSET_TYPE, join, mix
 from kvserver.formats.longcollection import LongPairs
 from kvserver.formats.members import pairs_pieces
 from kvserver.formats.names import as_text, bytes_of
@@ -378,6 +379,10 @@ class SortedSetKind(Collection):
         return rdb.write_zset(
             rdb.ZSET_LISTPACK if self.encoding(value) == b"listpack" else rdb.ZSET_2, members_of(value) or ()
         )
+
+    def digest(self, value: str | SortedSet, digest: bytes) -> bytes:
+        of_members = (mix(EMPTY, (member, b"%.17g" % score)) for member, score in members_of(value) or ())
+        return join(mix(digest, (ZSET_TYPE,)), of_members)
 
     def python(self, value: str | SortedSet) -> dict[str | bytes, float]:
         return {as_text(member): score for member, score in members_of(value) or ()}

@@ -15,6 +15,7 @@ from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind
 from kvserver.dispatch.arguments import WRONG_TYPE, integer
 from kvserver.errors import CommandError
+from kvserver.formats import digest as digests
 from kvserver.formats.codec import PIECE_BYTES, canonical_string, canonical_string_pieces, utf8_pieces
 from kvserver.formats.names import as_text
 from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
@@ -106,6 +107,9 @@ class String(Kind):
 
     def dump(self, value: bytes) -> bytes:
         return bytes((STRING_TYPE,)) + write_string(value)
+
+    def digest(self, value: bytes, digest: bytes) -> bytes:
+        return digests.mix(digest, (digests.STRING_TYPE, value))
 
     def python(self, value: bytes) -> str | bytes:
         return as_text(value)
