@@ -20,6 +20,7 @@ from kvserver.commands import (
     config,
     connection,
     databases,
+    debug,
     dump,
     expiry,
     info,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.data.entries import Value
 from kvserver.data.kinds import kind_of
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
@@ -40,8 +41,11 @@ def object_encoding(session: Session, request: Request) -> Reply:
          summary="Get the number of references to the value of the key")  # fmt: skip
 def object_refcount(session: Session, request: Request) -> Reply:
     value = session.keyspace.peek_live(request[2])
-    if value is None:
-        return None
+    return None if value is None else refcount(session, value)
+
+
+def refcount(session: Session, value: Value) -> int:
+    """The number of references that Redis has to the object of a value."""
     config = session.server.config
     # Under these policies Redis has a clock in each object, so that no object can stand for several values.
     has_clocks = config.maxmemory and config.maxmemory_policy.endswith(("-lru", "-lfu"))

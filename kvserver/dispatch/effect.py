@@ -62,6 +62,27 @@ class Crash(_Effect):
     """Append the first half of the present frame to the medium, as a server that crashes would."""
 
 
+class Reload(_Effect):
+    """Replace the data by the last valid frame, which with `saves` is one of the present data, and reply OK.
+
+    No command of any client runs meanwhile.
+    """
+
+    __match_args__ = ("saves",)
+
+    def __init__(self, saves: bool) -> None:
+        self.saves = saves
+
+
+class Log(_Effect):
+    """Write a text to the log as a warning, and reply OK."""
+
+    __match_args__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
 class Close(_Effect):
     """Send the replies, then close the connection. A `warning` that is not empty is logged."""
 
@@ -211,6 +232,8 @@ Effect = (
     | Load
     | Shutdown
     | Crash
+    | Reload
+    | Log
     | Close
     | Recognize
     | Switch

@@ -18,7 +18,9 @@ from kvserver.dispatch.effect import (
     Effect,
     FreeShards,
     Load,
+    Log,
     Reconfigure,
+    Reload,
     RewriteConfig,
     RewriteJournal,
     Save,
@@ -40,6 +42,8 @@ from kvserver.resp.reply import OK, Reply
 from kvserver.state.session import ServerState, Session
 
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
+# What was saved is nothing.
+RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs."
 MEMORY_OPTIONS = ("maxmemory", "lfu-")
 
 # The loop's timers may be early by this: the timers and the loop's clock count whole milliseconds.
@@ -98,6 +102,12 @@ class Jobs:
                 return self._shut_down(save, force)
             case Crash():
                 return self._crash()
+            case Reload(saves):
+                self.writer.pause()
+                return self._reload(saves)
+            case Log(text):
+                _log.warning("%s", text)
+                return OK
             case FreeShards(name, keys, shards, flushes):
                 if keys:
                     _log.info("%s of client %s has dropped %d keys", name, session.address, keys)
@@ -202,6 +212,23 @@ class Jobs:
             return await self._snapshots.load()
         except OSError as error:
             raise CommandError(f"ERR {error}") from None
+
+    async def _reload(self, saves: bool) -> Reply:
+        """Save and load while the writer is paused: what was written meanwhile would be lost."""
+        try:
+            if saves:
+                while self._snapshots.is_flushing:
+                    await self._snapshots.wait()
+                await self.schedule.finish(self.schedule.start())
+            has_loaded = await self._snapshots.load("DEBUG RELOAD")
+        except OSError as error:
+            raise CommandError(f"ERR {error}") from None
+        finally:
+            self.writer.resume()
+        if not has_loaded:
+            raise CommandError(RELOAD_FAILED)
+        _log.warning("DB reloaded by DEBUG RELOAD")
+        return OK
 
     async def _crash(self) -> Reply:
         try:

@@ -78,8 +78,10 @@ class Snapshots:
         while self._flush:
             await asyncio.wait([self._flush])
 
-    async def load(self) -> bool:
+    async def load(self, command: str = "RESTORE") -> bool:
         """Replace the data by the last valid frame's, or clear it. Return True if there was a valid frame.
+
+        `command` is the one that asks for it, which the log tells.
 
         The data stays as it is until the whole frame is proven. Then the journal goes on from that frame, and what it has
         recorded since is put aside. MediumError, with the data as it was, if the medium can't be read.
@@ -96,7 +98,7 @@ class Snapshots:
                 token = self._journal.cut()
                 records = self._journal.records_since_link
                 _log.warning(
-                    "RESTORE drops %d keys, and %d records behind the frame that the data comes from", dropped, records
+                    "%s drops %d keys, and %d records behind the frame that the data comes from", command, dropped, records
                 )
                 await self._link(token, frame, drops=True)
         await self._workplace.pace().run(drain(unused))
