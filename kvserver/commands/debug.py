@@ -18,7 +18,7 @@ from kvserver.dispatch.gate import LOADING, write_error
 from kvserver.errors import CommandError, Refusal
 from kvserver.formats.digest import EMPTY, KEY_EXPIRES, join, mix
 from kvserver.options.kinds import decode, memory_size
-from kvserver.resp.reply import OK, Reply, Simple
+from kvserver.resp.reply import OK, Attributes, BigNumber, Digits, Push, Replies, Reply, SetOf, Simple, Verbatim
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
@@ -31,6 +31,7 @@ NO_SUCH_KEY: Final = "ERR no such key"
 BAD_THRESHOLD: Final = "ERR argument must be a memory value bigger than 1 and smaller than 4gb"
 BAD_RELOAD: Final = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
 NO_MERGE: Final = "ERR DEBUG RELOAD can't merge: NOFLUSH is not supported"
+NO_RESP2: Final = "ERR RESP2 is not supported by this command"
 TOO_MANY_KEYS: Final = "ERR OOM in dictTryExpand"
 TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -64,6 +65,10 @@ OBJECT <key>
 POPULATE <count> [<prefix>] [<size>]
     Create <count> string keys named key:<num>. If <prefix> is specified then
     it is used instead of the 'key' prefix.
+PROTOCOL <type>
+    Reply with a test value of the specified type. <type> can be: string,
+    integer, double, bignum, null, array, set, map, attrib, push, verbatim,
+    true, false.
 QUICKLIST-PACKED-THRESHOLD <size>
     Check <size>. Lists are not made of nodes here, so that it has no effect.
 RELOAD [NOSAVE] [MERGE]
@@ -111,6 +116,8 @@ def debug(session: Session, request: Request) -> Reply | Effect:
             return Simple(_describe(session, key))
         case [b"POPULATE", count, *rest] if len(rest) <= 2:
             return _populate(session, count, *rest)
+        case [b"PROTOCOL", name]:
+            return _of_type(session, name)
         case [b"QUICKLIST-PACKED-THRESHOLD", text]:
             return _check_threshold(text)
         case [b"RELOAD", *options]:
@@ -149,6 +156,35 @@ def _reload(session: Session, options: list[bytes]) -> Effect:
     if session.server.persistence.loading:
         raise CommandError(LOADING)
     return Reload(saves=b"NOSAVE" not in words)
+
+
+# DEBUG PROTOCOL
+
+# redis-server's reply of each type.
+_REPLIES: Final[dict[str, Reply]] = {
+    "string": b"Hello World",
+    "integer": 12345,
+    "double": Digits(b"3.141"),
+    "bignum": BigNumber(b"1234567999999999999999999999999999999"),
+    "null": None,
+    "array": [0, 1, 2],
+    "set": SetOf([0, 1, 2]),
+    "map": {0: False, 1: True, 2: False},
+    "attrib": Replies((Attributes({b"key-popularity": [b"key:123", 90]}), b"Some real reply following the attribute")),
+    "push": Replies((Push([b"server-cpu-usage", 42]), b"Some real reply following the push reply")),
+    "verbatim": Verbatim(b"This is a verbatim\nstring"),
+    "true": True,
+    "false": False,
+}
+
+
+def _of_type(session: Session, name: bytes) -> Reply:
+    word = decode(name).lower()
+    if word not in _REPLIES:
+        raise CommandError(f"ERR Wrong protocol type name. Please use one of the following: {'|'.join(_REPLIES)}")
+    if word == "push" and session.protocol == 2:
+        raise CommandError(NO_RESP2)
+    return _REPLIES[word]
 
 
 # DEBUG OBJECT

@@ -12,6 +12,8 @@ What a handler returns says its kind by its type:
     dict           map (RESP2: flat array of names and values)
     Verbatim       verbatim text (RESP2: bulk string)
     Digits         double of these digits (RESP2: bulk string)
+    BigNumber      big number (RESP2: bulk string)
+    Attributes     what is told of the reply behind it, in Replies (RESP2: nothing)
     SetOf          set (RESP2: array)
     Push           push: what comes without having been asked for (RESP2: array)
     Replies        several replies one behind the other, or none
@@ -53,6 +55,18 @@ class Verbatim(bytes):
 
 class Digits(bytes):
     """The digits of a number, where others are sent than those of a double."""
+
+    __slots__ = ()
+
+
+class BigNumber(Digits):
+    """The digits of an integer that may have more than 64 bits."""
+
+    __slots__ = ()
+
+
+class Attributes(dict["Reply", "Reply"]):
+    """What is told of the reply behind it, for clients that ask for that."""
 
     __slots__ = ()
 
@@ -174,7 +188,7 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case Verbatim() if protocol == 3:
             append(b"=%d\r\ntxt:%b\r\n" % (len(reply) + len(b"txt:"), reply))
         case Digits() if protocol == 3:
-            append(b",%b\r\n" % reply)
+            append(b"%b%b\r\n" % (b"(" if isinstance(reply, BigNumber) else b",", reply))
         case bytes() if len(reply) > LONG_PIECE_BYTES:
             append(b"$%d\r\n" % len(reply))
             append(reply)
@@ -192,8 +206,11 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
                     append(b"$%d\r\n%b\r\n" % (length, item))
                 else:
                     _encode(item, protocol, append)
+        case Attributes() if protocol == 2:
+            pass
         case dict():
-            append(b"%b%d\r\n" % (b"%" if protocol == 3 else b"*", len(reply) * (1 if protocol == 3 else 2)))
+            mark = b"|" if isinstance(reply, Attributes) else b"%" if protocol == 3 else b"*"
+            append(b"%b%d\r\n" % (mark, len(reply) * (1 if protocol == 3 else 2)))
             for name, item in reply.items():
                 _encode(name, protocol, append)
                 _encode(item, protocol, append)
