@@ -1,4 +1,4 @@
-"""Caches, sessions, containers and channels of other people's packages, unmodified, keep what they keep in a server."""
+"""Caches, sessions, containers, queues and channels of other people's packages, unmodified, live in a server."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ REQUIREMENTS = (
     "django-redis>=7",
     "flask-caching>=2.5",
     "flask-session>=0.8",
+    "huey>=3.5",
     "redis>=6",
     "walrus>=0.9.8",
 )
@@ -29,6 +30,7 @@ WARNINGS = {
     "django_redis": "error",
     "flask_caching": "error",
     "flask_session": "error",
+    "huey": "error",
     "walrus": "default",
 }
 

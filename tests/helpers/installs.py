@@ -5,6 +5,7 @@ The folder is on the path of these programs only.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -42,9 +43,7 @@ class Installs:
     def python(self, *requirements: str) -> Path:
         """A folder for PYTHONPATH that has these packages."""
         folder = self._folder("python", *requirements)
-        if not (folder / "complete").exists():
-            run(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, *requirements)
-            (folder / "complete").touch()
+        _fill(folder, sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, *requirements)
         return folder
 
     def wheels(self, *requirements: str) -> Path:
@@ -52,9 +51,7 @@ class Installs:
         # Wheels of code in C are for one version of Python.
         version = "{}.{}".format(*sys.version_info)
         folder = self._folder("wheels", version, *requirements)
-        if not (folder / "complete").exists():
-            run(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, *requirements)
-            (folder / "complete").touch()
+        _fill(folder, sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, *requirements)
         return folder
 
     def node(self, *packages: str) -> Path:
@@ -63,9 +60,7 @@ class Installs:
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed, so clients in JavaScript can't run")
         folder = self._folder("node", *packages)
-        if not (folder / "complete").exists():
-            run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, *packages)
-            (folder / "complete").touch()
+        _fill(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, *packages)
         return folder / "node_modules"
 
     def _folder(self, *names: str) -> Path:
@@ -74,3 +69,12 @@ class Installs:
         folder = self._cache.mkdir(name) if self._cache is not None else self._fallback / name
         folder.mkdir(exist_ok=True)
         return folder
+
+
+def _fill(folder: Path, *command: str | Path) -> None:
+    """Run the command that fills a folder, unless it was run. Several workers may want the folder at once: one runs it."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            run(*command)
+            (folder / "complete").touch()
