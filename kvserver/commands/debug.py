@@ -192,18 +192,16 @@ def _of_type(session: Session, name: bytes) -> Reply:
 
 def _describe(session: Session, key: bytes) -> str:
     """The line of DEBUG OBJECT. The address is that of the object in this process."""
-    keyspace = session.keyspace
-    value = keyspace.peek_live(key)
-    living = None if value is None else keyspace.fresh(key, value)
-    if living is None:
+    value = session.keyspace.peek_live(key)
+    if value is None:
         raise CommandError(NO_SUCH_KEY)
-    kind = kind_of(living)
+    kind = kind_of(value)
     used, idle_s = _clock_and_idle_s(session, key)
     # A payload of DUMP begins with the type, which is not counted.
-    length = len(kind.dump(living)) - 1
+    length = len(kind.dump(value)) - 1
     return (
-        f"Value at:{id(living):#x} refcount:{refcount(session, living)} encoding:{kind.encoding(living).decode()}"
-        f" serializedlength:{length} lru:{used} lru_seconds_idle:{idle_s}{kind.layout(living)}"
+        f"Value at:{id(value):#x} refcount:{refcount(session, value)} encoding:{kind.encoding(value).decode()}"
+        f" serializedlength:{length} lru:{used} lru_seconds_idle:{idle_s}{kind.layout(value)}"
     )
 
 

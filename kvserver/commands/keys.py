@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.data.kinds import fork, kind_of
-from kvserver.dispatch.arguments import SAME_OBJECT, database
+from kvserver.dispatch.arguments import SAME_OBJECT, SYNTAX_ERROR, database
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
@@ -102,13 +102,17 @@ def _rename(session: Session, old: bytes, new: bytes, *, only_if_missing: bool =
     return True
 
 
+def _written_by_copy(request: Request) -> list[bytes]:
+    return [] if b"DB" in map(bytes.upper, request[3:]) else [request[2]]
+
+
 def _events_of_copy(record: Request) -> str:
     return "n:new@2/4 copy_to@2/4" if b"DB" in record[3:4] else "n:new copy_to"
 
 
 @command("copy", "source:key destination:key#1 DB=destination-db:integer? REPLACE?", "write denyoom",
          access="RO access; OW update",
-         events=_events_of_copy, since="6.2.0", group="generic",
+         written=_written_by_copy, events=_events_of_copy, since="6.2.0", group="generic",
          complexity="O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
          summary="Copy a key")  # fmt: skip
 def copy(session: Session, request: Request) -> Reply:
@@ -123,7 +127,7 @@ def copy(session: Session, request: Request) -> Reply:
         elif word == b"REPLACE":
             replaces = True
         else:
-            raise CommandError("ERR syntax error")
+            raise CommandError(SYNTAX_ERROR)
     if target is keyspace and source == destination:
         raise CommandError(SAME_OBJECT)
     value = keyspace.read(source)

@@ -6,7 +6,10 @@ for a batch of victims at once, mostly in one shard: to reach a key within a dic
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
+from operator import itemgetter
 from typing import Final
 
 from kvserver.data import walk
@@ -38,8 +41,7 @@ class Eviction:
         self._is_volatile = policy.startswith("volatile-")
         self._by_time = policy == "volatile-ttl"
         self._clocks_of = clocks_of
-        self._is_random = policy.endswith("-random")
-        self._samples = 1 if self._is_random else samples
+        self._samples = 1 if policy.endswith("-random") else samples
         self._random_below = random_below
         # The candidates, each a score, the number of its database and a key. The best one is the last.
         self._pool: list[tuple[int, int, bytes]] = []
@@ -78,16 +80,25 @@ class Eviction:
         return -entry.expires_at_ms if self._by_time and isinstance(entry, Expiring) else 0
 
     def _fill(self) -> None:
-        """Look at some keys of each database, and keep the best candidates in the pool."""
-        keyspaces = list(filter(self._may_have_some, self._databases))
-        if self._is_random and keyspaces:
-            # As in Redis, each database has the same chance.
-            keyspaces = [keyspaces[self._random_below(len(keyspaces))]]
+        """Look at some keys of a database, and keep the best candidates in the pool."""
+        keyspace = self._keyspace_to_look_at()
+        if keyspace is None:
+            return
         candidates = {(number, key): score for score, number, key in self._pool}
-        for keyspace in keyspaces:
-            for key in self._sample(keyspace, self._samples * BATCH_KEYS):
-                candidates[keyspace.number, key] = self._score(keyspace, key, keyspace.peek(key))
-        self._pool = sorted((score, *place) for place, score in candidates.items())[-POOL_KEYS:]
+        for key in self._sample(keyspace, self._samples * BATCH_KEYS):
+            candidates[keyspace.number, key] = self._score(keyspace, key, keyspace.peek(key))
+        found = [(score, *place) for place, score in candidates.items()]
+        # Of equal ones the last goes first. Those of this database are the last, whatever its number is.
+        found.sort(key=itemgetter(0))
+        self._pool = found[-POOL_KEYS:]
+
+    def _keyspace_to_look_at(self) -> Keyspace | None:
+        """A database that may have a candidate: each key has the same chance that it is looked at. None if none has any."""
+        keyspaces = list(filter(self._may_have_some, self._databases))
+        if len(keyspaces) < 2:
+            return keyspaces[0] if keyspaces else None
+        ends = list(accumulate(map(len, keyspaces)))
+        return keyspaces[bisect_right(ends, self._random_below(ends[-1]))] if ends[-1] else None
 
     def _sample(self, keyspace: Keyspace, wanted: int) -> list[bytes]:
         """Up to `wanted` keys of a keyspace that may go, from a random shard on, of as many shards as it takes.

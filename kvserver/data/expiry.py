@@ -37,6 +37,8 @@ class Deadlines:
         self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]
         # The time until which each shard is not swept again.
         self._rests_until_ms = [0.0] * len(shards)
+        # No shard has to be swept before this time, so that nobody looks through them all.
+        self._quiet_until_ms = 0.0
 
     def setter(self, set_: Callable[[bytes, Any], None]) -> Callable[[bytes, Value, int], None]:
         """A function that stores a value that is gone from a time on. The keyspace asks for another one at each restart."""
@@ -48,6 +50,8 @@ class Deadlines:
             index = digest(key) % count
             if expires_at_ms < earliest_ms[index]:
                 earliest_ms[index] = expires_at_ms
+                if expires_at_ms < self._quiet_until_ms:
+                    self._quiet_until_ms = expires_at_ms
 
         return set_expiring
 
@@ -66,11 +70,14 @@ class Deadlines:
 
     def shard_to_sweep(self, now_ms: int) -> int | None:
         """The index of the next shard that may have something due, or None. The shards take turns."""
+        if now_ms < self._quiet_until_ms:
+            return None
         position, earliest_ms, rests_until_ms = self._position, self._earliest_ms, self._rests_until_ms
         for index in chain(range(position, len(earliest_ms)), range(position)):
             if earliest_ms[index] <= now_ms and rests_until_ms[index] <= now_ms:
                 self._position = (index + 1) % len(earliest_ms)
                 return index
+        self._quiet_until_ms = min(map(max, earliest_ms, rests_until_ms))
         return None
 
     def take_due(self, index: int, shard: Shard, now_ms: int) -> list[bytes]:

@@ -108,6 +108,7 @@ class Command(Description):
         check_queueable: Callable[[Request], None] | None = None,
         secrets: Callable[[Request], Iterable[int]] | None = None,
         access_of: Callable[[Request], str] | None = None,
+        written: Callable[[Request], list[bytes]] | None = None,
         events: Declaration = None,
     ) -> None:
         """Declare a command. Flags, categories and tips are words with spaces in between.
@@ -119,6 +120,7 @@ class Command(Description):
                      while data is loaded), no_auth (runs before AUTH), no_multi, fast, skip_slowlog.
         access       What the command does with the keys of each key specification, with semicolons in between.
         access_of    Tells what one call does with its keys, where that depends on its words.
+        written      Gives the keys that a call writes in the selected database, where that depends on its words.
         key_notes    Redis's remarks on the key specifications, in their order.
         deprecated   The version since when the command is deprecated, and what replaces it.
         arity        The number of words, where Redis takes another one than the notation says; -3: three or more.
@@ -160,6 +162,7 @@ class Command(Description):
         self._categories = categories
         self._bounded_below = bounded_below
         self._access_of = access_of
+        self._written_of = written
         self._declared_events = events
         # `gather` puts the parts of this command here: subcommands by their second word, and the form without arguments.
         self.subcommands: dict[bytes, Command] = {}
@@ -248,7 +251,9 @@ class Command(Description):
         return [(request[place], of_call or each.flags) for each in specifications for place in each.positions(request)]
 
     def written_keys(self, request: Request) -> list[bytes]:
-        """The keys that a call writes. CommandError where the words can't be a call."""
+        """The keys that a call writes in the selected database. CommandError where the words can't be a call."""
+        if self._written_of:
+            return self._written_of(request)
         return [request[place] for each in self._written for place in each.positions(request)]
 
     # --- Events ---

@@ -141,13 +141,12 @@ class Notified(_Effect):
 
 
 class Monitored(_Effect):
-    """Carry on with the result, then send the line (as `gate.monitor_line` makes it) to all monitors."""
+    """Carry on with the result, then show the call to all monitors (`gate.monitor_line`)."""
 
-    __match_args__ = ("result", "line")
+    __match_args__ = ("result",)
 
-    def __init__(self, result: Reply | Effect | CommandError, line: bytes) -> None:
+    def __init__(self, result: Reply | Effect | CommandError) -> None:
         self.result = result
-        self.line = line
 
 
 class Quiet(_Effect):

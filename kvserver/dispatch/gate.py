@@ -227,7 +227,7 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         result = handler(session, request)
     except CommandError as error:
         result = error
-    return Monitored(result, monitor_line(session, request))
+    return Monitored(result)
 
 
 def _call_muted(runners: Runners, session: Session, request: Request) -> Reply | Effect:
@@ -264,7 +264,7 @@ def _end_refused(session: Session, request: Request, refused: Refusal) -> Effect
     error = Refusal(EXEC_REFUSED + str(refused).removeprefix("ERR "))
     if not (session.server.monitors and session.authenticated):
         raise error
-    return Monitored(error, monitor_line(session, request))
+    return Monitored(error)
 
 
 def queue(session: Session, command: Command, request: Request) -> Reply:

@@ -28,6 +28,7 @@ from kvserver.dispatch.effect import (
     Recognize,
     Switch,
 )
+from kvserver.dispatch.gate import monitor_line
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import Begun
 from kvserver.engine.outbox import Outbox
@@ -200,8 +201,9 @@ class Results:
                 for receiver, message in deliveries:
                     self._pass(message.wire(receiver.protocol), receiver, client, output)
                 self.carry_out(result, client, request, output)
-            case Monitored(result, line):
+            case Monitored(result):
                 self.carry_out(result, client, request, output)
+                line = monitor_line(session, request)
                 for monitor in self._state.monitors.values():
                     if monitor.muted is Muted.NONE:
                         self._pass(line, monitor, client, output)

@@ -10,6 +10,7 @@ import logging
 from typing import Protocol, TypeGuard, cast
 
 from kvserver.data.databases import Databases
+from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import kind_of
 from kvserver.formats.codec import JSON, JSONText, canonical_strict
 from kvserver.formats.encoder import chunks, encode
@@ -52,7 +53,6 @@ class KVStore:
     def __init__(self, medium: CoreMedium | Keeping) -> None:
         self._kept: Keeping = medium if _is_keeping(medium) else _Frames(cast(CoreMedium, medium))
         self._databases = self._kept.databases
-        self._keyspace = self._databases[0]
 
     def __enter__(self) -> KVStore:
         return self
@@ -90,6 +90,11 @@ class KVStore:
         """
         self._kept.append()
         return True
+
+    @property
+    def _keyspace(self) -> Keyspace:
+        # A journal that `restore` replays may swap databases.
+        return self._databases[0]
 
     def restore(self) -> bool:
         """Replace the data by what is kept and return True. If nothing is kept, clear the store and return False.

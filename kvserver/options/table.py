@@ -120,7 +120,6 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "for SECONDS; 0 for no limit"),
         Option("hll-sparse-max-bytes", LIVE, memory_size(0, LONG_MAX), "3000",
                "length from which on a HyperLogLog is dense, which takes 12 KB"),
-        # Clients ask for the number. The range has one number, which the error for any other one names.
         Option("databases", FIXED, integer(1, MOST_DATABASES), "16", "databases, of which SELECT takes one"),
         Option("maxmemory", LIVE, memory_size(0, ULLONG_MAX), "0", "what keys and values may take; 0 for no limit"),
         Option("maxmemory-policy", LIVE, EVICTION_POLICY, "noeviction",

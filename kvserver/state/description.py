@@ -183,7 +183,7 @@ class Description(ABC):
 
     @abstractmethod
     def written_keys(self, request: Request) -> list[bytes]:
-        """The keys that a call writes. CommandError where the words can't be a call."""
+        """The keys that a call writes in the selected database. CommandError where the words can't be a call."""
 
     @abstractmethod
     def event_rules(self, record_name: str, request: Request) -> tuple[EventRule, ...] | None:

@@ -114,7 +114,7 @@ class Watches:
 
     def _touch_those_there(self, number: int) -> None:
         keyspace = self._databases[number]
-        for place in [place for place in self._watchers if place[0] == number and keyspace.get(place[1]) is not None]:
+        for place in [place for place in self._watchers if place[0] == number and keyspace.peek(place[1]) is not None]:
             self._touch(place)
 
     def _touch(self, place: Place) -> None:

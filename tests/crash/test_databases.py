@@ -119,8 +119,14 @@ def test_library_keeps_what_is_in_other_databases(start_server: StartServer, tmp
     server = start_server(*QUIET, directory=tmp_path)
     with server.connect() as wire:
         fill(wire)
+        # Twice, so that each is where it was.
+        wire.command("SWAPDB", 0, 5)
+        wire.command("SAVE")
+        wire.command("SWAPDB", 0, 5)
     server.kill()
     with KVStore(ServerFolder(tmp_path)) as store:
+        assert store.get("k") == "0"
+        assert store.restore()
         assert store.get("k") == "0"
         assert store.get("list") is None
         store.set("k", "library")

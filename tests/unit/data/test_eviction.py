@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from helpers.keyspaces import Noting
+from kvserver.data import walk
 from kvserver.data.clocks import Clocks, Frequency, Recency
 from kvserver.data.databases import Databases
 from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
@@ -186,16 +187,41 @@ def test_victims_of_all_databases_compete() -> None:
     clocks = {databases[number]: Recency(0) for number in (0, 3)}
     for keyspace, clock in clocks.items():
         keyspace.attend(Noting(clock))
-    for time_ms in range(100):
+    for time_ms in range(2_000):
         for clock in clocks.values():
             clock.tick(time_ms)
         databases[3 * (time_ms % 2)].set(b"%d" % time_ms, b"v")
-    chooser = Eviction(databases, "allkeys-lru", clocks.get, 100, random.Random(1).randrange)
-    for expected in range(100):
-        keyspace, key = chooser.victim() or (databases[0], b"none")
-        assert (keyspace.number, key) == (3 * (expected % 2), b"%d" % expected)
-        assert keyspace.delete(key)
-    assert not chooser.has_candidates
+    gone = [int(key) for key in victims(Eviction(databases, "allkeys-lru", clocks.get, 20, random.Random(1).randrange), 400)]
+    # By chance the mean would be 1,000.
+    assert statistics.mean(gone) < 400
+    assert 100 < sum(number % 2 for number in gone) < 300
+
+
+def test_equal_victims_come_from_every_database() -> None:
+    databases = Databases(lambda: 0)
+    for number in range(2_000):
+        databases[number % 4].set_expiring(b"%d" % number, b"v", 1_000)
+    gone = victims(Eviction(databases, "volatile-ttl", lambda _: None, 5, random.Random(1).randrange), 800)
+    assert all(100 < sum(int(key) % 4 == number for key in gone) < 300 for number in range(4))
+
+
+def test_look_at_a_big_database_walks_through_no_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    databases = Databases(lambda: 0)
+    for number in range(10_000):
+        databases[0].set(b"%d" % number, b"v")
+    for number in range(1, 16):
+        databases[number].set(b"k", b"v")
+    walked = 0
+
+    def counted(keyspace: Keyspace, index: int) -> list[bytes]:
+        nonlocal walked
+        walked += 1
+        return shard_keys(keyspace, index)
+
+    shard_keys = walk.shard_keys
+    monkeypatch.setattr(walk, "shard_keys", counted)
+    victims(Eviction(databases, "allkeys-lfu", lambda _: None, 5, random.Random(1).randrange), 1_000)
+    assert walked < 4 * SHARDS
 
 
 def test_random_victims_come_from_every_database() -> None:

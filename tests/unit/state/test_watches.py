@@ -196,6 +196,8 @@ def test_nobody_looks_where_nobody_watches() -> None:
         ([], [("SELECT", 1), ("SET", "k", "v"), ("MOVE", "k", 0)], True),
         ([], [("SELECT", 1), ("SET", "x", "v"), ("COPY", "x", "k", "DB", 0)], True),
         ([], [("SELECT", 1), ("SET", "x", "v"), ("COPY", "x", "y", "DB", 0)], False),
+        ([("SET", "x", "v")], [("COPY", "x", "k", "DB", 1)], False),
+        ([("SET", "x", "v")], [("COPY", "x", "k", "DB", 0)], True),
         ([("SET", "k", "v")], [("MOVE", "k", 1)], True),
         ([("SET", "k", "v")], [("SWAPDB", 0, 1)], True),
         ([("SELECT", 1), ("SET", "k", "v"), ("SELECT", 0)], [("SWAPDB", 1, 0)], True),
