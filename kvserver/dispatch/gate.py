@@ -1,10 +1,11 @@
 """The gate: may this session run this command now? One function (`refusal`) answers, in the order of Redis's processCommand.
 
-Besides refusals, the gate owns what else a call meets on its way to the handler: a pause, the queue of MULTI, monitors,
-CLIENT REPLY. `call` takes a call through all of that. Where nothing of it concerns a session (`is_plain`), the writer goes
-past the gate, by the table alone. The gate asks the state of the session and the server each time, so nobody has to tell it
-of a change; a handler that changes what `is_plain` asks returns an effect, behind which the writer asks again. The gate
-names no command: it treats each as the fields of `Command` say. It changes no data, but evicts keys.
+Besides refusals, the gate owns what else a call meets on its way to the handler and back: a pause, the queue of MULTI,
+notifications, monitors, CLIENT REPLY. `call` takes a call through all of that. Where nothing of it concerns a session
+(`is_plain`), the writer goes past the gate, by the table alone. The gate asks the state of the session and the server each
+time, so nobody has to tell it of a change; a handler that changes what `is_plain` asks returns an effect, behind which the
+writer asks again. The gate names no command: it treats each as the fields of `Command` say. It changes no data, but evicts
+keys.
 """
 
 from __future__ import annotations
