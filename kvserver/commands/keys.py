@@ -37,6 +37,7 @@ def del_(session: Session, request: Request) -> Reply:
 
 
 @command("unlink", "key:key+", "write fast", access="RM delete",
+         events={"unlink": "h:hexpired"},
          since="4.0.0", group="generic", complexity="O(1) for each key removed.",
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non "

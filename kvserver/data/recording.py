@@ -23,6 +23,8 @@ from kvserver.resp.request import Request
 # The name of the command that is recorded for keys that have expired. It is that of DEL, in lower case: so it can be told from
 # what `remove` records for commands.
 EXPIRED: Final = b"del"
+# That for a key all of whose members have expired.
+EMPTIED: Final = b"unlink"
 
 
 def expiry_request(key: bytes, expires_at_ms: int) -> list[bytes]:
@@ -170,6 +172,12 @@ class Recording(ABC):
         for key in keys:
             self.delete(key)
         self._record([EXPIRED, *keys])
+        self.records.expiries += 1
+
+    def remove_emptied(self, key: bytes) -> None:
+        """Remove a key since the time of all its members has come."""
+        self.delete(key)
+        self._record([EMPTIED, key])
         self.records.expiries += 1
 
     def lapse(self, key: bytes, value: Value | None, request: Request) -> None:

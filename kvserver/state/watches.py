@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from kvserver.data.databases import Databases
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.recording import EXPIRED
+from kvserver.data.recording import EMPTIED, EXPIRED
 from kvserver.state.description import Description
 
 # A key, with the number of its database.
@@ -86,7 +86,7 @@ class Watches:
         if not self._watchers:
             return
         for number, request in self._records.since(self._looked):
-            if request[0] == EXPIRED:
+            if request[0] in (EXPIRED, EMPTIED):
                 continue
             command = self._commands.get(request[0]) or self._commands.get(request[0].lower())
             for key in command.written_keys(request) if command else ():

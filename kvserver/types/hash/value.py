@@ -196,7 +196,7 @@ def without_due(session: Session, key: bytes, fields: Fields, named: list[bytes]
     keyspace = session.keyspace
     if keyspace.living(fields) is None:
         # However many there are, they go at once, to be freed later.
-        keyspace.remove_expired(key)
+        keyspace.remove_emptied(key)
         return {}
     now_ms = keyspace.now_ms()
     due = [field for field in named if is_due(fields, field, now_ms)]

@@ -68,8 +68,12 @@ def test_hash_whose_fields_expire(heard: Heard) -> None:
     assert heard.of("HPEXPIREAT", "h", "1", "FIELDS", "1", "c") == "hdel h"
     assert heard.of("HINCRBYFLOAT", "h", "b", "1") == "hincrbyfloat h"
     heard.server.clock.now_ms += 10
-    assert heard.of("HGET", "h", "b") == "hexpired h"
-    assert heard.of("hdel", "h", "a") == "hdel h, del h"
+    assert heard.of("HSETNX", "h", "b", "2") == "hexpired h, hset h"
+    assert heard.of("hdel", "h", "a", "b") == "hdel h, del h"
+    heard.of("HSET", "h", "a", "1", "b", "2")
+    heard.of("HPEXPIRE", "h", "10", "FIELDS", "2", "a", "b")
+    heard.server.clock.now_ms += 10
+    assert heard.of("HDEL", "h", "a") == "hexpired h, del h"
     heard.of("HSET", "h", "a", "1")
     heard.of("HPEXPIRE", "h", "10", "FIELDS", "1", "a")
     heard.server.clock.now_ms += 10

@@ -165,7 +165,7 @@ def test_hash_whose_last_field_expires_goes_with_its_expiry() -> None:
     assert call(server, "HSET h new v") == 1
     assert call(server, "PTTL h") == -1
     written = server.keyspace.records.take()
-    assert written == [[b"del", b"h"], [b"HSET", b"h", b"new", b"v"]]
+    assert written == [[b"unlink", b"h"], [b"HSET", b"h", b"new", b"v"]]
     assert server.keyspace.records.changes == 4, "what expires is no change"
 
 
