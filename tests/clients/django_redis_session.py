@@ -140,7 +140,7 @@ def use_sorted_sets(cache: Any) -> None:
 def main(port: int) -> None:
     backend = {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": f"redis://127.0.0.1:{port}/0",
+        "LOCATION": f"redis://127.0.0.1:{port}/1",
         "KEY_PREFIX": "session",
     }
     packed = {

@@ -224,7 +224,7 @@ def use_transactions(database: Any) -> None:
 
 
 def main(port: int) -> None:
-    with Database(port=port) as database:
+    with Database(port=port, db=3) as database:
         for use in (use_hash, use_list, use_set, use_sorted_set, use_others, use_cache, use_transactions):
             database.flushall()
             use(database)

@@ -53,6 +53,8 @@ def test_data_of_every_type_comes_back_from_a_reload(kvserver: ServerProcess, re
     for server in (kvserver, redis_oracle):
         with server.connect() as wire:
             fill(wire)
+            wire.command("SELECT", 5)
+            fill(wire)
             before = wire.command("DEBUG", "DIGEST")
             assert wire.command("DEBUG", "RELOAD") == b"+OK\r\n"
             assert wire.command("DEBUG", "DIGEST") == before
