@@ -192,8 +192,9 @@ def _of_type(session: Session, name: bytes) -> Reply:
 
 def _describe(session: Session, key: bytes) -> str:
     """The line of DEBUG OBJECT. The address is that of the object in this process."""
-    value = session.keyspace.peek_live(key)
-    if value is None:
+    keyspace = session.keyspace
+    value = keyspace.peek_live(key)
+    if value is None or keyspace.living(value) is None:
         raise CommandError(NO_SUCH_KEY)
     kind = kind_of(value)
     used, idle_s = _clock_and_idle_s(session, key)
