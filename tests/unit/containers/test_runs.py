@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from array import array
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvserver.containers import lazyfree
+from kvserver.containers.ordered import Ordered
+from kvserver.containers.pages import PAGE
 from kvserver.containers.runs import Runs
+from kvserver.containers.sequence import Sequence
 
 
 class Plain(Runs[list[int]]):
@@ -106,3 +111,30 @@ def test_runs_that_are_dropped_are_put_off(monkeypatch: pytest.MonkeyPatch) -> N
     assert pieces[1] == all_runs
     assert Plain([1])
     assert len(pieces) == 2
+
+
+@pytest.mark.parametrize("kind", [Sequence, Ordered])
+def test_fork_of_many_runs_and_the_first_write_behind_it_copy_few_references(kind: type[Sequence] | type[Ordered]) -> None:
+    names = [b"%06d" % number for number in range(20_000)]
+    with mock.patch.object(kind, "LOAD", 4):
+        if kind is Sequence:
+            row: Sequence | Ordered = Sequence(names)
+        else:
+            row = Ordered()
+            row.load(names, list(map(float, range(len(names)))))
+        assert len(row.runs) > Runs.MOST_FLAT
+        gc.disable()
+        gc.freeze()
+        try:
+            fork = row.fork()
+            if isinstance(fork, Sequence):
+                fork.set(10_000, b"changed")
+            else:
+                fork.move(10_000.0, names[10_000], 10_000.5)
+            copied = sum(len(each) for each in gc.get_objects(generation=0) if type(each) in (list, tuple))
+        finally:
+            gc.unfreeze()
+            gc.enable()
+    # A page, and the list of all pages.
+    assert copied < 4 * PAGE
+    assert list(row) != list(fork)

@@ -11,7 +11,9 @@ import pytest
 from helpers.servers import DEADLINE_S, StartServer, Wire, encode, info, least_cost, parse, wait_until
 from helpers.sessions import START_MS, Server, run
 from kvserver.containers import lazyfree
+from kvserver.data.databases import Databases
 from kvserver.engine.upkeep import Upkeep
+from kvserver.resp.reply import Error
 
 OPTIONS = ("--save", "", "--appendonly", "no")
 EXPIRY_MS, LONG_EXPIRY_MS = 6_000, 30_000
@@ -202,3 +204,32 @@ def test_upkeep_that_has_ended_frees_no_more() -> None:
     upkeep.end()
     upkeep.end()
     assert not lazyfree._servers
+
+
+@pytest.mark.parametrize("kind", ["HSET {} {} v", "RPUSH {} {}", "SADD {} {}", "ZADD {} 1 {}"])
+@pytest.mark.parametrize(
+    "words",
+    ["DEL k", "UNLINK k", "SET k v", "RENAME o k", "COPY o k REPLACE", "SORT none STORE k", "PEXPIRE k 0",
+     "RESTORE k 0 {dump} REPLACE", "SUNIONSTORE k none", "ZUNIONSTORE k 1 none", "BITOP NOT k o", "PEXPIRE k 1"],
+)  # fmt: skip
+def test_large_value_is_freed_in_steps_whatever_takes_it_away(words: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The guard of the tests would keep what was read.
+    monkeypatch.setattr("helpers.sessions.guarded_databases", Databases)
+    server = Server()
+    session = server.session()
+    for number in range(1_000):
+        assert not isinstance(run(session, *kind.format("k", number).split()), Error)
+    run(session, "SET", "o", "v")
+    dump = run(session, "DUMP", "o")
+    assert isinstance(dump, bytes)
+    lazyfree.begin()
+    try:
+        reply = run(session, *[dump if word == "{dump}" else word for word in words.split()])
+        assert not isinstance(reply, Error)
+        server.clock.now_ms += 1
+        run(session, "EXISTS", "k")
+        assert lazyfree.pending()
+    finally:
+        while lazyfree.free_some():
+            pass
+        lazyfree.end()
