@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from bench.control import Control
 from bench.figures import Case, Goal, Measurement, Metric
-from bench.flush_action import bgsave, wait_until_settled
+from bench.flush_action import bgsave, restore, wait_until_settled
 from bench.kinds import Ability, ServerKind
 from bench.latencies import Latencies
 from bench.load import Batch
@@ -37,6 +37,7 @@ STALL_METRICS = (Metric(P99, "ms"), Metric(MOST, "ms"), Metric(BEYOND_IDLE, "ms"
 FIRST_WRITES_SHARE = 50
 # The requests of these phases come a few at once, so that what takes long is a step of the server, and not the sum of many.
 IN_FLIGHT = 2
+COPY_KEY = b"copy"
 # A phase without an end of its own is done once, and watched for a while behind it.
 ONCE_S = 0.001
 
@@ -101,12 +102,17 @@ class Large:
         self.collections = Collections(collection_type, 1, members)
         self._key = self.collections.key(0)
 
-    def actions(self) -> dict[str, Callable[[ServerProcess], None]]:
+    def actions(self) -> dict[str, tuple[Ability, Callable[[ServerProcess], None]]]:
+        """The actions by name, and what they need."""
         return {
-            "growth": self._grow,
-            "BGSAVE": bgsave,
-            "first writes behind BGSAVE": self._write_behind_bgsave,
-            "UNLINK": self._unlink,
+            "growth": (Ability.NONE, self._grow),
+            "BGSAVE": (Ability.NONE, bgsave),
+            "first writes behind BGSAVE": (Ability.NONE, self._write_behind_bgsave),
+            "COPY": (Ability.NONE, self._copy),
+            "SET over the copy": (Ability.NONE, self._overwrite),
+            # It loads what a start loads, beside clients.
+            "RESTORE": (Ability.RESTORE, restore),
+            "DEL": (Ability.NONE, self._delete),
         }
 
     def _grow(self, server: ServerProcess) -> None:
@@ -125,9 +131,17 @@ class Large:
                 send_and_wait(control, requests[start : start + IN_FLIGHT])
         wait_until_settled(server)
 
-    def _unlink(self, server: ServerProcess) -> None:
+    def _copy(self, server: ServerProcess) -> None:
         with server.control() as control:
-            control.call("UNLINK", self._key)
+            control.call("COPY", self._key, COPY_KEY)
+
+    def _overwrite(self, server: ServerProcess) -> None:
+        with server.control() as control:
+            control.call("SET", COPY_KEY, b"other")
+
+    def _delete(self, server: ServerProcess) -> None:
+        with server.control() as control:
+            control.call("DEL", self._key)
 
 
 def send_and_wait(control: Control, requests: list[bytes]) -> None:
@@ -152,10 +166,11 @@ def measure_stalls(run: Run) -> Iterator[Case]:
     for collection_type in run.pick(TYPES, TYPES[-1:]):
         large = Large(collection_type, run.pick(1_000_000, 5_000))
         with run.servers(NEEDS | Ability.PERSISTENCE) as servers:
-            for name, action in large.actions().items():
+            for name, (needs, action) in large.actions().items():
                 case = Case(f"{name}, {large.collections.name}", STALL_METRICS)
+                able = {kind: servers[kind] for kind in run.able(needs, servers)}
                 # What the action leaves is what the next one is about, so that each is done once.
-                yield run.measure(case, 1, servers, functools.partial(measure, action=action))
+                yield run.measure(case, 1, able, functools.partial(measure, action=action))
 
 
 SCENARIOS = (
