@@ -65,11 +65,8 @@ class Row:
 
     type: CollectionType
     commands: tuple[str, ...]
-
-    @property
-    def brings_new(self) -> bool:
-        """True if the members that it brings have to be new ones: else a collection would shrink."""
-        return any("{new}" in command for command in self.commands)
+    # What it brings must be new each time: where that is not what it takes away, the collection would shrink otherwise.
+    is_fresh: bool = False
 
     @property
     def name(self) -> str:
@@ -85,12 +82,12 @@ ROWS = (
     Row(LIST, ("LINDEX {key} {index}",)),
     Row(SET, ("SISMEMBER {key} {member}",)),
     Row(SET, ("SADD {key} {new}", "SREM {key} {new}")),
-    Row(SET, ("SADD {key} {new}", "SPOP {key}")),
+    Row(SET, ("SADD {key} {new}", "SPOP {key}"), is_fresh=True),
     Row(SORTED_SET, ("ZRANK {key} {member}",)),
     Row(SORTED_SET, ("ZRANGEBYSCORE {key} {index} {end}",)),
     Row(SORTED_SET, ("ZADD {key} {score} {member}",)),
     Row(SORTED_SET, ("ZINCRBY {key} 1 {member}",)),
-    Row(SORTED_SET, ("ZADD {key} {score} {new}", "ZPOPMIN {key}")),
+    Row(SORTED_SET, ("ZADD {key} {score} {new}", "ZPOPMIN {key}"), is_fresh=True),
 )
 
 

@@ -59,19 +59,18 @@ def measure_commands(run: Run) -> Iterator[Case]:
 
 
 class RowLoad:
-    """The load of one row on one server after the other. No load brings a new member that another one has brought."""
+    """The load of one row on one server after the other. No load of a fresh row brings what another one has brought."""
 
     def __init__(self, collections: Collections, row: Row, pipeline: int, *, is_short: bool) -> None:
         self._collections, self._row, self._pipeline = collections, row, pipeline
         self._seconds = 0.05 if is_short else 0.35
-        # What is new comes once in a load as well, so that there must be more of it than one sends.
-        self._requests = (1_000, 10_000) if is_short else (20_000, 200_000)
-        self._turns = itertools.count(step=self._requests[1])
+        # What is fresh comes once in a load as well, so that there must be more of it than one sends.
+        usual, fresh = (1_000, 10_000) if is_short else (20_000, 80_000)
+        self._requests = fresh if row.is_fresh else usual
+        self._first_turns = itertools.count(step=fresh) if row.is_fresh else itertools.repeat(0)
 
     def measure(self, server: ServerProcess) -> Measurement:
-        is_new = self._row.brings_new
-        first_turn = next(self._turns) if is_new else 0
-        batches = self._collections.batches(self._row, self._pipeline, self._requests[is_new], first_turn)
+        batches = self._collections.batches(self._row, self._pipeline, self._requests, next(self._first_turns))
         return measure_load(server, batches, self._seconds)
 
 
