@@ -88,8 +88,10 @@ class Databases:
         `drain` frees them in slices.
         """
         unused: list[Shard] = []
-        for number in sorted({*self._keyspaces, *data}):
-            unused += self[number].replace(data.get(number) or new_shards())
+        # Database 0 comes last, so that whoever observes knows the end.
+        for number in sorted({*self._keyspaces, *data}, reverse=True):
+            if not number or number in data or len(self[number]):
+                unused += self[number].replace(data.get(number) or new_shards())
         return unused
 
     def clear(self) -> list[Shard]:

@@ -438,8 +438,8 @@ class Life:
         databases = self.state.databases
         records = databases.records
         is_recorded = any(request[0] in REPLACING for _, request in records.since(records.position - 1))
-        # A RESTORE replaces one database after the other.
-        if not is_recorded and number == [*databases][-1].number:
+        # A RESTORE replaces one database after the other, and database 0 as the last.
+        if not is_recorded and number == 0:
             records.take()
             self.history.append(data_of(databases))
             self.written_at.append(self.loop.time())

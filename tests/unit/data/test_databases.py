@@ -126,3 +126,15 @@ def test_expiry_goes_with_a_key_that_moves() -> None:
     assert dict(databases[1].members()) == {b"k": Expiring(b"v", 10)}
     assert databases[1].deadlines.has_any
     assert databases.records.take() == [[b"MOVE", b"k", b"1"]]
+
+
+def test_empty_database_costs_nothing_when_all_data_is_replaced() -> None:
+    databases = filled(0, 1)
+    empty = databases[2]
+    shards = empty.layers[0]
+    assert sum(map(len, databases.clear())) == 2
+    assert empty.layers[0] is shards
+    shards = new_shards()
+    load_shards(shards, [(b"loaded", b"v")])
+    databases.replace({2: shards})
+    assert databases[2].get(b"loaded") == b"v"
