@@ -51,7 +51,7 @@ class Deadlines:
             if expires_at_ms < earliest_ms[index]:
                 earliest_ms[index] = expires_at_ms
                 if expires_at_ms < self._quiet_until_ms:
-                    self._quiet_until_ms = expires_at_ms
+                    self._quiet_until_ms = float(expires_at_ms)
 
         return set_expiring
 
