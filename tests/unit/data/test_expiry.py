@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import count, islice
+from itertools import count, islice, pairwise
+from unittest import mock
+
+import pytest
 
 from helpers.keyspaces import Clock, filled
 from kvserver.data.entries import Expiring
@@ -28,6 +31,34 @@ def test_sweep_removes_shard_by_shard_what_is_due() -> None:
         pass
     assert len(keyspace) == 0
     assert not keyspace.deadlines.has_any
+
+
+@pytest.mark.patches_compiled
+def test_sweep_removes_some_keys_a_step() -> None:
+    clock, most, due_ms = Clock(), 4, 10
+    keyspace = Keyspace(clock)
+    keys = 3 * most * keyspace.shard_count // 2
+    for number in range(keys):
+        keyspace.set_expiring(b"%d" % number, b"v", due_ms)
+    keyspace.set(b"stays", b"v")
+    clock.now_ms = due_ms
+    sizes, renewed = [len(keyspace)], set[bytes]()
+    with mock.patch("kvserver.data.expiry.MOST_DUE", most):
+        while keyspace.sweep():
+            sizes.append(len(keyspace))
+            if sizes[-2] - sizes[-1] == most and not renewed:
+                # What is left of a shard may be renewed before its turn comes.
+                renewed = {key for key, _ in keyspace.shard_members(keyspace.deadlines._position)} - {b"stays"}
+                for key in renewed:
+                    keyspace.set_expiring(key, b"w", due_ms + 5)
+    assert max(before - after for before, after in pairwise(sizes)) == most
+    assert renewed
+    assert {key for key, _ in keyspace.members()} == {b"stays", *renewed}
+    assert keyspace.expired == keys - len(renewed)
+    clock.now_ms += 1_000_000
+    while keyspace.sweep():
+        pass
+    assert len(keyspace) == 1
 
 
 def test_swept_shard_rests_the_longer_the_more_entries_it_has() -> None:
