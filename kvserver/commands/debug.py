@@ -11,7 +11,7 @@ from kvserver.commands.object import refcount
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import kind_of
-from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.arguments import at_least
 from kvserver.dispatch.command import command, help_lines, wrong_subcommand
 from kvserver.dispatch.effect import Crash, Effect, Log, Reload, Sleep
 from kvserver.dispatch.gate import LOADING, write_error
@@ -248,10 +248,10 @@ def _digest_of(entry: Entry, digest: bytes) -> bytes:
 def _populate(session: Session, count_text: bytes, prefix: bytes = b"key", size_text: bytes = b"0") -> Reply:
     """Create the keys that are missing. It is no write command by its flags, so that what writes need is looked at here."""
     server, keyspace = session.server, session.keyspace
-    count = _positive(count_text)
+    count = at_least(0, count_text, NOT_POSITIVE)
     if count > MOST_KEYS:
         raise CommandError(TOO_MANY_KEYS)
-    size = _positive(size_text)
+    size = at_least(0, size_text, NOT_POSITIVE)
     if size > server.config.proto_max_bulk_len:
         raise CommandError(TOO_LONG)
     if refused := LOADING if server.persistence.loading else write_error(server):
@@ -263,10 +263,3 @@ def _populate(session: Session, count_text: bytes, prefix: bytes = b"key", size_
             value = b"value:%d" % number
             keyspace.put(key, value[:size].ljust(size, b"\0") if size else value)
     return OK
-
-
-def _positive(text: bytes) -> int:
-    number = integer(text, NOT_POSITIVE)
-    if number < 0:
-        raise CommandError(NOT_POSITIVE)
-    return number

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.arguments import at_least
 from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
-from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
@@ -25,9 +24,7 @@ slowlog = container("slowlog",
 def slowlog_get(session: Session, request: Request) -> Reply:
     if len(request) > 3:
         raise wrong_subcommand(request)
-    count = integer(request[2], WRONG_COUNT) if len(request) == 3 else SHOWN
-    if count < -1:
-        raise CommandError(WRONG_COUNT)
+    count = at_least(-1, request[2], WRONG_COUNT) if len(request) == 3 else SHOWN
     entries = session.server.slowlog.newest(None if count == -1 else count)
     return [
         [entry.id, entry.at_s, entry.duration_us, list(entry.words), entry.address.encode(), entry.name] for entry in entries

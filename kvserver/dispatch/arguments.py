@@ -50,6 +50,14 @@ def integer(text: bytes, error: str = NOT_AN_INTEGER) -> int:
     raise CommandError(error)
 
 
+def at_least(least: int, text: bytes, error: str) -> int:
+    """The number in a text. CommandError with the text `error` if it is none, or less than `least`."""
+    number = integer(text, error)
+    if number < least:
+        raise CommandError(error)
+    return number
+
+
 def expiry_ms(text: bytes, *, unit_ms: int, base_ms: int, command: str) -> int:
     """The time of an expiry (Unix milliseconds), from a number of units of `unit_ms` after `base_ms` (0 for absolute times).
 

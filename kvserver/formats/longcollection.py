@@ -12,19 +12,19 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import pairwise, starmap
-from math import inf
 from operator import lt
 from typing import Any, Final, Protocol
 
 import orjson
 
 from kvserver.data.entries import Entry, Expiring, Value
+from kvserver.data.kinds import VALUE
 from kvserver.formats.codec import PIECE_BYTES
 from kvserver.formats.longstring import TAG_END
-from kvserver.formats.members import EXPIRY, LATEST_MS, VALUE, Timed, array_text, object_text, pairs_text
+from kvserver.formats.members import INFINITIES, LATEST_MS, Timed, array_text, object_text, pairs_text
 from kvserver.formats.names import RESERVED, bytes_of
+from kvserver.formats.tags import EXPIRY
 
-_INFINITIES: Final = {"inf": inf, "-inf": -inf}
 _RESERVED_TEXT: Final = RESERVED.decode()
 # A piece is shorter than that of a string, since a member takes longer than its bytes.
 _PIECES: Final = 16
@@ -200,7 +200,7 @@ class LongPairs(_LongCollection):
     def _parse(self, text: bytes) -> tuple[list[bytes], list[Any]] | None:
         names, scores = map(list, zip(*orjson.loads(b"[%b]" % text), strict=True))
         members = _members_of(names)
-        scores = [_INFINITIES.get(score) if isinstance(score, str) else score for score in scores]
+        scores = [INFINITIES.get(score) if isinstance(score, str) else score for score in scores]
         if members is None or set(map(type, scores)) != {float} or pairs_text(members, scores) != text:
             return None
         pairs = list(zip(scores, members, strict=True))

@@ -13,16 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from kvserver.data.kinds import VALUE
 from kvserver.formats.codec import PIECE_BYTES, canonical, canonical_string_pieces, utf8_pieces
 from kvserver.formats.names import RESERVED, name_of
+from kvserver.formats.tags import EXPIRY
 
 # A piece has so many members at most.
 PIECE_MEMBERS: Final = 128
-_INFINITIES: Final = {inf: "inf", -inf: "-inf"}
+# The texts of scores that have no JSON, and the scores.
+_TEXT_OF_INFINITY: Final = {inf: "inf", -inf: "-inf"}
+INFINITIES: Final = {text: score for score, text in _TEXT_OF_INFINITY.items()}
 
-# The names in the JSON of a value that expires.
-EXPIRY: Final = "expires_at_ms"
-VALUE: Final = "value"
 # The latest time of such a value, in Unix milliseconds: Redis keeps 48 bits of it.
 LATEST_MS: Final = (1 << 48) - 1
 
@@ -68,7 +69,7 @@ def _content(value: bytes | Timed) -> bytes:
 
 def pairs_text(members: Iterable[bytes], scores: Sequence[float]) -> bytes:
     """The JSON of an array of pairs, each of a string and its score, without its brackets. An infinity is a string."""
-    written = scores if all(map(isfinite, scores)) else [_INFINITIES.get(score, score) for score in scores]
+    written = scores if all(map(isfinite, scores)) else [_TEXT_OF_INFINITY.get(score, score) for score in scores]
     return canonical(list(zip(named(members), written, strict=True)))[1:-1]
 
 

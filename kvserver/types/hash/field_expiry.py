@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.dispatch.arguments import integer
+from kvserver.dispatch.arguments import at_least, integer
 from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
 from kvserver.formats.members import LATEST_MS
@@ -43,9 +43,7 @@ def _fields(words: list[bytes], not_positive: str = _NOT_POSITIVE) -> list[bytes
     """The fields behind `FIELDS numfields`. CommandError if the words are others, or the number is not that of the fields."""
     if words[0].upper() != b"FIELDS":
         raise CommandError("ERR Mandatory argument FIELDS is missing or not at the right position")
-    number = integer(words[1], not_positive)
-    if number < 1:
-        raise CommandError(not_positive)
+    number = at_least(1, words[1], not_positive)
     if number != len(words) - 2:
         raise CommandError("ERR The `numfields` parameter must match the number of arguments")
     return words[2:]

@@ -16,15 +16,16 @@ from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
 from kvserver.containers.table import Table
 from kvserver.containers.times import Times
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Form
+from kvserver.data.kinds import VALUE, Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
 from kvserver.formats.digest import EMPTY, FIELD_EXPIRES, HASH_TYPE, join, mix
 from kvserver.formats.longcollection import LongObject
-from kvserver.formats.members import EXPIRY, LATEST_MS, VALUE, Timed, object_pieces
+from kvserver.formats.members import LATEST_MS, Timed, object_pieces
 from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.tags import EXPIRY
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 

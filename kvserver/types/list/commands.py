@@ -8,7 +8,7 @@ from typing import Any
 
 from kvserver.containers.packed import count_members, members_of
 from kvserver.dispatch.alike import integers
-from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
+from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, at_least, integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Reply
@@ -17,14 +17,6 @@ from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
 from kvserver.types.list.ends import End, end_of, move, pop, pop_some, push, push_one
 from kvserver.types.list.value import List, changeable, elements_of, list_of, store
-
-
-def _at_least(least: int, text: bytes, error: str) -> int:
-    """The number that a word is. CommandError with the text `error` if it is none, or less than `least`."""
-    number = integer(text, error)
-    if number < least:
-        raise CommandError(error)
-    return number
 
 
 def _rank(text: bytes) -> int:
@@ -114,7 +106,7 @@ def _pop(session: Session, end: End, request: Request, name: str) -> Reply:
         return pop(session, request[1], end, request)
     if len(request) > 3:
         raise wrong_arity(name)
-    count = _at_least(0, request[2], "ERR value is out of range, must be positive")
+    count = at_least(0, request[2], "ERR value is out of range, must be positive")
     popped = pop_some(session, request[1], end, count)
     return NULL_ARRAY if popped is None else list(popped)
 
@@ -122,12 +114,12 @@ def _pop(session: Session, end: End, request: Request, name: str) -> Reply:
 @command("lmpop",
          "numkeys:integer key:key+ where<LEFT|RIGHT> COUNT=count:integer?!",
          "write", access="RW access delete",
-         numbers={"COUNT": partial(_at_least, 1, error="ERR count should be greater than 0")},
+         numbers={"COUNT": partial(at_least, 1, error="ERR count should be greater than 0")},
          events={"LPOP": "lpop", "RPOP": "rpop"}, since="7.0.0", group="list",
          complexity="O(N+M) where N is the number of provided keys and M is the number of elements returned.",
          summary="Pop elements from a list")  # fmt: skip
 def lmpop(session: Session, request: Request) -> Reply:
-    where = 2 + _at_least(1, request[1], "ERR numkeys should be greater than 0")
+    where = 2 + at_least(1, request[1], "ERR numkeys should be greater than 0")
     if where >= len(request):
         raise CommandError(SYNTAX_ERROR)
     end = end_of(request[where])
@@ -233,8 +225,8 @@ def _range(start: int, stop: int, length: int) -> tuple[int, int]:
          "readonly", access="RO access",
          numbers={
              "RANK": _rank,
-             "COUNT": partial(_at_least, 0, error="ERR COUNT can't be negative"),
-             "MAXLEN": partial(_at_least, 0, error="ERR MAXLEN can't be negative"),
+             "COUNT": partial(at_least, 0, error="ERR COUNT can't be negative"),
+             "MAXLEN": partial(at_least, 0, error="ERR MAXLEN can't be negative"),
          },
          since="6.0.6", group="list",
          complexity="O(N) where N is the number of elements in the list, for the average case. When searching for elements "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from typing import Final
 
-from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.arguments import SYNTAX_ERROR, at_least
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf
@@ -107,10 +107,7 @@ def sinterstore(session: Session, request: Request) -> Reply:
          complexity="O(N*M) worst case where N is the cardinality of the smallest set and M is the number of sets.",
          summary="Intersect multiple sets and return the cardinality of the result")  # fmt: skip
 def sintercard(session: Session, request: Request) -> Reply:
-    too_few = "ERR numkeys should be greater than 0"
-    count = integer(request[1], too_few)
-    if count < 1:
-        raise CommandError(too_few)
+    count = at_least(1, request[1], "ERR numkeys should be greater than 0")
     if count > len(request) - 2:
         raise CommandError("ERR Number of keys can't be greater than number of args")
     limit = _limit(request[2 + count :])
@@ -124,10 +121,7 @@ def _limit(words: list[bytes]) -> int:
     for place in range(0, len(words), 2):
         if words[place].lower() != b"limit" or place + 1 == len(words):
             raise CommandError(SYNTAX_ERROR)
-        negative = "ERR LIMIT can't be negative"
-        limit = integer(words[place + 1], negative)
-        if limit < 0:
-            raise CommandError(negative)
+        limit = at_least(0, words[place + 1], "ERR LIMIT can't be negative")
     return limit
 
 

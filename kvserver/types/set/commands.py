@@ -15,7 +15,7 @@ from kvserver.containers.packed import (
 from kvserver.containers.packed import members_of as members_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.alike import found, integers
-from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.arguments import SYNTAX_ERROR, at_least
 from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import INTEGERS, Reply, SetOf
@@ -239,10 +239,7 @@ def spop(session: Session, request: Request) -> Reply:
 def _pop_some(session: Session, request: Request) -> SetOf:
     if len(request) > 3:
         raise CommandError(SYNTAX_ERROR)
-    key, error = request[1], "ERR value is out of range, must be positive"
-    count = integer(request[2], error)
-    if count < 0:
-        raise CommandError(error)
+    key, count = request[1], at_least(0, request[2], "ERR value is out of range, must be positive")
     members = changeable(session, key)
     if not members or not count:
         return SetOf()

@@ -14,7 +14,7 @@ from kvserver.containers.packed import members_of as plain_members_of
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
 from kvserver.data.kinds import kind_of
-from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.arguments import SYNTAX_ERROR, at_least, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
@@ -170,16 +170,8 @@ def _parse(session: Session, request: Request, start: int, name: str, options: f
         elif word == b"AGGREGATE":
             aggregate = _AGGREGATES[following[0].upper()]
         else:
-            limit = _limit(following[0])
+            limit = at_least(0, following[0], "ERR LIMIT can't be negative")
     return Call(keys, list(map(Source, values, weights)), aggregate, has_scores, limit)
-
-
-def _limit(text: bytes) -> int:
-    error = "ERR LIMIT can't be negative"
-    limit = integer(text, error)
-    if limit < 0:
-        raise CommandError(error)
-    return limit
 
 
 _Combine = Callable[[Call], dict[bytes, float]]

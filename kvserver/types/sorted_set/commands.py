@@ -11,7 +11,7 @@ from kvserver.containers.packed import count_pairs
 from kvserver.containers.packed import value_of as value_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.alike import found, integers
-from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
+from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, at_least
 from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL, NULL_ARRAY, Reply
@@ -230,7 +230,7 @@ def zpopmax(session: Session, request: Request) -> Reply:
 def _pop_reply(session: Session, request: Request, *, is_max: bool) -> Reply:
     if len(request) > 3:
         raise CommandError(SYNTAX_ERROR)
-    count = _positive(request[2], 0, "ERR value is out of range, must be positive") if len(request) == 3 else 1
+    count = at_least(0, request[2], "ERR value is out of range, must be positive") if len(request) == 3 else 1
     members, scores = pop(session, request[1], count, request, is_max=is_max)
     if len(request) == 2:
         # One member without a count is no pair in RESP3 either.
@@ -260,27 +260,20 @@ def pop(session: Session, key: bytes, count: int, request: list[bytes], *, is_ma
          "sorted set, and M being the number of elements popped.",
          summary="Remove and return members with scores in a sorted set")  # fmt: skip
 def zmpop(session: Session, request: Request) -> Reply:
-    where = 2 + _positive(request[1], 1, "ERR numkeys should be greater than 0")
+    where = 2 + at_least(1, request[1], "ERR numkeys should be greater than 0")
     if where >= len(request) or request[where].upper() not in (b"MIN", b"MAX"):
         raise CommandError(SYNTAX_ERROR)
     count = 1
     for place in range(where + 1, len(request), 2):
         if place > where + 1 or request[place].upper() != b"COUNT" or place + 1 == len(request):
             raise CommandError(SYNTAX_ERROR)
-        count = _positive(request[place + 1], 1, "ERR count should be greater than 0")
+        count = at_least(1, request[place + 1], "ERR count should be greater than 0")
     is_max = request[where].upper() == b"MAX"
     for key in request[2:where]:
         if members_of(session.keyspace.live(key)) is not None:
             effect = [b"ZPOPMAX" if is_max else b"ZPOPMIN", key, b"%d" % count]
             return [key, scored(*pop(session, key, count, effect, is_max=is_max), is_nested=True)]
     return NULL_ARRAY
-
-
-def _positive(text: bytes, least: int, error: str) -> int:
-    number = integer(text, error)
-    if number < least:
-        raise CommandError(error)
-    return number
 
 
 @command("zrandmember", "key:key options{count:integer WITHSCORES?}?", "readonly", access="RO access",

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from math import copysign, inf, isfinite
+from math import copysign, isfinite
 from typing import Final, Self
 
 from kvserver.containers.ordered import Ordered
@@ -23,7 +23,7 @@ from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
 from kvserver.formats.digest import EMPTY, ZSET_TYPE, join, mix
 from kvserver.formats.longcollection import LongPairs
-from kvserver.formats.members import pairs_pieces
+from kvserver.formats.members import INFINITIES, pairs_pieces
 from kvserver.formats.names import as_text, bytes_of
 from kvserver.options.config import Config
 from kvserver.state.session import Session
@@ -39,7 +39,6 @@ LISTPACK_MEMBERS: Final = 128
 LISTPACK_BYTES: Final = 64
 # The memory of a score as an object.
 _SCORE_BYTES: Final = 24
-_INFINITIES: Final = {"inf": inf, "-inf": -inf}
 
 
 class Small:
@@ -316,7 +315,7 @@ def _read(document: object) -> Value | None:
         if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], str):
             return None
         member = bytes_of(item[0])
-        score = _INFINITIES.get(item[1]) if isinstance(item[1], str) else item[1]
+        score = INFINITIES.get(item[1]) if isinstance(item[1], str) else item[1]
         if member is None or not isinstance(score, float) or not (isfinite(score) or isinstance(item[1], str)):
             return None
         pairs.append((member, score))
