@@ -351,12 +351,6 @@ def test_options_nest() -> None:
             options_of(listing, *words)
 
 
-def _database(word: bytes) -> int:
-    if integer(word):
-        raise CommandError("ERR DB index is out of range")
-    return 0
-
-
 def _between(least: int, most: int, error: str) -> Any:
     def convert(word: bytes) -> int:
         number = integer(word)
@@ -371,7 +365,12 @@ def _between(least: int, most: int, error: str) -> Any:
 FUZZED: dict[str, tuple[list[str], list[str], bytes, dict[str, Any]]] = {
     "getex": (["k"], ["EX", "PX", "EXAT", "PXAT", "PERSIST", "persist", "KEEPTTL", "1", "x"], b"$-1\r\n", {}),
     "set": (["k", "v"], ["NX", "xx", "GET", "EX", "ex", "PX", "KEEPTTL", "EXAT", "100"], b"", {}),
-    "copy": (["k", "l"], ["DB", "db", "REPLACE", "0", "1", "x"], b":0\r\n", {"DB": _database}),
+    "copy": (
+        ["k", "l"],
+        ["DB", "db", "REPLACE", "0", "15", "16", "x"],
+        b":0\r\n",
+        {"DB": _between(0, 15, "ERR DB index is out of range")},
+    ),
     "lcs": (["k", "l"], ["IDX", "LEN", "MINMATCHLEN", "withmatchlen", "3", "x"], b"", {"MINMATCHLEN": integer}),
     "scan": (
         ["0"],
