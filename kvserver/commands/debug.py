@@ -37,8 +37,9 @@ TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 # The event loop takes no longer time than this, which is some thirty years.
 LONGEST_SLEEP_S: Final = 1e9
-# No memory holds so many keys, so none is made.
-MOST_KEYS: Final = 1 << 31
+# POPULATE makes its keys in one step, as Redis does. More would take all memory, and hours.
+MOST_KEYS: Final = 10_000_000
+MOST_BYTES: Final = 1 << 30
 # Redis formats names of keys in a buffer of this length, with a NUL behind.
 _NAME_BYTES: Final = 127
 # The clocks of Redis's objects count seconds, those of LFU policies minutes and uses.
@@ -249,11 +250,11 @@ def _populate(session: Session, count_text: bytes, prefix: bytes = b"key", size_
     """Create the keys that are missing. It is no write command by its flags, so that what writes need is looked at here."""
     server, keyspace = session.server, session.keyspace
     count = at_least(0, count_text, NOT_POSITIVE)
-    if count > MOST_KEYS:
-        raise CommandError(TOO_MANY_KEYS)
     size = at_least(0, size_text, NOT_POSITIVE)
     if size > server.config.proto_max_bulk_len:
         raise CommandError(TOO_LONG)
+    if count > MOST_KEYS or count * size > MOST_BYTES:
+        raise CommandError(TOO_MANY_KEYS)
     if refused := LOADING if server.persistence.loading else write_error(server):
         raise CommandError(refused)
     prefix = prefix.partition(b"\0")[0]

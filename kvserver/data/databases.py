@@ -6,6 +6,7 @@ of the database that they have selected, so that no command looks it up. Pure: c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kvserver.data.freeze import Cut
@@ -13,6 +14,7 @@ from kvserver.data.keyspace import Keyspace, Witness
 from kvserver.data.notes import Notes
 from kvserver.data.records import Records
 from kvserver.data.shards import Shard, new_shards
+from kvserver.data.steadyclock import SteadyClock
 
 
 class Frozen:
@@ -40,6 +42,8 @@ class Frozen:
 class Databases:
     """The databases of a server or a library store, by number. `now_ms` returns Unix time in milliseconds.
 
+    `clock` is what they expire by: whoever runs commands holds it meanwhile.
+
     Data may be in a database that no client can select, since the option `databases` was greater when it was written: it is
     kept.
     """
@@ -48,11 +52,13 @@ class Databases:
         self, now_ms: Callable[[], int], make: Callable[[Callable[[], int], Records, int], Keyspace] = Keyspace
     ) -> None:
         self.records = Records()
-        self._now_ms = now_ms
+        self.clock = SteadyClock(now_ms)
         self._make = make
         self._witness_of: Callable[[Keyspace], Witness | None] = lambda keyspace: None
         self._notes: Notes | None = None
-        self._keyspaces = {0: make(now_ms, self.records, 0)}
+        self._keyspaces = {0: make(self.clock.now_ms, self.records, 0)}
+        # The number of the database that was swept last.
+        self._swept = 0
 
     def __getitem__(self, number: int) -> Keyspace:
         """The keyspace of a database."""
@@ -65,7 +71,7 @@ class Databases:
         return iter([self._keyspaces[number] for number in sorted(self._keyspaces)])
 
     def _add(self, number: int) -> Keyspace:
-        keyspace = self._keyspaces[number] = self._make(self._now_ms, self.records, number)
+        keyspace = self._keyspaces[number] = self._make(self.clock.now_ms, self.records, number)
         keyspace.now_ms, keyspace.is_held = self._keyspaces[0].now_ms, self.is_held
         keyspace.attend(self._witness_of(keyspace))
         keyspace.take_notes(self._notes)
@@ -120,8 +126,14 @@ class Databases:
     # Time
 
     def sweep(self) -> bool:
-        """Remove some of what is due (`Keyspace.sweep`). False if there is nothing to do."""
-        return any(keyspace.sweep() for keyspace in self._keyspaces.values())
+        """Remove some of what is due (`Keyspace.sweep`). False if there is nothing to do. The databases take turns."""
+        numbers = sorted(self._keyspaces)
+        turn = bisect_right(numbers, self._swept)
+        for number in (*numbers[turn:], *numbers[:turn]):
+            if self._keyspaces[number].sweep():
+                self._swept = number
+                return True
+        return False
 
     def hold(self, is_held: bool) -> None:
         """Let no key go by itself, or let them go again."""

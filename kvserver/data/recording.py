@@ -158,7 +158,11 @@ class Recording(ABC):
 
     def expire(self, key: bytes, expires_at_ms: int | None) -> None:
         """Let a key that is alive be gone from a time on (Unix milliseconds), or never (None), in place of its expiry."""
-        self._store(key, self.own(key), expires_at_ms)
+        value = self.own(key)
+        # Its time may have come since the caller looked, where nobody holds the clock.
+        if value is None:
+            return
+        self._store(key, value, expires_at_ms)
         self._record([b"PERSIST", key] if expires_at_ms is None else expiry_request(key, expires_at_ms))
 
     def remove(self, *keys: bytes) -> None:

@@ -67,9 +67,9 @@ class Upkeep:
             self._task = None
 
     def _slice(self) -> bool:
-        """Do steps for SLICE_S. Return True if there is more to do."""
+        """Do steps for SLICE_S, and one at least. Return True if there is more to do."""
         ends_at = time.perf_counter() + SLICE_S
-        is_unfinished = True
+        is_unfinished = self._step()
         while is_unfinished and time.perf_counter() <= ends_at:
             is_unfinished = self._step()
         records, notifications = self._state.databases.records, self._state.notifications

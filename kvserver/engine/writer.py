@@ -67,6 +67,7 @@ class Writer:
         self._gated = (table.call, ANY_ARITY, None)
         self._state = state
         self._counters = state.counters
+        self._clock = state.databases.clock
         self._run_alike = table.run_alike
         self._usages = state.usages
         self._executed = state.usages.executed
@@ -162,6 +163,7 @@ class Writer:
         do a step of it: each call costs every command.
         """
         session = client.session
+        self._clock.hold()
         session.last_command = requests[-1][0]
         self._counters.commands_processed += len(requests)
         runners = self._plain(session)
@@ -225,6 +227,7 @@ class Writer:
                 long_bytes += sum(map(len, pieces))
                 if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
                     break
+        self._clock.release()
         if output:
             if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
                 self.results.send_long(client, output)

@@ -138,3 +138,18 @@ def test_empty_database_costs_nothing_when_all_data_is_replaced() -> None:
     load_shards(shards, [(b"loaded", b"v")])
     databases.replace({2: shards})
     assert databases[2].get(b"loaded") == b"v"
+
+
+def test_databases_take_turns_when_they_are_swept() -> None:
+    clock = Clock()
+    databases = Databases(clock)
+    for number in (0, 1, 5):
+        for key in range(2_000):
+            databases[number].set_expiring(b"%d" % key, b"v", 10)
+    clock.now_ms = 10
+    for _ in range(300):
+        assert databases.sweep()
+        # There is always something to do in database 0.
+        databases[0].set_expiring(b"again", b"v", 10)
+    lengths = [len(keyspace) for keyspace in databases]
+    assert max(lengths) - min(lengths) < 100

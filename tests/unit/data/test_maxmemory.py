@@ -117,7 +117,7 @@ def test_collections_of_all_types_are_let_go(policy: str) -> None:
     assert limited.keyspace.evicted >= 100 - len(limited.keyspace) > 20
 
 
-def test_nothing_goes_or_is_refused_while_keys_are_held() -> None:
+async def test_nothing_goes_or_is_refused_while_keys_are_held() -> None:
     limited = Limited(10_000, "allkeys-random")
     for number in range(200):
         limited.run("SET", number, "x" * 100)

@@ -84,7 +84,7 @@ def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: Sta
     assert least_cost(work_behind_loading_s, 0.2) < 0.2
 
 
-def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
+async def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
     server = Server()
     recorded: list[list[bytes]] = []
     upkeep = Upkeep(server.state, recorded.extend, lambda deliveries: None)
@@ -193,7 +193,7 @@ def test_large_value_of_a_key_that_went_is_freed_bit_by_bit(start_server: StartS
         assert wire.value("EXISTS", "h") == (words[0] == "SET")
 
 
-def test_upkeep_that_has_ended_frees_no_more() -> None:
+async def test_upkeep_that_has_ended_frees_no_more() -> None:
     state = Server().state
     upkeep = Upkeep(state, lambda commands: None, lambda deliveries: None)
     upkeep.end()

@@ -115,3 +115,61 @@ async def test_calls_of_others_are_counted_whatever_has_failed_before_them(setti
     usages = setting.server.state.usages
     usages.fold_all()
     assert usages.by_name[b"get"].calls == 3, "the first one was counted by INFO"
+
+
+CALLS_ABOUT_TIME = [
+    *("PERSIST k", "PEXPIRE k 1000", "GETEX k PERSIST", "GETEX k EX 9", "APPEND k v", "INCR k", "SETRANGE k 1 x", "COPY k l"),
+    *(
+        "RENAME k l",
+        "SET k v KEEPTTL XX",
+        "GETDEL k",
+        "SETBIT k 1 1",
+        "MOVE k 1",
+        "OBJECT ENCODING k",
+        "BITFIELD k SET u8 0 1",
+    ),
+]
+CALLS_ABOUT_LISTS = [
+    "LMOVE k l LEFT LEFT",
+    "LMOVE k k LEFT RIGHT",
+    "RPOPLPUSH k l",
+    "RPUSHX k v",
+    "LPUSHX k v",
+    "LPOP k",
+    "LTRIM k 0 0",
+]
+CALLS_ABOUT_OTHERS = ["ZMPOP 1 z MIN", "ZADD z XX 1 a", "ZINCRBY z 1 a", "SPOP s", "SMOVE s t a", "HINCRBY h f 1", "HDEL h f"]
+
+
+@pytest.mark.parametrize("call", [*CALLS_ABOUT_TIME, *CALLS_ABOUT_LISTS, *CALLS_ABOUT_OTHERS])
+@pytest.mark.parametrize("looks", [1, 2, 3])
+async def test_key_does_not_expire_in_the_middle_of_a_command(setting: Setting, call: str, looks: int) -> None:
+    """The clock goes on by a millisecond at each look, and the keys are gone from the third on, or so."""
+    server = setting.server
+    client = setting.client()
+    makers = ["SET k 5"] if call in CALLS_ABOUT_TIME else ["RPUSH k a b"] if call in CALLS_ABOUT_LISTS else [
+        "ZADD z 1 a", "SADD s a", "HSET h f 1"
+    ]  # fmt: skip
+    keys = [maker.split()[1] for maker in makers]
+    start = server.clock.now_ms
+    for words in (*makers, *(f"PEXPIREAT {key} {start + looks}" for key in keys)):
+        setting.send(client, encode(*words.split()))
+    await settle()
+    keyspace, clock = server.keyspace, server.clock
+    real = clock.now_ms
+
+    def look() -> int:
+        nonlocal real
+        real += 1
+        return real
+
+    server.state.databases.clock._now_ms = look
+    client.said = b""
+    setting.send(client, encode(*call.split()))
+    await settle()
+    assert b"internal error" not in client.said
+    assert all(entry is not None and getattr(entry, "value", entry) is not None for _, entry in keyspace.members())
+    if call in ("RPUSHX k v", "LPUSHX k v"):
+        assert client.said == b":0\r\n" or keyspace.peek(b"k") is None or keyspace.expires_at_ms(b"k") is not None
+    if call.startswith("ZMPOP"):
+        assert not client.said.endswith(b"*0\r\n")
