@@ -43,6 +43,8 @@ class Deadlines:
         self._rests_until_ms = [0.0] * len(shards)
         # No shard has to be swept before this time, so that nobody looks through them all.
         self._quiet_until_ms = 0.0
+        # The time of the last look for something to sweep.
+        self._looked_at_ms = 0
 
     def setter(self, set_: Callable[[bytes, Any], None]) -> Callable[[bytes, Value, int], None]:
         """A function that stores a value that is gone from a time on. The keyspace asks for another one at each restart."""
@@ -74,6 +76,10 @@ class Deadlines:
 
     def shard_to_sweep(self, now_ms: int) -> int | None:
         """The index of the next shard that may have something due, or None. The shards take turns."""
+        if now_ms < self._looked_at_ms:
+            # The clock was set back.
+            self._rests_until_ms, self._quiet_until_ms = [0.0] * len(self._rests_until_ms), 0.0
+        self._looked_at_ms = now_ms
         if now_ms < self._quiet_until_ms:
             return None
         position, earliest_ms, rests_until_ms = self._position, self._earliest_ms, self._rests_until_ms

@@ -219,7 +219,7 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
     if session.transaction and not resolved.is_never_queued:
         return queue(session, resolved, request)
     # The keys that were evicted so far are no doing of the command.
-    if server.notifications.is_on:
+    if server.notifications.is_on and not session.is_replay:
         server.notifications.begin(resolved, request)
     if not server.monitors or "admin" in resolved.flags or session.is_replay:
         return handler(session, request)

@@ -181,6 +181,9 @@ class Jobs:
                     journal.switch_off(give_up=True)
                     reason = "Unable to turn on AOF. Check server logs."
                     raise CommandError(str(config_set_failed("appendonly", reason))) from None
+                finally:
+                    # The task of a flush that failed holds its error, whose traceback holds what this function does.
+                    del flush
         return reply
 
     async def _sleep(self, seconds: float) -> Reply:

@@ -301,7 +301,8 @@ class _FileFrame:
         self._medium = medium
         self._start = self._position = medium.size()
         self._reserved = reserve
-        self._failure: BaseException | None = None
+        # The number and the text of the error of a write that failed.
+        self._failure: tuple[int | None, str] | None = None
 
     def write(self, data: bytes) -> None:
         if self._position == self._start and self._reserved:
@@ -318,7 +319,8 @@ class _FileFrame:
         try:
             medium._write(medium._descriptor, data, self._position)
         except MediumError as error:
-            self._failure = error.__cause__
+            # The error itself, kept here, would hold this object, by its traceback, and with it what was to be written.
+            self._failure = _number_and_reason(error.__cause__ or error)
             raise
         self._position += len(data)
 
@@ -341,8 +343,8 @@ class _FileFrame:
         # A file that is not at its place any more is not ours to cut.
         if medium._is_displaced:
             return
-        if self._failure and getattr(self._failure, "errno", None) not in _OUT_OF_SPACE:
-            medium.poisoned = medium.poisoned or f"cannot write {medium.path}: {_reason(self._failure)}"
+        if self._failure and self._failure[0] not in _OUT_OF_SPACE:
+            medium.poisoned = medium.poisoned or f"cannot write {medium.path}: {self._failure[1]}"
         try:
             medium.truncate(self._start)
         except MediumError as error:
@@ -417,6 +419,10 @@ class _FileRewrite:
         # If the file stays, the next rewrite removes it.
         with suppress(OSError):
             self._medium._filesystem.remove(self._path)
+
+
+def _number_and_reason(error: BaseException) -> tuple[int | None, str]:
+    return getattr(error, "errno", None), _reason(error)
 
 
 def _reason(error: BaseException) -> str:

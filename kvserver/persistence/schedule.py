@@ -57,6 +57,9 @@ class Schedule:
         except MediumDisplaced:
             await self._snapshots.wait()
             await asyncio.shield(self.start())
+        finally:
+            # The task of a flush that failed holds its error, whose traceback holds what this function does.
+            del flush
 
     def _end(self, flush: asyncio.Task[None]) -> None:
         self._start_scheduled()
@@ -110,6 +113,9 @@ class Schedule:
             await self.finish(flush)
         except OSError as error:
             raise CommandError(f"ERR {error}") from None
+        finally:
+            # As in `finish`.
+            del flush
         return OK
 
     def save_present(self) -> Awaitable[Reply]:

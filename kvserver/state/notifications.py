@@ -96,7 +96,9 @@ class Notifications(Generic[Listener]):
         missed = deque(self._notes.missed)
         # The keys of the call that were told of.
         told: set[Place] = set()
-        for at, (number, record) in enumerate(self._records.since(self._told), self._told):
+        records = self._records.since(self._told)
+        # What a load has recorded is taken, and was not told.
+        for at, (number, record) in enumerate(records, self._records.position - len(records)):
             while missed and missed[0][0] <= at:
                 yield _event(KEY_MISS, missed.popleft()[1])
             call = self._call if self._call and at >= self._call.position else None

@@ -209,3 +209,19 @@ def test_lapses_of_other_data_are_unknown_in_the_shards_that_have_any() -> None:
     lapses.restart(shards)
     assert lapses.unknown == [3]
     assert lapses.take_due(1) is None
+
+
+def test_clock_that_was_set_back_lets_keys_expire() -> None:
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    clock.now_ms = 1_000_000
+    for number in range(5_000):
+        keyspace.set_expiring(b"%d" % number, b"v", 1_000_000)
+    while keyspace.sweep():
+        pass
+    clock.now_ms = 500_000
+    for number in range(5_000):
+        keyspace.set_expiring(b"%d" % number, b"v", 500_000)
+    while keyspace.sweep():
+        pass
+    assert len(keyspace) == 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import stat
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -350,6 +352,26 @@ def test_failed_write_poisons_what_full_disks_do_not(tmp_path: Path, number: int
             medium.append(SECOND)
         assert medium.poisoned
         assert medium.read_all() == FIRST
+
+
+def test_failed_write_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    """Its bytes would stay for ever in a server, whose collector looks at what is new alone."""
+    disk = Disk()
+    with FileMedium(tmp_path / NAME, disk) as medium:
+        gc.collect()
+        gc.disable()
+        try:
+            disk.fail("write", errno.ENOSPC)
+            frame = medium.begin_frame()
+            gone = weakref.ref(frame)
+            try:
+                frame.write(b"x" * 1000)
+            except MediumError:
+                frame.abort()
+            del frame
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("fault", [("sync", 1), ("sync", 2), ("truncate", 1)])

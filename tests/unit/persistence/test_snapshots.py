@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import random
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,12 +19,13 @@ from helpers.frames import frame
 from helpers.slow_medium import NOW_MS, Setting, State, entries, loop_steps
 from kvserver.data.freeze import Cut
 from kvserver.data.shards import new_shards
-from kvserver.errors import MediumError
+from kvserver.errors import CommandError, MediumError
 from kvserver.formats.encoder import encode
 from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.persistence import slices
 from kvserver.persistence import snapshots as snapshot
 from kvserver.persistence.disk import Disk
+from kvserver.persistence.schedule import Schedule
 
 SEED = int(os.environ.get("KVSERVER_SNAPSHOT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 IN_FLIGHT_CHUNKS = 4  # at the most: what is being gathered, what is queued, what is being written
@@ -431,3 +433,27 @@ async def test_data_of_a_flushall_is_freed_in_the_background(disk: Disk) -> None
     assert sum(map(len, unused)) == 3000
     await setting.snapshots.discard(unused)
     assert unused == []
+
+
+async def test_flush_that_fails_leaves_nothing_to_the_garbage_collector(disk: Disk) -> None:
+    """It holds the data as it was, which the collector of a server would never look at again."""
+    setting = Setting(disk)
+    setting.set("k", "v")
+    setting.medium.fails = True
+    schedule = Schedule(setting.state, setting.snapshots)
+    gc.collect()
+    gc.disable()
+    try:
+        reply = asyncio.ensure_future(schedule.save())
+        await loop_steps(1)
+        flush = setting.snapshots._flush
+        assert flush
+        gone = weakref.ref(flush)
+        del flush
+        with suppress(CommandError):
+            await reply
+        del reply
+        await loop_steps(5)
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -9,7 +9,7 @@ from helpers.sessions import Server, run
 from kvserver.dispatch.effect import Effect, Notified
 from kvserver.resp.reply import Error, Reply
 from kvserver.state.channels import Message
-from kvserver.state.session import Session
+from kvserver.state.session import REPLAY_ID, Session
 
 # A subscriber's message is `pmessage __key* channel text`.
 CHANNEL, TEXT = 2, 3
@@ -44,6 +44,22 @@ class Heard:
 @pytest.fixture
 def heard(server: Server) -> Heard:
     return Heard(server)
+
+
+def test_replay_notes_nothing_and_what_it_recorded_is_not_told(server: Server) -> None:
+    notifications = server.state.notifications
+    notifications.configure("KEAn")
+    journal = Session(server.state, REPLAY_ID, "journal", "journal", is_local=True)
+    for number in range(10):
+        run(journal, "SADD", number, "a")
+        server.keyspace.put(b"alike%d" % number, b"v")
+    assert not notifications._notes.is_open
+    assert not notifications._notes.made
+    server.state.databases.records.take()
+    heard = Heard(server, "g$E")
+    server.keyspace.put(b"taken", b"v")
+    server.state.databases.records.take()
+    assert heard.of("SET", "k", "v") == "set k"
 
 
 def test_keyspace_message_comes_before_the_one_of_the_event(server: Server) -> None:
