@@ -95,6 +95,7 @@ class Server:
             self.state,
             lambda commands: self._journal.append(commands),
             lambda deliveries: self.writer.results.deliver(deliveries),
+            lambda: self.writer.wake(),
         )
         self._watch()
         self.state.memory.configure()

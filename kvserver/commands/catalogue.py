@@ -40,10 +40,12 @@ from kvserver.dispatch.command import gather
 from kvserver.types.hash import commands as hash
 from kvserver.types.hash import field_expiry
 from kvserver.types.json import commands as json
+from kvserver.types.list import blocking as list_blocking
 from kvserver.types.list import commands as lists
 from kvserver.types.set import algebra as set_algebra
 from kvserver.types.set import commands as set
 from kvserver.types.sorted_set import algebra as sorted_set_algebra
+from kvserver.types.sorted_set import blocking as sorted_set_blocking
 from kvserver.types.sorted_set import commands as sorted_sets
 from kvserver.types.sorted_set import geo
 from kvserver.types.sorted_set import ranges as sorted_set_ranges

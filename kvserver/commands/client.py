@@ -73,7 +73,7 @@ def _flags(session: Session) -> str:
         "O": session.id in session.server.monitors,
         "P": session.is_subscriber,
         "x": session.transaction is not None,
-        "b": session.is_blocked,
+        "b": session.is_blocked or session.is_postponed,
         "d": session.watch is not None and watches.is_touched(session.watch),
         "U": session.is_on_unix_socket,
         "e": session.no_evict,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_subcommand
-from kvserver.dispatch.effect import BeginPause, Effect, EndPause, Kill, Switch
+from kvserver.dispatch.effect import BeginPause, Effect, EndPause, Kill, Switch, Unblock
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
 from kvserver.resp.request import Request
@@ -151,14 +151,17 @@ def client_reply(session: Session, request: Request) -> Effect:
 @command("client|unblock", "client-id:integer timeout_error<TIMEOUT|ERROR>?", "admin noscript loading stale",
          since="5.0.0", group="connection", complexity="O(log N) where N is the number of client connections",
          summary="Unblock a client blocked in a blocking command from a different connection")  # fmt: skip
-def client_unblock(session: Session, request: Request) -> Reply:
-    """0, since no client was released: there are no blocking commands, and UNBLOCK doesn't end a pause."""
+def client_unblock(session: Session, request: Request) -> Reply | Effect:
+    """0 if the client does not wait by a blocking command. The end of a pause is nothing that UNBLOCK can bring."""
     if len(request) > 4:
         raise wrong_subcommand(request)
-    if len(request) == 4 and request[3].lower() not in (b"timeout", b"error"):
+    error = len(request) == 4 and request[3].lower() == b"error"
+    if len(request) == 4 and not error and request[3].lower() != b"timeout":
         raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    integer(request[2])
-    return 0
+    meant = session.server.sessions.get(integer(request[2]))
+    if meant is None or not meant.is_blocked:
+        return 0
+    return Unblock(meant, "UNBLOCKED client unblocked via CLIENT UNBLOCK" if error else "", 1)
 
 
 @command("client|no-evict", "enabled<ON|OFF>", "admin noscript loading stale",

@@ -10,11 +10,12 @@ import hmac
 from kvserver.commands.client import check_client_name
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, wrong_arity
-from kvserver.dispatch.effect import Close, Effect, Recognize
+from kvserver.dispatch.effect import Block, Close, Effect, Recognize
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, Session
+from kvserver.types import timeouts
 
 PONG = Simple("PONG")
 RESET = Simple("RESET")
@@ -144,9 +145,7 @@ def reset(session: Session, request: Request) -> Effect:
          categories="connection",
          summary="Wait for the synchronous replication of all the write commands sent in the context of the "
          "current connection")  # fmt: skip
-def wait(session: Session, request: Request) -> Reply:
-    """0, at once: there are no replicas that could have what this client wrote, and none will come."""
-    integer(request[1])
-    if integer(request[2], "ERR timeout is not an integer or out of range") < 0:
-        raise CommandError("ERR timeout is negative")
-    return 0
+def wait(session: Session, request: Request) -> Reply | Effect:
+    """0, since there are no replicas: at once where none is asked for, else when the time is up."""
+    replicas, timeout_ms = integer(request[1]), timeouts.milliseconds(request[2])
+    return 0 if replicas <= 0 else Block([], timeout_ms, lambda key: None, 0)

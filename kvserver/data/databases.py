@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from kvserver.data.awaited import Awaited
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace, Witness
 from kvserver.data.notes import Notes
@@ -42,7 +43,7 @@ class Frozen:
 class Databases:
     """The databases of a server or a library store, by number. `now_ms` returns Unix time in milliseconds.
 
-    `clock` is what they expire by: whoever runs commands holds it meanwhile.
+    `clock` is what they expire by: whoever runs commands holds it meanwhile. `awaited` has the keys that somebody waits for.
 
     Data may be in a database that no client can select, since the option `databases` was greater when it was written: it is
     kept.
@@ -53,9 +54,11 @@ class Databases:
     ) -> None:
         self.records = Records()
         self.clock = SteadyClock(now_ms)
+        self.awaited = Awaited()
         self._make = make
         self._witness_of: Callable[[Keyspace], Witness | None] = lambda keyspace: None
         self._notes: Notes | None = None
+        self._tells_awaited = False
         self._keyspaces = {0: make(self.clock.now_ms, self.records, 0)}
         # The number of the database that was swept last.
         self._swept = 0
@@ -75,6 +78,8 @@ class Databases:
         keyspace.now_ms, keyspace.is_held = self._keyspaces[0].now_ms, self.is_held
         keyspace.attend(self._witness_of(keyspace))
         keyspace.take_notes(self._notes)
+        if self._tells_awaited:
+            keyspace.await_keys(self.awaited)
         return keyspace
 
     @property
@@ -119,6 +124,8 @@ class Databases:
         self._keyspaces[first], self._keyspaces[second] = other, one
         one.renumber(second)
         other.renumber(first)
+        self.awaited.touch_all(first)
+        self.awaited.touch_all(second)
         if observer:
             observer.after_replacing(first)
             observer.after_replacing(second)
@@ -162,6 +169,13 @@ class Databases:
         self._witness_of = witness_of
         for keyspace in self._keyspaces.values():
             keyspace.attend(witness_of(keyspace))
+
+    def await_keys(self) -> None:
+        """Let each keyspace, present or to come, tell `awaited` of keys from now on (`Keyspace.await_keys`)."""
+        if not self._tells_awaited:
+            self._tells_awaited = True
+            for keyspace in self._keyspaces.values():
+                keyspace.await_keys(self.awaited)
 
     def take_notes(self, notes: Notes | None) -> None:
         """Let each keyspace, present or to come, take notes there (`Keyspace.take_notes`), or none."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, Protocol
 
+from kvserver.data.awaited import Awaited
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
 from kvserver.data.freeze import Cut, Overlay
@@ -54,7 +55,7 @@ class Keyspace(Recording):
     - `hits` and `misses` count the keys that commands found and did not find. GET only counts `missed_gets`: its hits are its
       calls less these.
     - `orders` counts for each shard how often its keys were given another order.
-    - `notes`, where there are any, take what `take_notes` says.
+    - `notes`, where there are any, take what `take_notes` says, and `awaited`, where there is one, what `await_keys` says.
     """
 
     get: Callable[[bytes], Any]
@@ -79,6 +80,7 @@ class Keyspace(Recording):
         self._cut: Cut | None = None
         self._witness: Witness | None = None
         self.notes: Notes | None = None
+        self.awaited: Awaited | None = None
         self._thaw()
 
     # Reading
@@ -224,7 +226,7 @@ class Keyspace(Recording):
 
     def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
         """Set each of these keys and entries, in their order."""
-        if self._is_plain:
+        if self._is_plain and not (self.awaited and self.awaited.keys):
             put(self._shards, members, self.uses)
         else:
             for key, entry in members:
@@ -247,6 +249,8 @@ class Keyspace(Recording):
         self._thaw()
         if observer:
             observer.after_replacing(self.number)
+        if self.awaited:
+            self.awaited.touch_all(self.number)
         return unused
 
     def sweep(self) -> bool:
@@ -317,12 +321,19 @@ class Keyspace(Recording):
         self.notes = notes
         self._bind(self._plain)
 
+    def await_keys(self, awaited: Awaited) -> None:
+        """Note there which awaited keys are stored or removed from now on."""
+        self.awaited = awaited
+        self._bind(self._plain)
+
     def _bind(self, plain: Access) -> None:
         self._plain = plain
         self._is_plain = self._witness is None and self._overlay is None and self.notes is None
         access = self._witness.wrap(plain) if self._witness else plain
         if self.notes:
             access = self.notes.wrap(access, lambda: (self.number, self.now_ms()))
+        if self.awaited:
+            access = self.awaited.wrap(access, lambda: self.number)
         self.get, self.set, self.delete, self.peek = access
         self.set_expiring = self.deadlines.setter(self.set)
 

@@ -7,6 +7,7 @@ tenth of a server's start or more, and named tuples would pass for replies, some
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import get_args
 
 from kvserver.data.shards import Shard
@@ -158,6 +159,52 @@ class Quiet(_Effect):
         self.result = result
 
 
+class Block(_Effect):
+    """Wait until one of the keys of the session's database is written or removed, and `attempt` then gives a result for it.
+
+    `attempt` may raise CommandError, which is the reply then; it gives None while there is nothing for the caller. Where
+    `kind` is the name of a data type, there is something for all who wait by it or for none, so that one asks the first of
+    them only. After `timeout_ms`, unless that is 0, the reply is `otherwise`; in a transaction or a script, which never wait,
+    it is that at once.
+    """
+
+    __match_args__ = ("keys", "timeout_ms", "attempt", "otherwise", "kind")
+
+    def __init__(
+        self,
+        keys: list[bytes],
+        timeout_ms: int,
+        attempt: Callable[[bytes], Reply | Effect | None],
+        otherwise: Reply,
+        kind: str = "",
+    ) -> None:
+        self.keys = keys
+        self.timeout_ms = timeout_ms
+        self.attempt = attempt
+        self.otherwise = otherwise
+        self.kind = kind
+
+
+class Unblock(_Effect):
+    """End the wait of a session by its `otherwise`, or by an error, and reply."""
+
+    __match_args__ = ("session", "error", "reply")
+
+    def __init__(self, session: Session, error: str, reply: Reply) -> None:
+        self.session = session
+        self.error = error
+        self.reply = reply
+
+
+class Fed(_Effect):
+    """Carry on with the result, then serve those who wait for what was written."""
+
+    __match_args__ = ("result",)
+
+    def __init__(self, result: Reply | Effect | CommandError) -> None:
+        self.result = result
+
+
 class Postpone(_Effect):
     """Run this command, and what is behind it, when the pause is over."""
 
@@ -241,6 +288,9 @@ Effect = (
     | Notified
     | Monitored
     | Quiet
+    | Block
+    | Unblock
+    | Fed
     | Postpone
     | BeginPause
     | EndPause

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kvserver.dispatch.command import Command, Handler, unknown_command
-from kvserver.dispatch.effect import Close, Effect, Monitored, Notified, Postpone, Quiet
+from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Postpone, Quiet
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
@@ -176,9 +176,10 @@ def call(runners: Runners, session: Session, request: Request) -> Reply | Effect
     Refusal if it may not run, CommandError if it fails. While CLIENT REPLY holds replies back, the result or the error is in
     a Quiet.
     """
-    if session.muted is not _HEARD and not session.is_executing:
-        return _call_muted(runners, session, request)
-    return _call(runners, session, request)
+    if session.is_executing:
+        return _call(runners, session, request)
+    result = _call(runners, session, request) if session.muted is _HEARD else _call_muted(runners, session, request)
+    return Fed(result) if session.server.databases.awaited.touched else result
 
 
 def _call(runners: Runners, session: Session, request: Request) -> Reply | Effect:
@@ -286,6 +287,16 @@ def within_limit(handler: Handler, command: Command) -> Handler:
         if is_out_of_memory(session.server) and command.meant_by(request) is command:
             raise Refusal(OOM)
         return handler(session, request)
+
+    return run
+
+
+def feeding(handler: Handler, command: Command) -> Handler:
+    """The handler that a command which writes has for plain sessions while somebody waits for keys."""
+
+    def run(session: Session, request: Request) -> Reply | Effect:
+        result = handler(session, request)
+        return Fed(result) if session.server.databases.awaited.touched else result
 
     return run
 

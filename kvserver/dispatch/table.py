@@ -2,8 +2,9 @@
 
 The handlers of a plain session (`gate.is_plain`) stand in a mapping that refuses nothing, so that the path of a call asks
 nothing else. While memory has a limit, they stand in a second mapping, in which commands that may need more memory look at
-the limit first. For all other sessions the mapping is empty, so that every call goes through the gate (`call`). Handlers are
-wrapped where their time is to be taken, which changes while the server runs (`timing`).
+the limit first; and while somebody waits for keys, in one in which those that write look if they have fed anybody. For all
+other sessions the mapping is empty, so that every call goes through the gate (`call`). Handlers are wrapped where their time
+is to be taken, which changes while the server runs (`timing`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.gate import Runner, Runners, call, is_plain, within_limit
+from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, within_limit
 from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
@@ -46,12 +47,15 @@ class CommandTable:
             for command in commands.values()
             if command.many and command.many.width < command.bounded_below
         }
-        # The usual runners, and those for while everything is measured.
-        self._usual, self._measured = (self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
-        self._usual_limited, self._measured_limited = _limited(self._usual), _limited(self._measured)
+        # The usual runners of each mapping below, and those for while everything is measured.
+        self._usual, self._measured = (
+            _variants(self._runners({row: pair[place] for row, pair in handlers.items()})) for place in (0, 1)
+        )
         self.open: dict[bytes, Runner] = {}
-        # The runners for while memory has a limit.
+        # The runners for while memory has a limit, for while somebody waits for keys, and for both.
         self.limited: dict[bytes, Runner] = {}
+        self.feeding: dict[bytes, Runner] = {}
+        self.feeding_limited: dict[bytes, Runner] = {}
         self._wrap()
 
     def plain(self, session: Session) -> Runners:
@@ -61,7 +65,10 @@ class CommandTable:
         """
         if not is_plain(session):
             return ALL_GATED
-        return self.limited if session.server.memory.limit_bytes else self.open
+        server = session.server
+        if server.databases.awaited.keys:
+            return self.feeding_limited if server.memory.limit_bytes else self.feeding
+        return self.limited if server.memory.limit_bytes else self.open
 
     def call(self, session: Session, request: Request) -> Reply | Effect:
         """Take a request through the gate. Refusal if it may not run; CommandError if it fails."""
@@ -86,9 +93,9 @@ class CommandTable:
 
     def _wrap(self) -> None:
         """Let the mappings for plain sessions hold what is wrapped now. They are changed in place, since others hold them."""
-        is_sampling = self.timing.is_sampling
-        self.open.update(self._measured if is_sampling else self._usual)
-        self.limited.update(self._measured_limited if is_sampling else self._usual_limited)
+        runners = self._measured if self.timing.is_sampling else self._usual
+        for mapping, variant in zip((self.open, self.limited, self.feeding, self.feeding_limited), runners, strict=True):
+            mapping.update(variant)
 
     def _runners(self, handlers: Mapping[Command, Handler]) -> dict[bytes, Runner]:
         runners: dict[bytes, Runner] = {}
@@ -97,10 +104,17 @@ class CommandTable:
         return runners
 
 
-def _limited(runners: Runners) -> dict[bytes, Runner]:
-    limited: dict[bytes, Runner] = dict(runners)
+def _variants(runners: Runners) -> tuple[Runners, Runners, Runners, Runners]:
+    """Runners, the same for while memory has a limit, for while somebody waits for keys, and for both."""
+    limited = _wrapped(runners, "denyoom", within_limit)
+    return runners, limited, _wrapped(runners, "write", feeding), _wrapped(limited, "write", feeding)
+
+
+def _wrapped(runners: Runners, flag: str, wrap: Callable[[Handler, Command], Handler]) -> dict[bytes, Runner]:
+    """Runners of which those of commands with a flag are wrapped."""
+    wrapped: dict[bytes, Runner] = dict(runners)
     for handler, arities, command in runners.values():
-        if "denyoom" in command.flags:
+        if flag in command.flags:
             name = command.name.encode()
-            limited[name] = limited[name.upper()] = (within_limit(handler, command), arities, command)
-    return limited
+            wrapped[name] = wrapped[name.upper()] = (wrap(handler, command), arities, command)
+    return wrapped

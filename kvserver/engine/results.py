@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import NamedTuple, Protocol
 
 from kvserver.dispatch.effect import (
     EFFECTS,
     BeginPause,
+    Block,
     Close,
     Effect,
     EndPause,
     Execute,
+    Fed,
     Kill,
     Monitored,
     Notified,
@@ -27,11 +29,13 @@ from kvserver.dispatch.effect import (
     Quiet,
     Recognize,
     Switch,
+    Unblock,
 )
 from kvserver.dispatch.gate import monitor_line
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import Begun
 from kvserver.engine.outbox import Outbox
+from kvserver.engine.waiting import LONGEST_TIMER_S, Waiting
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
 from kvserver.resp.request import Request
@@ -40,8 +44,6 @@ from kvserver.state.session import Muted, Pause, ServerState, Session
 
 # The result of a command.
 Result = Reply | Effect | CommandError
-# Some thirty years: a longer timer overflows the event loop's clock.
-LONGEST_TIMER_S = 1e9
 EXEC = b"EXEC"
 INTERNAL_ERROR = "ERR internal error, see the log"
 
@@ -72,8 +74,8 @@ class Client(Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes. May set `is_choked`."""
 
-    def wait(self) -> None:
-        """Set `is_waiting`: an effect is under way."""
+    def wait(self, *, reads_on: bool = False) -> None:
+        """Set `is_waiting`: an effect is under way. With `reads_on`, what the client sends meanwhile is read and queued."""
 
     def go_on(self) -> None:
         """Unset `is_waiting`, since the effect is done, and have what is queued run."""
@@ -127,8 +129,12 @@ class Results:
         self._state = state
         self._jobs = jobs
         self._usages = state.usages
+        # Has a tick run soon. The writer sets it.
+        self.wake: Callable[[], None] = lambda: None
         self._timing = table.timing
         self._call = table.call
+        self.waiting = Waiting(state, self._answer, self._seal)
+        self._keys = state.databases.awaited
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         # The client whose transaction runs will be closed behind it.
@@ -153,19 +159,24 @@ class Results:
             self.send(client, data)
 
     def carry_out(self, result: Result, client: Client, request: Request, output: list[bytes]) -> int:
-        """Append a result to the output, or carry it out, or begin to. Return the bytes that the output has grown by.
+        """Append a result to the output, or carry it out, or begin to; then serve those whom it fed.
 
-        The output may have been sent meanwhile. The client may have been closed or made to wait: then nothing more of it may
-        run.
+        Return the bytes that the output has grown by. The output may have been sent meanwhile. The client may have been closed
+        or made to wait: then nothing more of it may run.
         """
         before = len(output)
+        self._carry(result, client, request, output)
+        if self._keys.touched:
+            self.waiting.serve()
+        return sum(map(len, output[before:]))
+
+    def _carry(self, result: Result, client: Client, request: Request, output: list[bytes]) -> None:
         if type(result) in EFFECTS:
             self._perform(result, client, request, output)  # type: ignore[arg-type]
         elif isinstance(result, CommandError):
             self._reply(self._failed(request, result), client.session, output)
         else:
             self._reply(result, client.session, output)  # type: ignore[arg-type]
-        return sum(map(len, output[before:]))
 
     def _reply(self, reply: Reply, session: Session, output: list[bytes]) -> None:
         kind = type(reply)
@@ -180,7 +191,7 @@ class Results:
     def _perform(self, effect: Effect, client: Client, request: Request, output: list[bytes]) -> None:
         session = client.session
         # The effect in one of these is carried out by a call of its own, which takes the time.
-        begun = None if isinstance(effect, (Notified, Monitored, Quiet)) else self._timing.take_begun()
+        begun = None if isinstance(effect, (Fed, Notified, Monitored, Quiet)) else self._timing.take_begun()
         match effect:
             case Switch(reply):
                 # This is the error of an EXEC that runs nothing.
@@ -200,15 +211,15 @@ class Results:
             case Notified(result, deliveries):
                 for receiver, message in deliveries:
                     self._pass(message.wire(receiver.protocol), receiver, client, output)
-                self.carry_out(result, client, request, output)
+                self._carry(result, client, request, output)
             case Monitored(result):
-                self.carry_out(result, client, request, output)
+                self._carry(result, client, request, output)
                 line = monitor_line(session, request)
                 for monitor in self._state.monitors.values():
                     if monitor.muted is Muted.NONE:
                         self._pass(line, monitor, client, output)
             case Quiet(result):
-                self.carry_out(result, client, request, output)
+                self._carry(result, client, request, output)
                 if session.muted is Muted.PRESENT:
                     session.muted = Muted.NONE
             case Close(replies, warning):
@@ -217,8 +228,19 @@ class Results:
                 self._close(replies, client, output)
             case Kill(sessions, reply):
                 self._kill(sessions, reply, client, output)
+            case Fed(result):
+                self._carry(result, client, request, output)
+            case Block() if session.is_executing:
+                self._reply(effect.otherwise, session, output)
+            case Block():
+                self.waiting.begin(effect, client, request)
+                if client.has_ended:
+                    self._hang_up(client, output)
+            case Unblock(waiting, error, reply):
+                self.waiting.unblock(waiting, error)
+                self._reply(reply, session, output)
             case Postpone():
-                session.is_blocked = True
+                session.is_postponed = True
                 client.wait()
                 self._postponed.append(client)
             case BeginPause(pause, until_ms):
@@ -240,13 +262,28 @@ class Results:
         elif other := self.clients.get(receiver.id):
             self.send(other, data)
 
+    def _seal(self) -> None:
+        """Let go, outside of the writer's ticks, what was sent, or hold it until it is safe."""
+        if self.outbox:
+            self.outbox.seal()
+
+    def _answer(self, client: Client, request: Request, result: Result, is_muted: bool) -> None:
+        """Send the result of a blocking command that has waited."""
+        session = client.session
+        muted = session.muted
+        if is_muted:
+            session.muted = Muted.ALL
+        output: list[bytes] = []
+        self._carry(result, client, request, output)
+        session.muted = muted
+        self.send_long(client, output)
+
     def deliver(self, deliveries: list[tuple[Session, Message]]) -> None:
         """Send messages that no command of a client leads to."""
         for receiver, message in deliveries:
             if client := self.clients.get(receiver.id):
                 self.send(client, message.wire(receiver.protocol))
-        if self.outbox:
-            self.outbox.seal()
+        self._seal()
 
     def _act(self, effect: Effect, client: Client, request: Request, output: list[bytes], begun: Begun | None) -> bool:
         """Have the Jobs carry an effect out. Return True if that goes on, so that the reply comes later."""
@@ -276,8 +313,7 @@ class Results:
         reply = await self._awaited(client, unfinished)
         if not unfinished.is_muted:
             self.send(client, encode(reply, client.session.protocol))
-            if self.outbox:
-                self.outbox.seal()
+            self._seal()
         client.go_on()
 
     async def _awaited(self, client: Client, unfinished: Unfinished) -> Reply:
@@ -293,6 +329,8 @@ class Results:
             reply = Error(INTERNAL_ERROR)
         if begun:
             self._timing.took(client.session, request, begun)
+        if self._keys.touched:
+            self.wake()
         return reply
 
     def _failed(self, request: Request, error: CommandError) -> Error:
@@ -318,7 +356,7 @@ class Results:
                 _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
                 result = Error(INTERNAL_ERROR)
             self._usages.executed.append(request[0])
-            self.carry_out(result, client, request, replies)
+            self._carry(result, client, request, replies)
         session.is_executing = False
         self._hold_keys()
         unfinished, self._unfinished = self._unfinished, []
@@ -346,17 +384,26 @@ class Results:
             self._close((), client, replies)
         else:
             self.send_long(client, replies)
-        if self.outbox:
-            self.outbox.seal()
+        self._seal()
         if not is_closing:
             client.go_on()
 
     # Ends of connections
 
+    def hang_up(self, client: Client) -> None:
+        """Close a client whose input has ended while its blocking command waits: as in Redis, it is not served any more."""
+        self._hang_up(client, [])
+        self._seal()
+
+    def _hang_up(self, client: Client, output: list[bytes]) -> None:
+        self.waiting.forget(client.session)
+        self._close((), client, output)
+
     def forget(self, client: Client) -> None:
         """Drop a client that is gone, or as good as gone, and all that the server does for its session."""
         session = client.session
         session.leave()
+        self.waiting.forget(session)
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
         if client in self._postponed:
@@ -416,5 +463,5 @@ class Results:
         self._hold_keys()
         postponed, self._postponed = self._postponed, []
         for client in postponed:
-            client.session.is_blocked = False
+            client.session.is_postponed = False
             client.go_on()

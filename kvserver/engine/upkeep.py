@@ -28,15 +28,20 @@ class Upkeep:
     """The upkeep of a server, which calls `begin` some times a second. Nothing of it runs while data is loaded.
 
     `record` takes the commands that repeat what a slice has done, as the writer's takes those of a tick. `deliver` sends the
-    messages about it.
+    messages about it. `wake` has those served who wait for what has gone.
     """
 
     def __init__(
-        self, state: ServerState, record: Callable[[list[Request]], None], deliver: Callable[[Deliveries], None]
+        self,
+        state: ServerState,
+        record: Callable[[list[Request]], None],
+        deliver: Callable[[Deliveries], None],
+        wake: Callable[[], None],
     ) -> None:
         self._state = state
         self._record = record
         self._deliver = deliver
+        self._wake = wake
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
 
@@ -79,6 +84,8 @@ class Upkeep:
             self._record(records.take())
             if deliveries:
                 self._deliver(deliveries)
+        if self._state.databases.awaited.touched:
+            self._wake()
         return is_unfinished
 
     def _step(self) -> bool:

@@ -59,6 +59,7 @@ class Writer:
         record: Callable[[list[Request]], None],
     ) -> None:
         self.results = Results(state, table, jobs)
+        self.results.wake = self.wake
         self._outbox: Outbox | None = None
         self._record = record
         self._plain = table.plain
@@ -68,6 +69,7 @@ class Writer:
         self._state = state
         self._counters = state.counters
         self._clock = state.databases.clock
+        self._awaited = state.databases.awaited
         self._run_alike = table.run_alike
         self._usages = state.usages
         self._executed = state.usages.executed
@@ -94,7 +96,12 @@ class Writer:
     def resume(self) -> None:
         """End one `pause`."""
         self._pauses -= 1
-        if self._inbox and not self._is_scheduled:
+        if (self._inbox or self._awaited.touched) and not self._is_scheduled:
+            self._schedule()
+
+    def wake(self) -> None:
+        """Run a tick soon, though nobody has sent a command: something else has written."""
+        if not self._is_scheduled:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -105,6 +112,25 @@ class Writer:
     def _tick(self) -> None:
         self._is_scheduled = False
         batch, self._inbox = self._inbox, []
+        self._run_batch(batch)
+        if self._awaited.touched and not self._pauses:
+            self._clock.hold()
+            self.results.waiting.serve()
+            self._clock.release()
+        # Those whose wait is over run what they have sent meanwhile before anything that comes later, as in Redis.
+        while self.results.waiting.has_ended_any:
+            others, self._inbox = self._inbox, []
+            self.results.waiting.release()
+            batch, self._inbox = self._inbox, others
+            self._run_batch(batch)
+        records = self._state.databases.records
+        if records.has_any:
+            self._record(records.take())
+        if self._outbox:
+            self._outbox.seal()
+
+    def _run_batch(self, batch: list[Client]) -> None:
+        """Give each client its turn, until there is a pause: then the others are in the inbox again."""
         now_ms = self._state.now_ms()
         for position, client in enumerate(batch):
             if self._pauses:
@@ -136,11 +162,6 @@ class Writer:
                     self._outbox.finish(client)
                 else:
                     client.finish()
-        records = self._state.databases.records
-        if records.has_any:
-            self._record(records.take())
-        if self._outbox:
-            self._outbox.seal()
 
     def _take_turn(self, client: Client) -> None:
         """Run as much of a long queue as one turn may take."""
@@ -213,7 +234,7 @@ class Writer:
                 long_bytes += self.results.carry_out(reply, client, request, output)
                 if client.is_waiting or client.is_closed:
                     # The command itself has yet to run.
-                    if session.is_blocked:
+                    if session.is_postponed:
                         remaining = chain((request,), remaining)
                     break
                 runners = self._plain(session)

@@ -60,6 +60,8 @@ class Connection:
         self.has_ended = False
         self.is_closed = False
         self.is_full = False
+        # The client waits, and what it sends meanwhile is read all the same: so its end is noticed.
+        self._reads_on = False
         self._owner = owner
         self._writer = owner.writer
         self._counters = owner.state.counters
@@ -129,6 +131,9 @@ class Connection:
                 self._loop.call_soon(self._read_if_free)
 
     def eof_received(self) -> bool:
+        if self.session.is_blocked:
+            self.has_ended = True
+            self._writer.results.hang_up(self)
         self._end_input()
         # True keeps the connection open: the replies are still to be written. TLS has no half-closed connections.
         return not self.transport.get_extra_info("sslcontext")
@@ -165,12 +170,12 @@ class Connection:
             else:
                 self._send(data)
 
-    def wait(self) -> None:
-        self.is_waiting = True
+    def wait(self, *, reads_on: bool = False) -> None:
+        self.is_waiting, self._reads_on = True, reads_on
         self._read_if_free()
 
     def go_on(self) -> None:
-        self.is_waiting = False
+        self.is_waiting = self._reads_on = False
         self._read_if_free()
 
     def recognize(self) -> None:
@@ -346,7 +351,7 @@ class Connection:
         if self.is_closed:
             return
         is_held = self.is_waiting or self.is_choked
-        if is_held or self.is_full:
+        if (is_held and not self._reads_on) or self.is_full:
             self.transport.pause_reading()
         elif not self.has_ended:
             self.transport.resume_reading()

@@ -136,7 +136,8 @@ class Session:
     """One client, from its connect to its close.
 
     - `address` is as CLIENT LIST prints it. `is_local`: the client came by the loopback address or a Unix socket.
-    - `is_blocked`: its command waits for the end of a pause. `is_executing`: its transaction runs.
+    - `is_blocked`: its blocking command waits. `is_postponed`: its command waits for the end of a pause. `is_executing`: its
+      transaction runs.
     - `last_command` is the name of the last command, as it was spelled, or empty.
     - `keyspace` is that of the database that the client has selected.
     - `channels`, `patterns` and `shard_channels` are in the order in which they were subscribed to.
@@ -152,6 +153,7 @@ class Session:
         "is_blocked",
         "is_executing",
         "is_local",
+        "is_postponed",
         "keyspace",
         "last_active_at_ms",
         "last_command",
@@ -180,6 +182,7 @@ class Session:
         self.lib_name = self.lib_ver = b""
         self.last_command = b""
         self.is_blocked = False
+        self.is_postponed = False
         self.is_executing = False
         self.no_evict = False
         self.transaction: Transaction | None = None

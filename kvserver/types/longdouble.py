@@ -62,8 +62,15 @@ class LongDouble(NamedTuple):
             return _INFINITY
         exponent = min(self.exponent, other.exponent)
         total = (self.mantissa << self.exponent - exponent) + (other.mantissa << other.exponent - exponent)
-        magnitude = _ratio(abs(total) << max(exponent, 0), 1 << max(-exponent, 0))
-        return LongDouble(-magnitude.mantissa, magnitude.exponent) if total < 0 else magnitude
+        return _scaled(total, exponent)
+
+    def times(self, factor: int) -> LongDouble:
+        """The product with a positive integer, rounded."""
+        return _scaled(self.mantissa * factor, self.exponent) if self.is_finite else self
+
+    def ceiling(self) -> int:
+        """The least integer that is not below. Not for an infinity."""
+        return self.mantissa << self.exponent if self.exponent >= 0 else -(-self.mantissa >> -self.exponent)
 
     def text(self) -> bytes:
         """The digits of `%.17Lf` without trailing zeros. Not for an infinity."""
@@ -81,6 +88,12 @@ class LongDouble(NamedTuple):
 _INFINITE_EXPONENT = _MAX_BITS + 1
 _INFINITY = LongDouble(1, _INFINITE_EXPONENT)
 _ZERO = LongDouble(0, 0)
+
+
+def _scaled(mantissa: int, exponent: int) -> LongDouble:
+    """The long double next to `mantissa * 2**exponent`."""
+    magnitude = _ratio(abs(mantissa) << max(exponent, 0), 1 << max(-exponent, 0))
+    return LongDouble(-magnitude.mantissa, magnitude.exponent) if mantissa < 0 else magnitude
 
 
 def _signed(number: LongDouble, sign: bytes) -> LongDouble:

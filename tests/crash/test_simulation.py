@@ -240,7 +240,7 @@ class Client:
         while (reply := self.reader.gets()) is not False:
             self.life.note(self.asked.pop(0), reply)
 
-    def wait(self) -> None:
+    def wait(self, *, reads_on: bool = False) -> None:
         assert not self.is_waiting
         self.is_waiting = True
 

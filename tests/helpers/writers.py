@@ -23,6 +23,7 @@ class Noting:
         self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
         self.said = b""
         self.is_aborted = False
+        self.on_go_on: Callable[[], object] = lambda: None
         self.fails = False
 
     def write(self, data: bytes) -> None:
@@ -31,11 +32,12 @@ class Noting:
         if not self.is_closed:
             self.said += data
 
-    def wait(self) -> None:
+    def wait(self, *, reads_on: bool = False) -> None:
         self.is_waiting = True
 
     def go_on(self) -> None:
         self.is_waiting = False
+        self.on_go_on()
 
     def recognize(self) -> None: ...
     def read_on(self) -> None: ...

@@ -131,7 +131,8 @@ def lmpop(session: Session, request: Request) -> Reply:
     return NULL_ARRAY
 
 
-def _events_of_lmove(request: Request) -> str:
+def events_of_lmove(request: Request) -> str:
+    """The events of LMOVE and BLMOVE, whose ends are the third and the fourth argument."""
     source_end, end = ("l" if word.upper() == b"LEFT" else "r" for word in request[3:5])
     return f"{end}push@2 {source_end}pop@1"
 
@@ -139,7 +140,7 @@ def _events_of_lmove(request: Request) -> str:
 @command("lmove",
          "source:key destination:key#1 wherefrom<LEFT|RIGHT> whereto<LEFT|RIGHT>",
          "write denyoom", access="RW access delete; RW insert",
-         events=_events_of_lmove, since="6.2.0", group="list", complexity="O(1)",
+         events=events_of_lmove, since="6.2.0", group="list", complexity="O(1)",
          summary="Pop an element from a list, push it to another list and return it")  # fmt: skip
 def lmove(session: Session, request: Request) -> Reply:
     source, destination = request[1:3]

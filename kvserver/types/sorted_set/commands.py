@@ -260,7 +260,17 @@ def pop(session: Session, key: bytes, count: int, request: list[bytes], *, is_ma
          "sorted set, and M being the number of elements popped.",
          summary="Remove and return members with scores in a sorted set")  # fmt: skip
 def zmpop(session: Session, request: Request) -> Reply:
-    where = 2 + at_least(1, request[1], "ERR numkeys should be greater than 0")
+    keys, is_max, count = range_of_zmpop(request, 1)
+    reply = pop_of_first(session, keys, count, is_max=is_max)
+    return NULL_ARRAY if reply is None else reply
+
+
+def range_of_zmpop(request: Request, start: int) -> tuple[list[bytes], bool, int]:
+    """The keys, True for the highest members, and the count of ZMPOP or BZMPOP, whose number of keys is the word at `start`.
+
+    CommandError for words that are no such thing.
+    """
+    where = start + 1 + at_least(1, request[start], "ERR numkeys should be greater than 0")
     if where >= len(request) or request[where].upper() not in (b"MIN", b"MAX"):
         raise CommandError(SYNTAX_ERROR)
     count = 1
@@ -268,12 +278,16 @@ def zmpop(session: Session, request: Request) -> Reply:
         if place > where + 1 or request[place].upper() != b"COUNT" or place + 1 == len(request):
             raise CommandError(SYNTAX_ERROR)
         count = at_least(1, request[place + 1], "ERR count should be greater than 0")
-    is_max = request[where].upper() == b"MAX"
-    for key in request[2:where]:
+    return request[start + 1 : where], request[where].upper() == b"MAX", count
+
+
+def pop_of_first(session: Session, keys: list[bytes], count: int, *, is_max: bool) -> Reply:
+    """Remove members of the first of the keys that is there, and return it with them, or None if none is there."""
+    for key in keys:
         if members_of(session.keyspace.live(key)) is not None:
             effect = [b"ZPOPMAX" if is_max else b"ZPOPMIN", key, b"%d" % count]
             return [key, scored(*pop(session, key, count, effect, is_max=is_max), is_nested=True)]
-    return NULL_ARRAY
+    return None
 
 
 @command("zrandmember", "key:key options{count:integer WITHSCORES?}?", "readonly", access="RO access",

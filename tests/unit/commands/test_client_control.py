@@ -125,9 +125,9 @@ def test_list_tells_what_a_client_is_in() -> None:
     run(session, "SSUBSCRIBE", "d", "e", "f")
     assert fields(session) | {"flags": "P", "sub": "2", "psub": "1", "ssub": "3"} == fields(session)
     run(session, "RESET")
-    session.is_blocked = True
+    session.is_postponed = True
     assert fields(session)["flags"] == "b"
-    session.is_blocked = False
+    session.is_postponed = False
     session.address = "/run/kv.sock:0"
     assert fields(session)["flags"] == "U"
 

@@ -125,7 +125,7 @@ async def test_nothing_goes_or_is_refused_while_keys_are_held() -> None:
     limited.keyspace.is_held = True
     assert text(limited.run("SET", "k", "x" * 5_000)) == "OK"
     assert text(limited.run("SET", "l", "v")) == "OK"
-    upkeep = Upkeep(limited.server.state, lambda commands: None, lambda deliveries: None)
+    upkeep = Upkeep(limited.server.state, lambda commands: None, lambda deliveries: None, lambda: None)
     upkeep.begin()
     upkeep.end()
     assert (limited.keyspace.evicted, len(limited.keyspace)) == (evicted, there + 2)

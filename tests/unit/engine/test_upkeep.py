@@ -87,7 +87,7 @@ def test_server_of_keys_that_expire_later_does_next_to_nothing(start_server: Sta
 async def test_what_expires_is_recorded_though_no_client_sends_anything() -> None:
     server = Server()
     recorded: list[list[bytes]] = []
-    upkeep = Upkeep(server.state, recorded.extend, lambda deliveries: None)
+    upkeep = Upkeep(server.state, recorded.extend, lambda deliveries: None, lambda: None)
     upkeep.begin()
     assert recorded == []
     server.keyspace.set_expiring(b"k", b"v", START_MS + 1)
@@ -108,6 +108,7 @@ async def test_keys_that_expire_and_that_are_evicted_are_told_of_behind_their_re
         state,
         lambda commands: done.extend(command[0].decode() for command in commands),
         lambda deliveries: done.extend(parse(message.wire(2))[2].decode() for _, message in deliveries),
+        lambda: None,
     )
     server.keyspace.set_expiring(b"k", b"v", START_MS + 1)
     server.clock.now_ms += 1
@@ -195,7 +196,7 @@ def test_large_value_of_a_key_that_went_is_freed_bit_by_bit(start_server: StartS
 
 async def test_upkeep_that_has_ended_frees_no_more() -> None:
     state = Server().state
-    upkeep = Upkeep(state, lambda commands: None, lambda deliveries: None)
+    upkeep = Upkeep(state, lambda commands: None, lambda deliveries: None, lambda: None)
     upkeep.end()
     assert not lazyfree._servers
     upkeep.begin()
