@@ -8,6 +8,7 @@ from bench.scenarios import (
     collections,
     flush_stall,
     group_commit,
+    handover,
     idle,
     latency,
     memory,
@@ -27,5 +28,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     snapshot.SCENARIO,
     replay.SCENARIO,
     flush_stall.SCENARIO,
+    handover.SCENARIO,
     *collections.SCENARIOS,
 )

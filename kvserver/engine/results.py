@@ -192,7 +192,16 @@ class Results:
         session = client.session
         # The effect in one of these is carried out by a call of its own, which takes the time.
         begun = None if isinstance(effect, (Fed, Notified, Monitored, Quiet)) else self._timing.take_begun()
+        # Measured: the frequent ones come first, since the cases are tried one after the other.
         match effect:
+            case Fed(result):
+                self._carry(result, client, request, output)
+            case Block() if session.is_executing:
+                self._reply(effect.otherwise, session, output)
+            case Block():
+                self.waiting.begin(effect, client, request)
+                if client.has_ended:
+                    self._hang_up(client, output)
             case Switch(reply):
                 # This is the error of an EXEC that runs nothing.
                 if isinstance(reply, Error):
@@ -228,14 +237,6 @@ class Results:
                 self._close(replies, client, output)
             case Kill(sessions, reply):
                 self._kill(sessions, reply, client, output)
-            case Fed(result):
-                self._carry(result, client, request, output)
-            case Block() if session.is_executing:
-                self._reply(effect.otherwise, session, output)
-            case Block():
-                self.waiting.begin(effect, client, request)
-                if client.has_ended:
-                    self._hang_up(client, output)
             case Unblock(waiting, error, reply):
                 self.waiting.unblock(waiting, error)
                 self._reply(reply, session, output)
