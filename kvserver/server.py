@@ -19,6 +19,7 @@ from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import slow_from_ns
 from kvserver.engine import collector
 from kvserver.engine.jobs import Jobs
+from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, MediumError, StartError, TLSError
@@ -122,6 +123,7 @@ class Server:
         )
         self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
         self.clients.writer = self._jobs.writer = self.writer
+        self.state.scripts = ScriptRunner(self.state, self._table, self._jobs)
         self._jobs.attend_journal()
         collector.begin()
         try:

@@ -37,6 +37,7 @@ from kvserver.commands import (
     transactions,
 )
 from kvserver.dispatch.command import gather
+from kvserver.scripting import commands as scripting
 from kvserver.types.hash import commands as hash
 from kvserver.types.hash import field_expiry
 from kvserver.types.json import commands as json

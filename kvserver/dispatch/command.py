@@ -280,6 +280,9 @@ class Command(Description):
         words = of_group if self._categories is None else self._categories
         found = {f"@{category}" for category in words.split()}
         found |= {f"@{category}" for flag in self.flags for category in _CATEGORIES_OF_FLAG.get(flag, ())}
+        # As in Redis, a read-only script is no read.
+        if "@scripting" in found:
+            found.discard("@read")
         found.add("@fast" if "fast" in self.flags else "@slow")
         return [category for category in CATEGORIES if category in found]
 

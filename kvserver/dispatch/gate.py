@@ -18,6 +18,7 @@ from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Po
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
+from kvserver.state.channels import Message
 from kvserver.state.description import Description
 from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
 
@@ -225,11 +226,13 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
     if not server.monitors or "admin" in resolved.flags or session.is_replay:
         return handler(session, request)
     result: Reply | Effect | CommandError
+    # Monitors are shown such a call before those that it makes.
+    shown = shown_to_monitors(session, request) if "skip_monitor" in resolved.flags else None
     try:
         result = handler(session, request)
     except CommandError as error:
         result = error
-    return Monitored(result)
+    return Monitored(result) if shown is None else Notified(result, shown)
 
 
 def _call_muted(runners: Runners, session: Session, request: Request) -> Reply | Effect:
@@ -302,6 +305,24 @@ def feeding(handler: Handler, command: Command) -> Handler:
 
 
 # --- Monitors ---
+
+
+class MonitorLine(Message):
+    """A line for monitors, in the form of a message."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+
+    def wire(self, protocol: int) -> bytes:
+        return self._line
+
+
+def shown_to_monitors(session: Session, request: Request) -> list[tuple[Session, Message]]:
+    """The messages that show a call to all monitors, and their receivers."""
+    line = MonitorLine(monitor_line(session, request))
+    return [(monitor, line) for monitor in session.server.monitors.values() if monitor.muted is _HEARD]
 
 
 def monitor_line(session: Session, request: Request) -> bytes:

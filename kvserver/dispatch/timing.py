@@ -18,7 +18,7 @@ from kvserver.options.config import Config
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.description import ANY_NUMBER
-from kvserver.state.session import Session
+from kvserver.state.session import SCRIPT_ID, Session
 from kvserver.state.usage import Usage, Usages
 
 # So many commands are measured after each `begin_sample`.
@@ -43,6 +43,9 @@ def slow_from_ns(config: Config) -> int:
 
 def note_slow(session: Session, request: Request, duration_ns: int) -> None:
     """Note a call that took so long in the slow log and among the latencies, as far as the options ask for that."""
+    # As in Redis, it is the script that is noted, not its calls.
+    if session.id == SCRIPT_ID:
+        return
     state = session.server
     config, now_s = state.config, state.now_ms() // 1000
     command = state.commands[request[0].lower()]

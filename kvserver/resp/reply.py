@@ -17,6 +17,7 @@ What a handler returns says its kind by its type:
     SetOf          set (RESP2: array)
     Push           push: what comes without having been asked for (RESP2: array)
     Replies        several replies one behind the other, or none
+    Encoded        what is sent as it is
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ class Error:
 
 class Verbatim(bytes):
     """Text for a person to read."""
+
+    __slots__ = ()
+
+
+class Encoded(bytes):
+    """A reply that is encoded already, for the protocol of the client that it is for: what a script has made."""
 
     __slots__ = ()
 
@@ -177,6 +184,8 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             append(reply.wire)
         case None:
             append(NULL[protocol])
+        case Encoded():
+            append(reply)
         case bool():
             append(_BOOLEAN[protocol][reply])
         case int():

@@ -18,6 +18,7 @@ from kvserver.state.channels import Channels
 from kvserver.state.description import Description
 from kvserver.state.latency import LatencyMonitor
 from kvserver.state.notifications import Notifications
+from kvserver.state.scripts import NoScripts, ScriptHost
 from kvserver.state.slowlog import SlowLog
 from kvserver.state.statistics import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
 from kvserver.state.usage import Usages
@@ -28,6 +29,8 @@ SERVER_VERSION = "7.0.15"
 
 # The id of the journal's session; those of clients begin at 1.
 REPLAY_ID = 0
+# That of the session in which a script's calls run.
+SCRIPT_ID = -1
 
 
 class Muted(Enum):
@@ -101,6 +104,7 @@ class ServerState:
         self.monitors: dict[int, Session] = {}
         self.pause = Pause.NONE
         self.watches = Watches(databases, commands)
+        self.scripts: ScriptHost[Session] = NoScripts()
 
     def swap(self, first: int, second: int, caller: Session) -> None:
         """Let two databases change places, for all sessions: for the caller's, too, though it may be that of the journal."""

@@ -62,7 +62,7 @@ LAYERS = (
     {"data", "log"},
     {"formats", "state"},
     {"dispatch", "media", "system"},
-    {"types"},
+    {"scripting", "types"},
     {"persistence"},
     {"commands"},
     {"engine", "library"},
@@ -110,6 +110,8 @@ HARMLESS = {
 # `options` read TOML text and write the help; whoever calls them reads the files.
 HARMLESS_FOR_CONFIG = HARMLESS | {"difflib", "textwrap", "tomllib"}
 DEPENDENCIES = {"hiredis", "orjson", "uvloop"}
+# Those of an extra, which only the modules named here import, when they are first needed.
+OPTIONAL = {"kvserver.scripting.interpreter": {"lupa"}}
 
 
 def ours(name: str) -> set[str]:
@@ -257,12 +259,12 @@ def test_pickle_and_its_kin_are_nowhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(TREES))
 def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str) -> None:
-    assert others(name) <= set(sys.stdlib_module_names) | DEPENDENCIES
+    assert others(name) <= set(sys.stdlib_module_names) | DEPENDENCIES | OPTIONAL.get(name, set())
 
 
 def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need() -> None:
     later = {
-        *("tomllib", "difflib", "encodings.idna"),
+        *("tomllib", "difflib", "encodings.idna", "greenlet", "lupa"),
         *(
             "kvserver.cli.check",
             "kvserver.library",
@@ -270,6 +272,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
             "kvserver.cli.replay",
             "kvserver.library.store",
             "kvserver.options.rewriting",
+            "kvserver.scripting.interpreter",
             "kvserver.types.longdouble",
         ),
     }

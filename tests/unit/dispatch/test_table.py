@@ -32,6 +32,7 @@ def test_command_is_complete(command: Command) -> None:
         "sorted-set",
         "geo",
         "hyperloglog",
+        "scripting",
     }
     assert all(part.isdigit() for part in command.since.split("."))
     assert not {"write", "readonly"} <= set(command.flags)

@@ -1,0 +1,123 @@
+"""The gate of the calls that a script makes: may it run this command now? In the order of Redis's scriptCall.
+
+What `dispatch.gate` asks of a client's calls was asked of the script's own. Here it is the script that is asked: is it
+read-only, and could the server take writes when it began? A script that has written once is let go on: nothing can take back
+what it did. Pure; names no command.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kvserver.dispatch.command import Command
+from kvserver.dispatch.gate import MISCONF, OOM, Runner, is_out_of_memory, write_error
+from kvserver.dispatch.table import CommandTable
+from kvserver.errors import CommandError, Refusal
+from kvserver.resp.request import Request
+from kvserver.state.session import ServerState, Session
+
+UNKNOWN: Final = "ERR Unknown Redis command called from script"
+WRONG_ARITY: Final = "ERR Wrong number of args calling Redis command from script"
+NOT_ALLOWED: Final = "ERR This Redis command is not allowed from script"
+READ_ONLY: Final = "ERR Write commands are not allowed from read-only scripts."
+RO_COMMAND: Final = "ERR Can not execute a script with write flag using *_ro command."
+SCRIPT_MISCONF: Final = (
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Writable scripts are "
+    "blocked. Use 'no-writes' flag for read only scripts."
+)
+SCRIPT_MISCONF_JOURNAL: Final = (
+    "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. Writable scripts are "
+    "blocked. Use 'no-writes' flag for read only scripts. AOF error: {}"
+)
+SCRIPT_OOM: Final = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+
+
+class InnerGate:
+    """The rules for the calls of the script that runs."""
+
+    def __init__(self, state: ServerState, table: CommandTable) -> None:
+        # The script has called a command that writes.
+        self.has_written = False
+        self._state = state
+        self._runners = table.open
+        whole = [(each, *each.subcommands.values()) for each in table.commands.values()]
+        commands = [each for parts in whole for each in parts]
+        # What runs in any script, at any time.
+        self._harmless = frozenset(each for each in commands if not each.is_container and _is_harmless(each))
+        self._writes = frozenset(
+            each for each in commands if not each.is_container and "write" in each.flags and "noscript" not in each.flags
+        )
+        # Nothing is in the way of a write.
+        self._takes_writes = False
+        self._is_read_only = False
+        self._write_error = ""
+        self._is_out_of_memory = False
+
+    def begin(self, session: Session, flags: frozenset[bytes] | None, *, is_read_only: bool) -> None:
+        """Begin a script with the flags that its head sets, or None. CommandError if it may not run."""
+        server = self._state
+        self.has_written = False
+        self._write_error = write_error(server)
+        self._is_out_of_memory = bool(server.memory.limit_bytes) and is_out_of_memory(server)
+        if flags is not None:
+            self._check_flags(session, flags, is_read_only=is_read_only)
+            is_read_only = is_read_only or b"no-writes" in flags
+            if b"allow-oom" in flags or is_read_only:
+                self._is_out_of_memory = False
+        self._is_read_only = is_read_only
+        self._takes_writes = not (is_read_only or self._write_error or self._is_out_of_memory)
+
+    def _check_flags(self, session: Session, flags: frozenset[bytes], *, is_read_only: bool) -> None:
+        """Refuse a script whose head tells that it may do what can't be done now. One in a transaction is told so itself."""
+        if b"no-writes" in flags:
+            return
+        in_transaction = session.is_executing
+        if self._write_error:
+            if not in_transaction:
+                raise Refusal(self._write_error)
+            if self._write_error == MISCONF:
+                raise CommandError(SCRIPT_MISCONF)
+            raise CommandError(SCRIPT_MISCONF_JOURNAL.format(self._state.journal.error))
+        if is_read_only:
+            raise CommandError(RO_COMMAND)
+        if self._is_out_of_memory and b"allow-oom" not in flags:
+            raise CommandError(SCRIPT_OOM) if in_transaction else Refusal(OOM)
+
+    def admit(self, request: Request) -> tuple[Runner, Command]:
+        """What runs a call of the script, and the command that the call means. Refusal if it may not run."""
+        runner = self._runners.get(request[0]) or self._runners.get(request[0].lower())
+        if runner is None:
+            raise Refusal(UNKNOWN)
+        command = runner[2]
+        if command.is_container:
+            meant = command.meant_by(request)
+            if meant is None:
+                raise Refusal(UNKNOWN)
+            command = meant
+        if len(request) not in command.arities:
+            raise Refusal(WRONG_ARITY)
+        if command not in self._harmless:
+            self._check(command)
+        return runner, command
+
+    def _check(self, command: Command) -> None:
+        """Refuse a command that the script may not run now, or note that it writes."""
+        if self._takes_writes and command in self._writes:
+            self.has_written = True
+            return
+        if "noscript" in command.flags:
+            raise Refusal(NOT_ALLOWED)
+        writes = "write" in command.flags
+        if self._is_read_only and (writes or command.may_replicate):
+            raise Refusal(READ_ONLY)
+        if not self.has_written:
+            if writes and self._write_error:
+                raise Refusal(self._write_error)
+            if self._is_out_of_memory and "denyoom" in command.flags:
+                raise Refusal(OOM)
+        if writes:
+            self.has_written = True
+
+
+def _is_harmless(command: Command) -> bool:
+    return not ({"noscript", "write", "denyoom"} & set(command.flags) or command.may_replicate)

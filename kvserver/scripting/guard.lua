@@ -1,0 +1,98 @@
+-- Scripts that must end, by time, by SCRIPT KILL or by memory: what catches errors raises theirs again, so none goes on.
+--
+-- Every file of this folder is a chunk that is given the kit: a table of Python's callables, to which each adds what those
+-- behind it use. The chunks are named "=kvserver", by which their frames are told from those of scripts.
+local kit = ...
+local type, error, pcall, xpcall, tostring = type, error, pcall, xpcall, tostring
+local getinfo, sethook = debug.getinfo, debug.sethook
+local co_create, co_resume = coroutine.create, coroutine.resume
+local tick = kit.tick
+
+-- So many instructions lie between two looks at the clock.
+local TICK = 20000
+
+-- The text of the error by which the script that runs ends, or nil.
+local dead
+
+-- In a dead script, the hook is called at each line. Frames of ours are left alone: they may be about to hand the error on.
+local hook
+hook = function()
+  local text = dead or tick()
+  if text then
+    if not dead then dead = text sethook(hook, "l") end
+    if getinfo(2, "S").source ~= "=kvserver" then error({err = text}, 0) end
+  end
+end
+
+function kit.start()
+  if dead ~= nil then
+    dead = nil
+    sethook(hook, "", TICK)
+  end
+end
+dead = false
+kit.start()
+
+function kit.die(text)
+  dead = text
+  error({err = text}, 0)
+end
+
+-- As in Redis, pcall gives the text of an error table, not the table.
+local function caught(ok, e, ...)
+  if ok then return ok, e, ... end
+  if dead then error({err = dead}, 0) end
+  if type(e) == "table" then
+    local text = e.err
+    if type(text) == "string" or type(text) == "number" then e = text end
+  end
+  return false, e
+end
+
+local function passed(ok, ...)
+  if not ok and dead then error({err = dead}, 0) end
+  return ok, ...
+end
+
+kit.pcall = function(...) return caught(pcall(...)) end
+
+-- Hooks are off in a handler that a hook's error has led to, so a dead script's handler isn't called.
+kit.xpcall = function(f, handler)
+  return passed(xpcall(f, function(e) if dead then return e end return handler(e) end))
+end
+
+-- A hook is set for one coroutine, and none inherits it.
+local co = kit.copy(coroutine)
+co.create = function(f)
+  local c = co_create(f)
+  sethook(c, hook, "", TICK)
+  return c
+end
+co.resume = function(...) return passed(co_resume(...)) end
+local function step(ok, ...)
+  if not ok then
+    if dead then error({err = dead}, 0) end
+    error((...), type((...)) == "string" and 3 or 0)
+  end
+  return ...
+end
+co.wrap = function(f)
+  local c = co.create(f)
+  return function(...) return step(co_resume(c, ...)) end
+end
+kit.coroutine = co
+
+-- Redis's error handler: the error becomes a table that says where it was raised. Frames of ours are stepped over.
+kit.handler = function(e)
+  local level = 2
+  local i = getinfo(level, "Sl")
+  if i and i.what == "C" then level = 3 i = getinfo(level, "Sl") end
+  while i and (i.source == "=kvserver" or i.what == "tail") do level = level + 1 i = getinfo(level, "Sl") end
+  if i and i.what == "C" and i.source == "=[C]" then
+    local up = getinfo(level + 1, "Sl")
+    if up and level > 3 then i = up end
+  end
+  if type(e) ~= "table" then e = {err = "ERR " .. tostring(e)} end
+  if i then e.source = i.source e.line = i.currentline end
+  return e
+end

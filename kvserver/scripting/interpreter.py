@@ -1,0 +1,270 @@
+"""The interpreter: Lua 5.1 by way of lupa, with the sandbox in it. It compiles scripts and runs them, one at a time.
+
+It is made when the first script comes, since lupa and a runtime take time and memory which a server without scripts keeps.
+What lupa does, measured, and the answers to it:
+
+- Its `execute_lua_call` reads the global `debug` outside any protected call: an `__index` that fails there ends the process.
+  So the real globals stay plain, and scripts have an environment of their own.
+- A push into Lua that finds no memory ends the process, or hangs it. So the allocator's limit lies RESERVE_BYTES above the
+  one that this module looks at before each push.
+- An exception that leaves a callable comes to `pcall` as an object through which all of Python can be reached. So the
+  callables here catch everything, and give (text, kind).
+- A tail call of a Lua function loses the caller's line: see `bytecode`.
+
+Nothing here knows the server: whoever makes an interpreter is its host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from importlib import resources
+from typing import Any, Final, NoReturn, Protocol
+
+from lupa import lua51
+
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Encoded, Reply
+from kvserver.resp.request import Request
+from kvserver.scripting.bytecode import without_tail_calls
+from kvserver.scripting.randomness import Randomness
+from kvserver.scripting.values import DEAD, MISUSE, VALUE_BYTES, size_of, to_lua
+
+RESERVE_BYTES: Final = 4 << 20
+# The compiler takes no more for each byte of a script.
+COMPILED_BYTES: Final = 32
+# With more words than this, KEYS and ARGV go over as tables.
+FLAT_WORDS: Final = 200
+# A hook counts the instructions of Lua, not what commands take: so many calls lie between two looks at the clock.
+CALLS_PER_LOOK: Final = 16
+MAX_INTEGER: Final = 2**63
+# Lua's %.17g of greater numbers has an exponent.
+PLAIN_INTEGER: Final = 10**17
+# The sandbox, in the order in which it is loaded.
+SANDBOX: Final = ("guard", "frozen", "globals", "redis", "replies", "run")
+CHUNK_NAME: Final = b"=kvserver"
+SCRIPT_NAME: Final = b"@user_script"
+OUT_OF_MEMORY: Final = b"ERR not enough memory"
+BAD_ARGUMENTS: Final = b"ERR Lua redis lib command arguments must be strings or integers"
+NO_ARGUMENTS: Final = b"ERR Please specify at least one argument for this redis lib call"
+
+# What run.lua gives besides plain values.
+_RAW: Final = 1
+_FAILED: Final = 2
+
+_log = logging.getLogger("kvserver")
+
+
+class Host(Protocol):
+    """The side that an interpreter's scripts talk to."""
+
+    def call(self, request: Request, protocol: int) -> Reply:
+        """Run a command of the script that runs. An error is a reply, too."""
+
+    def look(self) -> bytes | None:
+        """Look at the clock; let others run meanwhile. The text of an error, if the script has to end by it."""
+
+    def log(self, level: int, text: bytes) -> None:
+        """Log a line of a script: the level is 0 for debug to 3 for a warning."""
+
+    def may_call(self, request: Request) -> bool | None:
+        """True if the script may call this; None if there is no such command."""
+
+    def note_error(self, text: bytes, is_counted: bool) -> None:
+        """Take notice of an error that a script replies. It `is_counted` if a command has replied it before."""
+
+
+class Interpreter:
+    """One state of Lua, in which scripts may take `limit_bytes` of memory together. Each text of an error is bytes."""
+
+    def __init__(self, host: Host, limit_bytes: int, version: str) -> None:
+        self.limit_bytes = limit_bytes
+        self._host = host
+        self._protocol = 2
+        self._calls = 0
+        self._runtime = runtime = lua51.LuaRuntime(
+            encoding=None,
+            attribute_filter=_refuse_attribute,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            max_memory=0,
+        )
+        self._used_bytes = runtime.get_memory_used
+        self._make_table = runtime.table_from
+        self._dump = runtime.eval(b"string.dump")
+        self._randomness = Randomness()
+        major, minor, patch = map(int, version.split("."))
+        self.kit = self._load("kit")(
+            self._call,
+            host.look,
+            self._set_protocol,
+            host.log,
+            _sha1,
+            self._randomness.next,
+            self._randomness.seed,
+            self._may_call,
+            host.note_error,
+            version.encode(),
+            major << 16 | minor << 8 | patch,
+        )
+        for name in SANDBOX:
+            entries = self._load(name)(self.kit)
+        self._run, self._run_tables, self._call_tables, self._prepare = entries
+        runtime.gccollect()
+        self._limit_memory()
+
+    @property
+    def used_bytes(self) -> int:
+        """The memory that Lua takes now."""
+        return int(self._used_bytes())
+
+    def _load(self, name: str) -> Any:
+        """A file of the sandbox as a function."""
+        text = resources.files("kvserver.scripting").joinpath(f"{name}.lua").read_bytes()
+        return self._compile(text, CHUNK_NAME)
+
+    def _compile(self, text: bytes, name: bytes) -> Any:
+        function = self._runtime.compile(text, name=name)
+        if b"return" in text:
+            function = self._runtime.compile(without_tail_calls(self._dump(function)), name=name)
+        return function
+
+    def _limit_memory(self, least_bytes: int = 0) -> None:
+        self._runtime.set_max_memory(max(self.limit_bytes, least_bytes) + RESERVE_BYTES, total=True)
+
+    # Scripts
+
+    def compile(self, text: bytes, name: bytes = SCRIPT_NAME) -> Any:
+        """The function of a script. CommandError, with the compiler's text alone, for what is none."""
+        # The compiler would run bytecode.
+        if text.startswith(b"\x1b"):
+            raise CommandError(f"{name[1:].decode()}:1: unexpected symbol near 'char(27)'")
+        if self._used_bytes() > self.limit_bytes // 2:
+            self._runtime.gccollect()
+        self._limit_memory(self._used_bytes() + COMPILED_BYTES * len(text))
+        try:
+            return self._prepare(self._compile(text, name))
+        except (lua51.LuaSyntaxError, lua51.LuaMemoryError) as error:
+            reason = error.args[0] if error.args else b"not enough memory"
+            raise CommandError(reason.decode("utf-8", "surrogateescape")) from None
+        finally:
+            self._limit_memory()
+
+    def run(self, function: Any, name: bytes, keys: Request, arguments: Request, protocol: int) -> Reply:
+        """Run a script, whose errors call it by this name. CommandError if it fails; its reply is for this protocol."""
+        count = len(keys) + len(arguments)
+        size = VALUE_BYTES * count + sum(map(len, keys)) + sum(map(len, arguments))
+        if self._used_bytes() + 2 * size > self.limit_bytes // 2 and not self._make_room(2 * size):
+            raise CommandError(OUT_OF_MEMORY.decode())
+        self._protocol = 2
+        try:
+            if count <= FLAT_WORDS:
+                result = self._run(function, protocol, len(keys), *keys, *arguments)
+            else:
+                result = self._run_tables(function, protocol, self._make_table(keys), self._make_table(arguments))
+        except lua51.LuaMemoryError:
+            self._runtime.gccollect()
+            self._limit_memory()
+            raise CommandError(f"{OUT_OF_MEMORY.decode()} script: {name.decode()}, on @user_script.") from None
+        except lua51.LuaError as error:
+            raise CommandError(f"ERR Error running script {name.decode()}, {str(error)[:100]}") from None
+        kind = type(result)
+        if kind is bytes or result is None:
+            return result  # type: ignore[no-any-return]
+        if kind is int or kind is float:
+            return int(result) if -MAX_INTEGER <= result < MAX_INTEGER else -MAX_INTEGER
+        if result[0] == _RAW:
+            return Encoded(result[1])
+        return self._fail(name, *result[1:])
+
+    def _fail(self, name: bytes, text: bytes, source: Any = None, line: Any = None, is_counted: Any = None) -> Reply:
+        """Raise the error of a script; or return it as a reply, if it was counted when a command replied it."""
+        if isinstance(source, bytes) and line is not None:
+            text = b"%b script: %b, on %b:%d." % (text, name, source, line)
+        if not is_counted:
+            raise CommandError(text.decode("utf-8", "surrogateescape"))
+        self._host.note_error(text, True)
+        return Encoded(b"-%b\r\n" % text.replace(b"\r", b" ").replace(b"\n", b" "))
+
+    def _make_room(self, size: int) -> bool:
+        self._runtime.gccollect()
+        self._limit_memory()
+        return bool(self._used_bytes() + size <= self.limit_bytes)
+
+    # What the sandbox calls
+
+    def _call(self, *words: Any) -> Any:
+        try:
+            for word in words:
+                if type(word) is not bytes:
+                    words = _texts(words)
+                    break
+            if not words:
+                return NO_ARGUMENTS, MISUSE
+            self._calls += 1
+            if not self._calls % CALLS_PER_LOOK:
+                text = self._host.look()
+                if text:
+                    return text, DEAD
+            reply = self._host.call(list(words), self._protocol)
+            kind = type(reply)
+            if kind is int:
+                return reply
+            if kind is bytes:
+                if self._used_bytes() + len(reply) > self.limit_bytes:  # type: ignore[arg-type]
+                    return self._full()
+                return reply
+            if reply is None:
+                return False if self._protocol == 2 else None
+            if self._used_bytes() + size_of(reply) > self.limit_bytes:
+                return self._full()
+            return to_lua(reply, self._protocol, self._make_table)
+        except CommandError as error:
+            return str(error).encode("utf-8", "surrogateescape"), MISUSE
+        except BaseException:
+            _log.exception("a call of a script failed: this is a defect of kvserver")
+            return b"ERR internal error, see the log", MISUSE
+
+    def _full(self) -> tuple[bytes, int]:
+        # The script has to end, and what ends it takes memory, too.
+        self._limit_memory(self._used_bytes())
+        return OUT_OF_MEMORY, DEAD
+
+    def _set_protocol(self, protocol: int) -> None:
+        self._protocol = protocol
+
+    def _may_call(self, *words: Any) -> bool | None:
+        try:
+            return self._host.may_call(list(_texts(words)))
+        except CommandError:
+            return None
+
+
+def _texts(words: tuple[Any, ...]) -> tuple[bytes, ...]:
+    """The words of a call. CommandError if one is no text and no number."""
+    # Many words come in one table, with their number.
+    if len(words) == 2 and type(words[1]) is int and type(words[0]) not in (bytes, int, float):
+        table, count = words
+        if lua51.lua_type(table) == "table":
+            words = tuple(table[place] for place in range(1, count + 1))
+    texts: list[bytes] = []
+    for word in words:
+        kind = type(word)
+        if kind is bytes:
+            texts.append(word)
+        elif kind is int and -PLAIN_INTEGER < word < PLAIN_INTEGER:
+            texts.append(b"%d" % word)
+        elif kind is int or kind is float:
+            texts.append(b"%.17g" % word)
+        else:
+            raise CommandError(BAD_ARGUMENTS.decode())
+    return tuple(texts)
+
+
+def _sha1(text: bytes) -> bytes:
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+
+
+def _refuse_attribute(_object: object, _name: object, _is_setting: bool) -> NoReturn:
+    raise AttributeError("no attributes")

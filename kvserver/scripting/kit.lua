@@ -1,0 +1,12 @@
+-- The kit: what every other file here is given. It begins with Python's callables, in the order of their names in interpreter.py.
+local next = next
+local kit = {}
+kit.call, kit.tick, kit.setresp, kit.log, kit.sha1, kit.random, kit.seed, kit.may_call, kit.note_error, kit.version, kit.version_number = ...
+
+function kit.copy(t)
+  local c = {}
+  for k, v in next, t do c[k] = v end
+  return c
+end
+
+return kit

@@ -1,0 +1,59 @@
+-- How a script runs: by xpcall in Lua, so that nothing leaves Lua as an exception. What it gives is a value for Python to send
+-- (a string, a number, nil), or (RAW, the text of a reply), or (FAILED, the text of the error[, source, line[, uncounted]]).
+local kit = ...
+local type, tostring, next, select, unpack, xpcall, setfenv = type, tostring, next, select, unpack, xpcall, setfenv
+local globals, handler, encoded, start = kit.globals, kit.handler, kit.encoded, kit.start
+local RAW, FAILED = 1, 2
+
+local function finish(ok, v)
+  if not ok then
+    if type(v) ~= "table" then return FAILED, "ERR " .. tostring(v) end
+    local text, source, line = v.err, v.source, v.line
+    return FAILED, type(text) == "string" and text or tostring(text), source, line, v.ignore_error_stats_update and true
+  end
+  local t = type(v)
+  if t == "string" or t == "number" or t == "nil" then return v end
+  local done, text = xpcall(function() return encoded(v) end, handler)
+  if not done then return FAILED, text.err end
+  return RAW, text
+end
+
+-- Begins a script of a client that speaks a protocol.
+local function begin(protocol)
+  start()
+  kit.protocol, kit.client_protocol = 2, protocol
+end
+
+-- Runs f with the first `keys` of the words as KEYS and the rest as ARGV.
+local function run(f, protocol, keys, ...)
+  begin(protocol)
+  if keys == 1 then
+    globals.KEYS, globals.ARGV = {(...)}, {select(2, ...)}
+  elseif keys == 0 then
+    globals.KEYS, globals.ARGV = {}, {...}
+  else
+    local all, count = {...}, select("#", ...)
+    globals.KEYS, globals.ARGV = {unpack(all, 1, keys)}, {unpack(all, keys + 1, count)}
+  end
+  return finish(xpcall(f, handler))
+end
+
+-- The same with tables, for many words.
+local function run_tables(f, protocol, keys, argv)
+  begin(protocol)
+  globals.KEYS, globals.ARGV = keys, argv
+  return finish(xpcall(f, handler))
+end
+
+-- Calls f with the tables, as functions of libraries are called.
+local function call_tables(f, protocol, keys, argv)
+  begin(protocol)
+  return finish(xpcall(function() return f(keys, argv) end, handler))
+end
+
+local function prepare(f) return setfenv(f, kit.env) end
+
+-- What loadstring and getfenv(0) begin with holds nothing from here on.
+local real_globals = _G
+for name in next, real_globals do real_globals[name] = nil end
+return run, run_tables, call_tables, prepare

@@ -1,0 +1,68 @@
+"""The scripts of a server, as commands see them: the engine has what runs them. Pure: this names no interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from kvserver.errors import CommandError
+from kvserver.resp.request import Request
+
+Caller = TypeVar("Caller", contravariant=True)
+
+NOT_HERE = "ERR this server runs no scripts"
+
+
+class ScriptFacts(NamedTuple):
+    """The figures of INFO: the bytes of the interpreter and of the scripts, and the number of scripts."""
+
+    interpreter_bytes: int = 0
+    script_bytes: int = 0
+    scripts: int = 0
+
+
+class ScriptHost(Protocol[Caller]):
+    """The side that runs scripts. `Any` stands for scripts, and for the results of commands, which the state knows not."""
+
+    @property
+    def by_sha(self) -> Mapping[bytes, Any]:
+        """The scripts by their SHA1 in lower case."""
+
+    def load(self, body: bytes) -> Any:
+        """The script with this body, compiled. CommandError if it is none."""
+
+    def run(
+        self, session: Caller, request: Request, script: Any, keys: Request, arguments: Request, *, is_read_only: bool
+    ) -> Any:
+        """Run a script for a client that has sent this request, and return the result. CommandError if it fails."""
+
+    def flush(self) -> None:
+        """Forget all scripts."""
+
+    def kill(self) -> None:
+        """Let the script that runs end. CommandError if there is none, or if it has written."""
+
+    @property
+    def facts(self) -> ScriptFacts:
+        """The figures."""
+
+
+class NoScripts(Generic[Caller]):
+    """The host where nobody can send a script."""
+
+    by_sha: Mapping[bytes, Any] = {}
+    facts = ScriptFacts()
+
+    def load(self, body: bytes) -> Any:
+        raise CommandError(NOT_HERE)
+
+    def run(
+        self, session: Caller, request: Request, script: Any, keys: Request, arguments: Request, *, is_read_only: bool
+    ) -> Any:
+        raise CommandError(NOT_HERE)
+
+    def flush(self) -> None:
+        """There is nothing to forget."""
+
+    def kill(self) -> None:
+        raise CommandError(NOT_HERE)
