@@ -123,7 +123,7 @@ class Server:
         )
         self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
         self.clients.writer = self._jobs.writer = self.writer
-        self.state.scripts = ScriptRunner(self.state, self._table, self._jobs)
+        self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
         self._jobs.attend_journal()
         collector.begin()
         try:
@@ -261,6 +261,8 @@ class Server:
         self._watch()
         for name in names:
             _log.info("CONFIG SET %s", config.describe(name))
+        if "lua-memory-limit" in names:
+            self._scripts.limit_memory()
         if "loglevel" in names:
             set_level(config.loglevel)
 
@@ -291,6 +293,7 @@ class Server:
         self._upkeep.end()
         self._listeners.close()
         self.clients.close()
+        self._scripts.close()
         if self._load:
             # The medium has all data. A step on the disk's thread ends first, since it uses parts that are closed below.
             if self._load.cancel():

@@ -93,6 +93,7 @@ def memory(state: ServerState) -> Fields:
     fields: Fields = {}
     for name, size in sizes.items():
         fields |= {name: size, f"{name}_human": human(size)}
+    scripts = state.scripts.facts
     fields |= {
         "used_memory_peak_perc": _percent(used, peak),
         "used_memory_overhead": EMPTY_BYTES,
@@ -105,19 +106,19 @@ def memory(state: ServerState) -> Fields:
         "allocator_resident": rss,
         "total_system_memory": facts.total_memory_bytes,
         "total_system_memory_human": human(facts.total_memory_bytes),
-        "used_memory_lua": 0,
-        "used_memory_vm_eval": 0,
-        "used_memory_lua_human": human(0),
-        "used_memory_scripts_eval": 0,
-        "number_of_cached_scripts": 0,
+        "used_memory_lua": scripts.interpreter_bytes,
+        "used_memory_vm_eval": scripts.interpreter_bytes,
+        "used_memory_lua_human": human(scripts.interpreter_bytes),
+        "used_memory_scripts_eval": scripts.script_bytes,
+        "number_of_cached_scripts": scripts.scripts,
         "number_of_functions": 0,
         "number_of_libraries": 0,
         "used_memory_vm_functions": 0,
-        "used_memory_vm_total": 0,
-        "used_memory_vm_total_human": human(0),
+        "used_memory_vm_total": scripts.interpreter_bytes,
+        "used_memory_vm_total_human": human(scripts.interpreter_bytes),
         "used_memory_functions": 0,
-        "used_memory_scripts": 0,
-        "used_memory_scripts_human": human(0),
+        "used_memory_scripts": scripts.script_bytes,
+        "used_memory_scripts_human": human(scripts.script_bytes),
         "maxmemory": state.config.maxmemory,
         "maxmemory_human": human(state.config.maxmemory),
         "maxmemory_policy": state.config.maxmemory_policy,

@@ -72,7 +72,7 @@ def memory_stats(session: Session, request: Request) -> Reply:
         b"clients.normal": server.clients_bytes,
         b"cluster.links": 0,
         b"aof.buffer": server.journal.queued_bytes + server.journal.writing_bytes,
-        b"lua.caches": 0,
+        b"lua.caches": server.scripts.facts.script_bytes,
         b"functions.caches": 0,
         b"overhead.total": overhead_bytes,
         b"keys.count": keys,

@@ -53,6 +53,8 @@ def shutdown(session: Session, request: Request) -> Effect:
         if any(word in options for word in ("NOSAVE", "SAVE", "NOW", "FORCE")):
             raise CommandError(SYNTAX_ERROR)
         raise CommandError("ERR No shutdown in progress.")
+    if session.server.scripts.busy_error and "NOSAVE" not in options:
+        raise CommandError(session.server.scripts.busy_error)
     # NOW has no effect: it skips the wait for replicas, and there are none.
     return Shutdown(True if "SAVE" in options else False if "NOSAVE" in options else None, "FORCE" in options)
 

@@ -7,7 +7,7 @@ transaction writes is one record of the journal.
 from __future__ import annotations
 
 from kvserver.dispatch.command import command
-from kvserver.dispatch.effect import Effect, Execute, Switch
+from kvserver.dispatch.effect import Effect, Execute, Prepare, Switch
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, OK, Error, Reply
 from kvserver.resp.request import Request
@@ -36,6 +36,8 @@ def exec_(session: Session, request: Request) -> Effect:
     transaction, server = session.transaction, session.server
     if transaction is None:
         raise CommandError("ERR EXEC without MULTI")
+    if any(each.group == "scripting" for each in transaction.commands) and server.scripts.must_prepare():
+        return Prepare()
     is_broken = session.watch is not None and server.watches.is_broken(session.watch)
     session.end_transaction()
     if transaction.has_failed:

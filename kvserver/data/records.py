@@ -43,6 +43,8 @@ class Records:
         self._elsewhere: dict[int, int] = {}
         # The number of records that were taken since the start.
         self._taken = 0
+        # What lies behind this position is not taken, since it is half of something.
+        self._kept_from: int | None = None
 
     def recorders(self, number: int) -> tuple[Callable[[Request], None], Callable[[Iterable[Request]], None]]:
         """The functions that record a request, and several, in the database of this number."""
@@ -76,16 +78,35 @@ class Records:
     @property
     def has_any(self) -> bool:
         """True if there is a record to take."""
-        return len(self._written) > 0
+        return len(self._written) > 0 and (self._kept_from is None or self._kept_from > self._taken)
+
+    def keep_from(self, position: int | None) -> None:
+        """Let nothing behind a position be taken, since it is half of what is one record of the journal; None ends that."""
+        self._kept_from = position
 
     def take(self) -> list[Request]:
         """The records since the last call, in order, with a SELECT where the database changes. They begin and end in 0."""
         if self.observer:
             self.observer.before_taking()
+        if self._kept_from is not None:
+            return self._take_some(self._kept_from - self._taken)
         taken = self._with_selects() if self._elsewhere else self._written.copy()
         self._taken += len(self._written)
         self._written.clear()
         self._elsewhere.clear()
+        return taken
+
+    def _take_some(self, count: int) -> list[Request]:
+        """Take so many records. The lists stay the same ones, since whoever records holds them."""
+        rest, rest_elsewhere = self._written[count:], dict(self._elsewhere)
+        del self._written[count:]
+        for place in [place for place in self._elsewhere if place >= count]:
+            del self._elsewhere[place]
+        taken = self._with_selects() if self._elsewhere else self._written.copy()
+        self._taken += count
+        self._written[:] = rest
+        self._elsewhere.clear()
+        self._elsewhere.update({place - count: number for place, number in rest_elsewhere.items() if place >= count})
         return taken
 
     def _with_selects(self) -> list[Request]:

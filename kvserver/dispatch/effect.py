@@ -209,6 +209,10 @@ class Postpone(_Effect):
     """Run this command, and what is behind it, when the pause is over."""
 
 
+class Prepare(Postpone):
+    """Run this command, and what is behind it, in a tick in which scripts can stand aside."""
+
+
 class BeginPause(_Effect):
     """Begin a pause, or prolong it to this time (Unix milliseconds)."""
 
@@ -292,6 +296,7 @@ Effect = (
     | Unblock
     | Fed
     | Postpone
+    | Prepare
     | BeginPause
     | EndPause
     | Kill

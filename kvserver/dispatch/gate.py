@@ -97,6 +97,9 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
     server, facts, transaction = session.server, session.server.persistence, session.transaction
     if not session.authenticated and "no_auth" not in command.flags:
         return NOAUTH
+    # Nothing may be evicted while a script stands aside, so this is asked before memory is.
+    if server.scripts.busy_error and "allow_busy" not in command.flags:
+        return server.scripts.busy_error
     if transaction and not command.is_never_queued and (text := unqueueable(command, request)):
         return text
     meant = _meant(session, command)
@@ -232,6 +235,9 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         result = handler(session, request)
     except CommandError as error:
         result = error
+    # It runs anew, and is shown then.
+    if isinstance(result, Postpone):
+        return result
     return Monitored(result) if shown is None else Notified(result, shown)
 
 

@@ -140,8 +140,15 @@ class Jobs:
 
     async def leave_on_signal(self) -> None:
         """Leave as on SHUTDOWN, with nobody to answer: a failure is logged. The server calls this on SIGTERM."""
+        save = None
         try:
-            await self._shut_down(None, force=False, mode="exit")
+            self._state.scripts.kill()
+        except CommandError:
+            # A script that has written can't be killed. The journal has all that anybody was told of.
+            if self._state.scripts.busy_error and self._journal.is_on:
+                save = False
+        try:
+            await self._shut_down(save, force=False, mode="exit")
         except CommandError as error:
             _log.error("not leaving: %s", error)
 
@@ -169,8 +176,7 @@ class Jobs:
                 journal.switch_off()
                 _log.info("the journal is off; its segments stay until the next snapshot")
             elif config.appendonly and not journal.is_on:
-                while self._snapshots.is_flushing:
-                    await self._snapshots.wait()
+                await self._snapshots.wait()
                 journal.switch_on()
                 flush = self.schedule.start()
                 self._choose_outbox()
@@ -220,8 +226,7 @@ class Jobs:
         """Save and load while the writer is paused: what was written meanwhile would be lost."""
         try:
             if saves:
-                while self._snapshots.is_flushing:
-                    await self._snapshots.wait()
+                await self._snapshots.wait()
                 await self.schedule.finish(self.schedule.start())
             has_loaded = await self._snapshots.load("DEBUG RELOAD")
         except OSError as error:
@@ -249,8 +254,7 @@ class Jobs:
             # While data is loaded, what is in memory is not the data: the medium has it all.
             if save is not False and not self._state.persistence.loading:
                 # A flush that is running has not what was written since it began: another one follows.
-                while self._snapshots.is_flushing:
-                    await self._snapshots.wait()
+                await self._snapshots.wait()
                 await self.schedule.finish(self.schedule.start())
         except OSError as error:
             _log.error("SHUTDOWN failed: %s", error)

@@ -25,6 +25,7 @@ from kvserver.dispatch.effect import (
     Monitored,
     Notified,
     Postpone,
+    Prepare,
     Publish,
     Quiet,
     Recognize,
@@ -137,6 +138,8 @@ class Results:
         self._keys = state.databases.awaited
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        # The position of the records at which the transaction that runs has begun.
+        self.executing_from = 0
         # The client whose transaction runs will be closed behind it.
         self._is_closing = False
         # The replies of the transaction that runs which wait for an effect.
@@ -240,6 +243,10 @@ class Results:
             case Unblock(waiting, error, reply):
                 self.waiting.unblock(waiting, error)
                 self._reply(reply, session, output)
+            case Prepare():
+                session.is_postponed = True
+                client.wait()
+                self._loop.call_soon(self._go_on, client)
             case Postpone():
                 session.is_postponed = True
                 client.wait()
@@ -255,6 +262,10 @@ class Results:
                     return
         if begun:
             self._timing.took(session, request, begun)
+
+    def _go_on(self, client: Client) -> None:
+        client.session.is_postponed = False
+        client.go_on()
 
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
         """Send bytes that a command of one client means for the receiver, who may be that client itself."""
@@ -347,6 +358,7 @@ class Results:
         if session.muted is Muted.NONE:
             replies.append(b"*%d\r\n" % len(requests))
         session.is_executing = True
+        self.executing_from = self._state.databases.records.position
         for request in requests:
             result: Result
             try:
@@ -464,5 +476,4 @@ class Results:
         self._hold_keys()
         postponed, self._postponed = self._postponed, []
         for client in postponed:
-            client.session.is_postponed = False
-            client.go_on()
+            self._go_on(client)

@@ -3,19 +3,26 @@
 A script runs within the tick of its client, as any command does: all that it writes is one record of the journal. Its calls
 run in a session of their own, whose database is that of the client at first. What they ask the engine to do for others
 (messages, notifications, the lines of monitors) is done when the script has ended, in order.
+
+A script that takes longer than `busy-reply-threshold` stands aside (`carrier`), again and again after a slice, until it ends.
+Meanwhile other clients are answered BUSY, and can kill it; nothing of the data changes, and nothing of it is saved.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from kvserver.dispatch.effect import EFFECTS, Effect, FreeShards, Notified, Publish
+from kvserver.dispatch.command import Command
+from kvserver.dispatch.effect import EFFECTS, Block, Effect, Fed, FreeShards, Notified, Prepare, Publish
 from kvserver.dispatch.gate import shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
-from kvserver.engine.results import Jobs
+from kvserver.engine.results import Client, Jobs
+from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Error, Reply
 from kvserver.resp.request import Request
@@ -25,12 +32,22 @@ from kvserver.state.scripts import ScriptFacts
 from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, ServerState, Session
 
 if TYPE_CHECKING:
+    from kvserver.engine.carrier import Carrier
     from kvserver.scripting.interpreter import Interpreter
 
 NO_INTERPRETER: Final = "ERR scripts need the package {}, which is not installed: pip install 'kvserver[lua]'"
 NOT_BUSY: Final = "NOTBUSY No scripts in execution right now."
+UNKILLABLE: Final = (
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script "
+    "termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
+)
+BUSY: Final = "BUSY Redis is busy running a script. You can only call {} KILL or SHUTDOWN NOSAVE."
+KILLED: Final = "ERR Script killed by user with {} KILL."
 # The names of inner calls are counted after so many.
 CALLS_PER_FOLD: Final = 1024
+# A script that has stood aside runs so long until it does again. The others have their turns in between.
+SLICE_S: Final = 0.002
+NEVER_S: Final = float("inf")
 
 _LEVELS: Final = (logging.DEBUG, logging.DEBUG, logging.INFO, logging.WARNING)
 
@@ -40,16 +57,22 @@ _log = logging.getLogger("kvserver")
 class ScriptRunner:
     """The host of a server's scripts, and of its interpreter."""
 
-    def __init__(self, state: ServerState, table: CommandTable, jobs: Jobs) -> None:
+    def __init__(self, state: ServerState, table: CommandTable, jobs: Jobs, writer: Writer) -> None:
+        # The error for others while a script stands aside.
+        self.busy_error = ""
         self._state = state
         self._jobs = jobs
+        self._writer = writer
         self._usages = state.usages
         self._executed = state.usages.executed
+        self._records = state.databases.records
+        self._awaited = state.databases.awaited
         self._timing = table.timing
         self._table = table
+        self._carrier: Carrier | None = None
         self._interpreter: Interpreter | None = None
         self._scripts: Scripts | None = None
-        self._gate: InnerGate | None = None
+        self._gate = InnerGate(state, table)
         self._session = Session(state, SCRIPT_ID, "lua", "", is_local=True)
         # The messages that the script's calls have led to.
         self._deliveries: list[tuple[Session, Message]] = []
@@ -57,8 +80,41 @@ class ScriptRunner:
         self._is_unheard = True
         # The script has replied an error, which may be one among other replies.
         self._has_failed = False
+        # The script that runs, the client's session, and the position of the records when what it is part of began.
+        self._script: Script | None = None
+        self._caller: Session | None = None
+        self._began_at = 0
+        # The time by which the script is to stand aside, by the performance counter; None until it is first asked.
+        self._ends_at_s: float | None = None
+        # The text of the error by which the script is to end.
+        self._verdict: bytes | None = None
+        # What was raised where a script stood aside, since the server leaves.
+        self._leaving: BaseException | None = None
+        # It is set while no script stands aside.
+        self._whole = asyncio.Event()
+        self._whole.set()
 
     # Scripts
+
+    def must_prepare(self) -> bool:
+        """True if a script could not stand aside now, but could in the next tick."""
+        try:
+            carrier = self._carrier or self._make_carrier()
+        # To load a script tells what is missing.
+        except ImportError:
+            return False
+        return not carrier.is_inside
+
+    def _make_carrier(self) -> Carrier:
+        from kvserver.engine.carrier import Carrier
+
+        carrier = self._carrier = Carrier()
+        self._writer.carry(carrier)
+        return carrier
+
+    async def wait(self) -> None:
+        """Wait until no script stands aside."""
+        await self._whole.wait()
 
     @property
     def by_sha(self) -> Mapping[bytes, Script]:
@@ -67,15 +123,24 @@ class ScriptRunner:
 
     def load(self, body: bytes) -> Script:
         """The script with this body, compiled. CommandError if it is none."""
-        return self._begun().of(body)
+        if self._scripts is None:
+            self._begin()
+        assert self._scripts is not None
+        return self._scripts.of(body)
 
     def flush(self) -> None:
         """Forget all scripts, and what they have left in the interpreter."""
         self._interpreter = self._scripts = None
 
-    def kill(self) -> None:
-        """Let the script that runs end. CommandError if there is none."""
-        raise CommandError(NOT_BUSY)
+    def kill(self, kind: str = "") -> None:
+        """Let the script that stands aside end. CommandError if there is none, if it has written, or is of another kind."""
+        if not self.busy_error or self._script is None:
+            raise CommandError(NOT_BUSY)
+        if self._gate.has_written:
+            raise CommandError(UNKILLABLE)
+        if kind not in ("", self._script.kind):
+            raise CommandError(self.busy_error)
+        self._verdict = KILLED.format(self._script.kind).encode()
 
     @property
     def facts(self) -> ScriptFacts:
@@ -86,55 +151,123 @@ class ScriptRunner:
 
     def interpreter(self) -> Interpreter:
         """The interpreter, made if there is none. CommandError if it can't be."""
-        if self._interpreter is None:
-            try:
-                from kvserver.scripting.interpreter import Interpreter
-            except ImportError as error:
-                raise CommandError(NO_INTERPRETER.format(error.name)) from None
-            self._gate = InnerGate(self._state, self._table)
-            self._interpreter = Interpreter(self, 256 << 20, SERVER_VERSION)
-            self._scripts = Scripts(self._interpreter.compile)
-        return self._interpreter
+        return self._interpreter or self._begin()
 
-    def _begun(self) -> Scripts:
-        self.interpreter()
-        assert self._scripts is not None
-        return self._scripts
+    def _begin(self) -> Interpreter:
+        try:
+            from kvserver.scripting.interpreter import Interpreter
+
+            if self._carrier is None:
+                self._make_carrier()
+        except ImportError as error:
+            raise CommandError(NO_INTERPRETER.format(error.name)) from None
+        interpreter = self._interpreter = Interpreter(self, self._state.config.lua_memory_limit, SERVER_VERSION)
+        self._scripts = Scripts(interpreter.compile)
+        return interpreter
+
+    def limit_memory(self) -> None:
+        """Let the limit of memory that is configured now hold."""
+        if self._interpreter:
+            self._interpreter.limit_memory(self._state.config.lua_memory_limit)
+
+    def close(self) -> None:
+        """End a script that stands aside, without a trace: the server leaves."""
+        if self.busy_error and self._carrier:
+            self._carrier.end()
+
+    # Running
 
     def run(
         self, session: Session, request: Request, script: Script, keys: Request, arguments: Request, *, is_read_only: bool
     ) -> Reply | Effect:
         """Run a script for a client that has sent this request. CommandError if it fails."""
-        state, gate, inner = self._state, self._gate, self._session
-        assert gate
-        gate.begin(session, script.flags, is_read_only=is_read_only)
-        inner.keyspace, inner.protocol = session.keyspace, 2
+        state, inner = self._state, self._session
+        if self.must_prepare() and not session.is_executing:
+            return Prepare()
+        self._gate.begin(session, script.flags, is_read_only=is_read_only)
+        inner.keyspace = session.keyspace
         self._is_unheard = not (state.monitors or state.notifications.is_on)
         self._has_failed = False
+        self._script, self._caller, self._ends_at_s, self._verdict = script, session, None, None
+        self._began_at = self._writer.results.executing_from if session.is_executing else self._records.position
+        result: Reply | CommandError
         try:
-            result: Reply = self.interpreter().run(script.function, script.name, keys, arguments, session.protocol)
+            result = self.interpreter().run(script.function, script.name, keys, arguments, session.protocol)
         except CommandError as error:
-            if not self._deliveries:
-                raise
-            return Notified(error, self._take_deliveries())
+            result = error
+        if self.busy_error:
+            self._step_back()
+        self._script = self._caller = None
         if len(self._executed) > CALLS_PER_FOLD:
             self._usages.fold()
         if self._has_failed:
             self._usages.fail(request, CommandError(""))
-        return Notified(result, self._take_deliveries()) if self._deliveries else result
+        if self._deliveries:
+            deliveries, self._deliveries = self._deliveries, []
+            return Notified(result, deliveries)
+        if isinstance(result, CommandError):
+            raise result
+        return Fed(result) if self._awaited.touched and not session.is_executing else result
 
-    def _take_deliveries(self) -> list[tuple[Session, Message]]:
-        deliveries, self._deliveries = self._deliveries, []
-        return deliveries
+    # Standing aside
+
+    def look(self) -> bytes | None:
+        """Look at the clock, and let the loop go on where the script has taken its time. The text by which it is to end."""
+        now_s = time.perf_counter()
+        if self._ends_at_s is None:
+            threshold_ms = self._state.config.busy_reply_threshold
+            self._ends_at_s = now_s + threshold_ms / 1000 if threshold_ms else NEVER_S
+        if now_s < self._ends_at_s:
+            return self._verdict
+        if self._carrier is None or not self._carrier.is_inside:
+            return None
+        if not self.busy_error:
+            self._step_aside()
+        try:
+            self._carrier.stand_aside()
+        # Nothing of Python's may pass through Lua: `_step_back` raises it again behind that.
+        except BaseException as leaving:
+            self._leaving = leaving
+            return b"ERR the server leaves"
+        self._ends_at_s = time.perf_counter() + SLICE_S
+        return self._verdict
+
+    def _step_aside(self) -> None:
+        script, client = self._script, self._client()
+        assert script
+        _log.warning(
+            "slow script %s: it still runs after %d ms, and %s KILL would end it",
+            script.name.decode("utf-8", "backslashreplace"), self._state.config.busy_reply_threshold, script.kind,
+        )  # fmt: skip
+        self.busy_error = BUSY.format(script.kind)
+        self._whole.clear()
+        if client:
+            client.wait()
+        self._writer.step_aside(self._began_at)
+
+    def _step_back(self) -> None:
+        """Let the tick go on alone. GreenletExit if the server leaves."""
+        self.busy_error = ""
+        self._whole.set()
+        # The writer still keeps what the script has written, so that half of it is nowhere.
+        if self._leaving:
+            raise self._leaving
+        self._writer.step_back()
+        client = self._client()
+        if client:
+            client.go_on()
+
+    def _client(self) -> Client | None:
+        assert self._caller
+        return self._writer.results.clients.get(self._caller.id)
 
     # What the interpreter asks (`scripting.interpreter.Host`)
 
     def call(self, request: Request, protocol: int) -> Reply:
         """Run a call of the script."""
-        session, gate = self._session, self._gate
-        assert gate
+        session = self._session
         try:
-            (handler, _, _), command = gate.admit(request)
+            (handler, _, _), command = self._gate.admit(request)
         except CommandError as error:
             self._usages.fail(request, error)
             self._executed.append(request[0])
@@ -142,9 +275,8 @@ class ScriptRunner:
             return Error(str(error))
         self._executed.append(request[0])
         session.protocol = protocol
-        notifications = self._state.notifications
-        if not self._is_unheard and notifications.is_on:
-            notifications.begin(command, request)
+        if not self._is_unheard and self._state.notifications.is_on:
+            self._state.notifications.begin(command, request)
         try:
             result = handler(session, request)
             if type(result) in EFFECTS:
@@ -155,11 +287,15 @@ class ScriptRunner:
         if type(result) is Error:
             self._usages.count_error(result.text)
         if not self._is_unheard:
-            if notifications.is_on:
-                self._deliveries += notifications.take()
-            if self._state.monitors and "admin" not in command.flags:
-                self._deliveries += shown_to_monitors(session, request)
+            self._show(command, request)
         return result  # type: ignore[return-value]
+
+    def _show(self, command: Command, request: Request) -> None:
+        """Have those told, when the script has ended, who want to know of a call or of what it has done."""
+        if self._state.notifications.is_on:
+            self._deliveries += self._state.notifications.take()
+        if self._state.monitors and "admin" not in command.flags:
+            self._deliveries += shown_to_monitors(self._session, request)
 
     def _carry_out(self, effect: Effect, request: Request) -> Reply:
         """Carry out an effect of a call. CommandError if a script may not lead to such a one."""
@@ -170,15 +306,13 @@ class ScriptRunner:
             case FreeShards(name, keys, shards, _):
                 # A flush would have half of what the script writes.
                 reply = self._jobs.act(FreeShards(name, keys, shards, flushes=False), self._session)  # type: ignore[assignment]
+            case Block():
+                reply = effect.otherwise
             case _:
                 raise CommandError(NOT_ALLOWED)
         if begun:
             self._timing.took(self._session, request, begun)
         return reply
-
-    def look(self) -> bytes | None:
-        """Look at the clock."""
-        return None
 
     def log(self, level: int, text: bytes) -> None:
         """Log a line of the script."""

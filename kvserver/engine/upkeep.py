@@ -73,6 +73,9 @@ class Upkeep:
 
     def _slice(self) -> bool:
         """Do steps for SLICE_S, and one at least. Return True if there is more to do."""
+        # A script that stands aside must not see anything go.
+        if self._state.scripts.busy_error:
+            return True
         ends_at = time.perf_counter() + SLICE_S
         is_unfinished = self._step()
         while is_unfinished and time.perf_counter() <= ends_at:

@@ -27,6 +27,8 @@ from kvserver.state.waiters import Waiters
 LONGEST_TIMER_S: Final = 1e9
 # So many ends of waits that are over may lie in the heap, before they are thrown out.
 MOST_PAST: Final = 1_000
+# While a script stands aside, nobody's time is up. It is looked at again after this.
+LATER_S: Final = 0.01
 
 # The result of a command.
 Result = Reply | Effect | CommandError
@@ -123,7 +125,8 @@ class Waiting:
 
     def serve(self) -> None:
         """Serve those who were fed, until there is nothing more for anybody."""
-        if self._is_serving:
+        # What a script that stands aside has written is not all yet.
+        if self._is_serving or self._state.scripts.busy_error:
             return
         self._is_serving = True
         while self._waiters.awaited.touched:
@@ -196,6 +199,9 @@ class Waiting:
 
     def _end_due(self) -> None:
         self._timer = None
+        if self._state.scripts.busy_error:
+            self._timer = self._loop.call_later(LATER_S, self._end_due)
+            return
         now_s = self._loop.time()
         while self._ends and (self._ends[0][2].is_over or self._ends[0][0] <= now_s):
             wait = heapq.heappop(self._ends)[2]

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvserver.dispatch.effect import EFFECTS
 from kvserver.dispatch.table import ALIKE_FROM, CommandTable
 from kvserver.engine.outbox import Outbox
-from kvserver.engine.results import INTERNAL_ERROR, Client, Jobs, Results
+from kvserver.engine.results import INTERNAL_ERROR, Client, Jobs, Result, Results
 from kvserver.errors import CommandError
 from kvserver.resp.reply import (
     BULK_HEADERS,
@@ -42,6 +43,9 @@ LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18
 COMMANDS_PER_RUN: Final = 64
 # The names of commands are counted after so many.
 COMMANDS_PER_FOLD: Final = 1024
+
+if TYPE_CHECKING:
+    from kvserver.engine.carrier import Carrier
 
 ANY_ARITY: Final = range(1, ANY_NUMBER)
 
@@ -75,6 +79,12 @@ class Writer:
         self._executed = state.usages.executed
         self._inbox: list[Client] = []
         self._is_scheduled = False
+        # What a turn of the event loop runs.
+        self._turn: Callable[[], None] = self._tick
+        # The tick stands aside whose clients are in the batch, at this place.
+        self._is_aside = False
+        self._batch: list[Client] = []
+        self._place = 0
         self._pauses = 0
         self._loop = asyncio.get_running_loop()
 
@@ -107,13 +117,52 @@ class Writer:
     def _schedule(self) -> None:
         if not self._pauses:
             self._is_scheduled = True
-            self._loop.call_soon(self._tick)
+            self._loop.call_soon(self._turn)
+
+    # Scripts
+
+    def carry(self, carrier: Carrier) -> None:
+        """Run ticks in a carrier from now on, so that scripts can stand aside."""
+        self._turn = partial(self._carried_tick, carrier)
+
+    def _carried_tick(self, carrier: Carrier) -> None:
+        if self._is_aside:
+            self._tick()
+        elif not carrier.run(self._tick):
+            self._loop.call_soon(self._go_on, carrier)
+
+    def _go_on(self, carrier: Carrier) -> None:
+        if not carrier.go_on():
+            self._loop.call_soon(self._go_on, carrier)
+
+    def step_aside(self, position: int) -> None:
+        """Let ticks run beside the one that runs: a script of it stands aside, and what it does begins at this record.
+
+        Those who are behind its client in the tick have their turn beside it, and what was written before is safe.
+        """
+        self._is_aside = True
+        batch, place = self._batch, self._place + 1
+        self._inbox[:0] = batch[place:]
+        del batch[place:]
+        if self._inbox and not self._is_scheduled:
+            self._schedule()
+        records = self._state.databases.records
+        records.keep_from(position)
+        if records.has_any:
+            self._record(records.take())
+        if self._outbox:
+            self._outbox.seal()
+
+    def step_back(self) -> None:
+        """Let the tick go on alone: its script has ended."""
+        self._is_aside = False
+        self._state.databases.records.keep_from(None)
 
     def _tick(self) -> None:
         self._is_scheduled = False
         batch, self._inbox = self._inbox, []
         self._run_batch(batch)
-        if self._awaited.touched and not self._pauses:
+        if self._awaited.touched and not (self._pauses or self._is_aside):
             self._clock.hold()
             self.results.waiting.serve()
             self._clock.release()
@@ -131,8 +180,13 @@ class Writer:
 
     def _run_batch(self, batch: list[Client]) -> None:
         """Give each client its turn, until there is a pause: then the others are in the inbox again."""
+        is_beside = self._is_aside
+        if not is_beside:
+            self._batch = batch
         now_ms = self._state.now_ms()
         for position, client in enumerate(batch):
+            if not is_beside:
+                self._place = position
             if self._pauses:
                 self._inbox[:0] = batch[position:]
                 break
@@ -183,6 +237,9 @@ class Writer:
         Measured: one loop, with the encoding of the usual replies spelled out in it, takes less time than functions that each
         do a step of it: each call costs every command.
         """
+        if self._is_aside:
+            self._run_beside(client, requests)
+            return
         session = client.session
         self._clock.hold()
         session.last_command = requests[-1][0]
@@ -270,3 +327,27 @@ class Writer:
             usages.noted, usages.batch = 0, []
             if len(executed) > COMMANDS_PER_FOLD:
                 usages.fold()
+
+    def _run_beside(self, client: Client, requests: list[Request]) -> None:
+        """Run requests while a script stands aside: the gate refuses all but those by which it can be ended.
+
+        Nothing of the tick that stands aside is touched: neither the clock that it holds, nor the requests it counts.
+        """
+        output: list[bytes] = []
+        for place, request in enumerate(requests):
+            result: Result
+            try:
+                result = self._call(client.session, request)
+            except CommandError as error:
+                result = error
+            except Exception:
+                _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
+                result = Error(INTERNAL_ERROR)
+            self._counters.commands_processed += 1
+            self._executed.append(request[0])
+            self.results.carry_out(result, client, request, output)
+            if client.is_waiting or client.is_closed:
+                if not client.is_closed:
+                    client.queue[:0] = requests[place + (not client.session.is_postponed) :]
+                break
+        self.results.send_long(client, output)

@@ -73,6 +73,8 @@ class Config:
     maxmemory_policy: str
     maxmemory_samples: int
     maxmemory_eviction_tenacity: int
+    busy_reply_threshold: int  # milliseconds
+    lua_memory_limit: int  # bytes
     lfu_log_factor: int
     lfu_decay_time: int  # minutes
     hash_max_listpack_entries: int

@@ -132,7 +132,6 @@ INERT: tuple[Option, ...] = (
     _row("bgsave_cpulist", FIXED, PATH, ""),
     _row("bind-source-addr", LIVE, PATH, ""),
     _row("bio_cpulist", FIXED, PATH, ""),
-    _row("busy-reply-threshold", LIVE, _LONG, "5000", "lua-time-limit"),
     _row("cluster-allow-pubsubshard-when-down", LIVE, YES_NO, "yes"),
     _row("cluster-allow-reads-when-down", LIVE, YES_NO, "no"),
     _row("cluster-allow-replica-migration", LIVE, YES_NO, "yes"),

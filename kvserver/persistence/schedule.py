@@ -65,7 +65,7 @@ class Schedule:
         self._start_scheduled()
 
     def _start_scheduled(self) -> None:
-        if self._is_scheduled and not self._snapshots.is_flushing:
+        if self._is_scheduled and not (self._snapshots.is_flushing or self._state.scripts.busy_error):
             self._is_scheduled = False
             self.start()
 
@@ -75,7 +75,8 @@ class Schedule:
         The server calls this about once a second.
         """
         facts, config, journal = self._state.persistence, self._state.config, self._state.journal
-        if self._snapshots.is_flushing or facts.loading:
+        # What a script that stands aside has written is not all yet.
+        if self._snapshots.is_flushing or facts.loading or self._state.scripts.busy_error:
             return
         if self._is_scheduled:
             self._start_scheduled()

@@ -74,9 +74,16 @@ class Snapshots:
         return self._databases.cut(), self._journal.cut() if self._journal else 0
 
     async def wait(self) -> None:
-        """Wait until no flush is running. The failure of a flush that was running is not raised here."""
-        while self._flush:
-            await asyncio.wait([self._flush])
+        """Wait until a flush could begin. The failure of a flush that was running is not raised here."""
+        while self._flush or self._state.scripts.busy_error:
+            if self._flush:
+                await asyncio.wait([self._flush])
+            await self._until_whole()
+
+    async def _until_whole(self) -> None:
+        """Wait while a script stands aside: what it has written so far is half of something."""
+        while self._state.scripts.busy_error:
+            await self._state.scripts.wait()
 
     async def load(self, command: str = "RESTORE") -> bool:
         """Replace the data by the last valid frame's, or clear it. Return True if there was a valid frame.
@@ -90,6 +97,7 @@ class Snapshots:
         async with self._lock:
             started_at = time.perf_counter()
             result = await self.frames.scan(load=True)
+            await self._until_whole()
             frame = result.loaded
             dropped = self._databases.key_count
             unused = self.frames.install(result, started_at)
@@ -151,6 +159,7 @@ class Snapshots:
                     # RESTORE went back to another frame while this flush waited. Appended behind that frame, the older cut
                     # would be what the next start loads: so the data is cut again.
                     await self._workplace.pace().run(frozen.fold())
+                    await self._until_whole()
                     (frozen, token), changes_at_cut = self._cut(), self._databases.records.changes
                 try:
                     frame = await self.frames.add(partial(self._write_payload, frozen), len(frozen))

@@ -124,7 +124,7 @@ def flush(session: Session, request: Request) -> Reply:
          tips="request_policy:all_shards response_policy:one_succeeded",
          summary="Kill the script currently in execution.")  # fmt: skip
 def kill(session: Session, request: Request) -> Reply:
-    session.server.scripts.kill()
+    session.server.scripts.kill("SCRIPT")
     return OK
 
 

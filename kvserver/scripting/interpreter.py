@@ -130,6 +130,11 @@ class Interpreter:
             function = self._runtime.compile(without_tail_calls(self._dump(function)), name=name)
         return function
 
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Let another limit hold."""
+        self.limit_bytes = limit_bytes
+        self._limit_memory(self._used_bytes())
+
     def _limit_memory(self, least_bytes: int = 0) -> None:
         self._runtime.set_max_memory(max(self.limit_bytes, least_bytes) + RESERVE_BYTES, total=True)
 

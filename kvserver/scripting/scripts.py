@@ -19,14 +19,17 @@ OVERHEAD_BYTES: Final = 1000
 class Script:
     """A script, or a function of a library: `run` has its Lua function.
 
-    `name` is what errors call it. `flags` is None for a script whose head says nothing: such a script may do what it likes,
-    but for what is refused at each call.
+    `name` is what errors call it, `kind` the command by which it is killed: SCRIPT or FUNCTION. `flags` is None for a script
+    whose head says nothing: such a script may do what it likes, but for what is refused at each call.
     """
 
-    __slots__ = ("body", "flags", "function", "name")
+    __slots__ = ("body", "flags", "function", "kind", "name")
 
-    def __init__(self, name: bytes, body: bytes, flags: frozenset[bytes] | None, function: Any) -> None:
+    def __init__(
+        self, name: bytes, body: bytes, flags: frozenset[bytes] | None, function: Any, *, kind: str = "SCRIPT"
+    ) -> None:
         self.name = name
+        self.kind = kind
         self.body = body
         self.flags = flags
         self.function = function

@@ -24,6 +24,15 @@ class ScriptFacts(NamedTuple):
 class ScriptHost(Protocol[Caller]):
     """The side that runs scripts. `Any` stands for scripts, and for the results of commands, which the state knows not."""
 
+    busy_error: str
+    """The error for others while a script that takes long stands aside; empty if none does."""
+
+    def must_prepare(self) -> bool:
+        """True if a script could not stand aside now, but could if its command ran anew."""
+
+    async def wait(self) -> None:
+        """Wait until no script stands aside."""
+
     @property
     def by_sha(self) -> Mapping[bytes, Any]:
         """The scripts by their SHA1 in lower case."""
@@ -39,8 +48,11 @@ class ScriptHost(Protocol[Caller]):
     def flush(self) -> None:
         """Forget all scripts."""
 
-    def kill(self) -> None:
-        """Let the script that runs end. CommandError if there is none, or if it has written."""
+    def kill(self, kind: str = "") -> None:
+        """Let the script that stands aside end. CommandError if there is none, or if it has written.
+
+        A `kind` is what alone may be killed: SCRIPT or FUNCTION.
+        """
 
     @property
     def facts(self) -> ScriptFacts:
@@ -50,8 +62,15 @@ class ScriptHost(Protocol[Caller]):
 class NoScripts(Generic[Caller]):
     """The host where nobody can send a script."""
 
+    busy_error = ""
     by_sha: Mapping[bytes, Any] = {}
     facts = ScriptFacts()
+
+    def must_prepare(self) -> bool:
+        return False
+
+    async def wait(self) -> None:
+        """There is nothing to wait for."""
 
     def load(self, body: bytes) -> Any:
         raise CommandError(NOT_HERE)
@@ -64,5 +83,5 @@ class NoScripts(Generic[Caller]):
     def flush(self) -> None:
         """There is nothing to forget."""
 
-    def kill(self) -> None:
+    def kill(self, kind: str = "") -> None:
         raise CommandError(NOT_HERE)

@@ -111,7 +111,10 @@ HARMLESS = {
 HARMLESS_FOR_CONFIG = HARMLESS | {"difflib", "textwrap", "tomllib"}
 DEPENDENCIES = {"hiredis", "orjson", "uvloop"}
 # Those of an extra, which only the modules named here import, when they are first needed.
-OPTIONAL = {"kvserver.scripting.interpreter": {"lupa"}}
+OPTIONAL = {
+    "kvserver.scripting.interpreter": {"lupa"},
+    "kvserver.engine.carrier": {"greenlet"},
+}
 
 
 def ours(name: str) -> set[str]:
@@ -272,6 +275,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
             "kvserver.cli.replay",
             "kvserver.library.store",
             "kvserver.options.rewriting",
+            "kvserver.engine.carrier",
             "kvserver.scripting.interpreter",
             "kvserver.types.longdouble",
         ),

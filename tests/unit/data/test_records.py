@@ -91,3 +91,25 @@ def test_key_and_database_that_were_written_beside_are_told(number: int) -> None
     databases[5].clear()
     swapped = [("before", number), ("before", 5), ("after", number), ("after", 5)]
     assert observer.seen == [(5, b"beside"), (5, b"k"), *swapped, ("before", 5), ("after", 5)]
+
+
+def test_what_is_kept_back_is_taken_later_with_its_databases() -> None:
+    records = Records()
+    record, _ = records.recorders(0)
+    record_in_3, _ = records.recorders(3)
+    record([b"a"])
+    record_in_3([b"b"])
+    position = records.position
+    record_in_3([b"c"])
+    record([b"d"])
+    records.keep_from(position)
+    assert records.has_any
+    assert records.take() == [[b"a"], [b"SELECT", b"3"], [b"b"], [b"SELECT", b"0"]]
+    assert not records.has_any
+    assert records.take() == []
+    record_in_3([b"e"])
+    assert records.since(position) == [(3, [b"c"]), (0, [b"d"]), (3, [b"e"])]
+    records.keep_from(None)
+    taken = [[b"SELECT", b"3"], [b"c"], [b"SELECT", b"0"], [b"d"], [b"SELECT", b"3"], [b"e"], [b"SELECT", b"0"]]
+    assert records.take() == taken
+    assert (records.has_any, records.position) == (False, 5)

@@ -1,31 +1,270 @@
-"""Scripts run within a tick: in their client's database and in transactions, with what others are told in order."""
+"""Scripts run within a tick. Those that take long stand aside: others are answered, and nothing is seen or kept of half."""
 
 from __future__ import annotations
 
-from helpers.servers import ServerProcess, StartServer, encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait_until
 
 SET_TWO = "redis.call('set', KEYS[1], 1) redis.call('incr', KEYS[1]) return redis.call('get', KEYS[1])"
+ENDLESS = "while true do end"
+WRITES_AND_RUNS_ON = "redis.call('set', KEYS[1], 'half') while redis.call('exists', 'stop') == 0 do end"
+# It takes some 0.2 s.
+LONG = "redis.call('incr', KEYS[1]) for i = 1, 1e7 do end return redis.call('incr', KEYS[1])"
+BUSY = b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
+OPTIONS = ("--save", "", "--busy-reply-threshold", "5")
 
 
-def test_script_of_a_transaction_runs_in_it(kvserver: ServerProcess) -> None:
-    with kvserver.connect() as wire:
+@pytest.fixture(scope="module")
+def running_busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess("kvserver", tmp_path_factory.mktemp("busy"), *OPTIONS) as server:
+        yield server
+
+
+@pytest.fixture
+def busy(running_busy: ServerProcess) -> ServerProcess:
+    assert running_busy.once("FLUSHALL") == b"+OK\r\n"
+    return running_busy
+
+
+def wait_until_busy(other: Wire) -> None:
+    wait_until(lambda: other.command("GET", "x") == BUSY, "nobody is told that a script runs")
+
+
+def wait_until_free(other: Wire) -> None:
+    wait_until(lambda: other.command("GET", "x") != BUSY, "the script runs for ever")
+
+
+def test_script_of_a_transaction_runs_in_it(busy: ServerProcess) -> None:
+    with busy.connect() as wire:
         wire.send(encode("MULTI") + encode("SET", "a", 5) + encode("EVAL", SET_TWO, 1, "k") + encode("EXEC"))
         assert [wire.read_reply() for _ in range(4)][-1] == b"*2\r\n+OK\r\n$1\r\n2\r\n"
 
 
-def test_selected_database_is_the_scripts_own(kvserver: ServerProcess) -> None:
-    with kvserver.connect() as wire:
+def test_selected_database_is_the_scripts_own(busy: ServerProcess) -> None:
+    with busy.connect() as wire:
         assert wire.value("SELECT", 3) == b"OK"
         assert wire.value("EVAL", "redis.call('set', 'k', 1) redis.call('select', 4) redis.call('set', 'l', 1)", 0) is None
         assert wire.value("DBSIZE") == 1
         assert wire.value("EXISTS", "k") == 1
 
 
-def test_all_that_a_script_writes_is_kept(start_server: StartServer) -> None:
-    server = start_server("--save", "", "--appendfsync", "always")
+def test_who_waits_is_served_behind_the_script_that_feeds(busy: ServerProcess) -> None:
+    with busy.connect() as waiting, busy.connect() as wire:
+        waiting.send(encode("BLPOP", "l", 0))
+        wait_until(lambda: info(wire, "clients")["blocked_clients"] == "1", "nobody waits")
+        push = "redis.call('rpush', 'l', 'a') redis.call('rpush', 'l', 'b') return redis.call('llen', 'l')"
+        wire.send(encode("EVAL", push, 0) + encode("LLEN", "l"))
+        assert [wire.read_reply(), wire.read_reply()] == [b":2\r\n", b":1\r\n"]
+        assert waiting.read_reply() == b"*2\r\n$1\r\nl\r\n$1\r\na\r\n"
+
+
+def test_blocking_command_of_a_script_does_not_wait(busy: ServerProcess) -> None:
+    with busy.connect() as wire:
+        assert b"not allowed from script" in wire.command("EVAL", "return redis.call('blpop', 'l', 0)", 0)
+
+
+# --- Long scripts ---
+
+
+def test_others_are_answered_and_can_kill(busy: ServerProcess) -> None:
+    with busy.connect() as wire, busy.connect() as other:
+        wire.send(encode("EVAL", ENDLESS, 0) + encode("ECHO", "behind"))
+        wait_until_busy(other)
+        assert other.command("SHUTDOWN") == other.command("SHUTDOWN", "SAVE") == other.command("EVAL", "return 1", 0) == BUSY
+        assert other.command("PING") == BUSY
+        assert [other.command("MULTI"), other.command("GET", "k"), other.command("DISCARD")] == [b"+OK\r\n", BUSY, b"+OK\r\n"]
+        with busy.connect() as newcomer:
+            assert newcomer.command("SCRIPT", "KILL") == b"+OK\r\n"
+        assert wire.read_reply().startswith(b"-ERR Script killed by user with SCRIPT KILL. script: ")
+        assert wire.read_reply() == b"$6\r\nbehind\r\n"
+        assert other.command("SCRIPT", "KILL") == b"-NOTBUSY No scripts in execution right now.\r\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "while true do pcall(function() while true do end end) end",
+        "while true do redis.pcall('get', 'k') end",
+        "coroutine.wrap(function() while true do end end)()",
+        "string.gsub('aaa', '.', function() while true do end end)",
+        "table.sort({1, 2, 3}, function() while true do end end)",
+    ],
+)
+def test_script_is_killed_wherever_it_is(busy: ServerProcess, script: str) -> None:
+    with busy.connect() as wire, busy.connect() as other:
+        wire.send(encode("EVAL", script, 0))
+        wait_until_busy(other)
+        assert other.command("SCRIPT", "KILL") == b"+OK\r\n"
+        assert b"Script killed" in wire.read_reply()
+
+
+def test_script_that_has_written_goes_on_and_is_whole(busy: ServerProcess) -> None:
+    with busy.connect() as wire, busy.connect() as other:
+        wire.send(encode("INCR", "k") + encode("EVAL", LONG, 1, "k") + encode("INCR", "k"))
+        wait_until_busy(other)
+        assert other.command("SCRIPT", "KILL").startswith(b"-UNKILLABLE Sorry the script already executed write commands")
+        wait_until_free(other)
+        assert other.value("GET", "k") == b"4"
+        assert [wire.read_reply() for _ in range(3)] == [b":1\r\n", b":3\r\n", b":4\r\n"]
+
+
+def test_transaction_of_scripts_is_whole(busy: ServerProcess) -> None:
+    with busy.connect() as wire, busy.connect() as other:
+        calls = [
+            ("MULTI",),
+            ("SET", "k", 5),
+            ("EVAL", LONG, 1, "k"),
+            ("INCR", "k"),
+            ("EVAL", LONG, 1, "k"),
+            ("EXEC",),
+            ("PING",),
+        ]
+        wire.send(b"".join(encode(*words) for words in calls))
+        wait_until_busy(other)
+        wait_until_free(other)
+        assert other.value("GET", "k") == b"10"
+        assert [wire.read_reply() for _ in calls][-2:] == [b"*4\r\n+OK\r\n:7\r\n:8\r\n:10\r\n", b"+PONG\r\n"]
+
+
+def test_client_that_is_gone_leaves_the_script_to_its_end(busy: ServerProcess) -> None:
+    with busy.connect() as other:
+        with busy.connect() as wire:
+            wire.send(encode("EVAL", LONG, 1, "k"))
+            wait_until_busy(other)
+        wait_until_free(other)
+        assert other.value("GET", "k") == b"2"
+
+
+def test_key_does_not_expire_while_a_script_stands_aside(busy: ServerProcess) -> None:
+    with busy.connect() as wire, busy.connect() as other:
+        script = "redis.call('set', 'k', 1, 'px', 1) for i = 1, 1e7 do end return redis.call('exists', 'k')"
+        wire.send(encode("EVAL", script, 0))
+        wait_until_busy(other)
+        assert wire.read_reply() == b":1\r\n"
+        assert other.value("EXISTS", "k") == 0
+
+
+def test_those_behind_in_the_tick_are_answered_too(busy: ServerProcess) -> None:
+    with busy.connect() as wire, busy.connect() as other, busy.connect() as third:
+        for each in (wire, other, third):
+            each.send(encode("EVAL", LONG, 1, "k") if each is wire else encode("GET", "k"))
+        assert {other.read_reply(), third.read_reply()} <= {BUSY, b"$-1\r\n"}
+        assert wire.read_reply() == b":2\r\n"
+
+
+def test_time_of_those_who_wait_is_up_behind_the_script(busy: ServerProcess) -> None:
+    with busy.connect() as waiting, busy.connect() as wire:
+        waiting.send(encode("BLPOP", "l", "0.05"))
+        wait_until(lambda: info(wire, "clients")["blocked_clients"] == "1", "nobody waits")
+        wire.send(encode("EVAL", "for i = 1, 1e7 do end redis.call('rpush', 'l', 'a')", 0))
+        assert wire.read_reply() == b"$-1\r\n"
+        assert waiting.read_reply() == b"*2\r\n$1\r\nl\r\n$1\r\na\r\n"
+
+
+# --- What is kept ---
+
+
+def kept(start_server: StartServer, directory: Path) -> dict[bytes, bytes]:
+    """What a server that starts there finds."""
+    with start_server("--save", "", directory=directory).connect() as wire:
+        return {key: wire.value("GET", key) for key in wire.value("KEYS", "*")}
+
+
+def test_all_that_a_script_wrote_is_kept(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server("--save", "", "--appendfsync", "always", directory=tmp_path)
     with server.connect() as wire:
         assert wire.value("EVAL", SET_TWO, 1, "k") == b"2"
-        wire.command("EVAL", "redis.call('set', 'half', 1) error('x')", 0)
+        wire.command("EVAL", "redis.call('set', 'first', 1) error('x')", 0)
     server.kill()
-    with start_server("--save", "").connect() as wire:
-        assert wire.value("MGET", "k", "half") == [b"2", b"1"]
+    assert kept(start_server, tmp_path) == {b"k": b"2", b"first": b"1"}
+
+
+@pytest.mark.parametrize("how", ["nosave", "kill"])
+def test_nothing_is_kept_of_half_a_script(start_server: StartServer, tmp_path: Path, how: str) -> None:
+    server = start_server(*OPTIONS, "--appendfsync", "always", directory=tmp_path)
+    with server.connect() as wire, server.connect() as other:
+        wire.send(encode("EVAL", WRITES_AND_RUNS_ON, 1, "k"))
+        wait_until_busy(other)
+        if how == "nosave":
+            other.send(encode("SHUTDOWN", "NOSAVE"))
+            assert other.read_until_eof() == b""
+            server.wait()
+        else:
+            server.kill()
+    assert kept(start_server, tmp_path) == {}
+
+
+def test_write_before_a_long_script_is_kept_and_told(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(*OPTIONS, "--appendfsync", "always", directory=tmp_path)
+    with server.connect() as wire, server.connect() as other:
+        wire.send(encode("SET", "before", 1) + encode("EVAL", WRITES_AND_RUNS_ON, 1, "k"))
+        wait_until_busy(other)
+        server.kill()
+    assert kept(start_server, tmp_path) == {b"before": b"1"}
+
+
+def test_signal_ends_a_script_that_has_not_written_and_saves(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(*OPTIONS, "--appendonly", "no", directory=tmp_path)
+    with server.connect() as wire, server.connect() as other:
+        assert wire.command("SET", "k", "v") == b"+OK\r\n"
+        wire.send(encode("EVAL", ENDLESS, 0))
+        wait_until_busy(other)
+        assert server.stop() == 0
+    assert kept(start_server, tmp_path) == {b"k": b"v"}
+
+
+# --- What is told of scripts ---
+
+
+def test_monitors_see_a_script_and_then_its_calls(busy: ServerProcess) -> None:
+    with busy.connect() as monitor, busy.connect() as wire:
+        assert monitor.command("MONITOR") == b"+OK\r\n"
+        wire.command("EVAL", "redis.call('select', 2) redis.call('set', 'k', ARGV[1]) return redis.pcall('get')", 0, "a b")
+        lines = [monitor.read_reply().partition(b" ")[2] for _ in range(3)]
+        assert b'] "EVAL" "redis.call' in lines[0]
+        assert lines[1:] == [b'[2 lua] "select" "2"\r\n', b'[2 lua] "set" "k" "a b"\r\n']
+
+
+def test_slow_log_has_the_script_alone(busy: ServerProcess) -> None:
+    with busy.connect() as wire:
+        wire.command("CONFIG", "SET", "slowlog-log-slower-than", 0)
+        wire.command("SLOWLOG", "RESET")
+        wire.command("EVAL", "redis.call('set', 'k', 1) redis.call('keys', '*') return redis.call('del', 'k')", 0)
+        wire.command("CONFIG", "SET", "slowlog-log-slower-than", 10000)
+        assert [entry[3][0] for entry in wire.value("SLOWLOG", "GET")][:-1] == [b"EVAL"]
+
+
+def test_figures_of_scripts(busy: ServerProcess) -> None:
+    with busy.connect() as wire:
+        wire.command("SCRIPT", "FLUSH")
+        assert info(wire, "memory")["number_of_cached_scripts"] == "0"
+        wire.command("SCRIPT", "LOAD", "return 1")
+        figures = info(wire, "memory")
+        assert figures["number_of_cached_scripts"] == "1"
+        assert 0 < int(figures["used_memory_scripts"]) < 10_000
+        assert 10_000 < int(figures["used_memory_vm_eval"]) < 1_000_000
+        stats = wire.value("MEMORY", "STATS")
+        assert stats[stats.index(b"lua.caches") + 1] == int(figures["used_memory_scripts"])
+
+
+def test_messages_and_events_of_a_script_come_in_order(busy: ServerProcess) -> None:
+    with busy.connect() as listener, busy.connect() as wire:
+        wire.command("CONFIG", "SET", "notify-keyspace-events", "KA")
+        listener.command("PSUBSCRIBE", "*")
+        calls = ("'set', 'k', 1", "'publish', 'c', 'm'", "'del', 'k'", "'publish', 'c', 'n'")
+        assert wire.value("EVAL", " ".join(f"redis.call({words})" for words in calls) + " return 7", 0) == 7
+        assert [listener.read_reply().split(b"\r\n")[-2] for _ in range(4)] == [b"set", b"m", b"del", b"n"]
+        wire.command("CONFIG", "SET", "notify-keyspace-events", "")
+
+
+def test_memory_limit_can_be_set_while_scripts_are_there(busy: ServerProcess) -> None:
+    with busy.connect() as wire:
+        assert wire.value("EVAL", "return #string.rep('x', 2e7)", 0) == 20_000_000
+        wire.command("CONFIG", "SET", "lua-memory-limit", "10mb")
+        assert wire.command("EVAL", "return #string.rep('x', 2e7)", 0).startswith(b"-ERR not enough memory")
+        assert wire.value("EVAL", "return 1", 0) == 1
+        wire.command("CONFIG", "SET", "lua-memory-limit", "256mb")
