@@ -134,6 +134,32 @@ def write_entry(string: bytes) -> bytes:
     return head + string + _length_copy(len(head) + length)
 
 
+def entry_size(string: bytes) -> int:
+    """The length of the entry that `write_entry` gives."""
+    length = len(string)
+    if length <= _DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
+        return len(write_entry(string))
+    # The head of a short string has one byte, and so has the copy of its length.
+    return length + 2 if length <= _SHORT_STRING_END - _SHORT_STRING - 1 else _long_size(length)
+
+
+def integer_size(number: int) -> int:
+    """The length of the entry of an integer of 64 bits, signed, or of the one that has the same bits."""
+    if 0 <= number < _SMALL_END:
+        return 2
+    if -(1 << 12) <= number < 1 << 12:
+        return 3
+    number = (number + (1 << 63)) % (1 << 64) - (1 << 63)
+    return 2 + next(size for size in _INTEGER_BYTES.values() if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1)
+
+
+def _long_size(length: int) -> int:
+    length += 2 if length < 1 << 12 else 5
+    if length < _LONGER_COPIES[0]:
+        return length + 2
+    return length + 3 + sum(length >= limit for limit in _LONGER_COPIES[1:])
+
+
 def _write_integer(string: bytes) -> bytes | None:
     """The entry of the decimal of an integer of up to 64 bits, or None where the string is none."""
     if not string.removeprefix(b"-").isdigit():

@@ -1,0 +1,1 @@
+"""Streams: entries of fields and values in the order of their ids."""

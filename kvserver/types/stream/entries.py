@@ -1,0 +1,236 @@
+"""The entries of a stream, in nodes: found by id, added at the end, trimmed from the front, deleted anywhere. Pure.
+
+The directory of nodes is that of other long rows (`containers.runs`), so that a fork copies the directory alone, and what is
+dropped in one step is freed in many.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
+from operator import attrgetter
+from typing import Final
+
+from kvserver.containers.runs import Runs
+from kvserver.types.stream.ids import FIRST, LAST, Id
+from kvserver.types.stream.node import Item, Node
+
+_key_of: Final = attrgetter("first")
+
+
+class Entries(Runs[Node]):
+    """The entries of a stream. The last node may be open, all others are sealed. An empty row has one node without entries."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        token = object()
+        super().__init__(Node(FIRST, [], token), token)
+
+    @property
+    def node_count(self) -> int:
+        """The number of nodes that have entries, deleted ones counted."""
+        count = len(self.runs)
+        return count if count > 1 or len(self.runs[0]) else 0
+
+    def nodes(self) -> Iterator[Node]:
+        """The nodes that have entries, deleted ones counted. They are the container's own: nobody may change them."""
+        return islice(self.runs, self.node_count)
+
+    def add(self, identity: Id, strings: list[bytes], most_entries: int, most_bytes: int) -> None:
+        """Add an entry: its id, which is greater than all that were ever added, and fields and values in turn.
+
+        A node has no more entries, and no listpack of more bytes, than the limits say; 0 stands for Redis's own.
+        """
+        index = len(self.runs) - 1
+        node = self.runs[index]
+        if not node.milliseconds:
+            node = self.runs[0] = Node(identity, strings[::2], self.token)
+            node.add(identity, strings)
+            self._resize(0, 1)
+            return
+        if node.owner is not self.token or type(node.strings) is not list:
+            node = self._open(index)
+        if not node.has_room(strings, most_entries, most_bytes):
+            node.seal()
+            node = Node(identity, strings[::2], self.token)
+            self._insert(index + 1, node, 0)
+        node.add(identity, strings)
+        # The group of the last run has no sum.
+        self.sizes[-1] += 1
+        self.count += 1
+
+    def load(self, node: Node) -> None:
+        """Add a whole node, which stands behind all others, and belongs to nobody else."""
+        node.owner = self.token
+        last = len(self.runs) - 1
+        if not self.runs[last].milliseconds:
+            self.runs[last] = node
+            self.sizes[last] = node.live
+        else:
+            if self.runs[last].is_open:
+                self._open(last).seal()
+            self._insert(last + 1, node, node.live)
+        self.count += node.live
+
+    def remove(self, identity: Id) -> bool:
+        """Delete the entry with this id. Return True if it was there."""
+        index = self._index(identity)
+        position = self.runs[index].find(identity)
+        if position < 0:
+            return False
+        if self.sizes[index] == 1:
+            self.count -= 1
+            self._remove_node(index)
+        else:
+            self._mark(index, [position])
+        return True
+
+    def trim_to_length(self, length: int, *, is_exact: bool, limit: int = 0) -> int:
+        """Remove entries from the front until so many are left, and return how many went.
+
+        If it is not exact, only whole nodes go, and no more entries than the limit, unless it is 0.
+        """
+        most = max(self.count - length, 0)
+        excess = min(most, limit) if limit else most
+        removed, whole, sizes = 0, 0, self.sizes
+        while removed < most and whole < len(sizes) and removed + sizes[whole] <= excess:
+            removed += sizes[whole]
+            whole += 1
+        self._remove_first(whole)
+        if is_exact and removed < excess:
+            self._mark(0, list(islice(self.runs[0].live_positions(), excess - removed)))
+        return excess if is_exact else removed
+
+    def trim_to_id(self, identity: Id, *, is_exact: bool, limit: int = 0) -> int:
+        """Remove the entries whose ids are less than this one, and return how many went: see `trim_to_length`."""
+        before = self.count
+        removed, whole = 0, 0
+        for node, size in zip(self.nodes(), self.sizes, strict=False):
+            if (limit and removed + size > limit) or node.identity(-1) >= identity:
+                break
+            removed += size
+            whole += 1
+        self._remove_first(whole)
+        if is_exact and self.node_count:
+            node = self.runs[0]
+            positions = list(node.live_positions(node.position(identity)))
+            if positions:
+                self._mark(0, positions)
+        return before - self.count
+
+    # --- Reading ---
+
+    def first(self) -> Id | None:
+        """The id of the first entry, or None if there is none."""
+        return next((node.identity(node.first_live()) for node in self.runs if node.live), None)
+
+    def last(self) -> Id | None:
+        """The id of the last entry, or None if there is none."""
+        return next((node.identity(node.last_live()) for node in reversed(self.runs) if node.live), None)
+
+    def has(self, identity: Id) -> bool:
+        """True if there is an entry with this id."""
+        return self.runs[self._index(identity)].find(identity) >= 0
+
+    def get(self, identity: Id) -> list[bytes] | None:
+        """The fields and values, in turn, of the entry with this id, or None if there is none."""
+        node = self.runs[self._index(identity)]
+        position = node.find(identity)
+        return None if position < 0 else node.items(position, position + 1)[0][1]
+
+    def range(self, start: Id = FIRST, end: Id = LAST, count: int = -1, *, is_backward: bool = False) -> list[Item]:
+        """The entries from one id to another, both included; no more than so many, if the count is not negative.
+
+        If the range is backward, the last ones come first.
+        """
+        found: list[Item] = []
+        for items in self.chunks(start, end, is_backward=is_backward, count=count):
+            found += items
+            if 0 <= count <= len(found):
+                break
+        return found if count < 0 else found[:count]
+
+    def chunks(
+        self, start: Id = FIRST, end: Id = LAST, *, is_backward: bool = False, count: int = -1
+    ) -> Iterator[list[Item]]:
+        """The entries from one id to another, some at a time. Nobody may change them.
+
+        The caller takes no more than `count` entries, if that is not negative, so that some need not be looked at.
+        """
+        if start > end or not count:
+            return
+        low, high = self._index(start), self._index(end)
+        for index in range(high, low - 1, -1) if is_backward else range(low, high + 1):
+            node = self.runs[index]
+            begin = node.position(start) if index == low else 0
+            stop = len(node)
+            if index == high:
+                stop = node.position(end)
+                if stop < len(node) and node.identity(stop) == end:
+                    stop += 1
+            if 0 < count < stop - begin and node.deleted is None:
+                if is_backward:
+                    begin = stop - count
+                else:
+                    stop = begin + count
+            items = node.items(begin, stop) if begin < stop else []
+            if is_backward:
+                items.reverse()
+            if items:
+                yield items
+            count -= len(items) if count > 0 else 0
+            if not count:
+                return
+
+    def size_bytes(self) -> int:
+        """The memory that the entries take: an estimate in constant time."""
+        count = len(self.runs)
+        last = self.runs[-1].size_bytes()
+        if count == 1:
+            return last
+        looked = {0, count // 2, count - 2}
+        return last + (count - 1) * sum(self.runs[index].size_bytes() for index in looked) // len(looked)
+
+    # --- Nodes ---
+
+    def _index(self, identity: Id) -> int:
+        """The node that has the entry with this id, if any has."""
+        runs = self.runs
+        last = len(runs) - 1
+        if not last or identity >= runs[last].first:
+            return last
+        return max(bisect_right(runs, identity, 0, last, key=_key_of) - 1, 0)
+
+    def _open(self, index: int) -> Node:
+        """The last node, open and to be changed: a copy, if forks may share it."""
+        node = self.runs[index]
+        if node.owner is not self.token or not node.is_open:
+            node = self.runs[index] = node.copy(self.token) if node.is_open else node.opened(self.token)
+        return node
+
+    def _mark(self, index: int, positions: list[int]) -> None:
+        """Mark entries of a node as deleted."""
+        node = self.runs[index]
+        if node.owner is not self.token or not node.is_open:
+            node = self.runs[index] = node.copy(self.token)
+        node.mark(positions)
+        self._resize(index, -len(positions))
+
+    def _remove_node(self, index: int) -> None:
+        """Remove a node, whose entries are not counted any more."""
+        if len(self.runs) > 1:
+            self._remove(index)
+        else:
+            self.runs[0] = Node(FIRST, [], self.token)
+            self.sizes[0] = 0
+
+    def _remove_first(self, whole: int) -> None:
+        """Remove so many nodes from the front, with their entries."""
+        if whole == len(self.runs):
+            whole -= 1
+            self.count -= self.sizes[-1]
+            self.runs[whole] = Node(FIRST, [], self.token)
+            self.sizes[whole] = 0
+        self._drop(0, whole)

@@ -1,0 +1,289 @@
+"""Nodes of a stream: up to a hundred entries that follow each other, which Redis keeps in one listpack. Pure.
+
+The first entry of a node gives it its key and its fields: entries with the same fields, in the same order, hold their values
+alone. Nodes are bounded by the size of Redis's listpack, which is counted here, so that both servers divide a stream in the
+same way: trims with `~` remove whole nodes. Entries that were deleted stay in their node, with a mark, until it goes as a
+whole, as in Redis.
+
+The last node of a stream is open: its strings are a list, to which more are added. The others are sealed: their strings are
+one byte string, where they are short and hold no NUL, and their numbers take as few bytes as they need. So an entry takes
+about what it takes in Redis. A sealed node is never changed, only replaced.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Final
+
+from kvserver.containers import fresh
+from kvserver.formats.listpack import OVERHEAD_BYTES, entry_size, integer_size
+from kvserver.types.stream.ids import Id
+
+# An entry as commands see it: its id, and fields and values in turn.
+Item = tuple[Id, list[bytes]]
+
+# Redis's limit of a node, where none is configured.
+MOST_BYTES: Final = 1 << 30
+_SEPARATOR: Final = b"\0"
+# Longer strings on average are not joined.
+_JOINED_BYTES: Final = 1024
+# The flags of an entry, a number of one byte, whichever are set; the number behind the fields of the first entry is zero.
+_FLAGS_SIZE: Final = 2
+_ZERO_SIZE: Final = 2
+# The memory of a node besides its strings and numbers, and that of a string that is not joined.
+_NODE_BYTES: Final = 600
+_STRING_BYTES: Final = 56
+
+
+class Node:
+    """Some entries of a stream, in their order.
+
+    - `first` is the id of the first one, deleted or not, and `fields` are its fields.
+    - For each entry, `milliseconds` are those behind the first one's, and `sequences` the second parts of the ids. `counts`
+      are the numbers of strings of those that have other fields, and 0 for the others; None if all have the same.
+    - `strings` are the strings of all entries: values, or fields and values in turn.
+    - `deleted` has a 1 for each entry that was deleted, else a 0; None if none was.
+    - `live` is the number of entries that were not deleted.
+    - `size` is the length of Redis's listpack while the node is open; else it may be out of date.
+    - `owner` is the token of the one that may change the node while it is open.
+    """
+
+    __slots__ = ("counts", "deleted", "fields", "first", "live", "milliseconds", "owner", "sequences", "size", "strings")
+
+    def __init__(self, first: Id, fields: list[bytes], owner: object) -> None:
+        """Begin an open node without entries, before one with this id and these fields is added."""
+        self.first = first
+        self.fields = fields
+        self.milliseconds = array("Q")
+        self.sequences = array("Q")
+        self.counts: array[int] | None = None
+        self.strings: list[bytes] | tuple[bytes, ...] | bytes = []
+        self.deleted: bytearray | None = None
+        self.live = 0
+        self.size = OVERHEAD_BYTES + 2 * _ZERO_SIZE + integer_size(len(fields)) + sum(map(entry_size, fields)) + _ZERO_SIZE
+        self.owner = owner
+
+    def __len__(self) -> int:
+        """The number of entries, deleted ones counted."""
+        return len(self.milliseconds)
+
+    @property
+    def is_open(self) -> bool:
+        return type(self.strings) is list
+
+    @property
+    def members(self) -> list[bytes] | tuple[bytes, ...] | bytes:
+        """The strings, as a run of other containers has them."""
+        return self.strings
+
+    def has_room(self, strings: list[bytes], most_entries: int, most_bytes: int) -> bool:
+        """True if an entry with these fields and values may be added to an open node. A limit of 0 is none."""
+        count = len(self.milliseconds)
+        if not 0 < most_bytes <= MOST_BYTES:
+            most_bytes = MOST_BYTES
+        return self.size + sum(map(len, strings)) < most_bytes and not 0 < most_entries <= count
+
+    def add(self, identity: Id, strings: list[bytes]) -> None:
+        """Add an entry to an open node: its id, which is the greatest, and fields and values in turn."""
+        first_milliseconds, first_sequence = self.first
+        milliseconds, sequence = identity
+        milliseconds -= first_milliseconds
+        count = len(self.milliseconds)
+        size = self.size
+        if strings[::2] == self.fields:
+            values = strings[1::2]
+            parts = len(values) + 3
+            if self.counts is not None:
+                self.counts.append(0)
+        else:
+            if self.counts is None:
+                self.counts = array("Q", bytes(8 * count))
+            values = strings
+            self.counts.append(len(values))
+            parts = len(values) + 4
+            size += integer_size(len(values) // 2)
+        self.milliseconds.append(milliseconds)
+        self.sequences.append(sequence)
+        held = self.strings
+        assert type(held) is list
+        held += values
+        for value in values:
+            size += entry_size(value)
+        size += _FLAGS_SIZE + integer_size(milliseconds) + integer_size(sequence - first_sequence) + integer_size(parts)
+        live = self.live
+        self.live = live + 1
+        # The count of entries is a number of the listpack, too.
+        if live > 126:
+            size += integer_size(live + 1) - integer_size(live)
+        self.size = size
+        if self.deleted is not None:
+            self.deleted.append(0)
+
+    def mark(self, positions: Iterable[int]) -> None:
+        """Mark entries as deleted that are not yet. The node is open, or nobody else has it."""
+        if self.deleted is None:
+            self.deleted = bytearray(len(self.milliseconds))
+        before = self.live
+        for position in positions:
+            self.deleted[position] = 1
+            self.live -= 1
+        gone = len(self.milliseconds) - before
+        self.size += integer_size(self.live) - integer_size(before)
+        self.size += integer_size(gone + before - self.live) - integer_size(gone)
+
+    def copy(self, owner: object) -> Node:
+        """An equal node with this owner, which is open if this one is."""
+        other = Node.__new__(Node)
+        other.first, other.fields, other.size, other.live, other.owner = self.first, self.fields, self.size, self.live, owner
+        other.milliseconds, other.sequences, other.counts, other.strings = (
+            self.milliseconds,
+            self.sequences,
+            self.counts,
+            self.strings,
+        )
+        other.deleted = None if self.deleted is None else self.deleted[:]
+        if type(other.strings) is list:
+            fresh.note(len(other.strings))
+            other.milliseconds, other.sequences = self.milliseconds[:], self.sequences[:]
+            other.counts = None if self.counts is None else self.counts[:]
+            other.strings = other.strings[:]
+        return other
+
+    def seal(self) -> None:
+        """Make the node as small as it can be. It is not changed from then on."""
+        strings = self.all_strings()
+        self.strings = tuple(strings)
+        if sum(map(len, strings)) <= _JOINED_BYTES * len(strings):
+            joined = _SEPARATOR.join(strings)
+            if joined.count(_SEPARATOR) == len(strings) - 1:
+                self.strings = joined
+        if type(self.strings) is tuple:
+            fresh.note(len(strings))
+        self.milliseconds = _narrow(self.milliseconds)
+        self.sequences = _narrow(self.sequences)
+        self.counts = None if self.counts is None else _narrow(self.counts)
+
+    def opened(self, owner: object) -> Node:
+        """An equal node that is open, and has this owner."""
+        other = Node(self.first, self.fields, owner)
+        for identity, strings, _ in self.every():
+            other.add(identity, strings)
+        if self.deleted is not None:
+            other.mark(position for position, mark in enumerate(self.deleted) if mark)
+        return other
+
+    # --- Reading ---
+
+    def identity(self, position: int) -> Id:
+        """The id of an entry. IndexError if there is none."""
+        return self.first[0] + self.milliseconds[position], self.sequences[position]
+
+    def position(self, identity: Id) -> int:
+        """The position of the first entry whose id is not less than this one."""
+        milliseconds, sequence = identity
+        milliseconds -= self.first[0]
+        if milliseconds < 0:
+            return 0
+        start = bisect_left(self.milliseconds, milliseconds)
+        if start == len(self.milliseconds) or self.milliseconds[start] > milliseconds:
+            return start
+        stop = bisect_right(self.milliseconds, milliseconds, start)
+        return bisect_left(self.sequences, sequence, start, stop)
+
+    def find(self, identity: Id) -> int:
+        """The position of the entry with this id that was not deleted, or -1."""
+        position = self.position(identity)
+        if position == len(self.milliseconds) or self.identity(position) != identity:
+            return -1
+        return -1 if self.deleted is not None and self.deleted[position] else position
+
+    def first_live(self) -> int:
+        """The position of the first entry that was not deleted, or -1."""
+        if self.deleted is None:
+            return 0 if self.milliseconds else -1
+        return self.deleted.find(0)
+
+    def last_live(self) -> int:
+        """The position of the last entry that was not deleted, or -1."""
+        if self.deleted is None:
+            return len(self.milliseconds) - 1
+        return self.deleted.rfind(0)
+
+    def live_positions(self, stop: int | None = None) -> Iterator[int]:
+        """The positions, up to one, of the entries that were not deleted."""
+        positions = range(len(self.milliseconds) if stop is None else stop)
+        deleted = self.deleted
+        return iter(positions) if deleted is None else (position for position in positions if not deleted[position])
+
+    def items(self, start: int, stop: int) -> list[Item]:
+        """The entries between two positions that were not deleted."""
+        identities = self._identities(start, stop)
+        items = list(zip(identities, self._rows(start, stop), strict=True))
+        if self.deleted is not None:
+            gone = self.deleted[start:stop]
+            items = [item for item, mark in zip(items, gone, strict=True) if not mark]
+        return items
+
+    def every(self) -> Iterator[tuple[Id, list[bytes], bool]]:
+        """All entries, the deleted ones as well: the id, fields and values in turn, and True if it was deleted."""
+        count = len(self.milliseconds)
+        marks = self.deleted or bytes(count)
+        return zip(self._identities(0, count), self._rows(0, count), map(bool, marks), strict=True)
+
+    def all_strings(self) -> list[bytes] | tuple[bytes, ...]:
+        """The strings, which nobody may change."""
+        strings = self.strings
+        if type(strings) is bytes:
+            return strings.split(_SEPARATOR)
+        assert not isinstance(strings, bytes)
+        return strings
+
+    def size_bytes(self) -> int:
+        """The memory that the node takes: an estimate."""
+        count = len(self.milliseconds)
+        if type(self.strings) is bytes:
+            numbers = self.milliseconds.itemsize + self.sequences.itemsize + (self.counts.itemsize if self.counts else 0)
+            return _NODE_BYTES + len(self.strings) + count * numbers
+        strings = self.all_strings()
+        return _NODE_BYTES + 16 * count + _STRING_BYTES * len(strings) + sum(map(len, strings))
+
+    def _identities(self, start: int, stop: int) -> list[Id]:
+        base = self.first[0]
+        behind = self.milliseconds[start:stop]
+        return list(zip([base + each for each in behind], self.sequences[start:stop], strict=True))
+
+    def _rows(self, start: int, stop: int) -> list[list[bytes]]:
+        """The fields and values of the entries between two positions."""
+        strings, fields = self.all_strings(), self.fields
+        width = len(fields)
+        if self.counts is None:
+            if width == 1:
+                field = fields[0]
+                return [[field, value] for value in strings[start:stop]]
+            begins: Iterable[int] = range(start * width, stop * width, width)
+            return [_interleave(fields, strings[begin : begin + width]) for begin in begins]
+        counts = self.counts[:stop]
+        ends = list(accumulate([count or width for count in counts], initial=0))
+        return [
+            list(strings[ends[index] : ends[index + 1]])
+            if counts[index]
+            else _interleave(fields, strings[ends[index] : ends[index + 1]])
+            for index in range(start, stop)
+        ]
+
+
+def _interleave(fields: list[bytes], values: list[bytes] | tuple[bytes, ...]) -> list[bytes]:
+    row = fields * 2
+    row[::2] = fields
+    row[1::2] = values
+    return row
+
+
+def _narrow(numbers: array[int]) -> array[int]:
+    """The same numbers with as few bytes as the greatest of them needs."""
+    most = max(numbers, default=0)
+    code = next(code for code, bits in (("B", 8), ("H", 16), ("I", 32), ("Q", 64)) if most < 1 << bits)
+    return array(code, numbers)
