@@ -14,7 +14,9 @@ from typing import Final
 DIGEST_BYTES: Final = 20
 EMPTY: Final = bytes(DIGEST_BYTES)
 # The types of values, which are mixed in before their contents.
-STRING_TYPE, LIST_TYPE, SET_TYPE, ZSET_TYPE, HASH_TYPE, MODULE_TYPE = (number.to_bytes(4, "big") for number in range(6))
+STRING_TYPE, LIST_TYPE, SET_TYPE, ZSET_TYPE, HASH_TYPE, MODULE_TYPE, STREAM_TYPE = (
+    number.to_bytes(4, "big") for number in range(7)
+)
 # What is joined for a key that expires, and for a field that does.
 KEY_EXPIRES: Final = b"!!expire!!"
 FIELD_EXPIRES: Final = b"!!hexpire!!"

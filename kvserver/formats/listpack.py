@@ -156,7 +156,7 @@ def integer_size(number: int) -> int:
 def _long_size(length: int) -> int:
     length += 2 if length < 1 << 12 else 5
     if length < _LONGER_COPIES[0]:
-        return length + 2
+        return length + 1 + (length >= _SMALL_END)
     return length + 3 + sum(length >= limit for limit in _LONGER_COPIES[1:])
 
 

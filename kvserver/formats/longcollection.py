@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from itertools import pairwise, starmap
+from itertools import chain, islice, pairwise, starmap
 from operator import lt
+from sys import maxsize
 from typing import Any, Final, Protocol
 
 import orjson
@@ -21,7 +22,7 @@ from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import VALUE
 from kvserver.formats.codec import PIECE_BYTES
 from kvserver.formats.longstring import TAG_END
-from kvserver.formats.members import INFINITIES, LATEST_MS, Timed, array_text, object_text, pairs_text
+from kvserver.formats.members import INFINITIES, LATEST_MS, Timed, array_text, object_text, pairs_text, rows_text
 from kvserver.formats.names import RESERVED, bytes_of
 from kvserver.formats.tags import EXPIRY
 
@@ -58,6 +59,8 @@ class _LongCollection(ABC):
     # What stands between two members, and behind the last one. A member ends behind the first bytes of these.
     _between = b","
     _behind = b"]"
+    # The number of parts between quotes that one member may have.
+    _most_parts = _MOST_PARTS
 
     def __init__(self, opening: bytes, expires_at_ms: int | None, builder: Builder) -> None:
         # The last bracket has been read.
@@ -116,7 +119,7 @@ class _LongCollection(ABC):
             if not index % 2 and (place := parts[index].rfind(self._between)) >= 0:
                 return end + place + within
             end -= len(b'"')
-        _check_parts(parts, _MOST_PARTS)
+        _check_parts(parts, self._most_parts)
         return None
 
     def finish(self, data: bytes, position: int) -> tuple[Entry, int] | None:
@@ -208,6 +211,27 @@ class LongPairs(_LongCollection):
             return None
         self._last = pairs[-1:]
         return members, scores
+
+
+class LongRows(_LongCollection):
+    """The reader of an array of arrays of strings, none of which is empty. The builder has to look at their order."""
+
+    _between = b"],["
+    _behind = b"]]"
+    _most_parts = maxsize
+
+    def _parse(self, text: bytes) -> tuple[list[bytes], list[Any]] | None:
+        rows = orjson.loads(b"[%b]" % text)
+        if not all(rows):
+            return None
+        members = _members_of(list(chain.from_iterable(rows)))
+        if members is None:
+            return None
+        rest = iter(members)
+        values = [list(islice(rest, len(row))) for row in rows]
+        if rows_text(values) != text:
+            return None
+        return [row[0] for row in values], values
 
 
 def _members_of(names: list[Any]) -> list[bytes] | None:

@@ -1,4 +1,4 @@
-"""The members of large collections in JSON, in pieces: arrays of strings, arrays of pairs with a score, and objects. Pure.
+"""The members of large collections in JSON, in pieces: arrays of strings, of pairs with a score, of arrays, and objects. Pure.
 
 A byte string in a collection stands as its name (`names`). Strings go through orjson many at a time; scores through Python's
 json, which spells floats in another way.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from math import inf, isfinite
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,8 @@ from kvserver.formats.tags import EXPIRY
 
 # A piece has so many members at most.
 PIECE_MEMBERS: Final = 128
+# A piece of arrays has so many strings at most, unless it is one array.
+PIECE_STRINGS: Final = 1024
 # The texts of scores that have no JSON, and the scores.
 _TEXT_OF_INFINITY: Final = {inf: "inf", -inf: "-inf"}
 INFINITIES: Final = {text: score for score, text in _TEXT_OF_INFINITY.items()}
@@ -86,6 +89,17 @@ def object_pieces(batches: Batches, value_of: Callable[[bytes], Any]) -> Iterato
     return _pieces(b"{}", _object(batches, value_of))
 
 
+def rows_text(rows: Sequence[Sequence[bytes]]) -> bytes:
+    """The JSON of an array of arrays of strings, without its brackets."""
+    names = iter(named(chain.from_iterable(rows)))
+    return orjson.dumps([list(islice(names, len(row))) for row in rows])[1:-1]
+
+
+def rows_pieces(batches: Iterable[Sequence[Sequence[bytes]]]) -> Iterator[bytes]:
+    """Yield the JSON of an array of arrays of strings, none of which is empty; an empty piece is a step."""
+    return _pieces(b"[]", _rows(batches))
+
+
 def pairs_pieces(chunks: Iterable[tuple[Sequence[bytes], Sequence[float]]]) -> Iterator[bytes]:
     """Yield the JSON of an array of pairs, each of a string and its score; an empty piece is a step."""
     return _pieces(b"[]", _pairs(chunks))
@@ -139,6 +153,15 @@ def _pairs(chunks: Iterable[tuple[Sequence[bytes], Sequence[float]]]) -> Iterato
             yield _pair_pieces(some[0], theirs) if _is_long(some) else pairs_text(some, theirs)
 
 
+def _rows(batches: Iterable[Sequence[Sequence[bytes]]]) -> Iterator[bytes | Iterator[bytes]]:
+    for rows in batches:
+        # A string takes its time, however short it is.
+        sizes = [sum(map(len, row)) + len(row) * PIECE_BYTES // PIECE_STRINGS for row in rows]
+        for start, stop in _parts(sizes):
+            some = rows[start:stop]
+            yield _row_pieces(some[0]) if sum(sizes[start:stop]) > PIECE_BYTES else rows_text(some)
+
+
 def _parts(sizes: list[int]) -> Iterator[tuple[int, int]]:
     """The ranges of members, by their lengths in bytes, that make a piece each: a longer one is alone."""
     start = total = 0
@@ -171,6 +194,19 @@ def _pair_pieces(member: bytes, scores: Sequence[float]) -> Iterator[bytes]:
     yield b"["
     yield from _name_pieces(member)
     yield text.removeprefix(b'[""')
+
+
+def _row_pieces(row: Sequence[bytes]) -> Iterator[bytes]:
+    opening = b"["
+    for start, stop in _parts(list(map(len, row))):
+        yield opening
+        opening = b","
+        some = row[start:stop]
+        if _is_long(some):
+            yield from _name_pieces(some[0])
+        else:
+            yield array_text(some)
+    yield b"]"
 
 
 def _name_pieces(data: bytes) -> Iterator[bytes]:

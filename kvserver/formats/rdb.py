@@ -31,10 +31,7 @@ LATER_VERSIONS: Final = dict.fromkeys((24, 25), 12)
 NEWEST_VERSION_READ: Final = 14
 STRING_TYPE: Final = 0
 # The types that Redis writes and no kind reads yet, as the error names them.
-_UNREAD: Final = {
-    **dict.fromkeys((15, 19), "a stream"),
-    **dict.fromkeys((6, 7), "a module's value"),
-}
+_UNREAD: Final = dict.fromkeys((6, 7), "a module's value")
 _VERSION_BYTES: Final = 2
 _CRC_BYTES: Final = 8
 _FOOTER_BYTES: Final = _VERSION_BYTES + _CRC_BYTES

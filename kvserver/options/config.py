@@ -82,6 +82,8 @@ class Config:
     set_max_intset_entries: int
     zset_max_listpack_entries: int
     zset_max_listpack_value: int  # bytes
+    stream_node_max_entries: int
+    stream_node_max_bytes: int
     protected_mode: bool
     requirepass: bytes
     enable_protected_configs: str

@@ -209,8 +209,6 @@ INERT: tuple[Option, ...] = (
     _row("shutdown-on-sigterm", LIVE, _SHUTDOWN, "default"),
     _row("shutdown-timeout", LIVE, _COUNT, "10"),
     _row("socket-mark-id", FIXED, integer(0, UINT_MAX), "0"),
-    _row("stream-node-max-bytes", LIVE, _SIZE, "4096"),
-    _row("stream-node-max-entries", LIVE, _LONG, "100"),
     _row("supervised", FIXED, one_of("no", "upstart", "systemd", "auto"), "no"),
     _row("syslog-enabled", FIXED, only(YES_NO, "no", "the log goes to logfile or standard error"), "no"),
     _row("syslog-facility", FIXED, _FACILITY, "local0"),

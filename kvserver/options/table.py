@@ -146,6 +146,10 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "members up to which OBJECT ENCODING calls a sorted set listpack", "zset-max-ziplist-entries"),
         Option("zset-max-listpack-value", LIVE, memory_size(0, LONG_MAX), "64",
                "bytes of the longest member of such a sorted set", "zset-max-ziplist-value"),
+        Option("stream-node-max-entries", LIVE, integer(0, LONG_MAX), "100",
+               "entries of a stream that trims with ~ remove at once; 0 for no limit"),
+        Option("stream-node-max-bytes", LIVE, memory_size(0, LONG_MAX), "4096",
+               "bytes that such entries take at most; 0 for no limit"),
     ),
     "Security": (
         Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),

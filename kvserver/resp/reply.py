@@ -10,6 +10,7 @@ What a handler returns says its kind by its type:
     list, tuple    array                  float       double (RESP2: bulk string)
     NullArray      null (RESP2: null array)
     dict           map (RESP2: flat array of names and values)
+    Pairs          map (RESP2: array of arrays of a name and a value)
     Verbatim       verbatim text (RESP2: bulk string)
     Digits         double of these digits (RESP2: bulk string)
     BigNumber      big number (RESP2: bulk string)
@@ -86,6 +87,12 @@ class Push(list["Reply"]):
 
 class SetOf(list["Reply"]):
     """Items in no order that matters, none of them twice."""
+
+    __slots__ = ()
+
+
+class Pairs(list["Reply"]):
+    """Arrays of a name and a value each, which are a map; a name may come twice."""
 
     __slots__ = ()
 
@@ -207,6 +214,11 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case Replies():
             for item in reply:
                 _encode(item, protocol, append)
+        case Pairs() if protocol == 3:
+            append(b"%%%d\r\n" % len(reply))
+            for pair in reply:
+                for item in pair:  # type: ignore[union-attr]
+                    _encode(item, protocol, append)
         case list() | tuple():
             append(b"%b%d\r\n" % (_MARKS.get((type(reply), protocol), b"*"), len(reply)))
             for item in reply:

@@ -12,6 +12,7 @@ from kvserver.types.json.value import DOCUMENT
 from kvserver.types.list.value import LIST
 from kvserver.types.set.value import SET
 from kvserver.types.sorted_set.value import SORTED_SET
+from kvserver.types.stream.value import STREAM
 from kvserver.types.string.value import STRING
 
 register(STRING)
@@ -20,6 +21,7 @@ register(HASH)
 register(LIST)
 register(SORTED_SET)
 register(SET)
+register(STREAM)
 
 PLAIN: Final[Mapping] = Plain()
 TAGGED: Final[Mapping] = Tagged()

@@ -14,7 +14,7 @@ from typing import Final
 
 from kvserver.containers.runs import Runs
 from kvserver.types.stream.ids import FIRST, LAST, Id
-from kvserver.types.stream.node import Item, Node
+from kvserver.types.stream.node import MOST_BYTES, Item, Node
 
 _key_of: Final = attrgetter("first")
 
@@ -41,8 +41,12 @@ class Entries(Runs[Node]):
     def add(self, identity: Id, strings: list[bytes], most_entries: int, most_bytes: int) -> None:
         """Add an entry: its id, which is greater than all that were ever added, and fields and values in turn.
 
-        A node has no more entries, and no listpack of more bytes, than the limits say; 0 stands for Redis's own.
+        A node has no more entries, and no listpack of more bytes, than the limits say; 0 stands for Redis's own. OverflowError
+        for more bytes than any node has.
         """
+        length = sum(map(len, strings))
+        if length > MOST_BYTES:
+            raise OverflowError(f"{length} bytes")
         index = len(self.runs) - 1
         node = self.runs[index]
         if not node.milliseconds:
@@ -52,7 +56,7 @@ class Entries(Runs[Node]):
             return
         if node.owner is not self.token or type(node.strings) is not list:
             node = self._open(index)
-        if not node.has_room(strings, most_entries, most_bytes):
+        if not node.has_room(length, most_entries, most_bytes):
             node.seal()
             node = Node(identity, strings[::2], self.token)
             self._insert(index + 1, node, 0)
@@ -152,9 +156,7 @@ class Entries(Runs[Node]):
                 break
         return found if count < 0 else found[:count]
 
-    def chunks(
-        self, start: Id = FIRST, end: Id = LAST, *, is_backward: bool = False, count: int = -1
-    ) -> Iterator[list[Item]]:
+    def chunks(self, start: Id = FIRST, end: Id = LAST, *, is_backward: bool = False, count: int = -1) -> Iterator[list[Item]]:
         """The entries from one id to another, some at a time. Nobody may change them.
 
         The caller takes no more than `count` entries, if that is not negative, so that some need not be looked at.

@@ -79,12 +79,12 @@ class Node:
         """The strings, as a run of other containers has them."""
         return self.strings
 
-    def has_room(self, strings: list[bytes], most_entries: int, most_bytes: int) -> bool:
-        """True if an entry with these fields and values may be added to an open node. A limit of 0 is none."""
+    def has_room(self, length: int, most_entries: int, most_bytes: int) -> bool:
+        """True if an entry whose fields and values have so many bytes may be added to an open node. A limit of 0 is none."""
         count = len(self.milliseconds)
         if not 0 < most_bytes <= MOST_BYTES:
             most_bytes = MOST_BYTES
-        return self.size + sum(map(len, strings)) < most_bytes and not 0 < most_entries <= count
+        return self.size + length < most_bytes and not 0 < most_entries <= count
 
     def add(self, identity: Id, strings: list[bytes]) -> None:
         """Add an entry to an open node: its id, which is the greatest, and fields and values in turn."""

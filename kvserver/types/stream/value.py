@@ -1,48 +1,67 @@
-"""The kind of streams: entries of fields and values in the order of their ids, and consumer groups. Pure."""
+"""The kind of streams. Pure."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
+from typing import Final
 
-from kvserver.types.stream.entries import Entries
-from kvserver.types.stream.group import Group
-from kvserver.types.stream.ids import FIRST, Id
+from kvserver.data.entries import Value
+from kvserver.data.kinds import Form
+from kvserver.dispatch.arguments import WRONG_TYPE
+from kvserver.errors import CommandError
+from kvserver.formats.digest import STREAM_TYPE, mix
+from kvserver.state.session import Session
+from kvserver.types.collection import Collection
+from kvserver.types.stream.frames import LongStream, stream_of_json, stream_pieces
+from kvserver.types.stream.payload import STREAM_TYPES, read_stream, write_stream
+from kvserver.types.stream.stream import Stream
+
+TAG: Final = "stream"
 
 
-class Stream:
-    """A stream, changed in place. It stays when it has no entries.
+def stream_of(value: Value | None) -> Stream | None:
+    """The value as it is, which is a stream or None. CommandError for a value of another kind."""
+    if value is None or type(value) is Stream:
+        return value
+    raise CommandError(WRONG_TYPE)
 
-    `last_id` is the greatest id that an entry ever had, or that XSETID gave; `added` counts all entries that were ever added;
-    `max_deleted_id` is the greatest id that XDEL removed. `groups` are its consumer groups, by name.
-    """
 
-    __slots__ = ("added", "entries", "groups", "last_id", "max_deleted_id")
+def changeable(session: Session, key: bytes) -> Stream | None:
+    """The stream under a key, to be changed in place and given to `keyspace.change`; None if the key is missing."""
+    return stream_of(session.keyspace.own(key))
 
-    def __init__(self) -> None:
-        self.entries = Entries()
-        self.last_id = FIRST
-        self.added = 0
-        self.max_deleted_id = FIRST
-        self.groups: dict[bytes, Group] = {}
 
-    @property
-    def length(self) -> int:
-        """The number of entries."""
-        return self.entries.count
+class StreamKind(Collection):
+    """A stream. A payload holds it as an object: `frames`."""
 
-    @property
-    def first_id(self) -> Id:
-        """The id of the first entry, or 0-0 if there is none."""
-        return self.entries.first() or FIRST
+    name = "stream"
+    types = (Stream,)
+    mark = ""
+    forms: Mapping[str, Form] = {TAG: Form(stream_of_json, LongStream)}
+    loads: Mapping[int, Callable[[bytes, int], Value]] = {
+        dump_type: partial(read_stream, dump_type) for dump_type in STREAM_TYPES
+    }
 
-    def fork(self) -> Self:
-        """An equal stream, independent of this one: either of the two copies what it changes."""
-        other = type(self).__new__(type(self))
-        other.entries, other.last_id, other.added = self.entries.fork(), self.last_id, self.added
-        other.max_deleted_id = self.max_deleted_id
-        other.groups = {name: group.fork() for name, group in self.groups.items()}
-        return other
+    def encoding(self, value: Stream) -> bytes:
+        return b"stream"
 
-    def size_bytes(self) -> int:
-        """The memory that the stream takes: an estimate in constant time."""
-        return self.entries.size_bytes() + sum(group.size_bytes() for group in self.groups.values())
+    def json(self, value: Stream) -> tuple[str, bytes]:
+        return TAG, b"".join(stream_pieces(value))
+
+    def json_steps(self, value: Stream) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
+        yield b""
+        return TAG, stream_pieces(value)
+
+    def dump(self, value: Stream) -> bytes:
+        return write_stream(value)
+
+    def digest(self, value: Stream, digest: bytes) -> bytes:
+        digest = mix(digest, (STREAM_TYPE,))
+        for items in value.entries.chunks():
+            for identity, strings in items:
+                digest = mix(digest, (b"%d.%d" % identity, *strings))
+        return digest
+
+
+STREAM: Final = StreamKind()

@@ -1,0 +1,149 @@
+"""Streams in the payloads of DUMP and RESTORE: the nodes as listpacks, and what else there is to a stream. Pure.
+
+    count of nodes, and for each        its key, 16 bytes big-endian, and a listpack
+    length, last id                     of the whole stream
+    first id, greatest id deleted, count of entries added       not in the first type
+    groups                              `group_forms`
+
+A listpack holds the count of entries, that of deleted ones, the fields of the first entry behind their number, and 0. Behind
+that, each entry has flags, its id less that of the node, its values (or all its strings, behind the number of fields) and the
+number of these parts. Source: rdbSaveObject and rdbLoadObject in rdb.c, and streamAppendItem in t_stream.c, of redis 7.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final
+
+from kvserver.errors import DumpInvalid
+from kvserver.formats.listpack import join_entries, read_listpack, write_entry
+from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.types.stream.group_forms import read_groups, write_groups
+from kvserver.types.stream.ids import FIRST, LAST, MOST, Id
+from kvserver.types.stream.node import Node
+from kvserver.types.stream.stream import Stream
+
+STREAM_LISTPACKS, STREAM_LISTPACKS_2, STREAM_LISTPACKS_3 = 15, 19, 21
+STREAM_TYPES: Final = (STREAM_LISTPACKS, STREAM_LISTPACKS_2, STREAM_LISTPACKS_3)
+_KEY: Final = Struct(">QQ")
+_DELETED, _SAME_FIELDS = 1, 2
+_FLAGS: Final = 4
+
+
+def write_stream(stream: Stream) -> bytes:
+    """The type and the body of a stream, as redis-server 7.0 writes it."""
+    parts = [bytes((STREAM_LISTPACKS_2,)), write_length(stream.entries.node_count)]
+    for node in stream.entries.nodes():
+        parts += write_string(_KEY.pack(*node.first)), write_string(_write_node(node))
+    parts.append(write_length(stream.length))
+    for identity in (stream.last_id, stream.first_id, stream.max_deleted_id):
+        parts += map(write_length, identity)
+    parts += write_length(stream.added), write_groups(stream.groups)
+    return b"".join(parts)
+
+
+def read_stream(dump_type: int, body: bytes, max_bytes: int) -> Stream:
+    """The stream whose type is one of STREAM_TYPES. DumpInvalid if the body is none.
+
+    No compressed string in it may have more than `max_bytes` bytes.
+    """
+    reader = Reader(body)
+    stream = Stream()
+    last: Id | None = None
+    for _ in range(reader.length()):
+        key = reader.string(max_bytes)
+        if len(key) != _KEY.size:
+            raise DumpInvalid(BAD_FORMAT)
+        milliseconds, sequence = _KEY.unpack(key)
+        try:
+            node = _read_node((milliseconds, sequence), read_listpack(reader.string(max_bytes)))
+        except (ValueError, StopIteration):
+            raise DumpInvalid(BAD_FORMAT) from None
+        if last is not None and node.identity(0) <= last:
+            raise DumpInvalid(BAD_FORMAT)
+        last = node.identity(-1)
+        stream.entries.load(node)
+    if reader.length() != stream.length:
+        raise DumpInvalid(BAD_FORMAT)
+    stream.last_id = _read_id(reader)
+    if stream.last_id < (stream.entries.last() or FIRST):
+        raise DumpInvalid(BAD_FORMAT)
+    stream.added = stream.length
+    if dump_type != STREAM_LISTPACKS:
+        # The first id is that of the first entry.
+        _read_id(reader)
+        stream.max_deleted_id = _read_id(reader)
+        stream.added = reader.length()
+    stream.groups = read_groups(reader, dump_type, max_bytes)
+    reader.end()
+    return stream
+
+
+def _read_id(reader: Reader) -> Id:
+    return reader.length(), reader.length()
+
+
+def _write_node(node: Node) -> bytes:
+    count, fields = len(node), node.fields
+    numbers = (node.live, count - node.live, len(fields))
+    entries = [*map(_write_number, numbers), *map(write_entry, fields), _write_number(0)]
+    first_milliseconds, first_sequence = node.first
+    for (milliseconds, sequence), strings, is_deleted in node.every():
+        is_same = strings[::2] == fields
+        parts = strings[1::2] if is_same else strings
+        flags = _SAME_FIELDS * is_same | _DELETED * is_deleted
+        entries += map(_write_number, (flags, milliseconds - first_milliseconds, sequence - first_sequence))
+        if not is_same:
+            entries.append(_write_number(len(strings) // 2))
+        entries += map(write_entry, parts)
+        entries.append(_write_number(len(parts) + (3 if is_same else 4)))
+    return join_entries(entries)
+
+
+def _write_number(number: int) -> bytes:
+    """The entry of an integer, of which the lower 64 bits count."""
+    return write_entry(b"%d" % ((number + (1 << 63)) % (1 << 64) - (1 << 63)))
+
+
+def _read_node(first: Id, strings: list[bytes]) -> Node:
+    """The node with this key and these strings in its listpack. ValueError or StopIteration if there is none like that."""
+    parts = iter(strings)
+    live, gone, width = int(next(parts)), int(next(parts)), int(next(parts))
+    if not 0 < width <= len(strings):
+        raise ValueError(f"{width} fields")
+    node = Node(first, _take(parts, width), None)
+    if next(parts) != b"0":
+        raise ValueError("no zero behind the fields")
+    deleted: list[int] = []
+    last = -1, 0
+    for text in parts:
+        flags = int(text)
+        if not 0 <= flags < _FLAGS:
+            raise ValueError(f"{flags} as flags")
+        identity = (first[0] + int(next(parts))) & MOST, (first[1] + int(next(parts))) & MOST
+        if flags & _SAME_FIELDS:
+            row = node.fields * 2
+            row[1::2] = _take(parts, width)
+            wanted = width + 3
+        else:
+            count = int(next(parts))
+            if not 0 < count <= len(strings):
+                raise ValueError(f"{count} fields")
+            row = _take(parts, 2 * count)
+            wanted = 2 * count + 4
+        if int(next(parts)) != wanted or not max(last, first, FIRST) <= identity <= LAST or identity == last:
+            raise ValueError("an entry that has other parts than it says, or comes before the one in front of it")
+        if flags & _DELETED:
+            deleted.append(len(node))
+        node.add(identity, row)
+        last = identity
+    if deleted:
+        node.mark(deleted)
+    if not node or (node.live, len(deleted)) != (live, gone):
+        raise ValueError("another number of entries than it says")
+    return node
+
+
+def _take(parts: Iterator[bytes], count: int) -> list[bytes]:
+    return [next(parts) for _ in range(count)]
