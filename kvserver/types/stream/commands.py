@@ -154,8 +154,6 @@ def xsetid(session: Session, request: Request) -> Reply:
     stream = changeable(session, key)
     if stream is None:
         raise CommandError("ERR no such key")
-    if last < stream.max_deleted_id:
-        raise CommandError(f"ERR {_TOO_SMALL} current max_deleted_entry_id")
     if stream.length:
         if last < (stream.entries.last() or FIRST):
             raise CommandError(f"ERR {_TOO_SMALL} the target stream top item")

@@ -124,7 +124,7 @@ def _read_node(first: Id, strings: list[bytes]) -> Node:
         identity = (first[0] + int(next(parts))) & MOST, (first[1] + int(next(parts))) & MOST
         if flags & _SAME_FIELDS:
             row = node.fields * 2
-            row[1::2] = _take(parts, width)
+            row[::2], row[1::2] = node.fields, _take(parts, width)
             wanted = width + 3
         else:
             count = int(next(parts))
