@@ -11,6 +11,7 @@ What a handler returns says its kind by its type:
     NullArray      null (RESP2: null array)
     dict           map (RESP2: flat array of names and values)
     Pairs          map (RESP2: array of arrays of a name and a value)
+    Rows           array of arrays, each of a string and an array of strings
     Verbatim       verbatim text (RESP2: bulk string)
     Digits         double of these digits (RESP2: bulk string)
     BigNumber      big number (RESP2: bulk string)
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import Final, Union
+from typing import Any, Final, Union
 
 
 class Simple:
@@ -97,6 +98,12 @@ class Pairs(list["Reply"]):
     __slots__ = ()
 
 
+class Rows(list["Reply"]):
+    """Arrays of a short string and a list of strings each. Measured: to know it saves most of the time to encode them."""
+
+    __slots__ = ()
+
+
 class Replies(tuple["Reply", ...]):
     """The replies to one command that has several, or none."""
 
@@ -145,6 +152,9 @@ _FIRST_MARKS: Final[dict[type, dict[int, bytes]]] = {
     dict: {2: b"*%d", 3: b"%%%d"},
 }
 _BYTES: Final = {bytes}
+# A row of a string and an array of two.
+_USUAL_ROW: Final = 2
+_ROW: Final = b"*2\r\n$%d\r\n%b\r\n*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
 _BOOLEAN = {2: (b":0\r\n", b":1\r\n"), 3: (b"#f\r\n", b"#t\r\n")}
 
 
@@ -162,7 +172,10 @@ def encode_pieces(reply: Reply, protocol: int) -> list[bytes]:
         if joined := _array_of_short(_FIRST_MARKS[kind][protocol] % count, items, protocol):  # type: ignore[arg-type]
             return [joined]
     pieces: list[bytes] = []
-    _encode(reply, protocol, pieces.append)
+    if kind is Rows:
+        _encode_rows(reply, pieces.append, len(reply))  # type: ignore[arg-type]
+    else:
+        _encode(reply, protocol, pieces.append)
     return pieces
 
 
@@ -219,6 +232,8 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             for pair in reply:
                 for item in pair:  # type: ignore[union-attr]
                     _encode(item, protocol, append)
+        case Rows():
+            _encode_rows(reply, append, len(reply))
         case list() | tuple():
             append(b"%b%d\r\n" % (_MARKS.get((type(reply), protocol), b"*"), len(reply)))
             for item in reply:
@@ -239,6 +254,19 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             append(_NULL_ARRAY[protocol])
         case _:
             raise TypeError(f"a handler returned {type(reply).__name__}, which is no reply")
+
+
+def _encode_rows(rows: Iterable[Any], append: Callable[[bytes], None], count: int) -> None:
+    append(b"*%d\r\n" % count)
+    for name, strings in rows:
+        if len(strings) == _USUAL_ROW:
+            first, second = strings
+            if len(first) + len(second) <= LONG_PIECE_BYTES:
+                append(_ROW % (len(name), name, len(first), first, len(second), second))
+                continue
+        append(b"*2\r\n$%d\r\n%b\r\n" % (len(name), name))
+        for piece in encode_pieces(strings, 2):
+            append(piece)
 
 
 def bulk(data: bytes) -> bytes:

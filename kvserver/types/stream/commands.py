@@ -43,7 +43,8 @@ def xadd(session: Session, request: Request) -> Reply:
             return None
         stream = Stream()
     assert isinstance(stream, Stream)
-    identity = _next(stream, wanted, is_open, keyspace.now_ms())
+    now_ms = keyspace.now_ms()
+    identity = (now_ms, 0) if wanted is None and now_ms > stream.last_id[0] else _next(stream, wanted, is_open, now_ms)
     config = session.server.config
     try:
         stream.entries.add(identity, strings, config.stream_node_max_entries, config.stream_node_max_bytes)

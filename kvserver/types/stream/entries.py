@@ -47,27 +47,23 @@ class Entries(Runs[Node]):
         length = sum(map(len, strings))
         if length > MOST_BYTES:
             raise OverflowError(f"{length} bytes")
-        index = len(self.runs) - 1
-        node = self.runs[index]
+        node = self.runs[-1]
         if not node.milliseconds:
-            node = self.runs[0] = Node(identity, strings[::2], self.token)
-            node.add(identity, strings)
-            self._resize(0, 1)
-            return
-        if node.owner is not self.token or type(node.strings) is not list:
-            node = self._open(index)
-        if not node.has_room(length, most_entries, most_bytes):
-            node.seal()
-            node = Node(identity, strings[::2], self.token)
-            self._insert(index + 1, node, 0)
-        node.add(identity, strings)
-        # The group of the last run has no sum.
+            node = self.runs[-1] = Node(identity, strings[::2], self.token)
+        else:
+            if node.owner is not self.token:
+                node = self._open(len(self.runs) - 1)
+            if not node.has_room(length, most_entries, most_bytes):
+                node.seal()
+                node = Node(identity, strings[::2], self.token)
+                self._insert(len(self.runs), node, 0)
+        node.add(identity, strings, length)
+        # The group of the last run has no sum that would have to be changed.
         self.sizes[-1] += 1
         self.count += 1
 
     def load(self, node: Node) -> None:
         """Add a whole node, which stands behind all others, and belongs to nobody else."""
-        node.owner = self.token
         last = len(self.runs) - 1
         if not self.runs[last].milliseconds:
             self.runs[last] = node
@@ -97,6 +93,8 @@ class Entries(Runs[Node]):
         If it is not exact, only whole nodes go, and no more entries than the limit, unless it is 0.
         """
         most = max(self.count - length, 0)
+        if not most:
+            return 0
         excess = min(most, limit) if limit else most
         removed, whole, sizes = 0, 0, self.sizes
         while removed < most and whole < len(sizes) and removed + sizes[whole] <= excess:
@@ -151,6 +149,9 @@ class Entries(Runs[Node]):
         """
         found: list[Item] = []
         for items in self.chunks(start, end, is_backward=is_backward, count=count):
+            # Measured: most ranges are in one node.
+            if not found and len(items) == count:
+                return items
             found += items
             if 0 <= count <= len(found):
                 break
@@ -163,12 +164,12 @@ class Entries(Runs[Node]):
         """
         if start > end or not count:
             return
-        low, high = self._index(start), self._index(end)
+        low, high = self._index(start) if start > FIRST else 0, self._index(end) if end < LAST else len(self.runs) - 1
         for index in range(high, low - 1, -1) if is_backward else range(low, high + 1):
             node = self.runs[index]
             begin = node.position(start) if index == low else 0
             stop = len(node)
-            if index == high:
+            if index == high and end < LAST:
                 stop = node.position(end)
                 if stop < len(node) and node.identity(stop) == end:
                     stop += 1
@@ -208,14 +209,14 @@ class Entries(Runs[Node]):
     def _open(self, index: int) -> Node:
         """The last node, open and to be changed: a copy, if forks may share it."""
         node = self.runs[index]
-        if node.owner is not self.token or not node.is_open:
+        if node.owner is not self.token:
             node = self.runs[index] = node.copy(self.token) if node.is_open else node.opened(self.token)
         return node
 
     def _mark(self, index: int, positions: list[int]) -> None:
         """Mark entries of a node as deleted."""
         node = self.runs[index]
-        if node.owner is not self.token or not node.is_open:
+        if node.owner is not self.token:
             node = self.runs[index] = node.copy(self.token)
         node.mark(positions)
         self._resize(index, -len(positions))

@@ -17,6 +17,7 @@ MOST: Final = 2**64 - 1
 FIRST: Final[Id] = (0, 0)
 LAST: Final[Id] = (MOST, MOST)
 INVALID: Final = "ERR Invalid stream ID specified as stream command argument"
+_SURELY_IN_RANGE_DIGITS: Final = 20
 # The longest text that Redis reads.
 _MOST_BYTES: Final = 127
 # The texts that strtoull takes. A minus sign negates, modulo 2**64.
@@ -52,6 +53,12 @@ def parse_open(text: bytes) -> tuple[Id, bool]:
 
 def parse_bound(text: bytes, missing_sequence: int = 0) -> Id:
     """`parse` that takes `-` for the least id and `+` for the greatest one, too."""
+    if text == b"-":
+        return FIRST
+    if text == b"+":
+        return LAST
+    if text.isdigit() and len(text) < _SURELY_IN_RANGE_DIGITS:
+        return int(text), missing_sequence
     name = _as_c_string(text)
     if name == b"-":
         return FIRST

@@ -33,6 +33,9 @@ _JOINED_BYTES: Final = 1024
 # The flags of an entry, a number of one byte, whichever are set; the number behind the fields of the first entry is zero.
 _FLAGS_SIZE: Final = 2
 _ZERO_SIZE: Final = 2
+# What an entry takes beside its strings, and a string beside its bytes, is no more than this.
+_MOST_OVERHEAD: Final = 40
+_MOST_STRING_OVERHEAD: Final = 10
 # The memory of a node besides its strings and numbers, and that of a string that is not joined.
 _NODE_BYTES: Final = 600
 _STRING_BYTES: Final = 56
@@ -47,13 +50,26 @@ class Node:
     - `strings` are the strings of all entries: values, or fields and values in turn.
     - `deleted` has a 1 for each entry that was deleted, else a 0; None if none was.
     - `live` is the number of entries that were not deleted.
-    - `size` is the length of Redis's listpack while the node is open; else it may be out of date.
-    - `owner` is the token of the one that may change the node while it is open.
+    - `owner` is the token of the one that may change the node, which is open then.
     """
 
-    __slots__ = ("counts", "deleted", "fields", "first", "live", "milliseconds", "owner", "sequences", "size", "strings")
+    __slots__ = (
+        "_bound",
+        "_counted",
+        "_counted_size",
+        "_counted_strings",
+        "counts",
+        "deleted",
+        "fields",
+        "first",
+        "live",
+        "milliseconds",
+        "owner",
+        "sequences",
+        "strings",
+    )
 
-    def __init__(self, first: Id, fields: list[bytes], owner: object) -> None:
+    def __init__(self, first: Id, fields: list[bytes], owner: object | None) -> None:
         """Begin an open node without entries, before one with this id and these fields is added."""
         self.first = first
         self.fields = fields
@@ -63,8 +79,12 @@ class Node:
         self.strings: list[bytes] | tuple[bytes, ...] | bytes = []
         self.deleted: bytearray | None = None
         self.live = 0
-        self.size = OVERHEAD_BYTES + 2 * _ZERO_SIZE + integer_size(len(fields)) + sum(map(entry_size, fields)) + _ZERO_SIZE
         self.owner = owner
+        # The length of Redis's listpack with so many of the entries and strings, but for the counts of entries; and what it is
+        # at most with all of them.
+        self._counted = self._counted_strings = 0
+        self._counted_size = OVERHEAD_BYTES + integer_size(len(fields)) + sum(map(entry_size, fields)) + _ZERO_SIZE
+        self._bound = self._counted_size + _MOST_OVERHEAD
 
     def __len__(self) -> int:
         """The number of entries, deleted ones counted."""
@@ -81,63 +101,63 @@ class Node:
 
     def has_room(self, length: int, most_entries: int, most_bytes: int) -> bool:
         """True if an entry whose fields and values have so many bytes may be added to an open node. A limit of 0 is none."""
-        count = len(self.milliseconds)
         if not 0 < most_bytes <= MOST_BYTES:
             most_bytes = MOST_BYTES
-        return self.size + length < most_bytes and not 0 < most_entries <= count
+        # Measured: so the strings are looked at a few times for a node, and not for each entry.
+        if self._bound + length >= most_bytes and self.size() + length >= most_bytes:
+            return False
+        return not 0 < most_entries <= len(self.milliseconds)
 
-    def add(self, identity: Id, strings: list[bytes]) -> None:
-        """Add an entry to an open node: its id, which is the greatest, and fields and values in turn."""
-        first_milliseconds, first_sequence = self.first
-        milliseconds, sequence = identity
-        milliseconds -= first_milliseconds
-        count = len(self.milliseconds)
-        size = self.size
+    def add(self, identity: Id, strings: list[bytes], length: int) -> None:
+        """Add an entry to an open node: its id, which is the greatest, fields and values in turn, and how long they are."""
+        first = self.first
         if strings[::2] == self.fields:
             values = strings[1::2]
-            parts = len(values) + 3
             if self.counts is not None:
                 self.counts.append(0)
         else:
-            if self.counts is None:
-                self.counts = array("Q", bytes(8 * count))
             values = strings
+            if self.counts is None:
+                self.counts = array("Q", bytes(8 * len(self.milliseconds)))
             self.counts.append(len(values))
-            parts = len(values) + 4
-            size += integer_size(len(values) // 2)
-        self.milliseconds.append(milliseconds)
-        self.sequences.append(sequence)
-        held = self.strings
-        assert type(held) is list
-        held += values
-        for value in values:
-            size += entry_size(value)
-        size += _FLAGS_SIZE + integer_size(milliseconds) + integer_size(sequence - first_sequence) + integer_size(parts)
-        live = self.live
-        self.live = live + 1
-        # The count of entries is a number of the listpack, too.
-        if live > 126:
-            size += integer_size(live + 1) - integer_size(live)
-        self.size = size
+        self.milliseconds.append(identity[0] - first[0])
+        self.sequences.append(identity[1])
+        self.strings += values  # type: ignore[operator]
+        self._bound += length + _MOST_OVERHEAD + _MOST_STRING_OVERHEAD * len(strings)
+        self.live += 1
         if self.deleted is not None:
             self.deleted.append(0)
+
+    def size(self) -> int:
+        """The length of Redis's listpack of an open node."""
+        count, counted = len(self.milliseconds), self._counted
+        strings = self.strings
+        assert type(strings) is list
+        self._counted_size += sum(map(entry_size, strings[self._counted_strings :]))
+        self._counted, self._counted_strings = count, len(strings)
+        first_sequence, width = self.first[1], len(self.fields)
+        counts = self.counts[counted:] if self.counts is not None else bytes(count - counted)
+        for milliseconds, sequence, parts in zip(self.milliseconds[counted:], self.sequences[counted:], counts, strict=True):
+            # Beside its strings, an entry has flags, its id, perhaps the number of its fields, and the number of all that.
+            self._counted_size += _FLAGS_SIZE + integer_size(milliseconds) + integer_size(sequence - first_sequence)
+            self._counted_size += integer_size(parts // 2) + integer_size(parts + 4) if parts else integer_size(width + 3)
+        self._bound = self._counted_size + integer_size(self.live) + integer_size(count - self.live)
+        return self._bound
 
     def mark(self, positions: Iterable[int]) -> None:
         """Mark entries as deleted that are not yet. The node is open, or nobody else has it."""
         if self.deleted is None:
             self.deleted = bytearray(len(self.milliseconds))
-        before = self.live
         for position in positions:
             self.deleted[position] = 1
             self.live -= 1
-        gone = len(self.milliseconds) - before
-        self.size += integer_size(self.live) - integer_size(before)
-        self.size += integer_size(gone + before - self.live) - integer_size(gone)
 
-    def copy(self, owner: object) -> Node:
-        """An equal node with this owner, which is open if this one is."""
+    def copy(self, owner: object | None) -> Node:
+        """An equal node that is open, with this owner, if this one is open; else one that is sealed, too."""
         other = Node.__new__(Node)
-        other.first, other.fields, other.size, other.live, other.owner = self.first, self.fields, self.size, self.live, owner
+        other.first, other.fields, other.live, other.owner = self.first, self.fields, self.live, owner
+        other._counted, other._counted_strings = self._counted, self._counted_strings
+        other._counted_size, other._bound = self._counted_size, self._bound
         other.milliseconds, other.sequences, other.counts, other.strings = (
             self.milliseconds,
             self.sequences,
@@ -145,7 +165,9 @@ class Node:
             self.strings,
         )
         other.deleted = None if self.deleted is None else self.deleted[:]
-        if type(other.strings) is list:
+        if type(other.strings) is not list:
+            other.owner = None
+        else:
             fresh.note(len(other.strings))
             other.milliseconds, other.sequences = self.milliseconds[:], self.sequences[:]
             other.counts = None if self.counts is None else self.counts[:]
@@ -154,6 +176,7 @@ class Node:
 
     def seal(self) -> None:
         """Make the node as small as it can be. It is not changed from then on."""
+        self.owner = None
         strings = self.all_strings()
         self.strings = tuple(strings)
         if sum(map(len, strings)) <= _JOINED_BYTES * len(strings):
@@ -166,11 +189,11 @@ class Node:
         self.sequences = _narrow(self.sequences)
         self.counts = None if self.counts is None else _narrow(self.counts)
 
-    def opened(self, owner: object) -> Node:
+    def opened(self, owner: object | None) -> Node:
         """An equal node that is open, and has this owner."""
         other = Node(self.first, self.fields, owner)
         for identity, strings, _ in self.every():
-            other.add(identity, strings)
+            other.add(identity, strings, sum(map(len, strings)))
         if self.deleted is not None:
             other.mark(position for position, mark in enumerate(self.deleted) if mark)
         return other
@@ -257,22 +280,27 @@ class Node:
 
     def _rows(self, start: int, stop: int) -> list[list[bytes]]:
         """The fields and values of the entries between two positions."""
-        strings, fields = self.all_strings(), self.fields
+        fields = self.fields
         width = len(fields)
         if self.counts is None:
+            strings = self._some_strings(start * width, stop * width)
             if width == 1:
                 field = fields[0]
-                return [[field, value] for value in strings[start:stop]]
-            begins: Iterable[int] = range(start * width, stop * width, width)
-            return [_interleave(fields, strings[begin : begin + width]) for begin in begins]
-        counts = self.counts[:stop]
-        ends = list(accumulate([count or width for count in counts], initial=0))
+                return [[field, value] for value in strings]
+            return [_interleave(fields, strings[begin : begin + width]) for begin in range(0, len(strings), width)]
+        ends = list(accumulate([count or width for count in self.counts[:stop]], initial=0))
+        strings, begin = self._some_strings(ends[start], ends[stop]), ends[start]
         return [
-            list(strings[ends[index] : ends[index + 1]])
-            if counts[index]
-            else _interleave(fields, strings[ends[index] : ends[index + 1]])
-            for index in range(start, stop)
+            list(strings[low - begin : high - begin]) if count else _interleave(fields, strings[low - begin : high - begin])
+            for low, high, count in zip(ends[start:stop], ends[start + 1 :], self.counts[start:stop], strict=True)
         ]
+
+    def _some_strings(self, start: int, stop: int) -> list[bytes] | tuple[bytes, ...]:
+        """The strings between two places. Measured: of those that are joined, only some are made."""
+        strings = self.strings
+        if type(strings) is not bytes:
+            return strings[start:stop]  # type: ignore[return-value]
+        return strings.split(_SEPARATOR, stop)[start:stop]
 
 
 def _interleave(fields: list[bytes], values: list[bytes] | tuple[bytes, ...]) -> list[bytes]:

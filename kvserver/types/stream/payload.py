@@ -136,7 +136,7 @@ def _read_node(first: Id, strings: list[bytes]) -> Node:
             raise ValueError("an entry that has other parts than it says, or comes before the one in front of it")
         if flags & _DELETED:
             deleted.append(len(node))
-        node.add(identity, row)
+        node.add(identity, row, sum(map(len, row)))
         last = identity
     if deleted:
         node.mark(deleted)

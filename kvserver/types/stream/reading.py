@@ -7,7 +7,7 @@ from typing import Any
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
-from kvserver.resp.reply import NULL_ARRAY, Reply
+from kvserver.resp.reply import NULL_ARRAY, Reply, Rows
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.stream.ids import FIRST, Id, after, parse_end, parse_start
@@ -16,9 +16,9 @@ from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.value import stream_of
 
 
-def reply_of(items: list[tuple[Id, list[Any]]]) -> list[Reply]:
+def reply_of(items: list[tuple[Id, list[Any]]]) -> Rows:
     """Entries as they are replied: an id, and fields and values in turn."""
-    return [[b"%d-%d" % identity, strings] for identity, strings in items]
+    return Rows([b"%d-%d" % identity, strings] for identity, strings in items)
 
 
 def items_behind(stream: Stream, identity: Id, count: int) -> list[Item]:
