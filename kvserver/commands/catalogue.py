@@ -50,6 +50,7 @@ from kvserver.types.sorted_set import blocking as sorted_set_blocking
 from kvserver.types.sorted_set import commands as sorted_sets
 from kvserver.types.sorted_set import geo
 from kvserver.types.sorted_set import ranges as sorted_set_ranges
+from kvserver.types.stream import blocking as stream_blocking
 from kvserver.types.stream import commands as streams
 from kvserver.types.stream import reading as stream_reading
 from kvserver.types.string import (

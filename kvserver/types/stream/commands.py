@@ -160,6 +160,8 @@ def xsetid(session: Session, request: Request) -> Reply:
             raise CommandError(f"ERR {_TOO_SMALL} the target stream top item")
         if added is not None and stream.length > added:
             raise CommandError("ERR The entries_added specified in XSETID is smaller than the target stream length")
+    if last < stream.last_id:
+        stream.entries.forget_behind(last)
     stream.last_id = last
     if added is not None:
         stream.added = added

@@ -87,6 +87,18 @@ class Entries(Runs[Node]):
             self._mark(index, [position])
         return True
 
+    def forget_behind(self, identity: Id) -> None:
+        """Let entries that were deleted have no greater ids than this one, so that others may have these from now on.
+
+        All that were not deleted have no greater ids.
+        """
+        index = len(self.runs) - 1
+        if self.runs[index].milliseconds and self.runs[index].first > identity:
+            self._remove_node(index)
+        elif self.runs[index].milliseconds and self.runs[index].identity(-1) > identity:
+            node = self.runs[index] = self.runs[index].opened(self.token)
+            node.forget_behind(identity)
+
     def trim_to_length(self, length: int, *, is_exact: bool, limit: int = 0) -> int:
         """Remove entries from the front until so many are left, and return how many went.
 

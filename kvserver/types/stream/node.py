@@ -152,6 +152,12 @@ class Node:
             self.deleted[position] = 1
             self.live -= 1
 
+    def forget_behind(self, identity: Id) -> None:
+        """Give entries of an open node whose ids are greater, all of them deleted, the id of one in front of them."""
+        start, last = self.position(identity), max(self.last_live(), 0)
+        for position in range(max(start, last + 1), len(self.milliseconds)):
+            self.milliseconds[position], self.sequences[position] = self.milliseconds[last], self.sequences[last]
+
     def copy(self, owner: object | None) -> Node:
         """An equal node that is open, with this owner, if this one is open; else one that is sealed, too."""
         other = Node.__new__(Node)

@@ -20,7 +20,7 @@ from kvserver.errors import DumpInvalid
 from kvserver.formats.listpack import join_entries, read_listpack, write_entry
 from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
 from kvserver.types.stream.group_forms import read_groups, write_groups
-from kvserver.types.stream.ids import FIRST, LAST, MOST, Id
+from kvserver.types.stream.ids import FIRST, MOST, Id
 from kvserver.types.stream.node import Node
 from kvserver.types.stream.stream import Stream
 
@@ -115,8 +115,7 @@ def _read_node(first: Id, strings: list[bytes]) -> Node:
     node = Node(first, _take(parts, width), None)
     if next(parts) != b"0":
         raise ValueError("no zero behind the fields")
-    deleted: list[int] = []
-    last = -1, 0
+    rows: list[tuple[Id, list[bytes], bool]] = []
     for text in parts:
         flags = int(text)
         if not 0 <= flags < _FLAGS:
@@ -132,17 +131,38 @@ def _read_node(first: Id, strings: list[bytes]) -> Node:
                 raise ValueError(f"{count} fields")
             row = _take(parts, 2 * count)
             wanted = 2 * count + 4
-        if int(next(parts)) != wanted or not max(last, first, FIRST) <= identity <= LAST or identity == last:
-            raise ValueError("an entry that has other parts than it says, or comes before the one in front of it")
-        if flags & _DELETED:
-            deleted.append(len(node))
-        node.add(identity, row, sum(map(len, row)))
-        last = identity
+        if int(next(parts)) != wanted:
+            raise ValueError("an entry that has another number of parts than it says")
+        rows.append((identity, row, bool(flags & _DELETED)))
+    _fill(node, rows)
+    deleted = [place for place, (_, _, is_deleted) in enumerate(rows) if is_deleted]
     if deleted:
         node.mark(deleted)
     if not node or (node.live, len(deleted)) != (live, gone):
         raise ValueError("another number of entries than it says")
     return node
+
+
+def _fill(node: Node, rows: list[tuple[Id, list[bytes], bool]]) -> None:
+    """Add entries to a node. ValueError if one comes before the one in front of it.
+
+    Those that were deleted may, if XSETID had set back the last id since then: these get an id that is in order.
+    """
+    ends: list[Id | None] = []
+    end: Id | None = None
+    for identity, _, is_deleted in reversed(rows):
+        ends.append(end)
+        end = end if is_deleted else identity
+    last = node.first
+    is_first = True
+    for (identity, row, is_deleted), end in zip(rows, reversed(ends), strict=True):
+        if is_deleted and (identity < last or (end is not None and identity >= end)):
+            identity = last
+        elif identity < last or (identity == last and not is_first):
+            raise ValueError("an entry that comes before the one in front of it")
+        node.add(identity, row, sum(map(len, row)))
+        last = identity
+        is_first = False
 
 
 def _take(parts: Iterator[bytes], count: int) -> list[bytes]:

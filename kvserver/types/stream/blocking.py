@@ -1,0 +1,81 @@
+"""XREAD: the entries of streams behind ids that the caller knows, for which it may wait."""
+
+from __future__ import annotations
+
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.command import command
+from kvserver.dispatch.effect import Block, Effect
+from kvserver.errors import CommandError
+from kvserver.resp.reply import NULL_ARRAY, Pairs, Reply
+from kvserver.resp.request import Request
+from kvserver.state.session import Session
+from kvserver.types import timeouts
+from kvserver.types.stream.ids import FIRST, Id, parse
+from kvserver.types.stream.reading import items_behind, reply_of
+from kvserver.types.stream.stream import Stream
+from kvserver.types.stream.value import stream_of
+
+
+@command("xread",
+         "COUNT=count:integer? BLOCK=milliseconds:integer? STREAMS=streams{key:key+ id+}",
+         "readonly blocking", access="RO access",
+         since="5.0.0", group="stream",
+         complexity="For each stream mentioned: O(N) with N being the number of elements being returned, it means that "
+         "XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order "
+         "to serve the M clients blocked on the stream getting new data.",
+         summary="Return never seen elements in multiple streams, with IDs greater than the ones reported by the caller "
+         "for each stream. Can block.")  # fmt: skip
+def xread(session: Session, request: Request) -> Reply | Effect:
+    timeout_ms: int | None = None
+    count = 0
+    index, last = 1, len(request) - 1
+    keys: list[bytes] = []
+    while not keys:
+        option = request[index].lower() if index <= last else b""
+        more = last - index
+        if option == b"block" and more:
+            timeout_ms = timeouts.milliseconds(request[index + 1])
+        elif option == b"count" and more:
+            count = max(integer(request[index + 1]), 0)
+        elif option == b"streams" and more:
+            if more % 2:
+                raise CommandError("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
+            keys = request[index + 1 : index + 1 + more // 2]
+        elif option == b"group" and more >= 2:
+            raise CommandError("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.")
+        elif option == b"noack":
+            raise CommandError("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.")
+        else:
+            raise CommandError(SYNTAX_ERROR)
+        index += 2
+    keyspace = session.keyspace
+    behind: list[Id] = []
+    for key, text in zip(keys, request[-len(keys) :], strict=True):
+        stream = stream_of(keyspace.read(key))
+        if text == b"$":
+            behind.append(stream.last_id if stream else FIRST)
+        elif text == b">":
+            raise CommandError(
+                "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+            )
+        else:
+            behind.append(parse(text))
+    found: list[Reply] = []
+    for key, identity in zip(keys, behind, strict=True):
+        stream = stream_of(keyspace.read(key))
+        if stream and (stream.entries.last() or FIRST) > identity:
+            found.append([key, reply_of(items_behind(stream, identity, count))])
+    if found:
+        return Pairs(found)
+    if timeout_ms is None:
+        return NULL_ARRAY
+    # As in Redis, the first one counts where a key comes twice.
+    awaited = dict(zip(reversed(keys), reversed(behind), strict=True))
+
+    def attempt(key: bytes) -> Reply:
+        value = keyspace.live(key)
+        if not isinstance(value, Stream) or value.last_id <= awaited[key]:
+            return None
+        return Pairs([[key, reply_of(items_behind(value, awaited[key], count))]])
+
+    return Block(keys, timeout_ms, attempt, NULL_ARRAY)
