@@ -196,6 +196,21 @@ _geo_order = _any_of(
     _choice(b"ANY"),
 )
 
+# Few ids, so that commands meet; `99-*` lies ahead of most others.
+_stream_id = _any_of(
+    *[lambda rng: (b"%d-%d" % (rng.randint(1, 9), rng.randint(0, 3)),)] * 4,
+    lambda rng: (b"99-%d" % rng.randint(0, 20),),
+    lambda rng: (b"%d" % rng.randint(0, 100),),
+    _choice(b"0-0", b"-", b"+", b"$", b">", b"(5", b"5-", b"-5", b"x", b"7-*", b"18446744073709551615", b"05-01", b"1-1-1"),
+)
+_stream_trim = _any_of(
+    lambda rng: (b"MAXLEN", *rng.choice(((), (b"=",), (b"~",))), b"%d" % rng.randint(0, 12)),
+    lambda rng: (b"MINID", *rng.choice(((), (b"=",), (b"~",))), *_stream_id(rng)),
+    lambda rng: (b"MAXLEN", *_small(rng)),
+)
+_stream_limit = _optioned(b"LIMIT", _small)
+_stream_count = _optioned(b"COUNT", _small)
+
 _TIMES = (
     _optioned(b"EX", _seconds),
     _optioned(b"PX", lambda rng: (_seconds(rng)[0] + b"000",)),
@@ -296,6 +311,21 @@ WORDS: dict[str, Maker] = {
         _optioned(b"AGGREGATE", _choice(b"SUM", b"MIN", b"MAX", b"min", b"NOSUCH")),
         _choice(b"WITHSCORES"),
     ),
+    "stream-id": _stream_id,
+    "stream-id-ahead": _choice(b"99-*", b"99-*", b"99-*", b"8-*", b"100-*"),
+    "stream-fields": _any_of(
+        lambda rng: (b"f", *_value(rng)),
+        lambda rng: (b"f", *_value(rng)),
+        lambda rng: (b"f", *_value(rng), b"g", *_value(rng)),
+        lambda rng: (*_value(rng), *_value(rng)),
+    ),
+    "stream-option": _any_of(_stream_trim, _stream_trim, _stream_limit, _choice(b"NOMKSTREAM", b"nomkstream")),
+    "stream-trim": _stream_trim,
+    "stream-limit": _stream_limit,
+    "stream-count": _stream_count,
+    "stream-bound": _any_of(_choice(b"-", b"+"), _stream_id, lambda rng: (b"(" + _stream_id(rng)[0],)),
+    "stream-setid-option": _any_of(_optioned(b"ENTRIESADDED", _small), _optioned(b"MAXDELETEDID", _stream_id)),
+    "xread-option": _any_of(_stream_count, _stream_count, _choice(b"NOACK", b"GROUP", b"BLOCK")),
     "scan-option": _any_of(
         lambda rng: (b"MATCH", *WORDS["pattern"](rng)),
         _optioned(b"TYPE", _choice(b"string", b"STRING", b"hash", b"", b"nosuch")),
@@ -315,6 +345,7 @@ STATE: tuple[Words, ...] = tuple(
         (b"LRANGE", key, b"0", b"-1"),
         (b"SMEMBERS", key),
         (b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),
+        (b"XRANGE", key, b"-", b"+"),
     )
 )
 

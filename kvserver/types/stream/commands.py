@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
@@ -12,6 +14,9 @@ from kvserver.types.stream.ids import FIRST, LAST, MOST, Id, following, parse
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.trimming import Trim, read_addition, read_trim, record_of
 from kvserver.types.stream.value import changeable, stream_of
+
+_TOO_SMALL: Final = "The ID specified in XSETID is smaller than"
+_TOO_LARGE: Final = "ERR Elements are too large to be stored"
 
 
 @command("xadd",
@@ -49,7 +54,7 @@ def xadd(session: Session, request: Request) -> Reply:
     try:
         stream.entries.add(identity, strings, config.stream_node_max_entries, config.stream_node_max_bytes)
     except OverflowError:
-        raise CommandError("ERR Elements are too large to be stored") from None
+        raise CommandError(_TOO_LARGE) from None
     stream.last_id = identity
     stream.added += 1
     text = b"%d-%d" % identity
@@ -71,8 +76,11 @@ def _next(stream: Stream, wanted: Id | None, is_open: bool, now_ms: int) -> Id:
     if wanted is None:
         return following(last, now_ms)
     if is_open and wanted[0] == last[0]:
+        if last[1] == MOST:
+            # What Redis says here, too.
+            raise CommandError(_TOO_LARGE)
         wanted = (wanted[0], last[1] + 1)
-    if wanted <= last or wanted[1] > MOST:
+    if wanted <= last:
         raise CommandError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
     return wanted
 
@@ -169,6 +177,3 @@ def xsetid(session: Session, request: Request) -> Reply:
         stream.max_deleted_id = deleted
     session.keyspace.change(key, stream, request)
     return OK
-
-
-_TOO_SMALL = "The ID specified in XSETID is smaller than"

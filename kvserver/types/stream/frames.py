@@ -46,20 +46,36 @@ def stream_of_json(document: Any) -> Stream | None:
     """The stream that parsed JSON tells of, or None if `stream_pieces` writes none like this."""
     if not isinstance(document, dict) or document.keys() != _NAMES or type(document["added"]) is not int:
         return None
-    builder = _Builder()
-    for row in document["entries"] if isinstance(document["entries"], list) else [None]:
-        names = row if isinstance(row, list) else [None]
-        strings = [bytes_of(name) if isinstance(name, str) else None for name in names]
-        if not strings or None in strings:
+    rows: list[list[bytes]] = []
+    for names in document["entries"] if isinstance(document["entries"], list) else [None]:
+        row = _strings(names)
+        if row is None:
             return None
-        builder.add([], [strings])
+        rows.append(row)
     groups = groups_of(document["groups"])
-    last_id, max_deleted_id = (_id_in(document[name]) for name in ("last_id", "max_deleted_id"))
-    if groups is None or last_id is None or max_deleted_id is None:
+    ids = _strings([document["last_id"], document["max_deleted_id"]])
+    if groups is None or ids is None or _last_of(rows, FIRST) is None:
         return None
-    stream = builder.stream
-    stream.groups = groups
+    last_id, max_deleted_id = map(_id_in, ids)
+    if last_id is None or max_deleted_id is None:
+        return None
+    builder = _Builder()
+    builder.add([], rows)
+    builder.stream.groups = groups
     return builder.finished(document["added"], last_id, max_deleted_id)
+
+
+def _strings(names: Any) -> list[bytes] | None:
+    """The byte strings with these names, or None if these are no names, or none at all."""
+    if not isinstance(names, list) or not names:
+        return None
+    found: list[bytes] = []
+    for name in names:
+        string = bytes_of(name) if isinstance(name, str) else None
+        if string is None:
+            return None
+        found.append(string)
+    return found
 
 
 class LongStream:
@@ -70,7 +86,7 @@ class LongStream:
         self._opening = opening
         self._expires_at_ms = expires_at_ms
         self._builder = _Builder()
-        self._entries = LongRows(b"", None, self._builder)
+        self._entries = _LongEntries(self._builder)
         self._groups = LongGroups()
         # The texts of the parts that were read to their ends: what stands in front of the entries, and behind the groups.
         self._head = self._tail = b""
@@ -90,7 +106,7 @@ class LongStream:
         if not match:
             return self._more(data, position)
         self._tail, self.has_ended = match[0], True
-        last_id, max_deleted_id = _id_in(match[1].decode()), _id_in(match[2].decode())
+        last_id, max_deleted_id = _id_in(match[1]), _id_in(match[2])
         added = int(self._head.removeprefix(b'{"added":').partition(b",")[0])
         if last_id is not None and max_deleted_id is not None:
             self._builder.stream.groups = self._groups.groups
@@ -104,7 +120,7 @@ class LongStream:
             return position + 2 if self._has_entries else position
         end = self._entries.read(data, position)
         self._has_entries = self._entries.has_ended
-        return end if self._builder.is_ordered else None
+        return end
 
     def _read_groups(self, data: bytes, position: int) -> int | None:
         if not self._groups.has_begun:
@@ -139,32 +155,37 @@ class LongStream:
         return b"".join([*parts, self._tail])
 
 
-class _Builder:
-    """Makes the stream of a payload, whose entries come in order (`longcollection.Builder`).
+class _LongEntries(LongRows):
+    """The reader of the entries: for each its id, and fields and values in turn."""
 
-    `is_ordered`: all that came so far are entries, each of which comes behind the one in front of it.
-    """
+    def __init__(self, builder: _Builder) -> None:
+        super().__init__(b"", None, builder)
+        self._last_id = FIRST
+
+    def _parse(self, text: bytes) -> tuple[list[bytes], list[Any]] | None:
+        found = super()._parse(text)
+        last = _last_of(found[1], self._last_id) if found else None
+        if last is None:
+            return None
+        self._last_id = last
+        return found
+
+
+class _Builder:
+    """Makes the stream of a payload, whose entries come in order (`longcollection.Builder`)."""
 
     def __init__(self) -> None:
         self.stream = Stream()
-        self.is_ordered = True
         self.is_empty = True
-        # What came, as it came, if it is nothing of a stream.
-        self._others: list[list[bytes]] = []
 
     def add(self, members: list[bytes], values: list[Any]) -> None:
         """Add entries: for each its id, and fields and values in turn."""
         self.is_empty = False
-        entries, last = self.stream.entries, self.stream.last_id
-        for row in values:
-            identity = _id_in(row[0].decode("utf-8", "replace"))
-            if not self.is_ordered or identity is None or identity <= last or len(row) < 3 or not len(row) % 2:
-                self.is_ordered = False
-                self._others.append(row)
-                continue
-            entries.add(identity, row[1:], _NODE_ENTRIES, _NODE_BYTES)
-            last = identity
-        self.stream.last_id = last
+        for text, *strings in values:
+            identity = _id_in(text)
+            assert identity is not None
+            self.stream.entries.add(identity, strings, _NODE_ENTRIES, _NODE_BYTES)
+            self.stream.last_id = identity
 
     def value(self) -> None:
         """Nothing: the stream is more than its entries."""
@@ -172,15 +193,25 @@ class _Builder:
 
     def pieces(self) -> Iterator[bytes]:
         """The JSON of all that was added."""
-        return rows_pieces([*_rows(self.stream.entries), self._others])
+        return _entries_pieces(self.stream.entries)
 
     def finished(self, added: int, last_id: Id, max_deleted_id: Id) -> Stream | None:
         """The stream, or None if there is none like that."""
         stream = self.stream
-        if not self.is_ordered or not stream.last_id <= last_id or not 0 <= added <= MOST:
+        if not stream.last_id <= last_id or not 0 <= added <= MOST:
             return None
         stream.added, stream.last_id, stream.max_deleted_id = added, last_id, max_deleted_id
         return stream
+
+
+def _last_of(rows: list[list[bytes]], last: Id) -> Id | None:
+    """The last id of entries that come behind an id, or None if they are no entries in order."""
+    for row in rows:
+        identity = _id_in(row[0])
+        if identity is None or identity <= last or len(row) < 3 or not len(row) % 2:
+            return None
+        last = identity
+    return last
 
 
 def _entries_pieces(entries: Entries) -> Iterator[bytes]:
@@ -192,10 +223,10 @@ def _rows(entries: Entries) -> Iterator[list[list[bytes]]]:
         yield [[b"%d-%d" % identity, *strings] for identity, strings in items]
 
 
-def _id_in(text: object) -> Id | None:
+def _id_in(text: bytes) -> Id | None:
     """The id with this text, spelled as `text_of` does, or None."""
-    if not isinstance(text, str) or not text.isascii() or not _ID_TEXT.fullmatch(text.encode()):
+    if not _ID_TEXT.fullmatch(text):
         return None
-    milliseconds, _, sequence = text.partition("-")
+    milliseconds, _, sequence = text.partition(b"-")
     identity = int(milliseconds), int(sequence)
     return identity if FIRST <= identity <= LAST and identity[1] <= MOST else None

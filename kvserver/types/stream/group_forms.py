@@ -59,17 +59,17 @@ class LongGroups:
         """Read a piece: as `data.kinds.LongReader.read`."""
         match = _BEHIND.search(data, position)
         end = match.start() if match else max(position, len(data) - _MOST_BEHIND)
+        if match:
+            text = self._text + data[position:end]
+            try:
+                groups = groups_of(orjson.loads(text))
+            except ValueError:
+                return None
+            if groups is None or b"".join(groups_pieces(groups)) != text:
+                return None
+            self.has_ended = True
+            self.groups = groups
         self._text += data[position:end]
-        if not match:
-            return end
-        try:
-            groups = groups_of(orjson.loads(self._text))
-        except ValueError:
-            return None
-        if groups is None or b"".join(groups_pieces(groups)) != self._text:
-            return None
-        self.has_ended = True
-        self.groups = groups
         return end
 
     def as_json(self) -> bytes:

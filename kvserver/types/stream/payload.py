@@ -35,7 +35,7 @@ def write_stream(stream: Stream) -> bytes:
     """The type and the body of a stream, as redis-server 7.0 writes it."""
     parts = [bytes((STREAM_LISTPACKS_2,)), write_length(stream.entries.node_count)]
     for node in stream.entries.nodes():
-        parts += write_string(_KEY.pack(*node.first)), write_string(_write_node(node))
+        parts += write_string(_KEY.pack(*node.first)), write_string(write_node(node))
     parts.append(write_length(stream.length))
     for identity in (stream.last_id, stream.first_id, stream.max_deleted_id):
         parts += map(write_length, identity)
@@ -84,7 +84,8 @@ def _read_id(reader: Reader) -> Id:
     return reader.length(), reader.length()
 
 
-def _write_node(node: Node) -> bytes:
+def write_node(node: Node) -> bytes:
+    """The listpack of a node."""
     count, fields = len(node), node.fields
     numbers = (node.live, count - node.live, len(fields))
     entries = [*map(_write_number, numbers), *map(write_entry, fields), _write_number(0)]

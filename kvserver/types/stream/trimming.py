@@ -63,8 +63,7 @@ def read_addition(session: Session, request: Request) -> Addition:
 def read_trim(session: Session, request: Request) -> Trim:
     """Read the words of an XTRIM. CommandError in Redis's order."""
     trim = _read(session, request, is_addition=False).trim
-    if trim is None:
-        raise CommandError("ERR syntax error, XTRIM must be called with a trimming strategy")
+    assert trim is not None
     return trim
 
 
@@ -114,7 +113,9 @@ def _read(session: Session, request: Request, *, is_addition: bool) -> Addition:
     is_trim = length is not None or least is not None
     if limit and not is_trim:
         raise CommandError("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
-    if is_trim and limit is not None and is_exact:
+    if not is_addition and not is_trim:
+        raise CommandError("ERR syntax error, XTRIM must be called with a trimming strategy")
+    if limit is not None and is_exact:
         raise CommandError("ERR syntax error, LIMIT cannot be used without the special ~ option")
     if limit is None:
         limit = 0 if is_exact else _limit(session.server.config)
