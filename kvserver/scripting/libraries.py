@@ -1,0 +1,29 @@
+"""The libraries of Lua that scripts have in Redis: cjson, cmsgpack, struct, bit. Each is a file beside this one.
+
+They are plain Lua 5.1, so that the limits of time and memory hold inside them, too, and no object of Python comes near a
+script. They do what redis-server's libraries in C do, to the texts of their errors.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, Final
+
+# The order in which the sandbox is given them.
+LIBRARIES: Final = ("cjson", "cmsgpack", "struct", "bit")
+# The name of their code, as Lua knows it, and that of the sandbox. Errors are told at the first line on the way up that has
+# another.
+CHUNK_NAME: Final = b"=kvserver"
+
+
+def load_libraries(runtime: Any) -> tuple[Any, ...]:
+    """The tables of the four libraries, made in a runtime of lupa that has all of Lua's globals and no encoding."""
+    getinfo = runtime.globals()[b"debug"][b"getinfo"]
+    tools = (*_run(runtime, "failures", getinfo), *_run(runtime, "bytes"))
+    return tuple(_run(runtime, name, *tools) for name in LIBRARIES)
+
+
+def _run(runtime: Any, name: str, *arguments: Any) -> Any:
+    """What the code of a file returns."""
+    text = resources.files("kvserver.scripting").joinpath(f"{name}.lua").read_bytes()
+    return runtime.compile(text, name=CHUNK_NAME)(*arguments)
