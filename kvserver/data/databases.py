@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from kvserver.data.awaited import Awaited
 from kvserver.data.freeze import Cut
 from kvserver.data.keyspace import Keyspace, Witness
+from kvserver.data.libraries import Libraries
 from kvserver.data.notes import Notes
 from kvserver.data.records import Records
 from kvserver.data.shards import Shard, new_shards
@@ -19,9 +20,13 @@ from kvserver.data.steadyclock import SteadyClock
 
 
 class Frozen:
-    """All databases as they were at one instant: a cut of each that has keys. Database 0 is always among them."""
+    """All databases as they were at one instant: a cut of each that has keys. Database 0 is always among them.
 
-    def __init__(self, keyspaces: Iterable[Keyspace]) -> None:
+    `libraries` has the texts of the function libraries of then by their names.
+    """
+
+    def __init__(self, keyspaces: Iterable[Keyspace], libraries: Mapping[bytes, bytes]) -> None:
+        self.libraries = libraries
         self._keyspaces = [keyspace for keyspace in keyspaces if not keyspace.number or len(keyspace)]
         self.cuts: list[Cut] = [keyspace.cut() for keyspace in self._keyspaces]
 
@@ -53,6 +58,7 @@ class Databases:
         self, now_ms: Callable[[], int], make: Callable[[Callable[[], int], Records, int], Keyspace] = Keyspace
     ) -> None:
         self.records = Records()
+        self.libraries = Libraries(self.records)
         self.clock = SteadyClock(now_ms)
         self.awaited = Awaited()
         self._make = make
@@ -91,12 +97,12 @@ class Databases:
 
     def cut(self) -> Frozen:
         """Freeze the present state of all. RuntimeError while an earlier cut is not folded to its end."""
-        return Frozen(self)
+        return Frozen(self, self.libraries.copy())
 
     def replace(self, data: Mapping[int, list[Shard]]) -> list[Shard]:
         """Take over other data, by the numbers of the databases. Returns the shards that are not used any more.
 
-        `drain` frees them in slices.
+        `drain` frees them in slices. The function libraries stay as they are.
         """
         unused: list[Shard] = []
         # Database 0 comes last, so that whoever observes knows the end.

@@ -20,6 +20,7 @@ import orjson
 from kvserver.data.entries import Entry
 from kvserver.data.kinds import LongReader, form_of_tag
 from kvserver.errors import PayloadInvalid
+from kvserver.formats import libraries as functions
 from kvserver.formats.codec import canonical_string
 from kvserver.formats.longdocument import begin_document
 from kvserver.formats.longstring import INTEGER, TAIL_BYTES, begin_string
@@ -44,7 +45,8 @@ Members = dict[int, list[tuple[bytes, Entry]]]
 class Decoder:
     """Reads a payload that comes in chunks: `feed` each, then `finish`. Both yield the members found, step by step.
 
-    `member_count` is the number of those that were yielded.
+    `member_count` is the number of those that were yielded. `libraries` has the texts of function libraries by their names:
+    they are not among the members.
 
     It accepts what Python's json reads as an object: white space, any key order, repeated keys, `NaN`. PayloadInvalid
     if the payload is anything else, or not UTF-8, or deeper or longer than Python reads.
@@ -69,6 +71,7 @@ class Decoder:
         # The next member is read as a whole.
         self._is_no_long = False
         self.member_count = 0
+        self.libraries: dict[bytes, bytes] = {}
 
     @property
     def has_ended(self) -> bool:
@@ -185,6 +188,11 @@ class Decoder:
         return members, end + 1
 
     def _add(self, members: Members, name: str, entry: Entry) -> None:
+        if name == functions.MEMBER and self._mapping.has_tags:
+            libraries = functions.read(entry)
+            if libraries is not None:
+                self.libraries = libraries
+                return
         number, key = self._mapping.decode_key(name)
         members.setdefault(number, []).append((key, entry))
 
@@ -249,7 +257,7 @@ class Decoder:
                 break
             name, entry, done = member
             self._add(members, name, entry)
-        if not members:
+        if not done:
             return None
         self._at_joint = True
         return members, position + len(text[:done].encode())

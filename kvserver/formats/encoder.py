@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as TextsByName
 from contextlib import suppress
 from operator import itemgetter
 from typing import Final
@@ -20,6 +21,7 @@ import orjson
 from kvserver.data.entries import Expiring
 from kvserver.data.freeze import Cut
 from kvserver.data.kinds import kind_of
+from kvserver.formats import libraries as functions
 from kvserver.formats.codec import PIECE_BYTES, canonical_string
 from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.formats.sorting import SEPARATOR, Batch, in_order
@@ -29,29 +31,44 @@ from kvserver.formats.tags import Mapping
 _SLOW_BATCH_MEMBERS: Final = 64
 _LONG_BATCH_BYTES: Final = 1 << 16
 _QUOTES_PER_MEMBER: Final = 4
+_LIBRARIES: Final = functions.MEMBER.encode()
+
+# A batch and its cut, or None in place of that for the function libraries; None for both is a step that sorted.
+_Found = tuple[Cut | None, Batch] | None
 
 
-def encode(cuts: Iterable[Cut], mapping: Mapping) -> Iterator[bytes]:
-    """Yield the payload of the cuts of databases in pieces. An empty piece is a step that sorted, or looked at a value."""
+def encode(cuts: Iterable[Cut], mapping: Mapping, libraries: TextsByName[bytes, bytes] | None = None) -> Iterator[bytes]:
+    """Yield the payload of the cuts of databases in pieces. An empty piece is a step that sorted, or looked at a value.
+
+    `libraries` has the texts of function libraries by their names. They stand in a payload only if there are any.
+    """
     separator = b"{"
-    for found in _all_in_order(cuts, mapping):
+    for found in _all_in_order(cuts, mapping, has_libraries=bool(libraries)):
         if found is None:
             yield b""
             continue
         cut, batch = found
-        yield from _encode_batch(cut, mapping, batch, separator)
+        if cut is not None:
+            yield from _encode_batch(cut, mapping, batch, separator)
+            cut.keys_encoded += len(batch.members)
+        elif libraries:
+            yield b'%b"%b":' % (separator, _LIBRARIES)
+            yield from functions.pieces(libraries)
         separator = b","
-        cut.keys_encoded += len(batch.members)
     yield b"}" if separator == b"," else b"{}"
 
 
-def _all_in_order(cuts: Iterable[Cut], mapping: Mapping) -> Iterator[tuple[Cut, Batch] | None]:
+def _all_in_order(cuts: Iterable[Cut], mapping: Mapping, *, has_libraries: bool) -> Iterator[_Found]:
     """Yield the batches of all cuts in the order of their names, each with its cut. None is a step that sorted.
 
     The names of another database than 0 have their start in common, so that no others stand between them.
     """
     filled = [cut for cut in cuts if len(cut)]
-    elsewhere = [(mapping.encode_key(b"", cut.number).encode(), cut) for cut in filled if cut.number]
+    elsewhere: list[tuple[bytes, Cut | None]] = [
+        (mapping.encode_key(b"", cut.number).encode(), cut) for cut in filled if cut.number
+    ]
+    if has_libraries:
+        elsewhere.append((_LIBRARIES, None))
     elsewhere.sort(key=itemgetter(0))
     for cut in filled:
         for batch in in_order(cut, mapping) if not cut.number else ():
@@ -71,7 +88,9 @@ def _all_in_order(cuts: Iterable[Cut], mapping: Mapping) -> Iterator[tuple[Cut, 
         yield from _in_order(other, mapping)
 
 
-def _in_order(cut: Cut, mapping: Mapping) -> Iterator[tuple[Cut, Batch] | None]:
+def _in_order(cut: Cut | None, mapping: Mapping) -> Iterator[_Found]:
+    if cut is None:
+        return iter([(None, Batch([_LIBRARIES], has_values=False))])
     return (batch and (cut, batch) for batch in in_order(cut, mapping))
 
 

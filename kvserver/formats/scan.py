@@ -26,8 +26,15 @@ from kvserver.formats.tags import Mapping
 CHUNK_BYTES = 1 << 18
 
 
-# The shards of each database that has keys, by its number.
-Data = dict[int, list[Shard]]
+class Data(NamedTuple):
+    """The contents of a frame: the shards of each database that has keys, by its number; function libraries by their names."""
+
+    shards: dict[int, list[Shard]]
+    libraries: dict[bytes, bytes]
+
+    @classmethod
+    def empty(cls) -> Data:
+        return cls({}, {})
 
 
 class Hasher(Protocol):
@@ -85,7 +92,7 @@ class Tail(enum.Enum):
 class Scan:
     """The findings of a scan.
 
-    `data` is what the frame `loaded` holds, by the numbers of the databases, if a load was asked for and there is a frame.
+    `data` is what the frame `loaded` holds, if a load was asked for and there is a frame.
     """
 
     def __init__(self, size: int) -> None:
@@ -135,7 +142,7 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
             ends_here = position + HEADER_SIZE + header.payload_length == size
             # Only one frame's members are wanted, and a frame that ends the medium is the last if it is valid.
             is_wanted = header.digest == digest if digest else ends_here
-            data: Data | None = {} if load and is_wanted else None
+            data = Data.empty() if load and is_wanted else None
             frame = yield from _read_payload(position, header, mapping, data)
         except _Invalid as invalid:
             if result.tail is Tail.NONE:
@@ -167,7 +174,7 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
 
 def _load_last(result: Scan, mapping: Mapping) -> Generator[Read | None, bytes, None]:
     last = result.frames[-1]
-    data: Data = {}
+    data = Data.empty()
     try:
         header = yield from _read_header(last.offset, result.size, mapping)
         yield from _read_payload(last.offset, header, mapping, data)
@@ -244,6 +251,8 @@ def _read_payload(offset: int, header: Header, mapping: Mapping, data: Data | No
             yield None
     except PayloadInvalid as error:
         raise _Invalid(Tail.DAMAGED, str(error), end) from None
+    if data is not None:
+        data.libraries.update(decoder.libraries)
     return Frame(offset, header.payload_length, header.digest, decoder.member_count)
 
 
@@ -252,6 +261,6 @@ def _load(data: Data | None, members: Members) -> None:
     if data is None:
         return
     for number, some in members.items():
-        if number not in data:
-            data[number] = new_shards()
-        load_shards(data[number], some)
+        if number not in data.shards:
+            data.shards[number] = new_shards()
+        load_shards(data.shards[number], some)

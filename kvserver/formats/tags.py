@@ -9,6 +9,8 @@ as it is there, too, and the others use one reserved name, `$kvs`, in the spirit
     key     "$kvs:gA=="                                      base64 of bytes that are not UTF-8, or that start with $kvs:
             "$kvs:3:KEY"                                     of another database than 0, KEY as in that one
 
+The function libraries stand beside them as one member, `$kvs::functions` (`formats.libraries`).
+
 Both directions are total. A tag is read as one only if it is what the encoder would have written; anything else that
 looks like a tag is a user's document, and is escaped when it is written next. The kind of a value (`data.kinds`) says the
 tag and the JSON of it: no data type is named here. Pure.

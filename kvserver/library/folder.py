@@ -114,7 +114,7 @@ class ServerFolder:
 
 async def _write_payload(frozen: Frozen, frame: FrameWriter, hasher: Hasher) -> int:
     length = 0
-    for chunk in chunks(encode(frozen.cuts, TAGGED)):
+    for chunk in chunks(encode(frozen.cuts, TAGGED, frozen.libraries)):
         hasher.update(chunk)
         frame.write(chunk)
         length += len(chunk)

@@ -107,7 +107,7 @@ class KVStore:
     def frame(self) -> bytes:
         """The frame that `shutdown` would append now, as bytes."""
         frozen = self._databases.cut()
-        payload = b"".join(encode(frozen.cuts, self._kept.mapping))
+        payload = b"".join(encode(frozen.cuts, self._kept.mapping, frozen.libraries))
         for _ in frozen.fold():
             pass
         return encode_frame(payload)
@@ -142,7 +142,7 @@ class _Frames:
     def recover(self) -> bool:
         self._medium.prove_place()
         result = run(self._medium, PLAIN, load=True)
-        self.databases.replace(result.data or {})
+        self.databases.replace(result.data.shards if result.data else {})
         self._valid_length = result.valid_length if result.tail is Tail.NONE else None
         return bool(result.frames)
 

@@ -18,7 +18,7 @@ from kvserver.data.shards import Shard, drain
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.formats.record import EMPTY_STORE
-from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher, Scan, Tail, scan
+from kvserver.formats.scan import CHUNK_BYTES, Data, Frame, Hasher, Scan, Tail, scan
 from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
 from kvserver.persistence.workplace import Workplace, drive
 from kvserver.state.session import ServerState
@@ -92,7 +92,9 @@ class Frames:
         `started_at`: when the loading began, by time.perf_counter.
         """
         databases, facts, frame = self._state.databases, self._facts, result.loaded
-        unused = databases.replace(result.data or {})
+        data = result.data or Data.empty()
+        unused = databases.replace(data.shards)
+        databases.libraries.replace(data.libraries)
         facts.keys_loaded = frame.member_count if frame else 0
         if result.tail is Tail.NONE:
             facts.changes_at_last_save = databases.records.changes

@@ -141,7 +141,7 @@ class Snapshots:
         try:
             async with self._lock:
                 try:
-                    pieces = await self._workplace.pace().run(encode(frozen.cuts, TAGGED))
+                    pieces = await self._workplace.pace().run(encode(frozen.cuts, TAGGED, frozen.libraries))
                 finally:
                     await self._workplace.pace().run(frozen.fold())
                 await self.frames.add_half(pieces)
@@ -203,7 +203,7 @@ class Snapshots:
 
         slices = self._workplace.pace()
         try:
-            for piece in encode(frozen.cuts, TAGGED):
+            for piece in encode(frozen.cuts, TAGGED, frozen.libraries):
                 if piece:
                     pieces.append(piece)
                     gathered += len(piece)

@@ -79,10 +79,10 @@ REPLACING = (b"FLUSHALL", b"FLUSHDB", b"SWAPDB")
 LIVING: list[Life] = []
 
 
-def checked_encode(cuts: list[Cut], mapping: Mapping) -> Iterator[bytes]:
+def checked_encode(cuts: list[Cut], mapping: Mapping, libraries: dict[bytes, bytes]) -> Iterator[bytes]:
     """Encode cuts for a frame, and see that it is what the model said when the data was cut."""
     payload = b""
-    for piece in encode(cuts, mapping):
+    for piece in encode(cuts, mapping, libraries):
         payload += piece
         yield piece
     life = LIVING[0]

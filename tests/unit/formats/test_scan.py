@@ -44,7 +44,7 @@ def members(data: Data | None) -> dict[Place, Entry] | None:
         return None
     return {
         (number, key) if number else key: entry
-        for number, shards in data.items() for shard in shards for key, entry in shard.items()
+        for number, shards in data.shards.items() for shard in shards for key, entry in shard.items()
     }  # fmt: skip
 
 

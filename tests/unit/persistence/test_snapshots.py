@@ -17,7 +17,6 @@ import pytest
 
 from helpers.frames import frame
 from helpers.slow_medium import NOW_MS, Setting, State, entries, loop_steps
-from kvserver.data.freeze import Cut
 from kvserver.data.shards import new_shards
 from kvserver.errors import CommandError, MediumError
 from kvserver.formats.encoder import encode
@@ -212,7 +211,7 @@ async def test_flush_that_fails_in_a_way_that_nobody_thought_of_is_told(disk: Di
     setting = Setting(disk)
     setting.set("k", "v")
 
-    def fail(cut: Cut, mapping: Any) -> Iterator[bytes]:
+    def fail(*_: Any) -> Iterator[bytes]:
         raise RuntimeError("a defect")
         yield b""
 
@@ -287,9 +286,9 @@ async def test_no_more_than_a_few_chunks_wait_for_a_slow_disk(disk: Disk) -> Non
     longest_chunk = CHUNK_BYTES + 64 * 600  # one batch longer at the most
     produced = 0
 
-    def counting(cuts: list[Cut], mapping: Any) -> Iterator[bytes]:
+    def counting(*arguments: Any) -> Iterator[bytes]:
         nonlocal produced
-        for piece in encode(cuts, mapping):
+        for piece in encode(*arguments):
             produced += len(piece)
             yield piece
 
