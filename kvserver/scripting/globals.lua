@@ -99,6 +99,8 @@ maths.randomseed = function(n)
 end
 globals.math = kit.frozen(maths)
 
+for name, library in next, kit.libraries do globals[name] = kit.frozen(library) end
+
 kit.env = kit.environment(globals)
 globals._G = kit.frozen_globals(globals)
 globals.loadstring, globals.load = kit.loaders(kit.env)

@@ -87,7 +87,7 @@ kit.handler = function(e)
   local level = 2
   local i = getinfo(level, "Sl")
   if i and i.what == "C" then level = 3 i = getinfo(level, "Sl") end
-  while i and (i.source == "=kvserver" or i.what == "tail") do level = level + 1 i = getinfo(level, "Sl") end
+  while i and (i.source == "=kvserver" or i.source == "=libraries" or i.what == "tail") do level = level + 1 i = getinfo(level, "Sl") end
   if i and i.what == "C" and i.source == "=[C]" then
     local up = getinfo(level + 1, "Sl")
     if up and level > 3 then i = up end

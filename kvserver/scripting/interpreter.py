@@ -27,6 +27,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Encoded, Reply
 from kvserver.resp.request import Request
 from kvserver.scripting.bytecode import without_tail_calls
+from kvserver.scripting.libraries import LIBRARIES, load_libraries
 from kvserver.scripting.randomness import Randomness
 from kvserver.scripting.values import DEAD, MISUSE, VALUE_BYTES, size_of, to_lua
 
@@ -108,6 +109,8 @@ class Interpreter:
             version.encode(),
             major << 16 | minor << 8 | patch,
         )
+        tables = zip(map(str.encode, LIBRARIES), load_libraries(runtime), strict=True)
+        self.kit[b"libraries"] = self._make_table(dict(tables))
         for name in SANDBOX:
             entries = self._load(name)(self.kit)
         self._run, self._run_tables, self._call_tables, self._prepare = entries

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 # The order in which the sandbox is given them.
 LIBRARIES: Final = ("cjson", "cmsgpack", "struct", "bit")
-# The name of their code, as Lua knows it, and that of the sandbox. Errors are told at the first line on the way up that has
-# another.
-CHUNK_NAME: Final = b"=kvserver"
+# The name of their code, as Lua knows it. It is another than the sandbox's, whose frames are left alone where a script has to
+# end: these functions may run for long.
+CHUNK_NAME: Final = b"=libraries"
 
 
 def load_libraries(runtime: Any) -> tuple[Any, ...]:

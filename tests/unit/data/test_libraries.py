@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kvserver.data.databases import Databases
+from kvserver.data.libraries import Libraries
+from kvserver.data.records import Records
 
 TEXT = b"#!lua name=one\nreturn"
 
@@ -31,10 +33,11 @@ def test_changes_are_recorded_as_commands_that_repeat_them() -> None:
 
 
 def test_missing_library_is_not_removed_and_nothing_is_recorded() -> None:
-    databases = Databases(lambda: 0)
+    records = Records()
+    libraries = Libraries(records)
     with pytest.raises(KeyError):
-        databases.libraries.remove(b"none")
-    assert (databases.libraries.generation, databases.records.has_any) == (0, False)
+        libraries.remove(b"none")
+    assert (libraries.generation, records.has_any) == (0, False)
 
 
 def test_generation_changes_with_each_change_and_a_copy_stays_as_it_was() -> None:
