@@ -51,17 +51,27 @@ BAD_FORMAT = "Bad data format"
 def dump(value: Value) -> bytes:
     """The payload of a value, with its footer. KeyError for a value of no kind."""
     body = kind_of(value).dump(value)
-    body += LATER_VERSIONS.get(body[0], VERSION).to_bytes(_VERSION_BYTES, "little")
+    return seal(body, LATER_VERSIONS.get(body[0], VERSION))
+
+
+def seal(body: bytes, version: int = VERSION) -> bytes:
+    """The payload of a body: with its footer."""
+    body += version.to_bytes(_VERSION_BYTES, "little")
     return body + crc64(body).to_bytes(_CRC_BYTES, "little")
 
 
-def load(payload: bytes, max_bytes: int) -> Value:
-    """The value of a payload. DumpInvalid if the payload holds none, or a string in it has more than `max_bytes` bytes."""
+def body_of(payload: bytes) -> bytes:
+    """The body of a payload. DumpInvalid if the footer is wrong."""
     version = int.from_bytes(payload[-_FOOTER_BYTES:-_CRC_BYTES], "little")
     checksum = int.from_bytes(payload[-_CRC_BYTES:], "little")
     if len(payload) < _FOOTER_BYTES or version > NEWEST_VERSION_READ or crc64(payload[:-_CRC_BYTES]) != checksum:
         raise DumpInvalid(CHECKSUM_WRONG)
-    body = payload[:-_FOOTER_BYTES]
+    return payload[:-_FOOTER_BYTES]
+
+
+def load(payload: bytes, max_bytes: int) -> Value:
+    """The value of a payload. DumpInvalid if the payload holds none, or a string in it has more than `max_bytes` bytes."""
+    body = body_of(payload)
     dump_type = body[0] if body else -1
     read = load_of_dump(dump_type)
     if read is None and dump_type in _UNREAD:
@@ -131,9 +141,14 @@ class Reader:
         self._position += count
         return piece
 
+    @property
+    def has_more(self) -> bool:
+        """True if anything is left."""
+        return self._position < len(self._data)
+
     def end(self) -> None:
         """DumpInvalid if anything is left."""
-        if self._position < len(self._data):
+        if self.has_more:
             raise DumpInvalid(BAD_FORMAT)
 
     def _length(self) -> tuple[int, int]:

@@ -1,0 +1,58 @@
+"""The payload of FUNCTION DUMP and FUNCTION RESTORE: texts of libraries in the format of Redis's RDB files. Pure.
+
+For each library: the byte 245 (RDB_OPCODE_FUNCTION2), and its text as a string. Behind all, the version and the CRC-64, as
+behind a dumped value (`formats.rdb`). Source: functions.c and rdb.c of redis 7.0. Texts are written uncompressed, as
+redis-server does with `rdbcompression no`. The form of the release candidates of 7.0, whose head was no part of the text, is
+read as well: the byte 246, name, engine, 1 and a description or 0, code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+from kvserver.errors import DumpInvalid
+from kvserver.formats.rdb import Reader, body_of, seal, write_string
+
+T = TypeVar("T")
+
+FUNCTION: Final = 245
+EARLY_FUNCTION: Final = 246
+
+
+def dump(texts: Iterable[bytes]) -> bytes:
+    """The payload of these texts."""
+    return seal(b"".join(bytes((FUNCTION,)) + write_string(text) for text in texts))
+
+
+def load(payload: bytes, max_bytes: int) -> list[bytes]:
+    """The texts in a payload. DumpInvalid, as Redis words it, if it is none, or a text has more than `max_bytes` bytes."""
+    reader = Reader(body_of(payload))
+    texts: list[bytes] = []
+    while reader.has_more:
+        (opcode,) = reader.take(1)
+        if opcode == FUNCTION:
+            texts.append(_part("library payload", lambda: reader.string(max_bytes)))
+        elif opcode == EARLY_FUNCTION:
+            texts.append(_early_text(reader, max_bytes))
+        else:
+            raise DumpInvalid("given type is not a function")
+    return texts
+
+
+def _early_text(reader: Reader, max_bytes: int) -> bytes:
+    name = _part("library name", lambda: reader.string(max_bytes))
+    engine = _part("engine name", lambda: reader.string(max_bytes))
+    if _part("library description indicator", reader.length):
+        _part("library description", lambda: reader.string(max_bytes))
+    code = _part("library blob", lambda: reader.string(max_bytes))
+    # Redis puts them together as texts that end at a NUL.
+    return b"#!%b name=%b\n%b" % tuple(part.partition(b"\0")[0] for part in (engine, name, code))
+
+
+def _part(name: str, read: Callable[[], T]) -> T:
+    """A part of a payload. DumpInvalid, which names it, if it is not there."""
+    try:
+        return read()
+    except DumpInvalid:
+        raise DumpInvalid(f"Failed loading {name}") from None
