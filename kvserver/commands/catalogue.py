@@ -38,6 +38,7 @@ from kvserver.commands import (
 )
 from kvserver.dispatch.command import gather
 from kvserver.scripting import commands as scripting
+from kvserver.scripting import function_commands as functions
 from kvserver.types.hash import commands as hash
 from kvserver.types.hash import field_expiry
 from kvserver.types.json import commands as json

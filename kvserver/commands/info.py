@@ -85,6 +85,28 @@ def clients(state: ServerState) -> Fields:
     }
 
 
+def _scripts(state: ServerState) -> dict[str, int | str]:
+    """The memory of scripts and functions. That of a virtual machine is what Lua has taken."""
+    scripts, functions = state.scripts.facts, state.scripts.function_facts
+    vm_total = scripts.interpreter_bytes + functions.interpreter_bytes
+    total = scripts.script_bytes + functions.library_bytes
+    return {
+        "used_memory_lua": scripts.interpreter_bytes,
+        "used_memory_vm_eval": scripts.interpreter_bytes,
+        "used_memory_lua_human": human(scripts.interpreter_bytes),
+        "used_memory_scripts_eval": scripts.script_bytes,
+        "number_of_cached_scripts": scripts.scripts,
+        "number_of_functions": functions.functions,
+        "number_of_libraries": functions.libraries,
+        "used_memory_vm_functions": functions.interpreter_bytes,
+        "used_memory_vm_total": vm_total,
+        "used_memory_vm_total_human": human(vm_total),
+        "used_memory_functions": functions.library_bytes,
+        "used_memory_scripts": total,
+        "used_memory_scripts_human": human(total),
+    }
+
+
 def memory(state: ServerState) -> Fields:
     facts = state.process_facts()
     # Python's allocator tells nothing, so `used_memory` is what keys and values take, which is what maxmemory limits.
@@ -93,7 +115,6 @@ def memory(state: ServerState) -> Fields:
     fields: Fields = {}
     for name, size in sizes.items():
         fields |= {name: size, f"{name}_human": human(size)}
-    scripts = state.scripts.facts
     fields |= {
         "used_memory_peak_perc": _percent(used, peak),
         "used_memory_overhead": EMPTY_BYTES,
@@ -106,19 +127,7 @@ def memory(state: ServerState) -> Fields:
         "allocator_resident": rss,
         "total_system_memory": facts.total_memory_bytes,
         "total_system_memory_human": human(facts.total_memory_bytes),
-        "used_memory_lua": scripts.interpreter_bytes,
-        "used_memory_vm_eval": scripts.interpreter_bytes,
-        "used_memory_lua_human": human(scripts.interpreter_bytes),
-        "used_memory_scripts_eval": scripts.script_bytes,
-        "number_of_cached_scripts": scripts.scripts,
-        "number_of_functions": 0,
-        "number_of_libraries": 0,
-        "used_memory_vm_functions": 0,
-        "used_memory_vm_total": scripts.interpreter_bytes,
-        "used_memory_vm_total_human": human(scripts.interpreter_bytes),
-        "used_memory_functions": 0,
-        "used_memory_scripts": scripts.script_bytes,
-        "used_memory_scripts_human": human(scripts.script_bytes),
+        **_scripts(state),
         "maxmemory": state.config.maxmemory,
         "maxmemory_human": human(state.config.maxmemory),
         "maxmemory_policy": state.config.maxmemory_policy,

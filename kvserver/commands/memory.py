@@ -73,7 +73,7 @@ def memory_stats(session: Session, request: Request) -> Reply:
         b"cluster.links": 0,
         b"aof.buffer": server.journal.queued_bytes + server.journal.writing_bytes,
         b"lua.caches": server.scripts.facts.script_bytes,
-        b"functions.caches": 0,
+        b"functions.caches": server.scripts.function_facts.library_bytes,
         b"overhead.total": overhead_bytes,
         b"keys.count": keys,
         b"keys.bytes-per-key": dataset_bytes // keys if keys else 0,

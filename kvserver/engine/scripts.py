@@ -21,6 +21,7 @@ from kvserver.dispatch.effect import EFFECTS, Block, Effect, Fed, FreeShards, No
 from kvserver.dispatch.gate import shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
+from kvserver.engine.functions import FunctionRunner
 from kvserver.engine.results import Client, Jobs
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
@@ -28,12 +29,12 @@ from kvserver.resp.reply import Error, Reply
 from kvserver.resp.request import Request
 from kvserver.scripting.scripts import Script, Scripts
 from kvserver.state.channels import Message
-from kvserver.state.scripts import ScriptFacts
+from kvserver.state.scripts import FunctionFacts, Running, ScriptFacts
 from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, ServerState, Session
 
 if TYPE_CHECKING:
     from kvserver.engine.carrier import Carrier
-    from kvserver.scripting.interpreter import Interpreter
+    from kvserver.scripting.interpreter import Host, Interpreter
 
 NO_INTERPRETER: Final = "ERR scripts need the package {}, which is not installed: pip install 'kvserver[lua]'"
 NOT_BUSY: Final = "NOTBUSY No scripts in execution right now."
@@ -42,7 +43,8 @@ UNKILLABLE: Final = (
     "termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
 )
 BUSY: Final = "BUSY Redis is busy running a script. You can only call {} KILL or SHUTDOWN NOSAVE."
-KILLED: Final = "ERR Script killed by user with {} KILL."
+# Redis 7.0 names SCRIPT KILL for functions, too.
+KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."
 # The names of inner calls are counted after so many.
 CALLS_PER_FOLD: Final = 1024
 # A script that has stood aside runs so long until it does again. The others have their turns in between.
@@ -73,6 +75,7 @@ class ScriptRunner:
         self._interpreter: Interpreter | None = None
         self._scripts: Scripts | None = None
         self._gate = InnerGate(state, table)
+        self.functions = FunctionRunner(state, self, self._make_interpreter)
         self._session = Session(state, SCRIPT_ID, "lua", "", is_local=True)
         # The messages that the script's calls have led to.
         self._deliveries: list[tuple[Session, Message]] = []
@@ -83,6 +86,9 @@ class ScriptRunner:
         # The script that runs, the client's session, and the position of the records when what it is part of began.
         self._script: Script | None = None
         self._caller: Session | None = None
+        self._request: Request | None = None
+        # The time at which the script first looked at the clock, by the performance counter.
+        self._began_at_s = 0.0
         self._began_at = 0
         # The time by which the script is to stand aside, by the performance counter; None until it is first asked.
         self._ends_at_s: float | None = None
@@ -140,7 +146,7 @@ class ScriptRunner:
             raise CommandError(UNKILLABLE)
         if kind not in ("", self._script.kind):
             raise CommandError(self.busy_error)
-        self._verdict = KILLED.format(self._script.kind).encode()
+        self._verdict = KILLED
 
     @property
     def facts(self) -> ScriptFacts:
@@ -149,11 +155,28 @@ class ScriptRunner:
             return ScriptFacts()
         return ScriptFacts(self._interpreter.used_bytes, self._scripts.size_bytes, len(self._scripts))
 
+    @property
+    def function_facts(self) -> FunctionFacts:
+        """The figures of functions."""
+        return self.functions.facts
+
+    def running(self) -> Running | None:
+        """The script that stands aside, or None."""
+        script, request = self._script, self._request
+        if not self.busy_error or script is None or request is None:
+            return None
+        return Running(script.name, script.kind, request, int((time.perf_counter() - self._began_at_s) * 1000))
+
     def interpreter(self) -> Interpreter:
         """The interpreter, made if there is none. CommandError if it can't be."""
         return self._interpreter or self._begin()
 
     def _begin(self) -> Interpreter:
+        interpreter = self._interpreter = self._make_interpreter(self)
+        self._scripts = Scripts(interpreter.compile)
+        return interpreter
+
+    def _make_interpreter(self, host: Host) -> Interpreter:
         try:
             from kvserver.scripting.interpreter import Interpreter
 
@@ -161,14 +184,13 @@ class ScriptRunner:
                 self._make_carrier()
         except ImportError as error:
             raise CommandError(NO_INTERPRETER.format(error.name)) from None
-        interpreter = self._interpreter = Interpreter(self, self._state.config.lua_memory_limit, SERVER_VERSION)
-        self._scripts = Scripts(interpreter.compile)
-        return interpreter
+        return Interpreter(host, self._state.config.lua_memory_limit, SERVER_VERSION)
 
     def limit_memory(self) -> None:
         """Let the limit of memory that is configured now hold."""
         if self._interpreter:
             self._interpreter.limit_memory(self._state.config.lua_memory_limit)
+        self.functions.limit_memory()
 
     def close(self) -> None:
         """End a script that stands aside, without a trace: the server leaves."""
@@ -189,10 +211,13 @@ class ScriptRunner:
         self._is_unheard = not (state.monitors or state.notifications.is_on)
         self._has_failed = False
         self._script, self._caller, self._ends_at_s, self._verdict = script, session, None, None
+        self._request = request
         self._began_at = self._writer.results.executing_from if session.is_executing else self._records.position
         result: Reply | CommandError
         try:
-            result = self.interpreter().run(script.function, script.name, keys, arguments, session.protocol)
+            of_library = script.kind == "FUNCTION"
+            interpreter = self.functions.interpreter() if of_library else self.interpreter()
+            result = interpreter.run(script.function, script.name, keys, arguments, session.protocol, of_library=of_library)
         except CommandError as error:
             result = error
         if self.busy_error:
@@ -217,6 +242,7 @@ class ScriptRunner:
         if self._ends_at_s is None:
             threshold_ms = self._state.config.busy_reply_threshold
             self._ends_at_s = now_s + threshold_ms / 1000 if threshold_ms else NEVER_S
+            self._began_at_s = now_s
         if now_s < self._ends_at_s:
             return self._verdict
         if self._carrier is None or not self._carrier.is_inside:

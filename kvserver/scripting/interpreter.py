@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final, NoReturn, Protocol
 
@@ -42,9 +43,10 @@ MAX_INTEGER: Final = 2**63
 # Lua's %.17g of greater numbers has an exponent.
 PLAIN_INTEGER: Final = 10**17
 # The sandbox, in the order in which it is loaded.
-SANDBOX: Final = ("guard", "frozen", "globals", "redis", "replies", "run")
+SANDBOX: Final = ("guard", "frozen", "globals", "redis", "replies", "functions", "run")
 CHUNK_NAME: Final = b"=kvserver"
 SCRIPT_NAME: Final = b"@user_script"
+LIBRARY_NAME: Final = b"@user_function"
 OUT_OF_MEMORY: Final = b"ERR not enough memory"
 BAD_ARGUMENTS: Final = b"ERR Lua redis lib command arguments must be strings or integers"
 NO_ARGUMENTS: Final = b"ERR Please specify at least one argument for this redis lib call"
@@ -159,15 +161,45 @@ class Interpreter:
         finally:
             self._limit_memory()
 
-    def run(self, function: Any, name: bytes, keys: Request, arguments: Request, protocol: int) -> Reply:
-        """Run a script, whose errors call it by this name. CommandError if it fails; its reply is for this protocol."""
+    def load_library(self, code: bytes, register: Callable[..., bytes | None]) -> None:
+        """Run the code of a library, which registers its functions. CommandError if it fails."""
+
+        def register_safely(*arguments: Any) -> bytes | None:
+            try:
+                return register(*arguments)
+            except BaseException:
+                _log.exception("a function could not be registered: this is a defect of kvserver")
+                return b"internal error, see the log"
+
+        try:
+            function = self.compile(code, LIBRARY_NAME)
+        except CommandError as error:
+            raise CommandError(f"ERR Error compiling function: {error}") from None
+        try:
+            text = self.kit[b"load_library"](function, register_safely)
+        except lua51.LuaError as error:
+            self._runtime.gccollect()
+            self._limit_memory()
+            text = OUT_OF_MEMORY if isinstance(error, lua51.LuaMemoryError) else b"ERR the code could not be run"
+        if text:
+            raise CommandError(f"ERR Error registering functions: {text.decode('utf-8', 'surrogateescape')}")
+
+    def run(
+        self, function: Any, name: bytes, keys: Request, arguments: Request, protocol: int, *, of_library: bool = False
+    ) -> Reply:
+        """Run a script, whose errors call it by this name. CommandError if it fails; its reply is for this protocol.
+
+        A function `of_library` gets keys and arguments as its own arguments.
+        """
         count = len(keys) + len(arguments)
         size = VALUE_BYTES * count + sum(map(len, keys)) + sum(map(len, arguments))
         if self._used_bytes() + 2 * size > self.limit_bytes // 2 and not self._make_room(2 * size):
             raise CommandError(OUT_OF_MEMORY.decode())
         self._protocol = 2
         try:
-            if count <= FLAT_WORDS:
+            if of_library:
+                result = self._call_tables(function, protocol, self._make_table(keys), self._make_table(arguments))
+            elif count <= FLAT_WORDS:
                 result = self._run(function, protocol, len(keys), *keys, *arguments)
             else:
                 result = self._run_tables(function, protocol, self._make_table(keys), self._make_table(arguments))

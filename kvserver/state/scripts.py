@@ -21,6 +21,24 @@ class ScriptFacts(NamedTuple):
     scripts: int = 0
 
 
+class FunctionFacts(NamedTuple):
+    """The figures of INFO: the bytes of the functions' interpreter and of their libraries, the numbers of both."""
+
+    interpreter_bytes: int = 0
+    library_bytes: int = 0
+    libraries: int = 0
+    functions: int = 0
+
+
+class Running(NamedTuple):
+    """The script or function that runs: its name, the command by which it is killed, the request that runs it, since when."""
+
+    name: bytes
+    kind: str
+    request: Request
+    duration_ms: int
+
+
 class ScriptHost(Protocol[Caller]):
     """The side that runs scripts. `Any` stands for scripts, and for the results of commands, which the state knows not."""
 
@@ -58,6 +76,16 @@ class ScriptHost(Protocol[Caller]):
     def facts(self) -> ScriptFacts:
         """The figures."""
 
+    functions: Any
+    """The functions of libraries (`engine.functions`)."""
+
+    @property
+    def function_facts(self) -> FunctionFacts:
+        """The figures of functions."""
+
+    def running(self) -> Running | None:
+        """The script that stands aside, or None."""
+
 
 class NoScripts(Generic[Caller]):
     """The host where nobody can send a script."""
@@ -65,6 +93,11 @@ class NoScripts(Generic[Caller]):
     busy_error = ""
     by_sha: Mapping[bytes, Any] = {}
     facts = ScriptFacts()
+    function_facts = FunctionFacts()
+    functions: Any = None
+
+    def running(self) -> None:
+        """None: there is none."""
 
     def must_prepare(self) -> bool:
         return False
