@@ -52,8 +52,13 @@ from kvserver.types.sorted_set import commands as sorted_sets
 from kvserver.types.sorted_set import geo
 from kvserver.types.sorted_set import ranges as sorted_set_ranges
 from kvserver.types.stream import blocking as stream_blocking
+from kvserver.types.stream import claims as stream_claims
 from kvserver.types.stream import commands as streams
+from kvserver.types.stream import group_reading as stream_group_reading
+from kvserver.types.stream import groups as stream_groups
+from kvserver.types.stream import pending as stream_pending
 from kvserver.types.stream import reading as stream_reading
+from kvserver.types.stream import stream_info
 from kvserver.types.string import (
     bitfields,
     bits,

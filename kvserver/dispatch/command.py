@@ -109,6 +109,7 @@ class Command(Description):
         secrets: Callable[[Request], Iterable[int]] | None = None,
         access_of: Callable[[Request], str] | None = None,
         written: Callable[[Request], list[bytes]] | None = None,
+        is_watched: Callable[[Request], bool] = lambda request: True,
         events: Declaration = None,
     ) -> None:
         """Declare a command. Flags, categories and tips are words with spaces in between.
@@ -121,6 +122,7 @@ class Command(Description):
         access       What the command does with the keys of each key specification, with semicolons in between.
         access_of    Tells what one call does with its keys, where that depends on its words.
         written      Gives the keys that a call writes in the selected database, where that depends on its words.
+        is_watched   Tells of a call whether it touches the watches of the keys that it writes, as most do.
         key_notes    Redis's remarks on the key specifications, in their order.
         deprecated   The version since when the command is deprecated, and what replaces it.
         arity        The number of words, where Redis takes another one than the notation says; -3: three or more.
@@ -163,6 +165,7 @@ class Command(Description):
         self._bounded_below = bounded_below
         self._access_of = access_of
         self._written_of = written
+        self._is_watched = is_watched
         self._declared_events = events
         # `gather` puts the parts of this command here: subcommands by their second word, and the form without arguments.
         self.subcommands: dict[bytes, Command] = {}
@@ -252,9 +255,17 @@ class Command(Description):
 
     def written_keys(self, request: Request) -> list[bytes]:
         """The keys that a call writes in the selected database. CommandError where the words can't be a call."""
+        if self.subcommands:
+            meant = self.meant_by(request)
+            return [] if meant is None or meant is self else meant.written_keys(request)
         if self._written_of:
             return self._written_of(request)
         return [request[place] for each in self._written for place in each.positions(request)]
+
+    def watched_keys(self, request: Request) -> list[bytes]:
+        """Those of the keys that a call writes whose watches it touches."""
+        meant = self.meant_by(request) if self.subcommands else self
+        return self.written_keys(request) if meant is None or meant._is_watched(request) else []
 
     # --- Events ---
 

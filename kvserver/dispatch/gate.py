@@ -292,8 +292,8 @@ def within_limit(handler: Handler, command: Command) -> Handler:
     """The handler that a command which may need more memory has for plain sessions while memory has a limit."""
 
     def run(session: Session, request: Request) -> Reply | Effect:
-        # A form of the command that is declared by itself may need no memory (RESTORE without arguments).
-        if is_out_of_memory(session.server) and command.meant_by(request) is command:
+        # A subcommand or a form that is declared by itself may need no memory (RESTORE without arguments).
+        if is_out_of_memory(session.server) and "denyoom" in (command.meant_by(request) or command).flags:
             raise Refusal(OOM)
         return handler(session, request)
 

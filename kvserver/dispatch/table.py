@@ -114,7 +114,7 @@ def _wrapped(runners: Runners, flag: str, wrap: Callable[[Handler, Command], Han
     """Runners of which those of commands with a flag are wrapped."""
     wrapped: dict[bytes, Runner] = dict(runners)
     for handler, arities, command in runners.values():
-        if flag in command.flags:
+        if any(flag in each.flags for each in (command, *command.subcommands.values())):
             name = command.name.encode()
             wrapped[name] = wrapped[name.upper()] = (wrap(handler, command), arities, command)
     return wrapped

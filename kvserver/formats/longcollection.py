@@ -31,7 +31,7 @@ _RESERVED_TEXT: Final = RESERVED.decode()
 _PIECES: Final = 16
 # Two strings and what is around them. No score is longer, with what is around that.
 _MOST_PARTS: Final = 5
-_MOST_OUTSIDE: Final = 40
+_MOST_OUTSIDE: Final = 64
 # A member of an object, where escapes are gone. Its value may be one that expires: that makes four strings.
 _FIELD: Final = rb'"[^"]*+":(?:"[^"]*+"|\{"%b":[0-9]++,"%b":"[^"]*+"\})' % (EXPIRY.encode(), VALUE.encode())
 # Those that have something behind them.

@@ -186,6 +186,10 @@ class Description(ABC):
         """The keys that a call writes in the selected database. CommandError where the words can't be a call."""
 
     @abstractmethod
+    def watched_keys(self, request: Request) -> list[bytes]:
+        """Those of the keys that a call writes whose watches it touches."""
+
+    @abstractmethod
     def event_rules(self, record_name: str, request: Request) -> tuple[EventRule, ...] | None:
         """The events of a record of this name that a call has left; None if nothing is said of this name in particular.
 

@@ -89,7 +89,7 @@ class Watches:
             if request[0] in (EXPIRED, EMPTIED):
                 continue
             command = self._commands.get(request[0]) or self._commands.get(request[0].lower())
-            for key in command.written_keys(request) if command else ():
+            for key in command.watched_keys(request) if command else ():
                 self._touch((number, key))
         self._looked = self._records.position
 

@@ -22,6 +22,7 @@ from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
 from kvserver.types.stream.group_forms import read_groups, write_groups
 from kvserver.types.stream.ids import FIRST, MOST, Id
 from kvserver.types.stream.node import Node
+from kvserver.types.stream.progress import distance
 from kvserver.types.stream.stream import Stream
 
 STREAM_LISTPACKS, STREAM_LISTPACKS_2, STREAM_LISTPACKS_3 = 15, 19, 21
@@ -76,6 +77,9 @@ def read_stream(dump_type: int, body: bytes, max_bytes: int) -> Stream:
         stream.max_deleted_id = _read_id(reader)
         stream.added = reader.length()
     stream.groups = read_groups(reader, dump_type, max_bytes)
+    if dump_type == STREAM_LISTPACKS:
+        for _, group in stream.groups.in_order():
+            group.entries_read = distance(stream, group.last_id)
     reader.end()
     return stream
 

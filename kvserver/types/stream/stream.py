@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from kvserver.containers.named import Named
 from kvserver.types.stream.entries import Entries
 from kvserver.types.stream.group import Group
 from kvserver.types.stream.ids import FIRST, Id
@@ -23,7 +24,7 @@ class Stream:
         self.last_id = FIRST
         self.added = 0
         self.max_deleted_id = FIRST
-        self.groups: dict[bytes, Group] = {}
+        self.groups: Named[Group] = Named()
 
     @property
     def length(self) -> int:
@@ -47,9 +48,9 @@ class Stream:
         other = type(self).__new__(type(self))
         other.entries, other.last_id, other.added = self.entries.fork(), self.last_id, self.added
         other.max_deleted_id = self.max_deleted_id
-        other.groups = {name: group.fork() for name, group in self.groups.items()}
+        other.groups = self.groups.fork()
         return other
 
     def size_bytes(self) -> int:
         """The memory that the stream takes: an estimate in constant time."""
-        return self.entries.size_bytes() + sum(group.size_bytes() for group in self.groups.values())
+        return self.entries.size_bytes() + self.groups.size_bytes()

@@ -1,0 +1,205 @@
+"""XREADGROUP and XACK: consumers of a group take entries, for which they may wait, and acknowledge them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
+from kvserver.dispatch.command import command
+from kvserver.dispatch.effect import Block, Effect
+from kvserver.errors import CommandError
+from kvserver.resp.reply import NULL_ARRAY, Pairs, Reply
+from kvserver.resp.request import Request
+from kvserver.state.session import Session
+from kvserver.types import timeouts
+from kvserver.types.stream.group import COUNTS, Group
+from kvserver.types.stream.ids import FIRST, LAST, Id, after, parse, text_of
+from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
+from kvserver.types.stream.progress import advance
+from kvserver.types.stream.reading import items_behind, reply_of
+from kvserver.types.stream.stream import Stream
+from kvserver.types.stream.value import stream_of
+
+# The number of entries that one who has waited gets, unless the call says another one.
+_COUNT_OF_WAITERS: Final = 1000
+# The id that stands for what nobody of the group was given yet, and `>` for it.
+_NEW: Final = LAST
+_MEANINGLESS: Final = (
+    "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a "
+    "proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set."
+)
+_UNBALANCED: Final = "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
+
+
+class _Call(NamedTuple):
+    """An XREADGROUP as its words say it. A `most` of 0 stands for all entries. `now_ms` is the time that a record tells."""
+
+    group: bytes
+    consumer: bytes
+    most: int
+    is_acknowledged: bool
+    timeout_ms: int | None
+    keys: list[bytes]
+    ids: list[bytes]
+    now_ms: int | None
+
+
+@command("xreadgroup",
+         "GROUP=group_consumer{group consumer} COUNT=count:integer? BLOCK=milliseconds:integer? NOACK? "
+         "STREAMS=streams{key:key+ id+}",
+         "write blocking", access="RO access",
+         events={"XGROUP": "xgroup-createconsumer"}, since="5.0.0", group="stream",
+         complexity="For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. "
+         "always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP "
+         "blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.",
+         summary="Return new entries from a stream using a consumer group, or access the history of the pending entries "
+         "for a given consumer. Can block.")  # fmt: skip
+def xreadgroup(session: Session, request: Request) -> Reply | Effect:
+    call = _parse(session, request)
+    keyspace = session.keyspace
+    behind: list[Id] = []
+    for key, text in zip(call.keys, call.ids, strict=True):
+        stream = stream_of(keyspace.read(key))
+        if stream is None or stream.groups.get(call.group) is None:
+            raise no_key_or_group(key, call.group, where=" in XREADGROUP with GROUP option")
+        if text == b"$":
+            raise CommandError(_MEANINGLESS)
+        behind.append(_NEW if text == b">" else parse(text))
+    found: list[Reply] = []
+    for key, identity in zip(call.keys, behind, strict=True):
+        stream = stream_of(keyspace.live(key))
+        group = None if stream is None else stream.groups.get(call.group)
+        if stream is None or group is None:
+            continue
+        if identity != _NEW:
+            found.append([key, _take_history(session, key, call, identity)])
+        elif _has_more(stream, group):
+            found.append([key, _take_new(session, key, call, call.most)])
+    if found:
+        return Pairs(found)
+    if call.timeout_ms is None:
+        return NULL_ARRAY
+
+    def attempt(key: bytes) -> Reply | None:
+        # SWAPDB may have given the session another keyspace.
+        value = session.keyspace.live(key)
+        if not isinstance(value, Stream):
+            raise CommandError("UNBLOCKED the stream key no longer exists")
+        waited_in = value.groups.get(call.group)
+        if waited_in is None:
+            raise CommandError("NOGROUP the consumer group this client was blocked on no longer exists")
+        if not _has_more(value, waited_in):
+            return None
+        return Pairs([[key, _take_new(session, key, call, call.most or _COUNT_OF_WAITERS)]])
+
+    # There is something for all who wait in this group, or for none.
+    kind = "stream group " + call.group.decode("utf-8", "surrogateescape")
+    return Block(call.keys, call.timeout_ms, attempt, NULL_ARRAY, kind)
+
+
+def _parse(session: Session, request: Request) -> _Call:
+    """Read the words of a call. CommandError as in Redis."""
+    group: tuple[bytes, bytes] | None = None
+    count, is_acknowledged = 0, False
+    timeout_ms = now_ms = None
+    index, last = 1, len(request) - 1
+    while index <= last:
+        option, more = request[index].upper(), last - index
+        if option == b"STREAMS" and more:
+            if more % 2:
+                raise CommandError(_UNBALANCED)
+            if group is None:
+                raise CommandError("ERR Missing GROUP option for XREADGROUP")
+            middle = index + 1 + more // 2
+            keys, ids = request[index + 1 : middle], request[middle:]
+            return _Call(*group, count, is_acknowledged, timeout_ms, keys, ids, now_ms)
+        if option == b"GROUP" and more >= 2:
+            group = request[index + 1], request[index + 2]
+            index += 3
+        elif option == b"COUNT" and more:
+            count = max(integer(request[index + 1]), 0)
+            index += 2
+        elif option == b"BLOCK" and more:
+            timeout_ms = timeouts.milliseconds(request[index + 1])
+            index += 2
+        elif option == b"NOACK":
+            is_acknowledged = True
+            index += 1
+        elif option == AT and more:
+            now_ms = time_of(session, request[index + 1])
+            index += 2
+        else:
+            break
+    raise CommandError(SYNTAX_ERROR)
+
+
+def _has_more(stream: Stream, group: Group) -> bool:
+    """True if there are entries that a group was not given yet."""
+    last = stream.entries.last()
+    return last is not None and last > group.last_id
+
+
+def _take_new(session: Session, key: bytes, call: _Call, count: int) -> list[Reply]:
+    """Give a consumer the next entries, of which there are some."""
+    now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
+    stream, group = own_group(session, key, call.group)
+    see_consumer(session, key, stream, call.group, call.consumer, now_ms)
+    items = items_behind(stream, group.last_id, count)
+    advance(stream, group, [identity for identity, _ in items])
+    if not call.is_acknowledged:
+        for identity, _ in items:
+            group.deliver(identity, call.consumer, now_ms, 1)
+    session.keyspace.change(key, stream, _record(key, call, len(items), b">", now_ms))
+    return reply_of(items)
+
+
+def _take_history(session: Session, key: bytes, call: _Call, behind: Id) -> list[Reply]:
+    """Give a consumer its pending entries behind an id once more. Those that were deleted come without contents."""
+    now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
+    stream, group = own_group(session, key, call.group)
+    is_new = see_consumer(session, key, stream, call.group, call.consumer, now_ms)
+    consumer = group.consumers.get(call.consumer)
+    assert consumer is not None
+    reply: list[Reply] = []
+    for row in consumer.ids.rows(after(behind) or FIRST):
+        identity: Id = row[0], row[1]
+        strings = stream.entries.get(identity)
+        if strings is None:
+            reply.append([text_of(identity), NULL_ARRAY])
+        else:
+            delivery = group.delivery(identity)
+            assert delivery is not None
+            group.deliver(identity, call.consumer, now_ms, (delivery.number + 1) % COUNTS)
+            reply += reply_of([(identity, strings)])
+        if len(reply) == call.most:
+            break
+    if reply or is_new:
+        session.keyspace.change(key, stream, _record(key, call, call.most, text_of(behind), now_ms))
+    return reply
+
+
+def _record(key: bytes, call: _Call, count: int, identity: bytes, now_ms: int) -> Request:
+    """The call about one key at this time, with a count of entries."""
+    options = [b"NOACK"] if call.is_acknowledged else []
+    return [
+        b"XREADGROUP", b"GROUP", call.group, call.consumer, AT, b"%d" % now_ms, b"COUNT", b"%d" % count, *options,
+        b"STREAMS", key, identity,
+    ]  # fmt: skip
+
+
+@command("xack", "key:key group id+", "write fast", access="RW update",
+         events="", is_watched=is_unwatched, since="5.0.0", group="stream", complexity="O(1) for each message ID processed.",
+         summary="Marks a pending message as correctly processed, effectively removing it from the pending entries list of "
+         "the consumer group. Return value of the command is the number of messages successfully acknowledged, that is, "
+         "the IDs we were actually able to resolve in the PEL.")  # fmt: skip
+def xack(session: Session, request: Request) -> Reply:
+    keyspace, key = session.keyspace, request[1]
+    stream = stream_of(keyspace.read(key))
+    if stream is None or stream.groups.get(request[2]) is None:
+        return 0
+    ids = list(map(parse, request[3:]))
+    stream, group = own_group(session, key, request[2])
+    acknowledged = sum(map(group.acknowledge, ids))
+    if acknowledged:
+        keyspace.change(key, stream, request)
+    return acknowledged

@@ -1,0 +1,224 @@
+"""Groups survive the way through frames, whole and in pieces, and through DUMP; nothing else passes for groups."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from kvserver.containers.named import Named
+from kvserver.errors import DumpInvalid
+from kvserver.formats.rdb import Reader, write_length, write_string
+from kvserver.types.stream.group import UNKNOWN, Consumer, Group
+from kvserver.types.stream.group_forms import Groups, LongGroups, groups_of, groups_pieces, read_groups, write_groups
+from kvserver.types.stream.ids import LAST
+
+EXAMPLE = (
+    b'{"a":{"consumers":[],"entries_read":null,"last_id":"0-0","pending":[]},'
+    b'"workers":{"consumers":[["$kvs:/w==",5],["alice",7]],"entries_read":1,"last_id":"1526919030474-0",'
+    b'"pending":[["1-0","alice",6,2],["1526919030474-0","$kvs:/w==",-1,18446744073709551615]]}}'
+)
+names = st.sampled_from([b"", b"a", b"\xff", b"$kvs:", b'],["', b'"\\', "é".encode(), b"n" * 900])
+ids = st.one_of(st.tuples(st.integers(0, 3), st.integers(0, 3)), st.just(LAST))
+pending = st.dictionaries(ids, st.tuples(names, st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**64 - 1)), max_size=5)
+
+
+def example() -> Groups:
+    groups = groups_of(json.loads(EXAMPLE))
+    assert groups is not None
+    return groups
+
+
+@st.composite
+def some_groups(draw: st.DrawFn) -> Groups:
+    groups: Groups = Named()
+    for name in draw(st.lists(names, unique=True, max_size=3)):
+        group = groups.add(name, Group(draw(ids), draw(st.sampled_from([UNKNOWN, 0, 2**63 - 1]))))
+        for consumer in draw(st.lists(names, max_size=4)):
+            group.see(consumer, draw(st.integers(-(2**63), 2**63 - 1)))
+        for identity, (consumer, time_ms, number) in draw(pending).items():
+            if group.consumers.get(consumer) is None:
+                group.see(consumer, 0)
+            group.deliver(identity, consumer, time_ms, number)
+    return groups
+
+
+def text_of(groups: Groups) -> bytes:
+    return b"".join(groups_pieces(groups))
+
+
+def read_in_pieces(text: bytes, size: int) -> tuple[LongGroups, int | None]:
+    """Read a text that comes in chunks, as the decoder does. Return the reader and the end of the groups, or None."""
+    reader, data, position, start = LongGroups(), b"", 0, 0
+    for end in range(size, len(text) + size, size):
+        data = data[position:] + text[end - size : end]
+        start += position
+        position = 0
+        while not reader.has_ended:
+            found = reader.read(data, position)
+            if found is None:
+                return reader, None
+            if found == position:
+                break
+            position = found
+        if reader.has_ended:
+            return reader, start + position
+    return reader, None
+
+
+@settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
+@given(some_groups(), st.sampled_from([1, 7, 100, 1 << 16]))
+def test_json_is_canonical_and_comes_back(groups: Groups, size: int) -> None:
+    text = text_of(groups)
+    document = json.loads(text)
+    assert json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == text
+    whole = groups_of(document)
+    assert whole is not None
+    assert text_of(whole) == text
+    reader, end = read_in_pieces(text + b',"last_id":"0-0"}', size)
+    assert end == len(text)
+    assert text_of(reader.groups) == reader.as_json() == text
+    assert write_groups(reader.groups) == write_groups(groups) == write_groups(whole)
+
+
+@settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
+@given(some_groups())
+def test_dump_comes_back(groups: Groups) -> None:
+    reader = Reader(write_groups(groups))
+    loaded = read_groups(reader, 19, 1 << 20)
+    reader.end()
+    assert text_of(loaded) == text_of(groups)
+
+
+def test_example_is_read_and_written_as_it_stands() -> None:
+    groups = example()
+    assert text_of(groups) == EXAMPLE
+    workers = groups.get(b"workers")
+    assert workers is not None
+    assert workers.entries_read == 1
+    assert workers.delivery((1, 0)) == (b"alice", 6, 2)
+    assert [consumer.seen_ms for _, consumer in workers.consumers.in_order()] == [7, 5]
+
+
+CHANGES: list[tuple[bytes, bytes]] = [
+    (b'"entries_read":1', b'"entries_read":true'),
+    (b'"entries_read":1', b'"entries_read":1.0'),
+    (b'"entries_read":1', b'"entries_read":-1'),
+    (b'"entries_read":1', b'"entries_read":9223372036854775808'),
+    (b'"last_id":"0-0"', b'"last_id":"0"'),
+    (b'"last_id":"0-0"', b'"last_id":"00-0"'),
+    (b'"last_id":"0-0"', b'"last_id":"18446744073709551616-0"'),
+    (b'"alice",7', b'"alice","7"'),
+    (b'"alice",7', b'"alice",9223372036854775808'),
+    (b'"alice",7', b'"$kvs:YQ==",7'),
+    (b'["$kvs:/w==",5],["alice",7]', b'["alice",7],["$kvs:/w==",5]'),
+    (b'["$kvs:/w==",5],["alice",7]', b'["alice",7]'),
+    (b'["$kvs:/w==",5],["alice",7]', b'["$kvs:/w==",5],["alice",7],["alice",7]'),
+    (b'["1-0","alice",6,2]', b'["1-0","bob",6,2]'),
+    (b'["1-0","alice",6,2]', b'["1-0","alice",6,-2]'),
+    (b'["1-0","alice",6,2]', b'["1-0","alice",6,18446744073709551616]'),
+    (b'["1-0","alice",6,2]', b'["1-0","alice",6]'),
+    (b'["1-0","alice",6,2]', b'["1526919030475-0","alice",6,2]'),
+    (b'["1-0","alice",6,2]', b'["1","alice",6,2]'),
+    (b'"workers"', b'"$kvs:YQ=="'),
+    (b'"pending":[]', b'"pending":{}'),
+    (b'"consumers":[]', b'"consumer":[]'),
+    (b'"pending":[]', b'"pending":[],"x":1'),
+]
+
+
+@pytest.mark.parametrize(("part", "other"), CHANGES)
+def test_what_is_not_written_like_this_is_no_groups(part: bytes, other: bytes) -> None:
+    text = EXAMPLE.replace(part, other, 1)
+    assert text != EXAMPLE
+    assert groups_of(json.loads(text)) is None
+    for size in (1, 50, 1 << 16):
+        reader, end = read_in_pieces(text + b',"last_id":"0-0","max_deleted_id":"0-0"}', size)
+        assert end is None
+        assert text.startswith(reader.as_json())
+
+
+@pytest.mark.parametrize("document", [None, [], {"a": 1}, {"a": {}}, {"$kvs:": {}}])
+def test_other_documents_are_no_groups(document: Any) -> None:
+    assert groups_of(document) is None
+
+
+@pytest.mark.parametrize("text", [b"[]", b'{"b', b'{"a":[]}', EXAMPLE.replace(b":[", b": [")])
+def test_other_texts_are_no_groups(text: bytes) -> None:
+    reader, end = read_in_pieces(text, 1 << 16)
+    assert end is None
+    assert text.startswith(reader.as_json())
+
+
+def test_no_step_of_many_consumers_and_entries_is_long() -> None:
+    groups: Groups = Named()
+    group = groups.add(b"g", Group((0, 0)))
+    for number in range(3000):
+        group.see(b"consumer%d" % number, 0)
+        group.deliver((number, 0), b"consumer%d" % number, 1, 1)
+    pieces = list(groups_pieces(groups))
+    assert max(map(len, pieces)) < 20_000
+    reader, end = read_in_pieces(b"".join(pieces) + b",", 1 << 16)
+    assert end == sum(map(len, pieces))
+    assert text_of(reader.groups) == b"".join(pieces)
+
+
+# --- DUMP ---
+
+ID = (1).to_bytes(8, "big") + bytes(8)
+TIME = (5).to_bytes(8, "little")
+HEAD = write_length(1) + write_string(b"g") + write_length(3) + write_length(4)
+ENTRY = ID + TIME + write_length(7)
+
+
+def loaded(body: bytes, dump_type: int = 19) -> Groups:
+    reader = Reader(body)
+    groups = read_groups(reader, dump_type, 1000)
+    reader.end()
+    return groups
+
+
+def test_earlier_and_later_types_are_read() -> None:
+    consumer = write_length(1) + write_string(b"c") + TIME
+    rest = write_length(1) + ENTRY + consumer
+    own = write_length(1) + ID
+    told = b'{"g":{"consumers":[["c",5]],"entries_read":%b,"last_id":"3-4","pending":[["1-0","c",5,7]]}}'
+    assert text_of(loaded(HEAD + rest + own, 15)) == told % b"null"
+    assert text_of(loaded(HEAD + write_length(9) + rest + own, 19)) == told % b"9"
+    assert text_of(loaded(HEAD + write_length(9) + rest + TIME + own, 21)) == told % b"9"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        # A pending entry of no consumer, twice the same, one that the consumer alone has, and twice the same of a consumer.
+        write_length(1) + ENTRY + write_length(0),
+        write_length(2) + ENTRY + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID,
+        write_length(0) + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID,
+        write_length(1) + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(2) + ID + ID,
+        # The same consumer twice; and what ends early.
+        write_length(0) + write_length(2) + 2 * (write_string(b"c") + TIME + write_length(0)),
+        write_length(1) + ENTRY,
+        write_length(1 << 60),
+        write_length(0) + write_length(1) + write_string(b"c") + b"\0",
+    ],
+)
+def test_what_makes_no_sense_is_refused(rest: bytes) -> None:
+    with pytest.raises(DumpInvalid):
+        loaded(HEAD + write_length(0) + rest)
+
+
+def test_group_that_comes_twice_is_refused() -> None:
+    group = HEAD[1:] + write_length(0) + write_length(0) + write_length(0)
+    with pytest.raises(DumpInvalid):
+        loaded(write_length(2) + group + group)
+    assert len(loaded(write_length(1) + group)) == 1
+
+
+def test_consumer_without_entries_is_kept() -> None:
+    groups: Groups = Named()
+    groups.add(b"g", Group((0, 0))).consumers.add(b"c", Consumer(b"c", 5))
+    assert text_of(loaded(write_groups(groups))) == text_of(groups)
