@@ -28,9 +28,20 @@ BLOCKING = (
     "BZPOPMIN key 0",
     "BZPOPMAX key key 0",
     "BZMPOP 0 2 key key extreme COUNT count",
+    "XREAD BLOCK 0 STREAMS key $",
+    "XREAD COUNT count BLOCK 0 STREAMS key key $ 0",
+    "XREADGROUP GROUP group value BLOCK 0 STREAMS key >",
+    "XREADGROUP GROUP group value COUNT count BLOCK 0 NOACK STREAMS key key > >",
 )
 OTHERS = (
     *("RPUSH key value", "RPUSH key value value", "LPUSH key value", "ZADD key count value", "ZADD key 1 a 2 b 3 c") * 3,
+    *("XADD key count-* f value", "XGROUP CREATE key group 0 MKSTREAM", "EVAL push 1 key", "EVAL both 2 key key") * 2,
+    "EVAL block 2 key key",
+    "XGROUP DESTROY key group",
+    "XGROUP SETID key group 0",
+    "XTRIM key MAXLEN 1",
+    "XACK key group 1-0",
+    "XDEL key 1-0",
     "LPOP key",
     "LMOVE key key end end",
     "RPOPLPUSH key key",
@@ -54,7 +65,16 @@ OTHERS = (
     "CLIENT UNBLOCK <client> ERROR",
     "WATCH key",
 )
+# Scripts, which stand for themselves in OTHERS by name.
+SCRIPTS = {
+    "push": "return redis.call('rpush', KEYS[1], 'x', 'y')",
+    "both": "redis.pcall('rpush', KEYS[1], 'x') return redis.pcall('zadd', KEYS[2], 1, 'x', 2, 'y')",
+    "block": "return {redis.pcall('blmpop', 0, 1, KEYS[1], 'LEFT'), redis.pcall('bzmpop', 0, 1, KEYS[2], 'MIN')}",
+}
 WORDS = {
+    **{name: (script,) for name, script in SCRIPTS.items()},
+    "group": ("g", "h"),
+    "count-*": ("1-*", "2-*", "3-*"),
     "key": KEYS,
     "end": ("LEFT", "RIGHT"),
     "extreme": ("MIN", "MAX"),
@@ -73,6 +93,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerPr
         ServerProcess("kvserver", tmp_path_factory.mktemp("kvserver"), *COMMON_OPTIONS) as ours,
         ServerProcess("redis-server", tmp_path_factory.mktemp("redis"), *COMMON_OPTIONS) as theirs,
     ):
+        # The first script of a server loads the interpreter, and lets others run meanwhile.
+        for server in (ours, theirs):
+            assert server.once("EVAL", "return 1", 0) == b":1\r\n"
         yield ours, theirs
 
 

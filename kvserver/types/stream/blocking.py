@@ -73,7 +73,9 @@ def xread(session: Session, request: Request) -> Reply | Effect:
     awaited = dict(zip(reversed(keys), reversed(behind), strict=True))
 
     def attempt(key: bytes) -> Reply:
-        value = keyspace.live(key)
+        # SWAPDB may have given the session another keyspace.
+        value = session.keyspace.live(key)
+        # As in Redis, what was added and has gone again gives an empty reply.
         if not isinstance(value, Stream) or value.last_id <= awaited[key]:
             return None
         return Pairs([[key, reply_of(items_behind(value, awaited[key], count))]])
