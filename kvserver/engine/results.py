@@ -36,12 +36,13 @@ from kvserver.dispatch.gate import monitor_line
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import Begun
 from kvserver.engine.outbox import Outbox
-from kvserver.engine.waiting import LONGEST_TIMER_S, Waiting
+from kvserver.engine.pauses import Pauses, hold_back, run_again
+from kvserver.engine.waiting import Waiting
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
 from kvserver.resp.request import Request
 from kvserver.state.channels import Message
-from kvserver.state.session import Muted, Pause, ServerState, Session
+from kvserver.state.session import Muted, ServerState, Session
 
 # The result of a command.
 Result = Reply | Effect | CommandError
@@ -144,10 +145,7 @@ class Results:
         self._is_closing = False
         # The replies of the transaction that runs which wait for an effect.
         self._unfinished: list[Unfinished] = []
-        # The clients whose command waits for the end of the pause.
-        self._postponed: list[Client] = []
-        self._pause_ends_at_ms = 0
-        self._pause_timer: asyncio.TimerHandle | None = None
+        self._pauses = Pauses(state)
 
     def send(self, client: Client, data: bytes) -> None:
         """Send bytes to a client. There is no other way for them, but the writer's own for its hot path."""
@@ -244,28 +242,22 @@ class Results:
                 self.waiting.unblock(waiting, error)
                 self._reply(reply, session, output)
             case Prepare():
-                session.is_postponed = True
-                client.wait()
-                self._loop.call_soon(self._go_on, client)
+                hold_back(client)
+                self._loop.call_soon(run_again, client)
             case Postpone():
-                session.is_postponed = True
-                client.wait()
-                self._postponed.append(client)
+                self._pauses.postpone(client)
             case BeginPause(pause, until_ms):
-                self._hold(pause, until_ms, session)
+                # The commands behind it in a transaction run as ever.
+                self._pauses.begin(pause, until_ms, holds_keys=not session.is_executing)
                 self._reply(OK, session, output)
             case EndPause():
-                self._resume()
+                self._pauses.end()
                 self._reply(OK, session, output)
             case _:
                 if self._act(effect, client, request, output, begun):
                     return
         if begun:
             self._timing.took(session, request, begun)
-
-    def _go_on(self, client: Client) -> None:
-        client.session.is_postponed = False
-        client.go_on()
 
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
         """Send bytes that a command of one client means for the receiver, who may be that client itself."""
@@ -371,7 +363,7 @@ class Results:
             self._usages.executed.append(request[0])
             self._carry(result, client, request, replies)
         session.is_executing = False
-        self._hold_keys()
+        self._pauses.hold_keys()
         unfinished, self._unfinished = self._unfinished, []
         is_closing, self._is_closing = self._is_closing, False
         if unfinished:
@@ -419,8 +411,7 @@ class Results:
         self.waiting.forget(session)
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
-        if client in self._postponed:
-            self._postponed.remove(client)
+        self._pauses.forget(client)
 
     def _close(self, replies: tuple[Reply, ...], client: Client, output: list[bytes]) -> None:
         for reply in replies:
@@ -449,31 +440,3 @@ class Results:
             self._close((reply,), client, output)
         else:
             self._reply(reply, client.session, output)
-
-    # Pauses
-
-    def _hold(self, pause: Pause, until_ms: int, session: Session) -> None:
-        """Begin a pause. One that is under way becomes neither shorter nor weaker, as in Redis."""
-        self._state.pause = Pause.ALL if self._state.pause is Pause.ALL else pause
-        self._pause_ends_at_ms = max(until_ms, self._pause_ends_at_ms)
-        # The commands behind it in a transaction run as ever.
-        if not session.is_executing:
-            self._hold_keys()
-        if self._pause_timer:
-            self._pause_timer.cancel()
-        left_s = (self._pause_ends_at_ms - self._state.now_ms()) / 1000
-        self._pause_timer = self._loop.call_later(min(left_s, LONGEST_TIMER_S), self._resume)
-
-    def _hold_keys(self) -> None:
-        """Let keys neither expire nor be evicted during a pause: another server may be about to take over the data."""
-        self._state.databases.hold(self._state.pause is not Pause.NONE)
-
-    def _resume(self) -> None:
-        if self._pause_timer:
-            self._pause_timer.cancel()
-            self._pause_timer = None
-        self._state.pause, self._pause_ends_at_ms = Pause.NONE, 0
-        self._hold_keys()
-        postponed, self._postponed = self._postponed, []
-        for client in postponed:
-            self._go_on(client)

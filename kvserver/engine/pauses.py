@@ -1,0 +1,74 @@
+"""CLIENT PAUSE: the commands that it holds back wait here until the pause ends, by itself or by CLIENT UNPAUSE.
+
+Owns the end of a pause, and those who wait for it. What a pause holds back is for the gate to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from kvserver.engine.waiting import LONGEST_TIMER_S, Client
+from kvserver.state.session import Pause, ServerState
+
+
+def hold_back(client: Client) -> None:
+    """Let a client wait, and its command run anew when it goes on."""
+    client.session.is_postponed = True
+    client.wait()
+
+
+def run_again(client: Client) -> None:
+    """Let a client go on with the command that was held back."""
+    client.session.is_postponed = False
+    client.go_on()
+
+
+class Pauses:
+    """The pause of a server."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._loop = asyncio.get_running_loop()
+        self._postponed: list[Client] = []
+        # Unix time in milliseconds.
+        self._ends_at_ms = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def postpone(self, client: Client) -> None:
+        """Let a client's command wait for the end of the pause."""
+        hold_back(client)
+        self._postponed.append(client)
+
+    def forget(self, client: Client) -> None:
+        """Drop a client that is gone."""
+        if client in self._postponed:
+            self._postponed.remove(client)
+
+    def begin(self, pause: Pause, until_ms: int, *, holds_keys: bool) -> None:
+        """Begin a pause until a Unix time in milliseconds. One that is under way becomes neither shorter nor weaker.
+
+        With `holds_keys`, no key goes by itself from now on.
+        """
+        self._state.pause = Pause.ALL if self._state.pause is Pause.ALL else pause
+        self._ends_at_ms = max(until_ms, self._ends_at_ms)
+        if holds_keys:
+            self.hold_keys()
+        if self._timer:
+            self._timer.cancel()
+        left_s = (self._ends_at_ms - self._state.now_ms()) / 1000
+        self._timer = self._loop.call_later(min(left_s, LONGEST_TIMER_S), self.end)
+
+    def hold_keys(self) -> None:
+        """Let keys neither expire nor be evicted during a pause: another server may be about to take over the data."""
+        self._state.databases.hold(self._state.pause is not Pause.NONE)
+
+    def end(self) -> None:
+        """End the pause, if there is one."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        self._state.pause, self._ends_at_ms = Pause.NONE, 0
+        self.hold_keys()
+        postponed, self._postponed = self._postponed, []
+        for client in postponed:
+            run_again(client)
