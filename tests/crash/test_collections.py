@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers.servers import ServerProcess, StartServer, Wire, kvserver_command, kvserver_environment, wait_until
+from helpers.servers import ServerProcess, StartServer, Wire, encode, kvserver_command, kvserver_environment, wait_until
 
 QUIET = ("--save", "", "--appendfsync", "always")
 # How a collection of each type is begun, changed behind a cut, and read.
@@ -16,15 +16,25 @@ TYPES = (
     ("RPUSH", ("LSET", 1, "changed"), ("LRANGE", 0, -1)),
     ("SADD", ("SREM", "1"), ("SORT", "BY", "nosort", "ALPHA")),
     ("ZADD", ("ZADD", "-inf", "1"), ("ZRANGE", 0, -1, "WITHSCORES")),
+    ("XADD", ("XADD", "*", "field", "changed"), ("XRANGE", "-", "+")),
 )
 
 
 def fill(wire: Wire) -> None:
     for name, _, _ in TYPES:
         for size in (4, 2_000):
-            assert wire.command(name, f"{name}{size}", *range(size)).startswith(b":")
-        assert wire.command(name, f"expiring {name}", *range(200)).startswith(b":")
+            begin(wire, name, f"{name}{size}", size)
+        begin(wire, name, f"expiring {name}", 200)
         assert wire.command("PEXPIREAT", f"expiring {name}", 9_000_000_000_000) == b":1\r\n"
+
+
+def begin(wire: Wire, name: str, key: str, size: int) -> None:
+    if name != "XADD":
+        assert wire.command(name, key, *range(size)).startswith(b":")
+        return
+    # An entry has a command of its own.
+    wire.send(b"".join(encode(name, key, f"{number + 1}-0", "field", number) for number in range(size)))
+    assert all(wire.read_reply().startswith(b"$") for _ in range(size))
 
 
 def change(wire: Wire) -> None:

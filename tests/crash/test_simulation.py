@@ -57,10 +57,17 @@ ONE_SEED = os.environ.get("KVSERVER_SIMULATION_SEED")
 PARTS = 4
 LIVES = 3
 PATH = f"{ROOT}/dump.kvs"
-# The keys that are mostly used for each type: a string, a hash, a list, a set, a sorted set.
-KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(2)] for letter in "khlsz"}
+# The keys that are mostly used for each type: a string, a hash, a list, a set, a sorted set, a stream.
+KEYS_OF = {letter: [b"%b%d" % (letter.encode(), number) for number in range(2)] for letter in "khlszx"}
 KEYS = KEYS_OF["any"] = [key for keys in KEYS_OF.values() for key in keys]
-READS = {"k": [b"GET"], "h": [b"HGETALL"], "l": [b"LRANGE", b"0", b"-1"], "s": [b"SMEMBERS"], "z": [b"ZRANGE", b"0", b"-1"]}
+READS = {
+    "k": [b"GET"],
+    "h": [b"HGETALL"],
+    "l": [b"LRANGE", b"0", b"-1"],
+    "s": [b"SMEMBERS"],
+    "z": [b"ZRANGE", b"0", b"-1"],
+    "x": [b"XRANGE", b"-", b"+"],
+}
 START_MS = 1_700_000_000_000
 # There is a sync each second, but each comes behind other calls of the simulated disk.
 EVERYSEC_S = 2.0
@@ -456,7 +463,7 @@ class Life:
         if draw < 0.55:
             return models.random_call(rng, KEYS_OF, self.make_value)
         if draw < 0.8:
-            letter = rng.choice("khlsz")
+            letter = rng.choice("khlszx")
             name, *words = READS[letter]
             return [name, rng.choice(KEYS_OF[letter]), *words]
         odd: list[list[bytes]] = [
@@ -495,7 +502,9 @@ class Life:
         if self.state.journal.error:
             return
         if self.config.appendonly and not self.was_switched:
-            seen = reply if isinstance(reply, list) else [reply]
+            seen: list[Any] = reply if isinstance(reply, list) else [reply]
+            if command[0] == b"XRANGE":
+                seen = [word for _, row in seen for word in row]
             for word in (*command[2:], *seen):
                 position = self.positions.get(word, 0) if isinstance(word, bytes) else 0
                 # A SET that was told OK may have been undone by a RESTORE since; the tick counts, not the value.

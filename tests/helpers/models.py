@@ -23,6 +23,15 @@ class Scores(dict[bytes, float]):
     """The members of a sorted set, each with its score."""
 
 
+class Log(NamedTuple):
+    """A stream: its entries, each with fields and values in turn; the last id, the count, the greatest id that was deleted."""
+
+    entries: tuple[tuple[tuple[int, int], tuple[bytes, ...]], ...] = ()
+    last: tuple[int, int] = (0, 0)
+    added: int = 0
+    deleted: tuple[int, int] = (0, 0)
+
+
 class Held(NamedTuple):
     """A value and its expiry (Unix milliseconds), or None."""
 
@@ -91,6 +100,12 @@ _ROWS = [
         ZREMRANGEBYRANK z index index
         ZUNIONSTORE z 2 z z
         ZRANGESTORE z z 0 index
+        XADD x 9-* member value
+        XADD x 9-* member value value value
+        XADD x MAXLEN count 8-* member value
+        XDEL x entry entry
+        XTRIM x MAXLEN count
+        XSETID x entry
         DEL any
         RENAME any any
         COPY any any REPLACE
@@ -105,6 +120,7 @@ _WORDS: dict[str, Callable[[Random], bytes]] = {
     "number": lambda rng: b"%d" % rng.randint(-3, 3),
     "index": lambda rng: b"%d" % rng.randint(-4, 4),
     "count": lambda rng: b"%d" % rng.randint(0, 4),
+    "entry": lambda rng: b"%d-%d" % (rng.choice((8, 9, 9)), rng.randint(0, 12)),
 }
 # Commands whose effect is random. What they do is what they are recorded as.
 RANDOM = frozenset((b"SPOP",))
@@ -392,6 +408,48 @@ def _zrangestore(state: State, destination: bytes, source: bytes, start: bytes, 
     _put(state, destination, Scores({member: scores[member] for member in _ranked(scores)[_slice(start, stop, len(scores))]}))
 
 
+def _xadd(state: State, key: bytes, *words: bytes) -> None:
+    log = _find(state, key, Log)
+    length = None
+    if words[0] == b"MAXLEN":
+        length, words = words[1], words[2:]
+    first, _, second = words[0].partition(b"-")
+    sequence = int(second) if second != b"*" else log.last[1] + 1 if int(first) == log.last[0] else 0
+    identity = int(first), sequence
+    if identity <= log.last:
+        raise Refused
+    entries = (*log.entries, (identity, words[1:]))
+    _keep(state, key, log._replace(entries=entries, last=identity, added=log.added + 1))
+    if length is not None:
+        _xtrim(state, key, b"MAXLEN", length)
+
+
+def _xdel(state: State, key: bytes, *ids: bytes) -> None:
+    log = _find(state, key, Log)
+    gone = {identity for identity, _ in log.entries} & set(map(_entry_id, ids))
+    if gone:
+        entries = tuple(entry for entry in log.entries if entry[0] not in gone)
+        _keep(state, key, log._replace(entries=entries, deleted=max(log.deleted, *gone)))
+
+
+def _xtrim(state: State, key: bytes, *words: bytes) -> None:
+    log, length = _find(state, key, Log), int(words[-1])
+    if key in state:
+        _keep(state, key, log._replace(entries=log.entries[max(len(log.entries) - length, 0) :]))
+
+
+def _xsetid(state: State, key: bytes, identity: bytes) -> None:
+    log, last = _find(state, key, Log), _entry_id(identity)
+    if key not in state or (log.entries and last < log.entries[-1][0]):
+        raise Refused
+    _keep(state, key, log._replace(last=last))
+
+
+def _entry_id(text: bytes) -> tuple[int, int]:
+    first, _, second = text.partition(b"-")
+    return int(first), int(second)
+
+
 _COMMANDS: dict[bytes, Callable[..., None]] = {
     b"SET": _set,
     b"DEL": _del,
@@ -431,6 +489,10 @@ _COMMANDS: dict[bytes, Callable[..., None]] = {
     b"ZREMRANGEBYRANK": _zremrangebyrank,
     b"ZUNIONSTORE": _zunionstore,
     b"ZRANGESTORE": _zrangestore,
+    b"XADD": _xadd,
+    b"XDEL": _xdel,
+    b"XTRIM": _xtrim,
+    b"XSETID": _xsetid,
 }
 
 # --- What stands in a payload ---
@@ -452,6 +514,11 @@ def _tagged(held: Held) -> Any:
     if isinstance(value, Scores):
         pairs = [[tagged_name(member), _score(value[member])] for member in _ranked(value)]
         return {"$kvs": {"zset": pairs, **expiry}}
+    if isinstance(value, Log):
+        last, deleted = (f"{each[0]}-{each[1]}" for each in (value.last, value.deleted))
+        entries = [[f"{identity[0]}-{identity[1]}", *map(tagged_name, row)] for identity, row in value.entries]
+        stream = {"added": value.added, "entries": entries, "groups": {}, "last_id": last, "max_deleted_id": deleted}
+        return {"$kvs": {"stream": stream, **expiry}}
     if isinstance(value, dict):
         return {"$kvs": {"hash": {tagged_name(field): tagged_name(text) for field, text in value.items()}, **expiry}}
     if isinstance(value, list):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.models import Data, Held, Scores, State
+from helpers.models import Data, Held, Log, Scores, State
 from helpers.servers import IS_COMPILED
 from kvserver.containers import pages, table
 from kvserver.containers.ordered import Ordered
@@ -87,4 +87,7 @@ def _python_of(value: Any) -> Any:
         return [*(list_value.elements_of(value) or ())]
     if name == "set":
         return {*(set_value.members_of(value) or ())}
+    if name == "stream":
+        entries = tuple((identity, tuple(row)) for identity, row in value.entries.range())
+        return Log(entries, value.last_id, value.added, value.max_deleted_id)
     return Scores(sorted_set_value.members_of(value) or ())

@@ -37,6 +37,7 @@ from kvserver.types.list.value import List
 from kvserver.types.list.value import value_of as value_of_list
 from kvserver.types.set.value import INTSET_MEMBERS, is_intset, new_value
 from kvserver.types.sorted_set.value import SORTED_SET, SortedSet
+from kvserver.types.stream.stream import Stream
 from kvserver.types.string.value import embedded, raw
 
 LATER_MS = START_MS + 10_000
@@ -72,6 +73,15 @@ def expiring_hash(fields: dict[bytes, tuple[bytes, int | None]]) -> Value:
     return hash_
 
 
+def stream_of(entries: list[list[bytes]]) -> Value:
+    stream = Stream()
+    for number, strings in enumerate(entries, start=1):
+        stream.entries.add((number, number), strings, 4, 4096)
+        stream.last_id = (number, number)
+        stream.added += 1
+    return stream
+
+
 VALUES: dict[str, st.SearchStrategy[Value]] = {
     "string": strings | strings.map(raw) | strings.map(embedded),
     "ReJSON-RL": json_texts,
@@ -81,6 +91,7 @@ VALUES: dict[str, st.SearchStrategy[Value]] = {
     | st.lists(strings, max_size=3).map(lambda elements: value_of_list(List([*elements, b"\0"]))),
     "set": st.lists(members, min_size=1, max_size=100, unique=True).map(a_set) | st.integers(65, 700).map(integers),
     "zset": st.dictionaries(strings, st.floats(allow_nan=False), min_size=1, max_size=20).map(sorted_set),
+    "stream": st.lists(st.lists(strings, min_size=2, max_size=2), max_size=9).map(stream_of),
     "numbers": st.lists(st.integers(0, 2**63), max_size=50).map(Numbers),
 }
 each_kind = given(st.sampled_from(sorted(VALUES)).flatmap(VALUES.__getitem__))

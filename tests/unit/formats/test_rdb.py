@@ -97,12 +97,10 @@ def test_body_that_makes_no_sense_is_refused(body: bytes) -> None:
     assert refusal(dumps.sealed(body)) == BAD_FORMAT
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [(15, "a stream"), (19, "a stream"), (7, "a module's value")],
-)
-def test_value_that_is_not_read_yet_is_named(kind: int, name: str) -> None:
-    assert refusal(dumps.sealed(bytes((kind,)) + b"\1a")) == f"the payload holds {name}, which this server does not have"
+@pytest.mark.parametrize("kind", [6, 7])
+def test_value_that_is_not_read_is_named(kind: int) -> None:
+    payload = dumps.sealed(bytes((kind,)) + b"\1a")
+    assert refusal(payload) == "the payload holds a module's value, which this server does not have"
 
 
 def test_lengths_and_bytes_are_read_in_turn_up_to_the_end() -> None:

@@ -40,7 +40,7 @@ def streams(draw: st.DrawFn) -> Stream:
 
 def told(stream: Any) -> Any:
     assert isinstance(stream, Stream)
-    return stream.entries.range(), stream.last_id, stream.added, stream.max_deleted_id, stream.groups
+    return stream.entries.range(), stream.last_id, stream.added, stream.max_deleted_id, list(stream.groups.in_order())
 
 
 @settings(max_examples=40)
