@@ -174,6 +174,8 @@ def encode_pieces(reply: Reply, protocol: int) -> list[bytes]:
     pieces: list[bytes] = []
     if kind is Rows:
         _encode_rows(reply, pieces.append, len(reply))  # type: ignore[arg-type]
+    elif kind is Pairs:
+        _encode_pairs(reply, protocol, pieces.append)  # type: ignore[arg-type]
     else:
         _encode(reply, protocol, pieces.append)
     return pieces
@@ -227,11 +229,8 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
         case Replies():
             for item in reply:
                 _encode(item, protocol, append)
-        case Pairs() if protocol == 3:
-            append(b"%%%d\r\n" % len(reply))
-            for pair in reply:
-                for item in pair:  # type: ignore[union-attr]
-                    _encode(item, protocol, append)
+        case Pairs():
+            _encode_pairs(reply, protocol, append)
         case Rows():
             _encode_rows(reply, append, len(reply))
         case list() | tuple():
@@ -254,6 +253,16 @@ def _encode(reply: Reply, protocol: int, append: Callable[[bytes], None]) -> Non
             append(_NULL_ARRAY[protocol])
         case _:
             raise TypeError(f"a handler returned {type(reply).__name__}, which is no reply")
+
+
+def _encode_pairs(pairs: Pairs, protocol: int, append: Callable[[bytes], None]) -> None:
+    append(b"%b%d\r\n" % (b"%" if protocol == 3 else b"*", len(pairs)))
+    for pair in pairs:
+        if protocol == 2:
+            append(b"*2\r\n")
+        for item in pair:  # type: ignore[union-attr]
+            for piece in encode_pieces(item, protocol):
+                append(piece)
 
 
 def _encode_rows(rows: Iterable[Any], append: Callable[[bytes], None], count: int) -> None:

@@ -54,13 +54,15 @@ def stream_of_json(document: Any) -> Stream | None:
         rows.append(row)
     groups = groups_of(document["groups"])
     ids = _strings([document["last_id"], document["max_deleted_id"]])
-    if groups is None or ids is None or _last_of(rows, FIRST) is None:
+    found = _ids_of(rows, FIRST)
+    if groups is None or ids is None or found is None:
         return None
     last_id, max_deleted_id = map(_id_in, ids)
     if last_id is None or max_deleted_id is None:
         return None
     builder = _Builder()
-    builder.add([], rows)
+    if found:
+        builder.add(found, rows)
     builder.stream.groups = groups
     return builder.finished(document["added"], last_id, max_deleted_id)
 
@@ -164,11 +166,12 @@ class _LongEntries(LongRows):
 
     def _parse(self, text: bytes) -> tuple[list[bytes], list[Any]] | None:
         found = super()._parse(text)
-        last = _last_of(found[1], self._last_id) if found else None
-        if last is None:
+        ids = _ids_of(found[1], self._last_id) if found else None
+        if not found or not ids:
             return None
-        self._last_id = last
-        return found
+        self._last_id = ids[-1]
+        # The builder takes the ids as they were read.
+        return ids, found[1]  # type: ignore[return-value]
 
 
 class _Builder:
@@ -178,14 +181,13 @@ class _Builder:
         self.stream = Stream()
         self.is_empty = True
 
-    def add(self, members: list[bytes], values: list[Any]) -> None:
-        """Add entries: for each its id, and fields and values in turn."""
+    def add(self, members: list[Any], values: list[Any]) -> None:
+        """Add entries: the ids, and for each the text of its id, and fields and values in turn."""
         self.is_empty = False
-        for text, *strings in values:
-            identity = _id_in(text)
-            assert identity is not None
-            self.stream.entries.add(identity, strings, _NODE_ENTRIES, _NODE_BYTES)
-            self.stream.last_id = identity
+        add = self.stream.entries.add
+        for identity, row in zip(members, values, strict=True):
+            add(identity, row[1:], _NODE_ENTRIES, _NODE_BYTES)
+        self.stream.last_id = members[-1]
 
     def value(self) -> None:
         """Nothing: the stream is more than its entries."""
@@ -204,14 +206,16 @@ class _Builder:
         return stream
 
 
-def _last_of(rows: list[list[bytes]], last: Id) -> Id | None:
-    """The last id of entries that come behind an id, or None if they are no entries in order."""
+def _ids_of(rows: list[list[bytes]], last: Id) -> list[Id] | None:
+    """The ids of entries that come behind an id, or None if they are no entries in order."""
+    ids: list[Id] = []
     for row in rows:
         identity = _id_in(row[0])
         if identity is None or identity <= last or len(row) < 3 or not len(row) % 2:
             return None
         last = identity
-    return last
+        ids.append(identity)
+    return ids
 
 
 def _entries_pieces(entries: Entries) -> Iterator[bytes]:
