@@ -27,13 +27,16 @@ RANGE = 100
 class CollectionType:
     """A data type, the command that fills a collection of it, and the words that this takes for the member of a number.
 
-    `change` gives a command that writes to the place of that member, and its words behind the key.
+    `change` gives a command that writes to the place of that member, and its words behind the key. `at_once` is how many
+    members a command brings at most, and `most_keys` how many small collections there may be.
     """
 
     name: str
     fill_command: str
     words: Callable[[int], tuple[bytes, ...]]
     change: Callable[[int], tuple[bytes, ...]]
+    at_once: int = FILL_MEMBERS
+    most_keys: int = 1_000_000
 
 
 def member(number: int) -> bytes:
@@ -52,7 +55,16 @@ SET = CollectionType("set", "SADD", lambda number: (member(number),), lambda num
 SORTED_SET = CollectionType(
     "zset", "ZADD", lambda number: (b"%d" % number, member(number)), lambda number: (b"ZADD", b"%d.5" % number, member(number))
 )
-TYPES = (HASH, LIST, SET, SORTED_SET)
+# An entry has a command of its own. redis-server takes some 4 KB for a stream, however small it is.
+STREAM = CollectionType(
+    "stream",
+    "XADD",
+    lambda number: (b"%d-0" % (number + 1), b"field", member(number)),
+    lambda number: (b"XDEL", b"%d-0" % (number + 1)),
+    at_once=1,
+    most_keys=50_000,
+)
+TYPES = (HASH, LIST, SET, SORTED_SET, STREAM)
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,8 @@ class Row:
     """Commands that are measured together, by turns, so that a collection stays as large as it is.
 
     Their words are texts in which a name in braces stands for something: `key`; a random `member`, `index` or `score`, which
-    all commands of a turn share; `end` of a range that begins at the index; the `new` member, which no other turn has.
+    all commands of a turn share; `end` of a range that begins at the index; the `new` member, which no other turn has; how many
+    `members` the collection has.
     """
 
     type: CollectionType
@@ -88,6 +101,10 @@ ROWS = (
     Row(SORTED_SET, ("ZADD {key} {score} {member}",)),
     Row(SORTED_SET, ("ZINCRBY {key} 1 {member}",)),
     Row(SORTED_SET, ("ZADD {key} {score} {new}", "ZPOPMIN {key}"), is_fresh=True),
+    Row(STREAM, ("XRANGE {key} {index} + COUNT 10",)),
+    Row(STREAM, ("XREAD COUNT 10 STREAMS {key} {index}",)),
+    # This comes last, since its ids are other ones.
+    Row(STREAM, ("XADD {key} MAXLEN ~ {members} * field {member}",)),
 )
 
 
@@ -126,8 +143,8 @@ class Collections:
     def requests(self) -> Iterator[bytes]:
         """The requests that fill them, in turn."""
         for index in range(self.keys):
-            for start in range(0, self.members, FILL_MEMBERS):
-                numbers = range(start, min(start + FILL_MEMBERS, self.members))
+            for start in range(0, self.members, self.type.at_once):
+                numbers = range(start, min(start + self.type.at_once, self.members))
                 words = itertools.chain.from_iterable(map(self.type.words, numbers))
                 yield encode_request(self.type.fill_command, self.key(index), *words)
 
@@ -150,5 +167,6 @@ class Collections:
             "end": index + RANGE - 1,
             "score": choice.randrange(self.members),
             "new": f"new:{turn:010d}",
+            "members": self.members,
         }
         return [encode_request(*(word.format_map(meant) for word in command.split())) for command in row.commands]

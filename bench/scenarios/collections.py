@@ -77,7 +77,8 @@ class RowLoad:
 def measure_sizes(run: Run) -> Iterator[Case]:
     kinds = {kind: kind for kind in run.able(NEEDS)}
     for collection_type in TYPES:
-        small = Collections(collection_type, run.pick(1_000_000, 2_000), 5 if collection_type is HASH else 10)
+        keys = run.pick(collection_type.most_keys, 2_000)
+        small = Collections(collection_type, keys, 5 if collection_type is HASH else 10)
         large = Collections(collection_type, 1, run.pick(1_000_000, 20_000))
         for collections, name, count in ((small, PER_KEY, small.keys), (large, PER_MEMBER, large.members)):
             metrics = (Metric(name, "", 0), Metric(FILLED, "MB", 1, is_compared=False))
