@@ -72,8 +72,8 @@ class Row:
     """Commands that are measured together, by turns, so that a collection stays as large as it is.
 
     Their words are texts in which a name in braces stands for something: `key`; a random `member`, `index` or `score`, which
-    all commands of a turn share; `end` of a range that begins at the index; the `new` member, which no other turn has; how many
-    `members` the collection has.
+    all commands of a turn share; `end` of a range that begins at the index; the `new` member, which no other turn has; and how
+    many `members` the collection has.
     """
 
     type: CollectionType

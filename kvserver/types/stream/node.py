@@ -33,9 +33,12 @@ _JOINED_BYTES: Final = 1024
 # The flags of an entry, a number of one byte, whichever are set; the number behind the fields of the first entry is zero.
 _FLAGS_SIZE: Final = 2
 _ZERO_SIZE: Final = 2
-# What an entry takes beside its strings, and a string beside its bytes, is no more than this.
+# What an entry takes beside its strings, and a string beside its bytes, is no more than this; if its numbers and strings are
+# short, less.
 _MOST_OVERHEAD: Final = 40
+_USUAL_OVERHEAD: Final = 16
 _MOST_STRING_OVERHEAD: Final = 10
+_SHORT_STRING, _LONG_STRING = 64, 4096
 # The memory of a node besides its strings and numbers, and that of a string that is not joined.
 _NODE_BYTES: Final = 600
 _STRING_BYTES: Final = 56
@@ -58,6 +61,7 @@ class Node:
         "_counted",
         "_counted_size",
         "_counted_strings",
+        "_fields_length",
         "counts",
         "deleted",
         "fields",
@@ -83,6 +87,7 @@ class Node:
         # The length of Redis's listpack with so many of the entries and strings, but for the counts of entries; and what it is
         # at most with all of them.
         self._counted = self._counted_strings = 0
+        self._fields_length = sum(map(len, fields))
         self._counted_size = OVERHEAD_BYTES + integer_size(len(fields)) + sum(map(entry_size, fields)) + _ZERO_SIZE
         self._bound = self._counted_size + _MOST_OVERHEAD
 
@@ -110,9 +115,12 @@ class Node:
 
     def add(self, identity: Id, strings: list[bytes], length: int) -> None:
         """Add an entry to an open node: its id, which is the greatest, fields and values in turn, and how long they are."""
-        first = self.first
+        first_milliseconds, first_sequence = self.first
+        milliseconds, sequence = identity
+        milliseconds -= first_milliseconds
         if strings[::2] == self.fields:
             values = strings[1::2]
+            length -= self._fields_length
             if self.counts is not None:
                 self.counts.append(0)
         else:
@@ -120,10 +128,13 @@ class Node:
             if self.counts is None:
                 self.counts = array("Q", bytes(8 * len(self.milliseconds)))
             self.counts.append(len(values))
-        self.milliseconds.append(identity[0] - first[0])
-        self.sequences.append(identity[1])
+        self.milliseconds.append(milliseconds)
+        self.sequences.append(sequence)
         self.strings += values  # type: ignore[operator]
-        self._bound += length + _MOST_OVERHEAD + _MOST_STRING_OVERHEAD * len(strings)
+        count = len(values)
+        is_usual = milliseconds < 1 << 31 and -4096 <= sequence - first_sequence < 4096 and count < _SHORT_STRING
+        of_string = 2 if length < _SHORT_STRING else 4 if length < _LONG_STRING else _MOST_STRING_OVERHEAD
+        self._bound += length + (_USUAL_OVERHEAD if is_usual else _MOST_OVERHEAD) + of_string * count
         self.live += 1
         if self.deleted is not None:
             self.deleted.append(0)
@@ -163,6 +174,7 @@ class Node:
         other = Node.__new__(Node)
         other.first, other.fields, other.live, other.owner = self.first, self.fields, self.live, owner
         other._counted, other._counted_strings = self._counted, self._counted_strings
+        other._fields_length = self._fields_length
         other._counted_size, other._bound = self._counted_size, self._bound
         other.milliseconds, other.sequences, other.counts, other.strings = (
             self.milliseconds,

@@ -28,6 +28,9 @@ def test_node_has_its_entries_open_and_sealed(entries: list[tuple[tuple[int, int
     if deleted:
         node.mark(deleted)
     listpack = write_node(node)
+    # What the length is at most is never too little.
+    assert node.has_room(0, 0, len(listpack) + 1)
+    assert not node.has_room(0, 0, len(listpack))
     assert node.size() == len(listpack)
     assert read_listpack(listpack)
     sealed = node.copy(None)
