@@ -236,6 +236,7 @@ class LongGroups:
 
     def read(self, data: bytes, position: int) -> int | None:
         """Read a piece: as `data.kinds.LongReader.read`."""
+        before = len(self._parts)
         try:
             return self._steps.send((data, position))
         except StopIteration as end:
@@ -243,6 +244,8 @@ class LongGroups:
             place: _Place = end.value
             return place[1]
         except _NotGroups:
+            # What stands behind the position was not read.
+            del self._parts[before:]
             return None
 
     def as_json(self) -> bytes:
@@ -303,9 +306,10 @@ class LongGroups:
             end = reader.read(data, position)
             if end is None:
                 raise _NotGroups
+            place = yield end
             if reader.has_ended:
-                return data, end
-            data, position = yield end
+                return place
+            data, position = place
 
     def _text(self, text: bytes, place: _Place) -> _Steps:
         """Read this very text."""

@@ -157,7 +157,7 @@ def _take_history(session: Session, key: bytes, call: _Call, behind: Id) -> list
     """Give a consumer its pending entries behind an id once more. Those that were deleted come without contents."""
     now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
     stream, group = own_group(session, key, call.group)
-    is_new = see_consumer(session, key, stream, call.group, call.consumer, now_ms)
+    see_consumer(session, key, stream, call.group, call.consumer, now_ms)
     consumer = group.consumers.get(call.consumer)
     assert consumer is not None
     reply: list[Reply] = []
@@ -173,8 +173,7 @@ def _take_history(session: Session, key: bytes, call: _Call, behind: Id) -> list
             reply += reply_of([(identity, strings)])
         if len(reply) == call.most:
             break
-    if reply or is_new:
-        session.keyspace.change(key, stream, _record(key, call, call.most, text_of(behind), now_ms))
+    session.keyspace.change(key, stream, _record(key, call, call.most, text_of(behind), now_ms))
     return reply
 
 

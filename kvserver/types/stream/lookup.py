@@ -67,14 +67,12 @@ def time_of(session: Session, word: bytes) -> int:
     return integer(word)
 
 
-def see_consumer(session: Session, key: bytes, stream: Stream, name: bytes, consumer: bytes, now_ms: int) -> bool:
-    """Note that a consumer of a group is heard of, and return True if it is a new one, which is recorded."""
+def see_consumer(session: Session, key: bytes, stream: Stream, name: bytes, consumer: bytes, now_ms: int) -> None:
+    """Note that a consumer of a group is heard of. That a new one is made is recorded, and nothing else."""
     group = stream.groups.own(name)
     assert group is not None
-    if not group.see(consumer, now_ms):
-        return False
-    session.keyspace.change(key, stream, record_of_consumer(key, name, consumer))
-    return True
+    if group.see(consumer, now_ms):
+        session.keyspace.change(key, stream, record_of_consumer(key, name, consumer))
 
 
 def record_of_consumer(key: bytes, name: bytes, consumer: bytes) -> Request:

@@ -51,7 +51,10 @@ def text_of(groups: Groups) -> bytes:
 
 
 def read_in_pieces(text: bytes, size: int) -> tuple[LongGroups, int | None]:
-    """Read a text that comes in chunks, as the decoder does. Return the reader and the end of the groups, or None."""
+    """Read a text that comes in chunks, as the decoder does. Return the reader and the end of the groups, or None.
+
+    In any case the reader gives back what it has read.
+    """
     reader, data, position, start = LongGroups(), b"", 0, 0
     for end in range(size, len(text) + size, size):
         data = data[position:] + text[end - size : end]
@@ -60,6 +63,7 @@ def read_in_pieces(text: bytes, size: int) -> tuple[LongGroups, int | None]:
         while not reader.has_ended:
             found = reader.read(data, position)
             if found is None:
+                assert reader.as_json() == text[: start + position]
                 return reader, None
             if found == position:
                 break
@@ -136,9 +140,8 @@ def test_what_is_not_written_like_this_is_no_groups(part: bytes, other: bytes) -
     assert text != EXAMPLE
     assert groups_of(json.loads(text)) is None
     for size in (1, 50, 1 << 16):
-        reader, end = read_in_pieces(text + b',"last_id":"0-0","max_deleted_id":"0-0"}', size)
+        _, end = read_in_pieces(text + b',"last_id":"0-0","max_deleted_id":"0-0"}', size)
         assert end is None
-        assert text.startswith(reader.as_json())
 
 
 @pytest.mark.parametrize("document", [None, [], {"a": 1}, {"a": {}}, {"$kvs:": {}}])
@@ -148,9 +151,8 @@ def test_other_documents_are_no_groups(document: Any) -> None:
 
 @pytest.mark.parametrize("text", [b"[]", b'{"b', b'{"a":[]}', EXAMPLE.replace(b":[", b": [")])
 def test_other_texts_are_no_groups(text: bytes) -> None:
-    reader, end = read_in_pieces(text, 1 << 16)
+    _, end = read_in_pieces(text, 1 << 16)
     assert end is None
-    assert text.startswith(reader.as_json())
 
 
 def test_no_step_of_many_consumers_and_entries_is_long() -> None:
