@@ -33,6 +33,7 @@ def test_command_is_complete(command: Command) -> None:
         "geo",
         "hyperloglog",
         "scripting",
+        "stream",
     }
     assert all(part.isdigit() for part in command.since.split("."))
     assert not {"write", "readonly"} <= set(command.flags)
@@ -64,7 +65,7 @@ def test_limit_of_memory_has_a_table_of_its_own() -> None:
     assert table.plain(session) is table.limited
     for name, command in table.commands.items():
         is_limited = table.limited[name][0] is not table.open[name][0]
-        assert is_limited is ("denyoom" in command.flags)
+        assert is_limited is any("denyoom" in each.flags for each in (command, *command.subcommands.values()))
     with pytest.raises(Refusal, match=OOM):
         table.limited[b"SET"][0](session, [b"SET", b"k", b"v"])
     assert table.limited[b"restore"][0](session, [b"restore"]) == Load()
