@@ -6,6 +6,7 @@ Owns this list. To add a scenario, write a module with its `SCENARIO` (or severa
 from bench.scenario import Scenario
 from bench.scenarios import (
     collections,
+    consumers,
     flush_stall,
     group_commit,
     handover,
@@ -29,5 +30,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     replay.SCENARIO,
     flush_stall.SCENARIO,
     handover.SCENARIO,
+    consumers.SCENARIO,
     *collections.SCENARIOS,
 )
