@@ -54,7 +54,8 @@ class Named(Generic[T]):
 
     def own(self, name: bytes) -> T | None:
         """The thing of this name, to be changed, or None."""
-        thing = self.get(name)
+        # Measured: `get` spelled out here.
+        thing: T | None = None if self._table is None else self._table.get(name)
         if thing is not None and thing.owner is not self._token:
             thing = self.add(name, thing.fork())
         return thing

@@ -108,6 +108,19 @@ class Group:
                 self._own(before[0]).ids.discard(identity)
             consumer.ids.put(identity)
 
+    def deliver_all(self, ids: list[Id], name: bytes, time_ms: int) -> None:
+        """`deliver` for the first delivery of each of some entries, in the order of their ids."""
+        last = self.pending.last_id()
+        if len(ids) == 1 or (last is not None and ids[0] <= last):
+            for identity in ids:
+                self.deliver(identity, name, time_ms, 1)
+            return
+        # Nobody has any of them: their ids are behind all that are pending.
+        consumer, count = self._own(name), len(ids)
+        columns = list(zip(*ids, strict=True))
+        self.pending.load([*columns, [consumer.name] * count, [time_ms] * count, [1] * count])
+        consumer.ids.load(list(columns))
+
     def acknowledge(self, identity: Id) -> bool:
         """Let an entry be pending no more. Return True if it was."""
         row = self.pending.discard(identity)

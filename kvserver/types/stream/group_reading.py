@@ -15,6 +15,7 @@ from kvserver.types import timeouts
 from kvserver.types.stream.group import COUNTS, Group
 from kvserver.types.stream.ids import FIRST, LAST, Id, after, parse, text_of
 from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
+from kvserver.types.stream.node import Item
 from kvserver.types.stream.progress import advance
 from kvserver.types.stream.reading import items_behind, reply_of
 from kvserver.types.stream.stream import Stream
@@ -28,6 +29,7 @@ _MEANINGLESS: Final = (
     "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a "
     "proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set."
 )
+_WHERE: Final = " in XREADGROUP with GROUP option"
 _UNBALANCED: Final = "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
 
 
@@ -57,11 +59,20 @@ class _Call(NamedTuple):
 def xreadgroup(session: Session, request: Request) -> Reply | Effect:
     call = _parse(session, request)
     keyspace = session.keyspace
+    if call.ids == [b">"]:
+        # Measured: what most calls ask, in one look instead of two.
+        key = call.keys[0]
+        stream = stream_of(keyspace.read(key))
+        group = None if stream is None else stream.groups.get(call.group)
+        if stream is None or group is None:
+            raise no_key_or_group(key, call.group, where=_WHERE)
+        items = _new_items(stream, group, call.most)
+        return Pairs([[key, _take_new(session, key, call, items)]]) if items else _wait(session, call)
     behind: list[Id] = []
     for key, text in zip(call.keys, call.ids, strict=True):
         stream = stream_of(keyspace.read(key))
         if stream is None or stream.groups.get(call.group) is None:
-            raise no_key_or_group(key, call.group, where=" in XREADGROUP with GROUP option")
+            raise no_key_or_group(key, call.group, where=_WHERE)
         if text == b"$":
             raise CommandError(_MEANINGLESS)
         behind.append(_NEW if text == b">" else parse(text))
@@ -73,10 +84,13 @@ def xreadgroup(session: Session, request: Request) -> Reply | Effect:
             continue
         if identity != _NEW:
             found.append([key, _take_history(session, key, call, identity)])
-        elif _has_more(stream, group):
-            found.append([key, _take_new(session, key, call, call.most)])
-    if found:
-        return Pairs(found)
+        elif items := _new_items(stream, group, call.most):
+            found.append([key, _take_new(session, key, call, items)])
+    return Pairs(found) if found else _wait(session, call)
+
+
+def _wait(session: Session, call: _Call) -> Reply | Effect:
+    """Wait for what the group was not given yet, if the call says so."""
     if call.timeout_ms is None:
         return NULL_ARRAY
 
@@ -88,9 +102,8 @@ def xreadgroup(session: Session, request: Request) -> Reply | Effect:
         waited_in = value.groups.get(call.group)
         if waited_in is None:
             raise CommandError("NOGROUP the consumer group this client was blocked on no longer exists")
-        if not _has_more(value, waited_in):
-            return None
-        return Pairs([[key, _take_new(session, key, call, call.most or _COUNT_OF_WAITERS)]])
+        items = _new_items(value, waited_in, call.most or _COUNT_OF_WAITERS)
+        return Pairs([[key, _take_new(session, key, call, items)]]) if items else None
 
     # There is something for all who wait in this group, or for none.
     kind = "stream group " + call.group.decode("utf-8", "surrogateescape")
@@ -133,22 +146,20 @@ def _parse(session: Session, request: Request) -> _Call:
     raise CommandError(SYNTAX_ERROR)
 
 
-def _has_more(stream: Stream, group: Group) -> bool:
-    """True if there are entries that a group was not given yet."""
-    last = stream.entries.last()
-    return last is not None and last > group.last_id
+def _new_items(stream: Stream, group: Group, most: int) -> list[Item]:
+    """The next entries that a group was not given yet. A `most` of 0 stands for all."""
+    return items_behind(stream, group.last_id, most) if stream.last_id > group.last_id else []
 
 
-def _take_new(session: Session, key: bytes, call: _Call, count: int) -> list[Reply]:
-    """Give a consumer the next entries, of which there are some."""
+def _take_new(session: Session, key: bytes, call: _Call, items: list[Item]) -> list[Reply]:
+    """Give a consumer the next entries of a stream."""
     now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
     stream, group = own_group(session, key, call.group)
     see_consumer(session, key, stream, call.group, call.consumer, now_ms)
-    items = items_behind(stream, group.last_id, count)
-    advance(stream, group, [identity for identity, _ in items])
+    ids = [identity for identity, _ in items]
+    advance(stream, group, ids)
     if not call.is_acknowledged:
-        for identity, _ in items:
-            group.deliver(identity, call.consumer, now_ms, 1)
+        group.deliver_all(ids, call.consumer, now_ms)
     session.keyspace.change(key, stream, _record(key, call, len(items), b">", now_ms))
     return reply_of(items)
 

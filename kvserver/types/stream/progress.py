@@ -14,6 +14,10 @@ from kvserver.types.stream.stream import Stream
 
 def advance(stream: Stream, group: Group, delivered: list[Id]) -> None:
     """Move a group on to the last of these ids, which were delivered in order, if it is ahead of the group's."""
+    if stream.max_deleted_id == FIRST and group.entries_read != UNKNOWN and delivered[0] > group.last_id:
+        group.entries_read += len(delivered)
+        group.last_id = delivered[-1]
+        return
     for identity in delivered:
         if identity > group.last_id:
             if group.entries_read != UNKNOWN and not _has_tombstones(stream, identity):

@@ -38,15 +38,16 @@ class Run:
 
 
 def _last_of(run: Run) -> Id:
-    milliseconds, sequences = run.columns[:2]
-    return milliseconds[-1], sequences[-1]
+    columns = run.columns
+    return columns[0][-1], columns[1][-1]
 
 
 def _place(run: Run, identity: Id) -> int:
     """The number of rows in a run whose ids are less than this one."""
-    milliseconds, sequences = run.columns[:2]
-    place = bisect_left(milliseconds, identity[0])
-    if place < len(milliseconds) and milliseconds[place] == identity[0] and sequences[place] < identity[1]:
+    milliseconds, sequences, *_ = run.columns
+    first, second = identity
+    place = bisect_left(milliseconds, first)
+    if place < len(milliseconds) and milliseconds[place] == first and sequences[place] < second:
         place = bisect_left(sequences, identity[1], place, bisect_right(milliseconds, identity[0], place))
     return place
 
@@ -88,12 +89,17 @@ class Rows(Runs[Run]):
 
     def put(self, identity: Id, *values: Any) -> Row | None:
         """Give an id values, and return those that it had, or None if there was no such row."""
-        index = self._run_of(identity)
+        index = len(self.runs) - 1
         run = self.runs[index]
+        milliseconds, sequences, *_ = run.columns
+        size = place = len(milliseconds)
+        if not size or identity <= (milliseconds[-1], sequences[-1]):
+            index = self._run_of(identity)
+            run = self.runs[index]
+            place = _place(run, identity)
         if run.owner is not self.token:
             run = self._own(index)
-        place = _place(run, identity)
-        milliseconds, sequences = run.columns[:2]
+        milliseconds, sequences, *_ = run.columns
         size = len(milliseconds)
         row = (*identity, *values)
         if place == size:
@@ -114,7 +120,7 @@ class Rows(Runs[Run]):
 
     def discard(self, identity: Id) -> Row | None:
         """Remove a row, and return its values, or None if there was no such row."""
-        index = self._run_of(identity)
+        index = self._run_of(identity) if len(self.runs) > 1 else 0
         run = self.runs[index]
         place = self._find(run, identity)
         if place < 0:
