@@ -94,8 +94,8 @@ class Notifications(Generic[Listener]):
     def _events(self) -> Iterator[Event]:
         """All that has happened, in order."""
         missed = deque(self._notes.missed)
-        # The keys of the call that were told of.
-        told: set[Place] = set()
+        # The events of the call that were told, each with its key.
+        told: set[tuple[bytes, Place]] = set()
         records = self._records.since(self._told)
         # What a load has recorded is taken, and was not told.
         for at, (number, record) in enumerate(records, self._records.position - len(records)):
@@ -110,7 +110,7 @@ class Notifications(Generic[Listener]):
         number, key = place
         return self._databases[number].peek(key) is None
 
-    def _events_of(self, number: int, record: Request, call: Call | None, told: set[Place]) -> Iterator[Event]:
+    def _events_of(self, number: int, record: Request, call: Call | None, told: set[tuple[bytes, Place]]) -> Iterator[Event]:
         """The events that a record stands for, in the order in which Redis has them."""
         written = self._commands.get(record[0]) or self._commands.get(record[0].lower())
         if written is None:
@@ -120,9 +120,13 @@ class Notifications(Generic[Listener]):
         if call and not goes_by_itself:
             rules, words = _rules(call, written, record)
             if any(rule.key_place for rule in rules):
-                yield from self._events_of_call([(rule, _named(rule, number, words)) for rule in rules], told)
+                found = [(rule, _named(rule, number, words)) for rule in rules]
             else:
-                yield from self._events_of_call([(rule, place) for place in places for rule in rules], told)
+                found = [(rule, place) for place in places for rule in rules]
+            if written.group == "generic":
+                # A value may take several records, but of a key such a record is told only where nothing else is.
+                found = [(rule, place) for rule, place in found if all(place != other for _, other in told)]
+            yield from self._events_of_call(found, told)
             # Redis tells that a key is new even where it tells nothing else.
             for place in places:
                 yield from self._made(place)
@@ -132,10 +136,10 @@ class Notifications(Generic[Listener]):
             for rule in rules:
                 yield from self._with_end(rule, place)
 
-    def _events_of_call(self, found: list[tuple[EventRule, Place]], told: set[Place]) -> Iterator[Event]:
-        """The events that a call has led to, of keys that were not told of: a value may take several records."""
-        untold = [(rule, place) for rule, place in found if place not in told]
-        told.update(place for _, place in untold)
+    def _events_of_call(self, found: list[tuple[EventRule, Place]], told: set[tuple[bytes, Place]]) -> Iterator[Event]:
+        """The events that a call has led to, as far as they were not told yet."""
+        untold = [(rule, place) for rule, place in found if (rule.name, place) not in told]
+        told.update((rule.name, place) for rule, place in untold)
         for rule, place in untold:
             yield from self._made(place, is_told=rule.name == NEW.name)
             yield from self._with_end(rule, place)
