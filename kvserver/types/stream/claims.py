@@ -15,7 +15,6 @@ from kvserver.types.stream.ids import FIRST, Id, parse, parse_start, text_of
 from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
 from kvserver.types.stream.reading import reply_of
 from kvserver.types.stream.stream import Stream
-from kvserver.types.stream.value import stream_of
 
 # As many entries are looked at for each that may be claimed.
 _ATTEMPTS: Final = 10
@@ -103,10 +102,11 @@ def _options(session: Session, words: list[bytes]) -> _Options:
          summary="Changes (or acquires) ownership of a message in a consumer group, as if the message was delivered to the "
          "specified consumer.")  # fmt: skip
 def xclaim(session: Session, request: Request) -> Reply:
-    keyspace, key, name = session.keyspace, request[1], request[2]
-    present = stream_of(keyspace.read(key))
-    if present is None or present.groups.get(name) is None:
+    key, name = request[1], request[2]
+    found = own_group(session, key, name)
+    if found is None:
         raise no_key_or_group(key, name)
+    stream, group = found
     least_idle_ms = max(integer(request[4], "ERR Invalid min-idle-time argument for XCLAIM"), 0)
     ids: list[Id] = []
     for word in request[5:]:
@@ -115,7 +115,6 @@ def xclaim(session: Session, request: Request) -> Reply:
         except CommandError:
             break
     options = _options(session, request[5 + len(ids) :])
-    stream, group = own_group(session, key, name)
     is_changed = options.last_id > group.last_id
     group.last_id = max(options.last_id, group.last_id)
     claim = _Claim(
@@ -135,7 +134,7 @@ def xclaim(session: Session, request: Request) -> Reply:
             continue
         if not reply:
             # Who claims nothing is not seen.
-            see_consumer(session, key, stream, name, claim.consumer, claim.now_ms)
+            see_consumer(session, key, stream, group, name, claim.consumer, claim.now_ms)
         _claim(group, identity, delivery, claim)
         reply += _told(identity, strings, claim)
     if reply or is_changed:
@@ -183,14 +182,14 @@ def xautoclaim(session: Session, request: Request) -> Reply:
         else:
             raise CommandError(SYNTAX_ERROR)
         index += 2
-    present = stream_of(session.keyspace.read(key))
-    if present is None or present.groups.get(name) is None:
+    found = own_group(session, key, name)
+    if found is None:
         raise no_key_or_group(key, name)
-    stream, group = own_group(session, key, name)
+    stream, group = found
     claim = _Claim(request[3], least_idle_ms, now_ms, now_ms, None, is_just_id)
     due, following = _due(stream, group, start, count, claim)
     if any(strings is not None for _, _, strings in due):
-        see_consumer(session, key, stream, name, claim.consumer, now_ms)
+        see_consumer(session, key, stream, group, name, claim.consumer, now_ms)
     claimed: list[Reply] = []
     deleted: list[Reply] = []
     for identity, delivery, strings in due:

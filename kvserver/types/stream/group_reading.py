@@ -15,7 +15,6 @@ from kvserver.types import timeouts
 from kvserver.types.stream.group import COUNTS, Group
 from kvserver.types.stream.ids import FIRST, LAST, Id, after, parse, text_of
 from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
-from kvserver.types.stream.node import Item
 from kvserver.types.stream.progress import advance
 from kvserver.types.stream.reading import items_behind, reply_of
 from kvserver.types.stream.stream import Stream
@@ -61,13 +60,8 @@ def xreadgroup(session: Session, request: Request) -> Reply | Effect:
     keyspace = session.keyspace
     if call.ids == [b">"]:
         # Measured: what most calls ask, in one look instead of two.
-        key = call.keys[0]
-        stream = stream_of(keyspace.read(key))
-        group = None if stream is None else stream.groups.get(call.group)
-        if stream is None or group is None:
-            raise no_key_or_group(key, call.group, where=_WHERE)
-        items = _new_items(stream, group, call.most)
-        return Pairs([[key, _take_new(session, key, call, items)]]) if items else _wait(session, call)
+        found = _take_new(session, call.keys[0], call, call.most)
+        return Pairs([[call.keys[0], found]]) if found else _wait(session, call)
     behind: list[Id] = []
     for key, text in zip(call.keys, call.ids, strict=True):
         stream = stream_of(keyspace.read(key))
@@ -76,17 +70,13 @@ def xreadgroup(session: Session, request: Request) -> Reply | Effect:
         if text == b"$":
             raise CommandError(_MEANINGLESS)
         behind.append(_NEW if text == b">" else parse(text))
-    found: list[Reply] = []
+    told: list[Reply] = []
     for key, identity in zip(call.keys, behind, strict=True):
-        stream = stream_of(keyspace.live(key))
-        group = None if stream is None else stream.groups.get(call.group)
-        if stream is None or group is None:
-            continue
         if identity != _NEW:
-            found.append([key, _take_history(session, key, call, identity)])
-        elif items := _new_items(stream, group, call.most):
-            found.append([key, _take_new(session, key, call, items)])
-    return Pairs(found) if found else _wait(session, call)
+            told.append([key, _take_history(session, key, call, identity)])
+        elif new := _take_new(session, key, call, call.most):
+            told.append([key, new])
+    return Pairs(told) if told else _wait(session, call)
 
 
 def _wait(session: Session, call: _Call) -> Reply | Effect:
@@ -102,8 +92,10 @@ def _wait(session: Session, call: _Call) -> Reply | Effect:
         waited_in = value.groups.get(call.group)
         if waited_in is None:
             raise CommandError("NOGROUP the consumer group this client was blocked on no longer exists")
-        items = _new_items(value, waited_in, call.most or _COUNT_OF_WAITERS)
-        return Pairs([[key, _take_new(session, key, call, items)]]) if items else None
+        if value.last_id <= waited_in.last_id:
+            return None
+        found = _take_new(session, key, call, call.most or _COUNT_OF_WAITERS)
+        return Pairs([[key, found]]) if found else None
 
     # There is something for all who wait in this group, or for none.
     kind = "stream group " + call.group.decode("utf-8", "surrogateescape")
@@ -146,16 +138,22 @@ def _parse(session: Session, request: Request) -> _Call:
     raise CommandError(SYNTAX_ERROR)
 
 
-def _new_items(stream: Stream, group: Group, most: int) -> list[Item]:
-    """The next entries that a group was not given yet. A `most` of 0 stands for all."""
-    return items_behind(stream, group.last_id, most) if stream.last_id > group.last_id else []
+def _group(session: Session, key: bytes, call: _Call) -> tuple[Stream, Group]:
+    """The stream and the group of a call, to be changed. CommandError if one of them is missing."""
+    found = own_group(session, key, call.group)
+    if found is None:
+        raise no_key_or_group(key, call.group, where=_WHERE)
+    return found
 
 
-def _take_new(session: Session, key: bytes, call: _Call, items: list[Item]) -> list[Reply]:
-    """Give a consumer the next entries of a stream."""
+def _take_new(session: Session, key: bytes, call: _Call, most: int) -> list[Reply]:
+    """Give a consumer the next entries of a stream, if there are any. A `most` of 0 stands for all."""
+    stream, group = _group(session, key, call)
+    items = items_behind(stream, group.last_id, most) if stream.last_id > group.last_id else []
+    if not items:
+        return []
     now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
-    stream, group = own_group(session, key, call.group)
-    see_consumer(session, key, stream, call.group, call.consumer, now_ms)
+    see_consumer(session, key, stream, group, call.group, call.consumer, now_ms)
     ids = [identity for identity, _ in items]
     advance(stream, group, ids)
     if not call.is_acknowledged:
@@ -167,8 +165,8 @@ def _take_new(session: Session, key: bytes, call: _Call, items: list[Item]) -> l
 def _take_history(session: Session, key: bytes, call: _Call, behind: Id) -> list[Reply]:
     """Give a consumer its pending entries behind an id once more. Those that were deleted come without contents."""
     now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
-    stream, group = own_group(session, key, call.group)
-    see_consumer(session, key, stream, call.group, call.consumer, now_ms)
+    stream, group = _group(session, key, call)
+    see_consumer(session, key, stream, group, call.group, call.consumer, now_ms)
     consumer = group.consumers.get(call.consumer)
     assert consumer is not None
     reply: list[Reply] = []
@@ -203,13 +201,12 @@ def _record(key: bytes, call: _Call, count: int, identity: bytes, now_ms: int) -
          "the consumer group. Return value of the command is the number of messages successfully acknowledged, that is, "
          "the IDs we were actually able to resolve in the PEL.")  # fmt: skip
 def xack(session: Session, request: Request) -> Reply:
-    keyspace, key = session.keyspace, request[1]
-    stream = stream_of(keyspace.read(key))
-    if stream is None or stream.groups.get(request[2]) is None:
+    found = own_group(session, request[1], request[2])
+    if found is None:
         return 0
+    stream, group = found
     ids = list(map(parse, request[3:]))
-    stream, group = own_group(session, key, request[2])
     acknowledged = sum(map(group.acknowledge, ids))
     if acknowledged:
-        keyspace.change(key, stream, request)
+        session.keyspace.change(request[1], stream, request)
     return acknowledged

@@ -46,13 +46,17 @@ def read_group(session: Session, key: bytes, name: bytes) -> tuple[Stream, Group
     return stream, group
 
 
-def own_group(session: Session, key: bytes, name: bytes) -> tuple[Stream, Group]:
-    """A stream and a group of it that are there, to be changed."""
-    stream = stream_of(session.keyspace.own(key))
-    assert stream is not None
+def own_group(session: Session, key: bytes, name: bytes) -> tuple[Stream, Group] | None:
+    """A stream and a group of it, to be changed, or None if one of them is missing. It is a hit or a miss in INFO."""
+    keyspace = session.keyspace
+    stream = stream_of(keyspace.own(key))
+    if stream is None:
+        # This counts, and notes, what was looked for in vain.
+        keyspace.read(key)
+        return None
+    keyspace.hits += 1
     group = stream.groups.own(name)
-    assert group is not None
-    return stream, group
+    return None if group is None else (stream, group)
 
 
 def is_unwatched(request: Request) -> bool:
@@ -67,10 +71,10 @@ def time_of(session: Session, word: bytes) -> int:
     return integer(word)
 
 
-def see_consumer(session: Session, key: bytes, stream: Stream, name: bytes, consumer: bytes, now_ms: int) -> None:
-    """Note that a consumer of a group is heard of. That a new one is made is recorded, and nothing else."""
-    group = stream.groups.own(name)
-    assert group is not None
+def see_consumer(
+    session: Session, key: bytes, stream: Stream, group: Group, name: bytes, consumer: bytes, now_ms: int
+) -> None:
+    """Note that a consumer of a group, which may be changed, is heard of. Only that a new one is made is recorded."""
     if group.see(consumer, now_ms):
         session.keyspace.change(key, stream, record_of_consumer(key, name, consumer))
 
