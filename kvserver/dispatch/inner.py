@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvserver.dispatch.command import Command
-from kvserver.dispatch.gate import MISCONF, OOM, Runner, is_out_of_memory, write_error
+from kvserver.dispatch.command import Command, Handler
+from kvserver.dispatch.gate import MISCONF, OOM, is_out_of_memory, write_error
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.request import Request
@@ -42,6 +42,7 @@ class InnerGate:
         self._runners = table.open
         whole = [(each, *each.subcommands.values()) for each in table.commands.values()]
         commands = [each for parts in whole for each in parts]
+        self._containers = frozenset(each for each in table.commands.values() if each.is_container)
         # What runs in any script, at any time.
         self._harmless = frozenset(each for each in commands if not each.is_container and _is_harmless(each))
         self._writes = frozenset(
@@ -56,7 +57,15 @@ class InnerGate:
     def begin(self, session: Session, flags: frozenset[bytes] | None, *, is_read_only: bool) -> None:
         """Begin a script with the flags that its head sets, or None. CommandError if it may not run."""
         server = self._state
+        facts = server.persistence
         self.has_written = False
+        # Measured: to ask for what is hardly ever the case takes a tenth of a short script.
+        if not (flags is not None or is_read_only or server.memory.limit_bytes or server.journal.error) and (
+            facts.last_save_ok and not facts.medium_poisoned
+        ):
+            self._is_read_only = self._is_out_of_memory = False
+            self._write_error, self._takes_writes = "", True
+            return
         self._write_error = write_error(server)
         self._is_out_of_memory = bool(server.memory.limit_bytes) and is_out_of_memory(server)
         if flags is not None:
@@ -83,28 +92,28 @@ class InnerGate:
         if self._is_out_of_memory and b"allow-oom" not in flags:
             raise CommandError(SCRIPT_OOM) if in_transaction else Refusal(OOM)
 
-    def admit(self, request: Request) -> tuple[Runner, Command]:
+    def admit(self, request: Request) -> tuple[Handler, Command]:
         """What runs a call of the script, and the command that the call means. Refusal if it may not run."""
         runner = self._runners.get(request[0]) or self._runners.get(request[0].lower())
         if runner is None:
             raise Refusal(UNKNOWN)
-        command = runner[2]
-        if command.is_container:
+        handler, arities, command = runner
+        if command in self._containers:
             meant = command.meant_by(request)
             if meant is None:
                 raise Refusal(UNKNOWN)
-            command = meant
-        if len(request) not in command.arities:
+            command, arities = meant, meant.arities
+        if len(request) not in arities:
             raise Refusal(WRONG_ARITY)
         if command not in self._harmless:
-            self._check(command)
-        return runner, command
+            if self._takes_writes and command in self._writes:
+                self.has_written = True
+            else:
+                self._check(command)
+        return handler, command
 
     def _check(self, command: Command) -> None:
         """Refuse a command that the script may not run now, or note that it writes."""
-        if self._takes_writes and command in self._writes:
-            self.has_written = True
-            return
         if "noscript" in command.flags:
             raise Refusal(NOT_ALLOWED)
         writes = "write" in command.flags

@@ -86,9 +86,13 @@ class FunctionRunner:
             return self._host.look()
         return LOAD_TIMEOUT if time.perf_counter() > self._ends_at_s else None
 
-    def call(self, request: Request, protocol: int) -> Reply:
+    def call(self, request: Request) -> Reply:
         """Run a call of a function."""
-        return self._host.call(request, protocol)
+        return self._host.call(request)
+
+    def set_protocol(self, protocol: int) -> None:
+        """Let replies to the function be those of this protocol."""
+        self._host.set_protocol(protocol)
 
     def log(self, level: int, text: bytes) -> None:
         """Log a line of a function."""

@@ -62,9 +62,11 @@ class ScriptRunner:
     def __init__(self, state: ServerState, table: CommandTable, jobs: Jobs, writer: Writer) -> None:
         # The error for others while a script stands aside.
         self.busy_error = ""
+        self.by_sha: Mapping[bytes, Script] = {}
         self._state = state
         self._jobs = jobs
         self._writer = writer
+        self._results = writer.results
         self._usages = state.usages
         self._executed = state.usages.executed
         self._records = state.databases.records
@@ -75,6 +77,7 @@ class ScriptRunner:
         self._interpreter: Interpreter | None = None
         self._scripts: Scripts | None = None
         self._gate = InnerGate(state, table)
+        self._admit = self._gate.admit
         self.functions = FunctionRunner(state, self, self._make_interpreter)
         self._session = Session(state, SCRIPT_ID, "lua", "", is_local=True)
         # The messages that the script's calls have led to.
@@ -83,10 +86,8 @@ class ScriptRunner:
         self._is_unheard = True
         # The script has replied an error, which may be one among other replies.
         self._has_failed = False
-        # The script that runs, the client's session, and the position of the records when what it is part of began.
-        self._script: Script | None = None
-        self._caller: Session | None = None
-        self._request: Request | None = None
+        # The script that runs, its client's session and request; the position of the records when what it is part of began.
+        self._running: tuple[Script, Session, Request] | None = None
         # The time at which the script first looked at the clock, by the performance counter.
         self._began_at_s = 0.0
         self._began_at = 0
@@ -122,11 +123,6 @@ class ScriptRunner:
         """Wait until no script stands aside."""
         await self._whole.wait()
 
-    @property
-    def by_sha(self) -> Mapping[bytes, Script]:
-        """The scripts by their SHA1."""
-        return {} if self._scripts is None else self._scripts.by_sha
-
     def load(self, body: bytes) -> Script:
         """The script with this body, compiled. CommandError if it is none."""
         if self._scripts is None:
@@ -137,14 +133,15 @@ class ScriptRunner:
     def flush(self) -> None:
         """Forget all scripts, and what they have left in the interpreter."""
         self._interpreter = self._scripts = None
+        self.by_sha = {}
 
     def kill(self, kind: str = "") -> None:
         """Let the script that stands aside end. CommandError if there is none, if it has written, or is of another kind."""
-        if not self.busy_error or self._script is None:
+        if not self.busy_error or self._running is None:
             raise CommandError(NOT_BUSY)
         if self._gate.has_written:
             raise CommandError(UNKILLABLE)
-        if kind not in ("", self._script.kind):
+        if kind not in ("", self._running[0].kind):
             raise CommandError(self.busy_error)
         self._verdict = KILLED
 
@@ -162,9 +159,9 @@ class ScriptRunner:
 
     def running(self) -> Running | None:
         """The script that stands aside, or None."""
-        script, request = self._script, self._request
-        if not self.busy_error or script is None or request is None:
+        if not self.busy_error or self._running is None:
             return None
+        script, _, request = self._running
         return Running(script.name, script.kind, request, int((time.perf_counter() - self._began_at_s) * 1000))
 
     def interpreter(self) -> Interpreter:
@@ -174,6 +171,7 @@ class ScriptRunner:
     def _begin(self) -> Interpreter:
         interpreter = self._interpreter = self._make_interpreter(self)
         self._scripts = Scripts(interpreter.compile)
+        self.by_sha = self._scripts.by_sha
         return interpreter
 
     def _make_interpreter(self, host: Host) -> Interpreter:
@@ -199,33 +197,34 @@ class ScriptRunner:
 
     # Running
 
-    def run(
-        self, session: Session, request: Request, script: Script, keys: Request, arguments: Request, *, is_read_only: bool
-    ) -> Reply | Effect:
+    def run(self, session: Session, request: Request, script: Script, keys: int, is_read_only: bool) -> Reply | Effect:
         """Run a script for a client that has sent this request. CommandError if it fails."""
-        state, inner = self._state, self._session
-        if self.must_prepare() and not session.is_executing:
+        state, carrier, inner = self._state, self._carrier, self._session
+        if (carrier is None or not carrier.is_inside) and not session.is_executing and self.must_prepare():
             return Prepare()
         self._gate.begin(session, script.flags, is_read_only=is_read_only)
-        inner.keyspace = session.keyspace
+        inner.keyspace, inner.protocol = session.keyspace, 2
         self._is_unheard = not (state.monitors or state.notifications.is_on)
-        self._has_failed = False
-        self._script, self._caller, self._ends_at_s, self._verdict = script, session, None, None
-        self._request = request
-        self._began_at = self._writer.results.executing_from if session.is_executing else self._records.position
+        self._running = script, session, request
+        self._ends_at_s = self._verdict = None
+        self._began_at = self._results.executing_from if session.is_executing else self._records.position
         result: Reply | CommandError
         try:
-            of_library = script.kind == "FUNCTION"
-            interpreter = self.functions.interpreter() if of_library else self.interpreter()
-            result = interpreter.run(script.function, script.name, keys, arguments, session.protocol, of_library=of_library)
+            if script.kind == "FUNCTION":
+                interpreter = self.functions.interpreter()
+                result = interpreter.run(script.function, script.name, request[3:], keys, session.protocol, of_library=True)
+            else:
+                interpreter = self._interpreter or self._begin()
+                result = interpreter.run(script.function, script.name, request[3:], keys, session.protocol)
         except CommandError as error:
             result = error
         if self.busy_error:
             self._step_back()
-        self._script = self._caller = None
+        self._running = None
         if len(self._executed) > CALLS_PER_FOLD:
             self._usages.fold()
         if self._has_failed:
+            self._has_failed = False
             self._usages.fail(request, CommandError(""))
         if self._deliveries:
             deliveries, self._deliveries = self._deliveries, []
@@ -259,8 +258,8 @@ class ScriptRunner:
         return self._verdict
 
     def _step_aside(self) -> None:
-        script, client = self._script, self._client()
-        assert script
+        assert self._running
+        script, client = self._running[0], self._client()
         _log.warning(
             "slow script %s: it still runs after %d ms, and %s KILL would end it",
             script.name.decode("utf-8", "backslashreplace"), self._state.config.busy_reply_threshold, script.kind,
@@ -284,28 +283,35 @@ class ScriptRunner:
             client.go_on()
 
     def _client(self) -> Client | None:
-        assert self._caller
-        return self._writer.results.clients.get(self._caller.id)
+        assert self._running
+        return self._results.clients.get(self._running[1].id)
 
     # What the interpreter asks (`scripting.interpreter.Host`)
 
-    def call(self, request: Request, protocol: int) -> Reply:
+    def set_protocol(self, protocol: int) -> None:
+        """Let replies to the script be those of this protocol."""
+        self._session.protocol = protocol
+
+    def call(self, request: Request) -> Reply:
         """Run a call of the script."""
         session = self._session
         try:
-            (handler, _, _), command = self._gate.admit(request)
+            handler, command = self._admit(request)
         except CommandError as error:
             self._usages.fail(request, error)
             self._executed.append(request[0])
             self._usages.count_error(str(error))
             return Error(str(error))
         self._executed.append(request[0])
-        session.protocol = protocol
         if not self._is_unheard and self._state.notifications.is_on:
             self._state.notifications.begin(command, request)
         try:
             result = handler(session, request)
-            if type(result) in EFFECTS:
+            kind = type(result)
+            # Measured: most replies are of these kinds.
+            if (kind is bytes or kind is int or result is None) and self._is_unheard:
+                return result  # type: ignore[return-value]
+            if kind in EFFECTS:
                 result = self._carry_out(result, request)  # type: ignore[arg-type]
         except CommandError as error:
             self._usages.fail(request, error)

@@ -21,9 +21,11 @@ _KEYS_OF_SCRIPT = "We cannot tell how the keys will be used so we assume the wor
 
 def count_of_keys(request: Request) -> int:
     """The number of keys of a call of a script. CommandError for what can't be one."""
-    # Measured: most calls have one key.
+    # Measured: most calls have one key, or none.
     if request[2] == b"1" and len(request) > 3:
         return 1
+    if request[2] == b"0":
+        return 0
     count = integer(request[2])
     if count > len(request) - 3:
         raise CommandError("ERR Number of keys can't be greater than number of args")
@@ -33,21 +35,14 @@ def count_of_keys(request: Request) -> int:
 
 
 def _script_by_sha(session: Session, request: Request) -> Any:
-    script = session.server.scripts.by_sha.get(request[1])
+    scripts = session.server.scripts.by_sha
+    script = scripts.get(request[1])
     if script is None and len(request[1]) == SHA_LENGTH:
         count_of_keys(request)
-        script = session.server.scripts.by_sha.get(request[1].lower())
+        script = scripts.get(request[1].lower())
     if script is None:
         raise CommandError(NO_SCRIPT)
     return script
-
-
-def _run(session: Session, request: Request, script: Any, count: int, *, is_read_only: bool) -> Reply | Effect:
-    first_argument = 3 + count
-    result: Reply | Effect = session.server.scripts.run(
-        session, request, script, request[3:first_argument], request[first_argument:], is_read_only=is_read_only
-    )
-    return result
 
 
 @command("eval", "script numkeys:integer key:key?+ arg?+", "noscript stale skip_monitor no_mandatory_keys",
@@ -55,8 +50,9 @@ def _run(session: Session, request: Request, script: Any, count: int, *, is_read
          since="2.6.0", group="scripting", complexity="Depends on the script that is executed.",
          summary="Execute a Lua script server side")  # fmt: skip
 def eval_(session: Session, request: Request) -> Reply | Effect:
-    count = count_of_keys(request)
-    return _run(session, request, session.server.scripts.load(request[1]), count, is_read_only=False)
+    count, scripts = count_of_keys(request), session.server.scripts
+    result: Reply | Effect = scripts.run(session, request, scripts.load(request[1]), count, False)
+    return result
 
 
 @command("evalsha", "sha1 numkeys:integer key:key?+ arg?+", "noscript stale skip_monitor no_mandatory_keys",
@@ -65,7 +61,8 @@ def eval_(session: Session, request: Request) -> Reply | Effect:
          summary="Execute a Lua script server side")  # fmt: skip
 def evalsha(session: Session, request: Request) -> Reply | Effect:
     script = _script_by_sha(session, request)
-    return _run(session, request, script, count_of_keys(request), is_read_only=False)
+    result: Reply | Effect = session.server.scripts.run(session, request, script, count_of_keys(request), False)
+    return result
 
 
 @command("eval_ro", "script numkeys:integer key:key?+ arg?+", "readonly noscript stale skip_monitor no_mandatory_keys",
@@ -73,8 +70,9 @@ def evalsha(session: Session, request: Request) -> Reply | Effect:
          since="7.0.0", group="scripting", complexity="Depends on the script that is executed.",
          summary="Execute a read-only Lua script server side")  # fmt: skip
 def eval_ro(session: Session, request: Request) -> Reply | Effect:
-    count = count_of_keys(request)
-    return _run(session, request, session.server.scripts.load(request[1]), count, is_read_only=True)
+    count, scripts = count_of_keys(request), session.server.scripts
+    result: Reply | Effect = scripts.run(session, request, scripts.load(request[1]), count, True)
+    return result
 
 
 @command("evalsha_ro", "sha1 numkeys:integer key:key?+ arg?+", "readonly noscript stale skip_monitor no_mandatory_keys",
@@ -83,7 +81,8 @@ def eval_ro(session: Session, request: Request) -> Reply | Effect:
          summary="Execute a read-only Lua script server side")  # fmt: skip
 def evalsha_ro(session: Session, request: Request) -> Reply | Effect:
     script = _script_by_sha(session, request)
-    return _run(session, request, script, count_of_keys(request), is_read_only=True)
+    result: Reply | Effect = session.server.scripts.run(session, request, script, count_of_keys(request), True)
+    return result
 
 
 # --- SCRIPT ---

@@ -31,9 +31,7 @@ def _call(session: Session, request: Request, *, is_read_only: bool) -> Reply | 
         raise CommandError("ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise CommandError("ERR Number of keys can't be negative")
-    behind = 3 + count
-    keys, arguments = request[3:behind], request[behind:]
-    result: Reply | Effect = scripts.run(session, request, function, keys, arguments, is_read_only=is_read_only)
+    result: Reply | Effect = scripts.run(session, request, function, count, is_read_only)
     return result
 
 

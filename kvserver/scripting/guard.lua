@@ -24,10 +24,11 @@ hook = function()
   end
 end
 
+-- Lets scripts run again where one was dead. The hook goes first: it would ask anew at the line that follows.
 function kit.start()
   if dead ~= nil then
-    dead = nil
     sethook(hook, "", TICK)
+    dead = nil
   end
 end
 dead = false

@@ -37,8 +37,6 @@ RESERVE_BYTES: Final = 4 << 20
 COMPILED_BYTES: Final = 32
 # With more words than this, KEYS and ARGV go over as tables.
 FLAT_WORDS: Final = 200
-# A hook counts the instructions of Lua, not what commands take: so many calls lie between two looks at the clock.
-CALLS_PER_LOOK: Final = 16
 MAX_INTEGER: Final = 2**63
 # Lua's %.17g of greater numbers has an exponent.
 PLAIN_INTEGER: Final = 10**17
@@ -61,8 +59,11 @@ _log = logging.getLogger("kvserver")
 class Host(Protocol):
     """The side that an interpreter's scripts talk to."""
 
-    def call(self, request: Request, protocol: int) -> Reply:
+    def call(self, request: Request) -> Reply:
         """Run a command of the script that runs. An error is a reply, too."""
+
+    def set_protocol(self, protocol: int) -> None:
+        """Let replies to the script be those of this protocol: 2 when a script begins."""
 
     def look(self) -> bytes | None:
         """Look at the clock; let others run meanwhile. The text of an error, if the script has to end by it."""
@@ -83,8 +84,8 @@ class Interpreter:
     def __init__(self, host: Host, limit_bytes: int, version: str) -> None:
         self.limit_bytes = limit_bytes
         self._host = host
+        self._call_host = host.call
         self._protocol = 2
-        self._calls = 0
         self._runtime = runtime = lua51.LuaRuntime(
             encoding=None,
             attribute_filter=_refuse_attribute,
@@ -141,6 +142,8 @@ class Interpreter:
         self._limit_memory(self._used_bytes())
 
     def _limit_memory(self, least_bytes: int = 0) -> None:
+        # With more than this, what scripts have left is cleared away before the next one.
+        self._comfortable_bytes = self.limit_bytes // 2
         self._runtime.set_max_memory(max(self.limit_bytes, least_bytes) + RESERVE_BYTES, total=True)
 
     # Scripts
@@ -184,25 +187,22 @@ class Interpreter:
         if text:
             raise CommandError(f"ERR Error registering functions: {text.decode('utf-8', 'surrogateescape')}")
 
-    def run(
-        self, function: Any, name: bytes, keys: Request, arguments: Request, protocol: int, *, of_library: bool = False
-    ) -> Reply:
-        """Run a script, whose errors call it by this name. CommandError if it fails; its reply is for this protocol.
+    def run(self, function: Any, name: bytes, words: Request, keys: int, protocol: int, *, of_library: bool = False) -> Reply:
+        """Run a script, whose errors call it by this name, on words of which so many are keys.
 
-        A function `of_library` gets keys and arguments as its own arguments.
+        CommandError if it fails. Its reply is for a client of this protocol. A function `of_library` gets keys and arguments
+        as its own arguments.
         """
-        count = len(keys) + len(arguments)
-        size = VALUE_BYTES * count + sum(map(len, keys)) + sum(map(len, arguments))
-        if self._used_bytes() + 2 * size > self.limit_bytes // 2 and not self._make_room(2 * size):
+        size = 2 * (VALUE_BYTES * len(words) + sum(map(len, words)))
+        if self._used_bytes() + size > self._comfortable_bytes and not self._make_room(size):
             raise CommandError(OUT_OF_MEMORY.decode())
         self._protocol = 2
         try:
-            if of_library:
-                result = self._call_tables(function, protocol, self._make_table(keys), self._make_table(arguments))
-            elif count <= FLAT_WORDS:
-                result = self._run(function, protocol, len(keys), *keys, *arguments)
+            if len(words) <= FLAT_WORDS and not of_library:
+                result = self._run(function, protocol, keys, *words)
             else:
-                result = self._run_tables(function, protocol, self._make_table(keys), self._make_table(arguments))
+                tables = self._make_table(words[:keys]), self._make_table(words[keys:])
+                result = (self._call_tables if of_library else self._run_tables)(function, protocol, *tables)
         except lua51.LuaMemoryError:
             self._runtime.gccollect()
             self._limit_memory()
@@ -242,12 +242,7 @@ class Interpreter:
                     break
             if not words:
                 return NO_ARGUMENTS, MISUSE
-            self._calls += 1
-            if not self._calls % CALLS_PER_LOOK:
-                text = self._host.look()
-                if text:
-                    return text, DEAD
-            reply = self._host.call(list(words), self._protocol)
+            reply = self._call_host(list(words))
             kind = type(reply)
             if kind is int:
                 return reply
@@ -272,7 +267,8 @@ class Interpreter:
         return OUT_OF_MEMORY, DEAD
 
     def _set_protocol(self, protocol: int) -> None:
-        self._protocol = protocol
+        self._protocol = int(protocol)
+        self._host.set_protocol(self._protocol)
 
     def _may_call(self, *words: Any) -> bool | None:
         try:

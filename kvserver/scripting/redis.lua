@@ -2,7 +2,7 @@
 local kit = ...
 local type, tostring, tonumber, error, select = type, tostring, tonumber, error, select
 local byte, find, sub, gsub, concat = string.byte, string.find, string.sub, string.gsub, table.concat
-local python_call = kit.call
+local python_call, tick, die = kit.call, kit.tick, kit.die
 
 -- "text", or "-CODE text", as an error table.
 local function error_table(text)
@@ -43,14 +43,26 @@ local function pcall_result(v, kind, ...)
   return makers_of_pcall[kind](v, kind, ...)
 end
 
+-- A hook counts the instructions of Lua, not what commands take, so that each 16th call looks at the clock, too.
+local left = 16
+local function look()
+  left = 16
+  local text = tick()
+  if text then die(text) end
+end
+
 -- Many arguments go over in one table: lupa takes a time for them that grows with their square.
 local redis = {}
 kit.redis = redis
 redis.call = function(...)
+  left = left - 1
+  if left == 0 then look() end
   if select("#", ...) > 64 then return call_result(python_call({...}, select("#", ...))) end
   return call_result(python_call(...))
 end
 redis.pcall = function(...)
+  left = left - 1
+  if left == 0 then look() end
   if select("#", ...) > 64 then return pcall_result(python_call({...}, select("#", ...))) end
   return pcall_result(python_call(...))
 end

@@ -7,6 +7,7 @@ local RAW, FAILED = 1, 2
 
 local function finish(ok, v)
   if not ok then
+    start()
     if type(v) ~= "table" then return FAILED, "ERR " .. tostring(v) end
     local text, source, line = v.err, v.source, v.line
     return FAILED, type(text) == "string" and text or tostring(text), source, line, v.ignore_error_stats_update and true
@@ -14,19 +15,16 @@ local function finish(ok, v)
   local t = type(v)
   if t == "string" or t == "number" or t == "nil" then return v end
   local done, text = xpcall(function() return encoded(v) end, handler)
-  if not done then return FAILED, text.err end
+  if not done then
+    start()
+    return FAILED, text.err
+  end
   return RAW, text
-end
-
--- Begins a script of a client that speaks a protocol.
-local function begin(protocol)
-  start()
-  kit.protocol, kit.client_protocol = 2, protocol
 end
 
 -- Runs f with the first `keys` of the words as KEYS and the rest as ARGV.
 local function run(f, protocol, keys, ...)
-  begin(protocol)
+  kit.protocol, kit.client_protocol = 2, protocol
   if keys == 1 then
     globals.KEYS, globals.ARGV = {(...)}, {select(2, ...)}
   elseif keys == 0 then
@@ -40,14 +38,14 @@ end
 
 -- The same with tables, for many words.
 local function run_tables(f, protocol, keys, argv)
-  begin(protocol)
+  kit.protocol, kit.client_protocol = 2, protocol
   globals.KEYS, globals.ARGV = keys, argv
   return finish(xpcall(f, handler))
 end
 
 -- Calls f with the tables, as functions of libraries are called.
 local function call_tables(f, protocol, keys, argv)
-  begin(protocol)
+  kit.protocol, kit.client_protocol = 2, protocol
   return finish(xpcall(function() return f(keys, argv) end, handler))
 end
 

@@ -51,17 +51,17 @@ class ScriptHost(Protocol[Caller]):
     async def wait(self) -> None:
         """Wait until no script stands aside."""
 
-    @property
-    def by_sha(self) -> Mapping[bytes, Any]:
-        """The scripts by their SHA1 in lower case."""
+    by_sha: Mapping[bytes, Any]
+    """The scripts by their SHA1 in lower case."""
 
     def load(self, body: bytes) -> Any:
         """The script with this body, compiled. CommandError if it is none."""
 
-    def run(
-        self, session: Caller, request: Request, script: Any, keys: Request, arguments: Request, *, is_read_only: bool
-    ) -> Any:
-        """Run a script for a client that has sent this request, and return the result. CommandError if it fails."""
+    def run(self, session: Caller, request: Request, script: Any, keys: int, is_read_only: bool) -> Any:
+        """Run a script for a client that has sent this request, with so many keys from its third argument on.
+
+        Return the result. CommandError if it fails.
+        """
 
     def flush(self) -> None:
         """Forget all scripts."""
@@ -108,9 +108,7 @@ class NoScripts(Generic[Caller]):
     def load(self, body: bytes) -> Any:
         raise CommandError(NOT_HERE)
 
-    def run(
-        self, session: Caller, request: Request, script: Any, keys: Request, arguments: Request, *, is_read_only: bool
-    ) -> Any:
+    def run(self, session: Caller, request: Request, script: Any, keys: int, is_read_only: bool) -> Any:
         raise CommandError(NOT_HERE)
 
     def flush(self) -> None:

@@ -26,9 +26,12 @@ class Scripts:
     def __init__(self) -> None:
         self.asked: list[object] = []
 
-    def call(self, request: Request, protocol: int) -> Reply:
-        self.asked.append((request, protocol))
+    def call(self, request: Request) -> Reply:
+        self.asked.append(request)
         return b"value"
+
+    def set_protocol(self, protocol: int) -> None:
+        self.asked.append(protocol)
 
     def look(self) -> bytes | None:
         self.asked.append("look")
@@ -71,8 +74,8 @@ def test_function_asks_the_host_of_scripts(new_runner: Setting) -> None:
     runner.registry.load(f"#!lua name=a\nredis.register_function('f', function() {code} end)".encode(), replaces=False)
     function = runner.registry.find(b"f")
     assert function
-    runner.interpreter().run(function.function, b"f", [], [], 2, of_library=True)
-    assert scripts.asked == [(3, b"line"), ([b"get", b"k"], 2), [b"get", b"k"], (b"ERR x", False)]
+    runner.interpreter().run(function.function, b"f", [], 0, 2, of_library=True)
+    assert scripts.asked == [(3, b"line"), [b"get", b"k"], [b"get", b"k"], (b"ERR x", False)]
 
 
 def test_load_that_takes_too_long_is_ended_and_the_next_one_runs(new_runner: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Encoded, Error, Reply
 from kvserver.resp.request import Request
-from kvserver.scripting.interpreter import CALLS_PER_LOOK, FLAT_WORDS, Interpreter
+from kvserver.scripting.interpreter import FLAT_WORDS, Interpreter
 
 MIB = 1 << 20
 
@@ -20,16 +20,20 @@ class Host:
     def __init__(self, answer: Callable[[Request], Reply] = lambda request: None) -> None:
         self.answer = answer
         self.calls: list[Request] = []
+        self.protocol = 2
         self.protocols: list[int] = []
         self.logged: list[tuple[int, bytes]] = []
         self.errors: list[tuple[bytes, bool]] = []
         self.looks = 0
         self.verdict: bytes | None = None
 
-    def call(self, request: Request, protocol: int) -> Reply:
+    def call(self, request: Request) -> Reply:
         self.calls.append(request)
-        self.protocols.append(protocol)
+        self.protocols.append(self.protocol)
         return self.answer(request)
+
+    def set_protocol(self, protocol: int) -> None:
+        self.protocol = protocol
 
     def look(self) -> bytes | None:
         self.looks += 1
@@ -49,7 +53,7 @@ def run(
     text: str, keys: tuple[bytes, ...] = (), arguments: tuple[bytes, ...] = (), *, host: Host | None = None, protocol: int = 2
 ) -> Reply:
     interpreter = Interpreter(host or Host(), 64 * MIB, "7.0.15")
-    return interpreter.run(interpreter.compile(text.encode()), b"name", list(keys), list(arguments), protocol)
+    return interpreter.run(interpreter.compile(text.encode()), b"name", [*keys, *arguments], len(keys), protocol)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +128,8 @@ def test_clock_is_looked_at_in_loops_and_between_calls() -> None:
     run("for i = 1, 100000 do end", host=host)
     assert host.looks > 3
     host.looks = 0
-    run(f"for i = 1, {CALLS_PER_LOOK} do redis.call('x') end", host=host)
-    assert host.looks == 1
+    run("for i = 1, 40 do redis.call('x') end", host=host)
+    assert host.looks == 2
 
 
 @pytest.mark.parametrize(
@@ -145,9 +149,11 @@ def test_script_that_must_end_ends_whatever_it_catches(text: str) -> None:
     host.verdict = b"ERR enough"
     interpreter = Interpreter(host, 64 * MIB, "7.0.15")
     with pytest.raises(CommandError, match=r"^ERR enough"):
-        interpreter.run(interpreter.compile(text.encode()), b"name", [], [], 2)
-    host.verdict = None
-    assert interpreter.run(interpreter.compile(b"return 1"), b"name", [], [], 2) == 1
+        interpreter.run(interpreter.compile(text.encode()), b"name", [], 0, 2)
+    # The next one is alive, and is looked after.
+    host.verdict, host.looks = None, 0
+    assert interpreter.run(interpreter.compile(b"for i = 1, 50000 do end return 1"), b"name", [], 0, 2) == 1
+    assert host.looks > 0
 
 
 @pytest.mark.parametrize("text", ["return (", "x = = 1", "\x1bLua", "return " + "(" * 300 + "1" + ")" * 300])

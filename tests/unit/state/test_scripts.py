@@ -23,4 +23,4 @@ def test_host_without_scripts_has_nothing() -> None:
     with pytest.raises(CommandError):
         host.kill()
     with pytest.raises(CommandError):
-        host.run(None, [], None, [], [], is_read_only=False)
+        host.run(None, [], None, 0, False)
