@@ -27,6 +27,7 @@ class Ability(Flag):
     SAVE_BESIDE_CLIENTS = auto()
     RESTORE = auto()
     COMPACTION = auto()
+    SCRIPTS = auto()
 
 
 LACKS = {
@@ -37,8 +38,9 @@ LACKS = {
     Ability.SAVE_BESIDE_CLIENTS: "stops all clients during SAVE, by design",
     Ability.RESTORE: "has no RESTORE of the whole store",
     Ability.COMPACTION: "has nothing to compact",
+    Ability.SCRIPTS: "runs no scripts",
 }
-REDIS_ABILITIES = Ability.DATA | Ability.MILLIONS | Ability.THOUSANDS_OF_CLIENTS | Ability.PERSISTENCE
+REDIS_ABILITIES = Ability.DATA | Ability.MILLIONS | Ability.THOUSANDS_OF_CLIENTS | Ability.PERSISTENCE | Ability.SCRIPTS
 
 
 @dataclass(frozen=True)

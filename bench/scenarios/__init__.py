@@ -14,6 +14,7 @@ from bench.scenarios import (
     latency,
     memory,
     replay,
+    scripts,
     snapshot,
     startup,
     throughput,
@@ -32,4 +33,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     handover.SCENARIO,
     consumers.SCENARIO,
     *collections.SCENARIOS,
+    scripts.SCENARIO,
 )
