@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from kvserver.resp.reply import OK, BigNumber, Digits, Error, NullArray, Reply, SetOf, Simple, Verbatim
+from kvserver.resp.reply import OK, BigNumber, Digits, Error, NullArray, Pairs, Reply, SetOf, Simple, Verbatim
 
 # The kinds, by which redis.lua finds what to make.
 STATUS: Final = 1
@@ -85,6 +85,8 @@ def _nested(reply: Reply, protocol: int, make_table: MakeTable) -> Any:
             return b"%.17g" % reply if protocol == 2 else make_table({b"double": reply})
         case bytes():
             return bytes(reply) if protocol == 2 else _named(reply, make_table)
+        case Pairs() if protocol == 3:
+            return _nested(dict(reply), 3, make_table)  # type: ignore[arg-type]
         case SetOf() if protocol == 3:
             return make_table({b"set": make_table({_nested(item, 3, make_table): True for item in reply})})
         case dict() if protocol == 3:

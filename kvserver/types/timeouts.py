@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from kvserver.dispatch.arguments import MAX_INTEGER, integer
 from kvserver.errors import CommandError
+from kvserver.resp.request import Request
+from kvserver.state.session import SCRIPT_ID, Session
 
 _NOT_A_FLOAT = "ERR timeout is not a float or out of range"
 _USUAL_DIGITS = 9
@@ -36,3 +38,10 @@ def _checked(timeout_ms: int) -> int:
     if timeout_ms < 0:
         raise CommandError("ERR timeout is negative")
     return timeout_ms
+
+
+def refuse_in_script(session: Session, request: Request) -> None:
+    """Refuse the option BLOCK of a command that a script calls. CommandError in a script."""
+    if session.id == SCRIPT_ID:
+        name = request[0].decode("utf-8", "surrogateescape")
+        raise CommandError(f"ERR {name} command is not allowed with BLOCK option from scripts")

@@ -34,6 +34,7 @@ def xread(session: Session, request: Request) -> Reply | Effect:
         option = request[index].lower() if index <= last else b""
         more = last - index
         if option == b"block" and more:
+            timeouts.refuse_in_script(session, request)
             timeout_ms = timeouts.milliseconds(request[index + 1])
         elif option == b"count" and more:
             count = max(integer(request[index + 1]), 0)

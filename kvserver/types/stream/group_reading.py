@@ -125,6 +125,7 @@ def _parse(session: Session, request: Request) -> _Call:
             count = max(integer(request[index + 1]), 0)
             index += 2
         elif option == b"BLOCK" and more:
+            timeouts.refuse_in_script(session, request)
             timeout_ms = timeouts.milliseconds(request[index + 1])
             index += 2
         elif option == b"NOACK":

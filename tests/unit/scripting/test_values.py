@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kvserver.resp.reply import NULL_ARRAY, OK, BigNumber, Digits, Error, Reply, SetOf, Simple, Verbatim
+from kvserver.resp.reply import NULL_ARRAY, OK, BigNumber, Digits, Error, Pairs, Reply, SetOf, Simple, Verbatim
 from kvserver.scripting.values import ARRAY, EMPTY, ERROR, FLAT_ITEMS, STATUS, size_of, to_lua
 
 
@@ -50,8 +50,9 @@ def test_maps_and_sets_are_arrays_in_resp2_and_tables_with_a_name_in_resp3() -> 
     to_lua({b"k": b"v"}, 2, keep)
     to_lua({b"k": b"v"}, 3, keep)
     to_lua(SetOf([b"m"]), 3, keep)
+    to_lua(Pairs([[b"k", b"v"]]), 3, keep)
     assert to_lua(SetOf([b"m"]), 2, keep) == (b"m", ARRAY)
-    assert made == [[b"k", b"v"], {b"k": b"v"}, {b"map": 2}, {b"m": True}, {b"set": 4}]
+    assert made == [[b"k", b"v"], {b"k": b"v"}, {b"map": 2}, {b"m": True}, {b"set": 4}, {b"k": b"v"}, {b"map": 6}]
 
 
 def test_long_array_goes_over_as_a_table() -> None:

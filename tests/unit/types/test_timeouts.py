@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from helpers.sessions import Server
 from kvserver.errors import CommandError
-from kvserver.types.timeouts import milliseconds, seconds
+from kvserver.state.session import SCRIPT_ID, Session
+from kvserver.types.timeouts import milliseconds, refuse_in_script, seconds
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,11 @@ def test_milliseconds_are_whole() -> None:
     for word, error in ((b"1.5", "not an integer"), (b"-1", "negative"), (b"9223372036854775808", "not an integer")):
         with pytest.raises(CommandError, match=error):
             milliseconds(word)
+
+
+def test_block_is_refused_in_scripts_alone() -> None:
+    server = Server()
+    refuse_in_script(server.session(), [b"xread"])
+    session = Session(server.state, SCRIPT_ID, "lua", "", True)
+    with pytest.raises(CommandError, match=r"^ERR XREAD command is not allowed with BLOCK option from scripts$"):
+        refuse_in_script(session, [b"XREAD"])
