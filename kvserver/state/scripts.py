@@ -94,10 +94,13 @@ class NoScripts(Generic[Caller]):
     by_sha: Mapping[bytes, Any] = {}
     facts = ScriptFacts()
     function_facts = FunctionFacts()
-    functions: Any = None
 
     def running(self) -> None:
         """None: there is none."""
+
+    @property
+    def functions(self) -> Any:
+        raise CommandError(NOT_HERE)
 
     def must_prepare(self) -> bool:
         return False
