@@ -101,14 +101,14 @@ class Interpreter:
         major, minor, patch = map(int, version.split("."))
         self.kit = self._load("kit")(
             self._call,
-            host.look,
+            _contained(host.look),
             self._set_protocol,
-            host.log,
+            _contained(host.log),
             _sha1,
             self._randomness.next,
-            self._randomness.seed,
-            self._may_call,
-            host.note_error,
+            _contained(self._randomness.seed),
+            _contained(self._may_call),
+            _contained(host.note_error),
             version.encode(),
             major << 16 | minor << 8 | patch,
         )
@@ -275,6 +275,19 @@ class Interpreter:
             return self._host.may_call(list(_texts(words)))
         except CommandError:
             return None
+
+
+def _contained(callable_: Callable[..., Any]) -> Callable[..., Any]:
+    """The same callable, out of which no exception comes: a script could get at all of Python by it."""
+
+    def contained(*arguments: Any) -> Any:
+        try:
+            return callable_(*arguments)
+        except BaseException:
+            _log.exception("a script's call of %s failed: this is a defect of kvserver", callable_)
+            return None
+
+    return contained
 
 
 def _texts(words: tuple[Any, ...]) -> tuple[bytes, ...]:

@@ -91,7 +91,8 @@ redis.log = function(...)
   if count < 2 then fail("redis.log() requires two arguments or more.") end
   level = tonumber(level)
   if not level then fail("First argument must be a number (log level).") end
-  if level < 0 or level > 3 then fail("Invalid debug level.") end
+  -- A NaN is none, either.
+  if not (level >= 0 and level <= 3) then fail("Invalid debug level.") end
   local parts = {}
   for i = 2, count do
     local v = select(i, ...)
