@@ -8,7 +8,7 @@ read as well: the byte 246, name, engine, 1 and a description or 0, code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from kvserver.errors import DumpInvalid
@@ -25,19 +25,17 @@ def dump(texts: Iterable[bytes]) -> bytes:
     return seal(b"".join(bytes((FUNCTION,)) + write_string(text) for text in texts))
 
 
-def load(payload: bytes, max_bytes: int) -> list[bytes]:
-    """The texts in a payload. DumpInvalid, as Redis words it, if it is none, or a text has more than `max_bytes` bytes."""
+def load(payload: bytes, max_bytes: int) -> Iterator[bytes]:
+    """Yield the texts in a payload. DumpInvalid, as Redis words it, where it is none, or a text is longer than `max_bytes`."""
     reader = Reader(body_of(payload))
-    texts: list[bytes] = []
     while reader.has_more:
         (opcode,) = reader.take(1)
         if opcode == FUNCTION:
-            texts.append(_part("library payload", lambda: reader.string(max_bytes)))
+            yield _part("library payload", lambda: reader.string(max_bytes))
         elif opcode == EARLY_FUNCTION:
-            texts.append(_early_text(reader, max_bytes))
+            yield _early_text(reader, max_bytes)
         else:
             raise DumpInvalid("given type is not a function")
-    return texts
 
 
 def _early_text(reader: Reader, max_bytes: int) -> bytes:

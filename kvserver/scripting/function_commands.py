@@ -185,11 +185,12 @@ def restore(session: Session, request: Request) -> Reply:
     policy = request[3].upper().decode("utf-8", "replace") if len(request) == 4 else "APPEND"
     if policy not in ("FLUSH", "APPEND", "REPLACE"):
         raise CommandError("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")
+    # As in Redis, each library is made before the next one is read: the first fault is the one that is told.
+    texts = function_dump.load(request[2], session.server.config.proto_max_bulk_len)
     try:
-        texts = function_dump.load(request[2], session.server.config.proto_max_bulk_len)
+        session.server.scripts.functions.registry.restore(texts, policy)
     except DumpInvalid as error:
         raise CommandError(f"ERR {error}") from None
-    session.server.scripts.functions.registry.restore(texts, policy)
     return OK
 
 

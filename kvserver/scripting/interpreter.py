@@ -116,7 +116,7 @@ class Interpreter:
         self.kit[b"libraries"] = self._make_table(dict(tables))
         for name in SANDBOX:
             entries = self._load(name)(self.kit)
-        self._run, self._run_tables, self._call_tables, self._prepare = entries
+        self._run, self._run_tables, self._call_words, self._call_tables, self._prepare = entries
         runtime.gccollect()
         self._limit_memory()
 
@@ -198,16 +198,19 @@ class Interpreter:
             raise CommandError(OUT_OF_MEMORY.decode())
         self._protocol = 2
         try:
-            if len(words) <= FLAT_WORDS and not of_library:
-                result = self._run(function, protocol, keys, *words)
+            if len(words) <= FLAT_WORDS:
+                result = (self._call_words if of_library else self._run)(function, protocol, keys, *words)
             else:
                 tables = self._make_table(words[:keys]), self._make_table(words[keys:])
                 result = (self._call_tables if of_library else self._run_tables)(function, protocol, *tables)
         except lua51.LuaMemoryError:
             self._runtime.gccollect()
             self._limit_memory()
+            self.kit[b"start"]()
             raise CommandError(f"{OUT_OF_MEMORY.decode()} script: {name.decode()}, on @user_script.") from None
         except lua51.LuaError as error:
+            # It has ended behind the protected call, where nobody else forgets that it had to.
+            self.kit[b"start"]()
             raise CommandError(f"ERR Error running script {name.decode()}, {str(error)[:100]}") from None
         kind = type(result)
         if kind is bytes or result is None:

@@ -22,17 +22,18 @@ local function finish(ok, v)
   return RAW, text
 end
 
+-- The first `keys` of the words in a table, and the rest in another.
+local function divided(keys, ...)
+  if keys == 1 then return {(...)}, {select(2, ...)} end
+  if keys == 0 then return {}, {...} end
+  local all, count = {...}, select("#", ...)
+  return {unpack(all, 1, keys)}, {unpack(all, keys + 1, count)}
+end
+
 -- Runs f with the first `keys` of the words as KEYS and the rest as ARGV.
 local function run(f, protocol, keys, ...)
   kit.protocol, kit.client_protocol = 2, protocol
-  if keys == 1 then
-    globals.KEYS, globals.ARGV = {(...)}, {select(2, ...)}
-  elseif keys == 0 then
-    globals.KEYS, globals.ARGV = {}, {...}
-  else
-    local all, count = {...}, select("#", ...)
-    globals.KEYS, globals.ARGV = {unpack(all, 1, keys)}, {unpack(all, keys + 1, count)}
-  end
+  globals.KEYS, globals.ARGV = divided(keys, ...)
   return finish(xpcall(f, handler))
 end
 
@@ -43,10 +44,18 @@ local function run_tables(f, protocol, keys, argv)
   return finish(xpcall(f, handler))
 end
 
--- Calls f with the tables, as functions of libraries are called.
+-- Calls f with the tables, as functions of libraries are called. Only one runs at a time, so that no closure is made for each.
+local called, called_keys, called_argv
+local function call() return called(called_keys, called_argv) end
 local function call_tables(f, protocol, keys, argv)
   kit.protocol, kit.client_protocol = 2, protocol
-  return finish(xpcall(function() return f(keys, argv) end, handler))
+  called, called_keys, called_argv = f, keys, argv
+  return finish(xpcall(call, handler))
+end
+
+-- The same with the words themselves, where they are few.
+local function call_words(f, protocol, keys, ...)
+  return call_tables(f, protocol, divided(keys, ...))
 end
 
 local function prepare(f) return setfenv(f, kit.env) end
@@ -54,4 +63,4 @@ local function prepare(f) return setfenv(f, kit.env) end
 -- What loadstring and getfenv(0) begin with holds nothing from here on.
 local real_globals = _G
 for name in next, real_globals do real_globals[name] = nil end
-return run, run_tables, call_tables, prepare
+return run, run_tables, call_words, call_tables, prepare
