@@ -1,0 +1,132 @@
+"""Scripts that mean harm: each gets an answer, and the next script runs.
+
+Limits are small, so that they are reached at once. A script that has no end is killed, as its user would do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.servers import ServerProcess, encode, wait_until
+
+MIB = 1 << 20
+LIMIT_BYTES = 16 * MIB
+OPTIONS = ("--save", "", "--appendonly", "no", "--lua-memory-limit", str(LIMIT_BYTES), "--busy-reply-threshold", "5")
+BUSY = b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n"
+KILLED = b"-ERR Script killed by user with SCRIPT KILL..."
+
+# By what each of these does, and a text that is in the answer.
+ENDLESS = {
+    "nothing": "while true do end",
+    "protected loops": "while true do pcall(function() while true do end end) end",
+    "loops in xpcall": "while true do xpcall(function() while true do end end, function() while true do end end) end",
+    "a handler of xpcall": "xpcall(function() error('x') end, function() while true do end end)",
+    "a coroutine": "local f = coroutine.wrap(function() while true do end end) f()",
+    "coroutines without end": "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+    "yields": "local f = coroutine.wrap(function() while true do coroutine.yield() end end) while true do f() end",
+    "a replacement of gsub": "return string.gsub(string.rep('a', 100), '.', function() while true do end end)",
+    "a comparison of sort": "table.sort({1, 2, 3}, function() while true do end end)",
+    "calls": "while true do redis.call('get', 'k') end",
+    "protected calls": "while true do redis.pcall('nope') end",
+    "a metamethod": "return setmetatable({}, {__index = function() while true do end end}).x",
+    "an error's field": "error(setmetatable({}, {__index = function() while true do end end}))",
+    "an iterator": "for _ in function() return 1 end do end",
+    "tables packed anew and anew": "local t = {} for i = 1, 10 do t[i] = t end return #cmsgpack.pack(t)",
+    "a library in a protected loop": "local s = cjson.encode({1, 2, 3}) while true do pcall(cjson.decode, s) end",
+    "a loaded text": "return loadstring('while true do end')()",
+}
+FILLING = {
+    "a table and then calls": "local t = {} pcall(function() for i = 1, 1e9 do t[i] = string.rep('x', 10000) .. i end end) "
+    "while true do pcall(redis.call, 'get', 'big') t[#t + 1] = string.rep('y', 10000) .. #t end",
+    "coroutines": "local t = {} for i = 1, 1e9 do t[i] = coroutine.wrap(function() coroutine.yield() end) t[i]() end",
+    "closures": "local f = function() end for i = 1, 1e9 do local g = f f = function() return g end end",
+    "decoded documents": "local t = {} for i = 1, 1e9 do t[i] = cjson.decode('[\"' .. string.rep('x', 1e5) .. i .. '\"]') end",
+}
+# Deep, long or odd ones, with an answer of their own.
+ANSWERED = {
+    "string.rep in pcall": ("return tostring(select(2, pcall(string.rep, 'x', 1e9)))", b"not enough memory"),
+    "recursion": ("local function f() return 1 + f() end return f()", b"stack overflow"),
+    "protected recursion": ("local function f() return 1 + select(2, pcall(f)) end return f()", b"script: "),
+    "tail recursion": ("local function f() return f() end return f()", b"stack overflow"),
+    "metamethods in a circle": ("return setmetatable({}, {__index = function(t, k) return t[k] end}).x", b"stack overflow"),
+    "chain in a circle": (
+        "local a, b = {}, {} setmetatable(a, {__index = b}) setmetatable(b, {__index = a}) return a.x", b"loop in gettable"
+    ),
+    "coroutine in coroutine": (
+        "local function f() return coroutine.wrap(f)() end return f()", b"C stack overflow"
+    ),
+    "sort without order": (
+        "local t = {} for i = 1, 1e4 do t[i] = i % 7 end return select(2, pcall(table.sort, t, function() return true end))",
+        b"invalid order function for sorting",
+    ),
+    "many brackets": (f"return {'(' * 300}1{')' * 300}", b"chunk has too many syntax levels"),
+    "many braces": (f"return {'{' * 100_000}1{'}' * 100_000}", b"chunk has too many syntax levels"),
+    "many values": ("return unpack({}, 1, 1e7)", b"too many results to unpack"),
+    "many words": ("local t = {} for i = 1, 7000 do t[i] = i end return redis.pcall('mget', unpack(t))[7000] == false", b":1"),
+    "deep JSON": ("return cjson.decode(string.rep('[', 100000))", b"Found too many nested data structures (1001)"),
+    "deep MessagePack": ("return cmsgpack.unpack(string.rep('\\145', 1e5))", b"stack overflow"),
+    "declared MessagePack": ("return cmsgpack.unpack('\\221\\255\\255\\255\\255')", b"Missing bytes in input."),
+    "sparse JSON": ("cjson.encode_sparse_array(false, 0, 0) return #cjson.encode({[2^31 - 1] = 1})", b"not enough memory"),
+    "JSON in itself": ("local t = {} t.t = t return cjson.encode(t)", b"excessive nesting (1001)"),
+    "error of no kind": ("error(redis)", b"script: "),
+    "odd reply": ("return {err = {}, ok = {}, double = 'x', map = 1}", b"*0"),
+    "wide number": ("return #string.format('%999999999d', 1)", b"invalid format (width or precision too long)"),
+    "collector that was stopped": ("collectgarbage('stop') for i = 1, 1e5 do local t = {i} end return 1", b":1"),
+    "long pattern": (
+        "return string.find(string.rep('a', 3e5), string.rep('a?', 3e5) .. string.rep('a', 3e5))", b"pattern too complex"
+    ),
+    "pattern of captures": ("return string.find('a', string.rep('()', 33))", b"too many captures"),
+    "NaN as a level": ("return redis.log(0/0, 'x')", b"Invalid debug level."),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess("kvserver", tmp_path_factory.mktemp("hostile"), *OPTIONS) as server:
+        with server.connect() as wire:
+            wire.command("SET", "big", b"x" * (3 * MIB))
+        yield server
+
+
+def answer(server: ServerProcess, script: str, *, kills: bool = False) -> bytes:
+    """The answer to a script, which is killed if it has to be. The next script runs."""
+    with server.connect() as wire, server.connect() as other:
+        wire.send(encode("EVAL", script, 0))
+        if kills:
+            wait_until(lambda: other.command("SCRIPT", "KILL") == b"+OK\r\n", "the script can't be killed")
+        found = wire.read_reply()
+        assert wire.command("EVAL", "return cjson.encode({1, KEYS[1]})", 1, "k") == b'$7\r\n[1,"k"]\r\n'
+        return found
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_script_without_an_end_is_killed(server: ServerProcess, name: str) -> None:
+    # The field of an error is asked behind the script, where nothing tells what has ended it.
+    assert answer(server, ENDLESS[name], kills=True).startswith((KILLED, b"-ERR Error running script "))
+
+
+@pytest.mark.parametrize("name", FILLING)
+def test_script_that_fills_the_memory_ends(server: ServerProcess, name: str) -> None:
+    assert b"not enough memory" in answer(server, FILLING[name])
+    assert server.memory_bytes("VmHWM") < 8 * LIMIT_BYTES
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_script_that_is_too_much_of_something_is_told(server: ServerProcess, name: str) -> None:
+    script, text = ANSWERED[name]
+    found = answer(server, script)
+    assert text in found, found[:300]
+
+
+@pytest.mark.parametrize(
+    "script", ["local t = {} local r = t for i = 1, 1e5 do t[1] = {} t = t[1] end return r", "local t = {} t[1] = t return t"]
+)
+def test_reply_that_is_too_deep_ends_with_an_error(server: ServerProcess, script: str) -> None:
+    with server.connect() as wire:
+        wire.send(encode("EVAL", script, 0) + encode("ECHO", "behind"))
+        found = wire.read_exactly(5 * len("*1\r\n") + 1)
+        while not found.endswith(b"$6\r\nbehind\r\n"):
+            found += wire.read_exactly(1)
+    assert found == b"*1\r\n" * found.count(b"*1") + b"-ERR reached lua stack limit\r\n$6\r\nbehind\r\n"
