@@ -43,7 +43,9 @@ class Installs:
     def python(self, *requirements: str) -> Path:
         """A folder for PYTHONPATH that has these packages."""
         folder = self._folder("python", *requirements)
-        _fill(folder, sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", folder, *requirements)
+        # Programs compile what they import of it, which is less than there is.
+        options = ("--quiet", "--no-compile", "--upgrade", "--target", folder)
+        _fill(folder, sys.executable, "-m", "pip", "install", *options, *requirements)
         return folder
 
     def wheels(self, *requirements: str) -> Path:

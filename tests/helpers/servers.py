@@ -324,14 +324,19 @@ class ServerProcess:
         self.process.kill()
         self.wait()
 
+    def restart(self) -> None:
+        """Start the server again that was killed or has left, on its port. It is ready when this returns."""
+        self._launch(self.port)
+        assert self.wait_for_line(READY) is not None, f"{self.kind} did not start again:\n{self.log_text()}"
+
     def _kernel_file(self, name: str) -> str:
         file = Path(f"/proc/{self.process.pid}/{name}")
         if not file.exists():
             pytest.skip("this system has no /proc, so what the server uses can't be seen")
         return file.read_text()
 
-    def _launch(self) -> None:
-        self.port = free_port()
+    def _launch(self, port: int | None = None) -> None:
+        self.port = port or free_port()
         arguments = ["--port", str(self.port), "--dir", str(self.directory), *self.options]
         self._lines, self._log_ended = [], False
         self._process = subprocess.Popen(

@@ -1,0 +1,78 @@
+"""Queues and channels of other people's packages with their real workers, unmodified: kill -9 of the server loses no job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from helpers.installs import PROGRAM_TIMEOUT_S, Installs
+from helpers.servers import PROJECT, Kind, ServerProcess, StartServer, kvserver_environment
+
+# The oldest versions that these programs have been seen with.
+QUEUES = (
+    "aiohttp>=3.14",
+    "python-socketio>=5.18",
+    "redis>=8",
+)
+# It wants an older redis-py than the others.
+ARQ = ("arq>=0.28",)
+PROGRAMS = {
+    "arq": ARQ,
+    "socketio": QUEUES,
+}
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    """A server with a journal. On a redis-server one sees what programs do where all is as their authors know it."""
+    kind: Kind = "redis-server" if os.environ.get("KVSERVER_WORKERS_ON") == "redis-server" else "kvserver"
+    return start_server("--save", "", "--appendonly", "yes", kind=kind)
+
+
+@contextmanager
+def program(*command: str | Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A program that ends within the time for programs, or is interrupted then."""
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        timer = threading.Timer(PROGRAM_TIMEOUT_S, process.send_signal, [signal.SIGINT])
+        timer.start()
+        try:
+            yield process
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def run_with_kills(server: ServerProcess, *command: str | Path, **variables: str) -> str:
+    """Run a program that says `kill` when the server is to be killed and started again. Returns its last line, the version."""
+    environment = kvserver_environment() | {"REDIS_URL": f"redis://127.0.0.1:{server.port}/0"} | variables
+    lines = []
+    with program(*command, environment=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line == "kill\n":
+                server.kill()
+                server.restart()
+                process.stdin.write("ready\n")
+                process.stdin.flush()
+        status = process.wait(PROGRAM_TIMEOUT_S)
+    assert status == 0, f"{command} gave {status}:\n{''.join(lines)}"
+    assert "kill\n" in lines
+    return lines[-1]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_workers_lose_no_job_over_kills_of_the_server(server: ServerProcess, installs: Installs, name: str) -> None:
+    paths = (installs.python(*PROGRAMS[name]), PROJECT / "tests")
+    path = os.pathsep.join(map(str, paths))
+    print(name, run_with_kills(server, sys.executable, FOLDER / f"{name}_session.py", PYTHONPATH=path))
