@@ -9,7 +9,7 @@ import pytest
 from helpers.installs import Installs, run
 from helpers.servers import ServerProcess, kvserver_environment, need_program
 
-PACKAGES = ("ioredis@6", "redis@6")
+PACKAGES = ("bullmq@5", "ioredis@6", "redis@6")
 
 
 @pytest.mark.parametrize("name", ["ioredis", "node_redis"])
