@@ -1,6 +1,6 @@
-"""A program that uses channels_redis, its layer that sends by PUBLISH: `python channels_redis_session.py PORT`.
+"""A program that uses channels_redis, both of its layers: `python channels_redis_session.py PORT`.
 
-It prints what it leaves out, with the reason, and then the version.
+It prints the version last.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
+from channels.exceptions import ChannelFull
+from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-LEFT_OUT = ("RedisChannelLayer: it blocks in BZPOPMIN and cleans up by Lua scripts",)
 
-
-async def use(port: int) -> None:
-    address = f"redis://127.0.0.1:{port}/0"
-    layer: Any = RedisPubSubChannelLayer(hosts=[address])
-    other: Any = RedisPubSubChannelLayer(hosts=[address])
+async def use(layer: Any, other: Any) -> None:
+    """What both kinds of layers can, with two that share a server."""
     mine, second, foreign = await layer.new_channel(), await layer.new_channel(), await other.new_channel()
 
     message = {"type": "chat", "text": "é", "bytes": b"\xff\0", "number": 1.5, "parts": [1, None, True]}
@@ -43,22 +41,44 @@ async def use(port: int) -> None:
     await layer.send(second, {"type": "last"})
     assert await layer.receive(second) == {"type": "last"}
 
-    # To stop waiting for a channel is to unsubscribe from it.
-    waiting = asyncio.ensure_future(layer.receive(second))
+
+async def use_messages(layer: Any, _: Any) -> None:
+    """What is special to the layer by PUBLISH: to stop waiting for a channel is to unsubscribe from it."""
+    channel = await layer.new_channel()
+    assert channel in layer.channels
+    waiting = asyncio.ensure_future(layer.receive(channel))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert second not in layer.channels
-    for each in (layer, other):
-        await each.flush()
+    assert channel not in layer.channels
 
 
-def main(port: int) -> None:
-    asyncio.run(use(port))
-    for what in LEFT_OUT:
-        print("left out:", what)
+async def use_queues(layer: Any, other: Any) -> None:
+    """What is special to the core layer: channels that several processes read, and that take so many messages."""
+    for number in range(5):
+        await layer.send("jobs", {"number": number})
+    try:
+        await layer.send("jobs", {"number": 5})
+    except ChannelFull:
+        pass
+    else:
+        raise AssertionError("a full channel took a message")
+    # One that read after another would get again what that one has not yet told to be received.
+    assert [(await other.receive("jobs"))["number"] for _ in range(5)] == list(range(5))
+
+
+async def main(port: int) -> None:
+    hosts = [f"redis://127.0.0.1:{port}/0"]
+    capacity = {"capacity": 20, "channel_capacity": {"jobs": 5}}
+    for kind, options, special in ((RedisPubSubChannelLayer, {}, use_messages), (RedisChannelLayer, capacity, use_queues)):
+        layer: Any = kind(hosts=hosts, **options)
+        other: Any = kind(hosts=hosts, **options)
+        await use(layer, other)
+        await special(layer, other)
+        for each in (layer, other):
+            await each.flush()
     print(version("channels_redis"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    asyncio.run(main(int(sys.argv[1])))

@@ -1,6 +1,6 @@
 """A program that uses django-redis, the cache with Redis's types: `python django_redis_session.py PORT`.
 
-It prints what it leaves out, with the reason, and then the version.
+It prints the version last.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import django
 from django.conf import settings
 from django.core.cache import caches
 from django_redis import get_redis_connection
-
-# incr asks for a script first. Where there is none, it reads and writes, which is enough for a key that is there.
-LEFT_OUT = ("lock: it is given back by a Lua script", "incr of a missing key: it is refused by a Lua script")
 
 
 def use_keys(cache: Any) -> None:
@@ -137,6 +134,26 @@ def use_sorted_sets(cache: Any) -> None:
     assert cache.zremrangebyscore("ranks", 0, 10) == 1
 
 
+def use_locks(cache: Any) -> None:
+    lock, other = cache.lock("lock", timeout=10), cache.lock("lock", timeout=10, blocking=False)
+    with lock:
+        assert not other.acquire()
+        assert 0 < cache.ttl("lock") <= 10
+        assert lock.extend(10)
+        assert 10 < cache.ttl("lock") <= 20
+    assert other.acquire()
+    other.release()
+    assert not lock.locked()
+    try:
+        cache.incr("missing")
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("what is missing was counted up")
+    assert not cache.has_key("missing")
+    assert cache.incr("missing", ignore_key_check=True) == 1
+
+
 def main(port: int) -> None:
     backend = {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -150,15 +167,13 @@ def main(port: int) -> None:
     settings.configure(CACHES={"default": backend, "packed": {**backend, "OPTIONS": packed}})
     django.setup()
     cache, compressed = caches["default"], caches["packed"]
-    for use in (use_keys, use_versions, use_expiry, use_patterns, use_sets, use_hashes, use_sorted_sets):
+    for use in (use_keys, use_versions, use_expiry, use_patterns, use_sets, use_hashes, use_sorted_sets, use_locks):
         cache.clear()
         assert get_redis_connection("default").dbsize() == 0
         use(cache)
     compressed.set("text", "long " * 1000)
     assert compressed.get("text") == "long " * 1000
     assert get_redis_connection("packed").strlen("session:1:text") < 200
-    for what in LEFT_OUT:
-        print("left out:", what)
     print(version("django-redis"))
 
 

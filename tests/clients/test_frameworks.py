@@ -1,4 +1,4 @@
-"""Caches, sessions, containers, queues and channels of other people's packages, unmodified, live in a server."""
+"""Caches, sessions, containers, queues, channels, locks and limits of other people's packages, unmodified, on a server."""
 
 from __future__ import annotations
 
@@ -17,20 +17,29 @@ REQUIREMENTS = (
     "django>=5",
     "django-redis>=7",
     "flask-caching>=2.5",
+    "flask-limiter>=4.1",
     "flask-session>=0.8",
     "huey>=3.5",
+    "limits>=5.8",
+    "pottery>=3",
+    "python-redis-lock>=4",
     "redis>=6",
     "walrus>=0.9.8",
 )
-# aiocache and walrus call what redis-py says is old.
+# aiocache and walrus call what redis-py says is old; pottery warns of its own calls that take long.
 WARNINGS = {
     "aiocache": "default",
     "channels_redis": "error",
     "django": "error",
     "django_redis": "error",
     "flask_caching": "error",
+    "flask_limiter": "error",
     "flask_session": "error",
     "huey": "error",
+    "limits": "error",
+    "pottery": "default",
+    "python_redis_lock": "error",
+    "redis_py_lock": "error",
     "walrus": "default",
 }
 

@@ -1,21 +1,17 @@
 """A program that uses walrus, which gives Redis's types the looks of Python's: `python walrus_session.py PORT`.
 
-It prints what it leaves out, with the reason, and then the version.
+It prints the version last.
 """
 
 from __future__ import annotations
 
+import datetime
 import sys
+import threading
 from importlib.metadata import version
 from typing import Any
 
 from walrus import Database, RateLimitException
-
-LEFT_OUT = (
-    "Array, Lock, Database.cas, rate_limit_lua, query: they are Lua scripts",
-    "Stream, TimeSeries, ConsumerGroup: they are streams",
-    "bpopleft, bpopright, bmove_tail, bpopmin, bpopmax: they block",
-)
 
 
 def use_hash(database: Any) -> None:
@@ -223,13 +219,122 @@ def use_transactions(database: Any) -> None:
     assert sorted(database) == [b"a"]
 
 
+def use_array(database: Any) -> None:
+    letters = database.Array("letters")
+    letters.extend(["a", "b", "c", "d"])
+    letters.append("e")
+    letters[0] = "A"
+    assert letters[0] == b"A"
+    assert letters[-1] == b"e"
+    assert letters.pop() == b"e"
+    assert letters.pop(1) == b"b"
+    assert b"c" in letters
+    assert letters.as_list(decode=True) == ["A", "c", "d"]
+    assert len(letters) == 3
+
+
+def use_scripts(database: Any) -> None:
+    database["token"] = "1:old"
+    assert database.cas("token", "1:", "2:new") == 1
+    assert database.cas("token", "1:", "3:newer") == 0
+    assert database["token"] == b"2:new"
+    limit = database.rate_limit_lua("calls", limit=2, per=1000)
+    assert [limit.limit("Ada") for _ in range(3)] == [False, False, True]
+    lock = database.lock("printer", ttl=100_000, lock_id="first")
+    other = database.lock("printer", ttl=100_000, lock_id="second")
+    assert lock.acquire()
+    assert not other.acquire(block=False)
+    waiter = threading.Thread(target=other.acquire)
+    waiter.start()
+    assert lock.release()
+    waiter.join()
+    assert not lock.release()
+    assert other.release()
+    with lock:
+        assert not other.acquire(block=False)
+
+
+def use_blocking(database: Any) -> None:
+    words, ranks, others = database.List("words"), database.ZSet("ranks"), database.List("others")
+    for first, call, feed in (
+        (b"a", words.bpopleft, lambda: words.extend(["a", "b"])),
+        (b"b", words.bpopright, lambda: None),
+        (b"c", lambda: words.bmove_tail("others"), lambda: words.append("c")),
+        (b"c", others.bpopleft, lambda: None),
+        ((b"d", 1), ranks.bpopmin, lambda: ranks.add({"d": 1, "e": 2})),
+        ((b"e", 2), ranks.bpopmax, lambda: None),
+    ):
+        found: list[Any] = []
+        waiter = threading.Thread(target=lambda call=call, found=found: found.append(call()))
+        waiter.start()
+        feed()
+        waiter.join()
+        assert found == [first]
+    assert words.bpopleft(timeout=0.001) is None
+
+
+def use_streams(database: Any) -> None:
+    events = database.Stream("events")
+    ids = [events.add({"number": str(number)}) for number in range(5)]
+    assert len(events) == 5
+    assert [id for id, _ in events] == ids
+    assert events[ids[1]] == (ids[1], {b"number": b"1"})
+    assert [id for id, _ in events[ids[1] : ids[3]]] == ids[1:4]
+    assert [id for id, _ in events.revrange(count=2)] == [ids[4], ids[3]]
+    assert [id for id, _ in events.read(last_id=ids[2])] == ids[3:]
+    del events[ids[0]]
+    assert events.trim(3, approximate=False) == 1
+    assert events.info()["length"] == 3
+    assert events.read(block=1, last_id="$") == []
+
+
+def use_groups(database: Any) -> None:
+    group = database.consumer_group("workers", ["jobs", "mails"])
+    assert group.create() == {"jobs": True, "mails": True}
+    ids = [group.jobs.add({"number": str(number)}) for number in range(3)]
+    mail = group.mails.add({"to": "Ada"})
+    assert group.read(count=2) == [
+        [b"jobs", [(ids[0], {b"number": b"0"}), (ids[1], {b"number": b"1"})]],
+        [b"mails", [(mail, {b"to": b"Ada"})]],
+    ]
+    assert group.jobs.ack(ids[0]) == 1
+    assert [entry["message_id"] for entry in group.jobs.pending()] == [ids[1]]
+    second = group.consumer("second")
+    assert second.jobs.read() == [(ids[2], {b"number": b"2"})]
+    assert second.jobs.claim(ids[1]) == [(ids[1], {b"number": b"1"})]
+    assert [entry["consumer"] for entry in group.jobs.pending()] == [b"second"] * 2
+    assert group.jobs.autoclaim("workers.c1", 0, justid=True) == [ids[1], ids[2]]
+    assert {consumer["name"]: consumer["pending"] for consumer in group.jobs.consumers_info()} == {
+        b"second": 0,
+        b"workers.c1": 2,
+    }
+    assert group.jobs.delete_consumer() == 2
+    assert group.jobs.groups_info()[0]["pending"] == 0
+    waiter = threading.Thread(target=lambda: found.append(second.read(block=0)))
+    found: list[Any] = []
+    waiter.start()
+    last = group.jobs.add({"number": "last"})
+    waiter.join()
+    assert found == [[[b"jobs", [(last, {b"number": b"last"})]]]]
+    assert group.set_id() == {"jobs": True, "mails": True}
+    assert group.destroy() == {"jobs": 1, "mails": 1}
+    series = database.time_series("series", ["weather"])
+    series.create()
+    moments = [datetime.datetime(2026, 1, day) for day in (1, 2, 3)]
+    for moment in moments:
+        series.weather.add({"degrees": str(moment.day)}, id=moment)
+    assert [message.timestamp for message in series.read()] == moments
+    assert [message.data for message in series.weather[moments[1] :]] == [{"degrees": "2"}, {"degrees": "3"}]
+
+
+NEWER = (use_array, use_scripts, use_blocking, use_streams, use_groups)
+
+
 def main(port: int) -> None:
     with Database(port=port, db=3) as database:
-        for use in (use_hash, use_list, use_set, use_sorted_set, use_others, use_cache, use_transactions):
+        for use in (use_hash, use_list, use_set, use_sorted_set, use_others, use_cache, use_transactions, *NEWER):
             database.flushall()
             use(database)
-    for what in LEFT_OUT:
-        print("left out:", what)
     print(version("walrus"))
 
 
