@@ -76,8 +76,9 @@ class ScriptHost(Protocol[Caller]):
     def facts(self) -> ScriptFacts:
         """The figures."""
 
-    functions: Any
-    """The functions of libraries (`engine.functions`)."""
+    @property
+    def functions(self) -> Any:
+        """The functions of libraries (`engine.functions`)."""
 
     @property
     def function_facts(self) -> FunctionFacts:
