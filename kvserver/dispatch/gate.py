@@ -182,8 +182,16 @@ def call(runners: Runners, session: Session, request: Request) -> Reply | Effect
     """
     if session.is_executing:
         return _call(runners, session, request)
-    result = _call(runners, session, request) if session.muted is _HEARD else _call_muted(runners, session, request)
-    return Fed(result) if session.server.databases.awaited.touched else result
+    way = _call if session.muted is _HEARD else _call_muted
+    touched = session.server.databases.awaited.touched
+    try:
+        result = way(runners, session, request)
+    except CommandError as error:
+        # A script that fails has done what it did before.
+        if touched:
+            return Fed(error)
+        raise
+    return Fed(result) if touched else result
 
 
 def _call(runners: Runners, session: Session, request: Request) -> Reply | Effect:
@@ -250,9 +258,9 @@ def _call_muted(runners: Runners, session: Session, request: Request) -> Reply |
         result = _call(runners, session, request)
     except CommandError as error:
         result = error
-    if isinstance(result, Postpone):
+    if isinstance(result.result if isinstance(result, Notified) else result, Postpone):
         session.muted = before
-        return result
+        return result  # type: ignore[return-value]
     return Quiet(result)
 
 
@@ -304,8 +312,14 @@ def feeding(handler: Handler, command: Command) -> Handler:
     """The handler that a command which writes has for plain sessions while somebody waits for keys."""
 
     def run(session: Session, request: Request) -> Reply | Effect:
-        result = handler(session, request)
-        return Fed(result) if session.server.databases.awaited.touched else result
+        touched = session.server.databases.awaited.touched
+        try:
+            result = handler(session, request)
+        except CommandError as error:
+            if touched:
+                return Fed(error)
+            raise
+        return Fed(result) if touched else result
 
     return run
 

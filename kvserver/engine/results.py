@@ -60,6 +60,7 @@ class Client(Protocol):
     - `is_waiting`: an effect is under way, and `is_choked`: the client does not read what was written to it. In both cases
       none of its requests may run.
     - `has_ended`: no more input will come, after a protocol error or an end of file.
+    - `has_hung_up`: the client has closed its side.
     - `is_closed`: `close` was called, and the rest of the queue is dropped.
     - `is_full`: some of what the client has sent is held back, unparsed or unread, until some of the queue has run.
     """
@@ -70,6 +71,7 @@ class Client(Protocol):
     is_waiting: bool
     is_choked: bool
     has_ended: bool
+    has_hung_up: bool
     is_closed: bool
     is_full: bool
 
@@ -201,7 +203,7 @@ class Results:
                 self._reply(effect.otherwise, session, output)
             case Block():
                 self.waiting.begin(effect, client, request)
-                if client.has_ended:
+                if client.has_hung_up:
                     self._hang_up(client, output)
             case Switch(reply):
                 # This is the error of an EXEC that runs nothing.

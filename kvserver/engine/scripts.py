@@ -229,9 +229,12 @@ class ScriptRunner:
         if self._deliveries:
             deliveries, self._deliveries = self._deliveries, []
             return Notified(result, deliveries)
+        # What fails has done what it did before.
+        if self._awaited.touched and not session.is_executing:
+            return Fed(result)
         if isinstance(result, CommandError):
             raise result
-        return Fed(result) if self._awaited.touched and not session.is_executing else result
+        return result
 
     # Standing aside
 

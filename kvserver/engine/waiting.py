@@ -129,11 +129,13 @@ class Waiting:
         if self._is_serving or self._state.scripts.busy_error:
             return
         self._is_serving = True
-        while self._waiters.awaited.touched:
-            for place in self._waiters.take_fed():
-                for kind in self._waiters.kinds_at(place):
-                    self._serve_kind(place, kind)
-        self._is_serving = False
+        try:
+            while self._waiters.awaited.touched:
+                for place in self._waiters.take_fed():
+                    for kind in self._waiters.kinds_at(place):
+                        self._serve_kind(place, kind)
+        finally:
+            self._is_serving = False
 
     def _serve_kind(self, place: Place, kind: str) -> None:
         if not kind:

@@ -58,10 +58,14 @@ class Connection:
         self.is_waiting = False
         self.is_choked = False
         self.has_ended = False
+        self.has_hung_up = False
         self.is_closed = False
         self.is_full = False
         # The client waits, and what it sends meanwhile is read all the same: so its end is noticed.
         self._reads_on = False
+        # What was read then while the queue was full, unparsed, and its size.
+        self._ahead: deque[bytes] = deque()
+        self._ahead_bytes = 0
         self._owner = owner
         self._writer = owner.writer
         self._counters = owner.state.counters
@@ -95,7 +99,24 @@ class Connection:
             self.apply_limits()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was received. `data` is empty where only bytes from before are still to be parsed."""
+        """Parse what was received, or keep it for later."""
+        if self._ahead or (self._reads_on and self.is_full):
+            self._keep(data)
+        else:
+            self._parse(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep data that is to be parsed when some of the queue has run."""
+        self._ahead.append(data)
+        self._ahead_bytes += len(data)
+        if self._ahead_bytes > self._owner.state.config.client_query_buffer_limit:
+            self._end_over_limit()
+
+    def _end_over_limit(self) -> None:
+        _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
+        self.transport.abort()
+
+    def _parse(self, data: bytes) -> None:
         self._counters.input_bytes += len(data)
         parser = self._parser
         commands = parser.feed(data)
@@ -124,13 +145,13 @@ class Connection:
             # A client that is in the middle of a long command is not idle.
             self.session.last_active_at_ms = self._owner.state.now_ms()
             if parser.pending_bytes > self._owner.state.config.client_query_buffer_limit:
-                _log.warning("closing client %s: it reached the query buffer limit", self.session.address)
-                self.transport.abort()
+                self._end_over_limit()
             elif len(data) >= LONG_READ_BYTES:
                 self.transport.pause_reading()
                 self._loop.call_soon(self._read_if_free)
 
     def eof_received(self) -> bool:
+        self.has_hung_up = True
         if self.session.is_blocked:
             self.has_ended = True
             self._writer.results.hang_up(self)
@@ -143,6 +164,7 @@ class Connection:
         self.queue = []
         self._unsent.clear()
         self._unsent_bytes = 0
+        self._ahead.clear()
         # A method of this connection would keep it for the garbage collector.
         self._send = self._send_unchoked = self.transport.write
         if self._is_admitted:
@@ -184,9 +206,15 @@ class Connection:
     def read_on(self) -> None:
         if self.is_closed:
             return
-        if self._parser.has_unread and not self.queue:
-            self.data_received(b"")
-        if len(self.queue) <= COMMANDS_PER_TURN and not self._parser.has_unread:
+        if not self.queue and self._parser.has_unread:
+            self._parse(b"")
+        elif not self.queue and self._ahead:
+            data = self._ahead.popleft()
+            self._ahead_bytes -= len(data)
+            self._parse(data)
+            if not self.queue:
+                self._loop.call_soon(self.read_on)
+        if len(self.queue) <= COMMANDS_PER_TURN and not (self._parser.has_unread or self._ahead):
             self.is_full = False
             self._read_if_free()
 
@@ -256,12 +284,12 @@ class Connection:
 
     def holds_anything(self) -> bool:
         """True if `buffers` would tell of more than every connection takes. Quick, since there may be thousands of them."""
-        return bool(self.queue or not self._parser.is_idle or self._held_bytes)
+        return bool(self.queue or self._ahead or not self._parser.is_idle or self._held_bytes)
 
     def buffers(self) -> Buffers:
         """The sizes of the buffers now."""
         parser, reply_bytes = self._parser, self._held_bytes
-        query_bytes = parser.buffered_bytes + sum(map(request_bytes, self.queue))
+        query_bytes = parser.buffered_bytes + self._ahead_bytes + sum(map(request_bytes, self.queue))
         total_bytes = CLIENT_BYTES + query_bytes + parser.spare_bytes + parser.argument_bytes + reply_bytes
         return Buffers(query_bytes, parser.spare_bytes, parser.argument_bytes, reply_bytes, total_bytes)
 
@@ -351,7 +379,7 @@ class Connection:
         if self.is_closed:
             return
         is_held = self.is_waiting or self.is_choked
-        if (is_held and not self._reads_on) or self.is_full:
+        if (is_held or self.is_full) and not self._reads_on:
             self.transport.pause_reading()
         elif not self.has_ended:
             self.transport.resume_reading()

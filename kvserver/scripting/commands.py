@@ -48,7 +48,8 @@ def _script_by_sha(session: Session, request: Request) -> Any:
 @command("eval", "script numkeys:integer key:key?+ arg?+", "noscript stale skip_monitor no_mandatory_keys",
          access="RW access update", key_notes=(_KEYS_OF_SCRIPT.format("RW and UPDATE"),),
          since="2.6.0", group="scripting", complexity="Depends on the script that is executed.",
-         summary="Execute a Lua script server side")  # fmt: skip
+         summary="Execute a Lua script server side",
+         may_replicate=True)  # fmt: skip
 def eval_(session: Session, request: Request) -> Reply | Effect:
     count, scripts = count_of_keys(request), session.server.scripts
     result: Reply | Effect = scripts.run(session, request, scripts.load(request[1]), count, False)
@@ -58,7 +59,8 @@ def eval_(session: Session, request: Request) -> Reply | Effect:
 @command("evalsha", "sha1 numkeys:integer key:key?+ arg?+", "noscript stale skip_monitor no_mandatory_keys",
          access="RW access update",
          since="2.6.0", group="scripting", complexity="Depends on the script that is executed.",
-         summary="Execute a Lua script server side")  # fmt: skip
+         summary="Execute a Lua script server side",
+         may_replicate=True)  # fmt: skip
 def evalsha(session: Session, request: Request) -> Reply | Effect:
     script = _script_by_sha(session, request)
     result: Reply | Effect = session.server.scripts.run(session, request, script, count_of_keys(request), False)

@@ -38,7 +38,8 @@ def _call(session: Session, request: Request, *, is_read_only: bool) -> Reply | 
 @command("fcall", "function numkeys:integer key:key?+ arg?+", "noscript stale skip_monitor no_mandatory_keys",
          access="RW access update", key_notes=(_KEYS_OF_FUNCTION.format("RW and UPDATE"),),
          since="7.0.0", group="scripting", complexity="Depends on the function that is executed.",
-         summary="Invoke a function")  # fmt: skip
+         summary="Invoke a function",
+         may_replicate=True)  # fmt: skip
 def fcall(session: Session, request: Request) -> Reply | Effect:
     return _call(session, request, is_read_only=False)
 

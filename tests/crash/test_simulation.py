@@ -219,6 +219,7 @@ class Client:
         self.session = Session(life.state, number, "simulated", "simulated", is_local=True)
         self.queue: list[list[bytes]] = []
         self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
+        self.has_hung_up = False
         self.asked: list[list[bytes]] = []
         self.reader = hiredis.Reader()
         self.life.loop.call_later(life.rng.random() * 0.1, self.send)

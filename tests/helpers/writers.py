@@ -21,6 +21,7 @@ class Noting:
         self.session = session
         self.queue: list[Request] = []
         self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
+        self.has_hung_up = False
         self.said = b""
         self.is_aborted = False
         self.on_go_on: Callable[[], object] = lambda: None

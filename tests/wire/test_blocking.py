@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from helpers.servers import COMMON_OPTIONS, ServerProcess, Wire, encode, info, wait_until
+from helpers.servers import COMMON_OPTIONS, ServerProcess, StartServer, Wire, encode, info, wait_until
 
 COUNT = int(os.environ.get("KVSERVER_BLOCKING_COUNT", "100"))
 SEED = int(os.environ.get("KVSERVER_BLOCKING_SEED", "1"))
@@ -190,6 +191,50 @@ def test_client_that_vanishes_is_not_served(kvserver: ServerProcess) -> None:
             wire.close()
         assert observer.command("RPUSH", "k", "x") == b":1\r\n"
         assert observer.command("LLEN", "k") == b":1\r\n"
+
+
+def test_client_that_vanishes_behind_a_long_pipeline_is_not_served(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as observer:
+        wire = kvserver.connect()
+        wire.send(encode("BLPOP", "k", 0) + encode("PING") * 5000)
+        wait_until(lambda: info(observer, "clients")["blocked_clients"] == "1", "it is blocked")
+        wire.send(encode("PING") * 5000)
+        wire.close()
+        wait_until(lambda: info(observer, "clients")["connected_clients"] == "1", "it is gone")
+        assert observer.command("RPUSH", "k", "x") == b":1\r\n"
+        assert observer.command("LLEN", "k") == b":1\r\n"
+
+
+def test_long_pipeline_behind_a_blocked_command_runs_in_order(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as observer, kvserver.connect() as wire:
+        wire.send(encode("BLPOP", "k", 0))
+        wait_until(lambda: info(observer, "clients")["blocked_clients"] == "1", "it is blocked")
+        for start in range(0, 9000, 3000):
+            wire.send(b"".join(encode("ECHO", number) for number in range(start, start + 3000)))
+            observer.command("PING")
+        observer.command("RPUSH", "k", "x")
+        assert wire.read_reply() == b"*2\r\n$1\r\nk\r\n$1\r\nx\r\n"
+        assert [wire.read_reply() for _ in range(9000)] == [b"$%d\r\n%d\r\n" % (len(str(n)), n) for n in range(9000)]
+        assert wire.command("PING") == b"+PONG\r\n"
+
+
+def test_blocked_client_that_sends_too_much_is_closed(start_server: StartServer) -> None:
+    server = start_server("--client-query-buffer-limit", "1mb")
+    with server.connect() as observer, server.connect() as wire:
+        wire.send(encode("BLPOP", "k", 0))
+        wait_until(lambda: info(observer, "clients")["blocked_clients"] == "1", "it is blocked")
+        with suppress(ConnectionError):
+            wire.send(encode("ECHO", "x" * 1000) * 5000)
+        wait_until(lambda: info(observer, "clients")["blocked_clients"] == "0", "it is gone")
+
+
+def test_protocol_error_behind_a_blocking_command_waits_for_its_end(servers: tuple[ServerProcess, ServerProcess]) -> None:
+    heard = []
+    for server in servers:
+        with server.connect() as wire:
+            wire.send(encode("BLPOP", "nobody", "0.05") + b"*1\r\nfoo\r\n")
+            heard.append(wire.read_until_eof())
+    assert heard[0] == heard[1] == b"*-1\r\n-ERR Protocol error: expected '$', got 'f'\r\n"
 
 
 def test_load_serves_those_who_wait_for_what_it_brings(kvserver: ServerProcess) -> None:

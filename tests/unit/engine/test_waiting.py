@@ -96,7 +96,7 @@ async def test_killed_and_those_who_hang_up_are_not_served(setting: Setting) -> 
 
 async def test_client_whose_input_has_ended_does_not_wait(setting: Setting) -> None:
     client = setting.client()
-    client.has_ended = True
+    client.has_ended = client.has_hung_up = True
     setting.send(client, encode("PING"), encode("BLPOP", "k", 0), encode("PING"))
     await settle()
     assert (client.said, client.is_closed) == (b"+PONG\r\n", True)
