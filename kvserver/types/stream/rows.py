@@ -195,6 +195,9 @@ class Rows(Runs[Run]):
         last = len(runs) - 1
         if not last or _last_of(runs[last - 1]) < identity:
             return last
+        # Measured: most rows that go are in the first run.
+        if _last_of(runs[0]) >= identity:
+            return 0
         return bisect_left(runs, identity, 0, last, key=_last_of)
 
     def _find(self, run: Run, identity: Id) -> int:
