@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait_until
+from helpers.sessions import Server, run, text
+from kvserver.dispatch.effect import Effect
+from kvserver.engine.scripts import ScriptRunner
+from kvserver.engine.writer import Writer
+from kvserver.resp.reply import Reply
+from kvserver.state.session import Session
 
 SET_TWO = "redis.call('set', KEYS[1], 1) redis.call('incr', KEYS[1]) return redis.call('get', KEYS[1])"
 ENDLESS = "while true do end"
@@ -28,6 +35,13 @@ def running_busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPro
 def busy(running_busy: ServerProcess) -> ServerProcess:
     assert running_busy.once("FLUSHALL") == b"+OK\r\n"
     return running_busy
+
+
+class NoJobs:
+    """Jobs that are never asked for anything."""
+
+    def act(self, effect: Effect, session: Session) -> Reply:
+        raise AssertionError(effect)
 
 
 def wait_until_busy(other: Wire) -> None:
@@ -268,3 +282,15 @@ def test_memory_limit_can_be_set_while_scripts_are_there(busy: ServerProcess) ->
         assert wire.command("EVAL", "return #string.rep('x', 2e7)", 0).startswith(b"-ERR not enough memory")
         assert wire.value("EVAL", "return 1", 0) == 1
         wire.command("CONFIG", "SET", "lua-memory-limit", "256mb")
+
+
+@pytest.mark.parametrize(("package", "module"), [("lupa", "scripting.interpreter"), ("greenlet", "engine.carrier")])
+async def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: str, module: str) -> None:
+    server = Server()
+    writer = Writer(server.state, server.table, NoJobs(), lambda records: None)
+    server.state.scripts = ScriptRunner(server.state, server.table, NoJobs(), writer)
+    # An import of what is None there fails as that of a package that is not installed.
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"kvserver.{module}", raising=False)
+    reply = text(run(server.session(), "EVAL", "return 1", "0"))
+    assert reply == f"ERR scripts need the package {package}, which is not installed: pip install 'kvserver[lua]'"
