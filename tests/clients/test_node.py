@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from clients.packages import JAVASCRIPT
 from helpers.installs import Installs, run
 from helpers.servers import ServerProcess, kvserver_environment, need_program
-
-PACKAGES = ("bullmq@5", "ioredis@6", "redis@6")
 
 
 @pytest.mark.parametrize("name", ["ioredis", "node_redis"])
 def test_client_in_javascript_works(kvserver: ServerProcess, installs: Installs, name: str) -> None:
-    environment = kvserver_environment() | {"NODE_PATH": str(installs.node(*PACKAGES))}
+    environment = kvserver_environment() | {"NODE_PATH": str(installs.node(*JAVASCRIPT))}
     program = Path(__file__).with_name(f"{name}_session.cjs")
     print(name, run(need_program("node"), program, str(kvserver.port), environment=environment))

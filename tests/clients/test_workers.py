@@ -13,26 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from clients.test_frameworks import REQUIREMENTS as FRAMEWORKS
-from clients.test_node import PACKAGES
+from clients.packages import ARQ, FRAMEWORKS, JAVASCRIPT, QUEUES
 from helpers.installs import PROGRAM_TIMEOUT_S, Installs
 from helpers.servers import PROJECT, Kind, ServerProcess, StartServer, kvserver_environment, need_program
 
-# The oldest versions that these programs have been seen with.
-QUEUES = (
-    "aiohttp>=3.14",
-    "bullmq>=3.4",
-    "celery>=5.7",
-    "dramatiq>=2.2",
-    "huey>=3.5",
-    "python-socketio>=5.18",
-    "redis>=8",
-    "rq>=3",
-    "taskiq>=0.13",
-    "taskiq-redis>=1.2",
-)
-# It wants an older redis-py than the others.
-ARQ = ("arq>=0.28",)
 PROGRAMS = {
     "arq": ARQ,
     "bullmq": QUEUES,
@@ -95,5 +79,5 @@ def test_workers_lose_no_job_over_kills_of_the_server(server: ServerProcess, ins
 
 
 def test_workers_in_javascript_lose_no_job_over_kills_of_the_server(server: ServerProcess, installs: Installs) -> None:
-    folder = installs.node(*PACKAGES)
+    folder = installs.node(*JAVASCRIPT)
     print("bullmq", run_with_kills(server, need_program("node"), FOLDER / "bullmq_session.cjs", NODE_PATH=str(folder)))
