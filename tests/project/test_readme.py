@@ -167,7 +167,8 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
     """In the order of README, since each finds what those before it have left."""
     need_program("redis-cli")
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    newcomer.use_wheels(installs.wheels(*project["build-system"]["requires"], *project["project"]["dependencies"]))
+    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["lua"]]
+    newcomer.use_wheels(installs.wheels(*project["build-system"]["requires"], *wanted))
     with newcomer.serving(block(RUN_HERE[0])) as (port, shell):
         start, _, session = block("$ redis-cli").partition("\n")
         typed, shown = said_and_shown(session, PROMPT)
