@@ -17,7 +17,7 @@ from kvserver.formats.longstring import TAG_END
 from kvserver.formats.members import rows_pieces
 from kvserver.formats.names import bytes_of
 from kvserver.types.stream.entries import Entries
-from kvserver.types.stream.group_forms import LongGroups, groups_of, groups_pieces
+from kvserver.types.stream.group_frames import LongGroups, groups_of, groups_pieces
 from kvserver.types.stream.ids import FIRST, LAST, MOST, Id, text_of
 from kvserver.types.stream.stream import Stream
 

@@ -152,3 +152,7 @@ class Group:
 def signed(number: int) -> int:
     """A number of deliveries as it is replied: Redis shows it as a signed one."""
     return number - COUNTS if number >= COUNTS >> 1 else number
+
+
+# The groups of a stream, by name.
+Groups = Named[Group]

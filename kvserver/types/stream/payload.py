@@ -3,7 +3,7 @@
     count of nodes, and for each        its key, 16 bytes big-endian, and a listpack
     length, last id                     of the whole stream
     first id, greatest id deleted, count of entries added       not in the first type
-    groups                              `group_forms`
+    groups                              `group_payload`
 
 A listpack holds the count of entries, that of deleted ones, the fields of the first entry behind their number, and 0. Behind
 that, each entry has flags, its id less that of the node, its values (or all its strings, behind the number of fields) and the
@@ -19,7 +19,7 @@ from typing import Final
 from kvserver.errors import DumpInvalid
 from kvserver.formats.listpack import join_entries, read_listpack, write_entry
 from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
-from kvserver.types.stream.group_forms import read_groups, write_groups
+from kvserver.types.stream.group_payload import read_groups, write_groups
 from kvserver.types.stream.ids import FIRST, MOST, Id
 from kvserver.types.stream.node import Node
 from kvserver.types.stream.progress import distance

@@ -1,4 +1,4 @@
-"""Groups survive the way through frames, whole and in pieces, and through DUMP; nothing else passes for groups."""
+"""Groups survive the way through frames, whole and in pieces; nothing else passes for groups."""
 
 from __future__ import annotations
 
@@ -9,45 +9,23 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from helpers.stream_groups import some_groups, text_of
 from kvserver.containers.named import Named
-from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import Reader, write_length, write_string
-from kvserver.types.stream.group import UNKNOWN, Consumer, Group
-from kvserver.types.stream.group_forms import Groups, LongGroups, groups_of, groups_pieces, read_groups, write_groups
-from kvserver.types.stream.ids import LAST
+from kvserver.types.stream.group import Group, Groups
+from kvserver.types.stream.group_frames import LongGroups, groups_of, groups_pieces
+from kvserver.types.stream.group_payload import write_groups
 
 EXAMPLE = (
     b'{"a":{"consumers":[],"entries_read":null,"last_id":"0-0","pending":[]},'
     b'"workers":{"consumers":[["$kvs:/w==",5],["alice",7]],"entries_read":1,"last_id":"1526919030474-0",'
     b'"pending":[["1-0","alice",6,2],["1526919030474-0","$kvs:/w==",-1,18446744073709551615]]}}'
 )
-names = st.sampled_from([b"", b"a", b"\xff", b"$kvs:", b'],["', b'"\\', "é".encode(), b"n" * 900])
-ids = st.one_of(st.tuples(st.integers(0, 3), st.integers(0, 3)), st.just(LAST))
-pending = st.dictionaries(ids, st.tuples(names, st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**64 - 1)), max_size=5)
 
 
 def example() -> Groups:
     groups = groups_of(json.loads(EXAMPLE))
     assert groups is not None
     return groups
-
-
-@st.composite
-def some_groups(draw: st.DrawFn) -> Groups:
-    groups: Groups = Named()
-    for name in draw(st.lists(names, unique=True, max_size=3)):
-        group = groups.add(name, Group(draw(ids), draw(st.sampled_from([UNKNOWN, 0, 2**63 - 1]))))
-        for consumer in draw(st.lists(names, max_size=4)):
-            group.see(consumer, draw(st.integers(-(2**63), 2**63 - 1)))
-        for identity, (consumer, time_ms, number) in draw(pending).items():
-            if group.consumers.get(consumer) is None:
-                group.see(consumer, 0)
-            group.deliver(identity, consumer, time_ms, number)
-    return groups
-
-
-def text_of(groups: Groups) -> bytes:
-    return b"".join(groups_pieces(groups))
 
 
 def read_in_pieces(text: bytes, size: int) -> tuple[LongGroups, int | None]:
@@ -86,15 +64,6 @@ def test_json_is_canonical_and_comes_back(groups: Groups, size: int) -> None:
     assert end == len(text)
     assert text_of(reader.groups) == reader.as_json() == text
     assert write_groups(reader.groups) == write_groups(groups) == write_groups(whole)
-
-
-@settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
-@given(some_groups())
-def test_dump_comes_back(groups: Groups) -> None:
-    reader = Reader(write_groups(groups))
-    loaded = read_groups(reader, 19, 1 << 20)
-    reader.end()
-    assert text_of(loaded) == text_of(groups)
 
 
 def test_example_is_read_and_written_as_it_stands() -> None:
@@ -166,61 +135,3 @@ def test_no_step_of_many_consumers_and_entries_is_long() -> None:
     reader, end = read_in_pieces(b"".join(pieces) + b",", 1 << 16)
     assert end == sum(map(len, pieces))
     assert text_of(reader.groups) == b"".join(pieces)
-
-
-# --- DUMP ---
-
-ID = (1).to_bytes(8, "big") + bytes(8)
-TIME = (5).to_bytes(8, "little")
-HEAD = write_length(1) + write_string(b"g") + write_length(3) + write_length(4)
-ENTRY = ID + TIME + write_length(7)
-
-
-def loaded(body: bytes, dump_type: int = 19) -> Groups:
-    reader = Reader(body)
-    groups = read_groups(reader, dump_type, 1000)
-    reader.end()
-    return groups
-
-
-def test_earlier_and_later_types_are_read() -> None:
-    consumer = write_length(1) + write_string(b"c") + TIME
-    rest = write_length(1) + ENTRY + consumer
-    own = write_length(1) + ID
-    told = b'{"g":{"consumers":[["c",5]],"entries_read":%b,"last_id":"3-4","pending":[["1-0","c",5,7]]}}'
-    assert text_of(loaded(HEAD + rest + own, 15)) == told % b"null"
-    assert text_of(loaded(HEAD + write_length(9) + rest + own, 19)) == told % b"9"
-    assert text_of(loaded(HEAD + write_length(9) + rest + TIME + own, 21)) == told % b"9"
-
-
-@pytest.mark.parametrize(
-    "rest",
-    [
-        # A pending entry of no consumer, twice the same, one that the consumer alone has, and twice the same of a consumer.
-        write_length(1) + ENTRY + write_length(0),
-        write_length(2) + ENTRY + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID,
-        write_length(0) + write_length(1) + write_string(b"c") + TIME + write_length(1) + ID,
-        write_length(1) + ENTRY + write_length(1) + write_string(b"c") + TIME + write_length(2) + ID + ID,
-        # The same consumer twice; and what ends early.
-        write_length(0) + write_length(2) + 2 * (write_string(b"c") + TIME + write_length(0)),
-        write_length(1) + ENTRY,
-        write_length(1 << 60),
-        write_length(0) + write_length(1) + write_string(b"c") + b"\0",
-    ],
-)
-def test_what_makes_no_sense_is_refused(rest: bytes) -> None:
-    with pytest.raises(DumpInvalid):
-        loaded(HEAD + write_length(0) + rest)
-
-
-def test_group_that_comes_twice_is_refused() -> None:
-    group = HEAD[1:] + write_length(0) + write_length(0) + write_length(0)
-    with pytest.raises(DumpInvalid):
-        loaded(write_length(2) + group + group)
-    assert len(loaded(write_length(1) + group)) == 1
-
-
-def test_consumer_without_entries_is_kept() -> None:
-    groups: Groups = Named()
-    groups.add(b"g", Group((0, 0))).consumers.add(b"c", Consumer(b"c", 5))
-    assert text_of(loaded(write_groups(groups))) == text_of(groups)

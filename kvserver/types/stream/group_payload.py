@@ -1,0 +1,98 @@
+"""The consumer groups of a stream in the payloads of DUMP and RESTORE, as redis-server writes them. Pure."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from kvserver.containers.named import Named
+from kvserver.errors import DumpInvalid
+from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.types.stream.group import COUNTS, UNKNOWN, Consumer, Group, Groups
+from kvserver.types.stream.ids import Id
+
+# The keys of pending entries, and times.
+_KEY: Final = Struct(">QQ")
+_TIME: Final = Struct("<q")
+_MOST_INTEGER: Final = 2**63 - 1
+# The first type that tells how many entries a group has read, and the one that tells when a consumer was last active.
+_WITH_ENTRIES_READ: Final = 19
+_WITH_ACTIVE_TIME: Final = 21
+
+
+def write_groups(groups: Groups) -> bytes:
+    """The groups behind the entries in a payload of DUMP: their number, and each of them in the order of names.
+
+    A group has its name, its last id and the number of entries that it has read; behind their number its pending entries,
+    each with the time and the number of its deliveries; behind their number its consumers. A consumer has its name, the time
+    when it was seen, and behind their number the ids of its pending entries. Source: rdbSaveObject, rdbSaveStreamPEL and
+    rdbSaveStreamConsumers in rdb.c of redis 7.0.
+    """
+    parts = [write_length(len(groups))]
+    for name, group in groups.in_order():
+        parts.append(write_string(name))
+        parts += map(write_length, (*group.last_id, group.entries_read % COUNTS, len(group.pending)))
+        for milliseconds, sequence, _, time_ms, count in group.pending.rows():
+            parts += _KEY.pack(milliseconds, sequence), _TIME.pack(time_ms), write_length(count)
+        parts.append(write_length(len(group.consumers)))
+        for consumer_name, consumer in group.consumers.in_order():
+            parts += write_string(consumer_name), _TIME.pack(consumer.seen_ms), write_length(len(consumer.ids))
+            parts += [_KEY.pack(*identity) for identity in consumer.ids.rows()]
+    return b"".join(parts)
+
+
+def read_groups(reader: Reader, dump_type: int, max_bytes: int) -> Groups:
+    """Read the groups behind the entries in a payload of this type. DumpInvalid for what is none.
+
+    No compressed string in it may have more than `max_bytes` bytes. The earliest type does not tell how many entries a group
+    has read.
+    """
+    groups: Groups = Named()
+    for _ in range(reader.length()):
+        name = reader.string(max_bytes)
+        if groups.get(name) is not None:
+            raise DumpInvalid(BAD_FORMAT)
+        group = groups.add(name, Group((reader.length(), reader.length())))
+        if dump_type >= _WITH_ENTRIES_READ:
+            read = reader.length()
+            group.entries_read = read if read <= _MOST_INTEGER else UNKNOWN
+        deliveries: dict[Id, tuple[int, int]] = {}
+        for _ in range(reader.length()):
+            identity = _read_id(reader)
+            if identity in deliveries:
+                raise DumpInvalid(BAD_FORMAT)
+            deliveries[identity] = _read_time(reader), reader.length()
+        for _ in range(reader.length()):
+            _read_consumer(reader, dump_type, max_bytes, group, deliveries)
+        # Each pending entry has a consumer.
+        if deliveries:
+            raise DumpInvalid(BAD_FORMAT)
+    return groups
+
+
+def _read_consumer(
+    reader: Reader, dump_type: int, max_bytes: int, group: Group, deliveries: dict[Id, tuple[int, int]]
+) -> None:
+    """Read a consumer of a group, and take its entries out of the deliveries: no other consumer has them."""
+    name = reader.string(max_bytes)
+    if group.consumers.get(name) is not None:
+        raise DumpInvalid(BAD_FORMAT)
+    group.consumers.add(name, Consumer(name, _read_time(reader)))
+    if dump_type >= _WITH_ACTIVE_TIME:
+        _read_time(reader)
+    for _ in range(reader.length()):
+        identity = _read_id(reader)
+        delivery = deliveries.pop(identity, None)
+        if delivery is None:
+            raise DumpInvalid(BAD_FORMAT)
+        group.deliver(identity, name, *delivery)
+
+
+def _read_id(reader: Reader) -> Id:
+    milliseconds, sequence = _KEY.unpack(reader.take(_KEY.size))
+    return milliseconds, sequence
+
+
+def _read_time(reader: Reader) -> int:
+    (time_ms,) = _TIME.unpack(reader.take(_TIME.size))
+    return int(time_ms)
