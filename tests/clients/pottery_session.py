@@ -94,7 +94,7 @@ def use_caches(client: Any) -> None:
     assert [double(2), double(2), double(3)] == [4, 4, 6]
     assert calls == [2, 3]
     ages: Any = CachedOrderedDict(redis_client=client, redis_key="ages", dict_keys=("Ada", "Grace"))
-    assert list(ages.misses()) == ["Ada", "Grace"]
+    assert sorted(ages.misses()) == ["Ada", "Grace"]
     ages["Ada"] = 36
     again: Any = CachedOrderedDict(redis_client=client, redis_key="ages", dict_keys=("Ada", "Grace"))
     assert (again["Ada"], list(again.misses())) == (36, ["Grace"])
