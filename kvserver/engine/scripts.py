@@ -22,7 +22,7 @@ from kvserver.dispatch.gate import shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.functions import FunctionRunner
-from kvserver.engine.results import Client, Jobs
+from kvserver.engine.results import INTERNAL_ERROR, Client, Jobs
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Error, Reply
@@ -218,9 +218,15 @@ class ScriptRunner:
                 result = interpreter.run(script.function, script.name, request[3:], keys, session.protocol)
         except CommandError as error:
             result = error
-        if self.busy_error:
-            self._step_back()
-        self._running = None
+        except Exception:
+            _log.exception("the script %s failed: this is a defect of kvserver", _shown(script.name))
+            result = CommandError(INTERNAL_ERROR)
+        finally:
+            try:
+                if self.busy_error:
+                    self._step_back()
+            finally:
+                self._running = None
         if len(self._executed) > CALLS_PER_FOLD:
             self._usages.fold()
         if self._has_failed:
@@ -250,7 +256,12 @@ class ScriptRunner:
         if self._carrier is None or not self._carrier.is_inside:
             return None
         if not self.busy_error:
-            self._step_aside()
+            try:
+                self._step_aside()
+            # The server would be busy until the script ends, with nobody who looks at the clock.
+            except Exception:
+                _log.exception("a script could not stand aside: this is a defect of kvserver")
+                return INTERNAL_ERROR.encode()
         try:
             self._carrier.stand_aside()
         # Nothing of Python's may pass through Lua: `_step_back` raises it again behind that.
@@ -265,7 +276,7 @@ class ScriptRunner:
         script, client = self._running[0], self._client()
         _log.warning(
             "slow script %s: it still runs after %d ms, and %s KILL would end it",
-            script.name.decode("utf-8", "backslashreplace"), self._state.config.busy_reply_threshold, script.kind,
+            _shown(script.name), self._state.config.busy_reply_threshold, script.kind,
         )  # fmt: skip
         self.busy_error = BUSY.format(script.kind)
         self._whole.clear()
@@ -351,7 +362,7 @@ class ScriptRunner:
 
     def log(self, level: int, text: bytes) -> None:
         """Log a line of the script."""
-        _log.log(_LEVELS[int(level)], "%s", text.decode("utf-8", "backslashreplace"))
+        _log.log(_LEVELS[int(level)], "%s", _shown(text))
 
     def may_call(self, request: Request) -> bool | None:
         """True: the one user there is may do everything. None if there is no such command."""
@@ -363,3 +374,8 @@ class ScriptRunner:
         self._has_failed = True
         if not is_counted:
             self._usages.count_error(text.decode("utf-8", "surrogateescape"))
+
+
+def _shown(text: bytes) -> str:
+    """A script's text, as the log shows it."""
+    return text.decode("utf-8", "backslashreplace")

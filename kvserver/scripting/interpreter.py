@@ -223,7 +223,8 @@ class Interpreter:
 
     def _fail(self, name: bytes, text: bytes, source: Any = None, line: Any = None, is_counted: Any = None) -> Reply:
         """Raise the error of a script; or return it as a reply, if it was counted when a command replied it."""
-        if isinstance(source, bytes) and line is not None:
+        # A script can have set these itself.
+        if type(source) is bytes and type(line) is int:
             text = b"%b script: %b, on %b:%d." % (text, name, source, line)
         if not is_counted:
             raise CommandError(text.decode("utf-8", "surrogateescape"))

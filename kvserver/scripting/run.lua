@@ -1,24 +1,26 @@
 -- How a script runs: by xpcall in Lua, so that nothing leaves Lua as an exception. What it gives is a value for Python to send
 -- (a string, a number, nil), or (RAW, the text of a reply), or (FAILED, the text of the error[, source, line[, uncounted]]).
 local kit = ...
-local type, tostring, next, select, unpack, xpcall, setfenv = type, tostring, next, select, unpack, xpcall, setfenv
+local type, tostring, next, select, unpack, xpcall, setfenv, rawget = type, tostring, next, select, unpack, xpcall, setfenv,
+  rawget
 local globals, handler, encoded, start = kit.globals, kit.handler, kit.encoded, kit.start
 local RAW, FAILED = 1, 2
 
+-- Nothing here is protected: a script's own __index or __tostring must not run.
+local function failed(e)
+  start()
+  if type(e) ~= "table" then return FAILED, "ERR " .. tostring(e) end
+  local text = rawget(e, "err")
+  if type(text) ~= "string" then text = type(text) == "number" and tostring(text) or "ERR " .. type(text) end
+  return FAILED, text, rawget(e, "source"), rawget(e, "line"), rawget(e, "ignore_error_stats_update") and true
+end
+
 local function finish(ok, v)
-  if not ok then
-    start()
-    if type(v) ~= "table" then return FAILED, "ERR " .. tostring(v) end
-    local text, source, line = v.err, v.source, v.line
-    return FAILED, type(text) == "string" and text or tostring(text), source, line, v.ignore_error_stats_update and true
-  end
+  if not ok then return failed(v) end
   local t = type(v)
   if t == "string" or t == "number" or t == "nil" then return v end
   local done, text = xpcall(function() return encoded(v) end, handler)
-  if not done then
-    start()
-    return FAILED, text.err
-  end
+  if not done then return failed(text) end
   return RAW, text
 end
 

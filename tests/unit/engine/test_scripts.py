@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait_until
 from helpers.sessions import Server, run, text
+from helpers.writers import Noting, Setting, settle
 from kvserver.dispatch.effect import Effect
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import Reply
+from kvserver.scripting.interpreter import Interpreter
 from kvserver.state.session import Session
 
 SET_TWO = "redis.call('set', KEYS[1], 1) redis.call('incr', KEYS[1]) return redis.call('get', KEYS[1])"
@@ -294,3 +297,68 @@ async def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package
     monkeypatch.delitem(sys.modules, f"kvserver.{module}", raising=False)
     reply = text(run(server.session(), "EVAL", "return 1", "0"))
     assert reply == f"ERR scripts need the package {package}, which is not installed: pip install 'kvserver[lua]'"
+
+
+# --- Defects ---
+
+
+@pytest.fixture
+def in_process() -> Callable[[], tuple[Setting, ScriptRunner]]:
+    def new() -> tuple[Setting, ScriptRunner]:
+        setting = Setting()
+        state = setting.server.state
+        state.scripts = runner = ScriptRunner(state, setting.server.table, setting.jobs, setting.writer)
+        state.config.busy_reply_threshold = 1
+        # The first tick runs in a carrier, too.
+        assert runner.must_prepare()
+        return setting, runner
+
+    return new
+
+
+async def until_said(client: Noting, end: bytes) -> bytes:
+    while not client.said.endswith(end):
+        await settle()
+    return client.said
+
+
+async def test_defect_of_the_interpreter_leaves_nobody_busy(
+    in_process: Callable[[], tuple[Setting, ScriptRunner]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting, runner = in_process()
+
+    def fail(*_: object, **__: object) -> None:
+        while not runner.busy_error:
+            runner.look()
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(Interpreter, "run", fail)
+    client = setting.client()
+    setting.send(client, encode("EVAL", "return 1", 0), encode("ECHO", "behind"))
+    async with asyncio.timeout(10):
+        said = await until_said(client, b"behind\r\n")
+    assert said == b"-ERR internal error, see the log\r\n$6\r\nbehind\r\n"
+    assert not runner.busy_error
+    assert not client.is_waiting
+    assert runner.running() is None
+    assert "defect" in caplog.text
+
+
+async def test_script_that_cannot_stand_aside_ends(
+    in_process: Callable[[], tuple[Setting, ScriptRunner]], caplog: pytest.LogCaptureFixture
+) -> None:
+    setting, runner = in_process()
+
+    def fail() -> None:
+        setting.recording.on_record = lambda: None
+        raise OSError("a defect")
+
+    setting.recording.on_record = fail
+    client = setting.client()
+    setting.send(client, encode("SET", "k", 1), encode("EVAL", ENDLESS, 0), encode("ECHO", "behind"))
+    async with asyncio.timeout(10):
+        said = await until_said(client, b"behind\r\n")
+    assert said.startswith(b"+OK\r\n-ERR internal error, see the log script: ")
+    assert not runner.busy_error
+    assert not client.is_waiting
+    assert "defect" in caplog.text

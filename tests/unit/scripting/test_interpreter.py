@@ -123,6 +123,17 @@ def test_error_tells_script_and_line_and_whether_it_was_counted() -> None:
     assert host.errors == [(b"ERR mine", False)]
 
 
+@pytest.mark.parametrize("line", ["{}", "1/0", "0/0", "'x'", "2^70"])
+def test_error_that_tells_an_odd_line_tells_none(line: str) -> None:
+    fields = f"{{err = 'x', source = 'src', line = {line}}}"
+    # The line goes away where the handler would set it, and is there again behind that.
+    script = f"local fields = {fields} local e = {{err = 'x'}} error(setmetatable(e, {{__newindex = function(t, name) "
+    with pytest.raises(CommandError, match=r"^x$"):
+        run(script + "rawset(t, name, fields[name]) end}))")
+    with pytest.raises(CommandError, match=r"^x$"):
+        run(script + "end, __index = fields}))")
+
+
 def test_clock_is_looked_at_in_loops_and_between_calls() -> None:
     host = Host(lambda request: 1)
     run("for i = 1, 100000 do end", host=host)
