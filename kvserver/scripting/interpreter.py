@@ -101,11 +101,12 @@ class Interpreter:
         major, minor, patch = map(int, version.split("."))
         self.kit = self._load("kit")(
             self._call,
+            self._call_many,
             _contained(host.look),
-            self._set_protocol,
+            _contained(self._set_protocol),
             _contained(host.log),
-            _sha1,
-            self._randomness.next,
+            _contained(_sha1),
+            _contained(self._randomness.next),
             _contained(self._randomness.seed),
             _contained(self._may_call),
             _contained(host.note_error),
@@ -265,6 +266,14 @@ class Interpreter:
             _log.exception("a call of a script failed: this is a defect of kvserver")
             return b"ERR internal error, see the log", MISUSE
 
+    def _call_many(self, table: Any, count: int) -> Any:
+        try:
+            words = _taken(table, count)
+        except BaseException:
+            _log.exception("the words of a call could not be taken: this is a defect of kvserver")
+            return b"ERR internal error, see the log", MISUSE
+        return self._call(*words)
+
     def _full(self) -> tuple[bytes, int]:
         # The script has to end, and what ends it takes memory, too.
         self._limit_memory(self._used_bytes())
@@ -274,11 +283,8 @@ class Interpreter:
         self._protocol = int(protocol)
         self._host.set_protocol(self._protocol)
 
-    def _may_call(self, *words: Any) -> bool | None:
-        try:
-            return self._host.may_call(list(_texts(words)))
-        except CommandError:
-            return None
+    def _may_call(self, table: Any, count: int) -> bool | None:
+        return self._host.may_call(list(_texts(_taken(table, count))))
 
 
 def _contained(callable_: Callable[..., Any]) -> Callable[..., Any]:
@@ -294,13 +300,13 @@ def _contained(callable_: Callable[..., Any]) -> Callable[..., Any]:
     return contained
 
 
+def _taken(table: Any, count: int) -> tuple[Any, ...]:
+    """The items of a table that the sandbox has made of so many words: it has no metatable, by which a script would run."""
+    return tuple(table[place] for place in range(1, count + 1))
+
+
 def _texts(words: tuple[Any, ...]) -> tuple[bytes, ...]:
     """The words of a call. CommandError if one is no text and no number."""
-    # Many words come in one table, with their number.
-    if len(words) == 2 and type(words[1]) is int and type(words[0]) not in (bytes, int, float):
-        table, count = words
-        if lua51.lua_type(table) == "table":
-            words = tuple(table[place] for place in range(1, count + 1))
     texts: list[bytes] = []
     for word in words:
         kind = type(word)

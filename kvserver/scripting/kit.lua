@@ -1,7 +1,8 @@
 -- The kit: what every other file here is given. It begins with Python's callables, in the order of their names in interpreter.py.
 local next = next
 local kit = {}
-kit.call, kit.tick, kit.setresp, kit.log, kit.sha1, kit.random, kit.seed, kit.may_call, kit.note_error, kit.version, kit.version_number = ...
+kit.call, kit.call_many, kit.tick, kit.setresp, kit.log, kit.sha1, kit.random, kit.seed, kit.may_call, kit.note_error, kit.version,
+  kit.version_number = ...
 
 function kit.copy(t)
   local c = {}

@@ -2,7 +2,7 @@
 local kit = ...
 local type, tostring, tonumber, error, select = type, tostring, tonumber, error, select
 local byte, find, sub, gsub, concat = string.byte, string.find, string.sub, string.gsub, table.concat
-local python_call, tick, die = kit.call, kit.tick, kit.die
+local python_call, call_many, tick, die = kit.call, kit.call_many, kit.tick, kit.die
 
 -- "text", or "-CODE text", as an error table.
 local function error_table(text)
@@ -51,19 +51,20 @@ local function look()
   if text then die(text) end
 end
 
--- Many arguments go over in one table: lupa takes a time for them that grows with their square.
+-- Many arguments go over in one table: lupa takes a time for them that grows with their square. No script can reach what takes
+-- a table and its length, since it would believe whatever it is given.
 local redis = {}
 kit.redis = redis
 redis.call = function(...)
   left = left - 1
   if left == 0 then look() end
-  if select("#", ...) > 64 then return call_result(python_call({...}, select("#", ...))) end
+  if select("#", ...) > 64 then return call_result(call_many({...}, select("#", ...))) end
   return call_result(python_call(...))
 end
 redis.pcall = function(...)
   left = left - 1
   if left == 0 then look() end
-  if select("#", ...) > 64 then return pcall_result(python_call({...}, select("#", ...))) end
+  if select("#", ...) > 64 then return pcall_result(call_many({...}, select("#", ...))) end
   return pcall_result(python_call(...))
 end
 
@@ -91,8 +92,8 @@ redis.log = function(...)
   if count < 2 then fail("redis.log() requires two arguments or more.") end
   level = tonumber(level)
   if not level then fail("First argument must be a number (log level).") end
-  -- A NaN is none, either.
-  if not (level >= 0 and level <= 3) then fail("Invalid debug level.") end
+  -- C cuts the fraction off. A NaN is no level, either.
+  if not (level > -1 and level < 4) then fail("Invalid debug level.") end
   local parts = {}
   for i = 2, count do
     local v = select(i, ...)
@@ -119,8 +120,13 @@ redis.set_repl = function(...)
 end
 
 redis.acl_check_cmd = function(...)
-  if select("#", ...) == 0 then fail("Please specify at least one argument for this redis lib call") end
-  local r = kit.may_call(...)
+  local words, count = {...}, select("#", ...)
+  if count == 0 then fail("Please specify at least one argument for this redis lib call") end
+  for i = 1, count do
+    local t = type(words[i])
+    if t ~= "string" and t ~= "number" then fail("Lua redis lib command arguments must be strings or integers") end
+  end
+  local r = kit.may_call(words, count)
   if r == nil then fail("Invalid command passed to redis.acl_check_cmd()") end
   return r
 end
