@@ -250,6 +250,8 @@ class Jobs:
         if not stays:
             # A write that was acknowledged from here on would not be in the frame.
             self.writer.pause()
+            # A transaction that runs may have another script behind the one that was killed.
+            self._state.scripts.is_leaving = True
         try:
             # While data is loaded, what is in memory is not the data: the medium has it all.
             if save is not False and not self._state.persistence.loading:
@@ -260,6 +262,7 @@ class Jobs:
             _log.error("SHUTDOWN failed: %s", error)
             if not force or stays:
                 if not stays:
+                    self._state.scripts.is_leaving = False
                     self.writer.resume()
                 raise CommandError(SHUTDOWN_FAILED) from None
         if not stays:

@@ -194,7 +194,8 @@ class Results:
     def _perform(self, effect: Effect, client: Client, request: Request, output: list[bytes]) -> None:
         session = client.session
         # The effect in one of these is carried out by a call of its own, which takes the time.
-        begun = None if isinstance(effect, (Fed, Notified, Monitored, Quiet)) else self._timing.take_begun()
+        is_outer = isinstance(effect, (Fed, Notified, Monitored, Quiet)) and type(effect.result) in EFFECTS
+        begun = None if is_outer else self._timing.take_begun()
         # Measured: the frequent ones come first, since the cases are tried one after the other.
         match effect:
             case Fed(result):
@@ -243,10 +244,13 @@ class Results:
             case Unblock(waiting, error, reply):
                 self.waiting.unblock(waiting, error)
                 self._reply(reply, session, output)
+            # The time of a command that runs anew is taken then.
             case Prepare():
+                begun = None
                 hold_back(client)
                 self._loop.call_soon(run_again, client)
             case Postpone():
+                begun = None
                 self._pauses.postpone(client)
             case BeginPause(pause, until_ms):
                 # The commands behind it in a transaction run as ever.

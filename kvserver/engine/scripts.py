@@ -62,6 +62,8 @@ class ScriptRunner:
     def __init__(self, state: ServerState, table: CommandTable, jobs: Jobs, writer: Writer) -> None:
         # The error for others while a script stands aside.
         self.busy_error = ""
+        # The server leaves: what takes long and has not written ends.
+        self.is_leaving = False
         self.by_sha: Mapping[bytes, Script] = {}
         self._state = state
         self._jobs = jobs
@@ -222,8 +224,9 @@ class ScriptRunner:
             _log.exception("the script %s failed: this is a defect of kvserver", _shown(script.name))
             result = CommandError(INTERNAL_ERROR)
         finally:
+            has_stood_aside = bool(self.busy_error)
             try:
-                if self.busy_error:
+                if has_stood_aside:
                     self._step_back()
             finally:
                 self._running = None
@@ -235,8 +238,8 @@ class ScriptRunner:
         if self._deliveries:
             deliveries, self._deliveries = self._deliveries, []
             return Notified(result, deliveries)
-        # What fails has done what it did before.
-        if self._awaited.touched and not session.is_executing:
+        # What fails has done what it did before. An effect lets the writer see that it has been paused meanwhile, too.
+        if not session.is_executing and (has_stood_aside or self._awaited.touched):
             return Fed(result)
         if isinstance(result, CommandError):
             raise result
@@ -253,6 +256,8 @@ class ScriptRunner:
             self._began_at_s = now_s
         if now_s < self._ends_at_s:
             return self._verdict
+        if self.is_leaving and not self._gate.has_written:
+            return KILLED
         if self._carrier is None or not self._carrier.is_inside:
             return None
         if not self.busy_error:

@@ -115,7 +115,8 @@ class Writer:
             self._schedule()
 
     def _schedule(self) -> None:
-        if not self._pauses:
+        # What runs beside a script changes nothing, and may be what ends it: a pause does not hold it.
+        if self._is_aside or not self._pauses:
             self._is_scheduled = True
             self._loop.call_soon(self._turn)
 
@@ -187,7 +188,7 @@ class Writer:
         for position, client in enumerate(batch):
             if not is_beside:
                 self._place = position
-            if self._pauses:
+            if self._pauses and not is_beside:
                 self._inbox[:0] = batch[position:]
                 break
             client.is_queued = False
@@ -295,7 +296,8 @@ class Writer:
                         remaining = chain((request,), remaining)
                     break
                 runners = self._plain(session)
-                if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
+                # A script that stood aside may have been paused meanwhile.
+                if long_bytes > LONG_REPLIES_PER_TURN_BYTES or self._pauses:
                     break
             else:
                 if kind is Error:

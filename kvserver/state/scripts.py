@@ -45,6 +45,9 @@ class ScriptHost(Protocol[Caller]):
     busy_error: str
     """The error for others while a script that takes long stands aside; empty if none does."""
 
+    is_leaving: bool
+    """The server leaves: a script that takes long and has not written is not waited for, but ended. Others may set this."""
+
     def must_prepare(self) -> bool:
         """True if a script could not stand aside now, but could if its command ran anew."""
 
@@ -92,6 +95,7 @@ class NoScripts(Generic[Caller]):
     """The host where nobody can send a script."""
 
     busy_error = ""
+    is_leaving = False
     by_sha: Mapping[bytes, Any] = {}
     facts = ScriptFacts()
     function_facts = FunctionFacts()

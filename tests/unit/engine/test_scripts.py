@@ -234,6 +234,34 @@ def test_signal_ends_a_script_that_has_not_written_and_saves(start_server: Start
     assert kept(start_server, tmp_path) == {b"k": b"v"}
 
 
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_signal_ends_scripts_behind_one_another(start_server: StartServer, tmp_path: Path, in_transaction: bool) -> None:
+    server = start_server(*OPTIONS, "--appendonly", "no", directory=tmp_path)
+    with server.connect() as wire, server.connect() as other:
+        assert wire.value("EVAL", "return 1", 0) == 1
+        commands: list[tuple[str | int, ...]] = [
+            ("SET", "before", 1),
+            ("EVAL", ENDLESS, 0),
+            ("EVAL", ENDLESS + " ", 0),
+            ("SET", "behind", 1),
+        ]
+        if in_transaction:
+            commands = [("MULTI",), *commands, ("EXEC",)]
+        wire.send(b"".join(encode(*words) for words in commands))
+        wait_until_busy(other)
+        assert server.stop() == 0
+    # A transaction is whole. What is behind a script that was killed alone does not run any more.
+    assert kept(start_server, tmp_path) == {b"before": b"1"} | ({b"behind": b"1"} if in_transaction else {})
+
+
+def test_script_in_a_transaction_behind_a_pause_can_be_killed(start_server: StartServer) -> None:
+    server = start_server(*OPTIONS, "--enable-debug-command", "yes")
+    with server.connect() as wire, server.connect() as other:
+        wire.send(b"".join(encode(*words) for words in (("MULTI",), ("DEBUG", "SLEEP", 100), ("EVAL", ENDLESS, 0), ("EXEC",))))
+        wait_until_busy(other)
+        assert other.command("SCRIPT", "KILL") == b"+OK\r\n"
+
+
 # --- What is told of scripts ---
 
 
@@ -253,6 +281,17 @@ def test_slow_log_has_the_script_alone(busy: ServerProcess) -> None:
         wire.command("EVAL", "redis.call('set', 'k', 1) redis.call('keys', '*') return redis.call('del', 'k')", 0)
         wire.command("CONFIG", "SET", "slowlog-log-slower-than", 10000)
         assert [entry[3][0] for entry in wire.value("SLOWLOG", "GET")][:-1] == [b"EVAL"]
+
+
+def test_slow_log_has_a_script_that_stood_aside_or_sent_messages(busy: ServerProcess) -> None:
+    with busy.connect() as wire, busy.connect() as listener:
+        listener.command("SUBSCRIBE", "c")
+        wire.command("SLOWLOG", "RESET")
+        for script in (LONG, "redis.call('publish', 'c', 'm') for i = 1, 1e7 do end"):
+            wire.command("EVAL", script, 1, "k")
+        entries = wire.value("SLOWLOG", "GET")
+        assert [entry[3][0] for entry in entries] == [b"EVAL", b"EVAL"]
+        assert all(entry[2] > 10_000 for entry in entries)
 
 
 def test_figures_of_scripts(busy: ServerProcess) -> None:
