@@ -125,12 +125,12 @@ class ScriptRunner:
         """Wait until no script stands aside."""
         await self._whole.wait()
 
-    def load(self, body: bytes) -> Script:
-        """The script with this body, compiled. CommandError if it is none."""
+    def load(self, body: bytes, *, stays: bool = False) -> Script:
+        """The script with this body, compiled. CommandError if it is none. One that `stays` is never dropped to make room."""
         if self._scripts is None:
             self._begin()
         assert self._scripts is not None
-        return self._scripts.of(body)
+        return self._scripts.load(body) if stays else self._scripts.of(body)
 
     def flush(self) -> None:
         """Forget all scripts, and what they have left in the interpreter."""
@@ -172,7 +172,7 @@ class ScriptRunner:
 
     def _begin(self) -> Interpreter:
         interpreter = self._interpreter = self._make_interpreter(self)
-        self._scripts = Scripts(interpreter.compile)
+        self._scripts = Scripts(interpreter.compile, self._state.config.lua_memory_limit)
         self.by_sha = self._scripts.by_sha
         return interpreter
 
@@ -188,7 +188,8 @@ class ScriptRunner:
 
     def limit_memory(self) -> None:
         """Let the limit of memory that is configured now hold."""
-        if self._interpreter:
+        if self._interpreter and self._scripts:
+            self._scripts.limit_bytes = self._state.config.lua_memory_limit
             self._interpreter.limit_memory(self._state.config.lua_memory_limit)
         self.functions.limit_memory()
 

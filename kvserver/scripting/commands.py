@@ -42,6 +42,7 @@ def _script_by_sha(session: Session, request: Request) -> Any:
         script = scripts.get(request[1].lower())
     if script is None:
         raise CommandError(NO_SCRIPT)
+    script.is_used = True
     return script
 
 
@@ -97,7 +98,7 @@ script = container("script", since="2.6.0", group="scripting", summary="A contai
          tips="request_policy:all_nodes response_policy:all_succeeded",
          summary="Load the specified Lua script into the script cache.")  # fmt: skip
 def load(session: Session, request: Request) -> Reply:
-    return bytes(session.server.scripts.load(request[2]).name)
+    return bytes(session.server.scripts.load(request[2], stays=True).name)
 
 
 @command("script|exists", "sha1+", "noscript",

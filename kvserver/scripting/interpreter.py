@@ -118,8 +118,7 @@ class Interpreter:
         for name in SANDBOX:
             entries = self._load(name)(self.kit)
         self._run, self._run_tables, self._call_words, self._call_tables, self._prepare = entries
-        runtime.gccollect()
-        self._limit_memory()
+        self._collect()
 
     @property
     def used_bytes(self) -> int:
@@ -140,11 +139,18 @@ class Interpreter:
     def limit_memory(self, limit_bytes: int) -> None:
         """Let another limit hold."""
         self.limit_bytes = limit_bytes
+        self._comfortable_bytes = limit_bytes // 2
         self._limit_memory(self._used_bytes())
 
+    def _collect(self) -> None:
+        """Clear away what scripts have left."""
+        self._runtime.gccollect()
+        self._limit_memory()
+        # With more than this it is done before the next script. It takes long where much is kept: so much has to come anew.
+        grown_bytes = self._used_bytes() + self.limit_bytes // 4
+        self._comfortable_bytes = min(max(self.limit_bytes // 2, grown_bytes), self.limit_bytes)
+
     def _limit_memory(self, least_bytes: int = 0) -> None:
-        # With more than this, what scripts have left is cleared away before the next one.
-        self._comfortable_bytes = self.limit_bytes // 2
         self._runtime.set_max_memory(max(self.limit_bytes, least_bytes) + RESERVE_BYTES, total=True)
 
     # Scripts
@@ -154,8 +160,8 @@ class Interpreter:
         # The compiler would run bytecode.
         if text.startswith(b"\x1b"):
             raise CommandError(f"{name[1:].decode()}:1: unexpected symbol near 'char(27)'")
-        if self._used_bytes() > self.limit_bytes // 2:
-            self._runtime.gccollect()
+        if self._used_bytes() > self._comfortable_bytes:
+            self._collect()
         self._limit_memory(self._used_bytes() + COMPILED_BYTES * len(text))
         try:
             return self._prepare(self._compile(text, name))
@@ -182,8 +188,7 @@ class Interpreter:
         try:
             text = self.kit[b"load_library"](function, register_safely)
         except lua51.LuaError as error:
-            self._runtime.gccollect()
-            self._limit_memory()
+            self._collect()
             text = OUT_OF_MEMORY if isinstance(error, lua51.LuaMemoryError) else b"ERR the code could not be run"
         if text:
             raise CommandError(f"ERR Error registering functions: {text.decode('utf-8', 'surrogateescape')}")
@@ -205,8 +210,7 @@ class Interpreter:
                 tables = self._make_table(words[:keys]), self._make_table(words[keys:])
                 result = (self._call_tables if of_library else self._run_tables)(function, protocol, *tables)
         except lua51.LuaMemoryError:
-            self._runtime.gccollect()
-            self._limit_memory()
+            self._collect()
             self.kit[b"start"]()
             raise CommandError(f"{OUT_OF_MEMORY.decode()} script: {name.decode()}, on @user_script.") from None
         except lua51.LuaError as error:
@@ -233,8 +237,7 @@ class Interpreter:
         return Encoded(b"-%b\r\n" % text.replace(b"\r", b" ").replace(b"\n", b" "))
 
     def _make_room(self, size: int) -> bool:
-        self._runtime.gccollect()
-        self._limit_memory()
+        self._collect()
         return bool(self._used_bytes() + size <= self.limit_bytes)
 
     # What the sandbox calls
@@ -252,12 +255,13 @@ class Interpreter:
             if kind is int:
                 return reply
             if kind is bytes:
-                if self._used_bytes() + len(reply) > self.limit_bytes:  # type: ignore[arg-type]
+                if self._used_bytes() + len(reply) > self.limit_bytes and not self._make_room(len(reply)):  # type: ignore[arg-type]
                     return self._full()
                 return reply
             if reply is None:
                 return False if self._protocol == 2 else None
-            if self._used_bytes() + size_of(reply) > self.limit_bytes:
+            size = size_of(reply)
+            if self._used_bytes() + size > self.limit_bytes and not self._make_room(size):
                 return self._full()
             return to_lua(reply, self._protocol, self._make_table)
         except CommandError as error:

@@ -57,8 +57,11 @@ class ScriptHost(Protocol[Caller]):
     by_sha: Mapping[bytes, Any]
     """The scripts by their SHA1 in lower case."""
 
-    def load(self, body: bytes) -> Any:
-        """The script with this body, compiled. CommandError if it is none."""
+    def load(self, body: bytes, *, stays: bool = False) -> Any:
+        """The script with this body, compiled. CommandError if it is none.
+
+        One that `stays` is never dropped to make room.
+        """
 
     def run(self, session: Caller, request: Request, script: Any, keys: int, is_read_only: bool) -> Any:
         """Run a script for a client that has sent this request, with so many keys from its third argument on.
@@ -113,7 +116,7 @@ class NoScripts(Generic[Caller]):
     async def wait(self) -> None:
         """There is nothing to wait for."""
 
-    def load(self, body: bytes) -> Any:
+    def load(self, body: bytes, *, stays: bool = False) -> Any:
         raise CommandError(NOT_HERE)
 
     def run(self, session: Caller, request: Request, script: Any, keys: int, is_read_only: bool) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from helpers.servers import ServerProcess
@@ -41,3 +43,21 @@ def test_sha_in_capitals_is_found(kvserver: ServerProcess) -> None:
         assert wire.value("SCRIPT", "EXISTS", sha, sha.upper()) == [1, 1]
         assert wire.command("SCRIPT", "FLUSH") == b"+OK\r\n"
         assert wire.value("SCRIPT", "EXISTS", sha) == [0]
+
+
+def test_scripts_in_use_and_loaded_ones_stay_where_others_come(kvserver: ServerProcess) -> None:
+    def commented(number: int) -> str:
+        return f"return {number} --{'x' * 5000}"
+
+    with kvserver.connect() as wire:
+        wire.command("SCRIPT", "FLUSH")
+        wire.command("CONFIG", "SET", "lua-memory-limit", "1mb")
+        loaded = wire.value("SCRIPT", "LOAD", commented(1))
+        brought = [hashlib.sha1(commented(number).encode()).hexdigest() for number in range(2, 20)]
+        for number in range(2, 20):
+            assert wire.value("EVAL", commented(number), 0) == number
+            assert wire.value("EVALSHA", brought[0], 0) == 2
+        assert wire.value("SCRIPT", "EXISTS", loaded, brought[0], brought[1], brought[-1]) == [1, 1, 0, 1]
+        assert wire.command("EVALSHA", brought[1], 0) == f"-{NO_SCRIPT}\r\n".encode()
+        wire.command("CONFIG", "SET", "lua-memory-limit", "256mb")
+        wire.command("SCRIPT", "FLUSH")

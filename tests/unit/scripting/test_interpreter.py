@@ -183,3 +183,25 @@ def test_log_lines_reach_the_host() -> None:
     host = Host()
     run("redis.log(redis.LOG_WARNING, 'a', 1, {}, 'b')", host=host)
     assert host.logged == [(3, b"a 1 b")]
+
+
+def test_garbage_is_cleared_away_when_a_quarter_of_the_limit_came_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = Interpreter(Host(lambda request: b"x" * 6 * MIB), 32 * MIB, "7.0.15")
+    # More than half of the limit is kept.
+    interpreter.kit[b"held"] = b"x" * 20 * MIB
+    used_bytes: list[int] = []
+    collect = interpreter._collect
+
+    def note_and_collect() -> None:
+        used_bytes.append(interpreter.used_bytes)
+        collect()
+
+    monkeypatch.setattr(interpreter, "_collect", note_and_collect)
+    for _ in range(20):
+        assert interpreter.run(interpreter.compile(b"return KEYS[1]"), b"name", [b"a"], 1, 2) == b"a"
+    assert len(used_bytes) == 1
+    # What does not fit beside the garbage fits when that is cleared away, and a script does so itself.
+    make = interpreter.compile(b"return #redis.call('get')")
+    assert [interpreter.run(make, b"name", [], 0, 2) for _ in range(4)] == [6 * MIB] * 4
+    assert len(used_bytes) > 1
+    assert min(used_bytes[1:]) > 25 * MIB
