@@ -8,7 +8,8 @@ is added if they are 7; its lower five bits and the byte behind are a distance b
 from __future__ import annotations
 
 _LITERAL_LIMIT = 32
-_LONG_MATCH = 7
+# The length of a reference that has a byte more.
+_LONG_MATCH = 7 + 2
 
 
 def decompress(data: bytes, length: int) -> bytes:
@@ -17,36 +18,37 @@ def decompress(data: bytes, length: int) -> bytes:
     What is allocated never exceeds that length by more than one item of some hundred bytes.
     """
     output = bytearray()
-    position, end = 0, len(data)
+    size, position, end = 0, 0, len(data)
     while position < end:
         control = data[position]
-        position += 1
         if control < _LITERAL_LIMIT:
-            literal = data[position : position + control + 1]
-            position += control + 1
-            if position > end:
-                raise ValueError("the data ends inside a literal")
-            output += literal
+            literal_end = position + control + 2
+            output += data[position + 1 : literal_end]
+            size += control + 1
+            position = literal_end
         else:
-            count = control >> 5
-            if count == _LONG_MATCH:
-                count += data[position] if position < end else 0
-                position += 1
-            if position >= end:
-                raise ValueError("the data ends inside a reference")
-            distance = ((control & 0x1F) << 8 | data[position]) + 1
-            position += 1
-            count += 2
-            if distance > len(output):
+            count = (control >> 5) + 2
+            try:
+                if count == _LONG_MATCH:
+                    position += 1
+                    count += data[position]
+                distance = ((control & 0x1F) << 8 | data[position + 1]) + 1
+            except IndexError:
+                raise ValueError("the data ends inside a reference") from None
+            position += 2
+            if distance > size:
                 raise ValueError("a reference points before the start")
-            # A reference may reach into what it makes itself, which then repeats.
-            start = len(output) - distance
-            piece = output[start : start + count]
-            while len(piece) < count:
-                piece += piece[: count - len(piece)]
-            output += piece
-        if len(output) > length:
+            start = size - distance
+            if distance >= count:
+                output += output[start : start + count]
+            # It reaches into what it makes itself, which then repeats.
+            else:
+                output += (output[start:] * (count // distance + 1))[:count]
+            size += count
+        if size > length:
             break
-    if len(output) != length or not data:
+    if position > end:
+        raise ValueError("the data ends inside a literal")
+    if size != length or not data:
         raise ValueError("the data has another length than it says")
     return bytes(output)

@@ -32,6 +32,20 @@ def test_reference_may_reach_into_what_it_makes() -> None:
     assert decompress(b"\x02abc\xa0\x02", 3 + 7) == b"abcabcabca"
 
 
+@given(st.integers(1, 300), st.integers(3, 264), st.integers(0, 20))
+def test_reference_of_any_length_and_distance(distance: int, count: int, before: int) -> None:
+    start = bytes(number % 251 for number in range(before + distance))
+    literals = b"".join(
+        bytes((len(piece) - 1,)) + piece for at in range(0, len(start), 32) for piece in (start[at : at + 32],)
+    )
+    high, low = divmod(distance - 1, 256)
+    length = bytes((min(count - 2, 7) << 5 | high,)) + (bytes((count - 9,)) if count >= 9 else b"")
+    made = bytearray(start)
+    for _ in range(count):
+        made.append(made[-distance])
+    assert decompress(literals + length + bytes((low,)), len(made)) == made
+
+
 @pytest.mark.parametrize(
     "data", [b"\x05ab", b"\x20", b"\xe0", b"\xe0\x01", b"\x00a\x20\x01", b"\x20\x00", b"\x00a\x21\x00", b""]
 )
