@@ -26,24 +26,34 @@ def dump(texts: Iterable[bytes]) -> bytes:
 
 
 def load(payload: bytes, max_bytes: int) -> Iterator[bytes]:
-    """Yield the texts in a payload. DumpInvalid, as Redis words it, where it is none, or a text is longer than `max_bytes`."""
+    """Yield the texts in a payload, each before the next one is looked at. DumpInvalid, as Redis words it, where it is none.
+
+    So is one whose compressed texts are longer than `max_bytes` together: a few bytes can stand for many.
+    """
     reader = Reader(body_of(payload))
+    left_bytes = max_bytes
+
+    def string(name: str) -> bytes:
+        nonlocal left_bytes
+        text = _part(name, lambda: reader.string(left_bytes))
+        left_bytes = max(0, left_bytes - len(text))
+        return text
+
     while reader.has_more:
         (opcode,) = reader.take(1)
         if opcode == FUNCTION:
-            yield _part("library payload", lambda: reader.string(max_bytes))
+            yield string("library payload")
         elif opcode == EARLY_FUNCTION:
-            yield _early_text(reader, max_bytes)
+            yield _early_text(reader, string)
         else:
             raise DumpInvalid("given type is not a function")
 
 
-def _early_text(reader: Reader, max_bytes: int) -> bytes:
-    name = _part("library name", lambda: reader.string(max_bytes))
-    engine = _part("engine name", lambda: reader.string(max_bytes))
+def _early_text(reader: Reader, string: Callable[[str], bytes]) -> bytes:
+    name, engine = string("library name"), string("engine name")
     if _part("library description indicator", reader.length):
-        _part("library description", lambda: reader.string(max_bytes))
-    code = _part("library blob", lambda: reader.string(max_bytes))
+        string("library description")
+    code = string("library blob")
     # Redis puts them together as texts that end at a NUL.
     return b"#!%b name=%b\n%b" % tuple(part.partition(b"\0")[0] for part in (engine, name, code))
 

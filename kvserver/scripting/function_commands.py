@@ -6,6 +6,8 @@ engine runs them.
 
 from __future__ import annotations
 
+from typing import Final
+
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, container, excerpt, help_lines
 from kvserver.dispatch.effect import Effect
@@ -16,6 +18,9 @@ from kvserver.resp.reply import OK, Reply, SetOf, Simple
 from kvserver.resp.request import Request
 from kvserver.scripting.functions import ENGINE, Library, read_head
 from kvserver.state.session import Session
+
+# The part of `lua-memory-limit` up to which a payload may have compressed texts: many times what libraries have.
+COMPRESSED_PART: Final = 32
 
 _KEYS_OF_FUNCTION = "We cannot tell how the keys will be used so we assume the worst, {}"
 _BAD_COUNT = "ERR Bad number of keys provided"
@@ -187,7 +192,7 @@ def restore(session: Session, request: Request) -> Reply:
     if policy not in ("FLUSH", "APPEND", "REPLACE"):
         raise CommandError("ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.")
     # As in Redis, each library is made before the next one is read: the first fault is the one that is told.
-    texts = function_dump.load(request[2], session.server.config.proto_max_bulk_len)
+    texts = function_dump.load(request[2], session.server.config.lua_memory_limit // COMPRESSED_PART)
     try:
         session.server.scripts.functions.registry.restore(texts, policy)
     except DumpInvalid as error:

@@ -43,6 +43,26 @@ def test_compressed_text_is_read_up_to_the_limit() -> None:
         list(load(sealed(b"\xf5" + compressed(text)[1:]), len(text) - 1))
 
 
+def test_compressed_texts_are_read_up_to_the_limit_together() -> None:
+    text = TEXT + b" " * 1000
+    part = b"\xf5" + compressed(text)[1:]
+    assert list(load(sealed(part * 2), 2 * len(text))) == [text] * 2
+    texts = load(sealed(part * 2), 2 * len(text) - 1)
+    assert next(texts) == text
+    with pytest.raises(DumpInvalid, match=r"^Failed loading library payload$"):
+        next(texts)
+    # What is not compressed is as long as the payload is.
+    assert list(load(dump([text] * 3), len(text))) == [text] * 3
+
+
+def test_early_form_is_read_up_to_the_limit_too() -> None:
+    description, code = compressed(b"d" * 1000)[1:], compressed(b"c" * 1000)[1:]
+    payload = sealed(EARLY + b"\1" + description + code)
+    assert list(load(payload, 2100)) == [b"#!lua name=mylib\n" + b"c" * 1000]
+    with pytest.raises(DumpInvalid, match=r"^Failed loading library blob$"):
+        list(load(payload, 1999))
+
+
 def test_form_of_the_release_candidates_is_read() -> None:
     code = write_string(b"redis.register_function('f', f)\0x")
     expected = [b"#!lua name=mylib\nredis.register_function('f', f)"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.dumps import compressed, sealed
 from helpers.servers import ServerProcess, Wire, encode, info, wait_until
 
 ENDLESS = "#!lua name=a\nredis.register_function('f', function() while true do end end)"
@@ -79,3 +80,14 @@ def test_slow_log_and_figures_of_calls_have_the_function(server: ServerProcess, 
     assert wire.value("FCALL", "f", 0) == 1
     stats = info(wire, "commandstats")
     assert {"cmdstat_fcall", "cmdstat_incr"} <= set(stats)
+
+
+def test_compressed_payload_has_its_part_of_the_memory(kvserver: ServerProcess) -> None:
+    payload = sealed(b"\xf5" + compressed(ENDLESS.encode() + b"\n" * 40_000)[1:])
+    with kvserver.connect() as wire:
+        wire.command("CONFIG", "SET", "lua-memory-limit", "1mb")
+        assert wire.command("FUNCTION", "RESTORE", payload) == b"-ERR Failed loading library payload\r\n"
+        assert wire.value("FUNCTION", "LIST") == []
+        wire.command("CONFIG", "SET", "lua-memory-limit", "256mb")
+        assert wire.command("FUNCTION", "RESTORE", payload) == b"+OK\r\n"
+        assert wire.command("FUNCTION", "FLUSH") == b"+OK\r\n"
