@@ -88,6 +88,8 @@ class Waiting:
         self._ends: list[tuple[float, int, Wait]] = []
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
+        # uvloop's handle of a time that is there does not tell it.
+        self._timer_at_s = 0.0
         self._past = 0
 
     def begin(self, block: Block, client: Client, request: Request) -> None:
@@ -192,12 +194,13 @@ class Waiting:
 
     def _set_timer(self) -> None:
         """Have the timer be there for the first end."""
-        first_at = self._ends[0][0]
-        if self._timer and self._timer.when() <= first_at:
-            return
+        first_at_s = self._ends[0][0]
         if self._timer:
+            if self._timer_at_s <= first_at_s:
+                return
             self._timer.cancel()
-        self._timer = self._loop.call_at(first_at, self._end_due)
+        self._timer_at_s = first_at_s
+        self._timer = self._loop.call_at(first_at_s, self._end_due)
 
     def _end_due(self) -> None:
         self._timer = None

@@ -247,3 +247,15 @@ def test_load_serves_those_who_wait_for_what_it_brings(kvserver: ServerProcess) 
         assert observer.command("RESTORE") == b":1\r\n"
         assert wire.read_reply() == b"*2\r\n$1\r\nk\r\n$1\r\nx\r\n"
         assert observer.command("EXISTS", "k") == b":0\r\n"
+
+
+def test_time_outs_that_end_together_end_for_all(kvserver: ServerProcess) -> None:
+    wires = [kvserver.connect() for _ in range(60)]
+    try:
+        for number in range(1, 21):
+            for wire in wires:
+                wire.send(encode("BLPOP", "nobody", f"0.0{number % 3}1"))
+            assert [wire.read_reply() for wire in wires] == [b"*-1\r\n"] * len(wires)
+    finally:
+        for wire in wires:
+            wire.close()
