@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from importlib import resources
 from typing import Any, Final, NoReturn, Protocol
 
 from lupa import lua51
@@ -28,7 +27,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Encoded, Reply
 from kvserver.resp.request import Request
 from kvserver.scripting.bytecode import without_tail_calls
-from kvserver.scripting.libraries import LIBRARIES, load_libraries
+from kvserver.scripting.libraries import LIBRARIES, load_libraries, read_source
 from kvserver.scripting.randomness import Randomness
 from kvserver.scripting.values import DEAD, MISUSE, VALUE_BYTES, size_of, to_lua
 
@@ -127,8 +126,7 @@ class Interpreter:
 
     def _load(self, name: str) -> Any:
         """A file of the sandbox as a function."""
-        text = resources.files("kvserver.scripting").joinpath(f"{name}.lua").read_bytes()
-        return self._compile(text, CHUNK_NAME)
+        return self._compile(read_source(name), CHUNK_NAME)
 
     def _compile(self, text: bytes, name: bytes) -> Any:
         function = self._runtime.compile(text, name=name)

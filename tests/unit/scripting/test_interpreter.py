@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -205,3 +207,8 @@ def test_garbage_is_cleared_away_when_a_quarter_of_the_limit_came_anew(monkeypat
     assert [interpreter.run(make, b"name", [], 0, 2) for _ in range(4)] == [6 * MIB] * 4
     assert len(used_bytes) > 1
     assert min(used_bytes[1:]) > 25 * MIB
+
+
+def test_first_script_waits_for_no_import_that_takes_long() -> None:
+    check = "import sys, kvserver.scripting.interpreter; sys.exit('importlib.resources' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
