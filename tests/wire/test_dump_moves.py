@@ -92,16 +92,21 @@ def test_collection_moves_in_both_directions(kvserver: ServerProcess, redis_orac
             assert 90_000 < target.value("PTTL", "key") <= 100_000
 
 
-def test_stream_is_refused_by_its_name_and_nothing_is_lost(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+def test_stream_moves_in_both_directions_with_its_groups(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
     with kvserver.connect() as ours, redis_oracle.connect() as theirs:
-        theirs.command("DEL", "key")
-        theirs.command("XADD", "key", "*", "a", "1")
-        payload = theirs.value("DUMP", "key")
-        ours.command("DEL", "key")
-        ours.command("SET", "key", "kept")
-        error = b"-ERR the payload holds a stream, which this server does not have\r\n"
-        assert ours.command("RESTORE", "key", 0, payload, "REPLACE") == error
-        assert ours.value("GET", "key") == b"kept"
+        for source, target in ((ours, theirs), (theirs, ours)):
+            for wire in (source, target):
+                wire.command("DEL", "key")
+            for number in range(1, 301):
+                source.command("XADD", "key", f"{number}-7", "field", "value", f"n{number % 3}", number)
+            source.command("XDEL", "key", "1-7", "200-7")
+            source.command("XGROUP", "CREATE", "key", "group", "5-0")
+            source.command("XREADGROUP", "GROUP", "group", "alice", "COUNT", 3, "STREAMS", "key", ">")
+            source.command("XGROUP", "CREATECONSUMER", "key", "group", "bob")
+            assert target.command("RESTORE", "key", 100_000, source.value("DUMP", "key")) == b"+OK\r\n"
+            for words in (("XRANGE", "key", "-", "+"), ("XPENDING", "key", "group"), ("XINFO", "GROUPS", "key")):
+                assert target.value(*words) == source.value(*words)
+            assert 90_000 < target.value("PTTL", "key") <= 100_000
 
 
 def test_json_arrives_as_the_string_of_its_text(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
