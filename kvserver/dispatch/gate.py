@@ -238,11 +238,15 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         return handler(session, request)
     result: Reply | Effect | CommandError
     # Monitors are shown such a call before those that it makes.
-    shown = shown_to_monitors(session, request) if "skip_monitor" in resolved.flags else None
+    shown = None
+    if "skip_monitor" in resolved.flags:
+        shown = server.scripts.announced = shown_to_monitors(session, request)
     try:
         result = handler(session, request)
     except CommandError as error:
         result = error
+    if shown is not None:
+        server.scripts.announced = []
     # It runs anew, and is shown then.
     if isinstance(result, Postpone):
         return result

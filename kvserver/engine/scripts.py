@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvserver.dispatch.command import Command
 from kvserver.dispatch.effect import EFFECTS, Block, Effect, Fed, FreeShards, Notified, Prepare, Publish
-from kvserver.dispatch.gate import shown_to_monitors
+from kvserver.dispatch.gate import MonitorLine, shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.functions import FunctionRunner
@@ -47,6 +47,8 @@ BUSY: Final = "BUSY Redis is busy running a script. You can only call {} KILL or
 KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."
 # The names of inner calls are counted after so many.
 CALLS_PER_FOLD: Final = 1024
+# What calls have led to is handed over after so many messages, if it may be.
+MESSAGES_PER_HAND_OVER: Final = 1024
 # A script that has stood aside runs so long until it does again. The others have their turns in between.
 SLICE_S: Final = 0.002
 NEVER_S: Final = float("inf")
@@ -82,8 +84,11 @@ class ScriptRunner:
         self._admit = self._gate.admit
         self.functions = FunctionRunner(state, self, self._make_interpreter)
         self._session = Session(state, SCRIPT_ID, "lua", "", is_local=True)
-        # The messages that the script's calls have led to.
+        # The messages that show the script to monitors, unless they have been sent.
+        self.announced: list[tuple[Session, Message]] = []
+        # The messages that the script's calls have led to, and the number of them at which they are handed over.
         self._deliveries: list[tuple[Session, Message]] = []
+        self._hand_over_at = MESSAGES_PER_HAND_OVER
         # Nobody is to be shown the calls, or told of what they do.
         self._is_unheard = True
         # The script has replied an error, which may be one among other replies.
@@ -210,6 +215,7 @@ class ScriptRunner:
         self._is_unheard = not (state.monitors or state.notifications.is_on)
         self._running = script, session, request
         self._ends_at_s = self._verdict = None
+        self._hand_over_at = MESSAGES_PER_HAND_OVER
         self._began_at = self._results.executing_from if session.is_executing else self._records.position
         result: Reply | CommandError
         try:
@@ -268,6 +274,8 @@ class ScriptRunner:
             except Exception:
                 _log.exception("a script could not stand aside: this is a defect of kvserver")
                 return INTERNAL_ERROR.encode()
+        if self._deliveries:
+            self._hand_over()
         try:
             self._carrier.stand_aside()
         # Nothing of Python's may pass through Lua: `_step_back` raises it again behind that.
@@ -289,6 +297,26 @@ class ScriptRunner:
         if client:
             client.wait()
         self._writer.step_aside(self._began_at)
+
+    def _hand_over(self) -> None:
+        """Send what the calls have led to so far, so that it does not grow with the time that the script takes.
+
+        What tells of a script that has written waits for its end, as its records do. So do messages for its own client, since
+        the replies before them have not been sent.
+        """
+        assert self._running
+        # To send them now would let go the replies of this tick to what the journal does not have yet.
+        if not self._records.has_any:
+            client, has_written = self._running[1], self._gate.has_written
+            sent: list[tuple[Session, Message]] = []
+            for messages in (self.announced, self._deliveries):
+                kept: list[tuple[Session, Message]] = []
+                for each in messages:
+                    must_wait = each[0] is client or (has_written and type(each[1]) is not MonitorLine)
+                    (kept if must_wait else sent).append(each)
+                messages[:] = kept
+            self._results.deliver(sent)
+        self._hand_over_at = 2 * len(self._deliveries) + MESSAGES_PER_HAND_OVER
 
     def _step_back(self) -> None:
         """Let the tick go on alone. GreenletExit if the server leaves."""
@@ -348,6 +376,8 @@ class ScriptRunner:
             self._deliveries += self._state.notifications.take()
         if self._state.monitors and "admin" not in command.flags:
             self._deliveries += shown_to_monitors(self._session, request)
+        if len(self._deliveries) > self._hand_over_at:
+            self._hand_over()
 
     def _carry_out(self, effect: Effect, request: Request) -> Reply:
         """Carry out an effect of a call. CommandError if a script may not lead to such a one."""
@@ -355,6 +385,8 @@ class ScriptRunner:
         match effect:
             case Publish(deliveries, reply):
                 self._deliveries += deliveries
+                if len(self._deliveries) > self._hand_over_at:
+                    self._hand_over()
             case FreeShards(name, keys, shards, _):
                 # A flush would have half of what the script writes.
                 reply = self._jobs.act(FreeShards(name, keys, shards, flushes=False), self._session)  # type: ignore[assignment]

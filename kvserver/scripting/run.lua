@@ -15,7 +15,12 @@ local function failed(e)
   return FAILED, text, rawget(e, "source"), rawget(e, "line"), rawget(e, "ignore_error_stats_update") and true
 end
 
+-- What a function of a library is called with.
+local called, called_keys, called_argv
+
 local function finish(ok, v)
+  -- They may be large, and the next script comes when it comes.
+  globals.KEYS, globals.ARGV, called_keys, called_argv = nil, nil, nil, nil
   if not ok then return failed(v) end
   local t = type(v)
   if t == "string" or t == "number" or t == "nil" then return v end
@@ -47,7 +52,6 @@ local function run_tables(f, protocol, keys, argv)
 end
 
 -- Calls f with the tables, as functions of libraries are called. Only one runs at a time, so that no closure is made for each.
-local called, called_keys, called_argv
 local function call() return called(called_keys, called_argv) end
 local function call_tables(f, protocol, keys, argv)
   kit.protocol, kit.client_protocol = 2, protocol

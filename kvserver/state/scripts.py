@@ -48,6 +48,9 @@ class ScriptHost(Protocol[Caller]):
     is_leaving: bool
     """The server leaves: a script that takes long and has not written is not waited for, but ended. Others may set this."""
 
+    announced: list[Any]
+    """The messages that show a script to monitors: a long one takes them out, and sends them before those of its calls."""
+
     def must_prepare(self) -> bool:
         """True if a script could not stand aside now, but could if its command ran anew."""
 
@@ -102,6 +105,9 @@ class NoScripts(Generic[Caller]):
     by_sha: Mapping[bytes, Any] = {}
     facts = ScriptFacts()
     function_facts = FunctionFacts()
+
+    def __init__(self) -> None:
+        self.announced: list[Any] = []
 
     def running(self) -> None:
         """None: there is none."""

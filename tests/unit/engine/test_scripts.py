@@ -17,6 +17,7 @@ from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import Reply
 from kvserver.scripting.interpreter import Interpreter
+from kvserver.state.channels import Message
 from kvserver.state.session import Session
 
 SET_TWO = "redis.call('set', KEYS[1], 1) redis.call('incr', KEYS[1]) return redis.call('get', KEYS[1])"
@@ -175,9 +176,11 @@ def test_those_behind_in_the_tick_are_answered_too(busy: ServerProcess) -> None:
 
 def test_time_of_those_who_wait_is_up_behind_the_script(busy: ServerProcess) -> None:
     with busy.connect() as waiting, busy.connect() as wire:
-        waiting.send(encode("BLPOP", "l", "0.05"))
+        waiting.send(encode("BLPOP", "l", "1"))
         wait_until(lambda: info(wire, "clients")["blocked_clients"] == "1", "nobody waits")
-        wire.send(encode("EVAL", "for i = 1, 1e7 do end redis.call('rpush', 'l', 'a')", 0))
+        # It takes until the time is up, and then some.
+        now = "local function now() local t = redis.call('time') return t[1] + t[2] / 1e6 end"
+        wire.send(encode("EVAL", f"{now} local ends = now() + 1.2 while now() < ends do end redis.call('rpush', 'l', 'a')", 0))
         assert wire.read_reply() == b"$-1\r\n"
         assert waiting.read_reply() == b"*2\r\n$1\r\nl\r\n$1\r\na\r\n"
 
@@ -272,6 +275,38 @@ def test_monitors_see_a_script_and_then_its_calls(busy: ServerProcess) -> None:
         lines = [monitor.read_reply().partition(b" ")[2] for _ in range(3)]
         assert b'] "EVAL" "redis.call' in lines[0]
         assert lines[1:] == [b'[2 lua] "select" "2"\r\n', b'[2 lua] "set" "k" "a b"\r\n']
+
+
+def test_monitors_see_a_script_while_it_runs(busy: ServerProcess) -> None:
+    with busy.connect() as monitor, busy.connect() as wire, busy.connect() as other:
+        assert monitor.command("MONITOR") == b"+OK\r\n"
+        wire.send(encode("EVAL", "while true do redis.call('echo', 'x') end", 0))
+        lines = [monitor.read_reply().partition(b" ")[2] for _ in range(5)]
+        assert b'] "EVAL" "while' in lines[0]
+        assert set(lines[1:]) == {b'[0 lua] "echo" "x"\r\n'}
+        assert other.command("SCRIPT", "KILL") == b"+OK\r\n"
+        assert wire.read_reply().startswith(b"-ERR Script killed")
+        assert wire.command("ECHO", "behind") == b"$6\r\nbehind\r\n"
+        # The script was shown once.
+        for line in iter(monitor.read_reply, b""):
+            assert b"EVAL" not in line
+            if b"behind" in line:
+                break
+
+
+def test_messages_of_a_script_come_while_it_runs_unless_it_has_written(busy: ServerProcess) -> None:
+    with busy.connect() as listener, busy.connect() as wire, busy.connect() as other:
+        listener.command("SUBSCRIBE", "c")
+        publish = "redis.call('publish', 'c', 'm') while redis.call('exists', 'k') == 0 do end"
+        wire.send(encode("EVAL", publish, 0))
+        assert listener.read_reply().endswith(b"m\r\n")
+        assert other.command("SCRIPT", "KILL") == b"+OK\r\n"
+        wire.read_reply()
+        wire.send(encode("EVAL", "redis.call('set', 'k', 1) redis.call('publish', 'c', 'n') for i = 1, 1e7 do end", 0))
+        wait_until_busy(other)
+        assert listener.command("PING") == BUSY
+        assert listener.read_reply().endswith(b"n\r\n")
+        assert wire.read_reply() == b"$-1\r\n"
 
 
 def test_slow_log_has_the_script_alone(busy: ServerProcess) -> None:
@@ -401,3 +436,30 @@ async def test_script_that_cannot_stand_aside_ends(
     assert not runner.busy_error
     assert not client.is_waiting
     assert "defect" in caplog.text
+
+
+async def test_what_calls_lead_to_is_handed_over_after_so_many_messages(
+    in_process: Callable[[], tuple[Setting, ScriptRunner]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, _ = in_process()
+    setting.server.state.config.busy_reply_threshold = 60_000
+    results, numbers = setting.writer.results, list[int]()
+    deliver = results.deliver
+
+    def count(deliveries: list[tuple[Session, Message]]) -> None:
+        numbers.append(len(deliveries))
+        deliver(deliveries)
+
+    monkeypatch.setattr(results, "deliver", count)
+    monitor, client = setting.client(), setting.client()
+    setting.send(monitor, encode("MONITOR"))
+    calls = "for i = 1, 3000 do redis.call('echo', i) end"
+    setting.send(client, encode("EVAL", calls, 0), encode("ECHO", "behind"))
+    async with asyncio.timeout(10):
+        await until_said(client, b"behind\r\n")
+    assert len(numbers) == 2
+    assert max(numbers) < 1100
+    lines = monitor.said.splitlines()[1:]
+    assert b'"EVAL"' in lines[0]
+    assert [line.partition(b"lua] ")[2] for line in lines[1:-1]] == [b'"echo" "%d"' % number for number in range(1, 3001)]
+    assert b"behind" in lines[-1]

@@ -212,3 +212,14 @@ def test_garbage_is_cleared_away_when_a_quarter_of_the_limit_came_anew(monkeypat
 def test_first_script_waits_for_no_import_that_takes_long() -> None:
     check = "import sys, kvserver.scripting.interpreter; sys.exit('importlib.resources' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("of_library", [False, True])
+def test_words_of_a_script_that_has_ended_are_not_kept(of_library: bool) -> None:
+    interpreter = Interpreter(Host(), 64 * MIB, "7.0.15")
+    before = interpreter.used_bytes
+    function = interpreter.compile(b"return 1")
+    assert interpreter.run(function, b"name", [b"x" * (8 * MIB)] * 2, 1, 2, of_library=of_library) == 1
+    # Run the other way, it has words of another place.
+    interpreter.run(interpreter.compile(b"collectgarbage()"), b"name", [], 0, 2, of_library=not of_library)
+    assert interpreter.used_bytes - before < MIB
