@@ -18,7 +18,7 @@ pending = st.dictionaries(ids, st.tuples(names, st.integers(-(2**63), 2**63 - 1)
 def some_groups(draw: st.DrawFn) -> Groups:
     groups: Groups = Named()
     for name in draw(st.lists(names, unique=True, max_size=3)):
-        group = groups.add(name, Group(draw(ids), draw(st.sampled_from([UNKNOWN, 0, 2**63 - 1]))))
+        group = groups.add(name, Group(draw(ids), draw(st.sampled_from([UNKNOWN, 0, 2**63 - 1, -2, -(2**63)]))))
         for consumer in draw(st.lists(names, max_size=4)):
             group.see(consumer, draw(st.integers(-(2**63), 2**63 - 1)))
         for identity, (consumer, time_ms, number) in draw(pending).items():

@@ -10,6 +10,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
+from kvserver.types.stream.group import COUNTS
 from kvserver.types.stream.ids import FIRST, LAST, MOST, Id, following, parse
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.trimming import Trim, read_addition, read_trim, record_of
@@ -56,7 +57,7 @@ def xadd(session: Session, request: Request) -> Reply:
     except OverflowError:
         raise CommandError(_TOO_LARGE) from None
     stream.last_id = identity
-    stream.added += 1
+    stream.added = (stream.added + 1) % COUNTS
     text = b"%d-%d" % identity
     record = [b"XADD", key, text, *strings]
     if is_plain:

@@ -54,7 +54,7 @@ def stream_of_json(document: Any) -> Stream | None:
         rows.append(row)
     groups = groups_of(document["groups"])
     ids = _strings([document["last_id"], document["max_deleted_id"]])
-    found = _ids_of(rows, FIRST)
+    found = _ids_of(rows, None)
     if groups is None or ids is None or found is None:
         return None
     last_id, max_deleted_id = map(_id_in, ids)
@@ -162,7 +162,7 @@ class _LongEntries(LongRows):
 
     def __init__(self, builder: _Builder) -> None:
         super().__init__(b"", None, builder)
-        self._last_id = FIRST
+        self._last_id: Id | None = None
 
     def _parse(self, text: bytes) -> tuple[list[bytes], list[Any]] | None:
         found = super()._parse(text)
@@ -206,12 +206,12 @@ class _Builder:
         return stream
 
 
-def _ids_of(rows: list[list[bytes]], last: Id) -> list[Id] | None:
-    """The ids of entries that come behind an id, or None if they are no entries in order."""
+def _ids_of(rows: list[list[bytes]], last: Id | None) -> list[Id] | None:
+    """The ids of entries, the first of which comes behind an id, if one is given; or None if they are no entries in order."""
     ids: list[Id] = []
     for row in rows:
         identity = _id_in(row[0])
-        if identity is None or identity <= last or len(row) < 3 or not len(row) % 2:
+        if identity is None or (last is not None and identity <= last) or len(row) < 3 or not len(row) % 2:
             return None
         last = identity
         ids.append(identity)

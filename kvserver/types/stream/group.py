@@ -16,6 +16,7 @@ from kvserver.types.stream.rows import Rows
 UNKNOWN: Final = -1
 # Redis counts deliveries in so many values.
 COUNTS: Final = 1 << 64
+_HALF: Final = COUNTS >> 1
 # The memory of a group and of a consumer, without their rows and names.
 _GROUP_BYTES: Final = 600
 _CONSUMER_BYTES: Final = 450
@@ -55,7 +56,8 @@ class Group:
     """A consumer group.
 
     - `last_id` is the greatest id that was delivered, or that somebody set.
-    - `entries_read` is the number of entries up to that one, of all that were ever added, or UNKNOWN.
+    - `entries_read` is the number of entries up to that one, of all that were ever added, or UNKNOWN. It is a signed number of
+      64 bits, which wraps as in Redis: it may be negative.
     - `pending` has a row for each pending entry: the consumer's name, the time and the number of its deliveries. Only the
       methods here change it.
     - `consumers` are by name.
@@ -150,8 +152,8 @@ class Group:
 
 
 def signed(number: int) -> int:
-    """A number of deliveries as it is replied: Redis shows it as a signed one."""
-    return number - COUNTS if number >= COUNTS >> 1 else number
+    """A number as Redis has it in a signed integer of 64 bits: it wraps."""
+    return (number + _HALF) % COUNTS - _HALF
 
 
 # The groups of a stream, by name.

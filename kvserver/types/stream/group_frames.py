@@ -6,8 +6,8 @@ its consumer, and when and how often it was delivered:
     {"workers":{"consumers":[["alice",1526919030700]],"entries_read":1,"last_id":"1526919030474-0",
                 "pending":[["1526919030474-0","alice",1526919030500,1]]}}
 
-`entries_read` is null where it is not known. Consumers come in the order of their names, entries in that of their ids. The
-form counts as groups only if the same JSON would be written of them.
+`entries_read` is null where it is not known, and never -1, which stands for that in a group. Consumers come in the order of
+their names, entries in that of their ids. The form counts as groups only if the same JSON would be written of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kvserver.types.stream.group import COUNTS, UNKNOWN, Consumer, Group, Groups
 from kvserver.types.stream.ids import LAST, MOST, Id, text_of
 
 _CONSUMERS, _PENDING = b'{"consumers":', b',"pending":'
-_FACTS: Final = re.compile(rb',"entries_read":(null|0|[1-9][0-9]{0,18}),"last_id":"([0-9]{1,20}-[0-9]{1,20})","pending":')
+_FACTS: Final = re.compile(rb',"entries_read":(null|0|-?[1-9][0-9]{0,18}),"last_id":"([0-9]{1,20}-[0-9]{1,20})","pending":')
 _NAME: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _NAMES: Final = {"consumers", "entries_read", "last_id", "pending"}
 # No text between the names and the arrays is longer.
@@ -100,7 +100,7 @@ def groups_of(document: object) -> Groups | None:
         if name is None or not isinstance(facts, dict) or facts.keys() != _NAMES:
             return None
         read, last_id = facts["entries_read"], _id_in(facts["last_id"])
-        is_known = type(read) is int and 0 <= read <= _MOST_INTEGER
+        is_known = type(read) is int and _is_signed(read) and read != UNKNOWN
         if last_id is None or not (is_known or read is None):
             return None
         group = groups.add(name, Group(last_id, read if is_known else UNKNOWN))
@@ -140,7 +140,7 @@ class _Consumers(_Rows):
         self._last: list[str] = []
 
     def take(self, rows: list[Any]) -> bool:
-        if not all(_is_row(row, (str, int)) and _is_time(row[1]) for row in rows):
+        if not all(_is_row(row, (str, int)) and _is_signed(row[1]) for row in rows):
             return False
         texts = [row[0] for row in rows]
         names = list(map(bytes_of, texts))
@@ -163,7 +163,7 @@ class _Pending(_Rows):
         last = self._group.pending.last_id()
         found: list[tuple[Id, Consumer, int, int]] = []
         for row in rows:
-            if not _is_row(row, (str, str, int, int)) or not _is_time(row[2]) or not 0 <= row[3] < COUNTS:
+            if not _is_row(row, (str, str, int, int)) or not _is_signed(row[2]) or not 0 <= row[3] < COUNTS:
                 return False
             identity, name = _id_in(row[0]), bytes_of(row[1])
             consumer = None if name is None else self._group.consumers.own(name)
@@ -272,8 +272,10 @@ class LongGroups:
         match = _FACTS.fullmatch(self._last_text())
         assert match is not None
         last_id = _id_in(match[2].decode())
+        if last_id is None or match[1] == b"%d" % UNKNOWN:
+            raise _NotGroups
         group.entries_read = UNKNOWN if match[1] == b"null" else int(match[1])
-        if last_id is None or group.entries_read > _MOST_INTEGER:
+        if not _is_signed(group.entries_read):
             raise _NotGroups
         group.last_id = last_id
         place = yield from self._array(pending, place)
@@ -342,7 +344,8 @@ def _is_row(row: object, types: tuple[type, ...]) -> bool:
     return isinstance(row, list) and tuple(map(type, row)) == types
 
 
-def _is_time(number: int) -> bool:
+def _is_signed(number: int) -> bool:
+    """True for an integer of 64 bits."""
     return -_MOST_INTEGER - 1 <= number <= _MOST_INTEGER
 
 

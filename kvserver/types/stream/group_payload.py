@@ -8,13 +8,12 @@ from typing import Final
 from kvserver.containers.named import Named
 from kvserver.errors import DumpInvalid
 from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
-from kvserver.types.stream.group import COUNTS, UNKNOWN, Consumer, Group, Groups
+from kvserver.types.stream.group import COUNTS, Consumer, Group, Groups, signed
 from kvserver.types.stream.ids import Id
 
 # The keys of pending entries, and times.
 _KEY: Final = Struct(">QQ")
 _TIME: Final = Struct("<q")
-_MOST_INTEGER: Final = 2**63 - 1
 # The first type that tells how many entries a group has read, and the one that tells when a consumer was last active.
 _WITH_ENTRIES_READ: Final = 19
 _WITH_ACTIVE_TIME: Final = 21
@@ -54,8 +53,7 @@ def read_groups(reader: Reader, dump_type: int, max_bytes: int) -> Groups:
             raise DumpInvalid(BAD_FORMAT)
         group = groups.add(name, Group((reader.length(), reader.length())))
         if dump_type >= _WITH_ENTRIES_READ:
-            read = reader.length()
-            group.entries_read = read if read <= _MOST_INTEGER else UNKNOWN
+            group.entries_read = signed(reader.length())
         deliveries: dict[Id, tuple[int, int]] = {}
         for _ in range(reader.length()):
             identity = _read_id(reader)

@@ -13,8 +13,8 @@ from kvserver.types.stream.ids import FIRST, Id
 class Stream:
     """A stream, changed in place. It stays when it has no entries.
 
-    `last_id` is the greatest id that an entry ever had, or that XSETID gave; `added` counts all entries that were ever added;
-    `max_deleted_id` is the greatest id that XDEL removed. `groups` are its consumer groups, by name.
+    `last_id` is the greatest id that an entry ever had, or that XSETID gave; `added` counts all entries that were ever added,
+    modulo 2**64; `max_deleted_id` is the greatest id that XDEL removed. `groups` are its consumer groups, by name.
     """
 
     __slots__ = ("added", "entries", "groups", "last_id", "max_deleted_id")

@@ -11,19 +11,33 @@ from hypothesis import strategies as st
 
 from helpers.documents import cut_of
 from helpers.long_values import CHUNK_BYTES, check_reading, decode
+from helpers.sessions import Server, run
+from helpers.stream_groups import some_groups
 from kvserver.data.entries import Expiring
 from kvserver.formats.encoder import encode
 from kvserver.formats.names import name_of
+from kvserver.formats.rdb import dump
+from kvserver.resp.reply import OK
 from kvserver.types import TAGGED
 from kvserver.types.stream.frames import stream_of_json, stream_pieces
-from kvserver.types.stream.ids import MOST, text_of
+from kvserver.types.stream.group import Groups
+from kvserver.types.stream.ids import FIRST, MOST, text_of
 from kvserver.types.stream.stream import Stream
 
 strings = st.binary(max_size=40) | st.sampled_from([b"", b"\0", b'"\\],[]\n', b"$kvs:", b"\xff", "é🎈".encode(), b"x" * 3_000])
 rows = st.lists(st.tuples(strings, strings).map(list), min_size=1, max_size=3).map(
     lambda pairs: [word for pair in pairs for word in pair]
 )
-identities = st.tuples(st.integers(0, MOST), st.integers(0, MOST)).filter(any)
+identities = st.tuples(st.integers(0, MOST), st.integers(0, MOST)) | st.just(FIRST)
+counts = st.integers(0, MOST) | st.sampled_from([MOST, MOST - 1, 2**63 - 1, 2**63])
+
+
+COMMANDS = [
+    *["XADD k * f v", "XDEL k 0-0", "XTRIM k MAXLEN 3", "XSETID k + ENTRIESADDED 9223372036854775807", "XTRIM k MAXLEN 0"],
+    *["XGROUP CREATE k a 0 ENTRIESREAD 9223372036854775807", "XGROUP CREATE k n $ ENTRIESREAD 0", "XGROUP SETID k a 0"],
+    *["XREADGROUP GROUP a c STREAMS k >", "XREADGROUP GROUP a c COUNT 1 STREAMS k >", "XCLAIM k a d 0 0-0 FORCE"],
+    "XSETID k 18446744073709551615 ENTRIESADDED 9223372036854775807",
+]
 
 
 @st.composite
@@ -33,7 +47,7 @@ def streams(draw: st.DrawFn) -> Stream:
         stream.entries.add(identity, draw(rows), 3, 4096)
         stream.last_id = identity
     stream.last_id = max(stream.last_id, draw(identities))
-    stream.added = draw(st.integers(0, MOST))
+    stream.added = draw(counts)
     stream.max_deleted_id = draw(identities)
     return stream
 
@@ -69,6 +83,37 @@ def test_stream_is_read_in_pieces(stream: Stream, length: int, size: int) -> Non
     check_reading(payload_of(stream), TAGGED, length, size)
 
 
+@settings(max_examples=25)
+@given(streams(), some_groups(), st.lists(st.sampled_from(COMMANDS), max_size=12))
+def test_what_restore_and_commands_make_is_read_back(stream: Stream, groups: Groups, commands: list[str]) -> None:
+    stream.groups = groups
+    server = Server()
+    session = server.session()
+    assert run(session, "RESTORE", "k", 0, dump(stream)) == OK
+    for words in commands:
+        run(session, *words.split())
+    made = server.keyspace.peek_live(b"k")
+    assert isinstance(made, Stream)
+    text = TAGGED.encode_entry(made)
+    found = TAGGED.decode_entry(json.loads(text))
+    assert isinstance(found, Stream)
+    assert TAGGED.encode_entry(found) == text
+    check_reading(payload_of(made), TAGGED, 16, 37)
+
+
+def test_counts_of_a_restored_stream_wrap() -> None:
+    stream = Stream()
+    stream.entries.add(FIRST, [b"f", b"v"], 100, 4096)
+    stream.added = MOST
+    server = Server()
+    session = server.session()
+    assert run(session, "RESTORE", "k", 0, dump(stream)) == OK
+    run(session, "XADD", "k", 5, "f", "v")
+    made = server.keyspace.peek_live(b"k")
+    assert told(TAGGED.decode_entry(json.loads(TAGGED.encode_entry(made)))) == told(made)
+    assert told(made)[:3] == ([(FIRST, [b"f", b"v"]), ((5, 0), [b"f", b"v"])], (5, 0), 0)
+
+
 SAMPLE = Stream()
 for number in range(1, 6):
     SAMPLE.entries.add((number, 0), [b"f", b"value"], 100, 4096)
@@ -96,7 +141,7 @@ for number in range(1, 6):
         ('["2-0","f","value"]', '"2-0"'),
         ('["2-0","f","value"]', "[]"),
         ('["2-0","f","value"]', "{}"),
-        ('["1-0","f","value"]', '["0-0","f","value"]'),
+        ('"2-0","f","value"', '"0-0","f","value"'),
         ('"groups":{}', '"groups":[]'),
         ('"groups":{}', '"groups":{"g":1}'),
         ('"groups":{}', '"groups":{},"x":1'),

@@ -81,6 +81,7 @@ CHANGES: list[tuple[bytes, bytes]] = [
     (b'"entries_read":1', b'"entries_read":1.0'),
     (b'"entries_read":1', b'"entries_read":-1'),
     (b'"entries_read":1', b'"entries_read":9223372036854775808'),
+    (b'"entries_read":1', b'"entries_read":-9223372036854775809'),
     (b'"last_id":"0-0"', b'"last_id":"0"'),
     (b'"last_id":"0-0"', b'"last_id":"00-0"'),
     (b'"last_id":"0-0"', b'"last_id":"18446744073709551616-0"'),

@@ -47,6 +47,20 @@ def test_lag_is_what_is_left_to_read() -> None:
     assert lag(stream, Group((7, 0), 6)) == 3
 
 
+def test_numbers_wrap_as_those_of_redis() -> None:
+    most = 2**63 - 1
+    stream, group = stream_of(3), Group((0, 0), most)
+    assert lag(stream, group) == 3 - most
+    advance(stream, group, ids(1, 2))
+    assert (group.entries_read, lag(stream, group)) == (-(2**63) + 1, 1 - most)
+    # Behind -2 comes -1, which says that the number is not known.
+    group = Group((0, 0), -2)
+    advance(stream, group, ids(1, 2, 3))
+    assert group.entries_read == 3
+    stream.added = 2**64 - 2
+    assert [distance(stream, identity) for identity in ids(0, 1, 2, 3)] == [-5, -4, UNKNOWN, -2]
+
+
 def test_groups_move_on_and_never_back() -> None:
     stream, group = stream_of(9), Group((0, 0), 0)
     advance(stream, group, ids(1, 2, 3))
