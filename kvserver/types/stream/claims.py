@@ -65,6 +65,7 @@ class _Options(NamedTuple):
 def _options(session: Session, words: list[bytes]) -> _Options:
     now_ms = session.keyspace.now_ms()
     given_ms, number, last_id = -1, -1, FIRST
+    idle_ms: int | None = None
     is_forced = is_just_id = False
     index, last = 0, len(words) - 1
     while index <= last:
@@ -74,9 +75,10 @@ def _options(session: Session, words: list[bytes]) -> _Options:
         elif option == b"JUSTID":
             is_just_id = True
         elif option == b"IDLE" and more:
-            given_ms = now_ms - integer(words[index + 1], "ERR Invalid IDLE option argument for XCLAIM")
+            idle_ms = integer(words[index + 1], "ERR Invalid IDLE option argument for XCLAIM")
         elif option == b"TIME" and more:
             given_ms = integer(words[index + 1], "ERR Invalid TIME option argument for XCLAIM")
+            idle_ms = None
         elif option == b"RETRYCOUNT" and more:
             number = integer(words[index + 1], "ERR Invalid RETRYCOUNT option argument for XCLAIM")
         elif option == b"LASTID" and more:
@@ -87,6 +89,9 @@ def _options(session: Session, words: list[bytes]) -> _Options:
             name = words[index].partition(b"\0")[0].decode("utf-8", "surrogateescape")
             raise CommandError(f"ERR Unrecognized XCLAIM option '{name}'")
         index += 1 if option in (b"FORCE", b"JUSTID") else 2
+    if idle_ms is not None:
+        # In a record, the time of the call stands behind all other words.
+        given_ms = now_ms - idle_ms
     # A time that makes no sense is as good as none.
     time_ms = given_ms if 0 <= given_ms <= now_ms else now_ms
     return _Options(time_ms, None if number < 0 else number, is_forced, is_just_id, last_id, now_ms)

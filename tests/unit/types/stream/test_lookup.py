@@ -68,6 +68,17 @@ def test_replays_of_random_commands_give_the_same_data() -> None:
         assert server.keyspace.records.take() == []
 
 
+@pytest.mark.parametrize("options", ["IDLE 7", "TIME 5 IDLE 7", "IDLE 7 TIME 5", "IDLE 7 TIME 5 IDLE 9", "IDLE -7"])
+def test_replay_knows_how_long_claimed_entries_are_idle(options: str) -> None:
+    server = Server()
+    session = server.session()
+    for words in ("XGROUP CREATE k g 0 MKSTREAM", "XADD k 1 f v", "XREADGROUP GROUP g a STREAMS k >"):
+        run(session, *words.split())
+    server.clock.now_ms += 100
+    run(session, "XCLAIM", "k", "g", "b", 0, 1, *options.split())
+    assert json_of(replay(server.keyspace.records.take())) == json_of(server)
+
+
 def test_one_record_stands_for_all_entries_of_a_call() -> None:
     server = Server()
     session = server.session()
