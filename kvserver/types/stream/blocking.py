@@ -11,7 +11,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types import timeouts
 from kvserver.types.stream.ids import FIRST, Id, parse
-from kvserver.types.stream.reading import items_behind, reply_of
+from kvserver.types.stream.reading import COUNT_OF_WAITERS, items_behind, reply_of
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.value import stream_of
 
@@ -79,6 +79,6 @@ def xread(session: Session, request: Request) -> Reply | Effect:
         # As in Redis, what was added and has gone again gives an empty reply.
         if not isinstance(value, Stream) or value.last_id <= awaited[key]:
             return None
-        return Pairs([[key, reply_of(items_behind(value, awaited[key], count))]])
+        return Pairs([[key, reply_of(items_behind(value, awaited[key], count or COUNT_OF_WAITERS))]])
 
     return Block(keys, timeout_ms, attempt, NULL_ARRAY)

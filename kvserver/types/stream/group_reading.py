@@ -16,12 +16,10 @@ from kvserver.types.stream.group import COUNTS, Group
 from kvserver.types.stream.ids import FIRST, LAST, Id, after, parse, text_of
 from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
 from kvserver.types.stream.progress import advance
-from kvserver.types.stream.reading import items_behind, reply_of
+from kvserver.types.stream.reading import COUNT_OF_WAITERS, items_behind, reply_of
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.value import stream_of
 
-# The number of entries that one who has waited gets, unless the call says another one.
-_COUNT_OF_WAITERS: Final = 1000
 # The id that stands for what nobody of the group was given yet, and `>` for it.
 _NEW: Final = LAST
 _MEANINGLESS: Final = (
@@ -94,7 +92,7 @@ def _wait(session: Session, call: _Call) -> Reply | Effect:
             raise CommandError("NOGROUP the consumer group this client was blocked on no longer exists")
         if value.last_id <= waited_in.last_id:
             return None
-        found = _take_new(session, key, call, call.most or _COUNT_OF_WAITERS)
+        found = _take_new(session, key, call, call.most or COUNT_OF_WAITERS)
         return Pairs([[key, found]]) if found else None
 
     # There is something for all who wait in this group, or for none.

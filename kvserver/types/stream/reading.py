@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
@@ -14,6 +14,9 @@ from kvserver.types.stream.ids import FIRST, Id, after, parse_end, parse_start
 from kvserver.types.stream.node import Item
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.value import stream_of
+
+# The number of entries that one who has waited gets, unless the call says another one.
+COUNT_OF_WAITERS: Final = 1000
 
 
 def reply_of(items: list[tuple[Id, list[Any]]]) -> Rows:

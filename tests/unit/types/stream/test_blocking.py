@@ -34,3 +34,14 @@ def test_reader_waits_for_what_is_behind_its_id() -> None:
     # As in Redis, what came and went wakes the reader, too.
     run(session, "XTRIM", "k", "MAXLEN", 0)
     assert block.attempt(b"k") == [[b"k", []]]
+
+
+def test_waiter_gets_a_thousand_at_most() -> None:
+    session = Server().session()
+    block = run(session, "XREAD", "BLOCK", 0, "STREAMS", "k", 0)
+    assert isinstance(block, Block)
+    for number in range(1, 1002):
+        run(session, "XADD", "k", number, "f", "v")
+    assert len(block.attempt(b"k")[0][1]) == 1000  # type: ignore[index, arg-type]
+    # Who need not wait gets all.
+    assert len(run(session, "XREAD", "BLOCK", 0, "STREAMS", "k", 0)[0][1]) == 1001  # type: ignore[index, arg-type]
