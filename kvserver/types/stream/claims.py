@@ -23,8 +23,8 @@ _DEFAULT_COUNT: Final = 100
 _MOST_COUNT: Final = MAX_INTEGER // 16
 
 
-# A pending entry: its id, its last delivery, and its fields and values, or None if it was deleted.
-_Due = tuple[Id, Delivery, list[bytes] | None]
+# A pending entry: its id, its last delivery, and True if it was not deleted.
+_Due = tuple[Id, Delivery, bool]
 
 
 class _Claim(NamedTuple):
@@ -47,8 +47,13 @@ def _claim(group: Group, identity: Id, delivery: Delivery, claim: _Claim) -> Non
     group.deliver(identity, claim.consumer, claim.time_ms, number)
 
 
-def _told(identity: Id, strings: list[bytes], claim: _Claim) -> list[Reply]:
-    return [text_of(identity)] if claim.is_just_id else reply_of([(identity, strings)])
+def _told(stream: Stream, identity: Id, claim: _Claim) -> list[Reply]:
+    """What is replied of a claimed entry, which is in the stream."""
+    if claim.is_just_id:
+        return [text_of(identity)]
+    strings = stream.entries.get(identity)
+    assert strings is not None
+    return reply_of([(identity, strings)])
 
 
 class _Options(NamedTuple):
@@ -127,8 +132,7 @@ def xclaim(session: Session, request: Request) -> Reply:
     )  # fmt: skip
     reply: list[Reply] = []
     for identity in ids:
-        strings = stream.entries.get(identity)
-        if strings is None:
+        if not stream.entries.has(identity):
             # What was deleted can't be claimed, and is pending no more.
             is_changed |= group.acknowledge(identity)
             continue
@@ -141,7 +145,7 @@ def xclaim(session: Session, request: Request) -> Reply:
             # Who claims nothing is not seen.
             see_consumer(session, key, stream, group, name, claim.consumer, claim.now_ms)
         _claim(group, identity, delivery, claim)
-        reply += _told(identity, strings, claim)
+        reply += _told(stream, identity, claim)
     if reply or is_changed:
         _store(session, key, stream, [b"XCLAIM", *request[1:]], claim)
     return reply
@@ -193,17 +197,17 @@ def xautoclaim(session: Session, request: Request) -> Reply:
     stream, group = found
     claim = _Claim(request[3], least_idle_ms, now_ms, now_ms, None, is_just_id)
     due, following = _due(stream, group, start, count, claim)
-    if any(strings is not None for _, _, strings in due):
+    if any(is_there for _, _, is_there in due):
         see_consumer(session, key, stream, group, name, claim.consumer, now_ms)
     claimed: list[Reply] = []
     deleted: list[Reply] = []
-    for identity, delivery, strings in due:
-        if strings is None:
+    for identity, delivery, is_there in due:
+        if is_there:
+            _claim(group, identity, delivery, claim)
+            claimed += _told(stream, identity, claim)
+        else:
             group.acknowledge(identity)
             deleted.append(text_of(identity))
-        else:
-            _claim(group, identity, delivery, claim)
-            claimed += _told(identity, strings, claim)
     if due:
         _store(session, key, stream, [b"XAUTOCLAIM", *request[1:]], claim)
     return [text_of(following), claimed, deleted]
@@ -229,7 +233,8 @@ def _due(stream: Stream, group: Group, start: Id, count: int, claim: _Claim) -> 
         if not attempts or len(due) == count:
             return due, identity
         attempts -= 1
-        delivery, strings = Delivery(*delivered), stream.entries.get(identity)
-        if strings is None or not _is_busy(delivery, claim):
-            due.append((identity, delivery, strings))
+        # The strings of what is only looked at would take far longer.
+        delivery, is_there = Delivery(*delivered), stream.entries.has(identity)
+        if not is_there or not _is_busy(delivery, claim):
+            due.append((identity, delivery, is_there))
     return due, FIRST

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from helpers.sessions import START_MS, Server, run
 from kvserver.resp.reply import Reply
+from kvserver.types.stream.entries import Entries
 from kvserver.types.stream.group import Delivery
+from kvserver.types.stream.ids import Id
 from kvserver.types.stream.stream import Stream
 
 
@@ -68,6 +72,30 @@ def test_sweep_goes_on_where_it_has_ended() -> None:
     assert run(session, "XAUTOCLAIM", "k", "g", "b", 1000, 3, "COUNT", 2) == [b"6-0", [], [b"3-0", b"5-0"]]
     assert delivery(server, 3) is None
     assert run(session, "XAUTOCLAIM", "k", "g", "b", 100_000, 0) == [b"0-0", [], []]
+
+
+@pytest.mark.parametrize(
+    ("words", "fetched"),
+    [
+        ("XAUTOCLAIM k g b 1000 0", []),
+        ("XAUTOCLAIM k g b 85 0", [1, 2]),
+        ("XAUTOCLAIM k g b 0 0 JUSTID", []),
+        ("XCLAIM k g b 85 1 2 3", [1, 2]),
+        ("XCLAIM k g b 0 1 2 JUSTID", []),
+    ],
+)
+def test_strings_are_fetched_of_what_is_told_alone(words: str, fetched: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    session = with_pending(10).session()
+    found: list[int] = []
+    get = Entries.get
+
+    def noted(entries: Entries, identity: Id) -> list[bytes] | None:
+        found.append(identity[0])
+        return get(entries, identity)
+
+    monkeypatch.setattr(Entries, "get", noted)
+    run(session, *words.split())
+    assert found == fetched
 
 
 def test_forced_claim_of_what_nobody_has() -> None:
