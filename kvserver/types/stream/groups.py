@@ -65,7 +65,7 @@ def _group(stream: Stream, key: bytes, name: bytes) -> Group:
          "key:key groupname id<id|$=new_id:pure-token> MKSTREAM? ENTRIESREAD=entries_read:integer?",
          "write denyoom", access="RW insert",
          # As in Redis, no watch is touched by it where the stream was there.
-         events="xgroup-create", is_watched=lambda request: b"MKSTREAM" in request, since="5.0.0", group="stream",
+         events="xgroup-create", is_watched=lambda request: request[-1] == b"MKSTREAM", since="5.0.0", group="stream",
          complexity="O(1)",
          summary="Create a consumer group.")  # fmt: skip
 def xgroup_create(session: Session, request: Request) -> Reply:
