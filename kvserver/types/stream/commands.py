@@ -12,6 +12,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.stream.group import COUNTS
 from kvserver.types.stream.ids import FIRST, LAST, MOST, Id, following, parse
+from kvserver.types.stream.lookup import is_unwatched
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.trimming import Trim, read_addition, read_trim, record_of
 from kvserver.types.stream.value import changeable, stream_of
@@ -140,7 +141,7 @@ def xtrim(session: Session, request: Request) -> Reply:
 @command("xsetid",
          "key:key last-id ENTRIESADDED=entries_added:integer?@7.0.0 MAXDELETEDID=max_deleted_entry_id?@7.0.0",
          "write denyoom fast", access="RW update",
-         since="5.0.0", group="stream", complexity="O(1)",
+         is_watched=is_unwatched, since="5.0.0", group="stream", complexity="O(1)",
          summary="An internal command for replicating stream values")  # fmt: skip
 def xsetid(session: Session, request: Request) -> Reply:
     last = parse(request[2])

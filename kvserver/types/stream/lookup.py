@@ -60,7 +60,7 @@ def own_group(session: Session, key: bytes, name: bytes) -> tuple[Stream, Group]
 
 
 def is_unwatched(request: Request) -> bool:
-    """False: as in Redis, what becomes of a group touches no watch of its stream."""
+    """False: as in Redis, what becomes of a group, or by XSETID, touches no watch of its stream."""
     return False
 
 
