@@ -10,7 +10,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.stream.group import COUNTS, Delivery, Group
+from kvserver.types.stream.group import COUNTS, Delivery, Group, idle_ms
 from kvserver.types.stream.ids import FIRST, Id, parse, parse_start, text_of
 from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
 from kvserver.types.stream.reading import reply_of
@@ -153,7 +153,7 @@ def xclaim(session: Session, request: Request) -> Reply:
 
 def _is_busy(delivery: Delivery, claim: _Claim) -> bool:
     """True if an entry was delivered so lately that it may not be claimed."""
-    return claim.least_idle_ms > 0 and claim.now_ms - delivery.time_ms < claim.least_idle_ms
+    return claim.least_idle_ms > 0 and idle_ms(claim.now_ms, delivery.time_ms) < claim.least_idle_ms
 
 
 def _store(session: Session, key: bytes, stream: Stream, call: Request, claim: _Claim) -> None:

@@ -156,5 +156,13 @@ def signed(number: int) -> int:
     return (number + _HALF) % COUNTS - _HALF
 
 
+def idle_ms(now_ms: int, time_ms: int) -> int:
+    """How long ago a time was (both in Unix milliseconds), as Redis counts it: negative for a later one, and it wraps.
+
+    RESTORE takes any 64 bits for a time.
+    """
+    return signed(now_ms - time_ms)
+
+
 # The groups of a stream, by name.
 Groups = Named[Group]

@@ -10,7 +10,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.stream.group import Delivery, Group, signed
+from kvserver.types.stream.group import Delivery, Group, idle_ms, signed
 from kvserver.types.stream.ids import parse_interval, text_of
 from kvserver.types.stream.lookup import read_group
 
@@ -57,9 +57,9 @@ def xpending(session: Session, request: Request) -> Reply:
             break
         delivery = Delivery(*row[2:]) if len(row) > 2 else group.delivery(identity)
         assert delivery is not None
-        idle_ms = now_ms - delivery.time_ms
-        if not least_idle_ms or idle_ms >= least_idle_ms:
-            found.append([text_of(identity), delivery.consumer, max(idle_ms, 0), signed(delivery.number)])
+        idle = idle_ms(now_ms, delivery.time_ms)
+        if not least_idle_ms or idle >= least_idle_ms:
+            found.append([text_of(identity), delivery.consumer, max(idle, 0), signed(delivery.number)])
     return found
 
 

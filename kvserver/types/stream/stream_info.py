@@ -12,7 +12,7 @@ from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.stream.entries import Entries
-from kvserver.types.stream.group import UNKNOWN, Consumer, Delivery, Group, signed
+from kvserver.types.stream.group import UNKNOWN, Consumer, Delivery, Group, idle_ms, signed
 from kvserver.types.stream.ids import text_of
 from kvserver.types.stream.lookup import no_such_group
 from kvserver.types.stream.progress import lag
@@ -141,7 +141,7 @@ def xinfo_consumers(session: Session, request: Request) -> Reply:
         raise no_such_group(request[2], request[3])
     now_ms = session.keyspace.now_ms()
     return [
-        {b"name": name, b"pending": len(consumer.ids), b"idle": max(now_ms - consumer.seen_ms, 0)}
+        {b"name": name, b"pending": len(consumer.ids), b"idle": max(idle_ms(now_ms, consumer.seen_ms), 0)}
         for name, consumer in group.consumers.in_order()
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.types.stream.group import UNKNOWN, Delivery, Group, signed
+from kvserver.types.stream.group import UNKNOWN, Delivery, Group, idle_ms, signed
 from kvserver.types.stream.ids import Id
 
 NAMES = [b"a", b"b", b""]
@@ -92,3 +92,8 @@ def test_size_grows_with_what_is_there() -> None:
 
 def test_numbers_of_deliveries_wrap_where_they_are_told() -> None:
     assert [signed(number) for number in (0, 2**63 - 1, 2**63, 2**64 - 1)] == [0, 2**63 - 1, -(2**63), -1]
+
+
+def test_ages_are_integers_of_64_bits() -> None:
+    assert [idle_ms(50, time_ms) for time_ms in (20, 80, -1)] == [30, -30, 51]
+    assert (idle_ms(50, -(2**63)), idle_ms(0, 2**63 - 1)) == (50 - 2**63, 1 - 2**63)

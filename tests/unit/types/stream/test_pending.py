@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from helpers.sessions import Server, run
+from kvserver.formats.rdb import dump
+from kvserver.resp.reply import OK
+from kvserver.types.stream.group import Group
+from kvserver.types.stream.stream import Stream
 
 
 def test_entries_are_told_by_age_and_consumer() -> None:
@@ -25,3 +29,19 @@ def test_entries_are_told_by_age_and_consumer() -> None:
     # A clock that was set back makes nothing negative.
     server.clock.now_ms -= 1000
     assert told(6, 6, 1) == [[b"6-0", b"a", 0, 1]]
+
+
+def test_ages_wrap_as_those_of_redis() -> None:
+    stream = Stream()
+    stream.entries.add((1, 0), [b"f", b"v"], 100, 4096)
+    stream.last_id = (1, 0)
+    group = stream.groups.add(b"g", Group((1, 0)))
+    group.see(b"a", -(2**63))
+    group.deliver((1, 0), b"a", -(2**63), 1)
+    session = Server().session()
+    assert run(session, "RESTORE", "k", 0, dump(stream)) == OK
+    assert run(session, "XPENDING", "k", "g", "-", "+", 9) == [[b"1-0", b"a", 0, 1]]
+    assert run(session, "XPENDING", "k", "g", "IDLE", 1, "-", "+", 9) == []
+    assert run(session, "XINFO", "CONSUMERS", "k", "g") == [{b"name": b"a", b"pending": 1, b"idle": 0}]
+    assert run(session, "XAUTOCLAIM", "k", "g", "b", 1, 0) == [b"0-0", [], []]
+    assert run(session, "XCLAIM", "k", "g", "b", 1, 1) == []
