@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from helpers.sessions import START_MS, Server, run
+from kvserver.types.stream import stream_info
+from kvserver.types.stream.ids import Id
+from kvserver.types.stream.radix import count_nodes
 
 
 def told(reply: Any, *path: Any) -> Any:
@@ -32,11 +38,19 @@ def test_consumers_are_told_with_the_times_when_they_were_seen() -> None:
     assert told(run(session, "XINFO", "CONSUMERS", "k", "g"), 0, b"idle") == 0
 
 
-def test_nodes_of_many_keys_are_estimated() -> None:
+def test_nodes_of_many_keys_are_estimated_by_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Server().session()
     session.server.config.stream_node_max_entries = 1
     for number in range(1, 2561):
         run(session, "XADD", "k", number, "f", "v")
+    looked: list[Id] = []
+
+    def noted(keys: Iterable[Id]) -> int:
+        looked.extend(keys)
+        return count_nodes(looked)
+
+    monkeypatch.setattr(stream_info, "count_nodes", noted)
     found = run(session, "XINFO", "STREAM", "k")
+    assert len(looked) == 100
     assert told(found, b"radix-tree-keys") == 2560
     assert 5100 < told(found, b"radix-tree-nodes") < 5200
