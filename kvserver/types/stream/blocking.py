@@ -72,13 +72,15 @@ def xread(session: Session, request: Request) -> Reply | Effect:
         return NULL_ARRAY
     # As in Redis, the first one counts where a key comes twice.
     awaited = dict(zip(reversed(keys), reversed(behind), strict=True))
+    added = {key: stream.added for key in keys if (stream := stream_of(keyspace.live(key)))}
 
     def attempt(key: bytes) -> Reply:
         # SWAPDB may have given the session another keyspace.
         value = session.keyspace.live(key)
-        # As in Redis, what was added and has gone again gives an empty reply.
         if not isinstance(value, Stream) or value.last_id <= awaited[key]:
             return None
-        return Pairs([[key, reply_of(items_behind(value, awaited[key], count or COUNT_OF_WAITERS))]])
+        items = items_behind(value, awaited[key], count or COUNT_OF_WAITERS)
+        # As in Redis, what was added and has gone again gives an empty reply, but XSETID alone gives none.
+        return Pairs([[key, reply_of(items)]]) if items or value.added != added.get(key, 0) else None
 
     return Block(keys, timeout_ms, attempt, NULL_ARRAY)
