@@ -24,6 +24,7 @@ from helpers.casefiles import conversations
 from helpers.conversations import MARK, MARK_REPLY, PROTOCOLS, say, send_in_parts
 from helpers.random_commands import spoiled
 from helpers.servers import DEADLINE_S, ServerProcess, Wire, encode
+from kvserver.commands.catalogue import COMMANDS
 from kvserver.dispatch.command import unknown_command, wrong_arity
 from kvserver.resp.reply import Error
 from kvserver.resp.request import Request, RequestParser, StrictParser
@@ -341,6 +342,12 @@ UNDAMAGED: dict[tuple[bytes, ...], str] = {
     (b"CLIENT", b"PAUSE"): "nobody is served meanwhile",
     (b"CLIENT", b"KILL"): "the connection may end",
     (b"QUIT",): "the connection ends",
+    (b"WAIT",): "the client may wait for ever",
+    **{
+        (name.upper(),): "the client may wait for ever, or the server for the end of a script"
+        for name, command in COMMANDS.items()
+        if "blocking" in command.flags or command.group == "scripting"
+    },
     (b"HOST:",): "the connection ends, since only a browser would send it",
 }
 DAMAGEABLE = [

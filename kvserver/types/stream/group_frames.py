@@ -20,6 +20,7 @@ from typing import Any, Final
 import orjson
 
 from kvserver.containers.named import Named
+from kvserver.errors import PayloadInvalid
 from kvserver.formats.codec import PIECE_BYTES
 from kvserver.formats.longcollection import LongRows
 from kvserver.formats.nameorder import by_name
@@ -30,6 +31,7 @@ from kvserver.types.stream.ids import LAST, MOST, Id, text_of
 _CONSUMERS, _PENDING = b'{"consumers":', b',"pending":'
 _FACTS: Final = re.compile(rb',"entries_read":(null|0|-?[1-9][0-9]{0,18}),"last_id":"([0-9]{1,20}-[0-9]{1,20})","pending":')
 _NAME: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+NO_GROUPS: Final = "these are no consumer groups"
 _NAMES: Final = {"consumers", "entries_read", "last_id", "pending"}
 # No text between the names and the arrays is longer.
 _MOST_TEXT: Final = 128
@@ -194,10 +196,6 @@ class _LongRows(LongRows):
         return rows, []
 
 
-class _NotGroups(Exception):
-    """The text is none that is written of groups."""
-
-
 # A reader in steps: it is sent the data and the position, and yields the position that it has read up to.
 _Place = tuple[bytes, int]
 _Steps = Generator[int, _Place, _Place]
@@ -228,7 +226,7 @@ class LongGroups:
             self.has_ended = True
             place: _Place = end.value
             return place[1]
-        except _NotGroups:
+        except PayloadInvalid:
             # What stands behind the position was not read.
             del self._parts[before:]
             return None
@@ -249,10 +247,10 @@ class LongGroups:
             place = yield from self._match(_NAME, place, None)
             last = [*last[-1:], self._string()]
             if not _ascend(last):
-                raise _NotGroups
+                raise PayloadInvalid(NO_GROUPS)
             name = bytes_of(last[-1])
             if name is None:
-                raise _NotGroups
+                raise PayloadInvalid(NO_GROUPS)
             place = yield from self._text(b":", place)
             place = yield from self._read_group(name, place)
             # Between two groups there is a step.
@@ -273,10 +271,10 @@ class LongGroups:
         assert match is not None
         last_id = _id_in(match[2].decode())
         if last_id is None or match[1] == b"%d" % UNKNOWN:
-            raise _NotGroups
+            raise PayloadInvalid(NO_GROUPS)
         group.entries_read = UNKNOWN if match[1] == b"null" else int(match[1])
         if not _is_signed(group.entries_read):
-            raise _NotGroups
+            raise PayloadInvalid(NO_GROUPS)
         group.last_id = last_id
         place = yield from self._array(pending, place)
         return (yield from self._text(b"}", place))
@@ -292,7 +290,7 @@ class LongGroups:
         while True:
             end = reader.read(data, position)
             if end is None:
-                raise _NotGroups
+                raise PayloadInvalid(NO_GROUPS)
             place = yield end
             if reader.has_ended:
                 return place
@@ -303,7 +301,7 @@ class LongGroups:
         while len(place[0]) - place[1] < len(text):
             place = yield place[1]
         if not place[0].startswith(text, place[1]):
-            raise _NotGroups
+            raise PayloadInvalid(NO_GROUPS)
         return self._took(text, place)
 
     def _match(self, pattern: re.Pattern[bytes], place: _Place, most: int | None) -> _Steps:
@@ -314,9 +312,9 @@ class LongGroups:
             if match:
                 return self._took(match[0], place)
             if most is not None and len(data) - position >= most:
-                raise _NotGroups
+                raise PayloadInvalid(NO_GROUPS)
             if most is None and not data.startswith(b'"', position) and len(data) > position:
-                raise _NotGroups
+                raise PayloadInvalid(NO_GROUPS)
             place = yield position
 
     def _took(self, text: bytes, place: _Place) -> _Place:
@@ -334,9 +332,9 @@ class LongGroups:
         try:
             found: str = orjson.loads(text)
         except ValueError:
-            raise _NotGroups from None
+            raise PayloadInvalid(NO_GROUPS) from None
         if orjson.dumps(found) != text:
-            raise _NotGroups
+            raise PayloadInvalid(NO_GROUPS)
         return found
 
 

@@ -19,7 +19,7 @@ def declares(tree: ast.Module) -> bool:
 
 
 def test_every_module_that_declares_commands_is_a_family() -> None:
-    paths = [*PACKAGE.glob("commands/*.py"), *PACKAGE.glob("types/*/*.py")]
+    paths = [*PACKAGE.glob("commands/*.py"), *PACKAGE.glob("types/*/*.py"), *PACKAGE.glob("scripting/*.py")]
     declaring = {path for path in paths if declares(ast.parse(path.read_text(encoding="utf-8")))}
     assert declaring == {Path(str(family.__file__)) for family in FAMILIES}
 

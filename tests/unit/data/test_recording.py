@@ -34,7 +34,7 @@ def replica_of(commands: list[list[bytes]], now_ms: int = START_MS) -> Server:
     server = Server()
     server.clock.now_ms = now_ms
     server.state.databases.stop_clock()
-    session = server.session()
+    session = Session(server.state, REPLAY_ID, "journal", "", is_local=True)
     for args in commands:
         assert not isinstance(run(session, *args), Error)
     server.state.databases.start_clock()
@@ -278,6 +278,23 @@ WRITES: dict[str, list[Words]] = {
     "spop": [("s",), ("s", 2), ("s", 9)],
     "srem": [("s", 1), ("s", 1, 2, "x")],
     "sunionstore": [("new", "s", "t")],
+    "xack": [("x", "g", "1-0"), ("x", "g", "1-0", "9-0")],
+    "xadd": [
+        ("x", "9-0", "f", "v"),
+        ("x", "*", "f", "v"),
+        ("new", "MAXLEN", 1, "1-0", "f", "v"),
+        ("x", "MINID", "2", "9-1", "f", "v"),
+    ],
+    "xautoclaim": [("x", "g", "bob", 0, "0-0"), ("x", "g", "bob", 0, "0-0", "COUNT", 1, "JUSTID")],
+    "xclaim": [("x", "g", "bob", 0, "1-0"), ("x", "g", "bob", 0, "1-0", "2-0", "IDLE", 5000, "RETRYCOUNT", 7, "FORCE")],
+    "xdel": [("x", "1-0"), ("x", "1-0", "9-0")],
+    "xreadgroup": [
+        ("GROUP", "g", "alice", "STREAMS", "x", ">"),
+        ("GROUP", "g", "new", "COUNT", 1, "NOACK", "STREAMS", "x", ">"),
+        ("GROUP", "g", "alice", "STREAMS", "x", "0"),
+    ],
+    "xsetid": [("x", "99-1"), ("x", "99-1", "ENTRIESADDED", 100, "MAXDELETEDID", "1-0")],
+    "xtrim": [("x", "MAXLEN", 1), ("x", "MINID", "=", "2-0")],
     "zadd": [("z", 9, "a"), ("z", "XX", "GT", "CH", 9, "a"), ("z", "INCR", 1, "w"), ("new", 1, "a")],
     "zdiffstore": [("new", 2, "z", "s"), ("z", 2, "z", "z")],
     "zincrby": [("z", "1.5", "a")],
@@ -311,6 +328,11 @@ def filled() -> tuple[Server, Session]:
         ("ZADD", "z", 1, "a", 2, "b", 3, "c"),
         ("GEOADD", "geo", 13.3, 38.1, "p"),
         ("PFADD", "hll", "a"),
+        ("XADD", "x", "1-0", "f", "v"),
+        ("XADD", "x", "2-0", "f", "v", "g", "w"),
+        ("XADD", "x", "3-0", "f", "v"),
+        ("XGROUP", "CREATE", "x", "g", "0"),
+        ("XREADGROUP", "GROUP", "g", "alice", "COUNT", 1, "STREAMS", "x", ">"),
     ):
         run(session, *words)
     return server, session
