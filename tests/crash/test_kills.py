@@ -22,7 +22,7 @@ import pytest
 
 from helpers.servers import ServerProcess, Wire, encode, info
 
-KILLS = int(os.environ.get("KVSERVER_KILLS", "20"))
+KILLS = int(os.environ.get("KVSERVER_KILLS", "30"))
 SEED = int(os.environ.get("KVSERVER_KILLS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 WRITERS = 8
 LONG_LIFE_S = 1.3

@@ -25,7 +25,7 @@ from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.segments import FileLog, Segments
 
-HISTORIES = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES", "500" if IS_COMPILED else "1200"))
+HISTORIES = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES", "500" if IS_COMPILED else "2000"))
 FIRST = int(os.environ.get("KVSERVER_RECOVERY_HISTORIES_SEED", "0"))
 # The histories are split into so many tests, so that all cores have some.
 PARTS = 4

@@ -51,7 +51,7 @@ from kvserver.state.session import REPLAY_ID, ServerState, Session
 T = TypeVar("T")
 
 # Compiled, a life has a thousand shards, not seven, and takes several times as long.
-SEEDS = int(os.environ.get("KVSERVER_SIMULATION_SEEDS", "150" if IS_COMPILED else "200"))
+SEEDS = int(os.environ.get("KVSERVER_SIMULATION_SEEDS", "150" if IS_COMPILED else "300"))
 ONE_SEED = os.environ.get("KVSERVER_SIMULATION_SEED")
 # The seeds are split into so many tests, so that all cores have some.
 PARTS = 4

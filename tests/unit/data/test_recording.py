@@ -457,7 +457,7 @@ def living(server: Server) -> dict[Place, Entry]:
     return entries(server)
 
 
-@settings(max_examples=80)
+@settings(max_examples=150)
 @given(steps, st.sampled_from([0, 7, 2_000, -2_000]))
 def test_written_commands_run_at_any_time_give_the_same_data(commands: list[tuple[Words, int, bool]], delay_ms: int) -> None:
     server = Server()
