@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,19 @@ from kvserver.state.session import Session
 # Hypothesis' deadline for an example is by the clock, and on a busy machine any example may take longer.
 settings.register_profile("without deadlines", settings(), deadline=None)
 settings.load_profile("without deadlines")
+
+
+# Nothing that is collected is garbage before the run ends. To look for some among it would take half as long again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Put away all tests, so that the garbage collector doesn't look through them again and again while they run.
+
+    A test that puts away more leaves it so: gc.unfreeze() would bring all of these back.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -94,7 +94,6 @@ def noted() -> Iterator[list[int]]:
     gc.freeze()
     yield seen
     fresh.end()
-    gc.unfreeze()
     if was_enabled:
         gc.enable()
 

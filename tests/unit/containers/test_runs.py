@@ -133,7 +133,6 @@ def test_fork_of_many_runs_and_the_first_write_behind_it_copy_few_references(kin
                 fork.move(10_000.0, names[10_000], 10_000.5)
             copied = sum(len(each) for each in gc.get_objects(generation=0) if type(each) in (list, tuple))
         finally:
-            gc.unfreeze()
             gc.enable()
     # A page, and the list of all pages.
     assert copied < 4 * PAGE

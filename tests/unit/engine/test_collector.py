@@ -104,7 +104,6 @@ def looks() -> Iterator[list[tuple[int, int]]]:
     yield seen
     gc.callbacks.remove(note)
     collector.end()
-    gc.unfreeze()
     assert gc.get_threshold() == before
 
 
