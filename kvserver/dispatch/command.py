@@ -192,6 +192,11 @@ class Command(Description):
         """The options of a call, as the notation has them; `OptionParser.parse` explains the arguments and the errors."""
         return self.notation.options.parse(request, start, several)
 
+    @cached_property
+    def flags_of_all(self) -> frozenset[str]:
+        """The flags of this command and of its subcommands together."""
+        return frozenset(self.flags).union(*(each.flags for each in self.subcommands.values()))
+
     @property
     def is_container(self) -> bool:
         """True if a call may mean something else than this command itself: a subcommand, or the form without arguments."""

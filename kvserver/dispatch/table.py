@@ -10,6 +10,7 @@ is to be taken, which changes while the server runs (`timing`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Final
 
 from kvserver.dispatch.command import Command, Handler, Many
@@ -47,16 +48,26 @@ class CommandTable:
             for command in commands.values()
             if command.many and command.many.width < command.bounded_below
         }
-        # The usual runners of each mapping below, and those for while everything is measured.
-        self._usual, self._measured = (
-            _variants(self._runners({row: pair[place] for row, pair in handlers.items()})) for place in (0, 1)
-        )
-        self.open: dict[bytes, Runner] = {}
-        # The runners for while memory has a limit, for while somebody waits for keys, and for both.
-        self.limited: dict[bytes, Runner] = {}
-        self.feeding: dict[bytes, Runner] = {}
-        self.feeding_limited: dict[bytes, Runner] = {}
-        self._wrap()
+        # The runners usually, and those for while everything is measured.
+        self._runners_of_all = tuple(self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
+        # The mappings that there are, each with its own two of these.
+        self._mappings: list[tuple[dict[bytes, Runner], tuple[Runners, ...]]] = []
+        self.open = self._mapping(lambda runners: runners)
+
+    @cached_property
+    def limited(self) -> dict[bytes, Runner]:
+        """The runners for while memory has a limit. As most servers need no others than `open`, they are made at first use."""
+        return self._mapping(_limited)
+
+    @cached_property
+    def feeding(self) -> dict[bytes, Runner]:
+        """The runners for while somebody waits for keys."""
+        return self._mapping(_feeding)
+
+    @cached_property
+    def feeding_limited(self) -> dict[bytes, Runner]:
+        """The runners for while memory has a limit and somebody waits for keys."""
+        return self._mapping(lambda runners: _feeding(_limited(runners)))
 
     def plain(self, session: Session) -> Runners:
         """The runners of a session's commands now; none if its calls must go through the gate (`call`).
@@ -91,11 +102,18 @@ class CommandTable:
             return 0
         return many.run(session, requests, output)
 
+    def _mapping(self, change: Callable[[Runners], Runners]) -> dict[bytes, Runner]:
+        """A new mapping of changed runners."""
+        usual, measured = map(change, self._runners_of_all)
+        mapping: dict[bytes, Runner] = {}
+        self._mappings.append((mapping, (usual, measured)))
+        self._wrap()
+        return mapping
+
     def _wrap(self) -> None:
         """Let the mappings for plain sessions hold what is wrapped now. They are changed in place, since others hold them."""
-        runners = self._measured if self.timing.is_sampling else self._usual
-        for mapping, variant in zip((self.open, self.limited, self.feeding, self.feeding_limited), runners, strict=True):
-            mapping.update(variant)
+        for mapping, runners in self._mappings:
+            mapping.update(runners[self.timing.is_sampling])
 
     def _runners(self, handlers: Mapping[Command, Handler]) -> dict[bytes, Runner]:
         runners: dict[bytes, Runner] = {}
@@ -104,17 +122,19 @@ class CommandTable:
         return runners
 
 
-def _variants(runners: Runners) -> tuple[Runners, Runners, Runners, Runners]:
-    """Runners, the same for while memory has a limit, for while somebody waits for keys, and for both."""
-    limited = _wrapped(runners, "denyoom", within_limit)
-    return runners, limited, _wrapped(runners, "write", feeding), _wrapped(limited, "write", feeding)
+def _limited(runners: Runners) -> Runners:
+    return _wrapped(runners, "denyoom", within_limit)
+
+
+def _feeding(runners: Runners) -> Runners:
+    return _wrapped(runners, "write", feeding)
 
 
 def _wrapped(runners: Runners, flag: str, wrap: Callable[[Handler, Command], Handler]) -> dict[bytes, Runner]:
     """Runners of which those of commands with a flag are wrapped."""
     wrapped: dict[bytes, Runner] = dict(runners)
     for handler, arities, command in runners.values():
-        if any(flag in each.flags for each in (command, *command.subcommands.values())):
+        if flag in command.flags_of_all:
             name = command.name.encode()
             wrapped[name] = wrapped[name.upper()] = (wrap(handler, command), arities, command)
     return wrapped
