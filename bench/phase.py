@@ -20,6 +20,7 @@ from bench.process import ServerProcess
 MEMORY_INTERVAL_S = 0.2
 # A phase lasts this long after the last action: what that leaves to be tidied up belongs to it.
 AFTERMATH_S = 0.5
+QUICK_AFTERMATH_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class MemorySampler:
 class ActionThread:
     """Repeats an action for some time; its pipe is readable when that is over."""
 
-    def __init__(self, action: Action | None, seconds: float) -> None:
+    def __init__(self, action: Action | None, seconds: float, aftermath_s: float) -> None:
         self._action = action
         self._seconds = seconds
+        self._aftermath_s = aftermath_s
         self.over_fd, self._write_fd = os.pipe()
         self._durations_s: list[float] = []
         self._error: BaseException | None = None
@@ -99,7 +101,7 @@ class ActionThread:
             while (started_at := time.perf_counter()) < ends_at:
                 self._action()
                 self._durations_s.append(time.perf_counter() - started_at)
-            time.sleep(AFTERMATH_S)
+            time.sleep(self._aftermath_s)
         except (BenchFailed, OSError) as error:
             self._error = error
         finally:
@@ -113,12 +115,15 @@ def run_phase(
     batches: Sequence[Batch],
     seconds: float,
     action: Action | None = None,
+    aftermath_s: float = AFTERMATH_S,
 ) -> PhaseResult:
     """Put an open load on the server for so many seconds, while the action is repeated (None: nothing happens).
 
+    Behind an action it lasts `aftermath_s` longer.
+
     LoadFailed if the load fails or the server answers with errors; also raised is what the action raises.
     """
-    acting = ActionThread(action, seconds)
+    acting = ActionThread(action, seconds, aftermath_s)
     load = Load(LoadPlan(server.port, clients, batches, rate_per_s), acting.over_fd)
     load.connect()
     sampler = MemorySampler(server)

@@ -12,9 +12,11 @@ from typing import TypeVar
 from bench.dataset import Dataset
 from bench.figures import Case, Measurement
 from bench.kinds import KINDS, Ability, ServerKind
+from bench.load import Batch
 from bench.process import ServerProcess
 from bench.progress import Progress
 from bench.turns import take_turns
+from bench.workload import POOL_REQUESTS, QUICK_REQUESTS, Workload
 
 Extent = TypeVar("Extent")
 Subject = TypeVar("Subject")
@@ -35,6 +37,10 @@ class Run:
 
     def pick(self, full: Extent, quick: Extent) -> Extent:
         return quick if self.is_quick else full
+
+    def batches(self, workload: Workload) -> list[Batch]:
+        """The batches of a workload: fewer for a quick run, which sends a few thousand requests."""
+        return workload.batches(self.pick(POOL_REQUESTS, QUICK_REQUESTS))
 
     def rounds(self, full: int, quick: int = 2) -> int:
         return self.wanted_rounds or self.pick(full, quick)

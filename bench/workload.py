@@ -17,6 +17,7 @@ MIXED = {"GET": 9, "SET": 1}
 WITHOUT_VALUES = ("PING", "INCR")
 # The circle is bounded in requests and in memory.
 POOL_REQUESTS = 50_000
+QUICK_REQUESTS = 5_000
 POOL_BYTES = 32 << 20
 SEED = 20_240
 
@@ -44,8 +45,8 @@ class Workload:
     def tags(self) -> dict[str, str | int]:
         return {"command": self.name, "value_bytes": self.dataset.value_bytes, "pipeline": self.pipeline}
 
-    def batches(self) -> list[Batch]:
-        """Make as many different batches as the bounds of the circle allow."""
+    def batches(self, requests: int = POOL_REQUESTS) -> list[Batch]:
+        """Make as many different batches as the bounds of the circle allow: so many requests, if they are not too long."""
         choice = random.Random(SEED)
         dataset = self.dataset
 
@@ -61,7 +62,7 @@ class Workload:
         }
         names, weights = list(self.mix), list(self.mix.values())
         widest = max(len(encoders[name]()) for name in names)
-        count = max(1, min(POOL_REQUESTS, POOL_BYTES // widest) // self.pipeline)
+        count = max(1, min(requests, POOL_BYTES // widest) // self.pipeline)
         batches = []
         for _ in range(count):
             chosen = choice.choices(names, weights, k=self.pipeline)

@@ -16,7 +16,7 @@ from bench.kinds import Ability, ServerKind
 from bench.latencies import Latencies
 from bench.load import Batch
 from bench.members import HASH, ROWS, TYPES, Collections, CollectionType, Row
-from bench.phase import run_phase
+from bench.phase import AFTERMATH_S, QUICK_AFTERMATH_S, run_phase
 from bench.process import ServerProcess
 from bench.request import encode_request
 from bench.scenario import Run, Scenario
@@ -150,17 +150,19 @@ def send_and_wait(control: Control, requests: list[bytes]) -> None:
         control.receive()
 
 
-def ping_latencies(server: ServerProcess, seconds: float, action: Callable[[], None] | None = None) -> dict[str, float]:
-    result = run_phase(server, CLIENTS, RATE_PER_S, [Batch(PING, encode_request(PING))], seconds, action)
+def ping_latencies(
+    server: ServerProcess, seconds: float, action: Callable[[], None] | None = None, aftermath_s: float = AFTERMATH_S
+) -> dict[str, float]:
+    result = run_phase(server, CLIENTS, RATE_PER_S, [Batch(PING, encode_request(PING))], seconds, action, aftermath_s)
     return Latencies.of_seconds(result.samples.latencies_s[PING]).figures()
 
 
 def measure_stalls(run: Run) -> Iterator[Case]:
-    idle_s = run.pick(3.0, 0.1)
+    idle_s, aftermath_s = run.pick((3.0, AFTERMATH_S), (0.1, QUICK_AFTERMATH_S))
 
     def measure(server: ServerProcess, action: Callable[[ServerProcess], None]) -> Measurement:
         idle = ping_latencies(server, idle_s)
-        found = ping_latencies(server, ONCE_S, functools.partial(action, server))
+        found = ping_latencies(server, ONCE_S, functools.partial(action, server), aftermath_s)
         return Measurement({P99: found["p99"], MOST: found["max"], BEYOND_IDLE: found["max"] - idle["max"]})
 
     for collection_type in run.pick(TYPES, TYPES[-1:]):

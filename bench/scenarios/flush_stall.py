@@ -17,7 +17,7 @@ from bench.flush_action import LongValue, bgsave, bgsave_until_compaction, resto
 from bench.kinds import Ability
 from bench.latencies import Latencies
 from bench.load import Batch
-from bench.phase import PhaseResult, run_phase
+from bench.phase import AFTERMATH_S, QUICK_AFTERMATH_S, PhaseResult, run_phase
 from bench.process import ServerProcess
 from bench.request import encode_request
 from bench.scenario import Run, Scenario
@@ -109,8 +109,9 @@ class Watch:
     """The view of a server, phase by phase, that clients of one data set have."""
 
     def __init__(self, run: Run, dataset: Dataset) -> None:
-        self._seconds = run.pick(3.0, 0.4)
-        self._sets = Workload.named(SET, dataset).batches()
+        self._seconds = run.pick(3.0, 0.1)
+        self._aftermath_s = run.pick(AFTERMATH_S, QUICK_AFTERMATH_S)
+        self._sets = run.batches(Workload.named(SET, dataset))
         self._ping = Batch(PING, encode_request(PING))
 
     def measure_idle(self, server: ServerProcess) -> Measurement:
@@ -130,7 +131,7 @@ class Watch:
 
     def _phase(self, server: ServerProcess, writes_per_s: int = 0, action: Callable[[], None] | None = None) -> PhaseResult:
         batches = self._by_turns(1 + 2 * writes_per_s // RATE_PER_S)
-        return run_phase(server, CLIENTS, RATE_PER_S + writes_per_s, batches, self._seconds, action)
+        return run_phase(server, CLIENTS, RATE_PER_S + writes_per_s, batches, self._seconds, action, self._aftermath_s)
 
     def _by_turns(self, sets_per_ping: int) -> list[Batch]:
         """The batches in turns: a PING from each client, then so many SETs from each, and so on."""

@@ -27,7 +27,7 @@ def syncs_so_far(server: ServerProcess) -> int | None:
 
 def measure_group_commit(run: Run) -> Iterator[Case]:
     dataset = Dataset(10_000)
-    batches = Workload.named("SET", dataset).batches()
+    batches = run.batches(Workload.named("SET", dataset))
     with run.servers(Ability.PERSISTENCE, {KVSERVER: ALWAYS, REDIS: ALWAYS}) as servers:
         for clients in run.pick(CLIENTS, (1, 50)):
 

@@ -38,7 +38,7 @@ def measure_rates(
 ) -> Iterator[Case]:
     dataset = run.pick(Dataset(100_000), Dataset(10_000))
     workload = Workload.named("mixed", dataset)
-    batches = workload.batches()
+    batches = run.batches(workload)
     rounds = run.rounds(5)
     with run.servers(needs, options, dataset) as servers:
 

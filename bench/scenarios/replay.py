@@ -5,12 +5,12 @@ from the start of the program to the first answer with all data there, after a k
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench.dataset import Dataset
 from bench.figures import Case, Measurement, Metric
 from bench.kinds import Ability
-from bench.load import Load, LoadFailed, LoadPlan
+from bench.load import Batch, Load, LoadFailed, LoadPlan
 from bench.process import ServerProcess
 from bench.scenario import Run, Scenario
 from bench.scenarios.snapshot import LoadedWrong, check_keys
@@ -23,9 +23,9 @@ PENDING_INTERVAL_S = 0.01
 PENDING_DEADLINE_S = 60.0
 
 
-def write_journal(server: ServerProcess, workload: Workload, commands: int) -> int:
+def write_journal(server: ServerProcess, batches: Sequence[Batch], commands: int) -> int:
     """Send so many commands, and wait until the journal has them. Return the number of keys that the server holds then."""
-    samples = Load(LoadPlan(server.port, CLIENTS, workload.batches(), None, commands=commands)).run()
+    samples = Load(LoadPlan(server.port, CLIENTS, batches, None, commands=commands)).run()
     if samples.errors:
         raise LoadFailed(f"{samples.errors} error replies, first: {samples.first_error}")
     deadline = time.perf_counter() + PENDING_DEADLINE_S
@@ -42,9 +42,9 @@ def write_journal(server: ServerProcess, workload: Workload, commands: int) -> i
 
 
 def measure_replay(run: Run) -> Iterator[Case]:
-    commands = run.pick(1_000_000, 20_000)
+    commands = run.pick(1_000_000, 5_000)
     for title, pipeline in (("one by one", 1), ("in pipelines of 16", 16)):
-        workload = Workload.named("SET", Dataset(commands), pipeline)
+        batches = run.batches(Workload.named("SET", Dataset(commands), pipeline))
         keys: dict[ServerProcess, int] = {}
 
         def start(server: ServerProcess, keys: dict[ServerProcess, int] = keys) -> Measurement:
@@ -55,7 +55,7 @@ def measure_replay(run: Run) -> Iterator[Case]:
         with run.servers(Ability.PERSISTENCE, JOURNALS) as servers:
             for server in servers.values():
                 run.progress.show(f"write the journal of {server.kind}")
-                keys[server] = write_journal(server, workload, commands)
+                keys[server] = write_journal(server, batches, commands)
                 server.kill()
                 server.copy_data()
             yield run.measure(Case(f"{commands} SETs that came {title}", METRICS), run.rounds(2), servers, start)

@@ -46,7 +46,7 @@ class Grid:
 
 
 SMALL, LARGE = Dataset(100_000, 64), Dataset(10_000, 4096)
-QUICK = Grid(("GET", "SET"), Dataset(10_000, 64))
+QUICK = Grid(("GET", "SET"), Dataset(2_000, 64))
 
 
 def measure_load(server: ServerProcess, batches: Sequence[Batch], seconds: float) -> Measurement:
@@ -62,7 +62,7 @@ def measure_load(server: ServerProcess, batches: Sequence[Batch], seconds: float
 
 def measure_grid(run: Run, grid: Grid, servers: Mapping[ServerKind, ServerProcess]) -> Iterator[Case]:
     for workload in grid.workloads():
-        batches = workload.batches()
+        batches = run.batches(workload)
         goals = GOALS if workload.name in GOAL_COMMANDS else ()
         case = Case(workload.title, METRICS, goals, tags=workload.tags)
         measure = functools.partial(measure_load, batches=batches, seconds=run.pick(0.35, 0.1))
