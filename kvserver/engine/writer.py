@@ -27,6 +27,7 @@ from kvserver.resp.reply import (
     CRLF,
     INTEGERS,
     NULL,
+    Encoded,
     Error,
     Simple,
     encode_pieces,
@@ -288,6 +289,11 @@ class Writer:
                     output.append(INTEGERS[reply])  # type: ignore[index]
                 else:
                     output.append(b":%d\r\n" % reply)  # type: ignore[str-format]
+            elif kind is Encoded:
+                output.append(reply)  # type: ignore[arg-type]
+                long_bytes += len(reply)  # type: ignore[arg-type]
+                if long_bytes > LONG_REPLIES_PER_TURN_BYTES:
+                    break
             elif kind in EFFECTS:
                 long_bytes += self.results.carry_out(reply, client, request, output)
                 if client.is_waiting or client.is_closed:

@@ -57,7 +57,7 @@ class Verbatim(bytes):
 
 
 class Encoded(bytes):
-    """A reply that is encoded already, for the protocol of the client that it is for: what a script has made."""
+    """A reply that is encoded already, for the protocol of the client that it is for. It is no part of another reply."""
 
     __slots__ = ()
 
@@ -129,7 +129,7 @@ CACHED_BULK_HEADERS: Final = 4096
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 # The same with the end of what stands before them.
 _NEXT_BULK_HEADERS: Final = [b"\r\n%b" % header for header in BULK_HEADERS]
-_next_bulk_header = _NEXT_BULK_HEADERS.__getitem__
+next_bulk_header = _NEXT_BULK_HEADERS.__getitem__
 
 # Integers as they are sent, made once for the same reason: the most frequent are these.
 CACHED_INTEGERS: Final = 1024
@@ -192,7 +192,7 @@ def _array_of_short(head: bytes, items: list[Reply], protocol: int) -> bytes | N
     pieces = [CRLF] * (2 * len(items) + 2)
     pieces[0] = head
     try:
-        pieces[1:-1:2] = map(_next_bulk_header, map(len, items))  # type: ignore[arg-type]
+        pieces[1:-1:2] = map(next_bulk_header, map(len, items))  # type: ignore[arg-type]
         pieces[2:-1:2] = items  # type: ignore[assignment]
         return b"".join(pieces)
     # An item has no length, is too long, or is an array.

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import islice
 from operator import attrgetter
-from typing import Final
+from typing import Final, Self
 
 from kvserver.containers.runs import Runs
 from kvserver.types.stream.ids import FIRST, LAST, Id
@@ -22,11 +22,19 @@ _key_of: Final = attrgetter("first")
 class Entries(Runs[Node]):
     """The entries of a stream. The last node may be open, all others are sealed. An empty row has one node without entries."""
 
-    __slots__ = ()
+    __slots__ = ("_recent",)
 
     def __init__(self) -> None:
+        # The node in which something was last looked up: who reads on finds what follows there.
+        self._recent = 0
         token = object()
         super().__init__(Node(FIRST, [], token), token)
+
+    def fork(self) -> Self:
+        """Another one with the same entries. Each can be changed without the other's notice; none is copied yet."""
+        other = super().fork()
+        other._recent = self._recent
+        return other
 
     @property
     def node_count(self) -> int:
@@ -162,13 +170,11 @@ class Entries(Runs[Node]):
 
         If the range is backward, the last ones come first.
         """
-        if count > 0 and end == LAST and not is_backward:
-            # Measured: a range of a few entries behind an id takes half the time.
-            index = self._index(start)
-            node = self.runs[index]
-            begin = node.position(start)
-            if begin + count <= len(node.milliseconds) and node.deleted is None:
-                return node.items(begin, begin + count)
+        # Measured: a range of a few entries behind an id takes half the time.
+        span = self.span(start, count) if count and end == LAST and not is_backward else None
+        if span is not None:
+            node, begin, stop = span
+            return node.items(begin, stop) if begin < stop else []
         found: list[Item] = []
         for items in self.chunks(start, end, is_backward=is_backward, count=count):
             # Measured: most ranges are in one node.
@@ -178,6 +184,27 @@ class Entries(Runs[Node]):
             if 0 <= count <= len(found):
                 break
         return found if count < 0 else found[:count]
+
+    def span(self, start: Id, count: int) -> tuple[Node, int, int] | None:
+        """The node that has the first entries from an id on, and the positions from and up to which they stand in it.
+
+        They are so many, or as many as there are; all, if the count is not positive. None if they stand in several nodes, or
+        among some that were deleted.
+        """
+        runs = self.runs
+        last = len(runs) - 1
+        index = self._index(start)
+        node = runs[index]
+        begin, size = node.position(start), len(node.milliseconds)
+        if begin == size and index < last:
+            index += 1
+            node = runs[index]
+            begin, size = 0, len(node.milliseconds)
+        if node.deleted is not None:
+            return None
+        if 0 < count <= size - begin:
+            return node, begin, begin + count
+        return (node, begin, size) if index == last else None
 
     def chunks(self, start: Id = FIRST, end: Id = LAST, *, is_backward: bool = False, count: int = -1) -> Iterator[list[Item]]:
         """The entries from one id to another, some at a time. Nobody may change them.
@@ -226,7 +253,11 @@ class Entries(Runs[Node]):
         last = len(runs) - 1
         if not last or identity >= runs[last].first:
             return last
-        return max(bisect_right(runs, identity, 0, last, key=_key_of) - 1, 0)
+        recent = self._recent
+        if recent < last and runs[recent].first <= identity < runs[recent + 1].first:
+            return recent
+        self._recent = index = max(bisect_right(runs, identity, 0, last, key=_key_of) - 1, 0)
+        return index
 
     def _open(self, index: int) -> Node:
         """The last node, open and to be changed: a copy, if forks may share it."""

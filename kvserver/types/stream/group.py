@@ -102,26 +102,32 @@ class Group:
 
     def deliver(self, identity: Id, name: bytes, time_ms: int, number: int) -> None:
         """Let an entry be pending with a consumer, which is there, and with nobody else."""
-        consumer = self._own(name)
-        # Each row holds the one name that the consumer has.
-        before = self.pending.put(identity, consumer.name, time_ms, number)
-        if before is None or before[0] != name:
-            if before is not None:
-                self._own(before[0]).ids.discard(identity)
-            consumer.ids.put(identity)
+        self._give(identity, self._own(name), time_ms, number)
 
-    def deliver_all(self, ids: list[Id], name: bytes, time_ms: int) -> None:
-        """`deliver` for the first delivery of each of some entries, in the order of their ids."""
+    def deliver_all(self, ids: list[Id], consumer: Consumer, time_ms: int) -> None:
+        """`deliver` for the first delivery of each of some entries, in the order of their ids, to a consumer that is owned."""
+        if len(ids) == 1:
+            self._give(ids[0], consumer, time_ms, 1)
+            return
         last = self.pending.last_id()
-        if len(ids) == 1 or (last is not None and ids[0] <= last):
+        if last is not None and ids[0] <= last:
             for identity in ids:
-                self.deliver(identity, name, time_ms, 1)
+                self._give(identity, consumer, time_ms, 1)
             return
         # Nobody has any of them: their ids are behind all that are pending.
-        consumer, count = self._own(name), len(ids)
-        columns = list(zip(*ids, strict=True))
+        columns, count = list(zip(*ids, strict=True)), len(ids)
         self.pending.load([*columns, [consumer.name] * count, [time_ms] * count, [1] * count])
         consumer.ids.load(list(columns))
+
+    def _give(self, identity: Id, consumer: Consumer, time_ms: int, number: int) -> None:
+        # Each row holds the one name that the consumer has.
+        name = consumer.name
+        before = self.pending.put(identity, name, time_ms, number)
+        if before is None:
+            consumer.ids.put(identity)
+        elif before[0] != name:
+            self._own(before[0]).ids.discard(identity)
+            consumer.ids.put(identity)
 
     def acknowledge(self, identity: Id) -> bool:
         """Let an entry be pending no more. Return True if it was."""

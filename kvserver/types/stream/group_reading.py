@@ -10,16 +10,20 @@ from kvserver.dispatch.effect import Block, Effect
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL_ARRAY, Pairs, Reply
 from kvserver.resp.request import Request
-from kvserver.state.session import Session
+from kvserver.state.session import SCRIPT_ID, Session
 from kvserver.types import timeouts
 from kvserver.types.stream.group import COUNTS, Group
 from kvserver.types.stream.ids import FIRST, LAST, Id, after, parse, text_of
 from kvserver.types.stream.lookup import AT, is_unwatched, no_key_or_group, own_group, see_consumer, time_of
+from kvserver.types.stream.node import Item
 from kvserver.types.stream.progress import advance
 from kvserver.types.stream.reading import COUNT_OF_WAITERS, items_behind, reply_of
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.value import stream_of
+from kvserver.types.stream.wire import entries_wire, map_of_one
 
+# The number of words of a call for one key, with a count and no other option.
+_USUAL_WORDS: Final = 9
 # The id that stands for what nobody of the group was given yet, and `>` for it.
 _NEW: Final = LAST
 _MEANINGLESS: Final = (
@@ -58,8 +62,7 @@ def xreadgroup(session: Session, request: Request) -> Reply | Effect:
     keyspace = session.keyspace
     if call.ids == [b">"]:
         # Measured: what most calls ask, in one look instead of two.
-        found = _take_new(session, call.keys[0], call, call.most)
-        return Pairs([[call.keys[0], found]]) if found else _wait(session, call)
+        return _take_new_of_one(session, call.keys[0], call, call.most) or _wait(session, call)
     behind: list[Id] = []
     for key, text in zip(call.keys, call.ids, strict=True):
         stream = stream_of(keyspace.read(key))
@@ -92,8 +95,7 @@ def _wait(session: Session, call: _Call) -> Reply | Effect:
             raise CommandError("NOGROUP the consumer group this client was blocked on no longer exists")
         if value.last_id <= waited_in.last_id:
             return None
-        found = _take_new(session, key, call, call.most or COUNT_OF_WAITERS)
-        return Pairs([[key, found]]) if found else None
+        return _take_new_of_one(session, key, call, call.most or COUNT_OF_WAITERS)
 
     # There is something for all who wait in this group, or for none.
     kind = "stream group " + call.group.decode("utf-8", "surrogateescape")
@@ -102,6 +104,11 @@ def _wait(session: Session, call: _Call) -> Reply | Effect:
 
 def _parse(session: Session, request: Request) -> _Call:
     """Read the words of a call. CommandError as in Redis."""
+    # Measured: the words of most who do not wait, in a third of the time.
+    if len(request) == _USUAL_WORDS:
+        _, first, name, consumer, second, number, third, key, text = request
+        if first == b"GROUP" and second == b"COUNT" and third == b"STREAMS":
+            return _Call(name, consumer, max(integer(number), 0), False, None, [key], [text], None)
     group: tuple[bytes, bytes] | None = None
     count, is_acknowledged = 0, False
     timeout_ms = now_ms = None
@@ -145,29 +152,53 @@ def _group(session: Session, key: bytes, call: _Call) -> tuple[Stream, Group]:
     return found
 
 
+def _take_new_of_one(session: Session, key: bytes, call: _Call, most: int) -> Reply | None:
+    """The reply to a call that gives a consumer the next entries of one stream, or None if there are none."""
+    stream, group = _group(session, key, call)
+    if stream.last_id <= group.last_id:
+        return None
+    # A script makes tables of a reply, not bytes.
+    span = None if session.id == SCRIPT_ID else stream.entries.span(after(group.last_id) or FIRST, most)
+    if span is not None:
+        node, start, stop = span
+        if start == stop:
+            return None
+        ids = node.identities(start, stop)
+        wire = entries_wire(node, ids, start, stop)
+        if wire is not None:
+            _deliver(session, key, call, stream, group, ids)
+            return map_of_one(key, wire, session.protocol)
+    items = items_behind(stream, group.last_id, most)
+    return Pairs([[key, _deliver_items(session, key, call, stream, group, items)]]) if items else None
+
+
 def _take_new(session: Session, key: bytes, call: _Call, most: int) -> list[Reply]:
     """Give a consumer the next entries of a stream, if there are any. A `most` of 0 stands for all."""
     stream, group = _group(session, key, call)
     items = items_behind(stream, group.last_id, most) if stream.last_id > group.last_id else []
-    if not items:
-        return []
+    return _deliver_items(session, key, call, stream, group, items) if items else []
+
+
+def _deliver_items(session: Session, key: bytes, call: _Call, stream: Stream, group: Group, items: list[Item]) -> list[Reply]:
+    _deliver(session, key, call, stream, group, [identity for identity, _ in items])
+    return reply_of(items)
+
+
+def _deliver(session: Session, key: bytes, call: _Call, stream: Stream, group: Group, ids: list[Id]) -> None:
+    """Let a consumer have entries that its group was not given yet, and record that."""
     now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
-    see_consumer(session, key, stream, group, call.group, call.consumer, now_ms)
-    ids = [identity for identity, _ in items]
+    consumer = see_consumer(session, key, stream, group, call.group, call.consumer, now_ms)
     advance(stream, group, ids)
     if not call.is_acknowledged:
-        group.deliver_all(ids, call.consumer, now_ms)
-    session.keyspace.change(key, stream, _record(key, call, len(items), b">", now_ms))
-    return reply_of(items)
+        group.deliver_all(ids, consumer, now_ms)
+    session.keyspace.change(key, stream, _record(key, call, len(ids), b">", now_ms))
 
 
 def _take_history(session: Session, key: bytes, call: _Call, behind: Id) -> list[Reply]:
     """Give a consumer its pending entries behind an id once more. Those that were deleted come without contents."""
     now_ms = session.keyspace.now_ms() if call.now_ms is None else call.now_ms
     stream, group = _group(session, key, call)
-    see_consumer(session, key, stream, group, call.group, call.consumer, now_ms)
-    consumer = group.consumers.get(call.consumer)
-    assert consumer is not None
+    consumer = see_consumer(session, key, stream, group, call.group, call.consumer, now_ms)
     reply: list[Reply] = []
     for row in consumer.ids.rows(after(behind) or FIRST):
         identity: Id = row[0], row[1]
@@ -187,11 +218,13 @@ def _take_history(session: Session, key: bytes, call: _Call, behind: Id) -> list
 
 def _record(key: bytes, call: _Call, count: int, identity: bytes, now_ms: int) -> Request:
     """The call about one key at this time, with a count of entries."""
-    options = [b"NOACK"] if call.is_acknowledged else []
-    return [
-        b"XREADGROUP", b"GROUP", call.group, call.consumer, AT, b"%d" % now_ms, b"COUNT", b"%d" % count, *options,
+    request = [
+        b"XREADGROUP", b"GROUP", call.group, call.consumer, AT, b"%d" % now_ms, b"COUNT", b"%d" % count,
         b"STREAMS", key, identity,
     ]  # fmt: skip
+    if call.is_acknowledged:
+        request.insert(-3, b"NOACK")
+    return request
 
 
 @command("xack", "key:key group id+", "write fast", access="RW update",

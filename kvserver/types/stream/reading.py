@@ -7,13 +7,14 @@ from typing import Any, Final
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
-from kvserver.resp.reply import NULL_ARRAY, Reply, Rows
+from kvserver.resp.reply import NULL_ARRAY, Encoded, Reply, Rows
 from kvserver.resp.request import Request
-from kvserver.state.session import Session
-from kvserver.types.stream.ids import FIRST, Id, after, parse_end, parse_start
+from kvserver.state.session import SCRIPT_ID, Session
+from kvserver.types.stream.ids import FIRST, LAST, Id, after, parse_end, parse_start
 from kvserver.types.stream.node import Item
 from kvserver.types.stream.stream import Stream
 from kvserver.types.stream.value import stream_of
+from kvserver.types.stream.wire import entries_wire
 
 # The number of entries that one who has waited gets, unless the call says another one.
 COUNT_OF_WAITERS: Final = 1000
@@ -22,6 +23,18 @@ COUNT_OF_WAITERS: Final = 1000
 def reply_of(items: list[tuple[Id, list[Any]]]) -> Rows:
     """Entries as they are replied: an id, and fields and values in turn."""
     return Rows([b"%d-%d" % identity, strings] for identity, strings in items)
+
+
+def wire_from(session: Session, stream: Stream, start: Id, count: int) -> bytes | None:
+    """The entries from an id on as they are sent; no more than so many, if the count is positive.
+
+    None where they are not in one node, or for a script, which makes tables of a reply.
+    """
+    span = None if session.id == SCRIPT_ID else stream.entries.span(start, count)
+    if span is None:
+        return None
+    node, begin, stop = span
+    return entries_wire(node, node.identities(begin, stop), begin, stop)
 
 
 def items_behind(stream: Stream, identity: Id, count: int) -> list[Item]:
@@ -66,4 +79,8 @@ def _range(session: Session, request: Request, *, is_backward: bool) -> Reply:
         return []
     if not count:
         return NULL_ARRAY
+    if end == LAST and not is_backward:
+        wire = wire_from(session, stream, start, count)
+        if wire is not None:
+            return Encoded(wire)
     return reply_of(stream.entries.range(start, end, count, is_backward=is_backward))

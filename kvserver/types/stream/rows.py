@@ -90,24 +90,32 @@ class Rows(Runs[Run]):
 
     def put(self, identity: Id, *values: Any) -> Row | None:
         """Give an id values, and return those that it had, or None if there was no such row."""
-        row = (*identity, *values)
         run = self.runs[-1]
         columns = run.columns
-        size = len(columns[0])
-        if 0 < size < 2 * self.LOAD and run.owner is self.token and _last_of(run) < identity:
+        milliseconds, sequences = columns[0], columns[1]
+        size = len(milliseconds)
+        if (
+            size < 2 * self.LOAD
+            and run.owner is self.token
+            # A run without rows is the only one.
+            and (not size or (milliseconds[-1], sequences[-1]) < identity)
+        ):
             # Measured: most rows come behind all others.
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)
+            milliseconds.append(identity[0])
+            sequences.append(identity[1])
+            for place, value in enumerate(values, 2):
+                columns[place].append(value)
             # The group of the last run has no sum.
             self.sizes[-1] += 1
             self.count += 1
             return None
+        row = (*identity, *values)
         index = self._run_of(identity)
         run = self.runs[index]
         place = _place(run, identity)
         if run.owner is not self.token:
             run = self._own(index)
-        milliseconds, sequences, *_ = run.columns
+        milliseconds, sequences = run.columns[0], run.columns[1]
         size = len(milliseconds)
         if place == size:
             for column, value in zip(run.columns, row, strict=True):
@@ -127,16 +135,25 @@ class Rows(Runs[Run]):
 
     def discard(self, identity: Id) -> Row | None:
         """Remove a row, and return its values, or None if there was no such row."""
-        index = self._run_of(identity) if len(self.runs) > 1 else 0
-        run = self.runs[index]
-        place = self._find(run, identity)
-        if place < 0:
+        if not self.count:
             return None
+        index = place = 0
+        run = self.runs[0]
+        columns = run.columns
+        # Measured: what goes is the first row more often than any other.
+        if columns[0][0] != identity[0] or columns[1][0] != identity[1]:
+            index = self._run_of(identity)
+            run = self.runs[index]
+            columns = run.columns
+            place = self._find(run, identity)
+            if place < 0:
+                return None
         if run.owner is not self.token:
-            run = self._own(index)
-        values = tuple([column.pop(place) for column in run.columns])[2:]
+            columns = self._own(index).columns
+        del columns[0][place], columns[1][place]
+        values = tuple([column.pop(place) for column in columns[2:]]) if self.kinds else ()
         self._resize(index, -1)
-        if len(self.runs) > 1 and self.sizes[index] < (self.LOAD >> 2 or 1):
+        if len(columns[0]) < (self.LOAD >> 2 or 1) and len(self.runs) > 1:
             self._settle(index)
         return values
 

@@ -35,6 +35,11 @@ def check(entries: Entries, model: Model, rng: random.Random) -> None:
         assert entries.range(start, end, count) == found[:count]
         assert entries.range(start, end, is_backward=True) == found[::-1]
         assert entries.range(start, end, count, is_backward=True) == found[::-1][:count]
+        span = entries.span(start, count)
+        assert (
+            span is None
+            or (span[0].items(*span[1:]) if span[1] < span[2] else []) == model.between(start, LAST)[: count or None]
+        )
         assert entries.has(start) == any(item[0] == start for item in items)
         assert entries.get(start) == next((strings for identity, strings in items if identity == start), None)
     assert entries.size_bytes() > 0

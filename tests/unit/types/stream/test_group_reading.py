@@ -10,7 +10,7 @@ import pytest
 from helpers.sessions import Server, run
 from kvserver.dispatch.effect import Block
 from kvserver.errors import CommandError
-from kvserver.resp.reply import NULL_ARRAY, Pairs
+from kvserver.resp.reply import NULL_ARRAY, Encoded, Pairs, encode
 from kvserver.state.session import Session
 
 
@@ -36,9 +36,9 @@ def test_waiter_gets_what_comes_once() -> None:
     for number in range(1, 4):
         run(session, "XADD", "l", number, "f", number)
     found = block.attempt(b"l")
-    assert isinstance(found, Pairs)
-    assert found == [[b"l", [[b"1-0", [b"f", b"1"]], [b"2-0", [b"f", b"2"]]]]]
-    assert block.attempt(b"l") == [[b"l", [[b"3-0", [b"f", b"3"]]]]]
+    assert found == Encoded(encode(Pairs([[b"l", [[b"1-0", [b"f", b"1"]], [b"2-0", [b"f", b"2"]]]]]), 2))
+    session.protocol = 3
+    assert block.attempt(b"l") == Encoded(encode(Pairs([[b"l", [[b"3-0", [b"f", b"3"]]]]]), 3))
     assert block.attempt(b"l") is None
     assert run(session, "XPENDING", "l", "g") == [3, b"1-0", b"3-0", [[b"c", b"3"]]]
 

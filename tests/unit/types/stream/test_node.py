@@ -50,6 +50,10 @@ def test_node_has_its_entries_open_and_sealed(entries: list[tuple[tuple[int, int
             assert each.position(identity) == place
             assert each.find(identity) == (-1 if place in deleted else place)
             assert each.items(place, place + 1) == ([] if place in deleted else [expected[place]])
+        texts = list(each.all_strings())
+        for start in range(len(texts) + 1):
+            for stop in {start, min(start + 1, len(texts)), (start + len(texts) + 1) // 2, len(texts)}:
+                assert list(each.some_strings(start, stop)) == texts[start:stop]
         assert each.position((0, 0)) == 0
         assert each.position((2**62, 0)) == len(expected)
         assert each.find((2**62, 0)) == -1
