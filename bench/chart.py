@@ -26,8 +26,8 @@ TEXT_COLOR, QUIET_COLOR, MISSED_COLOR = "#1f2933", "#6b7480", "#b4442f"
 WIDTH_INCHES, PANEL_INCHES, HEAD_INCHES, FOOT_INCHES = 9.6, 1.35, 0.82, 0.85
 # The bars of a command take this share of its room.
 BAR_SHARE = 0.84
-# The scale ends so many times as high as the highest bar, which has its figure above.
-HEADROOM = 1.2
+# So much higher than the highest bar is what others are cut off at, and the end of the scale again, which has figures.
+HEADROOM = 1.15
 CHARTED_VALUE_BYTES = 64
 # MSET of ten keys would take all of the scale, and 4 KiB another one; the tables have them.
 CHARTED_COMMANDS = ("GET", "SET", "INCR", "mixed")
@@ -74,8 +74,8 @@ def draw_bars(report: Report, scenario: ScenarioReport, metric_index: int, title
     if not cases:
         return None
     pipelines = list(dict.fromkeys(case.tags["pipeline"] for case in cases))
-    # fakeredis is some fifty times off the scale of the others; the tables have it.
-    servers = [name for name in (SUBJECT.name, BASELINE.name, ECHO.name) if any(name in case.rounds for case in cases)]
+    # What a user picks between. The echo server serves nobody; the tables have it.
+    servers = [kind.name for kind in (SUBJECT, BASELINE, FAKEREDIS) if any(kind.name in case.rounds for case in cases)]
     height = HEAD_INCHES + FOOT_INCHES + PANEL_INCHES * len(pipelines)
     figure, panels = plt.subplots(len(pipelines), 1, figsize=(WIDTH_INCHES, height), squeeze=False)
     for axes, pipeline in zip(panels[:, 0], pipelines, strict=True):
@@ -92,22 +92,32 @@ def draw_bars(report: Report, scenario: ScenarioReport, metric_index: int, title
 
 def _draw_panel(axes: Axes, cases: Sequence[Case], servers: Sequence[str], metric: Metric) -> None:
     width = BAR_SHARE / len(servers)
-    highest = 0.0
     short = Metric(metric.name, digits=1 if metric.digits else 0)
+    heights = {server: [case.median(server, metric.name) or 0.0 for case in cases] for server in servers}
+    # What is many times off the scale of the others is cut off above them, and told by its figure.
+    limit = HEADROOM * max(max(heights[server]) for server in servers if server != FAKEREDIS.name or len(servers) == 1)
     for number, server in enumerate(servers):
-        heights = [case.median(server, metric.name) or 0.0 for case in cases]
         places = [index + (number - (len(servers) - 1) / 2) * width for index in range(len(cases))]
-        bars = axes.bar(places, heights, width * 0.94, color=COLORS[server])
-        labels = [_thousands(height) if metric.more_is_better else format_figure(height, short) for height in heights]
-        axes.bar_label(bars, labels, padding=2, fontsize=7.5, color=TEXT_COLOR)
-        highest = max(highest, *heights)
+        axes.bar(places, [min(height, limit) for height in heights[server]], width * 0.94, color=COLORS[server])
+        for place, height in zip(places, heights[server], strict=True):
+            text = _thousands(height) if metric.more_is_better else format_figure(height, short)
+            if height <= limit:
+                _put_figure(axes, text, place, height, "bottom", TEXT_COLOR)
+            else:
+                _put_figure(axes, f"{text} ↑", place, limit, "top", "white")
     axes.set_xticks(range(len(cases)), [str(case.tags["command"]) for case in cases])
-    axes.set_ylim(0, highest * HEADROOM)
+    axes.set_ylim(0, limit * HEADROOM)
     axes.tick_params(length=0, labelsize=8.5, labelcolor=TEXT_COLOR)
     # The figures stand on the bars; a scale beside them would say the same twice.
     axes.set_yticks([])
     axes.spines[["left", "top", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(QUIET_COLOR)
+
+
+def _put_figure(axes: Axes, text: str, place: float, height: float, at: str, color: str) -> None:
+    """Write a figure above the end of a bar, or below it in the bar itself."""
+    offset = (0, 2 if at == "bottom" else -2)
+    axes.annotate(text, (place, height), offset, textcoords="offset points", ha="center", va=at, fontsize=7.5, color=color)
 
 
 def _thousands(value: float) -> str:

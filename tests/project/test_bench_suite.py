@@ -292,3 +292,22 @@ def test_charts_are_drawn_and_are_the_same_each_time(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1]
     assert set(drawn[0]) == {"cpu.svg", "throughput.svg", "latency.svg", "ratios.svg"}
     assert all(content.startswith(b"<?xml") for content in drawn[0].values())
+
+
+def test_server_that_is_far_off_the_scale_is_cut_off_and_told_by_its_figure() -> None:
+    pytest.importorskip("matplotlib")
+    from bench.chart import draw_bars
+
+    report = made_up_report()
+    scenario = report.scenarios[0]
+    for case in scenario.cases:
+        case.rounds[FAKEREDIS.name] = [Measurement({"CPU per command": 1234.5, "commands/s": 900.0})]
+    figure = draw_bars(report, scenario, 0, "cost")
+    assert figure
+    told = [text.get_text() for axes in figure.axes for text in axes.texts]
+    # The others take 4 µs in each of four cases.
+    assert sorted(told) == ["1,234.5 ↑"] * 4 + ["4.0"] * 8
+    for axes in figure.axes:
+        assert axes.get_ylim()[1] < 6
+        assert max(bar.get_height() for bar in axes.patches) < axes.get_ylim()[1]  # type: ignore[attr-defined]
+    assert draw_bars(report, scenario, 1, "speed")
