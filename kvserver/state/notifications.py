@@ -51,7 +51,7 @@ class Notifications(Generic[Listener]):
         self.is_on = False
         self._databases = databases
         self._records = databases.records
-        self._commands = {spelled: command for name, command in commands.items() for spelled in (name, name.upper())}
+        self._commands = commands
         self._channels = channels
         self._classes = ""
         self._notes = Notes()

@@ -43,14 +43,16 @@ class Usage:
         self.durations_ns: list[int] = []
         self.timed = 0
         self.timed_ns = 0
-        self.histogram: Counter[int] = Counter()
+        # A dict, since a server has hundreds of these, and a Counter takes forty times as long to make.
+        self.histogram: dict[int, int] = {}
 
     def fold(self) -> None:
         """Count the durations that were measured since the last time."""
         durations_ns, self.durations_ns = self.durations_ns, []
         self.timed += len(durations_ns)
         self.timed_ns += sum(durations_ns)
-        self.histogram.update(map(_bucket, durations_ns))
+        for bucket, count in Counter(map(_bucket, durations_ns)).items():
+            self.histogram[bucket] = self.histogram.get(bucket, 0) + count
 
     @property
     def usec(self) -> int:
@@ -61,7 +63,7 @@ class Usage:
 
     def percentile_us(self, percent: float) -> float:
         """The microseconds that so many percent of the measured calls took at most."""
-        wanted = percent / 100 * self.histogram.total()
+        wanted = percent / 100 * sum(self.histogram.values())
         seen = 0
         for bucket in sorted(self.histogram):
             seen += self.histogram[bucket]
@@ -75,7 +77,7 @@ class Usage:
         for bucket, count in self.histogram.items():
             end_us = -(-_bucket_end_ns(bucket) // 1000)
             counts[1 << (end_us - 1).bit_length() if end_us > 1 else 1] += count
-        measured, seen, found = self.histogram.total(), 0, {}
+        measured, seen, found = sum(self.histogram.values()), 0, {}
         for end_us in sorted(counts):
             seen += counts[end_us]
             found[end_us] = max(self.calls, measured) * seen // measured

@@ -38,7 +38,7 @@ class Watches:
     def __init__(self, databases: Databases, commands: Mapping[bytes, Description]) -> None:
         self._databases = databases
         self._records = databases.records
-        self._commands = {spelled: command for name, command in commands.items() for spelled in (name, name.upper())}
+        self._commands = commands
         self._watchers: dict[Place, dict[Watch, None]] = {}
         # The position of the records up to which was looked through.
         self._looked = 0
