@@ -63,9 +63,10 @@ _CATEGORY_OF_GROUP: Final = {
 class Many(NamedTuple):
     """A way to run several calls of a command at once, where a client has sent them in one go.
 
-    `width` is the number of words that each of the calls has, the name counted. `run` takes the session, the calls and the
-    output; it appends the replies to the output, as they are sent, and returns the number of calls that it has run, from the
-    first one on. It stops before a call that is anything but ordinary: the rest runs one by one.
+    `width` is the number of words that each of the calls has, the name counted; 0 stands for any number, the same in all of
+    them. `run` takes the session, the calls and the output; it appends the replies to the output, as they are sent, and
+    returns the number of calls that it has run, from the first one on. It stops before a call that is anything but ordinary:
+    the rest runs one by one.
     """
 
     width: int

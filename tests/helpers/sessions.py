@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
@@ -106,6 +106,12 @@ def _guarding() -> type[Keyspace]:
         def put_as(self, key: bytes, value: Value, request: list[bytes]) -> None:
             super().put_as(key, value, request)
             self._owned.pop(key, None)
+
+        def put_many(self, members: Iterable[tuple[bytes, Value]], requests: list[list[bytes]]) -> None:
+            pairs = list(members)
+            super().put_many(pairs, requests)
+            for key, _ in pairs:
+                self._owned.pop(key, None)
 
         def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
             super().change(key, value, request)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
-from kvserver.dispatch.command import command, wrong_arity
+from kvserver.dispatch.command import MANY_WORDS, Many, command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.resp.reply import OK, Reply
+from kvserver.resp.reply import BULK_HEADERS, CRLF, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.stream.group import COUNTS
@@ -21,6 +21,69 @@ _TOO_SMALL: Final = "The ID specified in XSETID is smaller than"
 _TOO_LARGE: Final = "ERR Elements are too large to be stored"
 
 
+def add_many(session: Session, requests: list[Request], output: list[bytes]) -> int:
+    """Add entries that are given their ids, those of one stream behind each other at once. Return how many calls have run."""
+    keyspace, config, done = session.keyspace, session.server.config, 0
+    # What takes a time worth measuring is no part of a run.
+    if len(requests[0]) >= MANY_WORDS:
+        return 0
+    now_ms = keyspace.now_ms()
+    most_entries, most_bytes = config.stream_node_max_entries, config.stream_node_max_bytes
+    # What stands between the key and the fields of a call, and what it says.
+    words, start = [b"*"], 3
+    trim: Trim | None = None
+    while done < len(requests):
+        key = requests[done][1]
+        entry = keyspace.get(key)
+        if type(entry) is not Stream:
+            break
+        stream = keyspace.own_plain(key, entry)
+        assert isinstance(stream, Stream)
+        entries = stream.entries
+        records: list[Request] = []
+        for request in requests[done:]:
+            if request[1] != key:
+                break
+            if request[2:start] != words:
+                form = _form(session, request)
+                if form is None:
+                    break
+                start, trim = form
+                words = request[2:start]
+            strings = request[start:]
+            identity = stream.last_id
+            if not strings or len(strings) % 2 or identity == LAST:
+                break
+            identity = (now_ms, 0) if now_ms > identity[0] else following(identity, now_ms)
+            try:
+                entries.add(identity, strings, most_entries, most_bytes)
+            except OverflowError:
+                break
+            stream.last_id = identity
+            stream.added = (stream.added + 1) % COUNTS
+            text = b"%d-%d" % identity
+            records.append([b"XADD", key, text, *strings])
+            if trim is not None and trim.apply(stream):
+                records.append(record_of(key, stream))
+            output += (BULK_HEADERS[len(text)], text, CRLF)
+            done += 1
+        if not records:
+            break
+        keyspace.put_many([(key, stream)], records)
+    return done
+
+
+def _form(session: Session, request: Request) -> tuple[int, Trim | None] | None:
+    """Where the fields of a call begin, and how it trims, if it adds an entry that is given its id; else None."""
+    if request[2] == b"*":
+        return 3, None
+    try:
+        start, is_made, trim, wanted, is_open = read_addition(session, request)
+    except CommandError:
+        return None
+    return (start, trim) if is_made and wanted is None and not is_open else None
+
+
 @command("xadd",
          "key:key NOMKSTREAM?@6.2.0 trim{strategy<MAXLEN|MINID@6.2.0> "
          "operator<==equal:pure-token|~=approximately:pure-token>? threshold LIMIT=count:integer?@6.2.0}? "
@@ -30,7 +93,8 @@ _TOO_LARGE: Final = "ERR Elements are too large to be stored"
          events={"XADD": "xadd", "XTRIM": "xtrim"}, since="5.0.0", group="stream",
          complexity="O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
          tips="nondeterministic_output",
-         summary="Appends a new entry to a stream")  # fmt: skip
+         summary="Appends a new entry to a stream",
+         many=Many(0, add_many))  # fmt: skip
 def xadd(session: Session, request: Request) -> Reply:
     if request[2] == b"*":
         start, is_made, trim, wanted, is_open = 3, True, None, None, False

@@ -61,7 +61,8 @@ class Entries(Runs[Node]):
         else:
             if node.owner is not self.token:
                 node = self._open(len(self.runs) - 1)
-            if not node.has_room(length, most_entries, most_bytes):
+            is_roomy = node.bound + length < most_bytes <= MOST_BYTES and len(node.milliseconds) < most_entries
+            if not (is_roomy or node.has_room(length, most_entries, most_bytes)):
                 node.seal()
                 node = Node(identity, strings[::2], self.token)
                 self._insert(len(self.runs), node, 0)

@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import Final
 
 from kvserver.containers import fresh
-from kvserver.formats.listpack import OVERHEAD_BYTES, entry_size, integer_size
+from kvserver.formats.listpack import OVERHEAD_BYTES, entries_size, entry_size, integer_size
 from kvserver.types.stream.ids import Id
 
 # An entry as commands see it: its id, and fields and values in turn.
@@ -55,16 +55,17 @@ class Node:
     - `strings` are the strings of all entries: values, or fields and values in turn.
     - `deleted` has a 1 for each entry that was deleted, else a 0; None if none was.
     - `live` is the number of entries that were not deleted.
+    - `bound` is what the length of Redis's listpack of an open node is at most.
     - `owner` is the token of the one that may change the node, which is open then.
     """
 
     __slots__ = (
         "_anchors",
-        "_bound",
         "_counted",
         "_counted_size",
         "_counted_strings",
         "_fields_length",
+        "bound",
         "counts",
         "deleted",
         "fields",
@@ -94,7 +95,7 @@ class Node:
         self._counted = self._counted_strings = 0
         self._fields_length = sum(map(len, fields))
         self._counted_size = OVERHEAD_BYTES + integer_size(len(fields)) + sum(map(entry_size, fields)) + _ZERO_SIZE
-        self._bound = self._counted_size + _MOST_OVERHEAD
+        self.bound = self._counted_size + _MOST_OVERHEAD
 
     def __len__(self) -> int:
         """The number of entries, deleted ones counted."""
@@ -114,7 +115,7 @@ class Node:
         if not 0 < most_bytes <= MOST_BYTES:
             most_bytes = MOST_BYTES
         # Measured: so the strings are looked at a few times for a node, and not for each entry.
-        if self._bound + length >= most_bytes and self.size() + length >= most_bytes:
+        if self.bound + length >= most_bytes and self.size() + length >= most_bytes:
             return False
         return not 0 < most_entries <= len(self.milliseconds)
 
@@ -139,7 +140,7 @@ class Node:
         count = len(values)
         is_usual = milliseconds < 1 << 31 and -4096 <= sequence - first_sequence < 4096 and count < _SHORT_STRING
         of_string = 2 if length < _SHORT_STRING else 4 if length < _LONG_STRING else _MOST_STRING_OVERHEAD
-        self._bound += length + (_USUAL_OVERHEAD if is_usual else _MOST_OVERHEAD) + of_string * count
+        self.bound += length + (_USUAL_OVERHEAD if is_usual else _MOST_OVERHEAD) + of_string * count
         self.live += 1
         if self.deleted is not None:
             self.deleted.append(0)
@@ -149,16 +150,20 @@ class Node:
         count, counted = len(self.milliseconds), self._counted
         strings = self.strings
         assert type(strings) is list
-        self._counted_size += sum(map(entry_size, strings[self._counted_strings :]))
-        self._counted, self._counted_strings = count, len(strings)
-        first_sequence, width = self.first[1], len(self.fields)
-        counts = self.counts[counted:] if self.counts is not None else bytes(count - counted)
-        for milliseconds, sequence, parts in zip(self.milliseconds[counted:], self.sequences[counted:], counts, strict=True):
-            # Beside its strings, an entry has flags, its id, perhaps the number of its fields, and the number of all that.
-            self._counted_size += _FLAGS_SIZE + integer_size(milliseconds) + integer_size(sequence - first_sequence)
-            self._counted_size += integer_size(parts // 2) + integer_size(parts + 4) if parts else integer_size(width + 3)
-        self._bound = self._counted_size + integer_size(self.live) + integer_size(count - self.live)
-        return self._bound
+        first_sequence, usual = self.first[1], integer_size(len(self.fields) + 3)
+        # Beside its strings, an entry has flags, its id, perhaps the number of its fields, and the number of all that.
+        size = self._counted_size + entries_size(strings[self._counted_strings :]) + _FLAGS_SIZE * (count - counted)
+        size += sum(map(integer_size, self.milliseconds[counted:]))
+        size += sum([integer_size(sequence - first_sequence) for sequence in self.sequences[counted:]])
+        if self.counts is None:
+            size += usual * (count - counted)
+        else:
+            size += sum(
+                integer_size(parts // 2) + integer_size(parts + 4) if parts else usual for parts in self.counts[counted:]
+            )
+        self._counted, self._counted_strings, self._counted_size = count, len(strings), size
+        self.bound = self._counted_size + integer_size(self.live) + integer_size(count - self.live)
+        return self.bound
 
     def mark(self, positions: Iterable[int]) -> None:
         """Mark entries as deleted that are not yet. The node is open, or nobody else has it."""
@@ -181,7 +186,7 @@ class Node:
         other._anchors = self._anchors
         other._counted, other._counted_strings = self._counted, self._counted_strings
         other._fields_length = self._fields_length
-        other._counted_size, other._bound = self._counted_size, self._bound
+        other._counted_size, other.bound = self._counted_size, self.bound
         other.milliseconds, other.sequences, other.counts, other.strings = (
             self.milliseconds,
             self.sequences,
@@ -355,5 +360,8 @@ def _interleave(fields: list[bytes], values: list[bytes] | tuple[bytes, ...]) ->
 def _narrow(numbers: array[int]) -> array[int]:
     """The same numbers with as few bytes as the greatest of them needs."""
     most = max(numbers, default=0)
+    if most < 1 << 8:
+        # Measured: in a third of the time.
+        return array("B", bytes(numbers.tolist()))
     code = next(code for code, bits in (("B", 8), ("H", 16), ("I", 32), ("Q", 64)) if most < 1 << bits)
     return array(code, numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -22,6 +23,10 @@ from kvserver.types.hash.value import Hash
 from kvserver.types.list.value import List
 from kvserver.types.set.value import Set
 from kvserver.types.sorted_set.value import SortedSet
+from kvserver.types.stream.ids import LAST, Id
+from kvserver.types.stream.stream import Stream
+
+T = TypeVar("T")
 
 SEED = int(os.environ.get("KVSERVER_MANY_SEED", random.randrange(1 << 32)))
 ROUNDS = 25
@@ -32,9 +37,15 @@ VALUES = (
 # A new server measures so many commands, one and all.
 SAMPLE_COMMANDS = 64
 
+FIELDS = ([b"f", b"v"], [b"f", b"v"], [b"f", b"v", b"g", b"7"], [b"f"], [b"f", b"x" * 2000])
 MEMBERS = (b"", b"a", b"b", b"1", b"-7", b"a\0", b"a\x01b", b"x" * 65, b"m3", b"m40", b"m99")
 NUMBERS = (b"1", b"2.5", b"-3", b"0", b"-0", b"inf", b"-inf", b"nan", b"9223372036854775807", b"x", b"NX", b"INCR")
 MANY_MEMBERS = [b"m%d" % number for number in range(100)]
+
+ADDITIONS = (
+    [b"*"], [b"maxlen", b"~", b"3", b"*"], [b"MAXLEN", b"=", b"5", b"*"], [b"MINID", b"~", b"%d-2" % START_MS, b"*"],
+    [b"MAXLEN", b"x", b"*"], [b"NOMKSTREAM", b"*"], [b"%d-*" % START_MS], [b"1-1"],
+)  # fmt: skip
 
 WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
     "get": lambda rng, key: [b"GET", key],
@@ -49,15 +60,32 @@ WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
     "srem": lambda rng, key: [b"SREM", key, rng.choice(MEMBERS)],
     "sismember": lambda rng, key: [b"SISMEMBER", key, rng.choice(MEMBERS)],
     "zadd": lambda rng, key: [b"ZADD", key, mostly(rng, NUMBERS), rng.choice(MEMBERS)],
+    "xadd": lambda rng, key: [b"XADD", key, *mostly(rng, ADDITIONS), *rng.choice(FIELDS)],
     "zrank": lambda rng, key: [b"ZRANK", key, rng.choice(MEMBERS)],
 }
 READS = ("get", "hget", "sismember", "zrank")
+
+
 # The values that the commands of a type are about, by the first letters of their names. Large ones are forked for each key.
+def stream(*ids: Id) -> Stream:
+    made = Stream()
+    for identity in ids:
+        made.entries.add(identity, [b"f", b"v"], 100, 4096)
+        made.last_id = identity
+    return made
+
+
 USUAL: dict[str, tuple[Value, ...]] = {
     "h": ("h\0a\x011\0b\x01x\0", "h\0a\x019\0", Hash([(each, b"5") for each in MANY_MEMBERS], is_listpack=False)),
     "l": ("l\0a\0b\0", "l\0\0", List(MANY_MEMBERS, is_value=True)),
     "r": ("l\0a\0b\0", "l\0\0", List(MANY_MEMBERS, is_value=True)),
     "s": ("s\0a\0b\0", "i\x001\0", Set(MANY_MEMBERS, is_intset=False)),
+    "x": (
+        stream(),
+        stream((START_MS + 7, 3)),
+        stream((5, 0), LAST),
+        stream(*((START_MS - 1, number) for number in range(120))),
+    ),
     "z": (
         "z\0a\x011\0b\x012.5\0",
         SortedSet([(each, float(place)) for place, each in enumerate(MANY_MEMBERS)], is_listpack=True),
@@ -66,7 +94,7 @@ USUAL: dict[str, tuple[Value, ...]] = {
 }
 
 
-def mostly(rng: random.Random, words: tuple[bytes, ...]) -> bytes:
+def mostly(rng: random.Random, words: tuple[T, ...]) -> T:
     """The first word in nine cases of ten."""
     return words[0] if rng.randrange(10) else rng.choice(words)
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import blocks
-from kvserver.formats.listpack import join_entries, read_listpack, write_entry, write_listpack
+from kvserver.formats.listpack import (
+    entries_size,
+    entry_size,
+    integer_size,
+    join_entries,
+    read_listpack,
+    write_entry,
+    write_listpack,
+)
 
 BITS = (7, 8, 12, 15, 23, 31, 63)
 # The integers around the borders of all encodings.
@@ -125,3 +133,13 @@ def test_a_thousand_lies_about_lengths_allocate_nothing() -> None:
     huge = blocks.listpack([b"\xf0\xff\xff\xff\x7f"] * 1_000)
     with pytest.raises(ValueError, match=r"copy|inside"):
         read_listpack(huge)
+
+
+@given(st.lists(strings | st.integers(0, 5_000).map(b"x".__mul__), max_size=8))
+def test_sizes_of_strings_are_those_of_their_entries(some: list[bytes]) -> None:
+    assert entries_size(some) == sum(map(len, map(write_entry, some))) == sum(map(entry_size, some))
+
+
+def test_size_of_an_integer_is_that_of_its_entry() -> None:
+    for number in (each for each in BORDERS if -(1 << 63) <= each < 1 << 63):
+        assert integer_size(number) == integer_size(number % (1 << 64)) == len(write_entry(b"%d" % number)), number
