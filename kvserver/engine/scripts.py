@@ -27,6 +27,7 @@ from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Error, Reply
 from kvserver.resp.request import Request
+from kvserver.scripting.randomness import Randomness
 from kvserver.scripting.scripts import Script, Scripts
 from kvserver.state.channels import Message
 from kvserver.state.scripts import FunctionFacts, Running, ScriptFacts
@@ -79,6 +80,7 @@ class ScriptRunner:
         self._table = table
         self._carrier: Carrier | None = None
         self._interpreter: Interpreter | None = None
+        self._randomness = Randomness()
         self._scripts: Scripts | None = None
         self._gate = InnerGate(state, table)
         self._admit = self._gate.admit
@@ -189,7 +191,7 @@ class ScriptRunner:
                 self._make_carrier()
         except ImportError as error:
             raise CommandError(NO_INTERPRETER.format(error.name)) from None
-        return Interpreter(host, self._state.config.lua_memory_limit, SERVER_VERSION)
+        return Interpreter(host, self._state.config.lua_memory_limit, SERVER_VERSION, self._randomness)
 
     def limit_memory(self) -> None:
         """Let the limit of memory that is configured now hold."""

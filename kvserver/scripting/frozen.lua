@@ -1,8 +1,9 @@
 -- Tables that scripts can read and nobody can write: a userdata stands for each, so that nothing which takes a table
 -- (rawset, table.insert) gets at it. The functions here know them, so that scripts can't tell them from tables.
 local kit = ...
-local type, error, next, rawget, rawset, setmetatable, getmetatable, newproxy = type, error, next, rawget, rawset, setmetatable,
-  getmetatable, newproxy
+local type, error, pcall, next, pairs, select, rawget, rawset, setmetatable, getmetatable, newproxy = type, error, pcall, next, pairs,
+  select, rawget, rawset, setmetatable, getmetatable, newproxy
+local told = kit.told
 
 local READONLY = "Attempt to modify a readonly table"
 local real_of = {}
@@ -32,36 +33,48 @@ local builtins = {}
 kit.builtins = builtins
 
 builtins.type = function(...)
-  local t = type(...)
+  local t = type((...))
   if t == "userdata" and real_of[...] then return "table" end
+  if t == "nil" and select("#", ...) == 0 then return told(pcall(type)) end
   return t
 end
 
-builtins.next = function(t, k) return next(real_of[t] or t, k) end
+builtins.next = function(...)
+  local t, k = ...
+  if type(t) == "table" then return next(t, k) end
+  local real = real_of[t]
+  if real then return next(real, k) end
+  return told(pcall(next, ...))
+end
 
-builtins.pairs = function(t)
+builtins.pairs = function(...)
+  local t = ...
   local real = real_of[t]
   if real then return function(_, k) return next(real, k) end, t, nil end
-  if type(t) ~= "table" then
-    error("bad argument #1 to 'pairs' (table expected, got " .. (t == nil and "nil" or type(t)) .. ")", 2)
-  end
+  if type(t) ~= "table" then return told(pcall(pairs, ...)) end
   return next, t, nil
 end
 
-builtins.rawget = function(t, k) return rawget(real_of[t] or t, k) end
-
-builtins.rawset = function(t, k, v)
-  if real_of[t] then error(READONLY, 0) end
-  return rawset(t, k, v)
+builtins.rawget = function(...)
+  local t, k = ...
+  local real = real_of[t]
+  if real then return rawget(real, k) end
+  return told(pcall(rawget, ...))
 end
 
-builtins.setmetatable = function(t, mt)
-  if real_of[t] then error(READONLY, 0) end
-  return setmetatable(t, mt)
+builtins.rawset = function(...)
+  if real_of[...] then error(READONLY, 0) end
+  return told(pcall(rawset, ...))
 end
 
-builtins.getmetatable = function(v)
+builtins.setmetatable = function(...)
+  if real_of[...] then error(READONLY, 0) end
+  return told(pcall(setmetatable, ...))
+end
+
+builtins.getmetatable = function(...)
+  local v = ...
   if type(v) == "string" then return kit.string_metatable end
   if real_of[v] then return of_globals[v] and metatable_of_globals or nil end
-  return getmetatable(v)
+  return told(pcall(getmetatable, ...))
 end

@@ -1,9 +1,10 @@
 -- The globals of a script: `kit.env`, empty and frozen, behind it `kit.globals`, and behind that an error.
 -- The real globals never come to a script; run.lua empties them.
 local kit = ...
-local type, tonumber, error, next, select, setfenv, setmetatable, getmetatable, loadstring, collectgarbage = type, tonumber,
-  error, next, select, setfenv, setmetatable, getmetatable, loadstring, collectgarbage
-local byte, concat, floor = string.byte, table.concat, math.floor
+local type, tonumber, error, pcall, next, select, setfenv, setmetatable, getmetatable, loadstring, collectgarbage = type, tonumber,
+  error, pcall, next, select, setfenv, setmetatable, getmetatable, loadstring, collectgarbage
+local byte, sub, concat, floor = string.byte, string.sub, table.concat, math.floor
+local told = kit.told
 
 local globals = {}
 kit.globals = globals
@@ -29,10 +30,14 @@ end
 
 -- loadstring and load for scripts in an environment. Neither takes bytecode, which could crash the process.
 function kit.loaders(env)
-  local function load_text(text, name)
+  local function load_text(...)
+    local text, name = ...
     if type(text) == "string" and byte(text, 1) == 27 then
-      return nil, "[string \"\27\"]:1: unexpected symbol near 'char(27)'"
+      -- The compiler names the text as it does in other errors.
+      local _, e = loadstring("=", name == nil and text or name)
+      return nil, sub(e, 1, -2 - #"'='") .. " 'char(27)'"
     end
+    if type(text) ~= "string" then return told(pcall(loadstring, ...)) end
     return loaded(env, loadstring(text, name))
   end
   local function load_parts(f, name)
@@ -57,19 +62,31 @@ end
 for name, f in next, kit.builtins do globals[name] = f end
 globals._VERSION = _VERSION
 globals.pcall, globals.xpcall = kit.pcall, kit.xpcall
-globals.collectgarbage = function(what, n)
-  if what == nil or what == "collect" or what == "step" or what == "count" then return collectgarbage(what or "collect", n) end
-  return 0
+local not_collecting = {stop = true, restart = true, setpause = true, setstepmul = true}
+globals.collectgarbage = function(...)
+  if not_collecting[...] then return 0 end
+  return told(pcall(collectgarbage, ...))
 end
 globals.__redis__err__handler = function(e) return e end
 
 -- The functions that match patterns call themselves in C once an item: too many items overrun the stack, as in Redis.
 local strings = kit.copy(string)
-for name, f in next, {find = string.find, match = string.match, gmatch = string.gmatch, gsub = string.gsub, gfind = string.gfind} do
-  strings[name] = function(s, pattern, ...)
+for name, f in next, {find = string.find, match = string.match, gmatch = string.gmatch, gfind = string.gfind} do
+  strings[name] = function(...)
+    local _, pattern = ...
     if type(pattern) == "string" and #pattern > 10000 then error("pattern too complex", 2) end
-    return f(s, pattern, ...)
+    return told(pcall(f, ...))
   end
+end
+local gsub = string.gsub
+strings.gsub = function(...)
+  local s, pattern, by, count = ...
+  if type(pattern) == "string" and #pattern > 10000 then error("pattern too complex", 2) end
+  -- An error of the script's function is told with the line where it was raised, which is gone behind a pcall.
+  if type(by) == "function" and type(s) == "string" and type(pattern) == "string" and (count == nil or tonumber(count)) then
+    return gsub(s, pattern, by, count)
+  end
+  return told(pcall(gsub, ...))
 end
 kit.strings = strings
 local string_mt = getmetatable("")
@@ -80,6 +97,13 @@ globals.table = kit.frozen(kit.copy(table))
 globals.coroutine = kit.frozen(kit.coroutine)
 
 -- Redis has its own generator, so that the numbers are the same on every machine.
+-- A number as C casts it to an int.
+local function to_int(v)
+  if v ~= v or v >= 2 ^ 63 or v < -2 ^ 63 then return 0 end
+  v = (v < 0 and -floor(-v) or floor(v)) % 2 ^ 32
+  return v < 2 ^ 31 and v or v - 2 ^ 32
+end
+
 local maths = kit.copy(math)
 maths.random = function(...)
   local r, count = kit.random(), select("#", ...)
@@ -88,14 +112,15 @@ maths.random = function(...)
   if count == 2 then low, high = ... elseif count > 2 then error("wrong number of arguments", 2) end
   low, high = tonumber(low), tonumber(high)
   if not (low and high) then
-    error("bad argument #" .. (low and count or 1) .. " to 'random' (number expected, got " .. type((...)) .. ")", 2)
+    local place = low and count or 1
+    error("bad argument #" .. place .. " to 'random' (number expected, got " .. type((select(place, ...))) .. ")", 2)
   end
-  low, high = floor(low), floor(high)
+  low, high = to_int(low), to_int(high)
   if low > high then error("bad argument #" .. count .. " to 'random' (interval is empty)", 2) end
   return floor(r * (high - low + 1)) + low
 end
 maths.randomseed = function(n)
-  kit.seed(tonumber(n) or error("bad argument #1 to 'randomseed' (number expected, got no value)", 2))
+  kit.seed(tonumber(n) or error("bad argument #1 to 'randomseed' (number expected, got " .. (n == nil and "no value" or type(n)) .. ")", 2))
 end
 globals.math = kit.frozen(maths)
 

@@ -3,10 +3,10 @@
 -- Every file of this folder is a chunk that is given the kit: a table of Python's callables, to which each adds what those
 -- behind it use. The chunks are named "=kvserver", by which their frames are told from those of scripts.
 local kit = ...
-local type, error, pcall, xpcall, tostring = type, error, pcall, xpcall, tostring
+local type, error, pcall, xpcall, tostring, select = type, error, pcall, xpcall, tostring, select
 local getinfo, sethook = debug.getinfo, debug.sethook
 local co_create, co_resume = coroutine.create, coroutine.resume
-local tick = kit.tick
+local tick, told, as_raised = kit.tick, kit.told, kit.as_raised
 
 -- So many instructions lie between two looks at the clock.
 local TICK = 20000
@@ -39,15 +39,15 @@ function kit.die(text)
   error({err = text}, 0)
 end
 
--- As in Redis, pcall gives the text of an error table, not the table.
-local function caught(ok, e, ...)
-  if ok then return ok, e, ... end
+-- As in Redis, pcall gives the text of an error table, not the table. Where it has none, what stands for it comes, too.
+local function caught(ok, ...)
+  if ok then return ok, ... end
   if dead then error({err = dead}, 0) end
-  if type(e) == "table" then
-    local text = e.err
-    if type(text) == "string" or type(text) == "number" then e = text end
-  end
-  return false, e
+  local e = ...
+  if type(e) ~= "table" then return false, as_raised(e) end
+  local text = e.err
+  if type(text) ~= "string" and type(text) ~= "number" then return false, e, text end
+  return false, text
 end
 
 local function passed(ok, ...)
@@ -55,31 +55,46 @@ local function passed(ok, ...)
   return ok, ...
 end
 
-kit.pcall = function(...) return caught(pcall(...)) end
+kit.pcall = function(...)
+  -- Redis calls what it has put there for the result.
+  if select("#", ...) == 0 then return false, "attempt to call a boolean value" end
+  return caught(pcall(...))
+end
 
 -- Hooks are off in a handler that a hook's error has led to, so a dead script's handler isn't called.
-kit.xpcall = function(f, handler)
-  return passed(xpcall(f, function(e) if dead then return e end return handler(e) end))
+kit.xpcall = function(...)
+  if select("#", ...) < 2 then error("bad argument #2 to 'xpcall' (value expected)", 2) end
+  local f, handler = ...
+  return passed(xpcall(f, function(e) if dead then return e end return handler(as_raised(e)) end))
 end
 
 -- A hook is set for one coroutine, and none inherits it.
 local co = kit.copy(coroutine)
-co.create = function(f)
-  local c = co_create(f)
+local function hooked(c)
   sethook(c, hook, "", TICK)
   return c
 end
-co.resume = function(...) return passed(co_resume(...)) end
-local function step(ok, ...)
+co.create = function(...) return hooked(told(pcall(co_create, ...))) end
+local function resumed(c, ok, ...)
+  if ok then return ok, ... end
+  if dead then error({err = dead}, 0) end
+  return ok, as_raised((...), c)
+end
+co.resume = function(...)
+  local c = ...
+  if type(c) ~= "thread" then return told(pcall(co_resume, ...)) end
+  return resumed(c, co_resume(...))
+end
+local function step(c, ok, ...)
   if not ok then
     if dead then error({err = dead}, 0) end
-    error((...), type((...)) == "string" and 3 or 0)
+    error(as_raised((...), c), type((...)) == "string" and 3 or 0)
   end
   return ...
 end
-co.wrap = function(f)
-  local c = co.create(f)
-  return function(...) return step(co_resume(c, ...)) end
+co.wrap = function(...)
+  local c = hooked(told(pcall(co_create, ...)))
+  return function(...) return step(c, co_resume(c, ...)) end
 end
 kit.coroutine = co
 
@@ -93,7 +108,7 @@ kit.handler = function(e)
     local up = getinfo(level + 1, "Sl")
     if up and level > 3 then i = up end
   end
-  if type(e) ~= "table" then e = {err = "ERR " .. tostring(e)} end
+  if type(e) ~= "table" then e = {err = "ERR " .. tostring(as_raised(e))} end
   if i then e.source = i.source e.line = i.currentline end
   return e
 end

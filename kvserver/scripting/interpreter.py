@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, Protocol
 
@@ -40,7 +41,7 @@ MAX_INTEGER: Final = 2**63
 # Lua's %.17g of greater numbers has an exponent.
 PLAIN_INTEGER: Final = 10**17
 # The sandbox, in the order in which it is loaded.
-SANDBOX: Final = ("guard", "frozen", "globals", "redis", "replies", "functions", "run")
+SANDBOX: Final = ("calls", "guard", "frozen", "globals", "redis", "replies", "functions", "run")
 CHUNK_NAME: Final = b"=kvserver"
 SCRIPT_NAME: Final = b"@user_script"
 LIBRARY_NAME: Final = b"@user_function"
@@ -80,7 +81,7 @@ class Host(Protocol):
 class Interpreter:
     """One state of Lua, in which scripts may take `limit_bytes` of memory together. Each text of an error is bytes."""
 
-    def __init__(self, host: Host, limit_bytes: int, version: str) -> None:
+    def __init__(self, host: Host, limit_bytes: int, version: str, randomness: Randomness | None = None) -> None:
         self.limit_bytes = limit_bytes
         self._host = host
         self._call_host = host.call
@@ -96,7 +97,7 @@ class Interpreter:
         self._used_bytes = runtime.get_memory_used
         self._make_table = runtime.table_from
         self._dump = runtime.eval(b"string.dump")
-        self._randomness = Randomness()
+        randomness = randomness or Randomness()
         major, minor, patch = map(int, version.split("."))
         self.kit = self._load("kit")(
             self._call,
@@ -105,8 +106,8 @@ class Interpreter:
             _contained(self._set_protocol),
             _contained(host.log),
             _contained(_sha1),
-            _contained(self._randomness.next),
-            _contained(self._randomness.seed),
+            _contained(randomness.next),
+            _contained(randomness.seed),
             _contained(self._may_call),
             _contained(host.note_error),
             version.encode(),
@@ -317,7 +318,8 @@ def _texts(words: tuple[Any, ...]) -> tuple[bytes, ...]:
         elif kind is int and -PLAIN_INTEGER < word < PLAIN_INTEGER:
             texts.append(b"%d" % word)
         elif kind is int or kind is float:
-            texts.append(b"%.17g" % word)
+            # C tells the sign of what is no number.
+            texts.append(b"-nan" if word != word and math.copysign(1, word) < 0 else b"%.17g" % word)
         else:
             raise CommandError(BAD_ARGUMENTS.decode())
     return tuple(texts)

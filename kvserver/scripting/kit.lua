@@ -1,5 +1,6 @@
 -- The kit: what every other file here is given. It begins with Python's callables, in the order of their names in interpreter.py.
 local next = next
+local find, sub = string.find, string.sub
 local kit = {}
 kit.call, kit.call_many, kit.tick, kit.setresp, kit.log, kit.sha1, kit.random, kit.seed, kit.may_call, kit.note_error, kit.version,
   kit.version_number = ...
@@ -8,6 +9,12 @@ function kit.copy(t)
   local c = {}
   for k, v in next, t do c[k] = v end
   return c
+end
+
+-- The part of a text that C sees: a NUL ends it.
+function kit.before_nul(text)
+  local stop = find(text, "%z")
+  return stop and sub(text, 1, stop - 1) or text
 end
 
 return kit

@@ -14,7 +14,7 @@ _RANDOM_MAX: Final = 0x7FFFFFFF
 
 
 class Randomness:
-    """The generator of one interpreter, which all of its scripts share."""
+    """The generator of a server, which all of its scripts and functions share, whatever is flushed."""
 
     def __init__(self) -> None:
         self._state = _FIRST_STATE

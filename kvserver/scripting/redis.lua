@@ -6,14 +6,14 @@ local python_call, call_many, tick, die = kit.call, kit.call_many, kit.tick, kit
 
 -- "text", or "-CODE text", as an error table.
 local function error_table(text)
+  text = kit.before_nul(text)
+  local code = "ERR"
   if byte(text, 1) == 45 then
     local at = find(text, " ", 1, true)
-    if at then text = sub(text, 2, at - 1) .. " " .. gsub(gsub(sub(text, at + 1), "^[\r\n]+", ""), "[\r\n]+$", "")
-    else text = "ERR " .. gsub(sub(text, 2), "[\r\n]+$", "") end
-  else
-    text = "ERR " .. gsub(text, "[\r\n]+$", "")
+    if at then code = sub(text, 2, at - 1) end
+    text = sub(text, (at or 1) + 1)
   end
-  return {err = text}
+  return {err = code .. " " .. gsub(gsub(text, "^[\r\n]+", ""), "[\r\n]+$", "")}
 end
 local function fail(text) error(error_table(text), 0) end
 kit.fail = fail

@@ -1,7 +1,7 @@
 -- What a script returned, as it is sent to its client. Strings, numbers and nil are Python's to send; the rest becomes text here.
 local kit = ...
 local type, next, rawget = type, next, rawget
-local find, format, gsub, sub, concat, huge = string.find, string.format, string.gsub, string.sub, table.concat, math.huge
+local format, gsub, sub, concat, huge = string.format, string.gsub, string.sub, table.concat, math.huge
 
 -- Redis fails where its Lua stack has no more room.
 local DEEPEST = 7996
@@ -9,6 +9,7 @@ local DEEPEST = 7996
 -- The protocol of the client.
 kit.client_protocol = 2
 
+local before_nul = kit.before_nul
 local function line(text) return (gsub(text, "[\r\n]", " ")) end
 local function bulk(s) return "$" .. #s .. "\r\n" .. s .. "\r\n" end
 
@@ -18,12 +19,11 @@ local wire
 local kinds = {
   {"err", "string", function(text, out, n, _, of)
     kit.note_error(text, rawget(of, "ignore_error_stats_update") and true or false)
-    out[n] = "-" .. line(text) .. "\r\n"
+    out[n] = "-" .. line((gsub(before_nul(text), "[\r\n]+$", ""))) .. "\r\n"
     return n
   end},
   {"ok", "string", function(text, out, n)
-    local stop = find(text, "%z")
-    out[n] = "+" .. line(stop and sub(text, 1, stop - 1) or text) .. "\r\n"
+    out[n] = "+" .. line(before_nul(text)) .. "\r\n"
     return n
   end},
   {"double", "number", function(number, out, n)
@@ -39,7 +39,7 @@ local kinds = {
   {"verbatim_string", "table", function(of, out, n)
     local kind, s = rawget(of, "format"), rawget(of, "string")
     if type(kind) ~= "string" or type(s) ~= "string" then return nil end
-    if kit.client_protocol == 3 then out[n] = "=" .. (#s + 4) .. "\r\n" .. sub(kind .. "   ", 1, 3) .. ":" .. s .. "\r\n"
+    if kit.client_protocol == 3 then out[n] = "=" .. (#s + 4) .. "\r\n" .. sub(before_nul(kind) .. "   ", 1, 3) .. ":" .. s .. "\r\n"
     else out[n] = bulk(s) end
     return n
   end},

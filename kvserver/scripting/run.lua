@@ -1,26 +1,26 @@
 -- How a script runs: by xpcall in Lua, so that nothing leaves Lua as an exception. What it gives is a value for Python to send
 -- (a string, a number, nil), or (RAW, the text of a reply), or (FAILED, the text of the error[, source, line[, uncounted]]).
 local kit = ...
-local type, tostring, next, select, unpack, xpcall, setfenv, rawget = type, tostring, next, select, unpack, xpcall, setfenv,
-  rawget
-local globals, handler, encoded, start = kit.globals, kit.handler, kit.encoded, kit.start
+local type, tostring, next, select, unpack, xpcall, setfenv, rawget, loadstring = type, tostring, next, select, unpack, xpcall,
+  setfenv, rawget, loadstring
+local globals, handler, encoded, start, before_nul = kit.globals, kit.handler, kit.encoded, kit.start, kit.before_nul
 local RAW, FAILED = 1, 2
 
 -- Nothing here is protected: a script's own __index or __tostring must not run.
 local function failed(e)
   start()
-  if type(e) ~= "table" then return FAILED, "ERR " .. tostring(e) end
+  if type(e) ~= "table" then return FAILED, before_nul("ERR " .. tostring(e)) end
   local text = rawget(e, "err")
   if type(text) ~= "string" then text = type(text) == "number" and tostring(text) or "ERR " .. type(text) end
-  return FAILED, text, rawget(e, "source"), rawget(e, "line"), rawget(e, "ignore_error_stats_update") and true
+  return FAILED, before_nul(text), rawget(e, "source"), rawget(e, "line"), rawget(e, "ignore_error_stats_update") and true
 end
 
--- What a function of a library is called with.
-local called, called_keys, called_argv
+-- The function of a library that is called, with its keys and arguments.
+local called = {}
 
 local function finish(ok, v)
   -- They may be large, and the next script comes when it comes.
-  globals.KEYS, globals.ARGV, called_keys, called_argv = nil, nil, nil, nil
+  globals.KEYS, globals.ARGV, called.keys, called.argv = nil, nil, nil, nil
   if not ok then return failed(v) end
   local t = type(v)
   if t == "string" or t == "number" or t == "nil" then return v end
@@ -52,10 +52,11 @@ local function run_tables(f, protocol, keys, argv)
 end
 
 -- Calls f with the tables, as functions of libraries are called. Only one runs at a time, so that no closure is made for each.
-local function call() return called(called_keys, called_argv) end
+-- This is compiled here, as it stands, since it needs its tail call: behind that it has no line for `error(text, 2)` to tell.
+local call = loadstring("local called = ... return function() return called.f(called.keys, called.argv) end", "=kvserver")(called)
 local function call_tables(f, protocol, keys, argv)
   kit.protocol, kit.client_protocol = 2, protocol
-  called, called_keys, called_argv = f, keys, argv
+  called.f, called.keys, called.argv = f, keys, argv
   return finish(xpcall(call, handler))
 end
 
