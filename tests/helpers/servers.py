@@ -170,6 +170,14 @@ class Wire:
         del self.pending[:length]
         return data
 
+    def read_through(self, end: bytes) -> bytes:
+        """All bytes to these, with them. The next bytes must not come before they are asked for."""
+        while not self.pending.endswith(end):
+            self._receive()
+        data = bytes(self.pending)
+        self.pending.clear()
+        return data
+
     def command(self, *arguments: bytes | str | int) -> bytes:
         self.send(encode(*arguments))
         return self.read_reply()
