@@ -61,7 +61,8 @@ def to_lua(reply: Reply, protocol: int, make_table: MakeTable) -> Any:
         items = [_nested(item, protocol, make_table) for item in reply]  # type: ignore[union-attr]
         if not items:
             return None, EMPTY
-        if len(items) < FLAT_ITEMS:
+        # A table that is filled one by one has another length than one that is made whole, where there are holes in it.
+        if len(items) < FLAT_ITEMS and (protocol == 2 or not any(item is None for item in items)):
             return (items[0], ARRAY, *items[1:])
         return make_table(items)
     return _nested(reply, protocol, make_table)

@@ -31,7 +31,8 @@ def table(of: Any) -> Any:
         (BigNumber(b"12"), b"12", table({b"big_number": b"12"})),
         (Verbatim(b"x"), b"x", table({b"verbatim_string": table({b"format": b"txt", b"string": b"x"})})),
         ([], (None, EMPTY), (None, EMPTY)),
-        ([b"a", None, 2], (b"a", ARRAY, False, 2), (b"a", ARRAY, None, 2)),
+        ([b"a", None, 2], (b"a", ARRAY, False, 2), table([b"a", None, 2])),
+        ([b"a", 2], (b"a", ARRAY, 2), (b"a", ARRAY, 2)),
         ([[b"a"], OK], (table([b"a"]), ARRAY, table({b"ok": b"OK"})), (table([b"a"]), ARRAY, table({b"ok": b"OK"}))),
     ],
 )
