@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from unittest import mock
 
 from hypothesis import strategies as st
@@ -23,24 +24,30 @@ from kvserver.types.string import value as string_value
 LONG_BYTES = 8_000_000
 # Documents take longer than strings.
 DOCUMENT_BYTES = 3_000_000
-LONG_VALUES: dict[str, Entry] = {
-    "plain": b"0123456789abcdefghijklmnopqrstuvwxyz " * (LONG_BYTES // 37),
-    "escapes": 'é"\\\n\x01'.encode() * (LONG_BYTES // 6),
-    "binary": b"\xff\x00\x80abcde" * (LONG_BYTES // 8),
-    "binary at its end": b"x" * LONG_BYTES + b"\xc3",
-    "expiring": Expiring(b"x" * LONG_BYTES, 1_700_000_000_000),
-    "document": as_json_text([{"name": "Grace", "born": 1906, "x": [1.5, True, None]}] * (DOCUMENT_BYTES // 50)),
-    "document of long strings": as_json_text(
+# They are made when a test needs them: each worker of a run collects all tests, and has but some of them to run.
+LONG_VALUES: dict[str, Callable[[], Entry]] = {
+    "plain": lambda: b"0123456789abcdefghijklmnopqrstuvwxyz " * (LONG_BYTES // 37),
+    "escapes": lambda: 'é"\\\n\x01'.encode() * (LONG_BYTES // 6),
+    "binary": lambda: b"\xff\x00\x80abcde" * (LONG_BYTES // 8),
+    "binary at its end": lambda: b"x" * LONG_BYTES + b"\xc3",
+    "expiring": lambda: Expiring(b"x" * LONG_BYTES, 1_700_000_000_000),
+    "document": lambda: as_json_text([{"name": "Grace", "born": 1906, "x": [1.5, True, None]}] * (DOCUMENT_BYTES // 50)),
+    "document of long strings": lambda: as_json_text(
         {"a": "\0" * (DOCUMENT_BYTES // 12), "b": ["aé\U0001f388" * (DOCUMENT_BYTES // 14)]}
     ),
-    "document that expires": Expiring(
+    "document that expires": lambda: Expiring(
         as_json_text({f"{number:07}": [] for number in range(DOCUMENT_BYTES // 13)}), 1_700_000_000_000
     ),
-    "document like a tag": as_json_text({"$kvs": {"value": [123_456] * (DOCUMENT_BYTES // 7)}}),
+    "document like a tag": lambda: as_json_text({"$kvs": {"value": [123_456] * (DOCUMENT_BYTES // 7)}}),
 }
 
 LONG_DOCUMENTS = [name for name in LONG_VALUES if "document" in name]
 LONG_STRINGS = [name for name in LONG_VALUES if name not in LONG_DOCUMENTS]
+
+
+@cache
+def long_value(name: str) -> Entry:
+    return LONG_VALUES[name]()
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,20 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-TREES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+PATHS = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+# Modules are parsed when a test needs them: each worker of a run collects all tests, and has but some of them to run.
+@cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(PATHS[name].read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_trees() -> Iterator[None]:
+    """The trees have so many objects that they would make the garbage collector slow for all tests behind these."""
+    yield
+    tree_of.cache_clear()
 
 
 def imports_of(tree: ast.Module) -> set[str]:
@@ -35,9 +49,9 @@ def imports_of(tree: ast.Module) -> set[str]:
             assert node.level == 0, "a relative import"
             assert node.module
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in names if name in TREES}
+            modules = {name for name in names if name in PATHS}
             found |= modules
-            if names != modules or node.module not in TREES:
+            if names != modules or node.module not in PATHS:
                 found.add(node.module)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in (
             "__import__",
@@ -47,7 +61,9 @@ def imports_of(tree: ast.Module) -> set[str]:
     return found
 
 
-IMPORTS = {name: imports_of(tree) for name, tree in TREES.items()}
+@cache
+def imports_in(name: str) -> set[str]:
+    return imports_of(tree_of(name))
 
 
 def place_of(name: str) -> str:
@@ -73,10 +89,10 @@ LAYERS = (
 )
 PURE = sorted(
     name
-    for name in TREES
+    for name in PATHS
     if place_of(name) in {"containers", "resp", "data", "formats", "state", "dispatch", "types", "commands"}
 )
-OPTIONS = sorted(name for name in TREES if place_of(name) == "options" and name != "kvserver.options.file")
+OPTIONS = sorted(name for name in PATHS if place_of(name) == "options" and name != "kvserver.options.file")
 
 # All that a pure module may take from outside. An allowed one is one that has no effects and knows no time.
 HARMLESS = {
@@ -118,18 +134,18 @@ OPTIONAL = {
 
 
 def ours(name: str) -> set[str]:
-    return {found for found in IMPORTS[name] if found.partition(".")[0] == "kvserver"}
+    return {found for found in imports_in(name) if found.partition(".")[0] == "kvserver"}
 
 
 def others(name: str) -> set[str]:
-    return {found.partition(".")[0] for found in IMPORTS[name]} - {"kvserver"}
+    return {found.partition(".")[0] for found in imports_in(name)} - {"kvserver"}
 
 
 def test_every_folder_stands_in_exactly_one_layer() -> None:
-    assert sorted(place for layer in LAYERS for place in layer) == sorted({place_of(name) for name in TREES})
+    assert sorted(place for layer in LAYERS for place in layer) == sorted({place_of(name) for name in PATHS})
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
+@pytest.mark.parametrize("name", sorted(PATHS))
 def test_module_imports_from_its_own_folder_and_from_the_layers_before_it(name: str) -> None:
     level = next(index for index, layer in enumerate(LAYERS) if place_of(name) in layer)
     before: set[str] = set().union(*LAYERS[:level])
@@ -146,11 +162,13 @@ def test_pure_module_touches_nothing_but_its_arguments(name: str) -> None:
     assert others(name) <= HARMLESS | {"sys"}
     of_sys = {
         node.attr
-        for node in ast.walk(TREES[name])
+        for node in ast.walk(tree_of(name))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys"
     }
     assert of_sys <= {"get_int_max_str_digits", "maxsize"}
-    calls = {node.func.id for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    calls = {
+        node.func.id for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     assert not calls & {"open", "print", "input", "exec", "eval", "breakpoint"}
 
 
@@ -168,8 +186,8 @@ def test_tour_of_the_readme_tells_the_order() -> None:
     # On the upper level each line begins with two spaces; `__init__.py` is the package itself.
     places = [word.rstrip("/").removesuffix(".py") for word in re.findall(r"^  (\S+)", tour, re.MULTILINE)]
     places = ["kvserver" if place == "__init__" else place for place in places]
-    assert sorted(places) == sorted({place_of(name) for name in TREES})
-    for place, imported in between_folders(OF_OURS).items():
+    assert sorted(places) == sorted({place_of(name) for name in PATHS})
+    for place, imported in between_folders(all_of_ours()).items():
         below = places[places.index(place) + 1 :]
         assert imported <= set(below), f"{place} imports from what stands above it in the tour"
 
@@ -192,15 +210,16 @@ def circle_in(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 # Imports in functions and for type checkers count as all others: who reads one file of a circle has to read them all.
-OF_OURS = {name: ours(name) & TREES.keys() for name in TREES}
+def all_of_ours() -> dict[str, set[str]]:
+    return {name: ours(name) & PATHS.keys() for name in PATHS}
 
 
 def test_imports_of_modules_form_no_circle() -> None:
-    assert not circle_in(OF_OURS)
+    assert not circle_in(all_of_ours())
 
 
 def test_imports_of_folders_form_no_circle() -> None:
-    assert not circle_in(between_folders(OF_OURS))
+    assert not circle_in(between_folders(all_of_ours()))
 
 
 def test_circle_of_folders_would_be_found_where_there_is_none_of_modules() -> None:
@@ -214,22 +233,23 @@ def test_circle_of_folders_would_be_found_where_there_is_none_of_modules() -> No
 
 def reached_from(names: set[str]) -> set[str]:
     """These modules, and all that they import, and what those import in turn."""
+    of_ours = all_of_ours()
     reached: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += OF_OURS[name]
+            waiting += of_ours[name]
     return reached
 
 
 def test_whoever_uses_the_library_needs_no_event_loop() -> None:
-    for name in sorted(reached_from({"kvserver.library"}) | {name for name in TREES if place_of(name) == "media"}):
+    for name in sorted(reached_from({"kvserver.library"}) | {name for name in PATHS if place_of(name) == "media"}):
         assert not others(name) & {"asyncio", "uvloop", "selectors", "threading"}, name
 
 
-@pytest.mark.parametrize("name", sorted(name for name in TREES if name.startswith("kvserver.media")))
+@pytest.mark.parametrize("name", sorted(name for name in PATHS if name.startswith("kvserver.media")))
 def test_media_know_no_sockets_and_no_store(name: str) -> None:
     assert "socket" not in others(name)
     assert all(
@@ -238,29 +258,29 @@ def test_media_know_no_sockets_and_no_store(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(name for name in TREES if place_of(name) == "persistence"))
+@pytest.mark.parametrize("name", sorted(name for name in PATHS if place_of(name) == "persistence"))
 def test_persistence_knows_media_by_their_contracts_alone(name: str) -> None:
     assert {found for found in ours(name) if found.startswith("kvserver.media")} <= {"kvserver.media.medium"}
 
 
 def test_threads_are_started_in_one_place() -> None:
     starting = {"threading", "_thread", "concurrent", "concurrent.futures", "multiprocessing", "queue"}
-    assert {name for name, found in IMPORTS.items() if found & starting} == {"kvserver.persistence.disk"}
+    assert {name for name in PATHS if imports_in(name) & starting} == {"kvserver.persistence.disk"}
     calling = {
         name
-        for name, tree in TREES.items()
-        for node in ast.walk(tree)
+        for name in PATHS
+        for node in ast.walk(tree_of(name))
         if isinstance(node, ast.Attribute) and node.attr in ("run_in_executor", "to_thread", "set_default_executor")
     }
     assert not calling
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
+@pytest.mark.parametrize("name", sorted(PATHS))
 def test_pickle_and_its_kin_are_nowhere(name: str) -> None:
     assert not others(name) & {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "copyreg", "dbm", "ctypes"}
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
+@pytest.mark.parametrize("name", sorted(PATHS))
 def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str) -> None:
     assert others(name) <= set(sys.stdlib_module_names) | DEPENDENCIES | OPTIONAL.get(name, set())
 
@@ -288,15 +308,15 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
 # --- Heads and tests ---
 
 
-@pytest.mark.parametrize("name", sorted(TREES))
+@pytest.mark.parametrize("name", sorted(PATHS))
 def test_every_module_begins_with_what_it_is_for(name: str) -> None:
-    head = ast.get_docstring(TREES[name])
+    head = ast.get_docstring(tree_of(name))
     assert head, "no docstring"
     assert len(head.splitlines()[0]) > 15
     assert head.splitlines()[0][0] != " "
 
 
-MODULES = sorted(name for name in TREES if "__" not in name and not PACKAGE.joinpath(*name.split(".")[1:]).is_dir())
+MODULES = sorted(name for name in PATHS if "__" not in name and not PACKAGE.joinpath(*name.split(".")[1:]).is_dir())
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -325,7 +345,7 @@ def imported_by(test: ast.Module) -> set[str]:
         ("kvserver", "kvserver.library"),
         ("kvserver.commands.catalogue", "kvserver.commands.catalogue"),
     ):
-        names |= OF_OURS[gathered] if gathering in names else set()
+        names |= all_of_ours()[gathered] if gathering in names else set()
     return names
 
 

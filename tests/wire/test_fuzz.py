@@ -350,22 +350,26 @@ UNDAMAGED: dict[tuple[bytes, ...], str] = {
     },
     (b"HOST:",): "the connection ends, since only a browser would send it",
 }
-DAMAGEABLE = [
-    words
-    for conversation in conversations()
-    for words in dict.fromkeys(conversation.requests)
-    if sum(map(len, words)) < 5000
-    and not any(tuple(word.upper() for word in words[: len(beginning)]) == beginning for beginning in UNDAMAGED)
-]
+
+
+def damageable() -> list[tuple[bytes, ...]]:
+    """The commands of the case files that a server may be sent in any form."""
+    return [
+        words
+        for conversation in conversations()
+        for words in dict.fromkeys(conversation.requests)
+        if sum(map(len, words)) < 5000
+        and not any(tuple(word.upper() for word in words[: len(beginning)]) == beginning for beginning in UNDAMAGED)
+    ]
 
 
 def test_damaged_commands_of_the_case_files_end_no_connection(kvserver: ServerProcess) -> None:
     """Behind each, RESET ends what it may have begun: a transaction, a subscription, replies that are held back."""
-    rng = random.Random(SEED)
+    rng, all_words = random.Random(SEED), damageable()
     end = b"+RESET\r\n" + MARK_REPLY
     with kvserver.connect() as wire:
         for index in range(10 * CONVERSATIONS):
-            words = spoiled(rng, rng.choice(DAMAGEABLE))
+            words = spoiled(rng, rng.choice(all_words))
             for _ in range(rng.randrange(3)):
                 words = spoiled(rng, words)
             wire.send(encode(*words) + encode("RESET") + encode("ECHO", MARK))

@@ -29,7 +29,7 @@ from helpers.documents import (
     texts_with_surrogates,
     values,
 )
-from helpers.long_values import LONG_VALUES, bytes_in_steps, decode, long_entries, short_pieces
+from helpers.long_values import LONG_VALUES, bytes_in_steps, decode, long_entries, long_value, short_pieces
 from kvserver.data.databases import Databases
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
@@ -39,7 +39,9 @@ from kvserver.formats.scan import CHUNK_BYTES
 from kvserver.formats.sorting import BATCH_KEYS
 from kvserver.types import PLAIN, TAGGED
 
-ALL_CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+
+def all_characters() -> list[str]:
+    return [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 
 
 @settings(max_examples=80)
@@ -110,27 +112,29 @@ def test_encoding_pauses_every_few_dozen_keys() -> None:
 
 
 def test_strings_of_orjson_are_canonical_for_every_character() -> None:
-    assert orjson.dumps("".join(ALL_CHARACTERS)) == canonical_by_json("".join(ALL_CHARACTERS))
-    for character in ALL_CHARACTERS[:0x3000]:
+    characters = all_characters()
+    assert orjson.dumps("".join(characters)) == canonical_by_json("".join(characters))
+    for character in characters[:0x3000]:
         assert orjson.dumps(character) == canonical_by_json(character), hex(ord(character))
 
 
 def test_every_character_is_encoded_canonically_in_keys_and_values() -> None:
-    characters = ALL_CHARACTERS[:0x3000] + ALL_CHARACTERS[0x3000::509]
+    every = all_characters()
+    characters = every[:0x3000] + every[0x3000::509]
     contents: Contents = {character.encode(): (character * 2).encode() for character in characters}
     assert encoded(contents, TAGGED) == canonical_by_json({character: character * 2 for character in characters})
 
 
 @pytest.mark.parametrize("name", LONG_VALUES)
 def test_long_value_is_encoded_in_short_steps(name: str) -> None:
-    cut = cut_of({b"a": b"1", b"long": LONG_VALUES[name], b"z": b"1"})
+    cut = cut_of({b"a": b"1", b"long": long_value(name), b"z": b"1"})
     assert bytes_in_steps(encode([cut], TAGGED))[0] < 24 * PIECE_BYTES  # escapes take six times as much as what they escape
     assert max(map(len, encode([cut], TAGGED))) <= 6 * PIECE_BYTES
 
 
 @pytest.mark.parametrize("name", LONG_VALUES)
 def test_long_value_is_encoded_canonically(name: str) -> None:
-    entry = LONG_VALUES[name]
+    entry = long_value(name)
     payload = b"".join(encode([cut_of({b"a": b"1", b"long": entry, b"z": b"1"})], TAGGED))
     assert payload == canonical_by_json({"a": "1", "long": tagged_value(entry), "z": "1"})
 

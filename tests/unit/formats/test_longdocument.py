@@ -15,10 +15,10 @@ from helpers.long_values import (
     CHUNK_BYTES,
     DOCUMENT_BYTES,
     LONG_DOCUMENTS,
-    LONG_VALUES,
     bytes_in_steps,
     check_reading,
     decode,
+    long_value,
     short_pieces,
 )
 from kvserver.data.entries import Entry, Expiring
@@ -32,7 +32,7 @@ from kvserver.types import PLAIN, TAGGED
 
 @pytest.mark.parametrize("name", LONG_DOCUMENTS)
 def test_long_document_is_decoded_in_short_steps(name: str) -> None:
-    contents: dict[bytes, Entry] = {b"a": b"1", b"long": LONG_VALUES[name], b"z": as_json_text([1])}
+    contents: dict[bytes, Entry] = {b"a": b"1", b"long": long_value(name), b"z": as_json_text([1])}
     payload = b"".join(encode([cut_of(contents)], TAGGED))
     allocated = bytes_in_steps(decode(payload, TAGGED, CHUNK_BYTES))
     # The one that gives the value copies it, and nothing more: to parse it as a whole would take several times as much.

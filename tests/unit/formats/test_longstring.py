@@ -13,11 +13,11 @@ from helpers.long_values import (
     CHUNK_BYTES,
     LONG_BYTES,
     LONG_STRINGS,
-    LONG_VALUES,
     bytes_in_steps,
     check_reading,
     decode,
     long_entries,
+    long_value,
     short_pieces,
 )
 from kvserver.data.entries import Entry, Expiring
@@ -32,13 +32,13 @@ MOST_BYTES_IN_A_STEP = LONG_BYTES // 7 + 8 * CHUNK_BYTES
 
 @pytest.mark.parametrize("name", ["binary", "expiring"])
 def test_tag_is_decoded_in_short_steps_where_its_end_is_in_another_chunk(name: str) -> None:
-    payload = b"".join(encode([cut_of({b"long": LONG_VALUES[name]})], TAGGED))
+    payload = b"".join(encode([cut_of({b"long": long_value(name)})], TAGGED))
     assert bytes_in_steps(decode(payload, TAGGED, CHUNK_BYTES, last=len(b"}}")))[0] < MOST_BYTES_IN_A_STEP
 
 
 @pytest.mark.parametrize("name", LONG_STRINGS)
 def test_long_string_is_decoded_in_short_steps(name: str) -> None:
-    contents: dict[bytes, Entry] = {b"a": b"1", b"long": LONG_VALUES[name], b"z": as_json_text([1])}
+    contents: dict[bytes, Entry] = {b"a": b"1", b"long": long_value(name), b"z": as_json_text([1])}
     payload = b"".join(encode([cut_of(contents)], TAGGED))
     assert bytes_in_steps(decode(payload, TAGGED, CHUNK_BYTES))[0] < MOST_BYTES_IN_A_STEP
     steps = list(decode(payload, TAGGED, CHUNK_BYTES))
