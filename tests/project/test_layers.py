@@ -210,6 +210,7 @@ def circle_in(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 # Imports in functions and for type checkers count as all others: who reads one file of a circle has to read them all.
+@cache
 def all_of_ours() -> dict[str, set[str]]:
     return {name: ours(name) & PATHS.keys() for name in PATHS}
 
@@ -324,23 +325,29 @@ def test_every_module_has_its_tests_at_the_same_path(name: str) -> None:
     *folders, module = name.split(".")[1:]
     path = TESTS.joinpath("unit", *folders, f"test_{module}.py")
     assert path.exists(), f"{name} has no {path.relative_to(TESTS)}"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    text = path.read_text(encoding="utf-8")
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert any(node.name.startswith("test_") for node in functions)
-    imported = imported_by(tree)
+    imported = imported_by(path)
     assert name in imported or "helpers.servers" in imported, f"it neither imports {name} nor starts a server"
 
 
-def imported_by(test: ast.Module) -> set[str]:
+@cache
+def imports_of_test(path: Path) -> set[str]:
+    """What a file of tests or a helper imports."""
+    return imports_of(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def imported_by(test: Path) -> set[str]:
     """The modules that a test imports, itself or by its helpers; two that gather others stand for what they gather."""
     names: set[str] = set()
-    waiting = imports_of(test)
+    waiting = set(imports_of_test(test))
     while waiting:
         name = waiting.pop()
         names.add(name)
         helper = TESTS.joinpath(*name.split(".")).with_suffix(".py")
         if name.startswith("helpers.") and helper.exists():
-            waiting |= imports_of(ast.parse(helper.read_text(encoding="utf-8"))) - names
+            waiting |= imports_of_test(helper) - names
     for gathering, gathered in (
         ("kvserver", "kvserver.library"),
         ("kvserver.commands.catalogue", "kvserver.commands.catalogue"),
@@ -351,5 +358,5 @@ def imported_by(test: ast.Module) -> set[str]:
 
 def test_tests_import_no_tests() -> None:
     for path in sorted(TESTS.rglob("test_*.py")):
-        names = imports_of(ast.parse(path.read_text(encoding="utf-8")))
+        names = imports_of_test(path)
         assert not {name for name in names if ".test_" in f".{name}"}, path.relative_to(TESTS)
