@@ -18,6 +18,7 @@ A string that is the decimal of such an integer is always written as one. Source
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -36,6 +37,8 @@ _STRING_32: Final = 0xF0
 _INTEGER_BYTES: Final = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
 # Where the entry's length is so many bytes or more, its copy behind the entry takes 3, 4 or 5 bytes.
 _LONGER_COPIES: Final = (16_383, 2_097_151, 268_435_455)
+# From these numbers on, an entry is so many bytes longer.
+_LONGER_INTEGERS: Final = ((_SMALL_END, 1), (1 << 12, 1), (1 << 15, 1), (1 << 23, 1), (1 << 31, 4))
 # The longest decimal of 64 bits.
 _DECIMAL_BYTES: Final = 20
 _SMALL: Final = [b"%d" % number for number in range(_SMALL_END)]
@@ -139,18 +142,34 @@ def entry_size(string: bytes) -> int:
     length = len(string)
     if length <= _DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
         return len(write_entry(string))
-    return _size_of_string(length)
+    return string_size(length)
 
 
 def entries_size(strings: Sequence[bytes]) -> int:
-    """The length of the entries of some strings. Measured: in a fifth of the time of `entry_size` for each."""
+    """The length of the entries of some strings. Measured: this takes a fifth of what `entry_size` takes for each of them."""
     lengths = list(map(len, strings))
-    if max(lengths, default=0) >= len(_STRING_SIZES):
+    if not lengths or max(lengths) >= len(_STRING_SIZES):
         return sum(map(entry_size, strings))
     size = sum(map(_STRING_SIZES.__getitem__, lengths))
+    if min(lengths) > _DECIMAL_BYTES:
+        return size
     for string in strings:
         if len(string) <= _DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
             size += len(write_entry(string)) - _STRING_SIZES[len(string)]
+    return size
+
+
+def integers_size(numbers: Sequence[int]) -> int:
+    """The length of the entries of integers from 0 on that never get less. Measured: no step is one for each of them."""
+    if numbers and numbers[-1] >= 1 << 63:
+        return sum(map(integer_size, numbers))
+    count = len(numbers)
+    size = 2 * count
+    for limit, more in _LONGER_INTEGERS:
+        longer = count - bisect_left(numbers, limit)
+        if not longer:
+            break
+        size += longer * more
     return size
 
 
@@ -170,7 +189,8 @@ def integer_size(number: int) -> int:
     return 10
 
 
-def _size_of_string(length: int) -> int:
+def string_size(length: int) -> int:
+    """The length of the entry of a string of so many bytes, if it is no integer: no shorter string, or integer, takes more."""
     # The head of a short string has one byte, and so has the copy of its length.
     return length + 2 if length <= _SHORT_STRING_END - _SHORT_STRING - 1 else _long_size(length)
 
@@ -209,4 +229,4 @@ def _length_copy(length: int) -> bytes:
 
 
 # The lengths of the entries of strings that are no integers, by the lengths of the strings.
-_STRING_SIZES: Final = [_size_of_string(length) for length in range(4096)]
+_STRING_SIZES: Final = [string_size(length) for length in range(4096)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Final
 
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import MANY_WORDS, Many, command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.resp.reply import BULK_HEADERS, CRLF, OK, Reply
+from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.stream.group import COUNTS
@@ -23,54 +24,59 @@ _TOO_LARGE: Final = "ERR Elements are too large to be stored"
 
 def add_many(session: Session, requests: list[Request], output: list[bytes]) -> int:
     """Add entries that are given their ids, those of one stream behind each other at once. Return how many calls have run."""
-    keyspace, config, done = session.keyspace, session.server.config, 0
     # What takes a time worth measuring is no part of a run.
     if len(requests[0]) >= MANY_WORDS:
         return 0
-    now_ms = keyspace.now_ms()
-    most_entries, most_bytes = config.stream_node_max_entries, config.stream_node_max_bytes
-    # What stands between the key and the fields of a call, and what it says.
-    words, start = [b"*"], 3
-    trim: Trim | None = None
+    done = 0
     while done < len(requests):
-        key = requests[done][1]
-        entry = keyspace.get(key)
-        if type(entry) is not Stream:
+        added = _add_some(session, requests[done:], output)
+        if not added:
             break
-        stream = keyspace.own_plain(key, entry)
-        assert isinstance(stream, Stream)
-        entries = stream.entries
-        records: list[Request] = []
-        for request in requests[done:]:
-            if request[1] != key:
-                break
-            if request[2:start] != words:
-                form = _form(session, request)
-                if form is None:
-                    break
-                start, trim = form
-                words = request[2:start]
-            strings = request[start:]
-            identity = stream.last_id
-            if not strings or len(strings) % 2 or identity == LAST:
-                break
-            identity = (now_ms, 0) if now_ms > identity[0] else following(identity, now_ms)
+        done += added
+    return done
+
+
+def _add_some(session: Session, requests: list[Request], output: list[bytes]) -> int:
+    """Run the first calls, as far as they say the same in front of the fields. Return how many have run."""
+    keyspace, config, key = session.keyspace, session.server.config, requests[0][1]
+    entry, form = keyspace.get(key), _form(session, requests[0])
+    if type(entry) is not Stream or form is None:
+        return 0
+    start, trim = form
+    words = requests[0][1:start]
+    width = len(requests[0])
+    if width == start or (width - start) % 2:
+        return 0
+    rows = [request[start:] for request in takewhile(lambda each: each[1:start] == words and len(each) == width, requests)]
+    stream = keyspace.own_plain(key, entry)
+    assert isinstance(stream, Stream)
+    milliseconds, sequence = following(stream.last_id, keyspace.now_ms())
+    if stream.last_id == LAST or sequence + len(rows) > MOST:
+        return 0
+    ids = [(milliseconds, number) for number in range(sequence, sequence + len(rows))]
+    records: list[Request] = []
+    added = 0
+    while added < len(rows):
+        most = len(rows) if trim is None else added + trim.slack(stream)
+        limits = config.stream_node_max_entries, config.stream_node_max_bytes
+        count = stream.entries.add_alike(ids[added:most], rows[added:most], *limits)
+        if not count:
             try:
-                entries.add(identity, strings, most_entries, most_bytes)
+                stream.entries.add(ids[added], rows[added], *limits)
             except OverflowError:
                 break
-            stream.last_id = identity
-            stream.added = (stream.added + 1) % COUNTS
-            text = b"%d-%d" % identity
-            records.append([b"XADD", key, text, *strings])
-            if trim is not None and trim.apply(stream):
-                records.append(record_of(key, stream))
-            output += (BULK_HEADERS[len(text)], text, CRLF)
-            done += 1
-        if not records:
-            break
+            count = 1
+        texts = [b"%d-%d" % identity for identity in ids[added : added + count]]
+        output += [b"$%d\r\n%b\r\n" % (len(text), text) for text in texts]
+        records += [[b"XADD", key, text, *row] for text, row in zip(texts, rows[added : added + count], strict=True)]
+        added += count
+        stream.last_id = ids[added - 1]
+        stream.added = (stream.added + count) % COUNTS
+        if trim is not None and trim.apply(stream):
+            records.append(record_of(key, stream))
+    if records:
         keyspace.put_many([(key, stream)], records)
-    return done
+    return added
 
 
 def _form(session: Session, request: Request) -> tuple[int, Trim | None] | None:

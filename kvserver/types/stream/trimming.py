@@ -35,6 +35,14 @@ class Trim(NamedTuple):
             return stream.entries.trim_to_id(self.identity, is_exact=self.is_exact, limit=self.limit)
         return stream.entries.trim_to_length(self.length or 0, is_exact=self.is_exact, limit=self.limit)
 
+    def slack(self, stream: Stream) -> int:
+        """The number of entries that may be added, at least 1, before the trim is applied, which would remove none earlier."""
+        entries = stream.entries
+        # An inexact trim waits until it can remove the first node.
+        if self.length is None or self.is_exact or entries.node_count < 2:
+            return 1
+        return max(self.length + entries.sizes[0] - entries.count, 1)
+
 
 class Addition(NamedTuple):
     """What the words of XADD in front of the fields say.

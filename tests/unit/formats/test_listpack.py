@@ -14,6 +14,7 @@ from kvserver.formats.listpack import (
     entries_size,
     entry_size,
     integer_size,
+    integers_size,
     join_entries,
     read_listpack,
     write_entry,
@@ -138,6 +139,11 @@ def test_a_thousand_lies_about_lengths_allocate_nothing() -> None:
 @given(st.lists(strings | st.integers(0, 5_000).map(b"x".__mul__), max_size=8))
 def test_sizes_of_strings_are_those_of_their_entries(some: list[bytes]) -> None:
     assert entries_size(some) == sum(map(len, map(write_entry, some))) == sum(map(entry_size, some))
+
+
+@given(st.lists(st.integers(0, 1 << 64) | st.sampled_from([each for each in BORDERS if each >= 0])))
+def test_sizes_of_integers_in_order_are_those_of_each(numbers: list[int]) -> None:
+    assert integers_size(sorted(numbers)) == sum(map(integer_size, numbers))
 
 
 def test_size_of_an_integer_is_that_of_its_entry() -> None:

@@ -6,7 +6,8 @@ import random
 
 from helpers.sessions import START_MS, Server, run
 from kvserver.data.kinds import kind_of
-from kvserver.resp.reply import Error
+from kvserver.resp.reply import Error, encode
+from kvserver.types.stream.commands import add_many
 from kvserver.types.stream.stream import Stream
 
 
@@ -74,3 +75,19 @@ def test_frozen_stream_sees_no_later_change() -> None:
     stream = server.keyspace.live(b"k")
     assert isinstance(stream, Stream)
     assert (stream.length, stream.first_id, stream.last_id) == (2, (5, 0), (9, 0))
+
+
+def test_entries_of_a_pipeline_are_trimmed_as_one_by_one() -> None:
+    words = [b"XADD", b"k", b"MAXLEN", b"~", b"6", b"*", b"f", b"v"]
+    server, other = Server(), Server()
+    for each in (server, other):
+        each.state.config.stream_node_max_entries = 4
+        run(each.session(), "XADD", "k", "1-1", "f", "v")
+    output: list[bytes] = []
+    assert add_many(server.session(), [words[:] for _ in range(41)], output) == 41
+    replies = [run(other.session(), *words) for _ in range(41)]
+    assert b"".join(output) == b"".join(encode(reply, 2) for reply in replies)  # type: ignore[arg-type]
+    records = server.state.databases.records.take()
+    assert records == other.state.databases.records.take()
+    assert sum(record[0] == b"XTRIM" for record in records) == 9
+    assert told(server) == told(other)

@@ -129,3 +129,33 @@ def test_entries_may_have_ids_again_that_deleted_ones_had() -> None:
     alone.forget_behind((2, 0))
     alone.add((3, 0), [b"f", b"w"], NODE, 4096)
     assert alone.range() == [((3, 0), [b"f", b"w"])]
+
+
+def test_entries_that_come_together_are_divided_into_the_same_nodes() -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    together, one_by_one = Entries(), Entries()
+    added_together, milliseconds = 0, 5
+    for _ in range(200):
+        milliseconds += rng.choice((1, 1, 200, 1 << 20))
+        fields = rng.choice(([b"f"], [b"f"], [b"g", b"7"]))
+        length = rng.choice((3, 3, 64, 130))
+        first = rng.choice((0, 0, 100, 5000))
+        ids = [(milliseconds, first + number) for number in range(rng.randint(1, 40))]
+        rows = [[part for field in fields for part in (field, rng.choice((b"-12", b"x" * length)))] for _ in ids]
+        for identity, row in zip(ids, rows, strict=True):
+            one_by_one.add(identity, row, 50, 1500)
+        added = 0
+        while added < len(ids):
+            count = together.add_alike(ids[added:], rows[added:], 50, 1500)
+            added_together += count
+            if not count:
+                together.add(ids[added], rows[added], 50, 1500)
+            added += count or 1
+        if rng.random() < 0.1:
+            assert together.remove(ids[-1])
+            assert one_by_one.remove(ids[-1])
+    assert together.range() == one_by_one.range()
+    assert [len(node) for node in together.nodes()] == [len(node) for node in one_by_one.nodes()]
+    assert added_together > 500
