@@ -237,8 +237,7 @@ def xack(session: Session, request: Request) -> Reply:
     if found is None:
         return 0
     stream, group = found
-    ids = list(map(parse, request[3:]))
-    acknowledged = sum(map(group.acknowledge, ids))
+    acknowledged = group.acknowledge_all([*map(parse, request[3:])])
     if acknowledged:
         session.keyspace.change(request[1], stream, request)
     return acknowledged

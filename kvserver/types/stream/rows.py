@@ -157,6 +157,28 @@ class Rows(Runs[Run]):
             self._settle(index)
         return values
 
+    def discard_all(self, ids: list[Id]) -> list[Column] | None:
+        """Remove rows that follow each other, with these ids, and return the columns of their values.
+
+        None, and nothing is removed, where they do not, or are not in one run.
+        """
+        index = self._run_of(ids[0])
+        run = self.runs[index]
+        start = self._find(run, ids[0])
+        if start < 0:
+            return None
+        stop = start + len(ids)
+        if list(zip(run.columns[0][start:stop], run.columns[1][start:stop], strict=True)) != ids:
+            return None
+        columns = self._own(index).columns
+        values = [column[start:stop] for column in columns[2:]]
+        for column in columns:
+            del column[start:stop]
+        self._resize(index, -len(ids))
+        if len(columns[0]) < (self.LOAD >> 2 or 1) and len(self.runs) > 1:
+            self._settle(index)
+        return values
+
     # --- Many rows ---
 
     def load(self, columns: list[Sequence[Any]]) -> None:

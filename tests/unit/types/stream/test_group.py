@@ -13,7 +13,7 @@ ids = st.tuples(st.integers(0, 3), st.integers(0, 3))
 names = st.sampled_from(NAMES)
 steps = st.one_of(
     st.tuples(st.just("deliver"), ids, names, st.integers(0, 9)),
-    st.tuples(st.just("acknowledge"), ids, names, st.just(0)),
+    st.tuples(st.just("acknowledge"), ids, names, st.integers(0, 4)),
     st.tuples(st.just("drop"), ids, names, st.just(0)),
     st.tuples(st.just("fork"), ids, names, st.just(0)),
 )
@@ -51,10 +51,12 @@ def test_group_and_consumers_agree(some: list[tuple[str, Id, bytes, int]]) -> No
                 own.pop(identity, None)
             model[name] = (step, {**model.get(name, (0, {}))[1], identity: (step, number)})
         elif what == "acknowledge":
-            before = [own for _, own in model.values() if identity in own]
-            assert group.acknowledge(identity) == bool(before)
-            for own in before:
-                del own[identity]
+            pending = sorted((each for _, own in model.values() for each in own if each >= identity))
+            some_ids = [*pending[:number], identity]
+            assert group.acknowledge_all(some_ids) == len(set(some_ids) & set(pending))
+            for _, own in model.values():
+                for each in some_ids:
+                    own.pop(each, None)
         elif what == "drop":
             gone = model.pop(name, None)
             assert group.drop_consumer(name) == (None if gone is None else len(gone[1]))

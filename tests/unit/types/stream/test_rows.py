@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from random import Random
 from time import perf_counter
 
@@ -30,6 +31,7 @@ def test_rows_are_a_sorted_dict_whatever_happens(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Runs, "GROUP_BITS", 1)
     monkeypatch.setattr(Runs, "MOST_FLAT", 3)
     monkeypatch.setattr(pages, "PAGE", 2)
+    removed = 0
     for seed in range(5):
         rng, rows, model = Random(seed), Rows(kinds), Model()
         others: list[tuple[Rows, Model]] = []
@@ -47,6 +49,17 @@ def test_rows_are_a_sorted_dict_whatever_happens(monkeypatch: pytest.MonkeyPatch
                     assert rows.discard(identity) == model.pop(identity, None), seed
                 case 8 if step % 20 == 0:
                     others.append((rows.fork(), dict(model)))
+                case 8:
+                    # Ids that follow each other, or not.
+                    there = sorted(model)
+                    place, count = bisect_left(there, identity), rng.randrange(1, 4)
+                    block = [*there[place : place + count], *([identity] if rng.random() < 0.2 else [])]
+                    columns = rows.discard_all(block) if block else None
+                    if columns is not None:
+                        assert list(zip(*columns, strict=True)) == [model[each] for each in block] or not kinds, seed
+                        for each in block:
+                            del model[each]
+                        removed += len(block)
                 case 9 if others and rng.random() < 0.1:
                     other, before = others.pop()
                     others.append((rows, model))
@@ -58,6 +71,7 @@ def test_rows_are_a_sorted_dict_whatever_happens(monkeypatch: pytest.MonkeyPatch
             behind = {(row[0], row[1]): row[2:] for row in rows.rows(identity)}
             assert behind == {each: model[each] for each in model if each >= identity}, seed
         assert all(contents(other) == before for other, before in others), seed
+    assert removed > 20
 
 
 def test_rows_that_are_loaded_are_those_that_are_put() -> None:
