@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from kvserver.containers.runs import Runs
 from kvserver.types.stream.ids import FIRST, LAST, Id
-from kvserver.types.stream.node import MOST_BYTES, Item, Node
+from kvserver.types.stream.node import MOST_BYTES, MOST_ENTRIES, Item, Node
 
 _key_of: Final = attrgetter("first")
 # Fewer entries are added one by one in less time.
@@ -51,8 +51,8 @@ class Entries(Runs[Node]):
     def add(self, identity: Id, strings: list[bytes], most_entries: int, most_bytes: int) -> None:
         """Add an entry: its id, which is greater than all that were ever added, and fields and values in turn.
 
-        A node has no more entries, and no listpack of more bytes, than the limits say; 0 stands for Redis's own. OverflowError
-        for more bytes than any node has.
+        A node has no more entries, and no listpack of more bytes, than the limits say; 0 stands for the most there are.
+        OverflowError for more bytes than any node has.
         """
         length = sum(map(len, strings))
         if length > MOST_BYTES:
@@ -63,7 +63,8 @@ class Entries(Runs[Node]):
         else:
             if node.owner is not self.token:
                 node = self._open(len(self.runs) - 1)
-            is_roomy = node.bound + length < most_bytes <= MOST_BYTES and len(node.milliseconds) < most_entries
+            count = len(node.milliseconds)
+            is_roomy = node.bound + length < most_bytes <= MOST_BYTES and count < most_entries <= MOST_ENTRIES
             if not (is_roomy or node.has_room(length, most_entries, most_bytes)):
                 node.seal()
                 node = Node(identity, strings[::2], self.token)

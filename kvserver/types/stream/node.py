@@ -16,21 +16,20 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from struct import pack
 from typing import Final
 
 from kvserver.containers import fresh
 from kvserver.formats.listpack import OVERHEAD_BYTES, entries_size, entry_size, integer_size, integers_size, string_size
 from kvserver.types.stream.ids import Id
+from kvserver.types.stream.joined import join, narrow, split, split_some
 
 # An entry as commands see it: its id, and fields and values in turn.
 Item = tuple[Id, list[bytes]]
 
 # Redis's limit of a node, where none is configured.
 MOST_BYTES: Final = 1 << 30
-_SEPARATOR: Final = b"\0"
-# Longer strings on average are not joined.
-_JOINED_BYTES: Final = 1024
+# No node gets more entries: it is sealed in one step, which takes a third of a millisecond then. Redis has no such limit.
+MOST_ENTRIES: Final = 1000
 # The flags of an entry, a number of one byte, whichever are set; the number behind the fields of the first entry is zero.
 _FLAGS_SIZE: Final = 2
 _ZERO_SIZE: Final = 2
@@ -42,8 +41,6 @@ _MOST_OVERHEAD: Final = 40
 _USUAL_OVERHEAD: Final = 16
 _MOST_STRING_OVERHEAD: Final = 10
 _SHORT_STRING, _LONG_STRING = 64, 4096
-# The places of so many joined strings are found by a look, and those in between by dividing some bytes.
-_STRIDE: Final = 16
 # The memory of a node besides its strings and numbers, and that of a string that is not joined.
 _NODE_BYTES: Final = 700
 _STRING_BYTES: Final = 56
@@ -63,7 +60,7 @@ class Node:
     """
 
     __slots__ = (
-        "_anchors",
+        "_begins",
         "_counted",
         "_counted_size",
         "_counted_strings",
@@ -91,8 +88,8 @@ class Node:
         self.deleted: bytearray | None = None
         self.live = 0
         self.owner = owner
-        # Where every sixteenth of the joined strings begins, and at last where one behind all of them would.
-        self._anchors: array[int] | None = None
+        # Where some of the joined strings begin.
+        self._begins: array[int] | None = None
         # The length of Redis's listpack with so many of the entries and strings, but for the counts of entries; and what it is
         # at most with all of them.
         self._counted = self._counted_strings = 0
@@ -117,10 +114,12 @@ class Node:
         """True if an entry whose fields and values have so many bytes may be added to an open node. A limit of 0 is none."""
         if not 0 < most_bytes <= MOST_BYTES:
             most_bytes = MOST_BYTES
+        if not 0 < most_entries <= MOST_ENTRIES:
+            most_entries = MOST_ENTRIES
         # Measured: so the strings are looked at a few times for a node, and not for each entry.
         if self.bound + length >= most_bytes and self.size() + length >= most_bytes:
             return False
-        return not 0 < most_entries <= len(self.milliseconds)
+        return len(self.milliseconds) < most_entries
 
     def add(self, identity: Id, strings: list[bytes], length: int) -> None:
         """Add an entry to an open node: its id, which is the greatest, fields and values in turn, and how long they are."""
@@ -168,10 +167,10 @@ class Node:
         of_entry += integer_size(width + 3) + width * string_size(longest)
         if not 0 < most_bytes <= MOST_BYTES:
             most_bytes = MOST_BYTES
+        if not 0 < most_entries <= MOST_ENTRIES:
+            most_entries = MOST_ENTRIES
         room = (most_bytes - self.bound - _GROWTH - self._fields_length - longest * width) // of_entry
-        if most_entries > 0:
-            room = min(room, most_entries - len(self.milliseconds))
-        count = min(len(values) // width, room)
+        count = min(len(values) // width, room, most_entries - len(self.milliseconds))
         if count <= 0:
             return 0
         del values[count * width :]
@@ -226,7 +225,7 @@ class Node:
         """An equal node that is open, with this owner, if this one is open; else one that is sealed, too."""
         other = Node.__new__(Node)
         other.first, other.fields, other.live, other.owner = self.first, self.fields, self.live, owner
-        other._anchors = self._anchors
+        other._begins = self._begins
         other._counted, other._counted_strings = self._counted, self._counted_strings
         other._fields_length = self._fields_length
         other._counted_size, other.bound = self._counted_size, self.bound
@@ -250,19 +249,15 @@ class Node:
         """Make the node as small as it can be. It is not changed from then on."""
         self.owner = None
         strings = self.all_strings()
-        self.strings = tuple(strings)
-        before = list(accumulate(map(len, strings), initial=0))
-        if before[-1] <= _JOINED_BYTES * len(strings):
-            joined = _SEPARATOR.join(strings)
-            if joined.count(_SEPARATOR) == len(strings) - 1:
-                self.strings = joined
-                begins = [before[place] + place for place in range(0, len(strings), _STRIDE)]
-                self._anchors = _narrow(array("Q", [*begins, len(joined) + 1]))
-        if type(self.strings) is tuple:
+        joined = join(strings)
+        if joined is None:
+            self.strings = tuple(strings)
             fresh.note(len(strings))
-        self.milliseconds = _narrow(self.milliseconds)
-        self.sequences = _narrow(self.sequences)
-        self.counts = None if self.counts is None else _narrow(self.counts)
+        else:
+            self.strings, self._begins = joined
+        self.milliseconds = narrow(self.milliseconds)
+        self.sequences = narrow(self.sequences)
+        self.counts = None if self.counts is None else narrow(self.counts)
 
     def opened(self, owner: object | None) -> Node:
         """An equal node that is open, and has this owner."""
@@ -341,7 +336,7 @@ class Node:
         """The strings, which nobody may change."""
         strings = self.strings
         if type(strings) is bytes:
-            return strings.split(_SEPARATOR)
+            return split(strings)
         assert not isinstance(strings, bytes)
         return strings
 
@@ -385,12 +380,8 @@ class Node:
         strings = self.strings
         if type(strings) is not bytes:
             return strings[start:stop]  # type: ignore[return-value]
-        anchors = self._anchors
-        assert anchors is not None
-        first, last = start // _STRIDE, -(-stop // _STRIDE)
-        # The first string of this part stands at the place `skipped`.
-        part, skipped = strings[anchors[first] : anchors[last] - 1], first * _STRIDE
-        return part.split(_SEPARATOR, stop - skipped)[start - skipped : stop - skipped]
+        assert self._begins is not None
+        return split_some(strings, self._begins, start, stop)
 
 
 def _interleave(fields: list[bytes], values: list[bytes] | tuple[bytes, ...]) -> list[bytes]:
@@ -398,11 +389,3 @@ def _interleave(fields: list[bytes], values: list[bytes] | tuple[bytes, ...]) ->
     row[::2] = fields
     row[1::2] = values
     return row
-
-
-def _narrow(numbers: array[int]) -> array[int]:
-    """The same numbers with as few bytes as the greatest of them needs."""
-    most = max(numbers, default=0)
-    code = next(code for code, bits in (("B", 8), ("H", 16), ("I", 32), ("Q", 64)) if most < 1 << bits)
-    # Measured: an array that is made of another takes several times as long.
-    return array(code, pack(f"{len(numbers)}{code}", *numbers))

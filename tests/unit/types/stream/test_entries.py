@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from kvserver.containers.runs import Runs
 from kvserver.types.stream.entries import Entries
 from kvserver.types.stream.ids import FIRST, LAST, Id
@@ -159,3 +161,15 @@ def test_entries_that_come_together_are_divided_into_the_same_nodes() -> None:
     assert together.range() == one_by_one.range()
     assert [len(node) for node in together.nodes()] == [len(node) for node in one_by_one.nodes()]
     assert added_together > 500
+
+
+@pytest.mark.parametrize("most_entries", [0, 5000])
+def test_no_node_gets_more_than_a_thousand_entries(most_entries: int) -> None:
+    entries, ids = Entries(), [(7, number) for number in range(2_500)]
+    for identity in ids[:1_200]:
+        entries.add(identity, [b"f", b"v"], most_entries, 0)
+    for start in range(1_200, 2_500, 50):
+        if not entries.add_alike(ids[start : start + 50], [[b"f", b"v"]] * 50, most_entries, 0):
+            entries.add(ids[start], [b"f", b"v"], most_entries, 0)
+    assert max(map(len, entries.nodes())) == 1_000
+    assert entries.node_count >= 2
