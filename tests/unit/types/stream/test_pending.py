@@ -45,3 +45,20 @@ def test_ages_wrap_as_those_of_redis() -> None:
     assert run(session, "XINFO", "CONSUMERS", "k", "g") == [{b"name": b"a", b"pending": 1, b"idle": 0}]
     assert run(session, "XAUTOCLAIM", "k", "g", "b", 1, 0) == [b"0-0", [], []]
     assert run(session, "XCLAIM", "k", "g", "b", 1, 1) == []
+
+
+def test_entries_of_a_consumer_are_found_however_few_it_has() -> None:
+    session = Server().session()
+    run(session, "XGROUP", "CREATE", "k", "g", 0, "MKSTREAM")
+    for number in range(1, 41):
+        run(session, "XADD", "k", number, "f", "v")
+    run(session, "XREADGROUP", "GROUP", "g", "few", "COUNT", 1, "STREAMS", "k", ">")
+    run(session, "XREADGROUP", "GROUP", "g", "many", "COUNT", 38, "STREAMS", "k", ">")
+    run(session, "XREADGROUP", "GROUP", "g", "few", "COUNT", 1, "STREAMS", "k", ">")
+    few = [[b"1-0", b"few", 0, 1], [b"40-0", b"few", 0, 1]]
+    assert run(session, "XPENDING", "k", "g", "-", "+", 9, "few") == few
+    assert run(session, "XPENDING", "k", "g", "(1", "+", 9, "few") == few[1:]
+    many = run(session, "XPENDING", "k", "g", "3", "5-0", 9, "many")
+    assert many == [[b"%d-0" % number, b"many", 0, 1] for number in (3, 4, 5)]
+    for name in ("few", "many"):
+        assert run(session, "XPENDING", "k", "g", "IDLE", 1, "-", "+", 9, name) == []
