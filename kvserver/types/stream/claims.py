@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final, NamedTuple
 
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
@@ -139,7 +140,7 @@ def xclaim(session: Session, request: Request) -> Reply:
         delivery = group.delivery(identity)
         if delivery is None and options.is_forced:
             delivery = Delivery(b"", claim.now_ms, 1)
-        elif delivery is None or _is_busy(delivery, claim):
+        elif delivery is None or _is_busy(delivery.time_ms, claim):
             continue
         if not reply:
             # Who claims nothing is not seen.
@@ -151,9 +152,9 @@ def xclaim(session: Session, request: Request) -> Reply:
     return reply
 
 
-def _is_busy(delivery: Delivery, claim: _Claim) -> bool:
-    """True if an entry was delivered so lately that it may not be claimed."""
-    return claim.least_idle_ms > 0 and idle_ms(claim.now_ms, delivery.time_ms) < claim.least_idle_ms
+def _is_busy(time_ms: int, claim: _Claim) -> bool:
+    """True if an entry was delivered so lately, at this Unix time, that it may not be claimed."""
+    return claim.least_idle_ms > 0 and idle_ms(claim.now_ms, time_ms) < claim.least_idle_ms
 
 
 def _store(session: Session, key: bytes, stream: Stream, call: Request, claim: _Claim) -> None:
@@ -228,13 +229,14 @@ def _due(stream: Stream, group: Group, start: Id, count: int, claim: _Claim) -> 
     """
     due: list[_Due] = []
     attempts = count * _ATTEMPTS
-    for milliseconds, sequence, *delivered in group.pending.rows(start):
-        identity = milliseconds, sequence
-        if not attempts or len(due) == count:
-            return due, identity
-        attempts -= 1
+    for columns in group.pending.chunks(start):
+        # One more is looked up than may be looked at: it is where to go on.
+        ids = list(islice(zip(columns[0], columns[1], strict=False), attempts + 1))
         # The strings of what is only looked at would take far longer.
-        delivery, is_there = Delivery(*delivered), stream.entries.has(identity)
-        if not is_there or not _is_busy(delivery, claim):
-            due.append((identity, delivery, is_there))
+        for place, (identity, is_there) in enumerate(zip(ids, stream.entries.have(ids), strict=True)):
+            if not attempts or len(due) == count:
+                return due, identity
+            attempts -= 1
+            if not is_there or not _is_busy(columns[3][place], claim):
+                due.append((identity, Delivery(columns[2][place], columns[3][place], columns[4][place]), is_there))
     return due, FIRST

@@ -42,6 +42,8 @@ def check(entries: Entries, model: Model, rng: random.Random) -> None:
             span is None
             or (span[0].items(*span[1:]) if span[1] < span[2] else []) == model.between(start, LAST)[: count or None]
         )
+        some = sorted({(rng.randint(0, 130), rng.randint(0, 2)) for _ in range(rng.choice((3, 90)))})
+        assert entries.have(some) == [any(item[0] == identity for item in items) for identity in some]
         assert entries.has(start) == any(item[0] == start for item in items)
         assert entries.get(start) == next((strings for identity, strings in items if identity == start), None)
     assert entries.size_bytes() > 0
