@@ -11,8 +11,9 @@ Most scripts run to their end: `sure` never fails, and what may fail (`any`, `fa
 - They never put a table into itself, nor move the end of a loop: to send the reply would take long, or for ever. So what comes
   into a table that is there is new or `plain`.
 - They never end with an error that is a table without a text, by which redis-server 7.0 ends itself.
-- They give no -0 to a command, since kvserver takes it for 0, and tell no error of the level above a function that was called
-  by a tail call, since kvserver makes that a call.
+- They give no -0 to a command, since kvserver takes it for 0, nor have it as a constant, since Lua's compiler takes each 0 of
+  the script for it then. They tell no error of the level above a function that was called by a tail call, since kvserver makes
+  that a call.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ scalar = <number> | <condition> | tonumber(<sure>) | type(<sure>) | nil | <text>
 condition = <number> < <number> | <string> == <sure> | not <sure> | a == nil | a ~= false | a == b | <number> >= 1
     | next(c) == nil | type(<sure>) == 'table' | <string> < <string> | redis.call('exists', <key>) == 1
     | (tonumber(ARGV[1]) or 0) > 1 | <call> == <sure>
-number = <literal> | <literal> | <literal> | #<string> | #c | #ARGV | (<number> + <number>) | (<number> * <literal>)
-    | (<number> - <number>) | (<number> / <literal>) | (<number> % <literal>) | (tonumber(<string>) or 1)
+number = <literal> | <literal> | <literal> | #<string> | #c | #ARGV | (<number> + <number>) | (<number> * (#c + <literal>))
+    | (<number> - <number>) | (<number> / (#c + <literal>)) | (<number> % <literal>) | (tonumber(<string>) or 1)
     | math.floor(<number>) | math.ceil(<number>) | math.abs(<number>) | math.min(<number>, <number>) | math.sqrt(<number>)
     | (string.byte(<string>) or 0) | string.len(<string>) | (tonumber(<word>, <base>) or 2) | bit.band(<number>, 255)
     | bit.bor(<number>, 1) | bit.bxor(<number>, <literal>) | bit.lshift(<number>, <small>) | bit.bnot(<number>)
