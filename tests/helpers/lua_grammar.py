@@ -6,8 +6,8 @@ of that rule's, drawn anew each time; where scripts would get too deep, for one 
 Most scripts run to their end: `sure` never fails, and what may fail (`any`, `failing`) stands in a `pcall` for the most part.
 `a` is of any type, `b` is always a string, `c` a table. What scripts do is the same on each server:
 
-- They never tell the address of a table or a function, what time it is, or the order of a set of words or of a hash with long
-  values. Keys of tables have less than 32 bytes, since redis-server hashes longer ones in a way of its own.
+- They never tell the address of a table or a function, what time it is, or the order of a set of words, of a hash with long
+  values, or of texts with a NUL in SORT. Keys of tables have less than 32 bytes, since redis-server hashes longer ones in a way of its own.
 - They never put a table into itself, nor move the end of a loop: to send the reply would take long, or for ever. So what comes
   into a table that is there is new or `plain`.
 - They never end with an error that is a table without a text, by which redis-server 7.0 ends itself.
@@ -217,8 +217,8 @@ array-call = redis.pcall('lrange', <key-of-list>, 0, <small>) | redis.call('mget
     | redis.pcall('hmget', 'h', 'f', 'g', 'x') | redis.pcall('xrange', 't', '-', '+')
     | redis.pcall('xread', 'streams', 't', 0) or {}
 words = {'get', <key>} | {'set', <key>, <value>} | {'rpush', <key-of-list>, <value>, <value>} | {'mget', <key>, <key>}
-    | {<odd>, <value>} | {'nope'} | {} | {'hset', 'h', <field>, <short>, <field>, <short>} | {'exists', unpack(KEYS)}
-    | {'del', unpack(ARGV)} | {'rpush', 'l', unpack(ARGV)}
+    | {<odd>, <value>} | {'nope'} | {} | {'hmget', 'h', <field>, <field>} | {'exists', unpack(KEYS)} | {'del', unpack(ARGV)}
+    | {'rpush', 'l', unpack(ARGV)}
 key = 's' | 'n' | 'h' | 'l' | 'z' | 'i' | 't' | KEYS[1] | KEYS[2] | KEYS[1] | 'none'
 key-of-string = 's' | 'n' | 's' | KEYS[1] | 'n'
 key-of-list = 'l' | 'l' | 'l' | KEYS[1]
@@ -244,7 +244,7 @@ strings-call = 'get', <key> | 'get', <key-of-string> | 'get', <key-of-string> | 
 keys-call = 'del', <key> | 'type', <key> | 'exists', <key>, <key> | 'rename', <key>, <key> | 'copy', <key>, <key>
     | 'copy', <key>, <key>, 'replace' | 'ttl', 'never' | 'persist', <key> | 'dbsize' | 'object', 'encoding', <key>
     | 'unlink', <key> | 'renamenx', <key>, <key> | 'expire', <key>, 1000, 'xx' | 'touch', <key> | 'sort', <key>
-    | 'sort', 'l', 'alpha' | 'sort', 'l', 'by', 'nosort', 'get', '#', 'get', 'n' | 'del', KEYS[1] | 'type', <key>
+    | 'sort', 'i', 'alpha' | 'sort', 'l', 'by', 'nosort', 'get', '#', 'get', 'n' | 'del', KEYS[1] | 'type', <key>
     | 'exists', <key> | 'expire', 'never', 1
 hash-call = 'hset', 'h', <field>, <short> | 'hset', 'h', <field>, <short>, <field>, <short> | 'hget', 'h', <field>
     | 'hgetall', 'h' | 'hgetall', <key> | 'hmget', 'h', <field>, 'f' | 'hdel', 'h', <field> | 'hincrby', 'h', <field>, <whole>
