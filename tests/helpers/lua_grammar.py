@@ -7,7 +7,8 @@ Most scripts run to their end: `sure` never fails, and what may fail (`any`, `fa
 `a` is of any type, `b` is always a string, `c` a table. What scripts do is the same on each server:
 
 - They never tell the address of a table or a function, what time it is, or the order of a set of words, of a hash with long
-  values, or of texts with a NUL in SORT. Keys of tables have less than 32 bytes, since redis-server hashes longer ones in a way of its own.
+  values, or of texts with a NUL in SORT. Keys of tables have less than 32 bytes, since redis-server hashes longer ones
+  in a way of its own.
 - They never put a table into itself, nor move the end of a loop: to send the reply would take long, or for ever. So what comes
   into a table that is there is new or `plain`.
 - They never end with an error that is a table without a text, by which redis-server 7.0 ends itself.
