@@ -95,8 +95,10 @@ class CommandTable:
             return 0
         name, width = requests[0][0], len(requests[0])
         runner = runners.get(name)
-        many = self.many.get(runner[0]) if runner else None
-        if many is None or many.width not in (width, 0) or set(map(len, requests)) != {width}:
+        if runner is None:
+            return 0
+        many = self.many.get(runner[0])
+        if many is None or many.width not in (width, 0) or width not in runner[1] or set(map(len, requests)) != {width}:
             return 0
         if [request[0] for request in requests].count(name) != len(requests):
             return 0

@@ -209,6 +209,7 @@ class Writer:
                 except Exception:
                     _log.exception("a client's turn failed: this is a defect of kvserver")
                     self._usages.noted, self._usages.batch = 0, []
+                    self._clock.release()
                     client.abort()
                     continue
                 if client.queue and not (client.is_queued or client.is_waiting or client.is_choked):

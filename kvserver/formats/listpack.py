@@ -179,10 +179,8 @@ def integer_size(number: int) -> int:
         return 2
     if -(1 << 12) <= number < 1 << 12:
         return 3
-    if number >= 1 << 63:
-        number -= 1 << 64
-        if number >= -(1 << 12):
-            return 3
+    if not -(1 << 63) <= number < 1 << 63:
+        return integer_size((number + (1 << 63)) % (1 << 64) - (1 << 63))
     # Measured: in a fifth of the time of a loop.
     if -(1 << 31) <= number < 1 << 31:
         return 4 if -(1 << 15) <= number < 1 << 15 else 5 if -(1 << 23) <= number < 1 << 23 else 6

@@ -48,7 +48,7 @@ def xpending(session: Session, request: Request) -> Reply:
     start, end = parse_interval(words[0], words[1])
     _, group = read_group(session, request[1], request[2])
     consumer = group.consumers.get(words[3]) if len(words) > 3 else None
-    if len(words) > 3 and consumer is None:
+    if not count or (len(words) > 3 and consumer is None):
         return []
     now_ms = session.keyspace.now_ms()
     # The times of what has been idle for so long, where that is asked: the ages of earlier ones wrap.
@@ -60,11 +60,11 @@ def xpending(session: Session, request: Request) -> Reply:
         # Measured: most of what is looked at goes no further, so that this comes before anything else is made of it.
         if least_idle_ms > 0 and not earliest_ms < time_ms <= latest_ms:
             continue
-        if len(found) >= count:
-            break
         idle = idle_ms(now_ms, time_ms)
         if not least_idle_ms or idle >= least_idle_ms:
             found.append([b"%d-%d" % (milliseconds, sequence), name, max(idle, 0), signed(number)])
+            if len(found) == count:
+                break
     return found
 
 

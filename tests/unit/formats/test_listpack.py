@@ -148,4 +148,7 @@ def test_sizes_of_integers_in_order_are_those_of_each(numbers: list[int]) -> Non
 
 def test_size_of_an_integer_is_that_of_its_entry() -> None:
     for number in (each for each in BORDERS if -(1 << 63) <= each < 1 << 63):
-        assert integer_size(number) == integer_size(number % (1 << 64)) == len(write_entry(b"%d" % number)), number
+        bits = number % (1 << 64)
+        assert (
+            integer_size(number) == integer_size(bits) == integer_size(bits - (1 << 64)) == len(write_entry(b"%d" % number))
+        ), number
