@@ -158,8 +158,8 @@ class Server:
         """
         config, facts = self.state.config, self.state.process_facts()
         _log.info(
-            "kvserver %s, %s, on Python %s and %s, process %d",
-            self.state.version, facts.build, facts.python, facts.event_loop, facts.process_id,
+            "kvserver %s, %s, leaves %s, on Python %s and %s, process %d",
+            self.state.version, facts.build, facts.leaves, facts.python, facts.event_loop, facts.process_id,
         )  # fmt: skip
         durability = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))
         path = os.path.join(config.dir, config.dbfilename)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from random import random
 
+from kvserver._speedups.choice import IS_COMPILED
 from kvserver.data import keyspace
 from kvserver.state.statistics import ProcessFacts
 
@@ -37,6 +38,7 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
         system=f"{system.sysname} {system.release} {system.machine}",
         python=sys.version.partition(" ")[0],
         build="interpreted" if keyspace.__file__.endswith(".py") else "compiled",
+        leaves="compiled" if IS_COMPILED else "pure",
         event_loop=event_loop,
         executable=sys.executable,
     )

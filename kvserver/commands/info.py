@@ -46,6 +46,7 @@ def server(state: ServerState) -> Fields:
         "redis_version": SERVER_VERSION,
         "kvserver_version": state.version,
         "kvserver_build": facts.build,
+        "kvserver_leaves": facts.leaves,
         "redis_mode": "standalone",
         "os": facts.system,
         "arch_bits": 64,

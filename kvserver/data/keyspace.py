@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final, Protocol
 
+from kvserver._speedups.ahead import fetch_ahead
 from kvserver.data.awaited import Awaited
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
@@ -91,6 +92,10 @@ class Keyspace(Recording):
         Measured: this is what a client's run of GETs takes.
         """
         return look_up(self._shards, keys, self.uses) if self._is_plain else []
+
+    def fetch_ahead(self, requests: list[list[bytes]]) -> None:
+        """Have the memory fetched that looking up the first argument of each request will read, where that is possible."""
+        fetch_ahead(self._shards, self.uses.places, requests)
 
     def live(self, key: bytes) -> Value | None:
         """The value of a key, or None if the key is missing or its time has come. Then it is removed."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kvserver._speedups.choice import PURE_VARIABLE
 from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
 from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTION_GROUPS, OPTIONS, Change, Option
@@ -253,7 +254,8 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Setting], l
     settings, ignored = {}, []
     known = {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE}
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or re.fullmatch(KUBERNETES_NAME, variable):
+        is_ours = variable.startswith(ENVIRONMENT_PREFIX) and variable != PURE_VARIABLE
+        if not is_ours or re.fullmatch(KUBERNETES_NAME, variable):
             continue
         name = normal_name(variable.removeprefix(ENVIRONMENT_PREFIX))
         option = known.get(name) or find(name)

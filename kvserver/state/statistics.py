@@ -153,7 +153,7 @@ class ProcessFacts(NamedTuple):
     """The facts that only the operating system knows, read when INFO asks. CPU time in seconds, memory in bytes.
 
     `thread_user_s` and `thread_system_s` are the event loop's part of the CPU time. `build` is `compiled` if the modules that
-    run commands are, else `interpreted`.
+    run commands are, else `interpreted`; `leaves` is `compiled` if the leaves are those in C, else `pure`.
     """
 
     cpu_user_s: float = 0.0
@@ -167,5 +167,6 @@ class ProcessFacts(NamedTuple):
     system: str = ""
     python: str = ""
     build: str = ""
+    leaves: str = ""
     event_loop: str = ""
     executable: str = ""

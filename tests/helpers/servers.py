@@ -74,8 +74,13 @@ _PORTS = _ports_of_this_worker()
 
 
 def kvserver_environment() -> dict[str, str]:
-    """The test's environment without KVSERVER_ settings, and with a package that need not be installed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KVSERVER_")}
+    """The test's environment without KVSERVER_ settings, and with a package that need not be installed.
+
+    A server has the leaves that the test has.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("KVSERVER_") or name == "KVSERVER_PURE"
+    }
     paths = [environment.get("PYTHONPATH", ""), str(PROJECT)]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     # An installed server has bytecode. Without it each of some hundred starts would take a second more.

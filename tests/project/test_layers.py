@@ -73,6 +73,7 @@ def place_of(name: str) -> str:
 
 # Who may import whom: each imports from its own folder and from the layers before it, imports for type checkers included.
 LAYERS = (
+    {"_speedups"},
     {"containers", "errors", "patterns", "supervisor"},
     {"options", "resp"},
     {"data", "log"},
@@ -90,7 +91,8 @@ LAYERS = (
 PURE = sorted(
     name
     for name in PATHS
-    if place_of(name) in {"containers", "resp", "data", "formats", "state", "dispatch", "types", "commands"}
+    if name != "kvserver._speedups.choice"  # It reads the environment once.
+    and place_of(name) in {"_speedups", "containers", "resp", "data", "formats", "state", "dispatch", "types", "commands"}
 )
 OPTIONS = sorted(name for name in PATHS if place_of(name) == "options" and name != "kvserver.options.file")
 

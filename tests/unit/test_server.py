@@ -95,8 +95,8 @@ def test_first_lines_say_what_runs_where_it_keeps_data_how_and_who_may_come(star
     with server.connect() as wire:
         facts = info(wire, "server")
     assert said(server)[:4] == [
-        f"kvserver {facts['kvserver_version']}, {facts['kvserver_build']}, on Python {facts['python_version']} and "
-        f"{facts['multiplexing_api']}, process {server.process.pid}",
+        f"kvserver {facts['kvserver_version']}, {facts['kvserver_build']}, leaves {facts['kvserver_leaves']}, on Python "
+        f"{facts['python_version']} and {facts['multiplexing_api']}, process {server.process.pid}",
         f"data in {server.directory}/{DATA_FILE}: appendonly yes, appendfsync always, save 60 1",
         f"listening on 127.0.0.1:{server.port}",
         f"Ready to accept connections on 127.0.0.1:{server.port}",

@@ -19,6 +19,7 @@ from helpers.servers import (
     wait_until,
 )
 from helpers.starts import DATA_FILE, InShell
+from kvserver._speedups import requests
 from kvserver.data.keyspace import Keyspace
 from kvserver.system import Progress, now_ms, now_us, random_below, read_process_facts
 
@@ -37,6 +38,11 @@ def test_facts_are_those_of_this_process() -> None:
 def test_build_tells_what_runs() -> None:
     is_interpreted = isinstance(Keyspace.live, types.FunctionType)
     assert read_process_facts("").build == ("interpreted" if is_interpreted else "compiled")
+
+
+def test_leaves_tell_what_runs() -> None:
+    is_pure = isinstance(requests.decode, types.FunctionType)
+    assert read_process_facts("").leaves == ("pure" if is_pure else "compiled")
 
 
 def test_cpu_times_are_seconds_and_grow_with_work() -> None:

@@ -145,7 +145,7 @@ NOT_IN_STATS = {
     b"db.0": "a key and its place in a dict are counted together",
 }
 OURS_ALONE = {
-    "Server": {"kvserver_version", "kvserver_build", "python_version"},
+    "Server": {"kvserver_version", "kvserver_build", "kvserver_leaves", "python_version"},
     "Persistence": {
         "rdb_last_bgsave_error", "medium_size", "medium_frames", "medium_poisoned", "compaction_in_progress", "compactions",
         "aof_last_write_error", "aof_segments", "aof_pending_bytes", "aof_syncs", "aof_delayed_writes",

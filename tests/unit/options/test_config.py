@@ -160,7 +160,14 @@ def test_wrong_variable_gives_one_clear_line(variable: str, reason: str) -> None
 
 
 def test_variables_that_are_no_options_are_ignored_and_named() -> None:
-    environ = {"KVSERVER_PROT": "1", "KVSERVER_QQQ": "", "KVSERVER_": "x", "KVSERVER_\n\u00e4": "x", "KVSERVER_TIMEOUT": "7"}
+    environ = {
+        "KVSERVER_PROT": "1",
+        "KVSERVER_QQQ": "",
+        "KVSERVER_PURE": "1",
+        "KVSERVER_": "x",
+        "KVSERVER_\n\u00e4": "x",
+        "KVSERVER_TIMEOUT": "7",
+    }
     config = load_from(environ=environ)
     assert config.timeout == 7
     assert config.ignored == r"KVSERVER_PROT (did you mean KVSERVER_PORT?), KVSERVER_QQQ, KVSERVER_, KVSERVER_\n\xe4"

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kvserver._speedups.requests import split_arguments
 from kvserver.errors import ProtocolError
 from kvserver.resp import request as module
-from kvserver.resp.request import Request, RequestParser, StrictParser, split_arguments, split_inline
+from kvserver.resp.request import Request, RequestParser, StrictParser, split_inline
 
 MEGABYTE = 1 << 20
 LONG_ARGUMENT_BYTES = 16 * MEGABYTE

@@ -1,0 +1,127 @@
+/* fetch_ahead: have the processor fetch what looking up keys will read.
+
+   A look-up waits for memory some six times, one time after the other: for the dict, the head of its table, the index, the
+   entry, the key and the value. Here all look-ups of a batch wait at the same time, stage by stage. To ask for memory changes
+   nothing, and never fails, whatever the address. Where a dict keeps what is read from CPython's own header. */
+
+/* CPython's own headers ask for this. */
+#define Py_BUILD_CORE_MODULE 1
+#include "leaves.h"
+
+#ifdef HAS_FETCH_AHEAD
+
+#include <stddef.h>
+/* They use what they deprecate for others. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#include <internal/pycore_dict.h>
+#pragma GCC diagnostic pop
+
+/* So many are fetched at once: as much as the first cache holds. */
+#define MOST 64
+#define CACHE_LINE 64
+
+typedef struct {
+    PyObject *dict;
+    Py_hash_t hash;
+    /* The slot of the index, and then the entry, or NULL where the key is surely not there. */
+    const char *place;
+} Lookup;
+
+static inline void fetch(const void *place) { __builtin_prefetch(place); }
+
+static inline PyDictKeysObject *table_of(PyObject *dict) { return ((PyDictObject *)dict)->ma_keys; }
+
+/* The bytes of one slot of the index: 1, 2 or 4; 0 for what this does not follow. */
+static inline int slot_bytes(const PyDictKeysObject *table)
+{
+    int log2_bytes = table->dk_log2_index_bytes - table->dk_log2_size;
+    return table->dk_kind == DICT_KEYS_GENERAL && log2_bytes >= 0 && log2_bytes <= 2 ? 1 << log2_bytes : 0;
+}
+
+static const char *slot_of(const PyDictKeysObject *table, Py_hash_t hash)
+{
+    size_t number = (size_t)hash & (((size_t)1 << table->dk_log2_size) - 1);
+    int bytes = slot_bytes(table);
+    return bytes ? (const char *)table->dk_indices + number * (size_t)bytes : NULL;
+}
+
+static const char *entry_of(PyDictKeysObject *table, const char *slot)
+{
+    Py_ssize_t index;
+    switch (slot_bytes(table)) {
+    case 1: index = *(const int8_t *)slot; break;
+    case 2: index = *(const int16_t *)slot; break;
+    case 4: index = *(const int32_t *)slot; break;
+    default: return NULL;
+    }
+    return index < 0 ? NULL : (const char *)(DK_ENTRIES(table) + index);
+}
+
+static void fetch_lookups(Lookup *lookups, Py_ssize_t count)
+{
+    Py_ssize_t i;
+    for (i = 0; i < count; i++)
+        fetch(table_of(lookups[i].dict));
+    for (i = 0; i < count; i++)
+        if ((lookups[i].place = slot_of(table_of(lookups[i].dict), lookups[i].hash)))
+            fetch(lookups[i].place);
+    for (i = 0; i < count; i++)
+        if (lookups[i].place && (lookups[i].place = entry_of(table_of(lookups[i].dict), lookups[i].place)))
+            fetch(lookups[i].place);
+    for (i = 0; i < count; i++)
+        if (lookups[i].place) {
+            const PyDictKeyEntry *entry = (const PyDictKeyEntry *)lookups[i].place;
+            const char *key = (const char *)entry->me_key, *value = (const char *)entry->me_value;
+            /* The head of an object and what it holds may lie in two lines, and usual values go on in a third. */
+            fetch(key);
+            fetch(key + CACHE_LINE / 2);
+            fetch(value);
+            fetch(value + CACHE_LINE);
+        }
+}
+
+/* fetch_ahead(shards, places, requests) */
+LEAF(fetch_ahead)
+{
+    Lookup lookups[MOST];
+    Py_ssize_t count = 0, shards, places, i;
+    if (nargs != 3 || !PyList_Check(args[0]) || !PyList_Check(args[1]) || !PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "fetch_ahead takes three lists");
+        return NULL;
+    }
+    shards = PyList_GET_SIZE(args[0]);
+    places = PyList_GET_SIZE(args[1]);
+    if (!shards)
+        Py_RETURN_NONE;
+    for (i = 0; i < PyList_GET_SIZE(args[2]); i++) {
+        PyObject *request = PyList_GET_ITEM(args[2], i), *key, *dict;
+        Py_hash_t hash;
+        Py_ssize_t shard;
+        if (!PyList_Check(request) || PyList_GET_SIZE(request) < 2)
+            continue;
+        key = PyList_GET_ITEM(request, 1);
+        if (!PyBytes_CheckExact(key))
+            continue;
+        hash = PyObject_Hash(key);
+        shard = hash % shards;
+        dict = PyList_GET_ITEM(args[0], shard < 0 ? shard + shards : shard);
+        if (!PyDict_CheckExact(dict))
+            continue;
+        fetch((const char *)dict + offsetof(PyDictObject, ma_keys));
+        if (places) {
+            Py_ssize_t place = hash % places;
+            fetch(&((PyListObject *)args[1])->ob_item[place < 0 ? place + places : place]);
+        }
+        lookups[count].dict = dict;
+        lookups[count].hash = hash;
+        if (++count == MOST) {
+            fetch_lookups(lookups, count);
+            count = 0;
+        }
+    }
+    fetch_lookups(lookups, count);
+    Py_RETURN_NONE;
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* decode: requests out of the bytes of a read. */
+
+#include "leaves.h"
+
+/* A number of more digits is longer than any read. */
+#define MOST_DIGITS 9
+/* The fewest bytes that an argument takes: $0 and two line ends. */
+#define LEAST_BYTES 6
+
+/* Read digits up to a line's end, as Redis writes them, and go behind that. -1 if they are none, or not whole. */
+static inline Py_ssize_t read_number(const char **at, const char *end)
+{
+    const char *p = *at;
+    Py_ssize_t number;
+    if (p == end || *p < '0' || *p > '9')
+        return -1;
+    number = *p++ - '0';
+    /* No number but 0 begins with a 0. */
+    while (number && p < end && *p >= '0' && *p <= '9') {
+        if (p - *at == MOST_DIGITS)
+            return -1;
+        number = number * 10 + (*p++ - '0');
+    }
+    if (end - p < 2 || p[0] != '\r' || p[1] != '\n')
+        return -1;
+    *at = p + 2;
+    return number;
+}
+
+/* Read one request and go behind it. NULL without an exception if it is not whole, or unusual. */
+static PyObject *read_request(const char **at, const char *end)
+{
+    const char *p = *at;
+    PyObject *request;
+    Py_ssize_t count, i;
+    if (p == end || *p++ != '*')
+        return NULL;
+    count = read_number(&p, end);
+    /* Nothing is allocated that was only declared. */
+    if (count <= 0 || count > (end - p) / LEAST_BYTES)
+        return NULL;
+    request = PyList_New(count);
+    if (!request)
+        return NULL;
+    for (i = 0; i < count; i++) {
+        PyObject *argument;
+        Py_ssize_t length;
+        if (p == end || *p++ != '$')
+            break;
+        length = read_number(&p, end);
+        /* Redis does not ask which two bytes end the argument. */
+        if (length < 0 || end - p < 2 || length > end - p - 2)
+            break;
+        argument = PyBytes_FromStringAndSize(p, length);
+        if (!argument)
+            break;
+        PyList_SET_ITEM(request, i, argument);
+        p += length + 2;
+    }
+    if (i < count) {
+        Py_DECREF(request);
+        return NULL;
+    }
+    *at = p;
+    return request;
+}
+
+/* decode(data) */
+LEAF(decode)
+{
+    const char *start, *p, *end;
+    PyObject *requests, *rest, *found;
+    if (nargs != 1 || !PyBytes_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "decode takes bytes");
+        return NULL;
+    }
+    start = p = PyBytes_AS_STRING(args[0]);
+    end = start + PyBytes_GET_SIZE(args[0]);
+    requests = PyList_New(0);
+    if (!requests)
+        return NULL;
+    for (;;) {
+        PyObject *request = read_request(&p, end);
+        int failed;
+        if (!request)
+            break;
+        failed = PyList_Append(requests, request);
+        Py_DECREF(request);
+        if (failed)
+            break;
+    }
+    if (PyErr_Occurred()) {
+        Py_DECREF(requests);
+        return NULL;
+    }
+    rest = p == start ? Py_NewRef(args[0]) : PyBytes_FromStringAndSize(p, end - p);
+    found = rest ? PyTuple_Pack(2, requests, rest) : NULL;
+    Py_XDECREF(rest);
+    Py_DECREF(requests);
+    return found;
+}

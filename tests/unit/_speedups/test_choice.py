@@ -1,0 +1,36 @@
+"""Each leaf is its form in C where there is one; KVSERVER_PURE in the environment has the twins run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kvserver._speedups import ahead, choice, requests
+
+ASKED = "from kvserver._speedups import choice, requests; print(choice.IS_COMPILED, requests.decode.__class__.__name__)"
+
+
+def test_leaf_is_the_form_in_c_or_its_twin() -> None:
+    for module in (ahead, requests):
+        for name in choice.TWINS.keys() & vars(module).keys():
+            assert getattr(module, name) is getattr(choice.compiled, name, choice.TWINS[name])
+
+
+def test_function_that_nothing_has_in_c_is_its_twin() -> None:
+    def no_such_leaf() -> None:
+        """Do nothing."""
+
+    assert choice.leaf(no_such_leaf) is choice.TWINS.pop("no_such_leaf")
+
+
+@pytest.mark.parametrize("value", ["1", ""])
+def test_environment_has_the_twins_run(value: str) -> None:
+    environment = os.environ | {choice.PURE_VARIABLE: value}
+    done = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True)
+    if value:
+        assert done.stdout == "False function\n"
+    elif choice.IS_COMPILED:
+        assert done.stdout == "True builtin_function_or_method\n"
