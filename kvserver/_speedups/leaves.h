@@ -1,14 +1,16 @@
-/* What the files in C of this folder share. Each function here is a leaf, and the Python function of the same name, in the
-   .py file of the same name as the .c file, says what it does.
+/* What the files in C of this folder share. What a LEAF does, the Python function of its name says, which is in the .py file
+   beside the .c file.
 
-   A leaf checks the types of all that it is given, and raises TypeError where the twin would fail, too. It runs no Python code
-   but for the digest of a key where a test has put another one in its place; so nothing that it looks at changes meanwhile. */
+   A leaf checks the types of all that it is given, and raises TypeError for what its twin is never given. It runs Python code
+   in two places: for the digest of a key, where a test has put another one in place of hash(), and where a value is freed that
+   was replaced. Behind these it asks lists for their length and items anew. */
 
 #ifndef KVSERVER_LEAVES_H
 #define KVSERVER_LEAVES_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <string.h>
 
 #ifdef Py_GIL_DISABLED
 #error "the leaves rely on the interpreter's lock"
@@ -27,6 +29,44 @@ LEAF(fetch_ahead);
 #endif
 #endif
 
+LEAF(are_alike);
 LEAF(decode);
+LEAF(get_replies);
+LEAF(pack_short);
+LEAF(set_all);
+
+/* Python's function hash, whose result is known without a call. */
+extern PyObject *builtin_hash;
+
+/* A line of a mark, a number and a line end takes so many bytes at most. */
+#define MOST_LINE_BYTES 24
+
+/* Write a line of a mark and a number that is not negative; return the place behind it. */
+static inline char *put_line(char *to, char mark, Py_ssize_t number)
+{
+    char digits[MOST_LINE_BYTES];
+    int count = 0;
+    *to++ = mark;
+    do
+        digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (count)
+        *to++ = digits[--count];
+    *to++ = '\r';
+    *to++ = '\n';
+    return to;
+}
+
+/* The argument of a request that is a list, or NULL with TypeError. It is a borrowed reference. */
+static inline PyObject *argument_of(PyObject *request, Py_ssize_t number)
+{
+    if (PyList_Check(request) && number < PyList_GET_SIZE(request)) {
+        PyObject *argument = PyList_GET_ITEM(request, number);
+        if (PyBytes_Check(argument))
+            return argument;
+    }
+    PyErr_SetString(PyExc_TypeError, "a request is a list of bytes, long enough");
+    return NULL;
+}
 
 #endif

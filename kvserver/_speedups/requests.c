@@ -1,4 +1,4 @@
-/* decode: requests out of the bytes of a read. */
+/* decode and are_alike: requests out of the bytes of a read, and a look at them. */
 
 #include "leaves.h"
 
@@ -98,4 +98,32 @@ LEAF(decode)
     Py_XDECREF(rest);
     Py_DECREF(requests);
     return found;
+}
+
+/* are_alike(requests, name, width) */
+LEAF(are_alike)
+{
+    Py_ssize_t width, length, i;
+    if (nargs != 3 || !PyList_Check(args[0]) || !PyBytes_CheckExact(args[1]) || !PyLong_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "are_alike takes a list, bytes and an integer");
+        return NULL;
+    }
+    width = PyLong_AsSsize_t(args[2]);
+    if (width == -1 && PyErr_Occurred())
+        return NULL;
+    length = PyBytes_GET_SIZE(args[1]);
+    for (i = 0; i < PyList_GET_SIZE(args[0]); i++) {
+        PyObject *request = PyList_GET_ITEM(args[0], i), *name;
+        if (!PyList_Check(request)) {
+            PyErr_SetString(PyExc_TypeError, "a request is a list");
+            return NULL;
+        }
+        if (PyList_GET_SIZE(request) != width || !width)
+            Py_RETURN_FALSE;
+        name = PyList_GET_ITEM(request, 0);
+        if (name != args[1] && !(PyBytes_CheckExact(name) && PyBytes_GET_SIZE(name) == length &&
+                                 !memcmp(PyBytes_AS_STRING(name), PyBytes_AS_STRING(args[1]), (size_t)length)))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
 }

@@ -1,4 +1,4 @@
-"""Requests out of the bytes of a read, while these are whole and usual: the parser's fast way.
+"""Requests out of the bytes of a read, while these are whole and usual: the parser's fast way. Are they alike?
 
 In Python, a read is divided into its lines (`decode_lines`). Where its arguments are long, they are cut out of the read by
 their lengths, without a look at what is in them (`split_arguments`). Both are hand-made, since they were measured: to divide a
@@ -59,6 +59,12 @@ def decode(data: bytes) -> tuple[list[Request], bytes]:
             break
         requests = requests + found if requests else found
     return requests, data
+
+
+@leaf
+def are_alike(requests: list[Request], name: bytes, width: int) -> bool:
+    """True if each of the requests has this name, spelled like this, and so many words, the name counted."""
+    return {width}.issuperset(map(len, requests)) and [words[0] for words in requests].count(name) == len(requests)
 
 
 def _has_long_lines(data: bytes) -> bool:

@@ -13,7 +13,7 @@ key that stays never gets further from the front, and a new key stands behind al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol
 
 from kvserver._speedups.ahead import fetch_ahead
@@ -25,8 +25,9 @@ from kvserver.data.kinds import earliest_ms, fork, kind_of
 from kvserver.data.notes import Notes
 from kvserver.data.recording import Recording
 from kvserver.data.records import Records
-from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, put
+from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, reply_to_gets, set_requests
 from kvserver.data.uses import Uses
+from kvserver.resp.request import Request
 
 # A step of a sweep removes so many members of one value.
 LAPSES_A_STEP: Final = 32
@@ -89,11 +90,18 @@ class Keyspace(Recording):
     def get_many(self, keys: list[bytes]) -> list[Any]:
         """The results of `get` for these keys. The list is empty while there is an overlay or a witness.
 
-        Measured: this is what a client's run of GETs takes.
+        Measured: this is what a client's run of reads takes.
         """
         return look_up(self._shards, keys, self.uses) if self._is_plain else []
 
-    def fetch_ahead(self, requests: list[list[bytes]]) -> None:
+    def reply_to_gets(self, requests: list[Request], null: bytes) -> tuple[bytes, int, int]:
+        """The replies to GETs from the first one on as they are sent, their number, and how many of them found nothing.
+
+        They end before a value that is no short plain string. There are none while there is an overlay or a witness.
+        """
+        return reply_to_gets(self._shards, requests, null, self.uses) if self._is_plain else (b"", 0, 0)
+
+    def fetch_ahead(self, requests: list[Request]) -> None:
         """Have the memory fetched that looking up the first argument of each request will read, where that is possible."""
         fetch_ahead(self._shards, self.uses.places, requests)
 
@@ -229,13 +237,13 @@ class Keyspace(Recording):
 
     # Writing that is not recorded
 
-    def set_many(self, members: Iterable[tuple[bytes, Entry]]) -> None:
-        """Set each of these keys and entries, in their order."""
+    def set_many(self, requests: list[Request]) -> None:
+        """Set the keys that stand second in requests to their third words, in order."""
         if self._is_plain and not (self.awaited and self.awaited.keys):
-            put(self._shards, members, self.uses)
+            set_requests(self._shards, requests, self.uses)
         else:
-            for key, entry in members:
-                self.set(key, entry)
+            for request in requests:
+                self.set(request[1], request[2])
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data. Returns the shards that are not used any more, for `drain` to free in slices."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
+from kvserver._speedups.requests import are_alike
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, within_limit
@@ -98,9 +99,7 @@ class CommandTable:
         if runner is None:
             return 0
         many = self.many.get(runner[0])
-        if many is None or many.width not in (width, 0) or width not in runner[1] or set(map(len, requests)) != {width}:
-            return 0
-        if [request[0] for request in requests].count(name) != len(requests):
+        if many is None or many.width not in (width, 0) or width not in runner[1] or not are_alike(requests, name, width):
             return 0
         return many.run(session, requests, output)
 

@@ -113,6 +113,11 @@ def _guarding() -> type[Keyspace]:
             for key, _ in pairs:
                 self._owned.pop(key, None)
 
+        def put_sets(self, requests: list[list[bytes]]) -> None:
+            super().put_sets(requests)
+            for request in requests:
+                self._owned.pop(request[1], None)
+
         def change(self, key: bytes, value: Value | None, request: list[bytes]) -> None:
             super().change(key, value, request)
             self._owned.pop(key, None)

@@ -12,13 +12,11 @@ import pytest
 import kvserver._speedups
 from helpers.leaves import forms
 from helpers.servers import PROJECT
-from kvserver._speedups import ahead, choice, requests
+from kvserver._speedups import choice
 
 FOLDER = PROJECT / "kvserver" / "_speedups"
 INSTALLED = Path(kvserver._speedups.__file__).parent
 SOURCES = sorted(path for path in FOLDER.glob("*.[ch]"))
-# The leaves are declared where these are imported.
-MODULES = (ahead, requests)
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the installed package is tested where its sources are not")
 
 

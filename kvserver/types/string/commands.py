@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from kvserver.data.entries import Entry, Expiring
 from kvserver.dispatch.arguments import expiry_ms
 from kvserver.dispatch.command import Many, command, wrong_arity
-from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
+from kvserver.resp.reply import NULL, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
@@ -19,16 +19,10 @@ from kvserver.types.string.value import as_string
 
 def get_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
     keyspace = session.keyspace
-    done = 0
-    for value in keyspace.get_many([key for _, key in commands]):
-        if type(value) is bytes and len(value) < CACHED_BULK_HEADERS:
-            output += (BULK_HEADERS[len(value)], value, CRLF)
-        elif value is None:
-            output.append(NULL[session.protocol])
-            keyspace.missed_gets += 1
-        else:
-            break
-        done += 1
+    replies, done, missed = keyspace.reply_to_gets(commands, NULL[session.protocol])
+    if done:
+        output.append(replies)
+        keyspace.missed_gets += missed
     return done
 
 
@@ -54,7 +48,7 @@ def _get_other(session: Session, key: bytes, entry: Entry | None) -> Reply:
 
 
 def set_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
-    session.keyspace.put_many([(key, value) for _, key, value in commands], commands)
+    session.keyspace.put_sets(commands)
     output.append(OK.wire * len(commands))
     return len(commands)
 

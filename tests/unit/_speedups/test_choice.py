@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
-from kvserver._speedups import ahead, choice, requests
+from helpers.leaves import MODULES
+from kvserver._speedups import choice
 
 ASKED = "from kvserver._speedups import choice, requests; print(choice.IS_COMPILED, requests.decode.__class__.__name__)"
 
 
 def test_leaf_is_the_form_in_c_or_its_twin() -> None:
-    for module in (ahead, requests):
+    for module in MODULES:
         for name in choice.TWINS.keys() & vars(module).keys():
             assert getattr(module, name) is getattr(choice.compiled, name, choice.TWINS[name])
 

@@ -158,3 +158,33 @@ def test_wrong_arguments_are_refused(arguments: tuple[Any, ...]) -> None:
     assert compiled
     with pytest.raises(TypeError):
         compiled.decode(*arguments)
+
+
+# --- are they alike?
+
+
+@given(st.lists(st.lists(st.sampled_from([b"GET", b"get", b"GETX", b"", b"k"]), max_size=3), max_size=5), st.integers(1, 3))
+@example([], 1)
+@example([[]], 1)
+@example([[b"GET", b"a"], [b"GET", b"b"]], 2)
+def test_forms_agree_on_what_is_alike(requests: list[Request], width: int) -> None:
+    # Words that are equal are not always the same object.
+    copies = [[bytes(bytearray(word)) for word in request] for request in requests]
+    expected = all(len(request) == width and request[0] == b"GET" for request in requests)
+    assert same("are_alike", requests, b"GET", width) is same("are_alike", copies, b"GET", width) is expected
+
+
+@each_form("are_alike")
+def test_a_look_leaves_nothing(leaf: Callable[..., bool]) -> None:
+    requests = [[b"GET", b"k"] for _ in range(20)]
+    assert_frees_all(lambda: leaf(requests, b"GET", 2), requests, requests[0], requests[0][0])
+
+
+@pytest.mark.skipif(compiled is None, reason="there is no form in C")
+@pytest.mark.parametrize(
+    "arguments", [([], b""), ((), b"", 2), ([], "", 2), ([], b"", "2"), ([(b"",)], b"", 1), ([], b"", 1 << 70)]
+)
+def test_what_is_no_request_is_not_looked_at(arguments: tuple[Any, ...]) -> None:
+    assert compiled
+    with pytest.raises((TypeError, OverflowError)):
+        compiled.are_alike(*arguments)

@@ -59,7 +59,7 @@ def test_key_that_expires_is_noted(server: Server) -> None:
 
 def test_runs_of_sets_are_noted_while_somebody_waits(server: Server) -> None:
     keyspace, awaited = server.keyspace, server.state.databases.awaited
-    keyspace.put_many([(b"a", b"1"), (b"k", b"2")], [[b"SET", b"a", b"1"], [b"SET", b"k", b"2"]])
+    keyspace.put_sets([[b"SET", b"a", b"1"], [b"SET", b"k", b"2"]])
     assert awaited.take() == [(0, b"k")]
 
 

@@ -376,7 +376,7 @@ def test_command_that_is_no_write_changes_nothing_whatever_it_is_given() -> None
         "keyspace.set(b'k', b'v')",
         "keyspace.delete(b'k')",
         "keyspace.set_expiring(b'k', b'v', 1)",
-        "keyspace.set_many([(b'k', b'v')])",
+        "keyspace.set_many([[b'SET', b'k', b'v']])",
         "keyspace.replace([])",
     ],
 )

@@ -42,7 +42,7 @@ def test_key_is_idle_from_its_last_use_on(is_frozen: bool) -> None:
         lambda: keyspace.live(b"k"),
         lambda: keyspace.read(b"k"),
         lambda: keyspace.set_expiring(b"k", b"v", START_MS * 2),
-        lambda: keyspace.set_many([(b"k", b"x")]),
+        lambda: keyspace.set_many([[b"SET", b"k", b"x"]]),
     ]
     if not is_frozen:
         ways.append(lambda: keyspace.get_many([b"k"]))
@@ -72,7 +72,7 @@ def test_key_shares_the_time_of_its_place_alone_and_of_its_shard_where_many_keys
         used.wait(rng.randrange(3))
         key = rng.choice(keys)
         if rng.random() < 0.01:
-            keyspace.get_many([key]) if rng.random() < 0.5 else keyspace.set_many([(key, b"v")])
+            keyspace.get_many([key]) if rng.random() < 0.5 else keyspace.set_many([[b"SET", key, b"v"]])
             by_shard[hash(key) % shards] = used.clock.now_ms
         else:
             keyspace.get(key) if rng.random() < 0.5 else keyspace.set(key, b"v")
@@ -84,7 +84,7 @@ def test_key_shares_the_time_of_its_place_alone_and_of_its_shard_where_many_keys
 
 def test_other_data_counts_as_used_when_it_came() -> None:
     used = Used()
-    used.keyspace.set_many([(b"k", b"v")])
+    used.keyspace.set_many([[b"SET", b"k", b"v"]])
     used.uses.set_idle(b"l", 5_000)
     used.wait(1_000)
     used.clock.now_ms += 50  # no tick yet
@@ -97,10 +97,10 @@ def test_other_data_counts_as_used_when_it_came() -> None:
 def test_idle_time_may_be_set_in_the_tick_in_which_other_data_came() -> None:
     used = Used()
     used.keyspace.replace(new_shards())
-    used.keyspace.set_many([(b"k", b"v")])
+    used.keyspace.set_many([[b"SET", b"k", b"v"]])
     used.uses.set_idle(b"k", 5_000)
     assert used.uses.idle_ms(b"k") == 5_000
-    used.keyspace.set_many([(b"k", b"v")])
+    used.keyspace.set_many([[b"SET", b"k", b"v"]])
     assert used.uses.idle_ms(b"k") == 0
 
 

@@ -174,7 +174,7 @@ async def test_cut_stands_between_what_was_before_and_after_it(setting: Setting)
     journal, keyspace = setting.journal, setting.state.databases[0]
     setting.disk.is_held = True
     journal.append(command(1))
-    keyspace.put_many([], command(2))  # of the tick that is under way
+    keyspace.put_sets(command(2))  # of the tick that is under way
     token = journal.cut()
     journal.append(command(3))
     for _ in range(4):
@@ -532,7 +532,7 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     journal = setting.journal
     journal.switch_off()
     await journal.close()  # as if it had never been on
-    setting.state.databases[0].put_many([], command(1))
+    setting.state.databases[0].put_sets(command(1))
     journal.switch_on()
     token = journal.cut()
     assert await journal.link(token, "0" * 64, 10)
