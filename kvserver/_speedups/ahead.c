@@ -81,40 +81,60 @@ static void fetch_lookups(Lookup *lookups, Py_ssize_t count)
         }
 }
 
+/* Begin the look-up of a key. Return 0 if it is none. */
+static int begin_lookup(Lookup *lookup, PyObject *shards, PyObject *key)
+{
+    Py_ssize_t count = PyList_GET_SIZE(shards), shard;
+    if (!PyBytes_CheckExact(key))
+        return 0;
+    lookup->hash = PyObject_Hash(key);
+    shard = lookup->hash % count;
+    lookup->dict = PyList_GET_ITEM(shards, shard < 0 ? shard + count : shard);
+    if (!PyDict_CheckExact(lookup->dict))
+        return 0;
+    fetch((const char *)lookup->dict + offsetof(PyDictObject, ma_keys));
+    return 1;
+}
+
+/* Fetch for the words of one request, from the second one on, each or every other one: those of a list that are keys. */
+void fetch_keys(PyObject *shards, PyObject *request, Py_ssize_t step)
+{
+    Lookup lookups[MOST];
+    Py_ssize_t count = 0, i;
+    if (!PyList_GET_SIZE(shards))
+        return;
+    for (i = 1; i < PyList_GET_SIZE(request); i += step) {
+        count += begin_lookup(&lookups[count], shards, PyList_GET_ITEM(request, i));
+        if (count == MOST) {
+            fetch_lookups(lookups, count);
+            count = 0;
+        }
+    }
+    fetch_lookups(lookups, count);
+}
+
 /* fetch_ahead(shards, places, requests) */
 LEAF(fetch_ahead)
 {
     Lookup lookups[MOST];
-    Py_ssize_t count = 0, shards, places, i;
+    Py_ssize_t count = 0, places, i;
     if (nargs != 3 || !PyList_Check(args[0]) || !PyList_Check(args[1]) || !PyList_Check(args[2])) {
         PyErr_SetString(PyExc_TypeError, "fetch_ahead takes three lists");
         return NULL;
     }
-    shards = PyList_GET_SIZE(args[0]);
     places = PyList_GET_SIZE(args[1]);
-    if (!shards)
+    if (!PyList_GET_SIZE(args[0]))
         Py_RETURN_NONE;
     for (i = 0; i < PyList_GET_SIZE(args[2]); i++) {
-        PyObject *request = PyList_GET_ITEM(args[2], i), *key, *dict;
-        Py_hash_t hash;
-        Py_ssize_t shard;
+        PyObject *request = PyList_GET_ITEM(args[2], i);
         if (!PyList_Check(request) || PyList_GET_SIZE(request) < 2)
             continue;
-        key = PyList_GET_ITEM(request, 1);
-        if (!PyBytes_CheckExact(key))
+        if (!begin_lookup(&lookups[count], args[0], PyList_GET_ITEM(request, 1)))
             continue;
-        hash = PyObject_Hash(key);
-        shard = hash % shards;
-        dict = PyList_GET_ITEM(args[0], shard < 0 ? shard + shards : shard);
-        if (!PyDict_CheckExact(dict))
-            continue;
-        fetch((const char *)dict + offsetof(PyDictObject, ma_keys));
         if (places) {
-            Py_ssize_t place = hash % places;
+            Py_ssize_t place = lookups[count].hash % places;
             fetch(&((PyListObject *)args[1])->ob_item[place < 0 ? place + places : place]);
         }
-        lookups[count].dict = dict;
-        lookups[count].hash = hash;
         if (++count == MOST) {
             fetch_lookups(lookups, count);
             count = 0;

@@ -26,14 +26,21 @@
 #if __has_include(<internal/pycore_dict.h>)
 #define HAS_FETCH_AHEAD 1
 LEAF(fetch_ahead);
+void fetch_keys(PyObject *shards, PyObject *request, Py_ssize_t step);
 #endif
+#endif
+#ifndef HAS_FETCH_AHEAD
+#define fetch_keys(shards, request, step)
 #endif
 
 LEAF(are_alike);
 LEAF(decode);
 LEAF(get_replies);
+LEAF(get_values);
+LEAF(increment_all);
 LEAF(pack_short);
 LEAF(set_all);
+LEAF(set_pairs);
 
 /* Python's function hash, whose result is known without a call. */
 extern PyObject *builtin_hash;

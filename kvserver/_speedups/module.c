@@ -11,8 +11,11 @@ static PyMethodDef leaves[] = {
     ENTRY(are_alike),
     ENTRY(decode),
     ENTRY(get_replies),
+    ENTRY(get_values),
+    ENTRY(increment_all),
     ENTRY(pack_short),
     ENTRY(set_all),
+    ENTRY(set_pairs),
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,122 +1,9 @@
-/* get_replies and set_all: runs of GETs and of SETs on the shards of a keyspace. */
+/* Runs of GETs, SETs and INCRs on the shards of a keyspace, MGET and MSET. */
 
-#include "leaves.h"
+#include "keyspace.h"
 
-/* A buffer that begins on the stack: the replies to a usual run have room there. */
-#define FIRST_BYTES 8192
-
-typedef struct {
-    char *start;
-    Py_ssize_t used, size;
-    char first[FIRST_BYTES];
-} Buffer;
-
-static inline void begin(Buffer *buffer)
-{
-    buffer->start = buffer->first;
-    buffer->used = 0;
-    buffer->size = FIRST_BYTES;
-}
-
-static inline void end(Buffer *buffer)
-{
-    if (buffer->start != buffer->first)
-        PyMem_Free(buffer->start);
-}
-
-static int grow(Buffer *buffer, Py_ssize_t wanted)
-{
-    Py_ssize_t size = buffer->size;
-    char *start;
-    if (wanted > PY_SSIZE_T_MAX / 4 - buffer->used)
-        goto none;
-    while (size - buffer->used < wanted)
-        size *= 2;
-    start = PyMem_Realloc(buffer->start == buffer->first ? NULL : buffer->start, (size_t)size);
-    if (!start)
-        goto none;
-    if (buffer->start == buffer->first)
-        memcpy(start, buffer->first, (size_t)buffer->used);
-    buffer->start = start;
-    buffer->size = size;
-    return 0;
-none:
-    PyErr_NoMemory();
-    return -1;
-}
-
-static inline int append(Buffer *buffer, const char *from, Py_ssize_t length)
-{
-    if (buffer->size - buffer->used < length && grow(buffer, length) < 0)
-        return -1;
-    memcpy(buffer->start + buffer->used, from, (size_t)length);
-    buffer->used += length;
-    return 0;
-}
-
-/* The shards of a keyspace, as a leaf is given them. */
-typedef struct {
-    PyObject *shards, *digest, *by_shard, *now;
-} Keyspace;
-
-static int take_keyspace(Keyspace *keyspace, PyObject *const *args)
-{
-    keyspace->shards = args[0];
-    keyspace->digest = args[1];
-    keyspace->by_shard = args[2];
-    keyspace->now = args[3];
-    if (PyList_Check(args[0]) && PyList_GET_SIZE(args[0]) && PyList_Check(args[2]))
-        return 0;
-    PyErr_SetString(PyExc_TypeError, "the shards, of which there is one at least, and their uses are lists");
-    return -1;
-}
-
-/* The dict of a key, whose use is noted, or NULL with an exception. It is a borrowed reference. */
-static PyObject *shard_of(Keyspace *keyspace, PyObject *key)
-{
-    PyObject *shard, *used;
-    Py_ssize_t index, count;
-    if (keyspace->digest == builtin_hash) {
-        index = PyObject_Hash(key);
-        if (index == -1)
-            return NULL;
-    } else {
-        PyObject *number;
-        Py_INCREF(key);
-        number = PyObject_CallOneArg(keyspace->digest, key);
-        Py_DECREF(key);
-        if (!number)
-            return NULL;
-        index = PyLong_AsSsize_t(number);
-        Py_DECREF(number);
-        if (index == -1 && PyErr_Occurred())
-            return NULL;
-    }
-    count = PyList_GET_SIZE(keyspace->shards);
-    if (count) {
-        index %= count;
-        index += index < 0 ? count : 0;
-    }
-    if (index >= count || index >= PyList_GET_SIZE(keyspace->by_shard)) {
-        PyErr_SetString(PyExc_IndexError, "there is no such shard");
-        return NULL;
-    }
-    used = PyList_GET_ITEM(keyspace->by_shard, index);
-    if (used != keyspace->now) {
-        Py_INCREF(keyspace->now);
-        PyList_SET_ITEM(keyspace->by_shard, index, keyspace->now);
-        Py_DECREF(used);
-        if (index >= PyList_GET_SIZE(keyspace->shards)) {
-            PyErr_SetString(PyExc_IndexError, "there is no such shard");
-            return NULL;
-        }
-    }
-    shard = PyList_GET_ITEM(keyspace->shards, index);
-    if (PyDict_Check(shard))
-        return shard;
-    PyErr_SetString(PyExc_TypeError, "a shard is a dict");
-    return NULL;
-}
+/* INCR counts digits of so many at most, whose successor surely has 64 bits. */
+#define MOST_DIGITS 18
 
 /* Append the reply to a GET. Return 1 if it is none that this knows, -1 with an exception. */
 static int append_reply(Buffer *buffer, PyObject *value, PyObject *null, PyObject *headers)
@@ -152,29 +39,53 @@ LEAF(get_replies)
         return NULL;
     begin(&buffer);
     for (; done < PyList_GET_SIZE(args[4]); done++) {
-        PyObject *key = argument_of(PyList_GET_ITEM(args[4], done), 1), *shard, *value = NULL;
-        int result = -1;
-        if (!key)
-            goto failed;
-        Py_INCREF(key);
-        shard = shard_of(&keyspace, key);
-        if (shard) {
-            value = PyDict_GetItemWithError(shard, key);
-            if (value || !PyErr_Occurred())
-                result = append_reply(&buffer, value == Py_None ? NULL : value, args[5], args[6]);
+        PyObject *key = argument_of(PyList_GET_ITEM(args[4], done), 1), *value = key ? value_of(&keyspace, key) : NULL;
+        int result = !value && PyErr_Occurred() ? -1 : append_reply(&buffer, value, args[5], args[6]);
+        if (result < 0) {
+            end(&buffer);
+            return NULL;
         }
-        missed += !result && (!value || value == Py_None);
-        Py_DECREF(key);
-        if (result < 0)
-            goto failed;
         if (result)
             break;
+        missed += !value;
     }
     found = Py_BuildValue("(y#nn)", buffer.start, buffer.used, done, missed);
     end(&buffer);
     return found;
+}
+
+/* get_values(shards, digest, by_shard, now, request) */
+LEAF(get_values)
+{
+    Keyspace keyspace;
+    Py_ssize_t missed = 0, i;
+    PyObject *values;
+    if (nargs != 5 || !PyList_Check(args[4])) {
+        PyErr_SetString(PyExc_TypeError, "get_values takes a request, which is a list");
+        return NULL;
+    }
+    if (take_keyspace(&keyspace, args) < 0)
+        return NULL;
+    fetch_keys(args[0], args[4], 1);
+    values = PyList_New(0);
+    if (!values)
+        return NULL;
+    for (i = 1; i < PyList_GET_SIZE(args[4]); i++) {
+        PyObject *key = argument_of(args[4], i), *value = key ? value_of(&keyspace, key) : NULL;
+        if (!value && PyErr_Occurred())
+            goto failed;
+        missed += !value;
+        /* A small collection is a str. */
+        if (value && !PyBytes_Check(value) && !PyUnicode_CheckExact(value)) {
+            Py_DECREF(values);
+            Py_RETURN_NONE;
+        }
+        if (PyList_Append(values, value && PyBytes_Check(value) ? value : Py_None) < 0)
+            goto failed;
+    }
+    return Py_BuildValue("(Nn)", values, missed);
 failed:
-    end(&buffer);
+    Py_DECREF(values);
     return NULL;
 }
 
@@ -190,22 +101,126 @@ LEAF(set_all)
     if (take_keyspace(&keyspace, args) < 0)
         return NULL;
     for (i = 0; i < PyList_GET_SIZE(args[4]); i++) {
-        PyObject *request = PyList_GET_ITEM(args[4], i), *key, *value, *shard;
-        int failed = 1;
-        if (!(key = argument_of(request, 1)) || !(value = argument_of(request, 2)))
-            return NULL;
-        Py_INCREF(key);
-        Py_INCREF(value);
-        shard = shard_of(&keyspace, key);
-        if (shard) {
-            Py_INCREF(shard);
-            failed = PyDict_SetItem(shard, key, value);
-            Py_DECREF(shard);
-        }
-        Py_DECREF(key);
-        Py_DECREF(value);
-        if (failed)
+        PyObject *request = PyList_GET_ITEM(args[4], i), *key, *value;
+        if (!(key = argument_of(request, 1)) || !(value = argument_of(request, 2)) || store(&keyspace, key, value) < 0)
             return NULL;
     }
     Py_RETURN_NONE;
+}
+
+/* set_pairs(shards, digest, by_shard, now, request) */
+LEAF(set_pairs)
+{
+    Keyspace keyspace;
+    Py_ssize_t i;
+    if (nargs != 5 || !PyList_Check(args[4])) {
+        PyErr_SetString(PyExc_TypeError, "set_pairs takes a request, which is a list");
+        return NULL;
+    }
+    if (take_keyspace(&keyspace, args) < 0)
+        return NULL;
+    fetch_keys(args[0], args[4], 2);
+    for (i = 1; i < PyList_GET_SIZE(args[4]); i += 2) {
+        PyObject *key = argument_of(args[4], i), *value = key ? argument_of(args[4], i + 1) : NULL;
+        if (!value || store(&keyspace, key, value) < 0)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* The number behind the one that a value is; 0 where the value is none that this knows. */
+static long long successor_of(PyObject *value)
+{
+    const char *digits;
+    Py_ssize_t length, i;
+    long long number = 0;
+    if (!value)
+        return 1;
+    if (!PyBytes_CheckExact(value))
+        return 0;
+    digits = PyBytes_AS_STRING(value);
+    length = PyBytes_GET_SIZE(value);
+    if (!length || length > MOST_DIGITS || digits[0] == '0')
+        return 0;
+    for (i = 0; i < length; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return 0;
+        number = number * 10 + (digits[i] - '0');
+    }
+    return number + 1;
+}
+
+/* Run an INCR. Return 1 if its value is none that this knows, -1 with an exception; then nothing is stored. */
+static int increment(Keyspace *keyspace, PyObject *request, PyObject *name, Buffer *buffer, PyObject *records)
+{
+    PyObject *key = argument_of(request, 1), *value, *text = NULL, *record = NULL;
+    char line[MOST_LINE_BYTES];
+    Py_ssize_t length;
+    long long number;
+    int result = -1;
+    if (!key)
+        return -1;
+    Py_INCREF(key);
+    value = value_of(keyspace, key);
+    if (!value && PyErr_Occurred())
+        goto end;
+    number = successor_of(value);
+    if (!number) {
+        result = 1;
+        goto end;
+    }
+    length = put_line(line, ':', (Py_ssize_t)number) - line;
+    text = PyBytes_FromStringAndSize(line + 1, length - 3);
+    record = text ? PyList_New(3) : NULL;
+    if (!record)
+        goto end;
+    PyList_SET_ITEM(record, 0, Py_NewRef(name));
+    PyList_SET_ITEM(record, 1, Py_NewRef(key));
+    PyList_SET_ITEM(record, 2, Py_NewRef(text));
+    /* What may fail stands before what can't be undone. */
+    if (append(buffer, line, length) == 0 && PyList_Append(records, record) == 0)
+        result = store(keyspace, key, text);
+end:
+    Py_XDECREF(record);
+    Py_XDECREF(text);
+    Py_DECREF(key);
+    return result;
+}
+
+/* increment_all(shards, digest, by_shard, now, requests, name) */
+LEAF(increment_all)
+{
+    Keyspace keyspace;
+    Buffer buffer;
+    PyObject *records, *found;
+    Py_ssize_t i;
+    if (nargs != 6 || !PyList_Check(args[4]) || !PyBytes_Check(args[5])) {
+        PyErr_SetString(PyExc_TypeError, "increment_all takes requests, which are a list, and a name");
+        return NULL;
+    }
+    if (take_keyspace(&keyspace, args) < 0)
+        return NULL;
+    records = PyList_New(0);
+    if (!records)
+        return NULL;
+    begin(&buffer);
+    for (i = 0; i < PyList_GET_SIZE(args[4]); i++) {
+        Py_ssize_t before = buffer.used;
+        int result = increment(&keyspace, PyList_GET_ITEM(args[4], i), args[5], &buffer, records);
+        if (!result)
+            continue;
+        /* What has run has run, and is recorded: only a failure of the first call is told. */
+        buffer.used = before;
+        if (result < 0 && i)
+            PyErr_Clear();
+        if (PyList_SetSlice(records, i, PyList_GET_SIZE(records), NULL) < 0 || (result < 0 && !i)) {
+            end(&buffer);
+            Py_DECREF(records);
+            return NULL;
+        }
+        break;
+    }
+    found = Py_BuildValue("(y#N)", buffer.start, buffer.used, records);
+    end(&buffer);
+    return found;
 }

@@ -1,7 +1,7 @@
-"""Runs of GETs and of SETs on the shards of a keyspace that is read and written plainly.
+"""Runs of GETs, SETs and INCRs, MGET and MSET on the shards of a keyspace that is read and written plainly.
 
 All take `shards`, a key's being that of the number `digest(key) % len(shards)`, and `requests`, which are calls of one
-command. A use of a key is noted for its whole shard: `by_shard[index] = now` (`Uses`).
+command, or a request. A use of a key is noted for its whole shard: `by_shard[index] = now` (`Uses`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ Shards = list[dict[bytes, Any]]
 Requests = list[list[bytes]]
 
 _CRLF: Final = b"\r\n"
+_ZERO: Final = ord("0")
+_SURELY_IN_RANGE_DIGITS: Final = 18
 
 
 @leaf
@@ -60,3 +62,68 @@ def set_all(shards: Shards, digest: Digest, by_shard: list[Any], now: Any, reque
         index = digest(key) % count
         by_shard[index] = now
         shards[index][key] = request[2]
+
+
+@leaf
+def set_pairs(shards: Shards, digest: Digest, by_shard: list[Any], now: Any, request: list[bytes]) -> None:
+    """Store the words of an MSET, behind its name: keys and their values in turn."""
+    count = len(shards)
+    for key, value in zip(request[1::2], request[2::2], strict=True):
+        index = digest(key) % count
+        by_shard[index] = now
+        shards[index][key] = value
+
+
+@leaf
+def get_values(
+    shards: Shards, digest: Digest, by_shard: list[Any], now: Any, request: list[bytes]
+) -> tuple[list[bytes | None], int] | None:
+    """Return what an MGET finds, and the number of keys that are missing. None if an entry is neither bytes nor str.
+
+    A str, which is a small collection, is replied to as if the key were missing, but is none of these.
+    """
+    count, missed = len(shards), 0
+    values: list[bytes | None] = []
+    for key in request[1:]:
+        index = digest(key) % count
+        by_shard[index] = now
+        value = shards[index].get(key)
+        if value is None:
+            missed += 1
+            values.append(None)
+        elif isinstance(value, bytes):
+            values.append(value)
+        elif type(value) is str:
+            values.append(None)
+        else:
+            return None
+    return values, missed
+
+
+@leaf
+def increment_all(
+    shards: Shards, digest: Digest, by_shard: list[Any], now: Any, requests: Requests, name: bytes
+) -> tuple[bytes, Requests]:
+    """Run INCRs up to one whose value is another one than a positive integer of 18 digits at most.
+
+    Return the replies as they are sent, and a request of this name for each call that has run: the key and the new value.
+    """
+    replies: list[bytes] = []
+    records: Requests = []
+    count = len(shards)
+    for request in requests:
+        key = request[1]
+        index = digest(key) % count
+        by_shard[index] = now
+        shard = shards[index]
+        value = shard.get(key)
+        if value is None:
+            number = 1
+        elif type(value) is bytes and value.isdigit() and value[0] != _ZERO and len(value) <= _SURELY_IN_RANGE_DIGITS:
+            number = int(value) + 1
+        else:
+            break
+        shard[key] = value = b"%d" % number
+        replies.append(b":%b\r\n" % value)
+        records.append([name, key, value])
+    return b"".join(replies), records

@@ -25,7 +25,19 @@ from kvserver.data.kinds import earliest_ms, fork, kind_of
 from kvserver.data.notes import Notes
 from kvserver.data.recording import Recording
 from kvserver.data.records import Records
-from kvserver.data.shards import Access, Shard, drain, look_up, new_shards, plain_access, reply_to_gets, set_requests
+from kvserver.data.shards import (
+    Access,
+    Shard,
+    drain,
+    increment,
+    look_up,
+    new_shards,
+    plain_access,
+    reply_to_gets,
+    set_pairs_of,
+    set_requests,
+    values_for,
+)
 from kvserver.data.uses import Uses
 from kvserver.resp.request import Request
 
@@ -100,6 +112,20 @@ class Keyspace(Recording):
         They end before a value that is no short plain string. There are none while there is an overlay or a witness.
         """
         return reply_to_gets(self._shards, requests, null, self.uses) if self._is_plain else (b"", 0, 0)
+
+    def values_for(self, request: Request) -> list[Any] | None:
+        """The values of the keys behind the name in a request, each a hit or a miss in INFO; None for those of other types.
+
+        The list itself is None while there is an overlay or a witness, and where an entry may have expired: then look at the
+        keys one by one (`read`).
+        """
+        found = values_for(self._shards, request, self.uses) if self._is_plain else None
+        if found is None:
+            return None
+        values, missed = found
+        self.misses += missed
+        self.hits += len(values) - missed
+        return values
 
     def fetch_ahead(self, requests: list[Request]) -> None:
         """Have the memory fetched that looking up the first argument of each request will read, where that is possible."""
@@ -235,15 +261,41 @@ class Keyspace(Recording):
         alive_ms = [each_ms for each_ms in left_ms if each_ms > 0]
         return round(share * len(left_ms)), sum(alive_ms) // (len(alive_ms) or 1)
 
+    # Writing
+
+    def increment(self, requests: list[Request]) -> tuple[bytes, int]:
+        """Run INCRs from the first one on, and record them. Returns their replies as they are sent, and their number.
+
+        They end before a value that is no usual positive integer. None run while there is an overlay, a witness, or somebody
+        who waits for a key.
+        """
+        if not self._is_written_plainly:
+            return b"", 0
+        replies, records = increment(self._shards, requests, self.uses)
+        self._record_all(records)
+        return replies, len(records)
+
     # Writing that is not recorded
 
     def set_many(self, requests: list[Request]) -> None:
         """Set the keys that stand second in requests to their third words, in order."""
-        if self._is_plain and not (self.awaited and self.awaited.keys):
+        if self._is_written_plainly:
             set_requests(self._shards, requests, self.uses)
         else:
             for request in requests:
                 self.set(request[1], request[2])
+
+    def set_pairs(self, request: Request) -> None:
+        """Set the keys and values that stand in turn behind the name in a request."""
+        if self._is_written_plainly:
+            set_pairs_of(self._shards, request, self.uses)
+        else:
+            for key, value in zip(request[1::2], request[2::2], strict=True):
+                self.set(key, value)
+
+    @property
+    def _is_written_plainly(self) -> bool:
+        return self._is_plain and not (self.awaited and self.awaited.keys)
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data. Returns the shards that are not used any more, for `drain` to free in slices."""

@@ -35,8 +35,8 @@ def expiry_request(key: bytes, expires_at_ms: int) -> list[bytes]:
 class Recording(ABC):
     """The doors of a keyspace: each stores or removes, and records what repeats it.
 
-    `set`, `set_expiring`, `set_many`, `delete` and `replace` record nothing. They are for the doors, for loads of data, and
-    for a store that has no journal. A handler that called one of them would lose data: the tests raise there.
+    `set`, `set_expiring`, `set_many`, `set_pairs`, `delete` and `replace` record nothing. They are for the doors, for loads of
+    data, and for a store that has no journal. A handler that called one of them would lose data: the tests raise there.
 
     `set`, `delete` and `peek` are those of an Access. `set_expiring` stores a value that is gone from a time on (Unix
     milliseconds). `number` is that of the database.
@@ -60,6 +60,10 @@ class Recording(ABC):
     @abstractmethod
     def set_many(self, requests: list[Request]) -> None:
         """Set the keys that stand second in requests to their third words, in order."""
+
+    @abstractmethod
+    def set_pairs(self, request: Request) -> None:
+        """Set the keys and values that stand in turn behind the name in a request."""
 
     @abstractmethod
     def own(self, key: bytes) -> Value | None:
@@ -133,11 +137,9 @@ class Recording(ABC):
         self.set_many(requests)
         self._record_all(requests)
 
-    def put_all(self, members: Iterable[tuple[bytes, Value]], request: Request) -> None:
-        """Store whole values without an expiry, and record the one request that stores them all (MSET)."""
-        store = self.set
-        for key, value in members:
-            store(key, value)
+    def put_all(self, request: Request) -> None:
+        """Store whole values without an expiry, and record the one request that stores them all: MSET."""
+        self.set_pairs(request)
         self._record(request)
 
     def change(self, key: bytes, value: Value | None, request: Request) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from kvserver._speedups.strings import get_replies, set_all
+from kvserver._speedups.strings import get_replies, get_values, increment_all, set_all, set_pairs
 from kvserver.data.entries import Entry
 from kvserver.data.uses import Uses
 from kvserver.resp.reply import BULK_HEADERS
@@ -82,6 +82,21 @@ def set_requests(shards: list[Shard], requests: list[Request], uses: Uses) -> No
 def reply_to_gets(shards: list[Shard], requests: list[Request], null: bytes, uses: Uses) -> tuple[bytes, int, int]:
     """The replies to GETs (`get_replies`), as plain access finds the values. Uses are noted by shard."""
     return get_replies(shards, hash, uses.by_shard, uses.now_ms, requests, null, BULK_HEADERS)
+
+
+def set_pairs_of(shards: list[Shard], request: Request, uses: Uses) -> None:
+    """Set the keys and values that stand in turn behind the name in a request. Uses are noted by shard."""
+    set_pairs(shards, hash, uses.by_shard, uses.now_ms, request)
+
+
+def values_for(shards: list[Shard], request: Request, uses: Uses) -> tuple[list[bytes | None], int] | None:
+    """The values for MGET (`get_values`), as plain access finds them. Uses are noted by shard."""
+    return get_values(shards, hash, uses.by_shard, uses.now_ms, request)
+
+
+def increment(shards: list[Shard], requests: list[Request], uses: Uses) -> tuple[bytes, list[Request]]:
+    """Run INCRs (`increment_all`). The records are SETs. Uses are noted by shard."""
+    return increment_all(shards, hash, uses.by_shard, uses.now_ms, requests, b"SET")
 
 
 def look_up(shards: list[Shard], keys: Iterable[bytes], uses: Uses) -> list[Any]:

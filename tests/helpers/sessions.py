@@ -66,6 +66,7 @@ def _guarding() -> type[Keyspace]:
             self.set, self.delete = _guarded(self._unfrozen(self.set)), _guarded(self.delete)
             self.set_expiring = _guarded(self.set_expiring)
             self.set_many = _guarded(super().set_many)  # type: ignore[method-assign]
+            self.set_pairs = _guarded(super().set_pairs)  # type: ignore[method-assign]
 
         def _unfrozen(self, plain: Callable[[bytes, Any], None]) -> Callable[[bytes, Any], None]:
             def set_(key: bytes, entry: Any) -> None:

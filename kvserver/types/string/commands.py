@@ -202,11 +202,14 @@ def getex(session: Session, request: Request) -> Reply:
          summary="Get the values of all the given keys")  # fmt: skip
 def mget(session: Session, request: Request) -> Reply:
     """As in Redis, a value that is no string counts as missing."""
+    values = session.keyspace.values_for(request)
+    if values is not None:
+        return values
     return [value if isinstance(value, bytes) else None for value in map(session.keyspace.read, request[1:])]
 
 
 def _set_many(session: Session, request: Request) -> None:
-    session.keyspace.put_all(zip(request[1::2], request[2::2], strict=True), [b"MSET", *request[1:]])
+    session.keyspace.put_all([b"MSET", *request[1:]])
 
 
 @command("mset", "key_value{key:key value}+", "write denyoom", access="OW update",

@@ -38,9 +38,11 @@ def increment(session: Session, request: Request) -> int:
 
 
 def incr_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
-    done = 0
+    replies, done = session.keyspace.increment(commands)
+    if done:
+        output.append(replies)
     try:
-        for args in commands:
+        for args in commands[done:]:
             output.append(b":%d\r\n" % increment(session, args))
             done += 1
     except CommandError:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.leaves import assert_frees_all, each_form
@@ -60,6 +60,7 @@ def test_odd_shards_and_requests_are_left_out(leaf: Fetch) -> None:
 
 
 @each_form("fetch_ahead")
+@settings(max_examples=40)
 @given(
     st.lists(st.dictionaries(st.binary(max_size=4), st.none(), max_size=20), max_size=3),
     st.lists(st.lists(st.binary(max_size=4))),

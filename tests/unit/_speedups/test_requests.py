@@ -69,7 +69,7 @@ streams = st.lists(sent | sent | damaged, max_size=8).map(b"".join)
 
 
 @each_form("decode")
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(streams, st.integers(0, 12))
 @example(b"", 0)
 @example(b"*", 0)

@@ -1,4 +1,4 @@
-"""Both forms of the runs of GETs and SETs reply, store and note the same, also where the digest of keys is another one."""
+"""Both forms of what reads and writes strings reply, store and note the same, also where the digest of keys is another one."""
 
 from __future__ import annotations
 
@@ -141,12 +141,102 @@ def test_sets_free_all(leaf: Callable[..., Any]) -> None:
     assert_frees_all(lambda: leaf(shards, hash, by_shard, next(times), requests), *held)
 
 
+@given(st.dictionaries(keys, values), st.lists(st.tuples(keys, st.binary(max_size=9))), st.integers(1, 5), digests)
+def test_forms_of_pairs_agree(
+    members: dict[bytes, Any], stored: list[tuple[bytes, bytes]], count: int, digest: Digest
+) -> None:
+    request = [b"MSET", *itertools.chain.from_iterable(stored)]
+    for form in forms("set_pairs").values():
+        shards, by_shard = filled(count, digest, members), [0] * count
+        form(shards, digest, by_shard, NOW, request)
+        assert shards == filled(count, digest, members | dict(stored))
+        assert by_shard == [NOW if index in {digest(key) % count for key, _ in stored} else 0 for index in range(count)]
+
+
+@given(st.dictionaries(keys, values), st.lists(keys, max_size=80), st.integers(1, 5), digests)
+@example({b"%d" % number: b"x" for number in range(200)}, [b"%d" % number for number in range(300)], 5, hash)
+def test_forms_of_values_agree(members: dict[bytes, Any], asked: list[bytes], count: int, digest: Digest) -> None:
+    shards = filled(count, digest, members)
+    found = [members.get(key) for key in asked]
+    is_known = all(isinstance(value, bytes | str | None) for value in found)
+    expected = [value if isinstance(value, bytes) else None for value in found], found.count(None)
+    for form in forms("get_values").values():
+        by_shard = [0] * count
+        assert form(shards, digest, by_shard, NOW, [b"MGET", *asked]) == (expected if is_known else None)
+        if is_known:
+            used = {digest(key) % count for key in asked}
+            assert by_shard == [NOW if index in used else 0 for index in range(count)]
+
+
+DIGITS = [b"1", b"9", b"99", b"0", b"-1", b"01", b"", b"1x", b"9" * 17, b"9" * 18, b"9" * 19, b"\xb2"]
+numbers: st.SearchStrategy[Any] = st.sampled_from([*DIGITS, JSONText(b"1"), "1", 7])
+
+
+@given(st.dictionaries(keys, numbers), st.lists(keys), st.integers(1, 5), digests)
+@example({b"%d" % number: b"9" * 18 for number in range(900)}, [b"%d" % number for number in range(1_000)], 5, hash)
+def test_forms_of_increments_agree(members: dict[bytes, Any], asked: list[bytes], count: int, digest: Digest) -> None:
+    expected, replies, records = dict(members), [], []
+    for key in asked:
+        value = expected.get(key, b"0")
+        if type(value) is not bytes or not value.isdigit() or (key in expected and value[:1] == b"0") or len(value) > 18:
+            break
+        expected[key] = b"%d" % (int(value) + 1)
+        replies.append(b":%b\r\n" % expected[key])
+        records.append([b"SET", key, expected[key]])
+    used = {digest(key) % count for key in asked[: len(records) + 1]}
+    for form in forms("increment_all").values():
+        shards, by_shard = filled(count, digest, members), [0] * count
+        found = form(shards, digest, by_shard, NOW, [[b"INCR", key] for key in asked], b"SET")
+        assert found == (b"".join(replies), records)
+        assert shards == filled(count, digest, expected)
+        assert by_shard == [NOW if index in used else 0 for index in range(count)]
+
+
+@pytest.mark.skipif(compiled is None, reason="there is no form in C")
+def test_what_has_run_before_a_failure_is_told() -> None:
+    assert compiled
+    shards: Shards = [{}]
+    requests: list[Any] = [[b"INCR", b"k"], [b"INCR", b"k"], [b"INCR"], [b"INCR", b"k"]]
+    assert compiled.increment_all(shards, hash, [0], NOW, requests, b"SET") == (
+        b":1\r\n:2\r\n",
+        [[b"SET", b"k", b"1"], [b"SET", b"k", b"2"]],
+    )
+    assert shards == [{b"k": b"2"}]
+    with pytest.raises(TypeError):
+        compiled.increment_all(shards, hash, [0], NOW, requests[2:], b"SET")
+    assert shards == [{b"k": b"2"}]
+
+
+@each_form("increment_all")
+def test_increments_free_all(leaf: Callable[..., Any]) -> None:
+    shards, by_shard = filled(3, hash, {b"x": b"x"}), [0] * 3
+    requests = [[b"INCR", b"key:1"], [b"INCR", b"l"], [b"INCR", b"x"]]
+    held = shards[0], NOW, requests, by_shard, *requests[0], requests[0]
+    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, requests, b"SET"), *held)
+
+
+@each_form("get_values")
+def test_values_free_all(leaf: Callable[..., Any]) -> None:
+    shards, by_shard = filled(3, hash, {b"k": b"value", b"l": "str", b"o": 7}), [0] * 3
+    request, other = [b"MGET", b"k", b"l", b"missing"], [b"MGET", b"k", b"o"]
+    held = shards[0], NOW, request, by_shard, *request, HEADERS
+    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, request), *held)
+    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, other), *held)
+
+
+@each_form("set_pairs")
+def test_pairs_free_all(leaf: Callable[..., Any]) -> None:
+    shards, by_shard, request = filled(3, hash, {}), [0] * 3, [b"MSET", b"k", b"value", b"l", b"other"]
+    held = shards[0], NOW, request, by_shard, *request
+    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, request), *held)
+
+
 def fails(key: bytes) -> int:
     raise ValueError
 
 
 @pytest.mark.skipif(compiled is None, reason="there is no form in C")
-@pytest.mark.parametrize("name", ["get_replies", "set_all"])
+@pytest.mark.parametrize("name", ["get_replies", "get_values", "increment_all", "set_all", "set_pairs"])
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -166,11 +256,16 @@ def fails(key: bytes) -> int:
     ],
 )
 def test_wrong_arguments_are_refused(name: str, arguments: tuple[Any, ...], error: type[Exception]) -> None:
-    more = (NULL, HEADERS) if name == "get_replies" else ()
+    # The request of those that take one, and what comes behind it.
+    if name in ("get_values", "set_pairs"):
+        request = arguments[4][0] if arguments[4] else ()
+        # A name alone is a request that stores or finds nothing.
+        arguments = (*arguments[:4], [b"A", None] if request == [b"A"] else request)
+    more = {"get_replies": (NULL, HEADERS), "increment_all": (b"SET",)}.get(name, ())
     with pytest.raises(error):
         getattr(compiled, name)(*arguments, *more)
     with pytest.raises(TypeError):
-        getattr(compiled, name)(*arguments) if more else getattr(compiled, name)(*arguments[:4])
+        getattr(compiled, name)(*arguments[:4], *more)
 
 
 @pytest.mark.skipif(compiled is None, reason="there is no form in C")

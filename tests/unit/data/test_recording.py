@@ -64,7 +64,7 @@ def test_callers_own_commands_are_recorded_as_they_are() -> None:
     keyspace = Server().keyspace
     keyspace.set_expiring(b"k", b"old", LATER_MS)
     keyspace.put_as(b"k", b"v", [b"COPY", b"l", b"k", b"REPLACE"])
-    keyspace.put_all([(b"a", b"1"), (b"b", b"2")], [b"MSET", b"a", b"1", b"b", b"2"])
+    keyspace.put_all([b"MSET", b"a", b"1", b"b", b"2"])
     assert dict(keyspace.members()) == {b"k": b"v", b"a": b"1", b"b": b"2"}
     assert keyspace.records.take() == [[b"COPY", b"l", b"k", b"REPLACE"], [b"MSET", b"a", b"1", b"b", b"2"]]
 
