@@ -33,7 +33,7 @@ void fetch_keys(PyObject *shards, PyObject *request, Py_ssize_t step);
 #define fetch_keys(shards, request, step)
 #endif
 
-LEAF(are_alike);
+LEAF(count_alike);
 LEAF(decode);
 LEAF(get_replies);
 LEAF(get_values);

@@ -8,7 +8,7 @@ static PyMethodDef leaves[] = {
 #ifdef HAS_FETCH_AHEAD
     ENTRY(fetch_ahead),
 #endif
-    ENTRY(are_alike),
+    ENTRY(count_alike),
     ENTRY(decode),
     ENTRY(get_replies),
     ENTRY(get_values),

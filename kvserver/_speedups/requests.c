@@ -1,4 +1,4 @@
-/* decode and are_alike: requests out of the bytes of a read, and a look at them. */
+/* decode and count_alike: requests out of the bytes of a read, and a look at them. */
 
 #include "leaves.h"
 
@@ -100,30 +100,36 @@ LEAF(decode)
     return found;
 }
 
-/* are_alike(requests, name, width) */
-LEAF(are_alike)
+/* count_alike(requests, start, name, width) */
+LEAF(count_alike)
 {
-    Py_ssize_t width, length, i;
-    if (nargs != 3 || !PyList_Check(args[0]) || !PyBytes_CheckExact(args[1]) || !PyLong_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "are_alike takes a list, bytes and an integer");
+    Py_ssize_t start, width, length, i;
+    if (nargs != 4 || !PyList_Check(args[0]) || !PyLong_Check(args[1]) || !PyBytes_CheckExact(args[2]) ||
+        !PyLong_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "count_alike takes a list, an integer, bytes and an integer");
         return NULL;
     }
-    width = PyLong_AsSsize_t(args[2]);
-    if (width == -1 && PyErr_Occurred())
+    start = PyLong_AsSsize_t(args[1]);
+    width = PyLong_AsSsize_t(args[3]);
+    if (PyErr_Occurred())
         return NULL;
-    length = PyBytes_GET_SIZE(args[1]);
-    for (i = 0; i < PyList_GET_SIZE(args[0]); i++) {
+    if (start < 0 || width < 1) {
+        PyErr_SetString(PyExc_ValueError, "count_alike begins at a request, and counts a name");
+        return NULL;
+    }
+    length = PyBytes_GET_SIZE(args[2]);
+    for (i = start; i < PyList_GET_SIZE(args[0]); i++) {
         PyObject *request = PyList_GET_ITEM(args[0], i), *name;
         if (!PyList_Check(request)) {
             PyErr_SetString(PyExc_TypeError, "a request is a list");
             return NULL;
         }
-        if (PyList_GET_SIZE(request) != width || !width)
-            Py_RETURN_FALSE;
+        if (PyList_GET_SIZE(request) != width)
+            break;
         name = PyList_GET_ITEM(request, 0);
-        if (name != args[1] && !(PyBytes_CheckExact(name) && PyBytes_GET_SIZE(name) == length &&
-                                 !memcmp(PyBytes_AS_STRING(name), PyBytes_AS_STRING(args[1]), (size_t)length)))
-            Py_RETURN_FALSE;
+        if (name != args[2] && !(PyBytes_CheckExact(name) && PyBytes_GET_SIZE(name) == length &&
+                                 !memcmp(PyBytes_AS_STRING(name), PyBytes_AS_STRING(args[2]), (size_t)length)))
+            break;
     }
-    Py_RETURN_TRUE;
+    return PyLong_FromSsize_t(i - Py_MIN(start, i));
 }

@@ -1,4 +1,4 @@
-"""Requests out of the bytes of a read, while these are whole and usual: the parser's fast way. Are they alike?
+"""Requests out of the bytes of a read, while these are whole and usual: the parser's fast way. How many are alike?
 
 In Python, a read is divided into its lines (`decode_lines`). Where its arguments are long, they are cut out of the read by
 their lengths, without a look at what is in them (`split_arguments`). Both are hand-made, since they were measured: to divide a
@@ -62,9 +62,18 @@ def decode(data: bytes) -> tuple[list[Request], bytes]:
 
 
 @leaf
-def are_alike(requests: list[Request], name: bytes, width: int) -> bool:
-    """True if each of the requests has this name, spelled like this, and so many words, the name counted."""
-    return {width}.issuperset(map(len, requests)) and [words[0] for words in requests].count(name) == len(requests)
+def count_alike(requests: list[Request], start: int, name: bytes, width: int) -> int:
+    """The number of requests, from the one at `start` on, that have this name, spelled like this, and so many words.
+
+    The name counts as a word.
+    """
+    # Measured: where all are alike, as they often are, this takes a third of the time of the loop.
+    if not start and {width}.issuperset(map(len, requests)) and [words[0] for words in requests].count(name) == len(requests):
+        return len(requests)
+    place = start
+    while place < len(requests) and len(requests[place]) == width and requests[place][0] == name:
+        place += 1
+    return place - start
 
 
 def _has_long_lines(data: bytes) -> bool:

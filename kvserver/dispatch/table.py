@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
-from kvserver._speedups.requests import are_alike
+from kvserver._speedups.choice import IS_COMPILED
+from kvserver._speedups.requests import count_alike
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, within_limit
@@ -25,6 +26,8 @@ from kvserver.state.usage import Usages
 
 # With fewer calls, looking if they are alike takes as long as it saves.
 ALIKE_FROM: Final = 4
+# So many shorter runs are taken in one go: in C they pay, too.
+SHORT_RUNS: Final = 64 if IS_COMPILED else 0
 # The runners of a session whose calls all go through the gate.
 ALL_GATED: Final[Runners] = {}
 
@@ -89,19 +92,27 @@ class CommandTable:
     def run_alike(self, session: Session, requests: list[Request], runners: Runners, output: list[bytes]) -> int:
         """Run calls that differ in nothing but their arguments, as in many pipelines.
 
-        Measured: a SET in a pipeline of 16 took 3.8 us of the processor instead of 5.0. Return the number of calls that have
-        run, from the first one on: 0 where a wrapper stands before the handler (timing, a limit), which has no `many`.
+        A pipeline may also be several runs of such calls. Measured: a SET in a pipeline of 16 took 3.8 us of the processor
+        instead of 5.0. Return the number of calls that have run, from the first one on: 0 where a wrapper stands before the
+        handler (timing, a limit), which has no `many`.
         """
-        if len(requests) < ALIKE_FROM:
-            return 0
-        name, width = requests[0][0], len(requests[0])
-        runner = runners.get(name)
-        if runner is None:
-            return 0
-        many = self.many.get(runner[0])
-        if many is None or many.width not in (width, 0) or width not in runner[1] or not are_alike(requests, name, width):
-            return 0
-        return many.run(session, requests, output)
+        count, done, short = len(requests), 0, 0
+        while done < count >= ALIKE_FROM:
+            name, width = requests[done][0], len(requests[done])
+            runner = runners.get(name)
+            many = self.many.get(runner[0]) if runner else None
+            if runner is None or many is None or many.width not in (width, 0) or width not in runner[1]:
+                break
+            alike = count_alike(requests, done, name, width)
+            if alike < ALIKE_FROM:
+                short += 1
+                if short > SHORT_RUNS:
+                    break
+            ran = many.run(session, requests if alike == count else requests[done : done + alike], output)
+            done += ran
+            if ran < alike:
+                break
+        return done
 
     def _mapping(self, change: Callable[[Runners], Runners]) -> dict[bytes, Runner]:
         """A new mapping of changed runners."""

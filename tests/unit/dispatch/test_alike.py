@@ -11,6 +11,7 @@ import pytest
 
 from helpers.documents import exact
 from helpers.sessions import START_MS, Server, run
+from kvserver._speedups import choice
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.kinds import fork
 from kvserver.data.shards import new_shards
@@ -183,6 +184,30 @@ def test_many_at_once_give_what_they_give_one_by_one(name: str, protocol: int) -
                 pass
         most = max(most, done)
     assert most > 4
+
+
+def test_runs_of_one_pipeline_give_what_its_calls_give_one_by_one() -> None:
+    print(f"KVSERVER_MANY_SEED={SEED}")
+    rng = random.Random(SEED)
+    server, other = measured(Server()), measured(Server())
+    session, expected = server.session(), other.session()
+    most = 0
+    for _ in range(ROUNDS):
+        keys = [b"k%d" % number for number in range(rng.choice((3, 40)))]
+        seed = rng.randrange(1 << 32)
+        for each in (server, other):
+            refill(each, random.Random(seed), keys, "get")
+        commands: list[Request] = []
+        names = rng.sample(("get", "set", "incr", "hget", "sadd"), 2)
+        while len(commands) < 30:
+            name = rng.choice(names)
+            commands += [WORDS[name](rng, rng.choice(keys)) for _ in range(rng.choice((1, 5, 9)))]
+        output: list[bytes] = []
+        done = server.table.run_alike(session, [args[:] for args in commands], server.table.plain(session), output)
+        assert b"".join(output) == one_by_one(expected, commands[:done])
+        assert state(server) == state(other)
+        most = max(most, done)
+    assert most > (20 if choice.IS_COMPILED else 4)
 
 
 def test_gets_that_somebody_must_see_are_run_one_by_one() -> None:
