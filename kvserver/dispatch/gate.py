@@ -18,7 +18,7 @@ from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Po
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
-from kvserver.state.channels import Message
+from kvserver.state.channels import Message, MonitorLine
 from kvserver.state.description import Description
 from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
 
@@ -329,18 +329,6 @@ def feeding(handler: Handler, command: Command) -> Handler:
 
 
 # --- Monitors ---
-
-
-class MonitorLine(Message):
-    """A line for monitors, in the form of a message."""
-
-    __slots__ = ("_line",)
-
-    def __init__(self, line: bytes) -> None:
-        self._line = line
-
-    def wire(self, protocol: int) -> bytes:
-        return self._line
 
 
 def shown_to_monitors(session: Session, request: Request) -> list[tuple[Session, Message]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from kvserver.dispatch.command import Command
 from kvserver.dispatch.effect import EFFECTS, Block, Effect, Fed, FreeShards, Notified, Prepare, Publish
-from kvserver.dispatch.gate import MonitorLine, shown_to_monitors
+from kvserver.dispatch.gate import shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.functions import FunctionRunner
@@ -29,7 +29,7 @@ from kvserver.resp.reply import Error, Reply
 from kvserver.resp.request import Request
 from kvserver.scripting.randomness import Randomness
 from kvserver.scripting.scripts import Script, Scripts
-from kvserver.state.channels import Message
+from kvserver.state.channels import Message, MonitorLine
 from kvserver.state.scripts import FunctionFacts, Running, ScriptFacts
 from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, ServerState, Session
 

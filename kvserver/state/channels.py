@@ -32,6 +32,18 @@ class Message:
         return wire
 
 
+class MonitorLine(Message):
+    """A line for monitors, in the form of a message."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+
+    def wire(self, protocol: int) -> bytes:
+        return self._line
+
+
 class Subscriptions(Generic[Listener]):
     """One kind of names (channels, patterns, or shard channels) and their subscribers, in the order in which they came."""
 
