@@ -33,7 +33,12 @@ def main() -> None:
         pool = run(create_pool(Settings.redis_settings))
 
         def enqueue(number: int) -> Any:
-            return run(pool.enqueue_job("work", number))
+            job = run(pool.enqueue_job("work", number))
+            # Where the connection is lost between WATCH and EXEC, redis-py tells of a key that has changed, and arq takes that for
+            # a job that is there already: it is not.
+            if job is None:
+                raise RedisError("nobody has acknowledged the job")
+            return job
 
         def result(job: Any) -> Any:
             return run(job.result(timeout=jobs.DEADLINE_S))
