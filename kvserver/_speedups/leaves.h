@@ -39,6 +39,7 @@ LEAF(get_replies);
 LEAF(get_values);
 LEAF(increment_all);
 LEAF(pack_short);
+LEAF(read_strings);
 LEAF(set_all);
 LEAF(set_pairs);
 
