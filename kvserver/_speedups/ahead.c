@@ -67,8 +67,12 @@ static void fetch_lookups(Lookup *lookups, Py_ssize_t count)
         if ((lookups[i].place = slot_of(table_of(lookups[i].dict), lookups[i].hash)))
             fetch(lookups[i].place);
     for (i = 0; i < count; i++)
-        if (lookups[i].place && (lookups[i].place = entry_of(table_of(lookups[i].dict), lookups[i].place)))
-            fetch(lookups[i].place);
+        if (lookups[i].place) {
+            PyDictKeysObject *table = table_of(lookups[i].dict);
+            lookups[i].place = entry_of(table, lookups[i].place);
+            /* A key that is not there may be about to be stored, behind the last entry. */
+            fetch(lookups[i].place ? lookups[i].place : (const char *)(DK_ENTRIES(table) + table->dk_nentries));
+        }
     for (i = 0; i < count; i++)
         if (lookups[i].place) {
             const PyDictKeyEntry *entry = (const PyDictKeyEntry *)lookups[i].place;
@@ -111,6 +115,21 @@ void fetch_keys(PyObject *shards, PyObject *request, Py_ssize_t step)
         }
     }
     fetch_lookups(lookups, count);
+}
+
+/* Fetch for pairs of a key and what will be stored under it, from one on: no more than `count`, and than fit. */
+void fetch_pairs(PyObject *shards, PyObject *pairs, Py_ssize_t first, Py_ssize_t count)
+{
+    Lookup lookups[MOST];
+    Py_ssize_t found = 0, i;
+    if (!PyList_GET_SIZE(shards))
+        return;
+    for (i = first; i < first + count && i < PyList_GET_SIZE(pairs) && found < MOST; i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        if (PyTuple_Check(pair) && PyTuple_GET_SIZE(pair))
+            found += begin_lookup(&lookups[found], shards, PyTuple_GET_ITEM(pair, 0));
+    }
+    fetch_lookups(lookups, found);
 }
 
 /* fetch_ahead(shards, places, requests) */

@@ -57,7 +57,7 @@ static inline int append(Buffer *buffer, const char *from, Py_ssize_t length)
     return 0;
 }
 
-/* The shards of a keyspace, as a leaf is given them. */
+/* The shards of a keyspace, as a leaf is given them. Without `by_shard` nobody notes uses. */
 typedef struct {
     PyObject *shards, *digest, *by_shard, *now;
 } Keyspace;
@@ -100,12 +100,12 @@ static inline PyObject *shard_of(Keyspace *keyspace, PyObject *key)
         index %= count;
         index += index < 0 ? count : 0;
     }
-    if (index >= count || index >= PyList_GET_SIZE(keyspace->by_shard)) {
+    if (index >= count || (keyspace->by_shard && index >= PyList_GET_SIZE(keyspace->by_shard))) {
         PyErr_SetString(PyExc_IndexError, "there is no such shard");
         return NULL;
     }
-    used = PyList_GET_ITEM(keyspace->by_shard, index);
-    if (used != keyspace->now) {
+    used = keyspace->by_shard ? PyList_GET_ITEM(keyspace->by_shard, index) : NULL;
+    if (used && used != keyspace->now) {
         Py_INCREF(keyspace->now);
         PyList_SET_ITEM(keyspace->by_shard, index, keyspace->now);
         Py_DECREF(used);

@@ -27,10 +27,12 @@
 #define HAS_FETCH_AHEAD 1
 LEAF(fetch_ahead);
 void fetch_keys(PyObject *shards, PyObject *request, Py_ssize_t step);
+void fetch_pairs(PyObject *shards, PyObject *pairs, Py_ssize_t first, Py_ssize_t count);
 #endif
 #endif
 #ifndef HAS_FETCH_AHEAD
 #define fetch_keys(shards, request, step)
+#define fetch_pairs(shards, pairs, first, count)
 #endif
 
 LEAF(count_alike);
@@ -39,6 +41,7 @@ LEAF(get_replies);
 LEAF(get_values);
 LEAF(increment_all);
 LEAF(pack_short);
+LEAF(put_pairs);
 LEAF(read_strings);
 LEAF(set_all);
 LEAF(set_pairs);

@@ -1,6 +1,6 @@
-/* read_strings: the members of a JSON object that are strings. */
+/* The members of a JSON object that are strings, and pairs of keys and values on their way into shards. */
 
-#include "leaves.h"
+#include "keyspace.h"
 
 /* The longest that an escape becomes, in UTF-8, is shorter than the escape itself. */
 #define ESCAPE_DIGITS 4
@@ -154,7 +154,7 @@ static PyObject *read_string(const char **at, const char *end)
 }
 
 /* Read members up to the end into a dict. 1 if that went well, 0 if they are none, -1 with an exception set. */
-static int read_all(const char *p, const char *end, PyObject *found)
+static int read_all(const char *p, const char *end, PyObject *found, int *has_dollars)
 {
     for (;;) {
         PyObject *name, *value = NULL;
@@ -162,6 +162,7 @@ static int read_all(const char *p, const char *end, PyObject *found)
         p = skip_space(p, end);
         name = read_string(&p, end);
         if (name) {
+            *has_dollars |= *PyBytes_AS_STRING(name) == '$';
             p = skip_space(p, end);
             if (p < end && *p == ':') {
                 p = skip_space(p + 1, end);
@@ -189,7 +190,7 @@ LEAF(read_strings)
     PyObject *found;
     Py_ssize_t start, end, size;
     const char *text;
-    int done;
+    int done, has_dollars = 0;
     if (nargs != 3 || !PyBytes_CheckExact(args[0])) {
         PyErr_SetString(PyExc_TypeError, "read_strings takes bytes and two positions");
         return NULL;
@@ -206,11 +207,39 @@ LEAF(read_strings)
     found = PyDict_New();
     if (!found)
         return NULL;
-    done = read_all(text + start, text + end, found);
+    done = read_all(text + start, text + end, found, &has_dollars);
     if (done == 1)
-        return found;
+        return Py_BuildValue("(NO)", found, has_dollars ? Py_True : Py_False);
     Py_DECREF(found);
     if (done < 0)
         return NULL;
+    Py_RETURN_NONE;
+}
+
+/* So many pairs are fetched for at once. */
+#define PAIRS_AHEAD 64
+
+/* put_pairs(shards, digest, pairs) */
+LEAF(put_pairs)
+{
+    Keyspace keyspace = {NULL, NULL, NULL, NULL};
+    Py_ssize_t i;
+    if (nargs != 3 || !PyList_Check(args[0]) || !PyList_GET_SIZE(args[0]) || !PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "put_pairs takes shards, of which there is one at least, and pairs: two lists");
+        return NULL;
+    }
+    keyspace.shards = args[0];
+    keyspace.digest = args[1];
+    for (i = 0; i < PyList_GET_SIZE(args[2]); i++) {
+        PyObject *pair = PyList_GET_ITEM(args[2], i);
+        if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(pair, 0))) {
+            PyErr_SetString(PyExc_TypeError, "a pair is a tuple of bytes and a value");
+            return NULL;
+        }
+        if (i % PAIRS_AHEAD == 0)
+            fetch_pairs(args[0], args[2], i, PAIRS_AHEAD);
+        if (store(&keyspace, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) < 0)
+            return NULL;
+    }
     Py_RETURN_NONE;
 }

@@ -14,6 +14,7 @@ static PyMethodDef leaves[] = {
     ENTRY(get_values),
     ENTRY(increment_all),
     ENTRY(pack_short),
+    ENTRY(put_pairs),
     ENTRY(read_strings),
     ENTRY(set_all),
     ENTRY(set_pairs),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+from kvserver._speedups.members import put_pairs
 from kvserver._speedups.strings import get_replies, get_values, increment_all, set_all, set_pairs
 from kvserver.data.entries import Entry
 from kvserver.data.uses import Uses
@@ -67,8 +68,7 @@ def placing() -> tuple[Callable[[bytes], int], int]:
 
 def load_shards(shards: list[Shard], members: Iterable[tuple[bytes, Entry]]) -> None:
     """Put keys and their entries into shards that belong to no keyspace. The last entry of a repeated key counts."""
-    for key, entry in members:
-        shards[hash(key) % SHARDS][key] = entry
+    put_pairs(shards, hash, members if isinstance(members, list) else list(members))
 
 
 def set_requests(shards: list[Shard], requests: list[Request], uses: Uses) -> None:

@@ -169,11 +169,11 @@ class Decoder:
         """
         buffer = self._buffer
         end = buffer.rfind(b'","', position, position + self._window) + 1
-        found = read_strings(buffer, position, end) if end else None
-        if not found:
+        read = read_strings(buffer, position, end) if end else None
+        if not read:
             return None
-        # A name may be a tag.
-        if buffer.find(b'"$', position, end) < 0 and buffer.find(b"\\u0024", position, end) < 0:
+        found, may_have_tags = read
+        if not may_have_tags:
             return {0: list(found.items())}, end + 1
         members: Members = {}
         for name, text in found.items():
