@@ -300,6 +300,7 @@ class _Replay:
 
     def _run_some(self, commands: list[Request], offset: int) -> None:
         session = self._session
+        session.keyspace.fetch_ahead(commands)
         for request in commands[self._table.run_alike(session, commands, self._table.replayed, []) :]:
             try:
                 effect = self._table.call(session, request)
