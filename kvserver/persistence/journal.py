@@ -3,11 +3,13 @@
 Owns the order of things: a record never overtakes an earlier one, the log is cut between the two ticks (or halves of one)
 between which the data of a snapshot is cut, and a link follows its snapshot. Never runs a command, and knows of no file.
 
-Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Under
-`everysec` and `no` a reply waits for the write alone. As in redis-server the event loop writes, since to copy a few records
-into the system's memory costs less than to wake a thread. Records that could wait for the disk go to its thread: long ones,
-all while a sync runs or something is under way there, and for a while those that come behind a write that took long. Under
-`everysec` syncs have a thread of their own, so that records go to the system at once, however long a sync takes.
+Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Where
+few commands wait, the event loop itself syncs, as in redis-server: to hand the interpreter's lock to a thread and back takes as
+long as a quick sync. Under `everysec` and `no` a reply waits for the write alone. As in redis-server the event loop writes,
+since to copy a few records into the system's memory costs less than to wake a thread. Records that could wait for the disk go
+to its thread: long ones, all while a sync runs or something is under way there, and for a while those that come behind a write
+or a sync of the loop that took long. Under `everysec` syncs have a thread of their own, so that records go to the system at
+once, however long a sync takes.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ WRITTEN_HERE_BYTES: Final = 1 << 15
 # a twentieth of its time at most waiting for a disk that is too busy to take in what is written. A longer rest would cost
 # more where another process just happened to interrupt the write.
 SLOW_WRITE_S: Final = 0.001
+# The same limit where the loop syncs what it writes.
+SLOW_SYNC_S: Final = 0.002
+# The loop itself syncs for so many commands of a tick. More of them are worth a thread, beside which the next ones gather.
+SYNCED_HERE_COMMANDS: Final = 16
 REST_AFTER_SLOW: Final = 20
 SYNC_INTERVAL_S: Final = 1.0
 
@@ -158,8 +164,9 @@ class Journal:
         payload, now_ms = pack(commands), self._state.now_ms()
         must_sync = self._state.config.appendfsync == "always"
         is_first = not (self._queue or self._is_busy or self._is_syncing)
-        if is_first and not (must_sync or self._is_resting) and len(payload) <= WRITTEN_HERE_BYTES:
-            self._write_here(encode_records((payload,), (now_ms,)))
+        is_short = len(payload) <= WRITTEN_HERE_BYTES and not (must_sync and len(commands) > SYNCED_HERE_COMMANDS)
+        if is_first and is_short and not self._is_resting:
+            self._write_here(encode_records((payload,), (now_ms,)), must_sync)
             return
         last = self._queue[-1] if self._queue else None
         if type(last) is _Ticks:
@@ -187,19 +194,26 @@ class Journal:
         short_bytes = facts.queued_bytes + facts.writing_bytes - long_bytes
         return short_bytes > PENDING_BYTES // share or long_bytes > LONG_PENDING_BYTES // share
 
-    def _write_here(self, frame: bytes) -> None:
+    def _write_here(self, frame: bytes, must_sync: bool) -> None:
         """Write a record that has nothing before it on the way to the disk. The thread gets what can't be written at once."""
         facts, log = self._facts, self._log
         started_at = time.perf_counter()
         try:
-            length = log.write_now(frame)
+            if must_sync:
+                log.write(frame, synced=True)
+                length = len(frame)
+            else:
+                length = log.write_now(frame)
         except MediumError as error:
             self._fail(str(error))
             return
         took_s = time.perf_counter() - started_at
-        if took_s > SLOW_WRITE_S:
+        if took_s > (SLOW_SYNC_S if must_sync else SLOW_WRITE_S):
             self._is_resting = True
             self._loop.call_later(REST_AFTER_SLOW * took_s, self._end_rest)
+        if must_sync:
+            facts.syncs += 1
+            self.synced = self.sequence
         if length < len(frame):
             self._queue.append(frame[length:])
             facts.queued_bytes += len(frame) - length

@@ -118,6 +118,13 @@ def command(number: int) -> list[list[bytes]]:
     return [[b"SET", b"k", b"%d" % number]]
 
 
+@pytest.fixture
+async def threaded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """As if each tick had many commands: the disk's thread syncs."""
+    monkeypatch.setattr(journal_module, "SYNCED_HERE_COMMANDS", 0)
+    return setting
+
+
 async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
@@ -133,8 +140,8 @@ async def gather() -> None:
     await settle()
 
 
-async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(setting: Setting) -> None:
-    journal, disk = setting.journal, setting.disk
+async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(threaded: Setting) -> None:
+    journal, disk = threaded.journal, threaded.disk
     disk.is_held = True
     journal.append(command(0))
     before = disk.calls
@@ -145,11 +152,57 @@ async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(setting: Se
     assert (journal.sequence - journal.synced, disk.calls - before) == (49, 1)
     await disk.let_go()
     assert journal.synced == journal.sequence
-    assert setting.content(1).count(b"SET") == 50
+    assert threaded.content(1).count(b"SET") == 50
 
 
-async def test_sync_waits_for_those_whom_the_last_one_has_released(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, disk = setting.journal, setting.disk
+async def test_few_commands_are_synced_before_their_tick_ends(setting: Setting) -> None:
+    journal, disk, few = setting.journal, setting.disk, command(0) * journal_module.SYNCED_HERE_COMMANDS
+    disk.is_held = True
+    calls, syncs = disk.calls, setting.state.journal.syncs
+    journal.append(few)
+    assert (journal.sequence - journal.synced, disk.calls - calls, setting.state.journal.syncs - syncs) == (0, 0, 1)
+    assert not setting.log.has_unsynced
+    journal.append(few + command(1))
+    assert (journal.sequence - journal.synced, disk.calls - calls) == (1, 1), "more of them have the thread"
+    journal.append(command(2))
+    assert (journal.sequence - journal.synced, disk.calls - calls) == (2, 1), "what comes behind them waits for its turn"
+    await disk.let_go()
+    await gather()
+    await disk.let_go()
+    assert journal.synced == journal.sequence
+    assert setting.content(1).count(b"SET") == 2 * len(few) + 2
+
+
+async def test_sync_that_fails_in_a_tick_is_told_before_its_end(setting: Setting) -> None:
+    calls = setting.disk.calls
+    setting.filesystem.fails = True
+    setting.journal.append(command(0))
+    assert (setting.told, setting.disk.calls - calls) == (["lost"], 0)
+    assert setting.state.journal.error
+
+
+async def test_loop_leaves_syncing_to_the_thread_for_a_while_after_a_slow_sync(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, disk, loop = setting.journal, setting.disk, asyncio.get_running_loop()
+    rests: list[Callable[[], object]] = []
+    monkeypatch.setattr(loop, "call_later", lambda delay_s, end: rests.append(end))
+    monkeypatch.setattr(journal_module, "SLOW_SYNC_S", 0.0)
+    calls = disk.calls
+    journal.append(command(0))
+    assert (journal.synced, disk.calls - calls) == (journal.sequence, 0)
+    monkeypatch.setattr(journal_module, "SLOW_SYNC_S", 1e9)
+    journal.append(command(1))
+    await settle()
+    assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
+    (end,) = rests
+    end()
+    journal.append(command(2))
+    assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
+
+
+async def test_sync_waits_for_those_whom_the_last_one_has_released(threaded: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, disk = threaded.journal, threaded.disk
     monkeypatch.setattr(group_module, "COMMAND_S", 0)  # as if the disk took long, compared to the loop
     disk.is_held = True
     for number in range(9):
@@ -540,18 +593,18 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     assert not setting.state.journal.error
 
 
-async def test_time_of_a_record_is_that_of_its_newest_tick(setting: Setting) -> None:
-    journal, state = setting.journal, setting.state
-    setting.disk.is_held = True
+async def test_time_of_a_record_is_that_of_its_newest_tick(threaded: Setting) -> None:
+    journal, state = threaded.journal, threaded.state
+    threaded.disk.is_held = True
     journal.append(command(0))
     for number in (1, 2, 3):
         state.now_ms = lambda: NOW_MS + number  # noqa: B023
         journal.append(command(number))
     for _ in range(3):
         await gather()
-        await setting.disk.let_go()
+        await threaded.disk.let_go()
     shared = encode_records([pack(command(number)) for number in (1, 2, 3)], [0, 0, NOW_MS + 3])
-    assert setting.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + shared
+    assert threaded.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + shared
 
 
 async def test_nobody_waits_until_a_link_is_durable_and_what_it_replaces_is_gone(setting: Setting) -> None:
