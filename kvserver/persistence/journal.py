@@ -4,8 +4,8 @@ Owns the order of things: a record never overtakes an earlier one, the log is cu
 between which the data of a snapshot is cut, and a link follows its snapshot. Never runs a command, and knows of no file.
 
 Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Where
-few commands wait, the event loop itself syncs, as in redis-server: to hand the interpreter's lock to a thread and back takes as
-long as a quick sync. Under `everysec` and `no` a reply waits for the write alone. As in redis-server the event loop writes,
+few commands wait, the event loop itself syncs, as in redis-server: to hand the interpreter's lock to a thread and back takes
+as long as a quick sync. Under `everysec` and `no` a reply waits for the write alone. As in redis-server the event loop writes,
 since to copy a few records into the system's memory costs less than to wake a thread. Records that could wait for the disk go
 to its thread: long ones, all while a sync runs or something is under way there, and for a while those that come behind a write
 or a sync of the loop that took long. Under `everysec` syncs have a thread of their own, so that records go to the system at

@@ -34,8 +34,8 @@ def main() -> None:
 
         def enqueue(number: int) -> Any:
             job = run(pool.enqueue_job("work", number))
-            # Where the connection is lost between WATCH and EXEC, redis-py tells of a key that has changed, and arq takes that for
-            # a job that is there already: it is not.
+            # Where the connection is lost between WATCH and EXEC, redis-py tells of a key that has changed.
+            # arq takes that for a job that is there already, which it is not.
             if job is None:
                 raise RedisError("nobody has acknowledged the job")
             return job

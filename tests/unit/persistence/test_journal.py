@@ -293,17 +293,17 @@ async def test_cut_that_began_before_the_failure_was_known_heals_nothing(setting
     assert setting.state.journal.error
 
 
-async def test_writer_waits_while_the_disk_is_far_behind(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_writer_waits_while_the_disk_is_far_behind(threaded: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "PENDING_BYTES", 1000)
-    setting.disk.is_held = True
+    threaded.disk.is_held = True
     for number in range(50):
-        setting.journal.append(command(number))
-    assert setting.told == ["pause"]
-    assert setting.state.journal.delayed_writes == 1
+        threaded.journal.append(command(number))
+    assert threaded.told == ["pause"]
+    assert threaded.state.journal.delayed_writes == 1
     for _ in range(5):
-        await setting.disk.let_go()
+        await threaded.disk.let_go()
         await gather()
-    assert setting.told == ["pause", "resume"]
+    assert threaded.told == ["pause", "resume"]
 
 
 async def test_one_long_value_makes_nobody_wait_but_many_do(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
