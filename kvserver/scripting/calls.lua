@@ -2,8 +2,9 @@
 -- them itself, with its line and the name that it called them by.
 local kit = ...
 local type, error, pcall, tonumber, select = type, error, pcall, tonumber, select
-local find, match = string.find, string.match
+local find, match, sub = string.find, string.match, string.sub
 local getinfo = debug.getinfo
+local ours, shown = kit.name, getinfo(1, "S").short_src
 
 -- What these functions raise, besides what is wrong with an argument. Other errors come from functions of the script within.
 local own = {"^malformed pattern", "^invalid replacement value", "^invalid capture index$", "^invalid pattern capture$",
@@ -38,12 +39,12 @@ kit.told = told
 -- An error that names a line of ours, with the line of the script instead: that of the first of its frames, in the coroutine c
 -- or in the one that runs.
 function kit.as_raised(e, c)
-  local text = type(e) == "string" and match(e, "^kvserver:%d+: (.*)$")
+  local text = type(e) == "string" and sub(e, 1, #shown) == shown and match(e, "^:%d+: (.*)$", #shown + 1)
   if not text then return e end
   local level, frame = c and 0 or 2, nil
   repeat
     if c then frame = getinfo(c, level, "Sl") else frame = getinfo(level, "Sl") end
     level = level + 1
-  until not frame or frame.currentline > 0 and frame.source ~= "=kvserver"
+  until not frame or frame.currentline > 0 and frame.source ~= ours
   return frame and match(frame.source, "^[@=]?(.*)$") .. ":" .. frame.currentline .. ": " .. text or text
 end

@@ -95,5 +95,5 @@ function kit.load_library(f, python_register)
   register, env_metatable.__index = nil, globals
   if ok then return nil end
   if type(e) == "table" and is_text(e.err) then return tostring(e.err) end
-  return "ERR " .. tostring(e)
+  return "ERR " .. tostring(kit.as_raised(e))
 end

@@ -1,12 +1,13 @@
 -- Scripts that must end, by time, by SCRIPT KILL or by memory: what catches errors raises theirs again, so none goes on.
 --
 -- Every file of this folder is a chunk that is given the kit: a table of Python's callables, to which each adds what those
--- behind it use. The chunks are named "=kvserver", by which their frames are told from those of scripts.
+-- behind it use.
 local kit = ...
 local type, error, pcall, xpcall, tostring, select = type, error, pcall, xpcall, tostring, select
 local getinfo, sethook = debug.getinfo, debug.sethook
 local co_create, co_resume = coroutine.create, coroutine.resume
 local tick, told, as_raised = kit.tick, kit.told, kit.as_raised
+local name, libraries_name = kit.name, kit.libraries_name
 
 -- So many instructions lie between two looks at the clock.
 local TICK = 20000
@@ -14,13 +15,16 @@ local TICK = 20000
 -- The text of the error by which the script that runs ends, or nil.
 local dead
 
--- In a dead script, the hook is called at each line. Frames of ours are left alone: they may be about to hand the error on.
+-- In a dead script, the hook is called at each line, too. Frames of ours are left alone: they may be about to hand the error on.
+-- Whatever they do, the clock is looked at.
 local hook
-hook = function()
-  local text = dead or tick()
+hook = function(event)
+  local text
+  if event == "count" then text = tick() end
+  text = dead or text
   if text then
-    if not dead then dead = text sethook(hook, "l") end
-    if getinfo(2, "S").source ~= "=kvserver" then error({err = text}, 0) end
+    if not dead then dead = text sethook(hook, "l", TICK) end
+    if getinfo(2, "S").source ~= name then error({err = text}, 0) end
   end
 end
 
@@ -103,7 +107,7 @@ kit.handler = function(e)
   local level = 2
   local i = getinfo(level, "Sl")
   if i and i.what == "C" then level = 3 i = getinfo(level, "Sl") end
-  while i and (i.source == "=kvserver" or i.source == "=libraries" or i.what == "tail") do level = level + 1 i = getinfo(level, "Sl") end
+  while i and (i.source == name or i.source == libraries_name or i.what == "tail") do level = level + 1 i = getinfo(level, "Sl") end
   if i and i.what == "C" and i.source == "=[C]" then
     local up = getinfo(level + 1, "Sl")
     if up and level > 3 then i = up end

@@ -28,7 +28,8 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Encoded, Reply
 from kvserver.resp.request import Request
 from kvserver.scripting.bytecode import without_tail_calls
-from kvserver.scripting.libraries import LIBRARIES, load_libraries, read_source
+from kvserver.scripting.libraries import CHUNK_NAME as LIBRARIES_NAME
+from kvserver.scripting.libraries import LIBRARIES, load_libraries, read_source, secret_name
 from kvserver.scripting.randomness import Randomness
 from kvserver.scripting.values import DEAD, MISUSE, VALUE_BYTES, size_of, to_lua
 
@@ -42,7 +43,7 @@ MAX_INTEGER: Final = 2**63
 PLAIN_INTEGER: Final = 10**17
 # The sandbox, in the order in which it is loaded.
 SANDBOX: Final = ("calls", "guard", "frozen", "globals", "redis", "replies", "functions", "run")
-CHUNK_NAME: Final = b"=kvserver"
+CHUNK_NAME: Final = secret_name()
 SCRIPT_NAME: Final = b"@user_script"
 LIBRARY_NAME: Final = b"@user_function"
 OUT_OF_MEMORY: Final = b"ERR not enough memory"
@@ -114,7 +115,7 @@ class Interpreter:
             major << 16 | minor << 8 | patch,
         )
         tables = zip(map(str.encode, LIBRARIES), load_libraries(runtime), strict=True)
-        self.kit[b"libraries"] = self._make_table(dict(tables))
+        self.kit[b"libraries"], self.kit[b"libraries_name"] = self._make_table(dict(tables)), LIBRARIES_NAME
         for name in SANDBOX:
             entries = self._load(name)(self.kit)
         self._run, self._run_tables, self._call_words, self._call_tables, self._prepare = entries

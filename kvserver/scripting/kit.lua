@@ -5,6 +5,9 @@ local kit = {}
 kit.call, kit.call_many, kit.tick, kit.setresp, kit.log, kit.sha1, kit.random, kit.seed, kit.may_call, kit.note_error, kit.version,
   kit.version_number = ...
 
+-- The name that all chunks of the sandbox have, which no script knows, by which their frames are told from those of scripts.
+kit.name = debug.getinfo(1, "S").source
+
 function kit.copy(t)
   local c = {}
   for k, v in next, t do c[k] = v end

@@ -53,7 +53,7 @@ end
 
 -- Calls f with the tables, as functions of libraries are called. Only one runs at a time, so that no closure is made for each.
 -- This is compiled here, as it stands, since it needs its tail call: behind that it has no line for `error(text, 2)` to tell.
-local call = loadstring("local called = ... return function() return called.f(called.keys, called.argv) end", "=kvserver")(called)
+local call = loadstring("local called = ... return function() return called.f(called.keys, called.argv) end", kit.name)(called)
 local function call_tables(f, protocol, keys, argv)
   kit.protocol, kit.client_protocol = 2, protocol
   called.f, called.keys, called.argv = f, keys, argv
