@@ -1,8 +1,8 @@
 -- redis.*: what a script asks of the server.
 local kit = ...
 local type, tostring, tonumber, error, select = type, tostring, tonumber, error, select
-local byte, find, sub, gsub, concat = string.byte, string.find, string.sub, string.gsub, table.concat
-local python_call, call_many, tick, die = kit.call, kit.call_many, kit.tick, kit.die
+local byte, find, sub, concat = string.byte, string.find, string.sub, table.concat
+local trimmed, python_call, call_many, tick, die = kit.trimmed, kit.call, kit.call_many, kit.tick, kit.die
 
 -- "text", or "-CODE text", as an error table.
 local function error_table(text)
@@ -13,7 +13,7 @@ local function error_table(text)
     if at then code = sub(text, 2, at - 1) end
     text = sub(text, (at or 1) + 1)
   end
-  return {err = code .. " " .. gsub(gsub(text, "^[\r\n]+", ""), "[\r\n]+$", "")}
+  return {err = code .. " " .. trimmed(sub(text, find(text, "[^\r\n]") or #text + 1))}
 end
 local function fail(text) error(error_table(text), 0) end
 kit.fail = fail

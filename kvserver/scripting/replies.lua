@@ -9,7 +9,7 @@ local DEEPEST = 7996
 -- The protocol of the client.
 kit.client_protocol = 2
 
-local before_nul = kit.before_nul
+local before_nul, trimmed = kit.before_nul, kit.trimmed
 local function line(text) return (gsub(text, "[\r\n]", " ")) end
 local function bulk(s) return "$" .. #s .. "\r\n" .. s .. "\r\n" end
 
@@ -19,7 +19,7 @@ local wire
 local kinds = {
   {"err", "string", function(text, out, n, _, of)
     kit.note_error(text, rawget(of, "ignore_error_stats_update") and true or false)
-    out[n] = "-" .. line((gsub(before_nul(text), "[\r\n]+$", ""))) .. "\r\n"
+    out[n] = "-" .. line(trimmed(before_nul(text))) .. "\r\n"
     return n
   end},
   {"ok", "string", function(text, out, n)

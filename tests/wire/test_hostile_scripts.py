@@ -99,6 +99,9 @@ ANSWERED = {
         "return string.find(string.rep('a', 3e5), string.rep('a?', 3e5) .. string.rep('a', 3e5))", b"pattern too complex"
     ),
     "pattern of captures": ("return string.find('a', string.rep('()', 33))", b"too many captures"),
+    "many line ends in an error": (
+        "local s = 'a' .. ('\\n'):rep(2e5) .. 'x' return {#redis.error_reply(s).err, {err = s}}", b"*2\r\n:200006\r\n-a  "
+    ),
     "NaN as a level": ("return redis.log(0/0, 'x')", b"Invalid debug level."),
 }  # fmt: skip
 
