@@ -38,6 +38,11 @@ end
 dead = false
 kit.start()
 
+-- Raises what ends the script that runs, if it is dead.
+function kit.check()
+  if dead then error({err = dead}, 0) end
+end
+
 function kit.die(text)
   dead = text
   error({err = text}, 0)

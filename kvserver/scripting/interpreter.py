@@ -117,7 +117,7 @@ class Interpreter:
         tables = zip(map(str.encode, LIBRARIES), load_libraries(runtime), strict=True)
         self.kit[b"libraries"], self.kit[b"libraries_name"] = self._make_table(dict(tables)), LIBRARIES_NAME
         for name in SANDBOX:
-            entries = self._load(name)(self.kit)
+            entries = self._load(name, LIBRARIES_NAME if name == "replies" else CHUNK_NAME)(self.kit)
         self._run, self._run_tables, self._call_words, self._call_tables, self._prepare = entries
         self._collect()
 
@@ -126,9 +126,9 @@ class Interpreter:
         """The memory that Lua takes now."""
         return int(self._used_bytes())
 
-    def _load(self, name: str) -> Any:
+    def _load(self, name: str, chunk_name: bytes = CHUNK_NAME) -> Any:
         """A file of the sandbox as a function."""
-        return self._compile(read_source(name), CHUNK_NAME)
+        return self._compile(read_source(name), chunk_name)
 
     def _compile(self, text: bytes, name: bytes) -> Any:
         function = self._runtime.compile(text, name=name)

@@ -1,4 +1,5 @@
 -- What a script returned, as it is sent to its client. Strings, numbers and nil are Python's to send; the rest becomes text here.
+-- That may take long: this has the libraries' name, so that a script which is killed ends here, too.
 local kit = ...
 local type, next, rawget = type, next, rawget
 local format, gsub, sub, concat, huge = string.format, string.gsub, string.sub, table.concat, math.huge

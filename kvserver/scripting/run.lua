@@ -1,9 +1,10 @@
 -- How a script runs: by xpcall in Lua, so that nothing leaves Lua as an exception. What it gives is a value for Python to send
 -- (a string, a number, nil), or (RAW, the text of a reply), or (FAILED, the text of the error[, source, line[, uncounted]]).
 local kit = ...
-local type, tostring, next, select, unpack, xpcall, setfenv, rawget, loadstring = type, tostring, next, select, unpack, xpcall,
-  setfenv, rawget, loadstring
-local globals, handler, encoded, start, before_nul = kit.globals, kit.handler, kit.encoded, kit.start, kit.before_nul
+local type, tostring, next, select, unpack, pcall, xpcall, setfenv, rawget, loadstring = type, tostring, next, select, unpack,
+  pcall, xpcall, setfenv, rawget, loadstring
+local globals, handler, encoded, start, check, before_nul = kit.globals, kit.handler, kit.encoded, kit.start, kit.check,
+  kit.before_nul
 local RAW, FAILED = 1, 2
 
 -- Nothing here is protected: a script's own __index or __tostring must not run.
@@ -24,8 +25,10 @@ local function finish(ok, v)
   if not ok then return failed(v) end
   local t = type(v)
   if t == "string" or t == "number" or t == "nil" then return v end
-  local done, text = xpcall(function() return encoded(v) end, handler)
+  local done, text = pcall(encoded, v)
   if not done then return failed(text) end
+  done, v = pcall(check)
+  if not done then return failed(v) end
   return RAW, text
 end
 
@@ -39,6 +42,7 @@ end
 
 -- Runs f with the first `keys` of the words as KEYS and the rest as ARGV.
 local function run(f, protocol, keys, ...)
+  start()
   kit.protocol, kit.client_protocol = 2, protocol
   globals.KEYS, globals.ARGV = divided(keys, ...)
   return finish(xpcall(f, handler))
@@ -46,6 +50,7 @@ end
 
 -- The same with tables, for many words.
 local function run_tables(f, protocol, keys, argv)
+  start()
   kit.protocol, kit.client_protocol = 2, protocol
   globals.KEYS, globals.ARGV = keys, argv
   return finish(xpcall(f, handler))
@@ -55,6 +60,7 @@ end
 -- This is compiled here, as it stands, since it needs its tail call: behind that it has no line for `error(text, 2)` to tell.
 local call = loadstring("local called = ... return function() return called.f(called.keys, called.argv) end", kit.name)(called)
 local function call_tables(f, protocol, keys, argv)
+  start()
   kit.protocol, kit.client_protocol = 2, protocol
   called.f, called.keys, called.argv = f, keys, argv
   return finish(xpcall(call, handler))
