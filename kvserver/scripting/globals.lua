@@ -1,10 +1,10 @@
 -- The globals of a script: `kit.env`, empty and frozen, behind it `kit.globals`, and behind that an error.
 -- The real globals never come to a script; run.lua empties them.
 local kit = ...
-local type, tonumber, error, pcall, next, select, setfenv, setmetatable, getmetatable, loadstring, collectgarbage = type, tonumber,
-  error, pcall, next, select, setfenv, setmetatable, getmetatable, loadstring, collectgarbage
+local type, tonumber, error, pcall, next, select, setfenv, setmetatable, getmetatable, loadstring, load, collectgarbage = type,
+  tonumber, error, pcall, next, select, setfenv, setmetatable, getmetatable, loadstring, load, collectgarbage
 local byte, sub, concat, floor = string.byte, string.sub, table.concat, math.floor
-local told = kit.told
+local told, check, as_raised = kit.told, kit.check, kit.as_raised
 
 local globals = {}
 kit.globals = globals
@@ -23,6 +23,8 @@ function kit.environment(of)
   return setmetatable({}, mt), mt
 end
 
+local function is_text(v) return type(v) == "string" or type(v) == "number" end
+
 local function loaded(env, f, e)
   if f then return setfenv(f, env) end
   return nil, e
@@ -37,18 +39,24 @@ function kit.loaders(env)
       local _, e = loadstring("=", name == nil and text or name)
       return nil, sub(e, 1, -2 - #"'='") .. " 'char(27)'"
     end
-    if type(text) ~= "string" then return told(pcall(loadstring, ...)) end
+    if type(text) ~= "string" or not (name == nil or is_text(name)) then return told(pcall(loadstring, ...)) end
     return loaded(env, loadstring(text, name))
   end
-  local function load_parts(f, name)
-    if type(f) ~= "function" then
-      error("bad argument #1 to 'load' (function expected, got " .. (f == nil and "no value" or type(f)) .. ")", 2)
-    end
+  local function load_parts(...)
+    local f, name = ...
+    if type(f) ~= "function" or not (name == nil or is_text(name)) then return told(pcall(load, ...)) end
     local parts = {}
     while true do
-      local part = f()
+      -- An error of the reader is a result, as one of the compiler is. A reader of ours would never be ended otherwise.
+      local ok, part = pcall(f)
+      check()
+      if not ok then return nil, as_raised(part) end
       if part == nil or part == "" then break end
-      if type(part) ~= "string" then return nil, "reader function must return a string" end
+      if not is_text(part) then
+        -- This is told at the line that called, where there is one.
+        local _, e = pcall(error, "reader function must return a string", 3)
+        return nil, e
+      end
       parts[#parts + 1] = part
     end
     return load_text(concat(parts), name or "=(load)")

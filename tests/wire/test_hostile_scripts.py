@@ -38,6 +38,7 @@ ENDLESS = {
     "a loaded text": "return loadstring('while true do end')()",
     "a long reply": "local t = {} for i = 1, 1000 do t[i] = 1 end local u = {} for i = 1, 1000 do u[i] = t end"
     " local v = {} for i = 1, 1000 do v[i] = u end return v",
+    "a reader of load that is ours": "return load(math.random)",
     "a text with a name of ours": "return loadstring('while true do end', '=kvserver')()",
     "a text that is read with a name of ours": "local s = 'while true do end'"
     " return load(function() local t = s s = nil return t end, '=kvserver\\0x')()",
