@@ -70,10 +70,21 @@ end
 for name, f in next, kit.builtins do globals[name] = f end
 globals._VERSION = _VERSION
 globals.pcall, globals.xpcall = kit.pcall, kit.xpcall
-local not_collecting = {stop = true, restart = true, setpause = true, setstepmul = true}
+-- A number as C casts it to an int.
+local function to_int(v)
+  if v ~= v or v >= 2 ^ 63 or v < -2 ^ 63 then return 0 end
+  v = (v < 0 and -floor(-v) or floor(v)) % 2 ^ 32
+  return v < 2 ^ 31 and v or v - 2 ^ 32
+end
+
+-- What scripts have set of the collector, with what it begins with. It is not set for that.
+local collector = {stop = 0, restart = 0, setpause = 200, setstepmul = 200}
 globals.collectgarbage = function(...)
-  if not_collecting[...] then return 0 end
-  return told(pcall(collectgarbage, ...))
+  local option, value = ...
+  local before = collector[option]
+  if not before or not (value == nil or tonumber(value)) then return told(pcall(collectgarbage, ...)) end
+  if option == "setpause" or option == "setstepmul" then collector[option] = to_int(tonumber(value or 0)) end
+  return before
 end
 globals.__redis__err__handler = function(e) return e end
 
@@ -105,13 +116,6 @@ globals.table = kit.frozen(kit.copy(table))
 globals.coroutine = kit.frozen(kit.coroutine)
 
 -- Redis has its own generator, so that the numbers are the same on every machine.
--- A number as C casts it to an int.
-local function to_int(v)
-  if v ~= v or v >= 2 ^ 63 or v < -2 ^ 63 then return 0 end
-  v = (v < 0 and -floor(-v) or floor(v)) % 2 ^ 32
-  return v < 2 ^ 31 and v or v - 2 ^ 32
-end
-
 local maths = kit.copy(math)
 maths.random = function(...)
   local r, count = kit.random(), select("#", ...)
