@@ -97,13 +97,23 @@ for name, f in next, {find = string.find, match = string.match, gmatch = string.
     return told(pcall(f, ...))
   end
 end
-local gsub = string.gsub
+local gsub, getinfo = string.gsub, debug.getinfo
+-- The frame that called the gsub which runs and which runs code of the script.
+kit.matching = nil
+local function matched(outer, ...)
+  kit.matching = outer
+  return ...
+end
 strings.gsub = function(...)
   local s, pattern, by, count = ...
   if type(pattern) == "string" and #pattern > 10000 then error("pattern too complex", 2) end
-  -- An error of the script's function is told with the line where it was raised, which is gone behind a pcall.
-  if type(by) == "function" and type(s) == "string" and type(pattern) == "string" and (count == nil or tonumber(count)) then
-    return gsub(s, pattern, by, count)
+  -- What runs code of the script is called as it is: an error of that is told with the line where it was raised, which is gone
+  -- behind a pcall, and C's stack is no deeper than in Redis. An error of gsub itself is told by `as_raised`.
+  local runs_code = type(by) == "function" or type(by) == "table" and getmetatable(by) ~= nil
+  if runs_code and is_text(s) and is_text(pattern) and (count == nil or tonumber(count)) then
+    local outer = kit.matching
+    kit.matching = getinfo(2, "Sl")
+    return matched(outer, gsub(s, pattern, by, count))
   end
   return told(pcall(gsub, ...))
 end

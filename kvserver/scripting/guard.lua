@@ -7,7 +7,7 @@ local type, error, pcall, xpcall, tostring, select = type, error, pcall, xpcall,
 local getinfo, sethook = debug.getinfo, debug.sethook
 local co_create, co_resume = coroutine.create, coroutine.resume
 local tick, told, as_raised = kit.tick, kit.told, kit.as_raised
-local name, libraries_name = kit.name, kit.libraries_name
+local name, is_ours, MAX_LEVELS = kit.name, kit.is_ours, kit.MAX_LEVELS
 
 -- So many instructions lie between two looks at the clock.
 local TICK = 20000
@@ -112,7 +112,7 @@ kit.handler = function(e)
   local level = 2
   local i = getinfo(level, "Sl")
   if i and i.what == "C" then level = 3 i = getinfo(level, "Sl") end
-  while i and (i.source == name or i.source == libraries_name or i.what == "tail") do level = level + 1 i = getinfo(level, "Sl") end
+  while i and (is_ours[i.source] or i.what == "tail") and level < MAX_LEVELS do level = level + 1 i = getinfo(level, "Sl") end
   if i and i.what == "C" and i.source == "=[C]" then
     local up = getinfo(level + 1, "Sl")
     if up and level > 3 then i = up end

@@ -105,6 +105,11 @@ ANSWERED = {
     "many line ends in an error": (
         "local s = 'a' .. ('\\n'):rep(2e5) .. 'x' return {#redis.error_reply(s).err, {err = s}}", b"*2\r\n:200006\r\n-a  "
     ),
+    "tail calls that are lost": (
+        "return loadstring([[local function f(n) if n > 0 then return f(n - 1) end return redis.call('nope') end"
+        " return f(1e7)]])()",
+        b"Unknown Redis command",
+    ),
     "NaN as a level": ("return redis.log(0/0, 'x')", b"Invalid debug level."),
 }  # fmt: skip
 
