@@ -13,7 +13,7 @@ import pytest
 
 from helpers.lua_expressions import GRAMMARS, SHOWN
 from helpers.servers import ServerProcess, parse
-from kvserver.scripting.libraries import LIBRARIES, load_libraries
+from kvserver.scripting.libraries import LIBRARIES, load_libraries, secret_name
 
 lua51 = pytest.importorskip("lupa.lua51")
 
@@ -81,3 +81,11 @@ def test_limits_are_those_of_redis_server(runtime: Any, running_redis: ServerPro
 def test_function_that_a_coroutine_begins_with_fails_without_a_line(runtime: Any) -> None:
     text = b"coroutine.resume(coroutine.create(cjson.decode), '[')"
     assert run(runtime, [text])[0].startswith(b"true false <Expected value but found T_END at character 2>")
+
+
+def test_name_of_code_is_not_told_by_its_errors(runtime: Any) -> None:
+    name = secret_name()
+    assert name != secret_name()
+    runtime.globals()[b"raise"] = runtime.compile(b"error('x')", name=name)
+    _, told = runtime.eval(b"pcall(raise)")
+    assert told == name[1:60] + b":1: x"
