@@ -210,7 +210,7 @@ class Writer:
                     if len(requests) <= COMMANDS_PER_RUN:
                         client.queue = []
                         if len(requests) == 1 and not is_beside:
-                            self._run_one(client, requests[0])
+                            self._run_one(client, requests)
                         else:
                             self._run(client, requests)
                     else:
@@ -246,15 +246,16 @@ class Writer:
                 break
         client.queue += requests[end:]
 
-    def _run_one(self, client: Client, request: Request) -> None:
-        """Run the only request of a client and write its reply, as `_run` does, with less around it.
+    def _run_one(self, client: Client, requests: list[Request]) -> None:
+        """Run the only request of a client's queue and write its reply, as `_run` does, with less around it.
 
         Measured: of a GET that comes alone it saves a fifteenth of the instructions between the read and the write.
         """
-        session = client.session
+        session, request = client.session, requests[0]
         self._clock.hold()
         session.last_command = request[0]
         self._counters.commands_processed += 1
+        self._usages.batch = requests
         runners = self._plain(session)
         try:
             handler, arities, _ = runners.get(request[0]) or runners.get(request[0].lower()) or self._gated
