@@ -72,12 +72,13 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
             return None
         folder = Path(self.root, LEAVES)
         texts = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h"))
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in texts)).hexdigest()
+        digests = {"SOURCES": _digest_of(texts), "TWINS": _digest_of(sorted(folder.glob("*.py")))}
         target = self._folder / "leaves.so"
         shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
         includes = dict.fromkeys(f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude"))
         sources = [str(path) for path in texts if path.suffix == ".c"]
-        flags = [*FLAGS, f'-DKVSERVER_SOURCES="{digest}"', *includes, *shlex.split(os.environ.get("CFLAGS", ""))]
+        defines = [f'-DKVSERVER_{name}="{digest}"' for name, digest in digests.items()]
+        flags = [*FLAGS, *defines, *includes, *_words_of("CFLAGS")]
         try:
             done = subprocess.run(
                 [*compiler, *flags, *shared, *sources, "-o", str(target)],
@@ -101,9 +102,10 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
         """Put the compiled leaves there, at once, since processes may run older ones; if there are none, remove older ones."""
         try:
             if leaves:
-                copied = place.with_suffix(".new")
-                shutil.copy(leaves, copied)
-                copied.replace(place)
+                # Two installations may do this at once.
+                with tempfile.TemporaryDirectory(dir=place.parent, suffix=".so") as folder:
+                    copied = shutil.copy(leaves, folder)
+                    os.replace(copied, place)
             else:
                 place.unlink(missing_ok=True)
         except OSError as error:
@@ -133,8 +135,20 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
 
 def _find_compiler() -> list[str] | None:
     """The C compiler's command: the environment's CC, the one that has compiled this Python, or a usual one."""
-    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
-        words = shlex.split(command or "")
+    for words in (_words_of("CC"), shlex.split(sysconfig.get_config_var("CC") or ""), ["cc"], ["gcc"], ["clang"]):
         if words and shutil.which(words[0]):
             return words
     return None
+
+
+def _words_of(variable: str) -> list[str]:
+    """The words of a variable of the environment; none if they are quoted as no shell reads them."""
+    try:
+        return shlex.split(os.environ.get(variable, ""))
+    except ValueError:
+        return []
+
+
+def _digest_of(files: list[Path]) -> str:
+    """The SHA-256 (hex) of the texts of files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

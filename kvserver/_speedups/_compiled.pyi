@@ -2,5 +2,6 @@
 from typing import Any
 
 SOURCES: str
+TWINS: str
 
 def __getattr__(name: str) -> Any: ...

@@ -1,16 +1,26 @@
 """The choice between a leaf in C and its twin in Python, made once, when the process starts.
 
-The twins run where no compiler was at hand at the installation, and wherever the environment has KVSERVER_PURE.
+The twins run where no compiler was at hand at the installation, where what was compiled is not for these twins, but for those
+of another version, and wherever the environment has KVSERVER_PURE.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
 PURE_VARIABLE: Final = "KVSERVER_PURE"
+
+
+def digest_of_twins() -> str:
+    """The SHA-256 (hex) of the files in Python of this folder, which tells what was compiled beside them."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
 
 compiled: ModuleType | None = None
 if not os.environ.get(PURE_VARIABLE):
@@ -18,7 +28,8 @@ if not os.environ.get(PURE_VARIABLE):
         # The name is bound by its own statement, since a module in C is not there everywhere.
         from kvserver._speedups import _compiled
 
-        compiled = _compiled
+        if digest_of_twins() == _compiled.TWINS:
+            compiled = _compiled
     except ImportError:
         pass
 

@@ -53,7 +53,7 @@ extern PyObject *builtin_hash;
 #define MOST_LINE_BYTES 24
 
 /* Write a line of a mark and a number that is not negative; return the place behind it. */
-static inline char *put_line(char *to, char mark, Py_ssize_t number)
+static inline char *put_line(char *to, char mark, long long number)
 {
     char digits[MOST_LINE_BYTES];
     int count = 0;

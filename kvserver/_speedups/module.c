@@ -37,8 +37,10 @@ PyMODINIT_FUNC PyInit__compiled(void)
     if (!builtin_hash)
         return NULL;
     module = PyModule_Create(&definition);
-    /* The digest of the sources, by which a test knows that no older ones were built. */
-    if (module && PyModule_AddStringConstant(module, "SOURCES", KVSERVER_SOURCES) < 0)
+    /* The digest of the sources, by which a test knows that no older ones were built, and that of the twins, beside which they
+       were (`choice.py`). */
+    if (module && (PyModule_AddStringConstant(module, "SOURCES", KVSERVER_SOURCES) < 0 ||
+                   PyModule_AddStringConstant(module, "TWINS", KVSERVER_TWINS) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -69,7 +69,7 @@ LEAF(pack_short)
         for (j = 0; j < PyList_GET_SIZE(request); j++) {
             PyObject *word = PyList_GET_ITEM(request, j);
             size_t length = (size_t)PyBytes_GET_SIZE(word);
-            to = put_line(to, '$', (Py_ssize_t)length);
+            to = put_line(to, '$', length);
             memcpy(to, PyBytes_AS_STRING(word), length);
             to += length;
             *to++ = '\r';

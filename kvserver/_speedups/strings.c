@@ -169,7 +169,7 @@ static int increment(Keyspace *keyspace, PyObject *request, PyObject *name, Buff
         result = 1;
         goto end;
     }
-    length = put_line(line, ':', (Py_ssize_t)number) - line;
+    length = put_line(line, ':', number) - line;
     text = PyBytes_FromStringAndSize(line + 1, length - 3);
     record = text ? PyList_New(3) : NULL;
     if (!record)

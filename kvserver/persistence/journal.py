@@ -45,7 +45,8 @@ WRITTEN_HERE_BYTES: Final = 1 << 15
 # a twentieth of its time at most waiting for a disk that is too busy to take in what is written. A longer rest would cost
 # more where another process just happened to interrupt the write.
 SLOW_WRITE_S: Final = 0.001
-# The same limit where the loop syncs what it writes.
+# The same limit where the loop syncs what it writes. Quicker syncs may take most of the time of a loop whose clients wait for
+# them, as in redis-server.
 SLOW_SYNC_S: Final = 0.002
 # The loop itself syncs for so many commands of a tick. More of them are worth a thread, beside which the next ones gather.
 SYNCED_HERE_COMMANDS: Final = 16
@@ -213,6 +214,7 @@ class Journal:
             self._loop.call_later(REST_AFTER_SLOW * took_s, self._end_rest)
         if must_sync:
             facts.syncs += 1
+            facts.delayed_syncs += took_s > SYNC_INTERVAL_S
             self.synced = self.sequence
         if length < len(frame):
             self._queue.append(frame[length:])
