@@ -43,9 +43,13 @@ def assert_frees_all(call: Callable[[], object], *held: object) -> None:
     for _ in range(100):
         call()
     gc.collect()
-    counts, blocks = [sys.getrefcount(each) for each in held], sys.getallocatedblocks()
-    for _ in range(1_000):
-        call()
-    gc.collect()
-    assert sys.getallocatedblocks() - blocks < 100
+    counts, growth = [sys.getrefcount(each) for each in held], []
+    # Other threads of the process allocate now and then. What leaks does so each time.
+    for _ in range(5):
+        blocks = sys.getallocatedblocks()
+        for _ in range(1_000):
+            call()
+        gc.collect()
+        growth.append(sys.getallocatedblocks() - blocks)
+    assert min(growth) < 100, growth
     assert [sys.getrefcount(each) for each in held] == counts
