@@ -36,6 +36,7 @@ void fetch_pairs(PyObject *shards, PyObject *pairs, Py_ssize_t first, Py_ssize_t
 #endif
 
 LEAF(count_alike);
+LEAF(cut_replies);
 LEAF(decode);
 LEAF(get_replies);
 LEAF(get_values);

@@ -9,6 +9,7 @@ static PyMethodDef leaves[] = {
     ENTRY(fetch_ahead),
 #endif
     ENTRY(count_alike),
+    ENTRY(cut_replies),
     ENTRY(decode),
     ENTRY(get_replies),
     ENTRY(get_values),

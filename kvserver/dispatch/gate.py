@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kvserver.dispatch.command import Command, Handler, unknown_command
+from kvserver.dispatch.command import Command, Handler, Many, unknown_command
 from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Postpone, Quiet
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
@@ -22,9 +22,9 @@ from kvserver.state.channels import Message, MonitorLine
 from kvserver.state.description import Description
 from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
 
-# What runs a command, the numbers of words that a call may have, and the command. Measured: to unpack a NamedTuple takes 50 ns
-# longer than to unpack a tuple.
-Runner = tuple[Handler, range, Command]
+# What runs a command, the numbers of words that a call may have, the command, and what runs several calls at once, unless
+# something stands before the handler now. Measured: to unpack a NamedTuple takes 50 ns longer than to unpack a tuple.
+Runner = tuple[Handler, range, Command, Many | None]
 # By the command's name, in lower and in upper case.
 Runners = Mapping[bytes, Runner]
 
@@ -66,24 +66,36 @@ _PRINTED = [_ESCAPES.get(byte, b"%c" % byte if 32 <= byte < 127 else b"\\x%02x" 
 # --- May it run? ---
 
 
-def is_plain(session: Session) -> bool:
-    """True if nothing stands between the calls of a session and their handlers now, but perhaps a limit of memory."""
-    # Everything is spelled out in one expression, since the writer asks for each client of each tick. What `refusal`,
-    # `must_wait` or `call` asks of a session or the server has to stand here, too: past the gate it is never asked.
-    server = session.server
+def is_open(server: ServerState) -> bool:
+    """True if nothing of the server stands between calls and their handlers now, but perhaps a limit of memory."""
     facts = server.persistence
     return (
-        session.transaction is None
-        and session.authenticated
-        and session.muted is _HEARD
-        and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
-        and server.pause is _NO_PAUSE
+        server.pause is _NO_PAUSE
         and not server.monitors
         and not server.notifications.is_on
         and not server.journal.error
         and (facts.last_save_ok or not server.config.stop_writes_on_bgsave_error)
         and not (facts.loading or facts.medium_poisoned)
     )
+
+
+def is_free(session: Session) -> bool:
+    """True if nothing of the session itself stands between its calls and their handlers now."""
+    return (
+        session.transaction is None
+        and session.authenticated
+        and session.muted is _HEARD
+        and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
+    )
+
+
+def is_plain(session: Session) -> bool:
+    """True if nothing stands between the calls of a session and their handlers now, but perhaps a limit of memory.
+
+    What `refusal`, `must_wait` or `call` asks of a session or the server has to stand in `is_free` or `is_open`, too: past the
+    gate it is never asked.
+    """
+    return is_free(session) and is_open(session.server)
 
 
 def refusal(session: Session, command: Command, request: Request) -> str | None:
@@ -215,7 +227,7 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
     runner = runners.get(request[0]) or runners.get(request[0].lower())
     if runner is None:
         return _call_unknown(session, request)
-    handler, _, command = runner
+    handler, _, command, _ = runner
     server = session.server
     try:
         resolved = command.resolve(request)

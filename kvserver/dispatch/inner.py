@@ -97,7 +97,7 @@ class InnerGate:
         runner = self._runners.get(request[0]) or self._runners.get(request[0].lower())
         if runner is None:
             raise Refusal(UNKNOWN)
-        handler, arities, command = runner
+        handler, arities, command, _ = runner
         if command in self._containers:
             meant = command.meant_by(request)
             if meant is None:

@@ -43,15 +43,15 @@ class CommandTable:
         self.timing = Timing(clock_ns, usages)
         self.timing.on_change = self._wrap
         self.timing.on_slow = note_slow
-        # The runners of the journal's commands, whose time is not taken.
-        self.replayed = self._runners({command: command.entrance for command in commands.values()})
         handlers = {command: self.timing.wrap(command) for command in commands.values()}
-        # By the handler that runs usually, not by name: one that is wrapped, to be timed or for a limit, is not found here.
-        self.many: dict[Handler, Many] = {
+        # By the handler that runs usually, not by name: one that is wrapped, to be timed, is not found here.
+        self._many: dict[Handler, Many] = {
             handlers[command][0]: command.many
             for command in commands.values()
             if command.many and command.many.width < command.bounded_below
         }
+        # The runners of the journal's commands, whose time is not taken.
+        self.replayed = self._runners({command: command.entrance for command in commands.values()})
         # The runners usually, and those for while everything is measured.
         self._runners_of_all = tuple(self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
         # The mappings that there are, each with its own two of these.
@@ -94,13 +94,13 @@ class CommandTable:
 
         A pipeline may also be several runs of such calls. Measured: a SET in a pipeline of 16 took 3.8 us of the processor
         instead of 5.0. Return the number of calls that have run, from the first one on: 0 where a wrapper stands before the
-        handler (timing, a limit), which has no `many`.
+        handler (timing, a limit).
         """
         count, done, short = len(requests), 0, 0
         while done < count >= ALIKE_FROM:
             name, width = requests[done][0], len(requests[done])
             runner = runners.get(name)
-            many = self.many.get(runner[0]) if runner else None
+            many = runner[3] if runner else None
             if runner is None or many is None or many.width not in (width, 0) or width not in runner[1]:
                 break
             alike = count_alike(requests, done, name, width)
@@ -130,7 +130,8 @@ class CommandTable:
     def _runners(self, handlers: Mapping[Command, Handler]) -> dict[bytes, Runner]:
         runners: dict[bytes, Runner] = {}
         for name, command in self.commands.items():
-            runners[name] = runners[name.upper()] = (handlers[command], command.arities_of_all, command)
+            handler = handlers[command]
+            runners[name] = runners[name.upper()] = (handler, command.arities_of_all, command, self._many.get(handler))
         return runners
 
 
@@ -145,8 +146,8 @@ def _feeding(runners: Runners) -> Runners:
 def _wrapped(runners: Runners, flag: str, wrap: Callable[[Handler, Command], Handler]) -> dict[bytes, Runner]:
     """Runners of which those of commands with a flag are wrapped."""
     wrapped: dict[bytes, Runner] = dict(runners)
-    for handler, arities, command in runners.values():
+    for handler, arities, command, _ in runners.values():
         if flag in command.flags_of_all:
             name = command.name.encode()
-            wrapped[name] = wrapped[name.upper()] = (wrap(handler, command), arities, command)
+            wrapped[name] = wrapped[name.upper()] = (wrap(handler, command), arities, command, None)
     return wrapped

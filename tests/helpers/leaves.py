@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 # All leaves are declared where these are imported.
-from kvserver._speedups import ahead, packing, requests, strings
+from kvserver._speedups import ahead, members, packing, replies, requests, strings
 from kvserver._speedups.choice import TWINS, compiled
 
-MODULES = (ahead, packing, requests, strings)
+MODULES = (ahead, members, packing, replies, requests, strings)
 
 
 def forms(name: str) -> dict[str, Callable[..., Any]]:

@@ -88,6 +88,7 @@ class Setting:
         self.jobs = Waiting()
         self.recording = Recording()
         self.writer = Writer(self.server.state, self.server.table, self.jobs, self.recording.record)
+        self.writer.runs_together = True
 
     def client(self) -> Noting:
         client = Noting(self.server.session())

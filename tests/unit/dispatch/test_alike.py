@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from helpers.documents import exact
-from helpers.sessions import START_MS, Server, run
+from helpers.sessions import START_MS, Server, measured, run
 from kvserver._speedups import choice
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.kinds import fork
@@ -38,7 +38,6 @@ VALUES = (
     b"x" * CACHED_BULK_HEADERS, JSONText(b"41"), JSONText(b'{"a":1}'),
 )  # fmt: skip
 # A new server measures so many commands, one and all.
-SAMPLE_COMMANDS = 64
 
 FIELDS = ([b"f", b"v"], [b"f", b"v"], [b"f", b"v", b"g", b"7"], [b"f"], [b"f", b"x" * 2000])
 MEMBERS = (b"", b"a", b"b", b"1", b"-7", b"a\0", b"a\x01b", b"x" * 65, b"m3", b"m40", b"m99")
@@ -104,14 +103,9 @@ def mostly(rng: random.Random, words: tuple[T, ...]) -> T:
 
 def many_of(server: Server, name: str) -> Many:
     """The function for runs of a command that the writer finds for an ordinary session."""
-    return server.table.many[server.table.plain(server.session())[name.encode()][0]]
-
-
-def measured(server: Server) -> Server:
-    """A server that measures its commands only now and then, as all do behind their first ones."""
-    for _ in range(SAMPLE_COMMANDS):
-        run(server.session(), "PING")
-    return server
+    many = server.table.plain(server.session())[name.encode()][3]
+    assert many
+    return many
 
 
 def refill(server: Server, rng: random.Random, keys: list[bytes], name: str) -> None:
@@ -232,13 +226,13 @@ def test_handler_that_something_stands_before_has_no_many(name: str) -> None:
     table = server.table
     assert table.timing.is_sampling
     spelled = name.encode()
-    assert table.open[spelled][0] not in table.many
+    assert table.open[spelled][3] is None
     measured(server)
-    assert table.open[spelled][0] in table.many
+    assert table.open[spelled][3] is not None
     session = server.session()
     run(session, "MULTI")
     assert not table.plain(session), "nothing is found there, so everything goes through the gate"
     if "denyoom" in table.commands[spelled].flags:
-        assert table.limited[spelled][0] not in table.many
+        assert table.limited[spelled][3] is None
     table.timing.begin_sample()
-    assert table.open[spelled][0] not in table.many
+    assert table.open[spelled][3] is None
