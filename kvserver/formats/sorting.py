@@ -19,7 +19,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from itertools import islice
-from operator import sub
 from typing import Final, NamedTuple
 
 from kvserver.containers import fresh
@@ -34,7 +33,9 @@ BATCH_BYTES: Final = 1 << 15
 _STEP_KEYS: Final = 512
 _BUCKET_KEYS: Final = 1 << 14
 _SAMPLES_PER_BUCKET: Final = 32
+# A merge takes one member in so many for its sample, or fewer where they would be too many to be sorted in one step.
 _SAMPLE_STRIDE: Final = 8
+_MOST_SAMPLES: Final = 1 << 11
 SEPARATOR: Final = b"\0"
 # Stands in a member for a value that is no short string.
 LOOK_UP: Final = SEPARATOR
@@ -75,21 +76,21 @@ class _Naming:
     def names(self, keys: list[bytes]) -> list[bytes]:
         return keys if self.is_identity else list(map(self.name, keys))
 
+    def keys(self, names: list[bytes]) -> list[bytes]:
+        if self.is_identity:
+            return names
+        return [self._mapping.decode_key(name.decode("utf-8", "surrogatepass"))[1] for name in names]
+
 
 def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
     """Yield all members, in batches. None is a step that sorted."""
     naming = _Naming(mapping)
-    borders = _borders_of(cut, naming)
+    borders = yield from _borders_of(cut, naming)
     # For each shard, the numbers of its members that fall into each bucket.
     counts: list[list[int]] = []
     for index in range(len(cut.shards)):
-        names = yield from _sort_shard(cut, index, naming)
-        ends = [0]
-        for border in borders:
-            ends.append(bisect_left(names, border, ends[-1]))
-        ends.append(len(names))
-        counts.append(list(map(sub, ends[1:], ends)))
-        fresh.note(len(names) + len(borders))
+        counts.append((yield from _sort_shard(cut, index, naming, borders)))
+        fresh.note(len(counts[-1]))
         yield None
     keys = [iter(shard) for shard in cut.shards]
     values = [iter(shard.values()) for shard in cut.shards]
@@ -120,39 +121,89 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
             yield None if members is None else Batch(members, not naming.has_separator)
 
 
-def _borders_of(cut: Cut, naming: _Naming) -> list[bytes]:
+def _borders_of(cut: Cut, naming: _Naming) -> Generator[None, None, list[bytes]]:
     """The names that divide all members into buckets of about the same size. A shard is a random sample, chosen by hashes."""
     buckets = max(1, len(cut) // _BUCKET_KEYS)
-    sample: list[bytes] = []
+    sampled = 0
+    groups: list[list[bytes]] = []
     # Measured: with few keys, to look at all empty shards takes a millisecond.
     for shard in filter(None, cut.shards):
-        if len(sample) >= _SAMPLES_PER_BUCKET * buckets:
+        if sampled >= _SAMPLES_PER_BUCKET * buckets:
             break
-        keys = list(shard)
-        naming.look_at(keys)
-        sample += naming.names(keys)
-    return divide(sorted(sample), buckets)
-
-
-def _sort_shard(cut: Cut, index: int, naming: _Naming) -> Generator[None, None, list[bytes]]:
-    """Put a shard in the order of its names. Return the names."""
-    shard = cut.shards[index]
-    present = list(shard)
-    naming.look_at(present)
-    key = None if naming.is_identity else naming.name
-    keys: list[bytes] = []
-    for start in range(0, len(present), _STEP_KEYS):
-        keys += sorted(present[start : start + _STEP_KEYS], key=key)
-        yield None
-    keys.sort(key=key)
-    if keys != present:
-        ordered: Shard = {}
-        for start in range(0, len(keys), _STEP_KEYS):
-            some = keys[start : start + _STEP_KEYS]
-            ordered.update(zip(some, map(shard.__getitem__, some), strict=True))
+        for keys in (yield from _groups_of(shard, naming)):
+            groups.append(sorted(naming.names(keys)))
             yield None
+        sampled += len(shard)
+    sample: list[bytes] = []
+    for some in merge(groups):
+        sample += some or ()
+        yield None
+    return divide(sample, buckets)
+
+
+def _groups_of(shard: Shard, naming: _Naming) -> Generator[None, None, list[list[bytes]]]:
+    """The keys of a shard as they stand there, in groups, each of which was looked at."""
+    keys = iter(shard)
+    groups: list[list[bytes]] = []
+    while some := list(islice(keys, _STEP_KEYS)):
+        naming.look_at(some)
+        groups.append(some)
+        fresh.note(len(some))
+        yield None
+    return groups
+
+
+def _sort_shard(cut: Cut, index: int, naming: _Naming, borders: list[bytes]) -> Generator[None, None, list[int]]:
+    """Put a shard in the order of its names. Return the numbers of its members between the borders.
+
+    A shard may have any number of keys, so each step looks at some of them.
+    """
+    shard = cut.shards[index]
+    groups = yield from _groups_of(shard, naming)
+    is_ordered, last = True, b""
+    for number, keys in enumerate(groups):
+        names = naming.names(keys)
+        groups[number] = sorted(names)
+        is_ordered = is_ordered and groups[number] == names and last < names[0]
+        last = groups[number][-1]
+        yield None
+    counts = [0] * (len(borders) + 1)
+    bucket = 0
+    ordered: Shard = {}
+    for some in _using_up(groups) if is_ordered else merge(groups):
+        if some:
+            if not is_ordered:
+                keys = naming.keys(some)
+                ordered.update(zip(keys, map(shard.__getitem__, keys), strict=True))
+            bucket = _count(some, borders, bucket, counts)
+        yield None
+    if not is_ordered:
         cut.reorder(index, ordered)
-    return naming.names(keys)
+        # What refers to the entries is let go in steps, too.
+        while shard:
+            for _ in range(min(_STEP_KEYS, len(shard))):
+                shard.popitem()
+            yield None
+    return counts
+
+
+def _count(names: list[bytes], borders: list[bytes], bucket: int, counts: list[int]) -> int:
+    """Count names, which are in order, by the buckets from this one on. Return the bucket of the last one."""
+    start = 0
+    while True:
+        end = bisect_left(names, borders[bucket], start) if bucket < len(borders) else len(names)
+        counts[bucket] += end - start
+        if end == len(names):
+            return bucket
+        start = end
+        bucket += 1
+
+
+def _using_up(groups: list[list[bytes]]) -> Iterator[list[bytes]]:
+    """The groups of a list in turn, which lets go of each: all at once, many members would take their time."""
+    groups.reverse()
+    while groups:
+        yield groups.pop()
 
 
 def divide(sample: list[bytes], parts: int) -> list[bytes]:
@@ -173,19 +224,21 @@ def _join(naming: _Naming, keys: list[bytes], values: list[object]) -> list[byte
 
 
 def merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
-    """Yield the members of sorted groups in batches, in order. None is a step that sorted.
+    """Yield the members of sorted groups, which are used up, in batches, in order. None is a step that sorted.
 
-    A batch is at most BATCH_KEYS members, of at most BATCH_BYTES together unless it is one member. There are some thousand
-    members in some dozen groups.
+    A batch is at most BATCH_KEYS members, of at most BATCH_BYTES together unless it is one member. A group has some hundred
+    members.
     """
-    sample = sorted(member for group in groups for member in group[::_SAMPLE_STRIDE])
+    count = sum(map(len, groups))
+    stride = max(_SAMPLE_STRIDE, count // _MOST_SAMPLES)
+    sample = sorted(member for group in groups for member in group[::stride])
     sample_bytes = sum(map(len, sample))
     # Where members are long, each of the sample is a border.
-    parts = max(1, sum(map(len, groups)) // BATCH_KEYS, min(sample_bytes * _SAMPLE_STRIDE // BATCH_BYTES, len(sample)))
+    parts = max(1, count // BATCH_KEYS, min(sample_bytes * stride // BATCH_BYTES, len(sample)))
     borders = divide(sample, parts)
     batches: list[list[bytes]] = [[] for _ in range(parts)]
     yield None
-    for group in groups:
+    for group in _using_up(groups):
         start = 0
         for batch, border in zip(batches, borders, strict=False):
             end = bisect_left(group, border, start)
@@ -193,7 +246,7 @@ def merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
             start = end
         batches[-1] += group[start:]
         yield None
-    for batch in batches:
+    for batch in _using_up(batches):
         batch.sort()
         yield None
         for start in range(0, len(batch), BATCH_KEYS):

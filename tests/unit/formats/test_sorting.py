@@ -94,3 +94,28 @@ def test_sorting_is_divided_into_steps() -> None:
     cut = cut_of({b"key:%d" % number: b"v" for number in range(50_000)})
     steps = list(in_order(cut, TAGGED))
     assert steps.count(None) > 3 * 50_000 / BATCH_KEYS
+
+
+class CountedKey(bytes):
+    """A key that counts how often one is compared with another."""
+
+    comparisons = 0
+
+    def __lt__(self, other: bytes) -> bool:
+        CountedKey.comparisons += 1
+        return bytes.__lt__(self, other)
+
+
+@pytest.mark.parametrize("count", [5_000, 30_000])
+def test_step_compares_no_more_names_however_many_keys_a_shard_has(count: int) -> None:
+    source = random.Random(count)
+    shard: dict[bytes, Entry] = {CountedKey(b"%d" % source.randrange(10**9)): b"v" for _ in range(count)}
+    cut = Cut([shard], [0])
+    most = before = CountedKey.comparisons = 0
+    found: list[bytes] = []
+    for batch in in_order(cut, TAGGED):
+        most, before = max(most, CountedKey.comparisons - before), CountedKey.comparisons
+        found += batch.members if batch else ()
+    assert found == [b"%b\0v" % key for key in sorted(map(bytes, cut.shards[0]))]
+    assert most < 25_000
+    assert not shard, "what refers to the entries was let go all at once"
