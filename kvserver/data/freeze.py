@@ -2,13 +2,14 @@
 
 A cut is what a snapshot encodes: nobody changes its shards before `Keyspace.fold`, but for their order (`Cut.reorder`).
 Meanwhile writes go to a layer of further dicts, where a tombstone stands for a deletion, and reads look there first. A fold
-brings the layer back into the shards, one after another. The layer of a folded shard *is* the shard, so that there is one
-way of reading and writing, however far the fold has come.
+brings the layer back into the shards, one after another, some writes at a time. The layer of a folded shard *is* the shard,
+so that there is one way of reading and writing, however far the fold has come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import islice
 from typing import Any, Final
 
 from kvserver.data.entries import Entry
@@ -42,6 +43,9 @@ class Cut:
         entry: Entry = self.shards[shard_of(key)][key]
         return entry
 
+
+# A step of a fold brings back so many writes.
+WRITES_A_FOLD: Final = 256
 
 TOMBSTONE: Final = object()
 _MISSING: Final = object()
@@ -81,16 +85,29 @@ class Overlay:
         """The dicts with writes that no shard has taken over yet."""
         return [overlay for overlay, shard in zip(self.layer, self._shards, strict=True) if overlay and overlay is not shard]
 
-    def fold(self, index: int) -> None:
-        """Bring the writes over a shard back into it."""
+    def fold(self, index: int) -> bool:
+        """Bring some of the writes over a shard back into it, in their order. Return True when it has them all."""
         shard, overlay = self._shards[index], self.layer[index]
-        self.layer[index] = shard
-        for key, entry in overlay.items():
+        if overlay is shard:
+            return True
+        if len(overlay) <= WRITES_A_FOLD:
+            self.layer[index] = shard
+            self._growth[index] = 0
+            for key, entry in overlay.items():
+                if entry is TOMBSTONE:
+                    del shard[key]
+                else:
+                    shard[key] = entry
+            return True
+        for key in list(islice(overlay, WRITES_A_FOLD)):
+            entry = overlay.pop(key)
+            before = len(shard)
             if entry is TOMBSTONE:
                 del shard[key]
             else:
                 shard[key] = entry
-        self._growth[index] = 0
+            self._growth[index] -= len(shard) - before
+        return False
 
     def access(self, uses: Uses) -> Access:
         """Access through the layer."""

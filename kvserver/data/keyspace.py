@@ -414,7 +414,7 @@ class Keyspace(Recording):
         return self._cut
 
     def fold(self, cut: Cut) -> Iterator[None]:
-        """End a cut: each step brings the writes over one shard back. The caller runs the iterator to its end."""
+        """End a cut: each step brings some writes over a shard back. The caller runs the iterator to its end."""
         # The data may have been replaced meanwhile. Then nobody else has the shards of the cut.
         if self._cut is not cut:
             yield from drain(cut.shards)
@@ -423,11 +423,13 @@ class Keyspace(Recording):
         overlay = self._overlay
         assert overlay
         for index in range(self.shard_count):
-            overlay.fold(index)
-            yield
-            # The data may have been replaced during the fold.
-            if self._overlay is not overlay:
-                return
+            is_folded = False
+            while not is_folded:
+                is_folded = overlay.fold(index)
+                yield
+                # The data may have been replaced during the fold.
+                if self._overlay is not overlay:
+                    return
         self._thaw()
 
     def _thaw(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
 from kvserver.data.entries import Entry
-from kvserver.data.freeze import TOMBSTONE, Overlay
+from kvserver.data.freeze import TOMBSTONE, WRITES_A_FOLD, Overlay
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Shard, load_shards, new_shards, shard_of
 from kvserver.data.uses import Uses
@@ -22,9 +23,10 @@ def loaded(members: dict[bytes, Entry]) -> list[Shard]:
 
 
 @pytest.mark.patches_compiled
-@pytest.mark.parametrize("count", [1, 3, 50])
-def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+@pytest.mark.parametrize(("count", "writes"), [(1, 256), (1, 2), (3, 1), (50, 256)])
+def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPatch, count: int, writes: int) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", count)
+    monkeypatch.setattr("kvserver.data.freeze.WRITES_A_FOLD", writes)
     for seed in range(200):
         rng = random.Random(seed)
         model: dict[bytes, Entry] = dict.fromkeys(rng.sample(KEYS, 6), b"frozen")
@@ -33,6 +35,7 @@ def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPa
         overlay = Overlay(shards)
         access = overlay.access(Uses(len(new_shards()), 0))
         folded: set[int] = set()
+        begun = -1
         for step in range(60):
             key = rng.choice(KEYS)
             if rng.random() < 0.5:
@@ -41,18 +44,23 @@ def test_overlay_is_a_dict_however_far_it_is_folded(monkeypatch: pytest.MonkeyPa
             else:
                 assert access.delete(key) == (model.pop(key, None) is not None), seed
             if step >= 30 and len(folded) < count:
-                index = len(folded)
-                overlay.fold(index)
-                folded.add(index)
-                assert overlay.layer[index] is shards[index]
-            assert all(shard == frozen[index] for index, shard in enumerate(shards) if index not in folded), seed
+                begun = index = len(folded)
+                told = list(overlay.members(index))
+                if overlay.fold(index):
+                    folded.add(index)
+                    assert overlay.layer[index] is shards[index]
+                assert list(overlay.members(index)) == told, "a member has another place"
+            if begun in folded:
+                begun = -1
+            assert all(shard == frozen[index] for index, shard in enumerate(shards) if index not in {*folded, begun}), seed
             assert {key: access.get(key) for key in KEYS if access.get(key) is not None} == model, seed
             assert dict(pair for index in range(count) for pair in overlay.members(index)) == model, seed
             assert sum(map(len, shards)) + overlay.growth == len(model), seed
             unfolded = [writes for index, writes in enumerate(overlay.layer) if index not in folded and writes]
             assert overlay.unfolded() == unfolded, seed
         for index in range(len(folded), count):
-            overlay.fold(index)
+            while not overlay.fold(index):
+                pass
         assert {key: entry for shard in shards for key, entry in shard.items()} == model, seed
         assert overlay.growth == 0
         assert not overlay.unfolded()
@@ -86,12 +94,21 @@ def test_deletion_is_a_tombstone_only_where_there_is_something_to_bury() -> None
     assert overlay.growth == -1
 
 
-def test_step_of_a_fold_is_one_shard() -> None:
+@pytest.mark.patches_compiled
+@pytest.mark.parametrize("count", [1, 1021])
+def test_step_of_a_fold_brings_back_some_writes_however_many_a_shard_has(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", count)
     keyspace = Keyspace(lambda: 0)
-    for number in range(20_000):
-        keyspace.set(b"key:%d" % number, b"value")
+    keys = [b"key:%d" % number for number in range(4_000)]
+    for key in keys:
+        keyspace.set(key, b"value")
     cut = keyspace.cut()
-    for number in range(20_000):
-        keyspace.set(b"key:%d" % number, b"other")
-    steps = sum(1 for _ in keyspace.fold(cut))
-    assert steps > 900
+    for key in keys:
+        keyspace.set(key, b"other")
+    shards, overlays = keyspace.layers
+    sizes = [len(keys)]
+    for _ in keyspace.fold(cut):
+        sizes.append(sum(len(writes) for shard, writes in zip(shards, overlays, strict=True) if writes is not shard))
+    assert sizes[-1] == 0
+    assert max(before - after for before, after in pairwise(sizes)) <= WRITES_A_FOLD
+    assert {key: keyspace.get(key) for key in keys} == dict.fromkeys(keys, b"other")
