@@ -46,6 +46,7 @@ LEAF(put_pairs);
 LEAF(read_strings);
 LEAF(set_all);
 LEAF(set_pairs);
+LEAF(table_place);
 
 /* Python's function hash, whose result is known without a call. */
 extern PyObject *builtin_hash;

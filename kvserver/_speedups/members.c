@@ -243,3 +243,13 @@ LEAF(put_pairs)
     }
     Py_RETURN_NONE;
 }
+
+/* table_place(shard) */
+LEAF(table_place)
+{
+    if (nargs != 1 || !PyDict_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "table_place takes a dict");
+        return NULL;
+    }
+    return PyLong_FromVoidPtr(((PyDictObject *)args[0])->ma_keys);
+}

@@ -19,6 +19,7 @@ static PyMethodDef leaves[] = {
     ENTRY(read_strings),
     ENTRY(set_all),
     ENTRY(set_pairs),
+    ENTRY(table_place),
     {NULL, NULL, 0, NULL},
 };
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.leaves import assert_frees_all, each_form, forms, same
 from kvserver._speedups.choice import IS_COMPILED
-from kvserver._speedups.members import put_pairs, read_strings
+from kvserver._speedups.members import put_pairs, read_strings, table_place
 
 Found = tuple[dict[bytes, bytes], bool] | None
 Read = Callable[[bytes, int, int], Found]
@@ -152,3 +152,15 @@ def test_pairs_that_are_replaced_are_freed(leaf: Callable[..., None]) -> None:
 def test_what_are_no_pairs_or_shards_is_refused(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         put_pairs(*arguments)
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="there is no form in C")
+def test_table_has_a_place_that_changes_as_it_grows() -> None:
+    shard: dict[bytes, Any] = {b"k": b"v"}
+    place = table_place(shard)
+    assert place == table_place(shard) > 0
+    shard.update({b"%d" % number: b"v" for number in range(1_000)})
+    assert table_place(shard) != place
+    for wrong in ([], None, b""):
+        with pytest.raises(TypeError):
+            table_place(wrong)  # type: ignore[arg-type]

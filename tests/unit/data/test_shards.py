@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
@@ -92,6 +93,9 @@ def test_drain_frees_some_entries_a_step_and_few_of_the_last_shards() -> None:
     shards: list[Shard] = [{b"%d" % number: b"" for number in range(size)} for size in sizes]
     whole = list(shards)
     left = [sum(map(len, whole)) for _ in drain(shards)]
+    tables = sum(map(bool, sizes))
+    assert left[-tables - 1 :] == [0] * (tables + 1), "a step frees a table, when no entry is left"
+    del left[-tables:]
     steps = [before - after for before, after in pairwise([sum(sizes), *left])]
     last = [size for size in sizes[:LAST_SHARDS] if size]
     count = len(steps) - sum(-(-size // LAST_ENTRIES_A_STEP) for size in last)
@@ -100,3 +104,17 @@ def test_drain_frees_some_entries_a_step_and_few_of_the_last_shards() -> None:
     assert max(steps[count:]) <= LAST_ENTRIES_A_STEP
     assert left[-1] == 0
     assert not shards
+
+
+def test_drain_frees_the_tables_from_the_last_one_in_memory_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [30, 10, 50, 20, 40]
+    shards: list[Shard] = [{b"%d" % number: b""} for number in places]
+    monkeypatch.setattr(module, "table_place", lambda shard: int(next(iter(shard))))
+    whole = list(shards)
+    held = list(map(sys.getrefcount, whole))
+    freed: list[int] = []
+    for _ in drain(shards):
+        # In place of the list of shards, that of tables holds each of them.
+        gone = [place for place, now, before in zip(places, map(sys.getrefcount, whole), held, strict=True) if now < before]
+        freed += [place for place in gone if not shards and place not in freed]
+    assert freed == sorted(places, reverse=True)
