@@ -41,6 +41,8 @@ LEAF(decode);
 LEAF(get_replies);
 LEAF(get_values);
 LEAF(increment_all);
+LEAF(items_between);
+LEAF(keys_between);
 LEAF(pack_short);
 LEAF(put_pairs);
 LEAF(read_strings);

@@ -14,6 +14,8 @@ static PyMethodDef leaves[] = {
     ENTRY(get_replies),
     ENTRY(get_values),
     ENTRY(increment_all),
+    ENTRY(items_between),
+    ENTRY(keys_between),
     ENTRY(pack_short),
     ENTRY(put_pairs),
     ENTRY(read_strings),

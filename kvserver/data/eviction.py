@@ -22,8 +22,9 @@ from kvserver.data.keyspace import Keyspace
 BATCH_KEYS: Final = 16
 # The pool keeps so many candidates.
 POOL_KEYS: Final = 32
-# A look searches so many shards for keys with an expiry, before the next look goes on.
+# A look searches so many shards for keys with an expiry, and so many keys before the last of them; then the next look goes on.
 SHARDS_PER_LOOK: Final = 32
+KEYS_PER_LOOK: Final = 4_096
 
 
 class Eviction:
@@ -108,18 +109,19 @@ class Eviction:
         shards = keyspace.shard_count
         first = self._random_below(shards)
         found: list[bytes] = []
-        searched = 0
+        searched = searched_keys = 0
         for index in (*range(first, shards), *range(first)):
             if not self._is_volatile:
                 keys = walk.shard_keys(keyspace, index)
             elif keyspace.deadlines.may_be_in(index):
                 keys = [key for key, _ in keyspace.expiring_members(index)]
                 searched += 1
+                searched_keys += keyspace.shard_length(index)
             else:
                 continue
             if keys:
                 missing, start = wanted - len(found), self._random_below(len(keys))
                 found += (keys[start:] + keys[:start])[:: max(1, len(keys) // missing)][:missing]
-            if len(found) == wanted or searched == SHARDS_PER_LOOK:
+            if len(found) == wanted or searched == SHARDS_PER_LOOK or searched_keys >= KEYS_PER_LOOK:
                 break
         return found

@@ -8,10 +8,11 @@ not forgotten until the shard is swept. This module removes nothing: its callers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any, Final
 
+from kvserver._speedups.places import items_between
 from kvserver.containers.times import Times
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.shards import Shard, placing
@@ -23,6 +24,8 @@ NEVER_MS: Final = 1 << 63
 SWEEP_REST_MS: Final = 0.5
 # A step of a sweep takes so many keys. To remove one takes a microsecond or two.
 MOST_DUE: Final = 128
+# It looks at so many entries.
+ENTRIES_A_STEP: Final = 1024
 
 
 class Deadlines:
@@ -39,6 +42,10 @@ class Deadlines:
         self._earliest_ms = [0 if shard else NEVER_MS for shard in shards]
         # Keys of the shard whose turn it is that were due, and are yet to be taken.
         self._left: list[bytes] = []
+        # So many of the shard's entries, from its front on, are yet to be looked at; 0 if it was not begun. Its order then,
+        # and the first time of those that were looked at and stay.
+        self._stop = self._order = 0
+        self._found_ms = NEVER_MS
         # The time until which each shard is not swept again.
         self._rests_until_ms = [0.0] * len(shards)
         # No shard has to be swept before this time, so that nobody looks through them all.
@@ -80,6 +87,8 @@ class Deadlines:
             # The clock was set back.
             self._rests_until_ms, self._quiet_until_ms = [0.0] * len(self._rests_until_ms), 0.0
         self._looked_at_ms = now_ms
+        if self._left or self._stop:
+            return self._position
         if now_ms < self._quiet_until_ms:
             return None
         position, earliest_ms, rests_until_ms = self._position, self._earliest_ms, self._rests_until_ms
@@ -90,32 +99,55 @@ class Deadlines:
         self._quiet_until_ms = min(map(max, earliest_ms, rests_until_ms))
         return None
 
-    def take_due(self, index: int, shard: Shard, now_ms: int) -> list[bytes]:
-        """The keys of the shard whose turn it is that are due, up to MOST_DUE, which the caller removes now.
+    def take_due(self, index: int, shard: Shard, now_ms: int, order: int = 0) -> list[bytes]:
+        """Some keys of the shard whose turn it is that are due, up to MOST_DUE, which the caller removes now.
 
-        Its deadline is exact then. If more are due, it is past, and the shard has the next turn, too.
+        Each call looks at some entries of the shard, from its end to its front, and the shard keeps its turn until all were
+        looked at. Then its deadline is exact. The caller counts by `order` how often the shard was given another order.
         """
         if self._left:
-            # They were due, if nobody has written them since. The call behind the last of them looks at the whole shard.
+            # They were due, if nobody has written them since.
             some = self._left[-MOST_DUE:]
             del self._left[-MOST_DUE:]
-            self._position = index
-            return [key for key in some if type(entry := shard.get(key)) is Expiring and entry.is_due(now_ms)]
-        timed = [(entry.expires_at_ms, key) for key, entry in shard.items() if type(entry) is Expiring]
+            times_ms = [(key, entry.expires_at_ms) for key in some if type(entry := shard.get(key)) is Expiring]
+            # The clock may have been set back.
+            self._note(time_ms for _, time_ms in times_ms if time_ms > now_ms)
+            self._end(index, shard, now_ms)
+            return [key for key, time_ms in times_ms if time_ms <= now_ms]
+        if not self._stop or order != self._order:
+            self._stop, self._order, self._found_ms = len(shard), order, NEVER_MS
+            # It is later than all times, but NEVER_MS: whatever is stored from now on is noted.
+            self._earliest_ms[index] = NEVER_MS - 1
+        stop = min(self._stop, len(shard))
+        start = max(0, stop - ENTRIES_A_STEP)
+        timed = [(entry.expires_at_ms, key) for key, entry in items_between(shard, start, stop) if type(entry) is Expiring]
         due = [key for expires_at_ms, key in timed if expires_at_ms <= now_ms]
-        if len(due) > MOST_DUE:
-            self._left = due[MOST_DUE:]
+        self._note(expires_at_ms for expires_at_ms, _ in timed if expires_at_ms > now_ms)
+        self._stop, self._left = start, due[MOST_DUE:]
+        self._end(index, shard, now_ms)
+        return due[:MOST_DUE]
+
+    def _note(self, times_ms: Iterable[int]) -> None:
+        """Note times of entries that stay."""
+        self._found_ms = min(self._found_ms, min(times_ms, default=NEVER_MS))
+
+    def _end(self, index: int, shard: Shard, now_ms: int) -> None:
+        """Keep the turn of a shard, or end it if all of its entries were looked at, and those that are due taken."""
+        if self._left or self._stop:
             self._position = index
-            return due[:MOST_DUE]
+            return
+        self._position = (index + 1) % len(self._earliest_ms)
+        stored_ms = self._earliest_ms[index]
+        self._earliest_ms[index] = min(self._found_ms, NEVER_MS if stored_ms == NEVER_MS - 1 else stored_ms)
         self._rests_until_ms[index] = now_ms + SWEEP_REST_MS * len(shard)
-        self._earliest_ms[index] = min((time for time, _ in timed if time > now_ms), default=NEVER_MS)
-        return due
 
 
 class Lapses:
     """The keys whose values have members that expire, by the time of the first member. They are noted, not looked for.
 
-    `unknown` has the indices of the shards of loaded data in which nobody has looked for such values yet.
+    `unknown` has the indices of the shards of loaded data in which nobody has looked for such values yet. Of the last one,
+    `left` places from its front on are still to be looked at, in the order that it had `order` times another one before; 0 of
+    a shard that was not begun.
     """
 
     def __init__(self) -> None:
@@ -124,6 +156,7 @@ class Lapses:
     def restart(self, shards: list[Shard]) -> None:
         """Begin again, for other data."""
         self.unknown = [index for index, shard in enumerate(shards) if shard]
+        self.left = self.order = 0
         self._keys = Times()
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any, Final
 
+from kvserver._speedups.places import items_between
 from kvserver.data.entries import Entry
 from kvserver.data.shards import Access, Shard, placing, shard_of
 from kvserver.data.uses import Uses
@@ -80,6 +81,21 @@ class Overlay:
             return shard.items()
         merged = shard | overlay
         return [(key, entry) for key, entry in merged.items() if entry is not TOMBSTONE]
+
+    def items_between(self, index: int, start: int, stop: int) -> list[tuple[bytes, Entry]]:
+        """The keys and entries at some places of a shard's order, in which the writes over it come behind its entries.
+
+        A place has none if its key was deleted or has another place, too.
+        """
+        shard, overlay = self._shards[index], self.layer[index]
+        if overlay is shard:
+            return items_between(shard, start, stop)
+        border = len(shard)
+        frozen = items_between(shard, start, stop) if start < border else ()
+        later = items_between(overlay, max(0, start - border), stop - border) if stop > border else ()
+        found = [(key, overlay.get(key, entry)) for key, entry in frozen]
+        found += [(key, entry) for key, entry in later if key not in shard]
+        return [(key, entry) for key, entry in found if entry is not TOMBSTONE]
 
     def unfolded(self) -> list[Shard]:
         """The dicts with writes that no shard has taken over yet."""

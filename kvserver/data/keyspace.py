@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Protocol
 
 from kvserver._speedups.ahead import fetch_ahead
+from kvserver._speedups.places import items_between
 from kvserver.data.awaited import Awaited
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.expiry import Deadlines
@@ -43,6 +44,8 @@ from kvserver.resp.request import Request
 
 # A step of a sweep removes so many members of one value.
 LAPSES_A_STEP: Final = 32
+# A step looks at so many entries.
+ENTRIES_A_LOOK: Final = 512
 # So many keys may be noted for their members, whatever has become of them.
 MOST_LAPSES: Final = 4_096
 # Figures in INFO come from so many entries, where there are more.
@@ -228,6 +231,16 @@ class Keyspace(Recording):
         """The keys and entries of one shard, in its order. Nobody may write meanwhile."""
         return self._overlay.members(index) if self._overlay else self._shards[index].items()
 
+    def shard_length(self, index: int) -> int:
+        """The number of places in the order of a shard: that of its entries, and of the writes over it since it was frozen."""
+        shard, overlay = (layer[index] for layer in self.layers)
+        return len(shard) if overlay is shard else len(shard) + len(overlay)
+
+    def members_between(self, index: int, start: int, stop: int) -> list[tuple[bytes, Entry]]:
+        """The keys and entries at some places of a shard's order (`Overlay.items_between`)."""
+        overlay = self._overlay
+        return overlay.items_between(index, start, stop) if overlay else items_between(self._shards[index], start, stop)
+
     @property
     def layers(self) -> tuple[list[Shard], list[Shard]]:
         """The shards, and for each the dict of the writes over it since it was frozen, or the shard itself if it is not."""
@@ -319,10 +332,10 @@ class Keyspace(Recording):
         return unused
 
     def sweep(self) -> bool:
-        """Remove some members that are due, or the keys of the next shard that may have some. False if there is nothing to do.
+        """Remove some members that are due, or keys of the next shard that may have some. False if there is nothing to do.
 
-        Upkeep calls this now and then until it returns False, with pauses: each call looks at a whole shard, a thousandth of
-        all keys, or at one value. Nothing is removed while the data `is_held`, and no key while it is frozen.
+        Upkeep calls this now and then until it returns False, with pauses: each call looks at some keys of a shard, or at one
+        value. Nothing is removed while the data `is_held`, and no key while it is frozen.
         """
         if self.is_held:
             return False
@@ -330,7 +343,7 @@ class Keyspace(Recording):
         if len(self.lapses) > MOST_LAPSES and not self._overlay and len(self.lapses) > 2 * len(self):
             self.lapses.restart(self._shards)
         if self.lapses.unknown:
-            self._look_for_members(self.lapses.unknown.pop())
+            self._look_for_members()
             return True
         now_ms = self.now_ms()
         key = self.lapses.take_due(now_ms)
@@ -342,15 +355,27 @@ class Keyspace(Recording):
         index = self.deadlines.shard_to_sweep(now_ms)
         if index is None:
             return False
-        due = self.deadlines.take_due(index, self._shards[index], now_ms)
+        due = self.deadlines.take_due(index, self._shards[index], now_ms, self.orders[index])
         if due:
             self.remove_expired(*due)
             self.expired += len(due)
         return True
 
-    def _look_for_members(self, index: int) -> None:
-        """Note the values of a shard that have members that expire."""
-        for key, entry in self.shard_members(index):
+    def _look_for_members(self) -> None:
+        """Note the values that have members that expire, of some keys of a shard where that is unknown.
+
+        A shard is looked at from its end to its front, as SCAN does it: what is written meanwhile is noted by itself.
+        """
+        lapses = self.lapses
+        index = lapses.unknown[-1]
+        stop, order = self.shard_length(index), self.orders[index]
+        if lapses.left and lapses.order == order:
+            stop = min(stop, lapses.left)
+        start = max(0, stop - ENTRIES_A_LOOK)
+        lapses.left, lapses.order = start, order
+        if not start:
+            lapses.unknown.pop()
+        for key, entry in self.members_between(index, start, stop):
             if type(entry) is not bytes:
                 self.expect(key, entry.value if type(entry) is Expiring else entry)
 

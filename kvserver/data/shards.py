@@ -9,8 +9,8 @@ length of its list, not SHARDS.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
 from kvserver._speedups.members import put_pairs, table_place
@@ -139,14 +139,14 @@ def drain(shards: list[Shard]) -> Iterator[None]:
     Their tables go at the end, the last one in memory first. Measured: the allocator gives back the end of its memory at once,
     as far as it is free. Had the last table gone last, that would be all of them: 25 ms for those of 2,400,000 keys.
     """
-    # Those that stand further back in memory are smaller here. The number tells two apart.
+    # In their order in memory. The number tells apart those of which that is not known.
     tables: list[tuple[int, int, Shard]] = []
     shard: Shard = {}
     while shards:
         shard = shards[-1]
         most = LAST_ENTRIES_A_STEP if len(shards) <= LAST_SHARDS else ENTRIES_A_STEP
         if shard:
-            heappush(tables, (-table_place(shard), -len(shards), shard))
+            insort(tables, (table_place(shard), len(shards), shard))
         while shard:
             for _ in range(min(most, len(shard))):
                 shard.popitem()
@@ -154,5 +154,5 @@ def drain(shards: list[Shard]) -> Iterator[None]:
         shards.pop()
     del shard
     while tables:
-        heappop(tables)
+        tables.pop()
         yield

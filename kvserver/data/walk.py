@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import accumulate, islice
+from itertools import accumulate
 from operator import add
 from typing import Final
 
+from kvserver._speedups.places import keys_between
 from kvserver.data.entries import Expiring
 from kvserver.data.freeze import TOMBSTONE
 from kvserver.data.keyspace import Keyspace
@@ -95,10 +96,10 @@ def _length(shard: Shard, overlay: Shard) -> int:
 def _slice(shard: Shard, overlay: Shard, start: int, stop: int) -> list[bytes]:
     """The keys at some places of a shard's order. A place has no key if the key was deleted or has another place, too."""
     if overlay is shard:
-        return list(islice(shard, start, stop))
+        return keys_between(shard, start, stop)
     border = len(shard)
-    frozen = islice(shard, start, stop) if start < border else ()
-    later = islice(overlay, max(0, start - border), stop - border) if stop > border else ()
+    frozen = keys_between(shard, start, stop) if start < border else ()
+    later = keys_between(overlay, max(0, start - border), stop - border) if stop > border else ()
     return [
         *(key for key in frozen if overlay.get(key) is not TOMBSTONE),
         *(key for key in later if key not in shard),

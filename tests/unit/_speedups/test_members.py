@@ -161,6 +161,7 @@ def test_table_has_a_place_that_changes_as_it_grows() -> None:
     assert place == table_place(shard) > 0
     shard.update({b"%d" % number: b"v" for number in range(1_000)})
     assert table_place(shard) != place
+    wrong: Any
     for wrong in ([], None, b""):
         with pytest.raises(TypeError):
-            table_place(wrong)  # type: ignore[arg-type]
+            table_place(wrong)

@@ -11,6 +11,7 @@ from helpers.keyspaces import Noting
 from kvserver.data import walk
 from kvserver.data.clocks import Clocks, Frequency, Recency
 from kvserver.data.databases import Databases
+from kvserver.data.entries import Expiring
 from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import SHARDS
@@ -223,6 +224,23 @@ def test_look_at_a_big_database_walks_through_no_small_one(monkeypatch: pytest.M
     monkeypatch.setattr(walk, "shard_keys", counted)
     victims(Eviction(databases, "allkeys-lfu", lambda _: None, 5, random.Random(1).randrange), 1_000)
     assert walked < 4 * SHARDS
+
+
+def test_look_for_few_keys_with_an_expiry_goes_through_some_thousand_keys_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyspace = filled(40_000)
+    for index in range(SHARDS):
+        keyspace.deadlines._earliest_ms[index] = 1
+    looks: list[int] = []
+    search = keyspace.expiring_members
+
+    def counted(index: int) -> list[tuple[bytes, Expiring]]:
+        looks.append(keyspace.shard_length(index))
+        return search(index)
+
+    monkeypatch.setattr(keyspace, "expiring_members", counted)
+    monkeypatch.setattr("kvserver.data.eviction.KEYS_PER_LOOK", 500)
+    assert eviction(keyspace, "volatile-ttl").victim() is None
+    assert 500 <= sum(looks) < 500 + max(looks)
 
 
 def test_random_victims_come_from_every_database() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from itertools import count, islice, pairwise
+from typing import Any
 from unittest import mock
 
 import pytest
 
 from helpers.keyspaces import Clock, filled
+from kvserver._speedups.places import items_between
 from kvserver.data.entries import Expiring
-from kvserver.data.expiry import SWEEP_REST_MS, Deadlines, Lapses
+from kvserver.data.expiry import ENTRIES_A_STEP, SWEEP_REST_MS, Deadlines, Lapses
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import SHARDS, load_shards, new_shards, shard_of
+from kvserver.data.shards import SHARDS, Shard, load_shards, new_shards, shard_of
 
 
 def test_sweep_removes_shard_by_shard_what_is_due() -> None:
@@ -225,3 +228,91 @@ def test_clock_that_was_set_back_lets_keys_expire() -> None:
     while keyspace.sweep():
         pass
     assert len(keyspace) == 0
+
+
+@pytest.mark.patches_compiled
+def test_step_looks_at_some_entries_however_many_a_shard_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
+    looks: list[int] = []
+
+    def counted(shard: Shard, start: int, stop: int) -> list[tuple[bytes, Any]]:
+        looks.append(stop - start)
+        return items_between(shard, start, stop)
+
+    for module in ("expiry", "keyspace"):
+        monkeypatch.setattr(f"kvserver.data.{module}.items_between", counted)
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    shards = new_shards()
+    load_shards(shards, [(b"%d" % number, Expiring(b"v", 1 + number % 2)) for number in range(5_000)])
+    keyspace.replace(shards)
+    clock.now_ms = 1
+    while keyspace.sweep():
+        pass
+    assert len(keyspace) == 2_500
+    assert sum(looks) == 2 * 5_000, "each entry is looked at for its members and for its time"
+    assert max(looks) <= ENTRIES_A_STEP
+
+
+@pytest.mark.patches_compiled
+@pytest.mark.parametrize("due_ms", [1, 50])
+def test_shard_that_gets_another_order_amid_a_sweep_is_looked_at_again(monkeypatch: pytest.MonkeyPatch, due_ms: int) -> None:
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
+    monkeypatch.setattr("kvserver.data.expiry.ENTRIES_A_STEP", 3)
+    clock = Clock()
+    keyspace = Keyspace(clock)
+    shards = new_shards()
+    load_shards(
+        shards,
+        [*((b"%d" % number, Expiring(b"v", due_ms)) for number in range(3)), *((key, b"v") for key in (b"a", b"b", b"c"))],
+    )
+    keyspace.replace(shards)
+    clock.now_ms = 1
+    while not keyspace.deadlines._stop:
+        assert keyspace.sweep()
+    cut = keyspace.cut()
+    cut.reorder(0, dict(reversed(cut.shards[0].items())))
+    for _ in keyspace.fold(cut):
+        pass
+    while keyspace.sweep():
+        pass
+    clock.now_ms = due_ms
+    while keyspace.sweep():
+        pass
+    assert keyspace.expired == 3
+
+
+@pytest.mark.patches_compiled
+def test_nothing_due_is_forgotten_whatever_comes_between_the_steps_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
+    monkeypatch.setattr("kvserver.data.expiry.ENTRIES_A_STEP", 3)
+    monkeypatch.setattr("kvserver.data.expiry.MOST_DUE", 2)
+    for seed in range(100):
+        source, clock = random.Random(seed), Clock()
+        keyspace = Keyspace(clock)
+        for _ in range(120):
+            key, what = b"%d" % source.randrange(20), source.random()
+            if what < 0.4:
+                keyspace.set_expiring(key, b"v", clock.now_ms + source.randrange(-2, 30))
+            elif what < 0.5:
+                keyspace.delete(key)
+            elif what < 0.6:
+                keyspace.set(key, b"v")
+            elif what < 0.65:
+                cut = keyspace.cut()
+                keys = source.sample(list(cut.shards[0]), len(cut.shards[0]))
+                cut.reorder(0, {key: cut.shards[0][key] for key in keys})
+                for _ in keyspace.fold(cut):
+                    pass
+            else:
+                clock.now_ms += source.choice((0, 0, 1, 5, -3))
+                keyspace.sweep()
+        # A shard that was being looked at rests before it is looked at again.
+        for _ in range(2):
+            clock.now_ms += 1_000
+            while keyspace.sweep():
+                pass
+        assert not any(type(entry) is Expiring for _, entry in keyspace.members()), seed
+        clock.now_ms += 1_000_000
+        assert not keyspace.sweep()
+        assert not keyspace.deadlines.has_any, seed
