@@ -16,6 +16,8 @@ from bench.figures import Case, Goal, Metric, Ratio
 from bench.kinds import BASELINE, ECHO, FAKEREDIS, SUBJECT
 from bench.latencies import Latencies
 from bench.report import Report, ScenarioReport
+from bench.scenarios import scale
+from bench.scenarios.throughput import CPU
 from bench.text import format_figure
 
 # This draws without a display.
@@ -31,6 +33,24 @@ HEADROOM = 1.15
 CHARTED_VALUE_BYTES = 64
 # MSET of ten keys would take all of the scale, and 4 KiB another one; the tables have them.
 CHARTED_COMMANDS = ("GET", "SET", "INCR", "mixed")
+# This panel is drawn on a scale by tens: where all is freed in one step, it takes seconds.
+FLUSHALL_TITLE = "longest PING beside FLUSHALL, ms"
+# The panels of the chart of sizes: its title, the figure, and the tag of the cases that tells their size.
+SCALE_PANELS = (
+    ("bytes per key", scale.PER_KEY, scale.KEYS),
+    ("CPU per GET, µs", scale.GET_CPU, scale.KEYS),
+    ("CPU per SET, µs", scale.SET_CPU, scale.KEYS),
+    ("SAVE, s per 1,000,000 keys", scale.SAVE_PER_MILLION, scale.KEYS),
+    ("start, s per 1,000,000 keys", scale.START_PER_MILLION, scale.KEYS),
+    ("GET p99 beside BGSAVE, ms", scale.P99, scale.KEYS),
+    ("longest PING beside BGSAVE, ms", scale.MOST, scale.KEYS),
+    ("memory growth by BGSAVE, %", scale.GROWTH, scale.KEYS),
+    (FLUSHALL_TITLE, scale.EMPTY_MOST, scale.KEYS),
+    ("kB per connection", scale.PER_CONNECTION, scale.CONNECTIONS_TAG),
+    ("CPU per GET by connections, µs", CPU, scale.CONNECTIONS_TAG),
+    ("GET p99 by connections, ms", scale.LOAD_P99, scale.CONNECTIONS_TAG),
+)
+SCALE_COLUMNS = 3
 # Percentiles are shown as "one in so many": each step is one more nine.
 PERCENTILE_STEPS = (1, 2, 10, 100, 1000, 10000)
 
@@ -232,10 +252,56 @@ def _add_foot(figure: Figure, report: Report, text: str, command: str) -> None:
         figure.text(0.012, (0.08 + 0.16 * number) / height_inches, line, fontsize=7, color=QUIET_COLOR)
 
 
+def draw_scale(report: Report, scenario: ScenarioReport) -> Figure | None:
+    """Draw what keys and connections cost against their number, a panel for each figure."""
+    panels = [
+        (title, metric, tag, cases)
+        for title, metric, tag in SCALE_PANELS
+        if (cases := [case for case in scenario.cases if tag in case.tags and any(one.name == metric for one in case.metrics)])
+    ]
+    if not panels:
+        return None
+    rows = -(-len(panels) // SCALE_COLUMNS)
+    height = HEAD_INCHES + FOOT_INCHES + 1.9 * rows
+    figure, grid = plt.subplots(rows, SCALE_COLUMNS, figsize=(WIDTH_INCHES, height), squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    servers = [kind.name for kind in (SUBJECT, BASELINE) if any(kind.name in panel[3][0].rounds for panel in panels)]
+    for axes, (title, metric, tag, cases) in zip(grid.flat, panels, strict=False):
+        for server in servers:
+            measured = [(int(case.tags[tag]), value) for case in cases if (value := case.median(server, metric)) is not None]
+            axes.plot(*zip(*measured, strict=True), "o-", color=COLORS[server], linewidth=1.8, markersize=3.5)
+        axes.set_xscale("log")
+        if title == FLUSHALL_TITLE:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        else:
+            axes.set_ylim(bottom=0)
+        sizes = [int(case.tags[tag]) for case in cases]
+        axes.set_xticks(sizes, list(map(_size, sizes)))
+        axes.minorticks_off()
+        axes.set_title(title, fontsize=9, color=TEXT_COLOR, loc="left", pad=4)
+        axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
+        axes.tick_params(length=0, labelsize=7.5, labelcolor=TEXT_COLOR)
+        axes.spines[["left", "top", "right"]].set_visible(False)
+        axes.spines["bottom"].set_color(QUIET_COLOR)
+    _add_head(figure, "Cost against size: lower is better", servers, report)
+    text = "Keys of 16 bytes with values of 64, pipelines of 16; connections send 5,000 GETs per second together."
+    _add_foot(figure, report, text, scenario.command)
+    _fit(figure, left=0.045, right=0.985, hspace=0.5, wspace=0.2)
+    return figure
+
+
+def _size(number: int) -> str:
+    """10000000 as 10M, 300000 as 300k."""
+    return f"{number / 1e6:g}M" if number >= 1e6 else f"{number / 1e3:g}k" if number >= 1e3 else str(number)
+
+
 # The name of the file, the scenario that it is drawn of, and the function that draws it.
 CHARTS: tuple[tuple[str, str, Callable[[Report, ScenarioReport], Figure | None]], ...] = (
     ("cpu", "throughput", draw_cpu),
     ("cpu_journal", "throughput_journal", draw_cpu_with_journal),
     ("throughput", "throughput", draw_throughput),
     ("latency", "latency", draw_latency),
+    ("scale", "scale", draw_scale),
 )

@@ -15,8 +15,9 @@ KEY_PREFIX, COUNTER_PREFIX = b"key:", b"counter:"
 # These are letters and digits only: escapes in JSON would measure the escaping instead of the store, and echo counts the marks
 # of RESP.
 FILLER = b"abcdefghijklmnopqrstuvwxyz0123456789"
-# The requests in flight while filling: enough to keep the server busy, few enough to fit in socket buffers on either side.
-FILL_BATCH = 500
+# A request of the filling has so many bytes of keys and values at most: enough to keep the server busy, few enough to fit in
+# socket buffers on either side.
+FILL_BYTES = 50_000
 
 
 class FillFailed(BenchFailed):
@@ -60,20 +61,19 @@ class Dataset:
 
     def fill(self, control: Control) -> None:
         """Store all keys in an empty server. FillFailed if it does not hold them then."""
-        in_flight = 0
-        for batch, size in self._batches():
-            control.send(batch)
-            # The batch before this one is read only now: the server works on one while the next is encoded.
-            for _ in range(in_flight):
+        is_first = True
+        for request in self._mset_requests():
+            control.send(request)
+            # The reply to the request before this one is read only now: the server works on one while the next is encoded.
+            if not is_first:
                 control.receive()
-            in_flight = size
-        for _ in range(in_flight):
-            control.receive()
+            is_first = False
+        control.receive()
         stored = control.call("DBSIZE")
         if stored != self.keys:
             raise FillFailed(f"filled {self.keys} keys, but the server says it has {stored}")
 
-    def _batches(self) -> Iterator[tuple[bytes, int]]:
-        for start in range(0, self.keys, FILL_BATCH):
-            indexes = range(start, min(start + FILL_BATCH, self.keys))
-            yield b"".join(map(self.set_request, indexes)), len(indexes)
+    def _mset_requests(self) -> Iterator[bytes]:
+        step = max(1, FILL_BYTES // (self.key_bytes + self.value_bytes))
+        for start in range(0, self.keys, step):
+            yield self.mset_request(range(start, min(start + step, self.keys)))

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.control import Control
-from bench.dataset import FILL_BATCH, FillFailed
+from bench.dataset import FillFailed
 from bench.load import Batch
 from bench.request import encode_request
 from bench.workload import SEED
 
 # A command that fills brings so many members at most.
 FILL_MEMBERS = 100
+# The requests in flight while filling: enough to keep the server busy, few enough to fit in socket buffers on either side.
+FILL_REQUESTS = 500
 # A load goes over so many members in all, if the collections are smaller than that.
 POOL_MEMBERS = 100_000
 MOST_KEYS = 1000
@@ -128,7 +130,7 @@ class Collections:
     def key(self, index: int) -> bytes:
         return b"%b:%d:%08d" % (self.type.name.encode(), self.members, index)
 
-    def fill(self, control: Control, in_flight: int = FILL_BATCH) -> None:
+    def fill(self, control: Control, in_flight: int = FILL_REQUESTS) -> None:
         """Store all of them, with so many requests at once. FillFailed if the server does not hold them then."""
         before = control.call("DBSIZE")
         requests = self.requests()

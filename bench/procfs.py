@@ -67,6 +67,11 @@ def _kib_field(path: Path, name: str) -> int:
     raise ProcessLookupError(f"{path} has no {name}: the process has ended")
 
 
+def available_memory_bytes() -> int:
+    """The memory that programs could get now without swapping (`MemAvailable`)."""
+    return _kib_field(Path("/proc/meminfo"), "MemAvailable")
+
+
 def stolen_time_s() -> float:
     """The CPU time (s) of all cores that the host has withheld from this machine so far (`steal` of /proc/stat)."""
     with open("/proc/stat", encoding="ascii") as file:

@@ -14,6 +14,7 @@ from bench.scenarios import (
     latency,
     memory,
     replay,
+    scale,
     scripts,
     snapshot,
     startup,
@@ -34,4 +35,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     consumers.SCENARIO,
     *collections.SCENARIOS,
     scripts.SCENARIO,
+    scale.SCENARIO,
 )

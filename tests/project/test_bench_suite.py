@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from bench.latencies import LATENCY_METRICS, Latencies
 from bench.machine import describe_machine
 from bench.report import Report, ReportFile, ReportUnreadable, ScenarioReport
 from bench.scenario import Run
-from bench.scenarios import SCENARIOS
+from bench.scenarios import SCENARIOS, scale
 from bench.text import render_machine, render_scenario
 from helpers.servers import need_program
 
@@ -311,3 +313,43 @@ def test_server_that_is_far_off_the_scale_is_cut_off_and_told_by_its_figure() ->
         assert axes.get_ylim()[1] < 6
         assert max(bar.get_height() for bar in axes.patches) < axes.get_ylim()[1]  # type: ignore[attr-defined]
     assert draw_bars(report, scenario, 1, "speed")
+
+
+# --- Sizes ---
+
+
+def test_sizes_without_memory_for_them_are_left_out_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.scenarios.scale.available_memory_bytes", lambda: 2_000_000_000)
+    run = Run()
+    assert list(scale.affordable_sizes(run)) == [100_000, 300_000, 1_000_000, 3_000_000]
+    assert run.notes == ["10,000,000 keys: they may need 5,000 MB, and 2,000 MB of memory are free"]
+
+
+def test_numbers_of_connections_without_files_for_them_are_left_out_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 4096))
+    monkeypatch.setattr("resource.setrlimit", lambda which, limits: None)
+    run = Run()
+    assert list(scale.affordable_numbers(run)) == [10, 100, 1_000]
+    assert run.notes == ["10,000 connections: the system lets a process have 3,946 (ulimit -Hn)"]
+
+
+def test_each_figure_of_sizes_is_a_panel_with_a_line_for_each_server() -> None:
+    pytest.importorskip("matplotlib")
+    from bench.chart import SCALE_PANELS, draw_scale
+
+    def case(tag: str, size: int, metrics: Sequence[Metric]) -> Case:
+        rounds = {kind.name: [Measurement({metric.name: size / 7 for metric in metrics})] for kind in (SUBJECT, BASELINE)}
+        return Case(str(size), metrics, (), rounds, tags={tag: size})
+
+    cases = [case(scale.KEYS, size, table.metrics) for table in scale.TABLES for size in scale.SIZES]
+    cases += [case(scale.CONNECTIONS_TAG, number, scale.CONNECTION_METRICS) for number in scale.CONNECTIONS]
+    report = made_up_report()
+    figure = draw_scale(report, ScenarioReport("scale", "sizes", "python -m bench scale", cases))
+    assert figure
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == [title for title, _, _ in SCALE_PANELS]
+    for axes, (_, _, tag) in zip(panels, SCALE_PANELS, strict=True):
+        sizes = list(scale.SIZES if tag == scale.KEYS else scale.CONNECTIONS)
+        drawn: list[Any] = [line.get_xdata() for line in axes.lines]
+        assert list(map(list, drawn)) == [sizes, sizes]
+    assert draw_scale(report, ScenarioReport("scale", "sizes", "", [])) is None
