@@ -38,6 +38,7 @@ void fetch_pairs(PyObject *shards, PyObject *pairs, Py_ssize_t first, Py_ssize_t
 LEAF(count_alike);
 LEAF(cut_replies);
 LEAF(decode);
+LEAF(encode_members);
 LEAF(get_replies);
 LEAF(get_values);
 LEAF(increment_all);
@@ -48,6 +49,8 @@ LEAF(put_pairs);
 LEAF(read_strings);
 LEAF(set_all);
 LEAF(set_pairs);
+LEAF(sort_strings);
+LEAF(sorted_members);
 LEAF(table_place);
 
 /* Python's function hash, whose result is known without a call. */

@@ -11,6 +11,7 @@ static PyMethodDef leaves[] = {
     ENTRY(count_alike),
     ENTRY(cut_replies),
     ENTRY(decode),
+    ENTRY(encode_members),
     ENTRY(get_replies),
     ENTRY(get_values),
     ENTRY(increment_all),
@@ -21,6 +22,8 @@ static PyMethodDef leaves[] = {
     ENTRY(read_strings),
     ENTRY(set_all),
     ENTRY(set_pairs),
+    ENTRY(sort_strings),
+    ENTRY(sorted_members),
     ENTRY(table_place),
     {NULL, NULL, 0, NULL},
 };

@@ -12,12 +12,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as TextsByName
-from contextlib import suppress
 from operator import itemgetter
 from typing import Final
 
-import orjson
-
+from kvserver._speedups.ordering import encode_members
 from kvserver.data.entries import Expiring
 from kvserver.data.freeze import Cut
 from kvserver.data.kinds import kind_of
@@ -30,7 +28,6 @@ from kvserver.formats.tags import Mapping
 # A batch of so many members that take some microseconds each is one step.
 _SLOW_BATCH_MEMBERS: Final = 64
 _LONG_BATCH_BYTES: Final = 1 << 16
-_QUOTES_PER_MEMBER: Final = 4
 _LIBRARIES: Final = functions.MEMBER.encode()
 
 # A batch and its cut, or None in place of that for the function libraries; None for both is a step that sorted.
@@ -99,15 +96,10 @@ def _encode_batch(cut: Cut, mapping: Mapping, batch: Batch, separator: bytes) ->
     members, has_values = batch
     start = mapping.encode_key(b"", cut.number)
     if has_values:
-        begin = b'"' + start.encode()
-        piece = b'%b%b"' % (begin, (b'",' + begin).join(members).replace(SEPARATOR, b'":"'))
-        # All are plain strings with nothing to escape if escaping the whole finds just the quotes that were put in here.
-        # A member that stands for something else holds a second separator, so that there are more quotes than that.
-        # UnicodeDecodeError: a string is not UTF-8.
-        with suppress(UnicodeDecodeError):
-            if len(orjson.dumps(piece.decode())) == len(piece) + len(b'""') + len(members) * _QUOTES_PER_MEMBER:
-                yield separator + piece
-                return
+        piece = encode_members(members, start.encode(), separator)
+        if piece is not None:
+            yield piece
+            return
     pieces: list[bytes] = []
     pieces_bytes = 0
     for member in members:

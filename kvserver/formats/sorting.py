@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+from kvserver._speedups.ordering import sort_strings, sorted_members
 from kvserver.containers import fresh
 from kvserver.data.freeze import Cut
 from kvserver.data.shards import Shard
@@ -39,7 +40,6 @@ _MOST_SAMPLES: Final = 1 << 11
 SEPARATOR: Final = b"\0"
 # Stands in a member for a value that is no short string.
 LOOK_UP: Final = SEPARATOR
-_STRINGS_ONLY: Final = {bytes}
 
 
 class Batch(NamedTuple):
@@ -111,11 +111,8 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
                     fresh.note(3 * len(group_keys))
                     group_keys, group_values = [], []
                     yield None
-                    groups[-1].sort()
-                    yield None
         if group_keys:
             groups.append(_join(naming, group_keys, group_values))
-            groups[-1].sort()
             yield None
         for members in merge(groups):
             yield None if members is None else Batch(members, not naming.has_separator)
@@ -131,7 +128,7 @@ def _borders_of(cut: Cut, naming: _Naming) -> Generator[None, None, list[bytes]]
         if sampled >= _SAMPLES_PER_BUCKET * buckets:
             break
         for keys in (yield from _groups_of(shard, naming)):
-            groups.append(sorted(naming.names(keys)))
+            groups.append(_sorted(naming.names(keys)))
             yield None
         sampled += len(shard)
     sample: list[bytes] = []
@@ -163,7 +160,7 @@ def _sort_shard(cut: Cut, index: int, naming: _Naming, borders: list[bytes]) -> 
     is_ordered, last = True, b""
     for number, keys in enumerate(groups):
         names = naming.names(keys)
-        groups[number] = sorted(names)
+        groups[number] = _sorted(names)
         is_ordered = is_ordered and groups[number] == names and last < names[0]
         last = groups[number][-1]
         yield None
@@ -212,15 +209,15 @@ def divide(sample: list[bytes], parts: int) -> list[bytes]:
 
 
 def _join(naming: _Naming, keys: list[bytes], values: list[object]) -> list[bytes]:
+    """The members of a group, in order."""
     names = naming.names(keys)
-    if naming.has_separator:
-        return names
-    if set(map(type, values)) == _STRINGS_ONLY and max(map(len, values)) <= LONG_VALUE_BYTES:  # type: ignore[arg-type]
-        return list(map(SEPARATOR.join, zip(names, values, strict=True)))  # type: ignore[arg-type]
-    return [
-        name + SEPARATOR + (value if type(value) is bytes and len(value) <= LONG_VALUE_BYTES else LOOK_UP)
-        for name, value in zip(names, values, strict=True)
-    ]
+    return _sorted(names) if naming.has_separator else sorted_members(names, values, LONG_VALUE_BYTES)
+
+
+def _sorted(names: list[bytes]) -> list[bytes]:
+    copy = names.copy()
+    sort_strings(copy)
+    return copy
 
 
 def merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
@@ -231,7 +228,8 @@ def merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
     """
     count = sum(map(len, groups))
     stride = max(_SAMPLE_STRIDE, count // _MOST_SAMPLES)
-    sample = sorted(member for group in groups for member in group[::stride])
+    sample = [member for group in groups for member in group[::stride]]
+    sort_strings(sample)
     sample_bytes = sum(map(len, sample))
     # Where members are long, each of the sample is a border.
     parts = max(1, count // BATCH_KEYS, min(sample_bytes * stride // BATCH_BYTES, len(sample)))
@@ -247,7 +245,7 @@ def merge(groups: list[list[bytes]]) -> Iterator[list[bytes] | None]:
         batches[-1] += group[start:]
         yield None
     for batch in _using_up(batches):
-        batch.sort()
+        sort_strings(batch)
         yield None
         for start in range(0, len(batch), BATCH_KEYS):
             yield from _divide_long(batch[start : start + BATCH_KEYS])
