@@ -10,6 +10,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdint.h>
 #include <string.h>
 
 #ifdef Py_GIL_DISABLED
@@ -55,6 +56,21 @@ LEAF(table_place);
 
 /* Python's function hash, whose result is known without a call. */
 extern PyObject *builtin_hash;
+
+/* Eight bytes are looked at as one word. */
+#define WORD_BYTES 8
+#define EACH_BYTE (~(uint64_t)0 / 255)
+#define HIGH_BITS (EACH_BYTE * 0x80)
+
+/* Some bit is set if a byte of the word is zero. */
+static inline uint64_t has_zero(uint64_t word) { return (word - EACH_BYTE) & ~word & HIGH_BITS; }
+
+/* Some bit is set if a byte of the word is one that does not stand for itself in a string of JSON. */
+static inline uint64_t has_escaped(uint64_t word)
+{
+    return ((word - EACH_BYTE * ' ') & ~word & HIGH_BITS) | has_zero(word ^ EACH_BYTE * '"') |
+           has_zero(word ^ EACH_BYTE * '\\');
+}
 
 /* A line of a mark, a number and a line end takes so many bytes at most. */
 #define MOST_LINE_BYTES 24

@@ -132,7 +132,20 @@ static PyObject *read_string(const char **at, const char *end)
     if (p == end || *p++ != '"')
         return NULL;
     for (first = p; p < end && *p != '"'; p++) {
-        unsigned char c = (unsigned char)*p;
+        unsigned char c;
+        uint64_t word;
+        /* Most strings are words of plain characters. */
+        while (end - p > WORD_BYTES) {
+            memcpy(&word, p, WORD_BYTES);
+            if (has_escaped(word))
+                break;
+            if (word & HIGH_BITS)
+                is_ascii = 0;
+            p += WORD_BYTES;
+        }
+        if (*p == '"')
+            break;
+        c = (unsigned char)*p;
         if (c < 0x20)
             return NULL;
         if (c >= 0x80)

@@ -2,8 +2,6 @@
 
 #include "leaves.h"
 
-#include <stdint.h>
-
 /* So many strings are fetched ahead of the one that is looked at. */
 #define FETCHED 16
 #define fetch(place) __builtin_prefetch((const char *)(place))
@@ -160,27 +158,17 @@ LEAF(sorted_members)
     return members;
 }
 
-#define EACH_BYTE (~(uint64_t)0 / 255)
-#define HIGH_BITS (EACH_BYTE * 0x80)
-
-/* Some bit is set if a byte of the word is zero. */
-static inline uint64_t has_zero(uint64_t word)
-{
-    return (word - EACH_BYTE) & ~word & HIGH_BITS;
-}
-
 /* Copy bytes. Returns 0 if JSON escapes one of them. Sets the flag if some are not ASCII. */
 static int copy_plain(char *to, const char *from, Py_ssize_t length, int *is_high)
 {
     uint64_t word, escaped = 0, high = 0;
     Py_ssize_t i = 0, left;
-    for (; i < length; i += 8) {
-        left = length - i < 8 ? length - i : 8;
+    for (; i < length; i += WORD_BYTES) {
+        left = length - i < WORD_BYTES ? length - i : WORD_BYTES;
         /* The rest of the last word is plain. */
         word = EACH_BYTE * ' ';
         memcpy(&word, from + i, (size_t)left);
-        escaped |= ((word - EACH_BYTE * 0x20) & ~word & HIGH_BITS) | has_zero(word ^ EACH_BYTE * '"') |
-                   has_zero(word ^ EACH_BYTE * '\\');
+        escaped |= has_escaped(word);
         high |= word & HIGH_BITS;
     }
     memcpy(to, from, (size_t)length);
