@@ -36,10 +36,12 @@ void fetch_pairs(PyObject *shards, PyObject *pairs, Py_ssize_t first, Py_ssize_t
 #define fetch_pairs(shards, pairs, first, count)
 #endif
 
+LEAF(check_records);
 LEAF(count_alike);
 LEAF(cut_replies);
 LEAF(decode);
 LEAF(encode_members);
+LEAF(encode_short);
 LEAF(get_replies);
 LEAF(get_values);
 LEAF(increment_all);
@@ -52,7 +54,17 @@ LEAF(set_all);
 LEAF(set_pairs);
 LEAF(sort_strings);
 LEAF(sorted_members);
+LEAF(split_records);
 LEAF(table_place);
+
+/* Read one request and go behind it. NULL without an exception if it is not whole, or unusual. */
+PyObject *read_request(const char **at, const char *end);
+
+/* The bytes before the payload of a record of the journal. */
+#define RECORD_HEADER_BYTES 24
+/* The CRC-32 of bytes, for which the tables have been filled once. */
+uint32_t crc_of(const char *data, Py_ssize_t length);
+void fill_crc_tables(void);
 
 /* Python's function hash, whose result is known without a call. */
 extern PyObject *builtin_hash;

@@ -8,10 +8,12 @@ static PyMethodDef leaves[] = {
 #ifdef HAS_FETCH_AHEAD
     ENTRY(fetch_ahead),
 #endif
+    ENTRY(check_records),
     ENTRY(count_alike),
     ENTRY(cut_replies),
     ENTRY(decode),
     ENTRY(encode_members),
+    ENTRY(encode_short),
     ENTRY(get_replies),
     ENTRY(get_values),
     ENTRY(increment_all),
@@ -24,6 +26,7 @@ static PyMethodDef leaves[] = {
     ENTRY(set_pairs),
     ENTRY(sort_strings),
     ENTRY(sorted_members),
+    ENTRY(split_records),
     ENTRY(table_place),
     {NULL, NULL, 0, NULL},
 };
@@ -43,6 +46,7 @@ PyMODINIT_FUNC PyInit__compiled(void)
     Py_DECREF(builtins);
     if (!builtin_hash)
         return NULL;
+    fill_crc_tables();
     module = PyModule_Create(&definition);
     /* The digest of the sources, by which a test knows that no older ones were built, and that of the twins, beside which they
        were (`choice.py`). */

@@ -1,8 +1,9 @@
-"""Requests to the bytes that a client sends for them, as the journal keeps them."""
+"""Requests to the bytes that a client sends for them, as the journal keeps them, and to a record of it."""
 
 from __future__ import annotations
 
 from typing import Final
+from zlib import crc32
 
 import hiredis
 
@@ -33,3 +34,16 @@ def pack_short(requests: list[list[bytes]], most_bytes: int) -> bytes | None:
         else:
             return None
     return b"".join(pieces)
+
+
+@leaf
+def encode_short(requests: list[list[bytes]], time_ms: int, most_bytes: int) -> bytes | None:
+    """Return the record of the requests and their time (Unix milliseconds), whose layout `formats/frame` tells.
+
+    None if its payload has more bytes than this, which are at least 4,096.
+    """
+    packed = pack_short(requests, most_bytes)
+    if packed is None:
+        return None
+    payload = b"#EXACT:%d\r\n%b" % (time_ms, packed)
+    return b"KVJ2%012d%08x%b" % (len(payload), crc32(payload), payload) if len(payload) <= most_bytes else None

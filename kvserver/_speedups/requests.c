@@ -27,8 +27,7 @@ static inline Py_ssize_t read_number(const char **at, const char *end)
     return number;
 }
 
-/* Read one request and go behind it. NULL without an exception if it is not whole, or unusual. */
-static PyObject *read_request(const char **at, const char *end)
+PyObject *read_request(const char **at, const char *end)
 {
     const char *p = *at;
     PyObject *request;

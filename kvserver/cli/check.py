@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection
 from typing import BinaryIO, TypeVar
 
 from kvserver.errors import MediumError
-from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
+from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Scan, Tail, scan
+from kvserver.formats.segment import RecordInvalid, Records, SegmentScan, Steps, read_records, scan_segment
 from kvserver.media.file import FileMedium
 from kvserver.media.medium import repair
 from kvserver.media.names import is_segment
@@ -79,9 +80,9 @@ def check_segment(path: str, print_line: Print) -> SegmentScan:
     result = _scan_segment(path)
     commands = 0
 
-    def count(record: Record) -> tuple[()]:
+    def count(records: Records) -> tuple[()]:
         nonlocal commands
-        commands += len(record.commands)
+        commands += len(records.commands)
         return ()
 
     try:

@@ -5,8 +5,8 @@ Pure: a chain is made from what the scans of the segments found. It never decide
 
 from __future__ import annotations
 
-from kvserver.formats.record import SegmentScan
 from kvserver.formats.scan import Tail
+from kvserver.formats.segment import SegmentScan
 
 
 class Chain:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from kvserver.errors import MediumError
-from kvserver.formats.record import LongPayload, encode_link, encode_pieces, encode_records, pack
+from kvserver.formats.record import LongPayload, encode_link, encode_pieces, encode_tick, pack
 from kvserver.media.medium import Log
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.group_commit import Group
@@ -35,12 +35,6 @@ from kvserver.state.session import ServerState
 PENDING_BYTES: Final = 8 << 20
 # The same limit for long values, which wait for the disk in no memory of their own: the keyspace holds them.
 LONG_PENDING_BYTES: Final = 256 << 20
-# The loop itself encodes a batch for the disk's thread up to this length: to hash it takes some 20 µs, while a thread gives
-# up the interpreter's lock to hash it, and takes longer to get that back while the loop is busy.
-ENCODED_HERE_BYTES: Final = 1 << 14
-# The loop itself writes a tick's record up to this length: to hash and copy it takes some 150 µs. Beyond that the thread is
-# as cheap.
-WRITTEN_HERE_BYTES: Final = 1 << 15
 # After a write that took longer than the first, the loop leaves writing to the thread for so many times as long: so it spends
 # a twentieth of its time at most waiting for a disk that is too busy to take in what is written. A longer rest would cost
 # more where another process just happened to interrupt the write.
@@ -77,18 +71,43 @@ class _Order:
                 self.done.set_result(None)
 
 
-class _Ticks(NamedTuple):
-    """The writes of some ticks in a row, a payload each, and when each tick ran (Unix milliseconds)."""
+class _Long(NamedTuple):
+    """A tick's writes that are long: they become a record on the disk's thread. `time_ms`: when it ran (Unix milliseconds)."""
 
-    payloads: list[bytes | LongPayload]
-    times_ms: list[int]
+    payload: bytes | LongPayload
+    time_ms: int
+
+
+class _Ticks:
+    """The writes of some ticks in a row, each a record already or a long one."""
+
+    def __init__(self) -> None:
+        self.ticks: list[bytes | _Long] = []
 
     def encode(self) -> list[bytes]:
-        """The records, one each tick, in pieces."""
-        return encode_pieces(self.payloads, self.times_ms)
+        """The records in pieces: in one, unless there are long ones."""
+        pieces: list[bytes] = []
+        short: list[bytes] = []
+        for tick in self.ticks:
+            if isinstance(tick, bytes):
+                short.append(tick)
+            else:
+                head, *rest = encode_pieces(*tick)
+                pieces += (b"".join([*short, head]), *rest)
+                short = []
+        return [*pieces, b"".join(short)] if short else pieces
 
 
-# Bytes in it are encoded records.
+def _bytes_of(tick: bytes | _Long) -> int:
+    return len(tick) if isinstance(tick, bytes) else len(tick.payload)
+
+
+def _shared_bytes_of(tick: bytes | _Long) -> int:
+    """The bytes of a tick that wait in no memory of their own."""
+    return len(tick.payload) if isinstance(tick, _Long) and isinstance(tick.payload, LongPayload) else 0
+
+
+# Bytes in it are the end of a record.
 _Batch = deque[_Ticks | bytes | _Order]
 
 
@@ -162,22 +181,23 @@ class Journal:
             # Nothing is promised until a snapshot has been linked.
             self.written = self.synced = self.sequence
             return
-        payload, now_ms = pack(commands), self._state.now_ms()
+        now_ms = self._state.now_ms()
+        tick = encode_tick(commands, now_ms) or _Long(pack(commands), now_ms)
         must_sync = self._state.config.appendfsync == "always"
-        is_first = not (self._queue or self._is_busy or self._is_syncing)
-        is_short = len(payload) <= WRITTEN_HERE_BYTES and not (must_sync and len(commands) > SYNCED_HERE_COMMANDS)
-        if is_first and is_short and not self._is_resting:
-            self._write_here(encode_records((payload,), (now_ms,)), must_sync)
+        if (
+            isinstance(tick, bytes)
+            and not (self._queue or self._is_busy or self._is_syncing or self._is_resting)
+            and not (must_sync and len(commands) > SYNCED_HERE_COMMANDS)
+        ):
+            self._write_here(tick, must_sync)
             return
         last = self._queue[-1] if self._queue else None
-        if type(last) is _Ticks:
-            last.payloads.append(payload)
-            last.times_ms.append(now_ms)
-        else:
-            self._queue.append(_Ticks([payload], [now_ms]))
-        facts.queued_bytes += len(payload)
-        if type(payload) is LongPayload:
-            self._long_queued_bytes += len(payload)
+        if not isinstance(last, _Ticks):
+            last = _Ticks()
+            self._queue.append(last)
+        last.ticks.append(tick)
+        facts.queued_bytes += _bytes_of(tick)
+        self._long_queued_bytes += _shared_bytes_of(tick)
         self._queued_commands += len(commands)
         if not self._is_busy:
             if must_sync:
@@ -405,8 +425,6 @@ class Journal:
         self._is_busy = True
         self._started_at = time.perf_counter()
         must_sync = self._state.config.appendfsync == "always"
-        if facts.writing_bytes <= ENCODED_HERE_BYTES:
-            batch = deque(b"".join(item.encode()) if isinstance(item, _Ticks) else item for item in batch)
         future = self._disk.run(lambda: self._carry_out(batch, must_sync))
         future.add_done_callback(lambda done: self._on_done(done.result(), batch, sequence, commands))
 
@@ -488,10 +506,10 @@ class Journal:
         """
         facts, items = self._facts, list(self._queue)
         begun = next((index for index, item in enumerate(items) if isinstance(item, _Order) and item.heals), len(items))
-        kept = [payload for item in items[begun:] if isinstance(item, _Ticks) for payload in item.payloads]
+        kept = [tick for item in items[begun:] if isinstance(item, _Ticks) for tick in item.ticks]
         self._queue = deque([*(item for item in items[:begun] if isinstance(item, _Order)), *items[begun:]])
-        facts.queued_bytes, self._queued_commands = sum(map(len, kept)), len(kept)
-        self._long_queued_bytes = sum(len(payload) for payload in kept if isinstance(payload, LongPayload))
+        facts.queued_bytes, self._queued_commands = sum(map(_bytes_of, kept)), len(kept)
+        self._long_queued_bytes = sum(map(_shared_bytes_of, kept))
         is_final = self.is_on and begun == len(items)
         is_news = is_final and not facts.error
         if is_final:

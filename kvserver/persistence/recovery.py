@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
@@ -18,8 +19,9 @@ from kvserver.data.shards import Shard, drain
 from kvserver.dispatch.effect import FreeShards
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, MediumError, Refusal
-from kvserver.formats.record import EMPTY_STORE, Record, RecordInvalid, SegmentScan, Steps, read_records, scan_segment
+from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Frame, Scan, Tail
+from kvserver.formats.segment import RecordInvalid, Records, SegmentScan, Steps, read_records, scan_segment
 from kvserver.media.medium import Aside, Contents, Log
 from kvserver.persistence.chain import Chain
 from kvserver.persistence.frames import Frames
@@ -276,40 +278,55 @@ class _Replay:
         self._table = table
         self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
 
-    def run(self, record: Record) -> Iterator[None]:
-        """Run a record in steps. RecordInvalid for a command that this version does not know, or that fails."""
-        self.records += 1
-        self._set_clock(record)
-        commands = record.commands
+    def run(self, records: Records) -> Iterator[None]:
+        """Run records in steps. RecordInvalid for a command that this version does not know, or that fails."""
+        self._set_clock(records)
+        commands = records.commands
         for start in range(0, len(commands), _COMMANDS_PER_LOOK):
-            self._run_some(commands[start : start + _COMMANDS_PER_LOOK], record.offset)
+            try:
+                self._run_some(commands[start : start + _COMMANDS_PER_LOOK])
+            except _Fails as fails:
+                self.commands += fails.place
+                number = bisect_right(records.ends, start + fails.place)
+                self.records += number + 1
+                raise RecordInvalid(Tail.DAMAGED, str(fails), records.offsets[number]) from None
             yield None
+        self.records += len(records.offsets)
 
-    def _set_clock(self, record: Record) -> None:
-        if record.is_exact:
+    def _set_clock(self, records: Records) -> None:
+        if records.is_exact:
             if not self._is_exact:
                 self._databases.stop_clock()
         else:
             self.is_inexact = True
-            if record.time_ms is None:
+            if records.time_ms is None:
                 self._databases.start_clock()
             else:
-                self._newest_ms = max(self._newest_ms, record.time_ms)
+                self._newest_ms = max(self._newest_ms, records.time_ms)
                 self._databases.stop_clock(self._newest_ms)
-        self._is_exact = record.is_exact
+        self._is_exact = records.is_exact
 
-    def _run_some(self, commands: list[Request], offset: int) -> None:
+    def _run_some(self, commands: list[Request]) -> None:
         session = self._session
         session.keyspace.fetch_ahead(commands)
-        for request in commands[self._table.run_alike(session, commands, self._table.replayed, []) :]:
+        done = self._table.run_alike(session, commands, self._table.replayed, [])
+        for place, request in enumerate(commands[done:] if done else commands, done):
             try:
                 effect = self._table.call(session, request)
             except Refusal as refused:
-                raise RecordInvalid(Tail.DAMAGED, f"this version takes no such command: {refused}", offset) from None
+                raise _Fails(f"this version takes no such command: {refused}", place) from None
             except CommandError as error:
-                raise RecordInvalid(Tail.DAMAGED, f"a command fails: {error}", offset) from None
+                raise _Fails(f"a command fails: {error}", place) from None
             if type(effect) is FreeShards:
                 self.unused += effect.shards
         self.commands += len(commands)
         # These commands are recorded already.
         self._databases.records.take()
+
+
+class _Fails(Exception):
+    """The command at this place among those that run at once fails."""
+
+    def __init__(self, reason: str, place: int) -> None:
+        super().__init__(reason)
+        self.place = place

@@ -6,13 +6,14 @@ test_failing_journal.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 from helpers.folders import ALWAYS, EVERYSEC, asides, crash, segments, segments_aside, values_after_crash
+from helpers.frames import as_older
 from helpers.servers import (
     ServerProcess,
     StartServer,
@@ -27,10 +28,10 @@ from helpers.starts import DATA_FILE
 HEADER_SIZE = 80
 
 
-def journal_frame(*commands: tuple[bytes | str, ...], magic: bytes = b"KVJ1") -> bytes:
+def journal_frame(*commands: tuple[bytes | str, ...]) -> bytes:
     """A journal frame, written here once more so that the server isn't checked by its own code."""
     payload = b"".join(encode(*command) for command in commands)
-    return magic + b"%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
+    return b"KVJ2%012d%08x" % (len(payload), zlib.crc32(payload)) + payload
 
 
 # --- what is replayed
@@ -252,8 +253,10 @@ def test_torn_tail_of_the_journal_is_cut_with_one_line(start_server: StartServer
     folder = written(start_server, "1", "2")
     segment = segments(folder)[0]
     whole = segment.read_bytes()
-    for cut in (1, 40, 79, 80, 100):
-        segment.write_bytes(whole + journal_frame(("SET", "k", "3"))[:cut])
+    record = journal_frame(("SET", "k", "3"))
+    older = as_older(record)
+    for torn in (*(record[:cut] for cut in (1, 23, 24, 40)), *(older[:cut] for cut in (40, 79, 80, 100))):
+        segment.write_bytes(whole + torn)
         server = start_server(*ALWAYS, directory=folder)
         assert server.once("GET", "k") == b"$1\r\n2\r\n"
         assert server.log_text().count("torn tail of the journal cut") == 1
@@ -279,6 +282,20 @@ def test_damage_in_the_middle_sets_aside_what_is_behind_it(start_server: StartSe
     server.once("SET", "k", "4")
     server = start_server(*ALWAYS, directory=crash(server))
     assert server.once("GET", "k") == b"$1\r\n4\r\n"
+
+
+def test_journal_whose_records_are_of_both_layouts_is_replayed(start_server: StartServer) -> None:
+    """A version of before KVJ2 has written the first ones, and the start does not rewrite them at once."""
+    folder = written(start_server, "1", "2")
+    segment = segments(folder)[0]
+    segment.write_bytes(as_older(segment.read_bytes()) + journal_frame(("APPEND", "k", "3")))
+    server = start_server(*ALWAYS, directory=folder)
+    with server.connect() as wire:
+        assert wire.value("GET", "k") == b"23"
+        wire.command("APPEND", "k", "4")
+    server = start_server(*ALWAYS, directory=crash(server))
+    assert server.once("GET", "k") == b"$3\r\n234\r\n"
+    assert "damaged" not in server.log_text()
 
 
 def test_segment_that_is_missing_ends_the_replay(start_server: StartServer) -> None:
@@ -341,7 +358,7 @@ def test_segments_without_a_link_are_set_aside(start_server: StartServer, tmp_pa
 
 
 def test_value_that_holds_a_whole_frame_is_never_taken_for_one(start_server: StartServer) -> None:
-    evil = journal_frame(("SET", "evil", "1"))
+    evil = as_older(journal_frame(("SET", "evil", "1"))) + journal_frame(("SET", "evil", "1"))
     server = start_server(*ALWAYS)
     server.once("SET", "k", evil)
     folder = crash(server)

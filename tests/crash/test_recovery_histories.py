@@ -16,6 +16,7 @@ from collections import Counter
 
 import pytest
 
+from helpers.frames import as_older
 from helpers.servers import IS_COMPILED
 from helpers.sessions import Server
 from helpers.simulated_disk import ROOT, SimulatedDisk
@@ -220,7 +221,11 @@ class History:
     def record(self, folder: ServerFolder, log: FileLog) -> None:
         key, value = self.set(None)
         folder.databases[0].set(key.encode(), value.encode())
-        frame = encode_records([pack([[b"SET", key.encode(), value.encode()]])])
+        times_ms = [self.number] if self.rng.random() < 0.9 else []
+        frame = encode_records([pack([[b"SET", key.encode(), value.encode()]])], times_ms)
+        if self.rng.random() < 0.2:
+            frame = as_older(frame)
+            self.counts["an older layout"] += 1
         self.model.records[frame] = (key, value)
         log.write(frame, synced=True)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from helpers.frames import journal_payloads
 from helpers.servers import DEADLINE_S, ServerProcess, StartServer, Wire, encode, parse, wait_until
 
 SEED = int(os.environ.get("KVSERVER_TRANSACTION_KILLS_SEED", "1"))
 KILLS = int(os.environ.get("KVSERVER_TRANSACTION_KILLS", "5"))
-HEADER_SIZE, MAGIC_SIZE, LENGTH_DIGITS = 80, 4, 12
 # More than one turn of a client may run: the queue fills in several, and is run in one.
 MANY = 3000
 ALWAYS = ("--save", "", "--appendfsync", "always")
@@ -29,13 +29,9 @@ KEYS = [f"key:{number}" for number in range(20)]
 
 def frames(folder: Path) -> list[bytes]:
     """The payloads of all journal frames."""
-    found = []
+    found: list[bytes] = []
     for path in sorted(folder.glob("dump.kvs.*.journal")):
-        data, start = path.read_bytes(), 0
-        while data[start : start + MAGIC_SIZE] == b"KVJ1":
-            length = int(data[start + MAGIC_SIZE : start + MAGIC_SIZE + LENGTH_DIGITS])
-            found.append(data[start + HEADER_SIZE : start + HEADER_SIZE + length])
-            start += HEADER_SIZE + length
+        found += journal_payloads(path.read_bytes())
     return found
 
 

@@ -1,11 +1,11 @@
-"""Frames of a medium: two for the tests of media, and a writer and a reader of any that share no code with kvserver."""
+"""Frames: two for the tests of media, and writers and readers of any that share no code with kvserver."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kvserver.formats.frame import HEADER_SIZE, encode_frame
@@ -41,3 +41,20 @@ def valid_frames(medium: bytes) -> list[dict[str, Any]]:
         assert frame(stores[-1]) == medium[:end]
         medium = medium[end:]
     return stores
+
+
+def journal_payloads(journal: bytes) -> Iterator[bytes]:
+    """The payloads of a journal from the left up to what is no whole frame, of either layout. No checksum is looked at."""
+    start = 0
+    while size := {b"KVJ1": 80, b"KVJ2": 24}.get(journal[start : start + 4]):
+        end = start + size + int(journal[start + 4 : start + 16])
+        yield journal[start + size : end]
+        start = end
+
+
+def as_older(journal: bytes) -> bytes:
+    """A journal as a version of before KVJ2 has written it: all frames have the long header."""
+    return b"".join(
+        b"KVJ1%012d" % len(payload) + hashlib.sha256(payload).hexdigest().encode() + payload
+        for payload in journal_payloads(journal)
+    )

@@ -124,6 +124,7 @@ HARMLESS = {
     "re",
     "struct",
     "typing",
+    "zlib",
 }
 # `options` read TOML text and write the help; whoever calls them reads the files.
 HARMLESS_FOR_CONFIG = HARMLESS | {"difflib", "textwrap", "tomllib"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import hiredis
 import pytest
@@ -48,6 +49,33 @@ def test_words_of_one_request_are_counted_together() -> None:
     assert same("pack_short", [fits, [*fits, b"x"]], MOST_BYTES) is None
 
 
+@given(requests, st.integers(0, (1 << 63) - 1))
+@example([], 0)
+@example([[b"JSON.SET", b"k", JSONText(b"[1]")]], 1_700_000_000_000)
+def test_record_is_a_header_a_time_and_the_requests(sent: Requests, time_ms: int) -> None:
+    record = same("encode_short", sent, time_ms, MOST_BYTES)
+    packed = same("pack_short", sent, MOST_BYTES)
+    payload = packed and b"#EXACT:%d\r\n%b" % (time_ms, packed)
+    if payload and len(payload) <= MOST_BYTES:
+        assert record == b"KVJ2%012d%08x%b" % (len(payload), crc32(payload), payload)
+    else:
+        assert record is None or not sent
+
+
+def test_record_of_just_so_many_bytes_is_encoded() -> None:
+    overhead = len(b"#EXACT:1\r\n*2\r\n$3\r\nDEL\r\n$4050\r\n\r\n")
+    fits = bytes(MOST_BYTES - overhead)
+    assert same("encode_short", [[b"DEL", fits]], 1, MOST_BYTES)
+    assert same("encode_short", [[b"DEL", fits + b"x"]], 1, MOST_BYTES) is None
+    assert same("encode_short", [[b"DEL", fits]] * 2, 1, MOST_BYTES) is None
+
+
+@each_form("encode_short")
+def test_all_that_is_encoded_is_freed(leaf: Callable[..., bytes | None]) -> None:
+    short, long = [[b"SET", b"key", b"value"]] * 10, [[b"SET", b"key", b"value"], [b"DEL", bytes(9_000)]]
+    assert_frees_all(lambda: (leaf(short, 1, MOST_BYTES), leaf(long, 1, MOST_BYTES)), short, long, short[0], *short[0])
+
+
 @each_form("pack_short")
 def test_all_is_freed(leaf: Callable[..., bytes | None]) -> None:
     short, long = [[b"SET", b"key", b"value"]] * 10, [[b"SET", b"key", b"value"], [b"DEL", bytes(9_000)]]
@@ -73,3 +101,13 @@ def test_what_is_no_request_is_refused(arguments: tuple[Any, ...]) -> None:
     assert compiled
     with pytest.raises((TypeError, OverflowError)):
         compiled.pack_short(*arguments)
+    with pytest.raises((TypeError, OverflowError)):
+        compiled.encode_short(*arguments[:1], 1, *arguments[1:])
+
+
+@pytest.mark.skipif(compiled is None, reason="there is no form in C")
+@pytest.mark.parametrize("time_ms", [-1, 1 << 63, b"1", None])
+def test_what_is_no_time_is_refused(time_ms: Any) -> None:
+    assert compiled
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        compiled.encode_short([], time_ms, MOST_BYTES)

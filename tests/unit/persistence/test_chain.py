@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kvserver.formats.record import Link, SegmentScan
 from kvserver.formats.scan import Tail
+from kvserver.formats.segment import Link, SegmentScan
 from kvserver.persistence.chain import Chain
 
 

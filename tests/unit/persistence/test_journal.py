@@ -14,7 +14,7 @@ import pytest
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.errors import MediumError
-from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
+from kvserver.formats.record import EMPTY_STORE, SHORT_RECORD_BYTES, encode_link, encode_records, pack
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.segments import FileLog, Segments
 from kvserver.options.config import Config
@@ -493,7 +493,7 @@ async def test_record_is_with_the_system_before_its_tick_ends(written: Setting) 
 
 async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setting) -> None:
     journal = written.journal
-    journal.append([[b"SET", b"k", b"x" * journal_module.WRITTEN_HERE_BYTES]])
+    journal.append([[b"SET", b"k", b"x" * SHORT_RECORD_BYTES]])
     journal.append(command(1))
     assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS)
     assert (journal.sequence, journal.safe) == (2, 0)
@@ -593,7 +593,7 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     assert not setting.state.journal.error
 
 
-async def test_time_of_a_record_is_that_of_its_newest_tick(threaded: Setting) -> None:
+async def test_every_tick_has_a_record_with_its_time(threaded: Setting) -> None:
     journal, state = threaded.journal, threaded.state
     threaded.disk.is_held = True
     journal.append(command(0))
@@ -603,8 +603,8 @@ async def test_time_of_a_record_is_that_of_its_newest_tick(threaded: Setting) ->
     for _ in range(3):
         await gather()
         await threaded.disk.let_go()
-    shared = encode_records([pack(command(number)) for number in (1, 2, 3)], [0, 0, NOW_MS + 3])
-    assert threaded.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + shared
+    later = encode_records([pack(command(number)) for number in (1, 2, 3)], [NOW_MS + number for number in (1, 2, 3)])
+    assert threaded.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + later
 
 
 async def test_nobody_waits_until_a_link_is_durable_and_what_it_replaces_is_gone(setting: Setting) -> None:

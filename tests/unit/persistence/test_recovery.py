@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.frames import as_older
 from helpers.logs import Reopen, found, log_of
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
@@ -179,3 +180,26 @@ def test_records_without_a_time_are_replayed_by_the_clock(tmp_path: Path) -> Non
             recovered, keyspace = recover_at(reopen(), now_ms)
         assert recovered.is_inexact
         assert (keyspace.live(b"k"), entries(keyspace)["timed"]) == (value, (b"v", 50))
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("place", [0, 99, 100, 777])
+@pytest.mark.parametrize("line", ["NOSUCH a", "APPEND list a", "SET a", "set a b nx xx"])
+def test_record_that_fails_is_where_the_replay_ends(line: str, place: int, older: bool, tmp_path: Path) -> None:
+    """Many records run at once; yet those before it have run, those behind it have not, and it is cut with these."""
+    ticks = [exact(7, f"SET key:{number} {number}", f"SET last {number}") for number in range(800)]
+    ticks[place] = exact(7, "SET half done", line, "SET other half")
+    ticks = [exact(7, "RPUSH list a"), *ticks]
+    if older:
+        ticks = list(map(as_older, ticks))
+    with log_of("file", tmp_path) as reopen:
+        write(reopen(), b"".join(ticks))
+        recovered, keys = recover(reopen())
+        log = reopen()
+        (name,) = log.segments().values()
+        contents = log.open(name)
+        content = contents.read(0, contents.size())
+        contents.close()
+    assert keys == {"list", "half"} | {f"key:{number}" for number in range(place)} | ({"last"} if place else set())
+    assert (recovered.records, recovered.commands) == (place + 2, 2 * place + 2)
+    assert content.endswith(b"".join(ticks[: place + 1]))
