@@ -2,8 +2,11 @@
 
 Clients that wait for one sync are released together, and are about to write again. The next sync waits for them: else two
 halves of the clients take turns, and each waits for the other's sync, too. Only where the clients are so many that running
-their commands takes longer than some syncs, it is better to run one half while the disk is busy with the other. Pure: the
-journal syncs and keeps the time.
+their commands takes longer than some syncs, it is better to run one half while the disk is busy with the other.
+
+It also says who syncs. Where few commands wait, the event loop itself does, as in redis-server: to hand the interpreter's lock
+to a thread and back takes as long as a quick sync. Where syncs are slow, a thread does, so that others are served meanwhile.
+Pure: the journal syncs and keeps the time.
 """
 
 from __future__ import annotations
@@ -17,6 +20,14 @@ COMMAND_S: Final = 20e-6
 WORTH_WAITING: Final = 3.0
 # The loop's timers are no finer.
 LEAST_WAIT_S: Final = 0.001
+# The loop itself syncs for so many commands of a tick. More of them are worth a thread, beside which the next ones gather.
+HERE_COMMANDS: Final = 16
+# The loop itself syncs while a sync takes no longer than this, on average. Quicker ones may take most of the time of a loop
+# whose clients wait for them, as in redis-server.
+SLOW_SYNC_S: Final = 0.002
+# A new sync counts for so much in the average: one that takes long among quick ones leaves the rest where they are. Measured
+# on a disk that others used, too: with a rest after each slow sync, two of three went by the thread, for one client.
+SHARE_OF_ONE: Final = 1 / 8
 # After a sync that waited in vain, so many do not wait.
 SYNCS_AFTER_VAIN: Final = 64
 
@@ -30,6 +41,16 @@ class Group:
         self._wanted = 0
         # The number of syncs to come that do not wait.
         self._hasty = 0
+        # The average time that a sync takes.
+        self._usual_s = 0.0
+
+    def is_for_loop(self, commands: int) -> bool:
+        """True if the loop itself is to sync so many commands, before which nothing is on its way to the disk."""
+        return commands <= HERE_COMMANDS and self._usual_s <= SLOW_SYNC_S
+
+    def note(self, sync_s: float) -> None:
+        """Take notice of the time that a sync took, on the loop or on the thread."""
+        self._usual_s += (sync_s - self._usual_s) * SHARE_OF_ONE
 
     def is_enough(self, queued: int) -> bool:
         """True if so many commands are worth a sync."""

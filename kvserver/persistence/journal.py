@@ -3,13 +3,12 @@
 Owns the order of things: a record never overtakes an earlier one, the log is cut between the two ticks (or halves of one)
 between which the data of a snapshot is cut, and a link follows its snapshot. Never runs a command, and knows of no file.
 
-Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. Where
-few commands wait, the event loop itself syncs, as in redis-server: to hand the interpreter's lock to a thread and back takes
-as long as a quick sync. Under `everysec` and `no` a reply waits for the write alone. As in redis-server the event loop writes,
-since to copy a few records into the system's memory costs less than to wake a thread. Records that could wait for the disk go
-to its thread: long ones, all while a sync runs or something is under way there, and for a while those that come behind a write
-or a sync of the loop that took long. Under `everysec` syncs have a thread of their own, so that records go to the system at
-once, however long a sync takes.
+Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. For
+few commands, the event loop itself does (`group_commit`). Under `everysec` and `no` a reply waits for the write alone. As in
+redis-server the event loop writes, since to copy a few records into the system's memory costs less than to wake a thread.
+Records that could wait for the disk go to its thread: long ones, all while a sync runs or something is under way there, and
+for a while those that come behind a write of the loop that took long. Under `everysec` syncs have a thread of their own, so
+that records go to the system at once, however long a sync takes.
 """
 
 from __future__ import annotations
@@ -39,11 +38,6 @@ LONG_PENDING_BYTES: Final = 256 << 20
 # a twentieth of its time at most waiting for a disk that is too busy to take in what is written. A longer rest would cost
 # more where another process just happened to interrupt the write.
 SLOW_WRITE_S: Final = 0.001
-# The same limit where the loop syncs what it writes. Quicker syncs may take most of the time of a loop whose clients wait for
-# them, as in redis-server.
-SLOW_SYNC_S: Final = 0.002
-# The loop itself syncs for so many commands of a tick. More of them are worth a thread, beside which the next ones gather.
-SYNCED_HERE_COMMANDS: Final = 16
 REST_AFTER_SLOW: Final = 20
 SYNC_INTERVAL_S: Final = 1.0
 
@@ -184,11 +178,8 @@ class Journal:
         now_ms = self._state.now_ms()
         tick = encode_tick(commands, now_ms) or _Long(pack(commands), now_ms)
         must_sync = self._state.config.appendfsync == "always"
-        if (
-            isinstance(tick, bytes)
-            and not (self._queue or self._is_busy or self._is_syncing or self._is_resting)
-            and not (must_sync and len(commands) > SYNCED_HERE_COMMANDS)
-        ):
+        is_for_loop = self._group.is_for_loop(len(commands)) if must_sync else not self._is_resting
+        if is_for_loop and isinstance(tick, bytes) and not (self._queue or self._is_busy or self._is_syncing):
             self._write_here(tick, must_sync)
             return
         last = self._queue[-1] if self._queue else None
@@ -229,13 +220,14 @@ class Journal:
             self._fail(str(error))
             return
         took_s = time.perf_counter() - started_at
-        if took_s > (SLOW_SYNC_S if must_sync else SLOW_WRITE_S):
-            self._is_resting = True
-            self._loop.call_later(REST_AFTER_SLOW * took_s, self._end_rest)
         if must_sync:
             facts.syncs += 1
             facts.delayed_syncs += took_s > SYNC_INTERVAL_S
+            self._group.note(took_s)
             self.synced = self.sequence
+        elif took_s > SLOW_WRITE_S:
+            self._is_resting = True
+            self._loop.call_later(REST_AFTER_SLOW * took_s, self._end_rest)
         if length < len(frame):
             self._queue.append(frame[length:])
             facts.queued_bytes += len(frame) - length
@@ -462,6 +454,8 @@ class Journal:
         facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
         if not log.failure:
             self.written = max(self.written, sequence)
+        if commands and sync_s:
+            self._group.note(sync_s)
         self._settle(sync_s)
         for item in batch:
             if isinstance(item, _Order):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.persistence.group_commit import COMMAND_S, LEAST_WAIT_S, SYNCS_AFTER_VAIN, WORTH_WAITING, Group
+from kvserver.persistence.group_commit import (
+    COMMAND_S,
+    HERE_COMMANDS,
+    LEAST_WAIT_S,
+    SLOW_SYNC_S,
+    SYNCS_AFTER_VAIN,
+    WORTH_WAITING,
+    Group,
+)
 
 SLOW_S = 0.1
 
@@ -53,3 +61,31 @@ def test_wait_in_vain_makes_the_next_syncs_hasty() -> None:
         assert group.is_enough(1)
     group.expect(50, 0, SLOW_S)
     assert not group.is_enough(1)
+
+
+def test_loop_syncs_for_few_commands() -> None:
+    assert Group().is_for_loop(HERE_COMMANDS)
+    assert not Group().is_for_loop(HERE_COMMANDS + 1)
+
+
+def test_loop_syncs_while_syncs_are_quick_and_one_slow_one_changes_nothing() -> None:
+    group = Group()
+    for _ in range(100):
+        group.note(SLOW_SYNC_S / 4)
+    group.note(2 * SLOW_SYNC_S)
+    assert group.is_for_loop(1)
+    for _ in range(10):
+        group.note(2 * SLOW_SYNC_S)
+    assert not group.is_for_loop(1)
+    for _ in range(10):
+        group.note(SLOW_SYNC_S / 4)
+    assert group.is_for_loop(1)
+
+
+def test_sync_that_takes_very_long_keeps_the_loop_from_the_next_ones() -> None:
+    group = Group()
+    group.note(100 * SLOW_SYNC_S)
+    assert not group.is_for_loop(1)
+    for _ in range(40):
+        group.note(SLOW_SYNC_S / 4)
+    assert group.is_for_loop(1)

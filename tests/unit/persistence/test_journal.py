@@ -107,7 +107,9 @@ class Setting:
 
 
 @pytest.fixture
-async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
+async def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setting]:
+    # However slow the disk is that the tests run on.
+    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1e9)
     setting = Setting(tmp_path)
     await setting.journal.begin(1, EMPTY_STORE)
     yield setting
@@ -121,7 +123,7 @@ def command(number: int) -> list[list[bytes]]:
 @pytest.fixture
 async def threaded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """As if each tick had many commands: the disk's thread syncs."""
-    monkeypatch.setattr(journal_module, "SYNCED_HERE_COMMANDS", 0)
+    monkeypatch.setattr(group_module, "HERE_COMMANDS", 0)
     return setting
 
 
@@ -156,7 +158,7 @@ async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(threaded: S
 
 
 async def test_few_commands_are_synced_before_their_tick_ends(setting: Setting) -> None:
-    journal, disk, few = setting.journal, setting.disk, command(0) * journal_module.SYNCED_HERE_COMMANDS
+    journal, disk, few = setting.journal, setting.disk, command(0) * group_module.HERE_COMMANDS
     disk.is_held = True
     calls, syncs = disk.calls, setting.state.journal.syncs
     journal.append(few)
@@ -181,24 +183,33 @@ async def test_sync_that_fails_in_a_tick_is_told_before_its_end(setting: Setting
     assert setting.state.journal.error
 
 
-async def test_loop_leaves_syncing_to_the_thread_for_a_while_after_a_slow_sync(
+async def test_loop_leaves_syncing_to_the_thread_while_syncs_are_slow(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal, disk, loop = setting.journal, setting.disk, asyncio.get_running_loop()
-    rests: list[Callable[[], object]] = []
-    monkeypatch.setattr(loop, "call_later", lambda delay_s, end: rests.append(end))
-    monkeypatch.setattr(journal_module, "SLOW_SYNC_S", 0.0)
-    calls = disk.calls
+    journal, disk, calls = setting.journal, setting.disk, setting.disk.calls
+    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 0.0)
     journal.append(command(0))
     assert (journal.synced, disk.calls - calls) == (journal.sequence, 0)
-    monkeypatch.setattr(journal_module, "SLOW_SYNC_S", 1e9)
     journal.append(command(1))
     await settle()
     assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
-    (end,) = rests
-    end()
+    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1e9)
     journal.append(command(2))
     assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
+
+
+async def test_syncs_of_the_thread_tell_how_slow_they_are_too(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, disk, calls = setting.journal, setting.disk, setting.disk.calls
+    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1.0)
+    journal._group.note(30.0)
+    tries = 0
+    while disk.calls - calls == tries:
+        tries += 1
+        journal.append(command(tries))
+        await settle()
+        assert journal.synced == journal.sequence
+        assert tries < 1000
+    assert tries > 5, "quick syncs have not outweighed a slow one yet"
 
 
 async def test_sync_waits_for_those_whom_the_last_one_has_released(threaded: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
