@@ -36,7 +36,7 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not IS_COMPILED:
         return
-    skip = pytest.mark.skip(reason="kvserver is compiled: constants such as SHARDS are built in and can't be replaced")
+    skip = pytest.mark.skip(reason="kvserver is compiled: its constants and methods are built in and can't be replaced")
     for item in items:
         if item.get_closest_marker("patches_compiled"):
             item.add_marker(skip)

@@ -369,6 +369,7 @@ def test_command_that_is_no_write_changes_nothing_whatever_it_is_given() -> None
     assert server.keyspace.records.take() == []
 
 
+@pytest.mark.patches_compiled
 @pytest.mark.parametrize("is_frozen", [False, True])
 @pytest.mark.parametrize(
     "call",
@@ -390,6 +391,7 @@ def test_handler_that_goes_around_the_doors_is_found(call: str, is_frozen: bool)
     assert len(keyspace) == 0
 
 
+@pytest.mark.patches_compiled
 def test_value_that_is_held_in_another_form_must_be_equal() -> None:
     keyspace = Server().keyspace
     keyspace.set(b"k", b"v")
