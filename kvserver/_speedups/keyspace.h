@@ -122,7 +122,7 @@ static inline PyObject *shard_of(Keyspace *keyspace, PyObject *key)
 }
 
 /* The value of a key, whose use is noted. NULL, without an exception, where there is none. It is a borrowed reference. */
-static inline PyObject *value_of(Keyspace *keyspace, PyObject *key)
+static inline PyObject *value_of_key(Keyspace *keyspace, PyObject *key)
 {
     PyObject *shard, *value;
     Py_INCREF(key);

@@ -39,7 +39,7 @@ LEAF(get_replies)
         return NULL;
     begin(&buffer);
     for (; done < PyList_GET_SIZE(args[4]); done++) {
-        PyObject *key = argument_of(PyList_GET_ITEM(args[4], done), 1), *value = key ? value_of(&keyspace, key) : NULL;
+        PyObject *key = argument_of(PyList_GET_ITEM(args[4], done), 1), *value = key ? value_of_key(&keyspace, key) : NULL;
         int result = !value && PyErr_Occurred() ? -1 : append_reply(&buffer, value, args[5], args[6]);
         if (result < 0) {
             end(&buffer);
@@ -71,7 +71,7 @@ LEAF(get_values)
     if (!values)
         return NULL;
     for (i = 1; i < PyList_GET_SIZE(args[4]); i++) {
-        PyObject *key = argument_of(args[4], i), *value = key ? value_of(&keyspace, key) : NULL;
+        PyObject *key = argument_of(args[4], i), *value = key ? value_of_key(&keyspace, key) : NULL;
         if (!value && PyErr_Occurred())
             goto failed;
         missed += !value;
@@ -161,7 +161,7 @@ static int increment(Keyspace *keyspace, PyObject *request, PyObject *name, Buff
     if (!key)
         return -1;
     Py_INCREF(key);
-    value = value_of(keyspace, key);
+    value = value_of_key(keyspace, key);
     if (!value && PyErr_Occurred())
         goto end;
     number = successor_of(value);

@@ -15,17 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from kvserver._speedups.packed import MOST_BYTES as MOST_BYTES
+from kvserver._speedups.packed import can_pack as can_pack
+
 # A write to so many members takes some microseconds.
 MOST_MEMBERS: Final = 64
-MOST_BYTES: Final = 64
 _BYTES: Final = "latin-1"
-_END: Final = "\0"
-
-
-def can_pack(member: bytes) -> bool:
-    """True if a member may stand in a packed collection."""
-    # Measured: to ask for a number takes a tenth of what it takes to ask for bytes.
-    return len(member) <= MOST_BYTES and 0 not in member and 1 not in member
 
 
 def can_pack_pair(name: bytes, value: bytes) -> bool:
@@ -80,76 +75,3 @@ def pack_pairs(mark: str, pairs: Iterable[tuple[bytes, bytes]]) -> str | None:
     if any(len(name) > MOST_BYTES or len(value) > MOST_BYTES for name, value in some):
         return None
     return text.decode(_BYTES)
-
-
-def has_member(packed: str, member: bytes) -> bool:
-    """True if a member is there."""
-    # A member that holds a NUL would find two others.
-    return f"\0{member.decode(_BYTES)}\0" in packed and 0 not in member
-
-
-# Measured: `partition` takes less time than `find` and slices do, and `decode` less than `str`.
-
-
-def value_of(packed: str, name: bytes) -> bytes | None:
-    """The value of a name, or None if it is missing."""
-    _, found, rest = packed.partition(f"\0{name.decode(_BYTES)}\1")
-    # A name that holds a NUL would find the end of one pair and the beginning of the next.
-    return rest.partition("\0")[0].encode(_BYTES) if found and 0 not in name else None
-
-
-def around_value(packed: str, name: bytes) -> tuple[str, str, str] | None:
-    """What stands before the value of a name, the value, and what stands behind it; None if the name is missing."""
-    front, found, rest = packed.partition(f"\0{name.decode(_BYTES)}\1")
-    if not found or 0 in name:
-        return None
-    value, end, behind = rest.partition("\0")
-    return front + found, value, end + behind
-
-
-def with_value(packed: str, name: bytes, value: bytes) -> str | None:
-    """The collection with this value in place of the one that the name has, or None if the name is missing.
-
-    The caller has asked `can_pack` for the name and the value.
-    """
-    front, found, rest = packed.partition(f"\0{name.decode(_BYTES)}\1")
-    return f"{front}{found}{value.decode(_BYTES)}\0{rest.partition(_END)[2]}" if found else None
-
-
-def with_pair(packed: str, name: bytes, value: bytes) -> str:
-    """The collection with one pair more, behind the others. The caller has asked `can_pack` for both, and the name is new."""
-    return f"{packed}{name.decode(_BYTES)}\1{value.decode(_BYTES)}\0"
-
-
-def without_pair(packed: str, name: bytes) -> str | None:
-    """The collection without the pair of this name, or None if the name is missing."""
-    front, found, rest = packed.partition(f"\0{name.decode(_BYTES)}\1")
-    return f"{front}\0{rest.partition(_END)[2]}" if found and 0 not in name else None
-
-
-def with_member(packed: str, member: bytes) -> str:
-    """The collection with one member more, behind the others. The caller has asked `can_pack`."""
-    return f"{packed}{member.decode(_BYTES)}\0"
-
-
-def with_first_member(packed: str, member: bytes) -> str:
-    """The collection with one member more, in front of the others. The caller has asked `can_pack`."""
-    return f"{packed[0]}\0{member.decode(_BYTES)}{packed[1:]}"
-
-
-def without_first_member(packed: str) -> tuple[bytes, str]:
-    """The first member, and the collection without it. The caller has made sure that there is one."""
-    end = packed.index("\0", 2)
-    return packed[2:end].encode(_BYTES), f"{packed[0]}{packed[end:]}"
-
-
-def without_last_member(packed: str) -> tuple[bytes, str]:
-    """The last member, and the collection without it. The caller has made sure that there is one."""
-    start = packed.rindex("\0", 0, -1) + 1
-    return packed[start:-1].encode(_BYTES), packed[:start]
-
-
-def without_member(packed: str, member: bytes) -> str | None:
-    """The collection without the first of these members, or None if there is none."""
-    head, found, rest = packed.partition(f"\0{member.decode(_BYTES)}\0")
-    return f"{head}\0{rest}" if found and 0 not in member else None

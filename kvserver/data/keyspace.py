@@ -35,6 +35,7 @@ from kvserver.data.shards import (
     new_shards,
     plain_access,
     reply_to_gets,
+    run_usual,
     set_pairs_of,
     set_requests,
     values_for,
@@ -287,6 +288,22 @@ class Keyspace(Recording):
         replies, records = increment(self._shards, requests, self.uses)
         self._record_all(records)
         return replies, len(records)
+
+    def run_usual(
+        self, requests: list[Request], start: int, codes: dict[bytes, int], config: Any, null: bytes
+    ) -> tuple[bytes, int]:
+        """Run usual calls on small collections, from one place on, and record what they change.
+
+        Returns their replies as they are sent, and their number. They end before a call that is not so usual, or has no code
+        (`_speedups.packed`). None run while there is an overlay, a witness, or somebody who waits for a key.
+        """
+        if not self._is_written_plainly:
+            return b"", 0
+        replies, changes, done, hits, misses = run_usual(self._shards, requests, start, codes, config, null, self.uses)
+        self._record_all(changes)
+        self.hits += hits
+        self.misses += misses
+        return replies, done
 
     # Writing that is not recorded
 

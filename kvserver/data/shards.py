@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from kvserver._speedups.members import put_pairs, table_place
+from kvserver._speedups.packed import run_calls
 from kvserver._speedups.strings import get_replies, get_values, increment_all, set_all, set_pairs
+from kvserver.containers.packed import MOST_MEMBERS
 from kvserver.data.entries import Entry
 from kvserver.data.uses import Uses
 from kvserver.resp.reply import BULK_HEADERS
@@ -98,6 +100,13 @@ def values_for(shards: list[Shard], request: Request, uses: Uses) -> tuple[list[
 def increment(shards: list[Shard], requests: list[Request], uses: Uses) -> tuple[bytes, list[Request]]:
     """Run INCRs (`increment_all`). The records are SETs. Uses are noted by shard."""
     return increment_all(shards, hash, uses.by_shard, uses.now_ms, requests, b"SET")
+
+
+def run_usual(
+    shards: list[Shard], requests: list[Request], start: int, codes: dict[bytes, int], config: Any, null: bytes, uses: Uses
+) -> tuple[bytes, list[Request], int, int, int]:
+    """Run usual calls on small collections (`run_calls`), as plain access does. Uses are noted by shard."""
+    return run_calls(shards, hash, uses.by_shard, uses.now_ms, requests, start, codes, config, MOST_MEMBERS, null)
 
 
 def look_up(shards: list[Shard], keys: Iterable[bytes], uses: Uses) -> list[Any]:

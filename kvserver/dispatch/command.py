@@ -18,6 +18,7 @@ from itertools import repeat
 from types import ModuleType
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 
+from kvserver._speedups.packed import Call
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.events import Declaration, Events
 from kvserver.dispatch.notation import Notation, Options
@@ -100,6 +101,7 @@ class Command(Description):
         categories: str | None = None,
         numbers: Mapping[str, Callable[[bytes], int]] | None = None,
         many: Many | None = None,
+        call: Call | None = None,
         is_alone: bool = False,
         bounded_below: int | None = None,
         is_never_queued: bool = False,
@@ -131,6 +133,7 @@ class Command(Description):
         numbers      The options whose words are converted as they are met, by their words in capitals. A wrong one is an
                      error before all that follows it.
         many         Runs several calls at once, where a client has sent them in one go.
+        call         Runs usual calls on small collections, alone, and beside others that a client has sent in one go.
         is_alone     The command is what the name of another command means without any argument.
         bounded_below        The number of words from which on a call may take a time worth measuring: 0 if any call may,
                      ANY_NUMBER if none. By default the flags, the complexity and the keys say so.
@@ -154,6 +157,7 @@ class Command(Description):
         self.key_notes = key_notes
         self.deprecated = deprecated
         self.many = many
+        self.call = call
         self.is_alone = is_alone
         self.is_never_queued = is_never_queued
         self.is_for_subscribers = is_for_subscribers

@@ -14,12 +14,13 @@ from functools import cached_property
 from typing import Final
 
 from kvserver._speedups.choice import IS_COMPILED
+from kvserver._speedups.packed import CALLS
 from kvserver._speedups.requests import count_alike
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, within_limit
 from kvserver.dispatch.timing import Timing, note_slow
-from kvserver.resp.reply import Reply
+from kvserver.resp.reply import NULL, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import REPLAY_ID, Session
 from kvserver.state.usage import Usages
@@ -30,6 +31,7 @@ ALIKE_FROM: Final = 4
 SHORT_RUNS: Final = 64 if IS_COMPILED else 0
 # The runners of a session whose calls all go through the gate.
 ALL_GATED: Final[Runners] = {}
+_NO_CODES: Final[dict[bytes, int]] = {}
 
 
 class CommandTable:
@@ -52,6 +54,13 @@ class CommandTable:
         }
         # The runners of the journal's commands, whose time is not taken.
         self.replayed = self._runners({command: command.entrance for command in commands.values()})
+        # By the names of commands whose usual calls run beside others.
+        self._codes = {
+            name: CALLS.index(command.call)
+            for lower, command in commands.items()
+            if command.call
+            for name in (lower, lower.upper())
+        }
         # The runners usually, and those for while everything is measured.
         self._runners_of_all = tuple(self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
         # The mappings that there are, each with its own two of these.
@@ -97,7 +106,20 @@ class CommandTable:
         handler (timing, a limit).
         """
         count, done, short = len(requests), 0, 0
+        # Where something stands before a handler, no call runs without it.
+        codes = self._codes if runners is self.open and not self.timing.is_sampling else _NO_CODES
         while done < count >= ALIKE_FROM:
+            if requests[done][0] in codes:
+                server, null = session.server, NULL[session.protocol]
+                replies, ran = session.keyspace.run_usual(requests, done, codes, server.config, null)
+                if ran:
+                    output.append(replies)
+                    done += ran
+                    if done == count:
+                        break
+                else:
+                    # Calls on large collections are often among their like.
+                    codes = _NO_CODES
             name, width = requests[done][0], len(requests[done])
             runner = runners.get(name)
             many = runner[3] if runner else None

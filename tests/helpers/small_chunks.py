@@ -13,6 +13,7 @@ from kvserver.containers import pages, table
 from kvserver.containers.ordered import Ordered
 from kvserver.containers.runs import Runs
 from kvserver.containers.sequence import Sequence
+from kvserver.data import shards
 from kvserver.data.databases import Databases
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
@@ -30,7 +31,7 @@ from kvserver.types.sorted_set import value as sorted_set_value
 _MOST_PACKED = 3
 _PACKING = (
     *(hash_commands, hash_value, list_ends, list_value),
-    *(set_commands, set_value, sorted_set_single, sorted_set_value),
+    *(set_commands, set_value, sorted_set_single, sorted_set_value, shards),
 )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack_pair, count_pairs, with_pair, with_value
-from kvserver.containers.packed import value_of as value_in
+from kvserver._speedups.packed import around_value, get_field, set_field
+from kvserver._speedups.packed import value_of as value_in
+from kvserver.containers.packed import MOST_MEMBERS, can_pack_pair, count_pairs
 from kvserver.data.entries import Value
 from kvserver.dispatch.alike import found, integers
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, integer
@@ -35,22 +36,18 @@ from kvserver.types.scanning import count_of, scan_reply
 
 def _set_one(session: Session, request: Request) -> int:
     """HSET of one field: 1 if it is new, else 0."""
-    _, key, field, value = request
     keyspace = session.keyspace
     get = keyspace.get
-    entry = get(key)
-    if type(entry) is str and entry[0] == MARK:
-        if _fits(session.server.config, field, value):
-            changed = with_value(entry, field, value)
-            if changed is not None:
-                keyspace.put_as(key, changed, request)
-                return 0
-            if count_pairs(entry) < MOST_MEMBERS:
-                keyspace.put_as(key, with_pair(entry, field, value), request)
-                return 1
-    elif type(entry) is Hash and entry.deadlines is None:
-        return _set_large(session, request, entry, field, value)
-    return _set(session, request, "hset")
+    entry = get(request[1])
+    if type(entry) is Hash and entry.deadlines is None:
+        return _set_large(session, request, entry, request[2], request[3])
+    found = set_field(entry, request, session.server.config, MOST_MEMBERS)
+    if found is None:
+        return _set(session, request, "hset")
+    new: int
+    new, changed = found
+    keyspace.put_as(request[1], changed, request)
+    return new
 
 
 @command("hset", "key:key field_value{field value}+", "write denyoom fast", access="RW update",
@@ -58,7 +55,7 @@ def _set_one(session: Session, request: Request) -> int:
          complexity="O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called "
          "with multiple field/value pairs.",
          summary="Set the string value of a hash field",
-         many=integers(4, _set_one))  # fmt: skip
+         many=integers(4, _set_one), call=set_field)  # fmt: skip
 def hset(session: Session, request: Request) -> Reply:
     return _set_one(session, request) if len(request) == 4 else _set(session, request, "hset")
 
@@ -132,7 +129,7 @@ def _found(entry: Any, request: Request, protocol: int) -> bytes | None:
 @command("hget", "key:key field", "readonly fast", access="RO access",
          since="2.0.0", group="hash", complexity="O(1)",
          summary="Get the value of a hash field",
-         many=found(3, _found))  # fmt: skip
+         many=found(3, _found), call=get_field)  # fmt: skip
 def hget(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] == MARK:

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from kvserver._speedups.packed import pop_left, pop_right, push_left, push_right
 from kvserver.containers.packed import count_members, members_of
 from kvserver.dispatch.alike import integers
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, at_least, integer
@@ -42,7 +43,7 @@ def _push_right(session: Session, request: Request) -> int:
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
          summary="Prepend one or multiple elements to a list",
-         many=integers(3, _push_left))  # fmt: skip
+         many=integers(3, _push_left), call=push_left)  # fmt: skip
 def lpush(session: Session, request: Request) -> Reply:
     if len(request) == 3:
         return push_one(session, request[1], End.LEFT, request[2], request)
@@ -54,7 +55,7 @@ def lpush(session: Session, request: Request) -> Reply:
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
          summary="Append one or multiple elements to a list",
-         many=integers(3, _push_right))  # fmt: skip
+         many=integers(3, _push_right), call=push_right)  # fmt: skip
 def rpush(session: Session, request: Request) -> Reply:
     if len(request) == 3:
         return push_one(session, request[1], End.RIGHT, request[2], request)
@@ -88,7 +89,7 @@ def _push_if_there(session: Session, end: End, request: Request) -> int:
 @command("lpop", "key:key count:integer?@6.2.0", "write fast", access="RW access delete",
          since="1.0.0", group="list", complexity="O(N) where N is the number of elements returned",
          summary="Remove and get the first elements in a list",
-         bounded_below=3)  # fmt: skip
+         call=pop_left, bounded_below=3)  # fmt: skip
 def lpop(session: Session, request: Request) -> Reply:
     return _pop(session, End.LEFT, request, "lpop")
 
@@ -96,7 +97,7 @@ def lpop(session: Session, request: Request) -> Reply:
 @command("rpop", "key:key count:integer?@6.2.0", "write fast", access="RW access delete",
          since="1.0.0", group="list", complexity="O(N) where N is the number of elements returned",
          summary="Remove and get the last elements in a list",
-         bounded_below=3)  # fmt: skip
+         call=pop_right, bounded_below=3)  # fmt: skip
 def rpop(session: Session, request: Request) -> Reply:
     return _pop(session, End.RIGHT, request, "rpop")
 

@@ -8,19 +8,12 @@ from __future__ import annotations
 
 from enum import Enum
 
-from kvserver.containers.packed import (
-    MOST_MEMBERS,
-    can_pack,
-    count_members,
-    with_first_member,
-    with_member,
-    without_first_member,
-    without_last_member,
-)
+from kvserver._speedups.packed import pop_left, pop_right, push_left, push_right
+from kvserver.containers.packed import MOST_MEMBERS
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.errors import CommandError
 from kvserver.state.session import Session
-from kvserver.types.list.value import EMPTY, MARK, List, changeable, list_of, store
+from kvserver.types.list.value import List, changeable, list_of, store
 
 
 class End(Enum):
@@ -59,19 +52,20 @@ def push(session: Session, key: bytes, end: End, elements: list[bytes], request:
 
 
 def push_one(session: Session, key: bytes, end: End, element: bytes, request: list[bytes]) -> int:
-    """`push` of one element. Measured: in the usual cases, this takes a third of what it takes to open the list."""
+    """`push` of one element, the third word of the request.
+
+    Measured: in the usual cases, this takes a third of what it takes to open the list.
+    """
     keyspace = session.keyspace
     entry = keyspace.get(key)
-    if type(entry) is str and entry[0] == MARK:
-        length = count_members(entry)
-        if length < MOST_MEMBERS and can_pack(element):
-            pushed = with_first_member(entry, element) if end is End.LEFT else with_member(entry, element)
-            keyspace.put_as(key, pushed, request)
-            return length + 1
-    elif entry is None and can_pack(element):
-        keyspace.put_as(key, with_member(EMPTY, element), request)
-        return 1
-    elif type(entry) is List:
+    push_packed = push_left if end is End.LEFT else push_right
+    found = push_packed(entry, request, None, MOST_MEMBERS)
+    if found is not None:
+        length: int
+        length, pushed = found
+        keyspace.put_as(key, pushed, request)
+        return length
+    if type(entry) is List:
         elements = keyspace.own_plain(key, entry)
         assert type(elements) is List
         if end is End.LEFT:
@@ -84,17 +78,20 @@ def push_one(session: Session, key: bytes, end: End, element: bytes, request: li
 
 
 def pop(session: Session, key: bytes, end: End, request: list[bytes]) -> bytes | None:
-    """Pop one element, which the request does, and return it, or None if the key is missing.
+    """Pop one element, which the request of two words does, and return it, or None if the key is missing.
 
     CommandError for a value of another kind.
     """
     keyspace = session.keyspace
     entry = keyspace.get(key)
-    if type(entry) is str and entry[0] == MARK:
-        element, rest = without_first_member(entry) if end is End.LEFT else without_last_member(entry)
-        if len(rest) > len(EMPTY):
+    pop_packed = pop_left if end is End.LEFT else pop_right
+    found = pop_packed(entry, request, None, MOST_MEMBERS)
+    if found is not None:
+        element: bytes | None
+        element, rest = found
+        if rest is not None:
             keyspace.put_as(key, rest, request)
-        else:
+        elif entry is not None:
             keyspace.change(key, None, request)
         return element
     if type(entry) is List:

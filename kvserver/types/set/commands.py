@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvserver.containers.packed import (
-    MOST_MEMBERS,
-    can_pack,
-    count_members,
-    has_member,
-    with_member,
-    without_member,
-)
+from kvserver._speedups.packed import add_member, find_member, has_member, remove_member
+from kvserver.containers.packed import MOST_MEMBERS, count_members
 from kvserver.containers.packed import members_of as members_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.alike import found, integers
@@ -24,14 +18,12 @@ from kvserver.state.session import Session
 from kvserver.types.sampling import one_of, some_of, wanted_of
 from kvserver.types.scanning import count_of, scan_reply
 from kvserver.types.set.value import (
-    INTSET_MARK,
     MARK,
     MARKS,
     Few,
     Members,
     Set,
     add_all,
-    are_integers,
     changeable,
     in_order,
     members_of,
@@ -45,11 +37,14 @@ def _add_one(session: Session, request: Request) -> int:
     keyspace = session.keyspace
     get = keyspace.get
     entry = get(key)
-    if entry is None or (type(entry) is str and entry[0] in MARKS):
-        is_new = _add_packed(session, request, entry)
-        if is_new is not None:
-            return is_new
-    elif type(entry) is Set and not entry.is_intset:
+    found = add_member(entry, request, session.server.config, MOST_MEMBERS)
+    if found is not None:
+        new: int
+        new, changed = found
+        if changed is not entry:
+            keyspace.put_as(key, changed, request)
+        return new
+    if type(entry) is Set and not entry.is_intset:
         members = keyspace.own_plain(key, entry)
         assert type(members) is Set
         # A member that is there has None as its value, so that to set it again changes nothing.
@@ -65,7 +60,7 @@ def _add_one(session: Session, request: Request) -> int:
          complexity="O(1) for each element added, so O(N) to add N elements when the command is called with multiple "
          "arguments.",
          summary="Add one or more members to a set",
-         many=integers(3, _add_one))  # fmt: skip
+         many=integers(3, _add_one), call=add_member)  # fmt: skip
 def sadd(session: Session, request: Request) -> Reply:
     return _add_one(session, request) if len(request) == 3 else _add(session, request)
 
@@ -79,38 +74,29 @@ def _add(session: Session, request: Request) -> int:
     return added
 
 
-# The functions that follow are for the usual cases of hot commands. A packed set without an expiry is an entry by itself, for
-# which there is `put_as`.
-
-
-def _add_packed(session: Session, request: Request, packed: str | None) -> int | None:
-    """Add a member to a small set or a new one, and return 1 if it is new, else 0. None if that can't be done here."""
-    _, key, member = request
-    if not can_pack(member):
-        return None
-    if packed is None:
-        packed = f"{INTSET_MARK}\0" if are_integers((member,)) else f"{MARK}\0"
-    if has_member(packed, member):
-        return 0
-    count = count_members(packed)
-    if count >= MOST_MEMBERS:
-        return None
-    # What converts an intset is left to others.
-    if packed[0] == INTSET_MARK and (count >= session.server.config.set_max_intset_entries or not are_integers((member,))):
-        return None
-    session.keyspace.put_as(key, with_member(packed, member), request)
-    return 1
-
-
 def _remove_one(session: Session, request: Request) -> int:
     """SREM of one member: 1 if it was there, else 0."""
-    get = session.keyspace.get
+    keyspace = session.keyspace
+    get = keyspace.get
     entry = get(request[1])
-    if type(entry) is str and entry[0] in MARKS:
-        return 1 if _remove_packed(session, request, entry) else 0
+    found = remove_member(entry, request, session.server.config, MOST_MEMBERS)
+    if found is not None:
+        removed: int
+        removed, changed = found
+        if changed is not entry:
+            _keep(session, request, changed)
+        return removed
     if type(entry) is Set:
         return 1 if _remove_large(session, request, entry) else 0
     return _remove(session, request)
+
+
+def _keep(session: Session, request: Request, left: str | None) -> None:
+    """Keep what a request has left of a small set."""
+    if left is None:
+        session.keyspace.change(request[1], None, request)
+    else:
+        session.keyspace.put_as(request[1], left, request)
 
 
 def _remove_large(session: Session, request: Request, members: Value) -> bool:
@@ -140,22 +126,9 @@ def _remove(session: Session, request: Request) -> int:
 @command("srem", "key:key member+", "write fast", access="RW delete",
          since="1.0.0", group="set", complexity="O(N) where N is the number of members to be removed.",
          summary="Remove one or more members from a set",
-         many=integers(3, _remove_one), bounded_below=MANY_WORDS)  # fmt: skip
+         many=integers(3, _remove_one), call=remove_member, bounded_below=MANY_WORDS)  # fmt: skip
 def srem(session: Session, request: Request) -> Reply:
     return _remove_one(session, request) if len(request) == 3 else _remove(session, request)
-
-
-def _remove_packed(session: Session, request: Request, packed: str) -> bool:
-    """Remove a member from a small set by a request that is SREM, and return True if it was there."""
-    _, key, member = request
-    changed = without_member(packed, member)
-    if changed is None:
-        return False
-    if len(changed) > len(f"{MARK}\0"):
-        session.keyspace.put_as(key, changed, request)
-    else:
-        session.keyspace.change(key, None, request)
-    return True
 
 
 def _found(entry: Any, request: Request, protocol: int) -> bytes | None:
@@ -167,7 +140,7 @@ def _found(entry: Any, request: Request, protocol: int) -> bytes | None:
 @command("sismember", "key:key member", "readonly fast", access="RO",
          since="1.0.0", group="set", complexity="O(1)",
          summary="Determine if a given value is a member of a set",
-         many=found(3, _found))  # fmt: skip
+         many=found(3, _found), call=find_member)  # fmt: skip
 def sismember(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
     if type(value) is str and value[0] in MARKS:
@@ -221,7 +194,10 @@ def spop(session: Session, request: Request) -> Reply:
     if type(entry) is str and entry[0] in MARKS:
         choice = members_in(entry)
         member = choice[below(len(choice))]
-        _remove_packed(session, [b"SREM", key, member], entry)
+        request = [b"SREM", key, member]
+        found = remove_member(entry, request, session.server.config, MOST_MEMBERS)
+        assert found
+        _keep(session, request, found[1])
         return member
     if type(entry) is Set:
         member = entry.random(below)

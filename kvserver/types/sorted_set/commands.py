@@ -7,8 +7,9 @@ from itertools import takewhile
 from math import isnan
 from typing import Any, Final
 
+from kvserver._speedups.packed import add_score
+from kvserver._speedups.packed import value_of as value_in
 from kvserver.containers.packed import count_pairs
-from kvserver.containers.packed import value_of as value_in
 from kvserver.data.entries import Value
 from kvserver.dispatch.alike import found, integers
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, at_least
@@ -51,7 +52,7 @@ def _add_one(session: Session, request: Request) -> int:
          events=_events_of_zadd, since="1.2.0", group="sorted-set",
          complexity="O(log(N)) for each item added, where N is the number of elements in the sorted set.",
          summary="Add one or more members to a sorted set, or update its score if it already exists",
-         many=integers(4, _add_one))  # fmt: skip
+         many=integers(4, _add_one), call=add_score)  # fmt: skip
 def zadd(session: Session, request: Request) -> Reply:
     if len(request) == 4 and request[2].upper() not in _OPTIONS:
         return _add_one(session, request)

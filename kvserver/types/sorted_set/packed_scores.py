@@ -10,7 +10,6 @@ from bisect import bisect_left, bisect_right
 from typing import Final
 
 from kvserver.types.sorted_set.bounds import ScoreBound
-from kvserver.types.sorted_set.score import text_of
 
 _BYTES: Final = "latin-1"
 
@@ -36,39 +35,8 @@ def between(packed: str, low: ScoreBound, high: ScoreBound) -> list[bytes]:
     return members[start:stop]
 
 
-def with_score(packed: str, member: bytes, score: float) -> str:
-    """The sorted set with one member more. It is not there yet, and the caller has asked `can_pack`."""
-    return _inserted(packed, member.decode(_BYTES), score)
-
-
-def moved(around: tuple[str, str, str], member: bytes, score: float) -> str:
-    """The sorted set in which a member has another score. `around` is what `around_value` tells of the member."""
-    front, _, behind = around
-    previous = front.rpartition("\0")[0].rpartition("\1")[2]
-    following = behind.partition("\1")[2].partition("\0")[0]
-    # There are no scores beside those of the first member and the last one. Equal ones are in the order of their members.
-    is_behind = "\1" not in front[:-1] or float(previous) < score
-    if is_behind and (not following or score < float(following)):
-        return f"{front}{text_of(score).decode()}{behind}"
-    text = member.decode(_BYTES)
-    return _inserted(f"{front[: -len(text) - 1]}{behind[1:]}", text, score)
-
-
 def without_first(packed: str) -> tuple[bytes, bytes, str]:
     """The first member, the text of its score, and the sorted set without it. The caller has made sure that there is one."""
     pair, _, rest = packed[2:].partition("\0")
     member, _, score = pair.partition("\1")
     return member.encode(_BYTES), score.encode(), f"{packed[:2]}{rest}"
-
-
-def _inserted(packed: str, member: str, score: float) -> str:
-    pairs = packed.split("\0")
-    # In front of the pairs stands the mark, and behind them nothing.
-    place = bisect_left(pairs, (score, member), 1, len(pairs) - 1, key=_key)
-    pairs.insert(place, f"{member}\1{text_of(score).decode()}")
-    return "\0".join(pairs)
-
-
-def _key(pair: str) -> tuple[float, str]:
-    member, _, score = pair.partition("\1")
-    return float(score), member

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from math import isnan
 
-from kvserver.containers.packed import MOST_MEMBERS, around_value, can_pack, count_pairs
+from kvserver._speedups.packed import add_score, around_value, can_pack, moved, with_score
+from kvserver.containers.packed import MOST_MEMBERS, count_pairs
 from kvserver.data.entries import Entry, Value
 from kvserver.errors import CommandError
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.sorted_set.packed_scores import moved, with_score, without_first
+from kvserver.types.sorted_set.packed_scores import without_first
 from kvserver.types.sorted_set.score import NOT_A_NUMBER, score_of, text_of
 from kvserver.types.sorted_set.value import MARK, SortedSet, put
 
 
 def add(session: Session, request: Request, entry: Entry | None) -> int | None:
     """Give one member a score, and return 1 if it is new, else 0. CommandError for what is no score."""
+    found = add_score(entry, request, session.server.config, MOST_MEMBERS)
+    if found is not None:
+        new: int
+        new, changed = found
+        if changed is not entry:
+            session.keyspace.put_as(request[1], changed, request)
+        return new
     if type(entry) is str and entry[0] == MARK:
         _, key, text, member = request
         score = score_of(text)

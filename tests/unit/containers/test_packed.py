@@ -24,42 +24,12 @@ def test_members_come_back_in_their_order(members: list[bytes]) -> None:
     assert packed.count_members(text) == len(members)
 
 
-@given(st.lists(packable, max_size=8), any_member)
-def test_members_are_added_found_and_removed(members: list[bytes], other: bytes) -> None:
-    text = packed.pack_members("l", members) or ""
-    assert packed.has_member(text, other) == (other in members)
-    gone = packed.without_member(text, other)
-    assert (gone is None) == (other not in members)
-    if gone is not None:
-        left = members.copy()
-        left.remove(other)
-        assert packed.members_of(gone) == left
-    if packed.can_pack(other):
-        assert packed.members_of(packed.with_member(text, other)) == [*members, other]
-        assert packed.members_of(packed.with_first_member(text, other)) == [other, *members]
-
-
 @given(pairs)
 def test_pairs_come_back_in_their_order(contents: dict[bytes, bytes]) -> None:
     text = packed.pack_pairs("h", contents.items())
     assert text is not None
     assert list(packed.pairs_of(text).items()) == list(contents.items())
     assert packed.count_pairs(text) == len(contents)
-
-
-@given(pairs, any_member, packable)
-def test_pairs_are_added_found_changed_and_removed(contents: dict[bytes, bytes], name: bytes, value: bytes) -> None:
-    text = packed.pack_pairs("h", contents.items()) or ""
-    assert packed.value_of(text, name) == contents.get(name)
-    gone = packed.without_pair(text, name)
-    assert (gone is None) == (name not in contents)
-    if gone is not None:
-        assert list(packed.pairs_of(gone).items()) == [pair for pair in contents.items() if pair[0] != name]
-    if packed.can_pack(name):
-        changed = packed.with_value(text, name, value)
-        assert (changed is None) == (name not in contents)
-        after = packed.with_pair(text, name, value) if changed is None else changed
-        assert list(packed.pairs_of(after).items()) == list({**contents, name: value}.items())
 
 
 @given(st.lists(any_member, max_size=4), st.dictionaries(any_member, any_member, max_size=4))
@@ -71,10 +41,3 @@ def test_what_cannot_be_packed_is_refused(members: list[bytes], contents: dict[b
 
 def test_the_garbage_collector_does_not_look_at_it() -> None:
     assert not gc.is_tracked(packed.pack_members("s", [b"a"]))
-
-
-@given(st.lists(packable, min_size=1, max_size=5))
-def test_member_goes_from_either_end(members: list[bytes]) -> None:
-    text = packed.pack_members("l", members) or ""
-    assert packed.without_first_member(text) == (members[0], packed.pack_members("l", members[1:]))
-    assert packed.without_last_member(text) == (members[-1], packed.pack_members("l", members[:-1]))

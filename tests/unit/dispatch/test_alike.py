@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from helpers.documents import exact
 from helpers.sessions import START_MS, Server, measured, run
 from kvserver._speedups import choice
+from kvserver._speedups.packed import run_calls
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.kinds import fork
+from kvserver.data.notes import Notes
 from kvserver.data.shards import new_shards
 from kvserver.dispatch.command import Many
 from kvserver.formats.codec import JSONText
@@ -208,6 +210,123 @@ def test_runs_of_one_pipeline_give_what_its_calls_give_one_by_one() -> None:
         assert state(server) == state(other)
         most = max(most, done)
     assert most > wanted
+
+
+USUAL_CALLS = {
+    name: words
+    for name, words in WORDS.items()
+    if name in ("hset", "hget", "lpush", "rpush", "sadd", "srem", "sismember", "zadd")
+} | {"lpop": lambda rng, key: [b"LPOP", key], "rpop": lambda rng, key: [b"RPOP", key]}
+# What a pipeline has beside these.
+OTHER_CALLS = {name: WORDS[name] for name in ("get", "set", "hincrby", "zrank")}
+
+
+def test_every_command_with_usual_calls_is_here() -> None:
+    commands = Server().table.commands.values()
+    assert {each.name for each in commands if each.call} == USUAL_CALLS.keys()
+    # None of them takes a time that is always measured.
+    assert all(len(USUAL_CALLS[each.name](random.Random(), b"k")) < each.bounded_below for each in commands if each.call)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_usual_calls_of_one_pipeline_give_what_they_give_one_by_one(protocol: int) -> None:
+    print(f"KVSERVER_MANY_SEED={SEED}")
+    rng = random.Random(SEED)
+    server, other = measured(Server()), measured(Server())
+    session, expected = server.session(), other.session()
+    session.protocol = expected.protocol = protocol
+    most = 0
+    for number in range(MOST_ROUNDS):
+        if number >= 2 * ROUNDS and most > 20:
+            break
+        # Each of the keys is about one type, most of the time.
+        family = rng.choice("hlsz")
+        seed = rng.randrange(1 << 32)
+        keys = [b"k%d" % place for place in range(rng.choice((3, 40)))]
+        for each in (server, other):
+            refill(each, random.Random(seed), keys, family)
+        frozen = server.keyspace.cut() if rng.randrange(4) == 0 else None
+        usual = [words for name, words in USUAL_CALLS.items() if name[0] == family or (family == "l" and name[0] == "r")]
+        commands = [
+            rng.choice(usual if rng.randrange(20) else [*OTHER_CALLS.values()])(rng, rng.choice(keys))
+            for _ in range(rng.randrange(4, 64))
+        ]
+        output: list[bytes] = []
+        done = server.table.run_alike(session, [args[:] for args in commands], server.table.plain(session), output)
+        assert b"".join(output) == one_by_one(expected, commands[:done])
+        assert state(server) == state(other)
+        if frozen:
+            for _ in server.keyspace.fold(frozen):
+                pass
+        else:
+            most = max(most, done)
+    assert most > 20
+
+
+HASH_CALLS: list[Request] = [[b"HSET", b"k", b"f", b"v"], [b"HGET", b"k", b"f"]] * 4
+CALLS_DONE = b":1\r\n$1\r\nv\r\n" + b":0\r\n$1\r\nv\r\n" * 3
+
+
+def run_usual(server: Server) -> tuple[int, bytes]:
+    """How many of these calls a pipeline runs at once beside others, and all replies that it gave."""
+    session, output = server.session(), [b""]
+    done = server.table.run_alike(session, [*HASH_CALLS], server.table.plain(session), output)
+    return done, b"".join(output)
+
+
+def beside_a_limit(server: Server) -> None:
+    server.state.config.maxmemory = 1 << 40
+    server.state.memory.configure()
+
+
+def beside_a_policy(server: Server) -> None:
+    server.state.config.maxmemory_policy = "allkeys-lru"
+    server.state.memory.configure()
+
+
+def beside_notes(server: Server) -> None:
+    server.keyspace.take_notes(Notes())
+
+
+def beside_a_snapshot(server: Server) -> None:
+    server.keyspace.cut()
+
+
+def beside_one_who_waits(server: Server) -> None:
+    server.state.databases.awaited.add(b"k")
+    server.keyspace.await_keys(server.state.databases.awaited)
+
+
+def while_all_is_measured(server: Server) -> None:
+    server.table.timing.begin_sample()
+
+
+WITNESSES = [beside_a_limit, beside_a_policy, beside_notes, beside_a_snapshot, beside_one_who_waits, while_all_is_measured]
+
+
+@pytest.mark.parametrize("change", WITNESSES)
+def test_calls_that_somebody_must_see_run_no_other_way(
+    change: Callable[[Server], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+
+    def noted(*words: Any) -> Any:
+        starts.append(words[5])
+        return run_calls(*words)
+
+    monkeypatch.setattr("kvserver.data.shards.run_calls", noted)
+    server = measured(Server())
+    assert run_usual(server) == (len(HASH_CALLS), CALLS_DONE)
+    assert starts == [0]
+    server = measured(Server())
+    change(server)
+    done, replies = run_usual(server)
+    assert starts == [0]
+    assert CALLS_DONE.startswith(replies)
+    for request in HASH_CALLS[done:]:
+        run(server.session(), *request)
+    assert server.keyspace.live(b"k") == "h\0f\x01v\0"
+    assert server.keyspace.records.take() == HASH_CALLS[::2]
 
 
 def test_gets_that_somebody_must_see_are_run_one_by_one() -> None:

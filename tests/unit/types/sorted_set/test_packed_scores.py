@@ -7,10 +7,10 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvserver.containers.packed import around_value, pack_pairs, pairs_of
+from kvserver.containers.packed import pack_pairs, pairs_of
 from kvserver.types.sorted_set import packed_scores
 from kvserver.types.sorted_set.bounds import ScoreBound
-from kvserver.types.sorted_set.packed_scores import moved, rank_of, with_score, without_first
+from kvserver.types.sorted_set.packed_scores import rank_of, without_first
 from kvserver.types.sorted_set.score import text_of
 
 members = st.sampled_from([b"", b"a", b"aa", b"b", b"\x02", b"\xff", b"\xc3\xa9", b"x" * 64])
@@ -27,13 +27,6 @@ def packed(pairs: dict[bytes, float]) -> str:
 
 def unpacked(text: str) -> list[tuple[float, bytes]]:
     return [(float(score), member) for member, score in pairs_of(text).items()]
-
-
-@given(st.dictionaries(members, scores), members, scores)
-def test_a_score_is_put_in_its_place(pairs: dict[bytes, float], member: bytes, score: float) -> None:
-    around = around_value(packed(pairs), member)
-    text = with_score(packed(pairs), member, score) if around is None else moved(around, member, score)
-    assert unpacked(text) == in_order({**pairs, member: score})
 
 
 @given(st.dictionaries(members, scores))

@@ -1,0 +1,189 @@
+/* ZADD on a packed sorted set: pairs of a member and the text of its score, in ascending order. */
+
+#include "packed.h"
+
+/* Scores in no more bytes are neither too big nor too small for a double. */
+#define NUMBER_BYTES 17
+/* Whole numbers below this are printed as integers, digit by digit. */
+#define WHOLE 1e15
+
+/* The number that some digits are; -1 where they are too many, or none. */
+static long long whole_of(const char *text, Py_ssize_t length)
+{
+    long long number = 0;
+    Py_ssize_t i;
+    if (!length || length > 15)
+        return -1;
+    for (i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -1;
+        number = number * 10 + (text[i] - '0');
+    }
+    return number;
+}
+
+/* The double that a text is which a NUL follows. Return -1 with an exception. */
+static int take_number(const char *text, Py_ssize_t length, double *number)
+{
+    long long whole = whole_of(text, length);
+    if (whole >= 0) {
+        *number = (double)whole;
+        return 0;
+    }
+    *number = PyOS_string_to_double(text, NULL, NULL);
+    return *number == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* True for a number without an exponent. */
+static int is_usual(const char *text, Py_ssize_t length)
+{
+    Py_ssize_t i = length > 0 && text[0] == '-', digits = i;
+    if (length > NUMBER_BYTES)
+        return 0;
+    while (i < length && text[i] >= '0' && text[i] <= '9')
+        i++;
+    if (i == digits)
+        return 0;
+    if (i < length && text[i] == '.') {
+        digits = ++i;
+        while (i < length && text[i] >= '0' && text[i] <= '9')
+            i++;
+        if (i == digits)
+            return 0;
+    }
+    return i == length;
+}
+
+/* Put the digits of a score, and a NUL. Return -1 with an exception. */
+static int put_score(Pieces *pieces, double score)
+{
+    char *digits;
+    if (score >= 0 && score < WHOLE && score == (double)(long long)score) {
+        char line[MOST_LINE_BYTES];
+        put(pieces, line + 1, put_line(line, ':', (long long)score) - line - 3);
+    } else {
+        digits = PyOS_double_to_string(score, 'g', 17, 0, NULL);
+        if (!digits)
+            return -1;
+        put(pieces, digits, (Py_ssize_t)strlen(digits));
+        PyMem_Free(digits);
+    }
+    put(pieces, "", 1);
+    return 0;
+}
+
+/* A member that gets a score. */
+typedef struct {
+    const char *name;
+    Py_ssize_t length;
+    double score;
+} Member;
+
+/* Tell if the pair behind a NUL comes behind a member. Return -1 with an exception, and for what is no pair. */
+static int is_behind(const Member *member, const char *pair, const char *end)
+{
+    const char *name_end = memchr(pair, 1, (size_t)(end - pair));
+    Py_ssize_t length, shorter;
+    double score;
+    int order;
+    if (!name_end) {
+        PyErr_SetString(PyExc_ValueError, "a sorted set has no pairs");
+        return -1;
+    }
+    if (take_number(name_end + 1, end - name_end - 1, &score) < 0)
+        return -1;
+    if (score != member->score)
+        return score > member->score;
+    length = name_end - pair;
+    shorter = length < member->length ? length : member->length;
+    order = memcmp(pair, member->name, (size_t)shorter);
+    return order ? order > 0 : length > member->length;
+}
+
+/* Put the pairs of a sorted set, but for one of them, with a member at its place. Return -1 with an exception. */
+static int put_pairs_with(Pieces *pieces, const Text *text, const char *left_out, const Member *member)
+{
+    const char *nul = text->start + 1, *next, *rest = text->start;
+    for (; (next = next_nul(text, nul)); nul = next) {
+        int behind;
+        if (nul + 1 == left_out) {
+            put(pieces, rest, left_out - rest);
+            rest = next + 1;
+            continue;
+        }
+        behind = is_behind(member, nul + 1, next);
+        if (behind < 0)
+            return -1;
+        if (behind)
+            break;
+    }
+    /* All pairs up to `nul` stand before the member. */
+    put(pieces, rest, nul + 1 > rest ? nul + 1 - rest : 0);
+    rest = nul + 1 > rest ? nul + 1 : rest;
+    put(pieces, member->name, member->length);
+    put(pieces, "\1", 1);
+    if (put_score(pieces, member->score) < 0)
+        return -1;
+    if (left_out && left_out >= rest) {
+        put(pieces, rest, left_out - rest);
+        rest = next_nul(text, left_out) + 1;
+    }
+    put(pieces, rest, text->stop - rest);
+    return 0;
+}
+
+/* Give a member, which the caller holds, a score. Return as a Call does. */
+static int give(const Text *text, PyObject *word, double score, PyObject *config, long long most, Outcome *outcome)
+{
+    static PyObject *value_name, *entries_name;
+    Pieces pieces;
+    Member member = {PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word), score};
+    Py_ssize_t passed;
+    const char *found = find_word(text, word, 1, &passed);
+    if (found) {
+        const char *digits = found + member.length + 1;
+        double present;
+        if (take_number(digits, next_nul(text, digits - 1) - digits, &present) < 0)
+            return -1;
+        if (present == score)
+            return reply_number(outcome, 0);
+    } else {
+        long long longest, entries;
+        if (!can_pack(word))
+            return 1;
+        if (take_limit(config, &value_name, "zset_max_listpack_value", &longest) < 0 ||
+            take_limit(config, &entries_name, "zset_max_listpack_entries", &entries) < 0)
+            return -1;
+        /* The mark has a NUL behind it, too. */
+        if (member.length > longest || passed > most || passed - 1 >= entries)
+            return 1;
+    }
+    pieces.used = pieces.is_full = 0;
+    if (put_pairs_with(&pieces, text, found, &member) < 0)
+        return -1;
+    reply_number(outcome, !found);
+    return change_to(outcome, &pieces);
+}
+
+int call_add_score(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
+{
+    Text text = {"z", NULL};
+    PyObject *word;
+    double score;
+    int result;
+    if (!has_words(request, 4) || (entry && take_text(entry, "z", &text)))
+        return 1;
+    if (!entry)
+        text.stop = text.start + 2;
+    word = PyList_GET_ITEM(request, 2);
+    if (!is_usual(PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word)))
+        return 1;
+    if (take_number(PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word), &score) < 0)
+        return -1;
+    /* The configuration may run Python code, which may change the request. */
+    word = Py_NewRef(PyList_GET_ITEM(request, 3));
+    /* Redis's listpacks hold no -0.0. */
+    result = give(&text, word, score + 0.0, config, most, outcome);
+    Py_DECREF(word);
+    return result;
+}
