@@ -11,7 +11,7 @@ from typing import Any
 
 from kvserver.dispatch.command import Many
 from kvserver.errors import CommandError
-from kvserver.resp.reply import CACHED_INTEGERS, INTEGERS
+from kvserver.resp.reply import CACHED_BULK_HEADERS, CACHED_INTEGERS, INTEGERS, NULL
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
@@ -28,6 +28,28 @@ def integers(width: int, call: Callable[[Session, Request], int]) -> Many:
             for request in requests:
                 number = call(session, request)
                 output.append(INTEGERS[number] if 0 <= number < CACHED_INTEGERS else b":%d\r\n" % number)
+        except CommandError:
+            pass
+        return len(output) - before
+
+    return Many(width, run)
+
+
+def strings(width: int, call: Callable[[Session, Request], bytes | None]) -> Many:
+    """The runs of a command whose calls of so many words give strings or nothing, each by `call`, unless they fail.
+
+    A call that raises CommandError has changed nothing: the writer runs it again. It also runs what follows a long string, so
+    that no run gathers many of them.
+    """
+
+    def run(session: Session, requests: list[Request], output: list[bytes]) -> int:
+        before, null = len(output), NULL[session.protocol]
+        try:
+            for request in requests:
+                text = call(session, request)
+                output.append(null if text is None else b"$%d\r\n%b\r\n" % (len(text), text))
+                if text is not None and len(text) >= CACHED_BULK_HEADERS:
+                    break
         except CommandError:
             pass
         return len(output) - before

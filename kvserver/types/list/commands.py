@@ -8,7 +8,7 @@ from typing import Any
 
 from kvserver._speedups.packed import pop_left, pop_right, push_left, push_right
 from kvserver.containers.packed import count_members, members_of
-from kvserver.dispatch.alike import integers
+from kvserver.dispatch.alike import integers, strings
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, at_least, integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
@@ -36,6 +36,14 @@ def _push_left(session: Session, request: Request) -> int:
 
 def _push_right(session: Session, request: Request) -> int:
     return push_one(session, request[1], End.RIGHT, request[2], request)
+
+
+def _pop_left(session: Session, request: Request) -> bytes | None:
+    return pop(session, request[1], End.LEFT, request)
+
+
+def _pop_right(session: Session, request: Request) -> bytes | None:
+    return pop(session, request[1], End.RIGHT, request)
 
 
 @command("lpush", "key:key element+", "write denyoom fast", access="RW insert",
@@ -89,7 +97,7 @@ def _push_if_there(session: Session, end: End, request: Request) -> int:
 @command("lpop", "key:key count:integer?@6.2.0", "write fast", access="RW access delete",
          since="1.0.0", group="list", complexity="O(N) where N is the number of elements returned",
          summary="Remove and get the first elements in a list",
-         call=pop_left, bounded_below=3)  # fmt: skip
+         many=strings(2, _pop_left), call=pop_left, bounded_below=3)  # fmt: skip
 def lpop(session: Session, request: Request) -> Reply:
     return _pop(session, End.LEFT, request, "lpop")
 
@@ -97,7 +105,7 @@ def lpop(session: Session, request: Request) -> Reply:
 @command("rpop", "key:key count:integer?@6.2.0", "write fast", access="RW access delete",
          since="1.0.0", group="list", complexity="O(N) where N is the number of elements returned",
          summary="Remove and get the last elements in a list",
-         call=pop_right, bounded_below=3)  # fmt: skip
+         many=strings(2, _pop_right), call=pop_right, bounded_below=3)  # fmt: skip
 def rpop(session: Session, request: Request) -> Reply:
     return _pop(session, End.RIGHT, request, "rpop")
 

@@ -45,6 +45,7 @@ FIELDS = ([b"f", b"v"], [b"f", b"v"], [b"f", b"v", b"g", b"7"], [b"f"], [b"f", b
 MEMBERS = (b"", b"a", b"b", b"1", b"-7", b"a\0", b"a\x01b", b"x" * 65, b"m3", b"m40", b"m99")
 NUMBERS = (b"1", b"2.5", b"-3", b"0", b"-0", b"inf", b"-inf", b"nan", b"9223372036854775807", b"x", b"NX", b"INCR")
 MANY_MEMBERS = [b"m%d" % number for number in range(100)]
+LONG_MEMBERS = [b"x" * CACHED_BULK_HEADERS, *MANY_MEMBERS, b"x" * CACHED_BULK_HEADERS]
 
 ADDITIONS = (
     [b"*"], [b"maxlen", b"~", b"3", b"*"], [b"MAXLEN", b"=", b"5", b"*"], [b"MINID", b"~", b"%d-2" % START_MS, b"*"],
@@ -60,6 +61,8 @@ WORDS: dict[str, Callable[[random.Random, bytes], Request]] = {
     "hincrby": lambda rng, key: [b"HINCRBY", key, rng.choice(MEMBERS), mostly(rng, NUMBERS)],
     "lpush": lambda rng, key: [b"LPUSH", key, rng.choice(MEMBERS)],
     "rpush": lambda rng, key: [b"RPUSH", key, rng.choice(MEMBERS)],
+    "lpop": lambda rng, key: [b"LPOP", key],
+    "rpop": lambda rng, key: [b"RPOP", key],
     "sadd": lambda rng, key: [b"SADD", key, rng.choice(MEMBERS)],
     "srem": lambda rng, key: [b"SREM", key, rng.choice(MEMBERS)],
     "sismember": lambda rng, key: [b"SISMEMBER", key, rng.choice(MEMBERS)],
@@ -81,8 +84,8 @@ def stream(*ids: Id) -> Stream:
 
 USUAL: dict[str, tuple[Value, ...]] = {
     "h": ("h\0a\x011\0b\x01x\0", "h\0a\x019\0", Hash([(each, b"5") for each in MANY_MEMBERS], is_listpack=False)),
-    "l": ("l\0a\0b\0", "l\0\0", List(MANY_MEMBERS, is_value=True)),
-    "r": ("l\0a\0b\0", "l\0\0", List(MANY_MEMBERS, is_value=True)),
+    "l": ("l\0a\0b\0", "l\0\0", List(MANY_MEMBERS, is_value=True), List(LONG_MEMBERS, is_value=True)),
+    "r": ("l\0a\0b\0", "l\0\0", List(MANY_MEMBERS, is_value=True), List(LONG_MEMBERS, is_value=True)),
     "s": ("s\0a\0b\0", "i\x001\0", Set(MANY_MEMBERS, is_intset=False)),
     "x": (
         stream(),
@@ -215,8 +218,8 @@ def test_runs_of_one_pipeline_give_what_its_calls_give_one_by_one() -> None:
 USUAL_CALLS = {
     name: words
     for name, words in WORDS.items()
-    if name in ("hset", "hget", "lpush", "rpush", "sadd", "srem", "sismember", "zadd")
-} | {"lpop": lambda rng, key: [b"LPOP", key], "rpop": lambda rng, key: [b"RPOP", key]}
+    if name in ("hset", "hget", "lpush", "rpush", "lpop", "rpop", "sadd", "srem", "sismember", "zadd")
+}
 # What a pipeline has beside these.
 OTHER_CALLS = {name: WORDS[name] for name in ("get", "set", "hincrby", "zrank")}
 
@@ -327,6 +330,13 @@ def test_calls_that_somebody_must_see_run_no_other_way(
         run(server.session(), *request)
     assert server.keyspace.live(b"k") == "h\0f\x01v\0"
     assert server.keyspace.records.take() == HASH_CALLS[::2]
+
+
+def test_run_ends_behind_a_long_string() -> None:
+    server = measured(Server())
+    server.keyspace.set(b"k", List(LONG_MEMBERS, is_value=True))
+    assert many_of(server, "rpop").run(server.session(), [[b"RPOP", b"k"]] * 5, []) == 1
+    assert many_of(server, "rpop").run(server.session(), [[b"RPOP", b"k"]] * 5, []) == 5
 
 
 def test_gets_that_somebody_must_see_are_run_one_by_one() -> None:
