@@ -7,6 +7,7 @@ of its own, `#EXACT:` and digits. Both leaves stop before the first frame that i
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
 from zlib import crc32
 
@@ -46,7 +47,7 @@ def split_records(window: bytes, start: int, most: int) -> tuple[list[int], list
         behind = start + _HEADER_BYTES + int(head[1])
         if behind > len(window) or behind <= head.end(3):
             break
-        found, rest = decode(window[head.end(3) : behind])
+        found, rest = decode(window[head.end(3) : behind], sys.maxsize)
         if rest or found[0][0] == _LINK:
             break
         requests += found

@@ -64,21 +64,25 @@ PyObject *read_request(const char **at, const char *end)
     return request;
 }
 
-/* decode(data) */
+/* decode(data, most) */
 LEAF(decode)
 {
     const char *start, *p, *end;
     PyObject *requests, *rest, *found;
-    if (nargs != 1 || !PyBytes_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "decode takes bytes");
+    Py_ssize_t most;
+    if (nargs != 2 || !PyBytes_CheckExact(args[0]) || !PyLong_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "decode takes bytes and an integer");
         return NULL;
     }
+    most = PyLong_AsSsize_t(args[1]);
+    if (most == -1 && PyErr_Occurred())
+        return NULL;
     start = p = PyBytes_AS_STRING(args[0]);
     end = start + PyBytes_GET_SIZE(args[0]);
     requests = PyList_New(0);
     if (!requests)
         return NULL;
-    for (;;) {
+    while (PyList_GET_SIZE(requests) < most) {
         PyObject *request = read_request(&p, end);
         int failed;
         if (!request)

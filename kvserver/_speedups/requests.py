@@ -19,6 +19,8 @@ _CRLF: Final = b"\r\n"
 # A number as Redis writes it, in no more digits than a length in a read has.
 _NUMBER: Final = re.compile(rb"0|[1-9][0-9]{0,8}")
 # No more lines than this are looked for at once: a read of more is divided in turns.
+_LINES: Final = 1 << 12
+# A command of more lines is for the strict parser.
 _MOST_LINES: Final = 1 << 14
 # The number of lines of a short command, by its first line.
 _WIDTHS: Final = {b"*%d" % count: 2 * count + 1 for count in range(1, 33)}
@@ -45,15 +47,16 @@ _MOST_ARGUMENTS: Final = 1024
 
 
 @leaf
-def decode(data: bytes) -> tuple[list[Request], bytes]:
+def decode(data: bytes, most: int) -> tuple[list[Request], bytes]:
     """Return the requests at the start of the data, as long as they are whole and usual, and the rest.
 
-    A usual one is an array of bulk strings, whose numbers are spelled as Redis spells them, and which has fewer than 8,192
-    arguments. The rest, if there is any, is for the strict parser. Whole requests may be among it, since each form draws the
-    line where that is easy; what the strict parser makes of them is what they would have been here.
+    It ends where it has `most` requests, or soon behind. A usual one is an array of bulk strings, whose numbers are spelled as
+    Redis spells them, and which has fewer than 8,192 arguments. The rest, if there are fewer than `most`, is for the strict
+    parser. Whole requests may be among it, since each form draws the line where that is easy; what the strict parser makes of
+    them is what they would have been here.
     """
     requests: list[Request] = []
-    while data:
+    while data and len(requests) < most:
         found, data = split_arguments(data) if _has_long_lines(data) else decode_lines(data)
         if not found:
             break
@@ -127,10 +130,12 @@ def decode_lines(data: bytes) -> tuple[list[Request], bytes]:
     that declares a length and behind it lines that make up that very length; a command is a line that declares a number and
     behind it so many bulk strings. No limit is looked at: an argument may always have a megabyte, and a read has less.
     """
-    lines = data.split(_CRLF, _MOST_LINES)
+    lines = data.split(_CRLF, _LINES)
+    width = _WIDTHS.get(lines[0])
+    if not width and _width(lines[0]) > _LINES:
+        lines = data.split(_CRLF, _MOST_LINES)
     # The last line is not whole.
     end = len(lines) - 1
-    width = _WIDTHS.get(lines[0])
     if width == end:
         # The read is one command.
         arguments = lines[2:end:2]

@@ -15,7 +15,8 @@ from kvserver._speedups.choice import compiled
 from kvserver._speedups.requests import Request
 from kvserver.resp.request import StrictParser
 
-Decode = Callable[[bytes], tuple[list[Request], bytes]]
+Decode = Callable[[bytes, int], tuple[list[Request], bytes]]
+MANY = 1_000_000
 Outcome = tuple[list[Request], str]
 
 
@@ -32,7 +33,7 @@ def strict(data: bytes) -> Outcome:
 
 
 def check(leaf: Decode, data: bytes) -> None:
-    found, rest = leaf(data)
+    found, rest = leaf(data, MANY)
     assert data.endswith(rest)
     behind, failure = strict(rest)
     assert (found + behind, failure) == strict(data)
@@ -87,8 +88,8 @@ def test_what_is_found_and_the_rest_are_what_was_sent(leaf: Decode, data: bytes,
 @settings(max_examples=100)
 @given(st.lists(sent, max_size=8).map(b"".join), st.binary(max_size=4))
 def test_all_that_is_whole_is_found(data: bytes, more: bytes) -> None:
-    assert same("decode", data) == (strict(data)[0], b"")
-    found, rest = same("decode", data + b"*2\r\n$1\r\na\r\n$4\r\nabc" + more[:1])
+    assert same("decode", data, MANY) == (strict(data)[0], b"")
+    found, rest = same("decode", data + b"*2\r\n$1\r\na\r\n$4\r\nabc" + more[:1], MANY)
     assert found == strict(data)[0]
     assert rest.startswith(b"*2\r\n$1\r\na")
 
@@ -104,13 +105,18 @@ def test_every_cut_of_a_pipeline_leaves_the_requests_before_it() -> None:
 @pytest.mark.parametrize("count", [1, 32, 33, 999, 8_191])
 def test_many_arguments_are_one_request(count: int) -> None:
     words = [b"%d" % number for number in range(count)]
-    assert same("decode", pack(*words) * 2) == ([words, words], b"")
+    assert same("decode", pack(*words) * 2, MANY) == ([words, words], b"")
 
 
 @each_form("decode")
 def test_long_read_of_many_requests_is_read_to_its_end(leaf: Decode) -> None:
     words = [[b"SET", b"key:%d" % number, b"v" * (number % 90)] for number in range(9_000)]
-    assert leaf(b"".join(pack(*each) for each in words)) == (words, b"")
+    data = b"".join(pack(*each) for each in words)
+    assert leaf(data, MANY) == (words, b"")
+    for most in (1, 100, 4_000):
+        found, rest = leaf(data, most)
+        assert most <= len(found) < most + 2_000, "in Python, the lines of some are looked for at once"
+        assert (found, leaf(rest, MANY)) == (words[: len(found)], (words[len(found) :], b""))
 
 
 @each_form("decode")
@@ -125,10 +131,10 @@ def test_long_read_of_many_requests_is_read_to_its_end(leaf: Decode) -> None:
     ],
 )
 def test_nothing_is_allocated_that_was_only_declared(leaf: Decode, data: bytes) -> None:
-    leaf(data)
+    leaf(data, MANY)
     tracemalloc.start()
     try:
-        assert leaf(data) == ([], data)
+        assert leaf(data, MANY) == ([], data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -138,7 +144,7 @@ def test_nothing_is_allocated_that_was_only_declared(leaf: Decode, data: bytes) 
 def test_what_is_taken_is_copied_and_not_referred_to() -> None:
     data = pack(b"SET", b"key", b"x" * 50_000)
     for form in forms("decode").values():
-        (request,), rest = form(data)
+        (request,), rest = form(data, MANY)
         assert request == [b"SET", b"key", b"x" * 50_000]
         assert rest == b""
         assert [type(word) for word in request] == [bytes] * 3
@@ -149,11 +155,13 @@ def test_what_is_taken_is_copied_and_not_referred_to() -> None:
     "data", [pack(b"SET", b"key", b"value") * 20, pack(b"GET", b"k") + b"*3\r\n$1\r\na\r\n$2", b"PING\r\n", b""]
 )
 def test_all_is_freed(leaf: Decode, data: bytes) -> None:
-    assert_frees_all(lambda: leaf(data), data)
+    assert_frees_all(lambda: (leaf(data, MANY), leaf(data, 1)), data)
 
 
 @pytest.mark.skipif(compiled is None, reason="there is no form in C")
-@pytest.mark.parametrize("arguments", [(), ("text",), (None,), (bytearray(b"*1\r\n"),), (memoryview(b""),), (b"", b"")])
+@pytest.mark.parametrize(
+    "arguments", [(), (b"",), ("text", 1), (None, 1), (bytearray(b"*1\r\n"), 1), (memoryview(b""), 1), (b"", b""), (b"", 1, 1)]
+)
 def test_wrong_arguments_are_refused(arguments: tuple[Any, ...]) -> None:
     assert compiled
     with pytest.raises(TypeError):

@@ -202,6 +202,43 @@ def test_arguments_are_cut_out_only_as_long_as_they_are_long() -> None:
     assert len(parse(RequestParser(), [LONG + short])[0]) == 10_001
 
 
+def test_no_call_reads_many_requests_and_none_is_lost() -> None:
+    sent = [[b"SET", b"key:%d" % number, b"v" * (number % 90)] for number in range(9_000)]
+    data = b"".join(pack(*words) for words in sent)
+    parser, found, sizes = RequestParser(), parse(RequestParser(), [data])[0], []
+    assert found == sent
+    held = len(data)
+    commands = parser.feed(data[:-10])
+    while parser.has_unread:
+        assert not parser.is_idle
+        assert held > parser.buffered_bytes, "what is held was sent, and gets less"
+        held = parser.buffered_bytes
+        sizes.append(len(commands))
+        assert sizes[-1] < 3_000
+        commands = parser.feed(b"")
+    assert len(sizes) > 3
+    assert parser.feed(data[-10:] + pack(b"PING")) == [sent[-1], [b"PING"]]
+    assert parser.is_idle
+
+
+def test_requests_that_come_while_some_are_unread_stand_behind_them() -> None:
+    parser = RequestParser()
+    found = parser.feed(pack(b"A") * 5_000) + parser.feed(pack(b"B") * 5_000)
+    while parser.has_unread:
+        found += parser.feed(b"")
+    assert found == [[b"A"]] * 5_000 + [[b"B"]] * 5_000
+
+
+def test_client_that_must_authenticate_now_is_limited_in_what_is_unread() -> None:
+    parser = RequestParser()
+    assert len(parser.feed(pack(b"PING") * 5_000 + pack(*[b"a"] * 11))) < 5_000
+    parser.limit(1 << 20, authenticated=False)
+    assert parser.feed(b"") == [[b"PING"]]
+    while parser.has_unread:
+        assert parser.feed(b"") in ([[b"PING"]], [])
+    assert str(parser.failure) == "unauthenticated multibulk length"
+
+
 # --- The fast way against the strict one ---
 
 LINES = (
