@@ -77,7 +77,7 @@ class Jobs:
         self._snapshots = snapshots
         self._journal = journal
         self.schedule = Schedule(state, snapshots)
-        self._outbox = Outbox(journal)
+        self._outbox = Outbox(journal.courier)
         # A CONFIG SET that switches the journal on or off holds this.
         self._switch = asyncio.Lock()
         self._leave = leave
@@ -156,10 +156,10 @@ class Jobs:
 
     def attend_journal(self) -> None:
         """Let the journal release and abort held replies, and pause the writer. It needs `writer`."""
-        journal, writer = self._journal, self.writer
-        journal.on_safe = self._on_safe
-        journal.on_lost = self._outbox.abort
-        journal.pause, journal.resume = writer.pause, writer.resume
+        courier, writer = self._journal.courier, self.writer
+        courier.on_safe = self._on_safe
+        courier.on_lost = self._outbox.abort
+        courier.pause, courier.resume = writer.pause, writer.resume
 
     def _on_safe(self) -> None:
         self._outbox.release()

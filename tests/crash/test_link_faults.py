@@ -49,8 +49,8 @@ class Server:
         self.medium = FileMedium(PATH, self.disk, with_journal=True)
         self.journal = Journal(self.state, log, disk, disk)
         self.has_news = asyncio.Event()
-        self.journal.on_safe = self.has_news.set
-        self.journal.on_lost = lambda: None
+        self.journal.courier.on_safe = self.has_news.set
+        self.journal.courier.on_lost = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
         place = BesideLoop(disk, self.state.counters)
         recovered = await Recovery(self.state, TABLE, self.snapshots.frames, log, place).run()

@@ -1,237 +1,14 @@
-"""The journal on a disk whose calls end when the test says: order, sharing of syncs, failure, and the way back."""
+"""The journal on a disk whose calls end when the test says: order, segments, failure, and the way back."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from kvserver.commands.catalogue import COMMANDS
-from kvserver.data.databases import Databases
+from helpers.journals import NOW_MS, Setting, command, gather, recorded, settle
 from kvserver.errors import MediumError
-from kvserver.formats.record import EMPTY_STORE, SHORT_RECORD_BYTES, encode_link, encode_records, pack
-from kvserver.media.filesystem import FileSystem
-from kvserver.media.segments import FileLog, Segments
-from kvserver.options.config import Config
-from kvserver.persistence import group_commit as group_module
-from kvserver.persistence import journal as journal_module
-from kvserver.persistence.disk import Disk
-from kvserver.persistence.journal import Journal
-from kvserver.state.session import ServerState
-
-NOW_MS = 1_700_000_000_123
-T = TypeVar("T")
-
-
-class Failing(FileSystem):
-    fails = False  # to sync
-    is_full = False
-
-    def __init__(self) -> None:
-        self.takes: list[int] = []  # how many bytes each next write on the loop's thread takes without waiting; then all
-
-    def append_now(self, descriptor: int, data: bytes | memoryview) -> int:
-        if self.takes and (length := self.takes.pop(0)) < len(data):
-            if not length:
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-            data = data[:length]
-        return super().append_now(descriptor, data)
-
-    def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
-        if self.is_full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        length = super().append(descriptor, data, synced=False)
-        if synced:
-            self.sync(descriptor)
-        return length
-
-    def sync(self, descriptor: int) -> None:
-        if self.fails:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        super().sync(descriptor)
-
-
-class HeldDisk(Disk):
-    """Calls wait for `let_go`, or what they give does (`is_early`); `calls` counts them."""
-
-    def __init__(self) -> None:
-        self.is_held = self.is_early = False
-        self.calls = 0
-        self._waiting: list[Callable[[], None]] = []
-
-    def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.calls += 1
-
-        result = call() if self.is_early else None
-
-        def carry_out() -> None:
-            future.set_result(call() if result is None else result)
-
-        if self.is_held:
-            self._waiting.append(carry_out)
-        else:
-            carry_out()
-        return future
-
-    async def let_go(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for carry_out in waiting:
-            carry_out()
-        await asyncio.sleep(0)
-
-
-class Setting:
-    def __init__(self, folder: Path) -> None:
-        self.config = Config()
-        self.config.appendfsync = "always"
-        self.filesystem = Failing()
-        self.segments = Segments(str(folder / "dump.kvs"), self.filesystem)
-        self.disk, self.sync_disk = HeldDisk(), HeldDisk()
-        self.state = ServerState(self.config, Databases(lambda: 0), COMMANDS, lambda: NOW_MS)
-        self.log = FileLog(str(folder / "dump.kvs"), self.filesystem)
-        self.journal = Journal(self.state, self.log, self.disk, self.sync_disk)
-        self.told: list[str] = []
-        self.journal.on_safe = lambda: None
-        self.journal.on_lost = lambda: self.told.append("lost")
-        self.journal.pause = lambda: self.told.append("pause")
-        self.journal.resume = lambda: self.told.append("resume")
-
-    def content(self, number: int) -> bytes:
-        return Path(self.segments.path(number)).read_bytes()
-
-
-@pytest.fixture
-async def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setting]:
-    # However slow the disk is that the tests run on.
-    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1e9)
-    setting = Setting(tmp_path)
-    await setting.journal.begin(1, EMPTY_STORE)
-    yield setting
-    setting.log.close()
-
-
-def command(number: int) -> list[list[bytes]]:
-    return [[b"SET", b"k", b"%d" % number]]
-
-
-@pytest.fixture
-async def threaded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """As if each tick had many commands: the disk's thread syncs."""
-    monkeypatch.setattr(group_module, "HERE_COMMANDS", 0)
-    return setting
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-async def gather() -> None:
-    """Until what gathers now for the clients that a sync has released is with the disk.
-
-    That is no luck, however busy the machine is: the loop runs timers in the order of their times, and this one is set after
-    the journal's, for longer. What the disk's answer leads to is done then, too, but for what gathers because of it.
-    """
-    await asyncio.sleep(2 * group_module.LEAST_WAIT_S)
-    await settle()
-
-
-async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(threaded: Setting) -> None:
-    journal, disk = threaded.journal, threaded.disk
-    disk.is_held = True
-    journal.append(command(0))
-    before = disk.calls
-    for number in range(1, 50):
-        journal.append(command(number))
-    assert journal.synced < journal.sequence
-    await disk.let_go()
-    assert (journal.sequence - journal.synced, disk.calls - before) == (49, 1)
-    await disk.let_go()
-    assert journal.synced == journal.sequence
-    assert threaded.content(1).count(b"SET") == 50
-
-
-async def test_few_commands_are_synced_before_their_tick_ends(setting: Setting) -> None:
-    journal, disk, few = setting.journal, setting.disk, command(0) * group_module.HERE_COMMANDS
-    disk.is_held = True
-    calls, syncs = disk.calls, setting.state.journal.syncs
-    journal.append(few)
-    assert (journal.sequence - journal.synced, disk.calls - calls, setting.state.journal.syncs - syncs) == (0, 0, 1)
-    assert not setting.log.has_unsynced
-    journal.append(few + command(1))
-    assert (journal.sequence - journal.synced, disk.calls - calls) == (1, 1), "more of them have the thread"
-    journal.append(command(2))
-    assert (journal.sequence - journal.synced, disk.calls - calls) == (2, 1), "what comes behind them waits for its turn"
-    await disk.let_go()
-    await gather()
-    await disk.let_go()
-    assert journal.synced == journal.sequence
-    assert setting.content(1).count(b"SET") == 2 * len(few) + 2
-
-
-async def test_sync_that_fails_in_a_tick_is_told_before_its_end(setting: Setting) -> None:
-    calls = setting.disk.calls
-    setting.filesystem.fails = True
-    setting.journal.append(command(0))
-    assert (setting.told, setting.disk.calls - calls) == (["lost"], 0)
-    assert setting.state.journal.error
-
-
-async def test_loop_leaves_syncing_to_the_thread_while_syncs_are_slow(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal, disk, calls = setting.journal, setting.disk, setting.disk.calls
-    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 0.0)
-    journal.append(command(0))
-    assert (journal.synced, disk.calls - calls) == (journal.sequence, 0)
-    journal.append(command(1))
-    await settle()
-    assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
-    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1e9)
-    journal.append(command(2))
-    assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
-
-
-async def test_syncs_of_the_thread_tell_how_slow_they_are_too(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, disk, calls = setting.journal, setting.disk, setting.disk.calls
-    monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1.0)
-    journal._group.note(30.0)
-    tries = 0
-    while disk.calls - calls == tries:
-        tries += 1
-        journal.append(command(tries))
-        await settle()
-        assert journal.synced == journal.sequence
-        assert tries < 1000
-    assert tries > 5, "quick syncs have not outweighed a slow one yet"
-
-
-async def test_sync_waits_for_those_whom_the_last_one_has_released(threaded: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, disk = threaded.journal, threaded.disk
-    monkeypatch.setattr(group_module, "COMMAND_S", 0)  # as if the disk took long, compared to the loop
-    disk.is_held = True
-    for number in range(9):
-        journal.append(command(number))
-    await disk.let_go()
-    before = disk.calls
-    journal.append(command(9))
-    await disk.let_go()
-    assert (journal.sequence - journal.synced, disk.calls) == (1, before), "the tenth waits for the eight before it"
-    for number in range(10, 17):
-        journal.append(command(number))
-    assert disk.calls == before + 1, "eight of nine are there"
-    await disk.let_go()
-    assert (journal.sequence - journal.synced, disk.calls) == (0, before + 1)
-    journal.append(command(17))
-    assert disk.calls == before + 1
-    await gather()
-    assert disk.calls == before + 2, "nobody else has come"
+from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 
 
 async def test_cut_stands_between_what_was_before_and_after_it(setting: Setting) -> None:
@@ -304,86 +81,6 @@ async def test_cut_that_began_before_the_failure_was_known_heals_nothing(setting
     assert setting.state.journal.error
 
 
-async def test_writer_waits_while_the_disk_is_far_behind(threaded: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "PENDING_BYTES", 1000)
-    threaded.disk.is_held = True
-    for number in range(50):
-        threaded.journal.append(command(number))
-    assert threaded.told == ["pause"]
-    assert threaded.state.journal.delayed_writes == 1
-    for _ in range(5):
-        await threaded.disk.let_go()
-        await gather()
-    assert threaded.told == ["pause", "resume"]
-
-
-async def test_one_long_value_makes_nobody_wait_but_many_do(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "PENDING_BYTES", 1000)
-    monkeypatch.setattr(journal_module, "LONG_PENDING_BYTES", 1 << 20)
-    setting.disk.is_held = True
-    long = [[b"SET", b"k", b"x" * 300_000]]
-    for _ in range(3):
-        setting.journal.append(long)
-        setting.journal.append(command(1))
-    assert setting.told == []
-    setting.journal.append(long)
-    assert setting.told == ["pause"]
-    for _ in range(5):
-        await setting.disk.let_go()
-        await gather()
-    assert setting.told == ["pause", "resume"]
-    payloads = [*[pack(long), pack(command(1))] * 3, pack(long)]
-    assert setting.content(1).endswith(encode_records(payloads, [NOW_MS] * len(payloads)))
-    assert setting.journal.synced == setting.journal.sequence
-
-
-async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, facts = setting.journal, setting.state.journal
-    assert journal_module.SYNC_INTERVAL_S == 1
-    monkeypatch.setattr(journal_module, "SYNC_INTERVAL_S", 0.05)
-    setting.config.appendfsync = "everysec"
-    loop = asyncio.get_running_loop()
-    started_at, count = loop.time(), 0
-    while facts.syncs < 4:
-        count += 1
-        journal.append(command(count))
-        await gather()
-        assert setting.content(1).endswith(encode_records([pack(command(count))], [NOW_MS])), "it waits for more than a moment"
-    assert loop.time() - started_at >= 3 * 0.05
-    while journal.synced < journal.sequence:  # by the timer, without another write
-        await gather()
-    facts.syncs = 0
-    setting.config.appendfsync = "no"
-    journal.append(command(0))
-    for _ in range(50):  # for longer than an interval
-        await gather()
-    assert setting.content(1).count(b"SET") == count + 1
-    assert facts.syncs == 0
-
-
-@pytest.fixture
-def syncing_at_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """Every write is followed by a sync beside, which is held."""
-    monkeypatch.setattr(journal_module, "SYNC_INTERVAL_S", 0.0)
-    setting.config.appendfsync = "everysec"
-    setting.sync_disk.is_held = True
-    return setting
-
-
-async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_at_once: Setting) -> None:
-    setting = syncing_at_once
-    journal = setting.journal
-    setting.sync_disk.is_early = True
-    journal.append(command(1))
-    await gather()
-    journal.append(command(2))
-    await gather()
-    assert setting.content(1).endswith(encode_records([pack(command(2))], [NOW_MS]))
-    assert (journal.sequence, journal.synced) == (2, 0)
-    await setting.sync_disk.let_go()
-    assert journal.synced == 1, "the sync began before the second write"
-
-
 async def test_cut_waits_for_the_sync_that_runs(syncing_at_once: Setting) -> None:
     setting = syncing_at_once
     journal = setting.journal
@@ -396,32 +93,6 @@ async def test_cut_waits_for_the_sync_that_runs(syncing_at_once: Setting) -> Non
     await settle()
     assert setting.segments.numbers() == [1, 2]
     assert journal.synced == 1
-
-
-async def test_sync_that_fails_beside_a_write_is_told(syncing_at_once: Setting) -> None:
-    setting = syncing_at_once
-    journal = setting.journal
-    journal.append(command(1))
-    await gather()
-    setting.filesystem.fails = True
-    journal.append(command(2))
-    await gather()
-    await setting.sync_disk.let_go()
-    assert setting.told == ["lost"]
-    assert "Input/output error" in setting.state.journal.error
-
-
-async def test_policy_that_becomes_always_during_a_sync_beside_lets_its_replies_go(syncing_at_once: Setting) -> None:
-    setting = syncing_at_once
-    journal = setting.journal
-    journal.append(command(1))
-    await gather()
-    setting.config.appendfsync = "always"
-    journal.append(command(2))
-    await gather()
-    assert journal.synced == 0, "a sync that has not ended was believed"
-    await setting.sync_disk.let_go()
-    assert journal.synced == 2
 
 
 async def test_off_and_on_again_leaves_a_gap_that_no_start_replays_across(setting: Setting) -> None:
@@ -481,58 +152,6 @@ async def test_segments_of_a_journal_that_is_off_go_with_the_next_snapshot(setti
     assert setting.segments.numbers() == []
 
 
-@pytest.fixture(params=["everysec", "no"])
-def written(setting: Setting, request: pytest.FixtureRequest) -> Setting:
-    """Replies wait for the write alone."""
-    setting.config.appendfsync = request.param
-    setting.disk.is_held = True
-    return setting
-
-
-def recorded(*numbers: int) -> bytes:
-    return b"".join(encode_records([pack(command(number))], [NOW_MS]) for number in numbers)
-
-
-async def test_record_is_with_the_system_before_its_tick_ends(written: Setting) -> None:
-    journal, before = written.journal, written.disk.calls
-    for number in range(3):
-        journal.append(command(number))
-        assert written.content(1).endswith(recorded(*range(number + 1)))
-        assert journal.safe == journal.sequence
-    assert written.disk.calls == before, "a thread was woken"
-
-
-async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setting) -> None:
-    journal = written.journal
-    journal.append([[b"SET", b"k", b"x" * SHORT_RECORD_BYTES]])
-    journal.append(command(1))
-    assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS)
-    assert (journal.sequence, journal.safe) == (2, 0)
-    await written.disk.let_go()
-    assert (journal.sequence, journal.safe) == (2, 1), "what came behind it has yet to follow"
-    await written.disk.let_go()
-    assert written.content(1).endswith(recorded(1))
-    assert (journal.safe, written.state.journal.queued_bytes + written.state.journal.writing_bytes) == (2, 0)
-    journal.append(command(2))
-    assert written.content(1).endswith(recorded(1, 2)), "the loop does not write again"
-
-
-@pytest.mark.parametrize("takes", [0, 50])
-async def test_what_would_wait_is_left_to_the_thread_and_is_not_safe_yet(written: Setting, takes: int) -> None:
-    journal, facts, filesystem = written.journal, written.state.journal, written.filesystem
-    filesystem.takes = [takes]
-    journal.append(command(1))
-    journal.append(command(2))
-    assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(1)[:takes]
-    assert (journal.sequence, journal.safe) == (2, 0)
-    assert facts.writing_bytes == len(recorded(1)) - takes
-    await written.disk.let_go()
-    assert journal.safe == 1
-    await written.disk.let_go()
-    assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(1, 2)
-    assert journal.safe == 2
-
-
 async def test_record_waits_for_the_new_segment_of_a_snapshot(written: Setting) -> None:
     journal = written.journal
     journal.cut()
@@ -542,54 +161,6 @@ async def test_record_waits_for_the_new_segment_of_a_snapshot(written: Setting) 
         await written.disk.let_go()
     assert written.content(2) == recorded(1)
     assert journal.safe == 1
-
-
-async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> None:
-    journal, facts = written.journal, written.state.journal
-    journal.append(command(1))
-    written.filesystem.is_full = True
-    journal.append(command(2))
-    assert written.told == ["lost"]
-    assert "No space left on device" in facts.error
-    assert journal.safe == journal.sequence, "who is told of the failure would wait for ever"
-    written.disk.is_held = False
-    written.filesystem.is_full = False
-    token = journal.cut()
-    assert await journal.link(token, "0" * 64, 10)
-    assert written.told == ["lost"]
-    journal.append(command(3))
-    assert written.content(token) == encode_link("0" * 64, NOW_MS) + recorded(3)
-
-
-async def test_failed_write_of_the_thread_loses_the_replies_that_waited_for_it(written: Setting) -> None:
-    journal = written.journal
-    journal.cut()
-    journal.append(command(1))
-    await written.disk.let_go()
-    written.filesystem.is_full = True
-    safe_when_lost: list[int] = []
-    journal.on_lost = lambda: safe_when_lost.append(journal.safe)
-    await written.disk.let_go()
-    assert safe_when_lost == [0]
-    assert "No space left on device" in written.state.journal.error
-
-
-async def test_loop_leaves_writing_to_the_thread_for_a_while_after_a_slow_write(
-    written: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal, disk = written.journal, written.disk
-    disk.is_held = False
-    monkeypatch.setattr(journal_module, "SLOW_WRITE_S", 0.0)
-    journal.append(command(1))
-    monkeypatch.setattr(journal_module, "SLOW_WRITE_S", 1e9)
-    before = disk.calls
-    journal.append(command(2))
-    assert disk.calls == before + 1
-    while disk.calls > before:  # its time is over
-        await asyncio.sleep(0.001)
-        before = disk.calls
-        journal.append(command(3))
-    assert written.content(1).endswith(recorded(3))
 
 
 async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_the_snapshot(setting: Setting) -> None:
@@ -604,20 +175,6 @@ async def test_what_was_written_before_the_journal_was_switched_on_is_left_to_th
     assert not setting.state.journal.error
 
 
-async def test_every_tick_has_a_record_with_its_time(threaded: Setting) -> None:
-    journal, state = threaded.journal, threaded.state
-    threaded.disk.is_held = True
-    journal.append(command(0))
-    for number in (1, 2, 3):
-        state.now_ms = lambda: NOW_MS + number  # noqa: B023
-        journal.append(command(number))
-    for _ in range(3):
-        await gather()
-        await threaded.disk.let_go()
-    later = encode_records([pack(command(number)) for number in (1, 2, 3)], [NOW_MS + number for number in (1, 2, 3)])
-    assert threaded.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + later
-
-
 async def test_nobody_waits_until_a_link_is_durable_and_what_it_replaces_is_gone(setting: Setting) -> None:
     journal = setting.journal
     setting.config.appendfsync = "everysec"
@@ -628,7 +185,7 @@ async def test_nobody_waits_until_a_link_is_durable_and_what_it_replaces_is_gone
     await settle()
     journal.append(command(1))
     await settle()
-    assert journal.written == journal.sequence
+    assert journal.courier.written == journal.sequence
     assert not link.done()
     assert setting.segments.numbers() == [1, token]
     while not link.done():
