@@ -68,14 +68,14 @@ LEAF(sort_strings);
 LEAF(sorted_members);
 LEAF(split_records);
 LEAF(table_place);
-LEAF(value_of);
 
-/* Read one request and go behind it. NULL without an exception if it is not whole, or unusual. */
-PyObject *read_request(const char **at, const char *end);
-
-/* The bytes before the payload of a record of the journal. */
 #define RECORD_HEADER_BYTES 24
+/* Read one request and go behind it. NULL without an exception if it is not whole, or unusual. */
 /* The CRC-32 of bytes, for which the tables have been filled once. */
+/* The bytes before the payload of a record of the journal. */
+LEAF(take_items);
+LEAF(value_of);
+PyObject *read_request(const char **at, const char *end);
 uint32_t crc_of(const char *data, Py_ssize_t length);
 void fill_crc_tables(void);
 

@@ -40,6 +40,7 @@ static PyMethodDef leaves[] = {
     ENTRY(sorted_members),
     ENTRY(split_records),
     ENTRY(table_place),
+    ENTRY(take_items),
     ENTRY(value_of),
     {NULL, NULL, 0, NULL},
 };

@@ -44,3 +44,91 @@ LEAF(items_between)
 {
     return between(args, nargs, 1);
 }
+
+/* Put a number into a list. */
+static int put_number(PyObject *list, Py_ssize_t index, Py_ssize_t number)
+{
+    PyObject *object = PyLong_FromSsize_t(number);
+    return object ? PyList_SetItem(list, index, object) : -1;
+}
+
+/* Take up to `left` of the items of one shard, without a reference. Returns their number, or -1 with an exception. */
+static Py_ssize_t take_some(PyObject *const *args, Py_ssize_t index, Py_ssize_t number, PyObject **keys, PyObject **values,
+                            Py_ssize_t left)
+{
+    PyObject *shard = PyList_GET_ITEM(args[0], index), *place = PyList_GET_ITEM(args[1], index);
+    PyObject *counts = PyList_GET_ITEM(args[2], index);
+    Py_ssize_t position = 0, wanted, taken = 0;
+    if (!PyDict_Check(shard) || !PyList_Check(counts) || number < 0 || number >= PyList_GET_SIZE(counts)) {
+        PyErr_SetString(PyExc_TypeError, "a shard is a dict, and its counts a list");
+        return -1;
+    }
+    wanted = PyLong_AsSsize_t(PyList_GET_ITEM(counts, number));
+    if (place != Py_None)
+        position = PyLong_AsSsize_t(place);
+    if (PyErr_Occurred())
+        return -1;
+    if (wanted > left)
+        wanted = left;
+    if (!wanted)
+        return 0;
+    while (taken < wanted && PyDict_Next(shard, &position, &keys[taken], &values[taken])) {
+        __builtin_prefetch(keys[taken], 1);
+        __builtin_prefetch(values[taken], 1);
+        taken++;
+    }
+    if (put_number(args[1], index, position) < 0 ||
+        put_number(counts, number, PyLong_AsSsize_t(PyList_GET_ITEM(counts, number)) - wanted) < 0)
+        return -1;
+    return taken;
+}
+
+static PyObject *list_of(PyObject **objects, Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+    Py_ssize_t i;
+    for (i = 0; list && i < count; i++)
+        PyList_SET_ITEM(list, i, Py_NewRef(objects[i]));
+    return list;
+}
+
+/* take_items(shards, places, counts, number, first, most) */
+LEAF(take_items)
+{
+    Py_ssize_t number, index, most, shards, count = 0, taken = 0;
+    PyObject **found, *keys, *values;
+    if (nargs != 6 || !PyList_Check(args[0]) || !PyList_Check(args[1]) || !PyList_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "take_items takes three lists and three numbers");
+        return NULL;
+    }
+    shards = PyList_GET_SIZE(args[0]);
+    number = PyNumber_AsSsize_t(args[3], NULL);
+    index = PyNumber_AsSsize_t(args[4], NULL);
+    most = PyNumber_AsSsize_t(args[5], NULL);
+    if (PyErr_Occurred())
+        return NULL;
+    if (PyList_GET_SIZE(args[1]) != shards || PyList_GET_SIZE(args[2]) != shards || index < 0 || most < 1 ||
+        most > PY_SSIZE_T_MAX / (Py_ssize_t)(2 * sizeof(PyObject *))) {
+        PyErr_SetString(PyExc_TypeError, "the lists are as long as that of the shards, and the numbers not negative");
+        return NULL;
+    }
+    found = PyMem_Malloc((size_t)most * 2 * sizeof(PyObject *));
+    if (!found)
+        return PyErr_NoMemory();
+    for (; index < shards; index++) {
+        taken = take_some(args, index, number, found + count, found + most + count, most - count);
+        if (taken < 0)
+            break;
+        count += taken;
+        if (count == most)
+            break;
+    }
+    keys = taken < 0 ? NULL : list_of(found, count);
+    values = keys ? list_of(found + most, count) : NULL;
+    PyMem_Free(found);
+    if (!values) {
+        Py_XDECREF(keys);
+        return NULL;
+    }
+    return Py_BuildValue("(NNn)", keys, values, index);
+}

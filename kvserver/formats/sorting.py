@@ -4,8 +4,8 @@ Three levels, each of steps that take some hundred microseconds at most:
 
 1. Every shard is put in order, in place: a dict keeps the order of its keys. So what is sorted takes no memory of its
    own, and the next snapshot finds its shards nearly sorted, which `list.sort` does in one pass.
-2. A sample of the names gives the borders of buckets. A bucket takes the next few members of each shard, by an iterator
-   that stays where it is. Only the members of one bucket are in memory twice.
+2. A sample of the names gives the borders of buckets. A bucket takes the next few members of each shard, behind those that
+   the bucket before has taken. Only the members of one bucket are in memory twice.
 3. A bucket's members are sorted in groups, and the groups are cut into batches along borders again.
 
 A member is sorted as one byte string, name, NUL, value, so that values need no look-up (which missed the cache in a
@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from kvserver._speedups.ordering import sort_strings, sorted_members
+from kvserver._speedups.places import take_items
 from kvserver.containers import fresh
 from kvserver.data.freeze import Cut
 from kvserver.data.shards import Shard
@@ -92,28 +93,17 @@ def in_order(cut: Cut, mapping: Mapping) -> Iterator[Batch | None]:
         counts.append((yield from _sort_shard(cut, index, naming, borders)))
         fresh.note(len(counts[-1]))
         yield None
-    keys = [iter(shard) for shard in cut.shards]
-    values = [iter(shard.values()) for shard in cut.shards]
+    places: list[object] = [None] * len(cut.shards)
     for bucket in range(len(borders) + 1):
         groups: list[list[bytes]] = []
-        group_keys: list[bytes] = []
-        group_values: list[object] = []
-        for shard_counts, some_keys, some_values in zip(counts, keys, values, strict=True):
-            count = shard_counts[bucket]
-            while count:
-                taken = min(count, _STEP_KEYS)
-                group_keys += islice(some_keys, taken)
-                group_values += islice(some_values, taken)
-                count -= taken
-                if len(group_keys) >= _STEP_KEYS:
-                    yield None
-                    groups.append(_join(naming, group_keys, group_values))
-                    fresh.note(3 * len(group_keys))
-                    group_keys, group_values = [], []
-                    yield None
-        if group_keys:
-            groups.append(_join(naming, group_keys, group_values))
+        index = 0
+        while index < len(cut.shards):
+            keys, values, index = take_items(cut.shards, places, counts, bucket, index, _STEP_KEYS)
             yield None
+            if keys:
+                groups.append(_join(naming, keys, values))
+                fresh.note(3 * len(keys))
+                yield None
         for members in merge(groups):
             yield None if members is None else Batch(members, not naming.has_separator)
 
