@@ -21,6 +21,8 @@ SLOT_BYTES: Final = 38
 # A string's own bytes come to these, and the sum is rounded down to a multiple of BLOCK_BYTES.
 STRING_BYTES: Final = 33 + 15
 BLOCK_BYTES: Final = 16
+# A step of measuring counts so many keys.
+KEYS_A_STEP: Final = 512
 # An Expiring and its integer. The compiled one holds the integer itself, and takes 56.
 EXPIRY_BYTES: Final = 80
 
@@ -47,20 +49,24 @@ def _entry_size(entry: Entry) -> int:
 class Footprint:
     """The running count of the bytes that a keyspace takes: `used_bytes`, of the empty keyspace and of all its keys.
 
-    Until `measure` was called for every shard, it counts only the shards that were measured.
+    Until `measure` has come to the end of the last shard, it counts only what was measured.
     """
 
     def __init__(self, keyspace: Keyspace) -> None:
         self.used_bytes = EMPTY_BYTES
         self._keyspace = keyspace
-        # The number of shards, from the first on, that were measured.
-        self._measured = 0
+        # The number of shards, from the first on, that were measured. Of the next one so many places are left, in the order
+        # that it had another one before so many times, and these keys were counted; 0 places if it was not begun.
+        self._measured = self._left = self._order = 0
+        self._seen: set[bytes] = set()
         # The bytes that were counted of each value that is changed in place, by key: it can't be asked how long it was.
         self._counted: dict[bytes, int] = {}
 
     def forget(self) -> None:
         """Count nothing, as before the first `restart`."""
-        self.used_bytes, self._measured, self._counted = EMPTY_BYTES, 0, {}
+        self.used_bytes, self._counted = EMPTY_BYTES, {}
+        self._measured = self._left = 0
+        self._seen = set()
 
     def restart(self) -> None:
         """Begin to count, or begin again for other data. A small keyspace is measured at once."""
@@ -75,11 +81,21 @@ class Footprint:
         return self._measured == self._keyspace.shard_count
 
     def measure(self) -> None:
-        """Count one more shard."""
-        for key, entry in self._keyspace.shard_members(self._measured):
-            self.used_bytes += entry_bytes(key, entry)
-            self._note(key, entry)
-        self._measured += 1
+        """Count some more keys of a shard, which is gone through from its end to its front, as SCAN does it."""
+        keyspace, index = self._keyspace, self._measured
+        stop, order = keyspace.shard_length(index), keyspace.orders[index]
+        if self._left and self._order == order:
+            stop = min(stop, self._left)
+        start = max(0, stop - KEYS_A_STEP)
+        for key, entry in keyspace.members_between(index, start, stop):
+            if key not in self._seen:
+                self.used_bytes += entry_bytes(key, entry)
+                self._note(key, entry)
+                self._seen.add(key)
+        self._left, self._order = start, order
+        if not start:
+            self._measured += 1
+            self._seen = set()
 
     def estimate_bytes(self) -> int:
         """The bytes that all keys take. Without a running count they are estimated from some thousands of the keys."""
@@ -113,20 +129,26 @@ class Footprint:
             return _entry_size(entry) if size is None else size
 
         def set_(key: bytes, entry: Any) -> None:
-            if digest(key) % count < self._measured:
+            place, measured = digest(key) % count, self._measured
+            if place < measured or (place == measured and self._left):
                 previous = peek(key)
                 if previous is None:
                     self.used_bytes += SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + _entry_size(entry)
-                else:
+                    self._note(key, entry)
+                    if place == measured:
+                        self._seen.add(key)
+                elif place < measured or key in self._seen:
                     self.used_bytes += _entry_size(entry) - counted(key, previous)
-                self._note(key, entry)
+                    self._note(key, entry)
             put(key, entry)
 
         def delete(key: bytes) -> bool:
-            if digest(key) % count < self._measured:
+            place, measured = digest(key) % count, self._measured
+            if place < measured or (place == measured and key in self._seen):
                 previous = peek(key)
                 if previous is not None:
                     self.used_bytes -= SLOT_BYTES + ((len(key) + STRING_BYTES) & -BLOCK_BYTES) + counted(key, previous)
+                    self._seen.discard(key)
             return remove(key)
 
         return Access(look, set_, delete, peek)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import settings
@@ -14,7 +15,7 @@ from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from helpers.keyspaces import KeyspaceMachine
 from helpers.small_chunks import divide_small_collections
 from kvserver.data.entries import Expiring
-from kvserver.data.footprint import EMPTY_BYTES, Footprint, entry_bytes
+from kvserver.data.footprint import EMPTY_BYTES, KEYS_A_STEP, Footprint, entry_bytes
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Access, Shard, load_shards, new_shards
 from kvserver.formats.codec import JSONText
@@ -58,9 +59,10 @@ class FootprintMachine(KeyspaceMachine):
         assert self.footprint.estimate_bytes() == total  # of so few keys all are looked at
 
 
-@pytest.mark.parametrize("shards", [3, 1])
-def test_count_is_the_sum_of_all_entries_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
+@pytest.mark.parametrize(("shards", "keys"), [(3, 512), (3, 1), (1, 2)])
+def test_count_is_the_sum_of_all_entries_whatever_happens(monkeypatch: pytest.MonkeyPatch, shards: int, keys: int) -> None:
     monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
+    monkeypatch.setattr("kvserver.data.footprint.KEYS_A_STEP", keys)
     divide_small_collections(monkeypatch)
     monkeypatch.setattr(Footprint, "restart", Footprint.forget)  # so few would be measured at once
     run_state_machine_as_test(
@@ -100,6 +102,23 @@ def test_few_keys_are_measured_at_once_and_many_in_steps() -> None:
         keyspace.set(b"%d" % number, b"v")
     footprint.restart()
     assert not footprint.is_measured
+
+
+@pytest.mark.patches_compiled
+def test_step_counts_some_keys_however_many_a_shard_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", 1)
+    keyspace = Keyspace(lambda: 0)
+    footprint = Footprint(keyspace)
+    for number in range(5_000):
+        keyspace.set(b"%04d" % number, b"v")
+    footprint.restart()
+    used = [footprint.used_bytes]
+    while not footprint.is_measured:
+        footprint.measure()
+        used.append(footprint.used_bytes)
+    each = entry_bytes(b"0000", b"v")
+    assert used[-1] == EMPTY_BYTES + 5_000 * each
+    assert max(after - before for before, after in pairwise(used)) == KEYS_A_STEP * each
 
 
 def test_estimate_of_many_keys_is_close() -> None:
