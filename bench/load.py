@@ -25,7 +25,7 @@ from bench.failure import BenchFailed
 from bench.request import encode_request
 
 RECEIVE_BYTES = 1 << 16
-# The time that replies may still take once the last batch is sent.
+# A plan gives this time to the replies behind its end, and a client to its connection.
 DRAIN_S = 10.0
 # If the next batch is due sooner than this, there is no sleep.
 SPIN_S = 100e-6
@@ -61,6 +61,8 @@ class LoadPlan:
     # None: the time does not end the load, or the number of commands does not.
     seconds: float | None = None
     commands: int | None = None
+    # The time that replies may still take once the last batch is sent.
+    drain_s: float = DRAIN_S
 
 
 @dataclass
@@ -235,9 +237,9 @@ class Load:
                 self._busy -= 1
 
     def _drain(self) -> None:
-        deadline = time.perf_counter() + DRAIN_S
+        deadline = time.perf_counter() + self._plan.drain_s
         while self._busy:
             if time.perf_counter() > deadline:
                 owed = sum(len(client.waiting) + (client.batch is not None) for client in self._clients)
-                raise LoadFailed(f"{owed} batches had no reply {DRAIN_S:.0f} s after the last was due")
+                raise LoadFailed(f"{owed} batches had no reply {self._plan.drain_s:.0f} s after the last was due")
             self._wait(NAP_S)

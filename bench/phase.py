@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bench.failure import BenchFailed
 from bench.flush_action import Action
-from bench.load import Batch, Load, LoadFailed, LoadPlan, LoadSamples
+from bench.load import DRAIN_S, Batch, Load, LoadFailed, LoadPlan, LoadSamples
 from bench.process import ServerProcess
 
 # To read a forked child costs processor time that the phase needs; the server's own peak needs no samples.
@@ -116,15 +116,16 @@ def run_phase(
     seconds: float,
     action: Action | None = None,
     aftermath_s: float = AFTERMATH_S,
+    drain_s: float = DRAIN_S,
 ) -> PhaseResult:
     """Put an open load on the server for so many seconds, while the action is repeated (None: nothing happens).
 
-    Behind an action it lasts `aftermath_s` longer.
+    Behind an action it lasts `aftermath_s` longer, and then replies may take `drain_s`.
 
     LoadFailed if the load fails or the server answers with errors; also raised is what the action raises.
     """
     acting = ActionThread(action, seconds, aftermath_s)
-    load = Load(LoadPlan(server.port, clients, batches, rate_per_s), acting.over_fd)
+    load = Load(LoadPlan(server.port, clients, batches, rate_per_s, drain_s=drain_s), acting.over_fd)
     load.connect()
     sampler = MemorySampler(server)
     try:

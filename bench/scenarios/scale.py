@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.dataset import Dataset
+from bench.failure import BenchFailed
 from bench.figures import Case, Goal, Measurement, Metric
-from bench.flush_action import bgsave, save
+from bench.flush_action import Action, bgsave, save
 from bench.idle_connections import affordable_connections
 from bench.kinds import Ability, ServerKind
 from bench.latencies import Latencies
@@ -51,6 +52,8 @@ ONCE_S = 0.001
 # A server that frees in the background is done when its memory has stayed the same for so long.
 SETTLED_S, QUICK_SETTLED_S = 0.4, 0.05
 SETTLE_DEADLINE_S = 60.0
+# A server that frees or forks a large store in one step owes replies for that long.
+DRAIN_S = 60.0
 
 PER_KEY, FILLED, GET_CPU, SET_CPU = "bytes per key", "filled", "CPU per GET", "CPU per SET"
 SAVE_TIME, SAVE_SPEED, START_TIME = "SAVE", "SAVE per s", "start"
@@ -168,22 +171,23 @@ class Life:
             figures[SAVE_PER_MILLION], figures[START_PER_MILLION] = (
                 figures[name] * 1_000_000 / keys for name in (SAVE_TIME, START_TIME)
             )
-            return Measurement(figures | self._beside_clients(server))
+            for stage in (self._flush, self._empty):
+                try:
+                    figures |= stage(server)
+                except BenchFailed as error:
+                    # What was measured before is not lost.
+                    self._run.note(f"the rest of {kind} with {keys:,} keys: {error}")
+                    break
+            return Measurement(figures)
 
-    def _beside_clients(self, server: ServerProcess) -> dict[str, float]:
-        idle, _ = latency_figures(run_phase(server, CLIENTS, RATE_PER_S, self._by_turns, self._phase_s))
-        flush = run_phase(
-            server,
-            CLIENTS,
-            RATE_PER_S,
-            self._by_turns,
-            self._phase_s,
-            functools.partial(bgsave, server),
-            self._aftermath_s,
-        )
+    def _flush(self, server: ServerProcess) -> dict[str, float]:
+        idle, _ = latency_figures(self._phase(server, self._phase_s))
+        flush = self._phase(server, self._phase_s, functools.partial(bgsave, server))
         p99, most = latency_figures(flush)
         figures = {FLUSH_TIME: statistics.median(flush.action_s), GROWTH: 100 * flush.memory_growth}
-        figures |= {IDLE_P99: idle, P99: p99, P99_TO_IDLE: p99 / idle, MOST: most}
+        return figures | {IDLE_P99: idle, P99: p99, P99_TO_IDLE: p99 / idle, MOST: most}
+
+    def _empty(self, server: ServerProcess) -> dict[str, float]:
         replied_s: list[float] = []
 
         def flushall() -> None:
@@ -193,10 +197,11 @@ class Life:
                 replied_s.append(time.perf_counter() - started_at)
             self._wait_until_freed(server)
 
-        emptying = run_phase(server, CLIENTS, RATE_PER_S, self._by_turns, ONCE_S, flushall, self._aftermath_s)
-        _, figures[EMPTY_MOST] = latency_figures(emptying)
-        figures[EMPTY_TIME] = replied_s[0]
-        return figures
+        _, most = latency_figures(self._phase(server, ONCE_S, flushall))
+        return {EMPTY_TIME: replied_s[0], EMPTY_MOST: most}
+
+    def _phase(self, server: ServerProcess, seconds: float, action: Action | None = None) -> PhaseResult:
+        return run_phase(server, CLIENTS, RATE_PER_S, self._by_turns, seconds, action, self._aftermath_s, DRAIN_S)
 
     def _wait_until_freed(self, server: ServerProcess) -> None:
         """Wait until the memory of the server has stayed the same for a while, since it may free beside its clients."""
