@@ -21,7 +21,9 @@ def declares(tree: ast.Module) -> bool:
 def test_every_module_that_declares_commands_is_a_family() -> None:
     paths = [*PACKAGE.glob("commands/*.py"), *PACKAGE.glob("types/*/*.py"), *PACKAGE.glob("scripting/*.py")]
     declaring = {path for path in paths if declares(ast.parse(path.read_text(encoding="utf-8")))}
-    assert declaring == {Path(str(family.__file__)) for family in FAMILIES}
+    # A compiled module has another ending.
+    files = [Path(str(family.__file__)) for family in FAMILIES]
+    assert declaring == {file.with_name(file.name.partition(".")[0] + ".py") for file in files}
 
 
 def test_every_command_is_found_by_its_name_alone() -> None:
