@@ -33,6 +33,7 @@ BATCH_KEYS: Final = 512
 LONG_VALUE_BYTES: Final = 1024
 BATCH_BYTES: Final = 1 << 15
 _STEP_KEYS: Final = 512
+_LOOKED_UP_KEYS: Final = 128
 _BUCKET_KEYS: Final = 1 << 14
 _SAMPLES_PER_BUCKET: Final = 32
 # A merge takes one member in so many for its sample, or fewer where they would be too many to be sorted in one step.
@@ -161,7 +162,11 @@ def _sort_shard(cut: Cut, index: int, naming: _Naming, borders: list[bytes]) -> 
         if some:
             if not is_ordered:
                 keys = naming.keys(some)
-                ordered.update(zip(keys, map(shard.__getitem__, keys), strict=True))
+                # Each look-up waits for memory.
+                for start in range(0, len(keys), _LOOKED_UP_KEYS):
+                    found = keys[start : start + _LOOKED_UP_KEYS]
+                    ordered.update(zip(found, map(shard.__getitem__, found), strict=True))
+                    yield None
             bucket = _count(some, borders, bucket, counts)
         yield None
     if not is_ordered:
