@@ -100,7 +100,7 @@ static inline PyObject *shard_of(Keyspace *keyspace, PyObject *key)
         index %= count;
         index += index < 0 ? count : 0;
     }
-    if (index >= count || (keyspace->by_shard && index >= PyList_GET_SIZE(keyspace->by_shard))) {
+    if (index < 0 || index >= count || (keyspace->by_shard && index >= PyList_GET_SIZE(keyspace->by_shard))) {
         PyErr_SetString(PyExc_IndexError, "there is no such shard");
         return NULL;
     }
