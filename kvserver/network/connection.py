@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from kvserver.engine.results import Client
 from kvserver.engine.writer import COMMANDS_PER_TURN, Writer
 from kvserver.resp.reply import Error
-from kvserver.resp.request import Request, RequestParser, request_bytes
-from kvserver.state.session import ServerState, Session
+from kvserver.resp.request import RequestParser, request_bytes
+from kvserver.state.session import ServerState
 from kvserver.state.statistics import CLIENT_BYTES, Buffers
 
 # When more of its replies are unread, nothing more of a client runs, and the limits of its class are looked at.
@@ -46,21 +47,13 @@ class Owner(Protocol):
         """Forget a connection."""
 
 
-class Connection:
-    """A Client for the writer, and the protocol of an asyncio transport: not as a subclass, which couldn't be compiled."""
+class Connection(Client):
+    """A client for the writer, and the protocol of an asyncio transport: not as a subclass, which couldn't be compiled."""
 
-    session: Session
     transport: asyncio.Transport
 
     def __init__(self, owner: Owner) -> None:
-        self.queue: list[Request] = []
-        self.is_queued = False
-        self.is_waiting = False
-        self.is_choked = False
-        self.has_ended = False
-        self.has_hung_up = False
-        self.is_closed = False
-        self.is_full = False
+        super().__init__()
         # The client waits, and what it sends meanwhile is read all the same: so its end is noticed.
         self._reads_on = False
         # What was read then while the queue was full, unparsed, and its size.

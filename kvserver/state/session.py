@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 
+from kvserver.compilation import mypyc_attr
 from kvserver.data.databases import Databases
 from kvserver.data.maxmemory import Memory
 from kvserver.options.config import Config
@@ -50,6 +51,8 @@ class Pause(Enum):
     ALL = "all"
 
 
+# Tests have a state with more, which is interpreted in the compiled build, too.
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ServerState:
     """Everything that a command can see of the server.
 

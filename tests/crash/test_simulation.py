@@ -34,6 +34,7 @@ from kvserver.data.freeze import Cut
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine import writer
 from kvserver.engine.jobs import Jobs
+from kvserver.engine.results import Client
 from kvserver.engine.writer import Writer
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
@@ -211,15 +212,13 @@ class ProcessEnded(BaseException):
     """The process was killed in the middle of a sync."""
 
 
-class Client:
-    """The writer's Client: sends what the seed says and notes what it is told."""
+class Simulated(Client):
+    """A client that sends what the seed says and notes what it is told."""
 
     def __init__(self, life: Life, number: int) -> None:
+        super().__init__()
         self.life = life
         self.session = Session(life.state, number, "simulated", "simulated", is_local=True)
-        self.queue: list[list[bytes]] = []
-        self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
-        self.has_hung_up = False
         self.asked: list[list[bytes]] = []
         self.reader = hiredis.Reader()
         self.life.loop.call_later(life.rng.random() * 0.1, self.send)
@@ -399,7 +398,7 @@ class Life:
             self.filesystem.fault = Fault(
                 at=self.filesystem.call_count + self.rng.randrange(1, 200), for_good=self.rng.random() < 0.1
             )
-        self.clients = [Client(self, REPLAY_ID + 1 + number) for number in range(self.rng.choice((1, 3, 6)))]
+        self.clients = [Simulated(self, REPLAY_ID + 1 + number) for number in range(self.rng.choice((1, 3, 6)))]
         while True:
             await asyncio.sleep(1)
             self.jobs.schedule.start_if_due()

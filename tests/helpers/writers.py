@@ -8,20 +8,19 @@ from collections.abc import Callable
 from helpers.sessions import Server
 from kvserver.dispatch.effect import Effect
 from kvserver.engine.outbox import Outbox
+from kvserver.engine.results import Client
 from kvserver.engine.writer import Writer
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request, RequestParser
 from kvserver.state.session import Session
 
 
-class Noting:
+class Noting(Client):
     """A client without a connection. As a Connection, it is told of its end later than it is aborted."""
 
     def __init__(self, session: Session) -> None:
+        super().__init__()
         self.session = session
-        self.queue: list[Request] = []
-        self.is_queued = self.is_waiting = self.is_choked = self.has_ended = self.is_closed = self.is_full = False
-        self.has_hung_up = False
         self.said = b""
         self.is_aborted = False
         self.on_go_on: Callable[[], object] = lambda: None

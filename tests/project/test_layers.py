@@ -74,7 +74,7 @@ def place_of(name: str) -> str:
 # Who may import whom: each imports from its own folder and from the layers before it, imports for type checkers included.
 LAYERS = (
     {"_speedups"},
-    {"containers", "errors", "patterns", "supervisor"},
+    {"compilation", "containers", "errors", "patterns", "supervisor"},
     {"options", "resp"},
     {"data", "log"},
     {"formats", "state"},
@@ -133,6 +133,8 @@ DEPENDENCIES = {"hiredis", "orjson", "uvloop"}
 OPTIONAL = {
     "kvserver.scripting.interpreter": {"lupa"},
     "kvserver.engine.carrier": {"greenlet"},
+    # For type checkers alone.
+    "kvserver.compilation": {"mypy_extensions"},
 }
 
 
