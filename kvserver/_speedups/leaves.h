@@ -36,46 +36,16 @@ void fetch_pairs(PyObject *shards, PyObject *pairs, Py_ssize_t first, Py_ssize_t
 #define fetch_pairs(shards, pairs, first, count)
 #endif
 
-LEAF(add_member);
-LEAF(add_score);
-LEAF(check_records);
-LEAF(count_alike);
-LEAF(cut_replies);
-LEAF(decode);
-LEAF(encode_members);
-LEAF(encode_short);
-LEAF(find_member);
-LEAF(get_field);
-LEAF(get_replies);
-LEAF(get_values);
-LEAF(has_member);
-LEAF(increment_all);
-LEAF(items_between);
-LEAF(keys_between);
-LEAF(pack_short);
-LEAF(pop_left);
-LEAF(pop_right);
-LEAF(push_left);
-LEAF(push_right);
-LEAF(put_pairs);
-LEAF(read_strings);
-LEAF(remove_member);
-LEAF(run_calls);
-LEAF(set_all);
-LEAF(set_field);
-LEAF(set_pairs);
-LEAF(sort_strings);
-LEAF(sorted_members);
-LEAF(split_records);
-LEAF(table_place);
+#define NAME(name) LEAF(name);
+#include "names.h"
+#undef NAME
 
-#define RECORD_HEADER_BYTES 24
 /* Read one request and go behind it. NULL without an exception if it is not whole, or unusual. */
-/* The CRC-32 of bytes, for which the tables have been filled once. */
-/* The bytes before the payload of a record of the journal. */
-LEAF(take_items);
-LEAF(value_of);
 PyObject *read_request(const char **at, const char *end);
+
+/* The bytes before the payload of a record of the journal. */
+#define RECORD_HEADER_BYTES 24
+/* The CRC-32 of bytes, for which the tables have been filled once. */
 uint32_t crc_of(const char *data, Py_ssize_t length);
 void fill_crc_tables(void);
 

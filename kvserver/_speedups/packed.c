@@ -1,5 +1,6 @@
-/* Calls of hashes, lists and sets on packed collections, and what looks into these. */
+/* Calls on packed collections one by one, runs of them on the shards of a keyspace, and looks into such collections. */
 
+#include "keyspace.h"
 #include "packed.h"
 
 /* value_of(packed, name) */
@@ -31,239 +32,197 @@ LEAF(has_member)
     return PyBool_FromLong(find_word(&text, args[1], 0, &passed) != NULL);
 }
 
-int call_get_field(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
+/* By their codes, as in Python. */
+static Call *const CALLS[] = {
+    call_get_field, call_find_member, call_set_field,  call_push_left,     call_push_right,
+    call_pop_left,  call_pop_right,   call_add_member, call_remove_member, call_add_score,
+};
+#define READS 2
+#define CALL_COUNT (Py_ssize_t)(sizeof CALLS / sizeof *CALLS)
+
+/* The reply to a call, and the entry that the key has then; None where the case is not so usual. */
+static PyObject *run_alone(Call *call, PyObject *const *args, Py_ssize_t nargs)
 {
-    Text text;
-    Py_ssize_t passed;
-    const char *found;
-    (void)config, (void)most;
-    if (!has_words(request, 3) || (entry && take_text(entry, "h", &text)))
-        return 1;
-    found = entry ? find_word(&text, PyList_GET_ITEM(request, 2), 1, &passed) : NULL;
-    if (found) {
-        outcome->reply = STRING;
-        outcome->string = found + PyBytes_GET_SIZE(PyList_GET_ITEM(request, 2)) + 1;
-        outcome->length = next_nul(&text, outcome->string - 1) - outcome->string;
+    Outcome outcome = {NOTHING, 0, NULL, 0, 0, NULL};
+    PyObject *reply, *entry, *found;
+    int result;
+    long long most;
+    if (nargs != 4 || !PyLong_Check(args[3])) {
+        PyErr_SetString(PyExc_TypeError, "a call takes an entry, a request, a configuration and a number");
+        return NULL;
     }
-    return 0;
+    most = PyLong_AsLongLong(args[3]);
+    if (most == -1 && PyErr_Occurred())
+        return NULL;
+    entry = args[0] == Py_None ? NULL : args[0];
+    result = call(entry, args[1], args[2], most, &outcome);
+    if (result > 0)
+        Py_RETURN_NONE;
+    if (result < 0)
+        return NULL;
+    if (outcome.reply == INTEGER)
+        reply = PyLong_FromLongLong(outcome.number);
+    else if (outcome.reply == STRING)
+        reply = PyBytes_FromStringAndSize(outcome.string, outcome.length);
+    else
+        reply = Py_NewRef(Py_None);
+    if (!outcome.changed)
+        outcome.changed = Py_NewRef(outcome.is_changed ? Py_None : args[0]);
+    found = reply ? PyTuple_Pack(2, reply, outcome.changed) : NULL;
+    Py_XDECREF(reply);
+    Py_DECREF(outcome.changed);
+    return found;
 }
 
-int call_find_member(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    Text text;
-    Py_ssize_t passed;
-    (void)config, (void)most;
-    if (!has_words(request, 3) || (entry && take_text(entry, "is", &text)))
-        return 1;
-    return reply_number(outcome, entry && find_word(&text, PyList_GET_ITEM(request, 2), 0, &passed) ? 1 : 0);
-}
+#define CALL_LEAF(name) \
+    LEAF(name) { return run_alone(call_##name, args, nargs); }
 
-static const char NEW_HASH[] = "h", NEW_LIST[] = "l", NEW_SET[] = "s", NEW_INTSET[] = "i";
+CALL_LEAF(add_member)
+CALL_LEAF(add_score)
+CALL_LEAF(find_member)
+CALL_LEAF(get_field)
+CALL_LEAF(pop_left)
+CALL_LEAF(pop_right)
+CALL_LEAF(push_left)
+CALL_LEAF(push_right)
+CALL_LEAF(remove_member)
+CALL_LEAF(set_field)
 
-/* Begin to read an entry that may be missing, of a kind of one mark. */
-static int take_or_begin(PyObject *entry, const char *mark, Text *text)
+static int append_outcome(Buffer *buffer, const Outcome *outcome, PyObject *null)
 {
-    if (entry)
-        return take_text(entry, mark, text);
-    /* The mark, and the NUL behind it. */
-    text->start = mark;
-    text->stop = mark + 2;
-    return 0;
-}
-
-int call_set_field(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    static PyObject *value_name, *entries_name;
-    Text text;
-    Pieces pieces;
-    PyObject *field, *value;
-    Py_ssize_t passed;
-    long long longest, entries;
-    const char *found;
-    if (take_or_begin(entry, NEW_HASH, &text))
-        return 1;
-    /* This may run Python code, which may change the request. */
-    if (take_limit(config, &value_name, "hash_max_listpack_value", &longest) < 0 ||
-        take_limit(config, &entries_name, "hash_max_listpack_entries", &entries) < 0)
+    char line[MOST_LINE_BYTES];
+    if (outcome->reply == INTEGER)
+        return append(buffer, line, put_line(line, ':', outcome->number) - line);
+    if (outcome->reply == NOTHING)
+        return append(buffer, PyBytes_AS_STRING(null), PyBytes_GET_SIZE(null));
+    if (append(buffer, line, put_line(line, '$', outcome->length) - line) < 0 ||
+        append(buffer, outcome->string, outcome->length) < 0)
         return -1;
-    if (!has_words(request, 4))
-        return 1;
-    field = PyList_GET_ITEM(request, 2);
-    value = PyList_GET_ITEM(request, 3);
-    if (!can_pack(field) || !can_pack(value))
-        return 1;
-    if (PyBytes_GET_SIZE(field) > longest || PyBytes_GET_SIZE(value) > longest || entries < most)
-        return 1;
-    pieces.used = pieces.is_full = 0;
-    found = find_word(&text, field, 1, &passed);
-    if (found) {
-        const char *present = found + PyBytes_GET_SIZE(field) + 1, *end = next_nul(&text, present - 1);
-        put(&pieces, text.start, present - text.start);
-        put_word(&pieces, value, "");
-        put(&pieces, end + 1, text.stop - end - 1);
-    } else {
-        if (passed > most)
-            return 1;
-        put(&pieces, text.start, text.stop - text.start);
-        put_word(&pieces, field, "\1");
-        put_word(&pieces, value, "");
-    }
-    reply_number(outcome, !found);
-    return change_to(outcome, &pieces);
+    return append(buffer, "\r\n", 2);
 }
 
-static int push(PyObject *entry, PyObject *request, long long most, Outcome *outcome, int is_left)
+/* Store what a call has made of an entry, or remove its key. Return -1 with an exception; then nothing has changed. */
+static int keep(Keyspace *keyspace, PyObject *key, PyObject *changed)
 {
-    Text text;
-    Pieces pieces;
-    PyObject *element;
-    const char *nul;
-    long long length = 0;
-    if (!has_words(request, 3) || take_or_begin(entry, NEW_LIST, &text))
-        return 1;
-    element = PyList_GET_ITEM(request, 2);
-    for (nul = text.start + 1; nul; nul = next_nul(&text, nul))
-        length++;
-    if (length > most || !can_pack(element))
-        return 1;
-    pieces.used = pieces.is_full = 0;
-    if (is_left) {
-        put(&pieces, text.start, 2);
-        put_word(&pieces, element, "");
-        put(&pieces, text.start + 2, text.stop - text.start - 2);
-    } else {
-        put(&pieces, text.start, text.stop - text.start);
-        put_word(&pieces, element, "");
-    }
-    reply_number(outcome, length);
-    return change_to(outcome, &pieces);
-}
-
-int call_push_left(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    (void)config;
-    return push(entry, request, most, outcome, 1);
-}
-
-int call_push_right(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    (void)config;
-    return push(entry, request, most, outcome, 0);
-}
-
-static int pop(PyObject *entry, PyObject *request, Outcome *outcome, int is_left)
-{
-    Text text;
-    Pieces pieces;
-    const char *from, *end;
-    if (!has_words(request, 2) || (entry && take_text(entry, "l", &text)))
-        return 1;
-    if (!entry)
-        return 0;
-    if (text.stop - text.start < 3)
-        return 1;
-    if (is_left) {
-        from = text.start + 2;
-        end = next_nul(&text, from - 1);
-    } else {
-        end = text.stop - 1;
-        for (from = end; from[-1]; from--)
-            ;
-    }
-    outcome->reply = STRING;
-    outcome->string = from;
-    outcome->length = end - from;
-    pieces.used = pieces.is_full = 0;
-    put(&pieces, text.start, from - text.start);
-    put(&pieces, end + 1, text.stop - end - 1);
-    outcome->is_changed = 1;
-    return pieces.used > 2 || pieces.is_full ? change_to(outcome, &pieces) : 0;
-}
-
-int call_pop_left(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    (void)config, (void)most;
-    return pop(entry, request, outcome, 1);
-}
-
-int call_pop_right(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    (void)config, (void)most;
-    return pop(entry, request, outcome, 0);
-}
-
-/* True for what Redis's string2ll takes for an integer of 64 bits. */
-static int is_integer(PyObject *member)
-{
-    static const char most[] = "9223372036854775807", least[] = "9223372036854775808";
-    const char *digits = PyBytes_AS_STRING(member);
-    Py_ssize_t length = PyBytes_GET_SIZE(member), i;
-    int is_negative = length > 1 && digits[0] == '-';
-    if (length == 1 && digits[0] == '0')
-        return 1;
-    digits += is_negative;
-    length -= is_negative;
-    if (!length || length > 19 || digits[0] == '0')
-        return 0;
-    for (i = 0; i < length; i++)
-        if (digits[i] < '0' || digits[i] > '9')
-            return 0;
-    return length < 19 || memcmp(digits, is_negative ? least : most, 19) <= 0;
-}
-
-int call_add_member(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
-{
-    static PyObject *entries_name;
-    Text text;
-    Pieces pieces;
-    PyObject *member;
-    Py_ssize_t passed;
-    long long entries = 0;
-    if (entry && take_text(entry, "is", &text))
-        return 1;
-    /* This may run Python code, which may change the request. */
-    if ((!entry || text.start[0] == 'i') && take_limit(config, &entries_name, "set_max_intset_entries", &entries) < 0)
+    PyObject *shard;
+    int result;
+    if (changed)
+        return store(keyspace, key, changed);
+    shard = shard_of(keyspace, key);
+    if (!shard)
         return -1;
-    if (!has_words(request, 3))
-        return 1;
-    member = PyList_GET_ITEM(request, 2);
-    if (!can_pack(member))
-        return 1;
-    if (!entry)
-        take_or_begin(NULL, is_integer(member) ? NEW_INTSET : NEW_SET, &text);
-    if (find_word(&text, member, 0, &passed))
-        return reply_number(outcome, 0);
-    /* The mark has a NUL behind it, too. */
-    if (passed > most)
-        return 1;
-    if (text.start[0] == 'i' && (passed - 1 >= entries || !is_integer(member)))
-        return 1;
-    pieces.used = pieces.is_full = 0;
-    put(&pieces, text.start, text.stop - text.start);
-    put_word(&pieces, member, "");
-    reply_number(outcome, 1);
-    return change_to(outcome, &pieces);
+    Py_INCREF(shard);
+    result = PyDict_DelItem(shard, key);
+    Py_DECREF(shard);
+    return result;
 }
 
-int call_remove_member(PyObject *entry, PyObject *request, PyObject *config, long long most, Outcome *outcome)
+typedef struct {
+    Keyspace keyspace;
+    PyObject *codes, *config, *null, *changes;
+    Buffer buffer;
+    long long most;
+    Py_ssize_t hits, misses;
+} Run;
+
+/* Run a request, which the caller holds. Return 1 if it is no usual call, -1 with an exception; then nothing has changed. */
+static int run_one(Run *run, PyObject *request)
 {
-    Text text;
-    Pieces pieces;
-    PyObject *member;
-    Py_ssize_t passed;
-    const char *found;
-    (void)config, (void)most;
-    if (!has_words(request, 3) || (entry && take_text(entry, "is", &text)))
+    Outcome outcome = {NOTHING, 0, NULL, 0, 0, NULL};
+    PyObject *key, *entry, *number;
+    Py_ssize_t code;
+    int result;
+    key = argument_of(request, 0);
+    number = key ? PyDict_GetItemWithError(run->codes, key) : NULL;
+    if (!number)
+        return PyErr_Occurred() ? -1 : 1;
+    code = PyLong_AsSsize_t(number);
+    if (code < 0 || code >= CALL_COUNT) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_IndexError, "there is no such call");
+        return -1;
+    }
+    if (PyList_GET_SIZE(request) < 2)
         return 1;
-    member = PyList_GET_ITEM(request, 2);
-    found = entry ? find_word(&text, member, 0, &passed) : NULL;
-    if (!found)
-        return reply_number(outcome, 0);
-    pieces.used = pieces.is_full = 0;
-    put(&pieces, text.start, found - text.start);
-    found += PyBytes_GET_SIZE(member) + 1;
-    put(&pieces, found, text.stop - found);
-    reply_number(outcome, 1);
-    outcome->is_changed = 1;
-    return pieces.used > 2 || pieces.is_full ? change_to(outcome, &pieces) : 0;
+    key = argument_of(request, 1);
+    if (!key)
+        return -1;
+    Py_INCREF(key);
+    entry = value_of_key(&run->keyspace, key);
+    if (!entry && PyErr_Occurred()) {
+        Py_DECREF(key);
+        return -1;
+    }
+    /* The configuration may run Python code, and the reply may lie in the entry. */
+    Py_XINCREF(entry);
+    result = CALLS[code](entry, request, run->config, run->most, &outcome);
+    if (!result)
+        result = append_outcome(&run->buffer, &outcome, run->null);
+    /* What may fail stands before what can't be undone. */
+    if (!result && outcome.is_changed) {
+        result = PyList_Append(run->changes, request);
+        if (!result)
+            result = keep(&run->keyspace, key, outcome.changed);
+    } else if (!result && code < READS) {
+        run->hits += entry != NULL;
+        run->misses += entry == NULL;
+    }
+    Py_XDECREF(outcome.changed);
+    Py_XDECREF(entry);
+    Py_DECREF(key);
+    return result;
+}
+
+/* run_calls(shards, digest, by_shard, now, requests, start, codes, config, most, null) */
+LEAF(run_calls)
+{
+    Run run;
+    PyObject *requests, *found;
+    Py_ssize_t start, done = 0;
+    if (nargs != 10 || !PyList_Check(args[4]) || !PyLong_Check(args[5]) || !PyDict_Check(args[6]) || !PyLong_Check(args[8]) ||
+        !PyBytes_Check(args[9])) {
+        PyErr_SetString(PyExc_TypeError, "run_calls takes requests, which are a list, a place, codes, a number and a null");
+        return NULL;
+    }
+    if (take_keyspace(&run.keyspace, args) < 0)
+        return NULL;
+    requests = args[4];
+    start = PyLong_AsSsize_t(args[5]);
+    if (start < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_IndexError, "a run begins in the list");
+        return NULL;
+    }
+    run.most = PyLong_AsLongLong(args[8]);
+    if (run.most == -1 && PyErr_Occurred())
+        return NULL;
+    run.changes = PyList_New(0);
+    if (!run.changes)
+        return NULL;
+    run.codes = args[6];
+    run.config = args[7];
+    run.null = args[9];
+    run.hits = run.misses = 0;
+    begin(&run.buffer);
+    for (; start + done < PyList_GET_SIZE(requests); done++) {
+        PyObject *request = Py_NewRef(PyList_GET_ITEM(requests, start + done));
+        Py_ssize_t before = run.buffer.used, changed = PyList_GET_SIZE(run.changes);
+        int result = run_one(&run, request);
+        Py_DECREF(request);
+        if (!result)
+            continue;
+        /* What has run has run, and is recorded: only a failure of the first call is told. */
+        run.buffer.used = before;
+        if (result < 0 && done)
+            PyErr_Clear();
+        if (PyList_SetSlice(run.changes, changed, PyList_GET_SIZE(run.changes), NULL) < 0 || (result < 0 && !done)) {
+            end(&run.buffer);
+            Py_DECREF(run.changes);
+            return NULL;
+        }
+        break;
+    }
+    found = Py_BuildValue("(y#Nnnn)", run.buffer.start, run.buffer.used, run.changes, done, run.hits, run.misses);
+    end(&run.buffer);
+    return found;
 }
