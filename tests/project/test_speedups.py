@@ -35,7 +35,7 @@ def test_leaves_are_compiled_where_a_compiler_is() -> None:
 
 
 def test_each_leaf_in_c_stands_beside_its_twin_and_is_in_the_module() -> None:
-    table = re.findall(r"^NAME\((\w+)\)$", (FOLDER / "names.h").read_text(), re.MULTILINE) + ["fetch_ahead"]
+    table = [*re.findall(r"^NAME\((\w+)\)$", (FOLDER / "names.h").read_text(), re.MULTILINE), "fetch_ahead"]
     defined = {
         name: path.stem
         for path in FOLDER.glob("*.c")
