@@ -14,7 +14,7 @@ from typing import Final
 from kvserver._speedups.ahead import FETCHES_AHEAD
 from kvserver._speedups.replies import cut_replies
 from kvserver.dispatch.effect import EFFECTS
-from kvserver.dispatch.gate import is_free
+from kvserver.dispatch.gate import Runners, is_free
 from kvserver.dispatch.table import ALIKE_FROM, CommandTable
 from kvserver.engine.results import INTERNAL_ERROR, Client, Result, Results
 from kvserver.errors import CommandError
@@ -36,6 +36,8 @@ from kvserver.state.session import ServerState
 
 # The requests of a client end here, so that it takes some of the replies before more are gathered.
 LONG_REPLIES_PER_TURN_BYTES: Final = 1 << 18
+# A run takes so many clients, so that one that ends early costs the others little, and its replies are not long.
+CLIENTS_PER_RUN: Final = 64
 # The names of commands are counted after so many.
 COMMANDS_PER_FOLD: Final = 1024
 ANY_ARITY: Final = range(1, ANY_NUMBER)
@@ -65,13 +67,13 @@ class Execution:
     def run_together(self, batch: list[Client], now_ms: int) -> list[Client]:
         """Run requests of clients that have sent one each, as if one of them had sent all; return the clients that are left.
 
-        Those that take part have the protocol and the database of the first one that does. They come before the others. That
-        is an order as good as any, since nobody of them has a reply yet. Measured: with 50 clients, a GET takes half as long.
+        They come before those of the others. That is an order as good as any, since nobody of them has a reply yet. Measured:
+        with 50 clients, a GET takes half as long.
         """
         first = next((client.session for client in batch if len(client.queue) == 1 and is_free(client.session)), None)
         if first is None:
             return batch
-        runners, keyspace, protocol = self._plain(first), first.keyspace, first.protocol
+        runners = self._plain(first)
         clients = [
             client
             for client in batch
@@ -79,28 +81,41 @@ class Execution:
             and (runner := runners.get(client.queue[0][0]))
             and (many := runner[3])
             and many.width in (len(client.queue[0]), 0)
-            and (session := client.session).keyspace is keyspace
-            and session.protocol == protocol
-            and is_free(session)
+            and is_free(client.session)
             and not (client.is_waiting or client.is_choked or client.is_full or client.has_ended)
         ]
+        # The runs of each database and protocol.
+        while len(clients) >= ALIKE_FROM:
+            keyspace, protocol = clients[0].session.keyspace, clients[0].session.protocol
+            alike: list[Client] = []
+            others: list[Client] = []
+            for client in clients:
+                session = client.session
+                (alike if session.keyspace is keyspace and session.protocol == protocol else others).append(client)
+            for start in range(0, len(alike), CLIENTS_PER_RUN):
+                self._run_clients(alike[start : start + CLIENTS_PER_RUN], runners, now_ms)
+            clients = others
+        return [client for client in batch if client.is_queued]
+
+    def _run_clients(self, clients: list[Client], runners: Runners, now_ms: int) -> None:
+        """Run the only request of each client, up to one that is none for a run."""
         if len(clients) < ALIKE_FROM:
-            return batch
+            return
+        session = clients[0].session
         requests = [client.queue[0] for client in clients]
         if FETCHES_AHEAD:
-            keyspace.fetch_ahead(requests)
+            session.keyspace.fetch_ahead(requests)
         output: list[bytes] = []
         self._clock.hold()
         try:
-            done = self._run_alike(first, requests, runners, output)
+            done = self._run_alike(session, requests, runners, output)
             replies = cut_replies(b"".join(output))
         except Exception:
             for client in clients:
                 client.queue = []
                 self.abandon(client)
-            return batch
-        finally:
-            self._clock.release()
+            return
+        self._clock.release()
         self._counters.commands_processed += done
         self._executed += [request[0] for request in requests[:done]]
         outbox = self._results.outbox
@@ -117,7 +132,6 @@ class Execution:
                     client.write(reply)
             except Exception:
                 self.abandon(client)
-        return [] if done == len(batch) else [client for client in batch if client.is_queued]
 
     def run_one(self, client: Client, requests: list[Request]) -> None:
         """Run the only request of a client's queue and write its reply, as `_run` does, with less around it.

@@ -165,11 +165,8 @@ class Writer:
         run, run_one = execution.run_beside if is_beside else execution.run, execution.run_one
         now_ms = self._state.now_ms()
         if not is_beside:
-            while self.runs_together and len(batch) >= ALIKE_FROM and not self._pauses:
-                left = execution.run_together(batch, now_ms)
-                if len(left) == len(batch):
-                    break
-                batch = left
+            if self.runs_together and len(batch) >= ALIKE_FROM and not self._pauses:
+                batch = execution.run_together(batch, now_ms)
             self._batch = batch
         if FETCHES_AHEAD and len(batch) >= AHEAD_FROM:
             # Nearly always all clients have selected one database. For those in another one this fetches nothing of use. Long

@@ -260,3 +260,19 @@ async def test_run_that_fails_closes_its_clients_and_no_other(setting: Setting, 
     assert clients[0].said == b"+OK\r\n$1\r\nv\r\n"
     assert "a client's turn failed" in caplog.text
     assert setting.server.keyspace.get(b"n") is None, "no request of theirs runs any more"
+
+
+async def test_no_request_is_looked_at_again_and_again_since_runs_end_early(setting: Setting) -> None:
+    """A long string ends each run. Quadratic time would make thousands of clients wait for seconds."""
+    measured(setting.server)
+    clients = [setting.client() for _ in range(300)]
+    for words in (("RPUSH", "l", *["x" * 5_000] * 300), ("SET", "k", "x" * 5_000)):
+        setting.send(clients[0], encode(*words))
+    await settle()
+    runs = Runs(setting.writer)
+    for number, client in enumerate(clients):
+        client.said = b""
+        setting.send(client, encode("LPOP", "l") if number % 2 else encode("GET", "k"))
+    await settle()
+    assert sum(runs.sizes) <= 300
+    assert {client.said for client in clients} == {b"$5000\r\n%b\r\n" % (b"x" * 5_000)}
