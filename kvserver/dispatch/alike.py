@@ -11,7 +11,7 @@ from typing import Any
 
 from kvserver.dispatch.command import Many
 from kvserver.errors import CommandError
-from kvserver.resp.reply import CACHED_BULK_HEADERS, CACHED_INTEGERS, INTEGERS, NULL
+from kvserver.resp.reply import CACHED_INTEGERS, INTEGERS, NULL
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
@@ -36,10 +36,9 @@ def integers(width: int, call: Callable[[Session, Request], int]) -> Many:
 
 
 def strings(width: int, call: Callable[[Session, Request], bytes | None]) -> Many:
-    """The runs of a command whose calls of so many words give strings or nothing, each by `call`, unless they fail.
+    """The runs of a command whose calls of so many words give short strings or nothing, each by `call`, unless they fail.
 
-    A call that raises CommandError has changed nothing: the writer runs it again. It also runs what follows a long string, so
-    that no run gathers many of them.
+    A call that raises CommandError has changed nothing: the writer runs it again.
     """
 
     def run(session: Session, requests: list[Request], output: list[bytes]) -> int:
@@ -48,8 +47,6 @@ def strings(width: int, call: Callable[[Session, Request], bytes | None]) -> Man
             for request in requests:
                 text = call(session, request)
                 output.append(null if text is None else b"$%d\r\n%b\r\n" % (len(text), text))
-                if text is not None and len(text) >= CACHED_BULK_HEADERS:
-                    break
         except CommandError:
             pass
         return len(output) - before

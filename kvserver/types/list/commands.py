@@ -8,11 +8,12 @@ from typing import Any
 
 from kvserver._speedups.packed import pop_left, pop_right, push_left, push_right
 from kvserver.containers.packed import count_members, members_of
+from kvserver.data.entries import Expiring
 from kvserver.dispatch.alike import integers, strings
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, SYNTAX_ERROR, at_least, integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.resp.reply import NULL_ARRAY, OK, Reply
+from kvserver.resp.reply import CACHED_BULK_HEADERS, NULL_ARRAY, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
@@ -39,11 +40,21 @@ def _push_right(session: Session, request: Request) -> int:
 
 
 def _pop_left(session: Session, request: Request) -> bytes | None:
-    return pop(session, request[1], End.LEFT, request)
+    return _pop_short(session, request, End.LEFT)
 
 
 def _pop_right(session: Session, request: Request) -> bytes | None:
-    return pop(session, request[1], End.RIGHT, request)
+    return _pop_short(session, request, End.RIGHT)
+
+
+def _pop_short(session: Session, request: Request, end: End) -> bytes | None:
+    """Pop an element in a run, unless it is long: no run gathers long strings, or copies them."""
+    entry = session.keyspace.get(request[1])
+    if isinstance(entry, Expiring) or (
+        isinstance(entry, List) and len(entry[0 if end is End.LEFT else entry.count - 1]) >= CACHED_BULK_HEADERS
+    ):
+        raise CommandError("this is no call for a run")
+    return pop(session, request[1], end, request)
 
 
 @command("lpush", "key:key element+", "write denyoom fast", access="RW insert",

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.casefiles import families, random_rows
 from helpers.random_commands import Words
-from helpers.sessions import START_MS, Server, run, text
+from helpers.sessions import START_MS, Server, measured, run, text
 from kvserver.containers.sequence import Sequence
 from kvserver.data.kinds import kind_of
 from kvserver.resp.reply import NULL_ARRAY, Error, Reply, encode
@@ -146,3 +146,21 @@ def test_count_of_lpos_ends_the_search() -> None:
     assert run(session, "LPOS", "k", "a", "RANK", -3, "COUNT", 2) == [497, 496]
     assert run(session, "LPOS", "k", "a", "RANK", 2**63 - 1, "COUNT", 2**63 - 1) == []
     assert list(elements_of(session.keyspace.live(b"k")) or ()) == [b"a"] * 500
+
+
+def test_no_run_of_pops_takes_a_long_element() -> None:
+    server = measured(Server())
+    session = server.session()
+    run(session, "RPUSH", "l", *["x" * 4_096] * 9)
+    run(session, "RPUSH", "m", "x" * 4_096, *["y" * 4_095] * 8, "x" * 4_096)
+    output: list[bytes] = []
+    for requests, done in (
+        ([[b"LPOP", b"l"]] * 6, 0),
+        ([[b"LPOP", b"l"], [b"RPOP", b"l"]] * 3, 0),
+        ([[b"LPOP", b"m"]] * 6, 0),
+        ([[b"RPOP", b"m"]] * 6, 0),
+    ):
+        assert server.table.run_alike(session, requests, server.table.plain(session), output) == done
+    assert (run(session, "LLEN", "l"), run(session, "LPOP", "m"), output) == (9, b"x" * 4_096, [])
+    assert server.table.run_alike(session, [[b"LPOP", b"m"]] * 9, server.table.plain(session), output) == 8
+    assert b"".join(output) == b"$4095\r\n%b\r\n" % (b"y" * 4_095) * 8
