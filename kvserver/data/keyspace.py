@@ -335,7 +335,8 @@ class Keyspace(Recording):
         unused = self._shards if self._cut is None else []
         if self._overlay:
             unused += self._overlay.unfolded()
-        self._shards = shards
+        # What is asked from here on must not find the writes since a cut over the new data.
+        self._shards, self._overlay, self._cut = shards, None, None
         self.deadlines.restart(shards)
         self.lapses.restart(shards)
         self.uses.restart(self._clock())

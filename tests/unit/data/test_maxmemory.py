@@ -324,3 +324,20 @@ def test_clocks_are_those_of_the_database() -> None:
     assert limited.run("OBJECT", "IDLETIME", "k") == 0
     limited.run("SELECT", 0)
     assert limited.run("OBJECT", "IDLETIME", "k") == 10
+
+
+@pytest.mark.parametrize("change", ["SET", "DEL"])
+def test_data_that_is_replaced_while_it_is_frozen_is_counted_without_the_writes_since_the_cut(change: str) -> None:
+    limited = Limited(10_000_000)
+    for number in range(100):
+        limited.run("SET", f"k{number}", "v")
+    frozen = limited.server.state.databases.cut()
+    for number in range(100):
+        limited.run(change, f"k{number}", *["x" * 10_000] * (change == "SET"))
+    limited.server.state.databases.clear()
+    assert (len(limited.keyspace), limited.memory.used_bytes) == (0, EMPTY_BYTES)
+    limited.run("SET", "k1", "new")
+    for _ in frozen.fold():
+        pass
+    assert (len(limited.keyspace), limited.memory.used_bytes) == (1, limited.total_bytes)
+    assert limited.run("GET", "k1") == b"new"
