@@ -33,6 +33,8 @@ Steps = Generator[Read | None, bytes, T]
 
 # So many commands are read at once, or somewhat more, since a record is never divided.
 _COMMANDS_AT_ONCE = 1024
+# In the rest of a segment, so many places are looked at where a record may begin.
+_PLACES = 64
 _BECAME_SHORTER = "the segment became shorter while it was read"
 
 
@@ -251,11 +253,31 @@ def _refuse_header(data: bytes, position: int, size: int) -> Generator[Read, byt
     raise RecordInvalid(Tail.DAMAGED, reason, position)
 
 
+def _holds_record(data: bytes) -> bool:
+    """True if a whole record stands somewhere in this data. Not all places are looked at where many look like one."""
+    start = data.find(RECORD_MAGIC)
+    for _ in range(_PLACES):
+        if start < 0:
+            break
+        if check_records(data, start)[0]:
+            return True
+        start = data.find(RECORD_MAGIC, start + 1)
+    return False
+
+
 def _refuse_short(position: int, size: int, header: _Header) -> Generator[Read, bytes, None]:
-    """Refuse a frame that ends early: it is torn, unless what is there matches the checksum; then its length is damaged."""
+    """Refuse a frame that ends early: it is torn, unless what is there shows that its length is damaged.
+
+    Then it matches the checksum, or has whole records in it, which came behind the frame. They may also be part of a value
+    that was torn: then a copy is made of what nobody needs.
+    """
     start = position + header.size
+    holds_records = False
     for offset in range(start, size, CHUNK_BYTES):
-        yield Read(offset, min(CHUNK_BYTES, size - offset), header.hasher)
+        piece = yield Read(offset, min(CHUNK_BYTES, size - offset), header.hasher)
+        holds_records = holds_records or _holds_record(piece)
     if header.hasher.hexdigest() == header.digest:
         raise RecordInvalid(Tail.DAMAGED, "the payload is whole, but the length field says more", position)
+    if holds_records:
+        raise RecordInvalid(Tail.DAMAGED, "the length field says more than there is, and there are whole records", position)
     raise RecordInvalid(Tail.TORN, f"the frame ends after {size - start} of {header.payload_length} payload bytes", position)

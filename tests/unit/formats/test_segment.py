@@ -191,6 +191,27 @@ def test_frame_whose_payload_is_whole_but_shorter_than_its_length_says_is_damage
     assert scan(frame[:4] + b"9" * 12 + frame[16:]).tail is Tail.DAMAGED
 
 
+@forms
+def test_length_that_reaches_beyond_the_end_is_damage_where_whole_records_are_behind(ticks: list[bytes]) -> None:
+    segment = b"".join(ticks) + one(*FIRST) * 3
+    for position in range(4, 16):
+        digit = b"8" if segment[position : position + 1] == b"9" else b"9"
+        result = scan(segment[:position] + digit + segment[position + 1 :])
+        assert (result.tail, result.valid_length) == (Tail.DAMAGED, 0)
+
+
+def test_search_for_whole_records_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def check(window: bytes, start: int) -> tuple[int, int]:
+        asked.append(start)
+        return 0, start
+
+    monkeypatch.setattr("kvserver.formats.segment.check_records", check)
+    assert scan(one([b"SET", b"k", b"KVJ2" * 10_000])[:-1]).tail is Tail.TORN
+    assert 10 < len(asked) < 100
+
+
 def test_frame_inside_a_damaged_frame_is_never_found() -> None:
     evil = one([b"SET", b"evil", b"1"])
     frame = one([b"SET", b"k", evil + as_older(evil)])
