@@ -146,7 +146,7 @@ class Journal:
         if switch_on:
             await self.begin(self._log.last_number + 1, None if recovered.segments else recovered.digest)
             # The oldest records do not give the same data at each start, which exact records behind them rely on.
-            self._facts.rewrite_scheduled = recovered.is_inexact
+            self._facts.rewrite_scheduled = recovered.needs_rewrite
             return
         self.rest(self._log.last_number)
         if recovered.segments:

@@ -47,8 +47,9 @@ class Recovered(NamedTuple):
     # The number of records in these, and of commands in the records.
     records: int
     commands: int
-    # Some of the records lack the keys that had expired: an older version wrote them.
-    is_inexact: bool = False
+    # The journal does not tell all: some records lack the keys that had expired, as an older version wrote them, or only the
+    # beginning of one has run.
+    needs_rewrite: bool = False
 
     @property
     def digest(self) -> str:
@@ -81,7 +82,7 @@ class Recovery:
         aside = [number for number, _ in await run(self._segments.asides)]
         chain = await self._chain(names)
         frame = await self._load(chain)
-        records, commands, is_inexact = await self._replay(chain, names)
+        records, commands, needs_rewrite = await self._replay(chain, names)
         facts.records_replayed = records
         await run(lambda: self._tidy(chain, names))
         facts.base_bytes = frame.end - frame.offset if frame else 0
@@ -91,7 +92,7 @@ class Recovery:
         last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside], default=0)
         self._segments.adopt(chain.replayed, facts.segment_bytes, last_number)
         self._tell_of_others()
-        return Recovered(frame, chain.replayed, records, commands, is_inexact)
+        return Recovered(frame, chain.replayed, records, commands, needs_rewrite)
 
     def _tell_of_others(self) -> None:
         """Warn of keys in databases that no client can select."""
@@ -176,7 +177,7 @@ class Recovery:
                 time.perf_counter() - started_at,
             )
         await self._workplace.pace().run(drain(replay.unused))
-        return replay.records, replay.commands, replay.is_inexact
+        return replay.records, replay.commands, replay.needs_rewrite
 
     async def _drive(self, steps: Steps[T], contents: Contents) -> T:
         def report(offset: int) -> None:
@@ -258,8 +259,8 @@ def _tell_newer(result: Scan, frame: Frame | None) -> None:
 class _Replay:
     """The replay of segments: it runs records as the writer would, with nobody to answer.
 
-    `records` and `commands` count what has run. `unused` has the shards that nobody uses any more. `is_inexact`: a record was
-    among them that is not exact.
+    `records` and `commands` count what has run. `unused` has the shards that nobody uses any more. `needs_rewrite`: a
+    record was among them that is not exact, or one of which only the beginning has run.
 
     The databases' clock stands at 0 for exact records. For older ones it stands at their own time, so that a key that had
     expired when they were written is gone, and the data is the same at every start; where they have none, it goes.
@@ -269,7 +270,7 @@ class _Replay:
         self.records = 0
         self.commands = 0
         self.unused: list[Shard] = []
-        self.is_inexact = False
+        self.needs_rewrite = False
         # True while the clock is set for exact records.
         self._is_exact = False
         # The newest time of a record that is not exact. The system's clock may have been set back.
@@ -283,13 +284,16 @@ class _Replay:
         self._set_clock(records)
         commands = records.commands
         for start in range(0, len(commands), _COMMANDS_PER_LOOK):
-            try:
-                self._run_some(commands[start : start + _COMMANDS_PER_LOOK])
-            except _Fails as fails:
-                self.commands += fails.place
-                number = bisect_right(records.ends, start + fails.place)
-                self.records += number + 1
-                raise RecordInvalid(Tail.DAMAGED, str(fails), records.offsets[number]) from None
+            failure = self._run_some(commands[start : start + _COMMANDS_PER_LOOK])
+            if failure:
+                place, reason = failure
+                self.commands += place
+                number = bisect_right(records.ends, start + place)
+                self.records += number
+                # The records before this one stay in the journal. What has run of this one is in memory alone.
+                self._databases.records.take()
+                self.needs_rewrite = True
+                raise RecordInvalid(Tail.DAMAGED, reason, records.offsets[number])
             yield None
         self.records += len(records.offsets)
 
@@ -298,7 +302,7 @@ class _Replay:
             if not self._is_exact:
                 self._databases.stop_clock()
         else:
-            self.is_inexact = True
+            self.needs_rewrite = True
             if records.time_ms is None:
                 self._databases.start_clock()
             else:
@@ -306,7 +310,8 @@ class _Replay:
                 self._databases.stop_clock(self._newest_ms)
         self._is_exact = records.is_exact
 
-    def _run_some(self, commands: list[Request]) -> None:
+    def _run_some(self, commands: list[Request]) -> tuple[int, str] | None:
+        """Run some commands up to one that fails. Return its place and the reason, or None if none does."""
         session = self._session
         session.keyspace.fetch_ahead(commands)
         done = self._table.run_alike(session, commands, self._table.replayed, [])
@@ -314,19 +319,12 @@ class _Replay:
             try:
                 effect = self._table.call(session, request)
             except Refusal as refused:
-                raise _Fails(f"this version takes no such command: {refused}", place) from None
+                return place, f"this version takes no such command: {refused}"
             except CommandError as error:
-                raise _Fails(f"a command fails: {error}", place) from None
+                return place, f"a command fails: {error}"
             if type(effect) is FreeShards:
                 self.unused += effect.shards
         self.commands += len(commands)
         # These commands are recorded already.
         self._databases.records.take()
-
-
-class _Fails(Exception):
-    """The command at this place among those that run at once fails."""
-
-    def __init__(self, reason: str, place: int) -> None:
-        super().__init__(reason)
-        self.place = place
+        return None
