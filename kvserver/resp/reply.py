@@ -124,8 +124,8 @@ _Scalar = bytes | Simple | Error | NullArray | bool | int | float | None
 Reply = Union[_Scalar, list["Reply"], tuple["Reply", ...], dict["Reply", "Reply"]]  # noqa: UP007 (recursive)
 
 CRLF: Final = b"\r\n"
-# The first lines of bulk strings (`$64\r\n`), by length, made once: to format one takes longer than to run a GET.
-CACHED_BULK_HEADERS: Final = 4096
+# The first lines of bulk strings of up to 4 KiB (`$64\r\n`), by length, made once: to format one takes longer than a GET.
+CACHED_BULK_HEADERS: Final = 4097
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(CACHED_BULK_HEADERS)]
 # The same with the end of what stands before them.
 _NEXT_BULK_HEADERS: Final = [b"\r\n%b" % header for header in BULK_HEADERS]

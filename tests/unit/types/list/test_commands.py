@@ -13,7 +13,7 @@ from helpers.random_commands import Words
 from helpers.sessions import START_MS, Server, measured, run, text
 from kvserver.containers.sequence import Sequence
 from kvserver.data.kinds import kind_of
-from kvserver.resp.reply import NULL_ARRAY, Error, Reply, encode
+from kvserver.resp.reply import CACHED_BULK_HEADERS, NULL_ARRAY, Error, Reply, encode
 from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.list import ends, value
 from kvserver.types.list.value import List, elements_of
@@ -151,8 +151,8 @@ def test_count_of_lpos_ends_the_search() -> None:
 def test_no_run_of_pops_takes_a_long_element() -> None:
     server = measured(Server())
     session = server.session()
-    run(session, "RPUSH", "l", *["x" * 4_096] * 9)
-    run(session, "RPUSH", "m", "x" * 4_096, *["y" * 4_095] * 8, "x" * 4_096)
+    run(session, "RPUSH", "l", *["x" * CACHED_BULK_HEADERS] * 9)
+    run(session, "RPUSH", "m", "x" * CACHED_BULK_HEADERS, *["y" * 4_096] * 8, "x" * CACHED_BULK_HEADERS)
     output: list[bytes] = []
     for requests, done in (
         ([[b"LPOP", b"l"]] * 6, 0),
@@ -161,6 +161,6 @@ def test_no_run_of_pops_takes_a_long_element() -> None:
         ([[b"RPOP", b"m"]] * 6, 0),
     ):
         assert server.table.run_alike(session, requests, server.table.plain(session), output) == done
-    assert (run(session, "LLEN", "l"), run(session, "LPOP", "m"), output) == (9, b"x" * 4_096, [])
+    assert (run(session, "LLEN", "l"), run(session, "LPOP", "m"), output) == (9, b"x" * CACHED_BULK_HEADERS, [])
     assert server.table.run_alike(session, [[b"LPOP", b"m"]] * 9, server.table.plain(session), output) == 8
-    assert b"".join(output) == b"$4095\r\n%b\r\n" % (b"y" * 4_095) * 8
+    assert b"".join(output) == b"$4096\r\n%b\r\n" % (b"y" * 4_096) * 8
