@@ -134,7 +134,7 @@ class Execution:
                 self.abandon(client)
 
     def run_one(self, client: Client, requests: list[Request]) -> None:
-        """Run the only request of a client's queue and write its reply, as `_run` does, with less around it.
+        """Run the only request of a client's queue and write its reply, as `run` does, with less around it.
 
         Measured: of a GET that comes alone it saves a fifteenth of the instructions between the read and the write.
         """
