@@ -1,4 +1,4 @@
-/* cut_replies: the replies of a run of calls, one by one. */
+/* cut_replies: the replies of a run of calls, by those who have sent them. */
 
 #include "leaves.h"
 
@@ -72,32 +72,44 @@ static int pass_reply(const char **at, const char *end)
     return 1;
 }
 
-/* cut_replies(data) */
+/* cut_replies(data, queues) */
 LEAF(cut_replies)
 {
     const char *p, *end;
-    PyObject *replies;
-    if (nargs != 1 || !PyBytes_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "cut_replies takes bytes");
+    PyObject *pieces;
+    Py_ssize_t i;
+    if (nargs != 2 || !PyBytes_CheckExact(args[0]) || !PyList_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "cut_replies takes bytes and queues, which are a list");
         return NULL;
     }
     p = PyBytes_AS_STRING(args[0]);
     end = p + PyBytes_GET_SIZE(args[0]);
-    replies = PyList_New(0);
-    while (replies && p < end) {
+    pieces = PyList_New(0);
+    for (i = 0; pieces && i < PyList_GET_SIZE(args[1]); i++) {
         const char *start = p;
-        PyObject *reply;
+        PyObject *piece;
         int failed;
-        if (!pass_reply(&p, end)) {
-            PyErr_SetString(PyExc_ValueError, "a reply is not whole");
-            Py_CLEAR(replies);
+        Py_ssize_t count;
+        if (!PyList_Check(PyList_GET_ITEM(args[1], i))) {
+            PyErr_SetString(PyExc_TypeError, "a queue is a list");
+            Py_CLEAR(pieces);
             break;
         }
-        reply = PyBytes_FromStringAndSize(start, p - start);
-        failed = !reply || PyList_Append(replies, reply);
-        Py_XDECREF(reply);
+        for (count = PyList_GET_SIZE(PyList_GET_ITEM(args[1], i)); count; count--)
+            if (!pass_reply(&p, end)) {
+                PyErr_SetString(PyExc_ValueError, "a reply is not whole");
+                Py_CLEAR(pieces);
+                return NULL;
+            }
+        piece = PyBytes_FromStringAndSize(start, p - start);
+        failed = !piece || PyList_Append(pieces, piece);
+        Py_XDECREF(piece);
         if (failed)
-            Py_CLEAR(replies);
+            Py_CLEAR(pieces);
     }
-    return replies;
+    if (pieces && p < end) {
+        PyErr_SetString(PyExc_ValueError, "there are more replies");
+        Py_CLEAR(pieces);
+    }
+    return pieces;
 }

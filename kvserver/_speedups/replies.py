@@ -1,8 +1,8 @@
-"""The replies of a run of calls, one by one."""
+"""The replies of a run of calls, by those who have sent them."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from kvserver._speedups.choice import leaf
 
@@ -15,19 +15,30 @@ _ATTRIBUTES: Final = ord("|")
 
 
 @leaf
-def cut_replies(data: bytes) -> list[bytes]:
-    """Return the replies that stand in the data one behind the other, whole and as this server writes them.
+def cut_replies(data: bytes, queues: list[list[Any]]) -> list[bytes]:
+    """Return the data in pieces: each has a reply to each item of its queue, whole and as this server writes them.
 
-    ValueError where they are not.
+    ValueError where that is not just the data.
     """
-    replies: list[bytes] = []
+    pieces: list[bytes] = []
     start = position = 0
-    # The number of replies that lack until what begins at `start` is whole.
+    for queue in queues:
+        for _ in queue:
+            position = _end_of_reply(data, position)
+        pieces.append(data[start:position])
+        start = position
+    if start < len(data):
+        raise ValueError("there are more replies")
+    return pieces
+
+
+def _end_of_reply(data: bytes, position: int) -> int:
+    # The number of replies that lack until what begins here is whole.
     missing = 1
-    while position < len(data):
+    while missing:
         end = data.find(_CRLF, position + 1)
         if end < 0:
-            break
+            raise ValueError("a reply is not whole")
         kind, line = data[position], data[position + 1 : end]
         position, missing = end + len(_CRLF), missing - 1
         if kind in _BULKS:
@@ -36,12 +47,9 @@ def cut_replies(data: bytes) -> list[bytes]:
                 position += length + len(_CRLF)
         elif kind in _AGGREGATES:
             missing += max(_number(line), 0) * _AGGREGATES[kind] + (kind == _ATTRIBUTES)
-        if not missing and position <= len(data):
-            replies.append(data[start:position])
-            start, missing = position, 1
-    if start < len(data):
+    if position > len(data):
         raise ValueError("a reply is not whole")
-    return replies
+    return position
 
 
 def _number(line: bytes) -> int:

@@ -60,32 +60,42 @@ EXAMPLES += [
 @given(st.lists(replies, max_size=6), st.sampled_from([2, 3]))
 def test_replies_are_cut_where_one_ends(given_: list[Reply], protocol: int) -> None:
     written = [encode(reply, protocol) for reply in given_]
-    assert same("cut_replies", b"".join(written)) == written
+    assert same("cut_replies", b"".join(written), [[1]] * len(written)) == written
+
+
+@given(st.lists(st.lists(replies, max_size=3), max_size=4))
+def test_replies_are_cut_by_their_numbers(given_: list[list[Reply]]) -> None:
+    written = [b"".join(encode(reply, 3) for reply in group) for group in given_]
+    assert same("cut_replies", b"".join(written), given_) == written
 
 
 @given(replies)
 def test_attributes_are_of_the_reply_behind_them(reply: Reply) -> None:
     written = encode(Attributes({b"key": [1, 2]}), 3) + encode(reply, 3)
-    assert same("cut_replies", written * 2) == [written] * 2
+    assert same("cut_replies", written * 2, [[1], [1]]) == [written] * 2
 
 
-def _cut_by(form: Callable[[bytes], list[bytes]], data: bytes) -> list[bytes] | None:
+def _cut_by(form: Callable[[bytes, list[list[Any]]], list[bytes]], data: bytes, count: int) -> list[bytes] | None:
     with suppress(ValueError):
-        return form(data)
+        return form(data, [[1] * count])
     return None
 
 
-@given(st.lists(st.sampled_from([b"$", b"*", b"%", b"|", b"-", b"0", b"1", b"2", b"\r\n", b"\r", b"\n", b"a"]), max_size=12))
-def test_forms_refuse_the_same(pieces: list[bytes]) -> None:
+PIECES = [b"$", b"*", b"%", b"|", b"-", b"0", b"1", b"2", b"\r\n", b"\r", b"\n", b"a"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.integers(0, 4))
+def test_forms_refuse_the_same(pieces: list[bytes], count: int) -> None:
     data = b"".join(pieces)
-    found = [_cut_by(form, data) for form in forms("cut_replies").values()]
+    found = [_cut_by(form, data, count) for form in forms("cut_replies").values()]
     assert all(each == found[0] for each in found), (data, found)
-    assert found[0] is None or b"".join(found[0]) == data
+    assert found[0] is None or found[0] == [data]
 
 
 @pytest.mark.parametrize("data", EXAMPLES)
-def test_forms_refuse_the_same_unusual_numbers(data: bytes) -> None:
-    found = [_cut_by(form, data) for form in forms("cut_replies").values()]
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_forms_refuse_the_same_unusual_numbers(data: bytes, count: int) -> None:
+    found = [_cut_by(form, data, count) for form in forms("cut_replies").values()]
     assert all(each == found[0] for each in found), found
 
 
@@ -95,17 +105,28 @@ def test_what_is_not_whole_is_refused(given_: list[Reply], data: st.DataObject) 
     cut = b"".join(written)[: -data.draw(st.integers(1, max(len(last) - 1, 1)))]
     for form in forms("cut_replies").values():
         with pytest.raises(ValueError, match="a reply is not whole"):
-            form(cut)
+            form(cut, [written])
 
 
 @each_form("cut_replies")
-def test_all_is_freed(leaf: Callable[[bytes], list[bytes]]) -> None:
+def test_more_replies_than_are_asked_for_are_refused(leaf: Callable[[bytes, list[list[Any]]], list[bytes]]) -> None:
+    for queues in ([], [[1]], [[1], []]):
+        with pytest.raises(ValueError, match="there are more replies"):
+            leaf(b":1\r\n:2\r\n", queues)
+
+
+@each_form("cut_replies")
+def test_all_is_freed(leaf: Callable[[bytes, list[list[Any]]], list[bytes]]) -> None:
+    queues: list[list[Any]] = [[1] * 3, [1], [], [1] * 16]
     whole, cut = b"+OK\r\n$3\r\nabc\r\n" * 10, b"+OK\r\n$3\r\nab"
-    assert_frees_all(lambda: (leaf(whole), _cut_by(leaf, cut)), whole, cut)
+    assert_frees_all(lambda: (leaf(whole, queues), _cut_by(leaf, cut, 2), _cut_by(leaf, whole, 9)), whole, cut, queues)
 
 
 @pytest.mark.skipif(compiled is None, reason="there is no form in C")
-@pytest.mark.parametrize("arguments", [(), ("",), (None,), (bytearray(b":1\r\n"),), (b"", b"")])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), (b"",), ("", []), (None, []), (bytearray(b":1\r\n"), [[1]]), (b"", ([],)), (b":1\r\n", [(1,)]), (b"", [], [])],
+)
 def test_what_is_no_data_is_refused(arguments: tuple[Any, ...]) -> None:
     assert compiled
     with pytest.raises(TypeError):
