@@ -6,6 +6,9 @@
 #define MOST_DIGITS 9
 /* The fewest bytes that an argument takes: $0 and two line ends. */
 #define LEAST_BYTES 6
+/* So many names are kept, and none that is longer than those of commands. */
+#define NAMES 128
+#define MOST_NAME_BYTES 20
 
 /* Read digits up to a line's end, as Redis writes them, and go behind that. -1 if they are none, or not whole. */
 static inline Py_ssize_t read_number(const char **at, const char *end)
@@ -25,6 +28,24 @@ static inline Py_ssize_t read_number(const char **at, const char *end)
         return -1;
     *at = p + 2;
     return number;
+}
+
+/* The name of a request, most often an object that was one before: it knows its hash, and is found at once in a mapping. The
+   numbers tell the names of hot commands apart. */
+static PyObject *name_of(const char *from, Py_ssize_t length)
+{
+    static PyObject *names[NAMES];
+    PyObject **place, *name;
+    if (!length || length > MOST_NAME_BYTES)
+        return PyBytes_FromStringAndSize(from, length);
+    place = &names[((unsigned char)from[0] * 31 + (unsigned char)from[length / 2] * 35 + (size_t)length * 3) % NAMES];
+    name = *place;
+    if (name && PyBytes_GET_SIZE(name) == length && !memcmp(PyBytes_AS_STRING(name), from, (size_t)length))
+        return Py_NewRef(name);
+    name = PyBytes_FromStringAndSize(from, length);
+    if (name)
+        Py_XSETREF(*place, Py_NewRef(name));
+    return name;
 }
 
 PyObject *read_request(const char **at, const char *end)
@@ -50,7 +71,7 @@ PyObject *read_request(const char **at, const char *end)
         /* Redis does not ask which two bytes end the argument. */
         if (length < 0 || end - p < 2 || length > end - p - 2)
             break;
-        argument = PyBytes_FromStringAndSize(p, length);
+        argument = i ? PyBytes_FromStringAndSize(p, length) : name_of(p, length);
         if (!argument)
             break;
         PyList_SET_ITEM(request, i, argument);
