@@ -1,31 +1,18 @@
-"""Usual calls of the hot commands on small collections, and runs of such calls, of one command or of several by turns.
-
-A small collection is a packed str (`containers.packed`). A call takes the entry of a key, None if the key is missing; a
-request, whose second word is the key; the configuration; and how many members a small collection has at most. It gives the
-reply, and the entry that the key has then: the very same one where nothing has changed, None where the key goes. It gives None
-where the case is not so usual: then it has told nothing.
-
-`run` is given the shards of a keyspace as the functions in `strings` are.
-"""
+"""Usual calls (`calls`) of the hot commands on small collections, which are packed strs (`containers.packed`)."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable
 from typing import Any, Final
 
-from kvserver._speedups.choice import TWINS, leaf
+from kvserver._speedups.calls import Found, Request
+from kvserver._speedups.choice import leaf
 
 # A member of a small collection has so many bytes at most.
 MOST_BYTES: Final = 64
 # A text that Redis's string2ll takes for an integer, but for those of 19 digits that have more than 64 bits.
 INTEGER: Final = rb"(?:0|-?[1-9][0-9]{0,18})"
-
-Request = list[bytes]
-# Any: the reply, which is an int, bytes or None, and the entry.
-Found = tuple[Any, Any] | None
-Call = Callable[[Any, Request, Any, int], Found]
 
 _BYTES: Final = "latin-1"
 _END: Final = "\0"
@@ -207,74 +194,6 @@ def add_score(entry: Any, request: Request, config: Any, most: int) -> Found:
     ):
         return None
     return 1, with_score(packed, member, score)
-
-
-# By their codes; the first ones are reads.
-CALLS: Final[tuple[Call, ...]] = (
-    get_field,
-    find_member,
-    set_field,
-    push_left,
-    push_right,
-    pop_left,
-    pop_right,
-    add_member,
-    remove_member,
-    add_score,
-)
-READS: Final = 2
-_CALLS: Final = tuple(TWINS[call.__name__] for call in CALLS)
-
-
-@leaf
-def run_calls(
-    shards: list[dict[bytes, Any]],
-    digest: Callable[[bytes], int],
-    by_shard: list[Any],
-    now: Any,
-    requests: list[Request],
-    start: int,
-    codes: dict[bytes, int],
-    config: Any,
-    most: int,
-    null: bytes,
-) -> tuple[bytes, list[Request], int, int, int]:
-    """Run requests from this place on, up to one that is no usual call of a command that has a code.
-
-    Return the replies as they are sent, the requests that have changed something, the number of calls that have run, and how
-    many reads have found their keys and how many have not. `null` is the reply that is nothing.
-    """
-    replies: list[bytes] = []
-    changes: list[Request] = []
-    count, done, hits, misses = len(shards), 0, 0, 0
-    for request in requests[start:]:
-        code = codes.get(request[0])
-        if code is None or len(request) < 2:
-            break
-        key = request[1]
-        index = digest(key) % count
-        by_shard[index] = now
-        shard = shards[index]
-        entry = shard.get(key)
-        found = _CALLS[code](entry, request, config, most)
-        if found is None:
-            break
-        reply, changed = found
-        if type(reply) is int:
-            replies.append(b":%d\r\n" % reply)
-        else:
-            replies.append(null if reply is None else b"$%d\r\n%b\r\n" % (len(reply), reply))
-        if changed is not entry:
-            changes.append(request)
-            if changed is None:
-                del shard[key]
-            else:
-                shard[key] = changed
-        elif code < READS:
-            hits += entry is not None
-            misses += entry is None
-        done += 1
-    return b"".join(replies), changes, done, hits, misses
 
 
 # The parts of calls

@@ -30,11 +30,9 @@ from kvserver.data.shards import (
     Access,
     Shard,
     drain,
-    increment,
     look_up,
     new_shards,
     plain_access,
-    reply_to_gets,
     run_usual,
     set_pairs_of,
     set_requests,
@@ -109,13 +107,6 @@ class Keyspace(Recording):
         Measured: this is what a client's run of reads takes.
         """
         return look_up(self._shards, keys, self.uses) if self._is_plain else []
-
-    def reply_to_gets(self, requests: list[Request], null: bytes) -> tuple[bytes, int, int]:
-        """The replies to GETs from the first one on as they are sent, their number, and how many of them found nothing.
-
-        They end before a value that is no short plain string. There are none while there is an overlay or a witness.
-        """
-        return reply_to_gets(self._shards, requests, null, self.uses) if self._is_plain else (b"", 0, 0)
 
     def values_for(self, request: Request) -> list[Any] | None:
         """The values of the keys behind the name in a request, each a hit or a miss in INFO; None for those of other types.
@@ -277,32 +268,24 @@ class Keyspace(Recording):
 
     # Writing
 
-    def increment(self, requests: list[Request]) -> tuple[bytes, int]:
-        """Run INCRs from the first one on, and record them. Returns their replies as they are sent, and their number.
-
-        They end before a value that is no usual positive integer. None run while there is an overlay, a witness, or somebody
-        who waits for a key.
-        """
-        if not self._is_written_plainly:
-            return b"", 0
-        replies, records = increment(self._shards, requests, self.uses)
-        self._record_all(records)
-        return replies, len(records)
-
     def run_usual(
         self, requests: list[Request], start: int, codes: dict[bytes, int], config: Any, null: bytes
     ) -> tuple[bytes, int]:
-        """Run usual calls on small collections, from one place on, and record what they change.
+        """Run usual calls, from one place on, and record what they change.
 
         Returns their replies as they are sent, and their number. They end before a call that is not so usual, or has no code
-        (`_speedups.packed`). None run while there is an overlay, a witness, or somebody who waits for a key.
+        (`_speedups.runs`). None run while there is an overlay or a witness. While somebody waits for keys, no code may be of a
+        command that writes.
         """
-        if not self._is_written_plainly:
+        if not self._is_plain:
             return b"", 0
-        replies, changes, done, hits, misses = run_usual(self._shards, requests, start, codes, config, null, self.uses)
-        self._record_all(changes)
+        found = run_usual(self._shards, requests, start, codes, config, null, self.uses)
+        replies, records, done, hits, misses, missed_gets = found
+        if records:
+            self._record_all(records)
         self.hits += hits
         self.misses += misses
+        self.missed_gets += missed_gets
         return replies, done
 
     # Writing that is not recorded

@@ -18,7 +18,7 @@ from itertools import repeat
 from types import ModuleType
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 
-from kvserver._speedups.packed import Call
+from kvserver._speedups.calls import Call
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.events import Declaration, Events
 from kvserver.dispatch.notation import Notation, Options
@@ -133,7 +133,7 @@ class Command(Description):
         numbers      The options whose words are converted as they are met, by their words in capitals. A wrong one is an
                      error before all that follows it.
         many         Runs several calls at once, where a client has sent them in one go.
-        call         Runs usual calls on small collections, alone, and beside others that a client has sent in one go.
+        call         Runs a usual call on a string or a small collection, and such calls of several commands by turns.
         is_alone     The command is what the name of another command means without any argument.
         bounded_below        The number of words from which on a call may take a time worth measuring: 0 if any call may,
                      ANY_NUMBER if none. By default the flags, the complexity and the keys say so.

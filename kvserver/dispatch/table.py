@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Final
 
 from kvserver._speedups.choice import IS_COMPILED
-from kvserver._speedups.packed import CALLS
 from kvserver._speedups.requests import count_alike
+from kvserver._speedups.runs import CALLS, READS
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, within_limit
@@ -54,13 +54,14 @@ class CommandTable:
         }
         # The runners of the journal's commands, whose time is not taken.
         self.replayed = self._runners({command: command.entrance for command in commands.values()})
-        # By the names of commands whose usual calls run beside others.
+        # The codes of usual calls (`runs`) by the names of their commands, and those of reads alone.
         self._codes = {
             name: CALLS.index(command.call)
             for lower, command in commands.items()
             if command.call
             for name in (lower, lower.upper())
         }
+        self._read_codes = {name: code for name, code in self._codes.items() if code < READS}
         # The runners usually, and those for while everything is measured.
         self._runners_of_all = tuple(self._runners({row: pair[place] for row, pair in handlers.items()}) for place in (0, 1))
         # The mappings that there are, each with its own two of these.
@@ -106,8 +107,7 @@ class CommandTable:
         handler (timing, a limit).
         """
         count, done, short = len(requests), 0, 0
-        # Where something stands before a handler, no call runs without it.
-        codes = self._codes if runners is self.open and not self.timing.is_sampling else _NO_CODES
+        codes = self._usual(session, runners)
         while done < count >= ALIKE_FROM:
             if requests[done][0] in codes:
                 server, null = session.server, NULL[session.protocol]
@@ -135,6 +135,16 @@ class CommandTable:
             if ran < alike:
                 break
         return done
+
+    def _usual(self, session: Session, runners: Runners) -> dict[bytes, int]:
+        """The codes of the usual calls that run by these runners as if nothing stood before their handlers."""
+        is_replayed = runners is self.replayed
+        if not runners or (self.timing.is_sampling and not is_replayed):
+            return _NO_CODES
+        # Nobody waits for what is read.
+        if runners is self.open or (is_replayed and not session.server.databases.awaited.keys):
+            return self._codes
+        return self._read_codes
 
     def _mapping(self, change: Callable[[Runners], Runners]) -> dict[bytes, Runner]:
         """A new mapping of changed runners."""

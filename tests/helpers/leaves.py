@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 # All leaves are declared where these are imported.
-from kvserver._speedups import ahead, members, ordering, packed, packing, places, records, replies, requests, strings
+from kvserver._speedups import ahead, members, ordering, packed, packing, places, records, replies, requests, runs, strings
 from kvserver._speedups.choice import TWINS, compiled
 
-MODULES = (ahead, members, ordering, packed, packing, places, records, replies, requests, strings)
+MODULES = (ahead, members, ordering, packed, packing, places, records, replies, requests, runs, strings)
 
 
 def forms(name: str) -> dict[str, Callable[..., Any]]:

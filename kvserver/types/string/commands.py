@@ -1,16 +1,19 @@
 """GET, SET, SETEX, GETSET, GETDEL, GETEX, MGET, MSET, STRLEN and their kin: strings as wholes.
 
-GET and SET are the hot path: nothing may be added to them that is not measured.
+GET and SET are the hot path: nothing may be added to them that is not measured. Measured: where the leaves are not compiled,
+runs of them take less time by their `Many` than by their usual calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kvserver._speedups.choice import IS_COMPILED
+from kvserver._speedups.strings import get_string, set_string
 from kvserver.data.entries import Entry, Expiring
 from kvserver.dispatch.arguments import expiry_ms
 from kvserver.dispatch.command import Many, command, wrong_arity
-from kvserver.resp.reply import NULL, OK, Reply
+from kvserver.resp.reply import BULK_HEADERS, CACHED_BULK_HEADERS, CRLF, NULL, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.description import ANY_NUMBER
 from kvserver.state.session import Session
@@ -18,18 +21,25 @@ from kvserver.types.string.value import as_string
 
 
 def get_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
-    keyspace = session.keyspace
-    replies, done, missed = keyspace.reply_to_gets(commands, NULL[session.protocol])
-    if done:
-        output.append(replies)
-        keyspace.missed_gets += missed
+    keyspace, null = session.keyspace, NULL[session.protocol]
+    done = missed = 0
+    for value in keyspace.get_many([request[1] for request in commands]):
+        if type(value) is bytes and len(value) < CACHED_BULK_HEADERS:
+            output += (BULK_HEADERS[len(value)], value, CRLF)
+        elif value is None:
+            output.append(null)
+            missed += 1
+        else:
+            break
+        done += 1
+    keyspace.missed_gets += missed
     return done
 
 
 @command("get", "key:key", "readonly fast", access="RO access",
          since="1.0.0", group="string", complexity="O(1)",
          summary="Get the value of a key",
-         many=Many(2, get_many))  # fmt: skip
+         many=Many(2, get_many), call=get_string if IS_COMPILED else None)  # fmt: skip
 def get(session: Session, request: Request) -> Reply:
     value = session.keyspace.get(request[1])
     if type(value) is bytes:
@@ -72,7 +82,7 @@ def _access_of_set(request: Request) -> str:
          key_notes=("RW and ACCESS due to the optional `GET` argument",), access_of=_access_of_set,
          events=_events_of_set, since="1.0.0", group="string", complexity="O(1)",
          summary="Set the string value of a key",
-         many=Many(3, set_many), bounded_below=ANY_NUMBER)  # fmt: skip
+         many=Many(3, set_many), call=set_string if IS_COMPILED else None, bounded_below=ANY_NUMBER)  # fmt: skip
 def set_(session: Session, request: Request) -> Reply:
     if len(request) > 3:
         return _set_with_options(session, request)

@@ -6,9 +6,12 @@ on the hot path: nothing may be added to it that is not measured.
 
 from __future__ import annotations
 
+from kvserver._speedups.choice import IS_COMPILED
+from kvserver._speedups.strings import increment as usual_increment
 from kvserver.data.entries import Value
+from kvserver.dispatch.alike import integers
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE, integer
-from kvserver.dispatch.command import Many, command
+from kvserver.dispatch.command import command
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSONText, canonical
 from kvserver.resp.reply import Reply
@@ -37,25 +40,11 @@ def increment(session: Session, request: Request) -> int:
     return number
 
 
-def incr_many(session: Session, commands: list[Request], output: list[bytes]) -> int:
-    replies, done = session.keyspace.increment(commands)
-    if done:
-        output.append(replies)
-    try:
-        for args in commands[done:]:
-            output.append(b":%d\r\n" % increment(session, args))
-            done += 1
-    except CommandError:
-        # The command has changed nothing, so the writer may run it again.
-        pass
-    return done
-
-
-# The decorator is not used as one: `incr_many` calls the function itself, which takes less time than by way of the command.
+# The decorator is not used as one: the runs call the function itself, which takes less time than by way of the command.
 incr = command("incr", "key:key", "write denyoom fast", access="RW access update",
                events="incrby", since="1.0.0", group="string", complexity="O(1)",
                summary="Increment the integer value of a key by one",
-               many=Many(2, incr_many))(increment)  # fmt: skip
+               many=integers(2, increment), call=usual_increment if IS_COMPILED else None)(increment)  # fmt: skip
 
 
 @command("decr", "key:key", "write denyoom fast", access="RW access update",

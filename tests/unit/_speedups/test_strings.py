@@ -1,11 +1,10 @@
-"""Both forms of what reads and writes strings reply, store and note the same, also where the digest of keys is another one."""
+"""Both forms of what reads and writes strings give, store and note the same, also where the digest of keys is another one."""
 
 from __future__ import annotations
 
 import itertools
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers.leaves import assert_frees_all, each_form, forms, same
 from kvserver._speedups.choice import compiled
-from kvserver._speedups.strings import Digest, Shards
+from kvserver._speedups.strings import MOST_REPLY_BYTES, Digest, Shards
 from kvserver.formats.codec import JSONText
 
 NULL = b"$-1\r\n"
@@ -34,111 +33,24 @@ def filled(count: int, digest: Digest, members: dict[bytes, Any]) -> Shards:
     return shards
 
 
-@given(st.dictionaries(keys, values), st.lists(keys), st.integers(1, 5), digests)
-@example({b"k": b"x" * 39, b"key:1": b"x" * 40}, [b"k", b"", b"key:1", b"k"], 3, hash)
-@example({b"%d" % number: b"x" * 39 for number in range(999)}, [b"%d" % number for number in range(1_000)], 5, hash)
-def test_forms_of_gets_agree(members: dict[bytes, Any], asked: list[bytes], count: int, digest: Digest) -> None:
-    shards = filled(count, digest, members)
-    replies, done, missed = [], 0, 0
-    for key in asked:
-        value = members.get(key)
-        if value is not None and (type(value) is not bytes or len(value) >= len(HEADERS)):
-            break
-        replies.append(NULL if value is None else b"$%d\r\n%b\r\n" % (len(value), value))
-        done += 1
-        missed += value is None
-    used = {digest(key) % count for key in asked[: done + 1]}
-    for form in forms("get_replies").values():
-        by_shard = [0] * count
-        found = form(shards, digest, by_shard, NOW, [[b"GET", key] for key in asked], NULL, HEADERS)
-        assert found == (b"".join(replies), done, missed)
-        assert by_shard == [NOW if index in used else 0 for index in range(count)]
-    assert shards == filled(count, digest, members)
+SHORT, LONG = b"x" * MOST_REPLY_BYTES, b"x" * (MOST_REPLY_BYTES + 1)
+requests = st.lists(keys, max_size=4)
 
 
-@given(st.dictionaries(keys, values), st.lists(st.tuples(keys, st.binary(max_size=45))), st.integers(1, 5), digests)
-def test_forms_of_sets_agree(members: dict[bytes, Any], stored: list[tuple[bytes, bytes]], count: int, digest: Digest) -> None:
-    requests = [[b"SET", key, value] for key, value in stored]
-    for form in forms("set_all").values():
-        shards, by_shard = filled(count, digest, members), [0] * count
-        form(shards, digest, by_shard, NOW, requests)
-        expected = filled(count, digest, members | dict(stored))
-        assert shards == expected
-        assert [list(shard) for shard in shards] == [list(shard) for shard in expected]
-        assert by_shard == [NOW if index in {digest(key) % count for key, _ in stored} else 0 for index in range(count)]
+@given(st.none() | values | st.sampled_from([SHORT, LONG]), requests)
+@example(SHORT, [b"k"])
+@example(LONG, [b"k"])
+def test_string_is_got(entry: Any, words: list[bytes]) -> None:
+    is_usual = len(words) == 1 and (entry is None or (type(entry) is bytes and len(entry) <= MOST_REPLY_BYTES))
+    assert same("get_string", entry, [b"GET", *words], None, 1) == ((entry, entry) if is_usual else None)
 
 
-def test_long_replies_are_whole() -> None:
-    shards = filled(7, hash, {b"%d" % number: b"x" * number for number in range(4_000)})
-    headers = [b"$%d\r\n" % length for length in range(4_000)]
-    replies, done, missed = same(
-        "get_replies", shards, hash, [0] * 7, NOW, [[b"GET", b"%d" % number] for number in range(4_000)], NULL, headers
-    )
-    assert (done, missed) == (4_000, 0)
-    assert replies == b"".join(b"$%d\r\n%b\r\n" % (length, b"x" * length) for length in range(4_000))
-
-
-class Tampering:
-    """A digest that has the lists shrink which it is asked for."""
-
-    def __init__(self, *lists: list[Any]) -> None:
-        self.lists = lists
-        self.left = 3
-
-    def __call__(self, key: bytes) -> int:
-        self.left -= 1
-        if not self.left:
-            for each in self.lists:
-                each.clear()
-        return 1
-
-
-class Closing:
-    """A value that empties a list when it is freed."""
-
-    def __init__(self, requests: list[Any]) -> None:
-        self.requests = requests
-
-    def __del__(self) -> None:
-        self.requests.clear()
-
-
-@pytest.mark.skipif(compiled is None, reason="there is no form in C")
-def test_lists_that_shrink_meanwhile_are_no_harm() -> None:
-    assert compiled
-    for place in range(4):
-        shards, by_shard, requests = filled(2, hash, {}), [0, 0], [[b"SET", b"%d" % number, b"v"] for number in range(9)]
-        lists: list[list[Any]] = [shards, by_shard, requests, requests[2]]
-        digest = Tampering(lists[place])
-        for name, more in (("set_all", ()), ("get_replies", (NULL, HEADERS))):
-            digest.left = 3
-            with suppress(IndexError, TypeError):
-                getattr(compiled, name)(shards, digest, by_shard, NOW, requests, *more)
-    requests = [[b"SET", b"k", b"v"] for _ in range(9)]
-    shards = [{b"k": Closing(requests)}]
-    compiled.set_all(shards, hash, [0], NOW, requests)
-    assert not requests
-    assert shards == [{b"k": b"v"}]
-
-
-@each_form("get_replies")
-def test_gets_free_all(leaf: Callable[..., Any]) -> None:
-    shards = filled(3, hash, {b"k": b"v", b"l": b"x" * 39, b"o": "other"})
-    by_shard, requests = [0] * 3, [[b"GET", key] for key in (b"k", b"l", b"missing", b"o")]
-    held = shards[0], b"k", NOW, NULL, HEADERS[1], requests, requests[0], by_shard
-    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, requests, NULL, HEADERS), *held)
-    assert_frees_all(lambda: leaf(shards, zlib.crc32, by_shard, NOW, requests, NULL, HEADERS), *held)
-
-
-@each_form("set_all")
-def test_sets_free_all(leaf: Callable[..., Any]) -> None:
-    shards, by_shard = filled(3, hash, {}), [0] * 3
-    requests = [[b"SET", b"%d" % number, b"v%d" % number] for number in range(9)]
-    held = shards[0], NOW, requests, by_shard, *requests[0]
-    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, requests), *held)
-    # Two times, in turn, so that the old one is freed.
-    times = itertools.cycle([NOW, NOW + 1])
-    assert_frees_all(lambda: leaf(shards, hash, by_shard, next(times), requests), *held)
+@given(st.none() | values, requests)
+@example(b"other", [b"k", LONG])
+def test_string_is_set(entry: Any, words: list[bytes]) -> None:
+    found = same("set_string", entry, [b"SET", *words], None, 1)
+    assert found == ((True, words[1]) if len(words) == 2 else None)
+    assert found is None or all(form(entry, [b"SET", *words], None, 1)[0] is True for form in forms("set_string").values())
 
 
 @given(st.dictionaries(keys, values), st.lists(st.tuples(keys, st.binary(max_size=9))), st.integers(1, 5), digests)
@@ -172,47 +84,34 @@ DIGITS = [b"1", b"9", b"99", b"0", b"-1", b"01", b"", b"1x", b"9" * 17, b"9" * 1
 numbers: st.SearchStrategy[Any] = st.sampled_from([*DIGITS, JSONText(b"1"), "1", 7])
 
 
-@given(st.dictionaries(keys, numbers), st.lists(keys), st.integers(1, 5), digests)
-@example({b"%d" % number: b"9" * 18 for number in range(900)}, [b"%d" % number for number in range(1_000)], 5, hash)
-def test_forms_of_increments_agree(members: dict[bytes, Any], asked: list[bytes], count: int, digest: Digest) -> None:
-    expected, replies, records = dict(members), [], []
-    for key in asked:
-        value = expected.get(key, b"0")
-        if type(value) is not bytes or not value.isdigit() or (key in expected and value[:1] == b"0") or len(value) > 18:
-            break
-        expected[key] = b"%d" % (int(value) + 1)
-        replies.append(b":%b\r\n" % expected[key])
-        records.append([b"SET", key, expected[key]])
-    used = {digest(key) % count for key in asked[: len(records) + 1]}
-    for form in forms("increment_all").values():
-        shards, by_shard = filled(count, digest, members), [0] * count
-        found = form(shards, digest, by_shard, NOW, [[b"INCR", key] for key in asked], b"SET")
-        assert found == (b"".join(replies), records)
-        assert shards == filled(count, digest, expected)
-        assert by_shard == [NOW if index in used else 0 for index in range(count)]
-
-
-@pytest.mark.skipif(compiled is None, reason="there is no form in C")
-def test_what_has_run_before_a_failure_is_told() -> None:
-    assert compiled
-    shards: Shards = [{}]
-    requests: list[Any] = [[b"INCR", b"k"], [b"INCR", b"k"], [b"INCR"], [b"INCR", b"k"]]
-    assert compiled.increment_all(shards, hash, [0], NOW, requests, b"SET") == (
-        b":1\r\n:2\r\n",
-        [[b"SET", b"k", b"1"], [b"SET", b"k", b"2"]],
+@given(st.none() | numbers, requests)
+@example(b"9" * 18, [b"k"])
+def test_number_is_incremented(entry: Any, words: list[bytes]) -> None:
+    found = same("increment", entry, [b"INCR", *words], None, 1)
+    is_number = entry is None or (
+        type(entry) is bytes and entry.isdigit() and entry[:1] != b"0" and len(entry) <= 18 and entry.isascii()
     )
-    assert shards == [{b"k": b"2"}]
-    with pytest.raises(TypeError):
-        compiled.increment_all(shards, hash, [0], NOW, requests[2:], b"SET")
-    assert shards == [{b"k": b"2"}]
+    if len(words) == 1 and is_number:
+        assert found == (int(entry or 0) + 1, b"%d" % (int(entry or 0) + 1))
+    else:
+        assert found is None
 
 
-@each_form("increment_all")
-def test_increments_free_all(leaf: Callable[..., Any]) -> None:
-    shards, by_shard = filled(3, hash, {b"x": b"x"}), [0] * 3
-    requests = [[b"INCR", b"key:1"], [b"INCR", b"l"], [b"INCR", b"x"]]
-    held = shards[0], NOW, requests, by_shard, *requests[0], requests[0]
-    assert_frees_all(lambda: leaf(shards, hash, by_shard, NOW, requests, b"SET"), *held)
+ALONE: dict[str, tuple[Any, list[bytes]]] = {
+    "get_string": (b"a value", [b"GET", b"k"]),
+    "set_string": (b"a value", [b"SET", b"k", b"another"]),
+    "increment": (b"12345678", [b"INCR", b"k"]),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_calls_free_all(name: str) -> None:
+    entry, request = ALONE[name]
+    for form in forms(name).values():
+        held = entry, request, *request
+        assert_frees_all(lambda form=form: form(entry, request, None, 1), *held)  # type: ignore[misc]
+        assert_frees_all(lambda form=form: form(None, request, None, 1), *held)  # type: ignore[misc]
+        assert_frees_all(lambda form=form: form("h\0a", request, None, 1), *held)  # type: ignore[misc]
 
 
 @each_form("get_values")
@@ -236,7 +135,7 @@ def fails(key: bytes) -> int:
 
 
 @pytest.mark.skipif(compiled is None, reason="there is no form in C")
-@pytest.mark.parametrize("name", ["get_replies", "get_values", "increment_all", "set_all", "set_pairs"])
+@pytest.mark.parametrize("name", ["get_values", "set_pairs"])
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -256,21 +155,10 @@ def fails(key: bytes) -> int:
     ],
 )
 def test_wrong_arguments_are_refused(name: str, arguments: tuple[Any, ...], error: type[Exception]) -> None:
-    # The request of those that take one, and what comes behind it.
-    if name in ("get_values", "set_pairs"):
-        request = arguments[4][0] if arguments[4] else ()
-        # A name alone is a request that stores or finds nothing.
-        arguments = (*arguments[:4], [b"A", None] if request == [b"A"] else request)
-    more = {"get_replies": (NULL, HEADERS), "increment_all": (b"SET",)}.get(name, ())
+    request = arguments[4][0] if arguments[4] else ()
+    # A name alone is a request that stores or finds nothing.
+    arguments = (*arguments[:4], [b"A", None] if request == [b"A"] else request)
     with pytest.raises(error):
-        getattr(compiled, name)(*arguments, *more)
+        getattr(compiled, name)(*arguments)
     with pytest.raises(TypeError):
-        getattr(compiled, name)(*arguments[:4], *more)
-
-
-@pytest.mark.skipif(compiled is None, reason="there is no form in C")
-@pytest.mark.parametrize("more", [("", HEADERS), (NULL, ()), (NULL, [None] * 40)])
-def test_wrong_replies_are_refused(more: tuple[Any, ...]) -> None:
-    assert compiled
-    with pytest.raises(TypeError):
-        compiled.get_replies([{b"k": b"v"}], hash, [0], NOW, [[b"GET", b"k"]], *more)
+        getattr(compiled, name)(*arguments[:4])

@@ -1,0 +1,92 @@
+"""Runs of usual calls (`calls`), of one command or of several by turns, on the shards of a keyspace.
+
+The shards are given as to the functions in `strings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kvserver._speedups import packed, strings
+from kvserver._speedups.calls import Call, Request
+from kvserver._speedups.choice import TWINS, leaf
+
+# By their codes. First the reads.
+CALLS: Final[tuple[Call, ...]] = (
+    strings.get_string,
+    packed.get_field,
+    packed.find_member,
+    strings.set_string,
+    strings.increment,
+    packed.set_field,
+    packed.push_left,
+    packed.push_right,
+    packed.pop_left,
+    packed.pop_right,
+    packed.add_member,
+    packed.remove_member,
+    packed.add_score,
+)
+READS: Final = 3
+_GET: Final = CALLS.index(strings.get_string)
+_SET: Final = CALLS.index(strings.set_string)
+_INCREMENT: Final = CALLS.index(strings.increment)
+_CALLS: Final = tuple(TWINS[call.__name__] for call in CALLS)
+
+
+@leaf
+def run_calls(
+    shards: list[dict[bytes, Any]],
+    digest: Callable[[bytes], int],
+    by_shard: list[Any],
+    now: Any,
+    requests: list[Request],
+    start: int,
+    codes: dict[bytes, int],
+    config: Any,
+    most: int,
+    null: bytes,
+) -> tuple[bytes, list[Request], int, int, int, int]:
+    """Run requests from this place on, up to one that is no usual call of a command that has a code.
+
+    Return the replies as they are sent, the records of what has changed, the number of calls that have run, how many reads
+    have found their keys and how many have not, and how many GETs have not, which are none of these reads. The record of a
+    call is its request, and that of an INCR is a SET. `null` is the reply that is nothing.
+    """
+    replies: list[bytes] = []
+    records: list[Request] = []
+    count, done, hits, misses, missed_gets = len(shards), 0, 0, 0, 0
+    for request in requests[start:]:
+        code = codes.get(request[0])
+        if code is None or len(request) < 2:
+            break
+        key = request[1]
+        index = digest(key) % count
+        by_shard[index] = now
+        shard = shards[index]
+        entry = shard.get(key)
+        found = _CALLS[code](entry, request, config, most)
+        if found is None:
+            break
+        reply, changed = found
+        if reply is None:
+            replies.append(null)
+        elif reply is True:
+            replies.append(b"+OK\r\n")
+        else:
+            replies.append(b":%d\r\n" % reply if type(reply) is int else b"$%d\r\n%b\r\n" % (len(reply), reply))
+        # A byte that is set anew is the same object.
+        if changed is not entry or code == _SET:
+            records.append([b"SET", key, changed] if code == _INCREMENT else request)
+            if changed is None:
+                del shard[key]
+            else:
+                shard[key] = changed
+        elif code == _GET:
+            missed_gets += entry is None
+        elif code < READS:
+            hits += entry is not None
+            misses += entry is None
+        done += 1
+    return b"".join(replies), records, done, hits, misses, missed_gets
