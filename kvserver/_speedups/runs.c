@@ -104,6 +104,9 @@ static int keep(Keyspace *keyspace, PyObject *key, PyObject *changed)
 typedef struct {
     Keyspace keyspace;
     PyObject *codes, *config, *null, *changes;
+    /* The class of entries with an expiry, and the time (Unix milliseconds) by which they are looked at. */
+    PyObject *expiring;
+    long long now_ms;
     /* The name of the call before, which the next one has most often, and its code. */
     PyObject *name;
     Py_ssize_t code;
@@ -131,6 +134,30 @@ static Py_ssize_t code_of(Run *run, PyObject *name)
     return run->code;
 }
 
+/* Put the value of an entry with an expiry in its place. Return 1 if its time has come, -1 with an exception. */
+static int open_expiring(const Run *run, PyObject **entry)
+{
+    static PyObject *time_name, *value_name;
+    PyObject *time, *value;
+    long long time_ms;
+    if (!time_name && !(time_name = PyUnicode_InternFromString("expires_at_ms")))
+        return -1;
+    if (!value_name && !(value_name = PyUnicode_InternFromString("value")))
+        return -1;
+    time = PyObject_GetAttr(*entry, time_name);
+    time_ms = time ? PyLong_AsLongLong(time) : -1;
+    Py_XDECREF(time);
+    if (time_ms == -1 && PyErr_Occurred())
+        return -1;
+    if (time_ms <= run->now_ms)
+        return 1;
+    value = PyObject_GetAttr(*entry, value_name);
+    if (!value)
+        return -1;
+    Py_SETREF(*entry, value);
+    return 0;
+}
+
 /* Run a request, which the caller holds. Return 1 if it is no usual call, -1 with an exception; then nothing has changed. */
 static int run_one(Run *run, PyObject *request)
 {
@@ -138,7 +165,7 @@ static int run_one(Run *run, PyObject *request)
     PyObject *name = argument_of(request, 0), *key, *entry = NULL;
     Py_ssize_t code = name ? code_of(run, name) : -1;
     enum Access access;
-    int result;
+    int result = 0;
     if (code < 0)
         return PyErr_Occurred() ? -1 : 1;
     if (PyList_GET_SIZE(request) < 2)
@@ -157,7 +184,10 @@ static int run_one(Run *run, PyObject *request)
         /* The configuration may run Python code, and the reply may lie in the entry. */
         Py_XINCREF(entry);
     }
-    result = CALLS[code].run(entry, request, run->config, run->most, &outcome);
+    if (entry && access <= READS && (PyObject *)Py_TYPE(entry) == run->expiring)
+        result = open_expiring(run, &entry);
+    if (!result)
+        result = CALLS[code].run(entry, request, run->config, run->most, &outcome);
     if (!result)
         result = append_outcome(&run->buffer, &outcome, run->null);
     /* What may fail stands before what can't be undone. */
@@ -177,15 +207,15 @@ static int run_one(Run *run, PyObject *request)
     return result;
 }
 
-/* run_calls(shards, digest, by_shard, now, requests, start, codes, config, most, null) */
+/* run_calls(shards, digest, by_shard, now, requests, start, codes, config, most, null, expiring, now_ms) */
 LEAF(run_calls)
 {
     Run run;
     PyObject *requests, *found;
     Py_ssize_t start, done = 0;
-    if (nargs != 10 || !PyList_Check(args[4]) || !PyLong_Check(args[5]) || !PyDict_Check(args[6]) || !PyLong_Check(args[8]) ||
-        !PyBytes_Check(args[9])) {
-        PyErr_SetString(PyExc_TypeError, "run_calls takes requests, which are a list, a place, codes, a number and a null");
+    if (nargs != 12 || !PyList_Check(args[4]) || !PyLong_Check(args[5]) || !PyDict_Check(args[6]) || !PyLong_Check(args[8]) ||
+        !PyBytes_Check(args[9]) || !PyType_Check(args[10]) || !PyLong_Check(args[11])) {
+        PyErr_SetString(PyExc_TypeError, "run_calls takes requests, which are a list, a place, codes, a number, a null, a class and a time");
         return NULL;
     }
     if (take_keyspace(&run.keyspace, args) < 0)
@@ -199,6 +229,10 @@ LEAF(run_calls)
     }
     run.most = PyLong_AsLongLong(args[8]);
     if (run.most == -1 && PyErr_Occurred())
+        return NULL;
+    run.expiring = args[10];
+    run.now_ms = PyLong_AsLongLong(args[11]);
+    if (run.now_ms == -1 && PyErr_Occurred())
         return NULL;
     run.changes = PyList_New(0);
     if (!run.changes)

@@ -47,12 +47,15 @@ def run_calls(
     config: Any,
     most: int,
     null: bytes,
+    expiring: type[Any],
+    now_ms: int,
 ) -> tuple[bytes, list[Request], int, int, int, int]:
     """Run requests from this place on, up to one that is no usual call of a command that has a code.
 
     Return the replies as they are sent, the records of what has changed, the number of calls that have run, how many reads
     have found their keys and how many have not, and how many GETs have not, which are none of these reads. The record of a
-    call is its request, and that of an INCR is a SET. `null` is the reply that is nothing.
+    call is its request, and that of an INCR is a SET. `null` is the reply that is nothing. An entry that is `expiring` has a
+    `value` that may be read until `expires_at_ms`.
     """
     replies: list[bytes] = []
     records: list[Request] = []
@@ -65,7 +68,11 @@ def run_calls(
         index = digest(key) % count
         by_shard[index] = now
         shard = shards[index]
-        entry = shard.get(key)
+        entry: Any = shard.get(key)
+        if code < READS and type(entry) is expiring:
+            if entry.expires_at_ms <= now_ms:
+                break
+            entry = entry.value
         found = _CALLS[code](entry, request, config, most)
         if found is None:
             break

@@ -279,7 +279,7 @@ class Keyspace(Recording):
         """
         if not self._is_plain:
             return b"", 0
-        found = run_usual(self._shards, requests, start, codes, config, null, self.uses)
+        found = run_usual(self._shards, requests, start, codes, config, null, self.uses, self.now_ms())
         replies, records, done, hits, misses, missed_gets = found
         if records:
             self._record_all(records)

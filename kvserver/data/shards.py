@@ -3,8 +3,8 @@
 There are SHARDS small dicts, since a dict that outgrows its table rehashes it in one go: at 700,000 keys that stalled the
 event loop for 30 to 90 ms, and a restore passes that point. A shard's rehash takes microseconds.
 
-Pure, and never asks what an entry is. No other module computes the shard of a key. The number of shards of a keyspace is the
-length of its list, not SHARDS.
+Pure, and asks of an entry at most if it expires. No other module computes the shard of a key. The number of shards of a
+keyspace is the length of its list, not SHARDS.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kvserver._speedups.members import put_pairs, table_place
 from kvserver._speedups.runs import run_calls
 from kvserver._speedups.strings import get_values, set_pairs
 from kvserver.containers.packed import MOST_MEMBERS
-from kvserver.data.entries import Entry
+from kvserver.data.entries import Entry, Expiring
 from kvserver.data.uses import Uses
 from kvserver.resp.request import Request
 
@@ -96,10 +96,18 @@ def values_for(shards: list[Shard], request: Request, uses: Uses) -> tuple[list[
 
 
 def run_usual(
-    shards: list[Shard], requests: list[Request], start: int, codes: dict[bytes, int], config: Any, null: bytes, uses: Uses
+    shards: list[Shard],
+    requests: list[Request],
+    start: int,
+    codes: dict[bytes, int],
+    config: Any,
+    null: bytes,
+    uses: Uses,
+    now_ms: int,
 ) -> tuple[bytes, list[Request], int, int, int, int]:
     """Run usual calls (`run_calls`), as plain access does. Uses are noted by shard."""
-    return run_calls(shards, hash, uses.by_shard, uses.now_ms, requests, start, codes, config, MOST_MEMBERS, null)
+    by_shard, used_ms = uses.by_shard, uses.now_ms
+    return run_calls(shards, hash, by_shard, used_ms, requests, start, codes, config, MOST_MEMBERS, null, Expiring, now_ms)
 
 
 def look_up(shards: list[Shard], keys: Iterable[bytes], uses: Uses) -> list[Any]:

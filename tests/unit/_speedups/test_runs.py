@@ -65,6 +65,9 @@ entries: st.SearchStrategy[Any] = st.sampled_from(
         b"x" * (MOST_REPLY_BYTES + 1),
         JSONText(b"1"),
         Expiring("h\0a\x011\0", NOW),
+        Expiring("h\0a\x011\0", NOW + 1),
+        Expiring(b"string", NOW + 1),
+        Expiring(b"string", NOW),
     ]
 )
 digests = st.sampled_from([hash, zlib.crc32, len, lambda key: -len(key) - (1 << 61)])
@@ -88,6 +91,9 @@ NULL = b"$-1\r\n"
 @example({}, [[b"set_string", b"k", b"a"], [b"set_string", b"k", b"a"], [b"get_string", b"k"]], 0, 1, hash)
 @example({b"k": b"x" * MOST_REPLY_BYTES}, [[b"get_string", b"l"]] + [[b"get_string", b"k"]] * 9, 0, 1, hash)
 @example({}, [[b"increment", b"k"], [b"set_field", b"k", b"f", b"v"]], 0, 1, hash)
+@example({b"k": Expiring(b"v", NOW + 1)}, [[b"get_string", b"k"], [b"set_string", b"k", b"w"]], 0, 1, hash)
+@example({b"k": Expiring(b"9", NOW + 1)}, [[b"get_string", b"k"], [b"increment", b"k"]], 0, 1, hash)
+@example({b"k": Expiring(b"v", NOW)}, [[b"get_string", b"k"]], 0, 1, hash)
 @example({}, [[b"other", b"k"]], 0, 1, hash)
 @example({}, [[b"push_left"]], 0, 1, hash)
 def test_runs_are_calls_one_by_one(
@@ -101,6 +107,10 @@ def test_runs_are_calls_one_by_one(
             break
         used.add(digest(request[1]) % count)
         entry = expected.get(request[1])
+        if code < READS and isinstance(entry, Expiring):
+            if entry.expires_at_ms <= NOW:
+                break
+            entry = entry.value
         found = CALLS[code](entry, request, USUAL, MOST)
         if found is None:
             break
@@ -125,7 +135,7 @@ def test_runs_are_calls_one_by_one(
         for key, value in members.items():
             shards[digest(key) % count][key] = value
         by_shard = [0] * count
-        found = form(shards, digest, by_shard, NOW, asked, start, CODES, USUAL, MOST, NULL)
+        found = form(shards, digest, by_shard, NOW, asked, start, CODES, USUAL, MOST, NULL, Expiring, NOW)
         assert found == (b"".join(replies), changes, done, hits, misses, missed_gets)
         is_same = [one is other or other[0] == b"SET" for one, other in zip(found[1], changes, strict=True)]
         assert all(is_same), "a request is its own record"
@@ -140,7 +150,7 @@ def test_full_collections_are_made_and_no_larger_ones() -> None:
         for name, word in ((b"set_field", b"v" * 64), (b"push_right", None), (b"add_member", None), (b"add_score", None)):
             asked = [[name, name, *([b"%d.5" % -place, each] if name == b"add_score" else [each] + [word] * bool(word))]
                      for place, each in enumerate(long)]  # fmt: skip
-            found = form(shards, hash, [0], NOW, asked, 0, CODES, USUAL, MOST_MEMBERS, NULL)
+            found = form(shards, hash, [0], NOW, asked, 0, CODES, USUAL, MOST_MEMBERS, NULL, Expiring, NOW)
             assert found[1:3] == (asked[:MOST_MEMBERS], MOST_MEMBERS)
         assert [value.count("\0") for value in shards[0].values()] == [MOST_MEMBERS + 1] * 4
         shards[0].clear()
@@ -161,6 +171,8 @@ def test_runs_free_all(leaf: Callable[..., Any]) -> None:
         [b"set_string", b"v", b"value"],
         [b"get_string", b"v"],
         [b"get_string", b"none"],
+        [b"get_string", b"e"],
+        [b"get_field", b"f", b"a"],
         [b"increment", b"n"],
         [b"increment", b"n"],
         *[[b"pop_left", b"l"], [b"pop_right", b"l"]] * 2,
@@ -169,13 +181,29 @@ def test_runs_free_all(leaf: Callable[..., Any]) -> None:
     ]
     shards: list[dict[bytes, Any]] = [{}]
     by_shard = [0]
+    string, hash_ = Expiring(b"a value", NOW + 1), Expiring("h\0a\x01value\0", NOW + 1)
 
     def run() -> None:
         shards[0].clear()
+        shards[0].update({b"e": string, b"f": hash_})
         shards[0].update({b"h": "h\0\xff\x011\0", b"l": "l\0element\0b\0", b"s": "s\0a\0b\0", b"z": "z\0a\x011.5\0b\x012\0"})
-        assert leaf(shards, hash, by_shard, NOW, asked, 0, codes, USUAL, MOST, NULL)[2] == len(asked) - 1
+        assert leaf(shards, hash, by_shard, NOW, asked, 0, codes, USUAL, MOST, NULL, Expiring, NOW)[2] == len(asked) - 1
 
-    held = shards[0], NOW, asked, by_shard, codes, USUAL, *asked[2], asked[2], *asked[8]
+    held = (
+        shards[0],
+        NOW,
+        asked,
+        by_shard,
+        codes,
+        USUAL,
+        *asked[2],
+        asked[2],
+        *asked[8],
+        string,
+        string.value,
+        hash_,
+        hash_.value,
+    )
     assert_frees_all(run, *held)
 
 
@@ -184,11 +212,11 @@ def test_what_has_run_before_a_failure_is_told() -> None:
     assert compiled
     asked: list[Any] = [[b"push_left", b"k", b"a"], [b"push_left", b"k", b"b"], [b"set_field", b"h", b"f", b"v"]]
     shards: list[dict[bytes, Any]] = [{}]
-    found = compiled.run_calls(shards, hash, [0], NOW, asked, 0, CODES, None, MOST, NULL)
+    found = compiled.run_calls(shards, hash, [0], NOW, asked, 0, CODES, None, MOST, NULL, Expiring, NOW)
     assert found == (b":1\r\n:2\r\n", asked[:2], 2, 0, 0, 0)
     assert shards == [{b"k": "l\0b\0a\0"}]
     with pytest.raises(AttributeError):
-        compiled.run_calls(shards, hash, [0], NOW, asked, 2, CODES, None, MOST, NULL)
+        compiled.run_calls(shards, hash, [0], NOW, asked, 2, CODES, None, MOST, NULL, Expiring, NOW)
     assert shards == [{b"k": "l\0b\0a\0"}]
 
 
@@ -215,7 +243,28 @@ def test_lists_that_shrink_meanwhile_are_no_harm() -> None:
         shards: list[dict[bytes, Any]] = [{b"0": "h\0f\x01v\0"}]
         contents: list[Any] = [shards, shards[0], asked, asked[0]]
         with suppress(IndexError, TypeError):
-            compiled.run_calls(shards, hash, [0], NOW, asked, 0, dict(CODES), Clearing(contents[place]), MOST, NULL)
+            compiled.run_calls(
+                shards, hash, [0], NOW, asked, 0, dict(CODES), Clearing(contents[place]), MOST, NULL, Expiring, NOW
+            )
+
+
+class Odd:
+    """An entry with an expiry as the keyspace has none."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
+@pytest.mark.skipif(compiled is None, reason="there is no form in C")
+@pytest.mark.parametrize(
+    ("attributes", "error"),
+    [({}, AttributeError), ({"expires_at_ms": NOW + 1}, AttributeError), ({"expires_at_ms": 1.5, "value": b""}, TypeError)],
+)
+def test_odd_entries_are_refused(attributes: dict[str, Any], error: type[Exception]) -> None:
+    assert compiled
+    shards: list[dict[bytes, Any]] = [{b"k": Odd(**attributes)}]
+    with pytest.raises(error):
+        compiled.run_calls(shards, hash, [0], NOW, [[b"get_string", b"k"]], 0, CODES, USUAL, MOST, NULL, Odd, NOW)
 
 
 class Closing:
@@ -233,7 +282,7 @@ def test_requests_that_go_meanwhile_are_no_harm() -> None:
     assert compiled
     requests = [[b"set_string", b"k", b"v"] for _ in range(9)]
     shards: list[dict[bytes, Any]] = [{b"k": Closing(requests)}]
-    assert compiled.run_calls(shards, hash, [0], NOW, requests, 0, CODES, USUAL, MOST, NULL)[2] == 1
+    assert compiled.run_calls(shards, hash, [0], NOW, requests, 0, CODES, USUAL, MOST, NULL, Expiring, NOW)[2] == 1
     assert not requests
     assert shards == [{b"k": b"v"}]
 
@@ -253,6 +302,9 @@ def test_requests_that_go_meanwhile_are_no_harm() -> None:
         ({8: None}, TypeError),
         ({8: 1 << 70}, OverflowError),
         ({9: None}, TypeError),
+        ({10: None}, TypeError),
+        ({11: None}, TypeError),
+        ({11: 1 << 70}, OverflowError),
         ({0: []}, TypeError),
         ({0: [7]}, TypeError),
         ({1: str}, TypeError),
@@ -262,11 +314,24 @@ def test_requests_that_go_meanwhile_are_no_harm() -> None:
 )
 def test_wrong_arguments_of_runs_are_refused(changes: dict[int, Any], error: type[Exception]) -> None:
     assert compiled
-    arguments: list[Any] = [[{}], hash, [0], NOW, [[b"A", b"k", b"e"]], 0, {b"A": CODES[b"push_left"]}, USUAL, MOST, NULL]
+    arguments: list[Any] = [
+        [{}],
+        hash,
+        [0],
+        NOW,
+        [[b"A", b"k", b"e"]],
+        0,
+        {b"A": CODES[b"push_left"]},
+        USUAL,
+        MOST,
+        NULL,
+        Expiring,
+        NOW,
+    ]
     assert compiled.run_calls(*arguments)[2] == 1
     for place, value in changes.items():
         arguments[place] = value
     with pytest.raises(error):
         compiled.run_calls(*arguments)
     with pytest.raises(TypeError):
-        compiled.run_calls(*arguments[:9])
+        compiled.run_calls(*arguments[:11])

@@ -16,6 +16,7 @@ from kvserver._speedups.runs import run_calls
 from kvserver.data.entries import Expiring, Value
 from kvserver.data.kinds import fork
 from kvserver.data.notes import Notes
+from kvserver.data.recording import EXPIRED
 from kvserver.data.shards import new_shards
 from kvserver.dispatch.command import Many
 from kvserver.formats.codec import JSONText
@@ -354,6 +355,25 @@ def test_calls_that_somebody_must_see_run_no_other_way(
         run(server.session(), *request)
     assert server.keyspace.live(b"k") == "h\0f\x01v\0"
     assert server.keyspace.records.take() == HASH_CALLS[::2]
+
+
+@pytest.mark.skipif(not choice.IS_COMPILED, reason="GETs run by their Many")
+def test_keys_that_expire_are_read_as_usual_until_they_are_due() -> None:
+    server = measured(Server())
+    session, output = server.session(), [b""]
+    run(session, "SET", "k", "v", "PX", "1000")
+    run(session, "HSET", "h", "f", "v")
+    run(session, "PEXPIRE", "h", "1000")
+    server.keyspace.records.take()
+    requests = [[b"GET", b"k"], [b"HGET", b"h", b"f"], [b"GET", b"missing"]] * 2
+    hits, missed = server.keyspace.hits, server.keyspace.missed_gets
+    assert server.table.run_alike(session, requests, server.table.plain(session), output) == 6
+    assert b"".join(output) == b"$1\r\nv\r\n$1\r\nv\r\n$-1\r\n" * 2
+    assert (server.keyspace.hits, server.keyspace.missed_gets) == (hits + 2, missed + 2)
+    server.clock.now_ms += 1000
+    assert server.table.run_alike(session, [[b"GET", b"missing"], *requests], server.table.plain(session), []) == 1
+    assert run(session, "GET", "k") is None
+    assert server.keyspace.records.take() == [[EXPIRED, b"k"]]
 
 
 def test_run_ends_before_a_long_string() -> None:
