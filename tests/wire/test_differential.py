@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import random_commands
 from helpers.casefiles import families, random_rows
-from helpers.random_commands import KEYS, STATE, WORDS, Words, show
+from helpers.random_commands import KEYS, STATE, WORDS, Words, has_clock_id, show
 from helpers.servers import ServerProcess, StartServer, Wire, encode, split_replies
 
 COUNT = int(os.environ.get("KVSERVER_DIFFERENTIAL_COUNT", "20000"))
@@ -131,6 +132,34 @@ def test_rows_of_every_family_make_all_its_commands() -> None:
             made = replace(ROWS, rows=rows).commands(rng, 500)
             assert {words[0].upper() for words in made} == {row.split()[0].encode() for row in rows}, family.name
     assert all(maker(rng) for maker in WORDS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "is_clocks"),
+    [
+        ("XADD k * f v", True),
+        ("xadd k NOMKSTREAM maxlen ~ 10 LIMIT 5 * f v", True),
+        ("XADD k MINID = 5-1 * f v", True),
+        ("XADD k MAXLEN * * f v", True),
+        ("XADD k MAXLEN", False),
+        ("XADD k MAXLEN * 99-* f v", False),
+        ("XADD k 99-* * *", False),
+        ("XADD * 99-1 f v", False),
+        ("XADD *", False),
+        ("XADD", False),
+        ("XRANGE k * +", False),
+    ],
+)
+def test_command_whose_reply_the_clock_tells_is_known(text: str, is_clocks: bool) -> None:
+    assert has_clock_id(tuple(text.encode().split())) == is_clocks
+
+
+def test_no_entry_of_a_stream_gets_its_id_from_the_clock_and_the_star_stays_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_commands, "AWKWARD", (b"*",))
+    made = replace(ROWS, rows=["XADD key stream-option* stream-id-ahead stream-fields"]).commands(random.Random(SEED), 2_000)
+    assert not any(map(has_clock_id, made))
+    # Some forty are expected.
+    assert sum(b"*" in words for words in made) > 10
 
 
 def test_comparison_sees_what_differs() -> None:
