@@ -79,8 +79,8 @@ typedef struct {
     double score;
 } Member;
 
-/* Tell if the pair behind a NUL comes behind a member. Return -1 with an exception, and for what is no pair. */
-static int is_behind(const Member *member, const char *pair, const char *end)
+/* Tell if a pair comes before a member. Return -1 with an exception, and for what is no pair. */
+static int is_before(const char *pair, const char *end, const Member *member)
 {
     const char *name_end = memchr(pair, 1, (size_t)(end - pair));
     Py_ssize_t length, shorter;
@@ -93,42 +93,55 @@ static int is_behind(const Member *member, const char *pair, const char *end)
     if (take_number(name_end + 1, end - name_end - 1, &score) < 0)
         return -1;
     if (score != member->score)
-        return score > member->score;
+        return score < member->score;
     length = name_end - pair;
     shorter = length < member->length ? length : member->length;
     order = memcmp(pair, member->name, (size_t)shorter);
-    return order ? order > 0 : length > member->length;
+    return order ? order < 0 : length < member->length;
 }
 
-/* Put the pairs of a sorted set, but for one of them, with a member at its place. Return -1 with an exception. */
+/* Put the pairs from one place up to another, but for one pair, if it stands there. */
+static void put_but(Pieces *pieces, const Text *text, const char *from, const char *to, const char *left_out)
+{
+    if (left_out && left_out >= from && left_out < to) {
+        put(pieces, from, left_out - from);
+        from = next_nul(text, left_out) + 1;
+    }
+    put(pieces, from, to - from);
+}
+
+/* Put the pairs of a sorted set, but for one of them, with a member at its place. Return as a Call does. */
 static int put_pairs_with(Pieces *pieces, const Text *text, const char *left_out, const Member *member)
 {
-    const char *nul = text->start + 1, *next, *rest = text->start;
+    /* Where the pairs that stay begin, and behind the last one the end of all; and where each of them ends. */
+    const char *starts[MOST_MEMBERS + 1], *ends[MOST_MEMBERS], *nul = text->start + 1, *next;
+    Py_ssize_t count = 0, low = 0, high;
     for (; (next = next_nul(text, nul)); nul = next) {
-        int behind;
-        if (nul + 1 == left_out) {
-            put(pieces, rest, left_out - rest);
-            rest = next + 1;
+        if (nul + 1 == left_out)
             continue;
-        }
-        behind = is_behind(member, nul + 1, next);
-        if (behind < 0)
-            return -1;
-        if (behind)
-            break;
+        if (count == MOST_MEMBERS)
+            return 1;
+        starts[count] = nul + 1;
+        ends[count++] = next;
     }
-    /* All pairs up to `nul` stand before the member. */
-    put(pieces, rest, nul + 1 > rest ? nul + 1 - rest : 0);
-    rest = nul + 1 > rest ? nul + 1 : rest;
+    starts[count] = text->stop;
+    /* A score of many digits takes its time to be read. */
+    for (high = count; low < high;) {
+        Py_ssize_t middle = (low + high) / 2;
+        int before = is_before(starts[middle], ends[middle], member);
+        if (before < 0)
+            return -1;
+        if (before)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    put_but(pieces, text, text->start, starts[low], left_out);
     put(pieces, member->name, member->length);
     put(pieces, "\1", 1);
     if (put_score(pieces, member->score) < 0)
         return -1;
-    if (left_out && left_out >= rest) {
-        put(pieces, rest, left_out - rest);
-        rest = next_nul(text, left_out) + 1;
-    }
-    put(pieces, rest, text->stop - rest);
+    put_but(pieces, text, starts[low], text->stop, left_out);
     return 0;
 }
 
@@ -139,6 +152,7 @@ static int give(const Text *text, PyObject *word, double score, PyObject *config
     Pieces pieces;
     Member member = {PyBytes_AS_STRING(word), PyBytes_GET_SIZE(word), score};
     Py_ssize_t passed;
+    int result;
     const char *found = find_word(text, word, 1, &passed);
     if (found) {
         const char *digits = found + member.length + 1;
@@ -159,8 +173,9 @@ static int give(const Text *text, PyObject *word, double score, PyObject *config
             return 1;
     }
     pieces.used = pieces.is_full = 0;
-    if (put_pairs_with(&pieces, text, found, &member) < 0)
-        return -1;
+    result = put_pairs_with(&pieces, text, found, &member);
+    if (result)
+        return result;
     reply_number(outcome, !found);
     return change_to(outcome, &pieces);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,6 +143,30 @@ def test_a_score_is_given(members: dict[bytes, float], member: bytes, text: byte
         assert found is None
         return
     assert found == (int(is_new), zset_of({**members, member: score_of(text) + 0.0}))
+
+
+def test_a_score_is_given_in_a_full_sorted_set() -> None:
+    rng = random.Random(1)
+    members = {b"%d" % number: rng.randrange(10) / 10 for number in range(MOST_MEMBERS)}
+    for member in members:
+        for score in (-0.1, rng.randrange(10) / 10, 1.0, rng.randrange(10) / 10):
+            entry = zset_of(members)
+            members[member] = score
+            found = same("add_score", entry, [b"ZADD", b"k", b"%.1f" % score, member], USUAL, MOST_MEMBERS)
+            assert found == (0, zset_of(members))
+
+
+@each_form("add_score")
+def test_few_scores_are_read_to_find_the_place_of_a_member(leaf: Callable[..., Any]) -> None:
+    """Each takes its time. Those that need not be read are none here."""
+    read, low = [], 0
+    while low < MOST_MEMBERS - 1:
+        read.append((low + MOST_MEMBERS - 1) // 2)
+        low = read[-1] + 1
+    entry = "z\0" + "".join(f"{place:02}\x01{place if place in read else 'x'}\0" for place in range(MOST_MEMBERS - 1))
+    found = leaf(entry, [b"ZADD", b"k", b"100", b"last"], USUAL, MOST_MEMBERS)
+    assert found == (1, f"{entry}last\x01100\0")
+    assert len(read) < 7
 
 
 @pytest.mark.parametrize("text", [b"1", b"-1", b"1.5", b"-0.25", b"0", b"007", b"12345678901234567", b"0.123456789012345"])
