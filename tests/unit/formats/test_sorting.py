@@ -14,7 +14,7 @@ from kvserver.data.entries import Entry, Expiring
 from kvserver.data.freeze import Cut
 from kvserver.formats.codec import JSONText
 from kvserver.formats.sorting import BATCH_BYTES, BATCH_KEYS, LONG_VALUE_BYTES, Batch, in_order
-from kvserver.formats.tags import Mapping
+from kvserver.formats.tags import Mapping, Tagged
 from kvserver.types import PLAIN, TAGGED
 
 
@@ -81,6 +81,7 @@ def test_a_nul_in_a_name_leaves_the_names_alone() -> None:
 def test_shards_are_equal_and_in_order_afterwards_and_stay_as_they_are_the_next_time(mapping: Mapping) -> None:
     source = random.Random(3)
     contents: dict[bytes, Entry] = {b"key:%d" % source.randrange(10**9): b"v" for _ in range(30_000)}
+    contents[b""] = b"v"
     cut = cut_of(contents)
     before = [dict(shard) for shard in cut.shards]
     batches_of(cut, mapping)
@@ -95,6 +96,34 @@ def test_sorting_is_divided_into_steps() -> None:
     cut = cut_of({b"key:%d" % number: b"v" for number in range(50_000)})
     steps = list(in_order(cut, TAGGED))
     assert steps.count(None) > 3 * 50_000 / BATCH_KEYS
+
+
+class CountingTags(Tagged):
+    """Tags that count the names and the keys that are asked for."""
+
+    asked = 0
+
+    def encode_key(self, key: bytes, number: int = 0) -> str:
+        self.asked += 1
+        return super().encode_key(key, number)
+
+    def decode_key(self, name: str) -> tuple[int, bytes]:
+        self.asked += 1
+        return super().decode_key(name)
+
+
+def test_step_makes_few_names_of_keys_that_are_no_text() -> None:
+    source, tags = random.Random(5), CountingTags()
+    contents: dict[bytes, Entry] = {b"\xff%b" % source.randbytes(8): b"v" for _ in range(3_000)}
+    cut = Cut([contents], [0])
+    most = before = 0
+    found = []
+    for batch in in_order(cut, tags):
+        most, before = max(most, tags.asked - before), tags.asked
+        found += [batch] if batch else []
+    assert names_of(found) == expected_names(cut.shards[0])
+    assert tags.asked >= 3 * 3_000
+    assert most <= 64
 
 
 class CountedKey(bytes):
