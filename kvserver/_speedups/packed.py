@@ -35,6 +35,9 @@ def can_pack(member: bytes) -> bool:
 @leaf
 def value_of(packed: str, name: bytes) -> bytes | None:
     """Return the value of a name in packed pairs, or None if the name is missing."""
+    # No longer name stands there, and a client may ask for one of megabytes.
+    if len(name) > MOST_BYTES:
+        return None
     _, found, rest = packed.partition(f"\0{name.decode(_BYTES)}\1")
     # A name that holds a NUL would find the end of one pair and the beginning of the next.
     return rest.partition("\0")[0].encode(_BYTES) if found and 0 not in name else None
@@ -44,7 +47,7 @@ def value_of(packed: str, name: bytes) -> bytes | None:
 def has_member(packed: str, member: bytes) -> bool:
     """Return True if a member is among packed members."""
     # A member that holds a NUL would find two others.
-    return f"\0{member.decode(_BYTES)}\0" in packed and 0 not in member
+    return len(member) <= MOST_BYTES and f"\0{member.decode(_BYTES)}\0" in packed and 0 not in member
 
 
 # Calls
@@ -165,7 +168,7 @@ def remove_member(entry: Any, request: Request, config: Any, most: int) -> Found
     if len(request) != 3 or (entry is not None and (type(entry) is not str or entry[0] not in "is")):
         return None
     member = request[2]
-    if entry is None:
+    if entry is None or len(member) > MOST_BYTES:
         return 0, entry
     front, found, rest = entry.partition(f"\0{member.decode(_BYTES)}\0")
     if not found or 0 in member:
@@ -201,6 +204,8 @@ def add_score(entry: Any, request: Request, config: Any, most: int) -> Found:
 
 def around_value(packed: str, name: bytes) -> tuple[str, str, str] | None:
     """What stands before the value of a name, the value, and what stands behind it; None if the name is missing."""
+    if len(name) > MOST_BYTES:
+        return None
     front, found, rest = packed.partition(f"\0{name.decode(_BYTES)}\1")
     if not found or 0 in name:
         return None

@@ -211,6 +211,29 @@ def test_what_is_not_usual_is_left_to_others(entry: Any, request: list[bytes], c
             assert found is None
 
 
+@pytest.mark.parametrize(
+    ("name", "mark", "value", "found"),
+    [
+        ("get_field", "h", "\x011", (None, "the entry")),
+        ("find_member", "s", "", (0, "the entry")),
+        ("remove_member", "s", "", (0, "the entry")),
+        ("add_score", "z", "\x011", None),
+    ],
+)
+def test_words_of_more_bytes_than_any_that_stands_there_are_not_looked_for(
+    name: str, mark: str, value: str, found: tuple[Any, str] | None
+) -> None:
+    """Who would look for one finds it here. A word of megabytes would take some milliseconds."""
+    word = "x" * 65
+    entry = f"{mark}\0{word}{value}\0"
+    asked = [b"NAME", b"k", *([b"2"] if name == "add_score" else []), word.encode()]
+    assert same(name, entry, asked, USUAL, MOST) == (found and (found[0], entry))
+    if value:
+        assert same("value_of", entry, word.encode()) is None
+    else:
+        assert not same("has_member", entry, word.encode())
+
+
 # What only the forms in C can get wrong
 
 ALONE: dict[str, tuple[Any, list[bytes]]] = {
