@@ -230,12 +230,15 @@ class _Header(NamedTuple):
 
 
 def _decode_header(data: bytes) -> _Header | None:
-    """The header, of either layout, at the start of these HEADER_SIZE bytes, or fewer before the end of the segment."""
+    """The header, of either layout, at the start of these HEADER_SIZE bytes, or fewer before the end of the segment.
+
+    That of an empty payload is none: nobody writes it, and where a header's digits are all zeros, its checksum would be right.
+    """
     if data.startswith(RECORD_MAGIC):
         header = decode_record_header(data[:RECORD_HEADER_SIZE])
-        return _Header(RECORD_HEADER_SIZE, *header, CRC32()) if header else None
+        return _Header(RECORD_HEADER_SIZE, *header, CRC32()) if header and header.payload_length else None
     header = decode_header(data, JOURNAL_MAGIC)
-    return _Header(HEADER_SIZE, *header, hashlib.sha256()) if header else None
+    return _Header(HEADER_SIZE, *header, hashlib.sha256()) if header and header.payload_length else None
 
 
 def _refuse_header(data: bytes, position: int, size: int) -> Generator[Read, bytes, None]:

@@ -176,6 +176,17 @@ def test_flipped_bit_ends_the_scan_before_its_frame(ticks: list[bytes]) -> None:
 
 
 @forms
+def test_header_of_a_record_that_is_empty_is_damage(ticks: list[bytes]) -> None:
+    """The CRC-32 of nothing is 0, so that digits which were lost or doubled may leave one."""
+    segment = b"".join(ticks)
+    for frame in (b"KVJ2" + b"0" * 20, as_older(b"KVJ2" + b"0" * 20)):
+        for rest in (b"", b"x", one(*FIRST)):
+            result = scan(segment + frame + rest)
+            assert (result.tail, result.valid_length, result.records) == (Tail.DAMAGED, len(segment), 3)
+    assert scan(segment + b"KVJ2" + b"0" * 19).tail is Tail.TORN
+
+
+@forms
 def test_zeros_behind_the_last_frame_are_torn_and_zeros_before_something_damage(ticks: list[bytes]) -> None:
     segment = b"".join(ticks)
     assert scan(segment + bytes(5000)).tail is Tail.TORN
@@ -249,7 +260,7 @@ def test_frame_inside_a_damaged_frame_is_never_found() -> None:
 )
 def test_payload_that_is_no_commands_is_damage_even_with_a_right_checksum(payload: bytes) -> None:
     for frame in (encode_frame(payload, JOURNAL_MAGIC), encode_record_frame(payload)):
-        assert scan(one(*FIRST) + frame).tail is Tail.NONE
+        assert scan(one(*FIRST) + frame).tail is (Tail.NONE if payload else Tail.DAMAGED)
         with pytest.raises(RecordInvalid) as caught:
             read(one(*FIRST) + frame + one(*SECOND))
         assert (caught.value.offset, caught.value.tail) == (len(one(*FIRST)), Tail.DAMAGED)
