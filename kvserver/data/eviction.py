@@ -22,9 +22,13 @@ from kvserver.data.keyspace import Keyspace
 BATCH_KEYS: Final = 16
 # The pool keeps so many candidates.
 POOL_KEYS: Final = 32
-# A look searches so many shards for keys with an expiry, and so many keys before the last of them; then the next look goes on.
+# A look searches so many shards for keys with an expiry, and so many keys; then the next look goes on.
 SHARDS_PER_LOOK: Final = 32
 KEYS_PER_LOOK: Final = 4_096
+# A shard of more keys is not looked at as a whole: those with an expiry are looked for among so many, and others come from
+# PLACES that are spread all over it.
+KEYS_AT_ONCE: Final = 2_048
+PLACES: Final = 8
 
 
 class Eviction:
@@ -111,17 +115,43 @@ class Eviction:
         found: list[bytes] = []
         searched = searched_keys = 0
         for index in (*range(first, shards), *range(first)):
+            missing = wanted - len(found)
             if not self._is_volatile:
-                keys = walk.shard_keys(keyspace, index)
+                found += self._keys_of(keyspace, index, missing)
             elif keyspace.deadlines.may_be_in(index):
-                keys = [key for key, _ in keyspace.expiring_members(index)]
+                found += self._spread(self._expiring_keys_of(keyspace, index), missing)
                 searched += 1
-                searched_keys += keyspace.shard_length(index)
-            else:
-                continue
-            if keys:
-                missing, start = wanted - len(found), self._random_below(len(keys))
-                found += (keys[start:] + keys[:start])[:: max(1, len(keys) // missing)][:missing]
+                searched_keys += min(keyspace.shard_length(index), KEYS_AT_ONCE)
             if len(found) == wanted or searched == SHARDS_PER_LOOK or searched_keys >= KEYS_PER_LOOK:
                 break
         return found
+
+    def _keys_of(self, keyspace: Keyspace, index: int, wanted: int) -> list[bytes]:
+        """Up to `wanted` keys of a shard."""
+        length = keyspace.shard_length(index)
+        if length <= KEYS_AT_ONCE:
+            return self._spread(walk.shard_keys(keyspace, index), wanted)
+        first, count = self._random_below(length), -(-wanted // PLACES)
+        starts = [(first + length * number // PLACES) % length for number in range(PLACES)]
+        return [key for start in starts for key in walk.keys_at(keyspace, index, start, start + count)][:wanted]
+
+    def _expiring_keys_of(self, keyspace: Keyspace, index: int) -> list[bytes]:
+        """The keys of a shard that have an expiry; of a big one those that stand together from a random place on."""
+        length = keyspace.shard_length(index)
+        if length <= KEYS_AT_ONCE:
+            return [key for key, _ in keyspace.expiring_members(index)]
+        start = self._random_below(length)
+        members = keyspace.members_between(index, start, start + KEYS_AT_ONCE)
+        # What is behind the end is in front.
+        members += keyspace.members_between(index, 0, max(0, start + KEYS_AT_ONCE - length))
+        keys = [key for key, entry in members if type(entry) is Expiring]
+        if not keys:
+            keyspace.deadlines.doubt(index)
+        return keys
+
+    def _spread(self, keys: list[bytes], wanted: int) -> list[bytes]:
+        """Up to `wanted` of these keys, from a random one on."""
+        if not keys:
+            return []
+        start = self._random_below(len(keys))
+        return (keys[start:] + keys[:start])[:: max(1, len(keys) // wanted)][:wanted]

@@ -81,6 +81,11 @@ class Deadlines:
         """Note that no entry of this shard has an expiry."""
         self._earliest_ms[index] = NEVER_MS
 
+    def doubt(self, index: int) -> None:
+        """Have this shard swept, since it may have no entry with an expiry any more: then that is known."""
+        self._earliest_ms[index] = 0
+        self._quiet_until_ms = 0.0
+
     def shard_to_sweep(self, now_ms: int) -> int | None:
         """The index of the next shard that may have something due, or None. The shards take turns."""
         if now_ms < self._looked_at_ms:

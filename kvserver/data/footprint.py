@@ -101,14 +101,11 @@ class Footprint:
         """The bytes that all keys take. Without a running count they are estimated from some thousands of the keys."""
         if self.is_measured:
             return self.used_bytes
-        keyspace, sizes = self._keyspace, 0
-        seen = index = 0
-        while index < keyspace.shard_count and seen < ESTIMATE_ENTRIES:
-            members = keyspace.shard_members(index)
+        sizes = seen = 0
+        for members in self._keyspace.sample():
             sizes += sum(entry_bytes(key, entry) for key, entry in members)
             seen += len(members)
-            index += 1
-        return EMPTY_BYTES + (round(sizes * len(keyspace) / seen) if seen else 0)
+        return EMPTY_BYTES + (round(sizes * len(self._keyspace) / seen) if seen else 0)
 
     def _note(self, key: bytes, entry: Entry) -> None:
         """Note what was counted of the entry, if its value is changed in place."""

@@ -49,6 +49,9 @@ ENTRIES_A_LOOK: Final = 512
 MOST_LAPSES: Final = 4_096
 # Figures in INFO come from so many entries, where there are more.
 ESTIMATE_ENTRIES: Final = 3_000
+# Of a shard they are so many, that stand together at one of so many places of its order.
+_ESTIMATE_PIECE: Final = 125
+_ESTIMATE_PLACES: Final = 12
 
 
 class Witness(Protocol):
@@ -233,6 +236,23 @@ class Keyspace(Recording):
         overlay = self._overlay
         return overlay.items_between(index, start, stop) if overlay else items_between(self._shards[index], start, stop)
 
+    def sample(self) -> Iterator[Collection[tuple[bytes, Entry]]]:
+        """Keys and entries for an estimate, in pieces: all of them, or some thousands where there are more.
+
+        These come from the fronts, the middles and the ends of shards, since a shard may be in the order of its names.
+        """
+        if len(self) <= ESTIMATE_ENTRIES:
+            yield from map(self.shard_members, range(self.shard_count))
+            return
+        looked = seen = index = 0
+        while index < self.shard_count and not (seen and looked >= ESTIMATE_ENTRIES):
+            length = self.shard_length(index)
+            count = min(length, _ESTIMATE_PIECE)
+            start = (length - count) * (index % _ESTIMATE_PLACES) // (_ESTIMATE_PLACES - 1)
+            members = self.members_between(index, start, start + count)
+            yield members
+            looked, seen, index = looked + count, seen + len(members), index + 1
+
     @property
     def layers(self) -> tuple[list[Shard], list[Shard]]:
         """The shards, and for each the dict of the writes over it since it was frozen, or the shard itself if it is not."""
@@ -254,17 +274,13 @@ class Keyspace(Recording):
         """
         if not self.deadlines.has_any:
             return 0, 0
-        now_ms, seen, share = self._clock(), 0, 1.0
+        now_ms, seen = self._clock(), 0
         left_ms: list[int] = []
-        for index in range(self.shard_count):
-            members = self.shard_members(index)
+        for members in self.sample():
             left_ms += [entry.expires_at_ms - now_ms for _, entry in members if type(entry) is Expiring]
             seen += len(members)
-            if seen >= ESTIMATE_ENTRIES:
-                share = len(self) / seen
-                break
         alive_ms = [each_ms for each_ms in left_ms if each_ms > 0]
-        return round(share * len(left_ms)), sum(alive_ms) // (len(alive_ms) or 1)
+        return round(len(left_ms) * len(self) / (seen or 1)), sum(alive_ms) // (len(alive_ms) or 1)
 
     # Writing
 

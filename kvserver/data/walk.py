@@ -65,6 +65,12 @@ def shard_keys(keyspace: Keyspace, index: int) -> list[bytes]:
     return _slice(shard, overlay, 0, _length(shard, overlay))
 
 
+def keys_at(keyspace: Keyspace, index: int, start: int, stop: int) -> list[bytes]:
+    """The keys at some places of a shard's order, of which some may have none, also those whose time has come."""
+    shard, overlay = (layer[index] for layer in keyspace.layers)
+    return _slice(shard, overlay, start, stop)
+
+
 def random_key(keyspace: Keyspace, random_below: Callable[[int], int]) -> bytes | None:
     """A key that is alive, each with the same chance, or None if there is none. Keys that are met dead are removed."""
     shards, overlays = keyspace.layers

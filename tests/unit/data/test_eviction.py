@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 import statistics
+from typing import Any
 
 import pytest
 
 from helpers.keyspaces import Noting
+from kvserver._speedups.choice import TWINS
 from kvserver.data import walk
 from kvserver.data.clocks import Clocks, Frequency, Recency
 from kvserver.data.databases import Databases
 from kvserver.data.entries import Expiring
 from kvserver.data.eviction import BATCH_KEYS, SHARDS_PER_LOOK, Eviction
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import SHARDS
+from kvserver.data.shards import SHARDS, Shard
 
 COUNT = 10_000
 
@@ -241,6 +243,45 @@ def test_look_for_few_keys_with_an_expiry_goes_through_some_thousand_keys_alone(
     monkeypatch.setattr("kvserver.data.eviction.KEYS_PER_LOOK", 500)
     assert eviction(keyspace, "volatile-ttl").victim() is None
     assert 500 <= sum(looks) < 500 + max(looks)
+
+
+@pytest.mark.patches_compiled
+@pytest.mark.parametrize("policy", ["allkeys-random", "volatile-random"])
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_look_takes_few_keys_at_once_however_many_a_shard_has(
+    monkeypatch: pytest.MonkeyPatch, policy: str, is_frozen: bool
+) -> None:
+    monkeypatch.setattr("kvserver.data.eviction.KEYS_AT_ONCE", 3)
+    count = 12 * SHARDS
+    keyspace = filled(count, expiring=policy == "volatile-random")
+    if is_frozen:
+        keyspace.cut()
+    taken: list[int] = []
+    for name in ("walk.keys_between", "keyspace.items_between", "freeze.items_between"):
+        twin = TWINS[name.partition(".")[2]]
+
+        def counted(shard: Shard, start: int, stop: int, between: Any = twin) -> Any:
+            found = between(shard, start, stop)
+            taken.append(len(found))
+            return found
+
+        monkeypatch.setattr(f"kvserver.data.{name}", counted)
+    gone = [int(key) for key in victims(eviction(keyspace, policy), 4_000)]
+    # Of the 80 keys of a look, each of 8 places gives 10.
+    assert 0 < max(taken) <= 10
+    assert 0.4 * count < statistics.mean(gone) < 0.6 * count
+
+
+def test_big_shard_without_a_key_that_has_an_expiry_is_known_after_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvserver.data.eviction.KEYS_AT_ONCE", 3)
+    keyspace = filled(5 * SHARDS, expiring=True)
+    for number in range(5 * SHARDS):
+        keyspace.set(b"%d" % number, b"persisted")
+    chooser = eviction(keyspace, "volatile-ttl")
+    while chooser.has_candidates:
+        assert chooser.victim() is None
+        while keyspace.sweep():
+            pass
 
 
 def test_random_victims_come_from_every_database() -> None:

@@ -16,8 +16,8 @@ from helpers.keyspaces import KeyspaceMachine
 from helpers.small_chunks import divide_small_collections
 from kvserver.data.entries import Expiring
 from kvserver.data.footprint import EMPTY_BYTES, KEYS_A_STEP, Footprint, entry_bytes
-from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import Access, Shard, load_shards, new_shards
+from kvserver.data.keyspace import ESTIMATE_ENTRIES, Keyspace
+from kvserver.data.shards import SHARDS, Access, Shard, load_shards, new_shards
 from kvserver.formats.codec import JSONText
 
 
@@ -119,6 +119,19 @@ def test_step_counts_some_keys_however_many_a_shard_has(monkeypatch: pytest.Monk
     each = entry_bytes(b"0000", b"v")
     assert used[-1] == EMPTY_BYTES + 5_000 * each
     assert max(after - before for before, after in pairwise(used)) == KEYS_A_STEP * each
+
+
+def test_estimate_takes_few_keys_of_a_big_shard_from_all_over_it() -> None:
+    """The first half of the keys, which stand in front, are small."""
+    keyspace, count = Keyspace(lambda: 0), 200 * SHARDS
+    for number in range(count):
+        keyspace.set(b"%d" % number, b"v" if number < count // 2 else b"v" * 500)
+    pieces = list(map(len, keyspace.sample()))
+    assert max(pieces) < 150
+    assert ESTIMATE_ENTRIES <= sum(pieces) < ESTIMATE_ENTRIES + 150
+    mean = (Footprint(keyspace).estimate_bytes() - EMPTY_BYTES) / count
+    expected = (entry_bytes(b"%d" % count, b"v") + entry_bytes(b"%d" % count, b"v" * 500)) / 2
+    assert 0.9 * expected < mean < 1.1 * expected
 
 
 def test_estimate_of_many_keys_is_close() -> None:
