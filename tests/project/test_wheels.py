@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import tomllib
 import zipfile
@@ -84,6 +85,19 @@ def test_modules_and_tests_that_the_settings_name_are_there(settings: dict[str, 
         *words[words.index("no:cacheprovider") + 1 :],
     ]
     assert [path for path in paths if not (PROJECT / path).exists()] == []
+
+
+@pytest.mark.skipif(not (PROJECT / "kvserver").exists(), reason="the installed package is tested where its sources are not")
+def test_no_compiled_module_unpacks_what_may_fail_halfway(settings: dict[str, Any]) -> None:
+    """mypyc puts "not enough values to unpack" in the place of the error that a `map` raises while it is unpacked."""
+    found = []
+    for name in settings["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["modules"]:
+        path = PROJECT / "kvserver" / f"{name}.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Assign(targets=[ast.Tuple()], value=ast.Call(func=ast.Name(id="map" | "filter" | "iter" | "zip"))):
+                    found.append(f"{name}:{node.lineno}")
+    assert found == []
 
 
 def test_program_that_fails_is_shown_with_what_it_said(script: ModuleType) -> None:

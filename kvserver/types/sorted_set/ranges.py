@@ -56,7 +56,7 @@ def parse_range(
         if word == b"WITHSCORES" and not is_stored:
             has_scores = True
         elif word == b"LIMIT" and place + 2 <= len(request):
-            offset, limit = map(integer, request[place : place + 2])
+            offset, limit = integer(request[place]), integer(request[place + 1])
             place += 2
         elif word == b"REV" and is_reversed is None:
             is_reversed = True
