@@ -135,14 +135,14 @@ class Execution:
             else:
                 # The rest runs in the client's turn.
                 client.queue = client.queue[len(queue) :]
-            try:
-                if outbox:
-                    outbox.write(client, reply)
-                else:
+            if not outbox:
+                try:
                     client.write(reply)
-            except Exception:
-                client.queue = []
-                self.abandon(client)
+                except Exception:
+                    client.queue = []
+                    self.abandon(client)
+        if outbox and replies:
+            outbox.write_all(clients[: len(replies)], replies)
 
     def run_one(self, client: Client, requests: list[Request]) -> None:
         """Run the only request of a client's queue and write its reply, as `run` does, with less around it.

@@ -7,7 +7,7 @@ what a reply says, and never waits: the journal has `release` called when more i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import methodcaller
 from typing import Any, Final, Protocol
 
@@ -38,8 +38,8 @@ class Recording(Protocol):
         """The number of the last record that is safe."""
 
 
-# The receiver, and the bytes for it or the function that is to be called with it.
-_Step = tuple[Any, bytes | Callable[[Any], None]]
+# The receiver, and the bytes for it or the function that is to be called with it; or some receivers, and the bytes for each.
+_Step = tuple[Any, bytes | list[bytes] | Callable[[Any], None]]
 _FINISH, _CLOSE, _GO_ON = methodcaller("finish"), methodcaller("close"), methodcaller("go_on")
 
 
@@ -66,6 +66,16 @@ class Outbox:
         if self._held_bytes > HELD_BYTES and not client.is_waiting:
             client.wait()
             self._unsealed.append((client, _GO_ON))
+
+    def write_all(self, clients: Sequence[Receiver], replies: list[bytes]) -> None:
+        """Send each of these clients its reply later, as `write` does."""
+        self._held_bytes += sum(map(len, replies))
+        self._unsealed.append((clients, replies))
+        if self._held_bytes > HELD_BYTES:
+            for client in clients:
+                if not client.is_waiting:
+                    client.wait()
+                    self._unsealed.append((client, _GO_ON))
 
     def finish(self, client: Receiver) -> None:
         """Finish a client behind what is held for it."""
@@ -97,6 +107,10 @@ class Outbox:
             if isinstance(what, bytes):
                 self._held_bytes -= len(what)
                 client.write(what)
+            elif isinstance(what, list):
+                self._held_bytes -= sum(map(len, what))
+                for one, data in zip(client, what, strict=True):
+                    one.write(data)
             else:
                 what(client)
 
@@ -109,6 +123,11 @@ class Outbox:
         self._held.clear()
         self._unsealed = []
         for client, what in steps:
+            if isinstance(what, list):
+                self._held_bytes -= sum(map(len, what))
+                for one in client:
+                    one.abort()
+                continue
             if isinstance(what, bytes):
                 self._held_bytes -= len(what)
             client.abort()

@@ -125,3 +125,33 @@ def test_failure_gives_back_the_room_of_what_was_held() -> None:
     outbox.abort()
     outbox.write(other, b"1")
     assert not other.is_waiting, "what was aborted still counts"
+
+
+def test_replies_of_a_run_leave_together_in_their_order_and_are_held_as_others() -> None:
+    recording, clients = Recording(), [Client(), Client()]
+    recording.sequence = 1
+    outbox = Outbox(recording)
+    outbox.write(clients[0], b"before")
+    outbox.write_all(clients, [b"1", b"2"])
+    outbox.write(clients[1], b"behind")
+    outbox.seal()
+    assert [client.seen for client in clients] == [[], []]
+    recording.safe = 1
+    outbox.release()
+    assert [client.seen for client in clients] == [["before", "1"], ["2", "behind"]]
+    outbox.write_all(clients, [bytes(HELD_BYTES), b"1"])
+    assert [client.is_waiting for client in clients] == [True, True]
+    outbox.seal()
+    assert [client.is_waiting for client in clients] == [False, False]
+
+
+def test_failure_closes_all_clients_of_a_run_and_gives_back_its_room() -> None:
+    recording, clients, other = Recording(), [Client(), Client()], Client()
+    recording.sequence = 1
+    outbox = Outbox(recording)
+    outbox.write_all(clients, [bytes(HELD_BYTES // 2)] * 2)
+    outbox.seal()
+    outbox.abort()
+    assert [client.seen for client in clients] == [["abort"], ["abort"]]
+    outbox.write(other, b"1")
+    assert not other.is_waiting
