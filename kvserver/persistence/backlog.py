@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kvserver.errors import MediumError
-from kvserver.formats.record import LongPayload, encode_pieces
+from kvserver.formats.record import SHORT_RECORD_BYTES, LongPayload, encode_pieces
 
 
 class Order:
@@ -115,6 +115,15 @@ class Backlog:
         batch = Batch(self._items, self.commands, self.byte_count, self.shared_bytes)
         self._begin()
         return batch
+
+    def take_short(self) -> tuple[bytes, int] | None:
+        """Take all that waits, if it is records as short as one that the loop may write, and the number of their commands."""
+        ticks = self._items[0] if len(self._items) == 1 else None
+        if not isinstance(ticks, Ticks) or self.byte_count > SHORT_RECORD_BYTES:
+            return None
+        commands = self.commands
+        self._begin()
+        return b"".join(ticks.encode()), commands
 
     def fail(self) -> tuple[int, bool]:
         """Drop the records up to a cut that heals, or all. Return the number of ticks that stay, and True if there is one."""

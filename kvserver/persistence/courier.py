@@ -1,7 +1,7 @@
 """The courier of the journal: it takes records and orders to the disk, in order, and tells when they are safe.
 
-Under `always`, the disk's thread writes and syncs; meanwhile the next batch gathers, so that many clients share a sync. For
-few commands, the event loop itself does (`group_commit`). Under `everysec` and `no` a reply waits for the write alone. As in
+Under `always`, the event loop writes and syncs, or where syncs are slow the disk's thread; meanwhile the next batch gathers,
+so that many clients share a sync (`group_commit`). Under `everysec` and `no` a reply waits for the write alone. As in
 redis-server the event loop writes, since to copy a few records into the system's memory costs less than to wake a thread.
 Records that could wait for the disk go to its thread: long ones, all while a sync runs or something is under way there, and
 for a while those that come behind a write of the loop that took long. Under `everysec` syncs have a thread of their own, so
@@ -99,11 +99,17 @@ class Courier:
         now_ms = self._state.now_ms()
         tick = encode_tick(commands, now_ms) or Long(pack(commands), now_ms)
         must_sync = self._state.config.appendfsync == "always"
-        is_for_loop = self._group.is_for_loop(len(commands)) if must_sync else not self._is_resting
-        if is_for_loop and isinstance(tick, bytes) and not (self._backlog or self._is_busy or self._is_syncing):
-            self._write_here(tick, must_sync)
-            return
-        self._backlog.add(tick, len(commands))
+        group, count = self._group, len(commands)
+        if must_sync:
+            group.arrive(count)
+        if not (self._is_busy or self._is_syncing or self._backlog) and isinstance(tick, bytes):
+            if must_sync and group.is_enough(count) and group.is_for_loop:
+                self._sync_here(tick, count)
+                return
+            if not (must_sync or self._is_resting):
+                self._write_here(tick)
+                return
+        self._backlog.add(tick, count)
         facts.queued_bytes = self._backlog.byte_count
         if not self._is_busy:
             if must_sync:
@@ -121,26 +127,34 @@ class Courier:
         short_bytes = facts.queued_bytes + facts.writing_bytes - long_bytes
         return short_bytes > PENDING_BYTES // share or long_bytes > LONG_PENDING_BYTES // share
 
-    def _write_here(self, frame: bytes, must_sync: bool) -> None:
-        """Write a record that has nothing before it on the way to the disk. The thread gets what can't be written at once."""
+    def _sync_here(self, frames: bytes, commands: int) -> None:
+        """Write and sync records of so many commands that have nothing before them on the way to the disk."""
         facts, log = self._facts, self._log
         started_at = time.perf_counter()
         try:
-            if must_sync:
-                log.write(frame, synced=True)
-                length = len(frame)
-            else:
-                length = log.write_now(frame)
+            log.write(frames, synced=True)
         except MediumError as error:
             self._fail(str(error))
             return
         took_s = time.perf_counter() - started_at
-        if must_sync:
-            facts.syncs += 1
-            facts.delayed_syncs += took_s > SYNC_INTERVAL_S
-            self._group.note(took_s)
-            self.synced = self.sequence
-        elif took_s > SLOW_WRITE_S:
+        facts.syncs += 1
+        facts.delayed_syncs += took_s > SYNC_INTERVAL_S
+        facts.segment_bytes = log.needed_bytes
+        self.written = self.synced = self.sequence
+        self._group.note(took_s)
+        self._group.expect(commands, 0, took_s)
+
+    def _write_here(self, frame: bytes) -> None:
+        """Write a record that has nothing before it on the way to the disk. The thread gets what can't be written at once."""
+        facts, log = self._facts, self._log
+        started_at = time.perf_counter()
+        try:
+            length = log.write_now(frame)
+        except MediumError as error:
+            self._fail(str(error))
+            return
+        took_s = time.perf_counter() - started_at
+        if took_s > SLOW_WRITE_S:
             self._is_resting = True
             self._loop.call_later(REST_AFTER_SLOW * took_s, self._end_rest)
         if length < len(frame):
@@ -177,7 +191,7 @@ class Courier:
     def _start_group(self) -> None:
         """Start a batch under `always`: now, if what is queued is worth a sync, else when it is or has waited long enough."""
         if self._group.is_enough(self._backlog.commands):
-            self._start()
+            self._start_one()
         else:
             self._start_later(self._group.wait_s)
 
@@ -186,7 +200,21 @@ class Courier:
         if not self._is_busy:
             if not self._group.is_enough(self._backlog.commands):
                 self._group.give_up()
+            self._start_one()
+
+    def _start_one(self) -> None:
+        """Start a batch under `always`, or sync it at once where that is for the loop."""
+        is_for_loop = self._group.is_for_loop and not (self._is_syncing or self._is_pausing)
+        short = self._backlog.take_short() if is_for_loop else None
+        if short is None:
             self._start()
+            return
+        if self._start_timer:
+            self._start_timer.cancel()
+            self._start_timer = None
+        self._facts.queued_bytes = 0
+        self._sync_here(*short)
+        self.on_safe()
 
     def _start(self) -> None:
         # An order may close the file, or need the spare: it waits for the sync's thread, whose end starts the batch.

@@ -4,8 +4,8 @@ Clients that wait for one sync are released together, and are about to write aga
 halves of the clients take turns, and each waits for the other's sync, too. Only where the clients are so many that running
 their commands takes longer than some syncs, it is better to run one half while the disk is busy with the other.
 
-It also says who syncs. Where few commands wait, the event loop itself does, as in redis-server: to hand the interpreter's lock
-to a thread and back takes as long as a quick sync. Where syncs are slow, a thread does, so that others are served meanwhile.
+It also says who syncs: the event loop itself, as in redis-server, since to hand the interpreter's lock to a thread and back
+takes as long as a quick sync. Where syncs are slow, a thread does, so that others are served meanwhile.
 Pure: the journal syncs and keeps the time.
 """
 
@@ -15,21 +15,21 @@ from typing import Final
 
 # About the time that a write takes the loop, from reading the command to sending its reply.
 COMMAND_S: Final = 20e-6
-# The next sync waits if the commands take no longer than this many syncs. Measured at 0.5 and 3: with 3, 50 clients take a
-# sixth less of CPU.
-WORTH_WAITING: Final = 3.0
-# The loop's timers are no finer.
-LEAST_WAIT_S: Final = 0.001
-# The loop itself syncs for so many commands of a tick. More of them are worth a thread, beside which the next ones gather.
-HERE_COMMANDS: Final = 16
+# The next sync waits if the commands take no longer than this many syncs. Measured with the loop that syncs: 3 is no better
+# with 50 clients, and worse with 200.
+WORTH_WAITING: Final = 1.0
+# The loop's timers count whole milliseconds, the first of which may be nearly over.
+LEAST_WAIT_S: Final = 0.002
 # The loop itself syncs while a sync takes no longer than this, on average. Quicker ones may take most of the time of a loop
 # whose clients wait for them, as in redis-server.
 SLOW_SYNC_S: Final = 0.002
 # A new sync counts for so much in the average: one that takes long among quick ones leaves the rest where they are. Measured
 # on a disk that others used, too: with a rest after each slow sync, two of three went by the thread, for one client.
 SHARE_OF_ONE: Final = 1 / 8
-# After a sync that waited in vain, so many do not wait.
-SYNCS_AFTER_VAIN: Final = 64
+# After a sync that waited in vain, so many do not wait; twice as many each time, up to the second number, until one does not
+# wait in vain.
+LEAST_AFTER_VAIN: Final = 2
+MOST_AFTER_VAIN: Final = 64
 
 
 class Group:
@@ -39,18 +39,26 @@ class Group:
         # The longest that the next sync waits for the group.
         self.wait_s = 0.0
         self._wanted = 0
-        # The number of syncs to come that do not wait.
+        # The commands that are likely to come: so many clients were released, and have not written again.
+        self._awaited = 0
+        # The number of syncs to come that do not wait, and of those that will not after the next one that waits in vain.
         self._hasty = 0
+        self._after_vain = LEAST_AFTER_VAIN
         # The average time that a sync takes.
         self._usual_s = 0.0
 
-    def is_for_loop(self, commands: int) -> bool:
-        """True if the loop itself is to sync so many commands, before which nothing is on its way to the disk."""
-        return commands <= HERE_COMMANDS and self._usual_s <= SLOW_SYNC_S
+    @property
+    def is_for_loop(self) -> bool:
+        """True if the loop itself is to sync, where nothing is on its way to the disk."""
+        return self._usual_s <= SLOW_SYNC_S
 
     def note(self, sync_s: float) -> None:
         """Take notice of the time that a sync took, on the loop or on the thread."""
         self._usual_s += (sync_s - self._usual_s) * SHARE_OF_ONE
+
+    def arrive(self, commands: int) -> None:
+        """Take notice of commands that will wait for a sync."""
+        self._awaited = max(0, self._awaited - commands)
 
     def is_enough(self, queued: int) -> bool:
         """True if so many commands are worth a sync."""
@@ -58,8 +66,11 @@ class Group:
 
     def expect(self, released: int, queued: int, sync_s: float) -> None:
         """Draw the conclusion from a sync that took so long and released so many commands, with so many queued behind it."""
-        expected = released + queued
+        self._awaited += released
+        expected = self._awaited + queued
         arrival_s = expected * COMMAND_S
+        if self._wanted:
+            self._after_vain = LEAST_AFTER_VAIN
         self._wanted = 0
         if self._hasty:
             self._hasty -= 1
@@ -70,5 +81,7 @@ class Group:
 
     def give_up(self) -> None:
         """Stop waiting: `wait_s` have passed, and too few commands came."""
-        self._wanted = 0
-        self._hasty = SYNCS_AFTER_VAIN
+        # Those who did not come may be slow, or may have left.
+        self._wanted, self._awaited = 0, self._awaited // 2
+        self._hasty = self._after_vain
+        self._after_vain = min(2 * self._after_vain, MOST_AFTER_VAIN)

@@ -20,13 +20,14 @@ async def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     setting = Setting(tmp_path)
     await setting.journal.begin(1, EMPTY_STORE)
     yield setting
+    setting.journal.courier.stop_timers()
     setting.log.close()
 
 
 @pytest.fixture
 async def threaded(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """As if each tick had many commands: the disk's thread syncs."""
-    monkeypatch.setattr(group_module, "HERE_COMMANDS", 0)
+    """As if syncs were slow: the disk's thread syncs."""
+    monkeypatch.setattr(group_module, "SLOW_SYNC_S", -1.0)
     return setting
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from kvserver.errors import MediumError
-from kvserver.formats.record import LONG_COMMAND_BYTES, encode_records, pack
+from kvserver.formats.record import LONG_COMMAND_BYTES, SHORT_RECORD_BYTES, encode_records, pack
 from kvserver.persistence.backlog import Backlog, Long, Order, Ticks
 
 SHARED = [[b"SET", b"k", b"x" * (LONG_COMMAND_BYTES + 1)]]
@@ -33,6 +33,26 @@ def test_ticks_in_a_row_are_one_piece_but_for_long_ones() -> None:
     assert b"".join(pieces) == b"onetwo" + encode_records([pack([[b"DEL", b"k"]]), long], [5, 6]) + b"threefour"
     assert any(piece is SHARED[0][2] for piece in pieces), "a long value is not copied"
     assert pieces[-1] == b"threefour"
+
+
+async def test_short_records_are_taken_where_they_are_all_there_is() -> None:
+    backlog = Backlog()
+    assert backlog.take_short() is None
+    for tick in (b"one", Long(pack([[b"DEL", b"k"]]), 5), b"two"):
+        backlog.add(tick, 2)
+    assert backlog.take_short() == (b"one" + encode_records([pack([[b"DEL", b"k"]])], [5]) + b"two", 6)
+    assert (bool(backlog), backlog.commands, backlog.byte_count) == (False, 0, 0)
+    backlog.add(bytes(SHORT_RECORD_BYTES), 1)
+    backlog.add(b"x", 1)
+    assert backlog.take_short() is None, "together they are long"
+    backlog.take()
+    backlog.add_rest(b"rest")
+    assert backlog.take_short() is None
+    backlog.take()
+    backlog.add(b"one", 1)
+    backlog.add_order(order())
+    assert backlog.take_short() is None
+    assert len(backlog.take().items) == 2
 
 
 def test_bytes_are_counted_and_taken() -> None:

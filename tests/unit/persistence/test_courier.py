@@ -27,22 +27,66 @@ async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(threaded: S
     assert threaded.content(1).count(b"SET") == 50
 
 
-async def test_few_commands_are_synced_before_their_tick_ends(setting: Setting) -> None:
-    journal, disk, few = setting.journal, setting.disk, command(0) * group_module.HERE_COMMANDS
+@pytest.mark.parametrize("commands", [1, 1000])
+async def test_commands_are_synced_before_their_tick_ends(setting: Setting, commands: int) -> None:
+    journal, disk = setting.journal, setting.disk
     disk.is_held = True
     calls, syncs = disk.calls, setting.state.journal.syncs
-    journal.append(few)
+    journal.append(command(0) * commands)
     assert (journal.sequence - journal.synced, disk.calls - calls, setting.state.journal.syncs - syncs) == (0, 0, 1)
     assert not setting.log.has_unsynced
-    journal.append(few + command(1))
-    assert (journal.sequence - journal.synced, disk.calls - calls) == (1, 1), "more of them have the thread"
+    assert setting.content(1).count(b"SET") == commands
+
+
+async def test_long_record_has_the_thread_and_what_comes_behind_it_waits_for_its_turn(setting: Setting) -> None:
+    journal, disk = setting.journal, setting.disk
+    disk.is_held = True
+    calls = disk.calls
+    journal.append([[b"SET", b"k", b"x" * SHORT_RECORD_BYTES]])
+    assert (journal.sequence - journal.synced, disk.calls - calls) == (1, 1)
     journal.append(command(2))
-    assert (journal.sequence - journal.synced, disk.calls - calls) == (2, 1), "what comes behind them waits for its turn"
+    assert (journal.sequence - journal.synced, disk.calls - calls) == (2, 1)
     await disk.let_go()
     await gather()
-    await disk.let_go()
-    assert journal.synced == journal.sequence
-    assert setting.content(1).count(b"SET") == 2 * len(few) + 2
+    assert (journal.sequence - journal.synced, disk.calls - calls) == (0, 1), "the loop has synced the second one"
+    assert setting.content(1).endswith(recorded(2))
+
+
+async def test_loop_syncs_for_a_group_when_it_is_whole_or_has_waited_long_enough(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, disk, facts = setting.journal, setting.disk, setting.state.journal
+    # As if the disk took long, compared to the loop.
+    monkeypatch.setattr(group_module, "COMMAND_S", 0)
+    told: list[int] = []
+    journal.courier.on_safe = lambda: told.append(journal.safe)
+    calls = disk.calls
+    journal.append(command(0) * 8)
+    assert (journal.safe, facts.syncs) == (1, 1)
+    for number in range(1, 7):
+        journal.append(command(number))
+    assert (journal.sequence, journal.safe, facts.syncs) == (7, 1, 1), "six of eight are there"
+    assert not told
+    journal.append(command(7))
+    assert (journal.safe, facts.syncs, told) == (8, 2, [8])
+    journal.append(command(8))
+    assert journal.safe == 8
+    await gather()
+    assert (journal.safe, facts.syncs, told) == (9, 3, [8, 9]), "nobody else has come"
+    assert setting.content(1).endswith(recorded(*range(1, 9)))
+    assert disk.calls == calls
+
+
+async def test_writer_goes_on_when_what_it_waited_for_is_synced(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "COMMAND_S", 0)
+    monkeypatch.setattr(courier_module, "PENDING_BYTES", 100)
+    setting.journal.append(command(0) * 50)
+    for number in range(3):
+        setting.journal.append(command(number))
+    assert setting.told == ["pause"]
+    await gather()
+    assert setting.told == ["pause", "resume"]
+    assert setting.journal.synced == setting.journal.sequence
 
 
 async def test_sync_that_fails_in_a_tick_is_told_before_its_end(setting: Setting) -> None:

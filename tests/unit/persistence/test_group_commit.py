@@ -6,10 +6,10 @@ import pytest
 
 from kvserver.persistence.group_commit import (
     COMMAND_S,
-    HERE_COMMANDS,
+    LEAST_AFTER_VAIN,
     LEAST_WAIT_S,
+    MOST_AFTER_VAIN,
     SLOW_SYNC_S,
-    SYNCS_AFTER_VAIN,
     WORTH_WAITING,
     Group,
 )
@@ -50,22 +50,58 @@ def test_wait_is_long_enough_for_all_to_come(clients: int) -> None:
     assert group.wait_s == max(LEAST_WAIT_S, 2 * clients * COMMAND_S)
 
 
-def test_wait_in_vain_makes_the_next_syncs_hasty() -> None:
+def test_group_of_halves_that_take_turns_becomes_whole() -> None:
     group = Group()
-    group.expect(50, 0, SLOW_S)
-    assert not group.is_enough(1)
+    group.arrive(5)
+    group.expect(5, 0, SLOW_S)
+    group.arrive(5)  # the other half, which sent while the first one's sync ran
+    group.expect(5, 0, SLOW_S)
+    group.arrive(6)  # one of the first half comes with them
+    group.expect(6, 0, SLOW_S)
+    assert not group.is_enough(5)
+    group.arrive(10)
+    group.expect(10, 0, SLOW_S)
+    assert not group.is_enough(8)
+    assert group.is_enough(9)
+
+
+def _sync(group: Group, commands: int) -> None:
+    group.arrive(commands)
+    group.expect(commands, 0, SLOW_S)
+
+
+def _count_hasty(group: Group) -> int:
+    """The number of syncs that do not wait, after one that waited in vain."""
+    count = 0
     group.give_up()
-    assert group.is_enough(1)
-    for _ in range(SYNCS_AFTER_VAIN):
-        group.expect(50, 0, SLOW_S)
-        assert group.is_enough(1)
-    group.expect(50, 0, SLOW_S)
-    assert not group.is_enough(1)
+    while group.is_enough(1) and count <= 1000:
+        _sync(group, 100)
+        count += 1
+    return count - 1
 
 
-def test_loop_syncs_for_few_commands() -> None:
-    assert Group().is_for_loop(HERE_COMMANDS)
-    assert not Group().is_for_loop(HERE_COMMANDS + 1)
+def test_waits_in_vain_make_the_next_syncs_hasty_more_and_more_until_one_is_not() -> None:
+    group = Group()
+    _sync(group, 100)
+    counts = [_count_hasty(group) for _ in range(8)]
+    assert counts[:3] == [LEAST_AFTER_VAIN, 2 * LEAST_AFTER_VAIN, 4 * LEAST_AFTER_VAIN]
+    assert counts[-2:] == [MOST_AFTER_VAIN] * 2
+    _sync(group, 100)
+    assert _count_hasty(group) == LEAST_AFTER_VAIN
+
+
+def test_clients_that_have_left_are_waited_for_a_few_times() -> None:
+    group = Group()
+    group.expect(1000, 0, SLOW_S)
+    vain = 0
+    for _ in range(1000):
+        group.arrive(10)
+        if not group.is_enough(10):
+            group.give_up()
+            vain += 1
+        group.expect(10, 0, SLOW_S)
+    assert 1 <= vain <= 10
+    assert group.is_enough(10)
 
 
 def test_loop_syncs_while_syncs_are_quick_and_one_slow_one_changes_nothing() -> None:
@@ -73,19 +109,19 @@ def test_loop_syncs_while_syncs_are_quick_and_one_slow_one_changes_nothing() -> 
     for _ in range(100):
         group.note(SLOW_SYNC_S / 4)
     group.note(2 * SLOW_SYNC_S)
-    assert group.is_for_loop(1)
+    assert group.is_for_loop
     for _ in range(10):
         group.note(2 * SLOW_SYNC_S)
-    assert not group.is_for_loop(1)
+    assert not group.is_for_loop
     for _ in range(10):
         group.note(SLOW_SYNC_S / 4)
-    assert group.is_for_loop(1)
+    assert group.is_for_loop
 
 
 def test_sync_that_takes_very_long_keeps_the_loop_from_the_next_ones() -> None:
     group = Group()
     group.note(100 * SLOW_SYNC_S)
-    assert not group.is_for_loop(1)
+    assert not group.is_for_loop
     for _ in range(40):
         group.note(SLOW_SYNC_S / 4)
-    assert group.is_for_loop(1)
+    assert group.is_for_loop
