@@ -50,6 +50,14 @@ def test_wait_is_long_enough_for_all_to_come(clients: int) -> None:
     assert group.wait_s == max(LEAST_WAIT_S, 2 * clients * COMMAND_S)
 
 
+def test_wait_may_be_as_long_as_half_a_usual_sync() -> None:
+    group = Group()
+    for _ in range(100):
+        group.note(SLOW_S)
+    group.expect(2, 0, SLOW_S)
+    assert group.wait_s == pytest.approx(SLOW_S / 2, rel=1e-3)
+
+
 def test_group_of_halves_that_take_turns_becomes_whole() -> None:
     group = Group()
     group.arrive(5)
