@@ -103,7 +103,7 @@ static int keep(Keyspace *keyspace, PyObject *key, PyObject *changed)
 
 typedef struct {
     Keyspace keyspace;
-    PyObject *codes, *config, *null, *changes;
+    PyObject *codes, *config, *null, *records;
     /* The class of entries with an expiry, and the time (Unix milliseconds) by which they are looked at. */
     PyObject *expiring;
     long long now_ms;
@@ -192,7 +192,7 @@ static int run_one(Run *run, PyObject *request)
         result = append_outcome(&run->buffer, &outcome, run->null);
     /* What may fail stands before what can't be undone. */
     if (!result && outcome.is_changed) {
-        result = PyList_Append(run->changes, outcome.record ? outcome.record : request);
+        result = PyList_Append(run->records, outcome.record ? outcome.record : request);
         if (!result)
             result = keep(&run->keyspace, key, outcome.changed);
     } else if (!result && access == READS) {
@@ -207,15 +207,15 @@ static int run_one(Run *run, PyObject *request)
     return result;
 }
 
-/* run_calls(shards, digest, by_shard, now, requests, start, codes, config, most, null, expiring, now_ms) */
+/* run_calls(shards, digest, by_shard, now, requests, start, codes, config, most, null, expiring, now_ms, records) */
 LEAF(run_calls)
 {
     Run run;
     PyObject *requests, *found;
     Py_ssize_t start, done = 0;
-    if (nargs != 12 || !PyList_Check(args[4]) || !PyLong_Check(args[5]) || !PyDict_Check(args[6]) || !PyLong_Check(args[8]) ||
-        !PyBytes_Check(args[9]) || !PyType_Check(args[10]) || !PyLong_Check(args[11])) {
-        PyErr_SetString(PyExc_TypeError, "run_calls takes requests, which are a list, a place, codes, a number, a null, a class and a time");
+    if (nargs != 13 || !PyList_Check(args[4]) || !PyLong_Check(args[5]) || !PyDict_Check(args[6]) || !PyLong_Check(args[8]) ||
+        !PyBytes_Check(args[9]) || !PyType_Check(args[10]) || !PyLong_Check(args[11]) || !PyList_Check(args[12])) {
+        PyErr_SetString(PyExc_TypeError, "run_calls takes requests and records, which are lists, a place, codes, numbers, a null and a class");
         return NULL;
     }
     if (take_keyspace(&run.keyspace, args) < 0)
@@ -234,18 +234,16 @@ LEAF(run_calls)
     run.now_ms = PyLong_AsLongLong(args[11]);
     if (run.now_ms == -1 && PyErr_Occurred())
         return NULL;
-    run.changes = PyList_New(0);
-    if (!run.changes)
-        return NULL;
     run.codes = args[6];
     run.config = args[7];
     run.null = args[9];
+    run.records = args[12];
     run.name = NULL;
     run.hits = run.misses = run.missed_gets = 0;
     begin(&run.buffer);
     for (; start + done < PyList_GET_SIZE(requests); done++) {
         PyObject *request = Py_NewRef(PyList_GET_ITEM(requests, start + done));
-        Py_ssize_t before = run.buffer.used, changed = PyList_GET_SIZE(run.changes);
+        Py_ssize_t before = run.buffer.used, recorded = PyList_GET_SIZE(run.records);
         int result = run_one(&run, request);
         Py_DECREF(request);
         if (!result)
@@ -254,16 +252,14 @@ LEAF(run_calls)
         run.buffer.used = before;
         if (result < 0 && done)
             PyErr_Clear();
-        if (PyList_SetSlice(run.changes, changed, PyList_GET_SIZE(run.changes), NULL) < 0 || (result < 0 && !done)) {
+        if (PyList_SetSlice(run.records, recorded, PyList_GET_SIZE(run.records), NULL) < 0 || (result < 0 && !done)) {
             end(&run.buffer);
             Py_XDECREF(run.name);
-            Py_DECREF(run.changes);
             return NULL;
         }
         break;
     }
-    found = Py_BuildValue("(y#Nnnnn)", run.buffer.start, run.buffer.used, run.changes, done, run.hits, run.misses,
-                          run.missed_gets);
+    found = Py_BuildValue("(y#nnnn)", run.buffer.start, run.buffer.used, done, run.hits, run.misses, run.missed_gets);
     end(&run.buffer);
     Py_XDECREF(run.name);
     return found;

@@ -49,16 +49,18 @@ def run_calls(
     null: bytes,
     expiring: type[Any],
     now_ms: int,
-) -> tuple[bytes, list[Request], int, int, int, int]:
+    records: list[Request],
+) -> tuple[bytes, int, int, int, int]:
     """Run requests from this place on, up to one that is no usual call of a command that has a code.
 
-    Return the replies as they are sent, the records of what has changed, the number of calls that have run, how many reads
-    have found their keys and how many have not, and how many GETs have not, which are none of these reads. The record of a
-    call is its request, and that of an INCR is a SET. `null` is the reply that is nothing. An entry that is `expiring` has a
-    `value` that may be read until `expires_at_ms`.
+    Return the replies as they are sent, the number of calls that have run, how many reads have found their keys and how many
+    have not, and how many GETs have not, which are none of these reads. `null` is the reply that is nothing. An entry that is
+    `expiring` has a `value` that may be read until `expires_at_ms`.
+
+    The records of what has changed are appended to `records`: so they are there even if memory ends where all has run. The
+    record of a call is its request, and that of an INCR is a SET.
     """
     replies: list[bytes] = []
-    records: list[Request] = []
     count, done, hits, misses, missed_gets = len(shards), 0, 0, 0, 0
     for request in requests[start:]:
         code = codes.get(request[0])
@@ -96,4 +98,4 @@ def run_calls(
             hits += entry is not None
             misses += entry is None
         done += 1
-    return b"".join(replies), records, done, hits, misses, missed_gets
+    return b"".join(replies), done, hits, misses, missed_gets

@@ -295,10 +295,14 @@ class Keyspace(Recording):
         """
         if not self._is_plain:
             return b"", 0
-        found = run_usual(self._shards, requests, start, codes, config, null, self.uses, self.now_ms())
-        replies, records, done, hits, misses, missed_gets = found
-        if records:
-            self._record_all(records)
+        records: list[Request] = []
+        try:
+            found = run_usual(self._shards, requests, start, codes, config, null, self.uses, self.now_ms(), records)
+        finally:
+            # What has run is recorded, even if memory has ended meanwhile.
+            if records:
+                self._record_all(records)
+        replies, done, hits, misses, missed_gets = found
         self.hits += hits
         self.misses += misses
         self.missed_gets += missed_gets

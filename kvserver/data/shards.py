@@ -104,10 +104,13 @@ def run_usual(
     null: bytes,
     uses: Uses,
     now_ms: int,
-) -> tuple[bytes, list[Request], int, int, int, int]:
+    records: list[Request],
+) -> tuple[bytes, int, int, int, int]:
     """Run usual calls (`run_calls`), as plain access does. Uses are noted by shard."""
     by_shard, used_ms = uses.by_shard, uses.now_ms
-    return run_calls(shards, hash, by_shard, used_ms, requests, start, codes, config, MOST_MEMBERS, null, Expiring, now_ms)
+    return run_calls(
+        shards, hash, by_shard, used_ms, requests, start, codes, config, MOST_MEMBERS, null, Expiring, now_ms, records
+    )
 
 
 def look_up(shards: list[Shard], keys: Iterable[bytes], uses: Uses) -> list[Any]:

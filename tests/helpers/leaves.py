@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 
@@ -35,6 +35,45 @@ def same(name: str, *arguments: Any) -> Any:
     results = [form(*arguments) for form in forms(name).values()]
     assert all(result == results[0] for result in results), results
     return results[0]
+
+
+# The last blocks that a call takes, each of which is withheld once; of those before, one of so many.
+_LAST_BLOCKS = 16
+_BLOCKS_BETWEEN = 11
+
+State = TypeVar("State")
+
+
+def each_end_of_memory(begin: Callable[[], tuple[State, Callable[[], Any]]]) -> Iterator[tuple[State, Any]]:
+    """Yield what a call has made of its state, and what it has returned, for each number of blocks that memory has for it.
+
+    `begin` gives a new state and the call. In place of a result stands None for MemoryError.
+    """
+    memory = pytest.importorskip("_testcapi")
+    enough = 0
+    while _called_with(memory, enough, begin())[2]:
+        enough += _BLOCKS_BETWEEN
+    assert enough, "the call took no memory"
+    for blocks in (*range(0, enough, _BLOCKS_BETWEEN), *range(max(0, enough - _LAST_BLOCKS - _BLOCKS_BETWEEN), enough + 1)):
+        state, found, _ = _called_with(memory, blocks, begin())
+        yield state, found
+
+
+def _called_with(memory: Any, blocks: int, begun: tuple[State, Callable[[], Any]]) -> tuple[State, Any, bool]:
+    """The state, the result, and True if so many blocks of memory were too few."""
+    state, call = begun
+    found = None
+    memory.set_nomemory(blocks, 0)
+    try:
+        found = call()
+        # This fails if there is no memory left.
+        is_short = False
+        str(blocks + 1_000_000)
+    except MemoryError:
+        is_short = True
+    finally:
+        memory.remove_mem_hooks()
+    return state, found, is_short
 
 
 def assert_frees_all(call: Callable[[], object], *held: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helpers.leaves import assert_frees_all, forms, same
+from helpers.leaves import assert_frees_all, each_form, forms, same
 from kvserver._speedups import packed
 from kvserver._speedups.choice import compiled
 from kvserver._speedups.runs import CALLS as ALL_CALLS
-from kvserver.containers.packed import pack_members, pack_pairs
+from kvserver.containers.packed import MOST_MEMBERS, pack_members, pack_pairs
 from kvserver.types.set.value import are_integers
 from kvserver.types.sorted_set.score import score_of, text_of
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from helpers.leaves import assert_frees_all, each_form, forms
-from kvserver._speedups.choice import compiled
+from helpers.leaves import assert_frees_all, each_end_of_memory, each_form, forms
+from kvserver._speedups.choice import TWINS, compiled
 from kvserver._speedups.runs import CALLS, READS
 from kvserver._speedups.strings import MOST_REPLY_BYTES
 from kvserver.containers.packed import MOST_MEMBERS
@@ -135,9 +135,11 @@ def test_runs_are_calls_one_by_one(
         for key, value in members.items():
             shards[digest(key) % count][key] = value
         by_shard = [0] * count
-        found = form(shards, digest, by_shard, NOW, asked, start, CODES, USUAL, MOST, NULL, Expiring, NOW)
-        assert found == (b"".join(replies), changes, done, hits, misses, missed_gets)
-        is_same = [one is other or other[0] == b"SET" for one, other in zip(found[1], changes, strict=True)]
+        records: list[list[bytes]] = [[b"before"]]
+        found = form(shards, digest, by_shard, NOW, asked, start, CODES, USUAL, MOST, NULL, Expiring, NOW, records)
+        assert found == (b"".join(replies), done, hits, misses, missed_gets)
+        assert records == [[b"before"], *changes]
+        is_same = [one is other or other[0] == b"SET" for one, other in zip(records[1:], changes, strict=True)]
         assert all(is_same), "a request is its own record"
         assert {key: value for shard in shards for key, value in shard.items()} == expected
         assert by_shard == [NOW if index in used else 0 for index in range(count)]
@@ -150,8 +152,9 @@ def test_full_collections_are_made_and_no_larger_ones() -> None:
         for name, word in ((b"set_field", b"v" * 64), (b"push_right", None), (b"add_member", None), (b"add_score", None)):
             asked = [[name, name, *([b"%d.5" % -place, each] if name == b"add_score" else [each] + [word] * bool(word))]
                      for place, each in enumerate(long)]  # fmt: skip
-            found = form(shards, hash, [0], NOW, asked, 0, CODES, USUAL, MOST_MEMBERS, NULL, Expiring, NOW)
-            assert found[1:3] == (asked[:MOST_MEMBERS], MOST_MEMBERS)
+            records: list[list[bytes]] = []
+            found = form(shards, hash, [0], NOW, asked, 0, CODES, USUAL, MOST_MEMBERS, NULL, Expiring, NOW, records)
+            assert (found[1], records) == (MOST_MEMBERS, asked[:MOST_MEMBERS])
         assert [value.count("\0") for value in shards[0].values()] == [MOST_MEMBERS + 1] * 4
         shards[0].clear()
 
@@ -187,7 +190,7 @@ def test_runs_free_all(leaf: Callable[..., Any]) -> None:
         shards[0].clear()
         shards[0].update({b"e": string, b"f": hash_})
         shards[0].update({b"h": "h\0\xff\x011\0", b"l": "l\0element\0b\0", b"s": "s\0a\0b\0", b"z": "z\0a\x011.5\0b\x012\0"})
-        assert leaf(shards, hash, by_shard, NOW, asked, 0, codes, USUAL, MOST, NULL, Expiring, NOW)[2] == len(asked) - 1
+        assert leaf(shards, hash, by_shard, NOW, asked, 0, codes, USUAL, MOST, NULL, Expiring, NOW, [])[1] == len(asked) - 1
 
     held = (
         shards[0],
@@ -212,12 +215,37 @@ def test_what_has_run_before_a_failure_is_told() -> None:
     assert compiled
     asked: list[Any] = [[b"push_left", b"k", b"a"], [b"push_left", b"k", b"b"], [b"set_field", b"h", b"f", b"v"]]
     shards: list[dict[bytes, Any]] = [{}]
-    found = compiled.run_calls(shards, hash, [0], NOW, asked, 0, CODES, None, MOST, NULL, Expiring, NOW)
-    assert found == (b":1\r\n:2\r\n", asked[:2], 2, 0, 0, 0)
+    records: list[list[bytes]] = []
+    found = compiled.run_calls(shards, hash, [0], NOW, asked, 0, CODES, None, MOST, NULL, Expiring, NOW, records)
+    assert (found, records) == ((b":1\r\n:2\r\n", 2, 0, 0, 0), asked[:2])
     assert shards == [{b"k": "l\0b\0a\0"}]
     with pytest.raises(AttributeError):
-        compiled.run_calls(shards, hash, [0], NOW, asked, 2, CODES, None, MOST, NULL, Expiring, NOW)
+        compiled.run_calls(shards, hash, [0], NOW, asked, 2, CODES, None, MOST, NULL, Expiring, NOW, records)
     assert shards == [{b"k": "l\0b\0a\0"}]
+
+
+@pytest.mark.skipif(compiled is None, reason="there is no form in C")
+def test_what_has_run_is_recorded_when_memory_ends() -> None:
+    assert compiled
+    asked: list[Any] = [[b"push_left", b"%d" % (number % 40), b"%d" % number] for number in range(280)]
+    asked += [[b"set_string", b"s", b"%d" % number] for number in range(40)] + [[b"increment", b"n"]] * 280
+    shards: list[dict[bytes, Any]] = [{}]
+    states: list[dict[bytes, Any]] = [{}]
+    changes: list[list[bytes]] = []
+    for request in asked:
+        TWINS["run_calls"](shards, hash, [0], NOW, [request], 0, CODES, USUAL, MOST_MEMBERS, NULL, Expiring, NOW, changes)
+        states.append(shards[0].copy())
+
+    def run() -> tuple[tuple[dict[bytes, Any], list[list[bytes]]], Any]:
+        shard: dict[bytes, Any] = {}
+        records: list[list[bytes]] = []
+        more = CODES, USUAL, MOST_MEMBERS, NULL, Expiring, NOW, records
+        return (shard, records), lambda: compiled.run_calls([shard], hash, [0], NOW, asked, 0, *more)
+
+    for (shard, records), found in each_end_of_memory(run):
+        assert found is None or found[1] == len(records)
+        assert records == changes[: len(records)]
+        assert shard == states[len(records)]
 
 
 class Clearing:
@@ -264,7 +292,7 @@ def test_odd_entries_are_refused(attributes: dict[str, Any], error: type[Excepti
     assert compiled
     shards: list[dict[bytes, Any]] = [{b"k": Odd(**attributes)}]
     with pytest.raises(error):
-        compiled.run_calls(shards, hash, [0], NOW, [[b"get_string", b"k"]], 0, CODES, USUAL, MOST, NULL, Odd, NOW)
+        compiled.run_calls(shards, hash, [0], NOW, [[b"get_string", b"k"]], 0, CODES, USUAL, MOST, NULL, Odd, NOW, [])
 
 
 class Closing:
@@ -282,7 +310,7 @@ def test_requests_that_go_meanwhile_are_no_harm() -> None:
     assert compiled
     requests = [[b"set_string", b"k", b"v"] for _ in range(9)]
     shards: list[dict[bytes, Any]] = [{b"k": Closing(requests)}]
-    assert compiled.run_calls(shards, hash, [0], NOW, requests, 0, CODES, USUAL, MOST, NULL, Expiring, NOW)[2] == 1
+    assert compiled.run_calls(shards, hash, [0], NOW, requests, 0, CODES, USUAL, MOST, NULL, Expiring, NOW, [])[1] == 1
     assert not requests
     assert shards == [{b"k": b"v"}]
 
@@ -304,6 +332,7 @@ def test_requests_that_go_meanwhile_are_no_harm() -> None:
         ({9: None}, TypeError),
         ({10: None}, TypeError),
         ({11: None}, TypeError),
+        ({12: ()}, TypeError),
         ({11: 1 << 70}, OverflowError),
         ({0: []}, TypeError),
         ({0: [7]}, TypeError),
@@ -327,11 +356,12 @@ def test_wrong_arguments_of_runs_are_refused(changes: dict[int, Any], error: typ
         NULL,
         Expiring,
         NOW,
+        [],
     ]
-    assert compiled.run_calls(*arguments)[2] == 1
+    assert compiled.run_calls(*arguments)[1] == 1
     for place, value in changes.items():
         arguments[place] = value
     with pytest.raises(error):
         compiled.run_calls(*arguments)
     with pytest.raises(TypeError):
-        compiled.run_calls(*arguments[:11])
+        compiled.run_calls(*arguments[:12])
