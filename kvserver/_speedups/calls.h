@@ -9,7 +9,8 @@
 enum Reply { NOTHING, INTEGER, STRING, DONE };
 
 /* What a call gives. The string of a reply lies in the entry. Where something has changed, `changed` is the entry that the key
-   has then, or NULL if the key goes; else it is NULL. The change is recorded as `record` or, if that is NULL, as the request. */
+   has then, or NULL if the key goes; else it is NULL. The change is recorded as `record` or, if that is NULL, as the
+   request. */
 typedef struct {
     enum Reply reply;
     long long number;
@@ -27,6 +28,12 @@ typedef int Call(PyObject *entry, PyObject *request, PyObject *config, long long
 
 Call call_add_member, call_add_score, call_find_member, call_get_field, call_get_string, call_increment, call_pop_left,
     call_pop_right, call_push_left, call_push_right, call_remove_member, call_set_field, call_set_string;
+
+/* The reply to a call, and the entry that the key has then; None where the case is not so usual. */
+PyObject *run_alone(Call *call, PyObject *const *args, Py_ssize_t nargs);
+
+#define CALL_LEAF(name) \
+    LEAF(name) { return run_alone(call_##name, args, nargs); }
 
 static inline int reply_number(Outcome *outcome, long long number)
 {

@@ -1,4 +1,4 @@
-/* Looks into packed collections. */
+/* Looks into packed collections, and usual calls on them alone. */
 
 #include "packed.h"
 
@@ -30,3 +30,14 @@ LEAF(has_member)
     }
     return PyBool_FromLong(find_word(&text, args[1], 0, &passed) != NULL);
 }
+
+CALL_LEAF(add_member)
+CALL_LEAF(add_score)
+CALL_LEAF(find_member)
+CALL_LEAF(get_field)
+CALL_LEAF(pop_left)
+CALL_LEAF(pop_right)
+CALL_LEAF(push_left)
+CALL_LEAF(push_right)
+CALL_LEAF(remove_member)
+CALL_LEAF(set_field)

@@ -39,8 +39,8 @@ static inline const char *find_word(const Text *text, PyObject *word, char end, 
     const char *name = PyBytes_AS_STRING(word), *nul;
     Py_ssize_t length = PyBytes_GET_SIZE(word);
     *passed = 0;
-    /* No longer word stands there, and a client may ask for one of megabytes. A word that holds a NUL would find the end of one
-       pair and the beginning of the next. */
+    /* No longer word stands there, and a client may ask for one of megabytes. A word that holds a NUL would find the end of
+       one pair and the beginning of the next. */
     int may_stand = length <= MOST_BYTES && !memchr(name, 0, (size_t)length);
     for (nul = text->start + 1; nul; nul = next_nul(text, nul)) {
         if (may_stand && text->stop - nul > length + 1 && nul[length + 1] == end && !memcmp(nul + 1, name, (size_t)length))

@@ -1,18 +1,29 @@
-"""Usual calls (`calls`) of the hot commands on small collections, which are packed strs (`containers.packed`)."""
+"""Usual calls of the hot commands on small collections, which are packed strs (`containers.packed`).
+
+A usual call takes the entry of a key, None if the key is missing; a request, whose second word is the key; the configuration;
+and how many members a small collection has at most. It gives the reply, and the entry that the key has then: None where the
+key goes, and where nothing has changed the very same one. It gives None where the case is not so usual: then nothing has
+changed.
+"""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Any, Final
 
-from kvserver._speedups.calls import Found, Request
 from kvserver._speedups.choice import leaf
 
 # A member of a small collection has so many bytes at most.
 MOST_BYTES: Final = 64
 # A text that Redis's string2ll takes for an integer, but for those of 19 digits that have more than 64 bits.
 INTEGER: Final = rb"(?:0|-?[1-9][0-9]{0,18})"
+
+Request = list[bytes]
+# The reply, which is an int, bytes, None, or True for OK; and the entry.
+Found = tuple[Any, Any] | None
+Call = Callable[[Any, Request, Any, int], Found]
 
 _BYTES: Final = "latin-1"
 _END: Final = "\0"

@@ -1,4 +1,4 @@
-/* Usual calls one by one, and runs of them on the shards of a keyspace. */
+/* Runs of usual calls on the shards of a keyspace, and such calls alone. */
 
 #include "keyspace.h"
 #include "calls.h"
@@ -18,8 +18,7 @@ static const struct {
 };
 #define CALL_COUNT (Py_ssize_t)(sizeof CALLS / sizeof *CALLS)
 
-/* The reply to a call, and the entry that the key has then; None where the case is not so usual. */
-static PyObject *run_alone(Call *call, PyObject *const *args, Py_ssize_t nargs)
+PyObject *run_alone(Call *call, PyObject *const *args, Py_ssize_t nargs)
 {
     Outcome outcome = NO_OUTCOME;
     PyObject *reply, *entry, *found;
@@ -52,23 +51,6 @@ static PyObject *run_alone(Call *call, PyObject *const *args, Py_ssize_t nargs)
     Py_DECREF(outcome.changed);
     return found;
 }
-
-#define CALL_LEAF(name) \
-    LEAF(name) { return run_alone(call_##name, args, nargs); }
-
-CALL_LEAF(add_member)
-CALL_LEAF(add_score)
-CALL_LEAF(find_member)
-CALL_LEAF(get_field)
-CALL_LEAF(get_string)
-CALL_LEAF(increment)
-CALL_LEAF(pop_left)
-CALL_LEAF(pop_right)
-CALL_LEAF(push_left)
-CALL_LEAF(push_right)
-CALL_LEAF(remove_member)
-CALL_LEAF(set_field)
-CALL_LEAF(set_string)
 
 static int append_outcome(Buffer *buffer, const Outcome *outcome, PyObject *null)
 {
@@ -215,7 +197,7 @@ LEAF(run_calls)
     Py_ssize_t start, done = 0;
     if (nargs != 13 || !PyList_Check(args[4]) || !PyLong_Check(args[5]) || !PyDict_Check(args[6]) || !PyLong_Check(args[8]) ||
         !PyBytes_Check(args[9]) || !PyType_Check(args[10]) || !PyLong_Check(args[11]) || !PyList_Check(args[12])) {
-        PyErr_SetString(PyExc_TypeError, "run_calls takes requests and records, which are lists, a place, codes, numbers, a null and a class");
+        PyErr_SetString(PyExc_TypeError, "run_calls takes lists of requests and records, places, codes, a null and a class");
         return NULL;
     }
     if (take_keyspace(&run.keyspace, args) < 0)

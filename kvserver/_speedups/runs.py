@@ -1,4 +1,4 @@
-"""Runs of usual calls (`calls`), of one command or of several by turns, on the shards of a keyspace.
+"""Runs of usual calls (`packed`, `strings`), of one command or of several by turns, on the shards of a keyspace.
 
 The shards are given as to the functions in `strings`.
 """
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from kvserver._speedups import packed, strings
-from kvserver._speedups.calls import Call, Request
 from kvserver._speedups.choice import TWINS, leaf
+from kvserver._speedups.packed import Call, Request
 
 # By their codes. First the reads.
 CALLS: Final[tuple[Call, ...]] = (

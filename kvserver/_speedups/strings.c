@@ -136,3 +136,7 @@ LEAF(set_pairs)
     }
     Py_RETURN_NONE;
 }
+
+CALL_LEAF(get_string)
+CALL_LEAF(increment)
+CALL_LEAF(set_string)

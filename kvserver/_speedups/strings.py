@@ -1,4 +1,4 @@
-"""Usual calls (`calls`) of the hot commands on strings, and MGET and MSET on the shards of a keyspace.
+"""Usual calls (`packed`) of the hot commands on strings, and MGET and MSET on the shards of a keyspace.
 
 Of the `shards` a key's is that of the number `digest(key) % len(shards)`. They are read and written plainly. A use of a key is
 noted for its whole shard: `by_shard[index] = now` (`Uses`).
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from kvserver._speedups.calls import Found, Request
 from kvserver._speedups.choice import leaf
+from kvserver._speedups.packed import Found, Request
 
 # A run replies with no longer string: that would be copied twice.
 MOST_REPLY_BYTES: Final = 4096

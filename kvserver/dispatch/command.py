@@ -18,7 +18,7 @@ from itertools import repeat
 from types import ModuleType
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 
-from kvserver._speedups.calls import Call
+from kvserver._speedups.packed import Call
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.events import Declaration, Events
 from kvserver.dispatch.notation import Notation, Options
