@@ -68,9 +68,11 @@ def run_calls(
             break
         key = request[1]
         index = digest(key) % count
-        by_shard[index] = now
         shard = shards[index]
-        entry: Any = shard.get(key)
+        entry: Any = None
+        if code != _SET:
+            by_shard[index] = now
+            entry = shard.get(key)
         if code < READS and type(entry) is expiring:
             if entry.expires_at_ms <= now_ms:
                 break
@@ -85,9 +87,9 @@ def run_calls(
             replies.append(b"+OK\r\n")
         else:
             replies.append(b":%d\r\n" % reply if type(reply) is int else b"$%d\r\n%b\r\n" % (len(reply), reply))
-        # A byte that is set anew is the same object.
         if changed is not entry or code == _SET:
             records.append([b"SET", key, changed] if code == _INCREMENT else request)
+            by_shard[index] = now
             if changed is None:
                 del shard[key]
             else:
