@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
@@ -104,6 +105,22 @@ def test_drain_frees_some_entries_a_step_and_few_of_the_last_shards() -> None:
     assert max(steps[count:]) <= LAST_ENTRIES_A_STEP
     assert left[-1] == 0
     assert not shards
+
+
+def test_step_of_a_drain_has_the_allocator_put_in_order_what_it_has_freed() -> None:
+    """It does so when it is asked for a large block. Else one step does it for many."""
+    steps = drain([{b"%d" % number: b"" for number in range(1_000)} for _ in range(LAST_SHARDS + 2)])
+    peaks = []
+    tracemalloc.start()
+    try:
+        for _ in range(2 * (1_000 // ENTRIES_A_STEP)):
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            next(steps)
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+    assert min(peaks) > 50_000
 
 
 def test_drain_frees_the_tables_from_the_last_one_in_memory_on(monkeypatch: pytest.MonkeyPatch) -> None:
