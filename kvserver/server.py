@@ -110,7 +110,7 @@ class Server:
         self._journal_disk, self._sync_disk = Disk(), Disk()
         self._journal = Journal(self.state, place.log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
-        beside_loop = BesideLoop(self._journal_disk, self.state.counters)
+        beside_loop = BesideLoop(self._journal_disk, self.state.counters, self.state.persistence)
         recovery = Recovery(self.state, self._table, self._snapshots.frames, place.log, beside_loop)
         self._jobs = Jobs(
             self.state,

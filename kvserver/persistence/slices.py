@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from kvserver.persistence.disk import Disk
-from kvserver.state.statistics import Counters
+from kvserver.state.statistics import Counters, PersistenceFacts
 
 T = TypeVar("T")
 
@@ -23,10 +23,14 @@ IDLE_SHARE: Final = 0.1
 
 
 class Slices:
-    """The Pace of work beside an event loop: short slices while commands come in, longer ones else."""
+    """The Pace of work beside an event loop: short slices while commands come in, longer ones else.
 
-    def __init__(self, counters: Counters) -> None:
+    While the server loads they are long, too: a command that comes then is told so, and waits for nothing else.
+    """
+
+    def __init__(self, counters: Counters, facts: PersistenceFacts) -> None:
         self._counters = counters
+        self._facts = facts
         self._commands = counters.commands_processed
         self._idle_since = time.perf_counter()
         self._ends_at = 0.0
@@ -47,7 +51,8 @@ class Slices:
         before, self._commands = self._commands, self._counters.commands_processed
         if self._commands != before:
             self._idle_since = now
-        self._ends_at = now + min(max(SLICE_S, (now - self._idle_since) * IDLE_SHARE), IDLE_SLICE_S)
+        idle_s = now - self._idle_since
+        self._ends_at = now + (IDLE_SLICE_S if self._facts.loading else min(max(SLICE_S, idle_s * IDLE_SHARE), IDLE_SLICE_S))
 
     async def run(self, steps: Iterable[T]) -> list[T]:
         """Run steps to their end. Return what they gave, without the Nones."""
@@ -63,12 +68,13 @@ class Slices:
 class BesideLoop:
     """The Workplace of a server: blocking calls on a disk's thread, steps in slices."""
 
-    def __init__(self, disk: Disk, counters: Counters) -> None:
+    def __init__(self, disk: Disk, counters: Counters, facts: PersistenceFacts) -> None:
         self._disk = disk
         self._counters = counters
+        self._facts = facts
 
     def run(self, call: Callable[[], T]) -> Awaitable[T]:
         return self._disk.run(call)
 
     def pace(self) -> Slices:
-        return Slices(self._counters)
+        return Slices(self._counters, self._facts)

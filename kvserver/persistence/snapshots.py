@@ -44,7 +44,7 @@ class Snapshots:
         self._facts = state.persistence
         self._databases = state.databases
         self._disk = disk
-        self._workplace = BesideLoop(disk, state.counters)
+        self._workplace = BesideLoop(disk, state.counters, state.persistence)
         self.frames = Frames(state, medium, self._workplace)
         self._flush: asyncio.Task[None] | None = None
         # The number of times that RESTORE has replaced the data.

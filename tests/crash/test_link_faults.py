@@ -52,7 +52,7 @@ class Server:
         self.journal.courier.on_safe = self.has_news.set
         self.journal.courier.on_lost = lambda: None
         self.snapshots = Snapshots(self.state, self.medium, disk, self.journal)
-        place = BesideLoop(disk, self.state.counters)
+        place = BesideLoop(disk, self.state.counters, self.state.persistence)
         recovered = await Recovery(self.state, TABLE, self.snapshots.frames, log, place).run()
         await self.journal.take_over(recovered, switch_on=True)
         found = dict(self.state.databases[0].members())

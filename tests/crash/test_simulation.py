@@ -380,7 +380,7 @@ class Life:
         log = FileLog(PATH, self.filesystem)
         self.journal = Journal(state, log, self.disks[1], self.disks[2])
         self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
-        beside_loop = slices.BesideLoop(self.disks[1], state.counters)
+        beside_loop = slices.BesideLoop(self.disks[1], state.counters, state.persistence)
         recovered = Recovery(state, table, self.snapshots.frames, log, beside_loop)
         self.jobs = Jobs(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
         self.writer = self.jobs.writer = Writer(state, table, self.jobs, self.record)

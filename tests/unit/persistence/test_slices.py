@@ -14,7 +14,7 @@ from helpers.slow_medium import Setting
 from kvserver.persistence import slices
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.slices import IDLE_SHARE, IDLE_SLICE_S, SLICE_S, BesideLoop, Slices
-from kvserver.state.statistics import Counters
+from kvserver.state.statistics import Counters, PersistenceFacts
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def length_of(pace: Slices, clock: Clock) -> float:
 
 async def test_slice_is_short_while_commands_come_in_and_grows_with_the_time_since_the_last_one(clock: Clock) -> None:
     counters = Counters()
-    pace = Slices(counters)
+    pace = Slices(counters, PersistenceFacts())
     assert length_of(pace, clock) == pytest.approx(SLICE_S, abs=2e-6)
     clock.now_s += 0.002
     await pace.next()
@@ -85,6 +85,19 @@ async def test_slice_is_short_while_commands_come_in_and_grows_with_the_time_sin
     clock.now_s += 60
     await pace.next()
     assert length_of(pace, clock) == pytest.approx(IDLE_SLICE_S, abs=2e-6)
+    counters.commands_processed += 1
+    await pace.next()
+    assert length_of(pace, clock) == pytest.approx(SLICE_S, abs=2e-6)
+
+
+async def test_slice_is_long_while_the_server_loads_whatever_comes_in(clock: Clock) -> None:
+    counters, facts = Counters(), PersistenceFacts()
+    facts.loading = True
+    pace = Slices(counters, facts)
+    counters.commands_processed += 1
+    await pace.next()
+    assert length_of(pace, clock) == pytest.approx(IDLE_SLICE_S, abs=2e-6)
+    facts.loading = False
     counters.commands_processed += 1
     await pace.next()
     assert length_of(pace, clock) == pytest.approx(SLICE_S, abs=2e-6)
@@ -108,12 +121,12 @@ async def test_run_gives_what_its_steps_gave_and_lets_others_run_whenever_a_slic
             yield number if number % 2 else None
 
     counting = asyncio.create_task(others())
-    assert await Slices(counters).run(steps()) == list(range(1, 100, 2))
+    assert await Slices(counters, PersistenceFacts()).run(steps()) == list(range(1, 100, 2))
     counting.cancel()
     assert 24 <= turns <= 26
 
 
 async def test_server_works_at_its_disk_and_in_slices(disk: Disk) -> None:
-    workplace = BesideLoop(disk, Counters())
+    workplace = BesideLoop(disk, Counters(), PersistenceFacts())
     assert await workplace.run(threading.get_ident) != threading.get_ident()
     assert type(workplace.pace()) is Slices
