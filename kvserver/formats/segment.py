@@ -63,17 +63,23 @@ class SegmentScan:
 
 
 class Records(NamedTuple):
-    """Some records in a row: the offsets of their frames (bytes), how many commands end with each, and all commands.
+    """Some records in a row: where their frames begin, how many commands end with each, and all commands.
 
+    Frames begin `starts` bytes behind the offset `base`: nearly nobody asks for the offset of one.
     `is_exact`: nothing may expire by itself while they and those behind them are replayed. If it is False, this is one record,
     and `time_ms` is the time at which the newest of its commands ran (Unix milliseconds), or None.
     """
 
-    offsets: list[int]
+    base: int
+    starts: list[int]
     ends: list[int]
     commands: list[Request]
     is_exact: bool = False
     time_ms: int | None = None
+
+    def offset(self, number: int) -> int:
+        """The offset of the frame of a record, by its place among these."""
+        return self.base + self.starts[number]
 
 
 class RecordInvalid(Exception):
@@ -142,7 +148,7 @@ class _Reader:
             starts, ends, commands, behind = split_records(window, start, _COMMANDS_AT_ONCE)
             if not starts:
                 return behind
-            yield from self._run(Records([window_at + place for place in starts], ends, commands, is_exact=True))
+            yield from self._run(Records(window_at, starts, ends, commands, is_exact=True))
             start = behind
 
     def visit(self, offset: int, end: int, payload: bytes) -> Iterable[None]:
@@ -161,7 +167,7 @@ class _Reader:
         if parser.failure or not parser.is_idle or not commands:
             raise RecordInvalid(Tail.DAMAGED, "its checksum is right, but it holds no commands", offset)
         if commands[0][0] != LINK:
-            yield from self._run(Records([offset], [len(commands)], commands, is_exact, time_ms))
+            yield from self._run(Records(offset, [0], [len(commands)], commands, is_exact, time_ms))
 
 
 def read_records(valid_length: int, run: Callable[[Records], Iterable[None]]) -> Steps[None]:

@@ -293,9 +293,9 @@ class _Replay:
                 # The records before this one stay in the journal. What has run of this one is in memory alone.
                 self._databases.records.take()
                 self.needs_rewrite = True
-                raise RecordInvalid(Tail.DAMAGED, reason, records.offsets[number])
+                raise RecordInvalid(Tail.DAMAGED, reason, records.offset(number))
             yield None
-        self.records += len(records.offsets)
+        self.records += len(records.starts)
 
     def _set_clock(self, records: Records) -> None:
         if records.is_exact:

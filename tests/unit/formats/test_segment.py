@@ -49,11 +49,11 @@ def read(data: bytes) -> list[Record]:
     found: list[Record] = []
 
     def keep(records: Records) -> tuple[()]:
-        assert len(records.offsets) == len(records.ends)
+        assert len(records.starts) == len(records.ends)
         assert records.ends[-1] == len(records.commands)
         starts = [0, *records.ends[:-1]]
-        for offset, start, end in zip(records.offsets, starts, records.ends, strict=True):
-            found.append(Record(offset, records.commands[start:end], records.time_ms, records.is_exact))
+        for number, start, end in zip(range(len(starts)), starts, records.ends, strict=True):
+            found.append(Record(records.offset(number), records.commands[start:end], records.time_ms, records.is_exact))
         return ()
 
     drive(data, read_records(len(data), keep))
@@ -293,7 +293,7 @@ def test_what_is_behind_the_proven_part_is_not_read(ticks: list[bytes]) -> None:
         found: list[int] = []
 
         def keep(records: Records) -> tuple[()]:
-            found.extend(records.offsets)  # noqa: B023
+            found.extend(map(records.offset, range(len(records.starts))))  # noqa: B023
             return ()
 
         drive(segment, read_records(len(b"".join(ticks[:count])), keep))
