@@ -9,7 +9,7 @@ keyspace is the length of its list, not SHARDS.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -152,24 +152,40 @@ def plain_access(shards: list[Shard], uses: Uses) -> Access:
 def drain(shards: list[Shard]) -> Iterator[None]:
     """Free shards that nobody uses any more, some entries a step: to free a million at once would stall the event loop.
 
-    Their tables go at the end, the last one in memory first. Measured: the allocator gives back the end of its memory at once,
-    as far as it is free. Had the last table gone last, that would be all of them: 25 ms for those of 2,400,000 keys.
+    Their tables go at the end, and with them an entry of each step: the last one in memory first. Measured: the allocator
+    gives back the end of its memory at once, as far as it is free. Had the last table gone last, that would be all of them: 25 ms
+    for those of 2,400,000 keys. Between two tables there may be 200 MB of values: 18 ms, without these entries.
     """
-    # In their order in memory. The number tells apart those of which that is not known.
-    tables: list[tuple[int, int, Shard]] = []
+    # What goes at the end, by its place in memory. Where the place of a table is not known, it is the first of all.
+    places: list[int] = []
+    kept: list[object] = []
+
+    def keep(place: int, thing: object) -> None:
+        index = bisect_right(places, place)
+        places.insert(index, place)
+        kept.insert(index, thing)
+
     shard: Shard = {}
     while shards:
         shard = shards[-1]
         most = LAST_ENTRIES_A_STEP if len(shards) <= LAST_SHARDS else ENTRIES_A_STEP
         if shard:
-            insort(tables, (table_place(shard), len(shards), shard))
+            keep(table_place(shard), shard)
         while shard:
-            for _ in range(min(most, len(shard))):
+            count = min(most, len(shard))
+            if count > 1:
+                _, entry = shard.popitem()
+                # Of an entry that expires it is the value that may be long.
+                keep(id(getattr(entry, "value", entry)), entry)
+                del entry
+                count -= 1
+            for _ in range(count):
                 shard.popitem()
             bytes(_LARGE_BYTES)
             yield
         shards.pop()
     del shard
-    while tables:
-        tables.pop()
+    while kept:
+        kept.pop()
+        places.pop()
         yield

@@ -7,11 +7,12 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from kvserver.data import shards as module
+from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import (
     ENTRIES_A_STEP,
@@ -94,9 +95,10 @@ def test_drain_frees_some_entries_a_step_and_few_of_the_last_shards() -> None:
     shards: list[Shard] = [{b"%d" % number: b"" for number in range(size)} for size in sizes]
     whole = list(shards)
     left = [sum(map(len, whole)) for _ in drain(shards)]
-    tables = sum(map(bool, sizes))
-    assert left[-tables - 1 :] == [0] * (tables + 1), "a step frees a table, when no entry is left"
-    del left[-tables:]
+    # Three steps have more than one entry, of which they keep one.
+    kept = sum(map(bool, sizes)) + 3
+    assert left[-kept - 1 :] == [0] * (kept + 1), "a step frees a table, or an entry that was kept, when no other is left"
+    del left[-kept:]
     steps = [before - after for before, after in pairwise([sum(sizes), *left])]
     last = [size for size in sizes[:LAST_SHARDS] if size]
     count = len(steps) - sum(-(-size // LAST_ENTRIES_A_STEP) for size in last)
@@ -105,6 +107,29 @@ def test_drain_frees_some_entries_a_step_and_few_of_the_last_shards() -> None:
     assert max(steps[count:]) <= LAST_ENTRIES_A_STEP
     assert left[-1] == 0
     assert not shards
+
+
+class Value:
+    """A value that tells when it goes."""
+
+    gone: ClassVar[list[int]] = []
+
+    def __del__(self) -> None:
+        self.gone.append(id(self))
+
+
+def test_drain_frees_an_entry_of_each_step_at_the_end_from_the_last_one_in_memory_on() -> None:
+    """Else one step might give back all of the memory before it."""
+    shards: list[Shard] = [{} for _ in range(LAST_SHARDS)]
+    shards += [{b"%d" % number: Value() for number in range(3 * ENTRIES_A_STEP)} for _ in range(4)]
+    shards += [{b"%d" % number: Expiring(Value(), 1) for number in range(ENTRIES_A_STEP)}]
+    gone: list[int] = []
+    for _ in drain(shards):
+        gone.append(len(Value.gone))
+    steps, tables = 4 * 3 + 1, 4 + 1
+    assert gone[:steps] == [(ENTRIES_A_STEP - 1) * (number + 1) for number in range(steps)]
+    assert Value.gone[-steps:] == sorted(Value.gone[-steps:], reverse=True)
+    assert len(gone) == steps + steps + tables
 
 
 def test_step_of_a_drain_has_the_allocator_put_in_order_what_it_has_freed() -> None:
