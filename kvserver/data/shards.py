@@ -153,8 +153,8 @@ def drain(shards: list[Shard]) -> Iterator[None]:
     """Free shards that nobody uses any more, some entries a step: to free a million at once would stall the event loop.
 
     Their tables go at the end, and with them an entry of each step: the last one in memory first. Measured: the allocator
-    gives back the end of its memory at once, as far as it is free. Had the last table gone last, that would be all of them: 25 ms
-    for those of 2,400,000 keys. Between two tables there may be 200 MB of values: 18 ms, without these entries.
+    gives back the end of its memory at once, as far as it is free. Had the last table gone last, that would be all of them:
+    25 ms for those of 2,400,000 keys. Between two tables there may be 200 MB of values: 18 ms, without these entries.
     """
     # What goes at the end, by its place in memory. Where the place of a table is not known, it is the first of all.
     places: list[int] = []
