@@ -127,8 +127,15 @@ LEAF(sorted_members)
         return NULL;
     count = PyList_GET_SIZE(args[0]);
     values = args[1];
-    items = in_order(args[0]);
-    members = items ? PyList_New(count) : NULL;
+    /* The garbage collector may start here, and run anything. Behind this nothing does. */
+    members = PyList_New(count);
+    if (members && (PyList_GET_SIZE(args[0]) != count || PyList_GET_SIZE(values) != count)) {
+        PyErr_SetString(PyExc_RuntimeError, "the lists have changed");
+        Py_CLEAR(members);
+    }
+    items = members ? in_order(args[0]) : NULL;
+    if (!items)
+        Py_CLEAR(members);
     for (i = 0; members && i < count; i++) {
         PyObject *name = items[i].string, *value = PyList_GET_ITEM(values, items[i].number), *member;
         Py_ssize_t length = PyBytes_GET_SIZE(name), value_length = 1;

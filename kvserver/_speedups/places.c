@@ -2,7 +2,8 @@
 
 #include "leaves.h"
 
-/* Nothing here runs Python code while it goes through the dict, so that nobody changes that. */
+/* Nothing here runs Python code while it goes through the dict, so that nobody changes that. But the garbage collector may start
+   where a tuple is made, and run anything: so what goes into the tuple is held. */
 static PyObject *between(PyObject *const *args, Py_ssize_t nargs, int has_values)
 {
     PyObject *found, *key, *value;
@@ -21,9 +22,14 @@ static PyObject *between(PyObject *const *args, Py_ssize_t nargs, int has_values
         if (number < start)
             continue;
         if (has_values) {
-            PyObject *pair = PyTuple_Pack(2, key, value);
+            PyObject *pair;
+            Py_INCREF(key);
+            Py_INCREF(value);
+            pair = PyTuple_Pack(2, key, value);
             failed = pair ? PyList_Append(found, pair) : -1;
             Py_XDECREF(pair);
+            Py_DECREF(key);
+            Py_DECREF(value);
         } else {
             failed = PyList_Append(found, key);
         }
@@ -83,13 +89,22 @@ static Py_ssize_t take_some(PyObject *const *args, Py_ssize_t index, Py_ssize_t 
     return taken;
 }
 
-static PyObject *list_of(PyObject **objects, Py_ssize_t count)
+/* An empty list that has room for so many. */
+static PyObject *list_with_room(Py_ssize_t most)
 {
-    PyObject *list = PyList_New(count);
-    Py_ssize_t i;
-    for (i = 0; list && i < count; i++)
-        PyList_SET_ITEM(list, i, Py_NewRef(objects[i]));
+    PyObject *list = PyList_New(most);
+    if (list)
+        Py_SET_SIZE(list, 0);
     return list;
+}
+
+/* Put objects into an empty list that has room for them. */
+static void fill(PyObject *list, PyObject **objects, Py_ssize_t count)
+{
+    Py_ssize_t i;
+    for (i = 0; i < count; i++)
+        PyList_SET_ITEM(list, i, Py_NewRef(objects[i]));
+    Py_SET_SIZE(list, count);
 }
 
 /* take_items(shards, places, counts, number, first, most) */
@@ -112,9 +127,16 @@ LEAF(take_items)
         PyErr_SetString(PyExc_TypeError, "the lists are as long as that of the shards, and the numbers not negative");
         return NULL;
     }
-    found = PyMem_Malloc((size_t)most * 2 * sizeof(PyObject *));
-    if (!found)
-        return PyErr_NoMemory();
+    /* The garbage collector may start where a list is made, and run anything: so they are made before objects are taken. */
+    keys = list_with_room(most);
+    values = keys ? list_with_room(most) : NULL;
+    found = values ? PyMem_Malloc((size_t)most * 2 * sizeof(PyObject *)) : NULL;
+    if (!found) {
+        Py_XDECREF(keys);
+        Py_XDECREF(values);
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    }
+    shards = Py_MIN(PyList_GET_SIZE(args[0]), Py_MIN(PyList_GET_SIZE(args[1]), PyList_GET_SIZE(args[2])));
     for (; index < shards; index++) {
         taken = take_some(args, index, number, found + count, found + most + count, most - count);
         if (taken < 0)
@@ -123,11 +145,12 @@ LEAF(take_items)
         if (count == most)
             break;
     }
-    keys = taken < 0 ? NULL : list_of(found, count);
-    values = keys ? list_of(found + most, count) : NULL;
+    fill(keys, found, count);
+    fill(values, found + most, count);
     PyMem_Free(found);
-    if (!values) {
-        Py_XDECREF(keys);
+    if (taken < 0) {
+        Py_DECREF(keys);
+        Py_DECREF(values);
         return NULL;
     }
     return Py_BuildValue("(NNn)", keys, values, index);
