@@ -2,8 +2,8 @@
 
 #include "leaves.h"
 
-/* Nothing here runs Python code while it goes through the dict, so that nobody changes that. But the garbage collector may start
-   where a tuple is made, and run anything: so what goes into the tuple is held. */
+/* Nothing here runs Python code while it goes through the dict, so that nobody changes that. But the garbage collector may
+   start where a tuple is made, and run anything: so what goes into the tuple is held. */
 static PyObject *between(PyObject *const *args, Py_ssize_t nargs, int has_values)
 {
     PyObject *found, *key, *value;
