@@ -1,9 +1,10 @@
 /* What the files in C of this folder share. What a LEAF does, the Python function of its name says, which is in the .py file
    beside the .c file.
 
-   A leaf checks the types of all that it is given, and raises TypeError for what its twin is never given. It runs Python code
-   in two places: for the digest of a key, where a test has put another one in place of hash(), and where a value is freed that
-   was replaced. Behind these it asks lists for their length and items anew. */
+   A leaf checks the types of all that it is given, and raises TypeError for what its twin is never given. It may run Python
+   code for the digest of a key, where a test has put another one in place of hash(), for an attribute of the configuration or
+   of an entry, where a value is freed that was replaced, and where a tuple or a list is made: there the garbage collector may
+   start. Behind these it asks lists for their length and items anew, and it holds what it still needs. */
 
 #ifndef KVSERVER_LEAVES_H
 #define KVSERVER_LEAVES_H

@@ -3,10 +3,10 @@
 #include "keyspace.h"
 #include "calls.h"
 
-/* What a call does with its key. The reads stand first. */
+/* What a call does with its key. A read of a string (GETS) is counted otherwise than those of collections (READS). */
 enum Access { GETS, READS, CHANGES, OVERWRITES };
 
-/* By their codes, as in Python. */
+/* By their codes: the order is that of CALLS in runs.py, which the tests of runs would tell if it were not. */
 static const struct {
     Call *run;
     enum Access access;

@@ -76,6 +76,7 @@ class Execution:
         if first is None:
             return batch
         runners = self._plain(first)
+        # The first request of each may be one for a run. Where another one is not, the run ends.
         clients = [
             client
             for client in batch
@@ -99,6 +100,7 @@ class Execution:
             for start in range(0, len(alike), step):
                 self._run_clients(alike[start : start + step], queues[start : start + step], runners, now_ms)
             clients = others
+        # Those whose requests have all run are in no queue any more.
         return [client for client in batch if client.is_queued]
 
     def _run_clients(self, clients: list[Client], queues: list[list[Request]], runners: Runners, now_ms: int) -> None:
@@ -124,6 +126,8 @@ class Execution:
         self._clock.release()
         self._counters.commands_processed += done
         self._executed += [request[0] for request in requests[:done]]
+        if len(self._executed) > COMMANDS_PER_FOLD:
+            self._usages.fold()
         outbox = self._results.outbox
         for client, queue, reply in zip(clients, queues, replies, strict=False):
             session = client.session

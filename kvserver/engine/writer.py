@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """The inbox and the tick of a server. Each tick gives its write commands, if there are some, to `record`.
+    """The inbox and the tick of a server.
 
-    `runs_together`: requests of clients that have sent one each are run as if one of them had sent all.
+    Each tick gives its write commands, if there are some, to `record`, and the number of clients that had their turn in it.
+    `runs_together`: requests of clients that have not sent much are run as if one of them had sent all.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Writer:
         state: ServerState,
         table: CommandTable,
         jobs: Jobs,
-        record: Callable[[list[Request]], None],
+        record: Callable[[list[Request], int], None],
     ) -> None:
         self.results = Results(state, table, jobs)
         self.results.wake = self.wake
@@ -130,7 +131,7 @@ class Writer:
         records = self._state.databases.records
         records.keep_from(position)
         if records.has_any:
-            self._record(records.take())
+            self._record(records.take(), len(batch))
         if self._outbox:
             self._outbox.seal()
 
@@ -142,6 +143,7 @@ class Writer:
     def _tick(self) -> None:
         self._is_scheduled = False
         batch, self._inbox = self._inbox, []
+        clients = len(batch)
         self._run_batch(batch)
         if self._awaited.touched and not (self._pauses or self._is_aside):
             self._clock.hold()
@@ -152,10 +154,11 @@ class Writer:
             others, self._inbox = self._inbox, []
             self.results.waiting.release()
             batch, self._inbox = self._inbox, others
+            clients += len(batch)
             self._run_batch(batch)
         records = self._state.databases.records
         if records.has_any:
-            self._record(records.take())
+            self._record(records.take(), clients)
         if self._outbox:
             self._outbox.seal()
 

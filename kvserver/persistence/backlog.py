@@ -63,13 +63,13 @@ class Ticks:
 
 
 class Batch(NamedTuple):
-    """The part of a backlog that the disk's thread takes at once, and what it amounts to.
+    """The part of a backlog that the disk's thread takes at once, and what it amounts to. So many clients wait for it.
 
     Bytes among the items are the end of a record. `shared_bytes` are those that wait in no memory of their own.
     """
 
     items: deque[Ticks | bytes | Order]
-    commands: int
+    clients: int
     byte_count: int
     shared_bytes: int
 
@@ -82,7 +82,7 @@ class Backlog:
 
     def _begin(self) -> None:
         self._items: deque[Ticks | bytes | Order] = deque()
-        self.commands = self.byte_count = self.shared_bytes = 0
+        self.clients = self.byte_count = self.shared_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._items)
@@ -91,14 +91,14 @@ class Backlog:
     def has_orders(self) -> bool:
         return any(isinstance(item, Order) for item in self._items)
 
-    def add(self, tick: bytes | Long, commands: int) -> None:
-        """Add the writes of a tick, which are so many commands."""
+    def add(self, tick: bytes | Long, clients: int) -> None:
+        """Add the writes of a tick, for which so many clients wait."""
         last = self._items[-1] if self._items else None
         if not isinstance(last, Ticks):
             last = Ticks()
             self._items.append(last)
         last.ticks.append(tick)
-        self.commands += commands
+        self.clients += clients
         self.byte_count += _bytes_of(tick)
         self.shared_bytes += _shared_bytes_of(tick)
 
@@ -112,18 +112,18 @@ class Backlog:
 
     def take(self) -> Batch:
         """Take all that waits."""
-        batch = Batch(self._items, self.commands, self.byte_count, self.shared_bytes)
+        batch = Batch(self._items, self.clients, self.byte_count, self.shared_bytes)
         self._begin()
         return batch
 
     def take_short(self) -> tuple[bytes, int] | None:
-        """Take all that waits, if it is records as short as one that the loop may write, and the number of their commands."""
+        """Take all that waits, if it is records as short as one that the loop may write, and the number of clients."""
         ticks = self._items[0] if len(self._items) == 1 else None
         if not isinstance(ticks, Ticks) or self.byte_count > SHORT_RECORD_BYTES:
             return None
-        commands = self.commands
+        clients = self.clients
         self._begin()
-        return b"".join(ticks.encode()), commands
+        return b"".join(ticks.encode()), clients
 
     def fail(self) -> tuple[int, bool]:
         """Drop the records up to a cut that heals, or all. Return the number of ticks that stay, and True if there is one."""
@@ -131,7 +131,7 @@ class Backlog:
         begun = next((index for index, item in enumerate(items) if isinstance(item, Order) and item.heals), len(items))
         kept = [tick for item in items[begun:] if isinstance(item, Ticks) for tick in item.ticks]
         self._items = deque([*(item for item in items[:begun] if isinstance(item, Order)), *items[begun:]])
-        self.commands, self.byte_count = len(kept), sum(map(_bytes_of, kept))
+        self.clients, self.byte_count = len(kept), sum(map(_bytes_of, kept))
         self.shared_bytes = sum(map(_shared_bytes_of, kept))
         return len(kept), begun < len(items)
 

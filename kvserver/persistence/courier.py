@@ -88,8 +88,8 @@ class Courier:
         """The number of the last record that is as safe as the policy asks for: replies up to it may leave."""
         return self.synced if self._state.config.appendfsync == "always" else self.written
 
-    def take(self, commands: list[Request]) -> None:
-        """Take what one tick wrote."""
+    def take(self, commands: list[Request], clients: int) -> None:
+        """Take what one tick wrote, for which so many clients wait at most."""
         facts = self._facts
         self.sequence += 1
         if facts.error:
@@ -99,17 +99,17 @@ class Courier:
         now_ms = self._state.now_ms()
         tick = encode_tick(commands, now_ms) or Long(pack(commands), now_ms)
         must_sync = self._state.config.appendfsync == "always"
-        group, count = self._group, len(commands)
+        group, waiting = self._group, min(clients, len(commands))
         if must_sync:
-            group.arrive(count)
+            group.arrive(waiting)
         if not (self._is_busy or self._is_syncing or self._backlog) and isinstance(tick, bytes):
-            if must_sync and group.is_enough(count) and group.is_for_loop:
-                self._sync_here(tick, count)
+            if must_sync and group.is_enough(waiting) and group.is_for_loop:
+                self._sync_here(tick, waiting)
                 return
             if not (must_sync or self._is_resting):
                 self._write_here(tick)
                 return
-        self._backlog.add(tick, count)
+        self._backlog.add(tick, waiting)
         facts.queued_bytes = self._backlog.byte_count
         if not self._is_busy:
             if must_sync:
@@ -127,8 +127,8 @@ class Courier:
         short_bytes = facts.queued_bytes + facts.writing_bytes - long_bytes
         return short_bytes > PENDING_BYTES // share or long_bytes > LONG_PENDING_BYTES // share
 
-    def _sync_here(self, frames: bytes, commands: int) -> None:
-        """Write and sync records of so many commands that have nothing before them on the way to the disk."""
+    def _sync_here(self, frames: bytes, clients: int) -> None:
+        """Write and sync records that have nothing before them on the way to the disk, and for which so many clients wait."""
         facts, log = self._facts, self._log
         started_at = time.perf_counter()
         try:
@@ -142,7 +142,7 @@ class Courier:
         facts.segment_bytes = log.needed_bytes
         self.written = self.synced = self.sequence
         self._group.note(took_s)
-        self._group.expect(commands, 0, took_s)
+        self._group.expect(clients, 0, took_s)
 
     def _write_here(self, frame: bytes) -> None:
         """Write a record that has nothing before it on the way to the disk. The thread gets what can't be written at once."""
@@ -190,7 +190,7 @@ class Courier:
 
     def _start_group(self) -> None:
         """Start a batch under `always`: now, if what is queued is worth a sync, else when it is or has waited long enough."""
-        if self._group.is_enough(self._backlog.commands):
+        if self._group.is_enough(self._backlog.clients):
             self._start_one()
         else:
             self._start_later(self._group.wait_s)
@@ -198,7 +198,7 @@ class Courier:
     def _start_if_idle(self) -> None:
         self._start_timer = None
         if not self._is_busy:
-            if not self._group.is_enough(self._backlog.commands):
+            if not self._group.is_enough(self._backlog.clients):
                 self._group.give_up()
             self._start_one()
 
@@ -266,7 +266,7 @@ class Courier:
         facts.segment_bytes, facts.segments = log.needed_bytes, log.needed_count
         if not log.failure:
             self.written = max(self.written, sequence)
-        if batch.commands and sync_s:
+        if batch.clients and sync_s:
             self._group.note(sync_s)
         self._settle(sync_s)
         for item in batch.items:
@@ -278,7 +278,7 @@ class Courier:
         # Replies leave before the next batch starts: its thread would fight with their sending for the interpreter's lock.
         self.on_safe()
         if not self._is_busy:
-            self._go_on(batch.commands)
+            self._go_on(batch.clients)
 
     def _settle(self, sync_s: float) -> None:
         """Draw the consequence of what a thread has done: all is synced, or the log has failed."""
@@ -299,7 +299,7 @@ class Courier:
         if self._backlog.has_orders:
             self._start()
         elif policy == "always":
-            self._group.expect(released, self._backlog.commands, time.perf_counter() - self._started_at)
+            self._group.expect(released, self._backlog.clients, time.perf_counter() - self._started_at)
             if self._backlog:
                 self._start_group()
         elif self._backlog:

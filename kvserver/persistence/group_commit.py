@@ -20,6 +20,8 @@ COMMAND_S: Final = 20e-6
 WORTH_WAITING: Final = 1.0
 # The loop's timers count whole milliseconds, the first of which may be nearly over.
 LEAST_WAIT_S: Final = 0.002
+# Half a usual sync is no longer than this, though a disk may stand still for seconds now and then.
+MOST_PATIENCE_S: Final = 0.01
 # The loop itself syncs while a sync takes no longer than this, on average. Quicker ones may take most of the time of a loop
 # whose clients wait for them, as in redis-server.
 SLOW_SYNC_S: Final = 0.002
@@ -33,13 +35,17 @@ MOST_AFTER_VAIN: Final = 64
 
 
 class Group:
-    """The number of write commands that the next sync is to have. The first one does not wait."""
+    """The number of clients with whose writes the next sync is to begin. The first one does not wait.
+
+    A sync releases clients, who are `_awaited` from then on, until they write again. If their writes come quickly enough, the
+    next sync waits until most of them are there, or until `wait_s` have passed: then it has waited in vain.
+    """
 
     def __init__(self) -> None:
-        # The longest that the next sync waits for the group.
+        # The longest that the next sync waits for the group, in seconds.
         self.wait_s = 0.0
         self._wanted = 0
-        # The commands that are likely to come: so many clients were released, and have not written again.
+        # So many clients were released, and have not written again.
         self._awaited = 0
         # The number of syncs to come that do not wait, and of those that will not after the next one that waits in vain.
         self._hasty = 0
@@ -56,29 +62,31 @@ class Group:
         """Take notice of the time that a sync took, on the loop or on the thread."""
         self._usual_s += (sync_s - self._usual_s) * SHARE_OF_ONE
 
-    def arrive(self, commands: int) -> None:
-        """Take notice of commands that will wait for a sync."""
-        self._awaited = max(0, self._awaited - commands)
+    def arrive(self, clients: int) -> None:
+        """Take notice of clients that have written, and wait for a sync."""
+        self._awaited = max(0, self._awaited - clients)
 
     def is_enough(self, queued: int) -> bool:
-        """True if so many commands are worth a sync."""
+        """True if the writes of so many clients are worth a sync."""
         return queued >= self._wanted
 
     def expect(self, released: int, queued: int, sync_s: float) -> None:
-        """Draw the conclusion from a sync that took so long and released so many commands, with so many queued behind it."""
-        self._awaited += released
-        expected = self._awaited + queued
+        """Draw the conclusion from a sync that took so long and released so many clients, with so many queued behind it."""
+        expected = self._awaited + released + queued
         arrival_s = expected * COMMAND_S
         if self._wanted:
             self._after_vain = LEAST_AFTER_VAIN
         self._wanted = 0
-        if self._hasty:
-            self._hasty -= 1
-        elif arrival_s <= WORTH_WAITING * sync_s:
+        if not self._hasty and arrival_s <= WORTH_WAITING * sync_s:
+            self._awaited += released
             # Some clients may have left, or be slow.
             self._wanted = expected - expected // 8
             # On a busy machine they come later. Measured: half a sync more costs less than a second sync.
-            self.wait_s = max(LEAST_WAIT_S, 2 * arrival_s, self._usual_s / 2)
+            self.wait_s = max(LEAST_WAIT_S, 2 * arrival_s, min(self._usual_s / 2, MOST_PATIENCE_S))
+        else:
+            # Those before these may never come again.
+            self._awaited = released
+            self._hasty = max(0, self._hasty - 1)
 
     def give_up(self) -> None:
         """Stop waiting: `wait_s` have passed, and too few commands came."""

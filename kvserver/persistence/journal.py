@@ -58,10 +58,10 @@ class Journal:
 
     # What the writer calls
 
-    def append(self, commands: list[Request]) -> None:
-        """Record what one tick wrote."""
+    def append(self, commands: list[Request], clients: int = 0) -> None:
+        """Record what one tick wrote, in which so many clients had their turn."""
         if self.is_on:
-            self.courier.take(commands)
+            self.courier.take(commands, clients)
 
     def _on_failure(self, reason: str) -> None:
         """Let no write be taken until a snapshot succeeds."""

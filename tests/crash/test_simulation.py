@@ -403,8 +403,8 @@ class Life:
             await asyncio.sleep(1)
             self.jobs.schedule.start_if_due()
 
-    def record(self, commands: list[list[bytes]]) -> None:
-        self.journal.append(commands)
+    def record(self, commands: list[list[bytes]], clients: int) -> None:
+        self.journal.append(commands, clients)
         self.recorded.append((self.journal.sequence, len(self.history) - 1))
 
     def watch_cuts(self) -> None:

@@ -60,7 +60,7 @@ class Recording:
         self.sequence = self.safe = 0
         self.on_record: Callable[[], None] = lambda: None
 
-    def record(self, commands: list[Request]) -> None:
+    def record(self, commands: list[Request], clients: int) -> None:
         self.sequence += 1
         self.on_record()
 

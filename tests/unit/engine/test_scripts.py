@@ -364,7 +364,7 @@ def test_memory_limit_can_be_set_while_scripts_are_there(busy: ServerProcess) ->
 @pytest.mark.parametrize(("package", "module"), [("lupa", "scripting.interpreter"), ("greenlet", "engine.carrier")])
 async def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: str, module: str) -> None:
     server = Server()
-    writer = Writer(server.state, server.table, NoJobs(), lambda records: None)
+    writer = Writer(server.state, server.table, NoJobs(), lambda records, clients: None)
     server.state.scripts = ScriptRunner(server.state, server.table, NoJobs(), writer)
     # An import of what is None there fails as that of a package that is not installed.
     monkeypatch.setitem(sys.modules, package, None)

@@ -37,7 +37,7 @@ async def test_first_who_came_is_served_and_the_others_go_on_waiting(setting: Se
 
 async def test_what_a_served_one_took_is_in_the_record_of_the_tick_that_fed_it(setting: Setting) -> None:
     records: list[list[Request]] = []
-    setting.writer._record = records.append
+    setting.writer._record = lambda commands, clients: records.append(commands)
     await blocked(setting, "BLMOVE", "a", "b", "LEFT", "LEFT", 0)
     await blocked(setting, "BLPOP", "b", 0)
     setting.send(setting.client(), encode("MULTI"), encode("RPUSH", "a", "x"), encode("SET", "s", "v"), encode("EXEC"))

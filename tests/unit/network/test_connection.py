@@ -110,7 +110,7 @@ class Owner:
         table = CommandTable(COMMANDS, self.state.usages)
         self.choked: set[Connection] = set()
         self.recorded: list[Request] = []
-        self.writer = Writer(self.state, table, cast(Any, None), self.recorded.extend)
+        self.writer = Writer(self.state, table, cast(Any, None), lambda commands, clients: self.recorded.extend(commands))
 
     def admit(self, connection: Connection) -> bool:
         connection.session = Session(self.state, 1, "client", "server", is_local=True)
@@ -336,7 +336,7 @@ class LimitingOwner:
         self.state: ServerState = server.state
         self.state.config.set([(b"client-output-buffer-limit", limits)])
         self.choked: set[Connection] = set()
-        self.writer = Writer(self.state, server.table, cast(Any, None), lambda commands: None)
+        self.writer = Writer(self.state, server.table, cast(Any, None), lambda commands, clients: None)
         self._session = server.session()
 
     def admit(self, connection: Connection) -> bool:

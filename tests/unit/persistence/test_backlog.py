@@ -26,7 +26,7 @@ def test_ticks_in_a_row_are_one_piece_but_for_long_ones() -> None:
     assert backlog
     batch = backlog.take()
     assert not backlog
-    assert (batch.commands, batch.shared_bytes) == (12, len(long))
+    assert (batch.clients, batch.shared_bytes) == (12, len(long))
     (ticks,) = batch.items
     assert isinstance(ticks, Ticks)
     pieces = ticks.encode()
@@ -41,7 +41,7 @@ async def test_short_records_are_taken_where_they_are_all_there_is() -> None:
     for tick in (b"one", Long(pack([[b"DEL", b"k"]]), 5), b"two"):
         backlog.add(tick, 2)
     assert backlog.take_short() == (b"one" + encode_records([pack([[b"DEL", b"k"]])], [5]) + b"two", 6)
-    assert (bool(backlog), backlog.commands, backlog.byte_count) == (False, 0, 0)
+    assert (bool(backlog), backlog.clients, backlog.byte_count) == (False, 0, 0)
     backlog.add(bytes(SHORT_RECORD_BYTES), 1)
     backlog.add(b"x", 1)
     assert backlog.take_short() is None, "together they are long"
@@ -67,7 +67,7 @@ def test_bytes_are_counted_and_taken() -> None:
     assert backlog.shared_bytes == len(long)
     batch = backlog.take()
     assert [type(item) for item in batch.items] == [Ticks, bytes, Ticks]
-    assert (batch.byte_count, backlog.byte_count, backlog.shared_bytes, backlog.commands) == (
+    assert (batch.byte_count, backlog.byte_count, backlog.shared_bytes, backlog.clients) == (
         total,
         0,
         0,

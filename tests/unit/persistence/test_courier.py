@@ -15,10 +15,10 @@ from kvserver.persistence import group_commit as group_module
 async def test_ticks_that_gather_while_the_disk_is_busy_share_a_sync(threaded: Setting) -> None:
     journal, disk = threaded.journal, threaded.disk
     disk.is_held = True
-    journal.append(command(0))
+    journal.append(command(0), 1)
     before = disk.calls
     for number in range(1, 50):
-        journal.append(command(number))
+        journal.append(command(number), 1)
     assert journal.synced < journal.sequence
     await disk.let_go()
     assert (journal.sequence - journal.synced, disk.calls - before) == (49, 1)
@@ -32,10 +32,22 @@ async def test_commands_are_synced_before_their_tick_ends(setting: Setting, comm
     journal, disk = setting.journal, setting.disk
     disk.is_held = True
     calls, syncs = disk.calls, setting.state.journal.syncs
-    journal.append(command(0) * commands)
+    journal.append(command(0) * commands, commands)
     assert (journal.sequence - journal.synced, disk.calls - calls, setting.state.journal.syncs - syncs) == (0, 0, 1)
     assert not setting.log.has_unsynced
     assert setting.content(1).count(b"SET") == commands
+
+
+async def test_client_that_writes_much_at_once_is_one_that_is_waited_for(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transactions are of many commands. Nobody else would come."""
+    journal, facts = setting.journal, setting.state.journal
+    monkeypatch.setattr(group_module, "COMMAND_S", 0)
+    for count in (10, 1, 1, 10, 1):
+        syncs = facts.syncs
+        journal.append(command(0) * count, 1)
+        assert (journal.synced, facts.syncs) == (journal.sequence, syncs + 1)
 
 
 async def test_long_record_has_the_thread_and_what_comes_behind_it_waits_for_its_turn(setting: Setting) -> None:
@@ -44,7 +56,7 @@ async def test_long_record_has_the_thread_and_what_comes_behind_it_waits_for_its
     calls = disk.calls
     journal.append([[b"SET", b"k", b"x" * SHORT_RECORD_BYTES]])
     assert (journal.sequence - journal.synced, disk.calls - calls) == (1, 1)
-    journal.append(command(2))
+    journal.append(command(2), 1)
     assert (journal.sequence - journal.synced, disk.calls - calls) == (2, 1)
     await disk.let_go()
     await gather()
@@ -61,15 +73,15 @@ async def test_loop_syncs_for_a_group_when_it_is_whole_or_has_waited_long_enough
     told: list[int] = []
     journal.courier.on_safe = lambda: told.append(journal.safe)
     calls = disk.calls
-    journal.append(command(0) * 8)
+    journal.append(command(0) * 8, 8)
     assert (journal.safe, facts.syncs) == (1, 1)
     for number in range(1, 7):
-        journal.append(command(number))
+        journal.append(command(number), 1)
     assert (journal.sequence, journal.safe, facts.syncs) == (7, 1, 1), "six of eight are there"
     assert not told
-    journal.append(command(7))
+    journal.append(command(7), 1)
     assert (journal.safe, facts.syncs, told) == (8, 2, [8])
-    journal.append(command(8))
+    journal.append(command(8), 1)
     assert journal.safe == 8
     await gather()
     assert (journal.safe, facts.syncs, told) == (9, 3, [8, 9]), "nobody else has come"
@@ -80,9 +92,9 @@ async def test_loop_syncs_for_a_group_when_it_is_whole_or_has_waited_long_enough
 async def test_writer_goes_on_when_what_it_waited_for_is_synced(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_module, "COMMAND_S", 0)
     monkeypatch.setattr(courier_module, "PENDING_BYTES", 100)
-    setting.journal.append(command(0) * 50)
+    setting.journal.append(command(0) * 50, 50)
     for number in range(3):
-        setting.journal.append(command(number))
+        setting.journal.append(command(number), 1)
     assert setting.told == ["pause"]
     await gather()
     assert setting.told == ["pause", "resume"]
@@ -92,7 +104,7 @@ async def test_writer_goes_on_when_what_it_waited_for_is_synced(setting: Setting
 async def test_sync_that_fails_in_a_tick_is_told_before_its_end(setting: Setting) -> None:
     calls = setting.disk.calls
     setting.filesystem.fails = True
-    setting.journal.append(command(0))
+    setting.journal.append(command(0), 1)
     assert (setting.told, setting.disk.calls - calls) == (["lost"], 0)
     assert setting.state.journal.error
 
@@ -102,13 +114,13 @@ async def test_loop_leaves_syncing_to_the_thread_while_syncs_are_slow(
 ) -> None:
     journal, disk, calls = setting.journal, setting.disk, setting.disk.calls
     monkeypatch.setattr(group_module, "SLOW_SYNC_S", 0.0)
-    journal.append(command(0))
+    journal.append(command(0), 1)
     assert (journal.synced, disk.calls - calls) == (journal.sequence, 0)
-    journal.append(command(1))
+    journal.append(command(1), 1)
     await settle()
     assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
     monkeypatch.setattr(group_module, "SLOW_SYNC_S", 1e9)
-    journal.append(command(2))
+    journal.append(command(2), 1)
     assert (journal.synced, disk.calls - calls) == (journal.sequence, 1)
 
 
@@ -119,7 +131,7 @@ async def test_syncs_of_the_thread_tell_how_slow_they_are_too(setting: Setting, 
     tries = 0
     while disk.calls - calls == tries:
         tries += 1
-        journal.append(command(tries))
+        journal.append(command(tries), 1)
         await settle()
         assert journal.synced == journal.sequence
         assert tries < 1000
@@ -131,18 +143,18 @@ async def test_sync_waits_for_those_whom_the_last_one_has_released(threaded: Set
     monkeypatch.setattr(group_module, "COMMAND_S", 0)  # as if the disk took long, compared to the loop
     disk.is_held = True
     for number in range(9):
-        journal.append(command(number))
+        journal.append(command(number), 1)
     await disk.let_go()
     before = disk.calls
-    journal.append(command(9))
+    journal.append(command(9), 1)
     await disk.let_go()
     assert (journal.sequence - journal.synced, disk.calls) == (1, before), "the tenth waits for the eight before it"
     for number in range(10, 17):
-        journal.append(command(number))
+        journal.append(command(number), 1)
     assert disk.calls == before + 1, "eight of nine are there"
     await disk.let_go()
     assert (journal.sequence - journal.synced, disk.calls) == (0, before + 1)
-    journal.append(command(17))
+    journal.append(command(17), 1)
     assert disk.calls == before + 1
     await gather()
     assert disk.calls == before + 2, "nobody else has come"
@@ -152,7 +164,7 @@ async def test_writer_waits_while_the_disk_is_far_behind(threaded: Setting, monk
     monkeypatch.setattr(courier_module, "PENDING_BYTES", 1000)
     threaded.disk.is_held = True
     for number in range(50):
-        threaded.journal.append(command(number))
+        threaded.journal.append(command(number), 1)
     assert threaded.told == ["pause"]
     assert threaded.state.journal.delayed_writes == 1
     for _ in range(5):
@@ -168,7 +180,7 @@ async def test_one_long_value_makes_nobody_wait_but_many_do(setting: Setting, mo
     long = [[b"SET", b"k", b"x" * 300_000]]
     for _ in range(3):
         setting.journal.append(long)
-        setting.journal.append(command(1))
+        setting.journal.append(command(1), 1)
     assert setting.told == []
     setting.journal.append(long)
     assert setting.told == ["pause"]
@@ -190,7 +202,7 @@ async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting, monke
     started_at, count = loop.time(), 0
     while facts.syncs < 4:
         count += 1
-        journal.append(command(count))
+        journal.append(command(count), 1)
         await gather()
         assert setting.content(1).endswith(encode_records([pack(command(count))], [NOW_MS])), "it waits for more than a moment"
     assert loop.time() - started_at >= 3 * 0.05
@@ -198,7 +210,7 @@ async def test_everysec_syncs_once_a_second_and_no_never(setting: Setting, monke
         await gather()
     facts.syncs = 0
     setting.config.appendfsync = "no"
-    journal.append(command(0))
+    journal.append(command(0), 1)
     for _ in range(50):  # for longer than an interval
         await gather()
     assert setting.content(1).count(b"SET") == count + 1
@@ -209,9 +221,9 @@ async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_a
     setting = syncing_at_once
     journal = setting.journal
     setting.sync_disk.is_early = True
-    journal.append(command(1))
+    journal.append(command(1), 1)
     await gather()
-    journal.append(command(2))
+    journal.append(command(2), 1)
     await gather()
     assert setting.content(1).endswith(encode_records([pack(command(2))], [NOW_MS]))
     assert (journal.sequence, journal.synced) == (2, 0)
@@ -222,10 +234,10 @@ async def test_slow_sync_under_everysec_keeps_no_write_from_the_system(syncing_a
 async def test_sync_that_fails_beside_a_write_is_told(syncing_at_once: Setting) -> None:
     setting = syncing_at_once
     journal = setting.journal
-    journal.append(command(1))
+    journal.append(command(1), 1)
     await gather()
     setting.filesystem.fails = True
-    journal.append(command(2))
+    journal.append(command(2), 1)
     await gather()
     await setting.sync_disk.let_go()
     assert setting.told == ["lost"]
@@ -235,10 +247,10 @@ async def test_sync_that_fails_beside_a_write_is_told(syncing_at_once: Setting) 
 async def test_policy_that_becomes_always_during_a_sync_beside_lets_its_replies_go(syncing_at_once: Setting) -> None:
     setting = syncing_at_once
     journal = setting.journal
-    journal.append(command(1))
+    journal.append(command(1), 1)
     await gather()
     setting.config.appendfsync = "always"
-    journal.append(command(2))
+    journal.append(command(2), 1)
     await gather()
     assert journal.synced == 0, "a sync that has not ended was believed"
     await setting.sync_disk.let_go()
@@ -248,7 +260,7 @@ async def test_policy_that_becomes_always_during_a_sync_beside_lets_its_replies_
 async def test_record_is_with_the_system_before_its_tick_ends(written: Setting) -> None:
     journal, before = written.journal, written.disk.calls
     for number in range(3):
-        journal.append(command(number))
+        journal.append(command(number), 1)
         assert written.content(1).endswith(recorded(*range(number + 1)))
         assert journal.safe == journal.sequence
     assert written.disk.calls == before, "a thread was woken"
@@ -257,7 +269,7 @@ async def test_record_is_with_the_system_before_its_tick_ends(written: Setting) 
 async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setting) -> None:
     journal = written.journal
     journal.append([[b"SET", b"k", b"x" * SHORT_RECORD_BYTES]])
-    journal.append(command(1))
+    journal.append(command(1), 1)
     assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS)
     assert (journal.sequence, journal.safe) == (2, 0)
     await written.disk.let_go()
@@ -265,7 +277,7 @@ async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setti
     await written.disk.let_go()
     assert written.content(1).endswith(recorded(1))
     assert (journal.safe, written.state.journal.queued_bytes + written.state.journal.writing_bytes) == (2, 0)
-    journal.append(command(2))
+    journal.append(command(2), 1)
     assert written.content(1).endswith(recorded(1, 2)), "the loop does not write again"
 
 
@@ -273,8 +285,8 @@ async def test_long_record_is_safe_when_the_thread_has_written_it(written: Setti
 async def test_what_would_wait_is_left_to_the_thread_and_is_not_safe_yet(written: Setting, takes: int) -> None:
     journal, facts, filesystem = written.journal, written.state.journal, written.filesystem
     filesystem.takes = [takes]
-    journal.append(command(1))
-    journal.append(command(2))
+    journal.append(command(1), 1)
+    journal.append(command(2), 1)
     assert written.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(1)[:takes]
     assert (journal.sequence, journal.safe) == (2, 0)
     assert facts.writing_bytes == len(recorded(1)) - takes
@@ -287,9 +299,9 @@ async def test_what_would_wait_is_left_to_the_thread_and_is_not_safe_yet(written
 
 async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> None:
     journal, facts = written.journal, written.state.journal
-    journal.append(command(1))
+    journal.append(command(1), 1)
     written.filesystem.is_full = True
-    journal.append(command(2))
+    journal.append(command(2), 1)
     assert written.told == ["lost"]
     assert "No space left on device" in facts.error
     assert journal.safe == journal.sequence, "who is told of the failure would wait for ever"
@@ -298,14 +310,14 @@ async def test_failed_write_is_told_before_the_tick_ends(written: Setting) -> No
     token = journal.cut()
     assert await journal.link(token, "0" * 64, 10)
     assert written.told == ["lost"]
-    journal.append(command(3))
+    journal.append(command(3), 1)
     assert written.content(token) == encode_link("0" * 64, NOW_MS) + recorded(3)
 
 
 async def test_failed_write_of_the_thread_loses_the_replies_that_waited_for_it(written: Setting) -> None:
     journal = written.journal
     journal.cut()
-    journal.append(command(1))
+    journal.append(command(1), 1)
     await written.disk.let_go()
     written.filesystem.is_full = True
     safe_when_lost: list[int] = []
@@ -321,25 +333,25 @@ async def test_loop_leaves_writing_to_the_thread_for_a_while_after_a_slow_write(
     journal, disk = written.journal, written.disk
     disk.is_held = False
     monkeypatch.setattr(courier_module, "SLOW_WRITE_S", 0.0)
-    journal.append(command(1))
+    journal.append(command(1), 1)
     monkeypatch.setattr(courier_module, "SLOW_WRITE_S", 1e9)
     before = disk.calls
-    journal.append(command(2))
+    journal.append(command(2), 1)
     assert disk.calls == before + 1
     while disk.calls > before:  # its time is over
         await asyncio.sleep(0.001)
         before = disk.calls
-        journal.append(command(3))
+        journal.append(command(3), 1)
     assert written.content(1).endswith(recorded(3))
 
 
 async def test_every_tick_has_a_record_with_its_time(threaded: Setting) -> None:
     journal, state = threaded.journal, threaded.state
     threaded.disk.is_held = True
-    journal.append(command(0))
+    journal.append(command(0), 1)
     for number in (1, 2, 3):
         state.now_ms = lambda: NOW_MS + number  # noqa: B023
-        journal.append(command(number))
+        journal.append(command(number), 1)
     for _ in range(3):
         await gather()
         await threaded.disk.let_go()

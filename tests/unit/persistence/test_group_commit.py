@@ -9,6 +9,7 @@ from kvserver.persistence.group_commit import (
     LEAST_AFTER_VAIN,
     LEAST_WAIT_S,
     MOST_AFTER_VAIN,
+    MOST_PATIENCE_S,
     SLOW_SYNC_S,
     WORTH_WAITING,
     Group,
@@ -50,12 +51,24 @@ def test_wait_is_long_enough_for_all_to_come(clients: int) -> None:
     assert group.wait_s == max(LEAST_WAIT_S, 2 * clients * COMMAND_S)
 
 
-def test_wait_may_be_as_long_as_half_a_usual_sync() -> None:
+@pytest.mark.parametrize(("usual_s", "wait_s"), [(MOST_PATIENCE_S, MOST_PATIENCE_S / 2), (8.0, MOST_PATIENCE_S)])
+def test_wait_may_be_as_long_as_half_a_usual_sync_but_not_for_ever(usual_s: float, wait_s: float) -> None:
     group = Group()
     for _ in range(100):
-        group.note(SLOW_S)
+        group.note(usual_s)
     group.expect(2, 0, SLOW_S)
-    assert group.wait_s == pytest.approx(SLOW_S / 2, rel=1e-3)
+    assert group.wait_s == pytest.approx(wait_s, rel=1e-3)
+
+
+def test_crowd_that_has_left_keeps_nobody_from_groups() -> None:
+    group = Group()
+    sync_s = 60 * COMMAND_S / WORTH_WAITING
+    group.expect(5000, 0, sync_s)
+    assert group.is_enough(1)
+    for _ in range(3):
+        group.arrive(50)
+        group.expect(50, 0, sync_s)
+    assert not group.is_enough(40)
 
 
 def test_group_of_halves_that_take_turns_becomes_whole() -> None:
@@ -73,9 +86,9 @@ def test_group_of_halves_that_take_turns_becomes_whole() -> None:
     assert group.is_enough(9)
 
 
-def _sync(group: Group, commands: int) -> None:
-    group.arrive(commands)
-    group.expect(commands, 0, SLOW_S)
+def _sync(group: Group, clients: int) -> None:
+    group.arrive(clients)
+    group.expect(clients, 0, SLOW_S)
 
 
 def _count_hasty(group: Group) -> int:
