@@ -50,6 +50,7 @@ def test_scenarios_and_servers_are_chosen_by_name() -> None:
         ["--charts", "/no/such/folder"],
         ["--dir", "/no/such/folder"],
         ["latency", "--read", "file"],
+        ["--quick", "--check"],
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_before_anything_runs(
@@ -100,7 +101,9 @@ def measure(tmp_path: Path, *arguments: str) -> Report:
     target = tmp_path / "report.json"
     assert main([*arguments, "--quick", "--rounds", "1", "--dir", str(tmp_path), "--json", str(target)]) == 0
     assert not list(tmp_path.glob("bench-*")), "a data folder is left"
-    return Report.read(target)
+    report = Report.read(target)
+    assert not any(case.goals for scenario in report.scenarios for case in scenario.cases), "a short run is judged"
+    return report
 
 
 def test_throughput_of_all_servers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
