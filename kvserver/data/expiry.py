@@ -77,6 +77,10 @@ class Deadlines:
         """True if an entry of this shard may have an expiry."""
         return self._earliest_ms[index] < NEVER_MS
 
+    def shards_due(self, now_ms: int) -> list[int]:
+        """The indices of the shards that may have something due."""
+        return [index for index, earliest_ms in enumerate(self._earliest_ms) if earliest_ms <= now_ms]
+
     def forget(self, index: int) -> None:
         """Note that no entry of this shard has an expiry."""
         self._earliest_ms[index] = NEVER_MS

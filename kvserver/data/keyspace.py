@@ -254,6 +254,16 @@ class Keyspace(Recording):
             looked, seen, index = looked + count, seen + len(members), index + 1
 
     @property
+    def is_frozen(self) -> bool:
+        """True from a cut to the end of its fold."""
+        return self._overlay is not None
+
+    @property
+    def may_lapse(self) -> bool:
+        """True if a value may have members that expire, as far as that is known."""
+        return bool(self.lapses.unknown) or len(self.lapses) > 0
+
+    @property
     def layers(self) -> tuple[list[Shard], list[Shard]]:
         """The shards, and for each the dict of the writes over it since it was frozen, or the shard itself if it is not."""
         return self._shards, self._overlay.layer if self._overlay else self._shards

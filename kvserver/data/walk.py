@@ -1,4 +1,4 @@
-"""The ways through the keys of a keyspace: SCAN's cursor, all keys, a random key. Pure.
+"""The ways through the keys of a keyspace: SCAN's cursor, all keys, those that are alive, a random key. Pure.
 
 Other commands run between the steps of a scan. A cursor is a shard, and the number `left` of its first entries that have not
 been looked at: `left * shards + shard`, where a `left` of 0 is a shard that was not begun. The bits above count how often the
@@ -18,7 +18,7 @@ from operator import add
 from typing import Final
 
 from kvserver._speedups.places import keys_between
-from kvserver.data.entries import Expiring
+from kvserver.data.entries import Expiring, Value
 from kvserver.data.freeze import TOMBSTONE
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import Shard
@@ -63,6 +63,55 @@ def shard_keys(keyspace: Keyspace, index: int) -> list[bytes]:
     """All keys of one shard, also those whose time has come."""
     shard, overlay = (layer[index] for layer in keyspace.layers)
     return _slice(shard, overlay, 0, _length(shard, overlay))
+
+
+def living_keys(keyspace: Keyspace, index: int) -> list[bytes]:
+    """The keys of one shard whose time has not come. Nothing is removed."""
+    if keyspace.may_lapse or keyspace.deadlines.may_be_in(index):
+        return [key for key, _ in living_members(keyspace, index)]
+    return shard_keys(keyspace, index)
+
+
+def living_members(keyspace: Keyspace, index: int) -> list[tuple[bytes, Value]]:
+    """The keys of one shard whose time has not come, with their values (`Keyspace.living`). Nothing is removed."""
+    members = list(keyspace.shard_members(index))
+    if keyspace.deadlines.may_be_in(index):
+        now_ms = keyspace.now_ms()
+        members = [
+            (key, entry.value if type(entry) is Expiring else entry)
+            for key, entry in members
+            if type(entry) is not Expiring or entry.expires_at_ms > now_ms
+        ]
+    if keyspace.may_lapse:
+        members = [(key, living) for key, value in members if (living := keyspace.living(value)) is not None]
+    return members
+
+
+def living_member(keyspace: Keyspace, index: int) -> tuple[bytes, Value] | None:
+    """One of the keys of a shard whose time has not come, with its value, or None if there is none."""
+    if keyspace.is_frozen or keyspace.may_lapse:
+        return next(reversed(living_members(keyspace, index)), None)
+    now_ms = keyspace.now_ms()
+    # The last one is found, and removed, without a walk past the others.
+    for key, entry in reversed(keyspace.layers[0][index].items()):
+        if type(entry) is not Expiring:
+            return key, entry
+        if not entry.is_due(now_ms):
+            return key, entry.value
+    return None
+
+
+def living_count(keyspace: Keyspace) -> int:
+    """The number of keys whose time has not come. Nothing is removed.
+
+    It is known without a look at the keys where sweeps have come to their end, but for shards that have something due.
+    """
+    if keyspace.may_lapse:
+        return sum(len(living_keys(keyspace, index)) for index in range(keyspace.shard_count))
+    now_ms, count = keyspace.now_ms(), len(keyspace)
+    for index in keyspace.deadlines.shards_due(now_ms):
+        count -= sum(type(entry) is Expiring and entry.is_due(now_ms) for _, entry in keyspace.shard_members(index))
+    return count
 
 
 def keys_at(keyspace: Keyspace, index: int, start: int, stop: int) -> list[bytes]:

@@ -234,3 +234,35 @@ def test_calls_are_short_at_many_keys() -> None:
         cursor, _ = walk.scan(keyspace, cursor, 10)
         walk.random_key(keyspace, chance.randrange)
     assert time.process_time() - started_at < 2  # it takes 0.1 s
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+@pytest.mark.parametrize("shards", [1, SHARDS])
+def test_living_are_those_whose_time_has_not_come(monkeypatch: pytest.MonkeyPatch, shards: int, is_frozen: bool) -> None:
+    monkeypatch.setattr("kvserver.data.shards.SHARDS", shards)
+    now_ms = 0
+    keyspace = Keyspace(lambda: now_ms)
+    for number, key in enumerate(KEYS):
+        if number % 3:
+            keyspace.set_expiring(key, b"%d" % number, number)
+        else:
+            keyspace.set(key, b"%d" % number)
+    if is_frozen:
+        keyspace.cut()
+        keyspace.delete(KEYS[0])
+        keyspace.set(b"new", b"new")
+    for now_ms in (0, 30, 1000):
+        alive = {
+            **{key: b"%d" % number for number, key in enumerate(KEYS) if number % 3 == 0 or number > now_ms},
+            **({b"new": b"new"} if is_frozen else {}),
+        }
+        if is_frozen:
+            del alive[KEYS[0]]
+        places = range(keyspace.shard_count)
+        assert dict(member for index in places for member in walk.living_members(keyspace, index)) == alive
+        assert sorted(key for index in places for key in walk.living_keys(keyspace, index)) == sorted(alive)
+        assert walk.living_count(keyspace) == len(alive)
+        ones = [walk.living_member(keyspace, index) for index in places]
+        assert {one for one in ones if one} <= set(alive.items())
+        assert sum(one is not None for one in ones) == sum(bool(walk.living_keys(keyspace, index)) for index in places)
+    assert len(keyspace) == len(KEYS), "something was removed"
