@@ -39,6 +39,7 @@ class ServerFolder:
     """
 
     mapping = TAGGED
+    keeps = True
 
     def __init__(
         self, path: str | os.PathLike[str], dbfilename: str = DBFILENAME, filesystem: FileSystem | None = None
@@ -87,20 +88,27 @@ class ServerFolder:
         left = ", ".join(name for _, name in self._log.asides())
         return f"{told}; no part of that, and still put aside: {left}" if left else told
 
-    def append(self) -> None:
-        """Append a frame with the present data, sync it, and let it take the journal's place. MediumError if that fails."""
-        self._replace_journal(self.add_frame())
+    def cut(self) -> Frozen:
+        """Freeze the data as it is now, for `append`. The caller folds it."""
+        return self.databases.cut()
+
+    def append(self, frozen: Frozen) -> None:
+        """Append a frame with this data, sync it, and let it take the journal's place. MediumError if that fails."""
+        self._replace_journal(self._add(frozen))
         self._log.age_asides()
         finish(self.frames.compact())
 
     def add_frame(self) -> Frame:
         """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
-        frozen = self.databases.cut()
+        frozen = self.cut()
         try:
-            return finish(self.frames.add(partial(_write_payload, frozen), len(frozen)))
+            return self._add(frozen)
         finally:
             for _ in frozen.fold():
                 pass
+
+    def _add(self, frozen: Frozen) -> Frame:
+        return finish(self.frames.add(partial(_write_payload, frozen), len(frozen)))
 
     def _replace_journal(self, frame: Frame) -> None:
         if self._log.needed_count:

@@ -1,58 +1,71 @@
-"""KVStore: the store as a Python library, blocking, for one thread at a time. It never opens a socket.
+"""KVStore: the store as a Python mapping, which blocks, and which threads may share. It never opens a socket.
 
-Its data is kept in the frames of a medium of its own, in which no tags are used, or by a ServerFolder, as a server keeps it.
+Its data is kept in the frames of a medium of its own, in which no tags are used, by a ServerFolder, as a server keeps it, or
+in memory alone. Values become bytes before the lock is taken, and Python objects after it is let go: a caller's code never
+runs under it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from typing import Protocol, TypeGuard, cast
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from contextlib import contextmanager
+from os import PathLike
+from threading import RLock
+from typing import Any, Final, cast
 
-from kvserver.data.databases import Databases
+from kvserver.data.databases import Databases, Frozen
+from kvserver.data.entries import Value
 from kvserver.data.keyspace import Keyspace
-from kvserver.data.kinds import kind_of
-from kvserver.formats.codec import JSON, JSONText, canonical_strict
-from kvserver.formats.encoder import chunks, encode
-from kvserver.formats.frame import encode_frame, encode_header
-from kvserver.formats.scan import Scan, Tail, scan
-from kvserver.formats.tags import Mapping
-from kvserver.media.medium import CoreMedium, FrameWriter, Medium, as_medium, repair
-from kvserver.persistence.workplace import Here, drive, finish
-from kvserver.system import now_ms
-from kvserver.types import PLAIN, TAGGED
+from kvserver.data.shards import Shard, drain
+from kvserver.data.walk import living_count, living_keys, living_member, living_members
+from kvserver.formats.codec import JSON, JSONText
+from kvserver.formats.encoder import encode
+from kvserver.formats.frame import encode_frame
+from kvserver.library.keeping import Keeping, open_place
+from kvserver.library.values import add, decode_value, encode_value, expires_at_ms
+from kvserver.media.medium import CoreMedium
+from kvserver.types import TAGGED
 
-_log = logging.getLogger("kvserver")
-
-
-class Keeping(Protocol):
-    """A place that keeps the data of a KVStore. ServerFolder is one; the other is `_Frames`, over a medium."""
-
-    databases: Databases
-    # TAGGED where values may be bytes.
-    mapping: Mapping
-
-    def recover(self) -> bool:
-        """Replace the data by what is kept, or by nothing. Return True if anything was kept."""
-
-    def append(self) -> None:
-        """Append a frame with the present data. OSError if that fails: then everything is as it was."""
-
-    def close(self) -> None:
-        """Let go of it. Nothing is written."""
+_MISSING: Final = object()
 
 
-class KVStore:
-    """Keys (str) and JSON values in memory, flushed as one frame by `shutdown`, loaded by `restore`.
+class KVStore(MutableMapping[str, JSON]):
+    """Keys (str) and JSON values in memory, kept by `shutdown` and when the store is closed, loaded by `restore`.
 
-    On a medium the store starts empty, whatever the medium holds: `restore` loads that. On a ServerFolder it starts with what
-    is there: of a server's collections `get` gives a dict, a list, a set, or a dict of scores. Strings that are not UTF-8, in
-    these as well, are bytes.
+    - `KVStore("folder")` keeps its data in that folder, as a server does (ServerFolder), and starts with what is there: of a
+      server's collections `get` gives a dict, a list, a set, or a dict of scores. Strings that are not UTF-8, in these as
+      well, are bytes.
+    - `KVStore(FileMedium("users.kvs"))`, or with another medium, keeps plain JSON in frames of its own. It starts empty,
+      whatever the medium holds: `restore` loads that. No key expires there.
+    - `KVStore()` keeps nothing behind its end.
+
+    Threads may share a store. A call is one step for all others. Iteration gives a key that is there throughout exactly once,
+    whatever others change meanwhile, and `len` counts what it gives: keys whose time has come are gone. While one thread is in
+    `shutdown`, the others go on.
+
+    `lock` is what makes a call one step. Hold it to make one step of several calls; never over `shutdown`, `restore`,
+    `frame` and `close`, which wait for each other first.
     """
 
-    def __init__(self, medium: CoreMedium | Keeping) -> None:
-        self._kept: Keeping = medium if _is_keeping(medium) else _Frames(cast(CoreMedium, medium))
-        self._databases = self._kept.databases
+    def __init__(self, medium: CoreMedium | Keeping | str | PathLike[str] | None = None) -> None:
+        self.lock = RLock()
+        # One thread at a time flushes, restores or closes. Whoever needs both locks takes this one first.
+        self._flushing = RLock()
+        self._is_flushing = self._is_closed = False
+        # True if something may have changed since the last frame.
+        self._is_changed = False
+        self._kept = open_place(medium)
+        self._takes_tags = self._kept.mapping is TAGGED
+        # Keys of a server that are not UTF-8 have the names that Python gives to such file names.
+        self._surrogates = "surrogateescape" if self._takes_tags else "surrogatepass"
+        self._keyspace: Keyspace = self.databases[0]
+        # The index of the shard that `popitem` last took a key of.
+        self._last_popped = 0
+
+    @property
+    def databases(self) -> Databases:
+        """The data itself. Whoever uses it holds `lock`, and calls `settle` after a change."""
+        return self._kept.databases
 
     def __enter__(self) -> KVStore:
         return self
@@ -60,41 +73,211 @@ class KVStore:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close the medium or the folder, as leaving a `with` statement does. Nothing is written."""
-        self._kept.close()
+    # One key
 
-    def set(self, key: str, value: JSON) -> None:
-        """Store a value as it is now. TypeError or ValueError, with nothing changed, if it is no JSON or the key no str."""
-        if isinstance(value, bytes) and self._kept.mapping is TAGGED:
-            self._keyspace.set(_encode_key(key), bytes(value))
-        else:
-            self._keyspace.set(_encode_key(key), _encode_value(value))
+    def set(self, key: str, value: JSON, ttl: float | None = None) -> None:
+        """Store a value as it is now, which is gone after `ttl` seconds (None: never).
 
-    def get(self, key: str) -> JSON:
-        """Return a new copy of the value, or None if the key is missing or has expired."""
-        name = key.encode("utf-8", "surrogatepass")
-        value = self._keyspace.live(name)
+        TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number.
+        """
+        name, entry = self._name_to_write(key), encode_value(value, self._takes_tags)
+        with self.lock:
+            if ttl is None:
+                self._keyspace.set(name, entry)
+                self._is_changed = True
+            else:
+                self._put(name, entry, ttl)
+                # So that what nobody asks for goes as well: one step for each key that comes.
+                self._sweep_step()
+
+    def add(self, key: str, value: JSON, ttl: float | None = None) -> bool:
+        """`set` if the key is missing. Return True if it was."""
+        name, entry = self._name_to_write(key), encode_value(value, self._takes_tags)
+        with self.lock:
+            if self._live(name) is not None:
+                return False
+            self._put(name, entry, ttl)
+        return True
+
+    def get(self, key: str, default: Any = None) -> JSON:
+        """Return a new copy of the value, or `default` if the key is missing or has expired."""
+        name = self._name(key)
+        with self.lock:
+            value = self._keyspace.get(name)
+            kind = type(value)
+            # Measured: most values are of these two types, of which nothing else is to be asked.
+            if kind is not bytes and kind is not JSONText:
+                value = self._live(name)
+                # Others may be changed in place as soon as the lock is let go.
+                return default if value is None else decode_value(value)
+        return decode_value(value)
+
+    def delete(self, key: str) -> bool:
+        """Remove a key. Return True if it was there."""
+        name = self._name(key)
+        with self.lock:
+            if self._live(name) is None:
+                return False
+            self._remove(name)
+        return True
+
+    def incr(self, key: str, by: float = 1) -> int | float:
+        """Add to a number, a missing one being 0, and return the sum. Its expiry stays.
+
+        A str of digits, such as a server's counter, stays a str, and takes integers only. TypeError if the value, or `by`, is
+        no number; ValueError if the sum is none that JSON has.
+        """
+        name = self._name_to_write(key)
+        with self.lock:
+            number, entry = add(self._live(name), by)
+            self._put_until(name, entry, self._keyspace.expires_at_ms(name))
+        return number
+
+    def ttl(self, key: str) -> float | None:
+        """The seconds that a key has left, or None if it has no expiry, or is missing."""
+        name = self._name(key)
+        with self.lock:
+            expires_at_ms = None if self._live(name) is None else self._keyspace.expires_at_ms(name)
+            return None if expires_at_ms is None else max(expires_at_ms - self._keyspace.now_ms(), 1) / 1000
+
+    def expire(self, key: str, ttl: float | None) -> bool:
+        """Let a key be gone after `ttl` seconds, or never (None), in place of its expiry. Return True if it is there."""
+        name = self._name(key)
+        with self.lock:
+            value = self._live(name)
+            if value is None:
+                return False
+            self._put(name, value, ttl)
+        return True
+
+    def __getitem__(self, key: str) -> JSON:
+        value = self.get(key, _MISSING)
+        if value is _MISSING:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: JSON) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        name = self._name(cast(str, key))
+        with self.lock:
+            return self._live(name) is not None
+
+    def pop(self, key: str, default: Any = _MISSING) -> JSON:
+        """Remove a key and return its value; if it is missing, return `default`, or raise KeyError without one."""
+        name = self._name(key)
+        with self.lock:
+            value = self._live(name)
+            if value is not None:
+                self._remove(name)
         if value is not None:
-            value = self._keyspace.living(value)
-        # What has expired is recorded, and nobody takes records here.
-        if self._databases.records.has_any:
-            self._databases.records.take()
-        return None if value is None else kind_of(value).python(value)
+            return decode_value(value)
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def setdefault(self, key: str, default: JSON = None) -> JSON:
+        """Return the value of a key, which is `default` from now on if the key is missing."""
+        name, entry = self._name_to_write(key), encode_value(default, self._takes_tags)
+        with self.lock:
+            value = self._live(name)
+            if value is None:
+                value = entry
+                self._put(name, entry, None)
+            return decode_value(value)
+
+    # Many keys
+
+    def popitem(self) -> tuple[str, JSON]:
+        """Remove some key, and return it and its value. KeyError if there is none."""
+        with self.lock:
+            keyspace, count = self._keyspace, self._keyspace.shard_count
+            for turn in range(count):
+                index = (self._last_popped + turn) % count
+                found = living_member(keyspace, index)
+                if found is not None:
+                    self._last_popped = index
+                    self._remove(found[0])
+                    break
+            else:
+                raise KeyError("the store is empty")
+        return self._text(found[0]), decode_value(found[1])
+
+    def update(self, other: Any = (), /, **values: JSON) -> None:
+        """Store many values, in one step. TypeError or ValueError, with nothing changed, if one of them can't be stored."""
+        given: Iterable[tuple[str, JSON]] = other
+        if isinstance(other, Mapping):
+            given = other.items()
+        elif hasattr(other, "keys"):
+            given = ((key, other[key]) for key in other.keys())  # noqa: SIM118
+        takes_tags = self._takes_tags
+        entries = [(self._name_to_write(key), encode_value(value, takes_tags)) for key, value in given]
+        entries += [(self._name_to_write(key), encode_value(value, takes_tags)) for key, value in values.items()]
+        with self.lock:
+            set_, self._is_changed = self._keyspace.set, True
+            for name, entry in entries:
+                set_(name, entry)
+
+    def clear(self) -> None:
+        """Remove all keys."""
+        with self.lock:
+            unused = self._keyspace.clear()
+            self._is_changed = True
+            self.settle()
+        _free(unused)
+
+    def __iter__(self) -> Iterator[str]:
+        self._sweep()
+        keyspace = self._keyspace
+        for index in range(keyspace.shard_count):
+            with self.lock:
+                names = living_keys(keyspace, index)
+            yield from self._texts(names)
+
+    def __len__(self) -> int:
+        self._sweep()
+        with self.lock:
+            return living_count(self._keyspace)
+
+    def items(self) -> ItemsView[str, JSON]:
+        """The keys and values: a view that is as safe to go through as the store."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[JSON]:
+        """The values: a view that is as safe to go through as the store."""
+        return _Values(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} keys>"
+
+    def _pairs(self) -> Iterator[tuple[str, JSON]]:
+        self._sweep()
+        keyspace = self._keyspace
+        for index in range(keyspace.shard_count):
+            with self.lock:
+                members = living_members(keyspace, index)
+                # What is neither a string nor a document may be changed in place as soon as the lock is let go.
+                others = {name: decode_value(value) for name, value in members if not isinstance(value, bytes)}
+            texts = self._texts([name for name, _ in members])
+            for text, (name, value) in zip(texts, members, strict=True):
+                yield text, decode_value(value) if isinstance(value, bytes) else others.pop(name)
+
+    # All of it
 
     def shutdown(self) -> bool:
-        """Append one frame with the present data and sync it. Return True. The store stays usable.
+        """Append one frame with the present data and sync it. Return True. The store stays usable, also meanwhile.
 
         OSError (MediumError) if that fails: then the earlier frames and the store are as they were. If others have moved,
         removed, replaced or cut the medium's file, the frame goes to a new file at its path, and the log says so.
         """
-        self._kept.append()
+        with self._flushing:
+            self._flush()
         return True
-
-    @property
-    def _keyspace(self) -> Keyspace:
-        # A journal that `restore` replays may swap databases.
-        return self._databases[0]
 
     def restore(self) -> bool:
         """Replace the data by what is kept and return True. If nothing is kept, clear the store and return False.
@@ -102,102 +285,178 @@ class KVStore:
         A medium keeps its last valid frame, a ServerFolder what a server would start with. OSError, with the data as it was,
         if the medium can't be read, or if others have moved, removed or replaced its file (MediumDisplaced).
         """
-        return self._kept.recover()
+        with self._flushing, self.lock:
+            is_there = self._kept.recover()
+            # A journal that was replayed may have swapped databases.
+            self._keyspace = self.databases[0]
+            self._is_changed = False
+        return is_there
 
     def frame(self) -> bytes:
         """The frame that `shutdown` would append now, as bytes."""
-        frozen = self._databases.cut()
-        payload = b"".join(encode(frozen.cuts, self._kept.mapping, frozen.libraries))
-        for _ in frozen.fold():
-            pass
-        return encode_frame(payload)
-
-
-class _Frames:
-    """The frames of a medium that is the library's own."""
-
-    mapping = PLAIN
-
-    def __init__(self, medium: CoreMedium) -> None:
-        self.databases = Databases(now_ms)
-        self._medium = as_medium(medium)
-        self._can_repair = isinstance(medium, Medium)
-        # The length of the medium's valid frames together; None: a scan has to tell.
-        self._valid_length: int | None = None
-
-    def append(self) -> None:
-        medium = self._medium
-        medium.prove()
-        if medium.poisoned:
-            self._write_frame(self._begin_recovery())
-        else:
-            if self._can_repair and self._valid_length != medium.size():
-                self._valid_length = repair(medium, run(medium, PLAIN, load=False))
-            self._write_frame(medium.begin_frame())
-        self._valid_length = medium.size()
+        with self._flushing, self._frozen(self.databases.cut) as frozen:
+            return encode_frame(b"".join(encode(frozen.cuts, self._kept.mapping, frozen.libraries)))
 
     def close(self) -> None:
-        self._medium.close()
+        """Keep what was written, by a frame if something has changed since the last one, and let go of the medium or folder.
 
-    def recover(self) -> bool:
-        self._medium.prove_place()
-        result = run(self._medium, PLAIN, load=True)
-        self.databases.replace(result.data.shards if result.data else {})
-        self._valid_length = result.valid_length if result.tail is Tail.NONE else None
-        return bool(result.frames)
-
-    def _begin_recovery(self) -> FrameWriter:
-        """Begin a new file with the valid frames of the present one, which can't be believed any more."""
-        rewrite = self._medium.begin_rewrite()
-        try:
+        OSError if that frame can't be written; what it is in is let go of all the same. May be called again.
+        """
+        with self._flushing:
+            if self._is_closed:
+                return
+            self._is_closed = True
             try:
-                length = run(self._medium, PLAIN, load=False).valid_length
-            except OSError as error:
-                _log.error("the earlier frames are lost: %s", error)
-                length = 0
-            for _ in rewrite.copy(0, length):
-                pass
-        except BaseException:
-            rewrite.abort()
-            raise
-        return rewrite
+                if self._is_changed and self._kept.keeps:
+                    self._flush()
+            finally:
+                self._kept.close()
 
-    def _write_frame(self, frame: FrameWriter) -> None:
-        length = 0
-        hasher = hashlib.sha256()
-        frozen = self.databases.cut()
+    def _flush(self) -> None:
+        with self._frozen(self._kept.cut) as frozen:
+            self._is_changed = False
+            try:
+                self._kept.append(frozen)
+            except BaseException:
+                self._is_changed = True
+                raise
+
+    @contextmanager
+    def _frozen(self, cut: Callable[[], Frozen]) -> Iterator[Frozen]:
+        """The data as it is now, for one who encodes it, while others go on."""
+        if self._is_flushing:
+            raise RuntimeError("this thread is in the midst of a flush of this store")
+        self._is_flushing = True
         try:
-            for chunk in chunks(encode(frozen.cuts, PLAIN)):
-                hasher.update(chunk)
-                frame.write(chunk)
-                length += len(chunk)
-            frame.commit(encode_header(length, hasher.hexdigest()))
-        except BaseException:
-            self._valid_length = None
-            frame.abort()
-            raise
+            with self.lock:
+                frozen = cut()
+            try:
+                yield frozen
+            finally:
+                steps = frozen.fold()
+                is_folded = False
+                while not is_folded:
+                    with self.lock:
+                        is_folded = next(steps, _MISSING) is _MISSING
         finally:
-            for _ in frozen.fold():
-                pass
+            self._is_flushing = False
+
+    # Steps, for whoever holds the lock
+
+    def settle(self) -> None:
+        """Let what was recorded be kept, as far as anything is kept before the next frame. The caller holds `lock`."""
+        self._is_changed = True
+        self.databases.records.take()
+
+    def _live(self, name: bytes) -> Value | None:
+        """The value of a key that is there, to be read."""
+        keyspace = self._keyspace
+        value = keyspace.live(name)
+        if value is not None:
+            return keyspace.living(value)
+        # What has expired is recorded, and nobody takes records here.
+        if keyspace.records.has_any:
+            keyspace.records.take()
+        return None
+
+    def _put(self, name: bytes, entry: Value, ttl: float | None) -> None:
+        self._put_until(name, entry, None if ttl is None else self._expires_at_ms(ttl))
+
+    def _put_until(self, name: bytes, entry: Value, expires_at_ms: int | None) -> None:
+        if expires_at_ms is None:
+            self._keyspace.set(name, entry)
+        else:
+            self._keyspace.set_expiring(name, entry, expires_at_ms)
+        self._is_changed = True
+
+    def _remove(self, name: bytes) -> None:
+        self._keyspace.delete(name)
+        self._is_changed = True
+
+    def _expires_at_ms(self, ttl: float) -> int:
+        at_ms = expires_at_ms(ttl, self._keyspace.now_ms())
+        if not self._takes_tags:
+            raise ValueError(
+                'a medium keeps plain JSON, which has no word for a ttl: KVStore("folder") and KVStore() take one'
+            )
+        return at_ms
+
+    def _sweep(self) -> None:
+        """Remove what is due, as far as it can be found without a look at all keys, in steps between which others go on."""
+        is_swept = False
+        while not is_swept:
+            with self.lock:
+                is_swept = not self._sweep_step()
+
+    def _sweep_step(self) -> bool:
+        # The order of what is frozen is not known for certain: whoever encodes it holds no lock.
+        if self._keyspace.is_frozen or not self._keyspace.sweep():
+            return False
+        self.databases.records.take()
+        return True
+
+    # Names
+
+    def _name(self, key: str) -> bytes:
+        """The bytes of a key that is looked for. TypeError if it is no str."""
+        try:
+            return key.encode()
+        except UnicodeEncodeError:
+            return _encode_surrogates(key, self._surrogates)
+        except AttributeError:
+            raise _not_a_str(key) from None
+
+    def _name_to_write(self, key: str) -> bytes:
+        """The bytes of a key that is stored. TypeError if it is no str, ValueError if it has a lone surrogate."""
+        try:
+            return key.encode()
+        except UnicodeEncodeError:
+            if not self._takes_tags:
+                raise
+            return key.encode("utf-8", self._surrogates)
+        except AttributeError:
+            raise _not_a_str(key) from None
+
+    def _text(self, name: bytes) -> str:
+        return name.decode("utf-8", self._surrogates)
+
+    def _texts(self, names: list[bytes]) -> list[str]:
+        try:
+            return list(map(bytes.decode, names))
+        except UnicodeDecodeError:
+            return list(map(self._text, names))
 
 
-def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
-    """Scan a medium strictly, blocking, and `load` its last valid frame if that is asked for."""
-    return finish(drive(scan(medium.size(), mapping, load), medium, Here()))
+class _Items(ItemsView[str, JSON]):
+    _mapping: KVStore
+
+    def __iter__(self) -> Iterator[tuple[str, JSON]]:
+        return self._mapping._pairs()
 
 
-def _is_keeping(medium: CoreMedium | Keeping) -> TypeGuard[Keeping]:
-    # One attribute is asked for: `isinstance` asks for all of a Protocol's, which takes longer than to open a small store.
-    return hasattr(medium, "databases")
+class _Values(ValuesView[JSON]):
+    _mapping: KVStore
+
+    def __iter__(self) -> Iterator[JSON]:
+        return (value for _, value in self._mapping._pairs())
+
+    def __contains__(self, value: object) -> bool:
+        return any(found is value or found == value for found in self)
 
 
-def _encode_key(key: str) -> bytes:
-    if not isinstance(key, str):
-        raise TypeError(f"keys must be str, not {type(key).__name__}")
-    return key.encode()
+def _encode_surrogates(key: str, errors: str) -> bytes:
+    try:
+        return key.encode("utf-8", errors)
+    except UnicodeEncodeError:
+        # No key has this name.
+        return key.encode("utf-8", "surrogatepass")
 
 
-def _encode_value(value: object) -> bytes | JSONText:
-    if isinstance(value, str):
-        return value.encode()
-    return JSONText(canonical_strict(value))
+def _not_a_str(key: object) -> TypeError:
+    return TypeError(f"keys must be str, not {type(key).__name__}")
+
+
+def _free(shards: list[Shard]) -> None:
+    """Free shards in steps, so that other threads go on."""
+    for _ in drain(shards):
+        pass

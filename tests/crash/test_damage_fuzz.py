@@ -18,7 +18,7 @@ from helpers.leaves import same
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.formats.scan import Tail
 from kvserver.formats.segment import Records, Steps, read_records, scan_segment
-from kvserver.library.store import run
+from kvserver.library.keeping import run
 from kvserver.media.memory import MemoryMedium
 from kvserver.persistence.workplace import Here, drive, finish
 from kvserver.resp.request import Request

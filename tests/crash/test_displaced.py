@@ -18,7 +18,7 @@ from helpers.servers import ServerProcess, StartServer, Wire, encode, info, wait
 from kvserver import FileMedium, KVStore, ServerFolder
 from kvserver.errors import MediumDisplaced, MediumError, MediumLocked
 from kvserver.formats.frame import HEADER_SIZE, encode_frame
-from kvserver.library.store import run
+from kvserver.library.keeping import run
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.segments import FileLog, Segments

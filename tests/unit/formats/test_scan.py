@@ -21,7 +21,7 @@ from kvserver.formats.frame import HEADER_SIZE, MAGIC, encode_frame
 from kvserver.formats.scan import CHUNK_BYTES, Data, Scan, Tail
 from kvserver.formats.scan import scan as scan_steps
 from kvserver.formats.tags import Mapping
-from kvserver.library.store import run
+from kvserver.library.keeping import run
 from kvserver.media.memory import MemoryMedium
 from kvserver.persistence.workplace import Here, drive, finish
 from kvserver.types import PLAIN, TAGGED

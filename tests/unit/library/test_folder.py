@@ -15,7 +15,7 @@ from kvserver import FileMedium, KVStore, MediumError, MediumLocked, ServerFolde
 from kvserver.cli.main import main
 from kvserver.formats.record import encode_link, encode_records, pack
 from kvserver.formats.scan import Scan
-from kvserver.library.store import run
+from kvserver.library.keeping import run
 from kvserver.media.segments import FileLog
 from kvserver.types import TAGGED
 

@@ -20,7 +20,7 @@ from helpers.servers import kvserver_environment
 from kvserver.errors import MediumError, MediumLocked, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE, UNWRITTEN, decode_header
 from kvserver.formats.scan import Tail
-from kvserver.library.store import run
+from kvserver.library.keeping import run
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.medium import Medium

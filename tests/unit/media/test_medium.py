@@ -12,8 +12,8 @@ from helpers.frames import FIRST, NAME, SECOND, put
 from helpers.logs import Reopen, found, log_of, put_aside, read
 from kvserver.errors import MediumError, MediumPoisoned
 from kvserver.formats.frame import HEADER_SIZE
+from kvserver.library.keeping import run
 from kvserver.library.operations import PlainBuffer
-from kvserver.library.store import run
 from kvserver.media.file import FileMedium
 from kvserver.media.medium import Aside, CoreMedium, Log, Medium, WholeAppends, as_medium, repair
 from kvserver.media.memory import MemoryMedium
