@@ -123,12 +123,12 @@ class Library:
         self.restore()
 
     def set(self, key: str, value: str) -> None:
-        assert self.store
+        assert self.store is not None
         self.store.set(key, value)
         self.live[key] = value
 
     def flush(self) -> None:
-        assert self.store
+        assert self.store is not None
         earlier = self.frames()
         self.flushes += 1
         self.set(COUNT, str(self.flushes))
@@ -146,7 +146,7 @@ class Library:
         self.check_live()
 
     def restore(self) -> None:
-        assert self.store
+        assert self.store is not None
         try:
             found = self.store.restore()
         except MediumError:
@@ -183,7 +183,7 @@ class Library:
         self.medium = self.store = None
 
     def state(self) -> State:
-        assert self.store
+        assert self.store is not None
         values = {key: self.store.get(key) for key in (*KEYS, COUNT)}
         return {key: value for key, value in values.items() if value is not None}
 
@@ -218,7 +218,7 @@ class Library:
     def run(self, tries: int) -> None:
         """All steps; one that fails is tried again, and left out after some tries."""
         for step in self.steps():
-            if step != self.open and not self.store:
+            if step != self.open and self.store is None:
                 continue
             for _ in range(tries):
                 try:
@@ -228,7 +228,7 @@ class Library:
                     self.failures += 1
                     assert self.disk.open_count == (1 if self.medium else 0), "descriptors that nobody closes"
                     # The restore has failed.
-                    if self.store and step == self.open:
+                    if self.store is not None and step == self.open:
                         self.close()
         assert PATH not in self.disk.names() or self.frames() or not self.answered
 
@@ -303,7 +303,7 @@ def test_call_that_fails_once_costs_no_more_than_a_second_try(verdicts: Verdicts
             verdicts.counts["faults met"] += disk.faults_met > 0
             verdicts.counts["answered with an error"] += library.failures > 0
             disk.fault = None
-            assert library.store, "it could not be opened again"
+            assert library.store is not None, "it could not be opened again"
             assert library.live == library.answered
             disk.crash()
             library.open()
@@ -325,7 +325,7 @@ def test_call_that_fails_for_good_loses_nothing_and_a_flush_on_a_sound_disk_succ
                 if ending == "the power fails":
                     disk.crash()
                     library.open()
-                elif not library.store:
+                elif library.store is None:
                     library.open()
                 library.set(KEYS[0], "after the fault")
                 library.flush()

@@ -172,7 +172,7 @@ class History:
     def set(self, store: KVStore | None) -> tuple[str, str]:
         self.written += 1
         key, value = self.rng.choice("abc"), str(self.written)
-        if store:
+        if store is not None:
             store.set(key, value)
         self.state[key] = value
         self.states.append(dict(self.state))
