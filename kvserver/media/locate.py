@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from kvserver.errors import MediumError
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.medium import Place
 from kvserver.media.segments import FileLog
+
+# An RDB file of Redis begins so.
+REDIS_MAGIC = b"REDIS0"
 
 
 def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:
@@ -19,8 +24,22 @@ def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> P
     filesystem = filesystem or FileSystem()
     lease = FolderLease(path, filesystem)
     try:
+        _check_foreign(os.path.join(lease.path, name))
         medium = FileMedium(os.path.join(lease.path, name), filesystem, with_journal=True)
     except BaseException:
         lease.release()
         raise
     return Place(lease, medium, FileLog(medium.path, filesystem, lease))
+
+
+def _check_foreign(path: str) -> None:
+    """Check that the file is none of Redis. MediumError if it is: damage is set aside, but that is another server's data."""
+    beginning = b""
+    # What can't be opened is told by the opening that follows.
+    with suppress(OSError):
+        # To open a FIFO would wait for its other end.
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                beginning = file.read(len(REDIS_MAGIC))
+    if beginning == REDIS_MAGIC:
+        raise MediumError(f"{path} is a dump of Redis, which kvserver can't read: --dbfilename names another file")

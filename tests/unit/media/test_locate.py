@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvserver.errors import MediumLocked
+from kvserver.errors import MediumError, MediumLocked
 from kvserver.media.file import FileMedium
 from kvserver.media.lease import FolderLease
 from kvserver.media.locate import open_folder
@@ -30,3 +30,12 @@ def test_nothing_is_held_where_the_file_is_somebody_elses(tmp_path: Path) -> Non
         with pytest.raises(MediumLocked, match=r"dump\.kvs is in use by another process"):
             open_folder(str(tmp_path), "dump.kvs")
         FolderLease(tmp_path).release()
+
+
+def test_dump_of_redis_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "dump.rdb"
+    file.write_bytes(b"REDIS0010\xfa and so on")
+    with pytest.raises(MediumError, match=r"dump\.rdb is a dump of Redis, which kvserver can't read"):
+        open_folder(str(tmp_path), "dump.rdb")
+    assert file.read_bytes() == b"REDIS0010\xfa and so on"
+    open_folder(str(tmp_path), "dump.kvs").close()
