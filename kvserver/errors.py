@@ -16,7 +16,8 @@ Exception
     ├── UsageError             words on the command line that mean nothing
     ├── StartError             the server can't start
     ├── TLSError               no TLS context can be made of the options
-    ├── ReplayError            a server can't be reached, or answers an operation by an error
+    ├── ExtraMissing           a package that an extra brings is not installed
+    ├── ReplayError            a list of operations can't be read or run, or a server answers one of them by an error
     ├── ProtocolError          bytes on a connection that are no request: an error is sent, and the connection closed
     └── CommandError           a command that is answered by an error, while the connection goes on
         └── Refusal            a command that was not run at all
@@ -77,8 +78,12 @@ class TLSError(KVServerError):
     """No TLS context can be made of the options. `str()` is the one line for the user."""
 
 
+class ExtraMissing(KVServerError):
+    """A package that an extra brings is not installed. `str()` is the one line for the user, and tells how to install it."""
+
+
 class ReplayError(KVServerError):
-    """The server can't be reached, or answers an operation by an error. `str()` is the one line for the user."""
+    """A list of operations can't be read or run, or a server answers one by an error. `str()` is the one line for the user."""
 
 
 class ProtocolError(KVServerError):

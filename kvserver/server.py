@@ -165,6 +165,8 @@ class Server:
         path = os.path.join(config.dir, config.dbfilename)
         _log.info("data in %s: %s, save %s", path, durability, config.describe("save")[5:] or '""')
         _log.info("listening on %s", ", ".join(self._listeners.addresses()))
+        for notice in config.notices:
+            _log.warning("%s", notice)
         if config.ignored:
             _log.warning("ignored in the environment, since they are no options: %s", config.ignored)
         self._warn_of_network()

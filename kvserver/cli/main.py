@@ -1,43 +1,48 @@
-"""The command line: `kvserver [options]`, `kvserver replay`, `kvserver check`, `kvserver apply`, `kvserver compact`.
+"""The command line: `kvserver [FILE] [options]` runs a server, `kvserver check` and its like are subcommands.
 
-This module finds the subcommand, chooses the event loop, and turns every expected failure into one line on standard error
-and an exit code; it does none of the work. Each subcommand imports the modules that it needs, so that a server starts sooner.
+This module tells one from the other, chooses the event loop, and turns every expected failure into one line on standard error
+and an exit code; it does none of the work. What only subcommands need is imported for them, so that a server starts sooner.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 import kvserver
-from kvserver.errors import ConfigError, KVServerError, MediumError, UsageError
+from kvserver.errors import ConfigError, KVServerError, UsageError
 from kvserver.log import open_log
-from kvserver.media.segments import Segments
-from kvserver.options.config import Config, load, options_help
-from kvserver.options.file import read_text
-from kvserver.options.table import BY_NAME
+from kvserver.options.config import Config, load
+from kvserver.options.file import find_files, read_bytes_as_text
 from kvserver.server import Server
 from kvserver.system import open_standard_descriptors
 
-USAGE = """usage: kvserver [--OPTION VALUE ...]                 run a server
-       kvserver replay FILE.json [--url URL]         run a list of operations, print the results as JSON
-       kvserver check DIR [--dbfilename NAME]        list what is in a data folder, and what a start would load;
-                                                     exit code 1 if it is damaged
-       kvserver check FILE                           the same for one data file, or one segment of a journal
-       kvserver apply DIR [--dbfilename NAME]        replay the segments of a journal that a start or RESTORE has put
-                                                     aside, after all; no server may be using the folder
-       kvserver compact FILE [--keep-frames N]       keep the last N frames (default 3) of a file that no server uses
-       kvserver --version | --help
-
-A persistent key-value server that any Redis client can use. Keeps its data in ./kvserver-data.
-"""
-
-DBFILENAME = BY_NAME["dbfilename"].default
-EXIT_DAMAGED = 1
+# The names of the subcommands. What each does is in `subcommands`, which a server's start need not import.
+SUBCOMMANDS = ("check", "apply", "compact", "replay", "help", "completion")
+# Words that people try, in the hope of a subcommand, and the answer to each.
+_RUNS = "`kvserver` alone runs the server, and takes options: kvserver -p 6380 --dir data"
+_STOPS = "ctrl-C, SIGTERM or the command SHUTDOWN stops a server: redis-cli SHUTDOWN"
+ANSWERS = {
+    **dict.fromkeys(("daemon", "launch", "run", "serve", "server", "start", "up"), _RUNS),
+    **dict.fromkeys(("down", "kill", "quit", "restart", "shutdown", "stop"), _STOPS),
+    **dict.fromkeys(
+        ("cli", "client", "connect", "shell"), "redis-cli, or any client of Redis, talks to a server: redis-cli -p 6379"
+    ),
+    **dict.fromkeys(("info", "ping", "status"), "a server tells it to a client: redis-cli INFO"),
+    "version": "`kvserver --version` tells it",
+}
+# Other words for subcommands.
+SAID = {
+    "verify": "check",
+    "fsck": "check",
+    "inspect": "check",
+    "vacuum": "compact",
+    "completions": "completion",
+    "man": "help",
+}
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 # The event loop gives way to the threads that write and sync after this time. With Python's 5 ms the journal of a busy server
@@ -46,17 +51,14 @@ SWITCH_INTERVAL_S = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the words of the command line (sys.argv's by default), and return the exit code."""
+    """Run the words of the command line (sys.argv's by default). Returns the exit code: 1 for a failure, 2 for wrong words."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = _COMMANDS.get(words[0]) if words else None
     try:
         open_standard_descriptors()
-        code = command(words[1:]) if command else _serve(words)
+        code = _run(words)
         sys.stdout.flush()
         return code
-    except UsageError as error:
-        return _fail(f"{error} (kvserver --help tells more)", EXIT_USAGE)
-    except ConfigError as error:
+    except (ConfigError, UsageError) as error:
         return _fail(str(error), EXIT_USAGE)
     except KVServerError as error:
         return _fail(str(error), EXIT_FAILED)
@@ -68,6 +70,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return 130
+    except SystemExit as left:
+        # argparse leaves so when it has printed a help.
+        return int(left.code or 0)
+
+
+def _run(words: list[str]) -> int:
+    first = words[0] if words else ""
+    if first in SUBCOMMANDS:
+        from kvserver.cli.subcommands import run
+
+        return run(first, words[1:])
+    if first in ("-h", "--help"):
+        from kvserver.cli.subcommands import commands
+        from kvserver.cli.topics import usage
+
+        print(usage(commands()))
+        return 0
+    if first in ("-v", "--version"):
+        print(f"kvserver {kvserver.__version__}")
+        return 0
+    if first and not first.startswith("-"):
+        _check_file(first)
+    return _serve(words)
+
+
+def _check_file(word: str) -> None:
+    """Check that the first word names a file of options. UsageError, with what may be meant, if it doesn't look like one."""
+    if os.path.isfile(word) or os.sep in word or word.endswith((".conf", ".toml")):
+        return
+    if os.path.isdir(word):
+        raise UsageError(
+            f"{word} is a folder: `kvserver --dir {word}` keeps its data there, `kvserver check {word}` looks at it"
+        )
+    if word.isdecimal():
+        raise UsageError(f"{word!r} is no command and no file of options; did you mean -p {word}?")
+    if answer := ANSWERS.get(word.lower()):
+        raise UsageError(f"there is no command {word!r}: {answer}")
+    from kvserver.options.suggestions import nearest
+
+    guess = nearest(word.lower(), SUBCOMMANDS, {**SAID, **dict.fromkeys(ANSWERS, "")})
+    meant = f"; did you mean {guess}?" if guess else ""
+    raise UsageError(f"{word!r} is no command and no file of options{meant} (kvserver --help lists the commands)")
 
 
 def _give_up_output() -> int:
@@ -82,7 +126,7 @@ def _fail(line: str, code: int) -> int:
 
 
 def _serve(words: list[str]) -> int:
-    config = load(words, os.environ, read_text)
+    config = load(words, os.environ, read_bytes_as_text, find_files)
     if config.file:
         config.file = os.path.abspath(config.file)
     open_log(config)
@@ -115,94 +159,3 @@ def _loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | N
         else:
             return uvloop.new_event_loop
     return None
-
-
-def _replay(words: list[str]) -> int:
-    from kvserver.cli.replay import replay
-
-    path, url = _one_file(words, "--url")
-    try:
-        operations = json.loads(read_text(path))
-        # The file may be a test vector: an object that has the list, and the expected results.
-        if isinstance(operations, dict):
-            operations = operations.get("operations")
-        if not (isinstance(operations, list) and all(isinstance(operation, list) for operation in operations)):
-            raise ValueError('a list of operations is needed, such as [["set", "a", 1], ["get", "a"]]')
-        results = replay(operations, url) if url else kvserver.run_operations(operations)
-    except (OSError, UnicodeDecodeError) as error:
-        return _fail(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", EXIT_FAILED)
-    except (ValueError, TypeError) as error:
-        return _fail(f"{path}: {error}", EXIT_FAILED)
-    print(json.dumps(results, ensure_ascii=False))
-    return 0
-
-
-def _check(words: list[str]) -> int:
-    from kvserver.cli.check import check
-
-    path, dbfilename = _one_file(words, "--dbfilename")
-    return 0 if check(path, dbfilename or DBFILENAME, print) else EXIT_DAMAGED
-
-
-def _apply(words: list[str]) -> int:
-    path, dbfilename = _one_file(words, "--dbfilename")
-    if not os.path.isdir(path):
-        raise UsageError(f"{path} is not a folder")
-    segments = Segments(os.path.join(path, dbfilename or DBFILENAME))
-    # This comes before the opening, which would make a data file in the folder.
-    if not (segments.asides() or segments.numbers()):
-        raise MediumError(f"no segment of a journal is put aside in {path}")
-    with kvserver.ServerFolder(path, dbfilename or DBFILENAME) as folder:
-        print(folder.apply_aside())
-    return 0
-
-
-def _compact(words: list[str]) -> int:
-    from kvserver.cli.check import compact_file
-
-    path, count = _one_file(words, "--keep-frames")
-    if count and not (count.isdecimal() and int(count) > 0):
-        raise UsageError("--keep-frames takes a number from 1 on")
-    compact_file(path, int(count or "3"), print)
-    return 0
-
-
-def _version(words: list[str]) -> int:
-    print(f"kvserver {kvserver.__version__}")
-    return 0
-
-
-def _help(words: list[str]) -> int:
-    print(USAGE + "\n" + options_help(), end="")
-    return 0
-
-
-def _one_file(words: list[str], option: str | None) -> tuple[str, str]:
-    """The file that the words of a subcommand name, and the value of its option, or an empty text. UsageError otherwise."""
-    files, value = [], ""
-    rest = list(reversed(words))
-    while rest:
-        word = rest.pop()
-        name, equals, given = word.partition("=")
-        if option and name == option:
-            if not equals and not rest:
-                raise UsageError(f"{option} takes a value")
-            value = given if equals else rest.pop()
-        elif word.startswith("-"):
-            raise UsageError(f"unknown option {word}")
-        else:
-            files.append(word)
-    if len(files) != 1:
-        raise UsageError(f"one file is needed, not {len(files)}")
-    return files[0], value
-
-
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "replay": _replay,
-    "check": _check,
-    "apply": _apply,
-    "compact": _compact,
-    "--version": _version,
-    "--help": _help,
-    "-h": _help,
-}

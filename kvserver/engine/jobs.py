@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -31,8 +31,9 @@ from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.options.config import config_set_failed
-from kvserver.options.file import read_text, replace_text
+from kvserver.options.config import config_set_failed, read_options
+from kvserver.options.file import find_files, read_bytes_as_text, replace_text
+from kvserver.options.settings import Setting
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
@@ -205,10 +206,12 @@ class Jobs:
         from kvserver.options.rewriting import rewritten
 
         config = self._state.config
+        path = config.file
         try:
-            text = rewritten(await self._disk.run(lambda: read_text(config.file)), config)
-            await self._disk.run(lambda: replace_text(config.file, text, partial(sync_names, FileSystem())))
-        except (OSError, ConfigError, UnicodeDecodeError) as error:
+            text, in_file = await self._disk.run(lambda: _read_options(path))
+            text = rewritten(path, text, in_file, config)
+            await self._disk.run(lambda: replace_text(path, text, partial(sync_names, FileSystem())))
+        except (OSError, ConfigError) as error:
             _log.warning("CONFIG REWRITE failed: %s", error)
             raise CommandError(f"ERR Rewriting config file: {getattr(error, 'strerror', None) or error}") from None
         _log.info("CONFIG REWRITE executed with success.")
@@ -280,3 +283,10 @@ class Jobs:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _read_options(path: str) -> tuple[str, Mapping[str, Setting]]:
+    """The text of the file of options, and the settings in it and in the files that it includes."""
+    text = read_bytes_as_text(path)
+    settings, _ = read_options(path, text, read_bytes_as_text, find_files)
+    return text, settings

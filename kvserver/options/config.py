@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from kvserver._speedups.choice import PURE_VARIABLE
 from kvserver.errors import ConfigError, ConfigSetError
-from kvserver.options.kinds import OUTPUT_LIMITS, PASSWORD, SAVE_POINTS, YES_NO, decode, encode
-from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTION_GROUPS, OPTIONS, Change, Option
+from kvserver.options.kinds import PASSWORD, decode, encode
+from kvserver.options.settings import Setting, add, find, find_option, inert, meant, normal_name, parse
+from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTIONS, Change, Option
 from kvserver.patterns import matcher
 
 ENVIRONMENT_PREFIX = "KVSERVER_"
 # Kubernetes sets these in every container beside a service named "kvserver". They are not meant as options.
 KUBERNETES_NAME = r"KVSERVER_(SERVICE_(HOST|PORT)(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)"
 KUBERNETES_PORT = r"(tcp|udp|sctp)://"
+# Short forms of options on the command line, as redis-cli has them.
+SHORT = {"-p": "port"}
+NOTHING_TO_LISTEN_ON = (
+    "nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty; "
+    "--port auto takes any port that is free"
+)
 # These can't change while the server runs, but Redis's reason comes first.
 PROTECTED_IN_REDIS = {"dir", "dbfilename"}
 
@@ -27,12 +34,13 @@ PROTECTED_IN_REDIS = {"dir", "dbfilename"}
 class Config:
     """The value of every option, in an attribute of its name with `_` for `-`. A new Config has the defaults.
 
-    `file` is the path of the TOML file that the values were loaded from, `ignored` the names in the environment that look
-    like options and are none. Both are empty if there is nothing of the kind.
+    `file` is the path of the file that the values were loaded from, `ignored` the names in the environment that look like
+    options and are none, `notices` the lines that there are to log of the file. Each is empty if there is nothing of the kind.
     """
 
     file = ""
     ignored = ""
+    notices = tuple[str, ...]()
 
     port: int
     # An address may begin with "-": then it is no error if the machine doesn't have it.
@@ -119,7 +127,7 @@ class Config:
 
     def get_matching(self, patterns: Iterable[bytes]) -> dict[bytes, bytes]:
         """The names and values that CONFIG GET shows. A name without wildcards is shown as the client spelled it."""
-        known = {**BY_NAME, **_inert()}
+        known = {**BY_NAME, **inert()}
         names: dict[str, bytes] = {}
         for pattern in patterns:
             if not re.search(rb"[*?[]", pattern):
@@ -147,7 +155,7 @@ class Config:
             # For its error texts Redis cuts the name at a NUL, and puts blanks for line ends.
             shown = re.sub("[\r\n]", " ", decode(name).partition("\0")[0])
             found = decode(name.lower())
-            option = BY_NAME.get(found) or _inert().get(found)
+            option = BY_NAME.get(found) or inert().get(found)
             if option is None:
                 raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
             if not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
@@ -185,20 +193,18 @@ def config_set_failed(name: str, reason: str) -> ConfigSetError:
 # The sources of values: command line, environment, file
 
 
-class Setting(NamedTuple):
-    """The text of an option in one source. `origin` tells in messages how the source writes the name, and which it is."""
-
-    option: Option
-    origin: str
-    text: str
-
-
-def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callable[[str], str]) -> Config:
+def load(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    read_file: Callable[[str], str],
+    find_files: Callable[[str], Sequence[str]] = lambda pattern: [],
+) -> Config:
     """The configuration: the command line overrides the environment, which overrides the file, which overrides the default.
 
-    `arguments` are the words behind the program's name: `--name value`, `--name=value`, `--save 900 1`. `--config PATH` or
-    KVSERVER_CONFIG names a TOML file, whose text `read_file` returns. ConfigError for anything that is wrong in a source,
-    even if another source overrides it. Names in the environment that are no option are `ignored`, since others set some.
+    `arguments` are the words behind the program's name: `--name value`, `--name=value`, `--save 900 1`, `-p 6380`. A first
+    word that is no option, `--config PATH` or KVSERVER_CONFIG names a file in TOML or in Redis's form, whose text `read_file`
+    returns; `find_files` returns the paths that a pattern in it stands for. ConfigError for anything that is wrong in a
+    source, even if another source overrides it. Names in the environment that are no option are `ignored`: others set some.
     """
     from_arguments = _read_arguments(arguments)
     from_environment, ignored = _read_environment(environ)
@@ -207,45 +213,63 @@ def load(arguments: Sequence[str], environ: Mapping[str, str], read_file: Callab
     config = Config()
     if ignored:
         config.ignored = ", ".join(ignored)
-    from_file = {}
+    from_file: Mapping[str, Setting] = {}
     if file_setting and file_setting.text:
-        config.file = file_setting.text
-        from_file = _read_toml(config.file, read_file)
+        path = config.file = file_setting.text
+        try:
+            text = read_file(path)
+        except OSError as error:
+            raise ConfigError(f"the file {path} can't be read: {error.strerror or error}") from None
+        from_file, config.notices = read_options(path, text, read_file, find_files)
     for settings in (from_file, from_environment, from_arguments):
-        for option, origin, text in settings.values():
-            try:
-                given = option.kind.parse(text)
-            except ValueError as error:
-                raise ConfigError(f"{origin}: {error} (got {text!r})") from None
-            config._put(option, option.kind.join(config.value(option), given))
+        for setting in settings.values():
+            option = setting.option
+            config._put(option, option.kind.join(config.value(option), parse(setting)))
     if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
-        raise ConfigError("nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty")
+        raise ConfigError(NOTHING_TO_LISTEN_ON)
     return config
+
+
+def read_options(
+    path: str, text: str, read_file: Callable[[str], str], find_files: Callable[[str], Sequence[str]]
+) -> tuple[Mapping[str, Setting], tuple[str, ...]]:
+    """The options that the text of a file sets, by name, and lines for the log. ConfigError if anything is wrong in it."""
+    from kvserver.options.redis_conf import is_redis_conf, read_redis_conf
+
+    if is_redis_conf(path, text):
+        return read_redis_conf(path, text, read_file, find_files)
+    from kvserver.options.toml import read_toml
+
+    return read_toml(text, f"the file {path}"), ()
 
 
 def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
+    known = {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE}
     words = list(reversed(arguments))
+    if words and not words[-1].startswith("-"):
+        settings[CONFIG_FILE.name] = Setting(CONFIG_FILE, "the command line", words.pop())
     while words:
         word = words.pop()
-        if not word.startswith("--"):
-            raise ConfigError(f"{word!r} on the command line: options begin with --")
         written, equals, value = word.partition("=")
+        if short := re.fullmatch(rf"({'|'.join(SHORT)})(=?)(.*)", word, re.DOTALL):
+            # `-p 6380`, and as one word `-p6380`.
+            written, equals, value = short[1], short[3], short[3]
+        elif not word.startswith("--"):
+            raise ConfigError(f"{word!r} on the command line: options begin with --")
         values = [value] if equals else []
-        while not equals and words and not words[-1].startswith("--"):
+        while not equals and words and not words[-1].startswith("--") and not (values and words[-1] in SHORT):
             values.append(words.pop())
 
         origin = f"{written} on the command line"
-        option = _find_option(written.removeprefix("--"), origin, {**BY_NAME, CONFIG_FILE.name: CONFIG_FILE})
+        option = find_option(SHORT.get(written, written.removeprefix("--")), origin, known, "--{}".format)
         if not values:
-            raise ConfigError(f"{origin}: a value is missing")
+            raise ConfigError(f"{origin}: a value is missing: {option.kind.placeholder}")
         if len(values) > 1 and option.kind.toml_type is not list:
             raise ConfigError(f"{origin}: it takes one value, not {len(values)}")
-        text = " ".join(values)
-        # Several such options add up, and an empty text clears them: as with redis-server.
-        if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:
-            text = f"{settings[option.name].text} {text}".lstrip()
-        settings[option.name] = Setting(option, origin, text)
+        if option is CONFIG_FILE and option.name in settings:
+            raise ConfigError(f"{origin}: there is another file before it: {settings[option.name].text}")
+        add(settings, Setting(option, origin, " ".join(values)))
     return settings
 
 
@@ -260,106 +284,14 @@ def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, Setting], l
         name = normal_name(variable.removeprefix(ENVIRONMENT_PREFIX))
         option = known.get(name) or find(name)
         if option is None:
-            guess = _guess(name, known)
-            ignored.append(
-                ascii(variable)[1:-1]
-                + (f" (did you mean {ENVIRONMENT_PREFIX}{guess.upper().replace('-', '_')}?)" if guess else "")
-            )
+            guess = meant(name, known, _variable).removeprefix("; ")
+            ignored.append(ascii(variable)[1:-1] + (f" ({guess})" if guess else ""))
         elif option.name != "port" or not re.match(KUBERNETES_PORT, text):
             settings[option.name] = Setting(option, f"{variable} in the environment", text)
     return settings, ignored
 
 
-def _read_toml(path: str, read_file: Callable[[str], str]) -> dict[str, Setting]:
-    try:
-        return read_options(read_file(path), f"the file {path}")
-    except OSError as error:
-        raise ConfigError(f"the file {path} can't be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the file {path} is not TOML: {error}") from None
-
-
-def read_options(text: str, source: str) -> dict[str, Setting]:
-    """The options that a TOML text sets, by name. ConfigError, naming the source, if the text holds anything else."""
-    import tomllib
-
-    try:
-        table = tomllib.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{source} is not TOML: {error}") from None
-    settings: dict[str, Setting] = {}
-    for written, value in table.items():
-        origin = f"{written!r} in {source}"
-        option = _find_option(written, origin, BY_NAME)
-        if option.name in settings:
-            raise ConfigError(f"{origin}: {option.name} is there twice")
-        settings[option.name] = Setting(option, origin, _toml_text(value, option.kind.toml_type, origin))
-    return settings
-
-
-def _toml_text(value: object, wanted: type, origin: str) -> str:
-    """A TOML value as the text that an option's kind parses."""
-    if isinstance(value, str):
-        return value
-    # isinstance would take True for an integer.
-    if type(value) is wanted:
-        if isinstance(value, bool):
-            return YES_NO.show(value)
-        if isinstance(value, int):
-            return str(value)
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return " ".join(value)
-    also = {int: "an integer or ", bool: "true, false or ", list: "an array of strings or "}.get(wanted, "")
-    raise ConfigError(f"{origin}: it must be {also}a string")
-
-
-def _find_option(written: str, origin: str, known: Mapping[str, Option]) -> Option:
-    name = normal_name(written)
-    if option := known.get(name) or find(name):
-        return option
-    guess = _guess(name, known)
-    raise ConfigError(f"{origin}: unknown option" + (f"; did you mean {guess}?" if guess else ""))
-
-
-def normal_name(written: str) -> str:
-    """The name as the table of options writes it, for a name in capitals or with `_`."""
-    return written.lower().replace("_", "-")
-
-
-def _guess(name: str, known: Iterable[str]) -> str:
-    """The name of the option that may be meant, or an empty text."""
-    import difflib
-
-    return "".join(difflib.get_close_matches(name, known, n=1))
-
-
-def find(name: str) -> Option | None:
-    """The option of this normal name or alias, also an option that means nothing here; or None."""
-    if name in BY_NAME:
-        return BY_NAME[name]
-    return next((option for known, option in _inert().items() if normal_name(known) == name), None)
-
-
-def _inert() -> Mapping[str, Option]:
-    from kvserver.options.inert import INERT_BY_NAME
-
-    return INERT_BY_NAME
-
-
-def options_help() -> str:
-    """The part of --help about the options, in groups: each option with its values, its meaning and its default."""
-    import textwrap
-
-    lines = []
-    for group, options in {**OPTION_GROUPS, "Configuration file": (CONFIG_FILE,)}.items():
-        lines.append(f"{group}:")
-        for option in options:
-            lines.append(f"  --{option.name} {option.kind.placeholder}")
-            about = f"{option.help} (default: {option.default or 'empty'})"
-            lines += textwrap.wrap(about, 100, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
-        lines.append("")
-    return "\n".join(lines) + (
-        "BYTES may have a unit: 1kb is 1024 bytes, 1k is 1000. KVSERVER_PORT in the environment stands for\n"
-        "--port, and so on. The command line overrides the environment, and that overrides the file.\n"
-        "The other options of redis-server are taken as well, and mean nothing here: README lists them.\n"
-    )
+def _variable(option: str) -> str:
+    """The variable of the environment for an option, perhaps with the value that stands behind the option's name."""
+    name, blank, value = option.partition(" ")
+    return ENVIRONMENT_PREFIX + name.upper().replace("-", "_") + (f"={value}" if blank else "")

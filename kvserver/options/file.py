@@ -1,4 +1,4 @@
-"""The configuration file on the disk: its text is read, and replaced as a whole. Calls block; no text is looked into."""
+"""Files of options on the disk: their texts are read, and replaced as a whole. Calls block; no text is looked into."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ def read_text(path: str) -> str:
     """The text of a file, with its line ends as they are. OSError, or UnicodeDecodeError if the file is not UTF-8."""
     with open(path, encoding="utf-8", newline="") as file:
         return file.read()
+
+
+def read_bytes_as_text(path: str) -> str:
+    """The same, where bytes that are not UTF-8 come as lone surrogates. Redis's own files may hold any bytes."""
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return file.read()
+
+
+def find_files(pattern: str) -> list[str]:
+    """The paths that a pattern with wildcards stands for, in the order of their names."""
+    import glob
+
+    return sorted(glob.glob(pattern))
 
 
 def replace_text(path: str, text: str, sync_folder: Callable[[str], None]) -> None:
@@ -27,7 +40,7 @@ def replace_text(path: str, text: str, sync_folder: Callable[[str], None]) -> No
 
     descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=folder)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
             if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(descriptor, before.st_uid, before.st_gid)

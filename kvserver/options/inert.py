@@ -43,7 +43,7 @@ def only(kind: Kind, default: str, reason: str) -> Kind:
             raise ValueError(reason)
         return value
 
-    return kind._replace(parse=parse)
+    return kind._replace(parse=parse, choices=(), refusal=reason)
 
 
 def _parse_size_or_percent(text: str) -> str:
@@ -97,7 +97,7 @@ _HZ = _COUNT._replace(parse=lambda text: min(max(_COUNT.parse(text), LEAST_HZ), 
 _BACKLOG = _SIZE._replace(parse=lambda text: max(memory_size(1, LONG_MAX).parse(text), LEAST_BACKLOG_BYTES))
 _FACILITY = one_of("user", *(f"local{number}" for number in range(8)))
 _SHUTDOWN = Kind("WORD ...", _parse_shutdown_flags, toml_type=list)
-_OOM_SCORES = Kind("NUMBER NUMBER NUMBER", _parse_oom_scores)
+_OOM_SCORES = Kind("NUMBER NUMBER NUMBER", _parse_oom_scores, toml_type=list)
 _OOM_SCORE = one_of("no", "yes", "relative", "absolute")._replace(show=lambda word: "yes" if word == "relative" else word)
 _CLIENTS_MEMORY = only(Kind("BYTES", _parse_size_or_percent, toml_type=int), "0", "client eviction is not supported here")
 

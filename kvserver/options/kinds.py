@@ -36,6 +36,8 @@ class Kind(NamedTuple):
     - `show` makes the text of CONFIG GET of a value: a text that is parsed to the same value.
     - `toml_type` is the type that the value may have in a TOML file if it is no string.
     - `join` makes the value that is kept of the present value and a new one.
+    - `choices` are all the values, or the words that a value is made of, if they are few; empty otherwise.
+    - `refusal` is the reason why `parse` refuses values that would be right in Redis, or empty.
     """
 
     placeholder: str
@@ -43,6 +45,8 @@ class Kind(NamedTuple):
     show: Callable[[Any], str] = str
     toml_type: type = str
     join: Callable[[Any, Any], Any] = lambda present, given: given
+    choices: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 def integer(minimum: int, maximum: int) -> Kind:
@@ -77,7 +81,7 @@ def one_of(*names: str) -> Kind:
             raise ValueError(f"argument(s) must be one of the following: {', '.join(names)}")
         return text.lower()
 
-    return Kind("|".join(names), parse, toml_type=bool if "no" in names else str)
+    return Kind("|".join(names), parse, toml_type=bool if "no" in names else str, choices=names)
 
 
 def _in_range(number: int, minimum: int, maximum: int) -> int:
@@ -212,7 +216,7 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-YES_NO = Kind("yes|no", _parse_yes_no, lambda value: "yes" if value else "no", toml_type=bool)
+YES_NO = Kind("yes|no", _parse_yes_no, lambda value: "yes" if value else "no", toml_type=bool, choices=("yes", "no"))
 PORT = Kind("NUMBER|auto", _parse_port, _show_port, toml_type=int)
 # TOML has no integer for this: it reads 0o700 and 448 as the same number, so that only a string can say which one is meant.
 PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
@@ -228,7 +232,7 @@ EVICTION_POLICY = one_of(
 SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
 OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
                      join=lambda present, given: {**present, **given})  # fmt: skip
-TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list)
+TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list, choices=TLS_PROTOCOLS)
 EVENTS = Kind("CLASSES", _parse_event_classes, _show_event_classes)
 PERCENTILES = Kind("PERCENT ...", _parse_percentiles, _show_percentiles, toml_type=list)
 ADDRESSES = Kind("ADDRESS ...", _parse_addresses, " ".join, toml_type=list)

@@ -180,7 +180,7 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
 }
 # fmt: on
 OPTIONS = tuple(option for options in OPTION_GROUPS.values() for option in options)
-CONFIG_FILE = Option("config", FIXED, PATH, "", "TOML file of options, such as port = 6379")
+CONFIG_FILE = Option("config", FIXED, PATH, "", "file of options, in TOML (port = 6379) or as redis.conf (port 6379)")
 
 # By the name and by the alias.
 BY_NAME = {name: option for option in OPTIONS for name in (option.name, option.alias) if name}

@@ -133,6 +133,7 @@ DEPENDENCIES = {"hiredis", "orjson", "uvloop"}
 OPTIONAL = {
     "kvserver.scripting.interpreter": {"lupa"},
     "kvserver.engine.carrier": {"greenlet"},
+    "kvserver.cli.completion": {"shtab"},
     # For type checkers alone.
     "kvserver.compilation": {"mypy_extensions"},
 }
@@ -295,8 +296,16 @@ def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str
 
 def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need() -> None:
     later = {
+        *("argparse", "gettext", "pydoc", "glob"),
         *("tomllib", "difflib", "encodings.idna", "greenlet", "lupa"),
         *(
+            "kvserver.cli.subcommands",
+            "kvserver.cli.topics",
+            "kvserver.options.inert",
+            "kvserver.options.overview",
+            "kvserver.options.redis_conf",
+            "kvserver.options.suggestions",
+            "kvserver.options.toml",
             "kvserver.cli.check",
             "kvserver.library",
             "kvserver.library.folder",
@@ -308,7 +317,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
             "kvserver.types.longdouble",
         ),
     }
-    asked = f"import sys, kvserver.server; print(*sys.modules.keys() & {later})"
+    asked = f"import sys, kvserver.cli.main; print(*sys.modules.keys() & {later})"
     found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
     assert not found
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from helpers.frames import frame, valid_frames
-from helpers.starts import DATA_FILE, Removed, failure_of_start, in_shell
+from helpers.servers import ServerProcess, kvserver_command, kvserver_environment
+from helpers.starts import DATA_FILE, QUIET, Removed, failure_of_start, in_shell
+from kvserver import __version__
+from kvserver.cli.main import main
 
 # --- wrong options
 
@@ -26,6 +30,7 @@ from helpers.starts import DATA_FILE, Removed, failure_of_start, in_shell
         ("shutdown-mode", ["--shutdown-mode", "sideways"]),
         ("save", ["--save", "often"]),
         ("stray", ["stray"]),
+        ("-p", ["-p", "99999"]),
     ],
 )
 def test_wrong_option_is_told(tmp_path: Path, named: str, arguments: list[str]) -> None:
@@ -36,6 +41,115 @@ def test_wrong_option_is_told(tmp_path: Path, named: str, arguments: list[str]) 
 def test_wrong_setting_in_the_environment_is_told(tmp_path: Path) -> None:
     line = failure_of_start("--dir", str(tmp_path), environment={"KVSERVER_PORT": "abc"})
     assert "KVSERVER_PORT" in line or "port" in line
+
+
+# --- the words of a first hour
+
+MEANT = {
+    "--prot 6380": "--prot on the command line: unknown option; did you mean --port?",
+    "--host 0.0.0.0": "--host on the command line: unknown option; did you mean --bind?",
+    "--password x": "--password on the command line: unknown option; did you mean --requirepass?",
+    "--data x": "--data on the command line: unknown option; did you mean --dir?",
+    "--data-dir x": "--data-dir on the command line: unknown option; did you mean --dir?",
+    "--aof yes": "--aof on the command line: unknown option; did you mean --appendonly?",
+    "--db 4": "--db on the command line: unknown option; did you mean --databases?",
+    "--maxmem 1gb": "--maxmem on the command line: unknown option; did you mean --maxmemory?",
+    "--conf x": "--conf on the command line: unknown option; did you mean --config?",
+    "--verbose": "--verbose on the command line: unknown option; did you mean --loglevel verbose?",
+    "--log-level info": "--log-level on the command line: unknown option; did you mean --loglevel?",
+    "--loglevel info": "--loglevel on the command line: argument(s) must be one of the following: debug, verbose, notice, "
+                       "warning (got 'info'); did you mean notice?",
+    "--appendonly true": "--appendonly on the command line: argument must be 'yes' or 'no' (got 'true'); did you mean yes?",
+    "--port=abc": "--port on the command line: argument couldn't be parsed into an integer (got 'abc')",
+    "--port 70000": "--port on the command line: argument must be between 0 and 65535 inclusive (got '70000')",
+    "--save": "--save on the command line: a value is missing: SECONDS CHANGES ...",
+    "--port 0": "nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty; "
+                "--port auto takes any port that is free",
+    "6380": "'6380' is no command and no file of options; did you mean -p 6380?",
+    "chekc": "'chekc' is no command and no file of options; did you mean check? (kvserver --help lists the commands)",
+    "verify x": "'verify' is no command and no file of options; did you mean check? (kvserver --help lists the commands)",
+    "qqq": "'qqq' is no command and no file of options (kvserver --help lists the commands)",
+    "no.conf": "the file no.conf can't be read: No such file or directory",
+    "version": "there is no command 'version': `kvserver --version` tells it",
+    "stop": "there is no command 'stop': ctrl-C, SIGTERM or the command SHUTDOWN stops a server: redis-cli SHUTDOWN",
+    "-q": "'-q' on the command line: options begin with --",
+    **{word: f"there is no command {word!r}: `kvserver` alone runs the server, and takes options: "
+             "kvserver -p 6380 --dir data" for word in ("start", "serve", "run", "server")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", MEANT)
+def test_word_of_a_newcomer_is_answered_with_what_is_meant_and_exit_code_2(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"kvserver: {MEANT[words]}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_in_the_place_of_a_file_is_told_what_can_be_done_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "can't be read: Is a directory" in capsys.readouterr().err
+    assert main([tmp_path.name]) == 2  # which is none here
+    assert "is no command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_is_short(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("usage: kvserver [FILE] [-p PORT]")
+    assert len(lines) < 75
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("word", ["-v", "--version"])
+def test_version_is_told(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 0
+    assert capsys.readouterr().out == f"kvserver {__version__}\n"
+
+
+def test_exit_codes_of_the_program_are_those_of_the_help(tmp_path: Path) -> None:
+    for arguments, code in ((["--prot", "1"], 2), (["check", "nowhere"], 1), (["--help"], 0), (["check", "--help"], 0)):
+        done = subprocess.run(
+            kvserver_command(*arguments), cwd=tmp_path, env=kvserver_environment(), capture_output=True, check=False
+        )
+        assert done.returncode == code, done
+        assert bool(done.stderr) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("redis.conf", "port 1\ntimeout 7"), ("kvserver.toml", "port = 1\ntimeout = 7"), ("options", "timeout 7")],
+)
+@pytest.mark.parametrize("before", [[], ["--config"]])
+def test_file_of_either_form_is_taken_in_either_way(tmp_path: Path, name: str, text: str, before: list[str]) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+
+    class Started(ServerProcess):
+        def command(self) -> list[str]:
+            return kvserver_command(*before, str(file))
+
+    with Started("kvserver", tmp_path / "data", *QUIET) as server, server.connect() as wire:
+        assert wire.value("CONFIG", "GET", "timeout") == [b"timeout", b"7"]
+
+
+def test_short_form_of_the_port_serves(tmp_path: Path) -> None:
+    class Short(ServerProcess):
+        def _launch(self, port: int | None = None) -> None:
+            self.options = ()
+            super()._launch(port)
+
+        def command(self) -> list[str]:
+            return kvserver_command(f"-p{self.port}", "--dir", str(tmp_path / "data"), *QUIET)
+
+    with Short("kvserver", tmp_path / "data") as server:
+        assert server.once("PING") == b"+PONG\r\n"
 
 
 # --- odd circumstances

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.options import ROWS, SHARED, load_from, load_toml, oracle_get, oracle_set, our_reply, shown
 from helpers.servers import ServerProcess, Wire
 from kvserver.errors import ConfigError, ConfigSetError
-from kvserver.options.config import Config, load
+from kvserver.options.config import NOTHING_TO_LISTEN_ON, Config, load
 from kvserver.options.inert import INERT_BY_NAME
 from kvserver.options.kinds import AUTO_PORT, INT_MAX
 from kvserver.options.table import FIXED, PROTECTED
@@ -46,6 +46,11 @@ def test_no_arguments_give_the_defaults() -> None:
         (["--PORT", "7000"], "port", 7000),
         (["--port", "Auto"], "port", AUTO_PORT),
         (["--tcp_backlog", "7"], "tcp_backlog", 7),
+        (["-p", "7000"], "port", 7000),
+        (["-p7000"], "port", 7000),
+        (["-p=7000"], "port", 7000),
+        (["--bind", "127.0.0.1", "-::1", "-p", "7000"], "bind", ("127.0.0.1", "-::1")),
+        (["--requirepass", "-p"], "requirepass", b"-p"),
         (["--port", "1", "--port", "2"], "port", 2),
         (["--save", "900 1"], "save", ((900, 1),)),
         (["--save", "900", "1"], "save", ((900, 1),)),
@@ -80,13 +85,16 @@ def test_arguments_set_the_value(arguments: Sequence[str], attribute: str, expec
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--port"], "a value is missing"),
-        (["--port", "--bind", "::1"], "a value is missing"),
+        (["--port"], "a value is missing: NUMBER|auto"),
+        (["--port", "--bind", "::1"], "a value is missing: NUMBER|auto"),
+        (["--save"], "a value is missing: SECONDS CHANGES ..."),
+        (["-p"], "a value is missing: NUMBER|auto"),
+        (["-p", "abc"], "argument couldn't be parsed into an integer (got 'abc')"),
         (["--port", "1", "2"], "it takes one value, not 2"),
         (["--config", "a", "b"], "it takes one value, not 2"),
-        (["--prot", "1"], "unknown option; did you mean port?"),
-        (["--max-clients", "1"], "unknown option; did you mean maxclients?"),
-        (["--confg", "a"], "unknown option; did you mean config?"),
+        (["--prot", "1"], "unknown option; did you mean --port?"),
+        (["--max-clients", "1"], "unknown option; did you mean --maxclients?"),
+        (["--confg", "a"], "unknown option; did you mean --config?"),
         (["--qqq", "1"], "unknown option"),
         (["--"], "unknown option"),
         (["--port", "65536"], "argument must be between 0 and 65535 inclusive (got '65536')"),
@@ -116,13 +124,16 @@ def test_wrong_option_gives_one_clear_line(arguments: Sequence[str], reason: str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["7000"], "'7000' on the command line: options begin with --"),
-        (["-p", "7000"], "'-p' on the command line: options begin with --"),
+        (["7000"], "the file 7000 can't be read: No such file or directory"),
+        (["-q", "7000"], "'-q' on the command line: options begin with --"),
+        (["no.conf"], "the file no.conf can't be read: No such file or directory"),
+        (["a", "--config", "b"], "--config on the command line: there is another file before it: a"),
+        (["--port", "1", "a.conf"], "--port on the command line: it takes one value, not 2"),
         (["--port=1", "2"], "'2' on the command line: options begin with --"),
         (["--port=x"], "--port on the command line: argument couldn't be parsed into an integer (got 'x')"),
         (["--config", "no.toml"], "the file no.toml can't be read: No such file or directory"),
-        (["--port", "0"], "nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty"),
-        (["--bind", ""], "nothing to listen on: port and tls-port are 0 or bind is empty, and unixsocket is empty"),
+        (["--port", "0"], NOTHING_TO_LISTEN_ON),
+        (["--bind", ""], NOTHING_TO_LISTEN_ON),
     ],
 )
 def test_wrong_command_line_gives_one_clear_line(arguments: Sequence[str], message: str) -> None:
@@ -241,7 +252,7 @@ def test_wrong_value_in_the_file_gives_one_clear_line(text: str, named: str, rea
 
 
 def _not_utf8(path: str) -> str:
-    return b"\xff".decode()
+    return "\udcff"
 
 
 def _not_toml(path: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.options.file import read_text, replace_text
+from kvserver.options.file import find_files, read_bytes_as_text, read_text, replace_text
 
 SYNC = partial(sync_names, FileSystem())
 
@@ -68,3 +68,20 @@ def test_file_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         replace_text(str(tmp_path / "file"), "new", SYNC)
     assert os.listdir(tmp_path) == []
+
+
+def test_bytes_that_are_not_utf8_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"# f\xfcr\n")
+    with pytest.raises(UnicodeDecodeError):
+        read_text(str(file))
+    text = read_bytes_as_text(str(file))
+    replace_text(str(file), text + "port 1\n", SYNC)
+    assert file.read_bytes() == b"# f\xfcr\nport 1\n"
+
+
+def test_pattern_stands_for_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b.conf", "a.conf", "c.txt"):
+        (tmp_path / name).touch()
+    assert find_files(f"{tmp_path}/*.conf") == [str(tmp_path / "a.conf"), str(tmp_path / "b.conf")]
+    assert find_files(f"{tmp_path}/none*") == []

@@ -11,13 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvserver.errors import ConfigError
-from kvserver.options.config import Config, load
+from kvserver.options.config import Config, load, read_options
 from kvserver.options.rewriting import SIGNATURE, rewritten
 from kvserver.options.table import OPTIONS, Change
 
 
 def started_with(text: str, *arguments: str) -> Config:
     return load(["--config", "file", *arguments], {}, lambda path: text)
+
+
+def rewrite(text: str, config: Config, path: str = "file", **files: str) -> str:
+    """The text of a file with the present values. It may include files of these names."""
+    in_file, _ = read_options(path, text, files.__getitem__, lambda pattern: sorted(files))
+    return rewritten(path, text, in_file, config)
 
 
 def set_all(config: Config, **values: str) -> None:
@@ -45,8 +51,8 @@ slowlog_max_len = "7"
 
 
 def test_what_did_not_change_is_kept_to_the_byte() -> None:
-    assert rewritten(EVERYTHING, started_with(EVERYTHING)) == EVERYTHING
-    assert rewritten("", started_with("")) == ""
+    assert rewrite(EVERYTHING, started_with(EVERYTHING)) == EVERYTHING
+    assert rewrite("", started_with("")) == ""
 
 
 def test_changed_values_take_the_place_of_the_old_ones_and_comments_stay() -> None:
@@ -62,7 +68,7 @@ def test_changed_values_take_the_place_of_the_old_ones_and_comments_stay() -> No
         slowlog_max_len="8",
     )
     assert (
-        rewritten(EVERYTHING, config)
+        rewrite(EVERYTHING, config)
         == """# my server
 tcp-backlog = 7000  # not changed at run time
 
@@ -80,56 +86,56 @@ slowlog_max_len = 8
 def test_value_that_is_back_at_its_default_is_written_where_the_file_has_another() -> None:
     config = started_with("timeout = 5\r\nmaxclients = 10\r\n")
     set_all(config, timeout="0")
-    assert rewritten("timeout = 5\r\nmaxclients = 10\r\n", config) == "timeout = 0\r\nmaxclients = 10\r\n"
+    assert rewrite("timeout = 5\r\nmaxclients = 10\r\n", config) == "timeout = 0\r\nmaxclients = 10\r\n"
 
 
 def test_options_that_the_file_lacks_follow_at_its_end_once() -> None:
     config = started_with("port = 1\n# end")
     set_all(config, timeout="5", requirepass="secret")
-    once = rewritten("port = 1\n# end", config)
+    once = rewrite("port = 1\n# end", config)
     assert once == f'port = 1\n# end\n\n{SIGNATURE}\ntimeout = 5\nrequirepass = "secret"\n'
     set_all(config, maxclients="7")
-    assert rewritten(once, config) == once + "maxclients = 7\n"
-    assert rewritten("", started_with("", "--timeout", "5")) == f"{SIGNATURE}\ntimeout = 5\n"
+    assert rewrite(once, config) == once + "maxclients = 7\n"
+    assert rewrite("", started_with("", "--timeout", "5")) == f"{SIGNATURE}\ntimeout = 5\n"
 
 
 def test_inert_options_are_written_by_the_name_that_the_file_has() -> None:
     text = "hash-max-ziplist-value = 1  # old name\nHZ = 20\nio_threads = 4\n"
     config = started_with(text)
-    assert rewritten(text, config) == text
+    assert rewrite(text, config) == text
     config.set([(b"hash-max-listpack-value", b"2"), (b"hz", b"30"), (b"activerehashing", b"no"), (b"slave-priority", b"7")])
-    once = rewritten(text, config)
+    once = rewrite(text, config)
     assert once == (
         f"hash-max-ziplist-value = 2  # old name\nHZ = 30\nio_threads = 4\n\n{SIGNATURE}\n"
         "activerehashing = false\nreplica-priority = 7\n"
     )
-    assert rewritten(once, started_with(once)) == once
+    assert rewrite(once, started_with(once)) == once
     assert started_with(once).inert == {**config.inert}
 
 
 def test_fixed_options_of_the_command_line_are_not_written() -> None:
     text = "port = 1\ntcp-backlog = 1\n"
-    assert rewritten(text, started_with(text, "--tcp-backlog", "2", "--dir", "/elsewhere")) == text
+    assert rewrite(text, started_with(text, "--tcp-backlog", "2", "--dir", "/elsewhere")) == text
 
 
 def test_multi_line_text_is_replaced_as_a_whole() -> None:
     text = 'requirepass = """\na # b\n"""  # password\ntimeout = 1\n'
     config = started_with(text)
     set_all(config, requirepass="x")
-    assert rewritten(text, config) == 'requirepass = "x"  # password\ntimeout = 1\n'
+    assert rewrite(text, config) == 'requirepass = "x"  # password\ntimeout = 1\n'
 
 
 def test_what_toml_cannot_express_is_an_error() -> None:
     config = started_with("")
     set_all(config, requirepass="\udcff")
     with pytest.raises(ConfigError, match="requirepass is not UTF-8"):
-        rewritten("", config)
+        rewrite("", config)
 
 
 @pytest.mark.parametrize("text", ["port = ", "nonsense = 1\n", "[table]\nport = 1\n"])
 def test_file_that_is_none_of_ours_any_more_is_an_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="the configuration file"):
-        rewritten(text, Config())
+    with pytest.raises(ConfigError, match="the file file"):
+        rewrite(text, Config())
 
 
 blanks = st.sampled_from(["", " ", "\t", "  "])
@@ -155,9 +161,9 @@ def test_file_that_was_written_gives_the_values_that_were_there(data: st.DataObj
     config = started_with(text)
     for name in data.draw(st.lists(st.sampled_from(sorted(values)), unique=True)):
         set_all(config, **{name.replace("-", "_"): data.draw(values[name])})
-    written = rewritten(text, config)
+    written = rewrite(text, config)
     assert live(started_with(written)) == live(config)
-    assert rewritten(written, config) == written
+    assert rewrite(written, config) == written
 
 
 def tomllib_text(value: str) -> str:
@@ -165,3 +171,55 @@ def tomllib_text(value: str) -> str:
     text = f'"{escaped}"'
     assert tomllib.loads(f"x = {text}") == {"x": value}
     return text
+
+
+# --- Redis's form
+
+
+def conf(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def test_what_did_not_change_is_kept_to_the_byte_in_redis_form() -> None:
+    text = conf("# mine", "port 7000", "  timeout   5", "save 900 1", "", "save 300 10", 'requirepass "x"', "HZ 20",
+                "user default on >x ~* +@all", "daemonize yes", "dbfilename dump.rdb", "lua-time-limit 5")  # fmt: skip
+    text += "loglevel notice"
+    config = load(["redis.conf"], {}, lambda path: text)
+    assert rewrite(text, config, "redis.conf") == text
+
+
+def test_changed_lines_of_redis_form_take_the_place_of_the_first_one() -> None:
+    text = conf("# mine", "port 7000", "  TIMEOUT 5", "save 900 1", "# between", "save 300 10", 'requirepass "a b"',
+                "user default on >x ~* &* +@all", "client-output-buffer-limit replica 1mb 1mb 1", "slowlog-max-len 7",
+                "slowlog-max-len 8", "bind 127.0.0.1")  # fmt: skip
+    config = load(["redis.conf"], {}, lambda path: text)
+    set_all(config, timeout="6", save="1 2 3 4", requirepass='new " \udcff', slowlog_max_len="9", maxclients="77",
+            client_output_buffer_limit="pubsub 5 5 5", bind="127.0.0.1 -::1")  # fmt: skip
+    once = rewrite(text, config, "redis.conf")
+    assert once == conf(
+        "# mine", "port 7000", "timeout 6", "save 1 2", "save 3 4", "# between", r'requirepass "new \x22 \xff"',
+        "client-output-buffer-limit normal 1073741824 268435456 60", "client-output-buffer-limit slave 1048576 1048576 1",
+        "client-output-buffer-limit pubsub 5 5 5", "slowlog-max-len 9", "bind 127.0.0.1 -::1",
+        "", SIGNATURE, "maxclients 77",
+    )  # fmt: skip
+    again = load(["redis.conf"], {}, lambda path: once)
+    assert live(again) == live(config)
+    assert rewrite(once, again, "redis.conf") == once
+
+
+def test_values_that_are_empty_or_at_their_default_are_written_where_the_file_has_others() -> None:
+    text = "save 900 1\r\nrequirepass x\r\ntimeout 5\r\n"
+    config = load(["redis.conf"], {}, lambda path: text)
+    set_all(config, save="", requirepass="", timeout="0")
+    assert rewrite(text, config, "redis.conf") == 'save ""\r\nrequirepass ""\r\ntimeout 0\r\n'
+
+
+def test_value_that_an_included_file_sets_gets_the_last_word() -> None:
+    text, included = conf("timeout 1", "include more", "hz 20"), "timeout 2\nmaxclients 5"
+    files = {"redis.conf": text, "more": included}
+    config = load(["redis.conf"], {}, files.__getitem__)
+    assert rewrite(text, config, "redis.conf", **files) == text
+    set_all(config, timeout="1", maxclients="6")
+    once = rewrite(text, config, "redis.conf", **files)
+    assert once == conf("include more", "hz 20", "", SIGNATURE, "timeout 1", "maxclients 6")
+    assert live(load(["redis.conf"], {}, {**files, "redis.conf": once}.__getitem__)) == live(config)

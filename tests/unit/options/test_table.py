@@ -10,8 +10,8 @@ import pytest
 
 from helpers.options import ROWS, SHARED, oracle_get
 from helpers.servers import ServerProcess, Wire
-from kvserver.options.config import Config, options_help
-from kvserver.options.table import FIXED, OPTION_GROUPS, OPTIONS, PROTECTED, Option
+from kvserver.options.config import Config
+from kvserver.options.table import FIXED, OPTIONS, PROTECTED, Option
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +37,6 @@ def test_default_has_the_annotated_type_and_shows_itself(option: Option) -> None
 def test_names_are_unique_and_lower_case_with_dashes() -> None:
     assert len(ROWS) == len(OPTIONS) + sum(bool(option.alias) for option in OPTIONS)
     assert all(re.fullmatch("[a-z]+(-[a-z]+)*", name) for name in ROWS)
-
-
-def test_help_shows_every_option_with_its_default_and_fits_a_terminal() -> None:
-    text = options_help()
-    for group, options in OPTION_GROUPS.items():
-        assert f"{group}:\n" in text
-        for option in options:
-            section = text.split(f"\n  --{option.name} {option.kind.placeholder}\n")[1].split("\n  --")[0]
-            words = " ".join(section.split())
-            assert words.startswith(f"{option.help} (default: {option.default or 'empty'})")
-    assert "\n  --config PATH\n" in text
-    assert max(map(len, text.splitlines())) <= 100
-    assert text.endswith(".\n")
 
 
 def test_no_option_that_names_a_file_is_simply_live() -> None:

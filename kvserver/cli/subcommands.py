@@ -1,0 +1,296 @@
+"""The subcommands: the words that each takes, its help, and what runs it.
+
+Only a command line that names one imports this module, and argparse with it: a server starts without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, NoReturn
+
+import kvserver
+from kvserver.errors import MediumError, ReplayError, UsageError
+from kvserver.media.segments import Segments
+from kvserver.options.file import read_text
+from kvserver.options.overview import WIDTH
+from kvserver.options.suggestions import nearest
+from kvserver.options.table import BY_NAME
+
+DBFILENAME = BY_NAME["dbfilename"].default
+SHELLS = ("bash", "zsh", "tcsh")
+EXIT_DAMAGED = 1
+USAGE_IS_WRONG = "2 the words on the command line are wrong"
+Add = Callable[[argparse.ArgumentParser], None]
+Run = Callable[[argparse.Namespace], int]
+
+
+class Subcommand(NamedTuple):
+    """A subcommand. `add_arguments` tells a parser of its words, `exit_codes` has a line for each code."""
+
+    name: str
+    summary: str
+    description: str
+    exit_codes: tuple[str, ...]
+    example: str
+    add_arguments: Add
+    run: Run
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are UsageErrors of one line, with the option that may be meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog.removeprefix('kvserver ')}: {message} ({self.prog} --help tells more)")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The values of the words of a command line. UsageError if there are others among them."""
+        parsed, rest = self.parse_known_args(list(words))
+        if rest:
+            # argparse puts the option that it does not know first.
+            options = [option for action in self._actions for option in action.option_strings]
+            guess = nearest(rest[0].partition("=")[0], options, {}) if rest[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{f'; did you mean {guess}?' if guess else ''}")
+        return parsed
+
+
+def parser_of(subcommand: Subcommand) -> Parser:
+    """The parser of a subcommand's words."""
+    codes = "\n".join(f"  {line}" for line in subcommand.exit_codes)
+    example = re.sub("^", "  ", subcommand.example, flags=re.MULTILINE)
+    parser = Parser(
+        prog=f"kvserver {subcommand.name}",
+        description=subcommand.description,
+        epilog=f"exit codes:\n{codes}\n\nexample:\n{example}",
+        # Longer lines are no lines of a terminal's usual width.
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=WIDTH - 1),
+        allow_abbrev=False,
+    )
+    subcommand.add_arguments(parser)
+    return parser
+
+
+def run(name: str, words: Sequence[str]) -> int:
+    """Run a subcommand with these words, and return the exit code."""
+    (subcommand,) = (each for each in SUBCOMMANDS if each.name == name)
+    return subcommand.run(parser_of(subcommand).parse(words))
+
+
+# check
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="a folder of data, a file of it, or a segment of its journal")
+    _add_dbfilename(parser)
+
+
+def _add_dbfilename(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dbfilename",
+        metavar="NAME",
+        default=DBFILENAME,
+        help="the file of the snapshots in the folder (default: %(default)s)",
+    )
+
+
+def _check(given: argparse.Namespace) -> int:
+    from kvserver.cli.check import check
+
+    return 0 if check(given.path, given.dbfilename, print) else EXIT_DAMAGED
+
+
+# apply
+
+
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="DIR", help="a folder of data that no server is using")
+    _add_dbfilename(parser)
+
+
+def _apply(given: argparse.Namespace) -> int:
+    if not os.path.isdir(given.path):
+        raise UsageError(f"apply: {given.path} is not a folder (kvserver apply --help tells more)")
+    segments = Segments(os.path.join(given.path, given.dbfilename))
+    # This comes before the opening, which would make a data file in the folder.
+    if not (segments.asides() or segments.numbers()):
+        raise MediumError(f"no segment of a journal is put aside in {given.path}")
+    with kvserver.ServerFolder(given.path, given.dbfilename) as folder:
+        print(folder.apply_aside())
+    return 0
+
+
+# compact
+
+
+def _add_compact(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="FILE", help="a file of snapshots that no server is using")
+    parser.add_argument(
+        "--keep-frames", metavar="NUMBER", type=_from_one_on, default=3, help="snapshots to keep (default: %(default)s)"
+    )
+
+
+def _from_one_on(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError("it takes a number from 1 on")
+    return int(text)
+
+
+def _compact(given: argparse.Namespace) -> int:
+    from kvserver.cli.check import compact_file
+
+    compact_file(given.path, given.keep_frames, print)
+    return 0
+
+
+# replay
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="FILE", help="a JSON file with the list of operations")
+    parser.add_argument(
+        "--url", help="a server, as redis://127.0.0.1:6379 or unix:///path (default: none, but in this process)"
+    )
+
+
+def _replay(given: argparse.Namespace) -> int:
+    path = given.path
+    try:
+        operations = json.loads(read_text(path))
+        # The file may be a test vector: an object that has the list, and the expected results.
+        if isinstance(operations, dict):
+            operations = operations.get("operations")
+        if not (isinstance(operations, list) and all(isinstance(operation, list) for operation in operations)):
+            raise ValueError('a list of operations is needed, such as [["set", "a", 1], ["get", "a"]]')
+        if given.url:
+            from kvserver.cli.replay import replay
+
+            results = replay(operations, given.url)
+        else:
+            results = kvserver.run_operations(operations)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReplayError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except (ValueError, TypeError) as error:
+        raise ReplayError(f"{path}: {error}") from None
+    print(json.dumps(results, ensure_ascii=False))
+    return 0
+
+
+# help
+
+
+def _add_help(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "topic", metavar="TOPIC", nargs="?", help="a topic, a command or an option (default: a list of the topics)"
+    )
+
+
+def _help(given: argparse.Namespace) -> int:
+    from kvserver.cli.topics import TOPICS, find_topic, list_of_topics
+
+    if given.topic is None:
+        show(list_of_topics(TOPICS, commands()))
+    elif subcommand := next((each for each in SUBCOMMANDS if each.name == given.topic), None):
+        show(parser_of(subcommand).format_help())
+    else:
+        show(find_topic(given.topic, TOPICS, commands()))
+    return 0
+
+
+def show(text: str) -> None:
+    """Print a text; on a terminal, through a pager."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(text)
+        return
+    import pydoc
+
+    pydoc.pager(text)
+
+
+# completion
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
+
+
+def _completion(given: argparse.Namespace) -> int:
+    from kvserver.cli.completion import script
+
+    print(script(given.shell, [(each.name, each.summary, each.add_arguments) for each in SUBCOMMANDS]))
+    return 0
+
+
+SUBCOMMANDS = (
+    Subcommand(
+        "check",
+        "list what is in a folder of data, and what a start would load",
+        "List what is in a folder of data, and what a start would load. No file is\n"
+        "changed, and a server may be using them: what it writes is a torn tail then.",
+        ("0 all is well", f"{EXIT_DAMAGED} something is damaged, or can't be read", USAGE_IS_WRONG),
+        "kvserver check kvserver-data",
+        _add_check,
+        _check,
+    ),
+    Subcommand(
+        "apply",
+        "replay the segments of a journal that were put aside, after all",
+        "Replay the segments of a journal that a start or RESTORE has put aside. Of\n"
+        "several journals it is the newest, and the next one when this runs again.",
+        ("0 they are replayed, and a snapshot is taken of it", "1 there are none, or it failed", USAGE_IS_WRONG),
+        "kvserver apply kvserver-data",
+        _add_apply,
+        _apply,
+    ),
+    Subcommand(
+        "compact",
+        "keep the last snapshots of a file",
+        "Rewrite a file with its last snapshots, back to the one that the journal\n"
+        "beside it goes on from. What a server writes is compacted without this.",
+        ("0 the file is rewritten", "1 it failed: the file is as it was", USAGE_IS_WRONG),
+        "kvserver compact kvserver-data/dump.kvs --keep-frames 1",
+        _add_compact,
+        _compact,
+    ),
+    Subcommand(
+        "replay",
+        "run a list of operations, print the results as JSON",
+        'Run a list of operations, such as [["set", "a", 1], ["get", "a"]], and print\n'
+        "the list of results as JSON. The operations are set, get, shutdown, restore\n"
+        "and crash, as run_operations of the Python package has them.",
+        ("0 the results are printed", "1 an operation, the file or the server failed", USAGE_IS_WRONG),
+        "kvserver replay operations.json --url redis://127.0.0.1:6379",
+        _add_replay,
+        _replay,
+    ),
+    Subcommand(
+        "help",
+        "list the topics of help, or show one",
+        "List the topics of help, or show one of them. The name of a command shows\n"
+        "the command's help, the name of an option what it means.",
+        ("0 the text is printed", USAGE_IS_WRONG),
+        "kvserver help options",
+        _add_help,
+        _help,
+    ),
+    Subcommand(
+        "completion",
+        "print what lets a shell complete kvserver's words",
+        "Print a script that lets a shell complete the words of kvserver. It takes\n"
+        "the extra `completion`: pip install 'kvserver[completion]'.",
+        ("0 the script is printed", "1 the extra is not installed", USAGE_IS_WRONG),
+        "kvserver completion bash > ~/.local/share/bash-completion/completions/kvserver\n"
+        "kvserver completion zsh > ~/.zfunc/_kvserver",
+        _add_completion,
+        _completion,
+    ),
+)
+
+
+def commands() -> Iterable[tuple[str, str]]:
+    """The names of the subcommands, and a line about each."""
+    return [(each.name, each.summary) for each in SUBCOMMANDS]
