@@ -15,6 +15,7 @@ from kvserver.errors import ConfigError
 from kvserver.options.config import Config
 
 TEXT_TIME = "%d %b %Y %H:%M:%S"
+TERMINAL_TIME = "%H:%M:%S"
 JSON_TIME = "%Y-%m-%dT%H:%M:%S"
 LEVELS = {"debug": logging.DEBUG, "verbose": logging.DEBUG, "notice": logging.INFO, "warning": logging.WARNING}
 
@@ -25,7 +26,9 @@ def open_log(config: Config) -> None:
         handler = LogFile(config.logfile) if config.logfile else logging.StreamHandler(sys.stderr)
     except OSError as error:
         raise ConfigError(f"cannot open the log file {config.logfile}: {error.strerror}") from None
-    handler.setFormatter(JSONLines() if config.log_format == "json" else text_lines())
+    handler.setFormatter(
+        JSONLines() if config.log_format == "json" else terminal_lines() if is_on_terminal(config) else text_lines()
+    )
     for name in ("kvserver", "asyncio"):
         log = logging.getLogger(name)
         log.addHandler(handler)
@@ -36,6 +39,16 @@ def open_log(config: Config) -> None:
 def set_level(name: str) -> None:
     """Log records of this level and above. The names of levels are Redis's."""
     logging.getLogger("kvserver").setLevel(LEVELS[name])
+
+
+def is_on_terminal(config: Config) -> bool:
+    """True if somebody reads the log while it is written: it is text, and goes to a terminal."""
+    return config.log_format == "text" and not config.logfile and sys.stderr.isatty()
+
+
+def terminal_lines() -> logging.Formatter:
+    """The format of lines on a terminal. Who has started the server there knows the day and the process."""
+    return logging.Formatter("%(asctime)s %(levelname)s %(message)s", TERMINAL_TIME)
 
 
 def text_lines() -> logging.Formatter:

@@ -23,12 +23,13 @@ from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, MediumError, StartError, TLSError
-from kvserver.log import set_level
+from kvserver.log import is_on_terminal, set_level
 from kvserver.media.locate import open_folder
 from kvserver.media.medium import Place
 from kvserver.network.clients import Clients
-from kvserver.network.listeners import Listeners
+from kvserver.network.listeners import Listeners, is_taken
 from kvserver.options.config import Config, config_set_failed
+from kvserver.options.durability import durability
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
@@ -89,6 +90,8 @@ class Server:
         # A signal has told the server to leave.
         self._is_leaving = False
         self._is_closing = False
+        # What the log says of it, for those who can.
+        self._way_to_stop = ""
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -144,11 +147,11 @@ class Server:
             self._load.result()
         except (OSError, TLSError) as error:
             await self._close()
-            raise StartError(str(error)) from error
+            raise StartError(f"{error}{_another_port(error, config)}") from error
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
-        ready = f"Ready to accept connections on {', '.join(self._listeners.addresses())}"
-        _log.info("%s", ready)
+        ready = f"Ready to accept connections on {', '.join(self._listeners.urls())}"
+        _log.info("%s%s", ready, self._way_to_stop)
         self._supervisor.tell_ready(ready)
 
     def _introduce(self) -> None:
@@ -158,13 +161,14 @@ class Server:
         """
         config, facts = self.state.config, self.state.process_facts()
         _log.info(
-            "kvserver %s, %s, leaves %s, on Python %s and %s, process %d",
+            "kvserver %s (%s, leaves %s, Python %s, %s), process %d",
             self.state.version, facts.build, facts.leaves, facts.python, facts.event_loop, facts.process_id,
         )  # fmt: skip
-        durability = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))
+        options = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))
         path = os.path.join(config.dir, config.dbfilename)
-        _log.info("data in %s: %s, save %s", path, durability, config.describe("save")[5:] or '""')
-        _log.info("listening on %s", ", ".join(self._listeners.addresses()))
+        _log.info("data in %s", path)
+        _log.info("durability: %s (%s, save %s)", durability(config), options, config.describe("save")[5:] or '""')
+        _log.info("listening on %s", ", ".join(self._listeners.urls()))
         for notice in config.notices:
             _log.warning("%s", notice)
         if config.ignored:
@@ -202,6 +206,8 @@ class Server:
             if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             self._loop.add_signal_handler(number, self._on_signal, number)
+        if is_on_terminal(self.state.config):
+            self._way_to_stop = " (ctrl-C stops it)"
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._is_leaving:
@@ -246,7 +252,7 @@ class Server:
                 self._listeners.reload_tls()
             if listening:
                 self._listeners.rebind()
-                _log.info("listening on %s", ", ".join(self._listeners.addresses()) or "nothing")
+                _log.info("listening on %s", ", ".join(self._listeners.urls()) or "nothing")
                 self._warn_of_network()
         except (CommandError, OSError, TLSError) as error:
             vars(config).update(self._settled)
@@ -312,6 +318,15 @@ class Server:
         await asyncio.sleep(0)
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _another_port(error: Exception, config: Config) -> str:
+    """The way to another port, behind a semicolon, if a start fails since one of its ports is taken; else an empty text."""
+    if isinstance(error, OSError) and is_taken(error):
+        for option, port in (("-p", config.port), ("--tls-port", config.tls_port)):
+            if f":{port}: " in str(error):
+                return f"; {option} takes another port, {option} auto any that is free"
+    return ""
 
 
 def _open_place(config: Config) -> Place:

@@ -103,7 +103,7 @@ class Listeners:
         try:
             wanted = _listen_on_both(config, plain, tls, left_out)
         except OSError as error:
-            if not _is_taken(error) or not {config.port, config.tls_port} & {_port_of([raw], 0) for raw in (*plain, *tls)}:
+            if not is_taken(error) or not {config.port, config.tls_port} & {_port_of([raw], 0) for raw in (*plain, *tls)}:
                 raise
             # Our own sockets may be in the way, as * is of 127.0.0.1: they are closed first, as redis-server does.
             addresses = [(raw.family, raw.getsockname()) for raw in plain], [(raw.family, raw.getsockname()) for raw in tls]
@@ -142,11 +142,14 @@ class Listeners:
                 self._loop.remove_reader(raw_socket)
                 raw_socket.close()
 
-    def addresses(self) -> list[str]:
-        """The addresses that the server listens on, for the log."""
-        paths = [raw for raw in self._servers if raw.family == socket.AF_UNIX]
-        plain = [print_address(raw.getsockname()) for raw in (*self._plain_sockets, *paths)]
-        return plain + [f"{print_address(raw.getsockname())} (TLS)" for raw in self._tls_sockets]
+    def urls(self) -> list[str]:
+        """The addresses that the server listens on, as clients take them: redis://127.0.0.1:6379, rediss:// for TLS, unix://."""
+        paths = [raw.getsockname() for raw in self._servers if raw.family == socket.AF_UNIX]
+        return [
+            *(f"redis://{print_address(raw.getsockname())}" for raw in self._plain_sockets),
+            *(f"unix://{os.path.abspath(path)}" for path in paths),
+            *(f"rediss://{print_address(raw.getsockname())}" for raw in self._tls_sockets),
+        ]
 
     def exposed(self) -> str:
         """The first address that other machines may reach, or an empty text.
@@ -254,7 +257,7 @@ def listen(
         try:
             listening = _listen_once(addresses, port, backlog, missing, present)
         except OSError as error:
-            if port == AUTO_PORT and _is_taken(error) and tries_left:
+            if port == AUTO_PORT and is_taken(error) and tries_left:
                 continue
             raise
         break
@@ -320,7 +323,7 @@ def _begin_listening(raw_socket: socket.socket, address: Any, backlog: int) -> s
     return raw_socket
 
 
-def _is_taken(error: OSError) -> bool:
+def is_taken(error: OSError) -> bool:
     """True if listening failed since another socket has the address."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 

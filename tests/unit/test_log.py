@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kvserver.errors import ConfigError
-from kvserver.log import LogFile, open_log
+from kvserver.log import LogFile, is_on_terminal, open_log
 from kvserver.options.config import Config
 
 
@@ -125,6 +125,18 @@ def test_file_whose_folder_is_gone_is_told_of_once_and_stops_nobody(
     folder.rmdir()
     log.info("four")
     assert "No such file" in capsys.readouterr().err  # told again, since it was well in between
+
+
+def test_terminal_gets_lines_without_day_and_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert is_on_terminal(config())
+    assert not is_on_terminal(config(log_format="json"))
+    assert not is_on_terminal(config(logfile="log"))
+    open_log(config())
+    logging.getLogger("kvserver").warning("look")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING look\n", capsys.readouterr().err)
 
 
 def test_log_on_a_full_disk_is_told_of_once_and_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:

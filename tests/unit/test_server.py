@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
+import re
 import signal
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from helpers.servers import (
+    DEADLINE_S,
     ServerProcess,
     StartServer,
     free_port,
     info,
     kvserver_command,
+    kvserver_environment,
     need_program,
 )
 from helpers.starts import DATA_FILE, QUIET, InShell, Removed, failure_of_start, said
@@ -94,12 +101,14 @@ def test_first_lines_say_what_runs_where_it_keeps_data_how_and_who_may_come(star
     server = start_server("--save", "60 1", "--appendfsync", "always")
     with server.connect() as wire:
         facts = info(wire, "server")
-    assert said(server)[:4] == [
-        f"kvserver {facts['kvserver_version']}, {facts['kvserver_build']}, leaves {facts['kvserver_leaves']}, on Python "
-        f"{facts['python_version']} and {facts['multiplexing_api']}, process {server.process.pid}",
-        f"data in {server.directory}/{DATA_FILE}: appendonly yes, appendfsync always, save 60 1",
-        f"listening on 127.0.0.1:{server.port}",
-        f"Ready to accept connections on 127.0.0.1:{server.port}",
+    assert said(server)[:5] == [
+        f"kvserver {facts['kvserver_version']} ({facts['kvserver_build']}, leaves {facts['kvserver_leaves']}, Python "
+        f"{facts['python_version']}, {facts['multiplexing_api']}), process {server.process.pid}",
+        f"data in {server.directory}/{DATA_FILE}",
+        "durability: neither a kill nor a power cut loses anything acknowledged "
+        "(appendonly yes, appendfsync always, save 60 1)",
+        f"listening on redis://127.0.0.1:{server.port}",
+        f"Ready to accept connections on redis://127.0.0.1:{server.port}",
     ]
 
 
@@ -113,7 +122,7 @@ def test_name_in_the_environment_that_is_no_option_is_one_warning(tmp_path: Path
     told, _, names = line.partition(": ")
     assert told == "WARNING ignored in the environment, since they are no options"
     assert sorted(names.split(", ")) == ["KVSERVER_KILLS", "KVSERVER_PROT (did you mean KVSERVER_PORT?)"]
-    assert 'save ""' in said(server)[1]
+    assert 'save ""' in said(server)[2]
 
 
 @pytest.mark.parametrize(
@@ -134,3 +143,65 @@ def test_address_on_a_network_without_a_password_is_warned_of(
     assert len(warnings) == bool(warning)
     if warning:
         assert warnings[0].startswith(f"WARNING 0.0.0.0:{server.port} is on a network: {warning}")
+
+
+# --- what a person sees on a terminal
+
+
+class OnTerminal:
+    """A server whose standard error is a terminal, and what it has written there."""
+
+    def __init__(self, *options: str) -> None:
+        self.port = free_port()
+        self._ours, theirs = pty.openpty()
+        command = kvserver_command("-p", str(self.port), *options)
+        self.process = subprocess.Popen(
+            command, env=kvserver_environment(), stdin=theirs, stderr=theirs, stdout=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self.text = ""
+
+    def read_to(self, end: str = "") -> str:
+        """The text so far, read until it holds `end`, or until the server is gone."""
+        while not end or end not in self.text:
+            try:
+                self.text += os.read(self._ours, 1 << 16).decode()
+            except OSError:
+                # Linux says so when the last one who had the terminal is gone.
+                break
+        return self.text
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+def test_terminal_shows_what_runs_where_how_durable_and_how_to_stop_it(tmp_path: Path) -> None:
+    server = OnTerminal("--dir", str(tmp_path / "data"))
+    try:
+        lines = server.read_to("stops it)").splitlines()
+        plain = [re.sub(r"^\d\d:\d\d:\d\d INFO ", "", line) for line in lines]
+        assert re.fullmatch(rf"kvserver \S+ \(.*\), process {server.process.pid}", plain[0])
+        assert plain[1:4] == [
+            f"data in {tmp_path}/data/{DATA_FILE}",
+            "durability: a kill loses nothing, a power cut about a second "
+            "(appendonly yes, appendfsync everysec, save 3600 1 300 100 60 10000)",
+            f"listening on redis://127.0.0.1:{server.port}",
+        ]
+        assert plain[-1] == f"Ready to accept connections on redis://127.0.0.1:{server.port} (ctrl-C stops it)"
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(DEADLINE_S) == 0
+        assert "received SIGINT" in server.read_to()
+    finally:
+        server.close()
+
+
+def test_json_on_a_terminal_stays_json(tmp_path: Path) -> None:
+    server = OnTerminal("--dir", str(tmp_path / "data"), "--log-format", "json")
+    try:
+        lines = server.read_to("Ready to accept connections").splitlines()
+        assert json.loads(lines[0])["message"].startswith("kvserver ")
+        assert "ctrl-C" not in server.text
+    finally:
+        server.close()

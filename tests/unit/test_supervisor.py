@@ -88,7 +88,7 @@ def test_server_tells_that_it_loads_is_ready_and_leaves(
     *loading, ready = receive_until(listener, "READY=1")
     assert loading
     assert all(message[0].startswith("STATUS=loading: ") for message in loading)
-    assert ready[1] == f"STATUS=Ready to accept connections on 127.0.0.1:{server.port}"
+    assert ready[1] == f"STATUS=Ready to accept connections on redis://127.0.0.1:{server.port}"
     if how == "SIGTERM":
         assert server.stop() == 0
     else:

@@ -130,7 +130,7 @@ def test_new_port_is_told_and_written_and_the_old_one_is_free(tmp_path: Path, st
     with server.connect() as wire:
         port = free_port()
         assert wire.command("CONFIG", "SET", "port", port) == b"+OK\r\n"
-        assert server.wait_for_line(f"listening on 127.0.0.1:{port}")
+        assert server.wait_for_line(f"listening on redis://127.0.0.1:{port}")
         assert info(wire, "server")["tcp_port"] == str(port)
         assert wire.command("CONFIG", "REWRITE") == b"+OK\r\n"
         assert f"\nport = {port}\n" in file.read_text(encoding="utf-8")
@@ -206,9 +206,12 @@ def taken_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
+ANOTHER = "-p takes another port, -p auto any that is free"
+
+
 def test_taken_port_fails_in_one_line(taken_port: int) -> None:
     line = failed_start("--port", str(taken_port))
-    assert line == f"kvserver: cannot listen on 127.0.0.1:{taken_port}: Address already in use"
+    assert line == f"kvserver: cannot listen on 127.0.0.1:{taken_port}: Address already in use; {ANOTHER}"
 
 
 def test_address_that_is_not_of_this_machine_fails_or_is_left_out() -> None:
@@ -289,7 +292,7 @@ def test_bind_of_no_address_at_all_is_an_error_that_says_why() -> None:
 
 def test_port_auto_is_one_that_is_free_at_every_address(start_server: StartServer) -> None:
     server = start_server(*COMMON_OPTIONS, "--port", "auto", "--bind", "127.0.0.1 127.0.0.2")
-    line = server.wait_for_line("Ready to accept connections on 127.0.0.1:")
+    line = server.wait_for_line("Ready to accept connections on redis://127.0.0.1:")
     assert line
     ports = set(re.findall(r"127\.0\.0\.[12]:(\d+)", line))
     (port,) = ports

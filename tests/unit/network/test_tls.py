@@ -145,7 +145,7 @@ def test_port_0_leaves_only_tls(start_server: StartServer, certificates: Certifi
     with pytest.raises(ConnectionRefusedError):
         server.server.connect()
     (line,) = [line for line in server.server.log_text().splitlines() if "Ready" in line]
-    assert line.endswith(f"Ready to accept connections on 127.0.0.1:{server.port} (TLS)")
+    assert line.endswith(f"Ready to accept connections on rediss://127.0.0.1:{server.port}")
 
 
 def test_unread_replies_over_tls_are_bounded_and_a_reader_gets_all(tls: TLSServer) -> None:
@@ -297,7 +297,9 @@ def test_start_without_a_certificate_fails_in_one_line() -> None:
 
 def test_taken_tls_port_fails_in_one_line(tls: TLSServer) -> None:
     line = failed_start("--tls-port", str(tls.port), *tls.certificates.options())
-    assert line == f"kvserver: cannot listen on 127.0.0.1:{tls.port}: Address already in use"
+    told, _, remedy = line.partition("; ")
+    assert told == f"kvserver: cannot listen on 127.0.0.1:{tls.port}: Address already in use"
+    assert remedy == "--tls-port takes another port, --tls-port auto any that is free"
 
 
 def test_key_with_a_passphrase_is_read_and_the_passphrase_is_told_to_nobody(
