@@ -1,4 +1,7 @@
-"""A medium and a log in memory: for tests, and for stores that need no file. Lost with the process, and never damaged."""
+"""A medium and a log in memory, and a place made of both: for tests, and for stores and servers that need no file.
+
+All of it is lost with the process, and never damaged.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from kvserver.errors import MediumError, MediumPoisoned
-from kvserver.media.medium import APPLICABLE, COPY_BYTES, Aside, GatheredFrame, Log
+from kvserver.media.medium import APPLICABLE, COPY_BYTES, Aside, GatheredFrame, Log, Place
 
 
 class MemoryMedium:
@@ -215,6 +218,21 @@ class MemoryLog(Log):
     def _refuse_if_failed(self) -> None:
         if self.failure:
             raise MediumPoisoned(self.failure)
+
+
+class MemoryLease:
+    """The lease of a place in memory: nobody else can find it."""
+
+    def hold(self) -> bool:
+        return False
+
+    def release(self) -> None:
+        """Do nothing: there is nobody to let in."""
+
+
+def new_place() -> Place:
+    """A place in memory with nothing in it. After `close` the next server can come to it, and finds what was kept."""
+    return Place(MemoryLease(), MemoryMedium(), MemoryLog())
 
 
 def _name(number: int) -> str:

@@ -119,7 +119,8 @@ class Config:
             return getattr(self, option.attribute)
         return option.kind.parse(self.inert.get(option.name, option.default))
 
-    def _put(self, option: Option, value: Any) -> None:
+    def put(self, option: Option, value: Any) -> None:
+        """Let an option have this value, also one that means nothing here."""
         if option.name in BY_NAME:
             setattr(self, option.attribute, value)
         else:
@@ -176,7 +177,7 @@ class Config:
             if value_now != present or option.change is Change.PROTECTED:
                 changed[option] = value_now
         for option, value_now in changed.items():
-            self._put(option, value_now)
+            self.put(option, value_now)
         return [option.name for option in changed if option.name in BY_NAME]
 
     def describe(self, name: str) -> str:
@@ -224,7 +225,7 @@ def load(
     for settings in (from_file, from_environment, from_arguments):
         for setting in settings.values():
             option = setting.option
-            config._put(option, option.kind.join(config.value(option), parse(setting)))
+            config.put(option, option.kind.join(config.value(option), parse(setting)))
     if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
         raise ConfigError(NOTHING_TO_LISTEN_ON)
     return config

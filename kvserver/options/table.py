@@ -37,6 +37,8 @@ from kvserver.options.kinds import (
 
 # The most databases that a server may have. A frame that tells of more must not get memory for each.
 MOST_DATABASES: Final = 1024
+# The value of `dir` for a server that has nothing on the disk.
+IN_MEMORY: Final = "memory:"
 
 
 class Change(Enum):
@@ -93,7 +95,8 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
         Option("tls-ciphers", LIVE, PATH, "", "OpenSSL's list of ciphers of TLSv1.2; empty for its default"),
     ),
     "Persistence": (
-        Option("dir", FIXED, DIRECTORY, "./kvserver-data", "directory of the data; created if it is missing"),
+        Option("dir", FIXED, DIRECTORY, "./kvserver-data",
+               f"directory of the data, created if it is missing; {IN_MEMORY} for nothing on the disk"),
         Option("dbfilename", FIXED, FILE_NAME, "dump.kvs", "file of the snapshots, in dir"),
         Option("save", LIVE, SAVE_POINTS, "3600 1 300 100 60 10000",
                "take a snapshot after SECONDS with CHANGES or more, several --save add up; empty for never"),
