@@ -90,11 +90,15 @@ class Deadlines:
         self._earliest_ms[index] = 0
         self._quiet_until_ms = 0.0
 
+    def hurry(self) -> None:
+        """Let no shard rest: the clock was moved, so that what is known of times to come is out of date."""
+        self._rests_until_ms, self._quiet_until_ms = [0.0] * len(self._rests_until_ms), 0.0
+
     def shard_to_sweep(self, now_ms: int) -> int | None:
         """The index of the next shard that may have something due, or None. The shards take turns."""
         if now_ms < self._looked_at_ms:
             # The clock was set back.
-            self._rests_until_ms, self._quiet_until_ms = [0.0] * len(self._rests_until_ms), 0.0
+            self.hurry()
         self._looked_at_ms = now_ms
         if self._left or self._stop:
             return self._position

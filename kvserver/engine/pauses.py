@@ -53,10 +53,22 @@ class Pauses:
         self._ends_at_ms = max(until_ms, self._ends_at_ms)
         if holds_keys:
             self.hold_keys()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
         left_s = (self._ends_at_ms - self._state.now_ms()) / 1000
         self._timer = self._loop.call_later(min(left_s, LONGEST_TIMER_S), self.end)
+
+    def look_at_clock(self) -> None:
+        """Take notice that somebody has moved the clock: the pause may be over."""
+        if self._state.pause is Pause.NONE:
+            return
+        if self._ends_at_ms <= self._state.now_ms():
+            self.end()
+        else:
+            self._set_timer()
 
     def hold_keys(self) -> None:
         """Let keys neither expire nor be evicted during a pause: another server may be about to take over the data."""

@@ -54,6 +54,21 @@ class Upkeep:
         if self._task is None and not self._state.persistence.loading and self._slice():
             self._task = asyncio.create_task(self._go_on())
 
+    def catch_up(self) -> None:
+        """Remove at once all that is due by the clock, which somebody has moved, and tell of it.
+
+        What a snapshot that is being made keeps, or a script that stands aside, goes behind that.
+        """
+        state = self._state
+        state.memory.tick()
+        if state.scripts.busy_error:
+            return
+        if state.expires_actively:
+            state.databases.hurry()
+            while state.databases.sweep():
+                pass
+        self._hand_over()
+
     def end(self) -> None:
         """Do nothing more."""
         if self._task:
@@ -80,6 +95,11 @@ class Upkeep:
         is_unfinished = self._step()
         while is_unfinished and time.perf_counter() <= ends_at:
             is_unfinished = self._step()
+        self._hand_over()
+        return is_unfinished
+
+    def _hand_over(self) -> None:
+        """Pass on what was done: to the journal, to who listens, and to who waits."""
         records, notifications = self._state.databases.records, self._state.notifications
         # The next tick may be long in coming.
         if records.has_any:
@@ -89,7 +109,6 @@ class Upkeep:
                 self._deliver(deliveries)
         if self._state.databases.awaited.touched:
             self._wake()
-        return is_unfinished
 
     def _step(self) -> bool:
         """Do one step, if there is one to do. Return True if there was, so that there may be more."""

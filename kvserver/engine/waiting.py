@@ -192,6 +192,15 @@ class Waiting:
 
     # Time
 
+    def hasten(self, seconds: float) -> None:
+        """Let all waits end sooner by so many seconds, since the clock has gone forward by them: some of them now."""
+        if self._ends:
+            # All move by the same time, so that it is a heap still.
+            self._ends = [(ends_at_s - seconds, number, wait) for ends_at_s, number, wait in self._ends]
+            if self._timer:
+                self._timer.cancel()
+            self._end_due()
+
     def _set_timer(self) -> None:
         """Have the timer be there for the first end."""
         first_at_s = self._ends[0][0]
