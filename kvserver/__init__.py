@@ -6,7 +6,7 @@ package, and a server need not wait for the import of a library that it doesn't 
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from kvserver.version import __version__ as __version__
 
 __all__ = [
     "FileMedium",
@@ -16,11 +16,14 @@ __all__ = [
     "MediumLocked",
     "MediumPoisoned",
     "MemoryMedium",
+    "Server",
     "ServerFolder",
     "run_operations",
+    "running",
 ]
 
 if TYPE_CHECKING:
+    from kvserver.embedded import running
     from kvserver.library import (
         FileMedium,
         KVServerError,
@@ -32,11 +35,20 @@ if TYPE_CHECKING:
         ServerFolder,
         run_operations,
     )
+    from kvserver.server import Server
 else:
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "Server":
+            from kvserver.server import Server
+
+            return Server
+        if name == "running":
+            from kvserver.embedded import running
+
+            return running
         from kvserver import library
 
         return getattr(library, name)

@@ -15,6 +15,7 @@ Exception
     │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
     ├── UsageError             words on the command line that mean nothing
     ├── StartError             the server can't start
+    ├── NotRunning             the server that is asked for something does not run in this process
     ├── TLSError               no TLS context can be made of the options
     ├── ExtraMissing           a package that an extra brings is not installed
     ├── ReplayError            a list of operations can't be read or run, or a server answers one of them by an error
@@ -72,6 +73,10 @@ class UsageError(KVServerError):
 
 class StartError(KVServerError):
     """The server can't start. `str()` is the one line for the user."""
+
+
+class NotRunning(KVServerError):
+    """The server does not run: it was not started, has ended, or runs in the process that this one was forked from."""
 
 
 class TLSError(KVServerError):

@@ -1,7 +1,8 @@
-"""The server: it makes all parts and ties them together, keeps time, acts on new settings, and leaves in order.
+"""The server, alone in its process or within a program: it makes all parts and ties them together, keeps time, and leaves.
 
 At its start it takes the folder, opens the medium, listens, loads while clients get -LOADING, and then serves. At its end it
 stops listening, closes the connections and releases the folder. It alone knows all folders; it never runs a command itself.
+Whatever belongs to the process as a whole it touches only if it is told that the process is its own.
 """
 
 from __future__ import annotations
@@ -9,35 +10,41 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import time
+from typing import Self
 
-import kvserver
+from kvserver.clock import Clock
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
-from kvserver.dispatch.timing import slow_from_ns
 from kvserver.engine import collector
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
-from kvserver.errors import CommandError, MediumError, StartError, TLSError
-from kvserver.log import is_on_terminal, set_level
+from kvserver.errors import MediumError, StartError, TLSError
+from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
 from kvserver.media.medium import Place
+from kvserver.media.memory import new_place
 from kvserver.network.clients import Clients
 from kvserver.network.listeners import Listeners, is_taken
-from kvserver.options.config import Config, config_set_failed
+from kvserver.network.urls import address_of, port_of, url_of
+from kvserver.onloop import OnLoop
+from kvserver.options.config import Config
 from kvserver.options.durability import durability
+from kvserver.options.keywords import from_keywords
+from kvserver.options.table import IN_MEMORY
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshots import Snapshots
+from kvserver.settings import Settings
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
-from kvserver.system import Progress, now_ms, now_us, random_below, read_process_facts
+from kvserver.system import Progress, allow_open_files, now_ms, random_below, read_process_facts
+from kvserver.version import __version__
 
 CRON_S = 0.1
 # The same while nothing has come or gone for so long that all rates are 0. Nobody sees then that expired keys go later, and
@@ -45,96 +52,158 @@ CRON_S = 0.1
 REST_S = 0.3
 EACH_SECOND_S = 1.0
 PROGRESS_S = 0.2
-# The options that name what is listened on, with Redis's error texts.
-LISTENING = {
-    "bind": "Failed to bind to specified addresses.",
-    "port": "Unable to listen on this port. Check server logs.",
-    "tls-port": "Unable to listen on this port. Check server logs.",
-}
-TLS_NOT_UPDATED = "Unable to update TLS configuration. Check server logs."
 
 _log = logging.getLogger("kvserver")
+# Without this, Python prints warnings of a program that has set up no logging.
+_log.addHandler(logging.NullHandler())
 
 
 class Server:
-    """A server on the running event loop: `await start()`, then `await ended`. The constructor opens and changes nothing."""
+    """A server on the running event loop, which may be that of a program that does other things, too.
 
-    def __init__(self, config: Config) -> None:
-        loop = asyncio.get_running_loop()
+    The options are those of the command line with `_` for `-`, as Python's values or as Redis's texts. Without any it listens
+    on a free port of 127.0.0.1, and has nothing on the disk.
+
+    >>> import asyncio, kvserver, redis.asyncio
+    >>> async def main():
+    ...     async with kvserver.Server(maxmemory="100mb") as server:
+    ...         async with redis.asyncio.Redis.from_url(server.url) as client:
+    ...             await client.set("name", "Ada")
+    ...             return await client.get("name")
+    >>> asyncio.run(main())
+    b'Ada'
+
+    With `dir="data"`, it keeps its data there as the program `kvserver` does: it journals what is written (`appendonly`), and
+    saves when the block ends. The same folder can be opened by the program, by `ServerFolder`, or by the next server.
+
+    `config` stands for all options, and `owns_process` is for a program that is nothing but the server: only then the server
+    raises the limit of open files, sets up Python's garbage collector, follows `loglevel`, shows progress on a terminal, and
+    tells systemd of itself. Otherwise it touches nothing that belongs to the process as a whole; it logs to `kvserver`.
+
+    `clock` moves the time, and `faults` lets things go wrong: both for tests, and from any thread.
+
+    ConfigError, in one line, for what is no option, or a value that is none for it.
+    """
+
+    def __init__(self, config: Config | None = None, /, *, owns_process: bool = False, **options: object) -> None:
+        self.config = from_keywords(options) if config is None else config
+        self._owns_process = owns_process
+        self.on_loop = OnLoop()
+        self.clock = Clock(self.on_loop)
+        self.clock.on_move = self._catch_up
+        self.is_running = False
+        # What is kept in memory, for a server that comes back after a crash.
+        self._place: Place | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    # Where it is
+
+    @property
+    def url(self) -> str:
+        """The URL for clients on this machine, such as redis://127.0.0.1:6379/0: `redis.Redis.from_url` takes it."""
+        return url_of(self.config)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on: that of TCP, or else that of TLS. 0 if there is a Unix socket alone."""
+        return port_of(self.config)
+
+    @property
+    def address(self) -> str:
+        """The host and the port, such as 127.0.0.1:6379; or the path of the Unix socket, if there is nothing else."""
+        return address_of(self.config)
+
+    # Its life
+
+    def _build(self) -> None:
+        """Make the parts that need no disk. Nothing is opened or changed."""
+        loop, config, clock = asyncio.get_running_loop(), self.config, self.clock
         event_loop = type(loop).__module__.partition(".")[0]
         self.ended: asyncio.Future[None] = loop.create_future()
         self.state = ServerState(
             config=config,
-            databases=Databases(now_ms),
+            databases=Databases(clock.now_ms),
             commands=COMMANDS,
-            now_ms=now_ms,
-            now_us=now_us,
+            now_ms=clock.now_ms,
+            now_us=clock.now_us,
             random_below=random_below,
             process_facts=lambda: read_process_facts(event_loop),
-            started_at_ms=now_ms(),
+            started_at_ms=clock.now_ms(),
             run_id=os.urandom(20).hex(),
-            version=kvserver.__version__,
+            version=__version__,
         )
         self._table = CommandTable(COMMANDS, self.state.usages, time.perf_counter_ns)
         # Save points count from the start, as in Redis.
         self.state.persistence.last_save_at = int(time.time())
         self._loop = loop
-        self.clients = Clients(self.state)
+        self.clients = Clients(self.state, allow_open_files if self._owns_process else _leave_open_files)
         self._listeners = Listeners(self.clients, config)
-        self._supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", ""))
-        # The values in force, which come back after a CONFIG SET that can't be carried out.
-        self._settled = dict(vars(config))
+        self.supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", "") if self._owns_process else "")
         self._cron: asyncio.TimerHandle | None = None
         # The end of this second by the event loop's clock.
         self._second_ends_at = 0.0
-        # A signal has told the server to leave.
-        self._is_leaving = False
         self._is_closing = False
-        # What the log says of it, for those who can.
-        self._way_to_stop = ""
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
         self._upkeep = Upkeep(
             self.state,
             lambda commands: self._journal.append(commands),
             lambda deliveries: self.writer.results.deliver(deliveries),
             lambda: self.writer.wake(),
         )
-        self._watch()
         self.state.memory.configure()
 
-    async def start(self) -> None:
-        """Listen, load and serve; return earlier if the server is told to leave meanwhile. StartError if that fails."""
-        config = self.state.config
-        place = _open_place(config)
-        self._lease = place.lease
+    def _tie(self, place: Place) -> None:
+        """Make the parts that keep data at a place, and those that run commands, and tie all together."""
+        self._place = place
         self._disk = Disk()
         self._journal_disk, self._sync_disk = Disk(), Disk()
         self._journal = Journal(self.state, place.log, self._journal_disk, self._sync_disk)
         self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
         beside_loop = BesideLoop(self._journal_disk, self.state.counters, self.state.persistence)
         recovery = Recovery(self.state, self._table, self._snapshots.frames, place.log, beside_loop)
+        self._settings = Settings(self.state, self._table, self.clients, self._listeners, self._warn_of_network)
         self._jobs = Jobs(
             self.state,
             self._snapshots,
             self._journal,
             self._leave,
-            self._reconfigure,
+            self._settings.act,
             recovery,
             self._disk,
         )
         self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
         self.clients.writer = self._jobs.writer = self.writer
+        self._jobs.move_clock = self.clock.move
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
+        self._settings.limit_scripts = self._scripts.limit_memory
         self._jobs.attend_journal()
-        collector.begin()
+
+    async def start(self) -> None:
+        """Listen, load and serve; return earlier if the server is told to leave meanwhile.
+
+        StartError, with one line for the user, if that fails. Then nothing is held.
+        """
+        if self.is_running:
+            raise StartError(f"the server runs already, on {self.address}")
+        self._build()
+        self._tie(self._open_place())
+        if self._owns_process:
+            collector.begin()
+            self._settings.follow_log_level()
         try:
             self.state.persistence.loading = True
             await self._listeners.open()
             self._introduce()
             self.clients.fit_to_system()
-            self._settled = dict(vars(config))
+            self._settings.settle()
             self._load = self._loop.create_task(self._jobs.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
@@ -147,12 +216,62 @@ class Server:
             self._load.result()
         except (OSError, TLSError) as error:
             await self._close()
-            raise StartError(f"{error}{_another_port(error, config)}") from error
+            raise StartError(f"{error}{self._another_port(error)}") from error
+        except BaseException:
+            await self._close()
+            raise
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
         self._cron = self._loop.call_later(CRON_S, self._keep_time)
+        self.is_running = True
+        self.on_loop.begin(self._loop)
         ready = f"Ready to accept connections on {', '.join(self._listeners.urls())}"
-        _log.info("%s%s", ready, self._way_to_stop)
-        self._supervisor.tell_ready(ready)
+        stops = self._owns_process and is_on_terminal(self.config)
+        _log.info("%s%s", ready, " (ctrl-C stops it)" if stops else "")
+        self.supervisor.tell_ready(ready)
+
+    def _another_port(self, error: Exception) -> str:
+        """The way to another port, behind a semicolon, if a start fails since a port is taken; else an empty text."""
+        if isinstance(error, OSError) and is_taken(error):
+            for keyword, word, port in (("port", "-p", self.config.port), ("tls_port", "--tls-port", self.config.tls_port)):
+                if f":{port}: " in str(error):
+                    if self._owns_process:
+                        return f"; {word} takes another port, {word} auto any that is free"
+                    return f'; {keyword}="auto" takes any that is free'
+        return ""
+
+    async def leave(self) -> None:
+        """Leave as on SHUTDOWN, and not at all if the data can't be saved, which is logged. Signals lead to this."""
+        await self._jobs.leave()
+
+    async def stop(self) -> None:
+        """Leave as on SHUTDOWN: where there is a folder, what was written since the last snapshot is saved first.
+
+        MediumError if that failed; the server has ended all the same, and the journal has what the disk took. Does nothing if
+        the server does not run.
+        """
+        if not self.is_running:
+            return
+        keeps = self.config.dir != IN_MEMORY
+        leaving = self._loop.create_task(self._jobs.leave(keeps, force=True))
+        await asyncio.shield(self.ended)
+        leaving.cancel()
+        facts = self.state.persistence
+        if keeps and not facts.last_save_ok:
+            raise MediumError(f"the server has ended, and could not save: {facts.last_save_error}")
+
+    def _open_place(self) -> Place:
+        config = self.config
+        if config.dir == IN_MEMORY:
+            return self._place or new_place()
+        try:
+            config.dir = os.path.abspath(config.dir)
+        except FileNotFoundError:
+            reason = "the working directory does not exist any more"
+            raise StartError(f"cannot use the directory {config.dir}: {reason}") from None
+        try:
+            return open_folder(config.dir, config.dbfilename)
+        except MediumError as error:
+            raise StartError(str(error)) from error
 
     def _introduce(self) -> None:
         """Log the version and the process, the place of the data, the addresses, and warnings about them.
@@ -165,9 +284,11 @@ class Server:
             self.state.version, facts.build, facts.leaves, facts.python, facts.event_loop, facts.process_id,
         )  # fmt: skip
         options = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))
-        path = os.path.join(config.dir, config.dbfilename)
-        _log.info("data in %s", path)
-        _log.info("durability: %s (%s, save %s)", durability(config), options, config.describe("save")[5:] or '""')
+        if config.dir == IN_MEMORY:
+            _log.info("data in memory: nothing is kept")
+        else:
+            _log.info("data in %s", os.path.join(config.dir, config.dbfilename))
+            _log.info("durability: %s (%s, save %s)", durability(config), options, config.describe("save")[5:] or '""')
         _log.info("listening on %s", ", ".join(self._listeners.urls()))
         for notice in config.notices:
             _log.warning("%s", notice)
@@ -189,42 +310,17 @@ class Server:
             _log.warning("%s is on a network: %s", exposed, text)
 
     async def _show_progress(self) -> None:
+        if not self._owns_process:
+            return
         facts, percent = self.state.persistence, 0
-        self._supervisor.tell_of_load(percent)
+        self.supervisor.tell_of_load(percent)
         with Progress("loading", lambda: facts.load_total_bytes) as progress:
             while True:
                 await asyncio.sleep(PROGRESS_S)
                 progress.update(facts.load_done_bytes)
                 before, percent = percent, 100 * facts.load_done_bytes // (facts.load_total_bytes or 1)
                 if percent != before:
-                    self._supervisor.tell_of_load(percent)
-
-    def stop_on_signals(self) -> None:
-        """Act on SIGTERM, SIGINT and SIGHUP as on SHUTDOWN, and leave at once at the second signal."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # `nohup` has a program started with SIGHUP ignored.
-            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue
-            self._loop.add_signal_handler(number, self._on_signal, number)
-        if is_on_terminal(self.state.config):
-            self._way_to_stop = " (ctrl-C stops it)"
-
-    def _on_signal(self, number: signal.Signals) -> None:
-        if self._is_leaving:
-            _log.warning("received a second signal, leaving at once without a flush")
-            os._exit(1)
-        self._is_leaving = True
-        _log.info("received %s, shutting down", number.name)
-        self._supervisor.tell_leaving()
-        task = self._loop.create_task(self._leave_on_signal())
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _leave_on_signal(self) -> None:
-        await self._jobs.leave_on_signal()
-        # The server is still here, since the flush failed.
-        self._is_leaving = False
-        self._supervisor.tell_ready("could not shut down, since the data could not be saved: see the log")
+                    self.supervisor.tell_of_load(percent)
 
     # Time
 
@@ -242,44 +338,12 @@ class Server:
         if self.clients.choked:
             self.clients.check_choked()
 
-    def _reconfigure(self, names: list[str]) -> None:
-        """Act on the new values of these options; or put the old values back, and raise CommandError."""
-        config = self.state.config
-        listening = [name for name in names if name in LISTENING]
-        try:
-            self.clients.reconfigure(names)
-            if any(name.startswith("tls-") for name in names):
-                self._listeners.reload_tls()
-            if listening:
-                self._listeners.rebind()
-                _log.info("listening on %s", ", ".join(self._listeners.urls()) or "nothing")
-                self._warn_of_network()
-        except (CommandError, OSError, TLSError) as error:
-            vars(config).update(self._settled)
-            if isinstance(error, CommandError):
-                raise
-            _log.warning("the configuration stays as it was: %s", error)
-            self.clients.reconfigure(names)
-            self._listeners.reload_tls()
-            if isinstance(error, TLSError):
-                name = next(name for name in names if name.startswith("tls-"))
-                raise CommandError(str(config_set_failed(name, TLS_NOT_UPDATED))) from None
-            raise CommandError(str(config_set_failed(listening[0], LISTENING[listening[0]]))) from None
-        self._settled = dict(vars(config))
-        self._watch()
-        for name in names:
-            _log.info("CONFIG SET %s", config.describe(name))
-        if "lua-memory-limit" in names:
-            self._scripts.limit_memory()
-        if "loglevel" in names:
-            set_level(config.loglevel)
-
-    def _watch(self) -> None:
-        """Pass the options about slow commands, and about events, to the parts that watch for them."""
-        state = self.state
-        self._table.timing.watch_from(slow_from_ns(state.config))
-        state.slowlog.keep(state.config.slowlog_max_len)
-        state.notifications.configure(state.config.notify_keyspace_events)
+    def _catch_up(self, seconds: float) -> None:
+        """Have happen what is due by the clock, which somebody has moved forward by so many seconds."""
+        results = self.writer.results
+        results.pauses.look_at_clock()
+        self._upkeep.catch_up()
+        results.waiting.hasten(seconds)
 
     # Leaving
 
@@ -288,9 +352,7 @@ class Server:
         if self._is_closing:
             return
         self._is_closing = True
-        # After a signal the supervisor has been told already.
-        if not self._is_leaving:
-            self._supervisor.tell_leaving()
+        self.supervisor.tell_leaving()
         task = self._loop.create_task(self._close())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -312,29 +374,18 @@ class Server:
         self._disk.close()
         self._journal_disk.close()
         self._sync_disk.close()
-        self._lease.release()
-        collector.end()
+        assert self._place
+        self._place.lease.release()
+        if self._owns_process:
+            collector.end()
         # In this turn of the event loop the transports tell that they are closed.
         await asyncio.sleep(0)
+        self.is_running = False
+        self.on_loop.end()
         if not self.ended.done():
             self.ended.set_result(None)
 
 
-def _another_port(error: Exception, config: Config) -> str:
-    """The way to another port, behind a semicolon, if a start fails since one of its ports is taken; else an empty text."""
-    if isinstance(error, OSError) and is_taken(error):
-        for option, port in (("-p", config.port), ("--tls-port", config.tls_port)):
-            if f":{port}: " in str(error):
-                return f"; {option} takes another port, {option} auto any that is free"
-    return ""
-
-
-def _open_place(config: Config) -> Place:
-    try:
-        config.dir = os.path.abspath(config.dir)
-    except FileNotFoundError:
-        raise StartError(f"cannot use the directory {config.dir}: the working directory does not exist any more") from None
-    try:
-        return open_folder(config.dir, config.dbfilename)
-    except MediumError as error:
-        raise StartError(str(error)) from error
+def _leave_open_files(wanted: int) -> int:
+    """The limit of open files, as far as it is the server's business: the program has seen to it."""
+    return wanted

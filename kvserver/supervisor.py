@@ -27,6 +27,7 @@ class Supervisor:
         # Bytes, since a path need not be UTF-8.
         self._address = os.fsencode("\0" + address[1:] if address.startswith("@") else address)
         self._has_failed = False
+        self._has_told_leaving = False
 
     def tell(self, *assignments: str) -> None:
         """Send assignments such as READY=1 and STATUS=loading, as one message."""
@@ -49,8 +50,12 @@ class Supervisor:
 
     def tell_ready(self, status: str) -> None:
         """Tell that the server serves, with a status for people."""
+        self._has_told_leaving = False
         self.tell("READY=1", f"STATUS={status}")
 
     def tell_leaving(self) -> None:
-        """Tell that the server is shutting down."""
+        """Tell that the server is shutting down, unless that was told: a signal tells it before the flush."""
+        if self._has_told_leaving:
+            return
+        self._has_told_leaving = True
         self.tell("STOPPING=1", "STATUS=shutting down")

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import kvserver
+from kvserver.cli.signals import Signals
 from kvserver.errors import ConfigError, KVServerError, UsageError
 from kvserver.log import open_log
 from kvserver.options.config import Config, load
@@ -143,8 +144,8 @@ def _serve(words: list[str]) -> int:
 
 
 async def _run_server(config: Config) -> int:
-    server = Server(config)
-    server.stop_on_signals()
+    server = Server(config, owns_process=True)
+    Signals(server).attend()
     await server.start()
     await server.ended
     return 0

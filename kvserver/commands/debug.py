@@ -13,7 +13,7 @@ from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import kind_of
 from kvserver.dispatch.arguments import at_least
 from kvserver.dispatch.command import command, help_lines, wrong_subcommand
-from kvserver.dispatch.effect import Crash, Effect, Log, Reload, Sleep
+from kvserver.dispatch.effect import Crash, Effect, Log, MoveClock, Reload, Sleep
 from kvserver.dispatch.gate import LOADING, write_error
 from kvserver.errors import CommandError, Refusal
 from kvserver.formats.digest import EMPTY, KEY_EXPIRES, join, mix
@@ -27,6 +27,8 @@ NOT_ALLOWED: Final = (
     "local connection, otherwise you need to set this option in the configuration file, and then restart the server."
 )
 NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
+NO_FLOAT: Final = "ERR value is not a valid float"
+NO_ADVANCE: Final = "ERR the clock goes forward only, by 1000000000 seconds at most"
 NO_SUCH_KEY: Final = "ERR no such key"
 BAD_THRESHOLD: Final = "ERR argument must be a memory value bigger than 1 and smaller than 4gb"
 BAD_RELOAD: Final = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."
@@ -37,6 +39,8 @@ TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 # The event loop takes no longer time than this, which is some thirty years.
 LONGEST_SLEEP_S: Final = 1e9
+# So far at most goes the clock at once.
+LONGEST_ADVANCE_S: Final = 1e9
 # POPULATE makes its keys in one step, as Redis does. More would take all memory, and hours.
 MOST_KEYS: Final = 10_000_000
 MOST_BYTES: Final = 1 << 30
@@ -46,9 +50,14 @@ _NAME_BYTES: Final = 127
 _CLOCK: Final = (1 << 24) - 1
 _MINUTES: Final = (1 << 16) - 1
 _THRESHOLD: Final = memory_size(0, (1 << 32) - (1 << 20))
-_ALONE: Final = (b"CRASH", b"LOADAOF", b"RELOAD")
+_ALONE: Final = (b"CLOCK", b"CRASH", b"LOADAOF", b"RELOAD")
 
-HELP: Final = """CRASH
+HELP: Final = """CLOCK ADVANCE <seconds>
+    Move the server's clock forward: what is due then expires, and blocked
+    clients whose time is up are answered. Decimals allowed.
+CLOCK RESET
+    Tell the system's time again. For a server that was emptied.
+CRASH
     Append the first half of the present frame to the medium: a torn write, on purpose.
 DIGEST
     Output a hex signature representing the current DB content.
@@ -84,7 +93,7 @@ SLEEP <seconds>
 
 
 def _check_queueable(request: Request) -> None:
-    """Refuse what needs the data as a whole, which would leave half of the transaction."""
+    """Refuse what needs the data as a whole, which would leave half of the transaction; in it the time stands still."""
     if request[1].upper() in _ALONE:
         raise Refusal(f"ERR DEBUG {request[1].upper().decode()} is not allowed inside a transaction")
 
@@ -99,6 +108,10 @@ def debug(session: Session, request: Request) -> Reply | Effect:
     if allowed == "no" or (allowed == "local" and not session.is_local):
         raise CommandError(NOT_ALLOWED)
     match [request[1].upper(), *request[2:]]:
+        case [b"CLOCK", subcommand, seconds] if subcommand.upper() == b"ADVANCE":
+            return MoveClock(_advance_s(seconds))
+        case [b"CLOCK", subcommand] if subcommand.upper() == b"RESET":
+            return MoveClock(None)
         case [b"CRASH"]:
             return Crash()
         case [b"DIGEST"]:
@@ -138,6 +151,16 @@ def _seconds(text: bytes) -> float:
     except ValueError:
         return 0.0
     return min(seconds, LONGEST_SLEEP_S) if seconds > 0 else 0.0
+
+
+def _advance_s(text: bytes) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise CommandError(NO_FLOAT) from None
+    if not 0 <= seconds <= LONGEST_ADVANCE_S:
+        raise CommandError(NO_ADVANCE)
+    return seconds
 
 
 def _check_threshold(text: bytes) -> Reply:

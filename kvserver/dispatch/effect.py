@@ -271,6 +271,15 @@ class Sleep(_Effect):
         self.seconds = seconds
 
 
+class MoveClock(_Effect):
+    """Move the server's clock forward by so many seconds, or to the system's time if they are None, then reply OK."""
+
+    __match_args__ = ("seconds",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+
+
 class RewriteConfig(_Effect):
     """Write the present options to the file that the server was started with, and reply OK."""
 
@@ -302,6 +311,7 @@ Effect = (
     | Kill
     | FreeShards
     | Reconfigure
+    | MoveClock
     | RewriteConfig
     | Sleep
 )

@@ -19,6 +19,7 @@ from kvserver.dispatch.effect import (
     FreeShards,
     Load,
     Log,
+    MoveClock,
     Reconfigure,
     Reload,
     RewriteConfig,
@@ -61,6 +62,8 @@ class Jobs:
     """
 
     writer: Writer
+    # It does what MoveClock says. The server sets it, too.
+    move_clock: Callable[[float | None], None]
 
     def __init__(
         self,
@@ -83,7 +86,8 @@ class Jobs:
         self._switch = asyncio.Lock()
         self._leave = leave
         self._reconfigure = reconfigure
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What is under way. A server that crashes ends it.
+        self.tasks: set[asyncio.Task[None]] = set()
 
     def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
         """Carry an effect out, or begin to. Return its reply, or an awaitable of it.
@@ -124,6 +128,8 @@ class Jobs:
             case Sleep(seconds):
                 self.writer.pause()
                 return self._sleep(seconds)
+            case MoveClock(seconds):
+                return self._move_clock(seconds)
             case RewriteConfig():
                 return self._rewrite_config()
         raise TypeError(f"no way to carry out {effect!r}")
@@ -139,9 +145,8 @@ class Jobs:
         finally:
             facts.loading = False
 
-    async def leave_on_signal(self) -> None:
-        """Leave as on SHUTDOWN, with nobody to answer: a failure is logged. The server calls this on SIGTERM."""
-        save = None
+    async def leave(self, save: bool | None = None, *, force: bool = False) -> None:
+        """Leave as on SHUTDOWN, with nobody to answer: a failure is logged, and with `force` it is no reason to stay."""
         try:
             self._state.scripts.kill()
         except CommandError:
@@ -149,7 +154,7 @@ class Jobs:
             if self._state.scripts.busy_error and self._journal.is_on:
                 save = False
         try:
-            await self._shut_down(save, force=False, mode="exit")
+            await self._shut_down(save, force, mode="exit")
         except CommandError as error:
             _log.error("not leaving: %s", error)
 
@@ -198,6 +203,11 @@ class Jobs:
             await asyncio.sleep(seconds + LOOP_TIMER_S)
         finally:
             self.writer.resume()
+        return OK
+
+    async def _move_clock(self, seconds: float | None) -> Reply:
+        # It runs outside of ticks, during which the time stands still.
+        self.move_clock(seconds)
         return OK
 
     # Configuration
@@ -281,8 +291,8 @@ class Jobs:
 
     def _in_background(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
 
 def _read_options(path: str) -> tuple[str, Mapping[str, Setting]]:

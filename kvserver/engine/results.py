@@ -155,14 +155,15 @@ class Results:
         self.waiting = Waiting(state, self._answer, self._seal)
         self._keys = state.databases.awaited
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What is under way. A server that crashes ends it.
+        self.tasks: set[asyncio.Task[None]] = set()
         # The position of the records at which the transaction that runs has begun.
         self.executing_from = 0
         # The client whose transaction runs will be closed behind it.
         self._is_closing = False
         # The replies of the transaction that runs which wait for an effect.
         self._unfinished: list[Unfinished] = []
-        self._pauses = Pauses(state)
+        self.pauses = Pauses(state)
 
     def send(self, client: Client, data: bytes) -> None:
         """Send bytes to a client. There is no other way for them, but the writer's own for its hot path."""
@@ -266,13 +267,13 @@ class Results:
                 self._loop.call_soon(run_again, client)
             case Postpone():
                 begun = None
-                self._pauses.postpone(client)
+                self.pauses.postpone(client)
             case BeginPause(pause, until_ms):
                 # The commands behind it in a transaction run as ever.
-                self._pauses.begin(pause, until_ms, holds_keys=not session.is_executing)
+                self.pauses.begin(pause, until_ms, holds_keys=not session.is_executing)
                 self._reply(OK, session, output)
             case EndPause():
-                self._pauses.end()
+                self.pauses.end()
                 self._reply(OK, session, output)
             case _:
                 if self._act(effect, client, request, output, begun):
@@ -331,8 +332,8 @@ class Results:
 
     def _go_on_with(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def _reply_later(self, client: Client, unfinished: Unfinished) -> None:
         reply = await self._awaited(client, unfinished)
@@ -384,7 +385,7 @@ class Results:
             self._usages.executed.append(request[0])
             self._carry(result, client, request, replies)
         session.is_executing = False
-        self._pauses.hold_keys()
+        self.pauses.hold_keys()
         unfinished, self._unfinished = self._unfinished, []
         is_closing, self._is_closing = self._is_closing, False
         if unfinished:
@@ -432,7 +433,7 @@ class Results:
         self.waiting.forget(session)
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
-        self._pauses.forget(client)
+        self.pauses.forget(client)
 
     def _close(self, replies: tuple[Reply, ...], client: Client, output: list[bytes]) -> None:
         for reply in replies:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
 from kvserver.network.connection import Connection
 from kvserver.state.session import ServerState, Session
 from kvserver.state.statistics import Buffers
-from kvserver.system import allow_open_files
 
 # Open files beside those of clients: medium, journal, listeners, the event loop's.
 OWN_FILES = 64
@@ -39,14 +38,16 @@ _log = logging.getLogger("kvserver")
 class Clients:
     """All connections: the Owner that each of them has.
 
+    `allow_open_files` raises the process's limit of open files to a number, as near as it may, and returns the limit then.
     `choked` are the connections whose clients don't read. `expected` are the connections of unfinished TLS handshakes, each
     of which takes the place of a client.
     """
 
     writer: Writer
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, allow_open_files: Callable[[int], int]) -> None:
         self.state = state
+        self._allow_open_files = allow_open_files
         self.choked: set[Connection] = set()
         self.expected: set[Connection] = set()
         self._connections: dict[int, Connection] = {}
@@ -122,7 +123,7 @@ class Clients:
     def reconfigure(self, names: Iterable[str]) -> None:
         """Act on the options of these names, which have new values. CommandError if the system can't do what they say."""
         config = self.state.config
-        if "maxclients" in names and (most := allow_open_files(config.maxclients + OWN_FILES) - OWN_FILES) < config.maxclients:
+        if "maxclients" in names and (most := self._most_clients()) < config.maxclients:
             raise CommandError(
                 "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
                 f"The operating system is not able to handle the specified number of clients, try with {most}"
@@ -136,13 +137,17 @@ class Clients:
     def fit_to_system(self) -> None:
         """Lower `maxclients` to the number that the system allows, and log that."""
         config = self.state.config
-        most = allow_open_files(config.maxclients + OWN_FILES) - OWN_FILES
+        most = self._most_clients()
         if most < config.maxclients:
             _log.warning(
                 "maxclients has been reduced from %d to %d: the system allows %d open files (ulimit -n)",
                 config.maxclients, max(most, 1), most + OWN_FILES,
             )  # fmt: skip
             config.maxclients = max(most, 1)
+
+    def _most_clients(self) -> int:
+        """The number of clients that the system allows: `maxclients` or fewer."""
+        return self._allow_open_files(self.state.config.maxclients + OWN_FILES) - OWN_FILES
 
     def close(self) -> None:
         """Close every connection, each when its client has its replies."""

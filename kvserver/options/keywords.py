@@ -1,14 +1,13 @@
 """Options as keywords of a Python program: `Server(dir="data", appendonly=True)`. Names have `_` for `-`.
 
-Values are Python's or the texts of Redis: `maxmemory="1mb"` or `maxmemory=1_048_576`. The defaults are those of a server within
-a program: on a free port of 127.0.0.1, and in memory.
+Values are Python's or the texts of Redis: `maxmemory="1mb"` or `maxmemory=1_048_576`. The defaults are those of a server
+within a program: on a free port of 127.0.0.1, and in memory.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from kvserver.errors import ConfigError
 from kvserver.options.config import Config
@@ -23,6 +22,13 @@ DEFAULTS_IN_MEMORY: Mapping[str, str] = {"appendonly": "no", "save": ""}
 _LISTENING = ("port", "unixsocket", "tls-port")
 # These are the program's own business.
 _OF_THE_PROGRAM = ("config", "uvloop", "loglevel", "logfile", "log-format")
+
+
+@runtime_checkable
+class PathLike(Protocol):
+    """A path, such as those of pathlib."""
+
+    def __fspath__(self) -> str | bytes: ...
 
 
 def from_keywords(options: Mapping[str, object]) -> Config:
@@ -70,9 +76,10 @@ def _text_of(option: Option, keyword: str, value: Any) -> str:
     if isinstance(value, int):
         # Modes of files are octal numbers, in Python as here.
         return f"{value:o}" if option.kind is PERMISSION else str(value)
-    if isinstance(value, str | bytes | os.PathLike):
-        text = os.fspath(value)
-        return decode(text) if isinstance(text, bytes) else text
+    if isinstance(value, bytes):
+        return decode(value)
+    if isinstance(value, str | PathLike):
+        return value if isinstance(value, str) else _text_of(option, keyword, value.__fspath__())
     if isinstance(value, float):
         return str(value)
     if isinstance(value, Iterable):

@@ -176,6 +176,12 @@ class Courier:
             if timer:
                 timer.cancel()
 
+    def halt(self) -> None:
+        """Write nothing any more, as if the process had been killed. The disks are abandoned."""
+        self.stop_timers()
+        self._besides.clear()
+        self._backlog = Backlog()
+
     def order(self, carry_out: Callable[[], object], *, heals: bool = False) -> asyncio.Future[None]:
         order = Order(carry_out, self._loop.create_future(), heals=heals)
         order.done.add_done_callback(_retrieve)

@@ -23,11 +23,14 @@ class Disk:
 
     def __init__(self) -> None:
         self.is_closed = False
+        self._is_abandoned = False
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Start a call behind those before it; the future gives what it returns or raises. RuntimeError after `close`."""
+        if self._is_abandoned:
+            return asyncio.get_running_loop().create_future()
         if self.is_closed:
             raise RuntimeError("the disk is closed: nothing runs there any more")
         if not self._thread:
@@ -49,6 +52,16 @@ class Disk:
                 if task := self._calls.get_nowait():
                     task[1].cancel()
 
+    def abandon(self) -> None:
+        """Run nothing any more, as if the process had been killed: no future of a call gets a result, nor fails.
+
+        This waits for the call that is running, since a thread can't be stopped within one.
+        """
+        self._is_abandoned = self.is_closed = True
+        self._calls.put(None)
+        if self._thread:
+            self._thread.join()
+
     def _work(self) -> None:
         while not self.is_closed and (task := self._calls.get()):
             call, future, loop = task
@@ -61,14 +74,13 @@ class Disk:
                 error = raised
             # RuntimeError: the loop is closed, so nobody waits.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_settle, future, result, error)
+                loop.call_soon_threadsafe(self._settle, future, result, error)
             del task, call, future, result, error
 
-
-def _settle(future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+    def _settle(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+        if future.done() or self._is_abandoned:
+            return
+        if error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)

@@ -46,7 +46,8 @@ class Snapshots:
         self._disk = disk
         self._workplace = BesideLoop(disk, state.counters, state.persistence)
         self.frames = Frames(state, medium, self._workplace)
-        self._flush: asyncio.Task[None] | None = None
+        # What is under way, or None. A server that crashes ends it.
+        self.flush: asyncio.Task[None] | None = None
         # The number of times that RESTORE has replaced the data.
         self._loads = 0
         # Code that uses the frames holds this.
@@ -55,19 +56,19 @@ class Snapshots:
     @property
     def is_flushing(self) -> bool:
         """True while a flush, or DEBUG CRASH, is under way."""
-        return self._flush is not None
+        return self.flush is not None
 
     def start_flush(self) -> asyncio.Task[None]:
         """Cut now and flush in the background; awaiting the task raises MediumError if that fails.
 
         RuntimeError if a flush is running: ask `is_flushing` first.
         """
-        if self._flush:
+        if self.flush:
             raise RuntimeError("a flush is running")
         frozen, token = self._cut()
-        self._flush = asyncio.create_task(self._flush_to_end(frozen, self._databases.records.changes, token, self._loads))
-        self._flush.add_done_callback(_retrieve)
-        return self._flush
+        self.flush = asyncio.create_task(self._flush_to_end(frozen, self._databases.records.changes, token, self._loads))
+        self.flush.add_done_callback(_retrieve)
+        return self.flush
 
     def _cut(self) -> tuple[Frozen, int]:
         """The data as it is now, and the journal's token for what follows it."""
@@ -75,9 +76,9 @@ class Snapshots:
 
     async def wait(self) -> None:
         """Wait until a flush could begin. The failure of a flush that was running is not raised here."""
-        while self._flush or self._state.scripts.busy_error:
-            if self._flush:
-                await asyncio.wait([self._flush])
+        while self.flush or self._state.scripts.busy_error:
+            if self.flush:
+                await asyncio.wait([self.flush])
             await self._until_whole()
 
     async def _until_whole(self) -> None:
@@ -122,8 +123,8 @@ class Snapshots:
     async def crash(self) -> None:
         """Append the first half of the present frame, for DEBUG CRASH."""
         await self.wait()
-        self._flush = asyncio.create_task(self._crash_to_end(self._databases.cut()))
-        await self._flush
+        self.flush = asyncio.create_task(self._crash_to_end(self._databases.cut()))
+        await self.flush
 
     async def discard(self, shards: list[Shard]) -> None:
         """Free, in slices, the shards of data that nobody uses any more."""
@@ -146,7 +147,7 @@ class Snapshots:
                     await self._workplace.pace().run(frozen.fold())
                 await self.frames.add_half(pieces)
         finally:
-            self._flush = None
+            self.flush = None
 
     async def _flush_to_end(self, frozen: Frozen, changes_at_cut: int, token: int, loads: int) -> None:
         facts = self._facts
@@ -181,7 +182,7 @@ class Snapshots:
             facts.last_save_duration_s = round(time.perf_counter() - started_at)
             facts.medium_poisoned = self.frames.poisoned
             facts.flush_in_progress = False
-            self._flush = None
+            self.flush = None
 
     async def _write_payload(self, frozen: Frozen, frame: FrameWriter, hasher: Hasher) -> int:
         """Encode the data in slices and hand the chunks to the disk. Return the payload's length in bytes."""

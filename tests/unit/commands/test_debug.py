@@ -9,7 +9,7 @@ import pytest
 
 from helpers.sessions import START_MS, Server, run, text
 from kvserver.commands.debug import LONGEST_SLEEP_S, MOST_KEYS, NOT_ALLOWED
-from kvserver.dispatch.effect import Crash, Log, Reload, Sleep
+from kvserver.dispatch.effect import Crash, Log, MoveClock, Reload, Sleep
 from kvserver.resp.reply import OK
 
 
@@ -29,6 +29,17 @@ def test_only_those_may_who_are_allowed(allowed: str, is_local: bool, may: bool)
 )
 def test_sleep_takes_seconds(word: str, seconds: float) -> None:
     assert run(Server().session(), "DEBUG", "sleep", word) == Sleep(seconds)
+
+
+def test_clock_is_moved_by_seconds() -> None:
+    session = Server().session()
+    assert run(session, "DEBUG", "CLOCK", "advance", "0.5") == MoveClock(0.5)
+    assert run(session, "DEBUG", "clock", "RESET") == MoveClock(None)
+    assert text(run(session, "DEBUG", "CLOCK", "ADVANCE", "soon")) == "ERR value is not a valid float"
+    for word in ("-1", "inf", "nan", "2e9"):
+        assert text(run(session, "DEBUG", "CLOCK", "ADVANCE", word)).startswith("ERR the clock goes forward only")
+    for words in ((), ("BACK",), ("ADVANCE",), ("RESET", "now")):
+        assert "wrong number of arguments for 'CLOCK'" in text(run(session, "DEBUG", "CLOCK", *words))
 
 
 def test_active_expiry_is_switched() -> None:

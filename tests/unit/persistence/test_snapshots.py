@@ -445,7 +445,7 @@ async def test_flush_that_fails_leaves_nothing_to_the_garbage_collector(disk: Di
     try:
         reply = asyncio.ensure_future(schedule.save())
         await loop_steps(1)
-        flush = setting.snapshots._flush
+        flush = setting.snapshots.flush
         assert flush
         gone = weakref.ref(flush)
         del flush

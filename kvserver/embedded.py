@@ -1,0 +1,178 @@
+"""A server within a Python program that has no event loop for it: the server has a thread with a loop of its own.
+
+Knows nothing of what a server is made of: it starts the thread, and passes on what is asked of the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Self
+
+from kvserver.clock import Clock
+from kvserver.errors import NotRunning
+from kvserver.server import Server
+
+
+def running(**options: Any) -> RunningServer:
+    """A server that runs in a thread of its own as long as the block lasts.
+
+    >>> import kvserver, redis
+    >>> with kvserver.running() as server:
+    ...     client = redis.Redis.from_url(server.url, decode_responses=True)
+    ...     client.set("name", "Ada")
+    ...     client.get("name")
+    ...     client.close()
+    True
+    'Ada'
+
+    The options are those of `Server`: without `dir` it has nothing on the disk, and without `port` it has one that is free.
+    Several may run at once. The caller may have an event loop, which waits while the server starts, some milliseconds.
+
+    ConfigError at once for what is no option or a wrong value; StartError at the start for a port in use, or a folder that
+    another one holds: one line each, and nothing is left behind.
+    """
+    return RunningServer(Server(**options))
+
+
+class RunningServer:
+    """A server and its thread. All methods and properties may be used from any thread.
+
+    In a process that was forked from this one, the addresses are still those of the server. The rest raises NotRunning there,
+    and the end of the block does nothing.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._thread: threading.Thread | None = None
+        self._is_up = threading.Event()
+        self._failure: BaseException | None = None
+        self._end: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self.is_elsewhere:
+            self.stop()
+
+    def __repr__(self) -> str:
+        return f"<kvserver at {self.url}>" if self.is_running else "<kvserver, not running>"
+
+    # Where it is
+
+    @property
+    def url(self) -> str:
+        """The URL for clients on this machine, such as redis://127.0.0.1:6379/0: `redis.Redis.from_url` takes it."""
+        return self._server.url
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on: that of TCP, or else that of TLS. 0 if there is a Unix socket alone."""
+        return self._server.port
+
+    @property
+    def address(self) -> str:
+        """The host and the port, such as 127.0.0.1:6379; or the path of the Unix socket, if there is nothing else."""
+        return self._server.address
+
+    @property
+    def is_running(self) -> bool:
+        """True if it serves. False before the start, after the end, a SHUTDOWN or a crash, and in a process forked off."""
+        return self._server.is_running and not self.is_elsewhere
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """True in a process that was forked from the one where the server runs."""
+        return self._server.on_loop.is_elsewhere
+
+    @property
+    def clock(self) -> Clock:
+        """The server's clock, which a test moves forward."""
+        return self._server.clock
+
+    # Its life
+
+    def start(self) -> None:
+        """Start the server. It serves when this returns. Does nothing if it runs.
+
+        StartError if it can't start, NotRunning in a process that was forked off.
+        """
+        self._server.on_loop.must_be_here()
+        if self.is_running:
+            return
+        # The thread of a server that has ended by itself is still there.
+        self._finish()
+        self._is_up.clear()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run, name="kvserver", daemon=True)
+        self._thread.start()
+        try:
+            self._is_up.wait()
+        except BaseException:
+            # Somebody has interrupted this thread: nobody will stop the other one.
+            self._is_up.wait()
+            self._finish()
+            raise
+        if self._failure:
+            failure, self._failure = self._failure, None
+            self._finish()
+            raise failure
+
+    def stop(self) -> None:
+        """End the server as SHUTDOWN does, and its thread. Does nothing if it has ended.
+
+        MediumError if the folder's data could not be saved; the server has ended all the same. NotRunning in a process that
+        was forked off.
+        """
+        if not self._thread:
+            return
+        try:
+            self._server.on_loop.wait_for(self._server.stop())
+        except NotRunning:
+            # It has ended by a SHUTDOWN or a crash, and only the thread is left.
+            if self.is_elsewhere:
+                raise
+        finally:
+            if not self.is_elsewhere:
+                self._finish()
+
+    def _finish(self) -> None:
+        """End the thread."""
+        if self._thread:
+            with suppress(RuntimeError):
+                self._end()
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        """The thread."""
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        finally:
+            self._is_up.set()
+
+    async def _serve(self) -> None:
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell_end() -> None:
+            loop.call_soon_threadsafe(end.set)
+
+        self._end = tell_end
+        await self._server.start()
+        self._is_up.set()
+        await end.wait()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
