@@ -1,4 +1,4 @@
-"""The topics of `kvserver help`: Markdown files in the folder beside this module, one that is made of the table of options.
+"""The topics of `kvserver help`: Markdown files in the folder beside this module, and two that are made of what is declared.
 
 A file is a topic by its name without `.md`; what it is about is said by its first heading.
 """
@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from kvserver.cli.command_list import all_commands, one_command
 from kvserver.errors import UsageError
 from kvserver.options.file import read_text
 from kvserver.options.overview import all_options, most_used, named, one_option
@@ -16,7 +17,8 @@ from kvserver.options.suggestions import OPTIONS_SAID, nearest
 from kvserver.options.table import BY_NAME
 
 TOPICS = os.path.join(os.path.dirname(__file__), "topics")
-OPTIONS_TOPIC = "options"
+# The topics that are no files.
+MADE = {"commands": all_commands, "options": all_options}
 SUFFIX = ".md"
 
 USAGE = """\
@@ -44,17 +46,22 @@ def list_of_topics(folder: str, commands: Iterable[tuple[str, str]]) -> str:
     return (
         f"topics (`kvserver help TOPIC` shows one):\n{_table(topics)}\n\n"
         f"commands (`kvserver help COMMAND` shows its help):\n{_table(commands)}\n\n"
-        "`kvserver help` also takes the name of an option."
+        "`kvserver help` also takes the name of an option, or of a command for clients."
     )
 
 
 def find_topic(name: str, folder: str, commands: Iterable[tuple[str, str]]) -> str:
-    """The text of a topic, or what there is to tell of an option. UsageError, with the topic that may be meant, for others."""
+    """The text of a topic, or what there is to tell of an option and of a command for clients, which may share a name.
+
+    UsageError, with the topic that may be meant, for others.
+    """
     topics = _topics(folder)
     if text := topics.get(name.lower()):
         return text
-    if option := named(name):
-        return "\n".join(one_option(option))
+    option = named(name)
+    about = ["\n".join(one_option(option)) if option else "", one_command(name)]
+    if any(about):
+        return "\n\n".join(filter(None, about))
     known = [*topics, *(command for command, _ in commands), *BY_NAME]
     said = {word: meant.partition(" ")[0] for word, meant in OPTIONS_SAID.items()}
     guess = nearest(name.lower().removeprefix("--"), known, said)
@@ -71,7 +78,7 @@ def _topics(folder: str) -> dict[str, str]:
         for file in files
         if file.endswith(SUFFIX)
     }
-    return dict(sorted({**texts, OPTIONS_TOPIC: all_options()}.items()))
+    return dict(sorted({**texts, **{name: make() for name, make in MADE.items()}}.items()))
 
 
 def _heading(text: str) -> str:
@@ -81,4 +88,4 @@ def _heading(text: str) -> str:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"  {name:<13}{about}".rstrip() for name, about in rows)
+    return "\n".join(f"  {name:<15}{about}".rstrip() for name, about in rows)

@@ -305,6 +305,7 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
         *(
             "kvserver.cli.subcommands",
             "kvserver.cli.topics",
+            "kvserver.cli.command_list",
             "kvserver.options.inert",
             "kvserver.options.overview",
             "kvserver.options.redis_conf",

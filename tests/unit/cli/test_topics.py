@@ -27,20 +27,27 @@ def test_list_has_each_topic_with_its_heading_and_each_command(folder: str) -> N
     assert list_of_topics(folder, COMMANDS).splitlines() == [
         "topics (`kvserver help TOPIC` shows one):",
         "  bare",
-        "  durability   What is kept",
-        "  network      On a network",
-        "  options      Options: all of them, with their defaults",
+        "  commands       Commands: all that the server takes, by group",
+        "  durability     What is kept",
+        "  network        On a network",
+        "  options        Options: all of them, with their defaults",
         "",
         "commands (`kvserver help COMMAND` shows its help):",
-        "  check        look at files",
+        "  check          look at files",
         "",
-        "`kvserver help` also takes the name of an option.",
+        "`kvserver help` also takes the name of an option, or of a command for clients.",
     ]
 
 
 def test_topic_is_shown_as_it_stands_in_its_file(folder: str) -> None:
     assert find_topic("Durability", folder, COMMANDS) == "# What is kept\n\nAll of it."
     assert find_topic("options", folder, COMMANDS) == all_options()
+
+
+def test_option_and_command_of_one_name_are_both_told(folder: str) -> None:
+    option, _, command = find_topic("save", folder, COMMANDS).partition("\n\n    SAVE\n\n")
+    assert option.startswith("    --save SECONDS")
+    assert command.startswith("Save the dataset to disk, and reply when it is there.")
 
 
 def test_option_is_a_topic_too(folder: str) -> None:
@@ -76,6 +83,6 @@ def test_topics_that_come_with_the_package_have_a_heading_and_fit_a_terminal(cap
     listed = capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]
     names = {line.split()[0] for line in listed}
     files = {path.stem for path in Path(TOPICS).glob("*.md")}
-    assert names == files | {"options"}
+    assert names == files | {"commands", "options"}
     assert all(len(line.split()) > 1 for line in listed)
     assert max(map(len, listed)) <= 80
