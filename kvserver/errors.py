@@ -8,6 +8,7 @@ Exception
     │   ├── MediumLocked       another process holds the medium
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
+    ├── StoreClosed            a library store that was closed is written to (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
     ├── DenseNeeded            a HyperLogLog can't stay sparse
@@ -45,6 +46,10 @@ class MediumPoisoned(MediumError):
 
 class MediumDisplaced(MediumPoisoned):
     """The file was moved, removed, replaced or changed by somebody else: what is written to it would not be found."""
+
+
+class StoreClosed(KVServerError, ValueError):
+    """A store of the library was closed: what is written to it now would not be kept."""
 
 
 class PayloadInvalid(KVServerError, ValueError):

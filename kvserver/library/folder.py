@@ -1,13 +1,16 @@
 """ServerFolder: the folder of a server's data, opened without a server, and read and written as a server does.
 
 Medium and journal are recovered as at a server's start (`persistence/recovery`), and a frame that is appended takes the
-journal's place, so that neither server nor library ever goes on from less than the other has kept. Never writes a record.
+journal's place, so that neither server nor library ever goes on from less than the other has kept. Records are written only
+where a store asks for that (`journal`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import partial
+from threading import RLock
 
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases, Frozen
@@ -16,6 +19,7 @@ from kvserver.errors import MediumError
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link
 from kvserver.formats.scan import Frame, Hasher
+from kvserver.library.journal import Fsync, Journal
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.locate import open_folder
 from kvserver.media.medium import Aside, FrameWriter
@@ -45,6 +49,8 @@ class ServerFolder:
         self, path: str | os.PathLike[str], dbfilename: str = DBFILENAME, filesystem: FileSystem | None = None
     ) -> None:
         self.path = os.path.abspath(os.fspath(path))
+        # The journal, from `begin_journal` on.
+        self.journal: Journal | None = None
         self._place = open_folder(self.path, dbfilename, filesystem)
         self._log = self._place.log
         self.databases = Databases(now_ms)
@@ -65,8 +71,24 @@ class ServerFolder:
 
     def recover(self) -> bool:
         """Replace the data by what a server's start would load. Return True if there was anything."""
-        self.recovered = finish(self._recovery.run())
+        journal = self.journal
+        if journal:
+            journal.rest()
+        try:
+            self.recovered = finish(self._recovery.run())
+        except BaseException:
+            if journal:
+                journal.go_on()
+            raise
+        if journal:
+            journal.begin(self.recovered)
         return bool(self.recovered.frame or self.recovered.segments)
+
+    def begin_journal(self, fsync: Fsync, lock: RLock) -> Journal:
+        """Record from now on what the caller writes, under this lock, to the journal that is returned (`Journal`)."""
+        self.journal = Journal(self._log, fsync, lock, now_ms)
+        self.journal.begin(self.recovered)
+        return self.journal
 
     def apply_aside(self) -> str:
         """Replay the segments that were put aside, and append the data that this gives. Return one line that tells of it.
@@ -88,27 +110,46 @@ class ServerFolder:
         left = ", ".join(name for _, name in self._log.asides())
         return f"{told}; no part of that, and still put aside: {left}" if left else told
 
-    def cut(self) -> Frozen:
-        """Freeze the data as it is now, for `append`. The caller folds it."""
-        return self.databases.cut()
+    def prepare(self) -> None:
+        """Do what others would have to wait for at the next `cut`."""
+        if self.journal:
+            self.journal.prepare()
 
-    def append(self, frozen: Frozen) -> None:
-        """Append a frame with this data, sync it, and let it take the journal's place. MediumError if that fails."""
-        self._replace_journal(self._add(frozen))
-        self._log.age_asides()
+    def cut(self) -> Frozen:
+        """Freeze the data as it is now, for `append`. The caller folds it. MediumError, with nothing frozen, if that fails."""
+        frozen = self.databases.cut()
+        if self.journal:
+            try:
+                self.journal.cut()
+            except BaseException:
+                _fold(frozen)
+                raise
+        return frozen
+
+    def append(self, payload: Iterable[bytes], key_count: int) -> None:
+        """Append a frame with this payload, that of a cut of so many keys, and let it take the journal's place.
+
+        MediumError if that fails.
+        """
+        frame = self._add(payload, key_count)
+        if self.journal:
+            self.journal.link(frame)
+            self.frames.linked = frame.digest
+        else:
+            self._replace_journal(frame)
+            self._log.age_asides()
         finish(self.frames.compact())
 
     def add_frame(self) -> Frame:
         """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
-        frozen = self.cut()
+        frozen = self.databases.cut()
         try:
-            return self._add(frozen)
+            return self._add(encode(frozen.cuts, TAGGED, frozen.libraries), len(frozen))
         finally:
-            for _ in frozen.fold():
-                pass
+            _fold(frozen)
 
-    def _add(self, frozen: Frozen) -> Frame:
-        return finish(self.frames.add(partial(_write_payload, frozen), len(frozen)))
+    def _add(self, payload: Iterable[bytes], key_count: int) -> Frame:
+        return finish(self.frames.add(partial(_write_payload, payload), key_count))
 
     def _replace_journal(self, frame: Frame) -> None:
         if self._log.needed_count:
@@ -116,13 +157,22 @@ class ServerFolder:
         self.frames.linked = frame.digest
 
     def close(self) -> None:
-        """Let go of the folder. Nothing is written."""
-        self._place.close()
+        """Let go of the folder. Nothing is written, but what was recorded is synced. MediumError if that fails."""
+        try:
+            if self.journal:
+                self.journal.close()
+        finally:
+            self._place.close()
 
 
-async def _write_payload(frozen: Frozen, frame: FrameWriter, hasher: Hasher) -> int:
+def _fold(frozen: Frozen) -> None:
+    for _ in frozen.fold():
+        pass
+
+
+async def _write_payload(payload: Iterable[bytes], frame: FrameWriter, hasher: Hasher) -> int:
     length = 0
-    for chunk in chunks(encode(frozen.cuts, TAGGED, frozen.libraries)):
+    for chunk in chunks(payload):
         hasher.update(chunk)
         frame.write(chunk)
         length += len(chunk)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Iterable
 from os import PathLike
 from typing import Protocol, cast
 
 from kvserver.data.databases import Databases, Frozen
 from kvserver.errors import MediumError
-from kvserver.formats.encoder import chunks, encode
+from kvserver.formats.encoder import chunks
 from kvserver.formats.frame import encode_frame, encode_header
 from kvserver.formats.scan import Scan, Tail, scan
 from kvserver.formats.tags import Mapping
@@ -38,11 +39,20 @@ class Keeping(Protocol):
     mapping: Mapping
     keeps: bool
 
-    def cut(self) -> Frozen:
-        """Freeze the data as it is now, for `append`. The caller folds it, whatever becomes of that."""
+    def prepare(self) -> None:
+        """Do before a `cut`, and without the store's lock, what others would have to wait for. Never raises."""
 
-    def append(self, frozen: Frozen) -> None:
-        """Append a frame with this data and sync it. OSError if that fails: then everything is as it was."""
+    def cut(self) -> Frozen:
+        """Freeze the data as it is now, for `append`. The caller holds the store's lock, and folds what was frozen.
+
+        OSError, with nothing frozen, if that fails.
+        """
+
+    def append(self, payload: Iterable[bytes], key_count: int) -> None:
+        """Append a frame with this payload, that of a cut of so many keys, and sync it.
+
+        OSError if that fails: then everything is as it was.
+        """
 
     def recover(self) -> bool:
         """Replace the data by what is kept, or by nothing. Return True if anything was kept."""
@@ -61,11 +71,14 @@ class InMemory:
         self.databases = Databases(now_ms)
         self._frame = b""
 
+    def prepare(self) -> None:
+        """Do nothing: nobody waits."""
+
     def cut(self) -> Frozen:
         return self.databases.cut()
 
-    def append(self, frozen: Frozen) -> None:
-        self._frame = encode_frame(b"".join(encode(frozen.cuts, TAGGED)))
+    def append(self, payload: Iterable[bytes], key_count: int) -> None:
+        self._frame = encode_frame(b"".join(payload))
 
     def recover(self) -> bool:
         result = run(MemoryMedium(self._frame), TAGGED, load=True)
@@ -89,18 +102,21 @@ class OwnFrames:
         # The length of the medium's valid frames together; None: a scan has to tell.
         self._valid_length: int | None = None
 
+    def prepare(self) -> None:
+        """Do nothing: nobody waits."""
+
     def cut(self) -> Frozen:
         return self.databases.cut()
 
-    def append(self, frozen: Frozen) -> None:
+    def append(self, payload: Iterable[bytes], key_count: int) -> None:
         medium = self._medium
         medium.prove()
         if medium.poisoned:
-            self._write_frame(self._begin_recovery(), frozen)
+            self._write_frame(self._begin_recovery(), payload)
         else:
             if self._can_repair and self._valid_length != medium.size():
                 self._valid_length = repair(medium, run(medium, PLAIN, load=False))
-            self._write_frame(medium.begin_frame(), frozen)
+            self._write_frame(medium.begin_frame(), payload)
         self._valid_length = medium.size()
 
     def recover(self) -> bool:
@@ -129,11 +145,11 @@ class OwnFrames:
             raise
         return rewrite
 
-    def _write_frame(self, frame: FrameWriter, frozen: Frozen) -> None:
+    def _write_frame(self, frame: FrameWriter, payload: Iterable[bytes]) -> None:
         length = 0
         hasher = hashlib.sha256()
         try:
-            for chunk in chunks(encode(frozen.cuts, PLAIN)):
+            for chunk in chunks(payload):
                 hasher.update(chunk)
                 frame.write(chunk)
                 length += len(chunk)

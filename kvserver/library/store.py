@@ -7,21 +7,19 @@ runs under it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
-from contextlib import contextmanager
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from os import PathLike
-from threading import RLock
 from typing import Any, Final, cast
 
-from kvserver.data.databases import Databases, Frozen
 from kvserver.data.entries import Value
-from kvserver.data.keyspace import Keyspace
-from kvserver.data.shards import Shard, drain
+from kvserver.data.kinds import kind_of
+from kvserver.data.shards import Shard, drain, new_shards
 from kvserver.data.walk import living_count, living_keys, living_member, living_members
 from kvserver.formats.codec import JSON, JSONText
-from kvserver.formats.encoder import encode
-from kvserver.formats.frame import encode_frame
-from kvserver.library.keeping import Keeping, open_place
+from kvserver.library.journal import Fsync
+from kvserver.library.keeping import Keeping
+from kvserver.library.kept import KeptData
+from kvserver.library.keys import Keys
 from kvserver.library.values import add, decode_value, encode_value, expires_at_ms
 from kvserver.media.medium import CoreMedium
 from kvserver.types import TAGGED
@@ -29,7 +27,7 @@ from kvserver.types import TAGGED
 _MISSING: Final = object()
 
 
-class KVStore(MutableMapping[str, JSON]):
+class KVStore(KeptData, MutableMapping[str, JSON]):
     """Keys (str) and JSON values in memory, kept by `shutdown` and when the store is closed, loaded by `restore`.
 
     - `KVStore("folder")` keeps its data in that folder, as a server does (ServerFolder), and starts with what is there: of a
@@ -47,31 +45,19 @@ class KVStore(MutableMapping[str, JSON]):
     `frame` and `close`, which wait for each other first.
     """
 
-    def __init__(self, medium: CoreMedium | Keeping | str | PathLike[str] | None = None) -> None:
-        self.lock = RLock()
-        # One thread at a time flushes, restores or closes. Whoever needs both locks takes this one first.
-        self._flushing = RLock()
-        self._is_flushing = self._is_closed = False
-        # True if something may have changed since the last frame.
-        self._is_changed = False
-        self._kept = open_place(medium)
+    def __init__(
+        self,
+        medium: CoreMedium | Keeping | str | PathLike[str] | None = None,
+        *,
+        journal: bool = False,
+        fsync: Fsync = "everysec",
+    ) -> None:
+        super().__init__(medium, journal=journal, fsync=fsync)
         self._takes_tags = self._kept.mapping is TAGGED
-        # Keys of a server that are not UTF-8 have the names that Python gives to such file names.
-        self._surrogates = "surrogateescape" if self._takes_tags else "surrogatepass"
-        self._keyspace: Keyspace = self.databases[0]
+        self._keys = Keys(self._takes_tags)
+        self._to_write, self._to_find = self._keys.to_write, self._keys.to_find
         # The index of the shard that `popitem` last took a key of.
         self._last_popped = 0
-
-    @property
-    def databases(self) -> Databases:
-        """The data itself. Whoever uses it holds `lock`, and calls `settle` after a change."""
-        return self._kept.databases
-
-    def __enter__(self) -> KVStore:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     # One key
 
@@ -80,9 +66,11 @@ class KVStore(MutableMapping[str, JSON]):
 
         TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number.
         """
-        name, entry = self._name_to_write(key), encode_value(value, self._takes_tags)
-        with self.lock:
+        name, entry = self._to_write(key), encode_value(value, self._takes_tags)
+        with self._writing:
             if ttl is None:
+                if self._journal:
+                    self._record(kind_of(entry).recreation(name, entry, None))
                 self._keyspace.set(name, entry)
                 self._is_changed = True
             else:
@@ -92,8 +80,8 @@ class KVStore(MutableMapping[str, JSON]):
 
     def add(self, key: str, value: JSON, ttl: float | None = None) -> bool:
         """`set` if the key is missing. Return True if it was."""
-        name, entry = self._name_to_write(key), encode_value(value, self._takes_tags)
-        with self.lock:
+        name, entry = self._to_write(key), encode_value(value, self._takes_tags)
+        with self._writing:
             if self._live(name) is not None:
                 return False
             self._put(name, entry, ttl)
@@ -101,7 +89,7 @@ class KVStore(MutableMapping[str, JSON]):
 
     def get(self, key: str, default: Any = None) -> JSON:
         """Return a new copy of the value, or `default` if the key is missing or has expired."""
-        name = self._name(key)
+        name = self._to_find(key)
         with self.lock:
             value = self._keyspace.get(name)
             kind = type(value)
@@ -114,8 +102,8 @@ class KVStore(MutableMapping[str, JSON]):
 
     def delete(self, key: str) -> bool:
         """Remove a key. Return True if it was there."""
-        name = self._name(key)
-        with self.lock:
+        name = self._to_find(key)
+        with self._writing:
             if self._live(name) is None:
                 return False
             self._remove(name)
@@ -127,23 +115,23 @@ class KVStore(MutableMapping[str, JSON]):
         A str of digits, such as a server's counter, stays a str, and takes integers only. TypeError if the value, or `by`, is
         no number; ValueError if the sum is none that JSON has.
         """
-        name = self._name_to_write(key)
-        with self.lock:
+        name = self._to_write(key)
+        with self._writing:
             number, entry = add(self._live(name), by)
             self._put_until(name, entry, self._keyspace.expires_at_ms(name))
         return number
 
     def ttl(self, key: str) -> float | None:
         """The seconds that a key has left, or None if it has no expiry, or is missing."""
-        name = self._name(key)
+        name = self._to_find(key)
         with self.lock:
             expires_at_ms = None if self._live(name) is None else self._keyspace.expires_at_ms(name)
             return None if expires_at_ms is None else max(expires_at_ms - self._keyspace.now_ms(), 1) / 1000
 
     def expire(self, key: str, ttl: float | None) -> bool:
         """Let a key be gone after `ttl` seconds, or never (None), in place of its expiry. Return True if it is there."""
-        name = self._name(key)
-        with self.lock:
+        name = self._to_find(key)
+        with self._writing:
             value = self._live(name)
             if value is None:
                 return False
@@ -164,14 +152,14 @@ class KVStore(MutableMapping[str, JSON]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        name = self._name(cast(str, key))
+        name = self._to_find(cast(str, key))
         with self.lock:
             return self._live(name) is not None
 
     def pop(self, key: str, default: Any = _MISSING) -> JSON:
         """Remove a key and return its value; if it is missing, return `default`, or raise KeyError without one."""
-        name = self._name(key)
-        with self.lock:
+        name = self._to_find(key)
+        with self._writing:
             value = self._live(name)
             if value is not None:
                 self._remove(name)
@@ -183,8 +171,8 @@ class KVStore(MutableMapping[str, JSON]):
 
     def setdefault(self, key: str, default: JSON = None) -> JSON:
         """Return the value of a key, which is `default` from now on if the key is missing."""
-        name, entry = self._name_to_write(key), encode_value(default, self._takes_tags)
-        with self.lock:
+        name, entry = self._to_write(key), encode_value(default, self._takes_tags)
+        with self._writing:
             value = self._live(name)
             if value is None:
                 value = entry
@@ -195,7 +183,7 @@ class KVStore(MutableMapping[str, JSON]):
 
     def popitem(self) -> tuple[str, JSON]:
         """Remove some key, and return it and its value. KeyError if there is none."""
-        with self.lock:
+        with self._writing:
             keyspace, count = self._keyspace, self._keyspace.shard_count
             for turn in range(count):
                 index = (self._last_popped + turn) % count
@@ -206,7 +194,7 @@ class KVStore(MutableMapping[str, JSON]):
                     break
             else:
                 raise KeyError("the store is empty")
-        return self._text(found[0]), decode_value(found[1])
+        return self._keys.text(found[0]), decode_value(found[1])
 
     def update(self, other: Any = (), /, **values: JSON) -> None:
         """Store many values, in one step. TypeError or ValueError, with nothing changed, if one of them can't be stored."""
@@ -216,19 +204,22 @@ class KVStore(MutableMapping[str, JSON]):
         elif hasattr(other, "keys"):
             given = ((key, other[key]) for key in other.keys())  # noqa: SIM118
         takes_tags = self._takes_tags
-        entries = [(self._name_to_write(key), encode_value(value, takes_tags)) for key, value in given]
-        entries += [(self._name_to_write(key), encode_value(value, takes_tags)) for key, value in values.items()]
-        with self.lock:
+        entries = [(self._to_write(key), encode_value(value, takes_tags)) for key, value in given]
+        entries += [(self._to_write(key), encode_value(value, takes_tags)) for key, value in values.items()]
+        with self._writing:
+            if self._journal and entries:
+                self._record([request for name, entry in entries for request in kind_of(entry).recreation(name, entry, None)])
             set_, self._is_changed = self._keyspace.set, True
             for name, entry in entries:
                 set_(name, entry)
 
     def clear(self) -> None:
         """Remove all keys."""
-        with self.lock:
-            unused = self._keyspace.clear()
+        with self._writing:
+            if self._journal:
+                self._record([[b"FLUSHDB"]])
+            unused = self._keyspace.replace(new_shards())
             self._is_changed = True
-            self.settle()
         _free(unused)
 
     def __iter__(self) -> Iterator[str]:
@@ -237,7 +228,7 @@ class KVStore(MutableMapping[str, JSON]):
         for index in range(keyspace.shard_count):
             with self.lock:
                 names = living_keys(keyspace, index)
-            yield from self._texts(names)
+            yield from self._keys.texts(names)
 
     def __len__(self) -> int:
         self._sweep()
@@ -263,90 +254,11 @@ class KVStore(MutableMapping[str, JSON]):
                 members = living_members(keyspace, index)
                 # What is neither a string nor a document may be changed in place as soon as the lock is let go.
                 others = {name: decode_value(value) for name, value in members if not isinstance(value, bytes)}
-            texts = self._texts([name for name, _ in members])
+            texts = self._keys.texts([name for name, _ in members])
             for text, (name, value) in zip(texts, members, strict=True):
                 yield text, decode_value(value) if isinstance(value, bytes) else others.pop(name)
 
-    # All of it
-
-    def shutdown(self) -> bool:
-        """Append one frame with the present data and sync it. Return True. The store stays usable, also meanwhile.
-
-        OSError (MediumError) if that fails: then the earlier frames and the store are as they were. If others have moved,
-        removed, replaced or cut the medium's file, the frame goes to a new file at its path, and the log says so.
-        """
-        with self._flushing:
-            self._flush()
-        return True
-
-    def restore(self) -> bool:
-        """Replace the data by what is kept and return True. If nothing is kept, clear the store and return False.
-
-        A medium keeps its last valid frame, a ServerFolder what a server would start with. OSError, with the data as it was,
-        if the medium can't be read, or if others have moved, removed or replaced its file (MediumDisplaced).
-        """
-        with self._flushing, self.lock:
-            is_there = self._kept.recover()
-            # A journal that was replayed may have swapped databases.
-            self._keyspace = self.databases[0]
-            self._is_changed = False
-        return is_there
-
-    def frame(self) -> bytes:
-        """The frame that `shutdown` would append now, as bytes."""
-        with self._flushing, self._frozen(self.databases.cut) as frozen:
-            return encode_frame(b"".join(encode(frozen.cuts, self._kept.mapping, frozen.libraries)))
-
-    def close(self) -> None:
-        """Keep what was written, by a frame if something has changed since the last one, and let go of the medium or folder.
-
-        OSError if that frame can't be written; what it is in is let go of all the same. May be called again.
-        """
-        with self._flushing:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            try:
-                if self._is_changed and self._kept.keeps:
-                    self._flush()
-            finally:
-                self._kept.close()
-
-    def _flush(self) -> None:
-        with self._frozen(self._kept.cut) as frozen:
-            self._is_changed = False
-            try:
-                self._kept.append(frozen)
-            except BaseException:
-                self._is_changed = True
-                raise
-
-    @contextmanager
-    def _frozen(self, cut: Callable[[], Frozen]) -> Iterator[Frozen]:
-        """The data as it is now, for one who encodes it, while others go on."""
-        if self._is_flushing:
-            raise RuntimeError("this thread is in the midst of a flush of this store")
-        self._is_flushing = True
-        try:
-            with self.lock:
-                frozen = cut()
-            try:
-                yield frozen
-            finally:
-                steps = frozen.fold()
-                is_folded = False
-                while not is_folded:
-                    with self.lock:
-                        is_folded = next(steps, _MISSING) is _MISSING
-        finally:
-            self._is_flushing = False
-
-    # Steps, for whoever holds the lock
-
-    def settle(self) -> None:
-        """Let what was recorded be kept, as far as anything is kept before the next frame. The caller holds `lock`."""
-        self._is_changed = True
-        self.databases.records.take()
+    # Steps, for those who hold the lock
 
     def _live(self, name: bytes) -> Value | None:
         """The value of a key that is there, to be read."""
@@ -354,15 +266,15 @@ class KVStore(MutableMapping[str, JSON]):
         value = keyspace.live(name)
         if value is not None:
             return keyspace.living(value)
-        # What has expired is recorded, and nobody takes records here.
-        if keyspace.records.has_any:
-            keyspace.records.take()
+        self._drop_records()
         return None
 
     def _put(self, name: bytes, entry: Value, ttl: float | None) -> None:
         self._put_until(name, entry, None if ttl is None else self._expires_at_ms(ttl))
 
     def _put_until(self, name: bytes, entry: Value, expires_at_ms: int | None) -> None:
+        if self._journal:
+            self._record(kind_of(entry).recreation(name, entry, expires_at_ms))
         if expires_at_ms is None:
             self._keyspace.set(name, entry)
         else:
@@ -370,6 +282,8 @@ class KVStore(MutableMapping[str, JSON]):
         self._is_changed = True
 
     def _remove(self, name: bytes) -> None:
+        if self._journal:
+            self._record([[b"DEL", name]])
         self._keyspace.delete(name)
         self._is_changed = True
 
@@ -389,42 +303,10 @@ class KVStore(MutableMapping[str, JSON]):
                 is_swept = not self._sweep_step()
 
     def _sweep_step(self) -> bool:
-        # The order of what is frozen is not known for certain: whoever encodes it holds no lock.
-        if self._keyspace.is_frozen or not self._keyspace.sweep():
+        if not self._keyspace.sweep():
             return False
-        self.databases.records.take()
+        self._drop_records()
         return True
-
-    # Names
-
-    def _name(self, key: str) -> bytes:
-        """The bytes of a key that is looked for. TypeError if it is no str."""
-        try:
-            return key.encode()
-        except UnicodeEncodeError:
-            return _encode_surrogates(key, self._surrogates)
-        except AttributeError:
-            raise _not_a_str(key) from None
-
-    def _name_to_write(self, key: str) -> bytes:
-        """The bytes of a key that is stored. TypeError if it is no str, ValueError if it has a lone surrogate."""
-        try:
-            return key.encode()
-        except UnicodeEncodeError:
-            if not self._takes_tags:
-                raise
-            return key.encode("utf-8", self._surrogates)
-        except AttributeError:
-            raise _not_a_str(key) from None
-
-    def _text(self, name: bytes) -> str:
-        return name.decode("utf-8", self._surrogates)
-
-    def _texts(self, names: list[bytes]) -> list[str]:
-        try:
-            return list(map(bytes.decode, names))
-        except UnicodeDecodeError:
-            return list(map(self._text, names))
 
 
 class _Items(ItemsView[str, JSON]):
@@ -442,18 +324,6 @@ class _Values(ValuesView[JSON]):
 
     def __contains__(self, value: object) -> bool:
         return any(found is value or found == value for found in self)
-
-
-def _encode_surrogates(key: str, errors: str) -> bytes:
-    try:
-        return key.encode("utf-8", errors)
-    except UnicodeEncodeError:
-        # No key has this name.
-        return key.encode("utf-8", "surrogatepass")
-
-
-def _not_a_str(key: object) -> TypeError:
-    return TypeError(f"keys must be str, not {type(key).__name__}")
 
 
 def _free(shards: list[Shard]) -> None:

@@ -172,11 +172,11 @@ def test_flush_meanwhile_hides_nothing(store: KVStore, clock: Clock) -> None:
         store.set(f"key {number}", number, ttl=1 + number % 2)
     append, found = store._kept.append, list[int]()
 
-    def append_slowly(frozen: Any) -> None:
+    def append_slowly(payload: Any, key_count: int) -> None:
         clock.advance(1)
         found.extend((len(store), len(list(store)), len(dict(store.items()))))
         assert store.popitem()[1] % 2 == 1
-        append(frozen)
+        append(payload, key_count)
 
     store._kept.append = append_slowly  # type: ignore[method-assign]
     store.shutdown()

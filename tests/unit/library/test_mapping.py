@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ import pytest
 
 from helpers.documents import exact
 from kvserver import FileMedium, KVStore, MemoryMedium, ServerFolder
-from kvserver.data.databases import Frozen
 from kvserver.formats.frame import HEADER_SIZE
-from kvserver.library.keeping import InMemory, OwnFrames
+from kvserver.library.keeping import InMemory
 
 SEED = random.SystemRandom().randrange(1 << 32)
 STEPS = 1_500
@@ -24,9 +23,9 @@ class Busy(InMemory):
 
     work: Callable[[], None] = staticmethod(lambda: None)
 
-    def append(self, frozen: Frozen) -> None:
+    def append(self, payload: Iterable[bytes], key_count: int) -> None:
         self.work()
-        super().append(frozen)
+        super().append(payload, key_count)
         self.work()
 
 
@@ -238,80 +237,6 @@ def test_sum_that_is_none_is_refused(value: Any, by: Any, error: type[Exception]
     with pytest.raises(error, match=text):
         store.incr("n", by)
     assert store.frame() == before
-
-
-# --- What close keeps ---
-
-
-class Counting(OwnFrames):
-    appended = 0
-
-    def append(self, frozen: Frozen) -> None:
-        self.appended += 1
-        super().append(frozen)
-
-
-def test_close_keeps_what_has_changed_since_the_last_frame_and_else_writes_nothing() -> None:
-    medium = MemoryMedium()
-    changes: list[Callable[[KVStore], object]] = [
-        lambda store: store.set("a", 1),
-        lambda store: store.add("b", 1),
-        lambda store: store.incr("a"),
-        lambda store: store.update(c=1),
-        lambda store: store.setdefault("d", 1),
-        lambda store: store.pop("a"),
-        lambda store: store.delete("b"),
-        lambda store: store.popitem(),
-        lambda store: store.clear(),
-    ]
-    expected: dict[str, Any] = {}
-    for change in changes:
-        place = Counting(medium)
-        with KVStore(place) as store:
-            assert store.restore() is (change is not changes[0])
-            assert dict(store) == expected
-            change(store)
-            expected = dict(store)
-        assert place.appended == 1, "what was written is lost"
-        store.close()
-        assert place.appended == 1
-    place = Counting(medium)
-    with KVStore(place) as store:
-        store.restore()
-        assert (store.get("a"), store.pop("a", 1), store.delete("a"), len(store), list(store)) == (None, 1, False, 0, [])
-        assert store.expire("a", None) is False
-        store.set("a", 1)
-        store.shutdown()
-    assert place.appended == 1, "a frame too many"
-
-
-def test_close_lets_go_also_where_the_frame_cannot_be_written(tmp_path: Path) -> None:
-    class Full(ServerFolder):
-        def append(self, frozen: Frozen) -> None:
-            raise OSError("no room")
-
-    with pytest.raises(OSError, match="no room"), KVStore(Full(tmp_path)) as store:
-        store["a"] = 1
-    store.close()
-    with KVStore(tmp_path) as store:
-        assert dict(store) == {}
-        store["a"] = 1
-    with KVStore(tmp_path) as store:
-        assert dict(store) == {"a": 1}
-
-
-def test_flush_within_a_flush_of_the_same_thread_is_refused() -> None:
-    place = Busy()
-    store = KVStore(place)
-
-    def flush() -> None:
-        store.shutdown()
-
-    place.work = flush
-    with pytest.raises(RuntimeError, match="in the midst of a flush"):
-        store.shutdown()
-    place.work = lambda: None
-    assert store.shutdown() is True
 
 
 def test_keys_of_a_server_that_are_no_utf8_have_names(tmp_path: Path) -> None:

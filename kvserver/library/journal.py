@@ -1,0 +1,217 @@
+"""The journal of a KVStore: what each call wrote, in the system's hands before the call returns. Blocking.
+
+Its files are those of a server's journal, written by the same rules (`persistence/journal` is the server's): the log is cut at
+the moment at which the data of a frame is cut, a link follows its frame, and after a failure nothing is written until a frame
+has succeeded. Never looks at the data.
+
+Two locks are in play. Whoever writes or cuts holds the store's; `_syncing` is for what may last long, a sync above all, beside
+which others write. A thread that needs both takes the store's first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Literal
+
+from kvserver.errors import MediumError, MediumPoisoned
+from kvserver.formats.record import encode_link, encode_pieces, encode_tick, pack
+from kvserver.formats.scan import Frame
+from kvserver.media.medium import Log
+from kvserver.persistence.recovery import Recovered
+from kvserver.resp.request import Request
+
+Fsync = Literal["always", "everysec"]
+SYNC_INTERVAL_S: Final = 1.0
+# The rule of auto-aof-rewrite-min-size and auto-aof-rewrite-percentage at their defaults.
+LEAST_OUTGROWN_BYTES: Final = 64 << 20
+
+_log = logging.getLogger("kvserver")
+
+
+class Journal:
+    """The journal over a log that nobody else appends to. `now_ms` returns Unix time in milliseconds.
+
+    `fsync` is "always", where a caller waits in `settle` until what it wrote is durable, or "everysec", where a thread of the
+    journal's own sees to that once a second. `failure` is the reason why nothing is written, or empty.
+    """
+
+    def __init__(self, log: Log, fsync: Fsync, lock: threading.RLock, now_ms: Callable[[], int]) -> None:
+        self.failure = ""
+        self._log = log
+        self._lock = lock
+        self._now_ms = now_ms
+        self._is_always = fsync == "always"
+        self._syncing = threading.Lock()
+        # The number of records so far, and of those that are durable.
+        self._written = self._synced = 0
+        # When the log is longer than this, it has outgrown the frame that it goes on from.
+        self._most_bytes = LEAST_OUTGROWN_BYTES
+        # A process that was forked off has the same file, but neither the thread nor the data that others write.
+        self._process = os.getpid()
+        self._has_ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # Beginning and ending
+
+    def begin(self, recovered: Recovered) -> None:
+        """Record from now on, behind what was recovered, in a new segment. MediumError if that fails."""
+        with self._lock, self._syncing:
+            self._log.cut(self._log.last_number + 1, heals=bool(self.failure or self._log.failure))
+            if not recovered.segments:
+                self._log.link(encode_link(recovered.digest, self._now_ms()))
+            self._note_base(recovered.frame)
+            self.failure = ""
+            self._log.prepare()
+        if not (self._is_always or self._thread):
+            # The thread holds no store that is forgotten.
+            arguments = weakref.ref(self), self._has_ended
+            self._thread = threading.Thread(target=_sync_now_and_then, args=arguments, name="kvserver-journal", daemon=True)
+            self._thread.start()
+
+    def rest(self) -> None:
+        """Make durable what can be, and let go of the log's files until `begin` or `go_on`, under the store's lock."""
+        with self._syncing:
+            if not self.failure:
+                with suppress(MediumError):
+                    self._sync()
+            self._log.close()
+
+    def go_on(self) -> None:
+        """Go on behind `rest`, since nothing was recovered. The caller holds the store's lock."""
+        if not self.failure:
+            with suppress(MediumError):
+                self.cut()
+
+    def close(self) -> None:
+        """Make durable what was written, and write nothing more. The log stays open. MediumError if that fails."""
+        if os.getpid() != self._process:
+            return
+        self._has_ended.set()
+        if self._thread:
+            self._thread.join()
+        with self._syncing:
+            if self._synced < self._written and not self.failure:
+                self._sync()
+
+    # What the store calls for each write
+
+    @property
+    def is_outgrown(self) -> bool:
+        """True if the log and the frame that it goes on from are 64 MB together, and twice as long as that frame."""
+        return self._log.needed_bytes > self._most_bytes
+
+    def put_off(self) -> None:
+        """Let the log grow by another 64 MB before it is outgrown again: the frame has failed."""
+        self._most_bytes = self._log.needed_bytes + LEAST_OUTGROWN_BYTES
+
+    def write(self, commands: list[Request]) -> None:
+        """Append a record of commands. The caller holds the store's lock, and makes the same changes behind that.
+
+        MediumError if it fails now, or has failed before: then nothing is to be changed.
+        """
+        if self.failure:
+            raise MediumPoisoned(f"nothing is written until shutdown() succeeds, since the journal failed: {self.failure}")
+        if os.getpid() != self._process:
+            raise MediumPoisoned(f"the process {self._process} has opened this store: one that is forked off opens its own")
+        now_ms = self._now_ms()
+        record = encode_tick(commands, now_ms)
+        try:
+            for piece in encode_pieces(pack(commands), now_ms) if record is None else (record,):
+                # Where the system takes it all at once, this is the shorter way.
+                length = self._log.write_now(piece)
+                if length < len(piece):
+                    self._log.write(piece[length:])
+        except BaseException as error:
+            # Half of a record may be there, also where a signal came between: nothing may follow that.
+            self._fail(error)
+            raise
+        self._written += 1
+
+    def settle(self) -> None:
+        """Under "always", wait until all that was written so far is durable. MediumError if it may not be.
+
+        The caller need not hold the store's lock: threads that come together share a sync.
+        """
+        if self._is_always and self._synced < self._written:
+            written = self._written
+            with self._syncing:
+                if self._synced < written:
+                    self._sync()
+
+    def sync_late(self) -> None:
+        """Make durable what is not yet. A failure is logged: whoever writes next is told."""
+        with self._syncing:
+            if self._synced < self._written and not self.failure:
+                try:
+                    self._sync()
+                except MediumError as error:
+                    _log.error("the journal failed; nothing is written until shutdown() succeeds: %s", error)
+
+    def _sync(self) -> None:
+        written = self._written
+        try:
+            self._log.sync_all()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._synced = written
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = self.failure or str(error) or type(error).__name__
+
+    # What a flush calls, in this order
+
+    def prepare(self) -> None:
+        """Do before the cut, without the store's lock, what others would have to wait for. Never raises: the cut tells."""
+        with self._syncing:
+            if self._synced < self._written and not self.failure:
+                with suppress(MediumError):
+                    self._sync()
+            self._log.prepare()
+
+    def cut(self) -> None:
+        """Begin a segment, at the moment of the data's cut. The caller holds the store's lock. MediumError if that fails."""
+        with self._syncing:
+            try:
+                # What failed is in the frame that follows.
+                self._log.cut(self._log.last_number + 1, heals=bool(self.failure))
+            except BaseException as error:
+                self._fail(error)
+                raise
+
+    def link(self, frame: Frame) -> None:
+        """Go on from the frame that has the data of the last cut. MediumError if that fails. It ends a failure.
+
+        The caller does not hold the store's lock: the link stands between records, and others write on while it is synced.
+        """
+        try:
+            with self._lock:
+                self._log.write(encode_link(frame.digest, self._now_ms()))
+                self._written += 1
+            with self._syncing:
+                self._sync()
+                self._log.drop_before(self._log.number)
+                self._log.age_asides()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._note_base(frame)
+        self.failure = ""
+
+    def _note_base(self, frame: Frame | None) -> None:
+        base_bytes = frame.end - frame.offset if frame else 0
+        self._most_bytes = max(LEAST_OUTGROWN_BYTES - base_bytes, base_bytes)
+
+
+def _sync_now_and_then(journal: weakref.ref[Journal], has_ended: threading.Event) -> None:
+    while not has_ended.wait(SYNC_INTERVAL_S):
+        present = journal()
+        if present is None:
+            return
+        present.sync_late()
+        del present
