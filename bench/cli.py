@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.failure import BenchFailed
-from bench.kinds import KINDS, SUBJECT, ServerKind
+from bench.kinds import KINDS, ServerKind
 from bench.machine import describe_machine
 from bench.report import Report, ReportFile, ScenarioReport
 from bench.scenario import Run, Scenario
@@ -105,7 +105,7 @@ def measure_all(options: argparse.Namespace, report: Report) -> bool:
             for case in scenario.measure(run):
                 # A short run with little data says nothing of what a full run is held to.
                 found.cases.append(replace(case, goals=()) if options.quick else case)
-                is_complete = is_complete and SUBJECT.name not in case.failed
+                is_complete = is_complete and case.subject not in case.failed
         except (BenchFailed, OSError) as error:
             run.note(f"the rest of {scenario.name}: {error}")
             is_complete = False

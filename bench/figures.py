@@ -20,18 +20,22 @@ class Metric:
     unit: str = ""
     digits: int = 2
     more_is_better: bool = False
-    # The figure is shown as a ratio to redis-server's, too.
+    # The figure is shown as a ratio to the baseline's, too.
     is_compared: bool = True
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit that kvserver has to keep: with its ratio to redis-server, or with its own figure if `is_ratio` is false."""
+    """A limit that kvserver has to keep: with its ratio to a baseline, or with its own figure if `is_ratio` is false.
+
+    `baseline` is the name of what it is compared with, if that is another one than the case's.
+    """
 
     metric: str
     limit: float
     is_ratio: bool = True
     at_least: bool = False
+    baseline: str = ""
 
     def holds(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
@@ -88,6 +92,9 @@ class Case:
     failed: dict[str, str] = field(default_factory=dict)
     # A chart finds the case by these.
     tags: Mapping[str, str | int] = field(default_factory=dict)
+    # The names of what ratios are taken to, and of what has the goals.
+    baseline: str = BASELINE.name
+    subject: str = SUBJECT.name
 
     def values(self, server: str, metric: str) -> list[float]:
         return [one.figures[metric] for one in self.rounds.get(server, []) if metric in one.figures]
@@ -96,8 +103,8 @@ class Case:
         values = self.values(server, metric)
         return statistics.median(values) if values else None
 
-    def ratio(self, server: str, metric: str) -> Ratio | None:
-        return Ratio.of_pairs(self.values(server, metric), self.values(BASELINE.name, metric))
+    def ratio(self, server: str, metric: str, baseline: str = "") -> Ratio | None:
+        return Ratio.of_pairs(self.values(server, metric), self.values(baseline or self.baseline, metric))
 
     def stolen_share(self, server: str) -> float:
         return statistics.fmean(one.stolen_share for one in self.rounds[server])
@@ -106,8 +113,8 @@ class Case:
         """The verdicts on the goals that this run can judge."""
         found = []
         for goal in self.goals:
-            ratio = self.ratio(SUBJECT.name, goal.metric) if goal.is_ratio else None
-            value = ratio.median if ratio is not None else self.median(SUBJECT.name, goal.metric)
+            ratio = self.ratio(self.subject, goal.metric, goal.baseline) if goal.is_ratio else None
+            value = ratio.median if ratio is not None else self.median(self.subject, goal.metric)
             if value is not None and (ratio is not None or not goal.is_ratio):
                 found.append(Verdict(goal, value))
         return found

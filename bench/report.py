@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.failure import BenchFailed
 from bench.figures import Case, Goal, Measurement, Metric
+from bench.kinds import BASELINE, SUBJECT
 
 
 class ReportUnreadable(BenchFailed):
@@ -97,6 +98,8 @@ def _case(content: dict[str, Any]) -> Case:
         {server: [Measurement(**one) for one in rounds] for server, rounds in content["rounds"].items()},
         content["failed"],
         content["tags"],
+        content.get("baseline", BASELINE.name),
+        content.get("subject", SUBJECT.name),
     )
 
 

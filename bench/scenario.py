@@ -15,7 +15,7 @@ from bench.kinds import KINDS, Ability, ServerKind
 from bench.load import Batch
 from bench.process import ServerProcess
 from bench.progress import Progress
-from bench.turns import take_turns
+from bench.turns import KindT, take_turns
 from bench.workload import POOL_REQUESTS, QUICK_REQUESTS, Workload
 
 Extent = TypeVar("Extent")
@@ -82,7 +82,7 @@ class Run:
         self,
         case: Case,
         rounds: int,
-        subjects: Mapping[ServerKind, Subject],
+        subjects: Mapping[KindT, Subject],
         take: Callable[[Subject], Measurement],
     ) -> Case:
         return take_turns(case, rounds, subjects, take, self.progress)

@@ -6,12 +6,10 @@ Owns the columns and the formats. Must never compute a figure.
 from collections.abc import Iterator, Sequence
 
 from bench.figures import Case, Goal, Metric, Ratio
-from bench.kinds import BASELINE, SUBJECT
 from bench.report import Report, ScenarioReport
 from bench.table import render_table
 
 NOTHING = "-"
-RATIO_TITLE = f"/ {BASELINE}"
 
 
 def render_machine(report: Report) -> str:
@@ -34,10 +32,10 @@ def render_scenario(scenario: ScenarioReport) -> str:
 
 
 def _groups(cases: Sequence[Case]) -> Iterator[list[Case]]:
-    """Yield the cases in groups of neighbours with the same metrics, which share a table."""
+    """Yield the cases in groups of neighbours with the same metrics and baseline, which share a table."""
     group: list[Case] = []
     for case in cases:
-        if group and list(group[0].metrics) != list(case.metrics):
+        if group and (list(group[0].metrics), group[0].baseline) != (list(case.metrics), case.baseline):
             yield group
             group = []
         group.append(case)
@@ -49,7 +47,7 @@ def _render_cases(cases: Sequence[Case]) -> str:
     header = ["", "server"]
     for metric in cases[0].metrics:
         header.append(" ".join(part for part in (metric.name, metric.unit) if part))
-        header += [RATIO_TITLE] if metric.is_compared else []
+        header += [f"/ {cases[0].baseline}"] if metric.is_compared else []
     header.append("stolen")
     rows = [row for case in cases for row in _rows(case)]
     return render_table(header, rows)
@@ -61,7 +59,7 @@ def _rows(case: Case) -> Iterator[list[str]]:
         for metric in case.metrics:
             row.append(format_figure(case.median(server, metric.name), metric))
             if metric.is_compared:
-                row.append(NOTHING if server == BASELINE.name else format_ratio(case.ratio(server, metric.name)))
+                row.append(NOTHING if server == case.baseline else format_ratio(case.ratio(server, metric.name)))
         row.append(f"{case.stolen_share(server):.1%}")
         yield row
 
@@ -77,5 +75,6 @@ def format_ratio(ratio: Ratio | None) -> str:
 def _goal_text(case: Case, goal: Goal) -> str:
     bound = "at least" if goal.at_least else "at most"
     unit = next(metric.unit for metric in case.metrics if metric.name == goal.metric)
-    measure = f"{goal.limit:g} times {BASELINE}'s" if goal.is_ratio else f"{goal.limit:g} {unit}".rstrip()
-    return f"{SUBJECT}'s {goal.metric} {bound} {measure}"
+    baseline = goal.baseline or case.baseline
+    measure = f"{goal.limit:g} times {baseline}'s" if goal.is_ratio else f"{goal.limit:g} {unit}".rstrip()
+    return f"{case.subject}'s {goal.metric} {bound} {measure}"

@@ -9,21 +9,30 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from bench.failure import BenchFailed
 from bench.figures import Case, Measurement
-from bench.kinds import ServerKind
 from bench.procfs import stolen_time_s
 from bench.progress import Progress
 
 Subject = TypeVar("Subject")
 
 
+class Named(Protocol):
+    """A server, or a library."""
+
+    @property
+    def name(self) -> str: ...
+
+
+KindT = TypeVar("KindT", bound=Named)
+
+
 def take_turns(
     case: Case,
     rounds: int,
-    subjects: Mapping[ServerKind, Subject],
+    subjects: Mapping[KindT, Subject],
     measure: Callable[[Subject], Measurement],
     progress: Progress,
 ) -> Case:
@@ -33,7 +42,7 @@ def take_turns(
         for kind in order if number % 2 == 0 else order[::-1]:
             if kind.name in case.failed:
                 continue
-            progress.show(f"{case.name}, round {number + 1} of {rounds}: {kind}")
+            progress.show(f"{case.name}, round {number + 1} of {rounds}: {kind.name}")
             try:
                 measurement = _measure_one(subjects[kind], measure)
             except (BenchFailed, OSError) as error:
