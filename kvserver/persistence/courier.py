@@ -43,10 +43,10 @@ class Courier:
     """The way of the records to the disk, and back.
 
     `sequence` is the number of the last record, `written` that of the last one that the system has been given, so that a kill
-    does not lose it, and `synced` that of the last one that is durable.
+    does not lose it, and `synced` that of the last one that is durable. `loop_may_sync`: see `Group`.
     """
 
-    # `engine.jobs` assigns these four before the first record. The first is called when `safe` may have grown.
+    # `engine.jobs` or `aio.keeper` assigns these four before the first record. The first is called when `safe` may have grown.
     on_safe: Callable[[], None]
     # This is called when the records behind `synced` may never be durable.
     on_lost: Callable[[], None]
@@ -56,7 +56,7 @@ class Courier:
     # The journal is told of a failure, behind which no cut waits that heals it.
     on_failure: Callable[[str], None]
 
-    def __init__(self, state: ServerState, log: Log, disk: Disk, sync_disk: Disk) -> None:
+    def __init__(self, state: ServerState, log: Log, disk: Disk, sync_disk: Disk, *, loop_may_sync: bool = True) -> None:
         self.sequence = self.written = self.synced = 0
         self._state = state
         self._facts = state.journal
@@ -65,7 +65,7 @@ class Courier:
         self._sync_disk = sync_disk
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog()
-        self._group = Group()
+        self._group = Group(loop_may_sync=loop_may_sync)
         # The bytes of the batch that is under way that are in no memory of its own.
         self._shared_writing_bytes = 0
         # The time, by time.perf_counter, when the batch that is under way was started.

@@ -38,10 +38,12 @@ class Group:
     """The number of clients with whose writes the next sync is to begin. The first one does not wait.
 
     A sync releases clients, who are `_awaited` from then on, until they write again. If their writes come quickly enough, the
-    next sync waits until most of them are there, or until `wait_s` have passed: then it has waited in vain.
+    next sync waits until most of them are there, or until `wait_s` have passed: then it has waited in vain. `loop_may_sync`:
+    the loop has nothing to do that may not wait for a quick sync.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, loop_may_sync: bool = True) -> None:
+        self._loop_may_sync = loop_may_sync
         # The longest that the next sync waits for the group, in seconds.
         self.wait_s = 0.0
         self._wanted = 0
@@ -56,7 +58,7 @@ class Group:
     @property
     def is_for_loop(self) -> bool:
         """True if the loop itself is to sync, where nothing is on its way to the disk."""
-        return self._usual_s <= SLOW_SYNC_S
+        return self._loop_may_sync and self._usual_s <= SLOW_SYNC_S
 
     def note(self, sync_s: float) -> None:
         """Take notice of the time that a sync took, on the loop or on the thread."""

@@ -25,15 +25,15 @@ class Journal:
     """The journal: records writes while `is_on`.
 
     `sequence` is the number of the last record, `written` that of the last one that the system has been given, so that a kill
-    does not lose it, and `synced` that of the last one that is durable.
+    does not lose it, and `synced` that of the last one that is durable. `loop_may_sync`: see `Group`.
     """
 
-    def __init__(self, state: ServerState, log: Log, disk: Disk, sync_disk: Disk) -> None:
+    def __init__(self, state: ServerState, log: Log, disk: Disk, sync_disk: Disk, *, loop_may_sync: bool = True) -> None:
         self.is_on = False
         self._state = state
         self._facts = state.journal
         self._log = log
-        self.courier = Courier(state, log, disk, sync_disk)
+        self.courier = Courier(state, log, disk, sync_disk, loop_may_sync=loop_may_sync)
         self.courier.on_failure = self._on_failure
         # The number of the newest segment; its cut may still be on its way to the disk.
         self._number = 0

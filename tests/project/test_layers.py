@@ -83,7 +83,7 @@ LAYERS = (
     {"persistence"},
     {"commands"},
     {"engine", "library"},
-    {"network"},
+    {"aio", "network"},
     {"clock", "settings"},
     {"server"},
     {"embedded"},

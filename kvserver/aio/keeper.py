@@ -1,0 +1,313 @@
+"""Keeper: keeps the data of an aio store by a server's own parts, beside the event loop of the program.
+
+It composes recovery, journal, snapshots and upkeep as `server` does for clients, but serves nobody: the store changes
+`databases`, and gives what that has recorded to `settle`. What waits for the disk runs on the disk's threads, what is long
+runs in slices; so the loop waits for neither. Work that was begun goes on to its end though whoever awaits it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.databases import Databases
+from kvserver.data.shards import Shard
+from kvserver.dispatch.table import CommandTable
+from kvserver.engine.upkeep import Upkeep
+from kvserver.errors import MediumError
+from kvserver.media.filesystem import FileSystem
+from kvserver.media.locate import open_folder
+from kvserver.media.medium import Log, Medium, Place
+from kvserver.media.memory import MemoryLog, MemoryMedium
+from kvserver.options.config import Config
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.schedule import Schedule
+from kvserver.persistence.slices import BesideLoop
+from kvserver.persistence.snapshots import Snapshots
+from kvserver.resp.request import Request
+from kvserver.state.session import ServerState
+from kvserver.system import now_ms, random_below
+
+# Expired keys go, and the memory limit looks at the clock, so often; and so often while nothing is written.
+CRON_S: Final = 0.1
+REST_S: Final = 1.0
+# The schedule is asked so often if the journal needs a snapshot.
+SCHEDULE_S: Final = 1.0
+
+T = TypeVar("T")
+
+
+class Keeper:
+    """The data of a store on the running event loop, and what keeps it: `await open()` first, `await close()` at the end.
+
+    `path` is the folder, created where there is none; None keeps frames in memory alone. `config` has the options of a server
+    that are meant here: appendonly, appendfsync, and those of the memory limit.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, config: Config, filesystem: FileSystem | None = None) -> None:
+        self._path = None if path is None else os.path.abspath(os.fspath(path))
+        self._filesystem = filesystem
+        self._config = config
+        self.databases = Databases(now_ms)
+        self._records = self.databases.records
+        self.state = ServerState(config, self.databases, COMMANDS, now_ms, random_below=random_below)
+        self._loop = asyncio.get_running_loop()
+        # Those who wait until the record of this number is as safe as the policy asks for, in order.
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        # So often the journal has lost what it had taken.
+        self._losses = 0
+        # The journal has more to write than it should; or data is being replaced.
+        self._is_paused = self._is_replacing = False
+        self._may_go_on = asyncio.Event()
+        # A flush, a load or the end of all holds this.
+        self._turn = asyncio.Lock()
+        self._cron: asyncio.TimerHandle | None = None
+        self._asks_schedule_at = 0.0
+        self._position = 0
+        self._background: set[asyncio.Task[Any]] = set()
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Take the folder and load what is there, in slices. MediumLocked if somebody else has it, MediumError if that fails.
+
+        Nothing is held then, nor when the caller is cancelled.
+        """
+        self._disks = [Disk(), Disk(), Disk()]
+        disk, journal_disk, sync_disk = self._disks
+        place = await self._open_place(disk)
+        log: Log = place.log if place else MemoryLog()
+        medium: Medium = place.medium if place else MemoryMedium()
+        self._place = place
+        self._journal = Journal(self.state, log, journal_disk, sync_disk, loop_may_sync=False)
+        courier = self._journal.courier
+        courier.on_safe, courier.on_lost = self._on_safe, self._on_lost
+        courier.pause, courier.resume = self._pause, self._resume
+        self._snapshots = Snapshots(self.state, medium, disk, self._journal)
+        self._schedule = Schedule(self.state, self._snapshots)
+        beside_loop = BesideLoop(journal_disk, self.state.counters, self.state.persistence)
+        table = CommandTable(COMMANDS, self.state.usages)
+        self._recovery = Recovery(self.state, table, self._snapshots.frames, log, beside_loop)
+        self._upkeep = Upkeep(self.state, self._append, lambda deliveries: None, lambda: None)
+        self.state.memory.configure()
+        try:
+            await self._load()
+        except BaseException:
+            await to_end(self._release())
+            raise
+        self._keep_time()
+
+    async def _open_place(self, disk: Disk) -> Place | None:
+        path = self._path
+        if path is None:
+            return None
+        opening = disk.run(lambda: open_folder(path, self._config.dbfilename, self._filesystem))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The disk's thread is about to take the folder.
+            with suppress(MediumError):
+                place = await opening
+                await disk.run(place.close)
+            raise
+        finally:
+            if not (opening.done() and not opening.cancelled() and opening.exception() is None):
+                disk.close()
+
+    async def _load(self) -> None:
+        facts = self.state.persistence
+        facts.loading = True
+        try:
+            recovered = await self._recovery.run()
+            await self._journal.take_over(recovered, switch_on=self._config.appendonly)
+        finally:
+            facts.loading = False
+        # A server would start all the same, and refuse writes.
+        if self.state.journal.error:
+            raise MediumError(self.state.journal.error)
+        self._position = self._records.position
+
+    async def close(self) -> None:
+        """Keep what was written, then let go of the folder, also if that fails: MediumError."""
+        if self._cron:
+            self._cron.cancel()
+        self._upkeep.end()
+        await to_end(self._close())
+
+    async def _close(self) -> None:
+        try:
+            async with self._turn:
+                if self._journal.is_on and not self.state.journal.error:
+                    await self._journal.sync()
+                elif self._place and self.is_changed:
+                    await self._flush()
+        finally:
+            await asyncio.gather(*self._background, return_exceptions=True)
+            await self._release()
+
+    async def _release(self) -> None:
+        try:
+            await self._snapshots.close()
+            await self._journal.close()
+        finally:
+            for disk in self._disks:
+                disk.close()
+            if self._place:
+                self._place.lease.release()
+
+    # What the store calls
+
+    @property
+    def is_hindered(self) -> bool:
+        """True if a write has to call `until_writable` first."""
+        return bool(self._is_paused or self._is_replacing or self.state.journal.error)
+
+    async def until_writable(self) -> None:
+        """Wait until a write may run. MediumError while the journal can't take it: a snapshot that succeeds ends that."""
+        while self._is_paused or self._is_replacing:
+            self._may_go_on.clear()
+            await self._may_go_on.wait()
+        if self.state.journal.error:
+            raise MediumError(f"nothing was changed, since the journal can't take it: {self.state.journal.error}")
+
+    def settle(self) -> asyncio.Future[None] | None:
+        """Give what was recorded to the journal. Return what tells that it is as safe as the policy asks for; None: it is so.
+
+        MediumError, raised now or by the future: it is in memory alone.
+        """
+        self.state.counters.commands_processed += 1
+        journal, losses = self._journal, self._losses
+        if not journal.is_on:
+            self._records.take()
+            return None
+        journal.append(self._records.take(), 1)
+        if losses != self._losses:
+            raise self._lost()
+        sequence = journal.sequence
+        if journal.safe >= sequence:
+            return None
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((sequence, future))
+        return future
+
+    def drain(self, shards: list[Shard]) -> None:
+        """Free shards that nobody uses any more, in slices."""
+        self._in_background(self._snapshots.discard(shards))
+
+    @property
+    def is_changed(self) -> bool:
+        """True if something was written since the last frame."""
+        return self._records.changes != self.state.persistence.changes_at_last_save
+
+    async def flush(self) -> None:
+        """Append one frame with the present data, behind one that is being appended. MediumError if that fails."""
+        await self._go_on(self._flush_in_turn())
+
+    async def _flush_in_turn(self) -> None:
+        async with self._turn:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        await self._snapshots.wait()
+        await self._schedule.finish(self._schedule.start())
+
+    async def restore(self) -> bool:
+        """Replace the data by what a start would load, or by nothing. Return True if there was anything.
+
+        Where there is a journal that is on, that is all that was written. MediumError, with the data as it was, if the files
+        can't be read.
+        """
+        return await self._go_on(self._restore())
+
+    async def _restore(self) -> bool:
+        async with self._turn:
+            await self._snapshots.wait()
+            if self._journal.is_on:
+                await self._journal.sync()
+                return bool(self.state.journal.base_bytes or self.state.journal.segment_bytes)
+            self._is_replacing = self.state.persistence.loading = True
+            try:
+                recovered = await self._recovery.run()
+                self._records.take()
+                await self._journal.take_over(recovered, switch_on=False)
+            finally:
+                self._is_replacing = self.state.persistence.loading = False
+                self._may_go_on.set()
+        return bool(recovered.frame or recovered.segments)
+
+    # What the journal calls
+
+    def _on_safe(self) -> None:
+        waiting, safe = self._waiting, self._journal.safe
+        while waiting and waiting[0][0] <= safe:
+            _, future = waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    def _on_lost(self) -> None:
+        self._losses += 1
+        waiting, self._waiting = self._waiting, deque()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(self._lost())
+
+    def _lost(self) -> MediumError:
+        return MediumError(f"it is in memory alone, since the journal could not keep it: {self.state.journal.error}")
+
+    def _pause(self) -> None:
+        self._is_paused = True
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        self._may_go_on.set()
+
+    # Time
+
+    def _keep_time(self) -> None:
+        now_s, position = self._loop.time(), self._records.position
+        self._cron = self._loop.call_later(REST_S if position == self._position else CRON_S, self._keep_time)
+        self._position = position
+        self._upkeep.begin()
+        if now_s >= self._asks_schedule_at and self._journal.is_on and not self._turn.locked():
+            self._asks_schedule_at = now_s + SCHEDULE_S
+            self._schedule.start_if_due()
+
+    def _append(self, commands: list[Request]) -> None:
+        self._journal.append(commands)
+
+    def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        # asyncio reports a failure that nobody retrieves, and whoever waited may have been cancelled.
+        if not task.cancelled():
+            task.exception()
+
+    async def _go_on(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that goes on though the caller is cancelled."""
+        return await asyncio.shield(self._in_background(work))
+
+
+async def to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await work; if the caller is cancelled, however often, that is raised when the work has ended."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
