@@ -9,6 +9,7 @@ Exception
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── StoreClosed            a library store that was closed is written to (also a ValueError)
+    ├── CodecError             a codec fails at a value, or gives what is no bytes (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
     ├── DenseNeeded            a HyperLogLog can't stay sparse
@@ -50,6 +51,10 @@ class MediumDisplaced(MediumPoisoned):
 
 class StoreClosed(KVServerError, ValueError):
     """A store of the library was closed: what is written to it now would not be kept."""
+
+
+class CodecError(KVServerError, ValueError):
+    """A codec fails at a value, which stays as it was. `str()` names the key; `__cause__` is the codec's own exception."""
 
 
 class PayloadInvalid(KVServerError, ValueError):
