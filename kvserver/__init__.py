@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 from kvserver.version import __version__ as __version__
 
 __all__ = [
+    "Cache",
+    "CacheFull",
+    "Codec",
+    "CodecError",
     "FileMedium",
     "KVServerError",
     "KVStore",
@@ -18,6 +22,8 @@ __all__ = [
     "MemoryMedium",
     "Server",
     "ServerFolder",
+    "ValueTooLarge",
+    "memoize",
     "run_operations",
     "running",
 ]
@@ -25,6 +31,10 @@ __all__ = [
 if TYPE_CHECKING:
     from kvserver.embedded import running
     from kvserver.library import (
+        Cache,
+        CacheFull,
+        Codec,
+        CodecError,
         FileMedium,
         KVServerError,
         KVStore,
@@ -33,8 +43,12 @@ if TYPE_CHECKING:
         MediumPoisoned,
         MemoryMedium,
         ServerFolder,
+        ValueTooLarge,
         run_operations,
     )
+
+    # Of an overloaded function that comes by way of a package in a circle with this one, mypy knows no type.
+    from kvserver.library.cache import memoize as memoize
     from kvserver.server import Server
 else:
 

@@ -9,6 +9,8 @@ Exception
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── StoreClosed            a library store that was closed is written to (also a ValueError)
+    ├── ValueTooLarge          a value takes more than all of a cache may (also a ValueError)
+    ├── CacheFull              a cache has no room, and its policy lets no key go
     ├── CodecError             a codec fails at a value, or gives what is no bytes (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
@@ -51,6 +53,14 @@ class MediumDisplaced(MediumPoisoned):
 
 class StoreClosed(KVServerError, ValueError):
     """A store of the library was closed: what is written to it now would not be kept."""
+
+
+class ValueTooLarge(KVServerError, ValueError):
+    """A value takes more than all of a cache may. `str()` names the key and both sizes; nothing has changed."""
+
+
+class CacheFull(KVServerError):
+    """A cache has no room for a value, and its policy lets no key go. `str()` names the key; it is as it was."""
 
 
 class CodecError(KVServerError, ValueError):

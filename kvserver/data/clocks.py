@@ -81,6 +81,45 @@ class Recency:
         return Access(get, set_, delete, peek)
 
 
+class Order(Recency):
+    """The clocks of LRU without a time: the order of all uses, exact to the use. Nobody tells it the time.
+
+    `next_use` gives a number that grows with each call; keyspaces of one limit have one such function.
+    """
+
+    def __init__(self, next_use: Callable[[], int]) -> None:
+        self._next_use = next_use
+        super().__init__(next_use())
+
+    def tick(self, now_ms: int) -> None:
+        """Do nothing."""
+
+    def restart(self) -> list[Shard]:
+        self._now_ms = self._next_use()
+        return super().restart()
+
+    def wrap(self, plain: Access) -> Access:
+        look, put, remove, peek = plain
+        tables, next_use = self._used_ms, self._next_use
+        digest, count = placing()
+
+        def get(key: bytes) -> Any:
+            entry = look(key)
+            if entry is not None:
+                tables[digest(key) % count][key] = next_use()
+            return entry
+
+        def set_(key: bytes, entry: Any) -> None:
+            tables[digest(key) % count][key] = next_use()
+            put(key, entry)
+
+        def delete(key: bytes) -> bool:
+            tables[digest(key) % count].pop(key, None)
+            return remove(key)
+
+        return Access(get, set_, delete, peek)
+
+
 class Frequency:
     """The clocks of LFU: Redis's logarithmic counters from 0 to 255.
 

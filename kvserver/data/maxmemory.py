@@ -23,6 +23,8 @@ EVICTIONS_AT_10: Final = 128
 LEAST_EVICTIONS: Final = 16
 # The factor for each point of tenacity above 10.
 TENACITY_GROWTH: Final = 1.15
+# A key is looked for so often: of many keys that may not go, one look sees only some.
+LOOKS: Final = 64
 # Redis's clocks hold no more.
 LONGEST_IDLE_S: Final = (1 << 24) - 1
 
@@ -41,11 +43,13 @@ class _Account:
     def clocks(self) -> Clocks | None:
         return self.recency or self.frequency
 
-    def configure(self, config: Config, now_ms: int, random_below: Callable[[int], int]) -> list[Shard]:
+    def configure(
+        self, config: Config, now_ms: int, random_below: Callable[[int], int], make_recency: Callable[[int], Recency]
+    ) -> list[Shard]:
         """Act on the options. Returns the shards that are not used any more, to be freed in slices."""
         unused: list[Shard] = []
         if config.maxmemory_policy.endswith("-lru"):
-            self.recency = self.recency or Recency(now_ms)
+            self.recency = self.recency or make_recency(now_ms)
         elif self.recency:
             unused, self.recency = self.recency.restart(), None
         if config.maxmemory_policy.endswith("-lfu"):
@@ -75,11 +79,17 @@ class _Account:
 class Memory:
     """The memory limit of a server. The server calls `configure` at the start, and when the options of it change.
 
-    `limit_bytes` is 0 if there is no limit. `peak_bytes` is the most that `used_bytes` has returned.
+    `limit_bytes` is 0 if there is no limit. `peak_bytes` is the most that `used_bytes` has returned. `make_recency` gives the
+    clocks of an LRU policy for a keyspace.
     """
 
     def __init__(
-        self, databases: Databases, config: Config, now_ms: Callable[[], int], random_below: Callable[[int], int]
+        self,
+        databases: Databases,
+        config: Config,
+        now_ms: Callable[[], int],
+        random_below: Callable[[int], int],
+        make_recency: Callable[[int], Recency] = Recency,
     ) -> None:
         self.limit_bytes = 0
         self.peak_bytes = 0
@@ -87,6 +97,7 @@ class Memory:
         self._config = config
         self._now_ms = now_ms
         self._random_below = random_below
+        self._make_recency = make_recency
         self._accounts: dict[Keyspace, _Account] = {}
         self._footprints: list[Footprint] = []
         self._eviction: Eviction | None = None
@@ -97,7 +108,7 @@ class Memory:
         """Act on the options. Returns the shards that are not used any more, to be freed in slices."""
         config, unused = self._config, list[Shard]()
         for account in self._accounts.values():
-            unused += account.configure(config, self._now_ms(), self._random_below)
+            unused += account.configure(config, self._now_ms(), self._random_below, self._make_recency)
         self.limit_bytes = config.maxmemory
         self._evictions_per_call = _evictions_per_call(config.maxmemory_eviction_tenacity)
         self._eviction = None
@@ -113,7 +124,7 @@ class Memory:
         """The witness of a keyspace that is new, if it needs one."""
         account = self._accounts[keyspace] = _Account(keyspace)
         self._footprints.append(account.footprint)
-        account.configure(self._config, self._now_ms(), self._random_below)
+        account.configure(self._config, self._now_ms(), self._random_below, self._make_recency)
         return self._witness(account)
 
     def _witness(self, account: _Account) -> Witness | None:
@@ -140,6 +151,31 @@ class Memory:
             used += footprint.used_bytes
         return 0 < self.limit_bytes < used
 
+    @property
+    def room_bytes(self) -> int:
+        """The bytes that may be used besides; less than 0 if more is used than the limit allows."""
+        room = self.limit_bytes
+        # As in `is_over`.
+        for footprint in self._footprints:
+            room -= footprint.used_bytes
+        return room
+
+    def evict_one(self) -> bool:
+        """Evict a key, if the policy lets one go. Return True if one went."""
+        eviction = self._eviction
+        if eviction is None or not eviction.has_candidates:
+            return False
+        for _ in range(LOOKS):
+            victim = eviction.victim()
+            if victim is not None:
+                self._evict(*victim)
+                return True
+        return False
+
+    def _evict(self, keyspace: Keyspace, key: bytes) -> None:
+        keyspace.remove(key)
+        keyspace.evicted += 1
+
     def make_room(self) -> bool:
         """Evict some keys if too much is used. False if there is no room, and no key may go."""
         eviction = self._eviction
@@ -154,9 +190,7 @@ class Memory:
             victim = eviction.victim()
             if victim is None:
                 break
-            keyspace, key = victim
-            keyspace.remove(key)
-            keyspace.evicted += 1
+            self._evict(*victim)
         return not self.is_over or eviction.has_candidates
 
     def idle_s(self, keyspace: Keyspace, key: bytes) -> int:

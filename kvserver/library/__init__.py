@@ -3,10 +3,16 @@
 All of it blocks, and is for one thread at a time. It never needs an event loop, and never opens a socket.
 """
 
+from kvserver.errors import CacheFull as CacheFull
+from kvserver.errors import CodecError as CodecError
 from kvserver.errors import KVServerError as KVServerError
 from kvserver.errors import MediumError as MediumError
 from kvserver.errors import MediumLocked as MediumLocked
 from kvserver.errors import MediumPoisoned as MediumPoisoned
+from kvserver.errors import ValueTooLarge as ValueTooLarge
+from kvserver.library.cache import Cache as Cache
+from kvserver.library.cache import memoize as memoize
+from kvserver.library.codec import Codec as Codec
 from kvserver.library.folder import ServerFolder as ServerFolder
 from kvserver.library.operations import run_operations as run_operations
 from kvserver.library.store import KVStore as KVStore

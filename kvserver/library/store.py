@@ -80,7 +80,7 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
 
     def add(self, key: str, value: JSON, ttl: float | None = None) -> bool:
         """`set` if the key is missing. Return True if it was."""
-        name, entry = self._to_write(key), encode_value(value, self._takes_tags)
+        name, entry = self._to_write(key), self._encode(key, value)
         with self._writing:
             if self._live(name) is not None:
                 return False
@@ -164,20 +164,20 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
             if value is not None:
                 self._remove(name)
         if value is not None:
-            return decode_value(value)
+            return self._decode(key, value)
         if default is _MISSING:
             raise KeyError(key)
         return default
 
     def setdefault(self, key: str, default: JSON = None) -> JSON:
         """Return the value of a key, which is `default` from now on if the key is missing."""
-        name, entry = self._to_write(key), encode_value(default, self._takes_tags)
+        name, entry = self._to_write(key), self._encode(key, default)
         with self._writing:
             value = self._live(name)
             if value is None:
                 value = entry
                 self._put(name, entry, None)
-            return decode_value(value)
+            return self._decode(key, value)
 
     # Many keys
 
@@ -194,7 +194,8 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
                     break
             else:
                 raise KeyError("the store is empty")
-        return self._keys.text(found[0]), decode_value(found[1])
+        key = self._keys.text(found[0])
+        return key, self._decode(key, found[1])
 
     def update(self, other: Any = (), /, **values: JSON) -> None:
         """Store many values, in one step. TypeError or ValueError, with nothing changed, if one of them can't be stored."""
@@ -253,10 +254,21 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
             with self.lock:
                 members = living_members(keyspace, index)
                 # What is neither a string nor a document may be changed in place as soon as the lock is let go.
-                others = {name: decode_value(value) for name, value in members if not isinstance(value, bytes)}
-            texts = self._keys.texts([name for name, _ in members])
-            for text, (name, value) in zip(texts, members, strict=True):
-                yield text, decode_value(value) if isinstance(value, bytes) else others.pop(name)
+                texts = self._keys.texts([name for name, _ in members])
+                pairs = list(zip(texts, [value for _, value in members], strict=True))
+                others = {text: self._decode(text, value) for text, value in pairs if not isinstance(value, bytes)}
+            for text, value in pairs:
+                yield text, self._decode(text, value) if isinstance(value, bytes) else others.pop(text)
+
+    # Values, where no call is saved by spelling this out
+
+    def _encode(self, key: str, value: Any) -> bytes:
+        """What a keyspace holds for a value of a key."""
+        return encode_value(value, self._takes_tags)
+
+    def _decode(self, key: str, value: Any) -> Any:
+        """A new Python object for what a keyspace holds for a key."""
+        return decode_value(value)
 
     # Steps, for those who hold the lock
 

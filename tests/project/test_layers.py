@@ -277,9 +277,9 @@ def test_persistence_knows_media_by_their_contracts_alone(name: str) -> None:
 def test_threads_are_started_in_two_places() -> None:
     starting = {"threading", "_thread", "concurrent", "concurrent.futures", "multiprocessing", "queue"}
     # Of these, `onloop` takes the exception of a future alone, and the others have the locks of a store.
-    others = {"kvserver.library.folder", "kvserver.library.kept", "kvserver.library.writing", "kvserver.onloop"}
+    locking = {f"kvserver.library.{name}" for name in ("cache", "folder", "kept", "memoized", "writing")}
     starters = {"kvserver.embedded", "kvserver.library.journal", "kvserver.persistence.disk"}
-    assert {name for name in PATHS if imports_in(name) & starting} == starters | others
+    assert {name for name in PATHS if imports_in(name) & starting} == starters | locking | {"kvserver.onloop"}
     calling = {
         name
         for name in PATHS
