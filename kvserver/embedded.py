@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Self
 
 from kvserver.clock import Clock
-from kvserver.errors import NotRunning
+from kvserver.faults import Faults
+from kvserver.onloop import OnLoop
 from kvserver.server import Server
 
 
@@ -47,9 +47,9 @@ class RunningServer:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._thread: threading.Thread | None = None
-        self._is_up = threading.Event()
-        self._failure: BaseException | None = None
-        self._end: Callable[[], None] = lambda: None
+        # The thread's loop, which outlives a server that ends by itself.
+        self._on_loop = OnLoop()
+        self._ending = asyncio.Event()
 
     def __enter__(self) -> Self:
         self.start()
@@ -87,12 +87,17 @@ class RunningServer:
     @property
     def is_elsewhere(self) -> bool:
         """True in a process that was forked from the one where the server runs."""
-        return self._server.on_loop.is_elsewhere
+        return self._on_loop.is_elsewhere
 
     @property
     def clock(self) -> Clock:
         """The server's clock, which a test moves forward."""
         return self._server.clock
+
+    @property
+    def faults(self) -> Faults:
+        """The faults that a test can have happen."""
+        return self._server.faults
 
     # Its life
 
@@ -101,73 +106,72 @@ class RunningServer:
 
         StartError if it can't start, NotRunning in a process that was forked off.
         """
-        self._server.on_loop.must_be_here()
+        self._on_loop.must_be_here()
         if self.is_running:
             return
-        # The thread of a server that has ended by itself is still there.
-        self._finish()
-        self._is_up.clear()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run, name="kvserver", daemon=True)
-        self._thread.start()
+        if self._thread is None:
+            self._begin_thread()
         try:
-            self._is_up.wait()
+            self._on_loop.wait_for(self._server.start())
         except BaseException:
-            # Somebody has interrupted this thread: nobody will stop the other one.
-            self._is_up.wait()
-            self._finish()
+            self._end_thread()
             raise
-        if self._failure:
-            failure, self._failure = self._failure, None
-            self._finish()
-            raise failure
 
     def stop(self) -> None:
         """End the server as SHUTDOWN does, and its thread. Does nothing if it has ended.
 
-        MediumError if the folder's data could not be saved; the server has ended all the same. NotRunning in a process that
-        was forked off.
+        MediumError if the folder's data could not be saved; the server has ended all the same. What was only in memory is
+        gone. NotRunning in a process that was forked off.
         """
-        if not self._thread:
-            return
-        try:
-            self._server.on_loop.wait_for(self._server.stop())
-        except NotRunning:
-            # It has ended by a SHUTDOWN or a crash, and only the thread is left.
-            if self.is_elsewhere:
-                raise
-        finally:
-            if not self.is_elsewhere:
-                self._finish()
-
-    def _finish(self) -> None:
-        """End the thread."""
+        self._on_loop.must_be_here()
         if self._thread:
-            with suppress(RuntimeError):
-                self._end()
-            self._thread.join()
-            self._thread = None
+            try:
+                self._on_loop.wait_for(self._server.stop())
+            finally:
+                self._end_thread()
 
-    def _run(self) -> None:
-        """The thread."""
+    def restart(self) -> None:
+        """Start the server again, on the same port: after a crash with what was kept, and else after a SHUTDOWN with all data.
+
+        StartError as for `start`, MediumError as for `stop`.
+        """
+        self._on_loop.must_be_here()
+        if self._thread is None:
+            self._begin_thread()
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(self._serve())
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._is_up.set()
+            self._on_loop.wait_for(self._server.restart())
+        except BaseException:
+            self._end_thread()
+            raise
 
-    async def _serve(self) -> None:
-        loop, end = asyncio.get_running_loop(), asyncio.Event()
+    def empty(self) -> None:
+        """Make the server as good as new, for the next test (`Server.empty`)."""
+        self._on_loop.wait_for(self._server.empty())
 
-        def tell_end() -> None:
-            loop.call_soon_threadsafe(end.set)
+    def _begin_thread(self) -> None:
+        is_up = threading.Event()
+        self._thread = threading.Thread(target=lambda: self._run(is_up), name="kvserver", daemon=True)
+        self._thread.start()
+        is_up.wait()
 
-        self._end = tell_end
-        await self._server.start()
-        self._is_up.set()
-        await end.wait()
+    def _end_thread(self) -> None:
+        if thread := self._thread:
+            self._thread = None
+            self._on_loop.run(self._ending.set)
+            thread.join()
+            self._on_loop.end()
+
+    def _run(self, is_up: threading.Event) -> None:
+        """The thread: an event loop on which others start the server."""
+
+        async def serve() -> None:
+            self._ending = asyncio.Event()
+            self._on_loop.begin(asyncio.get_running_loop())
+            is_up.set()
+            await self._ending.wait()
+
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -36,6 +36,11 @@ class OnLoop:
         self._loop = None
 
     @property
+    def is_begun(self) -> bool:
+        """True between `begin` and `end`."""
+        return self._loop is not None
+
+    @property
     def is_elsewhere(self) -> bool:
         """True in a process that was forked from the one where the loop runs: here nobody ever would run a call."""
         return self._process_id not in (0, os.getpid())

@@ -11,18 +11,21 @@ import asyncio
 import logging
 import os
 import time
-from typing import Self
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
 
 from kvserver.clock import Clock
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
+from kvserver.emptying import empty
 from kvserver.engine import collector
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
 from kvserver.errors import MediumError, StartError, TLSError
+from kvserver.faults import Faults
 from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
 from kvserver.media.medium import Place
@@ -52,6 +55,8 @@ CRON_S = 0.1
 REST_S = 0.3
 EACH_SECOND_S = 1.0
 PROGRESS_S = 0.2
+# Nothing has more to do than this when it is ended: a step of the loop for each thing that it would wait for.
+ROUNDS_OF_ENDING = 20
 
 _log = logging.getLogger("kvserver")
 # Without this, Python prints warnings of a program that has set up no logging.
@@ -91,7 +96,10 @@ class Server:
         self.on_loop = OnLoop()
         self.clock = Clock(self.on_loop)
         self.clock.on_move = self._catch_up
+        self.faults = Faults(self.on_loop, self._crash)
         self.is_running = False
+        # The options as they are at each start. A port that was found free once stays the server's.
+        self._given = dict(vars(self.config))
         # What is kept in memory, for a server that comes back after a crash.
         self._place: Place | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -182,6 +190,7 @@ class Server:
         self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
         self.clients.writer = self._jobs.writer = self.writer
         self._jobs.move_clock = self.clock.move
+        self.faults.attend(self.clients, self._jobs, self._snapshots)
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
         self._settings.limit_scripts = self._scripts.limit_memory
         self._jobs.attend_journal()
@@ -193,6 +202,7 @@ class Server:
         """
         if self.is_running:
             raise StartError(f"the server runs already, on {self.address}")
+        vars(self.config).update(self._given)
         self._build()
         self._tie(self._open_place())
         if self._owns_process:
@@ -204,6 +214,7 @@ class Server:
             self._introduce()
             self.clients.fit_to_system()
             self._settings.settle()
+            self._given |= {"port": self.config.port, "tls_port": self.config.tls_port}
             self._load = self._loop.create_task(self._jobs.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
@@ -247,17 +258,46 @@ class Server:
         """Leave as on SHUTDOWN: where there is a folder, what was written since the last snapshot is saved first.
 
         MediumError if that failed; the server has ended all the same, and the journal has what the disk took. Does nothing if
-        the server does not run.
+        the server does not run. What was only in memory is gone.
         """
-        if not self.is_running:
-            return
         keeps = self.config.dir != IN_MEMORY
-        leaving = self._loop.create_task(self._jobs.leave(keeps, force=True))
+        try:
+            await self._end(saves=keeps)
+        finally:
+            if not keeps:
+                self._place = None
+
+    async def restart(self) -> None:
+        """Start again, on the same port: after a crash with what was kept, and else after a SHUTDOWN with all data.
+
+        StartError as for `start`, MediumError as for `stop`.
+        """
+        await self._end(saves=True)
+        await self.start()
+
+    async def _end(self, *, saves: bool) -> None:
+        if not self.is_running:
+            # What a crash has left on the loop ends first: the listening sockets, for example.
+            while self._background:
+                await asyncio.wait(self._background)
+            return
+        self.faults.clear()
+        leaving = self._loop.create_task(self._jobs.leave(saves, force=True))
         await asyncio.shield(self.ended)
         leaving.cancel()
         facts = self.state.persistence
-        if keeps and not facts.last_save_ok:
+        if saves and not facts.last_save_ok:
             raise MediumError(f"the server has ended, and could not save: {facts.last_save_error}")
+
+    async def empty(self) -> None:
+        """Make the server as good as new, for the next test: no keys, functions or scripts, and no faults.
+
+        Options that CONFIG SET has changed are as at the start again, the clock tells the system's time, the figures of INFO
+        count from zero. Connections stay, but those are reset that listen, wait, or are in the middle of a transaction.
+        """
+        self.faults.clear()
+        await empty(self.state, self.writer.results, self._jobs, self.clients, self._given)
+        self.clock.reset()
 
     def _open_place(self) -> Place:
         config = self.config
@@ -353,7 +393,32 @@ class Server:
             return
         self._is_closing = True
         self.supervisor.tell_leaving()
-        task = self._loop.create_task(self._close())
+        self._in_background(self._close())
+
+    def _crash(self) -> None:
+        """End now, with nothing more written or answered."""
+        self.is_running, self._is_closing = False, True
+        self.on_loop.end()
+        # No command runs any more, nor does anything that would be recorded.
+        self.writer.pause()
+        self._journal.halt()
+        if self._cron:
+            self._cron.cancel()
+        self._upkeep.end()
+        self._listeners.close()
+        self.clients.reset()
+        for disk in (self._disk, self._journal_disk, self._sync_disk):
+            disk.abandon()
+        self._scripts.close()
+        assert self._place
+        self._place.close()
+        if self._owns_process:
+            collector.end()
+        self._in_background(_end_all(lambda: {*self.writer.results.tasks, *self._jobs.tasks, *self._snapshots.tasks}))
+        self.ended.set_result(None)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -389,3 +454,12 @@ class Server:
 def _leave_open_files(wanted: int) -> int:
     """The limit of open files, as far as it is the server's business: the program has seen to it."""
     return wanted
+
+
+async def _end_all(tasks: Callable[[], set[asyncio.Task[None]]]) -> None:
+    """End tasks that may wait for what never comes, again and again: how each ends may begin with waiting for more."""
+    for _ in range(ROUNDS_OF_ENDING):
+        # The sockets are closed in the first turn of the loop.
+        await asyncio.sleep(0)
+        for task in tasks():
+            task.cancel()

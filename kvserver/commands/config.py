@@ -60,12 +60,7 @@ def config_set(session: Session, request: Request) -> Reply | Effect:
          since="2.0.0", group="server", complexity="O(1)",
          summary="Reset the stats returned by INFO")  # fmt: skip
 def config_resetstat(session: Session, request: Request) -> Reply:
-    state = session.server
-    state.usages.reset()
-    state.counters.reset()
-    for data in state.databases:
-        data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
-    state.journal.delayed_syncs = state.journal.rewrites = state.journal.rewrites_failed = 0
+    session.server.reset_statistics()
     return OK
 
 

@@ -28,6 +28,7 @@ from kvserver.dispatch.effect import (
     Shutdown,
     Sleep,
 )
+from kvserver.engine.lateness import Lateness
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError
@@ -82,6 +83,7 @@ class Jobs:
         self._journal = journal
         self.schedule = Schedule(state, snapshots)
         self._outbox = Outbox(journal.courier)
+        self._lateness = Lateness(self._outbox.send)
         # A CONFIG SET that switches the journal on or off holds this.
         self._switch = asyncio.Lock()
         self._leave = leave
@@ -147,16 +149,21 @@ class Jobs:
 
     async def leave(self, save: bool | None = None, *, force: bool = False) -> None:
         """Leave as on SHUTDOWN, with nobody to answer: a failure is logged, and with `force` it is no reason to stay."""
-        try:
-            self._state.scripts.kill()
-        except CommandError:
-            # A script that has written can't be killed. The journal has all that anybody was told of.
-            if self._state.scripts.busy_error and self._journal.is_on:
-                save = False
+        if not self.kill_script() and self._state.scripts.busy_error and self._journal.is_on:
+            # The script goes on, and the journal has all that anybody was told of.
+            save = False
         try:
             await self._shut_down(save, force, mode="exit")
         except CommandError as error:
             _log.error("not leaving: %s", error)
+
+    def kill_script(self) -> bool:
+        """End the script that stands aside, if there is one. False if there is none, or one that has written: it goes on."""
+        try:
+            self._state.scripts.kill()
+        except CommandError:
+            return False
+        return True
 
     # The journal
 
@@ -173,7 +180,16 @@ class Jobs:
 
     def _choose_outbox(self) -> None:
         """Let replies wait for the journal while it is on, and then until the last has left: none may overtake another."""
-        self.writer.hold_replies(self._outbox if self._journal.is_on or not self._outbox.is_empty else None)
+        is_needed = self._journal.is_on or self._lateness.delay_s or not self._outbox.is_empty
+        self.writer.hold_replies(self._outbox if is_needed else None)
+
+    def delay_replies(self, seconds: float) -> None:
+        """Let replies and messages leave so much later than they could. At 0, what is late leaves now."""
+        self._lateness.delay_s = seconds
+        self._outbox.let_go = self._lateness.take if seconds else self._outbox.send
+        if not seconds:
+            self._lateness.end()
+        self._choose_outbox()
 
     async def _switch_journal(self, reply: Reply) -> Reply:
         config, journal = self._state.config, self._journal

@@ -39,7 +39,7 @@ class Recording(Protocol):
 
 
 # The receiver, and the bytes for it or the function that is to be called with it; or some receivers, and the bytes for each.
-_Step = tuple[Any, bytes | list[bytes] | Callable[[Any], None]]
+Step = tuple[Any, bytes | list[bytes] | Callable[[Any], None]]
 _FINISH, _CLOSE, _GO_ON = methodcaller("finish"), methodcaller("close"), methodcaller("go_on")
 
 
@@ -49,10 +49,12 @@ class Outbox:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         # The steps of the present tick.
-        self._unsealed: list[_Step] = []
+        self._unsealed: list[Step] = []
         # The steps of each earlier tick, and the number of the record that must be safe before.
-        self._held: deque[tuple[int, list[_Step]]] = deque()
+        self._held: deque[tuple[int, list[Step]]] = deque()
         self._held_bytes = 0
+        # Where steps leave to: to their receivers, unless somebody has put something in between.
+        self.let_go: Callable[[list[Step]], None] = self.send
 
     @property
     def is_empty(self) -> bool:
@@ -94,15 +96,16 @@ class Outbox:
                 self._held.append((sequence, steps))
                 self.release()
             else:
-                self._let_go(steps)
+                self.let_go(steps)
 
     def release(self) -> None:
         """Let all leave whose records are safe."""
         held, safe = self._held, self._recording.safe
         while held and held[0][0] <= safe:
-            self._let_go(held.popleft()[1])
+            self.let_go(held.popleft()[1])
 
-    def _let_go(self, steps: list[_Step]) -> None:
+    def send(self, steps: list[Step]) -> None:
+        """Take steps to their receivers."""
         for client, what in steps:
             if isinstance(what, bytes):
                 self._held_bytes -= len(what)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Callable, Iterable
 
 from kvserver.engine.writer import Writer
@@ -149,6 +150,15 @@ class Clients:
         """The number of clients that the system allows: `maxclients` or fewer."""
         return self._allow_open_files(self.state.config.maxclients + OWN_FILES) - OWN_FILES
 
+    def reset(self, concerns: Callable[[Session], bool] = lambda session: True) -> None:
+        """Break off every connection that this concerns, at once: the client is told by a reset, and gets nothing more."""
+        for connection in list(self._connections.values()):
+            if concerns(connection.session):
+                _linger_no_longer(connection.transport)
+                connection.queue = []
+                connection.abort()
+                self.writer.results.forget(connection)
+
     def close(self) -> None:
         """Close every connection, each when its client has its replies."""
         for connection in list(self._connections.values()):
@@ -158,6 +168,13 @@ class Clients:
 def _turn_away(transport: asyncio.Transport, reply: bytes) -> None:
     transport.write(reply)
     transport.close()
+
+
+def _linger_no_longer(transport: asyncio.Transport) -> None:
+    """Have the system drop what is on its way to a client when the connection is closed, and send a reset."""
+    raw_socket = transport.get_extra_info("socket")
+    if raw_socket is not None and raw_socket.family != socket.AF_UNIX:
+        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _set_keepalive(transport: asyncio.Transport, keepalive_s: int) -> None:

@@ -36,6 +36,8 @@ class Frames:
     def __init__(self, state: ServerState, medium: Medium, workplace: Workplace) -> None:
         # The digest of the frame that the journal goes on from, or empty.
         self.linked = ""
+        # The reason why no frame is added, whatever the medium could do; or empty.
+        self.refusal = ""
         self._state = state
         self._facts = state.persistence
         self._medium = medium
@@ -47,7 +49,7 @@ class Frames:
     @property
     def poisoned(self) -> str:
         """The reason why the medium takes no frame any more until it is rewritten, or empty."""
-        return self._medium.poisoned
+        return self.refusal or self._medium.poisoned
 
     async def scan(self, *, load: bool, digest: str = "", links: Collection[str] = ()) -> Scan:
         """Learn which frames there are, and `load` the last valid one, or the one with this digest.
@@ -120,6 +122,8 @@ class Frames:
         `write_payload` writes the payload to the frame and puts it through the hasher; its result is the length in bytes.
         """
         medium = self._medium
+        if self.refusal:
+            raise MediumError(self.refusal)
         await self._workplace.run(medium.prove)
         if medium.poisoned:
             # If the rewrite before this one failed after its rename, or others cut the file, the frames stand elsewhere now.

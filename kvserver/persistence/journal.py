@@ -202,6 +202,11 @@ class Journal:
         self.courier.stop_timers()
         await self.courier.order(self._log.close)
 
+    def halt(self) -> None:
+        """Record and write nothing any more, as if the process had been killed."""
+        self.is_on = False
+        self.courier.halt()
+
     def _prepare(self) -> None:
         """Have the next segment prepared, so that at the next cut nobody's reply has to wait for that."""
         if self.is_on:

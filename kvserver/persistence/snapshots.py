@@ -46,12 +46,19 @@ class Snapshots:
         self._disk = disk
         self._workplace = BesideLoop(disk, state.counters, state.persistence)
         self.frames = Frames(state, medium, self._workplace)
-        # What is under way, or None. A server that crashes ends it.
+        # What is under way, or None.
         self.flush: asyncio.Task[None] | None = None
+        # Whether the last save was good before somebody ordered that all fail, and its error.
+        self._before_refusal = True, ""
         # The number of times that RESTORE has replaced the data.
         self._loads = 0
         # Code that uses the frames holds this.
         self._lock = asyncio.Lock()
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """What is under way. A server that crashes ends it."""
+        return {self.flush} if self.flush else set()
 
     @property
     def is_flushing(self) -> bool:
@@ -119,6 +126,16 @@ class Snapshots:
         digest = frame.digest if frame else EMPTY_STORE
         if self._journal and await self._journal.link(token, digest, size, drops=drops):
             self.frames.linked = frame.digest if frame else ""
+
+    def refuse(self, reason: str) -> None:
+        """Let every flush fail for this reason, and writes be refused, until the reason is empty: then all is as before."""
+        facts, frames = self._facts, self.frames
+        if reason and not frames.refusal:
+            self._before_refusal = facts.last_save_ok, facts.last_save_error
+        elif frames.refusal and not reason:
+            facts.last_save_ok, facts.last_save_error = self._before_refusal
+        frames.refusal = reason
+        facts.medium_poisoned = frames.poisoned
 
     async def crash(self) -> None:
         """Append the first half of the present frame, for DEBUG CRASH."""

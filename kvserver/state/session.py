@@ -117,6 +117,14 @@ class ServerState:
         for session in {caller.id: caller, **self.sessions}.values():
             session.keyspace = places.get(session.keyspace, session.keyspace)
 
+    def reset_statistics(self) -> None:
+        """Count from zero again what INFO tells the counts of."""
+        self.usages.reset()
+        self.counters.reset()
+        for data in self.databases:
+            data.expired = data.evicted = data.hits = data.misses = data.missed_gets = 0
+        self.journal.delayed_syncs = self.journal.rewrites = self.journal.rewrites_failed = 0
+
     @property
     def clients_bytes(self) -> int:
         """The bytes that all connections take, with all that they hold."""

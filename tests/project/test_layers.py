@@ -84,7 +84,7 @@ LAYERS = (
     {"commands"},
     {"engine", "library"},
     {"aio", "network"},
-    {"clock", "settings"},
+    {"clock", "emptying", "faults", "settings"},
     {"server"},
     {"embedded"},
     {"kvserver"},
