@@ -357,3 +357,16 @@ async def test_every_tick_has_a_record_with_its_time(threaded: Setting) -> None:
         await threaded.disk.let_go()
     later = encode_records([pack(command(number)) for number in (1, 2, 3)], [NOW_MS + number for number in (1, 2, 3)])
     assert threaded.content(1) == encode_link(EMPTY_STORE, NOW_MS) + recorded(0) + later
+
+
+async def test_halted_journal_writes_nothing_more(threaded: Setting) -> None:
+    journal, disk = threaded.journal, threaded.disk
+    disk.is_held = True
+    for number in range(3):
+        journal.append(command(number), 1)
+    journal.halt()
+    journal.append(command(3), 1)
+    for _ in range(3):
+        await disk.let_go()
+        await gather()
+    assert threaded.content(1).endswith(recorded(0))

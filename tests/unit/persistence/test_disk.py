@@ -110,3 +110,25 @@ async def test_close_waits_for_the_call_that_runs_and_cancels_those_behind_it() 
 
 async def test_disk_that_was_never_used_closes() -> None:
     Disk().close()
+
+
+async def test_abandoned_disk_runs_nothing_more_and_tells_nothing() -> None:
+    disk = Disk()
+    begun, may_end, ran = threading.Event(), threading.Event(), list[int]()
+
+    def first() -> None:
+        begun.set()
+        may_end.wait(60)
+        ran.append(1)
+
+    futures = [disk.run(first), disk.run(lambda: ran.append(2))]
+    begun.wait(60)
+    ending = threading.Timer(0.01, may_end.set)
+    ending.start()
+    disk.abandon()
+    ending.join()
+    futures.append(disk.run(lambda: ran.append(3)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert ran == [1]
+    assert not any(future.done() for future in futures)
