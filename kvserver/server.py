@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kvserver.clock import Clock
 from kvserver.commands.catalogue import COMMANDS
@@ -48,6 +48,10 @@ from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
 from kvserver.system import Progress, allow_open_files, now_ms, random_below, read_process_facts
 from kvserver.version import __version__
+
+if TYPE_CHECKING:
+    # A server imports it only if it has such a port.
+    from kvserver.network.http import HTTPPort
 
 CRON_S = 0.1
 # The same while nothing has come or gone for so long that all rates are 0. Nobody sees then that expired keys go later, and
@@ -153,6 +157,7 @@ class Server:
         self._loop = loop
         self.clients = Clients(self.state, allow_open_files if self._owns_process else _leave_open_files)
         self._listeners = Listeners(self.clients, config)
+        self._http: HTTPPort | None = None
         self.supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", "") if self._owns_process else "")
         self._cron: asyncio.TimerHandle | None = None
         # The end of this second by the event loop's clock.
@@ -211,6 +216,7 @@ class Server:
         try:
             self.state.persistence.loading = True
             await self._listeners.open()
+            await self._open_http()
             self._introduce()
             self.clients.fit_to_system()
             self._settings.settle()
@@ -242,11 +248,13 @@ class Server:
 
     def _another_port(self, error: Exception) -> str:
         """The way to another port, behind a semicolon, if a start fails since a port is taken; else an empty text."""
+        config = self.config
         if isinstance(error, OSError) and is_taken(error):
-            for keyword, word, port in (("port", "-p", self.config.port), ("tls_port", "--tls-port", self.config.tls_port)):
+            for option, port in (("-p", config.port), ("--tls-port", config.tls_port), ("--http-port", config.http_port)):
                 if f":{port}: " in str(error):
                     if self._owns_process:
-                        return f"; {word} takes another port, {word} auto any that is free"
+                        return f"; {option} takes another port, {option} auto any that is free"
+                    keyword = "port" if option == "-p" else option[2:].replace("-", "_")
                     return f'; {keyword}="auto" takes any that is free'
         return ""
 
@@ -313,6 +321,16 @@ class Server:
         except MediumError as error:
             raise StartError(str(error)) from error
 
+    async def _open_http(self) -> None:
+        """Listen for those who watch the server, if it has a port for them. StartError if the extra is not installed."""
+        if self.state.config.http_port:
+            try:
+                from kvserver.network.http import HTTPPort
+            except ModuleNotFoundError as error:
+                raise OSError(f"http-port needs {error.name}: pip install 'kvserver[http]'") from None
+            self._http = HTTPPort(self.state)
+            await self._http.open()
+
     def _introduce(self) -> None:
         """Log the version and the process, the place of the data, the addresses, and warnings about them.
 
@@ -329,7 +347,7 @@ class Server:
         else:
             _log.info("data in %s", os.path.join(config.dir, config.dbfilename))
             _log.info("durability: %s (%s, save %s)", durability(config), options, config.describe("save")[5:] or '""')
-        _log.info("listening on %s", ", ".join(self._listeners.urls()))
+        _log.info("listening on %s", ", ".join([*self._listeners.urls(), *(self._http.urls() if self._http else [])]))
         for notice in config.notices:
             _log.warning("%s", notice)
         if config.ignored:
@@ -338,7 +356,7 @@ class Server:
 
     def _warn_of_network(self) -> None:
         config = self.state.config
-        for text in self._listeners.left_out:
+        for text in (*self._listeners.left_out, *(self._http.left_out if self._http else ())):
             _log.warning("%s; going on without it", text)
         if config.requirepass or not (exposed := self._listeners.exposed()):
             return
@@ -427,6 +445,8 @@ class Server:
             self._cron.cancel()
         self._upkeep.end()
         self._listeners.close()
+        if self._http:
+            self._http.close()
         self.clients.close()
         self._scripts.close()
         if self._load:

@@ -14,6 +14,7 @@ from kvserver.dispatch.command import command
 from kvserver.resp.reply import Reply, Verbatim
 from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, ServerState, Session
+from kvserver.state.statistics import Buffers
 
 Fields = dict[str, object]
 
@@ -69,8 +70,9 @@ def server(state: ServerState) -> Fields:
     }
 
 
-def clients(state: ServerState) -> Fields:
-    held = state.held_buffers()
+def clients(state: ServerState, held: list[Buffers] | None = None) -> Fields:
+    """The clients. `held` is what their connections hold, if the caller has asked them already."""
+    held = state.held_buffers() if held is None else held
     return {
         "connected_clients": len(state.sessions),
         "cluster_connections": 0,
@@ -108,7 +110,8 @@ def _scripts(state: ServerState) -> dict[str, int | str]:
     }
 
 
-def memory(state: ServerState) -> Fields:
+def memory(state: ServerState, clients_bytes: int | None = None) -> Fields:
+    """The memory. `clients_bytes` is what all connections take, if the caller has asked them already."""
     facts = state.process_facts()
     # Python's allocator tells nothing, so `used_memory` is what keys and values take, which is what maxmemory limits.
     used, peak, rss = state.memory.used_bytes, state.memory.peak_bytes, facts.rss_bytes
@@ -144,7 +147,7 @@ def memory(state: ServerState) -> Fields:
         "mem_replication_backlog": 0,
         "mem_total_replication_buffers": 0,
         "mem_clients_slaves": 0,
-        "mem_clients_normal": state.clients_bytes,
+        "mem_clients_normal": state.clients_bytes if clients_bytes is None else clients_bytes,
         "mem_cluster_links": 0,
         "mem_aof_buffer": state.journal.queued_bytes + state.journal.writing_bytes,
         "mem_allocator": "python",

@@ -65,14 +65,14 @@ class Listeners:
         config, left_out = self._config, self.left_out
         if config.port:
             listening = listen(config.bind, config.port, config.tcp_backlog, left_out)
-            config.port = _port_of(listening, config.port)
+            config.port = port_of(listening, config.port)
             self._plain_sockets = listening
             for raw_socket in listening:
                 await self._serve(raw_socket)
         if config.tls_port:
             self._context = make_context(config)
             listening = listen(config.bind, config.tls_port, config.tcp_backlog, left_out)
-            config.tls_port = _port_of(listening, config.tls_port)
+            config.tls_port = port_of(listening, config.tls_port)
             self._tls_sockets = listening
             for raw_socket in listening:
                 self._loop.add_reader(raw_socket, self._accept_tls, raw_socket)
@@ -103,7 +103,7 @@ class Listeners:
         try:
             wanted = _listen_on_both(config, plain, tls, left_out)
         except OSError as error:
-            if not is_taken(error) or not {config.port, config.tls_port} & {_port_of([raw], 0) for raw in (*plain, *tls)}:
+            if not is_taken(error) or not {config.port, config.tls_port} & {port_of([raw], 0) for raw in (*plain, *tls)}:
                 raise
             # Our own sockets may be in the way, as * is of 127.0.0.1: they are closed first, as redis-server does.
             addresses = [(raw.family, raw.getsockname()) for raw in plain], [(raw.family, raw.getsockname()) for raw in tls]
@@ -117,7 +117,7 @@ class Listeners:
                     for each in addresses
                 ))  # fmt: skip
                 raise
-        config.port, config.tls_port = _port_of(wanted[0], config.port), _port_of(wanted[1], config.tls_port)
+        config.port, config.tls_port = port_of(wanted[0], config.port), port_of(wanted[1], config.tls_port)
         self._use(*wanted)
         self._end(*(raw for raw in (*plain, *tls) if raw not in wanted[0] and raw not in wanted[1]))
         self.left_out = left_out
@@ -273,7 +273,7 @@ def _listen_once(
     for address in addresses:
         host = address.removeprefix("-")
         try:
-            listening.append(_listen_at(host, _port_of(listening, port), backlog, reusable))
+            listening.append(_listen_at(host, port_of(listening, port), backlog, reusable))
         except (OSError, UnicodeError) as error:
             text = f"cannot listen on {host}:{PORT.show(port)}: {_reason(error)}"
             number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
@@ -328,7 +328,7 @@ def is_taken(error: OSError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
-def _port_of(listening: list[socket.socket], port: int) -> int:
+def port_of(listening: list[socket.socket], port: int) -> int:
     """The port of the listening sockets; if there are none, the given port, with 0 for AUTO_PORT."""
     number: int = listening[0].getsockname()[1] if listening else 0 if port == AUTO_PORT else port
     return number

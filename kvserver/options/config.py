@@ -101,6 +101,7 @@ class Config:
     slowlog_max_len: int
     latency_monitor_threshold: int  # milliseconds
     notify_keyspace_events: str
+    http_port: int
     latency_tracking: bool
     latency_tracking_info_percentiles: tuple[float, ...]
     loglevel: str
@@ -228,6 +229,8 @@ def load(
             config.put(option, option.kind.join(config.value(option), parse(setting)))
     if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
         raise ConfigError(NOTHING_TO_LISTEN_ON)
+    if config.http_port and not config.bind:
+        raise ConfigError("nothing to listen on for http-port: bind is empty")
     return config
 
 

@@ -13,7 +13,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {**OPTION_GROUPS, "Configuration file": 
 # Those that a first start may ask for.
 MOST_USED = {
     *("port", "bind", "tls-port", "dir", "appendonly", "appendfsync", "save", "config"),
-    *("maxmemory", "maxmemory-policy", "requirepass", "loglevel"),
+    *("maxmemory", "maxmemory-policy", "requirepass", "http-port", "loglevel"),
 }
 _CHANGES = {
     Change.LIVE: "CONFIG SET changes it.",

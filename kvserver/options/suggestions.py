@@ -23,6 +23,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
     "dbfilename": ("data-file", "db-file", "db-name", "file", "filename", "rdb"),
     "dir": ("data", "data-dir", "data-directory", "directory", "folder", "path", "storage", "workdir"),
     "enable-debug-command": ("debug-command",),
+    "http-port": ("health", "healthz", "http", "metrics", "metrics-port", "prometheus"),
     "log-format": ("json", "json-log", "log-json"),
     "logfile": ("log", "log-path"),
     "loglevel": ("level", "verbosity"),

@@ -170,6 +170,8 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "milliseconds from which on LATENCY keeps an event; 0 for none"),
         Option("notify-keyspace-events", LIVE, EVENTS, "",
                "events of keys that subscribers are told of: classes g$lshzxetdnm, A for all but n and m; and K, E or both"),
+        Option("http-port", FIXED, PORT, "0",
+               "HTTP port, at the addresses of bind, of /metrics for Prometheus, /healthz and /readyz; 0 for none"),
         Option("latency-tracking", LIVE, YES_NO, "yes", "tell in INFO and LATENCY HISTOGRAM how long commands take"),
         Option("latency-tracking-info-percentiles", LIVE, PERCENTILES, "50 99 99.9",
                "percentiles that INFO latencystats shows"),

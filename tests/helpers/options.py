@@ -10,7 +10,7 @@ from kvserver.options.config import Config, load
 from kvserver.options.table import BY_NAME
 
 ROWS = BY_NAME
-OUR_OWN = {"keep-frames", "log-format", "lua-memory-limit", "shutdown-mode", "uvloop"}
+OUR_OWN = {"http-port", "keep-frames", "log-format", "lua-memory-limit", "shutdown-mode", "uvloop"}
 SHARED = sorted(ROWS.keys() - OUR_OWN)
 
 

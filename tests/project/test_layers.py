@@ -137,6 +137,8 @@ OPTIONAL = {
     "kvserver.scripting.interpreter": {"lupa"},
     "kvserver.engine.carrier": {"greenlet"},
     "kvserver.cli.completion": {"shtab"},
+    "kvserver.network.http": {"h11"},
+    "kvserver.network.metrics": {"prometheus_client"},
     # For type checkers alone.
     "kvserver.compilation": {"mypy_extensions"},
 }
@@ -302,7 +304,7 @@ def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str
 def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need() -> None:
     later = {
         *("argparse", "gettext", "pydoc", "glob"),
-        *("tomllib", "difflib", "encodings.idna", "greenlet", "lupa"),
+        *("tomllib", "difflib", "encodings.idna", "greenlet", "lupa", "h11", "prometheus_client"),
         *(
             "kvserver.cli.subcommands",
             "kvserver.cli.topics",

@@ -32,6 +32,7 @@ MEANT = {
     "log-file": "logfile",
     "log-level": "loglevel",
     "max-clients": "maxclients",
+    "metrics": "http-port",
     "max-memory": "maxmemory",
     "maxmem": "maxmemory",
     "maxmemory-polcy": "maxmemory-policy",
@@ -51,7 +52,7 @@ def test_what_people_say_names_the_option(word: str, option: str) -> None:
     assert nearest_option(word, KNOWN) == option
 
 
-@pytest.mark.parametrize("word", ["qqq", "kills", "x", "", "lease", "http2", "-"])
+@pytest.mark.parametrize("word", ["qqq", "kills", "x", "", "lease", "quic", "-"])
 def test_what_may_be_anything_is_not_guessed_at(word: str) -> None:
     assert nearest_option(word, KNOWN) == ""
 
