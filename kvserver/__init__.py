@@ -22,6 +22,8 @@ __all__ = [
     "MemoryMedium",
     "Server",
     "ServerFolder",
+    "StoreClosed",
+    "StoreReadOnly",
     "ValueTooLarge",
     "memoize",
     "run_operations",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
         MediumPoisoned,
         MemoryMedium,
         ServerFolder,
+        StoreClosed,
+        StoreReadOnly,
         ValueTooLarge,
         run_operations,
     )

@@ -12,6 +12,7 @@ Exception
     ├── ValueTooLarge          a value takes more than all of a cache may (also a ValueError)
     ├── CacheFull              a cache has no room, and its policy lets no key go
     ├── CodecError             a codec fails at a value, or gives what is no bytes (also a ValueError)
+    ├── StoreReadOnly          a library store that was opened read_only is written to
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
     ├── DenseNeeded            a HyperLogLog can't stay sparse
@@ -65,6 +66,10 @@ class CacheFull(KVServerError):
 
 class CodecError(KVServerError, ValueError):
     """A codec fails at a value, which stays as it was. `str()` names the key; `__cause__` is the codec's own exception."""
+
+
+class StoreReadOnly(KVServerError):
+    """A store of the library was opened read_only: only the server writes there."""
 
 
 class PayloadInvalid(KVServerError, ValueError):

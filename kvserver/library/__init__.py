@@ -1,6 +1,7 @@
 """The same store without a server, for a Python program that may wait for it: the names that `import kvserver` offers.
 
-All of it blocks, and is for one thread at a time. It never needs an event loop, and never opens a socket.
+All of it blocks. Threads may share a KVStore; a medium or a folder is for one store. It never needs an event loop, and never
+opens a socket.
 """
 
 from kvserver.errors import CacheFull as CacheFull
@@ -9,6 +10,8 @@ from kvserver.errors import KVServerError as KVServerError
 from kvserver.errors import MediumError as MediumError
 from kvserver.errors import MediumLocked as MediumLocked
 from kvserver.errors import MediumPoisoned as MediumPoisoned
+from kvserver.errors import StoreClosed as StoreClosed
+from kvserver.errors import StoreReadOnly as StoreReadOnly
 from kvserver.errors import ValueTooLarge as ValueTooLarge
 from kvserver.library.cache import Cache as Cache
 from kvserver.library.cache import memoize as memoize

@@ -11,27 +11,30 @@ import os
 from collections.abc import Iterable
 from functools import partial
 from threading import RLock
+from typing import Final
 
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases, Frozen
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import MediumError
+from kvserver.errors import MediumDisplaced, MediumError, StoreReadOnly
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link
 from kvserver.formats.scan import Frame, Hasher
 from kvserver.library.journal import Fsync, Journal
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.locate import open_folder
+from kvserver.media.locate import look_at_folder, open_folder
 from kvserver.media.medium import Aside, FrameWriter
 from kvserver.options.config import Config
 from kvserver.options.table import BY_NAME
 from kvserver.persistence.frames import Frames
-from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.recovery import Recovered, Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState
 from kvserver.system import now_ms
 from kvserver.types import TAGGED
 
+# A reader beside a server looks so often for files that belong together: each time that fails, a snapshot has ended meanwhile.
+MOST_LOOKS: Final = 100
 DBFILENAME = BY_NAME["dbfilename"].default
 
 
@@ -40,18 +43,27 @@ class ServerFolder:
 
     `dbfilename` is the server's option of that name. MediumLocked if a server or somebody else has the folder open,
     MediumError if it can't be read or repaired. Close it, or use it in a `with` statement.
+
+    `read_only`: the folder may be that of a running server, and is left as it is: not created, locked or repaired. The data is
+    what a start would load now; `recover` looks again. What would write raises StoreReadOnly.
     """
 
     mapping = TAGGED
     keeps = True
 
     def __init__(
-        self, path: str | os.PathLike[str], dbfilename: str = DBFILENAME, filesystem: FileSystem | None = None
+        self,
+        path: str | os.PathLike[str],
+        dbfilename: str = DBFILENAME,
+        filesystem: FileSystem | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
         self.path = os.path.abspath(os.fspath(path))
+        self.read_only = read_only
         # The journal, from `begin_journal` on.
         self.journal: Journal | None = None
-        self._place = open_folder(self.path, dbfilename, filesystem)
+        self._place = (look_at_folder if read_only else open_folder)(self.path, dbfilename, filesystem)
         self._log = self._place.log
         self.databases = Databases(now_ms)
         state = ServerState(Config(), self.databases, COMMANDS, now_ms)
@@ -71,21 +83,43 @@ class ServerFolder:
 
     def recover(self) -> bool:
         """Replace the data by what a server's start would load. Return True if there was anything."""
-        journal = self.journal
-        if journal:
-            journal.rest()
-        try:
+        if self.read_only:
+            self.recovered = self._look()
+        elif self.journal:
+            self.journal.rest()
+            try:
+                self.recovered = finish(self._recovery.run())
+            except BaseException:
+                self.journal.go_on()
+                raise
+            self.journal.begin(self.recovered)
+        else:
             self.recovered = finish(self._recovery.run())
-        except BaseException:
-            if journal:
-                journal.go_on()
-            raise
-        if journal:
-            journal.begin(self.recovered)
         return bool(self.recovered.frame or self.recovered.segments)
+
+    def _look(self) -> Recovered:
+        """Read what is there, anew where a server has put something else in its place meanwhile. MediumError if that fails."""
+        told = ""
+        for _ in range(MOST_LOOKS):
+            try:
+                return finish(self._recovery.look())
+            except MediumDisplaced as displaced:
+                # A server that removes something has put something else in its place before.
+                if told == str(displaced):
+                    break
+                told = str(displaced)
+            finally:
+                self._log.close()
+                self._place.medium.close()
+        raise MediumError(f"{self.path} can't be read as it is: {told}")
+
+    def _refuse_if_read_only(self) -> None:
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path} was opened read_only")
 
     def begin_journal(self, fsync: Fsync, lock: RLock) -> Journal:
         """Record from now on what the caller writes, under this lock, to the journal that is returned (`Journal`)."""
+        self._refuse_if_read_only()
         self.journal = Journal(self._log, fsync, lock, now_ms)
         self.journal.begin(self.recovered)
         return self.journal
@@ -96,6 +130,7 @@ class ServerFolder:
         Of several journals the newest is replayed: the others stay where they are. The data of before is in the frame before
         the one that is appended. MediumError if there are no such segments, or if they can't be replayed.
         """
+        self._refuse_if_read_only()
         aside = self._log.asides()
         if not aside:
             raise MediumError(f"no segment of a journal is put aside in {self.path}")
@@ -131,6 +166,7 @@ class ServerFolder:
 
         MediumError if that fails.
         """
+        self._refuse_if_read_only()
         frame = self._add(payload, key_count)
         if self.journal:
             self.journal.link(frame)
@@ -142,6 +178,7 @@ class ServerFolder:
 
     def add_frame(self) -> Frame:
         """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
+        self._refuse_if_read_only()
         frozen = self.databases.cut()
         try:
             return self._add(encode(frozen.cuts, TAGGED, frozen.libraries), len(frozen))

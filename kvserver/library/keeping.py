@@ -31,13 +31,15 @@ _log = logging.getLogger("kvserver")
 class Keeping(Protocol):
     """A place that keeps the data of a KVStore.
 
-    `mapping` is TAGGED where values may be bytes and keys may expire, else PLAIN. `keeps`: what is appended outlives the
-    store.
+    - `mapping` is TAGGED where values may be bytes and keys may expire, else PLAIN.
+    - `keeps`: what is appended outlives the store.
+    - `read_only`: nothing can be appended.
     """
 
     databases: Databases
     mapping: Mapping
     keeps: bool
+    read_only: bool
 
     def prepare(self) -> None:
         """Do before a `cut`, and without the store's lock, what others would have to wait for. Never raises."""
@@ -66,6 +68,7 @@ class InMemory:
 
     mapping = TAGGED
     keeps = False
+    read_only = False
 
     def __init__(self) -> None:
         self.databases = Databases(now_ms)
@@ -94,6 +97,7 @@ class OwnFrames:
 
     mapping = PLAIN
     keeps = True
+    read_only = False
 
     def __init__(self, medium: CoreMedium) -> None:
         self.databases = Databases(now_ms)
@@ -165,8 +169,8 @@ def run(medium: Medium, mapping: Mapping, load: bool) -> Scan:
     return finish(drive(scan(medium.size(), mapping, load), medium, Here()))
 
 
-def open_place(place: CoreMedium | Keeping | str | PathLike[str] | None) -> Keeping:
-    """The place that is meant: a path, a medium, a place already, or None for memory alone.
+def open_place(place: CoreMedium | Keeping | str | PathLike[str] | None, *, read_only: bool = False) -> Keeping:
+    """The place that is meant: a path, which may be opened `read_only`, a medium, a place already, or None for memory alone.
 
     MediumError if the path is that of a file, or its folder can't be opened (MediumLocked: somebody else has it open).
     TypeError for what is none of these.
@@ -180,7 +184,7 @@ def open_place(place: CoreMedium | Keeping | str | PathLike[str] | None) -> Keep
                 f"{path} is a file, and KVStore takes the path of a folder: for a file with frames of plain JSON, "
                 f"KVStore(FileMedium({path!r}))"
             )
-        return ServerFolder(path)
+        return ServerFolder(path, read_only=read_only)
     # One attribute is asked for: `isinstance` asks for all of a Protocol's, which takes longer than to open a small store.
     if hasattr(place, "databases"):
         return cast(Keeping, place)

@@ -18,7 +18,7 @@ from typing import Final, Self, get_args
 
 from kvserver.data.databases import Databases, Frozen
 from kvserver.data.keyspace import Keyspace
-from kvserver.errors import MediumPoisoned, StoreClosed
+from kvserver.errors import MediumPoisoned, StoreClosed, StoreReadOnly
 from kvserver.formats.encoder import encode
 from kvserver.formats.frame import encode_frame
 from kvserver.library.folder import ServerFolder
@@ -32,6 +32,7 @@ from kvserver.resp.request import Request
 TURN_S: Final = 0.002
 REST_S: Final = 0.00005
 
+_READ_ONLY: Final = "the store was opened read_only"
 _END: Final = object()
 
 _log = logging.getLogger("kvserver")
@@ -46,6 +47,7 @@ class KeptData:
         *,
         journal: bool,
         fsync: Fsync,
+        read_only: bool,
     ) -> None:
         self.lock = RLock()
         # One thread at a time flushes, restores or closes. Whoever needs both locks takes this one first.
@@ -56,11 +58,16 @@ class KeptData:
         self._is_changed = False
         if fsync not in get_args(Fsync):
             raise ValueError(f"fsync is {' or '.join(map(repr, get_args(Fsync)))}, not {fsync!r}")
-        self._kept = open_place(medium)
+        if journal and read_only:
+            raise ValueError("read_only=True and journal=True exclude each other: who only reads has nothing to record")
+        self._kept = open_place(medium, read_only=read_only)
+        self._is_read_only = read_only or self._kept.read_only
         self._journal: Journal | None = None
         # What a call holds while it writes.
         self._writing: AbstractContextManager[object] = self.lock
         self._keyspace: Keyspace = self.databases[0]
+        if self._is_read_only:
+            self._writing = Refused(StoreReadOnly, _READ_ONLY)
         if journal:
             self._begin_journal(fsync)
 
@@ -97,6 +104,8 @@ class KeptData:
         """
         with self._flushing:
             self._refuse_if_closed()
+            if self._is_read_only:
+                raise StoreReadOnly(_READ_ONLY)
             self._flush()
         return True
 

@@ -51,8 +51,9 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         *,
         journal: bool = False,
         fsync: Fsync = "everysec",
+        read_only: bool = False,
     ) -> None:
-        super().__init__(medium, journal=journal, fsync=fsync)
+        super().__init__(medium, journal=journal, fsync=fsync, read_only=read_only)
         self._takes_tags = self._kept.mapping is TAGGED
         self._keys = Keys(self._takes_tags)
         self._to_write, self._to_find = self._keys.to_write, self._keys.to_find

@@ -67,11 +67,17 @@ class FileSystem:
 
     def open(self, path: str, *, create: bool = False, exclusive: bool = False) -> int:
         """Open a file for reading and writing. Return its descriptor. OSError for links, and for what is no regular file."""
-        # O_NONBLOCK, since opening a FIFO must not wait for its other end.
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        flags |= os.O_CREAT if create or exclusive else 0
+        flags = os.O_CREAT if create or exclusive else 0
         flags |= os.O_EXCL if exclusive else 0
-        descriptor = os.open(path, flags, FILE_MODE)
+        return self._open(path, os.O_RDWR | flags)
+
+    def open_to_read(self, path: str) -> int:
+        """Open a file for reading alone. Return its descriptor. OSError as for `open`."""
+        return self._open(path, os.O_RDONLY)
+
+    def _open(self, path: str, flags: int) -> int:
+        # O_NONBLOCK, since opening a FIFO must not wait for its other end.
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE_MODE)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(0, "not a regular file", path)

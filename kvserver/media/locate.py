@@ -1,4 +1,4 @@
-"""The way from the name of a place to what is kept there, opened for one who writes. So far, each place is a folder."""
+"""The way from the name of a place to what is kept there, opened for one who writes, or who reads. Each place is a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.medium import Place
+from kvserver.media.readonly import NoLease, ReadOnlyLog, ReadOnlyMedium
 from kvserver.media.segments import FileLog
 
 # An RDB file of Redis begins so.
@@ -43,3 +44,9 @@ def _check_foreign(path: str) -> None:
                 beginning = file.read(len(REDIS_MAGIC))
     if beginning == REDIS_MAGIC:
         raise MediumError(f"{path} is a dump of Redis, which kvserver can't read: --dbfilename names another file")
+
+
+def look_at_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:
+    """What is in the folder at `path`, for one who only reads, beside whoever has it. Nothing is opened yet, made or held."""
+    filesystem, medium_path = filesystem or FileSystem(), os.path.join(os.path.abspath(path), name)
+    return Place(NoLease(), ReadOnlyMedium(medium_path, filesystem), ReadOnlyLog(medium_path, filesystem))

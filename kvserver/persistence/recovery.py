@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 from kvserver.data.shards import Shard, drain
 from kvserver.dispatch.effect import FreeShards
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import CommandError, MediumError, Refusal
+from kvserver.errors import CommandError, MediumDisplaced, MediumError, Refusal
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Frame, Scan, Tail
 from kvserver.formats.segment import RecordInvalid, Records, SegmentScan, Steps, read_records, scan_segment
@@ -93,6 +93,29 @@ class Recovery:
         self._segments.adopt(chain.replayed, facts.segment_bytes, last_number)
         self._tell_of_others()
         return Recovered(frame, chain.replayed, records, commands, needs_rewrite)
+
+    async def look(self) -> Recovered:
+        """Load and replay what `run` would, and leave all as it is: for one who only reads, beside a server that goes on.
+
+        MediumDisplaced, with the data as it was, if the files belong together no more, since the server has removed some
+        meanwhile. OSError if they can't be read.
+        """
+        self._state.databases.stop_clock()
+        try:
+            names = await self._workplace.run(self._segments.segments)
+            chain = await self._chain(names)
+            started_at = time.perf_counter()
+            result = await self._frames.scan(load=chain.digest != EMPTY_STORE, digest=chain.digest, links=chain.links)
+            found = result.loaded.digest if result.loaded else EMPTY_STORE
+            if chain.is_linked and chain.digest != found:
+                first = names[chain.replayed[0]]
+                raise MediumDisplaced(f"{first} goes on from the snapshot {chain.digest[:16]}…, which is not there")
+            unused = self._frames.install(result, started_at)
+            records, commands, needs_rewrite = await self._replay(chain, names)
+            await self._workplace.pace().run(drain(unused))
+            return Recovered(result.loaded, chain.replayed, records, commands, needs_rewrite)
+        finally:
+            self._state.databases.start_clock()
 
     def _tell_of_others(self) -> None:
         """Warn of keys in databases that no client can select."""

@@ -14,6 +14,7 @@ from kvserver.data.databases import Databases
 from kvserver.data.entries import Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.table import CommandTable
+from kvserver.errors import MediumDisplaced
 from kvserver.formats.frame import JOURNAL_MAGIC, encode_frame
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_records, pack
 from kvserver.media.medium import Log
@@ -42,6 +43,13 @@ def recover_at(log: Log, now_ms: int) -> tuple[Recovered, Keyspace]:
     assert state.databases[0].now_ms() == now_ms
     assert not state.databases.records.has_any, "what was replayed would be written to the journal a second time"
     return recovered, state.databases[0]
+
+
+def look(log: Log, medium: MemoryMedium) -> set[bytes]:
+    state = ServerState(Config(), Databases(lambda: 0), COMMANDS, lambda: 0)
+    table = CommandTable(COMMANDS, state.usages)
+    finish(Recovery(state, table, Frames(state, medium, Here()), log, Here()).look())
+    return {key for key, _ in state.databases[0].members()}
 
 
 def recover(log: Log) -> tuple[Recovered, set[str]]:
@@ -114,6 +122,29 @@ def test_recovery_puts_aside_what_has_lost_its_snapshot_and_no_number_comes_twic
     assert (recovered.segments, keys, log.segments()) == ([], set(), {})
     assert [number for number, _ in log.asides()] == [1, 2]
     assert log.last_number == 2
+
+
+def test_look_gives_what_a_recovery_would_and_leaves_all_as_it_is(reopen: Reopen) -> None:
+    log = reopen()
+    write_linked(log)
+    log.write(record(3)[:50], synced=True)
+    log.cut(4)
+    log.write(record(4), synced=True)
+    log = reopen()
+    before = found(log)
+    medium = MemoryMedium(b"no frame")
+    for _ in range(2):
+        assert look(log, medium) == {b"key:1", b"key:2"}
+    assert (found(log), log.asides(), medium.read_all(), medium.asides) == (before, [], b"no frame", [])
+    assert recover(reopen())[1] == {"key:1", "key:2"}
+
+
+def test_look_at_a_journal_whose_snapshot_is_not_there_is_told(reopen: Reopen) -> None:
+    write_linked(reopen(), "0" * 64)
+    log = reopen()
+    with pytest.raises(MediumDisplaced, match=r"goes on from the snapshot 0000000000000000…, which is not there"):
+        look(log, MemoryMedium())
+    assert list(log.segments()) == [1, 2]
 
 
 @pytest.mark.parametrize("now_ms", [0, 50, 150, 10_000])
