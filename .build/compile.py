@@ -79,7 +79,9 @@ class CompileHook(BuildHookInterface[BuilderConfig]):
         includes = dict.fromkeys(f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude"))
         sources = [str(path) for path in texts if path.suffix == ".c"]
         defines = [f'-DKVSERVER_{name}="{digest}"' for name, digest in digests.items()]
-        flags = [*FLAGS, *defines, *includes, *_words_of("CFLAGS")]
+        # On macOS these name the processors to compile for, which need not be the one that compiles.
+        target_flags = _words_of("ARCHFLAGS") if sys.platform == "darwin" else []
+        flags = [*FLAGS, *defines, *includes, *target_flags, *_words_of("CFLAGS")]
         try:
             done = subprocess.run(
                 [*compiler, *flags, *shared, *sources, "-o", str(target)],
