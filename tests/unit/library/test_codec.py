@@ -20,7 +20,11 @@ class Failing:
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("data", [b"x", bytearray(b"x"), memoryview(b"x"), type("Derived", (bytes,), {})(b"x")], ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    [b"x", bytearray(b"x"), memoryview(b"x"), type("Derived", (bytes,), {})(b"x")],
+    ids=("bytes", "bytearray", "memoryview", "derived"),
+)
 def test_bytes_of_every_kind_are_taken(data: Any) -> None:
     assert encoded(Failing(), "k", data) == b"x"
     assert type(encoded(Failing(), "k", data)) is bytes
