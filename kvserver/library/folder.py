@@ -194,12 +194,10 @@ class ServerFolder:
         self.frames.linked = frame.digest
 
     def close(self) -> None:
-        """Let go of the folder. Nothing is written, but what was recorded is synced. MediumError if that fails."""
-        try:
-            if self.journal:
-                self.journal.close()
-        finally:
-            self._place.close()
+        """Let go of the folder. Nothing is written."""
+        if self.journal:
+            self.journal.close()
+        self._place.close()
 
 
 def _fold(frozen: Frozen) -> None:

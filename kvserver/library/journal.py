@@ -88,7 +88,7 @@ class Journal:
                 self.cut()
 
     def close(self) -> None:
-        """Make durable what was written, and write nothing more. The log stays open. MediumError if that fails."""
+        """Make durable what was written, and end the thread. The log stays open. It is a `failure` if that fails."""
         if os.getpid() != self._process:
             return
         self._has_ended.set()
@@ -96,7 +96,8 @@ class Journal:
             self._thread.join()
         with self._syncing:
             if self._synced < self._written and not self.failure:
-                self._sync()
+                with suppress(MediumError):
+                    self._sync()
 
     # What the store calls for each write
 

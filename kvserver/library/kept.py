@@ -131,8 +131,8 @@ class KeptData:
     def close(self) -> None:
         """Keep what was written, by a frame if something has changed since the last one, and let go of the medium or folder.
 
-        A journal that has it all already is synced instead. OSError if that fails; the place is let go of all the same. From
-        then on the store can only be read. May be called again.
+        A journal that has it all already is synced instead. OSError if it can't be kept; the place is let go of all the same.
+        From then on the store can only be read. May be called again.
         """
         with self._flushing:
             if self._is_closed:
@@ -141,6 +141,8 @@ class KeptData:
             with self.lock:
                 self._writing = Refused(StoreClosed, "the store is closed")
             try:
+                if self._journal:
+                    self._journal.close()
                 if self._is_unkept and os.getpid() == self._process:
                     self._flush()
             finally:

@@ -420,14 +420,19 @@ def test_close_heals_or_tells(tmp_path: Path) -> None:
             assert dict(again) == {"a": 1}
 
 
-def test_failed_sync_of_close_is_told(tmp_path: Path) -> None:
-    disk = Appending()
-    store = KVStore(ServerFolder(tmp_path, filesystem=disk), journal=True)
+def test_sync_that_fails_when_the_store_is_closed_is_healed_by_a_frame(tmp_path: Path) -> None:
+    disk, folder = Appending(), tmp_path / "data"
+    store = KVStore(ServerFolder(folder, filesystem=disk), journal=True)
     store["a"] = 1
     disk.fail("sync", errno.EIO)
+    store.close()
+    assert b'{"a":1}' in (folder / "dump.kvs").read_bytes()
+    store = KVStore(ServerFolder(folder, filesystem=disk), journal=True)
+    store["a"] = 2
+    disk.is_broken_for = {"sync"}
     with pytest.raises(MediumError, match="Input/output error"):
         store.close()
-    KVStore(tmp_path).close()
+    KVStore(folder).close()
 
 
 def test_signal_amid_a_write_lets_nothing_follow_half_of_a_record(tmp_path: Path) -> None:
