@@ -13,7 +13,7 @@ from os import PathLike
 from typing import Protocol, cast
 
 from kvserver.data.databases import Databases, Frozen
-from kvserver.errors import MediumError
+from kvserver.errors import MediumError, MediumLocked
 from kvserver.formats.encoder import chunks
 from kvserver.formats.frame import encode_frame, encode_header
 from kvserver.formats.scan import Scan, Tail, scan
@@ -184,7 +184,10 @@ def open_place(place: CoreMedium | Keeping | str | PathLike[str] | None, *, read
                 f"{path} is a file, and KVStore takes the path of a folder: for a file with frames of plain JSON, "
                 f"KVStore(FileMedium({path!r}))"
             )
-        return ServerFolder(path, read_only=read_only)
+        try:
+            return ServerFolder(path, read_only=read_only)
+        except MediumLocked as locked:
+            raise MediumLocked(f"{locked}; meanwhile, KVStore({path!r}, read_only=True) reads what is there") from None
     # One attribute is asked for: `isinstance` asks for all of a Protocol's, which takes longer than to open a small store.
     if hasattr(place, "databases"):
         return cast(Keeping, place)

@@ -20,11 +20,12 @@ from kvserver.library.journal import Fsync
 from kvserver.library.keeping import Keeping
 from kvserver.library.kept import KeptData
 from kvserver.library.keys import Keys
-from kvserver.library.values import add, decode_value, encode_value, expires_at_ms
+from kvserver.library.values import Decoded, add, decode_value, encode_value, expires_at_ms
 from kvserver.media.medium import CoreMedium
 from kvserver.types import TAGGED
 
 _MISSING: Final = object()
+_INDEPENDENT: Final = {bytes, JSONText}
 
 
 class KVStore(KeptData, MutableMapping[str, JSON]):
@@ -254,12 +255,14 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         for index in range(keyspace.shard_count):
             with self.lock:
                 members = living_members(keyspace, index)
-                # What is neither a string nor a document may be changed in place as soon as the lock is let go.
-                texts = self._keys.texts([name for name, _ in members])
-                pairs = list(zip(texts, [value for _, value in members], strict=True))
-                others = {text: self._decode(text, value) for text, value in pairs if not isinstance(value, bytes)}
-            for text, value in pairs:
-                yield text, self._decode(text, value) if isinstance(value, bytes) else others.pop(text)
+                texts, values = self._keys.texts([name for name, _ in members]), [value for _, value in members]
+                if not _INDEPENDENT.issuperset(map(type, values)):
+                    # What is neither a string nor a document may be changed in place as soon as the lock is let go.
+                    values = [
+                        value if type(value) in _INDEPENDENT else Decoded(self._decode(text, value))
+                        for text, value in zip(texts, values, strict=True)
+                    ]
+            yield from zip(texts, map(self._decode, texts, values), strict=True)
 
     # Values, where no call is saved by spelling this out
 

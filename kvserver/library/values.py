@@ -21,6 +21,15 @@ _MS: Final = 1000
 _parse: Final = JSONDecoder().raw_decode
 
 
+class Decoded:
+    """A value that is a Python object already, among those that are not."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: JSON) -> None:
+        self.value = value
+
+
 def encode_value(value: Any, takes_bytes: bool) -> bytes:
     """What a keyspace holds for a value. TypeError or ValueError if it is no JSON, nor bytes where those are taken."""
     kind = type(value)
@@ -47,7 +56,7 @@ def decode_value(value: Any) -> JSON:
             return value
     if kind is JSONText:
         return _parse(value.decode())[0]
-    return kind_of(value).python(value)
+    return value.value if kind is Decoded else kind_of(value).python(value)
 
 
 def add(value: Value | None, by: Any) -> tuple[int | float, bytes]:

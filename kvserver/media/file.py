@@ -62,7 +62,7 @@ class FileMedium:
                 make_folders(self._filesystem, os.path.dirname(self.path))
             self._descriptor = self._open()
         except BlockingIOError:
-            raise MediumLocked(f"{self.path} is in use by another process") from None
+            raise MediumLocked(f"{self.path} is in use by another process{self._filesystem.holder(self.path)}") from None
         except MediumError:
             raise
         except OSError as error:

@@ -24,7 +24,8 @@ class FolderLease:
             make_folders(self._filesystem, self.path)
             self._descriptor = self._filesystem.lock_folder(self.path)
         except BlockingIOError:
-            raise MediumLocked(f"the directory {self.path} is in use by another kvserver") from None
+            holder = self._filesystem.holder(self.path)
+            raise MediumLocked(f"the directory {self.path} is in use by another kvserver{holder}") from None
         except OSError as error:
             raise MediumError(f"cannot use the directory {self.path}: {error.strerror or error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,9 +72,13 @@ def test_store_that_another_process_holds_says_so(tmp_path: Path) -> None:
     for place, opened in ((tmp_path / "data", KVStore), (tmp_path / "users.kvs", lambda path: KVStore(FileMedium(path)))):
         with opened(place):
             done = subprocess.run([sys.executable, "-c", ask, str(place)], capture_output=True, text=True, check=True)
-            assert done.stdout.startswith(str(place)) or str(place) in done.stdout
-            assert "in use" in done.stdout
+            assert f"{place} is in use by another" in done.stdout
             assert done.stdout.count("\n") == 1
-            with pytest.raises(MediumLocked, match="in use"):
+            with pytest.raises(MediumLocked, match="in use") as caught:
                 opened(place)
+            if sys.platform == "linux":
+                assert f" (process {os.getpid()})" in done.stdout
+                assert " (this process)" in str(caught.value)
+            if place.name == "data":
+                assert f"KVStore({str(place)!r}, read_only=True) reads what is there" in str(caught.value)
         opened(place).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_folder_lock_is_held_until_it_is_closed(tmp_path: Path) -> None:
         filesystem.lock_folder(str(tmp_path))
     filesystem.close(descriptor)
     filesystem.close(filesystem.lock_folder(str(tmp_path)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a lock")
+def test_holder_of_a_lock_is_told(tmp_path: Path) -> None:
+    filesystem = FileSystem()
+    assert filesystem.holder(str(tmp_path)) == ""
+    descriptor = filesystem.lock_folder(str(tmp_path))
+    assert filesystem.holder(str(tmp_path)) == " (this process)"
+    assert filesystem.holder(str(tmp_path.parent)) == filesystem.holder(str(tmp_path / "nothing")) == ""
+    filesystem.close(descriptor)
 
 
 def test_folder_lock_of_what_is_no_folder_is_refused(tmp_path: Path) -> None:
