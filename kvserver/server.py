@@ -207,6 +207,7 @@ class Server:
         """
         if self.is_running:
             raise StartError(f"the server runs already, on {self.address}")
+        await self._until_gone()
         vars(self.config).update(self._given)
         self._build()
         self._tie(self._open_place())
@@ -285,9 +286,7 @@ class Server:
 
     async def _end(self, *, saves: bool) -> None:
         if not self.is_running:
-            # What a crash has left on the loop ends first: the listening sockets, for example.
-            while self._background:
-                await asyncio.wait(self._background)
+            await self._until_gone()
             return
         self.faults.clear()
         leaving = self._loop.create_task(self._jobs.leave(saves, force=True))
@@ -296,6 +295,11 @@ class Server:
         facts = self.state.persistence
         if saves and not facts.last_save_ok:
             raise MediumError(f"the server has ended, and could not save: {facts.last_save_error}")
+
+    async def _until_gone(self) -> None:
+        """Wait until all has ended that a server which leaves, or has crashed, still has on the loop: its sockets, for one."""
+        while self._background:
+            await asyncio.wait(self._background)
 
     async def empty(self) -> None:
         """Make the server as good as new, for the next test: no keys, functions or scripts, and no faults.
@@ -409,7 +413,8 @@ class Server:
         # SHUTDOWN and a signal may come at once.
         if self._is_closing:
             return
-        self._is_closing = True
+        self.is_running, self._is_closing = False, True
+        self.on_loop.end()
         self.supervisor.tell_leaving()
         self._in_background(self._close())
 
@@ -465,8 +470,6 @@ class Server:
             collector.end()
         # In this turn of the event loop the transports tell that they are closed.
         await asyncio.sleep(0)
-        self.is_running = False
-        self.on_loop.end()
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -88,7 +88,7 @@ LAYERS = (
     {"server"},
     {"embedded"},
     {"kvserver"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
     {"__main__"},
 )
 PURE = sorted(
@@ -139,6 +139,8 @@ OPTIONAL = {
     "kvserver.cli.completion": {"shtab"},
     "kvserver.network.http": {"h11"},
     "kvserver.network.metrics": {"prometheus_client"},
+    # pytest itself loads this; clients are imported when a fixture is one.
+    "kvserver.pytest_plugin": {"pytest", "redis"},
     # For type checkers alone.
     "kvserver.compilation": {"mypy_extensions"},
 }
