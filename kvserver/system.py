@@ -17,6 +17,9 @@ from kvserver._speedups.choice import IS_COMPILED
 from kvserver.data import keyspace
 from kvserver.state.statistics import ProcessFacts
 
+# macOS allows a process so many open files, whatever its hard limit says.
+MACOS_OPEN_MAX = 10240
+
 
 def read_process_facts(event_loop: str) -> ProcessFacts:
     """The facts of this process and of the machine. `event_loop` is the name of the event loop's module."""
@@ -33,7 +36,7 @@ def read_process_facts(event_loop: str) -> ProcessFacts:
         thread_system_s=thread.ru_stime,
         rss_bytes=_rss_bytes() or peak,
         peak_rss_bytes=peak,
-        total_memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        total_memory_bytes=_total_memory_bytes(),
         process_id=os.getpid(),
         system=f"{system.sysname} {system.release} {system.machine}",
         python=sys.version.partition(" ")[0],
@@ -53,7 +56,7 @@ def allow_open_files(wanted: int) -> int:
     unlimited = resource.RLIM_INFINITY
     if soft == unlimited or soft >= wanted:
         return wanted if soft == unlimited else soft
-    for most in (wanted, hard if hard != unlimited and hard < wanted else wanted):
+    for most in (wanted, hard if hard != unlimited and hard < wanted else wanted, min(wanted, MACOS_OPEN_MAX)):
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard if hard == unlimited else max(hard, most)))
         except (OSError, ValueError):
@@ -74,6 +77,14 @@ def open_standard_descriptors() -> None:
             # The system gives the lowest number that is free, which is this one.
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+
+
+def _total_memory_bytes() -> int:
+    """The memory of the machine, or 0 where nobody tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return 0
 
 
 def _rss_bytes() -> int:

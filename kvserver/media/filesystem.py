@@ -60,6 +60,9 @@ class FileSystem:
     # Linux has this flag; for writes that append XFS has it since 6.0, Btrfs since 6.1, and ext4 has not.
     _has_nowait = hasattr(os, "RWF_NOWAIT")
 
+    # The number of macOS's call.
+    _full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+
     def make_folder(self, path: str) -> None:
         """Create one folder, unless somebody did it meanwhile."""
         with contextlib.suppress(FileExistsError):
@@ -150,7 +153,7 @@ class FileSystem:
                 self._has_write_flags = False
         length = os.pwrite(descriptor, data, os.fstat(descriptor).st_size)
         if synced:
-            os.fsync(descriptor)
+            self._sync_fully(descriptor)
         return length
 
     def append_now(self, descriptor: int, data: bytes | memoryview) -> int:
@@ -165,6 +168,17 @@ class FileSystem:
         return self.append(descriptor, data, synced=False)
 
     def sync(self, descriptor: int) -> None:
+        self._sync_fully(descriptor)
+
+    def _sync_fully(self, descriptor: int) -> None:
+        """Sync a file or a folder. On macOS, fsync leaves it to the drive when, and another call waits for that."""
+        if self._full_sync is not None:
+            try:
+                fcntl.fcntl(descriptor, self._full_sync)
+                return
+            except OSError as error:
+                if error.errno not in {*_LACKING, errno.ENOTTY}:
+                    raise
         os.fsync(descriptor)
 
     def drop_cache(self, descriptor: int) -> None:
@@ -193,7 +207,7 @@ class FileSystem:
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
         with self._folder(path) as descriptor:
-            os.fsync(descriptor)
+            self._sync_fully(descriptor)
 
     def lock_folder(self, path: str) -> int:
         """Lock a folder. Return the descriptor that holds the exclusive lock until it is closed. Raises as `lock`."""

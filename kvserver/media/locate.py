@@ -26,11 +26,18 @@ def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> P
     lease = FolderLease(path, filesystem)
     try:
         _check_foreign(os.path.join(lease.path, name))
+        _check_spelling(lease.path, name, filesystem)
         medium = FileMedium(os.path.join(lease.path, name), filesystem, with_journal=True)
     except BaseException:
         lease.release()
         raise
     return Place(lease, medium, FileLog(medium.path, filesystem, lease))
+
+
+def look_at_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:
+    """What is in the folder at `path`, for one who only reads, beside whoever has it. Nothing is opened yet, made or held."""
+    filesystem, medium_path = filesystem or FileSystem(), os.path.join(os.path.abspath(path), name)
+    return Place(NoLease(), ReadOnlyMedium(medium_path, filesystem), ReadOnlyLog(medium_path, filesystem))
 
 
 def _check_foreign(path: str) -> None:
@@ -46,7 +53,11 @@ def _check_foreign(path: str) -> None:
         raise MediumError(f"{path} is a dump of Redis, which kvserver can't read: --dbfilename names another file")
 
 
-def look_at_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:
-    """What is in the folder at `path`, for one who only reads, beside whoever has it. Nothing is opened yet, made or held."""
-    filesystem, medium_path = filesystem or FileSystem(), os.path.join(os.path.abspath(path), name)
-    return Place(NoLease(), ReadOnlyMedium(medium_path, filesystem), ReadOnlyLog(medium_path, filesystem))
+def _check_spelling(folder: str, name: str, filesystem: FileSystem) -> None:
+    """Check that a file that is there has this very name. MediumError if not.
+
+    On macOS, `Dump.kvs` opens the file `dump.kvs`; but the segments of its journal would be looked for under another name.
+    """
+    if filesystem.exists(os.path.join(folder, name)) and name not in (names := filesystem.list(folder)):
+        alike = next((each for each in names if each.casefold() == name.casefold()), "another spelling")
+        raise MediumError(f"{os.path.join(folder, name)} is there as {alike}: spell it so, or its journal would not be found")

@@ -10,6 +10,7 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError
@@ -17,6 +18,8 @@ from kvserver.network.connection import Connection
 from kvserver.state.session import ServerState, Session
 from kvserver.state.statistics import Buffers
 
+# The option for the seconds before the first probe has another name on macOS.
+KEEP_IDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
 # Open files beside those of clients: medium, journal, listeners, the event loop's.
 OWN_FILES = 64
 MAXCLIENTS_REACHED = b"-ERR max number of clients reached\r\n"
@@ -182,13 +185,15 @@ def _set_keepalive(transport: asyncio.Transport, keepalive_s: int) -> None:
     raw_socket = transport.get_extra_info("socket")
     if not keepalive_s or raw_socket is None or raw_socket.family == socket.AF_UNIX:
         return
-    raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):
-        # The kernel takes no more.
-        longest_s = 32767
-        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, min(keepalive_s, longest_s))
-        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, min(max(keepalive_s // 3, 1), longest_s))
-        raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    # macOS refuses this where the client has gone already.
+    with suppress(OSError):
+        raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if KEEP_IDLE is not None:
+            # The kernel takes no more.
+            longest_s = 32767
+            raw_socket.setsockopt(socket.IPPROTO_TCP, KEEP_IDLE, min(keepalive_s, longest_s))
+            raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, min(max(keepalive_s // 3, 1), longest_s))
+            raw_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
 def _addresses_of(transport: asyncio.Transport, unixsocket: str) -> tuple[str, str, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import resource
 import sys
 import time
 import types
@@ -21,7 +22,7 @@ from helpers.servers import (
 from helpers.starts import DATA_FILE, InShell
 from kvserver._speedups import requests
 from kvserver.data.keyspace import Keyspace
-from kvserver.system import Progress, now_ms, now_us, random_below, read_process_facts
+from kvserver.system import Progress, allow_open_files, now_ms, now_us, random_below, read_process_facts
 
 PLENTY_BYTES = 64 << 20
 
@@ -183,3 +184,29 @@ def test_random_numbers_lie_below_their_bound_and_all_come() -> None:
     assert {random_below(3) for _ in range(200)} == {0, 1, 2}
     assert all(0 <= random_below(1 << 40) < 1 << 40 for _ in range(100))
     assert random_below(1) == 0
+
+
+# --- as on macOS
+
+
+def test_memory_of_a_machine_that_does_not_tell_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> int:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "sysconf", refuse)
+    facts = read_process_facts("")
+    assert facts.total_memory_bytes == 0
+    assert facts.rss_bytes > 0
+
+
+@pytest.mark.parametrize(("most", "expected"), [(10_240, 10_240), (1 << 20, 20_000), (100, 256)])
+def test_open_files_are_as_many_as_the_system_allows_where_its_limit_says_more(
+    monkeypatch: pytest.MonkeyPatch, most: int, expected: int
+) -> None:
+    def set_limit(which: int, limits: tuple[int, int]) -> None:
+        if limits[0] > most:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    assert allow_open_files(20_000) == expected

@@ -58,6 +58,47 @@ def test_sync_of_a_folder_reaches_the_system(tmp_path: Path, monkeypatch: pytest
     assert os.path.samestat(synced[0], tmp_path.stat())
 
 
+class OfMacOS(FileSystem):
+    """It has the call that empties the drive's own memory; here that is one which Linux does not know."""
+
+    _has_write_flags = False
+    _full_sync = 51
+
+
+def test_macos_is_asked_to_empty_the_memory_of_the_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(fcntl, "fcntl", lambda descriptor, number: calls.append(number))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: pytest.fail("fsync is not enough there"))
+    filesystem = OfMacOS()
+    descriptor = filesystem.open(str(tmp_path / "file"), create=True)
+    filesystem.sync(descriptor)
+    assert filesystem.append(descriptor, b"x", synced=True) == 1
+    filesystem.sync_folder(str(tmp_path))
+    filesystem.close(descriptor)
+    assert calls == [51, 51, 51]
+
+
+@pytest.mark.parametrize(("number", "is_lacking"), [(errno.ENOTSUP, True), (errno.ENOTTY, True), (errno.EIO, False)])
+def test_file_system_that_lacks_that_call_is_synced_as_usual_and_a_failure_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_lacking: bool
+) -> None:
+    def fail(descriptor: int, call: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    synced: list[int] = []
+    monkeypatch.setattr(fcntl, "fcntl", fail)
+    monkeypatch.setattr(os, "fsync", synced.append)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    if is_lacking:
+        OfMacOS().sync(descriptor)
+        assert synced == [descriptor]
+    else:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            OfMacOS().sync(descriptor)
+        assert synced == []
+    os.close(descriptor)
+
+
 class FoldersUnsynced(FileSystem):
     """As CIFS and FUSE file systems are."""
 

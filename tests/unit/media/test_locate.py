@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from kvserver.errors import MediumError, MediumLocked
 from kvserver.media.file import FileMedium
+from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.locate import open_folder
 
@@ -39,3 +41,19 @@ def test_dump_of_redis_is_left_as_it_is(tmp_path: Path) -> None:
         open_folder(str(tmp_path), "dump.rdb")
     assert file.read_bytes() == b"REDIS0010\xfa and so on"
     open_folder(str(tmp_path), "dump.kvs").close()
+
+
+class CaseInsensitive(FileSystem):
+    """As macOS's is by default."""
+
+    def exists(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        return name.casefold() in map(str.casefold, os.listdir(folder)) if os.path.isdir(folder) else False
+
+
+def test_file_is_opened_under_its_own_spelling_alone(tmp_path: Path) -> None:
+    open_folder(str(tmp_path), "dump.kvs", CaseInsensitive()).close()
+    with pytest.raises(MediumError, match=r"/Dump\.kvs is there as dump\.kvs: spell it so, or its journal would not be found"):
+        open_folder(str(tmp_path), "Dump.kvs", CaseInsensitive())
+    open_folder(str(tmp_path), "dump.kvs", CaseInsensitive()).close()
+    open_folder(str(tmp_path), "other.kvs", CaseInsensitive()).close()

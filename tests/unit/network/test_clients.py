@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from helpers.servers import (
     kvserver_environment,
     wait_until,
 )
+from kvserver.network import clients
 from kvserver.network.clients import print_address
 
 KINDS: tuple[Kind, Kind] = ("kvserver", "redis-server")
@@ -289,6 +292,38 @@ def test_tcp_keepalive_sets_the_timer_of_the_socket(tmp_path: Path) -> None:
             if keepalive_s:
                 ticks = os.sysconf("SC_CLK_TCK")
                 assert 200 * ticks < int(when, 16) <= 300 * ticks
+
+
+class GoneSocket:
+    """The socket of a client that has gone, on macOS: no option can be set any more."""
+
+    family = socket.AF_INET
+
+    def setsockopt(self, *arguments: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+class Recorded:
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.set: list[tuple[int, ...]] = []
+
+    def setsockopt(self, *arguments: int) -> None:
+        self.set.append(arguments)
+
+
+def test_keepalive_of_macos_has_another_name_and_a_client_that_has_gone_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "KEEP_IDLE", 0x10)
+    for raw_socket in (recorded := Recorded(), GoneSocket()):
+        transport = types.SimpleNamespace(get_extra_info=lambda name, found=raw_socket: found)
+        clients._set_keepalive(transport, 300)  # type: ignore[arg-type]
+    assert (socket.IPPROTO_TCP, 0x10, 300) in recorded.set
+    monkeypatch.setattr(clients, "KEEP_IDLE", None)
+    transport = types.SimpleNamespace(get_extra_info=lambda name: recorded)
+    recorded.set.clear()
+    clients._set_keepalive(transport, 300)  # type: ignore[arg-type]
+    assert recorded.set == [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 
 # --- what is left unread
