@@ -1,12 +1,15 @@
-"""The README is true: its lines and examples are run as they stand there, and print what it shows.
+"""README and the topics of `kvserver help` are true: their lines and examples run as they stand, and print what is shown.
 
 Each server gets one more option, a free port. What is not run here is named in NOT_RUN_HERE, with what runs it.
 """
 
 from __future__ import annotations
 
+import configparser
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -34,18 +37,41 @@ from helpers.servers import (
     wait_until,
 )
 from kvserver import run_operations
+from kvserver.cli.command_list import one_command
+from kvserver.cli.topics import MADE
+from kvserver.options.config import load, read_options
+from kvserver.options.overview import named as option_named
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+FOR_USERS, _, FOR_DEVELOPERS = README.partition("\n## For its developers\n")
+TOPICS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(PROJECT.glob("kvserver/cli/topics/*.md"))}
+PAGES = "\n".join([README, *TOPICS.values()])
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", PAGES, re.MULTILINE | re.DOTALL)
+# The part for users is read in ten minutes: the rest is in the topics.
+MOST_WORDS = 1_500
+# A topic is read in a terminal.
+MOST_COLUMNS = 80
 PROMPT = "127.0.0.1:6379> "
 # An idle machine needs a tenth of this time.
 INSTALL_DEADLINE_S = 240.0
 
-RUN_HERE = ("python3 -m venv .venv && .venv/bin/pip install -q '.[lua]' && .venv/bin/kvserver", "$ redis-cli", "import redis",
-            "$ cat kvserver-data/dump.kvs", "kvserver --bind '*", "from kvserver import FileMedium, KVStore",
-            "from kvserver import KVStore, ServerFolder", "redis-cli SAVE && cp", "until redis-cli PING")  # fmt: skip
+# Programs that need nothing but the package: of those that hold tests, pytest runs these.
+STAND_ALONE = [
+    text for language, text in BLOCKS if language == "python" and not text.startswith(("import redis\n\nclient", "@command("))
+]
+RUN_HERE = (
+    "python3 -m venv .venv && .venv/bin/pip install -q '.[lua]' && .venv/bin/kvserver",
+    "$ redis-cli",
+    "import redis\n\nclient",
+    "$ cat kvserver-data/dump.kvs",
+    "kvserver --bind '*",
+    "redis-cli SAVE && cp",
+    "until redis-cli PING",
+    "[Unit]",
+    "FROM python:",
+    "port = 6380",
+)
 NOT_RUN_HERE = {
-    "python -m bench ": "test_bench_suite, with --quick",
     "KVSERVER_BUILD=mypyc ": ".build/run, which takes minutes",
     ".ci/packages && ": "whoever runs this",
     "kvserver/\n": "nothing: the tree is compared with the files",
@@ -61,15 +87,36 @@ def block(beginning: str) -> str:
 
 def test_every_example_is_run_by_something() -> None:
     known = (*RUN_HERE, *NOT_RUN_HERE)
-    strange = [text for _, text in BLOCKS if not text.startswith(known)]
+    others = [text for _, text in BLOCKS if text not in STAND_ALONE]
+    strange = [text for text in others if not text.startswith(known)]
     assert not strange, "an example that nothing runs: let test_readme run it, or say there what does"
-    assert len(BLOCKS) == len(known)
+    assert len(others) == len(known)
 
 
 def test_ci_runs_the_test_line_and_nothing_else() -> None:
     ci = PROJECT / ".ci" / "run"
     assert ci.read_text() == f"#!/bin/sh\n{block('.ci/packages')}"
     assert os.access(ci, os.X_OK)
+
+
+def test_part_for_users_is_short() -> None:
+    assert FOR_DEVELOPERS
+    assert len(FOR_USERS.split()) <= MOST_WORDS
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_topic_fits_a_terminal(topic: str) -> None:
+    lines = TOPICS[topic].splitlines()
+    # The name of a test can't be broken.
+    assert [line for line in lines if len(line) > MOST_COLUMNS and " " in line.strip()] == []
+    assert lines[0].startswith("# ")
+
+
+def test_topics_that_are_named_are_there() -> None:
+    named = {name for names in re.findall(r"`kvserver help (\w+`(?:, `\w+`)*)", PAGES) for name in re.findall(r"\w+", names)}
+    assert len(named) > 5
+    others = {name for name in named - {"TOPIC", *TOPICS, *MADE} if not (option_named(name) or one_command(name))}
+    assert others == set()
 
 
 # --- as a newcomer does it
@@ -182,14 +229,11 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
     printed = "".join(text if text.endswith("\n") else f"{text}\n" for text in map(newcomer.run, commands))
     assert printed == shown
 
-    example = block("from kvserver import KVStore, ServerFolder")
-    assert newcomer.run(f"{sys.executable} -", example) == promised(example) != ""
-
     example = block("import redis")
     assert example.count("redis.Redis(") == 1
     # The README says of this command that it is the same.
     with newcomer.serving(".venv/bin/python -m kvserver") as (port, _):
-        assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Grace\n"
+        assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Ada\n"
         assert run(sys.executable, "-c", example.replace("redis.Redis(", f"redis.Redis(port={port}, ")) == promised(example)
         newcomer.run(block("until redis-cli PING").replace("redis-cli", f"redis-cli -p {port}"))
         newcomer.run(block("redis-cli SAVE").replace("redis-cli", f"redis-cli -p {port}"))
@@ -200,14 +244,20 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
         assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Ada\n"
 
 
-def test_library_example_prints_what_it_says(newcomer: Newcomer) -> None:
-    example = block("from kvserver import FileMedium, KVStore")
-    assert newcomer.run(f"{sys.executable} -", example) == promised(example) != ""
+@pytest.mark.parametrize("example", STAND_ALONE, ids=str.splitlines)
+def test_program_prints_what_it_says(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "def test_" in example:
+        (tmp_path / "test_example.py").write_text(example, encoding="utf-8")
+        printed = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path)
+        assert f"{example.count('def test_')} passed" in printed
+    else:
+        assert run(sys.executable, "-", stdin=example.encode()) == promised(example) != ""
 
 
 def test_list_of_operations_runs() -> None:
-    (call,) = re.findall(r"`(run_operations\(.+?\))`", README)
-    assert eval(call, {"run_operations": run_operations}) == [None, True, True, 1]
+    (call,) = re.findall(r"`(run_operations\([^`]+?\))`", PAGES)
+    assert eval(" ".join(call.split()), {"run_operations": run_operations}) == [None, True, True, 1]
 
 
 def test_line_for_tls_serves_who_shows_a_certificate(newcomer: Newcomer, tmp_path: Path) -> None:
@@ -223,18 +273,42 @@ def test_line_for_tls_serves_who_shows_a_certificate(newcomer: Newcomer, tmp_pat
             assert wire.command("PING") == b"+PONG\r\n"
 
 
+def test_options_of_unit_and_container_are_those_of_the_program() -> None:
+    unit = configparser.ConfigParser()
+    unit.read_string(block("[Unit]"))
+    started = shlex.split(unit["Service"]["ExecStart"])
+    (called,) = re.findall(r"^CMD (\[.*\])$", block("FROM python:"), re.MULTILINE)
+    for program, *words in (started, json.loads(called)):
+        assert Path(program).name == "kvserver"
+        assert load(words, {}, str).dir in ("/var/lib/kvserver", "/data")
+    assert unit["Service"]["Type"] == "notify"
+    assert f"/var/lib/{unit['Service']['StateDirectory']}" in started
+
+
+def test_extras_that_are_named_are_there() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {name for names in re.findall(r"kvserver\[([\w,]+)\]", PAGES) for name in names.split(",")}
+    assert len(named) > 1
+    assert named <= set(project["optional-dependencies"])
+
+
+def test_file_of_options_is_one() -> None:
+    settings, _ = read_options("kvserver.toml", block("port = 6380"), str, lambda pattern: [])
+    assert {name: setting.text for name, setting in settings.items()}["save"] == "900 1 60 10000"
+
+
 # --- what it names
 
 
 def test_tests_that_are_named_are_there() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", README))
+    named = set(re.findall(r"`(test_\w+)`", PAGES))
     assert len(named) > 5
     assert [name for name in sorted(named) if f"def {name}(" not in sources] == []
 
 
 def test_files_that_are_linked_are_there() -> None:
-    linked = {target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target}
+    linked = {target for target in re.findall(r"\]\(([^)#]+)\)", PAGES) if "://" not in target}
     assert linked
     assert [target for target in sorted(linked) if not (PROJECT / target).exists()] == []
 
