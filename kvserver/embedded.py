@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-from kvserver.clock import Clock
-from kvserver.faults import Faults
-from kvserver.onloop import OnLoop
+from kvserver.control.clock import Clock
+from kvserver.control.faults import Faults
+from kvserver.control.onloop import OnLoop
 from kvserver.server import Server
 
 

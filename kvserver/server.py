@@ -14,28 +14,28 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
-from kvserver.clock import Clock
 from kvserver.commands.catalogue import COMMANDS
+from kvserver.control.clock import Clock
+from kvserver.control.emptying import empty
+from kvserver.control.faults import Faults
+from kvserver.control.onloop import OnLoop
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
-from kvserver.emptying import empty
 from kvserver.engine import collector
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
 from kvserver.errors import MediumError, StartError, TLSError
-from kvserver.faults import Faults
+from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
 from kvserver.media.medium import Place
 from kvserver.media.memory import new_place
 from kvserver.network.clients import Clients
-from kvserver.network.listeners import Listeners, is_taken
+from kvserver.network.listeners import Listeners
 from kvserver.network.urls import address_of, port_of, url_of
-from kvserver.onloop import OnLoop
 from kvserver.options.config import Config
-from kvserver.options.durability import durability
 from kvserver.options.keywords import from_keywords
 from kvserver.options.table import IN_MEMORY
 from kvserver.persistence.disk import Disk
@@ -43,7 +43,7 @@ from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshots import Snapshots
-from kvserver.settings import Settings
+from kvserver.reconfiguration import Reconfiguration
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
 from kvserver.system import Progress, allow_open_files, now_ms, random_below, read_process_facts
@@ -182,13 +182,13 @@ class Server:
         self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
         beside_loop = BesideLoop(self._journal_disk, self.state.counters, self.state.persistence)
         recovery = Recovery(self.state, self._table, self._snapshots.frames, place.log, beside_loop)
-        self._settings = Settings(self.state, self._table, self.clients, self._listeners, self._warn_of_network)
+        self._reconfiguration = Reconfiguration(self.state, self._table, self.clients, self._listeners, self._warn_of_network)
         self._jobs = Jobs(
             self.state,
             self._snapshots,
             self._journal,
             self._leave,
-            self._settings.act,
+            self._reconfiguration.act,
             recovery,
             self._disk,
         )
@@ -197,7 +197,7 @@ class Server:
         self._jobs.move_clock = self.clock.move
         self.faults.attend(self.clients, self._jobs, self._snapshots)
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
-        self._settings.limit_scripts = self._scripts.limit_memory
+        self._reconfiguration.limit_scripts = self._scripts.limit_memory
         self._jobs.attend_journal()
 
     async def start(self) -> None:
@@ -213,14 +213,15 @@ class Server:
         self._tie(self._open_place())
         if self._owns_process:
             collector.begin()
-            self._settings.follow_log_level()
+            self._reconfiguration.follow_log_level()
         try:
             self.state.persistence.loading = True
             await self._listeners.open()
             await self._open_http()
-            self._introduce()
+            introduce(self.state, self._listening)
+            self._warn_of_network()
             self.clients.fit_to_system()
-            self._settings.settle()
+            self._reconfiguration.settle()
             self._given |= {"port": self.config.port, "tls_port": self.config.tls_port}
             self._load = self._loop.create_task(self._jobs.load_at_start())
             progress = self._loop.create_task(self._show_progress())
@@ -234,7 +235,7 @@ class Server:
             self._load.result()
         except (OSError, TLSError) as error:
             await self._close()
-            raise StartError(f"{error}{self._another_port(error)}") from error
+            raise StartError(f"{error}{another_port(error, self.config, in_words_of_the_shell=self._owns_process)}") from error
         except BaseException:
             await self._close()
             raise
@@ -246,18 +247,6 @@ class Server:
         stops = self._owns_process and is_on_terminal(self.config)
         _log.info("%s%s", ready, " (ctrl-C stops it)" if stops else "")
         self.supervisor.tell_ready(ready)
-
-    def _another_port(self, error: Exception) -> str:
-        """The way to another port, behind a semicolon, if a start fails since a port is taken; else an empty text."""
-        config = self.config
-        if isinstance(error, OSError) and is_taken(error):
-            for option, port in (("-p", config.port), ("--tls-port", config.tls_port), ("--http-port", config.http_port)):
-                if f":{port}: " in str(error):
-                    if self._owns_process:
-                        return f"; {option} takes another port, {option} auto any that is free"
-                    keyword = "port" if option == "-p" else option[2:].replace("-", "_")
-                    return f'; {keyword}="auto" takes any that is free'
-        return ""
 
     async def leave(self) -> None:
         """Leave as on SHUTDOWN, and not at all if the data can't be saved, which is logged. Signals lead to this."""
@@ -335,41 +324,13 @@ class Server:
             self._http = HTTPPort(self.state)
             await self._http.open()
 
-    def _introduce(self) -> None:
-        """Log the version and the process, the place of the data, the addresses, and warnings about them.
-
-        This comes after the listening: a start that fails logs one line, the reason.
-        """
-        config, facts = self.state.config, self.state.process_facts()
-        _log.info(
-            "kvserver %s (%s, leaves %s, Python %s, %s), process %d",
-            self.state.version, facts.build, facts.leaves, facts.python, facts.event_loop, facts.process_id,
-        )  # fmt: skip
-        options = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))
-        if config.dir == IN_MEMORY:
-            _log.info("data in memory: nothing is kept")
-        else:
-            _log.info("data in %s", os.path.join(config.dir, config.dbfilename))
-            _log.info("durability: %s (%s, save %s)", durability(config), options, config.describe("save")[5:] or '""')
-        _log.info("listening on %s", ", ".join([*self._listeners.urls(), *(self._http.urls() if self._http else [])]))
-        for notice in config.notices:
-            _log.warning("%s", notice)
-        if config.ignored:
-            _log.warning("ignored in the environment, since they are no options: %s", config.ignored)
-        self._warn_of_network()
+    @property
+    def _listening(self) -> list[str]:
+        return [*self._listeners.urls(), *(self._http.urls() if self._http else [])]
 
     def _warn_of_network(self) -> None:
-        config = self.state.config
-        for text in (*self._listeners.left_out, *(self._http.left_out if self._http else ())):
-            _log.warning("%s; going on without it", text)
-        if config.requirepass or not (exposed := self._listeners.exposed()):
-            return
-        if config.protected_mode:
-            text = "clients of other machines are turned away, since protected-mode is on and requirepass is empty"
-            _log.warning("%s is on a network: %s", exposed, text)
-        else:
-            text = "whoever gets there has all data, since protected-mode is off and requirepass is empty"
-            _log.warning("%s is on a network: %s", exposed, text)
+        left_out = [*self._listeners.left_out, *(self._http.left_out if self._http else ())]
+        warn_of_network(self.config, left_out, self._listeners.exposed())
 
     async def _show_progress(self) -> None:
         if not self._owns_process:

@@ -76,7 +76,7 @@ LAYERS = (
     {"_speedups"},
     {"compilation", "containers", "errors", "patterns", "supervisor", "version"},
     {"options", "resp"},
-    {"data", "log", "onloop"},
+    {"data", "log"},
     {"formats", "state"},
     {"dispatch", "media", "system"},
     {"scripting", "types"},
@@ -84,7 +84,7 @@ LAYERS = (
     {"commands"},
     {"engine", "library"},
     {"aio", "network"},
-    {"clock", "emptying", "faults", "settings"},
+    {"control", "introduction", "reconfiguration"},
     {"server"},
     {"embedded"},
     {"kvserver"},
@@ -283,7 +283,7 @@ def test_threads_are_started_in_two_places() -> None:
     # Of these, `onloop` takes the exception of a future alone, and the others have the locks of a store.
     locking = {f"kvserver.library.{name}" for name in ("cache", "folder", "kept", "memoized", "writing")}
     starters = {"kvserver.embedded", "kvserver.library.journal", "kvserver.persistence.disk"}
-    assert {name for name in PATHS if imports_in(name) & starting} == starters | locking | {"kvserver.onloop"}
+    assert {name for name in PATHS if imports_in(name) & starting} == starters | locking | {"kvserver.control.onloop"}
     calling = {
         name
         for name in PATHS

@@ -21,8 +21,9 @@ import redis.asyncio
 
 import kvserver
 from helpers.servers import ServerProcess, kvserver_environment, wait_until
-from kvserver import clock, embedded
+from kvserver import embedded
 from kvserver import server as of_server
+from kvserver.control import clock
 from kvserver.errors import ConfigError, MediumError, NotRunning, StartError
 
 
@@ -202,9 +203,10 @@ def test_port_in_use_is_one_line(server: embedded.RunningServer) -> None:
 
 def test_folder_that_another_process_holds_is_one_line(tmp_path: Path) -> None:
     server = kvserver.running(dir=tmp_path / "data")
-    with ServerProcess("kvserver", tmp_path / "data"), pytest.raises(StartError) as raised:
+    with ServerProcess("kvserver", tmp_path / "data") as other, pytest.raises(StartError) as raised:
         server.start()
-    assert str(raised.value) == f"the directory {tmp_path / 'data'} is in use by another kvserver"
+    holder = f"another kvserver (process {other.process.pid})"
+    assert str(raised.value) == f"the directory {tmp_path / 'data'} is in use by {holder}"
 
 
 def test_folder_that_a_server_of_this_process_holds_is_one_line(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_wrong_option_is_one_line(pytester: pytest.Pytester) -> None:
     for name, line in (
         ("name", "kvserver: maxmemry: unknown option; did you mean maxmemory?"),
         ("value", "kvserver: maxmemory: argument must be a memory value (got 'much')"),
-        ("port", "kvserver: cannot listen on 127.0.0.1:*: Address already in use"),
+        ("port", 'kvserver: cannot listen on 127.0.0.1:*: Address already in use; port="auto" takes any that is free'),
         ("folder", "kvserver: cannot use the directory /dev/null: Not a directory"),
         ("marker", "the marker kvserver takes options by name, not ('1mb',)"),
     ):

@@ -13,9 +13,9 @@ import redis.asyncio
 
 import kvserver
 from helpers.servers import StartServer, Wire, encode
-from kvserver.clock import Clock
+from kvserver.control.clock import Clock
+from kvserver.control.onloop import OnLoop
 from kvserver.embedded import RunningServer
-from kvserver.onloop import OnLoop
 
 HOUR_S = 3600
 

@@ -28,8 +28,8 @@ TLS_NOT_UPDATED = "Unable to update TLS configuration. Check server logs."
 _log = logging.getLogger("kvserver")
 
 
-class Settings:
-    """The settings of a server, of whose options `state.config` has the values. `warn` is called when it listens elsewhere."""
+class Reconfiguration:
+    """The way of new settings to the parts of a server. `warn` is called when it listens elsewhere."""
 
     def __init__(
         self, state: ServerState, table: CommandTable, clients: Clients, listeners: Listeners, warn: Callable[[], None]

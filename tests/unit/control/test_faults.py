@@ -15,7 +15,7 @@ import redis.asyncio
 
 import kvserver
 from helpers.servers import Wire, encode, wait_until
-from kvserver import faults
+from kvserver.control import faults
 from kvserver.embedded import RunningServer
 from kvserver.errors import NotRunning
 

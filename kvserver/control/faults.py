@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.control.onloop import OnLoop
 from kvserver.engine.jobs import Jobs
 from kvserver.network.clients import Clients
-from kvserver.onloop import OnLoop
 from kvserver.persistence.snapshots import Snapshots
 
 # The reason that the log and INFO give for a snapshot that fails by order.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.commands.debug import LONGEST_ADVANCE_S
-from kvserver.onloop import OnLoop
+from kvserver.control.onloop import OnLoop
 
 _NS_PER_S: Final = 1_000_000_000
 

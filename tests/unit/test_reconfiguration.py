@@ -11,7 +11,7 @@ import pytest
 import redis
 
 import kvserver
-from kvserver.settings import LISTENING
+from kvserver.reconfiguration import LISTENING
 
 
 def test_new_port_is_listened_on_and_one_in_use_leaves_the_old_one() -> None:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from kvserver.control.onloop import OnLoop
 from kvserver.errors import NotRunning
-from kvserver.onloop import OnLoop
 
 
 @contextmanager
