@@ -26,7 +26,7 @@ from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
-from kvserver.errors import MediumError, StartError, TLSError
+from kvserver.errors import MediumError, MediumLocked, StartError, TLSError
 from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
@@ -311,6 +311,8 @@ class Server:
             raise StartError(f"cannot use the directory {config.dir}: {reason}") from None
         try:
             return open_folder(config.dir, config.dbfilename)
+        except MediumLocked as error:
+            raise StartError(f"{error}; {'--dir' if self._owns_process else 'dir='} takes another directory") from error
         except MediumError as error:
             raise StartError(str(error)) from error
 

@@ -82,13 +82,14 @@ def _run(words: list[str]) -> int:
         from kvserver.cli.subcommands import run
 
         return run(first, words[1:])
-    if first in ("-h", "--help"):
+    # These two can't be the value of an option.
+    if first == "-h" or "--help" in words:
         from kvserver.cli.subcommands import commands
         from kvserver.cli.topics import usage
 
         print(usage(commands()))
         return 0
-    if first in ("-v", "--version"):
+    if first == "-v" or "--version" in words:
         print(f"kvserver {kvserver.__version__}")
         return 0
     if first and not first.startswith("-"):

@@ -206,7 +206,7 @@ def test_folder_that_another_process_holds_is_one_line(tmp_path: Path) -> None:
     with ServerProcess("kvserver", tmp_path / "data") as other, pytest.raises(StartError) as raised:
         server.start()
     holder = f"another kvserver (process {other.process.pid})"
-    assert str(raised.value) == f"the directory {tmp_path / 'data'} is in use by {holder}"
+    assert str(raised.value) == f"the directory {tmp_path / 'data'} is in use by {holder}; dir= takes another directory"
 
 
 def test_folder_that_a_server_of_this_process_holds_is_one_line(tmp_path: Path) -> None:

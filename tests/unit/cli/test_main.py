@@ -98,18 +98,18 @@ def test_folder_in_the_place_of_a_file_is_told_what_can_be_done_with_it(
     assert "is no command" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("word", ["-h", "--help"])
-def test_help_is_short(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([word]) == 0
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["-p", "6380", "--help"], ["redis.conf", "--help"]])
+def test_help_is_short(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("usage: kvserver [FILE] [-p PORT]")
     assert len(lines) < 75
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("word", ["-v", "--version"])
-def test_version_is_told(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([word]) == 0
+@pytest.mark.parametrize("words", [["-v"], ["--version"], ["--dir", "x", "--version"]])
+def test_version_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
     assert capsys.readouterr().out == f"kvserver {__version__}\n"
 
 
