@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from helpers.servers import ServerProcess
@@ -83,8 +84,8 @@ jemalloc-bg-thread yes
 
 
 def debian_file(folder: Path) -> Path:
-    """The file that Debian's package has installed here, or else one in this folder that says the same."""
-    if INSTALLED.exists():
+    """The file that Debian's package has installed here, if it can be read, or else one in this folder that says the same."""
+    if os.access(INSTALLED, os.R_OK):
         return INSTALLED
     file = folder / "redis.conf"
     file.write_text(DEBIAN)
