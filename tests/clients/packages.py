@@ -31,4 +31,7 @@ QUEUES = (
 )
 # It wants an older redis-py than the others.
 ARQ = ("arq>=0.28",)
+# Another project whose own tests run with our fixture. fakeredis is what they use otherwise.
+THROTTLED_SOURCE = "throttled-py==3.5.0"
+THROTTLED = (THROTTLED_SOURCE, "fakeredis[lua]>=2.30", "redis>=6,<8")
 JAVASCRIPT = ("bullmq@5", "ioredis@6", "redis@6")

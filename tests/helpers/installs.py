@@ -9,7 +9,9 @@ import fcntl
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,21 @@ class Installs:
         folder = self._folder("wheels", version, *requirements)
         _fill(folder, sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", folder, *requirements)
         return folder
+
+    def source(self, requirement: str) -> Path:
+        """A folder with the source of a package, as its authors have published it, tests and all."""
+        folder = self._folder("source", requirement)
+        options = ("--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder)
+        _fill(folder, sys.executable, "-m", "pip", "download", *options, requirement)
+        (archive,) = folder.glob("*.tar.gz")
+        source = folder / archive.name.removesuffix(".tar.gz")
+        if not source.exists():
+            unpacked = Path(tempfile.mkdtemp(dir=folder))
+            shutil.unpack_archive(archive, unpacked, filter="data")
+            # Another worker may have been first.
+            with suppress(OSError):
+                (unpacked / source.name).rename(source)
+        return source
 
     def node(self, *packages: str) -> Path:
         """A folder for NODE_PATH that has these packages; or a skip that names the missing program."""
