@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    import asyncio
-
     import redis
     import redis.asyncio
 
@@ -115,49 +113,48 @@ def async_redis_client(kvserver_server: RunningServer, request: pytest.FixtureRe
         import redis.asyncio
     except ImportError:
         pytest.fail(NO_REDIS.format("async_redis_client"), pytrace=False)
-    client = redis.asyncio.Redis.from_url(kvserver_server.url, decode_responses=_decodes(request))
 
-    async def close() -> None:
-        await client.aclose()
-        await client.connection_pool.disconnect()
+    class Pool(redis.asyncio.ConnectionPool):
+        """Connections that are closed when their loop is about to end."""
 
-    closing = _ClosingOnTheLoop(close)
-    closing.wrap(request.node)
-    yield client
-    closing.close_if_it_can()
+        is_over = False
+
+        async def release(self, connection: Any) -> None:
+            await super().release(connection)
+            # A fixture that ends behind the test uses the client, perhaps for the last time.
+            if self.is_over:
+                await self.disconnect()
+
+    pool = Pool.from_url(kvserver_server.url, decode_responses=_decodes(request))
+
+    async def end() -> None:
+        pool.is_over = True
+        await pool.disconnect()
+
+    with _ended_by(end, request.node):
+        yield redis.asyncio.Redis(connection_pool=pool)
 
 
-class _ClosingOnTheLoop:
-    """The end of a client behind a test that is a coroutine, while the loop of that is still there."""
+@contextmanager
+def _ended_by(end: Callable[[], Awaitable[None]], node: Any) -> Iterator[None]:
+    """Have a test, if it is a coroutine, await this as the last thing that it does, while its loop is still there."""
+    # Under hypothesis the test itself is within what pytest calls.
+    owner, name = (node.obj.hypothesis, "inner_test") if hasattr(node.obj, "hypothesis") else (node, "obj")
+    test = getattr(owner, name)
+    if not inspect.iscoroutinefunction(test):
+        yield
+        return
 
-    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
-        self._close = close
-        self._loop: asyncio.AbstractEventLoop | None = None
+    @functools.wraps(test)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await test(*args, **kwargs)
+        finally:
+            await end()
 
-    def wrap(self, node: Any) -> None:
-        """Have a test close the client as the last thing that it does."""
-        # Under hypothesis the test itself is within what pytest calls.
-        owner, name = (node.obj.hypothesis, "inner_test") if hasattr(node.obj, "hypothesis") else (node, "obj")
-        test = getattr(owner, name)
-        if not inspect.iscoroutinefunction(test):
-            return
-
-        @functools.wraps(test)
-        async def run(*args: Any, **kwargs: Any) -> Any:
-            import asyncio
-
-            self._loop = asyncio.get_running_loop()
-            try:
-                return await test(*args, **kwargs)
-            finally:
-                await self._close()
-
-        setattr(owner, name, run)
-
-    def close_if_it_can(self) -> None:
-        """Close again, since fixtures that end behind the test may have used the client, if the loop is still there."""
-        if self._loop and not (self._loop.is_closed() or self._loop.is_running()):
-            self._loop.run_until_complete(self._close())
+    setattr(owner, name, run)
+    yield
+    setattr(owner, name, test)
 
 
 # --- What was asked for ---
