@@ -25,12 +25,15 @@ __all__ = [
     "StoreClosed",
     "StoreReadOnly",
     "ValueTooLarge",
+    "WrongEventLoop",
+    "aio",
     "memoize",
     "run_operations",
     "running",
 ]
 
 if TYPE_CHECKING:
+    from kvserver import aio as aio
     from kvserver.embedded import running
     from kvserver.library import (
         Cache,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         StoreClosed,
         StoreReadOnly,
         ValueTooLarge,
+        WrongEventLoop,
         run_operations,
     )
 
@@ -67,6 +71,10 @@ else:
             from kvserver.embedded import running
 
             return running
+        if name == "aio":
+            import kvserver.aio
+
+            return kvserver.aio
         from kvserver import library
 
         return getattr(library, name)

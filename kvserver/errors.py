@@ -9,6 +9,7 @@ Exception
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── StoreClosed            a library store that was closed is written to (also a ValueError)
+    ├── WrongEventLoop         a store is used outside the event loop that it was opened in (also a RuntimeError)
     ├── ValueTooLarge          a value takes more than all of a cache may (also a ValueError)
     ├── CacheFull              a cache has no room, and its policy lets no key go
     ├── CodecError             a codec fails at a value, or gives what is no bytes (also a ValueError)
@@ -54,6 +55,10 @@ class MediumDisplaced(MediumPoisoned):
 
 class StoreClosed(KVServerError, ValueError):
     """A store of the library was closed: what is written to it now would not be kept."""
+
+
+class WrongEventLoop(KVServerError, RuntimeError):
+    """A store of `aio` is used by another event loop or another thread than that in which it was opened."""
 
 
 class ValueTooLarge(KVServerError, ValueError):

@@ -1,8 +1,9 @@
 """Keeper: keeps the data of an aio store by a server's own parts, beside the event loop of the program.
 
-It composes recovery, journal, snapshots and upkeep as `server` does for clients, but serves nobody: the store changes
-`databases`, and gives what that has recorded to `settle`. What waits for the disk runs on the disk's threads, what is long
-runs in slices; so the loop waits for neither. Work that was begun goes on to its end though whoever awaits it is cancelled.
+It composes recovery, journal, snapshots and upkeep as `server` does for clients, but serves nobody: its `core`, a store,
+changes `databases`, and gives what repeats that to `write`, as to a journal of its own. What waits for the disk runs on the
+disk's threads, what is long runs in slices: the loop waits for neither. Work that was begun goes on to its end though whoever
+awaits it is cancelled.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -31,15 +32,18 @@ from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.schedule import Schedule
 from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshots import Snapshots
+from kvserver.persistence.workplace import Pace
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 from kvserver.system import now_ms, random_below
 
-# Expired keys go, and the memory limit looks at the clock, so often; and so often while nothing is written.
+# Expired keys go, and the memory limit looks at the clock, so often; and so often while nothing is called.
 CRON_S: Final = 0.1
 REST_S: Final = 1.0
 # The schedule is asked so often if the journal needs a snapshot.
 SCHEDULE_S: Final = 1.0
+# A call in so many lets the loop go round before it begins: else a task that does nothing but call would let nobody else run.
+CALLS_A_TURN: Final = 128
 
 T = TypeVar("T")
 
@@ -58,19 +62,23 @@ class Keeper:
         self.databases = Databases(now_ms)
         self._records = self.databases.records
         self.state = ServerState(config, self.databases, COMMANDS, now_ms, random_below=random_below)
-        self._loop = asyncio.get_running_loop()
+        self._counters, self._facts = self.state.counters, self.state.journal
+        self.loop = asyncio.get_running_loop()
         # Those who wait until the record of this number is as safe as the policy asks for, in order.
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         # So often the journal has lost what it had taken.
         self._losses = 0
-        # The journal has more to write than it should; or data is being replaced.
-        self._is_paused = self._is_replacing = False
+        # Data is being replaced, which nobody may see; or the journal has more to write than it should.
+        self.is_replacing = self._is_paused = False
+        # Something was written since the last frame.
+        self.is_changed = False
         self._may_go_on = asyncio.Event()
         # A flush, a load or the end of all holds this.
         self._turn = asyncio.Lock()
         self._cron: asyncio.TimerHandle | None = None
         self._asks_schedule_at = 0.0
-        self._position = 0
+        self._calls = 0
+        self._adoption: Callable[[], Iterable[None]] = tuple
         self._background: set[asyncio.Task[Any]] = set()
 
     # Opening and closing
@@ -92,9 +100,9 @@ class Keeper:
         courier.pause, courier.resume = self._pause, self._resume
         self._snapshots = Snapshots(self.state, medium, disk, self._journal)
         self._schedule = Schedule(self.state, self._snapshots)
-        beside_loop = BesideLoop(journal_disk, self.state.counters, self.state.persistence)
+        self._workplace = BesideLoop(journal_disk, self.state.counters, self.state.persistence)
         table = CommandTable(COMMANDS, self.state.usages)
-        self._recovery = Recovery(self.state, table, self._snapshots.frames, log, beside_loop)
+        self._recovery = Recovery(self.state, table, self._snapshots.frames, log, self._workplace)
         self._upkeep = Upkeep(self.state, self._append, lambda deliveries: None, lambda: None)
         self.state.memory.configure()
         try:
@@ -130,9 +138,16 @@ class Keeper:
         finally:
             facts.loading = False
         # A server would start all the same, and refuse writes.
-        if self.state.journal.error:
-            raise MediumError(self.state.journal.error)
-        self._position = self._records.position
+        if self._facts.error:
+            raise MediumError(self._facts.error)
+
+    async def adopt_for(self, adopt: Callable[[], Iterable[None]]) -> None:
+        """Let a store take notice of the data, in steps, now and whenever it is replaced."""
+        self._adoption = adopt
+        await self._adopt()
+
+    async def _adopt(self) -> None:
+        await self.pace().run(self._adoption())
 
     async def close(self) -> None:
         """Keep what was written, then let go of the folder, also if that fails: MediumError."""
@@ -144,7 +159,7 @@ class Keeper:
     async def _close(self) -> None:
         try:
             async with self._turn:
-                if self._journal.is_on and not self.state.journal.error:
+                if self._journal.is_on and not self._facts.error:
                     await self._journal.sync()
                 elif self._place and self.is_changed:
                     await self._flush()
@@ -164,47 +179,65 @@ class Keeper:
 
     # What the store calls
 
-    @property
-    def is_hindered(self) -> bool:
-        """True if a write has to call `until_writable` first."""
-        return bool(self._is_paused or self._is_replacing or self.state.journal.error)
+    def begins_read(self) -> bool:
+        """Count a call that reads. Return False if it has to await `until_readable` before."""
+        counters = self._counters
+        counters.commands_processed += 1
+        return not self.is_replacing and counters.commands_processed % CALLS_A_TURN > 0
+
+    def begins_write(self) -> bool:
+        """Count a call that writes. Return False if it has to await `until_writable` before."""
+        return self.begins_read() and not (self._is_paused or self._facts.error)
 
     async def until_writable(self) -> None:
         """Wait until a write may run. MediumError while the journal can't take it: a snapshot that succeeds ends that."""
-        while self._is_paused or self._is_replacing:
-            self._may_go_on.clear()
-            await self._may_go_on.wait()
-        if self.state.journal.error:
-            raise MediumError(f"nothing was changed, since the journal can't take it: {self.state.journal.error}")
+        await asyncio.sleep(0)
+        while self._is_paused or self.is_replacing:
+            await self._until_changed()
+        if self._facts.error:
+            raise MediumError(f"nothing was changed, since the journal can't take it: {self._facts.error}")
+
+    async def until_readable(self) -> None:
+        """Wait until the data is there as a whole."""
+        await asyncio.sleep(0)
+        while self.is_replacing:
+            await self._until_changed()
+
+    async def _until_changed(self) -> None:
+        self._may_go_on.clear()
+        await self._may_go_on.wait()
+
+    @property
+    def records(self) -> bool:
+        """True if there is a journal, which has to be given all that is written."""
+        return self._config.appendonly
+
+    def write(self, commands: list[Request]) -> None:
+        """Give commands that are about to change the data to the journal. MediumError, before that, if it can't take them."""
+        losses = self._losses
+        self._journal.append(commands, 1)
+        if losses != self._losses:
+            raise MediumError(f"nothing was changed, since the journal can't take it: {self._facts.error}")
 
     def settle(self) -> asyncio.Future[None] | None:
-        """Give what was recorded to the journal. Return what tells that it is as safe as the policy asks for; None: it is so.
+        """Return what tells that all that was written is as safe as the policy asks for, or None if it is so already.
 
-        MediumError, raised now or by the future: it is in memory alone.
+        The future raises MediumError if it may be in memory alone.
         """
-        self.state.counters.commands_processed += 1
-        journal, losses = self._journal, self._losses
-        if not journal.is_on:
-            self._records.take()
+        journal = self._journal
+        if not journal.is_on or journal.safe >= journal.sequence:
             return None
-        journal.append(self._records.take(), 1)
-        if losses != self._losses:
-            raise self._lost()
-        sequence = journal.sequence
-        if journal.safe >= sequence:
-            return None
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append((sequence, future))
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._waiting.append((journal.sequence, future))
         return future
 
     def drain(self, shards: list[Shard]) -> None:
         """Free shards that nobody uses any more, in slices."""
         self._in_background(self._snapshots.discard(shards))
 
-    @property
-    def is_changed(self) -> bool:
-        """True if something was written since the last frame."""
-        return self._records.changes != self.state.persistence.changes_at_last_save
+    def pace(self) -> Pace:
+        """The pace of something long that begins now."""
+        return self._workplace.pace()
 
     async def flush(self) -> None:
         """Append one frame with the present data, behind one that is being appended. MediumError if that fails."""
@@ -216,7 +249,16 @@ class Keeper:
 
     async def _flush(self) -> None:
         await self._snapshots.wait()
-        await self._schedule.finish(self._schedule.start())
+        # The data is cut now.
+        flush, self.is_changed = self._schedule.start(), False
+        try:
+            await self._schedule.finish(flush)
+        except BaseException:
+            self.is_changed = True
+            raise
+        finally:
+            # The task of a flush that failed holds its error, whose traceback holds what this function does.
+            del flush
 
     async def restore(self) -> bool:
         """Replace the data by what a start would load, or by nothing. Return True if there was anything.
@@ -232,13 +274,15 @@ class Keeper:
             if self._journal.is_on:
                 await self._journal.sync()
                 return bool(self.state.journal.base_bytes or self.state.journal.segment_bytes)
-            self._is_replacing = self.state.persistence.loading = True
+            self.is_replacing = self.state.persistence.loading = True
             try:
                 recovered = await self._recovery.run()
                 self._records.take()
                 await self._journal.take_over(recovered, switch_on=False)
+                self.is_changed = False
             finally:
-                self._is_replacing = self.state.persistence.loading = False
+                await self._adopt()
+                self.is_replacing = self.state.persistence.loading = False
                 self._may_go_on.set()
         return bool(recovered.frame or recovered.segments)
 
@@ -259,7 +303,7 @@ class Keeper:
                 future.set_exception(self._lost())
 
     def _lost(self) -> MediumError:
-        return MediumError(f"it is in memory alone, since the journal could not keep it: {self.state.journal.error}")
+        return MediumError(f"it is in memory alone, since the journal could not keep it: {self._facts.error}")
 
     def _pause(self) -> None:
         self._is_paused = True
@@ -271,9 +315,9 @@ class Keeper:
     # Time
 
     def _keep_time(self) -> None:
-        now_s, position = self._loop.time(), self._records.position
-        self._cron = self._loop.call_later(REST_S if position == self._position else CRON_S, self._keep_time)
-        self._position = position
+        now_s, calls = self.loop.time(), self._counters.commands_processed
+        self._cron = self.loop.call_later(REST_S if calls == self._calls else CRON_S, self._keep_time)
+        self._calls = calls
         self._upkeep.begin()
         if now_s >= self._asks_schedule_at and self._journal.is_on and not self._turn.locked():
             self._asks_schedule_at = now_s + SCHEDULE_S
@@ -283,7 +327,7 @@ class Keeper:
         self._journal.append(commands)
 
     def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = self._loop.create_task(work)
+        task = self.loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._end)
         return task

@@ -13,6 +13,7 @@ from kvserver.errors import MediumPoisoned as MediumPoisoned
 from kvserver.errors import StoreClosed as StoreClosed
 from kvserver.errors import StoreReadOnly as StoreReadOnly
 from kvserver.errors import ValueTooLarge as ValueTooLarge
+from kvserver.errors import WrongEventLoop as WrongEventLoop
 from kvserver.library.cache import Cache as Cache
 from kvserver.library.cache import memoize as memoize
 from kvserver.library.codec import Codec as Codec

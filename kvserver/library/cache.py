@@ -8,7 +8,7 @@ deleted. This never decides how anything is kept: KVStore does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from os import PathLike
@@ -48,6 +48,21 @@ class Stats(NamedTuple):
     hits: int
     misses: int
     evictions: int
+
+
+def limits(size_limit: int, policy: str, ttl: float | None) -> Config:
+    """A server's options for these of a cache. ValueError or TypeError if one of them makes no sense."""
+    if isinstance(size_limit, bool) or not isinstance(size_limit, int) or size_limit < 1:
+        raise ValueError(f"size_limit must be a positive number of bytes, not {size_limit!r}")
+    config = Config()
+    config.maxmemory = size_limit
+    try:
+        config.maxmemory_policy = EVICTION_POLICY.parse(policy)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"policy {policy!r}: {error}") from None
+    if ttl is not None and ttl != math.inf:
+        expires_at_ms(ttl, 0)
+    return config
 
 
 class Cache(KVStore, Generic[T]):
@@ -102,17 +117,9 @@ class Cache(KVStore, Generic[T]):
         journal: bool = False,
         fsync: Fsync = "everysec",
     ) -> None:
-        if isinstance(size_limit, bool) or not isinstance(size_limit, int) or size_limit < 1:
-            raise ValueError(f"size_limit must be a positive number of bytes, not {size_limit!r}")
-        config = Config()
-        try:
-            config.maxmemory_policy = self._policy = EVICTION_POLICY.parse(policy)
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"policy {policy!r}: {error}") from None
-        self._ttl = None if ttl is None or ttl == math.inf else ttl
-        if self._ttl is not None:
-            # A wrong one is told now, not at the first set.
-            expires_at_ms(self._ttl, 0)
+        config = limits(size_limit, policy, ttl)
+        self._policy = config.maxmemory_policy
+        self._ttl = None if ttl == math.inf else ttl
         self._codec = codec
         self._size_limit = size_limit
         self._hits = self._misses = self._uses = self._evicted_before = 0
@@ -120,7 +127,7 @@ class Cache(KVStore, Generic[T]):
         try:
             if not self._takes_tags:
                 raise TypeError("a cache is kept in a folder, or in memory: give a path, or nothing")
-            config.maxmemory = size_limit + EMPTY_BYTES * len(list(self.databases))
+            config.maxmemory += EMPTY_BYTES * len(list(self.databases))
             # Nothing here tells a clock the time but at uses: their order itself is more exact, and takes no longer.
             order = partial(Order, count().__next__)
             self._memory = Memory(self.databases, config, now_ms, random_below, lambda now_ms: order())
@@ -134,12 +141,18 @@ class Cache(KVStore, Generic[T]):
     def _adopt(self) -> None:
         """Count what is there, and let go of what there is no room for."""
         with self.lock:
-            while self._memory.is_unmeasured:
-                self._memory.measure()
-            while self._memory.room_bytes < 0 and self._memory.evict_one():
+            for _ in self._adoption():
                 pass
-            if self.databases.records.has_any:
-                self.settle()
+
+    def _adoption(self) -> Iterator[None]:
+        """The steps of `_adopt`."""
+        while self._memory.is_unmeasured:
+            self._memory.measure()
+            yield
+        while self._memory.room_bytes < 0 and self._memory.evict_one():
+            yield
+        if self.databases.records.has_any:
+            self.settle()
 
     # One key
 
@@ -348,7 +361,7 @@ _own_lock: Final = Lock()
 _numbers: Final = count(1)
 
 
-def _own_cache() -> Cache[Any]:
+def own_cache() -> Cache[Any]:
     """The cache of all functions that are memoized without one, made when the first of them is called."""
     global _own
     with _own_lock:
@@ -381,4 +394,4 @@ def memoize(function: Any = None, /, *, ttl: float | None = None, key: Callable[
 
     Each decorated function has results of its own, even if another one has its name.
     """
-    return memoizing(function, _own_cache, ttl, key, f"#{next(_numbers)}")
+    return memoizing(function, own_cache, ttl, key, f"#{next(_numbers)}")

@@ -223,7 +223,7 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
                 self._record([[b"FLUSHDB"]])
             unused = self._keyspace.replace(new_shards())
             self._is_changed = True
-        _free(unused)
+        self._discard(unused)
 
     def __iter__(self) -> Iterator[str]:
         self._sweep()
@@ -263,6 +263,11 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
                         for text, value in zip(texts, values, strict=True)
                     ]
             yield from zip(texts, map(self._decode, texts, values), strict=True)
+
+    def _discard(self, shards: list[Shard]) -> None:
+        """Free shards that nobody uses any more, in steps, so that other threads go on."""
+        for _ in drain(shards):
+            pass
 
     # Values, where no call is saved by spelling this out
 
@@ -340,9 +345,3 @@ class _Values(ValuesView[JSON]):
 
     def __contains__(self, value: object) -> bool:
         return any(found is value or found == value for found in self)
-
-
-def _free(shards: list[Shard]) -> None:
-    """Free shards in steps, so that other threads go on."""
-    for _ in drain(shards):
-        pass
