@@ -23,9 +23,10 @@ T = TypeVar("T")
 class _Data(InMemory):
     """The keeper's databases, for a store that never asks its place for anything else."""
 
-    def __init__(self, databases: Databases) -> None:
+    def __init__(self, databases: Databases, *, read_only: bool) -> None:
         super().__init__()
         self.databases = databases
+        self.read_only = read_only
 
 
 class CoreStore(KVStore):
@@ -33,7 +34,7 @@ class CoreStore(KVStore):
 
     def __init__(self, keeper: Keeper, **options: Any) -> None:
         self._keeper = keeper
-        super().__init__(_Data(keeper.databases), **options)
+        super().__init__(_Data(keeper.databases, read_only=keeper.read_only), **options)
         # A keeper takes what a journal takes, and the store asks it for nothing else.
         recorder: Any = keeper if keeper.records else None
         self._journal = recorder

@@ -22,13 +22,13 @@ from kvserver.dispatch.table import CommandTable
 from kvserver.engine.upkeep import Upkeep
 from kvserver.errors import MediumError
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.locate import open_folder
+from kvserver.media.locate import look_at_folder, open_folder
 from kvserver.media.medium import Log, Medium, Place
 from kvserver.media.memory import MemoryLog, MemoryMedium
 from kvserver.options.config import Config
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
-from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.recovery import Recovered, Recovery
 from kvserver.persistence.schedule import Schedule
 from kvserver.persistence.slices import BesideLoop
 from kvserver.persistence.snapshots import Snapshots
@@ -52,12 +52,21 @@ class Keeper:
     """The data of a store on the running event loop, and what keeps it: `await open()` first, `await close()` at the end.
 
     `path` is the folder, created where there is none; None keeps frames in memory alone. `config` has the options of a server
-    that are meant here: appendonly, appendfsync, and those of the memory limit.
+    that are meant here: appendonly and appendfsync. `read_only`: the folder may be that of a running server, and is left as
+    it is.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, config: Config, filesystem: FileSystem | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        config: Config,
+        filesystem: FileSystem | None = None,
+        *,
+        read_only: bool = False,
+    ) -> None:
         self._path = None if path is None else os.path.abspath(os.fspath(path))
         self._filesystem = filesystem
+        self.read_only = read_only
         self._config = config
         self.databases = Databases(now_ms)
         self._records = self.databases.records
@@ -116,7 +125,8 @@ class Keeper:
         path = self._path
         if path is None:
             return None
-        opening = disk.run(lambda: open_folder(path, self._config.dbfilename, self._filesystem))
+        open_place = look_at_folder if self.read_only else open_folder
+        opening = disk.run(lambda: open_place(path, self._config.dbfilename, self._filesystem))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -133,13 +143,19 @@ class Keeper:
         facts = self.state.persistence
         facts.loading = True
         try:
-            recovered = await self._recovery.run()
-            await self._journal.take_over(recovered, switch_on=self._config.appendonly)
+            await self._recover()
         finally:
             facts.loading = False
         # A server would start all the same, and refuse writes.
         if self._facts.error:
             raise MediumError(self._facts.error)
+
+    async def _recover(self) -> Recovered:
+        if self.read_only:
+            return await self._recovery.look_until_whole()
+        recovered = await self._recovery.run()
+        await self._journal.take_over(recovered, switch_on=self._config.appendonly)
+        return recovered
 
     async def adopt_for(self, adopt: Callable[[], Iterable[None]]) -> None:
         """Let a store take notice of the data, in steps, now and whenever it is replaced."""
@@ -276,9 +292,8 @@ class Keeper:
                 return bool(self.state.journal.base_bytes or self.state.journal.segment_bytes)
             self.is_replacing = self.state.persistence.loading = True
             try:
-                recovered = await self._recovery.run()
+                recovered = await self._recover()
                 self._records.take()
-                await self._journal.take_over(recovered, switch_on=False)
                 self.is_changed = False
             finally:
                 await self._adopt()

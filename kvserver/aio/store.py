@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar, get_args
 
 from kvserver.aio.core import CoreStore
 from kvserver.aio.keeper import Keeper, to_end
-from kvserver.errors import MediumError, StoreClosed, WrongEventLoop
+from kvserver.errors import MediumError, StoreClosed, StoreReadOnly, WrongEventLoop
 from kvserver.formats.codec import JSON
 from kvserver.library.journal import Fsync
 from kvserver.options.config import Config
@@ -44,6 +44,7 @@ class KVStore:
     `path` is a folder, which a server can open as well, when the store is closed; None: nothing outlives the store. With a
     `journal` each write is in the system's hands when its call returns, so that the end of the process loses nothing; with
     `fsync="always"` it is durable, and many tasks share a sync. Without one `shutdown` and `close` keep what was written.
+    `read_only`: the folder is left as it is, and may be that of a running server; `restore` looks again at what is there.
 
     The loop never waits for the disk, and a call in a hundred or so lets it go round first. It does what a call is for: set
     and get take O(value), `update` O(values), `len` and `clear` O(1). Opening, `shutdown`, `restore` and iteration take
@@ -56,7 +57,12 @@ class KVStore:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, journal: bool = False, fsync: Fsync = "everysec"
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        journal: bool = False,
+        fsync: Fsync = "everysec",
+        read_only: bool = False,
     ) -> None:
         if fsync not in get_args(Fsync):
             raise ValueError(f"fsync is {' or '.join(map(repr, get_args(Fsync)))}, not {fsync!r}")
@@ -64,7 +70,10 @@ class KVStore:
             raise TypeError(f"a store of aio takes the path of a folder, or nothing, not {type(path).__name__}")
         if journal and path is None:
             raise ValueError('only a folder has a journal: aio.KVStore("folder", journal=True)')
+        if read_only and (journal or path is None):
+            raise ValueError("read_only=True is for a folder, and without a journal: who only reads has nothing to record")
         self._path = path
+        self._read_only = read_only
         self._config = Config()
         self._config.save = ()
         self._config.appendonly, self._config.appendfsync = journal, fsync
@@ -82,7 +91,7 @@ class KVStore:
             raise RuntimeError("the store is open already")
         if self._path is not None and os.path.isfile(self._path):
             raise MediumError(f"{os.fspath(self._path)} is a file, and a store of aio is kept in a folder")
-        keeper = Keeper(self._path, self._config)
+        keeper = Keeper(self._path, self._config, read_only=self._read_only)
         await keeper.open()
         try:
             self._core = self._make_core(keeper)
@@ -244,7 +253,10 @@ class KVStore:
 
         MediumError if that fails: then the earlier frames and the store are as they were.
         """
-        await self._ready().flush()
+        keeper = self._ready()
+        if self._read_only:
+            raise StoreReadOnly("the store was opened read_only")
+        await keeper.flush()
         return True
 
     async def restore(self) -> bool:

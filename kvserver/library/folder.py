@@ -11,12 +11,11 @@ import os
 from collections.abc import Iterable
 from functools import partial
 from threading import RLock
-from typing import Final
 
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases, Frozen
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import MediumDisplaced, MediumError, StoreReadOnly
+from kvserver.errors import MediumError, StoreReadOnly
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link
 from kvserver.formats.scan import Frame, Hasher
@@ -27,14 +26,12 @@ from kvserver.media.medium import Aside, FrameWriter
 from kvserver.options.config import Config
 from kvserver.options.table import BY_NAME
 from kvserver.persistence.frames import Frames
-from kvserver.persistence.recovery import Recovered, Recovery
+from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.workplace import Here, finish
 from kvserver.state.session import ServerState
 from kvserver.system import now_ms
 from kvserver.types import TAGGED
 
-# A reader beside a server looks so often for files that belong together: each time that fails, a snapshot has ended meanwhile.
-MOST_LOOKS: Final = 100
 DBFILENAME = BY_NAME["dbfilename"].default
 
 
@@ -84,7 +81,7 @@ class ServerFolder:
     def recover(self) -> bool:
         """Replace the data by what a server's start would load. Return True if there was anything."""
         if self.read_only:
-            self.recovered = self._look()
+            self.recovered = finish(self._recovery.look_until_whole())
         elif self.journal:
             self.journal.rest()
             try:
@@ -96,22 +93,6 @@ class ServerFolder:
         else:
             self.recovered = finish(self._recovery.run())
         return bool(self.recovered.frame or self.recovered.segments)
-
-    def _look(self) -> Recovered:
-        """Read what is there, anew where a server has put something else in its place meanwhile. MediumError if that fails."""
-        told = ""
-        for _ in range(MOST_LOOKS):
-            try:
-                return finish(self._recovery.look())
-            except MediumDisplaced as displaced:
-                # A server that removes something has put something else in its place before.
-                if told == str(displaced):
-                    break
-                told = str(displaced)
-            finally:
-                self._log.close()
-                self._place.medium.close()
-        raise MediumError(f"{self.path} can't be read as it is: {told}")
 
     def _refuse_if_read_only(self) -> None:
         if self.read_only:

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 # So many commands run between two looks at the clock.
 _COMMANDS_PER_LOOK: Final = 200
+# A reader beside a server looks so often for files that belong together: each time that fails, a snapshot has ended meanwhile.
+MOST_LOOKS: Final = 100
 
 _log = logging.getLogger("kvserver")
 
@@ -116,6 +118,25 @@ class Recovery:
             return Recovered(result.loaded, chain.replayed, records, commands, needs_rewrite)
         finally:
             self._state.databases.start_clock()
+
+    async def look_until_whole(self) -> Recovered:
+        """`look`, anew where a server has put something else in its place meanwhile. MediumError if that fails.
+
+        The files are closed then.
+        """
+        told = ""
+        for _ in range(MOST_LOOKS):
+            try:
+                return await self.look()
+            except MediumDisplaced as displaced:
+                # A server that removes something has put something else in its place before.
+                if told == str(displaced):
+                    break
+                told = str(displaced)
+            finally:
+                await self._workplace.run(self._segments.close)
+                await self._frames.close()
+        raise MediumError(f"the files can't be read as they are: {told}")
 
     def _tell_of_others(self) -> None:
         """Warn of keys in databases that no client can select."""

@@ -18,6 +18,7 @@ import pytest
 from helpers.servers import StartServer
 from kvserver import KVStore, MediumError, MediumLocked, MemoryMedium, StoreClosed, WrongEventLoop, aio
 from kvserver.aio import store as store_module
+from kvserver.errors import StoreReadOnly
 
 SEED = int(os.environ.get("KVSERVER_AIO_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
@@ -160,6 +161,8 @@ async def test_another_loop_or_thread_is_told() -> None:
         ((), {"journal": True}, ValueError),
         (("folder",), {"fsync": "no"}, ValueError),
         ((MemoryMedium(),), {}, TypeError),
+        ((), {"read_only": True}, ValueError),
+        (("folder",), {"read_only": True, "journal": True}, ValueError),
         ((1,), {}, TypeError),
     ],
 )
@@ -274,6 +277,26 @@ async def test_cancelled_write_is_done_or_has_not_begun(tmp_path: Path) -> None:
         assert (f"{number}:a" in in_memory) == (f"{number}:b" in in_memory), f"KVSERVER_AIO_SEED={SEED}"
     with KVStore(tmp_path) as found:
         assert dict(found.items()) == in_memory, f"KVSERVER_AIO_SEED={SEED}"
+
+
+async def test_reader_beside_a_running_server(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(directory=tmp_path)
+    with server.connect() as wire:
+        wire.command("SET", "a", "1")
+        async with aio.KVStore(tmp_path, read_only=True) as store:
+            assert await store.get("a") == "1"
+            for call in (store.set("b", 1), store.delete("a"), store.clear(), store.shutdown()):
+                with pytest.raises(StoreReadOnly):
+                    await call
+            wire.command("SET", "b", "2")
+            wire.command("SAVE")
+            wire.command("SET", "c", "3")
+            assert await store.restore() is True
+            assert await items_of(store) == {"a": "1", "b": "2", "c": "3"}
+        assert wire.value("DBSIZE") == 3
+    with pytest.raises(MediumError):
+        await aio.KVStore(tmp_path / "nothing", read_only=True).open()
+    assert not tmp_path.joinpath("nothing").exists()
 
 
 # --- The loop goes on ---
