@@ -25,6 +25,8 @@ from kvserver.media.medium import CoreMedium
 from kvserver.types import TAGGED
 
 _MISSING: Final = object()
+# An iteration holds the lock for so many keys, or for those of a shard if they are more.
+NAMES_A_TURN: Final = 256
 _INDEPENDENT: Final = {bytes, JSONText}
 
 
@@ -227,10 +229,14 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
 
     def __iter__(self) -> Iterator[str]:
         self._sweep()
-        keyspace = self._keyspace
-        for index in range(keyspace.shard_count):
+        keyspace, index = self._keyspace, 0
+        while index < keyspace.shard_count:
+            names: list[bytes] = []
             with self.lock:
-                names = living_keys(keyspace, index)
+                # Measured: for a small store, to take the lock for each shard would be most of the time.
+                while index < keyspace.shard_count and len(names) < NAMES_A_TURN:
+                    names += living_keys(keyspace, index)
+                    index += 1
             yield from self._keys.texts(names)
 
     def __len__(self) -> int:
