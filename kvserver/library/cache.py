@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, overload
 from kvserver.data.clocks import Order
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.footprint import BLOCK_BYTES, EMPTY_BYTES, EXPIRY_BYTES, SLOT_BYTES, STRING_BYTES, entry_bytes
+from kvserver.data.kinds import kind_of
 from kvserver.data.maxmemory import Memory
 from kvserver.errors import CacheFull, CodecError, ValueTooLarge
 from kvserver.formats.codec import JSONText
@@ -123,6 +124,8 @@ class Cache(KVStore, Generic[T]):
         self._codec = codec
         self._size_limit = size_limit
         self._hits = self._misses = self._uses = self._evicted_before = 0
+        # There is room for so many bytes, and perhaps more: it need not be counted at each call.
+        self._spare_bytes = 0
         super().__init__(path, journal=journal, fsync=fsync)
         try:
             if not self._takes_tags:
@@ -146,6 +149,7 @@ class Cache(KVStore, Generic[T]):
 
     def _adoption(self) -> Iterator[None]:
         """The steps of `_adopt`."""
+        self._spare_bytes = 0
         while self._memory.is_unmeasured:
             self._memory.measure()
             yield
@@ -166,8 +170,10 @@ class Cache(KVStore, Generic[T]):
         with self._writing:
             if self._ticks:
                 self._note_use()
-            self._put(name, entry, ttl)
-            if ttl is not None or self._ttl is not None:
+            if ttl is None and self._ttl is None:
+                self._put_until(name, entry, None)
+            else:
+                self._put(name, entry, ttl)
                 self._sweep_step()
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -326,14 +332,24 @@ class Cache(KVStore, Generic[T]):
 
     def _put_until(self, name: bytes, entry: Value, expires_at_ms: int | None) -> None:
         self._find_room(name, entry, expires_at_ms)
-        # The journal has what was evicted before this.
-        super()._put_until(name, entry, expires_at_ms)
-        self._drop_records()
+        # Measured: `super()` spelled out here. The journal has what was evicted before this.
+        if self._journal:
+            self._record(kind_of(entry).recreation(name, entry, expires_at_ms))
+        elif self.databases.records.has_any:
+            self.databases.records.take()
+        if expires_at_ms is None:
+            self._keyspace.set(name, entry)
+        else:
+            self._keyspace.set_expiring(name, entry, expires_at_ms)
+        self._is_changed = True
 
     def _find_room(self, name: bytes, entry: Value, expires_at_ms: int | None) -> None:
-        # Nearly always there is room, whatever is there now.
-        if not isinstance(entry, bytes) or self._memory.room_bytes < len(name) + len(entry) + _MOST_OVERHEAD:
-            self._make_room(name, entry if expires_at_ms is None else Expiring(entry, expires_at_ms))
+        if isinstance(entry, bytes):
+            # Nearly always there is room, whatever is there now.
+            self._spare_bytes -= len(name) + len(entry) + _MOST_OVERHEAD
+            if self._spare_bytes >= 0:
+                return
+        self._make_room(name, entry if expires_at_ms is None else Expiring(entry, expires_at_ms))
 
     def _make_room(self, name: bytes, entry: Entry) -> None:
         self._refuse_if_large(name, entry)
@@ -342,6 +358,7 @@ class Cache(KVStore, Generic[T]):
                 self.settle()
                 raise CacheFull(f"no key may go, by {self._policy}, and there is no room for {self._keys.text(name)!r}")
             self._is_changed = True
+        self._spare_bytes = self._memory.room_bytes - self._growth(name, entry)
 
     def _growth(self, name: bytes, entry: Entry) -> int:
         """The bytes by which the volume grows when this is stored. A key that is there may be evicted meanwhile."""

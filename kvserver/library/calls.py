@@ -9,7 +9,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec
 
-from kvserver.formats.codec import canonical_strict
+import orjson
+
+from kvserver.formats.codec import canonical_strict, canonical_string
 
 P = ParamSpec("P")
 
@@ -34,14 +36,22 @@ class CallKeys(Generic[P]):
         self._names = [each.name for each in parameters]
         self._positional = [each.name for each in parameters if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         self._defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+        # What stands before each argument in the JSON of all, in canonical order.
+        self._labels = [(name, f"{canonical_string(name).decode()}:") for name in sorted(self._names)]
         # Measured: `Signature.bind` takes some five times as long as to put plain arguments together.
         self._is_plain = all(each.kind in _PLAIN for each in parameters)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key of a call. TypeError if the function takes no such arguments, or if they are no JSON."""
-        stands_for = self._arguments(args, kwargs) if self._key is None else self._key(*args, **kwargs)
+        key = self._key
+        # What these raise is the caller's.
+        arguments = self._arguments(args, kwargs) if key is None else {}
+        stands_for = None if key is None else key(*args, **kwargs)
         try:
-            return f"{self.name}:{canonical_strict(stands_for).decode()}"
+            if key is not None:
+                return f"{self.name}:{_text(stands_for)}"
+            members = [f"{label}{_text(arguments[name])}" for name, label in self._labels]
+            return f"{self.name}:{{{','.join(members)}}}"
         except (TypeError, ValueError) as error:
             what = "its arguments are no JSON" if self._key is None else "what `key=` gives is no JSON"
             advice = "give memoize a `key=`, a function of the same arguments that gives JSON which stands for them"
@@ -59,3 +69,14 @@ class CallKeys(Generic[P]):
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return bound.arguments
+
+
+def _text(value: object) -> str:
+    """The canonical JSON of a value. TypeError or ValueError if it is no JSON."""
+    kind = type(value)
+    # Measured: most arguments are of these types, for which Python's JSON takes 2 µs to begin with.
+    if kind is str:
+        return orjson.dumps(value).decode()
+    if kind is int:
+        return str(value)
+    return canonical_strict(value).decode()
