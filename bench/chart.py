@@ -186,7 +186,8 @@ def draw_ratios(report: Report) -> Figure | None:
     for scenario in report.scenarios:
         for case in scenario.cases:
             for goal in case.goals:
-                ratio = case.ratio(SUBJECT.name, goal.metric) if goal.is_ratio else None
+                is_to_redis = goal.is_ratio and case.baseline == BASELINE.name
+                ratio = case.ratio(SUBJECT.name, goal.metric) if is_to_redis else None
                 if ratio is not None:
                     rows[goal.at_least].append((f"{scenario.name}: {case.name}: {goal.metric}", ratio, goal))
     if not any(rows.values()):

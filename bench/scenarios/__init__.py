@@ -12,6 +12,7 @@ from bench.scenarios import (
     handover,
     idle,
     latency,
+    library,
     memory,
     replay,
     scale,
@@ -35,5 +36,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     consumers.SCENARIO,
     *collections.SCENARIOS,
     scripts.SCENARIO,
+    library.SCENARIO,
     scale.SCENARIO,
 )

@@ -14,6 +14,7 @@ from bench.figures import Case, Goal, Measurement, Metric
 from bench.idle_connections import affordable_connections
 from bench.kinds import BASELINE, ECHO, FAKEREDIS, KINDS, KVSERVER, REDIS, SUBJECT, Ability
 from bench.latencies import LATENCY_METRICS, Latencies
+from bench.libraries import ALWAYS, EVERYSEC, IN_MEMORY, LIBRARIES
 from bench.machine import describe_machine
 from bench.report import Report, ReportFile, ReportUnreadable, ScenarioReport
 from bench.scenario import Run
@@ -170,6 +171,21 @@ def test_flush_stall_sees_every_phase(tmp_path: Path) -> None:
     assert all(not case.failed and SUBJECT.name in case.rounds for case in found.cases)
     assert all(BASELINE.name in case.rounds for case in found.cases[:3])
     assert f"{REDIS} has nothing to compact" in found.notes
+
+
+def test_calls_of_libraries(tmp_path: Path) -> None:
+    installed = [each for each in LIBRARIES if each.is_installed]
+    report = measure(tmp_path, "library")
+    *cases, sizes = report.scenarios[0].cases
+    assert {case.tags["call"] for case in cases} == {"get", "set", "incr", "iteration", "memoize hit"}
+    assert {case.tags["threads"] for case in cases} == {1, 4}
+    for case in cases:
+        assert not case.failed
+        assert {goal.baseline for goal in case.goals} == case.rounds.keys() - {IN_MEMORY.name, EVERYSEC.name, ALWAYS.name}
+        assert all(one.figures["time a call"] > 0 for rounds in case.rounds.values() for one in rounds)
+    assert {name for case in cases for name in case.rounds} == {each.name for each in installed}
+    assert (sizes.median(EVERYSEC.name, "bytes per key") or 0) > 100
+    assert (sizes.median(EVERYSEC.name, "files") or 0) > 100
 
 
 def test_run_without_redis_has_figures_and_no_ratios(tmp_path: Path) -> None:
