@@ -89,15 +89,16 @@ def living_members(keyspace: Keyspace, index: int) -> list[tuple[bytes, Value]]:
 
 def living_member(keyspace: Keyspace, index: int) -> tuple[bytes, Value] | None:
     """One of the keys of a shard whose time has not come, with its value, or None if there is none."""
-    if keyspace.is_frozen or keyspace.may_lapse:
+    if keyspace.is_frozen:
         return next(reversed(living_members(keyspace, index)), None)
     now_ms = keyspace.now_ms()
     # The last one is found, and removed, without a walk past the others.
     for key, entry in reversed(keyspace.layers[0][index].items()):
-        if type(entry) is not Expiring:
-            return key, entry
-        if not entry.is_due(now_ms):
-            return key, entry.value
+        value = entry.value if type(entry) is Expiring else entry
+        if value is entry or not entry.is_due(now_ms):
+            living = keyspace.living(value)
+            if living is not None:
+                return key, living
     return None
 
 

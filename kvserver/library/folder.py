@@ -43,6 +43,13 @@ class ServerFolder:
 
     `read_only`: the folder may be that of a running server, and is left as it is: not created, locked or repaired. The data is
     what a start would load now; `recover` looks again. What would write raises StoreReadOnly.
+
+    >>> from kvserver import KVStore
+    >>> with ServerFolder("kvserver-data") as folder:
+    ...     store = KVStore(folder)
+    ...     store["user:1"] = "Ada"
+    ...     store.shutdown()  # a server that is started on the folder has it
+    True
     """
 
     mapping = TAGGED

@@ -27,6 +27,9 @@ def run_operations(operations: Iterable[Sequence[JSON]], medium: PlainBuffer | N
     Return one result each: None for set and crash, the value or None for get, True for shutdown, True or False for restore.
     `crash` appends the first half of the present frame. ValueError names an operation that is none of these. A caller who
     wants to see what was written passes a `medium`.
+
+    >>> run_operations([("set", "a", [1]), ("shutdown",), ("set", "a", 2), ("restore",), ("get", "a")])
+    [None, True, None, True, [1]]
     """
     medium = PlainBuffer() if medium is None else medium
     store = KVStore(medium)

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from kvserver.data.entries import Value
 from kvserver.data.kinds import kind_of
-from kvserver.data.shards import Shard, drain, new_shards
+from kvserver.data.shards import Shard, new_shards
 from kvserver.data.walk import living_count, living_keys, living_member, living_members
 from kvserver.formats.codec import JSON, JSONText
 from kvserver.library.journal import Fsync
@@ -21,31 +21,76 @@ from kvserver.library.keeping import Keeping
 from kvserver.library.kept import KeptData
 from kvserver.library.keys import Keys
 from kvserver.library.values import Decoded, add, decode_value, encode_value, expires_at_ms
+from kvserver.library.views import Items, Values
 from kvserver.media.medium import CoreMedium
 from kvserver.types import TAGGED
 
 _MISSING: Final = object()
 # An iteration holds the lock for so many keys, or for those of a shard if they are more.
 NAMES_A_TURN: Final = 256
-_INDEPENDENT: Final = {bytes, JSONText}
+# Values of these types are never changed. Most entries are such a value: without an expiry, or members that expire.
+_INDEPENDENT: Final = frozenset((bytes, JSONText))
 
 
 class KVStore(KeptData, MutableMapping[str, JSON]):
-    """Keys (str) and JSON values in memory, kept by `shutdown` and when the store is closed, loaded by `restore`.
+    """A mapping of str to JSON values in memory, which is kept in a folder, in a medium, or not at all.
 
-    - `KVStore("folder")` keeps its data in that folder, as a server does (ServerFolder), and starts with what is there: of a
-      server's collections `get` gives a dict, a list, a set, or a dict of scores. Strings that are not UTF-8, in these as
-      well, are bytes.
+    >>> with KVStore("users") as store:  # a folder, made if there is none; it is kept when the block is left
+    ...     store["ada"] = {"born": 1815, "tags": ["maths"]}
+    ...     store.set("session", "abc", ttl=3600)  # gone after an hour
+    ...     store.incr("visits")
+    1
+    >>> with KVStore("users") as store:  # starts with what is there
+    ...     store["ada"]["born"], store.get("nobody"), "session" in store, len(store)
+    (1815, None, True, 3)
+
+    - `KVStore("folder")` keeps its data as a server does, which may be started on that folder (ServerFolder). Of a server's
+      collections `get` gives a dict, a list, a set, or a dict of scores. Strings that are not UTF-8, there too, are bytes.
     - `KVStore(FileMedium("users.kvs"))`, or with another medium, keeps plain JSON in frames of its own. It starts empty,
       whatever the medium holds: `restore` loads that. No key expires there.
-    - `KVStore()` keeps nothing behind its end.
+    - `KVStore()` keeps nothing behind its end. `shutdown` and `restore` work, in memory.
 
-    Threads may share a store. A call is one step for all others. Iteration gives a key that is there throughout exactly once,
-    whatever others change meanwhile, and `len` counts what it gives: keys whose time has come are gone. While one thread is in
-    `shutdown`, the others go on.
+    What is written is kept by `shutdown`, and by `close`, which leaving a `with` statement is. With `journal=True`, in a
+    folder, each call keeps what it has written before it returns: nothing that has returned is lost at kill -9, and at a loss
+    of power nothing for `fsync="always"`, up to a second for "everysec". If a write to the journal fails, the caller gets
+    MediumError, and nothing is written until a `shutdown` has succeeded. A journal that is longer than its frame, and 64 MB
+    with it, is replaced by a frame at the next write, as by Redis's auto-aof-rewrite.
 
-    `lock` is what makes a call one step. Hold it to make one step of several calls; never over `shutdown`, `restore`,
-    `frame` and `close`, which wait for each other first.
+    `read_only=True` opens a folder beside the server or the store that has it, and touches nothing: the data is what that has
+    written up to then, and `restore` looks again. What would write raises StoreReadOnly.
+
+    >>> with KVStore("users", journal=True) as writer, KVStore("users", read_only=True) as reader:
+    ...     writer["ada"] = None
+    ...     before = reader["ada"]
+    ...     reader.restore(), before["born"], reader["ada"]
+    (True, 1815, None)
+
+    Threads may share a store: a call is one step for all others. Iteration gives a key that is there throughout exactly once,
+    whatever others change meanwhile, and `len` counts what it gives: keys whose time has come are gone. `lock` makes one step
+    of several calls; never hold it over `shutdown`, `restore`, `frame` and `close`, which wait for each other first. While one
+    thread is in `shutdown`, others read and write, and wait some milliseconds at most. A process that is forked off must open
+    a store of its own.
+
+    What calls cost, for n keys, B bytes of keys and values, and S bytes of keys (µs: the best of many runs with CPython 3.11
+    on a shared machine of two cores, for a str or an int, then for a document of three members):
+
+    ========================  ==============  ==============  ================================================
+    call                      time            µs              besides
+    ========================  ==============  ==============  ================================================
+    get, [], in               O(value)        0.8 to 1.2; 2   a new copy each time
+    set, []=                  O(value)        0.8 to 1.2; 3   3.5 with a ttl
+    set with a journal        O(value)        5.5; 8          "always": and a sync, which threads share
+    add, setdefault; incr     O(value)        1; 2.3
+    delete, pop, del          O(value)        1
+    update                    O(values)       0.4 a key       one step, and one record of the journal
+    iteration; items, values  O(B)            0.4; 1 a key    memory for n/1021 keys; the lock as long
+    len; popitem              O(1021)         70; 2 to 20     len is O(n) once behind a restore
+    shutdown, frame           O(B + S log S)  2 a key         memory for what others write meanwhile
+    restore, opening          O(B)            1.3 a key       memory for both; others wait for a restore
+    clear                     O(n)            0.2 a key
+    ========================  ==============  ==============  ================================================
+
+    A key takes some 110 bytes of memory besides its own and those of its value, an empty store half a megabyte.
     """
 
     def __init__(
@@ -69,6 +114,11 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         """Store a value as it is now, which is gone after `ttl` seconds (None: never).
 
         TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number.
+
+        >>> store = KVStore()
+        >>> store.set("session", {"user": "Ada"}, ttl=60)
+        >>> store["session"]
+        {'user': 'Ada'}
         """
         name, entry = self._to_write(key), encode_value(value, self._takes_tags)
         with self._writing:
@@ -83,7 +133,12 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
                 self._sweep_step()
 
     def add(self, key: str, value: JSON, ttl: float | None = None) -> bool:
-        """`set` if the key is missing. Return True if it was."""
+        """`set` if the key is missing. Return True if it was.
+
+        >>> store = KVStore()
+        >>> store.add("job", "first", ttl=60), store.add("job", "second", ttl=60), store["job"]
+        (True, False, 'first')
+        """
         name, entry = self._to_write(key), self._encode(key, value)
         with self._writing:
             if self._live(name) is not None:
@@ -96,9 +151,7 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         name = self._to_find(key)
         with self.lock:
             value = self._keyspace.get(name)
-            kind = type(value)
-            # Measured: most values are of these two types, of which nothing else is to be asked.
-            if kind is not bytes and kind is not JSONText:
+            if type(value) not in _INDEPENDENT:
                 value = self._live(name)
                 # Others may be changed in place as soon as the lock is let go.
                 return default if value is None else decode_value(value)
@@ -118,11 +171,19 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
 
         A str of digits, such as a server's counter, stays a str, and takes integers only. TypeError if the value, or `by`, is
         no number; ValueError if the sum is none that JSON has.
+
+        >>> store = KVStore()
+        >>> store.incr("visits"), store.incr("visits", 5), store.incr("share", 0.5)
+        (1, 6, 0.5)
         """
         name = self._to_write(key)
         with self._writing:
-            number, entry = add(self._live(name), by)
-            self._put_until(name, entry, self._keyspace.expires_at_ms(name))
+            value = self._keyspace.get(name)
+            until_ms = None
+            if type(value) not in _INDEPENDENT:
+                value, until_ms = self._live(name), self._keyspace.expires_at_ms(name)
+            number, entry = add(value, by)
+            self._put_until(name, entry, until_ms)
         return number
 
     def ttl(self, key: str) -> float | None:
@@ -133,7 +194,13 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
             return None if expires_at_ms is None else max(expires_at_ms - self._keyspace.now_ms(), 1) / 1000
 
     def expire(self, key: str, ttl: float | None) -> bool:
-        """Let a key be gone after `ttl` seconds, or never (None), in place of its expiry. Return True if it is there."""
+        """Let a key be gone after `ttl` seconds, or never (None), in place of its expiry. Return True if it is there.
+
+        >>> store = KVStore()
+        >>> store.set("a", 1, ttl=60)
+        >>> store.expire("a", None), store.ttl("a"), store.expire("b", 60)
+        (True, None, False)
+        """
         name = self._to_find(key)
         with self._writing:
             value = self._live(name)
@@ -246,11 +313,11 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
 
     def items(self) -> ItemsView[str, JSON]:
         """The keys and values: a view that is as safe to go through as the store."""
-        return _Items(self)
+        return Items(self, self._pairs)
 
     def values(self) -> ValuesView[JSON]:
         """The values: a view that is as safe to go through as the store."""
-        return _Values(self)
+        return Values(self, self._pairs)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} keys>"
@@ -271,9 +338,9 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
             yield from zip(texts, map(self._decode, texts, values), strict=True)
 
     def _discard(self, shards: list[Shard]) -> None:
-        """Free shards that nobody uses any more, in steps, so that other threads go on."""
-        for _ in drain(shards):
-            pass
+        """Free shards that nobody uses any more, one after another, so that other threads go on."""
+        while shards:
+            shards.pop()
 
     # Values, where no call is saved by spelling this out
 
@@ -290,6 +357,10 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
     def _live(self, name: bytes) -> Value | None:
         """The value of a key that is there, to be read."""
         keyspace = self._keyspace
+        # Measured: most keys have such a value and no expiry, so that the time is not to be asked.
+        value: Value | None = keyspace.get(name)
+        if value is None or type(value) in _INDEPENDENT:
+            return value
         value = keyspace.live(name)
         if value is not None:
             return keyspace.living(value)
@@ -334,20 +405,3 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
             return False
         self._drop_records()
         return True
-
-
-class _Items(ItemsView[str, JSON]):
-    _mapping: KVStore
-
-    def __iter__(self) -> Iterator[tuple[str, JSON]]:
-        return self._mapping._pairs()
-
-
-class _Values(ValuesView[JSON]):
-    _mapping: KVStore
-
-    def __iter__(self) -> Iterator[JSON]:
-        return (value for _, value in self._mapping._pairs())
-
-    def __contains__(self, value: object) -> bool:
-        return any(found is value or found == value for found in self)

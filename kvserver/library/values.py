@@ -1,13 +1,18 @@
 """The values of a KVStore: Python objects to what a keyspace holds, and back. Pure, but for the time of an expiry.
 
-Scalars have ways of their own, since most values are such: measured, Python's JSON takes 2 µs to begin with.
+Scalars, and documents without floats, have ways of their own, since most values are such: measured, Python's JSON takes 2 µs
+to begin with.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from json import JSONDecoder
 from math import isfinite
 from typing import Any, Final
+
+import orjson
 
 from kvserver.data.entries import Value
 from kvserver.data.kinds import kind_of
@@ -16,6 +21,10 @@ from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, JSONText, canonical_strict
 
 _CONSTANTS: Final = {None: JSONText(b"null"), True: JSONText(b"true"), False: JSONText(b"false")}
+# What is deeper goes the long way, which finds cycles.
+_USUAL_DEPTH: Final = 16
+_USUAL: Final = frozenset((str, bool, type(None)))
+_TEXT: Final = frozenset((str,))
 _MS: Final = 1000
 # Canonical JSON has no white space around it. Measured: `json.loads` takes a microsecond more to find the encoding, and such.
 _parse: Final = JSONDecoder().raw_decode
@@ -43,7 +52,31 @@ def encode_value(value: Any, takes_bytes: bool) -> bytes:
         return bytes(value)
     if isinstance(value, str):
         return str.encode(value)
+    if _is_usual(value, _USUAL_DEPTH):
+        # A lone surrogate is the one thing that is wrong then, which the long way tells.
+        with suppress(orjson.JSONEncodeError):
+            return JSONText(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
     return JSONText(canonical_strict(value))
+
+
+def _is_usual(value: object, depth: int) -> bool:
+    """True for a dict or a list of which orjson gives the canonical JSON: floats and long integers are not in it."""
+    if type(value) is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        items: Iterable[Any] = value.values()
+    elif type(value) is list:
+        items = value
+    else:
+        return False
+    for item in items:
+        kind = type(item)
+        if kind is int:
+            if not MIN_INTEGER <= item <= MAX_INTEGER:
+                return False
+        elif kind not in _USUAL and not (depth and _is_usual(item, depth - 1)):
+            return False
+    return True
 
 
 def decode_value(value: Any) -> JSON:

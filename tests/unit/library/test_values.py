@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
+import uuid
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from kvserver.formats.codec import JSONText, canonical_strict
 from kvserver.library.values import add, decode_value, encode_value, expires_at_ms
 
 NOW_MS = 1_700_000_000_000
+
+
+usual = st.none() | st.booleans() | st.integers() | st.text()
 
 
 class Text(str):
@@ -31,6 +36,38 @@ def test_value_comes_back_and_is_kept_as_canonical_json(value: Any) -> None:
     if not isinstance(value, str):
         assert type(entry) is JSONText
         assert entry == canonical_strict(value)
+
+
+@given(st.recursive(usual, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=30))
+def test_document_without_floats_is_kept_as_canonical_json(value: Any) -> None:
+    assert encode_value([value], takes_bytes=False) == canonical_strict([value])
+    assert encode_value({"": value, "é": value, "z": value}, takes_bytes=False) == canonical_strict(
+        {"z": value, "": value, "é": value}
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [[Text("a")], {Text("b"): 1}, [Number.ONE], [(1, 2)], [[1.0]], [1e16, 1e-7], [2**63], [{"a": [-(2**63) - 1]}]]
+)
+def test_document_of_unusual_types_is_kept_as_canonical_json(value: Any) -> None:
+    assert encode_value(value, takes_bytes=False) == canonical_strict(value)
+
+
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{1: 2}, [{None: 1}], [b"x"], [uuid.UUID(int=0)], [datetime.date.min], ["\ud800"], {"\ud800": 1}, nested(600), CYCLE],
+)
+def test_document_that_is_no_json_is_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        encode_value(value, takes_bytes=True)
 
 
 @given(st.integers())
