@@ -30,6 +30,7 @@ from helpers.servers import (
     PROJECT,
     READY,
     START_ATTEMPTS,
+    ServerProcess,
     Wire,
     free_port,
     kvserver_environment,
@@ -70,10 +71,12 @@ RUN_HERE = (
     "[Unit]",
     "FROM python:",
     "port = 6380",
+    "redis-cli -p 6379 --scan",
 )
 NOT_RUN_HERE = {
     "KVSERVER_BUILD=mypyc ": ".build/run, which takes minutes",
     ".ci/packages && ": "whoever runs this",
+    "scrape_configs:": "nothing: it is for Prometheus, whose parser reads the metrics in test_http",
     "kvserver/\n": "nothing: the tree is compared with the files",
     "@command(": "nothing: it is compared with the command as it stands in its file",
 }
@@ -273,22 +276,45 @@ def test_line_for_tls_serves_who_shows_a_certificate(newcomer: Newcomer, tmp_pat
             assert wire.command("PING") == b"+PONG\r\n"
 
 
+def test_line_that_brings_data_over_brings_it_over(tmp_path: Path) -> None:
+    need_program("redis-server")
+    folders = [tmp_path / name for name in ("old", "new")]
+    for folder in folders:
+        folder.mkdir()
+    with ServerProcess("redis-server", folders[0]) as old, ServerProcess("kvserver", folders[1]) as new:
+        with Wire(old.port) as wire:
+            for number in range(100):
+                wire.command("SET", f"key:{number}", number, "EX", 1000)
+            wire.command("RPUSH", "list", "a", "b")
+        line = block("redis-cli -p 6379 --scan").replace("6379", str(old.port)).replace("6380", str(new.port))
+        run("sh", "-c", line)
+        with Wire(new.port) as wire:
+            assert wire.command("DBSIZE") == b":101\r\n"
+            assert wire.command("GET", "key:42") == b"$2\r\n42\r\n"
+            assert 900 < int(wire.command("TTL", "key:42")[1:]) <= 1000
+            assert wire.command("LRANGE", "list", 0, -1) == b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+
+
 def test_options_of_unit_and_container_are_those_of_the_program() -> None:
-    unit = configparser.ConfigParser()
+    unit = configparser.ConfigParser(interpolation=None)
     unit.read_string(block("[Unit]"))
     started = shlex.split(unit["Service"]["ExecStart"])
-    (called,) = re.findall(r"^CMD (\[.*\])$", block("FROM python:"), re.MULTILINE)
+    (called,) = re.findall(r"^ENTRYPOINT (\[.*\])$", block("FROM python:"), re.MULTILINE)
     for program, *words in (started, json.loads(called)):
         assert Path(program).name == "kvserver"
-        assert load(words, {}, str).dir in ("/var/lib/kvserver", "/data")
+        assert load(words, {}, str).dir in ("${STATE_DIRECTORY}", "/data")
     assert unit["Service"]["Type"] == "notify"
-    assert f"/var/lib/{unit['Service']['StateDirectory']}" in started
 
 
 def test_extras_that_are_named_are_there() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = {name for names in re.findall(r"kvserver\[([\w,]+)\]", PAGES) for name in names.split(",")}
-    assert len(named) > 1
+    named = {
+        name
+        for names in re.findall(r"(?:kvserver|pip install -q '\.|whl\)\"?)\[([\w,]+)\]", PAGES)
+        for name in names.split(",")
+    }
+    named |= set(re.findall(r"\bextra `(\w+)`", PAGES))
+    assert len(named) > 2
     assert named <= set(project["optional-dependencies"])
 
 
