@@ -16,9 +16,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
-from kvserver.errors import MediumError, MediumPoisoned
+from kvserver.errors import MediumError, MediumPoisoned, StoreClosed
 from kvserver.formats.record import encode_link, encode_pieces, encode_tick, pack
 from kvserver.formats.scan import Frame
 from kvserver.media.medium import Log
@@ -98,6 +98,8 @@ class Journal:
             if self._synced < self._written and not self.failure:
                 with suppress(MediumError):
                     self._sync()
+        # Measured: to ask at each write if that is so would take longer.
+        self.write = _refuse  # type: ignore[method-assign]
 
     # What the store calls for each write
 
@@ -207,6 +209,10 @@ class Journal:
     def _note_base(self, frame: Frame | None) -> None:
         base_bytes = frame.end - frame.offset if frame else 0
         self._most_bytes = max(LEAST_OUTGROWN_BYTES - base_bytes, base_bytes)
+
+
+def _refuse(commands: list[Request]) -> NoReturn:
+    raise StoreClosed("the folder of the store is closed")
 
 
 def _sync_now_and_then(journal: weakref.ref[Journal], has_ended: threading.Event) -> None:

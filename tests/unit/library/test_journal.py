@@ -16,6 +16,7 @@ import pytest
 from helpers.disks import Disk
 from helpers.servers import StartServer, wait_until
 from kvserver import FileMedium, KVStore, MediumError, MediumLocked, MediumPoisoned, MemoryMedium, ServerFolder
+from kvserver.errors import StoreClosed
 from kvserver.library import journal as journal_module
 from kvserver.library.journal import Fsync, Journal
 
@@ -433,6 +434,18 @@ def test_sync_that_fails_when_the_store_is_closed_is_healed_by_a_frame(tmp_path:
     with pytest.raises(MediumError, match="Input/output error"):
         store.close()
     KVStore(folder).close()
+
+
+def test_folder_that_is_closed_before_its_store_has_all_and_takes_no_more(tmp_path: Path, fsync: Fsync) -> None:
+    with ServerFolder(tmp_path) as folder:
+        store = KVStore(folder, journal=True, fsync=fsync)
+        store["a"] = 1
+    with pytest.raises(StoreClosed, match="the folder of the store is closed"):
+        store["a"] = 2
+    assert dict(store) == {"a": 1}
+    store.close()
+    with KVStore(tmp_path) as again:
+        assert dict(again) == {"a": 1}
 
 
 def test_signal_amid_a_write_lets_nothing_follow_half_of_a_record(tmp_path: Path) -> None:
