@@ -49,6 +49,8 @@ class Journal:
         self._syncing = threading.Lock()
         # The number of records so far, and of those that are durable.
         self._written = self._synced = 0
+        # The last cut came behind a failure, which the link to its frame ends.
+        self._heals = False
         # When the log is longer than this, it has outgrown the frame that it goes on from.
         self._most_bytes = LEAST_OUTGROWN_BYTES
         # A process that was forked off has the same file, but neither the thread nor the data that others write.
@@ -144,6 +146,9 @@ class Journal:
             written = self._written
             with self._syncing:
                 if self._synced < written:
+                    # Until a frame heals it, a sync of a new segment says nothing of what is in the one that failed.
+                    if self.failure:
+                        raise MediumPoisoned(f"what was written may not be kept: {self.failure}")
                     self._sync()
 
     def sync_late(self) -> None:
@@ -180,9 +185,12 @@ class Journal:
     def cut(self) -> None:
         """Begin a segment, at the moment of the data's cut. The caller holds the store's lock. MediumError if that fails."""
         with self._syncing:
+            if self._log.failure:
+                self.failure = self.failure or self._log.failure
+            # What failed is in the frame that follows, and nothing is written before its link.
+            self._heals = bool(self.failure)
             try:
-                # What failed is in the frame that follows.
-                self._log.cut(self._log.last_number + 1, heals=bool(self.failure))
+                self._log.cut(self._log.last_number + 1, heals=self._heals)
             except BaseException as error:
                 self._fail(error)
                 raise
@@ -194,6 +202,9 @@ class Journal:
         """
         try:
             with self._lock:
+                # Behind half of a record nobody would find the link.
+                if self.failure and not self._heals:
+                    raise MediumPoisoned(f"the journal failed while the frame was written: {self.failure}")
                 self._log.write(encode_link(frame.digest, self._now_ms()))
                 self._written += 1
             with self._syncing:

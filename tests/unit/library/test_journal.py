@@ -448,30 +448,74 @@ def test_folder_that_is_closed_before_its_store_has_all_and_takes_no_more(tmp_pa
         assert dict(again) == {"a": 1}
 
 
+class Interrupted(Appending):
+    """A disk during whose next append a signal comes."""
+
+    is_due = False
+
+    def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
+        if self.is_due:
+            self.is_due = False
+            super().append(descriptor, data[:20], synced=False)
+            raise KeyboardInterrupt
+        return super().append(descriptor, data, synced=synced)
+
+
 def test_signal_amid_a_write_lets_nothing_follow_half_of_a_record(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-
-    class Interrupted(Appending):
-        is_due = False
-
-        def append(self, descriptor: int, data: bytes | memoryview, *, synced: bool) -> int:
-            if self.is_due:
-                super().append(descriptor, data[:20], synced=False)
-                raise KeyboardInterrupt
-            return super().append(descriptor, data, synced=synced)
-
-    disk = Interrupted()
+    disk, folder = Interrupted(), tmp_path / "data"
     with KVStore(ServerFolder(folder, filesystem=disk), journal=True) as store:
         store["a"] = 1
         disk.is_due = True
         with pytest.raises(KeyboardInterrupt):
             store["a"] = 2
-        disk.is_due = False
         with pytest.raises(MediumPoisoned, match="KeyboardInterrupt"):
             store["a"] = 3
         assert kept_in(folder) == {"a": 1} == dict(store)
     with KVStore(folder) as again:
         assert dict(again) == {"a": 1}
+
+
+def test_failure_while_a_frame_is_written_leaves_the_journal_before_it_in_its_place(tmp_path: Path, fsync: Fsync) -> None:
+    disk, folder = Interrupted(), tmp_path / "data"
+    with KVStore(ServerFolder(folder, filesystem=disk), journal=True, fsync=fsync) as store:
+        store["a"] = 1
+        assert isinstance(store._kept, ServerFolder)
+        add = store._kept._add
+
+        def add_while_others_fail(payload: Any, key_count: int) -> Any:
+            store["b"] = 2
+            disk.is_due = True
+            with pytest.raises(KeyboardInterrupt):
+                store["c"] = 3
+            return add(payload, key_count)
+
+        store._kept._add = add_while_others_fail  # type: ignore[method-assign]
+        with pytest.raises(MediumPoisoned, match="failed while the frame was written"):
+            store.shutdown()
+        store._kept._add = add  # type: ignore[method-assign]
+        assert kept_in(folder) == {"a": 1, "b": 2} == dict(store)
+        store.shutdown()
+        store["c"] = 4
+        assert kept_in(folder) == {"a": 1, "b": 2, "c": 4}
+
+
+def test_who_waits_for_a_sync_while_the_journal_fails_is_told(tmp_path: Path) -> None:
+    disk, folder = Appending(), tmp_path / "data"
+    with KVStore(ServerFolder(folder, filesystem=disk), journal=True, fsync="always") as store:
+        journal = journal_of(store)
+        with store.lock:
+            journal.write([[b"SET", b"a", b"1"]])
+            store.databases[0].set(b"a", b"1")
+            disk.fail("append", errno.EIO)
+            with pytest.raises(MediumError):
+                store["b"] = 1
+        # A frame is on its way that heals it.
+        journal.cut()
+        with pytest.raises(MediumPoisoned, match="may not be kept"):
+            journal.settle()
+        store.shutdown()
+        journal.settle()
+        assert kept_in(folder) == {"a": "1"}
 
 
 # --- Opening ---

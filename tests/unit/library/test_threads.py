@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kvserver import KVStore, MemoryMedium
+from kvserver.library.keeping import InMemory
 
 SEED = random.SystemRandom().randrange(1 << 32)
 PLACES: dict[str, Callable[[Path], Any]] = {
@@ -47,11 +48,12 @@ def run_together(*works: Callable[[], object]) -> None:
         except BaseException as failure:
             failures.append(failure)
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive(), "somebody waits for ever"
     if failures:
         raise failures[0]
 
@@ -149,6 +151,26 @@ def test_frame_of_a_flush_has_each_step_as_a_whole_or_not_at_all() -> None:
     numbers = set(again.values())
     assert len(numbers) == 1, f"half of an update: {numbers}"
     assert numbers.pop() >= last
+
+
+def test_others_read_and_write_while_a_frame_is_on_its_way_to_the_disk() -> None:
+    class Slow(InMemory):
+        def append(self, payload: Iterable[bytes], key_count: int) -> None:
+            pieces = []
+            for number, piece in enumerate(payload):
+                if number % 200 == 0:
+                    # Other threads come, and have their turns.
+                    run_together(lambda: shared.incr("n"), lambda: shared.get("n"), lambda: list(shared), lambda: len(shared))
+                pieces.append(piece)
+            super().append(pieces, key_count)
+
+    shared = KVStore(Slow())
+    shared.update({f"key {number}": number for number in range(100)}, n=0)
+    before = shared.frame()
+    shared.shutdown()
+    assert shared["n"] > 1
+    assert shared.restore()
+    assert shared.frame() == before
 
 
 def test_several_calls_are_one_step_under_the_lock(store: KVStore) -> None:
