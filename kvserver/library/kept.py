@@ -62,7 +62,7 @@ class KeptData:
             raise ValueError("read_only=True and journal=True exclude each other: who only reads has nothing to record")
         self._kept = open_place(medium, read_only=read_only)
         self._is_read_only = read_only or self._kept.read_only
-        self._journal: Journal | None = None
+        self._journal: Journal | Refused | None = None
         # What a call holds while it writes.
         self._writing: AbstractContextManager[object] = self.lock
         self._keyspace: Keyspace = self.databases[0]
@@ -76,8 +76,8 @@ class KeptData:
         if not isinstance(kept, ServerFolder):
             raise ValueError('only a folder has a journal: KVStore("folder", journal=True)')
         try:
-            self._journal = kept.begin_journal(fsync, self.lock)
-            self._writing = Journaled(self.lock, self._journal, self._flush_outgrown)
+            journal = self._journal = kept.begin_journal(fsync, self.lock)
+            self._writing = Journaled(self.lock, journal, self._flush_outgrown)
             # The oldest records do not give the same data at each start, which records behind them rely on.
             if kept.recovered.needs_rewrite:
                 self._flush()
@@ -138,12 +138,15 @@ class KeptData:
             if self._is_closed:
                 return
             self._is_closed = True
+            journal = self._journal
             with self.lock:
-                self._writing = Refused(StoreClosed, "the store is closed")
+                self._writing = self._journal = Refused(StoreClosed, "the store is closed")
             try:
-                if self._journal:
-                    self._journal.close()
-                if self._is_unkept and os.getpid() == self._process:
+                is_unkept = self._is_changed and self._kept.keeps
+                if isinstance(journal, Journal):
+                    journal.close()
+                    is_unkept = bool(journal.failure)
+                if is_unkept and os.getpid() == self._process:
                     self._flush()
             finally:
                 self._kept.close()
@@ -154,11 +157,6 @@ class KeptData:
         # A process that was forked off has the same files, but not what others write to them.
         if self._kept.keeps and os.getpid() != self._process:
             raise MediumPoisoned(f"the process {self._process} has opened this store: one that is forked off opens its own")
-
-    @property
-    def _is_unkept(self) -> bool:
-        """True if the end of the process would lose something that a frame would keep."""
-        return bool(self._journal.failure) if self._journal else self._is_changed and self._kept.keeps
 
     def _flush(self) -> None:
         self._kept.prepare()

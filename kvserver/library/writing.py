@@ -12,6 +12,7 @@ from weakref import WeakMethod
 
 from kvserver.errors import KVServerError
 from kvserver.library.journal import Journal
+from kvserver.resp.request import Request
 
 
 class Journaled:
@@ -37,7 +38,10 @@ class Journaled:
 
 
 class Refused:
-    """No lock: whoever comes is told why nothing can be written. `error` is called with the reason."""
+    """No lock: whoever comes is told why nothing can be written. `error` is called with the reason.
+
+    It is a journal, too, for one who has waited for the lock while the store was closed.
+    """
 
     def __init__(self, error: type[KVServerError], reason: str) -> None:
         self._error = error
@@ -48,3 +52,7 @@ class Refused:
 
     def __exit__(self, *exception: object) -> None:
         """Do nothing: nobody comes here."""
+
+    def write(self, commands: list[Request]) -> NoReturn:
+        """Raise the error."""
+        raise self._error(self._reason)

@@ -44,7 +44,7 @@ class Appending(Disk):
 
 
 def journal_of(store: KVStore) -> Journal:
-    assert store._journal
+    assert isinstance(store._journal, Journal)
     return store._journal
 
 

@@ -106,6 +106,20 @@ def test_closed_store_can_be_read_and_refuses_all_else(tmp_path: Path, is_folder
     assert dict(store) == {"a": 1}
 
 
+@pytest.mark.parametrize("place", ["memory", "file", "folder"])
+def test_who_has_waited_for_the_lock_while_the_store_was_closed_is_refused(tmp_path: Path, place: str) -> None:
+    store = KVStore(FileMedium(tmp_path / "users.kvs") if place == "file" else tmp_path if place == "folder" else None)
+    store["a"] = 1
+    writing = store._writing
+    store.close()
+    # It was about to take the lock, and has it now.
+    store._writing = writing
+    for write in (lambda: store.set("a", 2), lambda: store.update(a=2), store.popitem, store.clear, lambda: store.incr("a")):
+        with pytest.raises(StoreClosed, match="the store is closed"):
+            write()
+    assert dict(store) == {"a": 1}
+
+
 @pytest.mark.parametrize("options", [None, {}, {"journal": True}], ids=["medium", "folder", "journal"])
 def test_process_that_is_forked_off_writes_nothing(tmp_path: Path, options: dict[str, Any] | None) -> None:
     def opened() -> KVStore:
