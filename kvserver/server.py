@@ -19,6 +19,7 @@ from kvserver.control.clock import Clock
 from kvserver.control.emptying import empty
 from kvserver.control.faults import Faults
 from kvserver.control.onloop import OnLoop
+from kvserver.cron import Cron
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine import collector
@@ -46,18 +47,13 @@ from kvserver.persistence.snapshots import Snapshots
 from kvserver.reconfiguration import Reconfiguration
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
-from kvserver.system import Progress, allow_open_files, now_ms, random_below, read_process_facts
+from kvserver.system import Progress, allow_open_files, random_below, read_process_facts
 from kvserver.version import __version__
 
 if TYPE_CHECKING:
     # A server imports it only if it has such a port.
     from kvserver.network.http import HTTPPort
 
-CRON_S = 0.1
-# The same while nothing has come or gone for so long that all rates are 0. Nobody sees then that expired keys go later, and
-# each wake-up costs a server that rests a third of a millisecond.
-REST_S = 0.3
-EACH_SECOND_S = 1.0
 PROGRESS_S = 0.2
 # Nothing has more to do than this when it is ended: a step of the loop for each thing that it would wait for.
 ROUNDS_OF_ENDING = 20
@@ -159,9 +155,6 @@ class Server:
         self._listeners = Listeners(self.clients, config)
         self._http: HTTPPort | None = None
         self.supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", "") if self._owns_process else "")
-        self._cron: asyncio.TimerHandle | None = None
-        # The end of this second by the event loop's clock.
-        self._second_ends_at = 0.0
         self._is_closing = False
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
@@ -193,6 +186,7 @@ class Server:
             self._disk,
         )
         self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
+        self._cron = Cron(self.state, self._table, self._upkeep, self._jobs.schedule, self.clients)
         self.clients.writer = self._jobs.writer = self.writer
         self._jobs.move_clock = self.clock.move
         self.faults.attend(self.clients, self._jobs, self._snapshots)
@@ -222,7 +216,7 @@ class Server:
             self._warn_of_network()
             self.clients.fit_to_system()
             self._reconfiguration.settle()
-            self._given |= {"port": self.config.port, "tls_port": self.config.tls_port}
+            self._given |= {name: getattr(self.config, name) for name in ("port", "tls_port", "http_port")}
             self._load = self._loop.create_task(self._jobs.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
@@ -239,8 +233,7 @@ class Server:
         except BaseException:
             await self._close()
             raise
-        self._second_ends_at = self._loop.time() + EACH_SECOND_S
-        self._cron = self._loop.call_later(CRON_S, self._keep_time)
+        self._cron.begin()
         self.is_running = True
         self.on_loop.begin(self._loop)
         ready = f"Ready to accept connections on {', '.join(self._listeners.urls())}"
@@ -326,6 +319,11 @@ class Server:
             self._http = HTTPPort(self.state)
             await self._http.open()
 
+    def _stop_listening(self) -> None:
+        self._listeners.close()
+        if self._http:
+            self._http.close()
+
     @property
     def _listening(self) -> list[str]:
         return [*self._listeners.urls(), *(self._http.urls() if self._http else [])]
@@ -346,22 +344,6 @@ class Server:
                 before, percent = percent, 100 * facts.load_done_bytes // (facts.load_total_bytes or 1)
                 if percent != before:
                     self.supervisor.tell_of_load(percent)
-
-    # Time
-
-    def _keep_time(self) -> None:
-        rates, now_s = self.state.rates, self._loop.time()
-        rates.sample(self.state.counters, now_ms())
-        self._cron = self._loop.call_later(REST_S if rates.are_nil else CRON_S, self._keep_time)
-        self.state.usages.fold_all()
-        self._table.timing.begin_sample()
-        self._upkeep.begin()
-        if now_s >= self._second_ends_at:
-            self._second_ends_at = now_s + EACH_SECOND_S
-            self._jobs.schedule.start_if_due()
-            self.clients.close_idle()
-        if self.clients.choked:
-            self.clients.check_choked()
 
     def _catch_up(self, seconds: float) -> None:
         """Have happen what is due by the clock, which somebody has moved forward by so many seconds."""
@@ -388,10 +370,8 @@ class Server:
         # No command runs any more, nor does anything that would be recorded.
         self.writer.pause()
         self._journal.halt()
-        if self._cron:
-            self._cron.cancel()
-        self._upkeep.end()
-        self._listeners.close()
+        self._cron.end()
+        self._stop_listening()
         self.clients.reset()
         for disk in (self._disk, self._journal_disk, self._sync_disk):
             disk.abandon()
@@ -409,12 +389,8 @@ class Server:
         task.add_done_callback(self._background.discard)
 
     async def _close(self) -> None:
-        if self._cron:
-            self._cron.cancel()
-        self._upkeep.end()
-        self._listeners.close()
-        if self._http:
-            self._http.close()
+        self._cron.end()
+        self._stop_listening()
         self.clients.close()
         self._scripts.close()
         if self._load:

@@ -232,6 +232,9 @@ class FileSystem:
         return True
 
     def close(self, descriptor: int) -> None:
+        """Close a file or folder. Its lock goes, also where a process that was forked off has it open still."""
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
     def close_forgotten(self, descriptor: int, path: str) -> None:

@@ -15,7 +15,7 @@ import h11
 
 from kvserver.dispatch.gate import write_error
 from kvserver.network.clients import print_address
-from kvserver.network.listeners import listen, port_of
+from kvserver.network.listeners import listen, port_of, stop_accepting
 from kvserver.network.metrics import CONTENT_TYPE, pieces
 from kvserver.state.session import ServerState
 
@@ -65,6 +65,8 @@ class HTTPPort:
 
     def close(self) -> None:
         """Listen no more, and send all away."""
+        for raw_socket in self._sockets:
+            stop_accepting(raw_socket)
         for server in self._servers:
             server.close()
         for client in self._clients:

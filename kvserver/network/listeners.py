@@ -136,6 +136,7 @@ class Listeners:
     def _end(self, *sockets: socket.socket) -> None:
         """Close these listening sockets."""
         for raw_socket in sockets:
+            stop_accepting(raw_socket)
             if server := self._servers.pop(raw_socket, None):
                 server.close()
             else:
@@ -340,6 +341,15 @@ def _reason(error: OSError | UnicodeError) -> str:
     return error.strerror or str(error)
 
 
+def stop_accepting(raw_socket: socket.socket) -> None:
+    """Let nobody connect to a listening socket any more, before it is closed.
+
+    A process that was forked off may have it open, too, and there nobody accepts who connects.
+    """
+    with suppress(OSError):
+        raw_socket.shutdown(socket.SHUT_RDWR)
+
+
 def bind_unix(path: str, mode: int) -> socket.socket:
     """A bound Unix socket, whose file has the mode from the first moment on. 0 leaves the mode to the umask.
 
@@ -349,9 +359,12 @@ def bind_unix(path: str, mode: int) -> socket.socket:
         if stat.S_ISSOCK(os.lstat(path).st_mode) and not _is_listened_to(path):
             os.unlink(path)
     raw_socket = socket.socket(socket.AF_UNIX)
-    previous = os.umask(0o777 & ~mode) if mode else None
+    previous = _limit_mode(raw_socket, mode) if mode else None
     try:
         raw_socket.bind(path)
+        if mode:
+            # The umask may have taken more.
+            os.chmod(path, mode)
     except OSError as error:
         raw_socket.close()
         raise OSError(f"cannot listen on {path}: {error.strerror or error}") from error
@@ -359,6 +372,19 @@ def bind_unix(path: str, mode: int) -> socket.socket:
         if previous is not None:
             os.umask(previous)
     return raw_socket
+
+
+def _limit_mode(raw_socket: socket.socket, mode: int) -> int | None:
+    """Let the file of a Unix socket have this mode at most when it is bound. Return a umask that is to be set behind that.
+
+    On Linux the file's mode is that of the socket, but for the umask. The umask is the whole process's: where the socket has
+    no mode, there is no other way.
+    """
+    try:
+        os.fchmod(raw_socket.fileno(), mode)
+    except OSError:
+        return os.umask(0o777 & ~mode)
+    return None
 
 
 def _is_listened_to(path: str) -> bool:

@@ -84,7 +84,7 @@ LAYERS = (
     {"commands"},
     {"engine", "library"},
     {"aio", "network"},
-    {"control", "introduction", "reconfiguration"},
+    {"control", "cron", "introduction", "reconfiguration"},
     {"server"},
     {"embedded"},
     {"kvserver"},

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -251,6 +252,29 @@ def test_in_a_forked_process_the_address_holds_and_the_rest_is_an_error(server: 
         assert client.get("child") == b"1"
 
 
+def test_forked_process_keeps_neither_the_port_nor_the_folder(tmp_path: Path) -> None:
+    server = kvserver.running(dir=tmp_path / "data")
+    server.start()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        # It lives until the test lets it go.
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        port = server.port
+        server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with kvserver.running(dir=tmp_path / "data", port=port):
+            pass
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
 # --- what belongs to the process
 
 
@@ -269,6 +293,17 @@ def test_nothing_that_belongs_to_the_process_is_touched() -> None:
         assert settings_of_the_process() == before
         assert gc.get_freeze_count() == frozen
     assert settings_of_the_process() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has modes of sockets")
+def test_mode_of_a_unix_socket_needs_no_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(mask: int) -> int:
+        raise AssertionError("the umask is the whole process's")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    for mode in (0o700, 0o777):
+        with kvserver.running(unixsocket=tmp_path / "s", unixsocketperm=mode):
+            assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == mode
 
 
 QUIET_PROGRAM = """

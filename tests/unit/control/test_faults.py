@@ -274,6 +274,18 @@ def test_crash_ends_a_script_that_stands_aside() -> None:
             assert wire.value("GET", "a") == b"1"
 
 
+def test_port_for_those_who_watch_is_there_again_behind_a_crash() -> None:
+    with kvserver.running(http_port="auto") as server, Wire(server.port) as wire:
+        port = int(wire.value("CONFIG", "GET", "http-port")[1])
+        server.faults.crash()
+        with pytest.raises(ConnectionRefusedError):
+            Wire(port)
+        server.restart()
+        with Wire(port) as watching:
+            watching.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert watching.read_until_eof().startswith(b"HTTP/1.1 200")
+
+
 def test_faults_of_a_server_that_does_not_run_are_an_error() -> None:
     server = kvserver.running()
     with pytest.raises(NotRunning):
