@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 
 import pytest
 
 from helpers.keyspaces import Noting
-from kvserver.data.clocks import LFU_INITIAL, MINUTE_MS, Clocks, Frequency, Recency
+from kvserver.data.clocks import LFU_INITIAL, MINUTE_MS, Clocks, Frequency, Order, Recency
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.shards import new_shards
 
@@ -42,6 +43,22 @@ def test_key_is_idle_from_its_last_use_on() -> None:
     keyspace.peek_live(b"k")
     keyspace.expires_at_ms(b"k")
     assert clocks.score(b"k") == 10
+
+
+def test_order_of_uses_is_exact_without_a_time() -> None:
+    clocks = Order(itertools.count().__next__)
+    keyspace = attended(clocks)
+    for key in (b"a", b"b", b"c"):
+        keyspace.set(key, b"v")
+    keyspace.get(b"a")
+    keyspace.peek(b"b")
+    keyspace.get(b"missing")
+    clocks.tick(START_MS)
+    assert sorted([b"before", b"a", b"b", b"c"], key=clocks.score, reverse=True) == [b"before", b"b", b"c", b"a"]
+    keyspace.delete(b"a")
+    keyspace.replace(new_shards())
+    keyspace.set(b"new", b"v")
+    assert clocks.score(b"new") < clocks.score(b"a") == clocks.score(b"b")
 
 
 def test_uses_are_noted_through_a_freeze() -> None:

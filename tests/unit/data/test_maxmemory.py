@@ -59,6 +59,20 @@ def test_without_a_limit_nobody_is_told_of_an_access() -> None:
         assert (server.keyspace.get is plain) is is_plain
 
 
+def test_keys_are_evicted_one_by_one_and_the_room_is_told() -> None:
+    limited = Limited(10_000, "allkeys-lru")
+    assert limited.memory.room_bytes == 10_000
+    for number in range(5):
+        limited.run("SET", number, "x" * 100)
+    assert limited.memory.room_bytes == 10_000 + EMPTY_BYTES - limited.total_bytes
+    assert [limited.memory.evict_one() for _ in range(6)] == [True] * 5 + [False]
+    assert (limited.memory.room_bytes, limited.keyspace.evicted) == (10_000, 5)
+    for policy in ("noeviction", "volatile-ttl"):
+        limited.set(maxmemory_policy=policy)
+        limited.run("SET", "k", "x")
+        assert not limited.memory.evict_one()
+
+
 def test_writes_are_refused_while_too_much_is_used_and_nothing_may_go() -> None:
     limited = Limited(1_000)
     answers = [text(limited.run("SET", number, "x" * 100)) for number in range(10)]

@@ -22,6 +22,11 @@ def test_first_sync_waits_for_nobody() -> None:
     assert Group().is_enough(1)
 
 
+def test_loop_that_may_not_sync_never_does_however_quick_syncs_are() -> None:
+    assert Group().is_for_loop
+    assert not Group(loop_may_sync=False).is_for_loop
+
+
 def test_sync_waits_for_nearly_all_who_share_it_then() -> None:
     group = Group()
     group.expect(60, 20, SLOW_S)
