@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
 
     # Of an overloaded function that comes by way of a package in a circle with this one, mypy knows no type.
-    from kvserver.library.cache import memoize as memoize
+    from kvserver.library.own_cache import memoize as memoize
     from kvserver.server import Server
 else:
 

@@ -12,9 +12,10 @@ from kvserver.aio.keeper import Keeper
 from kvserver.aio.memoized import Memoized, memoizing
 from kvserver.aio.store import KVStore
 from kvserver.library.cache import Cache as LibraryCache
-from kvserver.library.cache import Stats, limits, own_cache
+from kvserver.library.cache import Stats, limits
 from kvserver.library.codec import Codec
 from kvserver.library.journal import Fsync
+from kvserver.library.own_cache import own_cache
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,10 +15,10 @@ from kvserver.errors import StoreReadOnly as StoreReadOnly
 from kvserver.errors import ValueTooLarge as ValueTooLarge
 from kvserver.errors import WrongEventLoop as WrongEventLoop
 from kvserver.library.cache import Cache as Cache
-from kvserver.library.cache import memoize as memoize
 from kvserver.library.codec import Codec as Codec
 from kvserver.library.folder import ServerFolder as ServerFolder
 from kvserver.library.operations import run_operations as run_operations
+from kvserver.library.own_cache import memoize as memoize
 from kvserver.library.store import KVStore as KVStore
 from kvserver.media.file import FileMedium as FileMedium
 from kvserver.media.memory import MemoryMedium as MemoryMedium

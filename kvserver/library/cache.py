@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from os import PathLike
-from threading import Lock
 from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from kvserver.data.clocks import Order
@@ -40,7 +39,6 @@ T = TypeVar("T")
 _MOST_OVERHEAD: Final = SLOT_BYTES + 2 * STRING_BYTES + EXPIRY_BYTES + BLOCK_BYTES
 # The clocks of an LFU policy are told the time each so many uses.
 _USES_PER_TICK: Final = 64
-_MISSING: Final[Any] = object()
 
 
 class Stats(NamedTuple):
@@ -88,7 +86,7 @@ class Cache(KVStore, Generic[T]):
     >>> cache.close()
 
     - `size_limit` counts keys and values as a server's `maxmemory` does: an estimate of the memory that they take, some 140
-      bytes a key besides its own and its value's. The files may be larger: see `kvserver help durability`.
+      bytes a key besides its own and its value's. The files hold earlier frames as well, and may be larger.
     - `policy` is one of Redis's names. By allkeys-lru the least recently used key of some that are looked at goes; `-lfu`: the
       least often used; `-random`; `volatile-` policies let only those go that have a ttl; noeviction none: then CacheFull.
     - `ttl` (seconds) is that of values that are set without one; a ttl of `math.inf` is for ever.
@@ -96,15 +94,17 @@ class Cache(KVStore, Generic[T]):
       room: then nothing has changed.
     - `journal` and `fsync` are those of KVStore.
 
-    Threads may share a cache; one process at a time has a folder. What calls cost, n being the length of key and value:
+    Threads may share a cache; one process at a time has a folder. What calls cost beside those of KVStore (µs: as there):
 
-    | call | time | besides |
-    |---|---|---|
-    | get, in, touch | O(n) | under an LRU or LFU policy a clock of some 70 bytes for each key that was used |
-    | set, add, incr | O(n) | O(1) for each key that goes, of which `5 * 16` are looked at for 16 that go |
-    | len, volume, stats | O(1) | `len` looks through keys whose time may have come |
-    | iteration | O(keys) | a copy of a 1021st of the keys at a time |
-    | opening a folder | O(bytes) | a microsecond a key for the count of the bytes |
+    ==================  ==============  ==========  =======================================================
+    call                time            µs          besides
+    ==================  ==============  ==========  =======================================================
+    get, peek           O(value)        1 more      under -lru and -lfu 70 bytes a key that was ever used
+    set, add, incr      O(value)        2 to 3 more 5 more for a key that goes, and less than 0.1 ms at once
+    memoize, a hit      O(arguments)    3 and a get
+    volume, stats       O(1)            1
+    opening, restore    O(n)            0.5 a key   the count of what is there
+    ==================  ==============  ==========  =======================================================
     """
 
     def __init__(
@@ -252,7 +252,8 @@ class Cache(KVStore, Generic[T]):
         entries = [(self._to_write(key), self._encode(key, value)) for key, value in given]
         entries += [(self._to_write(key), self._encode(key, value)) for key, value in values.items()]
         for name, entry in entries:
-            self._refuse_if_large(name, entry)
+            if len(name) + len(entry) + _MOST_OVERHEAD > self._size_limit:
+                self._refuse_if_large(name, entry)
         # The journal has all as one record, with the keys that go meanwhile.
         store: Callable[[bytes, Value, int | None], None] = self._keyspace.put if self._journal else super()._put_until
         with self._writing:
@@ -335,8 +336,6 @@ class Cache(KVStore, Generic[T]):
         # Measured: `super()` spelled out here. The journal has what was evicted before this.
         if self._journal:
             self._record(kind_of(entry).recreation(name, entry, expires_at_ms))
-        elif self.databases.records.has_any:
-            self.databases.records.take()
         if expires_at_ms is None:
             self._keyspace.set(name, entry)
         else:
@@ -358,6 +357,7 @@ class Cache(KVStore, Generic[T]):
                 self.settle()
                 raise CacheFull(f"no key may go, by {self._policy}, and there is no room for {self._keys.text(name)!r}")
             self._is_changed = True
+        self._drop_records()
         self._spare_bytes = self._memory.room_bytes - self._growth(name, entry)
 
     def _growth(self, name: bytes, entry: Entry) -> int:
@@ -371,44 +371,3 @@ class Cache(KVStore, Generic[T]):
             raise ValueTooLarge(
                 f"the value of {self._keys.text(name)!r} takes {size} bytes with its key, and all may take {self._size_limit}"
             )
-
-
-_own: Cache[Any] | None = None
-_own_lock: Final = Lock()
-_numbers: Final = count(1)
-
-
-def own_cache() -> Cache[Any]:
-    """The cache of all functions that are memoized without one, made when the first of them is called."""
-    global _own
-    with _own_lock:
-        if _own is None:
-            _own = Cache()
-        return _own
-
-
-@overload
-def memoize(function: Callable[P, R], /) -> Memoized[P, R]: ...
-
-
-@overload
-def memoize(
-    *, ttl: float | None = None, key: Callable[..., Any] | None = None
-) -> Callable[[Callable[P, R]], Memoized[P, R]]: ...
-
-
-def memoize(function: Any = None, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None) -> Any:
-    """`Cache.memoize` in a cache in memory, which all such functions of the process share: it takes 1 GiB at most.
-
-    >>> import kvserver
-    >>> @kvserver.memoize(ttl=60)
-    ... def greet(name, greeting="Hello"):
-    ...     return f"{greeting}, {name}!"
-    >>> greet("Ada"), greet(name="Ada", greeting="Hello")
-    ('Hello, Ada!', 'Hello, Ada!')
-    >>> greet.forget("Ada")
-    True
-
-    Each decorated function has results of its own, even if another one has its name.
-    """
-    return memoizing(function, own_cache, ttl, key, f"#{next(_numbers)}")

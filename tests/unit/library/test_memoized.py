@@ -168,21 +168,6 @@ def test_ttl_in_the_place_of_the_function_is_told(cache: Cache[Any]) -> None:
         cache.memoize(60)  # type: ignore[call-overload]
 
 
-# --- A cache of one's own ---
-
-
-def test_functions_of_one_name_do_not_share_results() -> None:
-    def made(result: int) -> Callable[[], int]:
-        @kvserver.memoize
-        def same() -> int:
-            return result
-
-        return same
-
-    one, other = made(1), made(2)
-    assert (one(), other(), one()) == (1, 2, 1)
-
-
 # --- Threads ---
 
 
