@@ -20,7 +20,7 @@ from kvserver.data.databases import Databases
 from kvserver.data.shards import Shard
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.upkeep import Upkeep
-from kvserver.errors import MediumError
+from kvserver.errors import MediumError, StoreClosed
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.locate import look_at_folder, open_folder
 from kvserver.media.medium import Log, Medium, Place
@@ -37,7 +37,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import ServerState
 from kvserver.system import now_ms, random_below
 
-# Expired keys go, and the memory limit looks at the clock, so often; and so often while nothing is called.
+# Expired keys go so often; and so often while nothing is called.
 CRON_S: Final = 0.1
 REST_S: Final = 1.0
 # The schedule is asked so often if the journal needs a snapshot.
@@ -79,6 +79,7 @@ class Keeper:
         self._losses = 0
         # Data is being replaced, which nobody may see; or the journal has more to write than it should.
         self.is_replacing = self._is_paused = False
+        self._is_closed = False
         # Something was written since the last frame.
         self.is_changed = False
         self._may_go_on = asyncio.Event()
@@ -99,7 +100,7 @@ class Keeper:
         """
         self._disks = [Disk(), Disk(), Disk()]
         disk, journal_disk, sync_disk = self._disks
-        place = await self._open_place(disk)
+        place = await self._take_place(disk)
         log: Log = place.log if place else MemoryLog()
         medium: Medium = place.medium if place else MemoryMedium()
         self._place = place
@@ -121,23 +122,32 @@ class Keeper:
             raise
         self._keep_time()
 
-    async def _open_place(self, disk: Disk) -> Place | None:
+    async def _take_place(self, disk: Disk) -> Place | None:
         path = self._path
         if path is None:
             return None
         open_place = look_at_folder if self.read_only else open_folder
-        opening = disk.run(lambda: open_place(path, self._config.dbfilename, self._filesystem))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # The disk's thread is about to take the folder.
-            with suppress(MediumError):
-                place = await opening
+
+        async def take() -> Place:
+            return await disk.run(lambda: open_place(path, self._config.dbfilename, self._filesystem))
+
+        taking = self.loop.create_task(take())
+
+        async def give_back() -> None:
+            # The disk's thread may be about to take the folder.
+            try:
+                place = await taking
                 await disk.run(place.close)
-            raise
-        finally:
-            if not (opening.done() and not opening.cancelled() and opening.exception() is None):
+            except MediumError:
+                pass
+            finally:
                 disk.close()
+
+        try:
+            return await asyncio.shield(taking)
+        except BaseException:
+            await to_end(give_back())
+            raise
 
     async def _load(self) -> None:
         facts = self.state.persistence
@@ -167,6 +177,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Keep what was written, then let go of the folder, also if that fails: MediumError."""
+        self._is_closed = True
         if self._cron:
             self._cron.cancel()
         self._upkeep.end()
@@ -210,6 +221,7 @@ class Keeper:
         await asyncio.sleep(0)
         while self._is_paused or self.is_replacing:
             await self._until_changed()
+        self._refuse_if_closed()
         if self._facts.error:
             raise MediumError(f"nothing was changed, since the journal can't take it: {self._facts.error}")
 
@@ -218,6 +230,11 @@ class Keeper:
         await asyncio.sleep(0)
         while self.is_replacing:
             await self._until_changed()
+        self._refuse_if_closed()
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise StoreClosed("the store was closed meanwhile")
 
     async def _until_changed(self) -> None:
         self._may_go_on.clear()
