@@ -7,12 +7,14 @@ Must never measure, nor make a call cheaper than a user gets it.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 # sqlitedict without autocommit: a commit each so many writes.
 COMMIT_EACH = 1000
+FILL_BATCH = 1000
 
 
 class Store(Protocol):
@@ -37,7 +39,9 @@ class _KVServer:
         self.close = self._cache.close
 
     def fill(self, pairs: Iterator[tuple[str, Any]]) -> None:
-        self._cache.update(pairs)
+        # Each batch is one record of the journal.
+        for batch in iter(lambda: list(itertools.islice(pairs, FILL_BATCH)), []):
+            self._cache.update(batch)
 
     def memoized(self, function: Callable[[int], Any]) -> Callable[[int], Any]:
         found: Callable[[int], Any] = self._cache.memoize()(function)
