@@ -135,6 +135,33 @@ async def test_store_that_is_not_open_says_so() -> None:
         assert len(store) == 0
 
 
+async def test_call_that_waited_until_the_store_was_closed_is_told() -> None:
+    async with aio.KVStore() as store:
+        keeper = store._keeper
+        assert keeper
+        # As while the disk can't keep up.
+        keeper._pause()
+        writing = asyncio.create_task(store.set("k", 1))
+        await asyncio.sleep(0.01)
+        assert not writing.done()
+    keeper._resume()
+    with pytest.raises(StoreClosed, match="meanwhile"):
+        await writing
+
+
+async def test_write_waits_while_the_disk_can_not_keep_up(tmp_path: Path) -> None:
+    async with aio.KVStore(tmp_path, journal=True) as store:
+        keeper = store._keeper
+        assert keeper
+        keeper._pause()
+        writing = asyncio.create_task(store.set("k", 1))
+        await asyncio.sleep(0.01)
+        assert await store.get("k") is None
+        keeper._resume()
+        await writing
+        assert await store.get("k") == 1
+
+
 async def test_another_loop_or_thread_is_told() -> None:
     async with aio.KVStore() as store:
         failures: list[BaseException] = []
