@@ -34,7 +34,10 @@ def main(pythons: list[str]) -> int:
     if not pythons:
         print("usage: python .build/wheels.py PYTHON…", file=sys.stderr)
         return 2
-    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = project["tool"]
+    if ".example/" in project["project"]["urls"]["Source"]:
+        print("pyproject.toml does not say yet where the project is published: set its URLs before an upload", file=sys.stderr)
     dist = PROJECT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
     with tempfile.TemporaryDirectory() as name:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email import message_from_string
 from email.message import Message
@@ -38,7 +40,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, installs: Installs) -> Path:
     topic.parent.mkdir(exist_ok=True)
     topic.write_text("# A topic\n")
     (folder / "kvserver" / "_speedups" / "_compiled.cpython-311-x86_64-linux-gnu.so").touch()
-    environment = kvserver_environment() | {"PYTHONPATH": str(installs.python("hatchling>=1.27")), "PATH": os.devnull}
+    requirements = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    environment = kvserver_environment() | {"PYTHONPATH": str(installs.python(*requirements)), "PATH": os.devnull}
     environment.pop("KVSERVER_BUILD", None)
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(folder / "dist")],
@@ -89,6 +92,17 @@ def test_metadata_say_what_an_index_shows(wheel: zipfile.ZipFile) -> None:
     # A licence expression takes the place of this one, and an index refuses both.
     assert not [each for each in classifiers if each.startswith("License ::")]
     assert len(classifiers) == len(set(classifiers)) > 10
+
+
+def test_page_on_an_index_is_the_part_for_users_with_links_that_hold_there(wheel: zipfile.ZipFile) -> None:
+    metadata = metadata_of(wheel)
+    (source,) = [url for url in metadata.get_all("Project-URL") or [] if url.startswith("Source, ")]
+    page = str(metadata.get_payload())
+    assert page.startswith("# kvserver\n")
+    assert "For its developers" not in page
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert f"{source.removeprefix('Source, ')}bench/cpu.svg" in links
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 def test_extra_of_all_is_what_a_user_may_want(wheel: zipfile.ZipFile) -> None:
