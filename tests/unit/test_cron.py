@@ -17,7 +17,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cron, name, 0.01)
 
 
-@pytest.mark.patches_compiled
 def test_what_is_due_happens_by_itself(tmp_path: Path) -> None:
     options = {"appendonly": False, "save": "1 1", "timeout": 1}
     with (

@@ -209,16 +209,21 @@ def test_crash_without_a_journal_keeps_the_last_snapshot(tmp_path: Path, place: 
             assert wire.value("KEYS", "*") == [b"saved"]
 
 
+async def crash_amid_a_flush(server: RunningServer) -> None:
+    flush = server._server._jobs.schedule.start()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not flush.done()
+    server.faults.crash()
+
+
 def test_crash_amid_a_flush_leaves_no_half_of_it(tmp_path: Path) -> None:
     with kvserver.running(dir=tmp_path / "data", appendonly=False, save="") as server:
         with Wire(server.port) as wire:
             wire.command("SET", "saved", "v")
             wire.command("SAVE")
             wire.command("DEBUG", "POPULATE", 200_000)
-            # Both have the loop to themselves: the flush has begun, and is not near its end.
-            wire.send(encode("BGSAVE") + encode("BGSAVE", "SCHEDULE"))
-            wire.read_reply()
-        server.faults.crash()
+        server._on_loop.wait_for(crash_amid_a_flush(server))
         assert [thread.name for thread in threading.enumerate() if thread.name == "kvserver-disk"] == []
         server.restart()
         with Wire(server.port) as wire:
