@@ -245,6 +245,17 @@ def test_interrupted_computation_is_taken_over(cache: Cache[Any], monkeypatch: p
     assert calls == [1, 1]
 
 
+def test_result_that_came_since_the_first_look_is_not_computed_again() -> None:
+    class Late(Cache[int]):
+        def get(self, key: str, default: Any = None) -> Any:
+            # Another thread comes to its end here.
+            self.set(key, 7)
+            return default
+
+    assert Late().memoize(add)(1) == 7
+    assert calls == []
+
+
 def test_function_that_calls_itself_alike_does_not_wait_for_itself(cache: Cache[Any]) -> None:
     @cache.memoize
     def twice(number: int) -> int:
