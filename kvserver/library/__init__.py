@@ -6,10 +6,13 @@ opens a socket.
 
 from kvserver.errors import CacheFull as CacheFull
 from kvserver.errors import CodecError as CodecError
+from kvserver.errors import ConfigError as ConfigError
 from kvserver.errors import KVServerError as KVServerError
 from kvserver.errors import MediumError as MediumError
 from kvserver.errors import MediumLocked as MediumLocked
 from kvserver.errors import MediumPoisoned as MediumPoisoned
+from kvserver.errors import NotRunning as NotRunning
+from kvserver.errors import StartError as StartError
 from kvserver.errors import StoreClosed as StoreClosed
 from kvserver.errors import StoreReadOnly as StoreReadOnly
 from kvserver.errors import ValueTooLarge as ValueTooLarge
