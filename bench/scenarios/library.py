@@ -59,7 +59,7 @@ def _stores(run: Run, libraries: Sequence[Library], keys: int, value: str) -> It
 
 
 def _measure_calls(run: Run, stores: dict[Library, LibraryProcess], value: str, title: str) -> Iterator[Case]:
-    reads, writes, synced = run.pick((40_000, 8_000, 1_000), (400, 200, 40))
+    reads, writes, synced = run.pick((20_000, 4_000, 500), (400, 200, 40))
     cases: list[tuple[str, Sequence[Library], int, str]] = [
         ("get", KILL_SAFE, reads, ""),
         ("set", KILL_SAFE, writes, ", not synced"),

@@ -100,10 +100,10 @@ class Cache(KVStore, Generic[T]):
     call                time            µs          besides
     ==================  ==============  ==========  =======================================================
     get, peek           O(value)        1 more      under -lru and -lfu 70 bytes a key that was ever used
-    set, add, incr      O(value)        2 to 3 more 5 more for a key that goes, and less than 0.1 ms at once
+    set, add, incr      O(value)        3 more      20 to 40 more for each key that goes
     memoize, a hit      O(arguments)    3 and a get
     volume, stats       O(1)            1
-    opening, restore    O(n)            0.5 a key   the count of what is there
+    opening, restore    O(n)            1 a key     the count of what is there
     ==================  ==============  ==========  =======================================================
     """
 
