@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from helpers.options import ROWS, SHARED, load_from, load_toml, our_reply, shown
-from helpers.servers import PROJECT, ServerProcess, Wire
+from helpers.servers import ServerProcess, Wire
+from kvserver.cli import topics
 from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.options.config import Config
 from kvserver.options.inert import INERT_BY_NAME
@@ -143,9 +145,9 @@ def test_config_set_that_fails_leaves_inert_options_as_well() -> None:
     assert shown(config, "hz") == b"100"
 
 
-def test_readme_lists_the_inert_options_and_no_others() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    taken, refused = readme.split("Options of Redis that mean nothing here")[1].split("- No pickle")[0].split("Refused, but")
+def test_help_lists_the_inert_options_and_no_others() -> None:
+    topic = (Path(topics.TOPICS) / "configuration.md").read_text(encoding="utf-8")
+    taken, refused = topic.split("Options of Redis that mean nothing here")[1].split("Refused, but")
     patterns = {text: matcher(text.encode()) for text in re.findall(r"`([^`]+)`", taken)}
     refused_names = {text.partition(" ")[0] for text in re.findall(r"`([^`]+)`", refused)}
     assert refused_names == {*REFUSED, "activedefrag"}
