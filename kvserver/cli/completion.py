@@ -16,8 +16,8 @@ from kvserver.options.table import CONFIG_FILE, OPTIONS, Option
 Row = tuple[str, str, Callable[[argparse.ArgumentParser], None]]
 
 
-def script(shell: str, subcommands: Iterable[Row]) -> str:
-    """The script for a shell: bash, zsh or tcsh. ExtraMissing if shtab is not installed."""
+def script(shell: str, subcommands: Iterable[Row], topics: Iterable[str]) -> str:
+    """The script for a shell: bash, zsh or tcsh. `topics` are those of `help`. ExtraMissing if shtab is not installed."""
     try:
         import shtab
     except ImportError:
@@ -34,6 +34,8 @@ def script(shell: str, subcommands: Iterable[Row]) -> str:
         for action in of_subcommand._actions:
             if action.dest == "path":
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.dest == "topic":
+                action.choices = topics
     return str(shtab.complete(parser, shell=shell))
 
 

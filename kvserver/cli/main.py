@@ -92,7 +92,7 @@ def _run(words: list[str]) -> int:
     if first == "-v" or "--version" in words:
         print(f"kvserver {kvserver.__version__}")
         return 0
-    if first and not first.startswith("-"):
+    if words and not first.startswith("-"):
         _check_file(first)
     return _serve(words)
 
@@ -105,6 +105,8 @@ def _check_file(word: str) -> None:
         raise UsageError(
             f"{word} is a folder: `kvserver --dir {word}` keeps its data there, `kvserver check {word}` looks at it"
         )
+    if not word:
+        raise UsageError("an empty word names no command and no file of options")
     if word.isdecimal():
         raise UsageError(f"{word!r} is no command and no file of options; did you mean -p {word}?")
     if answer := ANSWERS.get(word.lower()):
@@ -132,6 +134,8 @@ def _serve(words: list[str]) -> int:
     if config.file:
         config.file = os.path.abspath(config.file)
     open_log(config)
+    if config.logfile and sys.stderr.isatty():
+        print(f"kvserver: the log is in {config.logfile}", file=sys.stderr)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         return asyncio.Runner(loop_factory=_loop_factory(config)).run(_run_server(config))

@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 import kvserver
 from kvserver.errors import MediumError, ReplayError, UsageError
 from kvserver.media.segments import Segments
+from kvserver.options.config import SHORT
 from kvserver.options.file import read_text
 from kvserver.options.overview import WIDTH
 from kvserver.options.suggestions import nearest
@@ -78,6 +79,9 @@ def parser_of(subcommand: Subcommand) -> Parser:
 def run(name: str, words: Sequence[str]) -> int:
     """Run a subcommand with these words, and return the exit code."""
     (subcommand,) = (each for each in SUBCOMMANDS if each.name == name)
+    if name == "help":
+        # What is asked about may be an option, as it is written on a command line.
+        words = [word if word in ("-h", "--help") else SHORT.get(word, word.lstrip("-")) for word in words]
     return subcommand.run(parser_of(subcommand).parse(words))
 
 
@@ -220,8 +224,10 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
 
 def _completion(given: argparse.Namespace) -> int:
     from kvserver.cli.completion import script
+    from kvserver.cli.topics import TOPICS, list_topics
 
-    print(script(given.shell, [(each.name, each.summary, each.add_arguments) for each in SUBCOMMANDS]))
+    rows = [(each.name, each.summary, each.add_arguments) for each in SUBCOMMANDS]
+    print(script(given.shell, rows, list_topics(TOPICS)))
     return 0
 
 

@@ -50,6 +50,11 @@ def list_of_topics(folder: str, commands: Iterable[tuple[str, str]]) -> str:
     )
 
 
+def list_topics(folder: str) -> list[str]:
+    """The names of all topics, in order."""
+    return list(_topics(folder))
+
+
 def find_topic(name: str, folder: str, commands: Iterable[tuple[str, str]]) -> str:
     """The text of a topic, or what there is to tell of an option and of a command for clients, which may share a name.
 

@@ -240,6 +240,8 @@ def read_options(
     """The options that the text of a file sets, by name, and lines for the log. ConfigError if anything is wrong in it."""
     from kvserver.options.redis_conf import is_redis_conf, read_redis_conf
 
+    if text.lstrip().startswith("{"):
+        raise ConfigError(f"the file {path} looks like JSON: options are TOML (port = 6379) or as in redis.conf (port 6379)")
     if is_redis_conf(path, text):
         return read_redis_conf(path, text, read_file, find_files)
     from kvserver.options.toml import read_toml
@@ -256,11 +258,12 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
     while words:
         word = words.pop()
         written, equals, value = word.partition("=")
-        if short := re.fullmatch(rf"({'|'.join(SHORT)})(=?)(.*)", word, re.DOTALL):
+        if short := re.fullmatch(rf"({'|'.join(SHORT)})(?:=(.*)|([0-9]*))", word, re.DOTALL):
             # `-p 6380`, and as one word `-p6380`.
-            written, equals, value = short[1], short[3], short[3]
+            written, equals, value = short[1], short[2] or short[3], short[2] or short[3]
         elif not word.startswith("--"):
-            raise ConfigError(f"{word!r} on the command line: options begin with --")
+            guess = meant(normal_name(written.lstrip("-")), known, "--{}".format) if word.startswith("-") else ""
+            raise ConfigError(f"{word!r} on the command line: options begin with --{guess}")
         values = [value] if equals else []
         while not equals and words and not words[-1].startswith("--") and not (values and words[-1] in SHORT):
             values.append(words.pop())

@@ -14,8 +14,11 @@ def read_text(path: str) -> str:
 
 
 def read_bytes_as_text(path: str) -> str:
-    """The same, where bytes that are not UTF-8 come as lone surrogates. Redis's own files may hold any bytes."""
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    """The same, where bytes that are not UTF-8 come as lone surrogates, and without a mark of the order of bytes (BOM).
+
+    Redis's own files may hold any bytes, and editors put such a mark at the beginning.
+    """
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         return file.read()
 
 

@@ -38,8 +38,9 @@ WRONG_NUMBER = "wrong number of arguments"
 UNBALANCED = "Unbalanced quotes in configuration line"
 # The rules of an ACL that leave everything to the one user whom there is.
 ALL_IS_ALLOWED = {"on", "sanitize-payload", "~*", "allkeys", "&*", "allchannels", "+@all", "allcommands", "nopass"}
-# A file that includes others so deeply includes itself.
+# A file that includes others so deeply, or so many, includes itself.
 DEEPEST_INCLUDE = 16
+MOST_INCLUDES = 1_000
 
 _PIECE = re.compile(
     rb"""[^\s"']+ | "(?:\\x[0-9a-fA-F]{2} | \\. | [^"\\])*"(?=\s|$) | '(?:\\' | (?!\\')[^'])*'(?=\s|$)""",
@@ -142,6 +143,7 @@ class _Reader:
         self._read_file = read_file
         self._find_files = find_files
         self._settings: dict[str, Setting] = {}
+        self._includes = 0
         # Why each of these directives does not apply.
         self._dropped: dict[str, str] = {}
         self._notices: list[str] = []
@@ -204,6 +206,9 @@ class _Reader:
         if depth == DEEPEST_INCLUDE:
             raise ConfigError(f"{place}: files include each other without an end")
         for path in self._find_files(pattern) if re.search(r"[*?[]", pattern) else [pattern]:
+            self._includes += 1
+            if self._includes > MOST_INCLUDES:
+                raise ConfigError(f"{place}: more than {MOST_INCLUDES} files are included")
             try:
                 text = self._read_file(path)
             except OSError as error:

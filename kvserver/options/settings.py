@@ -52,7 +52,7 @@ def meant(name: str, known: Mapping[str, Option] = BY_NAME, spell: Callable[[str
     """A question for the option that may be meant, behind a semicolon, or an empty text."""
     from kvserver.options.suggestions import nearest_option
 
-    guess = nearest_option(name, known)
+    guess = nearest_option(name, [*known, "help", "version"])
     return f"; did you mean {spell(guess)}?" if guess else ""
 
 

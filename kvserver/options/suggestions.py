@@ -33,7 +33,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
     "maxmemory": ("maxmem", "mem", "memory", "memory-limit"),
     "maxmemory-policy": ("evict", "eviction", "eviction-policy", "policy"),
     "port": ("listen-port", "p", "tcp", "tcp-port"),
-    "requirepass": ("auth", "pass", "passwd", "password", "secret"),
+    "requirepass": ("a", "auth", "pass", "passwd", "password", "secret"),
     "save": ("rdb-save", "snapshot", "snapshots"),
     "slowlog-log-slower-than": ("slow", "slowlog"),
     "tls-ca-cert-file": ("ca", "ca-file", "cafile", "ca-cert", "tls-ca"),

@@ -20,6 +20,8 @@ def read_toml(text: str, source: str) -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
     for written, value in table.items():
         origin = f"{written!r} in {source}"
+        if isinstance(value, dict):
+            raise ConfigError(f"{origin}: it is a table: options stand before all tables, such as port = 6379")
         option = find_option(written, origin)
         if option.name in settings:
             raise ConfigError(f"{origin}: {option.name} is there twice")

@@ -53,6 +53,7 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path, capsys
     assert completed(script, "check", "du", folder=folder) == ["dump.kvs"]
     assert completed(script, "check", "--db", folder=folder) == ["--dbfilename"]
     assert completed(script, "completion", "b", folder=folder) == ["bash"]
+    assert completed(script, "help", "dur", folder=folder) == ["durability"]
     offered = completed(script, "--", folder=folder)
     assert {f"--{option.name}" for option in (*OPTIONS, CONFIG_FILE)} <= set(offered)
 

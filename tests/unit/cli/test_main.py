@@ -73,6 +73,12 @@ MEANT = {
     "version": "there is no command 'version': `kvserver --version` tells it",
     "stop": "there is no command 'stop': ctrl-C, SIGTERM or the command SHUTDOWN stops a server: redis-cli SHUTDOWN",
     "-q": "'-q' on the command line: options begin with --",
+    "-port 6380": "'-port' on the command line: options begin with --; did you mean --port?",
+    "-port=6380": "'-port=6380' on the command line: options begin with --; did you mean --port?",
+    "-a x": "'-a' on the command line: options begin with --; did you mean --requirepass?",
+    "--versoin": "--versoin on the command line: unknown option; did you mean --version?",
+    "-p=abc": "-p on the command line: argument couldn't be parsed into an integer (got 'abc')",
+    "-p": "-p on the command line: a value is missing: NUMBER|auto",
     **{word: f"there is no command {word!r}: `kvserver` alone runs the server, and takes options: "
              "kvserver -p 6380 --dir data" for word in ("start", "serve", "run", "server")},
 }  # fmt: skip
@@ -87,6 +93,24 @@ def test_word_of_a_newcomer_is_answered_with_what_is_meant_and_exit_code_2(
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"kvserver: {MEANT[words]}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_word_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["", "--port", "7000"]) == 2
+    assert capsys.readouterr().err == "kvserver: an empty word names no command and no file of options\n"
+
+
+@pytest.mark.parametrize("words", [["port"], ["--port"], ["-p"]])
+def test_help_takes_an_option_as_it_is_written(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", *words]) == 0
+    assert capsys.readouterr().out.startswith("    -p, --port NUMBER|auto\n")
+
+
+def test_file_of_another_form_is_told_from_the_two_that_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "options.json"
+    path.write_text('{"port": 6380}')
+    assert main([str(path)]) == 2
+    assert f"the file {path} looks like JSON: options are TOML" in capsys.readouterr().err
 
 
 def test_folder_in_the_place_of_a_file_is_told_what_can_be_done_with_it(

@@ -232,7 +232,7 @@ def test_file_sets_the_value(text: str, attribute: str, expected: object) -> Non
         ("prot = 1", "'prot'", "unknown option; did you mean port?"),
         ('config = "x"', "'config'", "unknown option"),
         ('"a\\nb" = 1', r"'a\nb'", "unknown option"),
-        ("[network]\nport = 1", "'network'", "unknown option"),
+        ("[network]\nport = 1", "'network'", "it is a table: options stand before all tables, such as port = 6379"),
         ("tcp-backlog = 1\ntcp_backlog = 2", "'tcp_backlog'", "tcp-backlog is there twice"),
         ("port = true", "'port'", "it must be an integer or a string"),
         ("port = 1.5", "'port'", "it must be an integer or a string"),

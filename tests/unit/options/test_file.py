@@ -16,6 +16,11 @@ from kvserver.options.file import find_files, read_bytes_as_text, read_text, rep
 SYNC = partial(sync_names, FileSystem())
 
 
+def test_mark_of_the_order_of_bytes_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "redis.conf").write_bytes(b"\xef\xbb\xbfport 7000\n")
+    assert read_bytes_as_text(str(tmp_path / "redis.conf")) == "port 7000\n"
+
+
 def test_text_comes_back_with_its_line_ends(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")

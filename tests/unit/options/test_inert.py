@@ -147,7 +147,8 @@ def test_config_set_that_fails_leaves_inert_options_as_well() -> None:
 
 def test_help_lists_the_inert_options_and_no_others() -> None:
     topic = (Path(topics.TOPICS) / "configuration.md").read_text(encoding="utf-8")
-    taken, refused = topic.split("Options of Redis that mean nothing here")[1].split("Refused, but")
+    (listed,) = topic.split("## Options of Redis that mean nothing here")[1:]
+    taken, refused = listed.split("Refused, but")
     patterns = {text: matcher(text.encode()) for text in re.findall(r"`([^`]+)`", taken)}
     refused_names = {text.partition(" ")[0] for text in re.findall(r"`([^`]+)`", refused)}
     assert refused_names == {*REFUSED, "activedefrag"}

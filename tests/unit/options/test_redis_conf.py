@@ -93,6 +93,11 @@ def test_words_behind_the_file_override_it() -> None:
     assert (config.port, config.save) == (2, ((5, 5),))
 
 
+def test_files_that_include_each_other_more_and_more_are_refused() -> None:
+    with pytest.raises(ConfigError, match="more than 1000 files are included"):
+        load(["0.conf"], {}, lambda path: f"include {int(path[:-5]) + 1}.conf\n" * 2 if int(path[:-5]) < 15 else "")
+
+
 def test_included_files_stand_where_they_are_included() -> None:
     files = {"a.conf": "port 2\ntimeout 2", "b.conf": "timeout 3"}
 
