@@ -28,6 +28,8 @@ _LACKING: Final = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _log = logging.getLogger("kvserver")
 # The folders that can't be synced, as the log has said already.
 _told: set[str] = set()
+# The process that has locked a file or folder, by its descriptor: a process that is forked off shares the lock itself.
+_lockers: dict[int, int] = {}
 
 
 def make_folders(filesystem: FileSystem, path: str) -> None:
@@ -102,6 +104,7 @@ class FileSystem:
                 raise
             reason = "its file system has no locks (flock), without which two processes could write to it at once"
             raise OSError(error.errno, f"{reason}: {error.strerror}") from error
+        _lockers[descriptor] = os.getpid()
 
     def holder(self, path: str) -> str:
         """The process that has the lock of a file or folder, as the end of a line that tells of it, or nothing."""
@@ -228,13 +231,18 @@ class FileSystem:
             return False
         other = self.lock_folder(path)
         os.dup2(other, descriptor, inheritable=False)
+        _lockers[descriptor] = _lockers.pop(other)
         os.close(other)
         return True
 
     def close(self, descriptor: int) -> None:
-        """Close a file or folder. Its lock goes, also where a process that was forked off has it open still."""
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        """Close a file or folder. Its lock goes, also where a process that was forked off has it open still.
+
+        The lock stays if this is such a process: it is that of the process that has taken it.
+        """
+        if _lockers.pop(descriptor, None) == os.getpid():
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
     def close_forgotten(self, descriptor: int, path: str) -> None:

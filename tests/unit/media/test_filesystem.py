@@ -28,6 +28,44 @@ def test_folder_lock_is_held_until_it_is_closed(tmp_path: Path) -> None:
     filesystem.close(filesystem.lock_folder(str(tmp_path)))
 
 
+def test_lock_goes_by_its_own_process_alone(tmp_path: Path) -> None:
+    filesystem = FileSystem()
+    descriptor = filesystem.lock_folder(str(tmp_path))
+    theirs, ours = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(ours)
+        filesystem.close(descriptor)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with pytest.raises(BlockingIOError):
+        filesystem.lock_folder(str(tmp_path))
+    child = os.fork()
+    if not child:
+        # It has the folder open until the pipe is closed.
+        os.close(ours)
+        os.read(theirs, 1)
+        os._exit(0)
+    filesystem.close(descriptor)
+    filesystem.close(filesystem.lock_folder(str(tmp_path)))
+    os.close(ours)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(theirs)
+
+
+def test_lock_of_a_folder_that_was_replaced_goes_with_it(tmp_path: Path) -> None:
+    filesystem, folder = FileSystem(), tmp_path / "folder"
+    folder.mkdir()
+    descriptor = filesystem.lock_folder(str(folder))
+    folder.rename(tmp_path / "moved")
+    folder.mkdir()
+    assert filesystem.hold_folder(descriptor, str(folder))
+    copy = os.dup(descriptor)
+    filesystem.close(descriptor)
+    filesystem.close(filesystem.lock_folder(str(folder)))
+    os.close(copy)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a lock")
 def test_holder_of_a_lock_is_told(tmp_path: Path) -> None:
     filesystem = FileSystem()
