@@ -61,14 +61,19 @@ class Journal:
     # Beginning and ending
 
     def begin(self, recovered: Recovered) -> None:
-        """Record from now on, behind what was recovered, in a new segment. MediumError if that fails."""
+        """Record from now on, behind what was recovered, in a new segment. MediumError if that fails.
+
+        After a failure nothing is recorded: what was recovered need not be durable, whatever the system gives of it now, so
+        that a frame has to come first.
+        """
         with self._lock, self._syncing:
-            self._log.cut(self._log.last_number + 1, heals=bool(self.failure or self._log.failure))
-            if not recovered.segments:
-                self._log.link(encode_link(recovered.digest, self._now_ms()))
             self._note_base(recovered.frame)
-            self.failure = ""
-            self._log.prepare()
+            self.failure = self.failure or self._log.failure
+            if not self.failure:
+                self._log.cut(self._log.last_number + 1)
+                if not recovered.segments:
+                    self._log.link(encode_link(recovered.digest, self._now_ms()))
+                self._log.prepare()
         if not (self._is_always or self._thread):
             # The thread holds no store that is forgotten.
             arguments = weakref.ref(self), self._has_ended

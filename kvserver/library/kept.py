@@ -113,7 +113,8 @@ class KeptData:
         """Replace the data by what is kept and return True. If nothing is kept, clear the store and return False.
 
         A medium keeps its last valid frame, a ServerFolder what a server would start with. OSError, with the data as it was,
-        if the medium can't be read, or if others have moved, removed or replaced its file (MediumDisplaced).
+        if the medium can't be read, or if others have moved, removed or replaced its file (MediumDisplaced). A failure of the
+        journal lasts on: what was read need not be durable before `shutdown` has succeeded.
         """
         with self._flushing, self.lock:
             self._refuse_if_closed()

@@ -380,6 +380,31 @@ def test_sync_that_fails_is_told_and_a_frame_heals_it(tmp_path: Path, fsync: Fsy
         assert kept_in(folder) == {**before, "b": 2}
 
 
+def test_restore_does_not_heal_a_sync_that_failed(tmp_path: Path, fsync: Fsync) -> None:
+    disk, folder = Appending(), tmp_path / "data"
+    with KVStore(ServerFolder(folder, filesystem=disk), journal=True, fsync=fsync) as store:
+        store["a"] = 1
+        disk.fail("sync", errno.EIO)
+        if fsync == "always":
+            with pytest.raises(MediumError):
+                store["a"] = 2
+        else:
+            # Then `restore` syncs, and that fails.
+            store["a"] = 2
+        for _ in range(2):
+            assert store.restore() is True
+            with pytest.raises(MediumPoisoned, match=r"until shutdown\(\) succeeds.*Input/output error"):
+                store["b"] = 1
+        assert dict(store) == {"a": 2}
+        disk.calls.clear()
+        store.shutdown()
+        assert ("write", "dump.kvs") in disk.names("write")
+        store["b"] = 2
+        assert store.restore() is True
+        store["c"] = 3
+        assert kept_in(folder) == dict(store) == {"a": 2, "b": 2, "c": 3}
+
+
 @pytest.mark.parametrize("method", ["open", "append", "write", "sync", "rename", "remove"])
 def test_frame_that_does_not_heal_leaves_all_refused(tmp_path: Path, method: str) -> None:
     disk, folder = Appending(), tmp_path / "data"
