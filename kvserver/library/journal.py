@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Literal, NoReturn
 
-from kvserver.errors import MediumError, MediumPoisoned, StoreClosed
+from kvserver.errors import MediumPoisoned, StoreClosed
 from kvserver.formats.record import encode_link, encode_pieces, encode_tick, pack
 from kvserver.formats.scan import Frame
 from kvserver.media.medium import Log
@@ -84,14 +84,14 @@ class Journal:
         """Make durable what can be, and let go of the log's files until `begin` or `go_on`, under the store's lock."""
         with self._syncing:
             if not self.failure:
-                with suppress(MediumError):
+                with suppress(Exception):
                     self._sync()
             self._log.close()
 
     def go_on(self) -> None:
         """Go on behind `rest`, since nothing was recovered. The caller holds the store's lock."""
         if not self.failure:
-            with suppress(MediumError):
+            with suppress(Exception):
                 self.cut()
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Journal:
             self._thread.join()
         with self._syncing:
             if self._synced < self._written and not self.failure:
-                with suppress(MediumError):
+                with suppress(Exception):
                     self._sync()
         # Measured: to ask at each write if that is so would take longer.
         self.write = _refuse  # type: ignore[method-assign]
@@ -157,13 +157,14 @@ class Journal:
                     self._sync()
 
     def sync_late(self) -> None:
-        """Make durable what is not yet. A failure is logged: whoever writes next is told."""
+        """Make durable what is not yet. A failure, of any kind, is logged: whoever writes next is told."""
         with self._syncing:
             if self._synced < self._written and not self.failure:
                 try:
                     self._sync()
-                except MediumError as error:
-                    _log.error("the journal failed; nothing is written until shutdown() succeeds: %s", error)
+                except Exception:
+                    # The thread goes on: when a frame has healed the journal, there is something to sync again.
+                    _log.error("the journal failed; nothing is written until shutdown() succeeds: %s", self.failure)
 
     def _sync(self) -> None:
         written = self._written
@@ -183,7 +184,7 @@ class Journal:
         """Do before the cut, without the store's lock, what others would have to wait for. Never raises: the cut tells."""
         with self._syncing:
             if self._synced < self._written and not self.failure:
-                with suppress(MediumError):
+                with suppress(Exception):
                     self._sync()
             self._log.prepare()
 

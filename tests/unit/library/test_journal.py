@@ -405,6 +405,29 @@ def test_restore_does_not_heal_a_sync_that_failed(tmp_path: Path, fsync: Fsync) 
         assert kept_in(folder) == dict(store) == {"a": 2, "b": 2, "c": 3}
 
 
+def test_thread_that_syncs_outlives_any_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal_module, "SYNC_INTERVAL_S", 0.001)
+    disk = Appending()
+    with KVStore(ServerFolder(tmp_path / "data", filesystem=disk), journal=True) as store:
+        journal = journal_of(store)
+
+        def sync(descriptor: int) -> None:
+            raise MemoryError("no memory")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "sync", sync)
+            store["a"] = 1
+            wait_until(lambda: bool(caplog.records), "the failure in the log")
+        assert "nothing is written until shutdown() succeeds: no memory" in caplog.text
+        with pytest.raises(MediumPoisoned, match="no memory"):
+            store["b"] = 1
+        store.shutdown()
+        store["b"] = 1
+        wait_until(lambda: journal._synced == journal._written, "a sync by the thread")
+
+
 @pytest.mark.parametrize("method", ["open", "append", "write", "sync", "rename", "remove"])
 def test_frame_that_does_not_heal_leaves_all_refused(tmp_path: Path, method: str) -> None:
     disk, folder = Appending(), tmp_path / "data"
