@@ -488,6 +488,15 @@ class Keyspace(Recording):
                     return
         self._thaw()
 
+    def thaw(self) -> None:
+        """End a cut at once, if there is one, where whoever made it is gone, and its iterator with it."""
+        overlay = self._overlay
+        if overlay:
+            for index in range(self.shard_count):
+                while not overlay.fold(index):
+                    pass
+            self._thaw()
+
     def _thaw(self) -> None:
         self._overlay = None
         self._cut = None

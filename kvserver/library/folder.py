@@ -19,6 +19,7 @@ from kvserver.errors import MediumError, StoreReadOnly
 from kvserver.formats.encoder import chunks, encode
 from kvserver.formats.record import encode_link
 from kvserver.formats.scan import Frame, Hasher
+from kvserver.library.forks import of_other_process
 from kvserver.library.journal import Fsync, Journal
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.locate import look_at_folder, open_folder
@@ -65,6 +66,7 @@ class ServerFolder:
     ) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.read_only = read_only
+        self._process = os.getpid()
         # The journal, from `begin_journal` on.
         self.journal: Journal | None = None
         self._place = (look_at_folder if read_only else open_folder)(self.path, dbfilename, filesystem)
@@ -101,13 +103,16 @@ class ServerFolder:
             self.recovered = finish(self._recovery.run())
         return bool(self.recovered.frame or self.recovered.segments)
 
-    def _refuse_if_read_only(self) -> None:
+    def _refuse_to_write(self) -> None:
         if self.read_only:
             raise StoreReadOnly(f"{self.path} was opened read_only")
+        # The lock of the folder, by which nobody else writes there, is that of the process which has taken it.
+        if os.getpid() != self._process:
+            raise MediumError(of_other_process(self._process))
 
     def begin_journal(self, fsync: Fsync, lock: RLock) -> Journal:
         """Record from now on what the caller writes, under this lock, to the journal that is returned (`Journal`)."""
-        self._refuse_if_read_only()
+        self._refuse_to_write()
         self.journal = Journal(self._log, fsync, lock, now_ms)
         self.journal.begin(self.recovered)
         return self.journal
@@ -118,7 +123,7 @@ class ServerFolder:
         Of several journals the newest is replayed: the others stay where they are. The data of before is in the frame before
         the one that is appended. MediumError if there are no such segments, or if they can't be replayed.
         """
-        self._refuse_if_read_only()
+        self._refuse_to_write()
         aside = self._log.asides()
         if not aside:
             raise MediumError(f"no segment of a journal is put aside in {self.path}")
@@ -154,7 +159,7 @@ class ServerFolder:
 
         MediumError if that fails.
         """
-        self._refuse_if_read_only()
+        self._refuse_to_write()
         frame = self._add(payload, key_count)
         if self.journal:
             self.journal.link(frame)
@@ -166,7 +171,7 @@ class ServerFolder:
 
     def add_frame(self) -> Frame:
         """Append a frame with the present data and sync it. The journal still goes on from an earlier frame."""
-        self._refuse_if_read_only()
+        self._refuse_to_write()
         frozen = self.databases.cut()
         try:
             return self._add(encode(frozen.cuts, TAGGED, frozen.libraries), len(frozen))

@@ -53,7 +53,7 @@ class Journal:
         self._heals = False
         # When the log is longer than this, it has outgrown the frame that it goes on from.
         self._most_bytes = LEAST_OUTGROWN_BYTES
-        # A process that was forked off has the same file, but neither the thread nor the data that others write.
+        # A process that was forked off has the same file, and not the thread.
         self._process = os.getpid()
         self._has_ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -126,8 +126,6 @@ class Journal:
         """
         if self.failure:
             raise MediumPoisoned(f"nothing is written until shutdown() succeeds, since the journal failed: {self.failure}")
-        if os.getpid() != self._process:
-            raise MediumPoisoned(f"the process {self._process} has opened this store: one that is forked off opens its own")
         now_ms = self._now_ms()
         record = encode_tick(commands, now_ms)
         try:

@@ -18,10 +18,11 @@ from typing import Final, Self, get_args
 
 from kvserver.data.databases import Databases, Frozen
 from kvserver.data.keyspace import Keyspace
-from kvserver.errors import MediumPoisoned, StoreClosed, StoreReadOnly
+from kvserver.errors import MediumError, StoreClosed, StoreReadOnly
 from kvserver.formats.encoder import encode
 from kvserver.formats.frame import encode_frame
 from kvserver.library.folder import ServerFolder
+from kvserver.library.forks import mind_forks, of_other_process
 from kvserver.library.journal import Fsync, Journal
 from kvserver.library.keeping import Keeping, open_place
 from kvserver.library.writing import Journaled, Refused
@@ -70,6 +71,22 @@ class KeptData:
             self._writing = Refused(StoreReadOnly, _READ_ONLY)
         if journal:
             self._begin_journal(fsync)
+        mind_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a process that was forked off: with locks of its own, and, if the data is kept, for reading alone."""
+        # A signal handler may have forked amid a flush, whose end follows in this process, too.
+        if self._is_flushing and not self._flushing.acquire(blocking=False):
+            self._is_flushing = False
+            for keyspace in self.databases:
+                keyspace.thaw()
+        if self._writing is self.lock:
+            self.lock = self._writing = RLock()
+        else:
+            self.lock = RLock()
+        self._flushing = RLock()
+        if self._kept.keeps and not self._is_read_only and not self._is_closed:
+            self._writing = self._journal = Refused(MediumError, of_other_process(self._process))
 
     def _begin_journal(self, fsync: Fsync) -> None:
         kept = self._kept
@@ -133,7 +150,7 @@ class KeptData:
         """Keep what was written, by a frame if something has changed since the last one, and let go of the medium or folder.
 
         A journal that has it all already is synced instead. OSError if it can't be kept; the place is let go of all the same.
-        From then on the store can only be read. May be called again.
+        From then on the store can only be read. May be called again. In a process that was forked off nothing is written.
         """
         with self._flushing:
             if self._is_closed:
@@ -157,7 +174,7 @@ class KeptData:
             raise StoreClosed("the store is closed")
         # A process that was forked off has the same files, but not what others write to them.
         if self._kept.keeps and os.getpid() != self._process:
-            raise MediumPoisoned(f"the process {self._process} has opened this store: one that is forked off opens its own")
+            raise MediumError(of_other_process(self._process))
 
     def _flush(self) -> None:
         self._kept.prepare()

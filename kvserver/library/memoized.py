@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from kvserver.library.calls import CallKeys
+from kvserver.library.forks import mind_forks
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -63,6 +64,12 @@ class Memoized(Generic[P, T]):
         self._ttl = ttl
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
+        mind_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a process that was forked off: the threads that were computing are not there."""
+        self._lock = threading.Lock()
+        self._flights = {}
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         key = self._keys(*args, **kwargs)
@@ -103,7 +110,9 @@ class Memoized(Generic[P, T]):
         finally:
             # After a KeyboardInterrupt there is neither a result nor a failure: then the next one computes.
             with self._lock:
-                del self._flights[key]
+                # It may be missing, or that of another thread, if the function has forked.
+                if self._flights.get(key) is own:
+                    del self._flights[key]
             own.ended.set()
             # As above.
             del own

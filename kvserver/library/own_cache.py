@@ -8,23 +8,34 @@ from threading import Lock
 from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from kvserver.library.cache import Cache
+from kvserver.library.forks import mind_forks
 from kvserver.library.memoized import Memoized, memoizing
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_own: Cache[Any] | None = None
-_own_lock: Final = Lock()
 _numbers: Final = count(1)
 
 
-def own_cache() -> Cache[Any]:
-    """The cache of all functions that are memoized without one, made when the first of them is called."""
-    global _own
-    with _own_lock:
-        if _own is None:
-            _own = Cache()
-        return _own
+class _OwnCache:
+    """Gives the cache of all functions that are memoized without one, which it makes when the first of them is called."""
+
+    def __init__(self) -> None:
+        self._cache: Cache[Any] | None = None
+        self.after_fork()
+        mind_forks(self)
+
+    def after_fork(self) -> None:
+        self._lock = Lock()
+
+    def __call__(self) -> Cache[Any]:
+        with self._lock:
+            if self._cache is None:
+                self._cache = Cache()
+            return self._cache
+
+
+own_cache: Final = _OwnCache()
 
 
 @overload

@@ -68,8 +68,10 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
     Threads may share a store: a call is one step for all others. Iteration gives a key that is there throughout exactly once,
     whatever others change meanwhile, and `len` counts what it gives: keys whose time has come are gone. `lock` makes one step
     of several calls; never hold it over `shutdown`, `restore`, `frame` and `close`, which wait for each other first. While one
-    thread is in `shutdown`, others read and write, and wait some milliseconds at most. A process that is forked off must open
-    a store of its own.
+    thread is in `shutdown`, others read and write, and wait some milliseconds at most.
+
+    A process that is forked off opens a store of its own: in one that it has from before, the data can be read, what would
+    write raises MediumError, and `close` lets go without a word. A store in memory alone goes on there, as a copy.
 
     What calls cost, for n keys, B bytes of keys and values, and S bytes of keys (µs: the best of many runs with CPython 3.11
     on a shared machine of two cores, for a str or an int, then for a document of three members):

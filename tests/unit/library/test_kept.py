@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kvserver import FileMedium, KVStore, MediumError, MemoryMedium, ServerFolder
+from kvserver import FileMedium, KVStore, MemoryMedium, ServerFolder
 from kvserver.errors import StoreClosed
 from kvserver.library.keeping import InMemory, OwnFrames
 from kvserver.library.kept import KeptData
@@ -118,30 +117,3 @@ def test_who_has_waited_for_the_lock_while_the_store_was_closed_is_refused(tmp_p
         with pytest.raises(StoreClosed, match="the store is closed"):
             write()
     assert dict(store) == {"a": 1}
-
-
-@pytest.mark.parametrize("options", [None, {}, {"journal": True}], ids=["medium", "folder", "journal"])
-def test_process_that_is_forked_off_writes_nothing(tmp_path: Path, options: dict[str, Any] | None) -> None:
-    def opened() -> KVStore:
-        return KVStore(FileMedium(tmp_path / "users.kvs")) if options is None else KVStore(tmp_path / "data", **options)
-
-    with opened() as store:
-        store["a"] = 1
-        child = os.fork()
-        if not child:
-            # Only the number of failures leaves the child, by its exit code.
-            failures = 0
-            for call in (store.shutdown, store.restore, *((lambda: store.set("a", 2),) if options else ())):
-                try:
-                    call()
-                except MediumError as error:
-                    failures += "forked" in str(error)
-            failures += store["a"] == 1 if options else 1
-            store.close()
-            os._exit(failures)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (4 if options else 3)
-        store["b"] = 2
-    with opened() as store:
-        if options is None:
-            assert store.restore()
-        assert dict(store) == {"a": 1, "b": 2}
