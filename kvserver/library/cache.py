@@ -143,7 +143,7 @@ class Cache(KVStore, Generic[T]):
 
     def _adopt(self) -> None:
         """Count what is there, and let go of what there is no room for."""
-        with self.lock:
+        with self._step:
             for _ in self._adoption():
                 pass
 

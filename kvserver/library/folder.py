@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
-from threading import RLock
 
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases, Frozen
@@ -21,6 +20,7 @@ from kvserver.formats.record import encode_link
 from kvserver.formats.scan import Frame, Hasher
 from kvserver.library.forks import of_other_process
 from kvserver.library.journal import Fsync, Journal
+from kvserver.library.once import Once
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.locate import look_at_folder, open_folder
 from kvserver.media.medium import Aside, FrameWriter
@@ -110,7 +110,7 @@ class ServerFolder:
         if os.getpid() != self._process:
             raise MediumError(of_other_process(self._process))
 
-    def begin_journal(self, fsync: Fsync, lock: RLock) -> Journal:
+    def begin_journal(self, fsync: Fsync, lock: Once) -> Journal:
         """Record from now on what the caller writes, under this lock, to the journal that is returned (`Journal`)."""
         self._refuse_to_write()
         self.journal = Journal(self._log, fsync, lock, now_ms)

@@ -4,7 +4,7 @@ Its files are those of a server's journal, written by the same rules (`persisten
 the moment at which the data of a frame is cut, a link follows its frame, and after a failure nothing is written until a frame
 has succeeded. Never looks at the data.
 
-Two locks are in play. Whoever writes or cuts holds the store's; `_syncing` is for what may last long, a sync above all, beside
+Two locks are in play. Whoever writes or cuts holds the store's; `syncing` is for what may last long, a sync above all, beside
 which others write. A thread that needs both takes the store's first.
 """
 
@@ -21,6 +21,7 @@ from typing import Final, Literal, NoReturn
 from kvserver.errors import MediumPoisoned, StoreClosed
 from kvserver.formats.record import encode_link, encode_pieces, encode_tick, pack
 from kvserver.formats.scan import Frame
+from kvserver.library.once import Once
 from kvserver.media.medium import Log
 from kvserver.persistence.recovery import Recovered
 from kvserver.resp.request import Request
@@ -40,15 +41,15 @@ class Journal:
     journal's own sees to that once a second. `failure` is the reason why nothing is written, or empty.
     """
 
-    def __init__(self, log: Log, fsync: Fsync, lock: threading.RLock, now_ms: Callable[[], int]) -> None:
+    def __init__(self, log: Log, fsync: Fsync, lock: Once, now_ms: Callable[[], int]) -> None:
         self.failure = ""
         self._log = log
         self._lock = lock
         self._now_ms = now_ms
-        self._is_always = fsync == "always"
-        self._syncing = threading.Lock()
+        self.is_always = fsync == "always"
+        self.syncing = Once()
         # The number of records so far, and of those that are durable.
-        self._written = self._synced = 0
+        self.written = self._synced = 0
         # The last cut came behind a failure, which the link to its frame ends.
         self._heals = False
         # When the log is longer than this, it has outgrown the frame that it goes on from.
@@ -63,10 +64,10 @@ class Journal:
     def begin(self, recovered: Recovered) -> None:
         """Record from now on, behind what was recovered, in a new segment. MediumError if that fails.
 
-        After a failure nothing is recorded: what was recovered need not be durable, whatever the system gives of it now, so
-        that a frame has to come first.
+        The caller holds the store's lock, or nobody has the store yet. After a failure nothing is recorded: what was recovered
+        need not be durable, whatever the system gives of it now, so that a frame has to come first.
         """
-        with self._lock, self._syncing:
+        with self.syncing:
             self._note_base(recovered.frame)
             self.failure = self.failure or self._log.failure
             if not self.failure:
@@ -74,7 +75,7 @@ class Journal:
                 if not recovered.segments:
                     self._log.link(encode_link(recovered.digest, self._now_ms()))
                 self._log.prepare()
-        if not (self._is_always or self._thread):
+        if not (self.is_always or self._thread):
             # The thread holds no store that is forgotten.
             arguments = weakref.ref(self), self._has_ended
             self._thread = threading.Thread(target=_sync_now_and_then, args=arguments, name="kvserver-journal", daemon=True)
@@ -82,7 +83,7 @@ class Journal:
 
     def rest(self) -> None:
         """Make durable what can be, and let go of the log's files until `begin` or `go_on`, under the store's lock."""
-        with self._syncing:
+        with self.syncing:
             if not self.failure:
                 with suppress(Exception):
                     self._sync()
@@ -101,8 +102,8 @@ class Journal:
         self._has_ended.set()
         if self._thread:
             self._thread.join()
-        with self._syncing:
-            if self._synced < self._written and not self.failure:
+        with self.syncing:
+            if self._synced < self.written and not self.failure:
                 with suppress(Exception):
                     self._sync()
         # Measured: to ask at each write if that is so would take longer.
@@ -134,20 +135,20 @@ class Journal:
                 length = self._log.write_now(piece)
                 if length < len(piece):
                     self._log.write(piece[length:])
+            self.written += 1
         except BaseException as error:
             # Half of a record may be there, also where a signal came between: nothing may follow that.
-            self._fail(error)
+            self.fail(str(error) or type(error).__name__)
             raise
-        self._written += 1
 
     def settle(self) -> None:
         """Under "always", wait until all that was written so far is durable. MediumError if it may not be.
 
         The caller need not hold the store's lock: threads that come together share a sync.
         """
-        if self._is_always and self._synced < self._written:
-            written = self._written
-            with self._syncing:
+        if self.is_always and self._synced < self.written:
+            written = self.written
+            with self.syncing:
                 if self._synced < written:
                     # Until a frame heals it, a sync of a new segment says nothing of what is in the one that failed.
                     if self.failure:
@@ -156,8 +157,8 @@ class Journal:
 
     def sync_late(self) -> None:
         """Make durable what is not yet. A failure, of any kind, is logged: whoever writes next is told."""
-        with self._syncing:
-            if self._synced < self._written and not self.failure:
+        with self.syncing:
+            if self._synced < self.written and not self.failure:
                 try:
                     self._sync()
                 except Exception:
@@ -165,30 +166,31 @@ class Journal:
                     _log.error("the journal failed; nothing is written until shutdown() succeeds: %s", self.failure)
 
     def _sync(self) -> None:
-        written = self._written
+        written = self.written
         try:
             self._log.sync_all()
         except BaseException as error:
-            self._fail(error)
+            self.fail(str(error) or type(error).__name__)
             raise
         self._synced = written
 
-    def _fail(self, error: BaseException) -> None:
-        self.failure = self.failure or str(error) or type(error).__name__
+    def fail(self, reason: str) -> None:
+        """Let nothing be written until a frame has succeeded."""
+        self.failure = self.failure or reason
 
     # What a flush calls, in this order
 
     def prepare(self) -> None:
         """Do before the cut, without the store's lock, what others would have to wait for. Never raises: the cut tells."""
-        with self._syncing:
-            if self._synced < self._written and not self.failure:
+        with self.syncing:
+            if self._synced < self.written and not self.failure:
                 with suppress(Exception):
                     self._sync()
             self._log.prepare()
 
     def cut(self) -> None:
         """Begin a segment, at the moment of the data's cut. The caller holds the store's lock. MediumError if that fails."""
-        with self._syncing:
+        with self.syncing:
             if self._log.failure:
                 self.failure = self.failure or self._log.failure
             # What failed is in the frame that follows, and nothing is written before its link.
@@ -196,7 +198,7 @@ class Journal:
             try:
                 self._log.cut(self._log.last_number + 1, heals=self._heals)
             except BaseException as error:
-                self._fail(error)
+                self.fail(str(error) or type(error).__name__)
                 raise
 
     def link(self, frame: Frame) -> None:
@@ -210,13 +212,13 @@ class Journal:
                 if self.failure and not self._heals:
                     raise MediumPoisoned(f"the journal failed while the frame was written: {self.failure}")
                 self._log.write(encode_link(frame.digest, self._now_ms()))
-                self._written += 1
-            with self._syncing:
+                self.written += 1
+            with self.syncing:
                 self._sync()
                 self._log.drop_before(self._log.number)
                 self._log.age_asides()
         except BaseException as error:
-            self._fail(error)
+            self.fail(str(error) or type(error).__name__)
             raise
         self._note_base(frame)
         self.failure = ""

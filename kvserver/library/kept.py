@@ -25,6 +25,7 @@ from kvserver.library.folder import ServerFolder
 from kvserver.library.forks import mind_forks, of_other_process
 from kvserver.library.journal import Fsync, Journal
 from kvserver.library.keeping import Keeping, open_place
+from kvserver.library.once import Once
 from kvserver.library.writing import Journaled, Refused
 from kvserver.media.medium import CoreMedium
 from kvserver.resp.request import Request
@@ -34,6 +35,7 @@ TURN_S: Final = 0.002
 REST_S: Final = 0.00005
 
 _READ_ONLY: Final = "the store was opened read_only"
+_FLUSHING: Final = "this thread is in the midst of a flush of this store"
 _END: Final = object()
 
 _log = logging.getLogger("kvserver")
@@ -51,6 +53,8 @@ class KeptData:
         read_only: bool,
     ) -> None:
         self.lock = RLock()
+        # The same lock, for steps in which a signal handler must not write.
+        self._step = Once(self.lock)
         # One thread at a time flushes, restores or closes. Whoever needs both locks takes this one first.
         self._flushing = RLock()
         self._is_flushing = self._is_closed = False
@@ -84,7 +88,7 @@ class KeptData:
             self.lock = self._writing = RLock()
         else:
             self.lock = RLock()
-        self._flushing = RLock()
+        self._step, self._flushing = Once(self.lock), RLock()
         if self._kept.keeps and not self._is_read_only and not self._is_closed:
             self._writing = self._journal = Refused(MediumError, of_other_process(self._process))
 
@@ -93,8 +97,8 @@ class KeptData:
         if not isinstance(kept, ServerFolder):
             raise ValueError('only a folder has a journal: KVStore("folder", journal=True)')
         try:
-            journal = self._journal = kept.begin_journal(fsync, self.lock)
-            self._writing = Journaled(self.lock, journal, self._flush_outgrown)
+            journal = self._journal = kept.begin_journal(fsync, self._step)
+            self._writing = Journaled(self._step, journal, self._flush_outgrown)
             # The oldest records do not give the same data at each start, which records behind them rely on.
             if kept.recovered.needs_rewrite:
                 self._flush()
@@ -120,6 +124,7 @@ class KeptData:
         removed, replaced or cut the medium's file, the frame goes to a new file at its path, and the log says so.
         """
         with self._flushing:
+            self._refuse_if_amid()
             self._refuse_if_closed()
             if self._is_read_only:
                 raise StoreReadOnly(_READ_ONLY)
@@ -133,12 +138,14 @@ class KeptData:
         if the medium can't be read, or if others have moved, removed or replaced its file (MediumDisplaced). A failure of the
         journal lasts on: what was read need not be durable before `shutdown` has succeeded.
         """
-        with self._flushing, self.lock:
+        with self._flushing:
+            self._refuse_if_amid()
             self._refuse_if_closed()
-            is_there = self._kept.recover()
-            # A journal that was replayed may have swapped databases.
-            self._keyspace = self.databases[0]
-            self._is_changed = False
+            with self._step:
+                is_there = self._kept.recover()
+                # A journal that was replayed may have swapped databases.
+                self._keyspace = self.databases[0]
+                self._is_changed = False
         return is_there
 
     def frame(self) -> bytes:
@@ -155,6 +162,7 @@ class KeptData:
         with self._flushing:
             if self._is_closed:
                 return
+            self._refuse_if_amid()
             self._is_closed = True
             journal = self._journal
             with self.lock:
@@ -168,6 +176,14 @@ class KeptData:
                     self._flush()
             finally:
                 self._kept.close()
+
+    def _refuse_if_amid(self) -> None:
+        """Raise RuntimeError for a signal handler that has interrupted this thread in a step. The caller holds `_flushing`."""
+        self._step.refuse_if_amid()
+        if isinstance(self._journal, Journal):
+            self._journal.syncing.refuse_if_amid()
+        if self._is_flushing:
+            raise RuntimeError(_FLUSHING)
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
@@ -190,7 +206,7 @@ class KeptData:
         steps = encode(frozen.cuts, self._kept.mapping, frozen.libraries)
         ends_at = perf_counter() + TURN_S
         while True:
-            with self.lock:
+            with self._step:
                 piece = next(steps, None)
             if piece is None:
                 return
@@ -223,10 +239,10 @@ class KeptData:
     def _frozen(self, cut: Callable[[], Frozen]) -> Iterator[Frozen]:
         """The data as it is now, for `_payload`, while others go on."""
         if self._is_flushing:
-            raise RuntimeError("this thread is in the midst of a flush of this store")
+            raise RuntimeError(_FLUSHING)
         self._is_flushing = True
         try:
-            with self.lock:
+            with self._step:
                 frozen = cut()
             try:
                 yield frozen
@@ -234,7 +250,7 @@ class KeptData:
                 steps = frozen.fold()
                 is_folded = False
                 while not is_folded:
-                    with self.lock:
+                    with self._step:
                         is_folded = next(steps, _END) is _END
         finally:
             self._is_flushing = False

@@ -70,6 +70,9 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
     of several calls; never hold it over `shutdown`, `restore`, `frame` and `close`, which wait for each other first. While one
     thread is in `shutdown`, others read and write, and wait some milliseconds at most.
 
+    A signal handler that interrupts a call of a store with a journal can't write to it, nor any flush or close: RuntimeError,
+    with nothing changed. Nor must it write to a store without a journal: let it set a flag, which the program looks at.
+
     A process that is forked off opens a store of its own: in one that it has from before, the data can be read, what would
     write raises MediumError, and `close` lets go without a word. A store in memory alone goes on there, as a copy.
 

@@ -425,7 +425,7 @@ def test_thread_that_syncs_outlives_any_exception(
             store["b"] = 1
         store.shutdown()
         store["b"] = 1
-        wait_until(lambda: journal._synced == journal._written, "a sync by the thread")
+        wait_until(lambda: journal._synced == journal.written, "a sync by the thread")
 
 
 @pytest.mark.parametrize("method", ["open", "append", "write", "sync", "rename", "remove"])

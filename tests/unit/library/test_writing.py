@@ -9,13 +9,15 @@ import pytest
 
 from kvserver.errors import StoreClosed
 from kvserver.library.journal import Journal
+from kvserver.library.once import Once
 from kvserver.library.writing import Journaled, Refused
 
 
 class Told:
     """A journal that writes down what it is asked to do, and a store that flushes."""
 
-    is_outgrown = False
+    is_always = is_outgrown = False
+    written = 0
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -30,7 +32,7 @@ class Told:
 def test_lock_is_held_within_and_settled_behind() -> None:
     told = Told()
     lock = RLock()
-    writing = Journaled(lock, cast(Journal, told), told.flush)
+    writing = Journaled(Once(lock), cast(Journal, told), told.flush)
     with writing:
         assert lock._is_owned()  # type: ignore[attr-defined]
         assert told.told == []
