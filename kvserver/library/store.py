@@ -45,7 +45,8 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
     (1815, None, True, 3)
 
     - `KVStore("folder")` keeps its data as a server does, which may be started on that folder (ServerFolder). Of a server's
-      collections `get` gives a dict, a list, a set, or a dict of scores. Strings that are not UTF-8, there too, are bytes.
+      collections `get` gives a dict, a list, a set, a dict of scores, or a stream's entries as a list of
+      [id, [field, value, ...]]. Strings that are not UTF-8, there too, are bytes.
     - `KVStore(FileMedium("users.kvs"))`, or with another medium, keeps plain JSON in frames of its own. It starts empty,
       whatever the medium holds: `restore` loads that. No key expires there.
     - `KVStore()` keeps nothing behind its end. `shutdown` and `restore` work, in memory.

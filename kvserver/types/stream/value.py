@@ -11,6 +11,7 @@ from kvserver.data.kinds import Form
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats.digest import STREAM_TYPE, mix
+from kvserver.formats.names import as_text
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 from kvserver.types.stream.frames import LongStream, stream_of_json, stream_pieces
@@ -52,6 +53,14 @@ class StreamKind(Collection):
     def json_steps(self, value: Stream) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         yield b""
         return TAG, stream_pieces(value)
+
+    def python(self, value: Stream) -> list[list[str | list[str | bytes]]]:
+        """Each entry as XRANGE has it, since a field may be there more than once: `[id, [field, value, ...]]`."""
+        return [
+            [f"{ms}-{number}", list(map(as_text, strings))]
+            for items in value.entries.chunks()
+            for (ms, number), strings in items
+        ]
 
     def dump(self, value: Stream) -> bytes:
         return write_stream(value)

@@ -54,6 +54,7 @@ def test_store_gives_the_collections_of_a_server(start_server: StartServer, tmp_
     with server.connect() as wire:
         for words in ("HSET h a 1 b 2", "RPUSH l x y x", "SADD s 1 b", "ZADD z 1.5 a -inf b"):
             assert wire.value(*words.split()) > 0
+        wire.value("XADD", "x", "5-1", "f", "v", "f", BINARY)
         wire.command("SAVE")
         wire.value("HSET", "h", "c", BINARY)
         wire.value("RPUSH", "l", BINARY)
@@ -65,11 +66,13 @@ def test_store_gives_the_collections_of_a_server(start_server: StartServer, tmp_
         "l": ["x", "y", "x", BINARY],
         "s": {"1", "b", BINARY},
         "z": {"b": float("-inf"), "a": 1.5, BINARY: 3.0},
+        "x": [["5-1", ["f", "v", "f", BINARY]]],
     }
     for _ in range(2):
         with ServerFolder(tmp_path) as folder:
             store = KVStore(folder)
-            assert {key: store.get(key) for key in expected} == expected
+            assert {key: store.get(key) for key in expected} == dict(store.items()) == store == expected
+            assert store.setdefault("x", "new") == expected["x"]
             assert list(store.get("z")) == ["b", "a", BINARY]
             # The frame that the library appends is read again by the next turn, and by the server.
             store.shutdown()

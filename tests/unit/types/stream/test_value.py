@@ -29,8 +29,9 @@ def test_stream_is_of_its_kind() -> None:
     loaded = load(request[3], 100)
     assert isinstance(loaded, Stream)
     assert STREAM.json(loaded) == STREAM.json(stream)
-    with pytest.raises(TypeError):
-        STREAM.python(stream)
+    stream.entries.add((1, 1), [b"f", b"\xff", b"f", b""], 100, 4096)
+    assert STREAM.python(stream) == [["1-0", ["f", "v"]], ["1-1", ["f", b"\xff", "f", ""]]]
+    assert STREAM.python(Stream()) == []
 
 
 def test_other_kinds_are_refused() -> None:
