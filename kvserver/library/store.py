@@ -1,8 +1,8 @@
 """KVStore: the store as a Python mapping, which blocks, and which threads may share. It never opens a socket.
 
 Its data is kept in the frames of a medium of its own, in which no tags are used, by a ServerFolder, as a server keeps it, or
-in memory alone. Values become bytes before the lock is taken, and Python objects after it is let go: a caller's code never
-runs under it.
+in memory alone. Values become bytes before the lock is taken, and Python objects after it is let go, where no call needs them
+to decide: a caller's code, a codec of a cache, seldom runs under it.
 """
 
 from __future__ import annotations
@@ -239,9 +239,10 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         with self._writing:
             value = self._live(name)
             if value is not None:
+                # In this order, so that nothing is lost where it can't be decoded.
+                decoded = self._decode(key, value)
                 self._remove(name)
-        if value is not None:
-            return self._decode(key, value)
+                return decoded
         if default is _MISSING:
             raise KeyError(key)
         return default
@@ -267,12 +268,12 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
                 found = living_member(keyspace, index)
                 if found is not None:
                     self._last_popped = index
+                    key = self._keys.text(found[0])
+                    # As for `pop`.
+                    decoded = self._decode(key, found[1])
                     self._remove(found[0])
-                    break
-            else:
-                raise KeyError("the store is empty")
-        key = self._keys.text(found[0])
-        return key, self._decode(key, found[1])
+                    return key, decoded
+            raise KeyError("the store is empty")
 
     def update(self, other: Any = (), /, **values: JSON) -> None:
         """Store many values, in one step. TypeError or ValueError, with nothing changed, if one of them can't be stored."""

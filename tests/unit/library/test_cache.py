@@ -307,8 +307,13 @@ def test_value_that_no_codec_has_made_is_told(tmp_path: Path) -> None:
         def decode(self, data: bytes) -> Any:
             raise ValueError("no header")
 
-    with Cache(tmp_path, codec=Strict()) as cache, pytest.raises(CodecError, match="'document': ValueError: no header"):
-        cache.get("document")
+    for journal in (False, True):
+        with Cache(tmp_path, codec=Strict(), journal=journal) as cache:
+            for call in (lambda: cache.get("document"), lambda: cache.pop("document"), cache.popitem):
+                with pytest.raises(CodecError, match="'document': ValueError: no header"):
+                    call()
+    with KVStore(tmp_path) as store:
+        assert dict(store) == {"document": {"n": 1}}, "what can't be decoded is not removed"
 
 
 def test_numbers_go_through_the_codec() -> None:
