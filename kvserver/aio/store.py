@@ -151,7 +151,8 @@ class KVStore:
     async def set(self, key: str, value: JSON, ttl: float | None = None) -> None:
         """Store a value as it is now, which is gone after `ttl` seconds (None: never).
 
-        TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number.
+        TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number. Bytes
+        that are UTF-8 come back as a str (`kvserver.KVStore.set`).
         """
         # Measured: `_write` spelled out here and `_read` in `get`, each takes a fifth less.
         keeper = self._ready()

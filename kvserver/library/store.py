@@ -46,7 +46,8 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
 
     - `KVStore("folder")` keeps its data as a server does, which may be started on that folder (ServerFolder). Of a server's
       collections `get` gives a dict, a list, a set, a dict of scores, or a stream's entries as a list of
-      [id, [field, value, ...]]. Strings that are not UTF-8, there too, are bytes.
+      [id, [field, value, ...]]. A server's strings are bytes: whoever has written them, also as bytes here, finds a str
+      where they are UTF-8, and bytes where they are not.
     - `KVStore(FileMedium("users.kvs"))`, or with another medium, keeps plain JSON in frames of its own. It starts empty,
       whatever the medium holds: `restore` loads that. No key expires there.
     - `KVStore()` keeps nothing behind its end. `shutdown` and `restore` work, in memory.
@@ -119,12 +120,17 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
     def set(self, key: str, value: JSON, ttl: float | None = None) -> None:
         """Store a value as it is now, which is gone after `ttl` seconds (None: never).
 
-        TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number.
+        TypeError or ValueError, with nothing changed, if it is no JSON, the key no str, or the ttl no positive number. Bytes
+        are taken as well, but for a medium: a server has one type of strings for both, so that those which are UTF-8 come back
+        as a str. To have bytes back for certain, use a Cache with a codec.
 
         >>> store = KVStore()
         >>> store.set("session", {"user": "Ada"}, ttl=60)
         >>> store["session"]
         {'user': 'Ada'}
+        >>> store.update(picture=b"\\xff\\xd8", name=b"Ada")
+        >>> store["picture"], store["name"]
+        (b'\\xff\\xd8', 'Ada')
         """
         name, entry = self._to_write(key), encode_value(value, self._takes_tags)
         with self._writing:
