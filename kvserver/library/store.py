@@ -235,7 +235,11 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        name = self._to_find(cast(str, key))
+        try:
+            name = self._to_find(cast(str, key))
+        except TypeError:
+            # As in a dict, where no such key can be either.
+            return False
         with self.lock:
             return self._live(name) is not None
 

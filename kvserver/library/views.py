@@ -19,6 +19,12 @@ class Items(ItemsView[str, JSON]):
     def __iter__(self) -> Iterator[tuple[str, JSON]]:
         return self._pairs()
 
+    def __contains__(self, item: object) -> bool:
+        # What is no pair, or none of a str, is not there: the mapping need not be asked.
+        if not isinstance(item, tuple) or len(item) != 2 or not isinstance(item[0], str):
+            return False
+        return super().__contains__(item)
+
 
 class Values(ValuesView[JSON]):
     """The values of a mapping; `pairs` gives them, with their keys, anew at each call."""

@@ -146,7 +146,6 @@ def test_key_that_is_no_str_is_refused_by_each_call(store: KVStore, key: Any) ->
     calls: list[Callable[[], object]] = [
         *(lambda call=call: call(key) for call in (store.get, store.delete, store.pop, store.incr, store.ttl)),
         *(lambda call=call: call(key, 1) for call in (store.set, store.add, store.expire, store.setdefault)),
-        lambda: key in store,
         lambda: store[key],
         lambda: store.update({key: 1}),
     ]
@@ -154,6 +153,20 @@ def test_key_that_is_no_str_is_refused_by_each_call(store: KVStore, key: Any) ->
         with pytest.raises(TypeError, match=f"keys must be str, not {type(key).__name__}"):
             call()
     assert len(store) == 0
+
+
+@pytest.mark.parametrize("key", [1, b"k", None, [], ("k", 1, 2)])
+def test_what_is_no_str_is_not_in_it(store: KVStore, key: Any) -> None:
+    store["k"] = 1
+    assert key not in store
+    assert key not in store.keys()  # noqa: SIM118
+    assert key not in store.items()
+    assert (key, 1) not in store.items()
+    assert store.keys() & [key, "k"] == {"k"}
+    assert store.items() & [(key, 1), ("k", 1)] == {("k", 1)}
+    assert not store.keys().isdisjoint([key, "k"])
+    assert store.keys().isdisjoint([key])
+    assert store != {"k": 1, "other": key}
 
 
 def test_update_takes_what_that_of_a_dict_takes(store: KVStore) -> None:
