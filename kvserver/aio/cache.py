@@ -12,9 +12,10 @@ from kvserver.aio.keeper import Keeper
 from kvserver.aio.memoized import Memoized, memoizing
 from kvserver.aio.store import KVStore
 from kvserver.library.cache import Cache as LibraryCache
-from kvserver.library.cache import Stats, limits
+from kvserver.library.cache import Stats
 from kvserver.library.codec import Codec
 from kvserver.library.journal import Fsync
+from kvserver.library.limited import limits
 from kvserver.library.own_cache import own_cache
 
 P = ParamSpec("P")
@@ -38,7 +39,8 @@ class Cache(KVStore, Generic[T]):
     computed
     9 9 1
 
-    Calls cost what they cost there; a folder's keys are counted in slices.
+    Calls cost what they cost there. A folder's keys are counted in slices. Where a large value needs the room of many
+    keys, these go in slices, while others have their turn, before the value is stored in one step.
     """
 
     def __init__(
@@ -63,6 +65,52 @@ class Cache(KVStore, Generic[T]):
     @property
     def _cache(self) -> CoreCache[T]:
         return cast(CoreCache[T], self._core)
+
+    async def set(self, key: str, value: T, ttl: float | None = None) -> None:
+        """Store a value as it is now, as `set` of `kvserver.Cache` does."""
+        self._ready()
+        name, entry = self._cache.encode(key, value)
+        await self._write_after([(name, entry)], self._cache.put, name, entry, ttl)
+
+    async def add(self, key: str, value: T, ttl: float | None = None) -> bool:
+        """`set` if the key is missing. Return True if it was."""
+        self._ready()
+        name, entry = self._cache.encode(key, value)
+        wanted = [] if key in self else [(name, entry)]
+        return await self._write_after(wanted, self._cache.put_new, name, entry, ttl) is None
+
+    async def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, which is `default` from now on if the key is missing."""
+        self._ready()
+        name, entry = self._cache.encode(key, default)
+        wanted = [] if key in self else [(name, entry)]
+        present = await self._write_after(wanted, self._cache.put_new, name, entry, None)
+        return self._cache.decode(key, entry if present is None else present)
+
+    async def update(self, other: Any = (), /, **values: Any) -> None:
+        """`set` many values. Errors are those of `update` of `kvserver.Cache`."""
+        self._ready()
+        for group in self._cache.groups(self._cache.encode_all(other, values)):
+            await self._write_after(group, self._cache.put_all, group)
+
+    async def _write_after(self, entries: list[tuple[bytes, bytes]], call: Callable[..., R], *arguments: Any) -> R:
+        """`_write`, after room was made for entries: where that is long, others have their turn meanwhile."""
+        keeper, core = self._ready(), self._cache
+        if not keeper.begins_write():
+            await keeper.until_writable()
+        if core.may_need_turns(entries):
+            with core.claimed(entries) as steps:
+                pace = keeper.pace()
+                for _ in steps:
+                    if pace.is_over:
+                        core.settle()
+                        await pace.next()
+                        await keeper.until_writable()
+        # Nobody else has had a turn since there was room.
+        result = call(*arguments)
+        if safe := keeper.settle():
+            await safe
+        return result
 
     async def peek(self, key: str, default: Any = None) -> Any:
         """`get` that is no use of the key, and neither hit nor miss."""

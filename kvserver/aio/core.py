@@ -78,3 +78,11 @@ class CoreCache(CoreStore, Cache[T], Generic[T]):
     def _adopt(self) -> None:
         # It is done in slices, by `adoption`.
         pass
+
+    def encode(self, key: str, value: Any) -> tuple[bytes, bytes]:
+        """The name and the entry of a key and its value."""
+        return self._to_write(key), self._encode(key, value)
+
+    def decode(self, key: str, value: Any) -> Any:
+        """The value of what `put_new` returned, or `encode`."""
+        return self._decode(key, value)

@@ -1,44 +1,31 @@
-"""Cache: a KVStore with a size limit, eviction by Redis's policies, values by a codec, and memoize.
+"""Cache: a KVStore with a size limit (`limited`), a ttl of its own, values by a codec, hits and misses, and memoize.
 
-The sizes are the estimates by which a server keeps to `maxmemory` (`data/footprint`), the policies are its own
-(`data/eviction`). Room is made before a value is stored, so that the limit holds at all times. What is evicted is recorded as
-deleted. This never decides how anything is kept: KVStore does.
+Codec code, as that of any caller, never runs under the lock: a value is made of bytes that nobody changes, after the lock was
+let go.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from itertools import count
 from os import PathLike
-from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
-from kvserver.data.clocks import Order
-from kvserver.data.entries import Entry, Expiring, Value
-from kvserver.data.footprint import BLOCK_BYTES, EMPTY_BYTES, EXPIRY_BYTES, SLOT_BYTES, STRING_BYTES, entry_bytes
+from kvserver.data.entries import Expiring, Value
 from kvserver.data.kinds import kind_of
-from kvserver.data.maxmemory import Memory
-from kvserver.errors import CacheFull, CodecError, ValueTooLarge
+from kvserver.errors import CodecError
 from kvserver.formats.codec import JSONText
 from kvserver.library.codec import Codec, decoded, encoded
 from kvserver.library.journal import Fsync
 from kvserver.library.keeping import Keeping
+from kvserver.library.limited import LARGE_BYTES, MOST_OVERHEAD, LimitedStore, limits, most_bytes
 from kvserver.library.memoized import Memoized, memoizing
-from kvserver.library.store import KVStore
-from kvserver.library.values import add, expires_at_ms
-from kvserver.options.config import Config
-from kvserver.options.kinds import EVICTION_POLICY
-from kvserver.system import now_ms, random_below
+from kvserver.library.store import MISSING
+from kvserver.library.values import Decoded, add, decode_value
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-
-# An entry takes no more than these bytes besides those of its key and its value.
-_MOST_OVERHEAD: Final = SLOT_BYTES + 2 * STRING_BYTES + EXPIRY_BYTES + BLOCK_BYTES
-# The clocks of an LFU policy are told the time each so many uses.
-_USES_PER_TICK: Final = 64
 
 
 class Stats(NamedTuple):
@@ -49,22 +36,7 @@ class Stats(NamedTuple):
     evictions: int
 
 
-def limits(size_limit: int, policy: str, ttl: float | None) -> Config:
-    """A server's options for these of a cache. ValueError or TypeError if one of them makes no sense."""
-    if isinstance(size_limit, bool) or not isinstance(size_limit, int) or size_limit < 1:
-        raise ValueError(f"size_limit must be a positive number of bytes, not {size_limit!r}")
-    config = Config()
-    config.maxmemory = size_limit
-    try:
-        config.maxmemory_policy = EVICTION_POLICY.parse(policy)
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"policy {policy!r}: {error}") from None
-    if ttl is not None and ttl != math.inf:
-        expires_at_ms(ttl, 0)
-    return config
-
-
-class Cache(KVStore, Generic[T]):
+class Cache(LimitedStore, Generic[T]):
     """A KVStore that takes no more than `size_limit` bytes: when there is no room, it lets go of what is used least.
 
     >>> from kvserver import Cache
@@ -91,7 +63,7 @@ class Cache(KVStore, Generic[T]):
       least often used; `-random`; `volatile-` policies let only those go that have a ttl; noeviction none: then CacheFull.
     - `ttl` (seconds) is that of values that are set without one; a ttl of `math.inf` is for ever.
     - `codec` makes bytes of values, which are JSON without one. CodecError if it fails, ValueTooLarge if there will never be
-      room: then nothing has changed.
+      room: then nothing has changed. It is called without the lock, by several threads at a time.
     - `journal` and `fsync` are those of KVStore.
 
     Threads may share a cache; one process at a time has a folder. What calls cost beside those of KVStore (µs: as there):
@@ -119,44 +91,10 @@ class Cache(KVStore, Generic[T]):
         fsync: Fsync = "everysec",
     ) -> None:
         config = limits(size_limit, policy, ttl)
-        self._policy = config.maxmemory_policy
         self._ttl = None if ttl == math.inf else ttl
         self._codec = codec
-        self._size_limit = size_limit
-        self._hits = self._misses = self._uses = self._evicted_before = 0
-        # There is room for so many bytes, and perhaps more: it need not be counted at each call.
-        self._spare_bytes = 0
-        super().__init__(path, journal=journal, fsync=fsync)
-        try:
-            if not self._takes_tags:
-                raise TypeError("a cache is kept in a folder, or in memory: give a path, or nothing")
-            config.maxmemory += EMPTY_BYTES * len(list(self.databases))
-            # Nothing here tells a clock the time but at uses: their order itself is more exact, and takes no longer.
-            order = partial(Order, count().__next__)
-            self._memory = Memory(self.databases, config, now_ms, random_below, lambda now_ms: order())
-            self._ticks = self._policy.endswith("-lfu")
-            self._memory.configure()
-            self._adopt()
-        except BaseException:
-            self._kept.close()
-            raise
-
-    def _adopt(self) -> None:
-        """Count what is there, and let go of what there is no room for."""
-        with self._step:
-            for _ in self._adoption():
-                pass
-
-    def _adoption(self) -> Iterator[None]:
-        """The steps of `_adopt`."""
-        self._spare_bytes = 0
-        while self._memory.is_unmeasured:
-            self._memory.measure()
-            yield
-        while self._memory.room_bytes < 0 and self._memory.evict_one():
-            yield
-        if self.databases.records.has_any:
-            self.settle()
+        self._hits = self._misses = self._evicted_before = 0
+        super().__init__(path, config, journal=journal, fsync=fsync)
 
     # One key
 
@@ -167,14 +105,24 @@ class Cache(KVStore, Generic[T]):
         CacheFull. Then nothing has changed, but that other keys may have gone. MediumError if the journal can't be written.
         """
         name, entry = self._to_write(key), self._encode(key, value)
-        with self._writing:
-            if self._ticks:
-                self._note_use()
-            if ttl is None and self._ttl is None:
-                self._put_until(name, entry, None)
-            else:
-                self._put(name, entry, ttl)
-                self._sweep_step()
+        if len(entry) > LARGE_BYTES:
+            self.vacate([(name, entry)])
+        self.put(name, entry, ttl)
+
+    def add(self, key: str, value: T, ttl: float | None = None) -> bool:
+        """`set` if the key is missing. Return True if it was."""
+        name, entry = self._to_write(key), self._encode(key, value)
+        if len(entry) > LARGE_BYTES and key not in self:
+            self.vacate([(name, entry)])
+        return self.put_new(name, entry, ttl) is None
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, which is `default` from now on if the key is missing."""
+        name, entry = self._to_write(key), self._encode(key, default)
+        if len(entry) > LARGE_BYTES and key not in self:
+            self.vacate([(name, entry)])
+        present = self.put_new(name, entry, None)
+        return self._decode(key, entry if present is None else present)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a new copy of the value, or `default` if the key is missing or has expired. It is a hit or a miss."""
@@ -189,9 +137,7 @@ class Cache(KVStore, Generic[T]):
                 if value is None:
                     self._misses += 1
                     return default
-                self._hits += 1
-                # Others may be changed in place as soon as the lock is let go.
-                return self._decode(key, value)
+                value = self._to_decode(value)
             self._hits += 1
         return self._decode(key, value)
 
@@ -201,21 +147,29 @@ class Cache(KVStore, Generic[T]):
         with self.lock:
             value = self._keyspace.peek_live(name)
             living = None if value is None else self._keyspace.living(value)
-            return default if living is None else self._decode(key, living)
+            if living is None:
+                return default
+            living = self._to_decode(living)
+        return self._decode(key, living)
 
     def incr(self, key: str, by: float = 1) -> int | float:
         """Add to a number, a missing one being 0, and return the sum. An expiry stays; a new key has the cache's ttl."""
         name = self._to_write(key)
-        with self._writing:
-            if self._ticks:
-                self._note_use()
-            value = self._live(name)
-            total, entry = add(value, by) if self._codec is None else self._added(key, value, by)
-            if value is None:
-                self._put(name, entry, None)
-            else:
-                self._put_until(name, entry, self._keyspace.expires_at_ms(name))
-        return total
+        while True:
+            with self._writing:
+                if self._ticks:
+                    self._note_use()
+                value = self._live(name)
+                if self._codec is None:
+                    total, entry = add(value, by)
+                    self._put_sum(name, entry, value)
+                    return total
+            total, entry = self._added(key, value, by)
+            with self._writing:
+                # Another thread may have changed it meanwhile.
+                if self._live(name) == value:
+                    self._put_sum(name, entry, value)
+                    return total
 
     def _added(self, key: str, value: Value | None, by: float) -> tuple[int | float, bytes]:
         """`values.add` for a number that the codec has encoded."""
@@ -223,7 +177,47 @@ class Cache(KVStore, Generic[T]):
         for each, what in ((number, f"the value of {key!r}"), (by, "by")):
             if isinstance(each, bool) or not isinstance(each, int | float):
                 raise TypeError(f"{what} is no number, but a {type(each).__name__}")
-        return number + by, self._encode(key, number + by)
+        try:
+            total = number + by
+        except OverflowError:
+            raise ValueError("the sum is too large for a float") from None
+        return total, self._encode(key, total)
+
+    def pop(self, key: str, default: Any = MISSING) -> Any:
+        """Remove a key and return its value; if it is missing, return `default`, or raise KeyError without one."""
+        if self._codec is None:
+            return super().pop(key) if default is MISSING else super().pop(key, default)
+        name = self._to_find(key)
+        while True:
+            with self.lock:
+                value = self._live(name)
+            if value is None:
+                if default is MISSING:
+                    raise KeyError(key)
+                return default
+            decoded = self._decode(key, value)
+            if self._remove_if_same(name, value):
+                return decoded
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove some key, and return it and its value. KeyError if there is none."""
+        if self._codec is None:
+            return super().popitem()
+        while True:
+            with self.lock:
+                name, value = self._some_member()
+            key = self._keys.text(name)
+            decoded = self._decode(key, value)
+            if self._remove_if_same(name, value):
+                return key, decoded
+
+    def _remove_if_same(self, name: bytes, value: Value) -> bool:
+        """Remove a key whose value was decoded meanwhile. False, with nothing changed, if it has another one now."""
+        with self._writing:
+            is_same: bool = self._live(name) == value
+            if is_same:
+                self._remove(name)
+            return is_same
 
     def decr(self, key: str, by: float = 1) -> int | float:
         """`incr` by the negative number."""
@@ -243,42 +237,18 @@ class Cache(KVStore, Generic[T]):
     # Many keys
 
     def update(self, other: Any = (), /, **values: Any) -> None:
-        """Store many values. TypeError, ValueError or CodecError, with nothing changed, if one of them can't be stored."""
-        given: Iterable[tuple[str, Any]] = other
-        if isinstance(other, Mapping):
-            given = other.items()
-        elif hasattr(other, "keys"):
-            given = ((key, other[key]) for key in other.keys())  # noqa: SIM118
-        entries = [(self._to_write(key), self._encode(key, value)) for key, value in given]
-        entries += [(self._to_write(key), self._encode(key, value)) for key, value in values.items()]
-        for name, entry in entries:
-            if len(name) + len(entry) + _MOST_OVERHEAD > self._size_limit:
-                self._refuse_if_large(name, entry)
-        # The journal has all as one record, with the keys that go meanwhile.
-        store: Callable[[bytes, Value, int | None], None] = self._keyspace.put if self._journal else super()._put_until
-        with self._writing:
-            if self._ticks:
-                self._note_use()
-            expires_at_ms = None if self._ttl is None else self._expires_at_ms(self._ttl)
-            try:
-                for name, entry in entries:
-                    self._find_room(name, entry, expires_at_ms)
-                    store(name, entry, expires_at_ms)
-            finally:
-                self.settle()
+        """`set` many values. TypeError, ValueError, CodecError or ValueTooLarge, with nothing changed, if one can't be stored.
 
-    def restore(self) -> bool:
-        """`KVStore.restore`; then keys go until the limit holds."""
-        is_there = super().restore()
-        self._adopt()
-        return is_there
+        MediumError or CacheFull: none of them is stored, but other keys may have gone. All are stored in one step, unless they
+        take more than the whole cache may, and the policy lets them go: then the last ones stay, as if each were set.
+        """
+        entries = self.encode_all(other, values)
+        for group in self.groups(entries):
+            if self.may_need_turns(group):
+                self.vacate(group)
+            self.put_all(group)
 
     # The cache as a whole
-
-    def volume(self) -> int:
-        """The bytes that keys and values take, by the estimate that `size_limit` is for."""
-        with self.lock:
-            return self._size_limit - self._memory.room_bytes
 
     def stats(self, *, reset: bool = False) -> Stats:
         """The hits and misses of `get`, and the keys that went for want of room. `reset`: they are counted from 0 again."""
@@ -318,56 +288,87 @@ class Cache(KVStore, Generic[T]):
             return decoded(self._codec, key, value)
         raise CodecError(f"the value of {key!r} is none that a codec has made")
 
+    # What has become bytes
+
+    def encode_all(self, other: Any, values: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+        """The names and entries of what `update` is given."""
+        given: Iterable[tuple[str, Any]] = other
+        if isinstance(other, Mapping):
+            given = other.items()
+        elif hasattr(other, "keys"):
+            given = ((key, other[key]) for key in other.keys())  # noqa: SIM118
+        entries = [(self._to_write(key), self._encode(key, value)) for key, value in given]
+        return entries + [(self._to_write(key), self._encode(key, value)) for key, value in values.items()]
+
+    def put(self, name: bytes, entry: bytes, ttl: float | None) -> None:
+        """Store it, as `set` does."""
+        with self._writing:
+            if self._ticks:
+                self._note_use()
+            if ttl is None and self._ttl is None:
+                self._put_until(name, entry, None)
+            else:
+                self._put(name, entry, ttl)
+                self._sweep_step()
+
+    def put_new(self, name: bytes, entry: bytes, ttl: float | None) -> Any:
+        """Store it if the name is missing, and return None; else return what is there, for `_decode`."""
+        with self._writing:
+            present = self._live(name)
+            if present is None:
+                self._put(name, entry, ttl)
+                return None
+            return self._to_decode(present)
+
+    def groups(self, entries: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The entries of an `update`: all, or as many at a time as there is room for. ValueTooLarge if one is."""
+        sizes = [len(name) + len(entry) + MOST_OVERHEAD for name, entry in entries]
+        for size, named in zip(sizes, entries, strict=True):
+            if size > self._size_limit:
+                self._refuse_if_large(*named)
+        may_go = self._policy.startswith("allkeys-") or (self._policy.startswith("volatile-") and self._ttl is not None)
+        if sum(sizes) <= self._size_limit or not may_go:
+            yield entries
+            return
+        begin = total = 0
+        for index, size in enumerate(sizes):
+            total += size
+            if total > self._size_limit and index > begin:
+                yield entries[begin:index]
+                begin, total = index, size
+        yield entries[begin:]
+
+    def put_all(self, entries: list[tuple[bytes, bytes]]) -> None:
+        """Store all of them, in one step, and one record of the journal."""
+        with self._writing:
+            if self._ticks:
+                self._note_use()
+            at_ms = None if self._ttl is None else self._expires_at_ms(self._ttl)
+            self._spare_bytes -= most_bytes(entries)
+            if self._spare_bytes < 0 and entries:
+                self._make_room([(name, entry if at_ms is None else Expiring(entry, at_ms)) for name, entry in entries])
+            if self._journal:
+                self._record([each for name, entry in entries for each in kind_of(entry).recreation(name, entry, at_ms)])
+            self._is_changed = True
+            for name, entry in entries:
+                if at_ms is None:
+                    self._keyspace.set(name, entry)
+                else:
+                    self._keyspace.set_expiring(name, entry, at_ms)
+
     # Steps, for whoever holds the lock
 
-    def _note_use(self) -> None:
-        """Tell the clocks of an LFU policy the time, now and then."""
-        self._uses += 1
-        if not self._uses % _USES_PER_TICK:
-            self._memory.tick()
+    def _to_decode(self, value: Value) -> Any:
+        """What `_decode` takes when the lock was let go: others may change in place what is no string."""
+        return value if type(value) is bytes or type(value) is JSONText else Decoded(decode_value(value))
+
+    def _put_sum(self, name: bytes, entry: bytes, before: Value | None) -> None:
+        if before is None:
+            self._put(name, entry, None)
+        else:
+            self._put_until(name, entry, self._keyspace.expires_at_ms(name))
 
     def _put(self, name: bytes, entry: Value, ttl: float | None) -> None:
         if ttl is None:
             ttl = self._ttl
         self._put_until(name, entry, None if ttl is None or ttl == math.inf else self._expires_at_ms(ttl))
-
-    def _put_until(self, name: bytes, entry: Value, expires_at_ms: int | None) -> None:
-        self._find_room(name, entry, expires_at_ms)
-        # Measured: `super()` spelled out here. The journal has what was evicted before this.
-        if self._journal:
-            self._record(kind_of(entry).recreation(name, entry, expires_at_ms))
-        if expires_at_ms is None:
-            self._keyspace.set(name, entry)
-        else:
-            self._keyspace.set_expiring(name, entry, expires_at_ms)
-        self._is_changed = True
-
-    def _find_room(self, name: bytes, entry: Value, expires_at_ms: int | None) -> None:
-        if isinstance(entry, bytes):
-            # Nearly always there is room, whatever is there now.
-            self._spare_bytes -= len(name) + len(entry) + _MOST_OVERHEAD
-            if self._spare_bytes >= 0:
-                return
-        self._make_room(name, entry if expires_at_ms is None else Expiring(entry, expires_at_ms))
-
-    def _make_room(self, name: bytes, entry: Entry) -> None:
-        self._refuse_if_large(name, entry)
-        while self._memory.room_bytes < self._growth(name, entry):
-            if not self._memory.evict_one():
-                self.settle()
-                raise CacheFull(f"no key may go, by {self._policy}, and there is no room for {self._keys.text(name)!r}")
-            self._is_changed = True
-        self._drop_records()
-        self._spare_bytes = self._memory.room_bytes - self._growth(name, entry)
-
-    def _growth(self, name: bytes, entry: Entry) -> int:
-        """The bytes by which the volume grows when this is stored. A key that is there may be evicted meanwhile."""
-        present = self._keyspace.peek(name)
-        return entry_bytes(name, entry) - (0 if present is None else entry_bytes(name, present))
-
-    def _refuse_if_large(self, name: bytes, entry: Entry) -> None:
-        size = entry_bytes(name, entry)
-        if size > self._size_limit:
-            raise ValueTooLarge(
-                f"the value of {self._keys.text(name)!r} takes {size} bytes with its key, and all may take {self._size_limit}"
-            )

@@ -25,7 +25,7 @@ from kvserver.library.views import Items, Values
 from kvserver.media.medium import CoreMedium
 from kvserver.types import TAGGED
 
-_MISSING: Final = object()
+MISSING: Final = object()
 # An iteration holds the lock for so many keys, or for those of a shard if they are more.
 NAMES_A_TURN: Final = 256
 # Values of these types are never changed. Most entries are such a value: without an expiry, or members that expire.
@@ -222,8 +222,8 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         return True
 
     def __getitem__(self, key: str) -> JSON:
-        value = self.get(key, _MISSING)
-        if value is _MISSING:
+        value = self.get(key, MISSING)
+        if value is MISSING:
             raise KeyError(key)
         return value
 
@@ -243,7 +243,7 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         with self.lock:
             return self._live(name) is not None
 
-    def pop(self, key: str, default: Any = _MISSING) -> JSON:
+    def pop(self, key: str, default: Any = MISSING) -> JSON:
         """Remove a key and return its value; if it is missing, return `default`, or raise KeyError without one."""
         name = self._to_find(key)
         with self._writing:
@@ -253,7 +253,7 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
                 decoded = self._decode(key, value)
                 self._remove(name)
                 return decoded
-        if default is _MISSING:
+        if default is MISSING:
             raise KeyError(key)
         return default
 
@@ -272,17 +272,12 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
     def popitem(self) -> tuple[str, JSON]:
         """Remove some key, and return it and its value. KeyError if there is none."""
         with self._writing:
-            keyspace = self._keyspace
-            for index in shards_in_use(keyspace, self._last_popped):
-                found = living_member(keyspace, index)
-                if found is not None:
-                    self._last_popped = index
-                    key = self._keys.text(found[0])
-                    # As for `pop`.
-                    decoded = self._decode(key, found[1])
-                    self._remove(found[0])
-                    return key, decoded
-            raise KeyError("the store is empty")
+            name, value = self._some_member()
+            key = self._keys.text(name)
+            # As for `pop`.
+            decoded = self._decode(key, value)
+            self._remove(name)
+            return key, decoded
 
     def update(self, other: Any = (), /, **values: JSON) -> None:
         """Store many values, in one step. TypeError or ValueError, with nothing changed, if one of them can't be stored."""
@@ -369,6 +364,16 @@ class KVStore(KeptData, MutableMapping[str, JSON]):
         return decode_value(value)
 
     # Steps, for those who hold the lock
+
+    def _some_member(self) -> tuple[bytes, Value]:
+        """A key that is there, and its value. KeyError if there is none."""
+        keyspace = self._keyspace
+        for index in shards_in_use(keyspace, self._last_popped):
+            found = living_member(keyspace, index)
+            if found is not None:
+                self._last_popped = index
+                return found
+        raise KeyError("the store is empty")
 
     def _live(self, name: bytes) -> Value | None:
         """The value of a key that is there, to be read."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kvserver import Cache, CacheFull, CodecError, ValueTooLarge, aio
+from kvserver import Cache, CacheFull, CodecError, StoreClosed, ValueTooLarge, aio
 from kvserver.aio import cache as cache_module
 from kvserver.data.footprint import entry_bytes
 
@@ -80,6 +80,55 @@ async def test_refusals_are_those_of_the_library() -> None:
     for options in ({"size_limit": 0}, {"policy": "lru"}, {"ttl": -1}):
         with pytest.raises(ValueError, match=next(iter(options))):
             aio.Cache(**options)
+
+
+@pytest.mark.parametrize("call", ["set", "add", "setdefault", "update"])
+@pytest.mark.parametrize("journal", [False, True])
+async def test_others_have_their_turn_while_many_keys_go(call: str, journal: bool, tmp_path: Path) -> None:
+    keys = 800
+    async with aio.Cache[Any](tmp_path, size_limit=keys * ENTRY_BYTES, journal=journal) as cache:
+        for number in range(keys):
+            await cache.set(f"k{number}", "v" * 100)
+        value = "v" * ((keys - 300) * ENTRY_BYTES)
+        ended, written = asyncio.Event(), 0
+
+        async def write() -> None:
+            nonlocal written
+            while not ended.is_set():
+                await cache.set(f"w{written}", written)
+                written += 1
+                assert cache.volume() <= keys * ENTRY_BYTES
+                await asyncio.sleep(0)
+
+        writing = [asyncio.create_task(write()) for _ in range(3)]
+        await asyncio.sleep(0)
+        before = written
+        async with asyncio.timeout(60):
+            await (cache.update({"large": value, "b": 1}) if call == "update" else getattr(cache, call)("large", value))
+        meanwhile = written - before
+        expected = {key async for key in cache}
+        ended.set()
+        await asyncio.gather(*writing)
+        expected |= {key async for key in cache}
+        assert await cache.get("large") == value
+        # In one step, it would be one or two of each task.
+        assert meanwhile > 20
+    with Cache[Any](tmp_path) as found:
+        assert found["large"] == value
+        assert set(found) <= expected
+
+
+async def test_store_that_is_closed_while_many_keys_go_says_so() -> None:
+    cache = await aio.Cache[Any](size_limit=3000 * ENTRY_BYTES).open()
+    for number in range(3000):
+        await cache.set(f"k{number}", "v" * 100)
+    setting = asyncio.create_task(cache.set("large", "v" * (2700 * ENTRY_BYTES)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert 0 < cache.stats().evictions < 2000
+    await cache.close()
+    with pytest.raises(StoreClosed):
+        await setting
 
 
 async def test_tasks_share_a_cache_that_is_always_full(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Let so many seconds pass."""
     now_ms = [1_700_000_000_000]
     monkeypatch.setattr("kvserver.library.keeping.now_ms", lambda: now_ms[0])
-    monkeypatch.setattr("kvserver.library.cache.now_ms", lambda: now_ms[0])
+    monkeypatch.setattr("kvserver.library.limited.now_ms", lambda: now_ms[0])
 
     def pass_seconds(seconds: int) -> None:
         now_ms[0] += 1000 * seconds
@@ -390,11 +390,13 @@ def test_journal_has_what_was_set_and_what_has_gone(tmp_path: Path, fsync: Any) 
         assert dict(store.items()) == expected, f"KVSERVER_CACHE_SEED={SEED}"
 
 
-def test_update_that_ends_in_the_midst_is_in_the_journal_as_far_as_in_memory(tmp_path: Path) -> None:
+def test_update_without_room_for_all_stores_none(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     with Cache[Any](tmp_path / "cache", size_limit=10 * ENTRY_BYTES, policy="noeviction", journal=True) as cache:
         with pytest.raises(CacheFull):
             cache.update({f"k{number:02d}": "v" * 100 for number in range(12)})
+        assert len(cache) == 0
+        cache.update({f"k{number:02d}": "v" * 100 for number in range(10)})
         assert len(cache) == 10
         shutil.copytree(tmp_path / "cache", killed)
     with KVStore(killed) as store:
@@ -431,3 +433,80 @@ def test_threads_share_a_cache_that_is_always_full() -> None:
     hits, misses, evictions = cache.stats()
     assert hits + misses == 4 * 600 * 2
     assert evictions > 400
+
+
+# --- A codec and the lock ---
+
+
+def test_codec_is_never_called_under_the_lock() -> None:
+    class Watching:
+        """A codec of numbers, which another thread can use the cache beside."""
+
+        def encode(self, value: float) -> bytes:
+            self._watch()
+            return repr(value).encode()
+
+        def decode(self, data: bytes) -> float:
+            self._watch()
+            return int(data) if data.isdigit() else float(data)
+
+        def _watch(self) -> None:
+            def take() -> None:
+                free.append(cache.lock.acquire(blocking=False))
+                if free[-1]:
+                    cache.lock.release()
+
+            thread = threading.Thread(target=take)
+            thread.start()
+            thread.join()
+
+    free: list[bool] = []
+    cache = Cache(codec=Watching(), ttl=60)
+    cache.set("a", 1)
+    assert cache.get("a") == cache.peek("a") == cache["a"] == cache.setdefault("a", 2) == 1
+    assert cache.setdefault("b", 3) == 3
+    assert cache.add("b", 4) is False
+    assert cache.incr("a", 2) == 3
+    assert cache.incr("c", 0.5) == 0.5
+    cache.update({"d": 4})
+    assert cache.pop("d") == 4
+    assert cache.pop("d", None) is None
+    assert dict(cache.items()) == {"a": 3, "b": 3, "c": 0.5}
+    assert cache.popitem() in [("a", 3), ("b", 3), ("c", 0.5)]
+    assert len(cache) == 2
+    assert len(free) > 10
+    assert all(free)
+
+
+def test_sum_of_a_value_that_changes_while_the_codec_works_is_exact() -> None:
+    class Interrupted:
+        interrupts = 3
+
+        def encode(self, value: int) -> bytes:
+            return repr(value).encode()
+
+        def decode(self, data: bytes) -> int:
+            if self.interrupts:
+                self.interrupts -= 1
+                cache.set("n", 10 * int(data))
+            return int(data)
+
+    cache = Cache(codec=Interrupted())
+    cache.set("n", 1)
+    assert cache.incr("n") == 1001
+    assert cache.get("n") == 1001
+
+
+def test_sum_that_no_float_has_is_a_value_error() -> None:
+    class Digits:
+        def encode(self, value: float) -> bytes:
+            return repr(value).encode()
+
+        def decode(self, data: bytes) -> float:
+            return int(data)
+
+    cache = Cache(codec=Digits())
+    cache.set("n", 10**400)
+    with pytest.raises(ValueError, match="too large for a float"):
+        cache.incr("n", 0.5)
+    assert cache.get("n") == 10**400
