@@ -139,15 +139,23 @@ class Cache(KVStore, Generic[T]):
 
     @overload
     def memoize(
-        self, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None
+        self, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None, name: str | None = None
     ) -> Callable[[Callable[P, Awaitable[R]]], Memoized[P, R]]: ...
 
-    def memoize(self, function: Any = None, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None) -> Any:
+    def memoize(
+        self,
+        function: Any = None,
+        /,
+        *,
+        ttl: float | None = None,
+        key: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> Any:
         """Keep the results of a coroutine function: a decorator, as that of `kvserver.Cache`.
 
         Of tasks that ask at the same time one computes.
         """
-        return memoizing(function, lambda: self, ttl, key)
+        return memoizing(function, lambda: self, ttl, key, name=name)
 
 
 class _AtOnce:

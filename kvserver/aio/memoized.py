@@ -13,7 +13,9 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from kvserver.errors import CacheFull, CodecError, ValueTooLarge
 from kvserver.library.calls import CallKeys
+from kvserver.library.memoized import tell_unkept
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -35,12 +37,13 @@ class Results(Protocol):
 class _Flight:
     """One computation that is under way, for all tasks that want its result."""
 
-    __slots__ = ("ended", "failure", "owner")
+    __slots__ = ("ended", "failure", "owner", "result")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.owner = asyncio.current_task()
         self.ended: asyncio.Future[None] = loop.create_future()
         self.failure: Exception | None = None
+        self.result: Any = MISSING
 
 
 class Memoized(Generic[P, T]):
@@ -71,7 +74,11 @@ class Memoized(Generic[P, T]):
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         key = self._keys(*args, **kwargs)
         results = self._results()
-        result: T = await results.get(key, MISSING)
+        try:
+            result: T = await results.get(key, MISSING)
+        except CodecError:
+            # It was kept by another codec, or an older one: it is computed anew, and replaced.
+            result = MISSING
         if result is not MISSING:
             return result
         loop = asyncio.get_running_loop()
@@ -87,14 +94,20 @@ class Memoized(Generic[P, T]):
                 finally:
                     # Its traceback holds what this function does.
                     del flight
-            result = await results.peek(key, MISSING)
-            if result is not MISSING:
-                return result
+            if flight.result is not MISSING:
+                # Each has a copy of its own, if it was kept.
+                result = await self._kept(key)
+                return flight.result if result is MISSING else result
         own = self._flights[loop, key] = _Flight(loop)
         try:
             computed = await self._function(*args, **kwargs)
-            await results.set(key, computed, ttl=self._ttl)
-            return await results.peek(key, computed)  # type: ignore[no-any-return]
+            try:
+                await results.set(key, computed, ttl=self._ttl)
+                result = await self._kept(key)
+            except (ValueTooLarge, CacheFull) as error:
+                tell_unkept(error)
+            own.result = result = computed if result is MISSING else result
+            return result
         except Exception as error:
             own.failure = error
             raise
@@ -103,6 +116,13 @@ class Memoized(Generic[P, T]):
             own.ended.set_result(None)
             # As above.
             del own
+
+    async def _kept(self, key: str) -> T:
+        """The result that is kept, which is no hit; or MISSING, also where it can't be decoded any more."""
+        try:
+            return await self._results().peek(key, MISSING)  # type: ignore[no-any-return]
+        except CodecError:
+            return MISSING  # type: ignore[no-any-return]
 
     def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key under which the result of this call is kept. TypeError if the arguments are no JSON."""
@@ -129,6 +149,7 @@ def memoizing(
     ttl: float | None,
     key: Callable[..., Any] | None,
     suffix: str = "",
+    name: str | None = None,
 ) -> Any:
     """The memoized function, or a decorator if none is given. TypeError for what can't be memoized here."""
 
@@ -137,7 +158,7 @@ def memoizing(
             raise TypeError(f"memoize is a decorator of functions, not of {function!r}: give `ttl` and `key` by their names")
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"{function!r} is no coroutine function: memoize it by kvserver.Cache")
-        return Memoized(function, results, CallKeys(function, key, suffix), ttl)
+        return Memoized(function, results, CallKeys(function, key, suffix, name), ttl)
 
     return decorate if function is None else decorate(function)
 

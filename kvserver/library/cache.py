@@ -264,17 +264,28 @@ class Cache(LimitedStore, Generic[T]):
 
     @overload
     def memoize(
-        self, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None
+        self, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None, name: str | None = None
     ) -> Callable[[Callable[P, R]], Memoized[P, R]]: ...
 
-    def memoize(self, function: Any = None, /, *, ttl: float | None = None, key: Callable[..., Any] | None = None) -> Any:
+    def memoize(
+        self,
+        function: Any = None,
+        /,
+        *,
+        ttl: float | None = None,
+        key: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> Any:
         """Keep the results of a function for `ttl` seconds: a decorator, `@cache.memoize` or `@cache.memoize(ttl=60)`.
 
-        Results are known by the function's module and qualified name and the arguments as JSON, defaults included. Arguments
-        that are no JSON raise TypeError at the call, unless there is a `key`, a function of the same arguments that gives
-        JSON which stands for them. None is kept, exceptions are not. Of threads that ask at the same time one computes.
+        Results are known by the function's module and qualified name, or by `name`, and the arguments as JSON, defaults
+        included: f((1,)) and f([1]) are one call. Of the variables of an enclosing function that are used in this one, those
+        that are str, int, float, bool or None at the call tell results apart; others, such as functions, lists and objects,
+        do not. Arguments that are no JSON raise TypeError at the call, unless there is a `key`, a function of the same
+        arguments that gives JSON which stands for them. None is kept, exceptions are not. A result for which there is no
+        room is returned, but not kept. Of threads that ask at the same time one computes.
         """
-        return memoizing(function, lambda: self, ttl, key)
+        return memoizing(function, lambda: self, ttl, key, name=name)
 
     # Values
 

@@ -1,17 +1,20 @@
 """memoize: a function whose results are kept in a cache, computed once however many threads ask at the same time.
 
 A result comes back as the cache gives it, at the first call as well: a tuple is a list after JSON. Exceptions are not kept;
-who waits for a call that fails gets its exception. This never decides what a key is (`calls`) or what a cache keeps.
+who waits for a call that fails gets its exception. A result for which there is no room is returned all the same. This
+never decides what a key is (`calls`) or what a cache keeps.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from kvserver.errors import CacheFull, CodecError, ValueTooLarge
 from kvserver.library.calls import CallKeys
 from kvserver.library.forks import mind_forks
 
@@ -21,6 +24,8 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 MISSING: Final[Any] = object()
+
+_log = logging.getLogger("kvserver")
 
 
 class Results(Protocol):
@@ -73,7 +78,11 @@ class Memoized(Generic[P, T]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         key = self._keys(*args, **kwargs)
-        result: T = self._results().get(key, MISSING)
+        try:
+            result: T = self._results().get(key, MISSING)
+        except CodecError:
+            # It was kept by another codec, or an older one: it is computed anew, and replaced.
+            result = MISSING
         if result is not MISSING:
             return result
         while True:
@@ -93,16 +102,21 @@ class Memoized(Generic[P, T]):
                     # Its traceback holds what this function does.
                     del flight
             if flight.result is not MISSING:
-                # Each has a copy of its own.
-                result = self._results().peek(key, MISSING)
+                # Each has a copy of its own, if it was kept.
+                result = self._kept(key)
                 return flight.result if result is MISSING else result
         try:
             # The computation may have come to its end since the first look.
-            result = self._results().peek(key, MISSING)
+            result = self._kept(key)
             if result is MISSING:
                 computed = self._function(*args, **kwargs)
-                self._results().set(key, computed, ttl=self._ttl)
-                result = self._results().peek(key, computed)
+                try:
+                    self._results().set(key, computed, ttl=self._ttl)
+                    result = self._kept(key)
+                except (ValueTooLarge, CacheFull) as error:
+                    tell_unkept(error)
+                if result is MISSING:
+                    result = computed
             own.result = result
         except Exception as error:
             own.failure = error
@@ -117,6 +131,13 @@ class Memoized(Generic[P, T]):
             # As above.
             del own
         return result
+
+    def _kept(self, key: str) -> T:
+        """The result that is kept, which is no hit; or MISSING, also where it can't be decoded any more."""
+        try:
+            return self._results().peek(key, MISSING)  # type: ignore[no-any-return]
+        except CodecError:
+            return MISSING  # type: ignore[no-any-return]
 
     def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The key under which the result of this call is kept. TypeError if the arguments are no JSON."""
@@ -137,12 +158,18 @@ class Memoized(Generic[P, T]):
         return self if instance is None else BoundMemoized(whole, instance)
 
 
+def tell_unkept(error: Exception) -> None:
+    """Log that a result is not kept, since there is no room."""
+    _log.debug("a result of a memoized function is not kept: %s", error)
+
+
 def memoizing(
     function: Any,
     results: Callable[[], Results],
     ttl: float | None,
     key: Callable[..., Any] | None,
     suffix: str = "",
+    name: str | None = None,
 ) -> Any:
     """The memoized function, or a decorator if none is given. TypeError for what can't be memoized here."""
 
@@ -150,8 +177,8 @@ def memoizing(
         if not callable(function):
             raise TypeError(f"memoize is a decorator of functions, not of {function!r}: give `ttl` and `key` by their names")
         if inspect.iscoroutinefunction(function):
-            raise TypeError(f"{function.__qualname__} is a coroutine function: memoize it by kvserver.aio")
-        return Memoized(function, results, CallKeys(function, key, suffix), ttl)
+            raise TypeError(f"{function!r} is a coroutine function: memoize it by kvserver.aio")
+        return Memoized(function, results, CallKeys(function, key, suffix, name), ttl)
 
     return decorate if function is None else decorate(function)
 

@@ -207,3 +207,44 @@ async def test_types_of_a_memoized_function_are_its_own(cache: aio.Cache[Any]) -
         await memoized("x")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         memoized.cache_key(1, c=2)  # type: ignore[call-arg]
+
+
+async def test_result_for_which_there_is_no_room_is_computed_once_for_all_who_wait() -> None:
+    async with aio.Cache[Any](size_limit=100) as cache:
+        may_end = asyncio.Event()
+
+        @cache.memoize(name="other")
+        async def slow(n: int) -> int:
+            calls.append(n)
+            await may_end.wait()
+            return n
+
+        waiting = [asyncio.create_task(slow(7)) for _ in range(3)]
+        await asyncio.sleep(0)
+        may_end.set()
+        assert await asyncio.gather(*waiting) == [7] * 3
+        assert calls == [7]
+        assert await slow(7) == 7
+        assert calls == [7, 7]
+        assert slow.cache_key(7) == 'other:{"n":7}'
+
+
+async def test_result_that_can_not_be_decoded_any_more_is_computed_anew() -> None:
+    class Digits:
+        def encode(self, value: int) -> bytes:
+            return b"%d" % value
+
+        def decode(self, data: bytes) -> int:
+            return int(data)
+
+    async with aio.Cache[Any](codec=Digits()) as cache:
+
+        @cache.memoize
+        async def same(n: int) -> int:
+            calls.append(n)
+            return n
+
+        await same(1)
+        cache._core.databases[0].set(same.cache_key(1).encode(), b"of another codec")
+        assert [await same(1), await same(1)] == [1, 1]
+        assert calls == [1, 1]

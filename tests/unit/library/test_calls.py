@@ -92,3 +92,38 @@ def test_lambda_has_no_name() -> None:
 def test_partial_function_has_no_name_either() -> None:
     with pytest.raises(ValueError, match="name"):
         CallKeys(functools.partial(plain, 1))
+
+
+def test_variables_of_the_enclosing_function_are_read_at_the_call() -> None:
+    def make(a: Any, b: Any) -> tuple[CallKeys[[]], Any]:
+        count = 0
+
+        def inner() -> Any:
+            nonlocal count
+            count += 1
+            return a, b, later
+
+        keys = CallKeys(inner)
+
+        def change(value: Any) -> None:
+            nonlocal a
+            a = value
+
+        name = f"{__name__}.{inner.__qualname__}"
+        assert keys() == f'{name}{{"a":1}}:{{}}'
+        later = 5
+        assert keys() == f'{name}{{"a":1,"later":5}}:{{}}'
+        inner()
+        return keys, change
+
+    keys, change = make(1, [2])
+    before = keys()
+    change("x")
+    assert keys() == before.replace('"a":1', '"a":"x"')
+    change(float("nan"))
+    assert keys() == before.replace('"a":1,', "")
+
+
+def test_function_with_a_name_that_is_given_needs_none_of_its_own() -> None:
+    assert CallKeys(lambda a: a, name="mine")(1) == 'mine:{"a":1}'
+    assert CallKeys(functools.partial(plain, 1), name="mine")(b=3) == 'mine:{"b":3,"c":null}'

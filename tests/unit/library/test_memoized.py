@@ -14,7 +14,7 @@ from typing import Any, assert_type
 import pytest
 
 import kvserver
-from kvserver import Cache, CacheFull
+from kvserver import Cache
 from kvserver.library import memoized as memoized_module
 
 calls: list[Any] = []
@@ -97,10 +97,83 @@ def test_result_that_can_not_be_kept_is_an_error_at_every_call(cache: Cache[Any]
     for _ in range(2):
         with pytest.raises(TypeError):
             unkept()
-    full: Cache[int] = Cache(size_limit=200, policy="noeviction")
-    full.set("k", 1)
-    with pytest.raises(CacheFull):
-        full.memoize(add)(1)
+
+
+@pytest.mark.parametrize("options", [{"size_limit": 100}, {"size_limit": 200, "policy": "noeviction"}])
+def test_result_for_which_there_is_no_room_is_returned_all_the_same(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "kvserver")
+    full: Cache[int] = Cache(**options)
+    if "policy" in options:
+        full.set("k", 1)
+    memoized = full.memoize(add)
+    assert [memoized(1), memoized(1)] == [3, 3]
+    assert calls == [(1, 2)] * 2
+    assert "not kept" in caplog.text
+
+
+def test_result_that_is_not_kept_is_there_for_all_who_wait() -> None:
+    full: Cache[int] = Cache(size_limit=100)
+    computing, may_end = threading.Event(), threading.Event()
+
+    @full.memoize
+    def slow() -> int:
+        calls.append(1)
+        computing.set()
+        may_end.wait(30)
+        return 7
+
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(slow())) for _ in range(3)]
+    threads[0].start()
+    computing.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert results == [7] * 3
+
+
+def test_result_that_can_not_be_decoded_any_more_is_computed_anew() -> None:
+    class Digits:
+        def encode(self, value: int) -> bytes:
+            return b"%d" % value
+
+        def decode(self, data: bytes) -> int:
+            return int(data)
+
+    cache: Cache[int] = Cache(codec=Digits())
+    memoized = cache.memoize(add)
+    assert memoized(1) == 3
+    cache._keyspace.set(memoized.cache_key(1).encode(), b"of another codec")
+    assert [memoized(1), memoized(1)] == [3, 3]
+    assert calls == [(1, 2)] * 2
+
+
+def test_functions_made_by_a_function_are_told_apart_by_its_variables(cache: Cache[Any]) -> None:
+    def make(n: Any) -> Callable[[int], Any]:
+        @cache.memoize
+        def times(x: int) -> Any:
+            return x * n
+
+        return times
+
+    assert [make(2)(10), make(3)(10), make(2)(10)] == [20, 30, 20]
+    assert cache.stats().hits == 1
+    cache.clear()
+    # What is no scalar tells nothing.
+    assert [make([1])(2), make([5])(2)] == [[1, 1]] * 2
+
+
+def test_name_stands_in_the_place_of_that_of_the_function(cache: Cache[Any]) -> None:
+    square: Any = cache.memoize(name="square", ttl=60)(lambda x: x * x)
+    assert square(3) == 9
+    assert list(cache) == ['square:{"x":3}']
+    for wrong in ("", 5):
+        with pytest.raises(ValueError, match="name"):
+            cache.memoize(name=wrong)(add)  # type: ignore[arg-type]
 
 
 def test_result_is_there_in_the_next_process(tmp_path: Path) -> None:
@@ -159,7 +232,7 @@ def test_method_without_a_key_says_what_to_do(cache: Cache[Any]) -> None:
 def test_coroutine_function_is_for_the_other_memoize(cache: Cache[Any]) -> None:
     async def coroutine() -> None: ...
 
-    with pytest.raises(TypeError, match=r"coroutine is a coroutine function: .*aio"):
+    with pytest.raises(TypeError, match=r"coroutine .* is a coroutine function: .*aio"):
         cache.memoize(coroutine)
 
 
