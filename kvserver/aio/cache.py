@@ -43,6 +43,32 @@ class Cache(KVStore, Generic[T]):
     keys, these go in slices, while others have their turn, before the value is stored in one step.
     """
 
+    @overload
+    def __init__(
+        self: Cache[Any],
+        path: str | os.PathLike[str] | None = None,
+        *,
+        size_limit: int = 1 << 30,
+        policy: str = "allkeys-lru",
+        ttl: float | None = None,
+        codec: None = None,
+        journal: bool = False,
+        fsync: Fsync = "everysec",
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        size_limit: int = 1 << 30,
+        policy: str = "allkeys-lru",
+        ttl: float | None = None,
+        codec: Codec[T] | None = None,
+        journal: bool = False,
+        fsync: Fsync = "everysec",
+    ) -> None: ...
+
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,

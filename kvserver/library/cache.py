@@ -79,6 +79,32 @@ class Cache(LimitedStore, Generic[T]):
     ==================  ==============  ==========  =======================================================
     """
 
+    @overload
+    def __init__(
+        self: Cache[Any],
+        path: str | PathLike[str] | Keeping | None = None,
+        *,
+        size_limit: int = 1 << 30,
+        policy: str = "allkeys-lru",
+        ttl: float | None = None,
+        codec: None = None,
+        journal: bool = False,
+        fsync: Fsync = "everysec",
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        path: str | PathLike[str] | Keeping | None = None,
+        *,
+        size_limit: int = 1 << 30,
+        policy: str = "allkeys-lru",
+        ttl: float | None = None,
+        codec: Codec[T] | None = None,
+        journal: bool = False,
+        fsync: Fsync = "everysec",
+    ) -> None: ...
+
     def __init__(
         self,
         path: str | PathLike[str] | Keeping | None = None,

@@ -155,7 +155,7 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_opened(option
 
 def test_medium_of_plain_json_is_no_place_for_a_cache() -> None:
     with pytest.raises(TypeError, match="folder"):
-        Cache(kvserver.MemoryMedium())  # type: ignore[arg-type]
+        Cache(kvserver.MemoryMedium())  # type: ignore[call-overload]
 
 
 # --- The limit ---

@@ -14,7 +14,7 @@ from typing import Any, assert_type
 import pytest
 
 import kvserver
-from kvserver import Cache
+from kvserver import Cache, CodecError, aio
 from kvserver.library import memoized as memoized_module
 
 calls: list[Any] = []
@@ -398,3 +398,30 @@ def test_types_of_a_memoized_function_are_its_own(cache: Cache[Any]) -> None:
     Users().name("x")  # type: ignore[arg-type]
     numbers: Cache[int] = Cache()
     numbers.set("k", "text")  # type: ignore[arg-type]
+
+
+def test_types_of_a_cache_are_known_without_a_word(tmp_path: Path) -> None:
+    class Digits:
+        def encode(self, value: int) -> bytes:
+            return b"%d" % value
+
+        def decode(self, data: bytes) -> int:
+            return int(data)
+
+    class Holder:
+        def __init__(self) -> None:
+            self.cache = Cache()
+            self.later = aio.Cache(ttl=60)
+
+    cache = Cache()
+    cache.set("a", {"b": 1})
+    assert_type(cache, Cache[Any])
+    assert_type(Holder().cache, Cache[Any])
+    assert_type(Holder().later, aio.Cache[Any])
+    assert_type(Cache(codec=Digits()), Cache[int])
+    assert_type(aio.Cache(codec=Digits()), aio.Cache[int])
+    with Cache(tmp_path) as opened:
+        opened["a"] = 1
+        assert_type(opened, Cache[Any])
+    with pytest.raises(CodecError):
+        Cache(codec=Digits()).set("a", "text")  # type: ignore[arg-type]
