@@ -78,6 +78,9 @@ class KVStore:
         self._config.save = ()
         self._config.appendonly, self._config.appendfsync = journal, fsync
         self._keeper: Keeper | None = None
+        self._is_opening = False
+        # It is done when a `close` that is under way has ended.
+        self._closing: asyncio.Future[None] | None = None
         self._core: CoreStore
 
     # Opening and closing
@@ -85,10 +88,21 @@ class KVStore:
     async def open(self) -> Self:
         """Take the folder, and load what is there; `async with` does it. Return the store.
 
-        MediumLocked if a server or somebody else has the folder, MediumError if it can't be read.
+        MediumLocked if a server or somebody else has the folder, MediumError if it can't be read. RuntimeError if the store is
+        open already, or is being opened or closed.
         """
-        if self._keeper:
-            raise RuntimeError("the store is open already")
+        if self._keeper or self._is_opening:
+            raise RuntimeError("the store is open already, or is being opened")
+        if self._closing:
+            raise RuntimeError("the store is being closed")
+        self._is_opening = True
+        try:
+            self._keeper = await self._open()
+        finally:
+            self._is_opening = False
+        return self
+
+    async def _open(self) -> Keeper:
         if self._path is not None and os.path.isfile(self._path):
             raise MediumError(f"{os.fspath(self._path)} is a file, and a store of aio is kept in a folder")
         keeper = Keeper(self._path, self._config, read_only=self._read_only)
@@ -99,8 +113,7 @@ class KVStore:
         except BaseException:
             await to_end(keeper.close())
             raise
-        self._keeper = keeper
-        return self
+        return keeper
 
     def _make_core(self, keeper: Keeper) -> CoreStore:
         return CoreStore(keeper)
@@ -108,13 +121,21 @@ class KVStore:
     async def close(self) -> None:
         """Keep what was written, by a frame or, where there is a journal, a sync of that, and let go of the folder.
 
-        MediumError if that fails; the folder is let go of all the same. May be called again.
+        MediumError if that fails; the folder is let go of all the same. May be called again:
+        a second call waits for the end of the first.
         """
-        keeper = self._keeper
-        if keeper:
-            self._ready()
-            self._keeper = None
-            await keeper.close()
+        if self._keeper:
+            keeper, self._keeper = self._ready(), None
+            closing = self._closing = keeper.loop.create_future()
+            try:
+                await keeper.close()
+            finally:
+                self._closing = None
+                closing.set_result(None)
+        elif self._closing:
+            if _running_loop() is not self._closing.get_loop():
+                raise WrongEventLoop("the store is being closed in another event loop, or thread")
+            await asyncio.wait([self._closing])
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -218,6 +239,10 @@ class KVStore:
     def __len__(self) -> int:
         self._ready()
         return len(self._core)
+
+    def __bool__(self) -> bool:
+        """True if the store is open and has a key."""
+        return self._keeper is not None and len(self) > 0
 
     async def __aiter__(self) -> AsyncIterator[str]:
         keeper = self._ready()

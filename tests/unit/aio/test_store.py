@@ -135,6 +135,29 @@ async def test_store_that_is_not_open_says_so() -> None:
         assert len(store) == 0
 
 
+async def test_store_is_opened_once_and_closed_once_whoever_asks(tmp_path: Path) -> None:
+    for path in (None, tmp_path):
+        store = aio.KVStore(path)
+        assert not store
+        results = await asyncio.gather(store.open(), store.open(), return_exceptions=True)
+        assert results[0] is store
+        assert isinstance(results[1], RuntimeError)
+        assert not store
+        await store.set("a", 1)
+        assert store
+        closing = [asyncio.create_task(store.close()) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="being closed"):
+            await store.open()
+        # Where it is, the first has ended too, and the folder is free.
+        await closing[2]
+        assert closing[0].done()
+        assert not store
+        async with store:
+            assert await store.get("a") == (None if path is None else 1)
+        await asyncio.gather(*closing)
+
+
 async def test_call_that_waited_until_the_store_was_closed_is_told() -> None:
     async with aio.KVStore() as store:
         keeper = store._keeper
