@@ -10,6 +10,7 @@ Exception
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── StoreClosed            a library store that was closed is written to (also a ValueError)
     ├── WrongEventLoop         a store is used outside the event loop that it was opened in (also a RuntimeError)
+    ├── StoreReplaced          the data of a store of aio is being replaced, or was amid an iteration (also a RuntimeError)
     ├── ValueTooLarge          a value takes more than all of a cache may (also a ValueError)
     ├── CacheFull              a cache has no room, and its policy lets no key go
     ├── CodecError             a codec fails at a value, or gives what is no bytes (also a ValueError)
@@ -59,6 +60,10 @@ class StoreClosed(KVServerError, ValueError):
 
 class WrongEventLoop(KVServerError, RuntimeError):
     """A store of `aio` is used by another event loop or another thread than that in which it was opened."""
+
+
+class StoreReplaced(KVServerError, RuntimeError):
+    """`restore` of a store of `aio` is under way, and the call can't wait for it; or it has begun amid an iteration."""
 
 
 class ValueTooLarge(KVServerError, ValueError):

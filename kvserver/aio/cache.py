@@ -102,14 +102,14 @@ class Cache(KVStore, Generic[T]):
         """`set` if the key is missing. Return True if it was."""
         self._ready()
         name, entry = self._cache.encode(key, value)
-        wanted = [] if key in self else [(name, entry)]
+        wanted = [] if key in self._cache else [(name, entry)]
         return await self._write_after(wanted, self._cache.put_new, name, entry, ttl) is None
 
     async def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, which is `default` from now on if the key is missing."""
         self._ready()
         name, entry = self._cache.encode(key, default)
-        wanted = [] if key in self else [(name, entry)]
+        wanted = [] if key in self._cache else [(name, entry)]
         present = await self._write_after(wanted, self._cache.put_new, name, entry, None)
         return self._cache.decode(key, entry if present is None else present)
 
@@ -151,8 +151,8 @@ class Cache(KVStore, Generic[T]):
         return await self._write(self._cache.touch, key, ttl)
 
     def volume(self) -> int:
-        """The bytes that keys and values take, by the estimate that `size_limit` is for."""
-        self._ready()
+        """The bytes that keys and values take, by the estimate that `size_limit` is for. StoreReplaced amid a `restore`."""
+        self._refuse_if_replacing()
         return self._cache.volume()
 
     def stats(self, *, reset: bool = False) -> Stats:

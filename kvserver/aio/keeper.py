@@ -79,6 +79,8 @@ class Keeper:
         self._losses = 0
         # Data is being replaced, which nobody may see; or the journal has more to write than it should.
         self.is_replacing = self._is_paused = False
+        # So often it was replaced, or that has begun.
+        self.replacements = 0
         self._is_closed = False
         # Something was written since the last frame.
         self.is_changed = False
@@ -308,6 +310,7 @@ class Keeper:
                 await self._journal.sync()
                 return bool(self.state.journal.base_bytes or self.state.journal.segment_bytes)
             self.is_replacing = self.state.persistence.loading = True
+            self.replacements += 1
             try:
                 recovered = await self._recover()
                 self._records.take()

@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar, get_args
 
 from kvserver.aio.core import CoreStore
 from kvserver.aio.keeper import Keeper, to_end
-from kvserver.errors import MediumError, StoreClosed, StoreReadOnly, WrongEventLoop
+from kvserver.errors import MediumError, StoreClosed, StoreReadOnly, StoreReplaced, WrongEventLoop
 from kvserver.formats.codec import JSON
 from kvserver.library.journal import Fsync
 from kvserver.options.config import Config
@@ -48,7 +48,12 @@ class KVStore:
 
     The loop never waits for the disk, and a call in a hundred or so lets it go round first. It does what a call is for: set
     and get take O(value), `update` O(values), `len` and `clear` O(1). Opening, `shutdown`, `restore` and iteration take
-    O(all), in slices of a millisecond at most.
+    O(all), in slices of one to three milliseconds. Python's garbage collector is the program's: with some hundred thousand keys a
+    full collection holds the loop for tenths of a second, most of all while data is loaded.
+    `gc.disable()` during `open` and `restore`, or `gc.freeze()` behind them, ends that.
+
+    Keys whose time has come are never returned. `len` counts them until they are removed, which is in slices, too: some tens
+    of milliseconds later as a rule, and up to a second while nothing is called.
 
     A call that is cancelled has not begun or is done: a write that waits for the disk then is in memory, and gets there. A
     call by another loop or thread raises WrongEventLoop; before `async with`, and behind it, StoreClosed. A write raises
@@ -121,8 +126,8 @@ class KVStore:
     async def close(self) -> None:
         """Keep what was written, by a frame or, where there is a journal, a sync of that, and let go of the folder.
 
-        MediumError if that fails; the folder is let go of all the same. May be called again:
-        a second call waits for the end of the first.
+        MediumError if that fails; the folder is let go of all the same. May be called again: a
+        second call waits for the end of the first.
         """
         if self._keeper:
             keeper, self._keeper = self._ready(), None
@@ -151,6 +156,10 @@ class KVStore:
         if _running_loop() is not keeper.loop:
             raise WrongEventLoop("the store was opened in another event loop, or thread, and belongs to that")
         return keeper
+
+    def _refuse_if_replacing(self) -> None:
+        if self._ready().is_replacing:
+            raise StoreReplaced("the data is being replaced by restore(): await count() or has(key), which wait for that")
 
     async def _read(self, call: Callable[..., R], *arguments: Any) -> R:
         keeper = self._ready()
@@ -219,8 +228,13 @@ class KVStore:
         return await self._write(self._core.setdefault, key, default)
 
     def __contains__(self, key: object) -> bool:
-        self._ready()
+        """True if a key is there. StoreReplaced while `restore` is under way: `has` waits."""
+        self._refuse_if_replacing()
         return key in self._core
+
+    async def has(self, key: str) -> bool:
+        """Return True if a key is there."""
+        return await self._read(self._core.__contains__, key)
 
     # Many keys
 
@@ -237,8 +251,13 @@ class KVStore:
         await self._write(self._core.clear)
 
     def __len__(self) -> int:
-        self._ready()
+        """The number of keys, also of those that are due and not removed yet. StoreReplaced while `restore` is under way."""
+        self._refuse_if_replacing()
         return len(self._core)
+
+    async def count(self) -> int:
+        """`len`, behind a `restore` that is under way."""
+        return await self._read(self._core.__len__)
 
     def __bool__(self) -> bool:
         """True if the store is open and has a key."""
@@ -247,22 +266,30 @@ class KVStore:
     async def __aiter__(self) -> AsyncIterator[str]:
         keeper = self._ready()
         await keeper.until_readable()
-        pace = keeper.pace()
+        pace, since = keeper.pace(), keeper.replacements
         for count, key in enumerate(self._core, 1):
+            _refuse_if_replaced(keeper, since)
             yield key
             if not count % KEYS_A_LOOK and pace.is_over:
                 await pace.next()
 
     def keys(self) -> AsyncIterator[str]:
-        """The keys, as `async for key in store` gives them: one that is there throughout comes exactly once."""
+        """The keys, as `async for key in store` gives them: one that is there throughout comes exactly once.
+
+        StoreReplaced if a `restore` begins meanwhile.
+        """
         return self.__aiter__()
 
     async def items(self) -> AsyncIterator[tuple[str, Any]]:
-        """The keys and values: those of a key as they were at some moment since the iteration began."""
+        """The keys and values: those of a key as they were at some moment since the iteration began.
+
+        StoreReplaced if a `restore` begins meanwhile.
+        """
         keeper = self._ready()
         await keeper.until_readable()
-        pace = keeper.pace()
+        pace, since = keeper.pace(), keeper.replacements
         for pair in self._core.pairs():
+            _refuse_if_replaced(keeper, since)
             yield pair
             if pace.is_over:
                 await pace.next()
@@ -288,7 +315,14 @@ class KVStore:
     async def restore(self) -> bool:
         """Replace the data by what is kept and return True. If nothing is kept, clear the store and return False.
 
-        Calls wait meanwhile. Where there is a journal, all that was written is kept. MediumError, with the data as it was, if
-        the files can't be read, or if others have moved, removed or replaced them (MediumDisplaced).
+        Calls wait meanwhile; `len` and `in`, which can't, raise StoreReplaced, and so do iterations that have begun. Where
+        there is a journal, all that was written is kept, and nobody waits. MediumError, with the data as it was, if the files
+        can't be read, or if others have moved, removed or replaced them (MediumDisplaced).
         """
         return await self._ready().restore()
+
+
+def _refuse_if_replaced(keeper: Keeper, since: int) -> None:
+    """Raise StoreReplaced if the data was replaced since the keeper's `replacements` was that."""
+    if keeper.replacements != since:
+        raise StoreReplaced("restore() has begun to replace the data since the iteration began: begin anew")

@@ -15,6 +15,7 @@ from kvserver.errors import NotRunning as NotRunning
 from kvserver.errors import StartError as StartError
 from kvserver.errors import StoreClosed as StoreClosed
 from kvserver.errors import StoreReadOnly as StoreReadOnly
+from kvserver.errors import StoreReplaced as StoreReplaced
 from kvserver.errors import ValueTooLarge as ValueTooLarge
 from kvserver.errors import WrongEventLoop as WrongEventLoop
 from kvserver.library.cache import Cache as Cache

@@ -18,7 +18,7 @@ import pytest
 from helpers.servers import StartServer
 from kvserver import KVStore, MediumError, MediumLocked, MemoryMedium, StoreClosed, WrongEventLoop, aio
 from kvserver.aio import store as store_module
-from kvserver.errors import StoreReadOnly
+from kvserver.errors import StoreReadOnly, StoreReplaced
 
 SEED = int(os.environ.get("KVSERVER_AIO_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
@@ -347,6 +347,53 @@ async def test_reader_beside_a_running_server(start_server: StartServer, tmp_pat
     with pytest.raises(MediumError):
         await aio.KVStore(tmp_path / "nothing", read_only=True).open()
     assert not tmp_path.joinpath("nothing").exists()
+
+
+# --- Data that is replaced ---
+
+
+async def test_nobody_sees_half_of_what_is_restored(tmp_path: Path) -> None:
+    with KVStore(tmp_path, journal=True) as writer:
+        writer.update({f"k{number}": number for number in range(500)})
+        writer.shutdown()
+        for number in range(3000):
+            writer.set("in the journal", number)
+        async with aio.KVStore(tmp_path, read_only=True) as reader:
+            keys, items = reader.keys(), reader.items()
+            await anext(keys)
+            await anext(items)
+            restoring = asyncio.create_task(reader.restore())
+            counting, looking = asyncio.create_task(reader.count()), asyncio.create_task(reader.has("in the journal"))
+            seen, refusals = set(), 0
+            while not restoring.done():
+                try:
+                    seen.add((len(reader), "in the journal" in reader))
+                except StoreReplaced:
+                    refusals += 1
+                await asyncio.sleep(0)
+            assert seen <= {(501, True)}
+            assert refusals > 0
+            assert await restoring is True
+            assert await counting == 501
+            assert await looking is True
+            for iteration in (keys, items):
+                with pytest.raises(StoreReplaced, match="begin anew"):
+                    await anext(iteration)
+            assert len(reader) == len(await items_of(reader)) == 501
+
+
+async def test_length_looks_at_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with aio.KVStore() as store:
+        await store.update({f"k{number}": number for number in range(100)})
+        await store.set("soon", 1, ttl=0.001)
+
+        def fail(*arguments: Any) -> Any:
+            raise AssertionError
+
+        monkeypatch.setattr("kvserver.data.keyspace.Keyspace.shard_members", fail)
+        while await store.has("soon"):
+            pass
+        assert len(store) == await store.count() in (100, 101)
 
 
 # --- The loop goes on ---
