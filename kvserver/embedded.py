@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Self
 
 from kvserver.control.clock import Clock
 from kvserver.control.faults import Faults
 from kvserver.control.onloop import OnLoop
+from kvserver.errors import MediumError, NotRunning
 from kvserver.server import Server
 
 
@@ -50,6 +52,9 @@ class RunningServer:
         # The thread's loop, which outlives a server that ends by itself.
         self._on_loop = OnLoop()
         self._ending = asyncio.Event()
+        self._has_ended = threading.Event()
+        # Whoever starts or ends the server holds it. A signal's handler may interrupt that with a call of its own.
+        self._turn = threading.RLock()
 
     def __enter__(self) -> Self:
         self.start()
@@ -107,26 +112,25 @@ class RunningServer:
         StartError if it can't start, NotRunning in a process that was forked off.
         """
         self._on_loop.must_be_here()
-        if self.is_running:
-            return
-        if self._thread is None:
-            self._begin_thread()
-        try:
-            self._on_loop.wait_for(self._server.start())
-        except BaseException:
-            self._end_thread()
-            raise
+        with self._turn:
+            if not self._is_ending and self.is_running:
+                return
+            self._run_on_thread(self._server.start)
 
     def stop(self) -> None:
         """End the server as SHUTDOWN does, and its thread. Does nothing if it has ended.
 
         MediumError if the folder's data could not be saved; the server has ended all the same. What was only in memory is
         gone. NotRunning in a process that was forked off.
+
+        A KeyboardInterrupt meanwhile is raised when the server has ended. A second one is raised at once: then the server
+        ends in its thread, and another call waits for that.
         """
         self._on_loop.must_be_here()
-        if self._thread:
+        with self._turn:
             try:
-                self._on_loop.wait_for(self._server.stop())
+                if self._thread and not self._is_ending:
+                    self._on_loop.wait_for(self._server.stop())
             finally:
                 self._end_thread()
 
@@ -136,30 +140,46 @@ class RunningServer:
         StartError as for `start`, MediumError as for `stop`.
         """
         self._on_loop.must_be_here()
-        if self._thread is None:
-            self._begin_thread()
-        try:
-            self._on_loop.wait_for(self._server.restart())
-        except BaseException:
-            self._end_thread()
-            raise
+        with self._turn:
+            self._run_on_thread(self._server.restart)
 
     def empty(self) -> None:
         """Make the server as good as new, for the next test (`Server.empty`)."""
         self._on_loop.wait_for(self._server.empty())
 
+    @property
+    def _is_ending(self) -> bool:
+        """True if the thread was told to end. It may still be there, if the one who waited for it was interrupted."""
+        return self._thread is not None and self._ending.is_set()
+
+    def _run_on_thread(self, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have the server start, on its thread. After an exception there is neither."""
+        if self._is_ending:
+            self._end_thread()
+        if self._thread is None:
+            self._begin_thread()
+        try:
+            self._on_loop.wait_for(start())
+        except BaseException:
+            self._end_thread()
+            raise
+
     def _begin_thread(self) -> None:
         is_up = threading.Event()
+        self._has_ended.clear()
         self._thread = threading.Thread(target=lambda: self._run(is_up), name="kvserver", daemon=True)
         self._thread.start()
         is_up.wait()
 
     def _end_thread(self) -> None:
         if thread := self._thread:
-            self._thread = None
-            self._on_loop.run(self._ending.set)
+            # It may have been told so before, and be gone.
+            with suppress(NotRunning):
+                self._on_loop.run(self._ending.set)
+            # A join that is interrupted takes the thread for one that has ended, in some versions of Python.
+            self._has_ended.wait()
             thread.join()
-            self._on_loop.end()
+            self._thread = None
 
     def _run(self, is_up: threading.Event) -> None:
         """The thread: an event loop on which others start the server."""
@@ -169,9 +189,16 @@ class RunningServer:
             self._on_loop.begin(asyncio.get_running_loop())
             is_up.set()
             await self._ending.wait()
+            # Whoever has the server start or end may have been interrupted: it ends here. Its log has what goes wrong.
+            with suppress(MediumError):
+                await self._server.stop()
+            self._on_loop.end()
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve())
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(serve())
+        finally:
+            self._has_ended.set()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
 from kvserver.commands.catalogue import COMMANDS
@@ -100,9 +100,12 @@ class Server:
         self.is_running = False
         # The options as they are at each start. A port that was found free once stays the server's.
         self._given = dict(vars(self.config))
-        # What is kept in memory, for a server that comes back after a crash.
+        # What is kept in memory, for a server that comes back after a crash. The next start forgets it after a stop.
         self._place: Place | None = None
+        self._forgets = False
+        # What is under way to the end of the server.
         self._background: set[asyncio.Task[None]] = set()
+        self._leaving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -156,6 +159,7 @@ class Server:
         self._http: HTTPPort | None = None
         self.supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", "") if self._owns_process else "")
         self._is_closing = False
+        self._leaving = None
         # The load at the start.
         self._load: asyncio.Task[None] | None = None
         self._upkeep = Upkeep(
@@ -202,6 +206,8 @@ class Server:
         if self.is_running:
             raise StartError(f"the server runs already, on {self.address}")
         await self._until_gone()
+        if self._forgets:
+            self._place, self._forgets = None, False
         vars(self.config).update(self._given)
         self._build()
         self._tie(self._open_place())
@@ -249,14 +255,12 @@ class Server:
         """Leave as on SHUTDOWN: where there is a folder, what was written since the last snapshot is saved first.
 
         MediumError if that failed; the server has ended all the same, and the journal has what the disk took. Does nothing if
-        the server does not run. What was only in memory is gone.
+        the server does not run. What was only in memory is gone. If the caller is cancelled, the server ends all the same, and
+        another call waits for that.
         """
         keeps = self.config.dir != IN_MEMORY
-        try:
-            await self._end(saves=keeps)
-        finally:
-            if not keeps:
-                self._place = None
+        self._forgets = not keeps
+        await self._end(saves=keeps)
 
     async def restart(self) -> None:
         """Start again, on the same port: after a crash with what was kept, and else after a SHUTDOWN with all data.
@@ -271,9 +275,10 @@ class Server:
             await self._until_gone()
             return
         self.faults.clear()
-        leaving = self._loop.create_task(self._jobs.leave(saves, force=True))
-        await asyncio.shield(self.ended)
-        leaving.cancel()
+        if self._leaving is None:
+            self._leaving = self._in_background(self._jobs.leave(saves, force=True))
+        await asyncio.wait([self.ended])
+        await self._until_gone()
         facts = self.state.persistence
         if saves and not facts.last_save_ok:
             raise MediumError(f"the server has ended, and could not save: {facts.last_save_error}")
@@ -380,13 +385,24 @@ class Server:
         self._place.close()
         if self._owns_process:
             collector.end()
-        self._in_background(_end_all(lambda: {*self.writer.results.tasks, *self._jobs.tasks, *self._snapshots.tasks}))
+        self._in_background(self._end_all())
         self.ended.set_result(None)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
+
+    async def _end_all(self) -> None:
+        """End tasks that may wait for what never comes, again and again: how each ends may begin with waiting for more."""
+        for _ in range(ROUNDS_OF_ENDING):
+            # The sockets are closed in the first turn of the loop.
+            await asyncio.sleep(0)
+            for task in {*self.writer.results.tasks, *self._jobs.tasks, *self._snapshots.tasks}:
+                task.cancel()
+            if self._leaving:
+                self._leaving.cancel()
 
     async def _close(self) -> None:
         self._cron.end()
@@ -407,8 +423,8 @@ class Server:
         self._place.lease.release()
         if self._owns_process:
             collector.end()
-        # In this turn of the event loop the transports tell that they are closed.
-        await asyncio.sleep(0)
+        # The transports tell that they are closed meanwhile.
+        await self._end_all()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -416,12 +432,3 @@ class Server:
 def _leave_open_files(wanted: int) -> int:
     """The limit of open files, as far as it is the server's business: the program has seen to it."""
     return wanted
-
-
-async def _end_all(tasks: Callable[[], set[asyncio.Task[None]]]) -> None:
-    """End tasks that may wait for what never comes, again and again: how each ends may begin with waiting for more."""
-    for _ in range(ROUNDS_OF_ENDING):
-        # The sockets are closed in the first turn of the loop.
-        await asyncio.sleep(0)
-        for task in tasks():
-            task.cancel()

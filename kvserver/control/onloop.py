@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
@@ -26,14 +27,17 @@ class OnLoop:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process_id = 0
+        # A call is handed over or refused, and none is handed to a loop that runs it no more.
+        self._handing_over = threading.RLock()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run calls on this loop, which runs in this process."""
         self._loop, self._process_id = loop, os.getpid()
 
     def end(self) -> None:
-        """Run no calls any more."""
-        self._loop = None
+        """Run no calls any more. On the loop itself, it still begins those that were handed over before."""
+        with self._handing_over:
+            self._loop = None
 
     @property
     def is_begun(self) -> bool:
@@ -54,7 +58,7 @@ class OnLoop:
         async def run() -> T:
             return call()
 
-        return self._wait_for(run(), loop)
+        return self._wait_for(run())
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop, for a thread that may wait for its end. RuntimeError on the loop itself."""
@@ -65,7 +69,7 @@ class OnLoop:
         except BaseException:
             work.close()
             raise
-        return self._wait_for(work, loop)
+        return self._wait_for(work)
 
     def must_be_here(self) -> None:
         """Raise NotRunning in a process that was forked off."""
@@ -80,12 +84,16 @@ class OnLoop:
             raise NotRunning("the server does not run: it was not started, or has ended")
         return self._loop
 
-    def _wait_for(self, work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            future = asyncio.run_coroutine_threadsafe(work, loop)
+            with self._handing_over:
+                future = asyncio.run_coroutine_threadsafe(work, self._present())
         except RuntimeError as error:
             work.close()
             raise NotRunning("the server does not run: its event loop is closed") from error
+        except NotRunning:
+            work.close()
+            raise
         try:
             return future.result()
         except CancelledError as error:

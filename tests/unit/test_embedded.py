@@ -13,19 +13,22 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 
 import kvserver
-from helpers.servers import ServerProcess, kvserver_environment, wait_until
+from helpers.servers import DEADLINE_S, ServerProcess, kvserver_environment, wait_until
 from kvserver import embedded
 from kvserver import server as of_server
 from kvserver.control import clock
+from kvserver.control.onloop import OnLoop
 from kvserver.errors import ConfigError, MediumError, NotRunning, StartError
+from kvserver.persistence.snapshots import Snapshots
 
 
 @pytest.fixture
@@ -134,6 +137,66 @@ def test_server_can_be_started_and_stopped_without_a_block() -> None:
     server.stop()
 
 
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_stop_that_is_interrupted_ends_the_server_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupts: int
+) -> None:
+    threads, saves, goes_on = set(threading.enumerate()), threading.Event(), threading.Event()
+    wait_for, wait = OnLoop._wait_for, Snapshots.wait
+    server = kvserver.running(dir=tmp_path / "data", appendonly=False)
+
+    async def hold(snapshots: Snapshots) -> None:
+        saves.set()
+        await asyncio.to_thread(goes_on.wait)
+        await wait(snapshots)
+
+    # A signal would come at any moment, and these are the two at which a program waits.
+    def interrupt_while_it_saves(on_loop: OnLoop, work: Coroutine[Any, Any, object]) -> object:
+        if saves.is_set():
+            return wait_for(on_loop, work)
+        asyncio.run_coroutine_threadsafe(work, on_loop._present())
+        saves.wait(DEADLINE_S)
+        if interrupts == 1:
+            goes_on.set()
+        raise KeyboardInterrupt
+
+    def interrupt_again(timeout: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        client.set("a", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Snapshots, "wait", hold)
+        patched.setattr(OnLoop, "_wait_for", interrupt_while_it_saves)
+        if interrupts == 2:
+            patched.setattr(server._has_ended, "wait", interrupt_again)
+        with pytest.raises(KeyboardInterrupt):
+            server.stop()
+        assert (set(threading.enumerate()) > threads) == (interrupts == 2)
+        goes_on.set()
+    server.stop()
+    assert (server.is_running, set(threading.enumerate())) == (False, threads)
+    with kvserver.running(dir=tmp_path / "data") as other, redis.Redis.from_url(other.url) as client:
+        assert client.get("a") == b"1"
+    with server, redis.Redis.from_url(server.url) as client:
+        assert client.get("a") == b"1"
+
+
+def test_threads_that_start_and_stop_one_server_at_once_leave_nothing() -> None:
+    threads, server = set(threading.enumerate()), kvserver.running()
+    for call in (server.start, server.stop):
+        callers = [threading.Thread(target=call) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(DEADLINE_S)
+        assert sum(each.name == "kvserver" for each in set(threading.enumerate()) - threads) == server.is_running
+    assert set(threading.enumerate()) == threads
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
 def test_several_run_at_once_each_with_its_own_data() -> None:
     with kvserver.running() as one, kvserver.running() as other, kvserver.running() as third:
         clients = [redis.Redis.from_url(server.url) for server in (one, other, third)]
@@ -179,6 +242,21 @@ async def test_unix_socket_alone(tmp_path: Path) -> None:
     assert not os.path.exists(path)
 
 
+def test_paths_stay_where_they_were_when_the_program_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with kvserver.running(dir="data", unixsocket="s") as server, redis.Redis.from_url(server.url) as client:
+        assert server.address == str(tmp_path / "s")
+        server.empty()
+        client.set("a", 1)
+        assert client.config_get("dir") == {"dir": str(tmp_path / "data")}
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        server.faults.crash()
+        server.restart()
+        assert client.get("a") == b"1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "elsewhere"]
+
+
 async def test_start_that_is_cancelled_holds_nothing(tmp_path: Path) -> None:
     server = kvserver.Server(dir=tmp_path / "data")
     task = asyncio.ensure_future(server.start())
@@ -188,6 +266,23 @@ async def test_start_that_is_cancelled_holds_nothing(tmp_path: Path) -> None:
         await task
     async with kvserver.Server(dir=tmp_path / "data"):
         pass
+
+
+async def test_stop_that_is_cancelled_ends_the_server_all_the_same(tmp_path: Path) -> None:
+    tasks = asyncio.all_tasks()
+    server = kvserver.Server(dir=tmp_path / "data", appendonly=False)
+    await server.start()
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        await client.set("a", 1)
+    stop = asyncio.ensure_future(server.stop())
+    await asyncio.sleep(0)
+    stop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stop
+    await server.stop()
+    assert (server.is_running, asyncio.all_tasks()) == (False, tasks)
+    async with server, redis.asyncio.Redis.from_url(server.url) as client:
+        assert await client.get("a") == b"1"
 
 
 # --- what goes wrong
