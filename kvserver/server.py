@@ -27,7 +27,7 @@ from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
-from kvserver.errors import MediumError, MediumLocked, StartError, TLSError
+from kvserver.errors import ConfigError, MediumError, MediumLocked, StartError, TLSError
 from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
@@ -98,6 +98,8 @@ class Server:
         self.clock.on_move = self._catch_up
         self.faults = Faults(self.on_loop, self._crash)
         self.is_running = False
+        if config is None:
+            _settle_paths(self.config)
         # The options as they are at each start. A port that was found free once stays the server's.
         self._given = dict(vars(self.config))
         # What is kept in memory, for a server that comes back after a crash. The next start forgets it after a stop.
@@ -427,6 +429,18 @@ class Server:
         await self._end_all()
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _settle_paths(config: Config) -> None:
+    """Make the paths absolute: the program may go to another directory between two starts."""
+    for name in ("dir", "unixsocket"):
+        path = getattr(config, name)
+        if path and path != IN_MEMORY and not os.path.isabs(path):
+            try:
+                setattr(config, name, os.path.abspath(path))
+            except FileNotFoundError:
+                reason = "the working directory does not exist any more"
+                raise ConfigError(f"cannot use {name} {path}: {reason}") from None
 
 
 def _leave_open_files(wanted: int) -> int:
