@@ -97,7 +97,7 @@ class Server:
         self.clock = Clock(self.on_loop)
         self.clock.on_move = self._catch_up
         self.faults = Faults(self.on_loop, self._crash)
-        self.is_running = False
+        self.is_running = self._is_starting = False
         if config is None:
             _settle_paths(self.config)
         # The options as they are at each start. A port that was found free once stays the server's.
@@ -207,6 +207,15 @@ class Server:
         """
         if self.is_running:
             raise StartError(f"the server runs already, on {self.address}")
+        if self._is_starting:
+            raise StartError("the server is being started already")
+        self._is_starting = True
+        try:
+            await self._start()
+        finally:
+            self._is_starting = False
+
+    async def _start(self) -> None:
         await self._until_gone()
         if self._forgets:
             self._place, self._forgets = None, False

@@ -257,6 +257,15 @@ def test_paths_stay_where_they_were_when_the_program_goes_elsewhere(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "elsewhere"]
 
 
+async def test_second_start_meanwhile_is_refused_and_holds_nothing() -> None:
+    server = kvserver.Server()
+    first, second = await asyncio.gather(server.start(), server.start(), return_exceptions=True)
+    assert (first, str(second)) == (None, "the server is being started already")
+    await server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
 async def test_start_that_is_cancelled_holds_nothing(tmp_path: Path) -> None:
     server = kvserver.Server(dir=tmp_path / "data")
     task = asyncio.ensure_future(server.start())
