@@ -27,7 +27,7 @@ from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
-from kvserver.errors import ConfigError, MediumError, MediumLocked, StartError, TLSError
+from kvserver.errors import ConfigError, MediumError, MediumLocked, NotRunning, StartError, TLSError
 from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
@@ -304,10 +304,28 @@ class Server:
 
         Options that CONFIG SET has changed are as at the start again, the clock tells the system's time, the figures of INFO
         count from zero. Connections stay, but those are reset that listen, wait, or are in the middle of a transaction.
+
+        Behind a script that has written and does not end, the server crashes and starts anew. NotRunning if it ends meanwhile.
         """
         self.faults.clear()
-        await empty(self.state, self.writer.results, self._jobs, self.clients, self._given)
+        try:
+            await self._empty()
+        except TimeoutError:
+            _log.warning("a script that has written does not end: the server starts anew")
+            self._crash()
+            await self.start()
+            await self._empty()
         self.clock.reset()
+
+    async def _empty(self) -> None:
+        work = self._loop.create_task(empty(self.state, self.writer.results, self._jobs, self.clients, self._given))
+        try:
+            await asyncio.wait([work, self.ended], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise NotRunning("the server has ended meanwhile")
+            work.result()
+        finally:
+            work.cancel()
 
     def _open_place(self) -> Place:
         config = self.config

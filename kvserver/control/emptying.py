@@ -5,7 +5,9 @@ Connections stay, but for those that would get something that was not meant for 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
+from typing import Final
 
 from kvserver.dispatch.effect import FreeShards, Reconfigure
 from kvserver.engine.jobs import Jobs
@@ -15,6 +17,8 @@ from kvserver.options.table import OPTIONS
 from kvserver.resp.reply import OK
 from kvserver.state.session import Muted, ServerState, Session
 
+# A script that has written can't be killed. Few tests have one that takes longer and comes to an end.
+SCRIPT_S: Final = 2.0
 # The session in whose name it happens. Clients' begin at 1.
 _NOBODY = -2
 
@@ -22,12 +26,13 @@ _NOBODY = -2
 async def empty(state: ServerState, results: Results, jobs: Jobs, clients: Clients, options: Mapping[str, object]) -> None:
     """Remove all keys, functions and scripts, and let the options have these values again. CommandError if that fails.
 
-    A script that stands aside is ended before, or waited for if it has written. The caller ends faults and resets the clock.
+    A script that stands aside is ended before, or waited for if it has written: TimeoutError if it goes on for SCRIPT_S more.
+    The caller ends faults and resets the clock.
     """
     if state.scripts.busy_error:
         # It can't be killed if it has written: then it is waited for.
         jobs.kill_script()
-        await state.scripts.wait()
+        await asyncio.wait_for(state.scripts.wait(), SCRIPT_S)
     results.pauses.end()
     clients.reset(_is_in_the_middle)
     nobody = Session(state, _NOBODY, "", "", True)

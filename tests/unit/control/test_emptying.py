@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import redis
 
 import kvserver
 from helpers.servers import Wire, encode, wait_until
+from kvserver.control import emptying
 from kvserver.embedded import RunningServer
+from kvserver.engine.jobs import Jobs
+from kvserver.errors import NotRunning
 
 LIBRARY = "#!lua name=mine\nredis.register_function('f', function() return 1 end)"
 
@@ -85,6 +89,48 @@ def test_script_that_stands_aside_is_ended() -> None:
         server.empty()
         assert other.command("PING") == b"+PONG\r\n"
         assert b"Script killed" in wire.read_reply()
+
+
+ENDLESS = "redis.call('SET', 'a', 1) while true do end"
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_script_that_has_written_and_never_ends_costs_a_new_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_folder: bool
+) -> None:
+    monkeypatch.setattr(emptying, "SCRIPT_S", 0.01)
+    options: dict[str, object] = {"dir": tmp_path / "data"} if in_folder else {}
+    with kvserver.running(busy_reply_threshold=1, **options) as server, Wire(server.port) as wire, Wire(server.port) as other:
+        port = server.port
+        wire.send(encode("EVAL", ENDLESS, 0))
+        wait_until(lambda: other.command("PING").startswith(b"-BUSY"), "the script stands aside")
+        server.empty()
+        with Wire(port) as new:
+            assert new.command("DBSIZE") == b":0\r\n"
+
+
+def test_server_that_ends_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+    kill = Jobs.kill_script
+
+    def kill_script(jobs: Jobs) -> bool:
+        begun.set()
+        return kill(jobs)
+
+    with kvserver.running(busy_reply_threshold=1) as server, Wire(server.port) as wire, Wire(server.port) as other:
+        wire.send(encode("EVAL", ENDLESS, 0))
+        wait_until(lambda: other.command("PING").startswith(b"-BUSY"), "the script stands aside")
+        monkeypatch.setattr(Jobs, "kill_script", kill_script)
+
+        def crash() -> None:
+            begun.wait()
+            server.faults.crash()
+
+        ender = threading.Thread(target=crash)
+        ender.start()
+        with pytest.raises(NotRunning):
+            server.empty()
+        ender.join()
 
 
 def test_journal_has_the_emptying(tmp_path: Path) -> None:
