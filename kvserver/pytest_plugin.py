@@ -66,7 +66,8 @@ def kvserver_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
 
     - `server.url`, `.port`, `.address`: where it is
     - `server.clock.advance(60)`: a minute passes
-    - `server.faults.refuse_writes()`, `.delay(0.1)`, `.drop_connections()`, `.crash()`: something goes wrong
+    - `server.faults.refuse_writes()`, `.delay(0.1)`, `.drop_connections()`, `.crash()`: something goes wrong. With
+      `@pytest.mark.kvserver(appendonly=True)`, `server.restart()` has the data again behind a crash; by default it has none.
     """
     marked = {name: value for name, value in _marked(request).items() if name != "decode_responses"}
     shared: RunningServer | None = None if marked else request.getfixturevalue("kvserver_session")

@@ -70,6 +70,30 @@ def test_writes_are_refused_until_all_faults_are_cleared(server: RunningServer, 
     assert wire.command("SET", "a", "1") == b"+OK\r\n"
 
 
+def test_each_order_counts_by_itself(server: RunningServer, wire: Wire) -> None:
+    first = server.faults.refuse_writes()
+    with server.faults.refuse_writes():
+        pass
+    assert wire.command("SET", "a", "1").startswith(MISCONF)
+    server.faults.crash()
+    server.restart()
+    with Wire(server.port) as again:
+        with server.faults.refuse_writes():
+            # It is of the time before the crash.
+            first.end()
+            assert again.command("SET", "a", "1").startswith(MISCONF)
+        assert again.command("SET", "a", "1") == b"+OK\r\n"
+
+
+def test_behind_a_delay_the_one_before_counts(server: RunningServer, wire: Wire) -> None:
+    with server.faults.delay(LATE_S):
+        with server.faults.delay(LATE_S / 2):
+            pass
+        begun = time.monotonic()
+        wire.command("PING")
+        assert time.monotonic() - begun >= SURELY_LATE_S
+
+
 def test_server_that_refuses_writes_saves_at_its_end(tmp_path: Path) -> None:
     with kvserver.running(dir=tmp_path / "data", appendonly=False) as server, Wire(server.port) as wire:
         wire.command("SET", "a", "1")
