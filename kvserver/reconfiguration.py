@@ -40,6 +40,8 @@ class Reconfiguration:
         self._listeners = listeners
         self._warn = warn
         self._follows_log_level = False
+        # The port for those who watch the server follows `bind`. The server sets it.
+        self.rebind_http: Callable[[], None] = lambda: None
         # Scripts are told of their limit of memory.
         self.limit_scripts: Callable[[], None] = lambda: None
         # The values in force, which come back after a CONFIG SET that can't be carried out.
@@ -64,6 +66,8 @@ class Reconfiguration:
                 self._listeners.reload_tls()
             if listening:
                 self._listeners.rebind()
+                if "bind" in names:
+                    self._rebind_http()
                 _log.info("listening on %s", ", ".join(self._listeners.urls()) or "nothing")
                 self._warn()
         except (CommandError, OSError, TLSError) as error:
@@ -85,6 +89,15 @@ class Reconfiguration:
             self.limit_scripts()
         if "loglevel" in names and self._follows_log_level:
             set_level(config.loglevel)
+
+    def _rebind_http(self) -> None:
+        """Have the HTTP port follow `bind`; if it can't, let the others go back and raise the error."""
+        try:
+            self.rebind_http()
+        except OSError:
+            vars(self._state.config).update(self._settled)
+            self._listeners.rebind()
+            raise
 
     def _watch(self) -> None:
         """Pass the options about slow commands, and about events, to the parts that watch for them."""

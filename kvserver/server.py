@@ -352,6 +352,7 @@ class Server:
                 raise OSError(f"http-port needs {error.name}: pip install 'kvserver[http]'") from None
             self._http = HTTPPort(self.state)
             await self._http.open()
+            self._reconfiguration.rebind_http = self._http.rebind
 
     def _stop_listening(self) -> None:
         self._listeners.close()

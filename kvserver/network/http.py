@@ -7,7 +7,9 @@ of too many clients the one who has waited longest is sent away, so that nobody 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -15,7 +17,7 @@ import h11
 
 from kvserver.dispatch.gate import write_error
 from kvserver.network.clients import print_address
-from kvserver.network.listeners import listen, port_of, stop_accepting
+from kvserver.network.listeners import begin_listening, is_taken, listen, port_of, stop_accepting
 from kvserver.network.metrics import CONTENT_TYPE, pieces
 from kvserver.state.session import ServerState
 
@@ -25,6 +27,7 @@ DEADLINE_S: Final = 10.0
 # What a client may send behind its request, before it is cut off: it could not read the answer otherwise.
 LINGER_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 4096
+_ORIGIN: Final = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 _TEXT: Final = "text/plain; charset=utf-8"
 _INDEX: Final = b"/metrics for Prometheus\n/healthz 200 while the server answers\n/readyz 200 while it takes writes\n"
 
@@ -46,18 +49,72 @@ class HTTPPort:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[socket.socket, asyncio.Server] = {}
+        self._starts: set[asyncio.Task[None]] = set()
         # Those who are served, who has waited longest first.
         self._clients: dict[asyncio.Task[None], None] = {}
         self.left_out: list[str] = []
 
     async def open(self) -> None:
         """Listen at the addresses of `bind`. OSError, with a text of one line, if that fails."""
-        config = self._state.config
-        self._sockets = listen(config.bind, config.http_port, config.tcp_backlog, self.left_out)
-        config.http_port = port_of(self._sockets, config.http_port)
+        self._listen()
         for raw_socket in self._sockets:
-            self._servers.append(await asyncio.start_server(self._serve, sock=raw_socket, limit=HEADER_BYTES))
+            await self._accept(raw_socket)
+
+    def rebind(self) -> None:
+        """Listen at the addresses that `bind` says now, and at no others. After an OSError all is as it was.
+
+        Sockets that are wanted still go on.
+        """
+        before = self._sockets
+        try:
+            self._listen(before)
+        except OSError as error:
+            if not is_taken(error):
+                raise
+            # Our own sockets may be in the way, as * is of 127.0.0.1. They are closed first.
+            addresses = [(raw_socket.family, raw_socket.getsockname()) for raw_socket in before]
+            self._end(before)
+            before = []
+            try:
+                self._listen()
+            except OSError:
+                backlog = self._state.config.tcp_backlog
+                self._sockets = [begin_listening(socket.socket(family), name, backlog) for family, name in addresses]
+                self._accept_soon(self._sockets)
+                raise
+        self._accept_soon([raw_socket for raw_socket in self._sockets if raw_socket not in before])
+        self._end([raw_socket for raw_socket in before if raw_socket not in self._sockets])
+
+    def _listen(self, present: Sequence[socket.socket] = ()) -> None:
+        config, left_out = self._state.config, list[str]()
+        self._sockets = listen(config.bind, config.http_port, config.tcp_backlog, left_out, present)
+        config.http_port = port_of(self._sockets, config.http_port)
+        self.left_out = left_out
+
+    def _accept_soon(self, sockets: Sequence[socket.socket]) -> None:
+        for raw_socket in sockets:
+            task = asyncio.get_running_loop().create_task(self._accept(raw_socket))
+            self._starts.add(task)
+            task.add_done_callback(self._starts.discard)
+
+    async def _accept(self, raw_socket: socket.socket) -> None:
+        # Another change of the options may have taken the socket out before this begins, and again while it waits.
+        if raw_socket in self._sockets:
+            backlog = self._state.config.tcp_backlog
+            server = await asyncio.start_server(self._serve, sock=raw_socket, limit=HEADER_BYTES, backlog=backlog)
+            if raw_socket in self._sockets:
+                self._servers[raw_socket] = server
+            else:
+                server.close()
+
+    def _end(self, sockets: Sequence[socket.socket]) -> None:
+        for raw_socket in sockets:
+            stop_accepting(raw_socket)
+            if server := self._servers.pop(raw_socket, None):
+                server.close()
+            else:
+                raw_socket.close()
 
     def urls(self) -> list[str]:
         """The addresses, as a browser takes them."""
@@ -65,10 +122,8 @@ class HTTPPort:
 
     def close(self) -> None:
         """Listen no more, and send all away."""
-        for raw_socket in self._sockets:
-            stop_accepting(raw_socket)
-        for server in self._servers:
-            server.close()
+        sockets, self._sockets = self._sockets, []
+        self._end(sockets)
         for client in self._clients:
             client.cancel()
 
@@ -123,7 +178,8 @@ class HTTPPort:
             rest -= len(unread)
 
     async def _answer(self, method: bytes, target: bytes) -> Answer:
-        path = target.partition(b"?")[0]
+        # A client that takes this for a proxy sends the whole URL, which every server must take (RFC 9112, 3.2.2).
+        path = target[match.end() if (match := _ORIGIN.match(target)) else 0 :].partition(b"?")[0] or b"/"
         if path not in (b"/", b"/metrics", b"/healthz", b"/readyz"):
             return Answer(404, b"no such page\n")
         if method not in (b"GET", b"HEAD"):

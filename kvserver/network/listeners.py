@@ -113,7 +113,7 @@ class Listeners:
                 wanted = _listen_on_both(config, [], [], left_out)
             except OSError:
                 self._use(*(
-                    [_begin_listening(socket.socket(family), address, config.tcp_backlog) for family, address in each]
+                    [begin_listening(socket.socket(family), address, config.tcp_backlog) for family, address in each]
                     for each in addresses
                 ))  # fmt: skip
                 raise
@@ -305,11 +305,12 @@ def _listen_at(host: str, port: int, backlog: int, reusable: dict[Any, socket.so
         except OSError as error:
             failure = error
             continue
-        return _begin_listening(raw_socket, address, backlog)
+        return begin_listening(raw_socket, address, backlog)
     raise failure
 
 
-def _begin_listening(raw_socket: socket.socket, address: Any, backlog: int) -> socket.socket:
+def begin_listening(raw_socket: socket.socket, address: Any, backlog: int) -> socket.socket:
+    """A socket that is bound to this address, and listens. OSError, and the socket is closed, if that fails."""
     try:
         raw_socket.setblocking(False)
         raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

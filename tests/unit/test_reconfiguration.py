@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,32 @@ def test_new_port_is_listened_on_and_one_in_use_leaves_the_old_one() -> None:
         assert server.port != before
         with redis.Redis.from_url(server.url) as client:
             assert client.ping()
+
+
+def answers(port: int, host: str, target: str = "/healthz") -> bool:
+    try:
+        with socket.create_connection((host, port)) as raw_socket:
+            raw_socket.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            return raw_socket.recv(12) == b"HTTP/1.1 200"
+    except ConnectionRefusedError:
+        return False
+
+
+def test_http_port_follows_bind() -> None:
+    with kvserver.running(bind="127.0.0.1 127.0.0.2", http_port="auto") as server, redis.Redis.from_url(server.url) as client:
+        port = int(client.config_get("http-port")["http-port"])
+        assert (answers(port, "127.0.0.1"), answers(port, "127.0.0.2")) == (True, True)
+        for bind, has_other in (("127.0.0.1", False), ("*", True), ("127.0.0.1", False)):
+            client.config_set("bind", bind)
+            assert (answers(port, "127.0.0.1"), answers(port, "127.0.0.2")) == (True, has_other)
+        with socket.create_server(("127.0.0.2", port)), pytest.raises(redis.ResponseError, match="Failed to bind"):
+            client.config_set("bind", "127.0.0.1 127.0.0.2")
+        assert client.config_get("bind") == {"bind": "127.0.0.1"}
+        assert answers(port, "127.0.0.1")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", server.port))
+        assert answers(port, "127.0.0.1", "http://127.0.0.1/healthz?x")
+    assert not answers(port, "127.0.0.1")
 
 
 def test_level_of_the_log_and_limit_of_open_files_stay_the_programs() -> None:
