@@ -382,7 +382,11 @@ class Server:
 
     def _catch_up(self, seconds: float) -> None:
         """Have happen what is due by the clock, which somebody has moved forward by so many seconds."""
-        results = self.writer.results
+        results, now_ms = self.writer.results, self.clock.now_ms()
+        # The clock may have gone back: nobody came, or was active, later than now.
+        for session in self.state.sessions.values():
+            session.connected_at_ms = min(session.connected_at_ms, now_ms)
+            session.last_active_at_ms = min(session.last_active_at_ms, now_ms)
         results.pauses.look_at_clock()
         self._upkeep.catch_up()
         results.waiting.hasten(seconds)

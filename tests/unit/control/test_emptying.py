@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -131,6 +132,17 @@ def test_server_that_ends_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(NotRunning):
             server.empty()
         ender.join()
+
+
+def test_no_client_is_younger_than_nothing_when_the_clock_goes_back(server: RunningServer) -> None:
+    server.clock.advance(1_000_000)
+    with Wire(server.port) as wire:
+        wire.command("PING")
+        server.empty()
+        line = wire.value("CLIENT", "LIST")
+        age, idle = (int(number) for number in re.findall(rb" (?:age|idle)=(-?\d+)", line))
+        assert age >= 0
+        assert idle >= 0
 
 
 def test_journal_has_the_emptying(tmp_path: Path) -> None:
