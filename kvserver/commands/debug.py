@@ -158,6 +158,9 @@ def _advance_s(text: bytes) -> float:
         seconds = float(text)
     except ValueError:
         raise CommandError(NO_FLOAT) from None
+    # Python takes 1_0 and blanks around a number, Redis does not.
+    if b"_" in text or text != text.strip():
+        raise CommandError(NO_FLOAT)
     if not 0 <= seconds <= LONGEST_ADVANCE_S:
         raise CommandError(NO_ADVANCE)
     return seconds

@@ -158,6 +158,8 @@ def test_clock_goes_forward_only(server: RunningServer, seconds: float) -> None:
         server.clock.advance(seconds)
     with raw(server) as wire:
         assert wire.command("DEBUG", "CLOCK", "ADVANCE", str(seconds)).startswith(b"-ERR the clock goes forward only")
+        for text in ("1_0", " 1", "1 ", "x", ""):
+            assert wire.command("DEBUG", "CLOCK", "ADVANCE", text) == b"-ERR value is not a valid float\r\n"
     assert server.clock.now() - before < 60
 
 
