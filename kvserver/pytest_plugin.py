@@ -166,11 +166,15 @@ def _started(options: Mapping[str, Any]) -> Iterator[RunningServer]:
     """A server with these options. What is wrong with them, or in its way, fails the test with one line."""
     import kvserver
 
+    failure = ""
     try:
         server = kvserver.running(**options)
         server.start()
     except kvserver.KVServerError as error:
-        pytest.fail(f"kvserver: {error}", pytrace=False)
+        failure = str(error)
+    # Outside of the except clause, so that pytest has no other exception to tell of.
+    if failure:
+        pytest.fail(f"kvserver: {failure}", pytrace=False)
     with server:
         yield server
 

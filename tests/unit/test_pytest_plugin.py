@@ -272,6 +272,7 @@ def test_wrong_option_is_one_line(pytester: pytest.Pytester) -> None:
     ):
         result.stdout.fnmatch_lines([f"*ERROR at setup of test_{name}*", line])
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert "During handling" not in result.stdout.str()
 
 
 def test_wrong_line_of_the_ini_file_is_one_line(pytester: pytest.Pytester) -> None:
