@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -180,13 +181,16 @@ def _started(options: Mapping[str, Any]) -> Iterator[RunningServer]:
 
 
 def _options_of(config: pytest.Config) -> dict[str, Any]:
-    """The options of the ini file."""
+    """The options of the ini file. Each worker of pytest-xdist has a folder of its own below `dir`."""
     options = {}
     for line in config.getini("kvserver_options"):
         name, equals, value = line.partition("=")
         if not equals:
             pytest.fail(f"kvserver_options: a line is name=value, not {line!r}", pytrace=False)
         options[name.strip().replace("-", "_")] = value.strip()
+    worker = getattr(config, "workerinput", {}).get("workerid", "")
+    if worker and options.get("dir", "memory:") != "memory:":
+        options["dir"] = os.path.join(options["dir"], worker)
     return options
 
 

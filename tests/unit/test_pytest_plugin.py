@@ -259,6 +259,19 @@ def test_end():
 """
 
 
+def test_each_worker_has_a_folder_of_its_own(pytester: pytest.Pytester) -> None:
+    pytester.makeini(INI + "kvserver_options = dir=data\n")
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(redis_client, number): redis_client.set("a", number)
+    """)
+    # They are made, and held, at the same time.
+    run(pytester, "-n", "2", "--dist", "each").assert_outcomes(passed=8)
+    assert sorted(path.name for path in (pytester.path / "data").iterdir()) == ["gw0", "gw1"]
+
+
 def test_wrong_option_is_one_line(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(WRONG)
     result = run(pytester)
