@@ -135,6 +135,23 @@ def async_redis_client(kvserver_server: RunningServer, request: pytest.FixtureRe
 
     with _ended_by(end, request.node):
         yield redis.asyncio.Redis(connection_pool=pool)
+    for connection in (*pool._available_connections, *pool._in_use_connections):
+        _close_without_loop(connection)
+
+
+def _close_without_loop(connection: Any) -> None:
+    """Close a connection of redis.asyncio that is open still, whose loop may be gone: there nobody else can close it."""
+    writer = connection._writer
+    if writer is None:
+        return
+    connection._writer = connection._reader = None
+    transport = writer.transport
+    try:
+        transport.abort()
+    except RuntimeError:
+        # The loop is closed. asyncio's would have closed the socket so in its next turn; uvloop's has closed it.
+        if close := getattr(transport, "_call_connection_lost", None):
+            close(None)
 
 
 @contextmanager

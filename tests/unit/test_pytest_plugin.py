@@ -259,6 +259,37 @@ def test_end():
 """
 
 
+def test_async_client_is_closed_where_its_loop_is_gone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import asyncio
+        import gc
+        import unittest
+        import pytest
+        import pytest_asyncio
+
+        @pytest.fixture(autouse=True)
+        def collected(request):
+            yield
+            gc.collect()
+
+        class TestOfUnittest(unittest.IsolatedAsyncioTestCase):
+            @pytest.fixture(autouse=True)
+            def keep(self, async_redis_client): self.client = async_redis_client
+            async def test_it(self): await self.client.set("a", 1)
+
+        def test_run(async_redis_client): asyncio.run(async_redis_client.set("a", 1))
+
+        @pytest_asyncio.fixture
+        async def filled(async_redis_client): await async_redis_client.set("a", 1)
+
+        def test_fixture(filled): pass
+
+        def test_all_are_closed(redis_client):
+            assert redis_client.info("clients")["connected_clients"] == 1
+    """)
+    run(pytester).assert_outcomes(passed=4)
+
+
 def test_each_worker_has_a_folder_of_its_own(pytester: pytest.Pytester) -> None:
     pytester.makeini(INI + "kvserver_options = dir=data\n")
     pytester.makepyfile("""
