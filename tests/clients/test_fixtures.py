@@ -13,8 +13,8 @@ from helpers.installs import Installs, run
 from helpers.servers import kvserver_environment
 
 FOLDER = Path(__file__).parent
-# Those which use a store, but for some that let threads run into limits for seconds.
-FILES = ("tests/store", "tests/asyncio/store", "tests/rate_limiter/test_token_bucket.py", "-k", "not concurrent")
+# Some of those which use a store: each of them is there for a loop or without one. All take three times as long.
+FILES = ("tests/asyncio/store/test_store.py", "tests/rate_limiter/test_token_bucket.py", "-k", "not concurrent")
 
 
 def passed(folder: Path, *words: str, packages: Path) -> set[str]:
@@ -47,7 +47,7 @@ def test_tests_of_throttled_pass_with_our_fixture_as_with_fakeredis(installs: In
     print(f"{THROTTLED_SOURCE}: {len(of_ours)} tests")
     assert of_ours == of_theirs
     # The others are of its store in memory, or of both.
-    assert sum("[redis" in name for name in of_ours) > 80
+    assert sum("[redis" in name for name in of_ours) > 40
 
 
 OF_ANYIO = """
