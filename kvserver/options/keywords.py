@@ -35,7 +35,7 @@ def from_keywords(options: Mapping[str, object]) -> Config:
     """The configuration that these keywords make. None as a value leaves an option at its default.
 
     - `port=0` is any free port. With `unixsocket` or `tls_port` and no `port`, there is no other socket than that.
-    - In memory `appendonly` and `save` are off, unless they are given.
+    - In memory `appendonly` and `save` are off, unless they are given. With `appendfsync`, `appendonly` is on.
 
     ConfigError, in one line, for a name that is no option (with the one that may be meant), or a value that is none for it.
     """
@@ -47,6 +47,9 @@ def from_keywords(options: Mapping[str, object]) -> Config:
                 raise ConfigError(f"{keyword}: {option.name} is there twice")
             texts[option] = _text_of(option, keyword, value)
     given = {option.name for option in texts}
+    # Who says how often the journal is synced means that there is one.
+    if "appendfsync" in given and "appendonly" not in given:
+        texts[BY_NAME["appendonly"]] = "yes"
     config = Config()
     listens = any(name in given for name in _LISTENING)
     defaults = {**DEFAULTS, "port": "0" if listens else DEFAULTS["port"]}

@@ -207,6 +207,16 @@ def test_several_run_at_once_each_with_its_own_data() -> None:
             client.close()
 
 
+def test_appendfsync_alone_switches_the_journal_on() -> None:
+    with kvserver.running(appendfsync="always") as server:
+        with redis.Redis.from_url(server.url) as client:
+            client.set("a", 1)
+        server.faults.crash()
+        server.restart()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("a") == b"1"
+
+
 async def test_it_runs_beside_the_event_loop_of_its_caller() -> None:
     with kvserver.running() as server:
         async with redis.asyncio.Redis.from_url(server.url) as client:
