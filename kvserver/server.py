@@ -38,6 +38,7 @@ from kvserver.network.listeners import Listeners
 from kvserver.network.urls import address_of, port_of, url_of
 from kvserver.options.config import Config
 from kvserver.options.keywords import from_keywords
+from kvserver.options.kinds import AUTO_PORT
 from kvserver.options.table import IN_MEMORY
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
@@ -121,17 +122,25 @@ class Server:
     @property
     def url(self) -> str:
         """The URL for clients on this machine, such as redis://127.0.0.1:6379/0: `redis.Redis.from_url` takes it."""
+        self._must_have_port()
         return url_of(self.config)
 
     @property
     def port(self) -> int:
         """The port that it listens on: that of TCP, or else that of TLS. 0 if there is a Unix socket alone."""
+        self._must_have_port()
         return port_of(self.config)
 
     @property
     def address(self) -> str:
         """The host and the port, such as 127.0.0.1:6379; or the path of the Unix socket, if there is nothing else."""
+        self._must_have_port()
         return address_of(self.config)
+
+    def _must_have_port(self) -> None:
+        """NotRunning before the first start of a server that is to find a free port."""
+        if port_of(self.config) == AUTO_PORT:
+            raise NotRunning("the server has no port yet: it finds a free one when it is started")
 
     # Its life
 

@@ -207,6 +207,18 @@ def test_several_run_at_once_each_with_its_own_data() -> None:
             client.close()
 
 
+def test_server_has_no_port_before_it_has_found_one() -> None:
+    server = kvserver.running()
+    for name in ("url", "port", "address"):
+        with pytest.raises(NotRunning, match="no port yet"):
+            getattr(server, name)
+    assert repr(server) == "<kvserver, not running>"
+    with server:
+        url = server.url
+    assert server.url == url
+    assert kvserver.running(port=7000).url == "redis://127.0.0.1:7000/0"
+
+
 def test_appendfsync_alone_switches_the_journal_on() -> None:
     with kvserver.running(appendfsync="always") as server:
         with redis.Redis.from_url(server.url) as client:
