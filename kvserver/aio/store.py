@@ -48,8 +48,8 @@ class KVStore:
 
     The loop never waits for the disk, and a call in a hundred or so lets it go round first. It does what a call is for: set
     and get take O(value), `update` O(values), `len` and `clear` O(1). Opening, `shutdown`, `restore` and iteration take
-    O(all), in slices of one to three milliseconds. Python's garbage collector is the program's: with some hundred thousand keys
-    a full collection holds the loop for tenths of a second, most of all while data is loaded. `gc.disable()` during `open` and
+    O(all), in slices of one to three milliseconds. Python's garbage collector is the program's: with some 100,000 keys a full
+    collection holds the loop for tenths of a second, most of all while data is loaded. `gc.disable()` during `open` and
     `restore`, or `gc.freeze()` behind them, ends that.
 
     Keys whose time has come are never returned. `len` counts them until they are removed, which is in slices, too: some tens
