@@ -58,6 +58,10 @@ def _check_spelling(folder: str, name: str, filesystem: FileSystem) -> None:
 
     On macOS, `Dump.kvs` opens the file `dump.kvs`; but the segments of its journal would be looked for under another name.
     """
-    if filesystem.exists(os.path.join(folder, name)) and name not in (names := filesystem.list(folder)):
+    try:
+        names = filesystem.list(folder) if filesystem.exists(os.path.join(folder, name)) else [name]
+    except OSError as error:
+        raise MediumError(f"cannot read the directory {folder}: {error.strerror or error}") from error
+    if name not in names:
         alike = next((each for each in names if each.casefold() == name.casefold()), "another spelling")
         raise MediumError(f"{os.path.join(folder, name)} is there as {alike}: spell it so, or its journal would not be found")

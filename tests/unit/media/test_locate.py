@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -57,3 +58,16 @@ def test_file_is_opened_under_its_own_spelling_alone(tmp_path: Path) -> None:
         open_folder(str(tmp_path), "Dump.kvs", CaseInsensitive())
     open_folder(str(tmp_path), "dump.kvs", CaseInsensitive()).close()
     open_folder(str(tmp_path), "other.kvs", CaseInsensitive()).close()
+
+
+def test_folder_that_cannot_be_listed_is_told_and_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_folder(str(tmp_path), "dump.kvs").close()
+    filesystem = FileSystem()
+
+    def fail(folder: str) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(filesystem, "list", fail)
+    with pytest.raises(MediumError, match=r"^cannot read the directory .*: Input/output error$"):
+        open_folder(str(tmp_path), "dump.kvs", filesystem)
+    open_folder(str(tmp_path), "dump.kvs").close()
