@@ -238,4 +238,5 @@ def _in_pieces(items: list[T], size: int) -> Iterator[list[T]]:
 
 def _text(metrics: list[Metric]) -> bytes:
     # It asks a registry for nothing but its metrics.
-    return generate_latest(_Gathered(*metrics))
+    text: bytes = generate_latest(_Gathered(*metrics))
+    return text
