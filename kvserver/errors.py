@@ -6,6 +6,9 @@ Exception
 └── KVServerError              the root
     ├── MediumError            a medium can't be opened, read or written (also an OSError)
     │   ├── MediumLocked       another process holds the medium
+    │   ├── Refused            an engine refuses an append or a manifest, since somebody else's stands there
+    │   ├── Unknown            nobody knows if a call of an engine has had its effect, or may still have it
+    │   ├── Trimmed            entries of a shared log are not there any more, since a snapshot has them
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
     ├── StoreClosed            a library store that was closed is written to (also a ValueError)
@@ -15,6 +18,7 @@ Exception
     ├── CacheFull              a cache has no room, and its policy lets no key go
     ├── CodecError             a codec fails at a value, or gives what is no bytes (also a ValueError)
     ├── StoreReadOnly          a library store that was opened read_only is written to
+    ├── ManifestInvalid        a manifest of a vault is none, or contradicts itself (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
     ├── DenseNeeded            a HyperLogLog can't stay sparse
@@ -44,6 +48,18 @@ class MediumError(KVServerError, OSError):
 
 class MediumLocked(MediumError):
     """Another process (or another object in this one) holds the medium."""
+
+
+class Refused(MediumError):
+    """An engine refuses an append or a manifest: somebody else's stands there. The same call is never made again."""
+
+
+class Unknown(MediumError):
+    """A call of an engine was cut off: it may have had its effect, or have it later. Reading tells."""
+
+
+class Trimmed(MediumError):
+    """The entries of a shared log behind a position are not there any more: a snapshot in the vault has them."""
 
 
 class MediumPoisoned(MediumError):
@@ -80,6 +96,10 @@ class CodecError(KVServerError, ValueError):
 
 class StoreReadOnly(KVServerError):
     """A store of the library was opened read_only: only the server writes there."""
+
+
+class ManifestInvalid(KVServerError, ValueError):
+    """A manifest of a vault that is none, or contradicts itself. `str()` says what is wrong."""
 
 
 class PayloadInvalid(KVServerError, ValueError):

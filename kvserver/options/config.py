@@ -71,6 +71,13 @@ class Config:
     appendfsync: str
     auto_aof_rewrite_percentage: int
     auto_aof_rewrite_min_size: int  # bytes
+    medium: str
+    snapshots: str
+    lease_milliseconds: int
+    read_fence: bool
+    replica_serve_stale_data: bool
+    announce_ip: str
+    announce_port: int
     maxclients: int
     proto_max_bulk_len: int  # bytes
     client_query_buffer_limit: int  # bytes

@@ -200,7 +200,6 @@ INERT: tuple[Option, ...] = (
     _row("replica-lazy-flush", LIVE, YES_NO, "no", "slave-lazy-flush"),
     _row("replica-priority", LIVE, _COUNT, "100", "slave-priority"),
     _row("replica-read-only", LIVE, YES_NO, "yes", "slave-read-only"),
-    _row("replica-serve-stale-data", LIVE, YES_NO, "yes", "slave-serve-stale-data"),
     _row("replicaof", FIXED, only(PATH, "", "there is no replication"), "", "slaveof"),
     _row("sanitize-dump-payload", LIVE, one_of("no", "yes", "clients"), "no"),
     _row("server_cpulist", FIXED, PATH, ""),

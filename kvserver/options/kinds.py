@@ -221,6 +221,7 @@ PORT = Kind("NUMBER|auto", _parse_port, _show_port, toml_type=int)
 # TOML has no integer for this: it reads 0o700 and 448 as the same number, so that only a string can say which one is meant.
 PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
 PATH = Kind("PATH", _parse_path)
+URL = Kind("URL", _parse_path)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 # A password is bytes, which need not be UTF-8.

@@ -19,6 +19,7 @@ from kvserver.state.channels import Channels
 from kvserver.state.description import Description
 from kvserver.state.latency import LatencyMonitor
 from kvserver.state.notifications import Notifications
+from kvserver.state.replication import ReplicationFacts
 from kvserver.state.scripts import NoScripts, ScriptHost
 from kvserver.state.slowlog import SlowLog
 from kvserver.state.statistics import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
@@ -89,6 +90,7 @@ class ServerState:
         self.process_facts = process_facts
         self.persistence = PersistenceFacts()
         self.journal = JournalFacts()
+        self.replication = ReplicationFacts()
         self.counters = Counters()
         self.rates = Rates()
         self.sessions: dict[int, Session] = {}

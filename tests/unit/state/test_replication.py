@@ -1,0 +1,25 @@
+"""What a server knows of the nodes that share its engine."""
+
+from __future__ import annotations
+
+from kvserver.state.replication import NODE_TIMEOUT_S, NodeFacts, ReplicationFacts
+
+
+def test_server_without_an_engine_is_a_primary_alone() -> None:
+    facts = ReplicationFacts()
+    assert (facts.is_primary, facts.is_shared, facts.is_stale) == (True, False, False)
+
+
+def test_standby_is_stale_behind_a_lease_without_a_word() -> None:
+    facts = ReplicationFacts()
+    facts.is_primary, facts.engine.lease_ms = False, 3000
+    facts.tail_age_s = lambda: 2.9
+    assert not facts.is_stale
+    facts.tail_age_s = lambda: 3.1
+    assert facts.is_stale
+
+
+def test_node_is_up_while_it_tells_of_itself() -> None:
+    node = NodeFacts("id", "host", 1, is_primary=False, applied=0, seen_s_ago=0)
+    assert node.is_up
+    assert not node._replace(seen_s_ago=NODE_TIMEOUT_S).is_up
