@@ -6,10 +6,11 @@ It shows what the contracts ask for, without a network, and tests put faults aro
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from kvserver.errors import MediumError, Refused, Trimmed
-from kvserver.formats.manifest import Manifest, Position
+from kvserver.formats.manifest import BEGINNING, Manifest, Position
 from kvserver.media.shared import Engine, Entry, Mark, Node
 
 MAX_APPEND_BYTES: Final = 1 << 20
@@ -24,31 +25,34 @@ class MemoryLog:
         self.max_append_bytes = max_append_bytes
         self.most_in_flight = 1
         self._entries: list[Entry] = []
-        # The number of the last entry that was removed.
+        # The number of the last entry that was removed, and the position of the last one that was appended.
         self._trimmed = 0
+        self._last = BEGINNING
         self._change = threading.Condition()
         self._is_closed = False
 
     @property
     def last(self) -> Position:
-        """The position of the last entry."""
-        return self._entries[-1].position if self._entries else Position(0, self._trimmed)
+        """The position of the last entry, which may be trimmed already."""
+        return self._last
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
         if len(data) > self.max_append_bytes:
             raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         with self._change:
-            end = self._trimmed + len(self._entries)
-            if after.number != end:
-                raise Refused(f"something stands behind the entry {after.number} already")
-            position = Position(mark.epoch, end + 1)
-            self._entries.append(Entry(position, mark, bytes(data)))
+            if after != self._last:
+                raise Refused(f"the entry {after.number} of epoch {after.epoch} is not the last one")
+            if mark.epoch < after.epoch:
+                raise Refused(f"epoch {mark.epoch} has ended")
+            self._last = Position(mark.epoch, after.number + 1)
+            self._entries.append(Entry(self._last, mark, bytes(data)))
             self._change.notify_all()
-            return position
+            return self._last
 
-    def read(self, after: Position, wait_s: float) -> list[Entry]:
+    def read(self, after: Position, wait_s: float, is_over: Callable[[], bool] = lambda: False) -> list[Entry]:
+        """Read as the contract has it. `is_over`, looked at when `wake` is called, ends the wait."""
         with self._change:
-            self._change.wait_for(lambda: self._is_closed or self._trimmed + len(self._entries) > after.number, wait_s)
+            self._change.wait_for(lambda: self._is_closed or is_over() or self._last.number > after.number, wait_s)
             if after.number < self._trimmed:
                 raise Trimmed(f"the entry {after.number + 1} is not there any more")
             found: list[Entry] = []
@@ -59,6 +63,11 @@ class MemoryLog:
                 found.append(entry)
                 size += len(entry.data)
             return found
+
+    def wake(self) -> None:
+        """Let each read that waits look if it is over."""
+        with self._change:
+            self._change.notify_all()
 
     def trim(self, upto: Position) -> None:
         with self._change:
@@ -167,7 +176,7 @@ class _View:
 
     def read(self, after: Position, wait_s: float) -> list[Entry]:
         self._must_be_open()
-        return self._log.read(after, wait_s)
+        return self._log.read(after, wait_s, lambda: self._is_closed)
 
     def trim(self, upto: Position) -> None:
         self._must_be_open()
@@ -175,6 +184,7 @@ class _View:
 
     def close(self) -> None:
         self._is_closed = True
+        self._log.wake()
 
     def _must_be_open(self) -> None:
         if self._is_closed:

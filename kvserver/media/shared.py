@@ -70,8 +70,10 @@ class SharedLog(Protocol):
         """Append an entry right behind the one at `after`. When this returns its position, it is durable.
 
         The data may be empty. An entry whose mark has a greater epoch than `after` is a fence: no append of an earlier epoch
-        succeeds at that place any more, or behind it. Refused: something else stands there. Unknown: it may have landed, or
-        land later. MediumError: it has not and will not.
+        succeeds at that place any more, or behind it; where several may be in flight, one that was on its way behind that
+        place may be taken, but no reader ever sees it. There, nothing is sent behind a fence before the fence is acknowledged.
+        Refused: something else stands there, or did before it was trimmed. Unknown: it may have landed, or land later.
+        MediumError: it has not and will not.
         """
 
     def read(self, after: Position, wait_s: float) -> list[Entry]:
