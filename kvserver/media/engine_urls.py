@@ -1,0 +1,80 @@
+"""The way from the URL of an engine to what talks to it. What talks to it is imported when its URL comes, and not before.
+
+    memory://NAME                                 in this process, for tests
+    s3://BUCKET/PREFIX?endpoint=URL&region=NAME   (snapshots alone, too)
+
+It stands apart from `locate`, since the library opens folders, and shall never import what has a thread or an event loop.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kvserver.errors import MediumError
+from kvserver.media.shared import Engine, Vault
+
+_MEDIA: Final = "memory://NAME"
+_VAULTS: Final = "memory://NAME"
+
+_SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
+# A password may have any character in it, where nobody has quoted it: better too much is left out of a message than too little.
+_USER = re.compile(r"//.*@", re.DOTALL)
+
+
+def open_engine(medium: str, snapshots: str = "") -> Engine:
+    """Open the engine at the URL `medium`, with its snapshots in the vault at the URL `snapshots`, if one is named.
+
+    MediumError, in one line without a password: the URL means nothing, or the engine can't be used. ExtraMissing: its client
+    is not installed.
+    """
+    vault = open_vault(snapshots) if snapshots else None
+    try:
+        return _open(medium, vault)
+    except BaseException:
+        if vault:
+            vault.close()
+        raise
+
+
+def open_vault(snapshots: str) -> Vault:
+    """Open the vault at the URL `snapshots` alone, with no log. MediumError and ExtraMissing as for `open_engine`."""
+    match _scheme_of(snapshots):
+        case "memory":
+            from kvserver.media.memory_engine import open_memory_engine
+
+            return open_memory_engine(_name_in(snapshots)).vault
+        case scheme:
+            raise MediumError(f"snapshots: {_unknown(snapshots, scheme)}, but {_VAULTS}")
+
+
+def without_password(url: str) -> str:
+    """The URL for messages: who it logs in as is left out, with the password."""
+    return _USER.sub("//", url)
+
+
+def _open(medium: str, vault: Vault | None) -> Engine:
+    match _scheme_of(medium):
+        case "memory":
+            from kvserver.media.memory_engine import open_memory_engine
+
+            engine = open_memory_engine(_name_in(medium))
+        case scheme:
+            raise MediumError(f"medium: {_unknown(medium, scheme)}, but {_MEDIA}")
+    return engine._replace(vault=vault) if vault else engine
+
+
+def _scheme_of(url: str) -> str:
+    match = _SCHEME.match(url)
+    return match[1].lower() if match else ""
+
+
+def _unknown(url: str, scheme: str) -> str:
+    return f"there is no {scheme}: of kvserver" if scheme else f"{without_password(url)!r} is no URL"
+
+
+def _name_in(url: str) -> str:
+    name = url.partition("://")[2]
+    if not name:
+        raise MediumError(f"{without_password(url)!r} has no name: memory://NAME")
+    return name
