@@ -18,7 +18,7 @@ _MEDIA: Final = "memory://NAME"
 _VAULTS: Final = "memory://NAME"
 
 _SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
-# A password may have any character in it, where nobody has quoted it: better too much is left out of a message than too little.
+# A password may have any character in it, if nobody has quoted it: better too much is left out of a message than too little.
 _USER = re.compile(r"//.*@", re.DOTALL)
 
 

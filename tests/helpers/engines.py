@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
 
+from helpers.faulty_engine import Faults, faulty
 from kvserver.media.memory_engine import open_memory_engine
 from kvserver.media.shared import Engine
 
@@ -27,4 +29,9 @@ def _memory(request: pytest.FixtureRequest) -> Opener:
     return lambda: open_memory_engine(name)
 
 
-KINDS = [EngineKind("memory", _memory)]
+def _delayed(request: pytest.FixtureRequest) -> Opener:
+    open_it = _memory(request)
+    return lambda: faulty(open_it(), Faults(random.Random(1), {"delay": 0.2}))
+
+
+KINDS = [EngineKind("memory", _memory), EngineKind("memory behind delays", _delayed)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kvserver.errors import MediumError
-from kvserver.formats.manifest import Manifest
+from kvserver.formats.manifest import BEGINNING, Manifest
 from kvserver.media.engine_urls import open_engine, open_vault, without_password
+from kvserver.media.shared import Mark
 
 
 def test_engine_has_its_own_vault_or_the_one_that_is_named() -> None:
@@ -17,7 +18,8 @@ def test_engine_has_its_own_vault_or_the_one_that_is_named() -> None:
     assert other.vault.manifest() == (None, "")
     other.vault.commit(Manifest(counter=8), "")
     assert open_vault("memory://urls-snapshots").manifest()[0] == Manifest(counter=8)
-    assert other.log.append  # It is that of the medium.
+    other.log.append(b"data", Mark(1, 1, ""), BEGINNING)
+    assert [entry.data for entry in own.log.read(BEGINNING, 0)] == [b"data"]
     assert other.name == own.name
 
 
