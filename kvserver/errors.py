@@ -8,6 +8,7 @@ Exception
     │   ├── MediumLocked       another process holds the medium
     │   ├── Refused            an engine refuses an append or a manifest, since somebody else's stands there
     │   ├── Unknown            nobody knows if a call of an engine has had its effect, or may still have it
+    │   ├── ChainBroken        the entries of a shared log do not follow each other, or hold what can't be run
     │   ├── Trimmed            entries of a shared log are not there any more, since a snapshot has them
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
@@ -56,6 +57,10 @@ class Refused(MediumError):
 
 class Unknown(MediumError):
     """A call of an engine was cut off: it may have had its effect, or have it later. Reading tells."""
+
+
+class ChainBroken(MediumError):
+    """The entries of a shared log do not follow each other, or hold what can't be run. Nobody goes on behind that."""
 
 
 class Trimmed(MediumError):

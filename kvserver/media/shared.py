@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple, Protocol
 
-from kvserver.formats.manifest import Manifest, Position
+from kvserver.formats.manifest import BEGINNING, Manifest, Position
 
 # The length of the digest in a mark, in hex digits.
 MARK_DIGEST_HEX: Final = 32
@@ -41,6 +41,22 @@ def digest_of(mark: Mark, data: bytes) -> str:
     hasher = hashlib.blake2b(b"%d %d %b\n" % (mark.epoch, mark.number, mark.digest.encode()), digest_size=MARK_DIGEST_HEX // 2)
     hasher.update(data)
     return hasher.hexdigest()
+
+
+class Tip(NamedTuple):
+    """The end of a log as somebody has seen it: the position, the number and the `digest_of` of the last entry."""
+
+    position: Position = BEGINNING
+    number: int = 0
+    digest: str = ""
+
+    def mark(self, epoch: int) -> Mark:
+        """The mark of the entry behind this one."""
+        return Mark(epoch, self.number + 1, self.digest)
+
+    def behind(self, position: Position, mark: Mark, data: bytes) -> Tip:
+        """The end behind an entry that was appended here."""
+        return Tip(position, mark.number, digest_of(mark, data))
 
 
 class Entry(NamedTuple):
