@@ -6,6 +6,8 @@ annotations stand in Redis's append-only files. Exact records have a DEL for eac
 itself when they are replayed. Older records lack these, and have the line `#MS:`, or none. A version that wrote such ones
 takes `#EXACT:` for damage, and copies it aside.
 
+In a log that several nodes share (`control`) stand KVSERVER.LEAD and KVSERVER.YIELD, too.
+
 A link is a record of the one command KVSERVER.LINK, whose argument is the SHA-256 of a snapshot's payload, or `-` for the
 empty store: its segment and the later ones go on from there. It has the line `#MS:`, and the magic KVJ1, which older versions
 read, too: one that meets KVJ2 behind it takes that for damage, copies it aside and says so.
