@@ -38,7 +38,7 @@ from kvserver.options.file import find_files, read_bytes_as_text, replace_text
 from kvserver.options.settings import Setting
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
-from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.recorder import Recorder
 from kvserver.persistence.schedule import Schedule
 from kvserver.persistence.snapshots import Snapshots
 from kvserver.resp.reply import OK, Reply
@@ -59,7 +59,8 @@ class Jobs:
     """The jobs of a server, which `results` has carried out by `act`.
 
     `leave` begins the end of the server. `reconfigure` acts on the new values of the options with these names, and raises
-    CommandError if that fails. The server sets `writer` before the first command runs.
+    CommandError if that fails. `load` brings the data back at the start. The server sets `writer` before the first command
+    runs.
     """
 
     writer: Writer
@@ -70,14 +71,14 @@ class Jobs:
         self,
         state: ServerState,
         snapshots: Snapshots,
-        journal: Journal,
+        journal: Recorder,
         leave: Callable[[], None],
         reconfigure: Callable[[list[str]], None],
-        recovery: Recovery,
+        load: Callable[[], Awaitable[None]],
         disk: Disk,
     ) -> None:
         self._disk = disk
-        self._recovery = recovery
+        self._load_data = load
         self._state = state
         self._snapshots = snapshots
         self._journal = journal
@@ -141,9 +142,8 @@ class Jobs:
         facts = self._state.persistence
         facts.loading = True
         try:
-            recovered = await self._recovery.run()
-            await self._journal.take_over(recovered, switch_on=self._state.config.appendonly)
-            self._choose_outbox()
+            await self._load_data()
+            self.choose_outbox()
         finally:
             facts.loading = False
 
@@ -176,9 +176,9 @@ class Jobs:
 
     def _on_safe(self) -> None:
         self._outbox.release()
-        self._choose_outbox()
+        self.choose_outbox()
 
-    def _choose_outbox(self) -> None:
+    def choose_outbox(self) -> None:
         """Let replies wait for the journal while it is on, and then until the last has left: none may overtake another."""
         is_needed = self._journal.is_on or self._lateness.delay_s or not self._outbox.is_empty
         self.writer.hold_replies(self._outbox if is_needed else None)
@@ -189,10 +189,11 @@ class Jobs:
         self._outbox.let_go = self._lateness.take if seconds else self._outbox.send
         if not seconds:
             self._lateness.end()
-        self._choose_outbox()
+        self.choose_outbox()
 
     async def _switch_journal(self, reply: Reply) -> Reply:
         config, journal = self._state.config, self._journal
+        assert isinstance(journal, Journal), "an option of an engine refuses this before"
         async with self._switch:
             if journal.is_on and not config.appendonly:
                 journal.switch_off()
@@ -201,7 +202,7 @@ class Jobs:
                 await self._snapshots.wait()
                 journal.switch_on()
                 flush = self.schedule.start()
-                self._choose_outbox()
+                self.choose_outbox()
                 try:
                     await asyncio.shield(flush)
                 except OSError:
@@ -275,7 +276,9 @@ class Jobs:
         return OK
 
     async def _shut_down(self, save: bool | None, force: bool, mode: str | None = None) -> Reply:
-        stays = (mode or self._state.config.shutdown_mode) == "flush" and save is not False
+        # An engine has every record already, and others wait to take over.
+        saves = bool(save) if self._state.replication.is_shared else save is not False
+        stays = (mode or self._state.config.shutdown_mode) == "flush" and saves
         if not stays:
             # A write that was acknowledged from here on would not be in the frame.
             self.writer.pause()
@@ -283,7 +286,7 @@ class Jobs:
             self._state.scripts.is_leaving = True
         try:
             # While data is loaded, what is in memory is not the data: the medium has it all.
-            if save is not False and not self._state.persistence.loading:
+            if saves and not self._state.persistence.loading:
                 # A flush that is running has not what was written since it began: another one follows.
                 await self._snapshots.wait()
                 await self.schedule.finish(self.schedule.start())

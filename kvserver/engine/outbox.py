@@ -29,9 +29,10 @@ class Receiver(Protocol):
 
 
 class Recording(Protocol):
-    """The part of the journal that an outbox needs: `sequence`, the number of the record that was written last."""
+    """The part of the journal that an outbox needs."""
 
-    sequence: int
+    def cover(self) -> int:
+        """The number of the record that has to be safe before what clients have read by now may leave."""
 
     @property
     def safe(self) -> int:
@@ -91,7 +92,7 @@ class Outbox:
         """Let what was given since the last call leave when all that is recorded by now is safe. The writer ends a tick so."""
         if self._unsealed:
             steps, self._unsealed = self._unsealed, []
-            sequence = self._recording.sequence
+            sequence = self._recording.cover()
             if self._held or sequence > self._recording.safe:
                 self._held.append((sequence, steps))
                 self.release()

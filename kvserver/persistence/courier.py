@@ -88,6 +88,10 @@ class Courier:
         """The number of the last record that is as safe as the policy asks for: replies up to it may leave."""
         return self.synced if self._state.config.appendfsync == "always" else self.written
 
+    def cover(self) -> int:
+        """The number of the last record: what clients have read has no later one."""
+        return self.sequence
+
     def take(self, commands: list[Request], clients: int) -> None:
         """Take what one tick wrote, for which so many clients wait at most."""
         facts = self._facts

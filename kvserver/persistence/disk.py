@@ -52,14 +52,14 @@ class Disk:
                 if task := self._calls.get_nowait():
                     task[1].cancel()
 
-    def abandon(self) -> None:
+    def abandon(self, *, waits: bool = True) -> None:
         """Run nothing any more, as if the process had been killed: no future of a call gets a result, nor fails.
 
-        This waits for the call that is running, since a thread can't be stopped within one.
+        This `waits` for the call that is running, since a thread can't be stopped within one.
         """
         self._is_abandoned = self.is_closed = True
         self._calls.put(None)
-        if self._thread:
+        if self._thread and waits:
             self._thread.join()
 
     def _work(self) -> None:

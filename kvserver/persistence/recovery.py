@@ -3,36 +3,30 @@
 A journal is replayed on the snapshot that it is linked to, and on no other: where that is nowhere, the last valid frame is
 loaded, and the segments are put aside. A recovery always ends with a store that can be used: at the first invalid record it
 stops, says so, and sets aside what is behind. It never deletes what could still be of value, and never writes a record.
-Recorded commands run here as the journal's session, by the table, with nobody to answer. A server recovers before it runs a
-command of a client, and the library does the same when it opens a server's folder.
+A server recovers before it runs a command of a client, and the library does the same when it opens a server's folder.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_right
-from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
-from kvserver.data.shards import Shard, drain
-from kvserver.dispatch.effect import FreeShards
+from kvserver.data.shards import drain
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import CommandError, MediumDisplaced, MediumError, Refusal
+from kvserver.errors import MediumDisplaced, MediumError
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Frame, Scan, Tail
-from kvserver.formats.segment import RecordInvalid, Records, SegmentScan, Steps, read_records, scan_segment
+from kvserver.formats.segment import RecordInvalid, SegmentScan, Steps, read_records, scan_segment
 from kvserver.media.medium import Aside, Contents, Log
 from kvserver.persistence.chain import Chain
 from kvserver.persistence.frames import Frames
+from kvserver.persistence.replay import Replay
 from kvserver.persistence.workplace import Workplace, drive
-from kvserver.resp.request import Request
-from kvserver.state.session import REPLAY_ID, ServerState, Session
+from kvserver.state.session import ServerState
 
 T = TypeVar("T")
 
-# So many commands run between two looks at the clock.
-_COMMANDS_PER_LOOK: Final = 200
 # A reader beside a server looks so often for files that belong together: each time that fails, a snapshot has ended meanwhile.
 MOST_LOOKS: Final = 100
 
@@ -198,7 +192,7 @@ class Recovery:
         The caller starts the clock of the databases again.
         """
         facts, run, started_at = self._state.persistence, self._workplace.run, time.perf_counter()
-        replay = _Replay(self._state, self._table)
+        replay = Replay(self._state, self._table)
         facts.load_total_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
         for number in list(chain.replayed):
             contents = await run(lambda: self._segments.open(names[number]))  # noqa: B023
@@ -298,77 +292,3 @@ def _tell_newer(result: Scan, frame: Frame | None) -> None:
             len(newer),
             newer[-1].offset,
         )
-
-
-class _Replay:
-    """The replay of segments: it runs records as the writer would, with nobody to answer.
-
-    `records` and `commands` count what has run. `unused` has the shards that nobody uses any more. `needs_rewrite`: a
-    record was among them that is not exact, or one of which only the beginning has run.
-
-    The databases' clock stands at 0 for exact records. For older ones it stands at their own time, so that a key that had
-    expired when they were written is gone, and the data is the same at every start; where they have none, it goes.
-    """
-
-    def __init__(self, state: ServerState, table: CommandTable) -> None:
-        self.records = 0
-        self.commands = 0
-        self.unused: list[Shard] = []
-        self.needs_rewrite = False
-        # True while the clock is set for exact records.
-        self._is_exact = False
-        # The newest time of a record that is not exact. The system's clock may have been set back.
-        self._newest_ms = 0
-        self._databases = state.databases
-        self._table = table
-        self._session = Session(state, REPLAY_ID, "journal", "journal", is_local=True)
-
-    def run(self, records: Records) -> Iterator[None]:
-        """Run records in steps. RecordInvalid for a command that this version does not know, or that fails."""
-        self._set_clock(records)
-        commands = records.commands
-        for start in range(0, len(commands), _COMMANDS_PER_LOOK):
-            failure = self._run_some(commands[start : start + _COMMANDS_PER_LOOK])
-            if failure:
-                place, reason = failure
-                self.commands += place
-                number = bisect_right(records.ends, start + place)
-                self.records += number
-                # The records before this one stay in the journal. What has run of this one is in memory alone.
-                self._databases.records.take()
-                self.needs_rewrite = True
-                raise RecordInvalid(Tail.DAMAGED, reason, records.offset(number))
-            yield None
-        self.records += len(records.starts)
-
-    def _set_clock(self, records: Records) -> None:
-        if records.is_exact:
-            if not self._is_exact:
-                self._databases.stop_clock()
-        else:
-            self.needs_rewrite = True
-            if records.time_ms is None:
-                self._databases.start_clock()
-            else:
-                self._newest_ms = max(self._newest_ms, records.time_ms)
-                self._databases.stop_clock(self._newest_ms)
-        self._is_exact = records.is_exact
-
-    def _run_some(self, commands: list[Request]) -> tuple[int, str] | None:
-        """Run some commands up to one that fails. Return its place and the reason, or None if none does."""
-        session = self._session
-        session.keyspace.fetch_ahead(commands)
-        done = self._table.run_alike(session, commands, self._table.replayed, [])
-        for place, request in enumerate(commands[done:] if done else commands, done):
-            try:
-                effect = self._table.call(session, request)
-            except Refusal as refused:
-                return place, f"this version takes no such command: {refused}"
-            except CommandError as error:
-                return place, f"a command fails: {error}"
-            if type(effect) is FreeShards:
-                self.unused += effect.shards
-        self.commands += len(commands)
-        # These commands are recorded already.
-        self._databases.records.take()
-        return None

@@ -24,7 +24,7 @@ from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher
 from kvserver.media.medium import FrameWriter, Medium
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.frames import Frames
-from kvserver.persistence.journal import Journal
+from kvserver.persistence.recorder import Recorder
 from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState
 from kvserver.types import TAGGED
@@ -38,7 +38,7 @@ _log = logging.getLogger("kvserver")
 class Snapshots:
     """The flushes and loads of a server. Only one flush runs at a time, and a load waits for its end."""
 
-    def __init__(self, state: ServerState, medium: Medium, disk: Disk, journal: Journal | None = None) -> None:
+    def __init__(self, state: ServerState, medium: Medium, disk: Disk, journal: Recorder | None = None) -> None:
         self._state = state
         self._journal = journal
         self._facts = state.persistence

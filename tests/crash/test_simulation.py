@@ -39,14 +39,14 @@ from kvserver.engine.writer import Writer
 from kvserver.formats.encoder import encode
 from kvserver.formats.tags import Mapping
 from kvserver.media.file import FileMedium
+from kvserver.media.medium import Place
+from kvserver.media.memory import MemoryLease
 from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
 from kvserver.persistence import frames, journal, recovery, schedule, slices
 from kvserver.persistence import snapshots as snapshot
 from kvserver.persistence.disk import Disk
-from kvserver.persistence.journal import Journal
-from kvserver.persistence.recovery import Recovery
-from kvserver.persistence.snapshots import Snapshots
+from kvserver.persistence.local_data import LocalData
 from kvserver.state.session import REPLAY_ID, ServerState, Session
 
 T = TypeVar("T")
@@ -378,11 +378,10 @@ class Life:
         self.state = state = ServerState(config, databases, COMMANDS, self.now_ms, random_below=self.rng.randrange)
         table = CommandTable(COMMANDS, state.usages)
         log = FileLog(PATH, self.filesystem)
-        self.journal = Journal(state, log, self.disks[1], self.disks[2])
-        self.snapshots = Snapshots(state, medium, self.disks[0], self.journal)
-        beside_loop = slices.BesideLoop(self.disks[1], state.counters, state.persistence)
-        recovered = Recovery(state, table, self.snapshots.frames, log, beside_loop)
-        self.jobs = Jobs(state, self.snapshots, self.journal, lambda: None, lambda names: None, recovered, self.disks[0])
+        disks = iter(self.disks)
+        data = LocalData(state, table, Place(MemoryLease(), medium, log), lambda: next(disks))
+        self.journal, self.snapshots = data.journal, data.snapshots
+        self.jobs = Jobs(state, self.snapshots, self.journal, lambda: None, lambda names: None, data.load, data.disk)
         self.writer = self.jobs.writer = Writer(state, table, self.jobs, self.record)
         self.jobs.attend_journal()
         await self.jobs.load_at_start()

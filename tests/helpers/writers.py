@@ -64,6 +64,9 @@ class Recording:
         self.sequence += 1
         self.on_record()
 
+    def cover(self) -> int:
+        return self.sequence
+
 
 class Waiting:
     """Jobs that take until `end` is called."""

@@ -1,0 +1,54 @@
+"""The data of a server in a folder, or in memory: its journal, its snapshots, and how a start brings it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvserver.dispatch.table import CommandTable
+from kvserver.media.medium import Place
+from kvserver.options.config import Config
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.journal import Journal
+from kvserver.persistence.recovery import Recovery
+from kvserver.persistence.slices import BesideLoop
+from kvserver.persistence.snapshots import Snapshots
+from kvserver.state.session import ServerState
+
+
+class LocalData:
+    """The parts that keep data at a place, which is taken."""
+
+    def __init__(self, state: ServerState, table: CommandTable, place: Place, make_disk: Callable[[], Disk] = Disk) -> None:
+        self._state = state
+        self._place = place
+        self.disk, self._journal_disk, self._sync_disk = make_disk(), make_disk(), make_disk()
+        self.journal = Journal(state, place.log, self._journal_disk, self._sync_disk)
+        self.snapshots = Snapshots(state, place.medium, self.disk, self.journal)
+        beside_loop = BesideLoop(self._journal_disk, state.counters, state.persistence)
+        self._recovery = Recovery(state, table, self.snapshots.frames, place.log, beside_loop)
+
+    async def load(self) -> None:
+        """Bring the data back, and journal what comes. MediumError if the medium can't be read or repaired."""
+        recovered = await self._recovery.run()
+        await self.journal.take_over(recovered, switch_on=self._state.config.appendonly)
+
+    def tell_address(self, config: Config) -> None:
+        """Do nothing: there are no other nodes."""
+
+    async def close(self) -> None:
+        """Wait for what is under way, then let go of the place."""
+        await self.snapshots.close()
+        await self.journal.close()
+        for disk in (self.disk, self._journal_disk, self._sync_disk):
+            disk.close()
+        self._place.lease.release()
+
+    def halt(self) -> None:
+        """Record nothing any more, as if the process had been killed."""
+        self.journal.halt()
+
+    def abandon(self) -> None:
+        """Let go of the place, behind `halt`: nothing is written any more."""
+        for disk in (self.disk, self._journal_disk, self._sync_disk):
+            disk.abandon()
+        self._place.close()
