@@ -27,7 +27,7 @@ from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
-from kvserver.errors import ConfigError, MediumError, MediumLocked, NotRunning, StartError, TLSError
+from kvserver.errors import ConfigError, ExtraMissing, MediumError, MediumLocked, NotRunning, StartError, TLSError
 from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.log import is_on_terminal
 from kvserver.media.locate import open_folder
@@ -40,11 +40,7 @@ from kvserver.options.config import Config
 from kvserver.options.keywords import from_keywords
 from kvserver.options.kinds import AUTO_PORT
 from kvserver.options.table import IN_MEMORY
-from kvserver.persistence.disk import Disk
-from kvserver.persistence.journal import Journal
-from kvserver.persistence.recovery import Recovery
-from kvserver.persistence.slices import BesideLoop
-from kvserver.persistence.snapshots import Snapshots
+from kvserver.persistence.local_data import LocalData
 from kvserver.reconfiguration import Reconfiguration
 from kvserver.state.session import ServerState
 from kvserver.supervisor import Supervisor
@@ -52,6 +48,10 @@ from kvserver.system import Progress, allow_open_files, random_below, read_proce
 from kvserver.version import __version__
 
 if TYPE_CHECKING:
+    # A server imports these only if it has an engine.
+    from kvserver.failover.shared_data import SharedData
+    from kvserver.media.shared import Engine
+
     # A server imports it only if it has such a port.
     from kvserver.network.http import HTTPPort
 
@@ -106,6 +106,10 @@ class Server:
         # What is kept in memory, for a server that comes back after a crash. The next start forgets it after a stop.
         self._place: Place | None = None
         self._forgets = False
+        # The engine, if there is one: it stays open when the node is demoted.
+        self._engine: Engine | None = None
+        # What becomes of a node that was demoted.
+        self._restart: asyncio.Task[None] | None = None
         # What is under way to the end of the server.
         self._background: set[asyncio.Task[None]] = set()
         self._leaving: asyncio.Task[None] | None = None
@@ -148,7 +152,6 @@ class Server:
         """Make the parts that need no disk. Nothing is opened or changed."""
         loop, config, clock = asyncio.get_running_loop(), self.config, self.clock
         event_loop = type(loop).__module__.partition(".")[0]
-        self.ended: asyncio.Future[None] = loop.create_future()
         self.state = ServerState(
             config=config,
             databases=Databases(clock.now_ms),
@@ -175,36 +178,30 @@ class Server:
         self._load: asyncio.Task[None] | None = None
         self._upkeep = Upkeep(
             self.state,
-            lambda commands: self._journal.append(commands),
+            lambda commands: self._data.journal.append(commands),
             lambda deliveries: self.writer.results.deliver(deliveries),
             lambda: self.writer.wake(),
         )
         self.state.memory.configure()
 
-    def _tie(self, place: Place) -> None:
-        """Make the parts that keep data at a place, and those that run commands, and tie all together."""
-        self._place = place
-        self._disk = Disk()
-        self._journal_disk, self._sync_disk = Disk(), Disk()
-        self._journal = Journal(self.state, place.log, self._journal_disk, self._sync_disk)
-        self._snapshots = Snapshots(self.state, place.medium, self._disk, self._journal)
-        beside_loop = BesideLoop(self._journal_disk, self.state.counters, self.state.persistence)
-        recovery = Recovery(self.state, self._table, self._snapshots.frames, place.log, beside_loop)
+    def _tie(self, data: LocalData | SharedData) -> None:
+        """Make the parts that run commands, and tie all to those that keep the data."""
+        self._data = data
         self._reconfiguration = Reconfiguration(self.state, self._table, self.clients, self._listeners, self._warn_of_network)
         self._jobs = Jobs(
             self.state,
-            self._snapshots,
-            self._journal,
+            data.snapshots,
+            data.journal,
             self._leave,
             self._reconfiguration.act,
-            recovery,
-            self._disk,
+            data.load,
+            data.disk,
         )
-        self.writer = Writer(self.state, self._table, self._jobs, self._journal.append)
+        self.writer = Writer(self.state, self._table, self._jobs, data.journal.append)
         self._cron = Cron(self.state, self._table, self._upkeep, self._jobs.schedule, self.clients)
         self.clients.writer = self._jobs.writer = self.writer
         self._jobs.move_clock = self.clock.move
-        self.faults.attend(self.clients, self._jobs, self._snapshots)
+        self.faults.attend(self.clients, self._jobs, data.snapshots)
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
         self._reconfiguration.limit_scripts = self._scripts.limit_memory
         self._jobs.attend_journal()
@@ -229,8 +226,13 @@ class Server:
         if self._forgets:
             self._place, self._forgets = None, False
         vars(self.config).update(self._given)
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._build()
-        self._tie(self._open_place())
+        self._tie(await self._open_data())
+        await self._serve()
+
+    async def _serve(self) -> None:
+        """Listen and load, and serve from then on."""
         if self._owns_process:
             collector.begin()
             self._reconfiguration.follow_log_level()
@@ -243,6 +245,7 @@ class Server:
             self.clients.fit_to_system()
             self._reconfiguration.settle()
             self._given |= {name: getattr(self.config, name) for name in ("port", "tls_port", "http_port")}
+            self._data.tell_address(self.config)
             self._load = self._loop.create_task(self._jobs.load_at_start())
             progress = self._loop.create_task(self._show_progress())
             try:
@@ -269,6 +272,7 @@ class Server:
 
     async def leave(self) -> None:
         """Leave as on SHUTDOWN, and not at all if the data can't be saved, which is logged. Signals lead to this."""
+        await self._until_started()
         await self._jobs.leave()
 
     async def stop(self) -> None:
@@ -290,7 +294,13 @@ class Server:
         await self._end(saves=True)
         await self.start()
 
+    async def _until_started(self) -> None:
+        """Wait until a node that was demoted has its parts again."""
+        while self._restart:
+            await asyncio.wait([self._restart])
+
     async def _end(self, *, saves: bool) -> None:
+        await self._until_started()
         if not self.is_running:
             await self._until_gone()
             return
@@ -335,6 +345,63 @@ class Server:
             work.result()
         finally:
             work.cancel()
+
+    async def _open_data(self) -> LocalData | SharedData:
+        """Open what the data is kept in. StartError, with one line for the user, if that fails."""
+        if self.config.medium:
+            return await self._open_engine()
+        self._place = self._open_place()
+        return LocalData(self.state, self._table, self._place)
+
+    async def _open_engine(self) -> SharedData:
+        from kvserver.failover.shared_data import open_for
+
+        config = self.config
+        try:
+            if not self._engine:
+                self._engine = await open_for(config)
+        except (MediumError, ExtraMissing) as error:
+            raise StartError(f"cannot use --medium: {error}") from error
+        return self._share(self._engine, is_first=True)
+
+    def _share(self, engine: Engine, *, is_first: bool, waits: bool = False) -> SharedData:
+        from kvserver.failover.shared_data import SharedData
+
+        data = SharedData(self.state, self._table, engine, lambda: self.writer.wake(), is_first=is_first, waits=waits)
+        data.leadership.on_lead = self._lead
+        data.leadership.on_demoted = lambda reason: self._demote()
+        return data
+
+    def _lead(self) -> None:
+        """Take writes from now on."""
+        self.state.expires_actively = True
+        self._jobs.choose_outbox()
+
+    def _demote(self, *, waits: bool = False) -> None:
+        """Throw away the data, which may have what the log never took, and follow the log anew: another node writes.
+
+        `waits`: another node is to take over first.
+        """
+        self._stop_all()
+        self._data.abandon()
+        self._restart = self._in_background(self._start_anew(waits=waits))
+
+    async def _start_anew(self, *, waits: bool) -> None:
+        try:
+            await self._end_all()
+            self._is_starting = True
+            vars(self.config).update(self._given)
+            self._build()
+            assert self._engine
+            self._tie(self._share(self._engine, is_first=False, waits=waits))
+            await self._serve()
+        except StartError as error:
+            _log.error("the server ends: %s", error)
+            self._close_engine()
+            self.ended.set_result(None)
+        finally:
+            self._is_starting = False
+            self._restart = None
 
     def _open_place(self) -> Place:
         config = self.config
@@ -413,23 +480,29 @@ class Server:
 
     def _crash(self) -> None:
         """End now, with nothing more written or answered."""
+        self._stop_all()
+        self._data.abandon()
+        self._close_engine()
+        self._in_background(self._end_all())
+        self.ended.set_result(None)
+
+    def _stop_all(self) -> None:
+        """Let no command run any more, nor anything that would be recorded, and reset all connections."""
         self.is_running, self._is_closing = False, True
         self.on_loop.end()
-        # No command runs any more, nor does anything that would be recorded.
         self.writer.pause()
-        self._journal.halt()
+        self._data.halt()
         self._cron.end()
         self._stop_listening()
         self.clients.reset()
-        for disk in (self._disk, self._journal_disk, self._sync_disk):
-            disk.abandon()
         self._scripts.close()
-        assert self._place
-        self._place.close()
         if self._owns_process:
             collector.end()
-        self._in_background(self._end_all())
-        self.ended.set_result(None)
+
+    def _close_engine(self) -> None:
+        if self._engine:
+            self._engine.close()
+            self._engine = None
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -442,7 +515,7 @@ class Server:
         for _ in range(ROUNDS_OF_ENDING):
             # The sockets are closed in the first turn of the loop.
             await asyncio.sleep(0)
-            for task in {*self.writer.results.tasks, *self._jobs.tasks, *self._snapshots.tasks}:
+            for task in {*self.writer.results.tasks, *self._jobs.tasks, *self._data.snapshots.tasks}:
                 task.cancel()
             if self._leaving:
                 self._leaving.cancel()
@@ -457,13 +530,8 @@ class Server:
             if self._load.cancel():
                 _log.info("leaving during the load: the data stays on the disk as it is")
             await asyncio.gather(self._load, return_exceptions=True)
-        await self._snapshots.close()
-        await self._journal.close()
-        self._disk.close()
-        self._journal_disk.close()
-        self._sync_disk.close()
-        assert self._place
-        self._place.lease.release()
+        await self._data.close()
+        self._close_engine()
         if self._owns_process:
             collector.end()
         # The transports tell that they are closed meanwhile.

@@ -46,6 +46,7 @@ class EngineFacts:
     - `lease_ms` is how long the primary may be silent. `lease_left_ms` gives how long replies may still leave: 0 on standbys.
     - `appended` counts entries that were acknowledged, `refused` those that were not taken, `unknown` calls whose outcome was
       settled by reading: of these, `unknown_landed` were there, and `unknown_sent_again` were not.
+    - `failed` counts calls that certainly did nothing, and were made again.
     - `append_p50_us` and `append_p99_us` are of the last minute, in microseconds.
     - `waiting_bytes` wait for the engine, in flight or not.
     - `error` is what the engine last failed with, if it has not answered since; else empty.
@@ -62,6 +63,7 @@ class EngineFacts:
         self.unknown = 0
         self.unknown_landed = 0
         self.unknown_sent_again = 0
+        self.failed = 0
         self.append_p50_us: Callable[[], int] = lambda: 0
         self.append_p99_us: Callable[[], int] = lambda: 0
         self.waiting_bytes: Callable[[], int] = lambda: 0

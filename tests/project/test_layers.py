@@ -81,6 +81,7 @@ LAYERS = (
     {"dispatch", "media", "system"},
     {"scripting", "types"},
     {"persistence"},
+    {"failover"},
     {"commands"},
     {"engine", "library"},
     {"aio", "network"},

@@ -1,0 +1,257 @@
+"""The role of a node: it follows the log, takes over when nobody writes, writes within its lease, and is demoted by a refusal.
+
+There is no election. To take over is to append LEAD right behind the last entry that this node has applied: whoever lags
+is refused, and whoever succeeds has everything. Then it looks at the manifest: where a snapshot has gone on beyond this node's
+place, entries behind that place were trimmed, and what it appended there counts for nothing. Nobody has to believe a clock but
+its own, and nothing is decided by `presence`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from kvserver.errors import ChainBroken, MediumError, Refused, Trimmed
+from kvserver.failover.driving import drive
+from kvserver.failover.lease import Lease
+from kvserver.failover.presence import Neighbours
+from kvserver.failover.shared_journal import SharedJournal
+from kvserver.failover.standby import Standby
+from kvserver.formats.control import Lead, encode_lead, encode_yield
+from kvserver.media.settling import Outcomes, settled
+from kvserver.media.shared import Engine, Entry
+from kvserver.media.vault_medium import VaultMedium
+from kvserver.persistence.disk import Disk
+from kvserver.state.replication import Primary
+from kvserver.state.session import ServerState
+
+# A standby asks the log for what is new at least so often, in parts of a lease.
+LOOKS: Final = 12
+# The wait after the engine has failed.
+RETRY_S: Final = 0.1
+
+_log = logging.getLogger("kvserver")
+
+
+class Leadership:
+    """The role of this node, from `begin` to `leave` or `halt`.
+
+    `on_lead` is called when it leads from now on, and `on_demoted` with the reason when it must not write any more: whoever is
+    called throws the data away, and makes all anew.
+    """
+
+    on_lead: Callable[[], None]
+    on_demoted: Callable[[str], None]
+
+    def __init__(
+        self,
+        state: ServerState,
+        engine: Engine,
+        standby: Standby,
+        journal: SharedJournal,
+        medium: VaultMedium,
+        lease: Lease,
+        outcomes: Outcomes,
+        disk: Disk,
+        make_disk: Callable[[], Disk] = Disk,
+    ) -> None:
+        self.neighbours = Neighbours(state.replication, engine.presence, engine.beat_s, lease.clock, make_disk)
+        self._state = state
+        self._facts = state.replication
+        self._engine = engine
+        self._standby = standby
+        self._journal = journal
+        self._medium = medium
+        self._lease = lease
+        self._outcomes = outcomes
+        # The thread that reads the log. The other one, `disk`, uses the vault.
+        self._tail_disk = make_disk()
+        self._disk = disk
+        self._heard_at = lease.clock()
+        # This node does not take over before this time: it has just yielded.
+        self._waits_until = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self._is_over = False
+        journal.courier.on_refused = self._demote
+        state.replication.tail_age_s = lambda: lease.clock() - self._heard_at
+
+    # The beginning
+
+    async def begin(self, *, is_first: bool, waits: bool = False) -> None:
+        """Load the snapshot and all that the log has behind it, lead if nobody else can be writing, and go on in background.
+
+        MediumError if that fails, and this `is_first`: then nothing has been changed anywhere. A node that was demoted tries
+        until the engine answers. `waits`: let others take over first.
+        """
+        while True:
+            try:
+                await self._standby.load()
+                while entries := await self._read(0):
+                    await self._standby.follow(entries)
+                break
+            except Trimmed as trimmed:
+                _log.info("loading again: %s", trimmed)
+            except MediumError as error:
+                if is_first:
+                    raise
+                self._facts.engine.error = str(error)
+                await asyncio.sleep(RETRY_S)
+        self._tell_of_leader()
+        self._heard_at = self._lease.clock()
+        self.neighbours.begin()
+        if waits:
+            self._waits_until = self._lease.clock() + self._lease.lease_s
+        # Nobody has ever written here, or the last one has said that it does not any more.
+        elif not self._standby.tip.number or self._standby.has_yielded:
+            with suppress(Trimmed):
+                await self._take_over()
+        if not self._facts.is_primary:
+            self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    # Following
+
+    async def _read(self, wait_s: float) -> list[Entry]:
+        position = self._standby.tip.position
+        return await self._tail_disk.run(lambda: self._engine.log.read(position, wait_s))
+
+    async def _follow(self) -> None:
+        look_s = self._lease.lease_s / LOOKS
+        while not self._facts.is_primary:
+            try:
+                entries = await self._read(look_s)
+                self._facts.is_link_up = True
+                self._facts.engine.error = ""
+                if entries:
+                    self._heard_at = self._lease.clock()
+                    await self._standby.follow(entries)
+                    self._tell_of_leader()
+                elif self._is_silent():
+                    # What stood behind our place may have been trimmed, which an empty place does not tell.
+                    manifest = await self._disk.run(self._medium.look)
+                    if manifest.mark_number > self._standby.tip.number:
+                        raise Trimmed("a snapshot has gone on beyond what this node has applied")
+                if self._may_lead():
+                    await self._take_over()
+            except Trimmed as trimmed:
+                _log.info("loading again: %s", trimmed)
+                await self._load_again()
+            except ChainBroken as broken:
+                _log.error("%s; this node follows no more, and never leads from here", broken)
+                await self._load_again()
+            except MediumError as error:
+                if self._facts.is_link_up:
+                    _log.warning("the engine does not answer: %s", error)
+                self._facts.is_link_up = False
+                self._facts.engine.error = str(error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _load_again(self) -> None:
+        """Start over from the newest snapshot; until then, this node has what it had."""
+        while True:
+            try:
+                await self._standby.load()
+                return
+            except MediumError as error:
+                self._facts.engine.error = str(error)
+                await asyncio.sleep(self._lease.lease_s / LOOKS)
+
+    def _tell_of_leader(self) -> None:
+        """Let `facts` tell who leads."""
+        facts, lead = self._facts, self._standby.lead
+        facts.epoch = self._standby.epoch
+        facts.log_id = log_id(self._engine.name, facts.epoch)
+        if lead is None or (facts.primary and facts.primary.id == lead.id):
+            return
+        before, facts.primary = facts.primary, Primary(lead.id, lead.host, lead.port)
+        if before:
+            facts.switches += 1
+        _log.info("the node %s at %s:%d leads, in the epoch %d", lead.id, lead.host, lead.port, lead.epoch)
+        if facts.on_switch:
+            facts.on_switch(before, facts.primary)
+
+    def _is_silent(self) -> bool:
+        return self._standby.has_yielded or self._lease.clock() - self._heard_at > self._lease.lease_s
+
+    def _may_lead(self) -> bool:
+        """True if nobody else can be answering clients, as far as this node knows."""
+        now = self._lease.clock()
+        return now >= self._waits_until and self._is_silent()
+
+    # Leading
+
+    async def _take_over(self) -> None:
+        """Lead, unless the engine refuses that: then follow on."""
+        standby, facts = self._standby, self._facts
+        epoch, tip = standby.epoch + 1, standby.tip
+        lead = Lead(epoch, facts.node_id, self.neighbours.host, self.neighbours.port)
+        data, mark, sent_at = encode_lead(lead), tip.mark(epoch), self._lease.clock()
+        steps = settled(self._engine.log, data, mark, tip.position, self._outcomes)
+        try:
+            position = await drive(self._tail_disk, steps)
+        except Refused:
+            # Somebody else was there before, and its entry tells who.
+            self._heard_at = self._lease.clock()
+            return
+        manifest = await self._look_at_manifest(epoch, tip.number)
+        if manifest is not None:
+            raise Trimmed(f"a snapshot has gone on to the entry {manifest}, beyond what this node had applied")
+        await standby.follow([Entry(position, mark, data)])
+        facts.is_primary = True
+        self._tell_of_leader()
+        self._journal.begin(standby.tip, epoch, sent_at)
+        _log.info("this node leads from now on, in the epoch %d", epoch)
+        self.on_lead()
+        self.neighbours.tell_soon()
+
+    async def _look_at_manifest(self, epoch: int, number: int) -> int | None:
+        """Let nobody of an earlier epoch replace the manifest. Return the entry that it has gone on to, if that is beyond."""
+        while True:
+            try:
+                found = await self._disk.run(self._medium.look)
+                if found.mark_number > number:
+                    return found.mark_number
+                await self._disk.run(lambda: self._medium.lead(epoch))
+                return None
+            except Refused:
+                # Somebody has replaced it meanwhile: it tells where that one has come.
+                continue
+            except MediumError as error:
+                if self._is_over:
+                    raise
+                self._facts.engine.error = str(error)
+                await asyncio.sleep(RETRY_S)
+
+    def _demote(self, reason: str) -> None:
+        if not self._is_over:
+            self.halt()
+            _log.warning("this node does not lead any more: %s", reason)
+            self.on_demoted(reason)
+
+    async def give_up(self) -> None:
+        """Lead no more: what was recorded is acknowledged, and YIELD behind it lets others take over at once. MediumError."""
+        await self._journal.end(encode_yield(self._facts.epoch))
+
+    # The end
+
+    def halt(self) -> None:
+        """Do nothing any more, as if the process had been killed."""
+        self._is_over = True
+        if self._task:
+            self._task.cancel()
+        self._journal.halt()
+        self.neighbours.halt()
+
+    def close(self) -> None:
+        """Let go, behind `halt`."""
+        self._journal.courier.close()
+        self.neighbours.close()
+        self._tail_disk.abandon(waits=False)
+
+
+def log_id(name: str, epoch: int) -> str:
+    """The 40 hex digits that name a log and an epoch of it, where Redis has a replication ID."""
+    return hashlib.sha1(f"{name}\n{epoch}".encode(), usedforsecurity=False).hexdigest()

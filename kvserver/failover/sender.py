@@ -1,0 +1,396 @@
+"""The way of the records to a shared log: gathered into entries, sent by threads, and acknowledged in order.
+
+As the local journal's courier it takes the records of each tick and tells when they are safe, but an entry is durable when it
+is acknowledged: there is no sync. While entries are on their way, the next records gather. Where an engine takes one append at
+a time, a thread makes entries of what has gathered; where it takes several, each has a thread, and what is safe is what all
+entries before have been acknowledged for. An outcome that is open is settled by that thread (`media.settling`). After a
+refusal nothing is sent any more: another node writes. Knows nothing of snapshots, nor of who leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from kvserver.errors import MediumError, Refused
+from kvserver.failover.driving import drive
+from kvserver.failover.latencies import Latencies
+from kvserver.failover.lease import Lease
+from kvserver.formats.record import SHORT_RECORD_BYTES, encode_tick, pack
+from kvserver.media.settling import Outcomes, Steps, settled
+from kvserver.media.shared import SharedLog, Tip
+from kvserver.persistence.backlog import Long, Ticks
+from kvserver.persistence.disk import Disk
+from kvserver.persistence.group_commit import Group
+from kvserver.resp.request import Request
+from kvserver.state.session import ServerState
+
+# When more waits for the engine, the writer pauses, or while the engine is away, writes are refused.
+PENDING_BYTES: Final = 8 << 20
+AWAY: Final = "the engine does not answer, and more than 8 MB wait for it"
+
+
+class _Parcel:
+    """Records that leave together, up to the one with the number `sequence`; or a control frame; or nothing, a heartbeat."""
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        self.ticks = Ticks()
+        self.control = b""
+        self.clients = 0
+        self.byte_count = 0
+        self.is_short = True
+        # Nothing more is added to it.
+        self.is_sealed = False
+        self.is_acknowledged = False
+        # The end of the log behind it, once that is known, and the time at which its last entry was first sent.
+        self.tip = Tip()
+        self.sent_at = 0.0
+        # Those who wait for the end of the log behind it.
+        self.waiters: list[asyncio.Future[Tip]] = []
+
+    def add(self, tick: bytes | Long, sequence: int, clients: int) -> None:
+        self.ticks.ticks.append(tick)
+        self.sequence = sequence
+        self.clients += clients
+        if isinstance(tick, bytes):
+            self.byte_count += len(tick)
+        else:
+            self.byte_count += len(tick.payload)
+            self.is_short = False
+
+    def pieces(self) -> list[bytes]:
+        return [self.control] if self.control else self.ticks.encode()
+
+
+def cut(pieces: list[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Cut pieces of the journal into the data of entries: short ones together, long ones anywhere. Of nothing, one empty."""
+    gathered: list[bytes] = []
+    size = 0
+    has_any = False
+    for piece in pieces:
+        rest = memoryview(piece)
+        while size + len(rest) > most_bytes:
+            room = most_bytes - size
+            yield b"".join([*gathered, rest[:room]])
+            has_any = True
+            gathered, size, rest = [], 0, rest[room:]
+        if rest:
+            gathered.append(piece if len(rest) == len(piece) else bytes(rest))
+            size += len(rest)
+    if gathered or not has_any:
+        yield b"".join(gathered)
+
+
+class Sender:
+    """The sender of the node that writes, from `begin` on.
+
+    `sequence` is the number of the last record, `synced` that of the last one that the engine has acknowledged, and `tip` the
+    end of the log there.
+    """
+
+    # As those of the local journal's courier: `engine.jobs` assigns these.
+    on_safe: Callable[[], None]
+    on_lost: Callable[[], None]
+    pause: Callable[[], None]
+    resume: Callable[[], None]
+    # This is called once, when an entry was refused: another node writes.
+    on_refused: Callable[[str], None]
+
+    def __init__(
+        self,
+        state: ServerState,
+        log: SharedLog,
+        lease: Lease,
+        outcomes: Outcomes,
+        make_disk: Callable[[], Disk] = Disk,
+    ) -> None:
+        self.sequence = self.synced = 0
+        self.tip = Tip()
+        self.epoch = 0
+        self.latencies = Latencies(lease.clock)
+        # The bytes of all records that were taken.
+        self.taken_bytes = 0
+        self._state = state
+        self._facts = state.journal
+        self._log = log
+        self._lease = lease
+        self._outcomes = outcomes
+        self._loop = asyncio.get_running_loop()
+        self._disks = [make_disk() for _ in range(log.most_in_flight)]
+        self._idle = list(self._disks)
+        self._queue: deque[_Parcel] = deque()
+        self._in_flight: deque[_Parcel] = deque()
+        # The end of the log behind what is in flight, where that is known before it is acknowledged.
+        self._next_tip = Tip()
+        # What is in flight is to arrive before anything else leaves.
+        self._is_exclusive = False
+        self._group = Group(loop_may_sync=False)
+        self._start_timer: asyncio.TimerHandle | None = None
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._started_at = 0.0
+        self._is_pausing = False
+        # A record was taken since somebody asked for `cover`.
+        self._is_covered = False
+        self._has_begun = False
+        self._is_over = False
+
+    # The local journal's interface
+
+    @property
+    def safe(self) -> int:
+        """The number of the last record up to which replies may leave; -1: none may, since nobody knows who writes."""
+        if not self._lease.is_held:
+            return -1
+        return self.synced if self._state.config.appendfsync == "always" else self.sequence
+
+    def cover(self) -> int:
+        """The number of the record that has to be safe before what clients have read by now may leave.
+
+        With `read-fence` it stands in an entry that leaves from now on: then this node was the one that writes.
+        """
+        if self._state.config.read_fence and self._has_begun and not self._is_covered:
+            self.sequence += 1
+            self._put(self._open_parcel())
+        self._is_covered = False
+        return self.sequence
+
+    def take(self, commands: list[Request], clients: int) -> None:
+        """Take what one tick wrote, for which so many clients wait at most."""
+        self.sequence += 1
+        self._is_covered = True
+        now_ms = self._state.now_ms()
+        tick = encode_tick(commands, now_ms) or Long(pack(commands), now_ms)
+        waiting = min(clients, len(commands))
+        self._group.arrive(waiting)
+        parcel = self._open_parcel()
+        before = parcel.byte_count
+        parcel.add(tick, self.sequence, waiting)
+        self.taken_bytes += parcel.byte_count - before
+        self._put(parcel)
+
+    # Leading
+
+    def begin(self, tip: Tip, epoch: int, sent_at: float) -> None:
+        """Send from now on, in this epoch, behind this end of the log, which is that of an entry sent at this time."""
+        self.tip = self._next_tip = tip
+        self.epoch = epoch
+        self._has_begun = True
+        self._started_at = sent_at
+        self._lease.extend(sent_at)
+        self._beat()
+
+    def send_control(self, frame: bytes) -> asyncio.Future[Tip]:
+        """Send a control frame behind all that was taken so far. The future gives the end of the log behind it."""
+        self._seal()
+        self.sequence += 1
+        parcel = _Parcel(self.sequence)
+        parcel.control, parcel.byte_count, parcel.is_sealed = frame, len(frame), True
+        parcel.waiters.append(done := self._loop.create_future())
+        self._put(parcel, in_queue=False)
+        return done
+
+    def cut(self) -> asyncio.Future[Tip]:
+        """Let no entry have records from before and from behind this moment. The future gives the end of the log there."""
+        done: asyncio.Future[Tip] = self._loop.create_future()
+        self._seal()
+        if last := self._queue or self._in_flight:
+            last[-1].waiters.append(done)
+        else:
+            done.set_result(self.tip)
+        return done
+
+    @property
+    def lease_s(self) -> float:
+        """The lease in seconds."""
+        return self._lease.lease_s
+
+    @property
+    def pending_bytes(self) -> int:
+        """The bytes that wait for the engine, in flight or not."""
+        return sum(parcel.byte_count for parcel in (*self._queue, *self._in_flight))
+
+    @property
+    def written(self) -> int:
+        """A number of an entry, there or to come, up to which everything stands that was taken so far."""
+        most = self._log.max_append_bytes
+        return self.tip.number + sum(
+            1 + parcel.byte_count // most + (0 if parcel.is_short else 2 * len(parcel.ticks.ticks))
+            for parcel in (*self._queue, *self._in_flight)
+        )
+
+    def halt(self) -> None:
+        """Send nothing any more. What is in flight may arrive; nobody is told."""
+        self._is_over = True
+        self._lease.end()
+        for timer in (self._start_timer, self._beat_timer):
+            if timer:
+                timer.cancel()
+        for parcel in (*self._queue, *self._in_flight):
+            for waiter in parcel.waiters:
+                waiter.cancel()
+        self._queue.clear()
+        self._in_flight.clear()
+
+    def close(self) -> None:
+        """Let go, behind `halt`. Calls that are running end soon."""
+        for disk in self._disks:
+            disk.abandon(waits=False)
+
+    # Sending
+
+    def _open_parcel(self) -> _Parcel:
+        """The parcel that gathers, a new one if there is none; the queue has it when it is `_put` there."""
+        if self._queue and not self._queue[-1].is_sealed:
+            self._queue[-1].sequence = self.sequence
+            return self._queue[-1]
+        return _Parcel(self.sequence)
+
+    def _seal(self) -> None:
+        if self._queue:
+            self._queue[-1].is_sealed = True
+
+    def _put(self, parcel: _Parcel, *, in_queue: bool = True) -> None:
+        if not (in_queue and self._queue and self._queue[-1] is parcel):
+            self._queue.append(parcel)
+        if self._is_over:
+            self._queue.clear()
+            return
+        self._start_when_worth_it()
+        self._look_at_pressure()
+
+    def _start_when_worth_it(self) -> None:
+        """Start parcels, as far as the engine takes more: now, if what waits is worth an entry, else a moment later."""
+        while self._queue and self._has_room():
+            parcel = self._queue[0]
+            is_worth_it = (
+                parcel.is_sealed or self._state.config.appendfsync != "always" or self._group.is_enough(parcel.clients)
+            )
+            if not is_worth_it:
+                if not self._start_timer:
+                    self._start_timer = self._loop.call_later(self._group.wait_s, self._start_late)
+                return
+            self._start()
+
+    def _start_late(self) -> None:
+        self._start_timer = None
+        if self._queue and self._has_room():
+            if not self._group.is_enough(self._queue[0].clients):
+                self._group.give_up()
+            self._start()
+            self._start_when_worth_it()
+
+    def _has_room(self) -> bool:
+        if not self._has_begun or self._is_over or self._is_exclusive or not self._idle:
+            return False
+        return not self._in_flight or self._is_plain(self._queue[0])
+
+    def _is_plain(self, parcel: _Parcel) -> bool:
+        """True if a parcel is one entry, made here, which may be in flight beside others."""
+        most_bytes = min(self._log.max_append_bytes, SHORT_RECORD_BYTES)
+        return self._log.most_in_flight > 1 and parcel.is_short and parcel.byte_count <= most_bytes
+
+    def _start(self) -> None:
+        if self._start_timer:
+            self._start_timer.cancel()
+            self._start_timer = None
+        parcel = self._queue.popleft()
+        parcel.is_sealed = True
+        self._in_flight.append(parcel)
+        disk = self._idle.pop()
+        self._started_at = self._lease.clock()
+        tip = self._next_tip
+        if self._is_plain(parcel):
+            data = b"".join(parcel.pieces())
+            mark = tip.mark(self.epoch)
+            self._next_tip = tip.behind(tip.position._replace(epoch=self.epoch, number=tip.position.number + 1), mark, data)
+            steps = self._append(data, tip)
+        else:
+            self._is_exclusive = True
+            steps = self._append_all(parcel, tip)
+        drive(disk, steps).add_done_callback(partial(self._on_done, parcel, disk))
+
+    def _append_all(self, parcel: _Parcel, tip: Tip) -> Steps[tuple[Tip, float]]:
+        """Make entries of a parcel and append each. Return the end behind the last, and when that was first sent."""
+        sent_at = 0.0
+        for data in cut(parcel.pieces(), self._log.max_append_bytes):
+            tip, sent_at = yield from self._append(data, tip)
+        return tip, sent_at
+
+    def _append(self, data: bytes, tip: Tip) -> Steps[tuple[Tip, float]]:
+        """Append an entry behind this end. Return the end behind it, and when it was first sent."""
+        mark, sent_at = tip.mark(self.epoch), self._lease.clock()
+        position = yield from settled(self._log, data, mark, tip.position, self._outcomes)
+        self.latencies.note(self._lease.clock() - sent_at)
+        return tip.behind(position, mark, data), sent_at
+
+    def _on_done(self, parcel: _Parcel, disk: Disk, done: asyncio.Future[tuple[Tip, float]]) -> None:
+        if self._is_over or done.cancelled():
+            return
+        try:
+            parcel.tip, parcel.sent_at = done.result()
+        except Refused as refused:
+            self._state.replication.engine.refused += 1
+            self.on_refused(str(refused))
+            return
+        except MediumError as error:
+            # It ends so only when the engine is closed.
+            self._outcomes.error = str(error)
+            return
+        parcel.is_acknowledged = True
+        self._state.replication.engine.appended += 1
+        self._idle.append(disk)
+        if self._is_exclusive:
+            self._is_exclusive = False
+            self._next_tip = parcel.tip
+        released = 0
+        while self._in_flight and self._in_flight[0].is_acknowledged:
+            first = self._in_flight.popleft()
+            self.synced, self.tip = first.sequence, first.tip
+            self._state.replication.applied = first.tip.number
+            self._lease.extend(first.sent_at)
+            released += first.clients
+            for waiter in first.waiters:
+                if not waiter.done():
+                    waiter.set_result(first.tip)
+        took_s = self._lease.clock() - parcel.sent_at
+        if released:
+            self._group.note(took_s)
+        self._look_at_pressure()
+        # Replies leave before the next entry starts: its thread would fight with their sending for the interpreter's lock.
+        self.on_safe()
+        if not self._is_over:
+            self._group.expect(released, self._queue[0].clients if self._queue else 0, took_s)
+            self._start_when_worth_it()
+
+    # The engine's pace
+
+    def _beat(self) -> None:
+        """Let the engine hear of this node at least so often, and see to it that nobody waits for an engine that is away."""
+        self._beat_timer = self._loop.call_later(self._lease.beat_s / 2, self._beat)
+        if not (self._queue or self._in_flight) and self._lease.clock() - self._started_at >= self._lease.beat_s / 2:
+            parcel = _Parcel(self.sequence)
+            parcel.is_sealed = True
+            self._put(parcel)
+        self._look_at_pressure()
+
+    def _look_at_pressure(self) -> None:
+        """Pause the writer while too much waits for an engine that answers; refuse writes while it does not."""
+        facts, waiting = self._facts, self.pending_bytes
+        facts.queued_bytes = waiting
+        is_away = not self._lease.is_held
+        if waiting > PENDING_BYTES and is_away:
+            facts.error = AWAY
+        elif facts.error and (waiting <= PENDING_BYTES // 2 or not is_away):
+            facts.error = ""
+        must_pause = not is_away and waiting > (PENDING_BYTES // 2 if self._is_pausing else PENDING_BYTES)
+        if must_pause and not self._is_pausing:
+            self._is_pausing = True
+            facts.delayed_writes += 1
+            self.pause()
+        elif self._is_pausing and not must_pause:
+            self._is_pausing = False
+            self.resume()

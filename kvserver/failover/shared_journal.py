@@ -1,0 +1,125 @@
+"""The journal of a server on a shared log: each record is in it when it is safe, and snapshots say from where on it is read.
+
+Where the folder's journal begins a segment and links it, this one notes the end of the log and names it in the vault's
+manifest; what a snapshot has is trimmed. A RESTORE is an entry itself (KVSERVER.LINK): those who follow must do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+from kvserver.errors import MediumError
+from kvserver.failover.sender import Sender
+from kvserver.formats.record import encode_link
+from kvserver.media.shared import SharedLog, Tip
+from kvserver.media.vault_medium import VaultMedium
+from kvserver.persistence.disk import Disk
+from kvserver.resp.request import Request
+from kvserver.state.session import ServerState
+
+_log = logging.getLogger("kvserver")
+
+
+class _Cut(NamedTuple):
+    """A moment at which the data was cut: the end of the log there, the records, and the bytes that were taken until then."""
+
+    tip: asyncio.Future[Tip]
+    sequence: int
+    taken_bytes: int
+
+
+class SharedJournal:
+    """The journal of a node, which records from `begin` on. `disk` is the thread that uses the vault."""
+
+    def __init__(self, state: ServerState, sender: Sender, log: SharedLog, medium: VaultMedium, disk: Disk) -> None:
+        self.is_on = False
+        self.courier = sender
+        self._state = state
+        self._facts = state.journal
+        self._log = log
+        self._medium = medium
+        self._disk = disk
+        self._cuts: dict[int, _Cut] = {}
+        self._number = 0
+        # The number of the cut at which the last RESTORE stands: a snapshot that was cut before is not the data any more.
+        self._restored_at = 0
+        self._linked_at = 0
+        # What was taken up to the cut of the snapshot that a start would load.
+        self._base_taken_bytes = 0
+
+    def begin(self, tip: Tip, epoch: int, sent_at: float) -> None:
+        """Record from now on, as the node that leads in this epoch, behind this end of the log (see `Sender.begin`)."""
+        self.is_on = self._facts.enabled = True
+        self.courier.begin(tip, epoch, sent_at)
+
+    def append(self, commands: list[Request], clients: int = 0) -> None:
+        if self.is_on:
+            self.courier.take(commands, clients)
+            self._facts.segment_bytes = self.courier.taken_bytes - self._base_taken_bytes
+
+    @property
+    def records_since_link(self) -> int:
+        return self.courier.sequence - self._linked_at
+
+    def cut(self) -> int:
+        written = self._state.databases.records.take()
+        if written:
+            self.append(written)
+        self._number += 1
+        self._cuts[self._number] = _Cut(self.courier.cut(), self.courier.sequence, self.courier.taken_bytes)
+        return self._number
+
+    async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
+        cut = self._cuts.pop(token)
+        if drops:
+            # This stands right behind the cut, since nothing has run since.
+            self._restored_at = token
+            await self.courier.send_control(encode_link(digest, self._state.now_ms()))
+        else:
+            if token < self._restored_at:
+                return False
+            tip = await cut.tip
+            await self._disk.run(lambda: self._medium.link(digest, tip))
+            try:
+                await self._disk.run(lambda: self._log.trim(tip.position))
+            except MediumError as error:
+                # The next snapshot trims more.
+                _log.warning("what the snapshot has could not be removed from the log: %s", error)
+        self._linked_at = cut.sequence
+        self._facts.base_bytes = base_bytes
+        self._base_taken_bytes = cut.taken_bytes
+        self._facts.segment_bytes = self.courier.taken_bytes - cut.taken_bytes
+        return True
+
+    async def sync(self) -> None:
+        """Wait until all that was recorded so far is acknowledged. MediumError if the engine does not answer for a lease."""
+        if self.is_on:
+            await self._in_time(self.courier.cut())
+
+    def sync_soon(self) -> None:
+        """Do nothing: what is acknowledged is durable, whatever the policy is."""
+
+    async def end(self, frame: bytes) -> None:
+        """Record nothing more: this control frame is the last. MediumError if the engine does not answer for a lease."""
+        if self.is_on:
+            self.is_on = False
+            await self._in_time(self.courier.send_control(frame))
+
+    async def _in_time(self, done: asyncio.Future[Tip]) -> None:
+        try:
+            await asyncio.wait_for(done, self.courier.lease_s)
+        except TimeoutError:
+            raise MediumError(f"the engine has not answered for {self.courier.lease_s:g} s") from None
+        except asyncio.CancelledError:
+            if done.cancelled():
+                raise MediumError("another node writes") from None
+            raise
+
+    def halt(self) -> None:
+        """Record and send nothing any more, as if the process had been killed."""
+        self.is_on = False
+        self.courier.halt()
+        for cut in self._cuts.values():
+            cut.tip.cancel()
