@@ -184,6 +184,12 @@ class Config:
             value_now = option.kind.join(present, given)
             if value_now != present or option.change is Change.PROTECTED:
                 changed[option] = value_now
+        if self.medium:
+            from kvserver.options.engine import needed_by_engine
+
+            for option in changed:
+                if reason := needed_by_engine(option.name):
+                    raise config_set_failed(option.name, reason)
         for option, value_now in changed.items():
             self.put(option, value_now)
         return [option.name for option in changed if option.name in BY_NAME]
@@ -234,6 +240,11 @@ def load(
         for setting in settings.values():
             option = setting.option
             config.put(option, option.kind.join(config.value(option), parse(setting)))
+    if config.medium:
+        from kvserver.options.engine import settle_engine
+
+        given = {**from_file, **from_environment, **from_arguments}
+        settle_engine(config, {name: setting.origin for name, setting in given.items()})
     if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):
         raise ConfigError(NOTHING_TO_LISTEN_ON)
     if config.http_port and not config.bind:

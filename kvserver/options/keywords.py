@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from kvserver.errors import ConfigError
 from kvserver.options.config import Config
+from kvserver.options.engine import settle_engine
 from kvserver.options.kinds import AUTO_PORT, PERMISSION, YES_NO, decode
 from kvserver.options.settings import Setting, find_option, normal_name, parse
 from kvserver.options.table import BY_NAME, IN_MEMORY, Option
@@ -36,27 +37,34 @@ def from_keywords(options: Mapping[str, object]) -> Config:
 
     - `port=0` is any free port. With `unixsocket` or `tls_port` and no `port`, there is no other socket than that.
     - In memory `appendonly` and `save` are off, unless they are given. With `appendfsync`, `appendonly` is on.
+    - With `medium` the data is in an engine, and nothing is said of `dir`.
 
     ConfigError, in one line, for a name that is no option (with the one that may be meant), or a value that is none for it.
     """
     texts: dict[Option, str] = {}
+    origins: dict[str, str] = {}
     for keyword, value in options.items():
         if value is not None:
             option = _option_of(keyword)
             if option in texts:
                 raise ConfigError(f"{keyword}: {option.name} is there twice")
             texts[option] = _text_of(option, keyword, value)
-    given = {option.name for option in texts}
+            origins[option.name] = keyword
+    given = origins.keys()
     # Who says how often the journal is synced means that there is one.
     if "appendfsync" in given and "appendonly" not in given:
         texts[BY_NAME["appendonly"]] = "yes"
     config = Config()
     listens = any(name in given for name in _LISTENING)
     defaults = {**DEFAULTS, "port": "0" if listens else DEFAULTS["port"]}
-    if texts.get(BY_NAME["dir"], IN_MEMORY) == IN_MEMORY:
+    if texts.get(BY_NAME["medium"]):
+        del defaults["dir"]
+    elif texts.get(BY_NAME["dir"], IN_MEMORY) == IN_MEMORY:
         defaults |= DEFAULTS_IN_MEMORY
     for option, text in {**{BY_NAME[name]: text for name, text in defaults.items()}, **texts}.items():
         config.put(option, option.kind.join(config.value(option), parse(Setting(option, option.attribute, text))))
+    if config.medium:
+        settle_engine(config, origins)
     if "port" in given and not config.port:
         config.port = AUTO_PORT
     if not config.unixsocket and not ((config.port or config.tls_port) and config.bind):

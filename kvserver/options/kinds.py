@@ -15,6 +15,8 @@ MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20,
 MIB = MEMORY_UNITS["mb"]
 # The value of `auto` until the server listens and the port is known.
 AUTO_PORT = -1
+# A primary has to append several times within its lease, and one round trip to the engine takes its time.
+LEAST_LEASE_MS = 100
 # Redis's CONFIG_BINDADDR_MAX.
 MAX_BIND_ADDRESSES = 16
 # Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
@@ -116,6 +118,25 @@ def _parse_path(text: str) -> str:
     if "\0" in text:
         raise ValueError("argument must not hold a NUL byte")
     return text
+
+
+def _parse_url(text: str) -> str:
+    if text and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:.", text):
+        raise ValueError("argument must be a URL, such as nats://host:4222/name or s3://bucket/prefix")
+    return _parse_path(text)
+
+
+def _parse_lease(text: str) -> int:
+    milliseconds: int = integer(0, INT_MAX).parse(text)
+    if 0 < milliseconds < LEAST_LEASE_MS:
+        raise ValueError(f"argument must be 0, or between {LEAST_LEASE_MS} and {INT_MAX} inclusive")
+    return milliseconds
+
+
+def _parse_host(text: str) -> str:
+    if re.search(r"\s", text):
+        raise ValueError("argument must be an address or a host name")
+    return _parse_path(text)
 
 
 def _parse_directory(text: str) -> str:
@@ -221,7 +242,9 @@ PORT = Kind("NUMBER|auto", _parse_port, _show_port, toml_type=int)
 # TOML has no integer for this: it reads 0o700 and 448 as the same number, so that only a string can say which one is meant.
 PERMISSION = Kind("OCTAL", _parse_permission, "{:o}".format)
 PATH = Kind("PATH", _parse_path)
-URL = Kind("URL", _parse_path)
+URL = Kind("URL", _parse_url)
+LEASE = Kind("MILLISECONDS", _parse_lease, toml_type=int)
+HOST = Kind("ADDRESS", _parse_host)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 # A password is bytes, which need not be UTF-8.

@@ -11,6 +11,7 @@ from kvserver.options.table import BY_NAME
 
 ROWS = BY_NAME
 OUR_OWN = {"http-port", "keep-frames", "log-format", "lua-memory-limit", "shutdown-mode", "uvloop"}
+OUR_OWN |= {"announce-ip", "announce-port", "lease-milliseconds", "medium", "read-fence", "snapshots"}
 SHARED = sorted(ROWS.keys() - OUR_OWN)
 
 

@@ -20,6 +20,14 @@ from kvserver.options.durability import durability
             ["--appendonly", "no", "--appendfsync", "always"],
             "a kill or a power cut loses what is newer than the last snapshot",
         ),
+        (
+            ["--medium", "nats://h/kv"],
+            "nothing acknowledged is lost that the engine keeps: neither by a kill, nor by a power cut or a failover",
+        ),
+        (
+            ["--medium", "nats://h/kv", "--appendfsync", "no"],
+            "a failover loses what was acknowledged and had not come to the engine yet, up to 8 MB",
+        ),
     ],
 )
 def test_words_are_those_of_the_options(arguments: list[str], said: str) -> None:

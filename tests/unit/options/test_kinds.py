@@ -45,6 +45,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "latency-tracking-info-percentiles": st.lists(st.integers(0, 10**8)).map(lambda list: tuple(n / 1e6 for n in list)),
     "tls-protocols": st.lists(st.sampled_from(["TLSv1.2", "TLSv1.3"]), unique=True).map(tuple),
     "notify-keyspace-events": st.text("Ag$lshzxetdKEm").map(ROWS["notify-keyspace-events"].kind.parse),
+    "medium": st.from_regex(r"[a-z0-9]+:[^\s\0]+", fullmatch=True).filter(lambda url: url[0].isalpha()) | st.just(""),
+    "lease-milliseconds": st.integers(100, INT_MAX) | st.just(0),
+    "announce-ip": st.from_regex(r"[0-9a-f:.]*", fullmatch=True),
     "bind": st.lists(st.from_regex(r"-?[0-9a-f:.*]+", fullmatch=True), max_size=16).map(tuple),
 }
 
