@@ -65,6 +65,7 @@ class Databases:
         self._witness_of: Callable[[Keyspace], Witness | None] = lambda keyspace: None
         self._notes: Notes | None = None
         self._tells_awaited = False
+        self._is_paused = self._follows = False
         self._keyspaces = {0: make(self.clock.now_ms, self.records, 0)}
         # The number of the database that was swept last.
         self._swept = 0
@@ -154,9 +155,26 @@ class Databases:
             keyspace.deadlines.hurry()
 
     def hold(self, is_held: bool) -> None:
-        """Let no key go by itself, or let them go again."""
+        """Let no key go by itself during a pause, or let them go again."""
+        self._is_paused = is_held
+        self._hold()
+
+    def follow(self) -> None:
+        """Let no key go by itself from now on, since a log tells which ones go: this server is a standby.
+
+        Commands find missing what is due. Whoever replays the log stops the clock meanwhile, and finds it as it is.
+        """
+        self._follows = True
+        self._hold()
+
+    def lead(self) -> None:
+        """Let keys go by themselves again: this server is the one that says which ones go."""
+        self._follows = False
+        self._hold()
+
+    def _hold(self) -> None:
         for keyspace in self._keyspaces.values():
-            keyspace.is_held = is_held
+            keyspace.is_held = self._is_paused or self._follows
 
     @property
     def is_held(self) -> bool:

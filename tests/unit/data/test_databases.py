@@ -105,6 +105,33 @@ def test_all_expire_by_one_clock_and_are_held_together() -> None:
     assert databases.records.changes == 0
 
 
+def test_standby_keeps_what_is_due_until_it_leads() -> None:
+    clock = Clock()
+    databases = Databases(clock)
+    databases[0].set_expiring(b"k", b"v", 10)
+    clock.now_ms = 10
+    databases.follow()
+    databases[1].set_expiring(b"k", b"v", 10)
+    assert [keyspace.live(b"k") for keyspace in databases] == [None] * 2
+    # A pause that ends meanwhile changes nothing.
+    databases.hold(True)
+    databases.hold(False)
+    assert databases.is_held
+    assert not databases.sweep()
+    # A replay finds all as it was when its records were written.
+    databases.stop_clock()
+    assert [keyspace.live(b"k") for keyspace in databases] == [b"v"] * 2
+    databases.start_clock()
+    assert databases.key_count == 2
+    assert not databases.records.has_any
+    databases.hold(True)
+    databases.lead()
+    assert databases.is_held, "clients are paused"
+    databases.hold(False)
+    assert databases[0].live(b"k") is None
+    assert databases[0].expired == 1
+
+
 def test_database_that_is_made_later_has_a_witness_too() -> None:
     databases = filled(0)
     clocks = {number: Recency(0) for number in (0, 1)}
