@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.commands.object import refcount
+from kvserver.commands.persistence import must_be_primary
 from kvserver.data.entries import Entry, Expiring
 from kvserver.data.keyspace import Keyspace
 from kvserver.data.kinds import kind_of
@@ -113,6 +114,7 @@ def debug(session: Session, request: Request) -> Reply | Effect:
         case [b"CLOCK", subcommand] if subcommand.upper() == b"RESET":
             return MoveClock(None)
         case [b"CRASH"]:
+            must_be_primary(session)
             return Crash()
         case [b"DIGEST"]:
             return Simple(_digest_of_all(session).hex())
@@ -182,6 +184,7 @@ def _reload(session: Session, options: list[bytes]) -> Effect:
         raise CommandError(NO_MERGE)
     if session.server.persistence.loading:
         raise CommandError(LOADING)
+    must_be_primary(session)
     return Reload(saves=b"NOSAVE" not in words)
 
 

@@ -5,6 +5,8 @@ Each handler asks for its effect and must never touch the medium or the journal.
 
 from __future__ import annotations
 
+from typing import Final
+
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import BackgroundSave, Effect, Load, RewriteJournal, Save, Shutdown
@@ -13,11 +15,21 @@ from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
+# Redis's replicas have files of their own.
+NOT_ON_STANDBY: Final = "READONLY A replica can't save or load: the snapshots are those of the primary."
+
+
+def must_be_primary(session: Session) -> None:
+    """Raise CommandError on a standby, whose engine has the snapshots of another node."""
+    if not session.server.replication.is_primary:
+        raise CommandError(NOT_ON_STANDBY)
+
 
 @command("save", "", "admin noscript no_async_loading no_multi",
          since="1.0.0", group="server", complexity="O(N) where N is the total number of keys in all databases",
          summary="Save the dataset to disk, and reply when it is there")  # fmt: skip
 def save(session: Session, request: Request) -> Effect:
+    must_be_primary(session)
     return Save()
 
 
@@ -25,13 +37,16 @@ def save(session: Session, request: Request) -> Effect:
          since="1.0.0", group="server", complexity="O(1)",
          summary="Asynchronously save the dataset to disk")  # fmt: skip
 def bgsave(session: Session, request: Request) -> Effect:
-    return BackgroundSave(schedule="SCHEDULE" in bgsave.options(request))
+    schedule = "SCHEDULE" in bgsave.options(request)
+    must_be_primary(session)
+    return BackgroundSave(schedule)
 
 
 @command("bgrewriteaof", "", "admin noscript no_async_loading",
          since="1.0.0", group="server", complexity="O(1)",
          summary="Asynchronously rewrite the append-only file")  # fmt: skip
 def bgrewriteaof(session: Session, request: Request) -> Effect:
+    must_be_primary(session)
     return RewriteJournal()
 
 
@@ -70,4 +85,5 @@ def _check_queueable_load(request: Request) -> None:
          summary="Replace the dataset by what was saved last",
          is_alone=True, may_replicate=True, check_queueable=_check_queueable_load)  # fmt: skip
 def restore(session: Session, request: Request) -> Effect:
+    must_be_primary(session)
     return Load()

@@ -38,6 +38,8 @@ MISCONF: Final = (
     "fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
 )
 MISCONF_JOURNAL: Final = "MISCONF Errors writing to the AOF file: "
+READONLY: Final = "READONLY You can't write against a read only replica."
+MASTERDOWN: Final = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 ONLY_PUBSUB: Final = (
     "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 )
@@ -76,6 +78,7 @@ def is_open(server: ServerState) -> bool:
         and not server.journal.error
         and (facts.last_save_ok or not server.config.stop_writes_on_bgsave_error)
         and not (facts.loading or facts.medium_poisoned)
+        and server.replication.is_primary
     )
 
 
@@ -93,9 +96,17 @@ def is_plain(session: Session) -> bool:
     """True if nothing stands between the calls of a session and their handlers now, but perhaps a limit of memory.
 
     What `refusal`, `must_wait` or `call` asks of a session or the server has to stand in `is_free` or `is_open`, too: past the
-    gate it is never asked.
+    gate it is never asked. Of a standby `is_plain_reader` asks the same, but for what concerns writes alone.
     """
     return is_free(session) and is_open(session.server)
+
+
+def is_plain_reader(session: Session) -> bool:
+    """True if nothing stands between the calls of a standby's session and their handlers now, unless they may write."""
+    server = session.server
+    if server.replication.is_primary or server.pause is not _NO_PAUSE or server.monitors or server.notifications.is_on:
+        return False
+    return is_free(session) and not server.persistence.loading and not is_cut_off(server)
 
 
 def refusal(session: Session, command: Command, request: Request) -> str | None:
@@ -120,12 +131,15 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
         grows = transaction is not None and not command.is_never_queued
         if (grows or _any_has("denyoom", meant)) and is_out_of_memory(server):
             return OOM
-    if server.journal.error or facts.medium_poisoned or not facts.last_save_ok:
+    is_standby = not server.replication.is_primary
+    if server.journal.error or facts.medium_poisoned or not facts.last_save_ok or is_standby:
         text = write_error(server)
         if text and _any_has("write", meant):
             return text
     if not command.is_for_subscribers and session.is_resp2_subscriber:
         return ONLY_PUBSUB.format(command.name)
+    if is_standby and is_cut_off(server) and not all("stale" in each.flags for each in meant):
+        return MASTERDOWN
     if facts.loading and not all("loading" in each.flags for each in meant):
         return LOADING
     if server.monitors and session.id in server.monitors and (_any_has("readonly", meant) or _any_changes(meant)):
@@ -140,11 +154,18 @@ def is_out_of_memory(server: ServerState) -> bool:
 
 def write_error(server: ServerState) -> str:
     """The error by which writes are refused now; empty if they are taken."""
+    if not server.replication.is_primary:
+        return READONLY
     if server.journal.error:
         return MISCONF_JOURNAL + server.journal.error
     facts = server.persistence
     fails = facts.medium_poisoned or (not facts.last_save_ok and server.config.stop_writes_on_bgsave_error)
     return MISCONF if fails else ""
+
+
+def is_cut_off(server: ServerState) -> bool:
+    """True for a standby that does not hear from the log, and may not serve what is stale."""
+    return not server.config.replica_serve_stale_data and server.replication.is_stale
 
 
 def unqueueable(command: Command, request: Request) -> str | None:

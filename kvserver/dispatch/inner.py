@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvserver.dispatch.command import Command, Handler
-from kvserver.dispatch.gate import MISCONF, OOM, is_out_of_memory, write_error
+from kvserver.dispatch.gate import MASTERDOWN, MISCONF, OOM, READONLY, is_cut_off, is_out_of_memory, write_error
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.request import Request
@@ -29,6 +29,12 @@ SCRIPT_MISCONF_JOURNAL: Final = (
     "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. Writable scripts are "
     "blocked. Use 'no-writes' flag for read only scripts. AOF error: {}"
 )
+SCRIPT_READONLY: Final = "READONLY You can not run script with write flag on readonly replica."
+SCRIPT_MASTERDOWN: Final = (
+    "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' flag is not set on the "
+    "script."
+)
+STALE: Final = "ERR Can not execute the command on a stale replica"
 SCRIPT_OOM: Final = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
 
 
@@ -43,8 +49,10 @@ class InnerGate:
         whole = [(each, *each.subcommands.values()) for each in table.commands.values()]
         commands = [each for parts in whole for each in parts]
         self._containers = frozenset(each for each in table.commands.values() if each.is_container)
-        # What runs in any script, at any time.
-        self._harmless = frozenset(each for each in commands if not each.is_container and _is_harmless(each))
+        # What runs in any script, at any time; of these, what runs in the present one.
+        self._harmless = self._all_harmless = frozenset(
+            each for each in commands if not each.is_container and _is_harmless(each)
+        )
         self._writes = frozenset(
             each for each in commands if not each.is_container and "write" in each.flags and "noscript" not in each.flags
         )
@@ -61,13 +69,18 @@ class InnerGate:
         self.has_written = False
         # Measured: to ask for what is hardly ever the case takes a tenth of a short script.
         if not (flags is not None or is_read_only or server.memory.limit_bytes or server.journal.error) and (
-            facts.last_save_ok and not facts.medium_poisoned
+            facts.last_save_ok and not facts.medium_poisoned and server.replication.is_primary
         ):
             self._is_read_only = self._is_out_of_memory = False
+            self._harmless = self._all_harmless
             self._write_error, self._takes_writes = "", True
             return
         self._write_error = write_error(server)
         self._is_out_of_memory = bool(server.memory.limit_bytes) and is_out_of_memory(server)
+        # Where nothing is harmless, what is there is stale, and may not be served.
+        self._harmless = frozenset() if is_cut_off(server) else self._all_harmless
+        if not self._harmless:
+            self._check_stale(session, flags)
         if flags is not None:
             self._check_flags(session, flags, is_read_only=is_read_only)
             is_read_only = is_read_only or b"no-writes" in flags
@@ -75,6 +88,17 @@ class InnerGate:
                 self._is_out_of_memory = False
         self._is_read_only = is_read_only
         self._takes_writes = not (is_read_only or self._write_error or self._is_out_of_memory)
+
+    def _check_stale(self, session: Session, flags: frozenset[bytes] | None) -> None:
+        """Refuse a script whose head does not say that it may see what is stale."""
+        if flags is None:
+            raise CommandError(MASTERDOWN)
+        if b"allow-stale" in flags:
+            return
+        if session.is_executing:
+            raise CommandError(SCRIPT_MASTERDOWN)
+        # Where the call itself is refused, that it may write comes first.
+        raise Refusal(MASTERDOWN if b"no-writes" in flags else READONLY)
 
     def _check_flags(self, session: Session, flags: frozenset[bytes], *, is_read_only: bool) -> None:
         """Refuse a script whose head tells that it may do what can't be done now. One in a transaction is told so itself."""
@@ -84,6 +108,8 @@ class InnerGate:
         if self._write_error:
             if not in_transaction:
                 raise Refusal(self._write_error)
+            if self._write_error == READONLY:
+                raise CommandError(SCRIPT_READONLY)
             if self._write_error == MISCONF:
                 raise CommandError(SCRIPT_MISCONF)
             raise CommandError(SCRIPT_MISCONF_JOURNAL.format(self._state.journal.error))
@@ -116,6 +142,8 @@ class InnerGate:
         """Refuse a command that the script may not run now, or note that it writes."""
         if "noscript" in command.flags:
             raise Refusal(NOT_ALLOWED)
+        if not self._harmless and "stale" not in command.flags:
+            raise Refusal(STALE)
         writes = "write" in command.flags
         if self._is_read_only and (writes or command.may_replicate):
             raise Refusal(READ_ONLY)

@@ -1,10 +1,10 @@
 """The table of all commands: names to handlers, ready for the writer's hot path. Pure.
 
 The handlers of a plain session (`gate.is_plain`) stand in a mapping that refuses nothing, so that the path of a call asks
-nothing else. While memory has a limit, they stand in a second mapping, in which commands that may need more memory look at
-the limit first; and while somebody waits for keys, in one in which those that write look if they have fed anybody. For all
-other sessions the mapping is empty, so that every call goes through the gate (`call`). Handlers are wrapped where their time
-is to be taken, which changes while the server runs (`timing`).
+nothing else. While memory has a limit, they stand in a second mapping, in which commands that may need more memory look at the
+limit first; and while somebody waits for keys, in one in which those that write look if they have fed anybody. On a standby
+they stand in one without the commands that write. For all other sessions the mapping is empty, so that every call goes through
+the gate (`call`). Handlers are wrapped where their time is to be taken, which changes while the server runs (`timing`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kvserver._speedups.requests import count_alike
 from kvserver._speedups.runs import CALLS, READS
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, within_limit
+from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, is_plain_reader, within_limit
 from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import NULL, Reply
 from kvserver.resp.request import Request
@@ -74,6 +74,11 @@ class CommandTable:
         return self._mapping(_limited)
 
     @cached_property
+    def reading(self) -> dict[bytes, Runner]:
+        """The runners of a standby: those that write are not among them, so that the gate refuses their calls."""
+        return self._mapping(_reading)
+
+    @cached_property
     def feeding(self) -> dict[bytes, Runner]:
         """The runners for while somebody waits for keys."""
         return self._mapping(_feeding)
@@ -89,7 +94,7 @@ class CommandTable:
         The caller asks again behind each effect: a command that has none changes nothing of this.
         """
         if not is_plain(session):
-            return ALL_GATED
+            return self.reading if is_plain_reader(session) else ALL_GATED
         server = session.server
         if server.databases.awaited.keys:
             return self.feeding_limited if server.memory.limit_bytes else self.feeding
@@ -169,6 +174,10 @@ class CommandTable:
 
 def _limited(runners: Runners) -> Runners:
     return _wrapped(runners, "denyoom", within_limit)
+
+
+def _reading(runners: Runners) -> Runners:
+    return {name: runner for name, runner in runners.items() if "write" not in runner[2].flags_of_all}
 
 
 def _feeding(runners: Runners) -> Runners:

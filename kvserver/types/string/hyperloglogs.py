@@ -106,7 +106,9 @@ def pfcount(session: Session, request: Request) -> Reply:
     number = cardinality(value)
     if number is None:
         number = estimate(registers_of(value))
-        keyspace.change(key, raw(with_cardinality(value, number)), [b"PFCOUNT", key])
+        # A standby has what the log says, and adds nothing to it.
+        if session.server.replication.is_primary or session.is_replay:
+            keyspace.change(key, raw(with_cardinality(value, number)), [b"PFCOUNT", key])
     return _signed(number)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from helpers.sessions import run, text
+from kvserver.commands.persistence import NOT_ON_STANDBY
 from kvserver.dispatch.effect import BackgroundSave, Effect, Load, Save, Shutdown
+from kvserver.resp.reply import Error
 from kvserver.state.session import Session
 
 
@@ -57,3 +59,13 @@ def test_restore_of_a_key_without_a_payload_is_an_error(session: Session, words:
 def test_lastsave_is_that_of_the_last_good_flush(session: Session) -> None:
     session.server.persistence.last_save_at = 1_234
     assert run(session, "LASTSAVE") == 1_234
+
+
+@pytest.mark.parametrize(
+    "words", ["SAVE", "BGSAVE", "BGREWRITEAOF", "RESTORE", "DEBUG RELOAD", "DEBUG LOADAOF", "DEBUG CRASH"]
+)
+def test_snapshots_are_for_the_primary_alone(session: Session, words: str) -> None:
+    session.server.replication.is_primary = False
+    assert text(run(session, *words.split())) == NOT_ON_STANDBY
+    session.server.replication.is_primary = True
+    assert not isinstance(run(session, *words.split()), Error)

@@ -12,6 +12,7 @@ from kvserver.dispatch.effect import Load, Monitored, Notified, Postpone, Quiet,
 from kvserver.dispatch.gate import (
     EXEC_REFUSED,
     LOADING,
+    MASTERDOWN,
     MISCONF,
     MISCONF_JOURNAL,
     NO_KEYSPACE,
@@ -20,11 +21,13 @@ from kvserver.dispatch.gate import (
     ONLY_PUBSUB,
     OOM,
     QUEUED,
+    READONLY,
     is_plain,
     refusal,
 )
+from kvserver.dispatch.table import ALL_GATED
 from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import NO_REPLY, OK
+from kvserver.resp.reply import NO_REPLY, OK, Verbatim
 from kvserver.state.session import REPLAY_ID, Muted, Pause, Session, Transaction
 
 COMMANDS = list(Server().table.commands.values())
@@ -181,6 +184,61 @@ def test_wrong_arity_and_unknown_words_are_told_before_a_refusal() -> None:
     assert text(run(session, "SET", "k")) == "ERR wrong number of arguments for 'set' command"
     assert text(run(session, "CLIENT", "NOSUCH")).startswith("ERR unknown subcommand 'NOSUCH'")
     assert text(run(session, "NOSUCH")).startswith("ERR unknown command 'NOSUCH'")
+
+
+def as_standby(server: Server, *, silent_s: float = 0.0) -> Session:
+    """A session of a standby, which has not heard from the log for so long."""
+    server.state.replication.is_primary = False
+    server.state.replication.tail_age_s = lambda: silent_s
+    return server.session()
+
+
+def test_standby_refuses_every_write_and_nothing_else(server: Server) -> None:
+    session = as_standby(server)
+
+    def is_refused(command: Command) -> bool:
+        words = [word.encode() for word in command.name.split("|")]
+        words += [b"x"] * (abs(command.arity) - len(words))
+        return refusal(session, command, words) is not None
+
+    assert {each.name for each in EVERY_COMMAND if is_refused(each)} == {
+        each.name for each in EVERY_COMMAND if "write" in each.flags
+    }
+    assert text(run(session, "SET", "k", "v")) == READONLY
+    # A disk that fails here is nobody's business: the primary may be well.
+    server.state.persistence.last_save_ok = False
+    assert text(run(session, "SET", "k", "v")) == READONLY
+    run(session, "MULTI")
+    assert text(run(session, "SET", "k", "v")) == READONLY
+    assert session.transaction
+    assert session.transaction.has_failed
+
+
+def test_standby_that_hears_nothing_serves_what_is_stale_only_if_it_may(server: Server) -> None:
+    server.state.replication.engine.lease_ms = 3_000
+    session = as_standby(server, silent_s=3.1)
+    assert run(session, "GET", "k") is None
+    server.state.config.replica_serve_stale_data = False
+    assert text(run(session, "GET", "k")) == MASTERDOWN
+    assert text(run(session, "SET", "k", "v")) == READONLY
+    assert isinstance(run(session, "INFO"), Verbatim)
+    assert server.table.plain(session) is ALL_GATED
+    server.state.replication.tail_age_s = lambda: 2.9
+    assert run(session, "GET", "k") is None
+    run(session, "MULTI")
+    assert run(session, "GET", "k") is QUEUED
+    server.state.replication.tail_age_s = lambda: 3.1
+    assert text(run(session, "EXEC")) == EXEC_REFUSED + MASTERDOWN
+    server.state.replication.is_primary = True
+    server.state.replication.tail_age_s = lambda: 1e9
+    assert run(session, "GET", "k") is None
+
+
+def test_replay_on_a_standby_is_refused_nothing(server: Server) -> None:
+    as_standby(server, silent_s=1e9)
+    server.state.config.replica_serve_stale_data = False
+    replay = Session(server.state, REPLAY_ID, "journal", "journal", is_local=True)
+    assert server.table.call(replay, [b"SET", b"k", b"v"]) == OK
 
 
 def test_plain_session_is_refused_nothing() -> None:

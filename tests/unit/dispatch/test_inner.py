@@ -6,7 +6,7 @@ import pytest
 
 from helpers.sessions import Server, run
 from kvserver.dispatch import inner
-from kvserver.dispatch.gate import MISCONF, MISCONF_JOURNAL, OOM
+from kvserver.dispatch.gate import MASTERDOWN, MISCONF, MISCONF_JOURNAL, OOM, READONLY
 from kvserver.dispatch.inner import InnerGate
 from kvserver.errors import CommandError, Refusal
 
@@ -82,3 +82,36 @@ def test_short_memory_refuses_what_needs_some(server: Server) -> None:
     with pytest.raises(Refusal, match="OOM command not allowed"):
         begun(server, frozenset())
     assert refusal(begun(server, frozenset({b"allow-oom"})), "set k v") == ""
+
+
+def test_standby_lets_scripts_read_and_refuses_their_writes(server: Server) -> None:
+    begun(server)
+    server.state.replication.is_primary = False
+    gate = begun(server)
+    assert refusal(gate, "get k") == ""
+    assert refusal(gate, "set k v") == READONLY
+    assert refusal(begun(server, NO_WRITES), "get k") == ""
+    with pytest.raises(Refusal, match=READONLY):
+        begun(server, frozenset())
+    session = server.session()
+    session.is_executing = True
+    with pytest.raises(CommandError, match="write flag on readonly replica"):
+        InnerGate(server.state, server.table).begin(session, frozenset(), is_read_only=False)
+
+
+def test_stale_data_is_for_scripts_that_say_so(server: Server) -> None:
+    server.state.replication.is_primary = False
+    server.state.replication.tail_age_s = lambda: 1e9
+    allowed = NO_WRITES | {b"allow-stale"}
+    assert refusal(begun(server), "get k") == ""
+    server.state.config.replica_serve_stale_data = False
+    for flags, error in ((None, MASTERDOWN), (NO_WRITES, MASTERDOWN), (frozenset(), READONLY)):
+        with pytest.raises(CommandError, match=error):
+            begun(server, flags)
+    gate = begun(server, allowed)
+    assert refusal(gate, "get k") == inner.STALE
+    assert refusal(gate, "echo k") == ""
+    # What one script was refused, the next one of a primary is not.
+    server.state.replication.is_primary = True
+    gate.begin(server.session(), None, is_read_only=False)
+    assert refusal(gate, "get k") == ""

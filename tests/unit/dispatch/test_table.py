@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.sessions import Server, run, text
+from helpers.sessions import Server, measured, run, text
 from kvserver.dispatch.command import Command
 from kvserver.dispatch.effect import Load
 from kvserver.dispatch.gate import OOM
+from kvserver.dispatch.table import ALL_GATED
 from kvserver.errors import Refusal
 from kvserver.resp.reply import OK
+from kvserver.state.session import Pause, Transaction
 
 TABLE = Server().table
 COMMANDS = list(TABLE.commands.values())
@@ -74,3 +76,26 @@ def test_limit_of_memory_has_a_table_of_its_own() -> None:
     server.state.config.maxmemory = 0
     server.state.memory.configure()
     assert table.plain(session)[b"SET"][0](session, [b"SET", b"k", b"v"]) == OK
+
+
+def test_standby_has_a_table_of_its_own_without_writes() -> None:
+    server = measured(Server())
+    session, table = server.session(), server.table
+    server.state.replication.is_primary = False
+    assert table.plain(session) is table.reading
+    assert {name for name in table.open if name not in table.reading} == {
+        name
+        for command in COMMANDS
+        if any("write" in each.flags for each in (command, *command.subcommands.values()))
+        for name in (command.name.encode(), command.name.upper().encode())
+    }
+    output: list[bytes] = []
+    calls = [[b"GET", b"k"], [b"SET", b"k", b"v"], [b"GET", b"k"], [b"GET", b"k"]]
+    assert table.run_alike(session, calls, table.plain(session), output) == 1
+    session.transaction = Transaction()
+    assert table.plain(session) is ALL_GATED
+    session.transaction = None
+    server.state.pause = Pause.ALL
+    assert table.plain(session) is ALL_GATED
+    server.state.pause, server.state.replication.is_primary = Pause.NONE, True
+    assert table.plain(session) is table.open

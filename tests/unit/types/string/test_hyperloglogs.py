@@ -198,3 +198,19 @@ def test_pfdebug_tells(session: Session) -> None:
 def test_pfselftest_passes_at_any_limit(server: Server, session: Session) -> None:
     server.state.config.hll_sparse_max_bytes = 100
     assert run(session, "PFSELFTEST") is OK
+
+
+def test_standby_counts_and_stores_nothing() -> None:
+    server = Server()
+    session = server.session()
+    run(session, "PFADD", "k", "a", "b")
+    before, records = stored(session, "k"), server.state.databases.records
+    records.take()
+    server.state.replication.is_primary = False
+    assert run(session, "PFCOUNT", "k") == 2
+    assert stored(session, "k") == before
+    assert not records.has_any
+    # The record of the primary's PFCOUNT does what it did there.
+    replay = Session(server.state, REPLAY_ID, "journal", "journal", is_local=True)
+    assert run(replay, "PFCOUNT", "k") == 2
+    assert stored(session, "k") != before
