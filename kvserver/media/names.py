@@ -1,4 +1,4 @@
-"""The names of the files beside a medium: the segments of its journal, and those that were put aside.
+"""The names of the files beside a medium: the segments of its journal, those that were put aside, and some more.
 
     dump.kvs.0000000007.journal                    a segment
     dump.kvs.0000000007.journal.damaged            put aside by a start: it is behind the end of what can be replayed
@@ -8,6 +8,7 @@
     dump.kvs.0000000007.journal.foreign            put aside by a running server: somebody else had put it there
     dump.kvs.0000000007.journal.applied            put aside once, and replayed since by a person's decision
     dump.kvs.next-segment                          an empty file that becomes the next segment when it gets its name
+    dump.kvs.owner                                 the id by which backups of this folder are known to be its own
 
 If such a name was taken, a dot and a number follow it. Pure: this module makes and reads names, and touches no file.
 """
@@ -28,6 +29,11 @@ _SEGMENT_END = re.compile(rf"\.journal(?:\.(?:{'|'.join(Aside)})(?:\.[0-9]+)?)?\
 def spare_path(medium_path: str) -> str:
     """The path of the file that is to become the next segment."""
     return f"{medium_path}.next-segment"
+
+
+def owner_path(medium_path: str) -> str:
+    """The path of the file with the id that owns the backups of the medium at this path."""
+    return f"{medium_path}.owner"
 
 
 class SegmentName(NamedTuple):
