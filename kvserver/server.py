@@ -27,12 +27,9 @@ from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
-from kvserver.errors import ConfigError, ExtraMissing, MediumError, MediumLocked, NotRunning, StartError, TLSError
+from kvserver.errors import ConfigError, MediumError, NotRunning, StartError, TLSError
 from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.log import is_on_terminal
-from kvserver.media.locate import open_folder
-from kvserver.media.medium import Place
-from kvserver.media.memory import new_place
 from kvserver.network.clients import Clients
 from kvserver.network.listeners import Listeners
 from kvserver.network.urls import address_of, port_of, url_of
@@ -43,14 +40,14 @@ from kvserver.options.table import IN_MEMORY
 from kvserver.persistence.local_data import LocalData
 from kvserver.reconfiguration import Reconfiguration
 from kvserver.state.session import ServerState
+from kvserver.storage import Storage
 from kvserver.supervisor import Supervisor
 from kvserver.system import Progress, allow_open_files, random_below, read_process_facts
 from kvserver.version import __version__
 
 if TYPE_CHECKING:
-    # A server imports these only if it has an engine.
+    # A server imports it only if it has an engine.
     from kvserver.failover.shared_data import SharedData
-    from kvserver.media.shared import Engine
 
     # A server imports it only if it has such a port.
     from kvserver.network.http import HTTPPort
@@ -103,11 +100,9 @@ class Server:
             _settle_paths(self.config)
         # The options as they are at each start. A port that was found free once stays the server's.
         self._given = dict(vars(self.config))
-        # What is kept in memory, for a server that comes back after a crash. The next start forgets it after a stop.
-        self._place: Place | None = None
+        self._storage = Storage(self.config, in_words_of_the_shell=owns_process)
+        # The next start forgets what is in memory.
         self._forgets = False
-        # The engine, if there is one: it stays open when the node is demoted.
-        self._engine: Engine | None = None
         # What becomes of a node that was demoted.
         self._restart: asyncio.Task[None] | None = None
         # What is under way to the end of the server.
@@ -187,6 +182,8 @@ class Server:
     def _tie(self, data: LocalData | SharedData) -> None:
         """Make the parts that run commands, and tie all to those that keep the data."""
         self._data = data
+        if not isinstance(data, LocalData):
+            data.leadership.on_lead, data.leadership.on_demoted = self._lead, lambda reason: self._demote()
         self._reconfiguration = Reconfiguration(self.state, self._table, self.clients, self._listeners, self._warn_of_network)
         self._jobs = Jobs(
             self.state,
@@ -224,11 +221,12 @@ class Server:
     async def _start(self) -> None:
         await self._until_gone()
         if self._forgets:
-            self._place, self._forgets = None, False
+            self._storage.forget()
+            self._forgets = False
         vars(self.config).update(self._given)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._build()
-        self._tie(await self._open_data())
+        self._tie(await self._storage.open(self.state, self._table, lambda: self.writer.wake()))
         await self._serve()
 
     async def _serve(self) -> None:
@@ -238,6 +236,7 @@ class Server:
             self._reconfiguration.follow_log_level()
         try:
             self.state.persistence.loading = True
+            await self._data.begin()
             await self._listeners.open()
             await self._open_http()
             introduce(self.state, self._listening)
@@ -346,34 +345,9 @@ class Server:
         finally:
             work.cancel()
 
-    async def _open_data(self) -> LocalData | SharedData:
-        """Open what the data is kept in. StartError, with one line for the user, if that fails."""
-        if self.config.medium:
-            return await self._open_engine()
-        self._place = self._open_place()
-        return LocalData(self.state, self._table, self._place)
-
-    async def _open_engine(self) -> SharedData:
-        from kvserver.failover.shared_data import open_for
-
-        config = self.config
-        try:
-            if not self._engine:
-                self._engine = await open_for(config)
-        except (MediumError, ExtraMissing) as error:
-            raise StartError(f"cannot use --medium: {error}") from error
-        return self._share(self._engine, is_first=True)
-
-    def _share(self, engine: Engine, *, is_first: bool, waits: bool = False) -> SharedData:
-        from kvserver.failover.shared_data import SharedData
-
-        data = SharedData(self.state, self._table, engine, lambda: self.writer.wake(), is_first=is_first, waits=waits)
-        data.leadership.on_lead = self._lead
-        data.leadership.on_demoted = lambda reason: self._demote()
-        return data
-
     def _lead(self) -> None:
         """Take writes from now on."""
+        self.state.databases.lead()
         self.state.expires_actively = True
         self._jobs.choose_outbox()
 
@@ -392,32 +366,15 @@ class Server:
             self._is_starting = True
             vars(self.config).update(self._given)
             self._build()
-            assert self._engine
-            self._tie(self._share(self._engine, is_first=False, waits=waits))
+            self._tie(self._storage.reopen(self.state, self._table, lambda: self.writer.wake(), waits=waits))
             await self._serve()
         except StartError as error:
             _log.error("the server ends: %s", error)
-            self._close_engine()
+            self._storage.close()
             self.ended.set_result(None)
         finally:
             self._is_starting = False
             self._restart = None
-
-    def _open_place(self) -> Place:
-        config = self.config
-        if config.dir == IN_MEMORY:
-            return self._place or new_place()
-        try:
-            config.dir = os.path.abspath(config.dir)
-        except FileNotFoundError:
-            reason = "the working directory does not exist any more"
-            raise StartError(f"cannot use the directory {config.dir}: {reason}") from None
-        try:
-            return open_folder(config.dir, config.dbfilename)
-        except MediumLocked as error:
-            raise StartError(f"{error}; {'--dir' if self._owns_process else 'dir='} takes another directory") from error
-        except MediumError as error:
-            raise StartError(str(error)) from error
 
     async def _open_http(self) -> None:
         """Listen for those who watch the server, if it has a port for them. StartError if the extra is not installed."""
@@ -482,7 +439,7 @@ class Server:
         """End now, with nothing more written or answered."""
         self._stop_all()
         self._data.abandon()
-        self._close_engine()
+        self._storage.close()
         self._in_background(self._end_all())
         self.ended.set_result(None)
 
@@ -498,11 +455,6 @@ class Server:
         self._scripts.close()
         if self._owns_process:
             collector.end()
-
-    def _close_engine(self) -> None:
-        if self._engine:
-            self._engine.close()
-            self._engine = None
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -531,7 +483,7 @@ class Server:
                 _log.info("leaving during the load: the data stays on the disk as it is")
             await asyncio.gather(self._load, return_exceptions=True)
         await self._data.close()
-        self._close_engine()
+        self._storage.close()
         if self._owns_process:
             collector.end()
         # The transports tell that they are closed meanwhile.

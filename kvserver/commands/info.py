@@ -188,6 +188,7 @@ def persistence(state: ServerState) -> Fields:
         "compaction_in_progress": int(facts.compaction_in_progress),
         "compactions": facts.compactions,
         **_journal(state),
+        **_backup(state),
     }
     if facts.loading:
         total, done = facts.load_total_bytes, facts.load_done_bytes
@@ -200,6 +201,20 @@ def persistence(state: ServerState) -> Fields:
             "loading_eta_seconds": passed_s * (total - done) // done if done else 1,
         }
     return fields
+
+
+def _backup(state: ServerState) -> Fields:
+    facts = state.backup
+    if not facts.url:
+        return {}
+    return {
+        "snapshots_url": facts.url,
+        "snapshots_in_progress": int(facts.in_progress),
+        "snapshots_last_status": "err" if facts.error else "ok",
+        "snapshots_last_error": facts.error,
+        "snapshots_last_time": facts.last_at,
+        "snapshots_lag": max(state.now_ms() // 1000 - int(facts.waiting_since), 0) if facts.waiting_since else 0,
+    }
 
 
 def _journal(state: ServerState) -> Fields:

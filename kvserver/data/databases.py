@@ -186,12 +186,6 @@ class Databases:
         for keyspace in self._keyspaces.values():
             keyspace.stop_clock(at_ms)
 
-    def follow(self) -> None:
-        """Follow."""
-
-    def lead(self) -> None:
-        """Lead."""
-
     def start_clock(self) -> None:
         """Let keys expire by the clock again."""
         for keyspace in self._keyspaces.values():

@@ -249,7 +249,7 @@ class Leadership:
         """Let go, behind `halt`."""
         self._journal.courier.close()
         self.neighbours.close()
-        self._tail_disk.abandon(waits=False)
+        self._tail_disk.forget()
 
 
 def log_id(name: str, epoch: int) -> str:

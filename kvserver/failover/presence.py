@@ -104,4 +104,4 @@ class Neighbours:
 
     def close(self) -> None:
         """Let go, behind `halt`."""
-        self._disk.abandon(waits=False)
+        self._disk.forget()

@@ -238,7 +238,7 @@ class Sender:
     def close(self) -> None:
         """Let go, behind `halt`. Calls that are running end soon."""
         for disk in self._disks:
-            disk.abandon(waits=False)
+            disk.forget()
 
     # Sending
 

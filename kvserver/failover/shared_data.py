@@ -99,6 +99,9 @@ class SharedData:
         told.append_p99_us = lambda: sender.latencies.percentile_us(99)
         told.waiting_bytes = lambda: sender.pending_bytes
 
+    async def begin(self) -> None:
+        """Do nothing: it begins with `load`."""
+
     async def load(self) -> None:
         """Bring the data back, and lead if nobody else does. MediumError if the engine can't be read."""
         await self.leadership.begin(is_first=self._is_first, waits=self._waits)
@@ -141,4 +144,4 @@ class SharedData:
     def abandon(self) -> None:
         """Let go of everything but the engine itself, behind `halt`."""
         self.leadership.close()
-        self.disk.abandon(waits=False)
+        self.disk.forget()

@@ -52,15 +52,23 @@ class Disk:
                 if task := self._calls.get_nowait():
                     task[1].cancel()
 
-    def abandon(self, *, waits: bool = True) -> None:
+    def abandon(self) -> None:
         """Run nothing any more, as if the process had been killed: no future of a call gets a result, nor fails.
 
-        This `waits` for the call that is running, since a thread can't be stopped within one.
+        This waits for the call that is running, since a thread can't be stopped within one.
         """
         self._is_abandoned = self.is_closed = True
         self._calls.put(None)
-        if self._thread and waits:
+        if self._thread:
             self._thread.join()
+
+    def forget(self) -> None:
+        """Run nothing any more, and don't wait for the call that is running: it may wait for a network.
+
+        No future of a call gets a result, nor fails.
+        """
+        self._is_abandoned = self.is_closed = True
+        self._calls.put(None)
 
     def _work(self) -> None:
         while not self.is_closed and (task := self._calls.get()):

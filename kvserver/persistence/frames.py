@@ -51,6 +51,11 @@ class Frames:
         """The reason why the medium takes no frame any more until it is rewritten, or empty."""
         return self.refusal or self._medium.poisoned
 
+    @property
+    def latest(self) -> Frame | None:
+        """The newest frame that is known, or None. The next compaction may move it."""
+        return self._frames[-1] if self._frames else None
+
     async def scan(self, *, load: bool, digest: str = "", links: Collection[str] = ()) -> Scan:
         """Learn which frames there are, and `load` the last valid one, or the one with this digest.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from kvserver.dispatch.table import CommandTable
 from kvserver.media.medium import Place
 from kvserver.options.config import Config
+from kvserver.persistence.backup import Backup
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.journal import Journal
 from kvserver.persistence.recovery import Recovery
@@ -19,6 +20,8 @@ class LocalData:
     """The parts that keep data at a place, which is taken."""
 
     def __init__(self, state: ServerState, table: CommandTable, place: Place, make_disk: Callable[[], Disk] = Disk) -> None:
+        # The copies of its snapshots in another place, if there are to be any.
+        self.backup: Backup | None = None
         self._state = state
         self._place = place
         self.disk, self._journal_disk, self._sync_disk = make_disk(), make_disk(), make_disk()
@@ -27,16 +30,26 @@ class LocalData:
         beside_loop = BesideLoop(self._journal_disk, state.counters, state.persistence)
         self._recovery = Recovery(state, table, self.snapshots.frames, place.log, beside_loop)
 
+    async def begin(self) -> None:
+        """Begin before anybody is served. StartError if the copies of the snapshots can't be kept where they are to be."""
+        if self.backup:
+            await self.backup.begin()
+            self.snapshots.on_flushed = self.backup.wake
+
     async def load(self) -> None:
         """Bring the data back, and journal what comes. MediumError if the medium can't be read or repaired."""
         recovered = await self._recovery.run()
         await self.journal.take_over(recovered, switch_on=self._state.config.appendonly)
+        if self.backup:
+            self.backup.wake()
 
     def tell_address(self, config: Config) -> None:
         """Do nothing: there are no other nodes."""
 
     async def close(self) -> None:
         """Wait for what is under way, then let go of the place."""
+        if self.backup:
+            await self.backup.leave()
         await self.snapshots.close()
         await self.journal.close()
         for disk in (self.disk, self._journal_disk, self._sync_disk):
@@ -51,4 +64,6 @@ class LocalData:
         """Let go of the place, behind `halt`: nothing is written any more."""
         for disk in (self.disk, self._journal_disk, self._sync_disk):
             disk.abandon()
+        if self.backup:
+            self.backup.abandon()
         self._place.close()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 from kvserver.data.databases import Frozen
@@ -46,6 +47,8 @@ class Snapshots:
         self._disk = disk
         self._workplace = BesideLoop(disk, state.counters, state.persistence)
         self.frames = Frames(state, medium, self._workplace)
+        # It is called when a flush has succeeded.
+        self.on_flushed: Callable[[], None] = _do_nothing
         # What is under way, or None.
         self.flush: asyncio.Task[None] | None = None
         # Whether the last save was good before somebody ordered that all fail, and its error.
@@ -195,6 +198,7 @@ class Snapshots:
             facts.changes_at_last_save = changes_at_cut
             facts.saves += 1
             _log.info("flushed %d keys in %.3f s", len(frozen), time.perf_counter() - started_at)
+            self.on_flushed()
         finally:
             facts.last_save_duration_s = round(time.perf_counter() - started_at)
             facts.medium_poisoned = self.frames.poisoned
@@ -238,6 +242,10 @@ class Snapshots:
             # After one write failed, those behind it fail as well: their errors say nothing new.
             await asyncio.gather(*writes, return_exceptions=True)
         return length
+
+
+def _do_nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

@@ -22,7 +22,16 @@ from kvserver.state.notifications import Notifications
 from kvserver.state.replication import ReplicationFacts
 from kvserver.state.scripts import NoScripts, ScriptHost
 from kvserver.state.slowlog import SlowLog
-from kvserver.state.statistics import CLIENT_BYTES, Buffers, Counters, JournalFacts, PersistenceFacts, ProcessFacts, Rates
+from kvserver.state.statistics import (
+    CLIENT_BYTES,
+    BackupFacts,
+    Buffers,
+    Counters,
+    JournalFacts,
+    PersistenceFacts,
+    ProcessFacts,
+    Rates,
+)
 from kvserver.state.usage import Usages
 from kvserver.state.watches import Watch, Watches
 
@@ -90,6 +99,7 @@ class ServerState:
         self.process_facts = process_facts
         self.persistence = PersistenceFacts()
         self.journal = JournalFacts()
+        self.backup = BackupFacts()
         self.replication = ReplicationFacts()
         self.counters = Counters()
         self.rates = Rates()

@@ -67,6 +67,24 @@ class PersistenceFacts:
         self.medium_poisoned = ""
 
 
+class BackupFacts:
+    """The figures of the copies of snapshots in another place, for INFO. Times are Unix seconds.
+
+    - `url` names that place, without a password. Empty: there is none.
+    - `in_progress`: a snapshot is on its way there.
+    - `error` is the reason why the newest snapshot is not there, if the last try failed; else empty.
+    - `last_at` is the time at which the last one had arrived, or 0.
+    - `waiting_since` is the time since which a newer one than is there has been on the disk; 0: the newest one is there.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.in_progress = False
+        self.error = ""
+        self.last_at = 0
+        self.waiting_since = 0.0
+
+
 class JournalFacts:
     """The figures of the journal for INFO. Times are Unix seconds, durations seconds.
 

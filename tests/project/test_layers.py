@@ -85,7 +85,7 @@ LAYERS = (
     {"commands"},
     {"engine", "library"},
     {"aio", "network"},
-    {"control", "cron", "introduction", "reconfiguration"},
+    {"control", "cron", "introduction", "reconfiguration", "storage"},
     {"server"},
     {"embedded"},
     {"kvserver"},

@@ -132,3 +132,25 @@ async def test_abandoned_disk_runs_nothing_more_and_tells_nothing() -> None:
         await asyncio.sleep(0)
     assert ran == [1]
     assert not any(future.done() for future in futures)
+
+
+async def test_disk_that_is_forgotten_is_not_waited_for() -> None:
+    disk = Disk()
+    may_end, ran = threading.Event(), False
+
+    def note() -> None:
+        nonlocal ran
+        ran = True
+
+    running = disk.run(lambda: may_end.wait(60))
+    waiting = disk.run(note)
+    disk.forget()
+    may_end.set()
+    # The thread ends behind the call that was running.
+    for thread in threading.enumerate():
+        if thread.name == "kvserver-disk":
+            await asyncio.to_thread(thread.join, 60)
+    await asyncio.sleep(0)
+    assert not ran
+    assert not any(future.done() for future in (running, waiting))
+    assert not disk.run(note).done()
