@@ -281,9 +281,25 @@ class Server:
         the server does not run. What was only in memory is gone. If the caller is cancelled, the server ends all the same, and
         another call waits for that.
         """
-        keeps = self.config.dir != IN_MEMORY
-        self._forgets = not keeps
-        await self._end(saves=keeps)
+        is_in_memory = self.config.dir == IN_MEMORY and not self.config.medium
+        self._forgets = is_in_memory
+        await self._end(saves=not is_in_memory)
+
+    async def fail_over(self) -> None:
+        """Let another node lead, and follow it: all that was acknowledged is there. MediumError if the engine does not answer.
+
+        A node that finds nobody who takes over leads again after a lease.
+        """
+        from kvserver.failover.shared_data import SharedData
+
+        assert isinstance(self._data, SharedData), "only nodes of an engine have others"
+        self.writer.pause()
+        try:
+            await self._data.give_up()
+        except MediumError:
+            self.writer.resume()
+            raise
+        self._demote(waits=True)
 
     async def restart(self) -> None:
         """Start again, on the same port: after a crash with what was kept, and else after a SHUTDOWN with all data.
@@ -299,6 +315,8 @@ class Server:
             await asyncio.wait([self._restart])
 
     async def _end(self, *, saves: bool) -> None:
+        # An engine has every record already.
+        saves = saves and not self.config.medium
         await self._until_started()
         if not self.is_running:
             await self._until_gone()

@@ -15,7 +15,7 @@ from kvserver.data.shards import drain
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Lead, Relink, Yield, decode_control, is_control
-from kvserver.formats.frame import HEADER_SIZE, RECORD_HEADER_SIZE, decode_record_header
+from kvserver.formats.frame import RECORD_HEADER_SIZE, decode_record_header
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Hasher, Scan, Tail
 from kvserver.formats.segment import RecordInvalid, SegmentScan, Steps, read_records, scan_segment
@@ -153,7 +153,7 @@ class Standby:
         if rest := whole[scan.valid_length :]:
             header = decode_record_header(rest[:RECORD_HEADER_SIZE])
             self._rest, self._rest_bytes = [rest], len(rest)
-            self._needed_bytes = RECORD_HEADER_SIZE + header.payload_length if header else HEADER_SIZE
+            self._needed_bytes = RECORD_HEADER_SIZE + (header.payload_length if header else 0)
         if self._replay.unused:
             unused, self._replay.unused = self._replay.unused, []
             await self._workplace.pace().run(drain(unused))

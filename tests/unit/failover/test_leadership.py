@@ -1,0 +1,202 @@
+"""The role of a node, on whole servers that share an engine in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import redis.asyncio
+import redis.exceptions
+
+import kvserver
+from helpers.shared_logs import fresh_engine
+from kvserver.errors import Refused
+from kvserver.failover.leadership import log_id
+from kvserver.formats.control import Lead, encode_lead
+from kvserver.media.memory_engine import open_memory_engine
+from kvserver.media.shared import Tip
+
+pytestmark = pytest.mark.timeout(60)
+# A busy machine may keep a node from its work for longer than a short lease.
+LEASE_MS = 2000
+
+
+def node(name: str) -> kvserver.Server:
+    return kvserver.Server(medium=f"memory://{name}", lease_milliseconds=LEASE_MS)
+
+
+@asynccontextmanager
+async def client_of(server: kvserver.Server) -> AsyncIterator[redis.asyncio.Redis]:
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
+        yield client
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 (threads change it)
+            await asyncio.sleep(0.002)
+
+
+def leads(server: kvserver.Server) -> bool:
+    return server.is_running and server.state.replication.is_primary
+
+
+def end_of(name: str) -> Tip:
+    """The end of a log."""
+    tip = Tip()
+    log = open_memory_engine(name).log
+    manifest, _ = open_memory_engine(name).vault.manifest()
+    if manifest:
+        tip = Tip(manifest.position, manifest.mark_number, manifest.mark_digest)
+    for entry in log.read(tip.position, 0):
+        tip = tip.behind(entry.position, entry.mark, entry.data)
+    return tip
+
+
+def take_over_by_force(name: str, epoch: int) -> None:
+    """Append a LEAD as another node would that has applied everything."""
+    log = open_memory_engine(name).log
+    while True:
+        tip, data = end_of(name), encode_lead(Lead(epoch, "rival", "rival.example", 1))
+        try:
+            log.append(data, tip.mark(epoch), tip.position)
+            return
+        except Refused:
+            continue
+
+
+@pytest.fixture
+def name() -> str:
+    return fresh_engine().name
+
+
+async def test_standby_takes_over_at_once_from_one_who_leaves(name: str) -> None:
+    one, other = node(name), node(name)
+    await one.start()
+    await other.start()
+    assert (leads(one), leads(other)) == (True, False)
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    await one.stop()
+    await until(lambda: leads(other))
+    async with client_of(other) as client:
+        assert await client.get("a") == "1"
+        await client.set("a", "2")
+    assert other.state.replication.epoch == 2
+    assert other.state.replication.switches == 1
+    await other.stop()
+
+
+async def test_standby_takes_over_from_one_who_dies_and_the_dead_one_follows(name: str) -> None:
+    one, other = node(name), node(name)
+    await one.start()
+    await other.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    one._crash()
+    await until(lambda: leads(other))
+    async with client_of(other) as client:
+        assert await client.get("a") == "1"
+        await client.set("b", "2")
+    await one.start()
+    assert not leads(one)
+    async with client_of(one) as client:
+        assert await client.get("b") == "2"
+        with pytest.raises(redis.exceptions.ReadOnlyError):
+            await client.set("b", "3")
+    await one.stop()
+    await other.stop()
+
+
+async def test_refused_node_closes_its_clients_and_follows_with_what_the_log_has(name: str) -> None:
+    one = node(name)
+    await one.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+        take_over_by_force(name, 2)
+        # Its log never takes this, and nobody is told that it did.
+        with pytest.raises((redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)):
+            await client.set("a", "lost")
+    await until(lambda: one.is_running)
+    assert not leads(one)
+    assert one.state.replication.primary
+    assert one.state.replication.primary.id == "rival"
+    async with client_of(one) as client:
+        assert await client.get("a") == "1"
+    # The rival says nothing more.
+    await until(lambda: leads(one))
+    assert one.state.replication.epoch == 3
+    await one.stop()
+
+
+async def test_node_that_has_yielded_lets_others_be_first(name: str) -> None:
+    one, other = node(name), node(name)
+    await one.start()
+    await other.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    await one.fail_over()
+    await until(lambda: leads(other))
+    await until(lambda: one.is_running)
+    assert not leads(one)
+    async with client_of(one) as client:
+        assert await client.get("a") == "1"
+    await other.stop()
+    await until(lambda: leads(one))
+    await one.stop()
+
+
+async def test_place_that_was_trimmed_is_not_led_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standby that lags behind a snapshot finds nothing behind its place, which is no reason to lead."""
+    one, other = node(name), node(name)
+    await one.start()
+    await other.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+        await until(lambda: other.state.replication.applied == one.state.replication.applied)
+        # As an object store does: what was trimmed looks as if nothing had ever been there.
+        log = other._data.leadership._engine.log  # type: ignore[union-attr]
+        read = log.read
+        monkeypatch.setattr(log, "read", lambda after, wait_s: [])
+        await client.set("a", "2")
+        await client.save()
+        loaded = other._data.leadership._standby.load  # type: ignore[union-attr]
+
+        async def load() -> None:
+            monkeypatch.setattr(log, "read", read)
+            await loaded()
+
+        monkeypatch.setattr(other._data.leadership._standby, "load", load)  # type: ignore[union-attr]
+        one._crash()
+        await until(lambda: leads(other))
+    async with client_of(other) as client:
+        assert await client.get("a") == "2"
+    await other.stop()
+
+
+async def test_restart_of_the_only_node_has_all(name: str) -> None:
+    one = node(name)
+    await one.start()
+    async with client_of(one) as client:
+        for number in range(100):
+            await client.rpush("list", number)
+        await client.save()
+        await client.rpush("list", "last")
+    await one.restart()
+    assert leads(one)
+    async with client_of(one) as client:
+        assert await client.llen("list") == 101
+        await client.execute_command("RESTORE")  # type: ignore[no-untyped-call]
+        assert await client.llen("list") == 100
+        await client.rpush("list", "other")
+    await one.restart()
+    async with client_of(one) as client:
+        assert await client.lrange("list", -1, -1) == ["other"]
+    await one.stop()
+
+
+def test_log_id_is_of_forty_digits_and_another_in_each_epoch() -> None:
+    assert len(log_id("kv", 1)) == 40
+    assert len({log_id("kv", 1), log_id("kv", 2), log_id("other", 1)}) == 3
