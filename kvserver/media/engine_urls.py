@@ -1,6 +1,7 @@
 """The way from the URL of an engine to what talks to it. What talks to it is imported when its URL comes, and not before.
 
     memory://NAME                                 in this process, for tests
+    file:PATH, file:///path                       in a folder of this machine
     s3://BUCKET/PREFIX?endpoint=URL&region=NAME   (snapshots alone, too)
 
 It stands apart from `locate`, since the library opens folders, and shall never import what has a thread or an event loop.
@@ -14,8 +15,8 @@ from typing import Final
 from kvserver.errors import MediumError
 from kvserver.media.shared import Engine, Vault
 
-_MEDIA: Final = "memory://NAME"
-_VAULTS: Final = "memory://NAME"
+_MEDIA: Final = "file:PATH or memory://NAME"
+_VAULTS: Final = "file:PATH or memory://NAME"
 
 _SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
 # A password may have any character in it, if nobody has quoted it: better too much is left out of a message than too little.
@@ -40,6 +41,10 @@ def open_engine(medium: str, snapshots: str = "") -> Engine:
 def open_vault(snapshots: str) -> Vault:
     """Open the vault at the URL `snapshots` alone, with no log. MediumError and ExtraMissing as for `open_engine`."""
     match _scheme_of(snapshots):
+        case "file":
+            from kvserver.media.folder_engine import open_folder_vault
+
+            return open_folder_vault(snapshots)
         case "memory":
             from kvserver.media.memory_engine import open_memory_engine
 
@@ -55,6 +60,10 @@ def without_password(url: str) -> str:
 
 def _open(medium: str, vault: Vault | None) -> Engine:
     match _scheme_of(medium):
+        case "file":
+            from kvserver.media.folder_engine import open_folder_engine
+
+            engine = open_folder_engine(medium)
         case "memory":
             from kvserver.media.memory_engine import open_memory_engine
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from helpers.faulty_engine import Faults, faulty
+from kvserver.media.folder_engine import open_folder_engine
 from kvserver.media.memory_engine import open_memory_engine
 from kvserver.media.shared import Engine
 
@@ -34,4 +36,9 @@ def _delayed(request: pytest.FixtureRequest) -> Opener:
     return lambda: faulty(open_it(), Faults(random.Random(1), {"delay": 0.2}))
 
 
-KINDS = [EngineKind("memory", _memory), EngineKind("memory behind delays", _delayed)]
+def _folder(request: pytest.FixtureRequest) -> Opener:
+    path: Path = request.getfixturevalue("tmp_path")
+    return lambda: open_folder_engine(f"file:{path / 'kv'}")
+
+
+KINDS = [EngineKind("memory", _memory), EngineKind("memory behind delays", _delayed), EngineKind("folder", _folder)]

@@ -294,6 +294,9 @@ class SimulatedDisk(FileSystem):
         self._files[self._next_descriptor] = file
         return self._next_descriptor
 
+    def open_to_read(self, path: str) -> int:
+        return self.open(path)
+
     def exists(self, path: str) -> bool:
         """True if the path is there. Never fails: os.path.lexists takes an error for a no."""
         return path in self._names

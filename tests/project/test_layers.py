@@ -148,7 +148,9 @@ OPTIONAL = {
 
 
 # The engines that several nodes share: what talks to them may have a thread, and an event loop in it.
-ENGINES = {f"kvserver.media.{name}" for name in ("memory_engine", "nats", "s3")}
+ENGINES = {
+    f"kvserver.media.{name}" for name in ("folder_engine", "folder_log", "memory_engine", "nats", "s3", "s3_log", "s3_probe")
+}
 
 
 def ours(name: str) -> set[str]:

@@ -18,6 +18,11 @@ def test_manifest_comes_back(manifest: Manifest) -> None:
     assert decode_manifest(encode_manifest(manifest)) == manifest
 
 
+def test_nonce_makes_other_bytes_of_the_same_manifest() -> None:
+    assert encode_manifest(MANIFEST, "ab") != encode_manifest(MANIFEST, "cd")
+    assert decode_manifest(encode_manifest(MANIFEST, "ab")) == MANIFEST
+
+
 def test_header_is_that_of_the_frame() -> None:
     assert FRAME.header == b"KVS1000000000012" + b"ab" * 32
     assert FRAME.frame_length == 92

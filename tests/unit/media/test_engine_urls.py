@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kvserver.errors import MediumError
@@ -21,6 +23,15 @@ def test_engine_has_its_own_vault_or_the_one_that_is_named() -> None:
     other.log.append(b"data", Mark(1, 1, ""), BEGINNING)
     assert [entry.data for entry in own.log.read(BEGINNING, 0)] == [b"data"]
     assert other.name == own.name
+
+
+def test_folder_is_an_engine_and_a_vault(tmp_path: Path) -> None:
+    engine = open_engine(f"file:{tmp_path}/kv", f"FILE://{tmp_path}/snapshots")
+    engine.vault.commit(Manifest(counter=1), "")
+    engine.log.append(b"data", Mark(1, 1, ""), BEGINNING)
+    assert open_vault(f"file:{tmp_path}/snapshots").manifest()[0] == Manifest(counter=1)
+    assert open_vault(f"file:{tmp_path}/kv").manifest() == (None, "")
+    engine.close()
 
 
 @pytest.mark.parametrize(
