@@ -89,8 +89,19 @@ def run(name: str, words: Sequence[str]) -> int:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="a folder of data, a file of it, or a segment of its journal")
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        help="a folder of data, a file of it, a segment of its journal, or a URL: of an engine or snapshots",
+    )
     _add_dbfilename(parser)
+    _add_snapshots(parser)
+
+
+def _add_snapshots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--snapshots", metavar="URL", default="", help="where an engine's snapshots are, if they are elsewhere"
+    )
 
 
 def _add_dbfilename(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +114,41 @@ def _add_dbfilename(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(given: argparse.Namespace) -> int:
+    from kvserver.cli.stored import is_url
+
+    if is_url(given.path):
+        from kvserver.cli.check_url import check_url
+
+        return 0 if check_url(given.path, given.snapshots, print) else EXIT_DAMAGED
     from kvserver.cli.check import check
 
     return 0 if check(given.path, given.dbfilename, print) else EXIT_DAMAGED
+
+
+# restore
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", metavar="URL", help="an engine (nats://, s3://, file:) or a place of snapshots (s3://)")
+    parser.add_argument("folder", metavar="DIR", help="a new folder of data")
+    parser.add_argument(
+        "--snapshot",
+        metavar="NUMBER",
+        default="",
+        help="an older snapshot, as check lists them, or the beginning of its digest",
+    )
+    _add_snapshots(parser)
+    _add_dbfilename(parser)
+
+
+def _restore(given: argparse.Namespace) -> int:
+    from kvserver.cli.restore import restore
+    from kvserver.cli.stored import is_url
+
+    if not is_url(given.url):
+        raise UsageError(f"restore: {given.url} is no URL, such as s3://bucket/prefix (kvserver restore --help tells more)")
+    is_whole = restore(given.url, given.snapshots, given.folder, given.dbfilename, given.snapshot, print)
+    return 0 if is_whole else EXIT_DAMAGED
 
 
 # apply
@@ -234,13 +277,28 @@ def _completion(given: argparse.Namespace) -> int:
 SUBCOMMANDS = (
     Subcommand(
         "check",
-        "list what is in a folder of data, and what a start would load",
-        "List what is in a folder of data, and what a start would load. No file is\n"
-        "changed, and a server may be using them: what it writes is a torn tail then.",
+        "list what a folder or a URL has, and what a start would load",
+        "List what is in a folder of data, or at a URL, and what a start would load.\n"
+        "Nothing is changed, and a server may be using it: what it writes is a torn\n"
+        "tail then.",
         ("0 all is well", f"{EXIT_DAMAGED} something is damaged, or can't be read", USAGE_IS_WRONG),
         "kvserver check kvserver-data",
         _add_check,
         _check,
+    ),
+    Subcommand(
+        "restore",
+        "bring an engine's data, or a backup, into a new folder",
+        "Bring the newest state that an engine or a store of snapshots has into a new\n"
+        "folder, from which a server starts. Nothing is changed where it comes from.",
+        (
+            "0 the folder is there",
+            "1 the log is damaged, and the folder has what is before that; or it failed",
+            USAGE_IS_WRONG,
+        ),
+        "kvserver restore s3://bucket/prefix kvserver-data",
+        _add_restore,
+        _restore,
     ),
     Subcommand(
         "apply",

@@ -53,6 +53,16 @@ def open_vault(snapshots: str) -> Vault:
             raise MediumError(f"snapshots: {_unknown(snapshots, scheme)}, but {_VAULTS}")
 
 
+def look_at_engine(url: str, snapshots: str = "") -> Engine | None:
+    """Open an engine as `open_engine` does, for one who only reads; None if the URL is that of snapshots alone."""
+    return open_engine(url, snapshots)
+
+
+def look_at_vault(snapshots: str) -> Vault:
+    """Open a vault as `open_vault` does, for one who only reads."""
+    return open_vault(snapshots)
+
+
 def without_password(url: str) -> str:
     """The URL for messages: who it logs in as is left out, with the password."""
     return _USER.sub("//", url)

@@ -11,7 +11,7 @@ import redis.asyncio
 import redis.exceptions
 
 import kvserver
-from helpers.shared_logs import fresh_engine
+from helpers.node_parts import fresh_engine
 from kvserver.errors import Refused
 from kvserver.failover.leadership import log_id
 from kvserver.formats.control import Lead, encode_lead

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.shared_logs import Clock, fresh_engine
+from helpers.node_parts import Clock, fresh_engine
 from kvserver.errors import MediumError
 from kvserver.failover.presence import Neighbours
 from kvserver.media.shared import Engine, Node

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.shared_logs import Clock, HeldLog, Sending, fresh_engine
+from helpers.node_parts import Clock, HeldLog, Sending, fresh_engine
 from kvserver.errors import Refused, Unknown
 from kvserver.failover import sender as module
 from kvserver.failover.sender import AWAY, cut

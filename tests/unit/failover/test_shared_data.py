@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import kvserver
-from helpers.shared_logs import fresh_engine
+from helpers.node_parts import fresh_engine
 from kvserver.failover.shared_data import boot_time
 
 pytestmark = pytest.mark.timeout(60)

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from helpers.shared_logs import Clock, HeldLog, Sending, fresh_engine
+from helpers.node_parts import Clock, HeldLog, Sending, fresh_engine
 from kvserver.errors import MediumError, Trimmed
 from kvserver.failover.shared_journal import SharedJournal
 from kvserver.formats.control import Relink, Yield, decode_control, encode_yield

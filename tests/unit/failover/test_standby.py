@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.shared_logs import fresh_engine, table_of
+from helpers.node_parts import fresh_engine, table_of
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.errors import ChainBroken, MediumError, Trimmed

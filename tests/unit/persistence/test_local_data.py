@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from helpers.shared_logs import table_of
+from helpers.node_parts import table_of
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.media.medium import Place

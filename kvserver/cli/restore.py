@@ -1,0 +1,238 @@
+"""`kvserver restore URL DIR`: the newest state of an engine, or a snapshot of a store, as a new folder of data.
+
+The folder gets the frame byte for byte, and the records behind it as one segment that is linked to it: a server starts there
+as it would after a crash. Nothing is written to where it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from kvserver.cli.entries import Entries
+from kvserver.cli.stored import FrameBytes, Stored, open_stored, tip_of
+from kvserver.errors import ChainBroken, MediumError, Trimmed
+from kvserver.formats.control import Control, Relink
+from kvserver.formats.manifest import BEGINNING, Manifest
+from kvserver.formats.record import EMPTY_STORE, encode_link
+from kvserver.media.file import FileMedium
+from kvserver.media.lease import FolderLease
+from kvserver.media.medium import FrameWriter
+from kvserver.media.names import owner_path
+from kvserver.media.segments import SegmentFile, Segments
+from kvserver.system import Progress, now_ms
+
+# The engine goes on meanwhile: what is read may be trimmed, and is read from a newer snapshot on then.
+TRIES: Final = 5
+# The number of the segment. Whatever a server writes there has a greater one.
+SEGMENT: Final = 1
+# What has more digits than this is the beginning of a digest.
+MOST_DIGITS: Final = 4
+
+_DIGEST_START = re.compile(r"[0-9a-f]{8,64}")
+
+Print = Callable[[str], None]
+
+
+def restore(url: str, snapshots: str, folder: str, dbfilename: str, snapshot: str, print_line: Print) -> bool:
+    """Bring what is at a URL into a folder, which is made if there is none, and must have no data of this name.
+
+    `snapshots` is the URL of the snapshots, if they are elsewhere, or empty. `snapshot` is the number of one, as `check` lists
+    them, or the beginning of its digest; empty for the newest state. Return False if the log is damaged: then the folder has
+    what is before that. MediumError, with the folder as it was, if nothing could be brought.
+    """
+    stored = open_stored(url, snapshots)
+    try:
+        return restore_stored(stored, folder, dbfilename, snapshot, print_line)
+    finally:
+        stored.close()
+
+
+def restore_stored(stored: Stored, folder: str, dbfilename: str, snapshot: str, print_line: Print) -> bool:
+    """Bring what is stored into a folder. Returns and raises as `restore`."""
+    was_there = os.path.isdir(folder)
+    lease = FolderLease(folder)
+    try:
+        path = os.path.join(lease.path, dbfilename)
+        _refuse_data(path)
+        for last in range(TRIES - 1, -1, -1):
+            manifest = stored.manifest()
+            try:
+                return _bring(stored, manifest, path, snapshot, print_line)
+            except MediumError:
+                _remove_data(path)
+                if not last or stored.manifest() == manifest:
+                    raise
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):
+                os.rmdir(lease.path)
+        raise
+    finally:
+        lease.release()
+    raise AssertionError("the last try raises")
+
+
+def _names(path: str) -> list[str]:
+    """The paths of the medium, and of what belongs to it, that are there. An owner of backups is no data."""
+    folder, name = os.path.split(path)
+    try:
+        paths = [os.path.join(folder, found) for found in os.listdir(folder) if found == name or found.startswith(f"{name}.")]
+    except OSError as error:
+        raise MediumError(f"cannot read the directory {folder}: {error.strerror or error}") from error
+    return [found for found in paths if found != owner_path(path)]
+
+
+def _refuse_data(path: str) -> None:
+    if names := _names(path):
+        raise MediumError(f"{os.path.dirname(path)} has data already ({os.path.basename(min(names))}): name a new folder")
+
+
+def _remove_data(path: str) -> None:
+    """Remove what was written so far: nothing of it was there before."""
+    with suppress(OSError):
+        for name in _names(path):
+            os.remove(name)
+
+
+def _choose(stored: Stored, manifest: Manifest, snapshot: str) -> str:
+    """The digest of the frame that is asked for. MediumError if there is none such, or more than one."""
+    digests = [frame.digest for frame in manifest.frames]
+    if not snapshot:
+        return manifest.linked
+    if snapshot.isdecimal() and len(snapshot) <= MOST_DIGITS:
+        if not 1 <= int(snapshot) <= len(digests):
+            raise MediumError(
+                f"there is no snapshot {snapshot} at {stored.url}: `kvserver check` lists the {len(digests)} there are"
+            )
+        return digests[int(snapshot) - 1]
+    found = {digest for digest in digests if digest.startswith(snapshot)} if _DIGEST_START.fullmatch(snapshot) else set()
+    if len(found) != 1:
+        raise MediumError(
+            f"{snapshot!r} is neither the number of a snapshot at {stored.url} nor 8 hex digits or more of its digest"
+        )
+    return found.pop()
+
+
+def _bring(stored: Stored, manifest: Manifest, path: str, snapshot: str, print_line: Print) -> bool:
+    digest = _choose(stored, manifest, snapshot)
+    if digest == manifest.linked and stored.has_log(manifest):
+        return _bring_all(stored, manifest, path, print_line)
+    if digest == EMPTY_STORE:
+        raise MediumError(f"there are no snapshots at {stored.url}")
+    with FileMedium(path, with_journal=True) as medium:
+        frame, header = _copy(stored, manifest, digest, medium)
+        frame.commit(header)
+    print_line(f"restored {_describe(manifest, digest)} to {path}")
+    return True
+
+
+def _bring_all(stored: Stored, manifest: Manifest, path: str, print_line: Print) -> bool:
+    """Bring the snapshot that the log goes on from, and what the log has behind it."""
+    segment = _Segment(Segments(path), manifest.linked)
+    try:
+        tip = tip_of(manifest)
+        entries = Entries(tip, tip.position.epoch, segment.take, segment.hear)
+        # The log comes first, since it may be trimmed at any time.
+        damage = _read_log(stored, entries)
+        if not (entries.entries or manifest.frames or damage) and tip.position == BEGINNING:
+            raise MediumError(f"there is nothing at {stored.url}")
+        if segment.digest == EMPTY_STORE:
+            segment.finish()
+        else:
+            with FileMedium(path, with_journal=True) as medium:
+                frame, header = _copy(stored, manifest, segment.digest, medium)
+                # If this ends midway, a start finds a segment whose snapshot is nowhere, and says so.
+                segment.finish()
+                frame.commit(header)
+    finally:
+        segment.close()
+    print_line(
+        f"restored {_describe(manifest, segment.digest)} to {path}, and {segment.records} records "
+        f"({segment.bytes} bytes) behind it"
+    )
+    if entries.rest_bytes:
+        print_line(f"left out: {entries.rest_bytes} bytes of a record that is not whole, at the end of the log")
+    if damage:
+        print_line(f"DAMAGED: the log behind the entry {entries.tip.number}, which is the last that was restored: {damage}")
+    return not damage
+
+
+def _describe(manifest: Manifest, digest: str) -> str:
+    if digest == EMPTY_STORE:
+        return "the empty store"
+    frame = next(frame for frame in manifest.frames if frame.digest == digest)
+    return f"the snapshot {digest[:16]}… ({frame.length} bytes)"
+
+
+def _read_log(stored: Stored, entries: Entries) -> str:
+    """Read the log to its end. Return the damage at which that is, or nothing."""
+    assert stored.log
+    try:
+        while found := stored.log.read(entries.tip.position, 0):
+            entries.follow(found)
+    except ChainBroken as broken:
+        return str(broken)
+    return ""
+
+
+def _copy(stored: Stored, manifest: Manifest, digest: str, medium: FileMedium) -> tuple[FrameWriter, bytes]:
+    """Write the payload of a frame, and return what takes its header, and that. MediumError if it is not whole."""
+    frame = next((frame for frame in manifest.frames if frame.digest == digest), None)
+    if frame is None:
+        raise Trimmed(f"the log goes on from the snapshot {digest[:16]}…, which newer ones have replaced")
+    writer, hasher, done = medium.begin_frame(), hashlib.sha256(), 0
+    contents = FrameBytes(stored.vault, frame)
+    with Progress(f"restoring {frame.name}", lambda: frame.length) as progress:
+        for piece in contents.payload():
+            hasher.update(piece)
+            writer.write(piece)
+            done += len(piece)
+            progress.update(done)
+    if done < frame.length or contents.wrong_length() or hasher.hexdigest() != digest:
+        raise MediumError(f"the snapshot {frame.name} at {stored.url} is damaged: --snapshot takes another one")
+    return writer, frame.header
+
+
+class _Segment:
+    """The segment in the making that goes on from the snapshot with this digest. It has no segment's name until `finish`."""
+
+    def __init__(self, segments: Segments, digest: str) -> None:
+        self._segments = segments
+        self._file: SegmentFile | None = None
+        self._begin(digest)
+
+    def _begin(self, digest: str) -> None:
+        self.close()
+        self.digest = digest
+        self.records = self.bytes = 0
+        self._file = self._segments.create_spare()
+        self._file.extend(encode_link(digest, now_ms()), synced=False)
+
+    def take(self, data: bytes, records: int) -> None:
+        """Add whole records."""
+        assert self._file
+        self._file.extend(data, synced=False)
+        self.records += records
+        self.bytes += len(data)
+
+    def hear(self, control: Control, number: int) -> None:
+        """What was before counts no more if the data is that of another snapshot from here on."""
+        if isinstance(control, Relink):
+            self._begin(control.digest)
+
+    def finish(self) -> None:
+        """Make it durable, and the segment of its number."""
+        assert self._file
+        self._file.sync()
+        self._segments.name_spare(self._file, SEGMENT)
+        self._segments.sync_names()
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
