@@ -59,8 +59,8 @@ class Dataset:
         pairs = [part for index in indexes for part in (self.key(index), self.value(index))]
         return encode_request(b"MSET", *pairs)
 
-    def fill(self, control: Control) -> None:
-        """Store all keys in an empty server. FillFailed if it does not hold them then."""
+    def fill(self, control: Control, others: int = 0) -> None:
+        """Store all keys in a server that has so many others. FillFailed if it does not hold them then."""
         is_first = True
         for request in self._mset_requests():
             control.send(request)
@@ -70,8 +70,8 @@ class Dataset:
             is_first = False
         control.receive()
         stored = control.call("DBSIZE")
-        if stored != self.keys:
-            raise FillFailed(f"filled {self.keys} keys, but the server says it has {stored}")
+        if stored != self.keys + others:
+            raise FillFailed(f"filled {self.keys} keys beside {others}, but the server says it has {stored}")
 
     def _mset_requests(self) -> Iterator[bytes]:
         step = max(1, FILL_BYTES // (self.key_bytes + self.value_bytes))

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -35,10 +35,17 @@ class StartFailed(BenchFailed):
 
 
 class ServerProcess:
-    """A server of a kind, with options besides those that all get, while a `with` statement runs."""
+    """A server of a kind, with options and variables besides those that all get, while a `with` statement runs."""
 
-    def __init__(self, kind: ServerKind, extra_args: Sequence[str] = (), parent: Path | None = None) -> None:
+    def __init__(
+        self,
+        kind: ServerKind,
+        extra_args: Sequence[str] = (),
+        parent: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
+        self._environment = environment or {}
         self.port = 0
         # The time from the start of the program to the first answer with all data loaded.
         self.startup_s = 0.0
@@ -120,7 +127,7 @@ class ServerProcess:
         return self._root / "server.log"
 
     def _start(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         started_at = time.perf_counter()
         with self._log.open("ab") as log:
             # The server has a session of its own, so that stopping reaches forked children, too.
@@ -129,7 +136,8 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)},
+                env={name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
+                | dict(self._environment),
                 start_new_session=True,
             )
         try:
@@ -171,6 +179,10 @@ class ServerProcess:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "its log is empty"
 
+    def terminate(self) -> None:
+        """Tell the server to leave, and don't wait for it."""
+        self._running.terminate()
+
     def kill(self) -> None:
         """End the server as a crash does; what it has written stays, and it can be started again."""
         if self._process is None:
@@ -182,7 +194,8 @@ class ServerProcess:
         self._process = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -7,6 +7,7 @@ from bench.scenario import Scenario
 from bench.scenarios import (
     collections,
     consumers,
+    engines,
     flush_stall,
     group_commit,
     handover,
@@ -26,6 +27,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *throughput.SCENARIOS,
     *latency.SCENARIOS,
     group_commit.SCENARIO,
+    engines.SCENARIO,
     startup.SCENARIO,
     idle.SCENARIO,
     memory.SCENARIO,
