@@ -28,7 +28,15 @@ def introduce(state: ServerState, addresses: Iterable[str]) -> None:
         "kvserver %s (%s, leaves %s, Python %s, %s), process %d",
         state.version, facts.build, facts.leaves, facts.python, facts.event_loop, facts.process_id,
     )  # fmt: skip
-    if config.dir == IN_MEMORY:
+    engine = state.replication.engine
+    if engine.url:
+        _log.info("data on %s, a lease of %g s", engine.url, engine.lease_ms / 1000)
+        _log.info("durability: %s (%s)", durability(config), config.describe("appendfsync"))
+        for promise in engine.promises:
+            _log.info("the engine: %s", promise)
+        for warning in engine.warnings:
+            _log.warning("the engine: %s", warning)
+    elif config.dir == IN_MEMORY:
         _log.info("data in memory: nothing is kept")
     else:
         options = ", ".join(config.describe(name) for name in ("appendonly", "appendfsync"))

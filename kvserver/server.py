@@ -366,7 +366,6 @@ class Server:
     def _lead(self) -> None:
         """Take writes from now on."""
         self.state.databases.lead()
-        self.state.expires_actively = True
         self._jobs.choose_outbox()
 
     def _demote(self, *, waits: bool = False) -> None:

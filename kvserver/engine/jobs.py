@@ -277,7 +277,8 @@ class Jobs:
 
     async def _shut_down(self, save: bool | None, force: bool, mode: str | None = None) -> Reply:
         # An engine has every record already, and others wait to take over.
-        saves = bool(save) if self._state.replication.is_shared else save is not False
+        replication = self._state.replication
+        saves = (bool(save) and replication.is_primary) if replication.is_shared else save is not False
         stays = (mode or self._state.config.shutdown_mode) == "flush" and saves
         if not stays:
             # A write that was acknowledged from here on would not be in the frame.

@@ -72,6 +72,8 @@ class Leadership:
         self._tail_disk = make_disk()
         self._disk = disk
         self._heard_at = lease.clock()
+        # The break in the log that was told last.
+        self._broken = ""
         # This node does not take over before this time: it has just yielded.
         self._waits_until = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -140,7 +142,11 @@ class Leadership:
                 _log.info("loading again: %s", trimmed)
                 await self._load_again()
             except ChainBroken as broken:
-                _log.error("%s; this node follows no more, and never leads from here", broken)
+                # A newer snapshot may lead beyond the break.
+                if str(broken) != self._broken:
+                    _log.error("%s; this node neither follows nor leads beyond that", broken)
+                self._broken = self._facts.engine.error = str(broken)
+                await asyncio.sleep(self._lease.lease_s)
                 await self._load_again()
             except MediumError as error:
                 if self._facts.is_link_up:

@@ -31,17 +31,12 @@ _OWN = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::*": "::1", "::": "::1"}
 
 
 async def open_for(config: Config) -> Engine:
-    """Open the engine of this configuration, and tell what it survives. MediumError or ExtraMissing, in one line."""
+    """Open the engine of this configuration. MediumError or ExtraMissing, in one line."""
     disk = Disk()
     try:
-        engine = await disk.run(lambda: open_engine(config.medium, config.snapshots))
+        return await disk.run(lambda: open_engine(config.medium, config.snapshots))
     finally:
         disk.close()
-    for line in engine.promises:
-        _log.info("%s: %s", engine.url, line)
-    for line in engine.warnings:
-        _log.warning("%s: %s", engine.url, line)
-    return engine
 
 
 def boot_time() -> float:
@@ -83,7 +78,6 @@ class SharedData:
         self.leadership = Leadership(state, engine, standby, self.journal, medium, lease, outcomes, self.disk, make_disk)
         self._tell(engine, sender, lease)
         state.databases.follow()
-        state.expires_actively = False
 
     def _tell(self, engine: Engine, sender: Sender, lease: Lease) -> None:
         """Let INFO and its kin find all that there is to tell."""
@@ -92,7 +86,8 @@ class SharedData:
         facts.node_id = os.urandom(8).hex()
         facts.written = lambda: sender.written
         told = facts.engine
-        told.url, told.name, told.promises = engine.url, engine.name, engine.promises
+        told.url, told.name = engine.url, engine.name
+        told.promises, told.warnings = engine.promises, engine.warnings
         told.lease_ms = round(lease.lease_s * 1000)
         told.lease_left_ms = lambda: round(lease.left_s * 1000)
         told.append_p50_us = lambda: sender.latencies.percentile_us(50)

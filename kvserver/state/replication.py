@@ -50,7 +50,7 @@ class EngineFacts:
     - `append_p50_us` and `append_p99_us` are of the last minute, in microseconds.
     - `waiting_bytes` wait for the engine, in flight or not.
     - `error` is what the engine last failed with, if it has not answered since; else empty.
-    - `promises` say what survives which failure.
+    - `promises` say what survives which failure, and `warnings` what does not.
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,7 @@ class EngineFacts:
         self.waiting_bytes: Callable[[], int] = lambda: 0
         self.error = ""
         self.promises: Sequence[str] = ()
+        self.warnings: Sequence[str] = ()
 
 
 class ReplicationFacts:

@@ -6,8 +6,11 @@ import errno
 
 import pytest
 
-from kvserver.introduction import another_port, warn_of_network
+from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.databases import Databases
+from kvserver.introduction import another_port, introduce, warn_of_network
 from kvserver.options.config import Config, load
+from kvserver.state.session import ServerState
 
 
 def config_of(*words: str) -> Config:
@@ -57,3 +60,19 @@ def test_failure_of_another_kind_has_no_way_to_another_port() -> None:
     error = OSError("cannot listen on 127.0.0.1:7000: Permission denied")
     error.__cause__ = OSError(errno.EACCES, "Permission denied")
     assert another_port(error, config_of("--port", "7000"), in_words_of_the_shell=True) == ""
+
+
+def test_engine_and_what_it_promises_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    state = ServerState(Config(), Databases(lambda: 0), COMMANDS, lambda: 0)
+    state.config.medium = "nats://user:secret@host/kv"
+    state.config.appendfsync = "always"
+    engine = state.replication.engine
+    engine.url, engine.lease_ms = "nats://host/kv", 3000
+    engine.promises, engine.warnings = ["a kill of one node"], ["a power cut of all"]
+    with caplog.at_level("INFO", logger="kvserver"):
+        introduce(state, ["redis://127.0.0.1:1"])
+    lines = [record.message for record in caplog.records]
+    assert "data on nats://host/kv, a lease of 3 s" in lines
+    assert "the engine: a kill of one node" in lines
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == ["the engine: a power cut of all"]
+    assert not any("secret" in line or "data in" in line for line in lines)
