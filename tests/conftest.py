@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from helpers.installs import Installs
+from helpers.nats_servers import NatsServers
 from helpers.servers import COMMON_OPTIONS, IS_COMPILED, Kind, ServerProcess, StartServer
 from helpers.sessions import Server
 from kvserver.state.session import Session
@@ -72,6 +73,20 @@ def redis_oracle(running_redis: ServerProcess) -> ServerProcess:
 def installs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installs:
     """The folders that other people's clients are installed in."""
     return Installs(getattr(request.config, "cache", None), tmp_path_factory.mktemp("installs"))
+
+
+@pytest.fixture(scope="session")
+def nats_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    """One nats-server that syncs before it acknowledges. Tests leave it running, and use names of their own."""
+    with NatsServers(tmp_path_factory.mktemp("nats")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    """Three of them that form a cluster. Tests leave them running, and use names of their own."""
+    with NatsServers(tmp_path_factory.mktemp("nats-cluster"), 3) as servers:
+        yield servers
 
 
 @pytest.fixture
