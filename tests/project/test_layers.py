@@ -140,6 +140,7 @@ OPTIONAL = {
     "kvserver.cli.completion": {"shtab"},
     "kvserver.network.http": {"h11"},
     "kvserver.network.metrics": {"prometheus_client"},
+    "kvserver.media.nats_client": {"nats"},
     # pytest itself loads this; clients are imported when a fixture is one.
     "kvserver.pytest_plugin": {"pytest", "redis"},
     # For type checkers alone.
@@ -151,6 +152,7 @@ OPTIONAL = {
 ENGINES = {
     f"kvserver.media.{name}" for name in ("folder_engine", "folder_log", "memory_engine", "nats", "s3", "s3_log", "s3_probe")
 }
+ENGINES = {f"kvserver.media.{name}" for name in ("memory_engine", "nats_client", "nats_log", "s3")}
 
 
 def ours(name: str) -> set[str]:

@@ -1,0 +1,424 @@
+"""The connection to nats-servers: an event loop in a thread of its own, and calls from other threads that block.
+
+It knows requests, their answers and their failures, and nothing of streams. The client library (nats-py) connects again by
+itself, to any of the servers. Calls that are on their way when a connection is lost fail at once: the library would let them
+wait for their whole time. Nothing is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kvserver.errors import ExtraMissing, MediumError, Unknown
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+# The time for a connection and its greeting, in seconds.
+CONNECT_S: Final = 2.0
+# The pause between two attempts to connect to the same server.
+RECONNECT_PAUSE_S: Final = 0.2
+# A server is asked for a word so often, and has so much time for it. A halted one is told from a slow one by that alone.
+WATCH_S: Final = 1.0
+PONG_S: Final = 2.0
+# The time that an orderly end may take.
+CLOSE_S: Final = 1.0
+# Since it is asked for that often by us, the library need not ask.
+LIBRARY_PING_S: Final = 24 * 3600
+
+NO_RESPONDERS: Final = "503"
+
+
+class Login(NamedTuple):
+    """How to get in: with a user and a password, with a token, or with neither. `is_tls`: the servers must speak TLS."""
+
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    is_tls: bool = False
+
+
+class Call:
+    """What is on its way, or listens. It takes its answers in the thread of the event loop, where nothing may wait."""
+
+    # The subject of its answers, once it was sent.
+    reply = ""
+
+    def take(self, message: Msg) -> bool:
+        """Take an answer. True: it was the last one."""
+        raise NotImplementedError
+
+    def fail(self, error: MediumError) -> None:
+        """Take the end of the connection."""
+        raise NotImplementedError
+
+
+class Waiting(Call):
+    """A call whose answers a thread waits for: one, or all to the one for which `is_last` is true."""
+
+    def __init__(self, is_last: Callable[[Msg], bool] | None = None) -> None:
+        self.future: Future[list[Msg]] = Future()
+        self._is_last = is_last
+        self._answers: list[Msg] = []
+
+    def take(self, message: Msg) -> bool:
+        self._answers.append(message)
+        if self._is_last is not None and not self._is_last(message):
+            return False
+        self.future.set_result(self._answers)
+        return True
+
+    def fail(self, error: MediumError) -> None:
+        self.future.set_exception(error)
+
+
+class NatsClient:
+    """A connection to one of several servers, each named as host:port.
+
+    Its methods are for threads that may wait, and never for the one of the event loop.
+    """
+
+    def __init__(self, hosts: Sequence[str], login: Login) -> None:
+        self._hosts = list(hosts)
+        self._login = login
+        self._client: Client | None = None
+        # A random prefix for the subjects of answers; each call has the next number behind it.
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
+        self._numbers = itertools.count(1)
+        self._calls: dict[str, Call] = {}
+        self._pushed: dict[Call, Subscription] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_ready = threading.Event()
+        self._is_closed = False
+        # The last word of the client library on what went wrong.
+        self._error = ""
+        self._loop = _new_loop()
+        # The library's own tasks fail at times when it connects again. That is no news for a log, and nobody waits for them.
+        self._loop.set_exception_handler(lambda _, context: self._note(context.get("exception") or context["message"]))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kvserver-nats", daemon=True)
+
+    def open(self) -> None:
+        """Connect. MediumError if no server lets us in, in one line that says why. ExtraMissing."""
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection and the thread. Calls that wait fail soon. May be called again."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._is_ready.set()
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the server that we are connected to has told of itself, by the names of NATS' INFO."""
+        assert self._client is not None
+        return self._client._server_info
+
+    def wait_until_ready(self, wait_s: float) -> None:
+        """Wait for a connection. MediumError if there is none by then, or the client was closed."""
+        if not self._is_ready.wait(max(wait_s, 0)) or self._is_closed:
+            raise self._no_connection()
+
+    def request(self, subject: str, data: bytes, headers: dict[str, str] | None, wait_s: float) -> Msg:
+        """Send something and return its answer. Unknown: it may have arrived. MediumError: it has not, and will not."""
+        return self.wait(self.send(subject, data, headers), wait_s)[0]
+
+    def send(self, subject: str, data: bytes, headers: dict[str, str] | None) -> Waiting:
+        """Send something, and don't wait for its answer. MediumError: nothing was sent."""
+        waiting = Waiting()
+        self.start(waiting, subject, data, headers)
+        return waiting
+
+    def wait(self, waiting: Waiting, wait_s: float) -> list[Msg]:
+        """The answers to what was sent. Unknown; MediumError if it certainly has not arrived."""
+        try:
+            return waiting.future.result(wait_s)
+        except TimeoutError:
+            self.forget(waiting)
+            raise Unknown(f"no answer from NATS within {wait_s:g} s") from None
+
+    def collect(self, subject: str, body: Mapping[str, object], is_last: Callable[[Msg], bool], wait_s: float) -> list[Msg]:
+        """Ask for something that has many answers, and return them with the one that is the last. MediumError."""
+        waiting = Waiting(is_last)
+        self.start(waiting, subject, json.dumps(body).encode(), None)
+        try:
+            return self.wait(waiting, wait_s)
+        except Unknown as error:
+            raise MediumError(str(error)) from None
+
+    def ask(self, subject: str, body: Mapping[str, object], wait_s: float) -> dict[str, Any]:
+        """Ask for something that has one answer in JSON, and return that. MediumError, also for an answer that is no JSON."""
+        try:
+            return parsed(self.request(subject, json.dumps(body).encode() if body else b"", None, wait_s))
+        except Unknown as error:
+            raise MediumError(str(error)) from None
+
+    def start(self, call: Call, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
+        """Send something whose answers a call takes. MediumError: nothing was sent."""
+        if self._is_closed:
+            raise self._no_connection()
+        call.reply = f"{self._inbox}.{next(self._numbers)}"
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._begin, call, subject, data, headers)
+            return
+        raise self._no_connection()
+
+    def listen(self, call: Call) -> None:
+        """Let a call take what comes to its subject, though it sends nothing itself. MediumError: there is no connection."""
+        call.reply = f"{self._inbox}.pushed.{next(self._numbers)}"
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._listen, call)
+            return
+        raise self._no_connection()
+
+    def ignore(self, call: Call) -> None:
+        """Let nothing come to a call any more that listens."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._ignore, call)
+
+    def tell(self, subject: str, data: bytes = b"") -> None:
+        """Send something that has no answer, if there is a connection."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tell, subject, data)
+
+    def forget(self, call: Call) -> None:
+        """Answers to this call are of no use any more."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._calls.pop, call.reply, None)
+
+    def _no_connection(self) -> MediumError:
+        if self._is_closed:
+            return MediumError("the engine is closed")
+        return MediumError(f"no connection to NATS at {','.join(self._hosts)}{self._error and f': {self._error}'}")
+
+    # --- In the thread of the event loop ---
+
+    def _connected(self, call: Call) -> Client | None:
+        """The client; None, and the call has failed, where there is no connection."""
+        client = self._client
+        if client is None or not client.is_connected or self._is_closed:
+            call.fail(self._no_connection())
+            return None
+        return client
+
+    def _listen(self, call: Call) -> None:
+        if client := self._connected(call):
+            self._calls[call.reply] = call
+            self._keep(self._subscribe(client, call))
+
+    async def _subscribe(self, client: Client, call: Call) -> None:
+        # What is pushed bears the subject of the stream, so that each who listens needs a subscription.
+        async def take(message: Msg) -> None:
+            call.take(message)
+
+        self._pushed[call] = await client.subscribe(call.reply, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    def _ignore(self, call: Call) -> None:
+        self._calls.pop(call.reply, None)
+        subscription = self._pushed.pop(call, None)
+        if subscription is not None and self._client is not None and self._client.is_connected:
+            self._keep(subscription.unsubscribe())
+
+    def _begin(self, call: Call, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
+        if client := self._connected(call):
+            self._calls[call.reply] = call
+            self._keep(self._publish(client, call, subject, data, headers))
+
+    async def _publish(self, client: Client, call: Call, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
+        from nats.errors import Error
+
+        try:
+            await client.publish(subject, data, call.reply, headers)
+        except Error as error:
+            # It was refused before a byte of it was on its way.
+            if self._calls.pop(call.reply, None) is not None:
+                call.fail(MediumError(f"NATS does not take it: {error}"))
+
+    def _tell(self, subject: str, data: bytes) -> None:
+        if self._client is not None and self._client.is_connected:
+            self._keep(self._client.publish(subject, data))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside what is there. The event loop itself does not hold what it runs."""
+        if self._is_closed:
+            work.close()
+            return
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, message: Msg) -> None:
+        call = self._calls.get(message.subject)
+        if call is not None and call.take(message):
+            del self._calls[message.subject]
+
+    def _fail_all(self, error: MediumError) -> None:
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.fail(error)
+
+    async def _open(self) -> None:
+        await self._connect()
+        self._keep(self._watch())
+
+    async def _connect(self) -> None:
+        """Connect anew, with a client that has no past. MediumError if nobody lets us in."""
+        try:
+            from nats.aio.client import Client
+            from nats.errors import Error
+        except ImportError:
+            raise ExtraMissing("a medium nats:// needs nats-py: pip install 'kvserver[nats]'") from None
+
+        scheme = "tls" if self._login.is_tls else "nats"
+        client = Client()
+        try:
+            await client.connect(
+                [f"{scheme}://{host}" for host in self._hosts],
+                name="kvserver",
+                user=self._login.user or None,
+                password=self._login.password or None,
+                token=self._login.token or None,
+                connect_timeout=CONNECT_S,  # type: ignore[arg-type]
+                reconnect_time_wait=RECONNECT_PAUSE_S,  # type: ignore[arg-type]
+                # At first each has two attempts, so that a wrong URL is told of. Later there is no end.
+                max_reconnect_attempts=1,
+                ping_interval=LIBRARY_PING_S,
+                # What can't be sent now is not kept to be sent later.
+                pending_size=0,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnect,
+                reconnected_cb=self._on_connect,
+                closed_cb=self._on_close,
+            )
+        except (OSError, Error, TimeoutError) as error:
+            self._note(error)
+            # The server ends the connection behind its error, which is lost at times: then it looks like a broken one.
+            if client._server_info.get("auth_required"):
+                self._error = "the server wants a user with a password, or a token, and does not take this one"
+            with suppress(OSError, Error, TimeoutError):
+                await asyncio.wait_for(client.close(), CLOSE_S)
+            raise self._no_connection() from None
+        client.options["max_reconnect_attempts"] = -1
+        self._client = client
+        # All answers come here without a limit of the library's: who asks for many says how many.
+        await client.subscribe(f"{self._inbox}.*", cb=self._take, pending_msgs_limit=0, pending_bytes_limit=0)
+        await self._on_connect()
+
+    async def _on_error(self, error: Exception) -> None:
+        self._note(error)
+        if self._client is not None and not self._client.is_connected:
+            # The library forgets a connection at which nobody greets, and does not end it.
+            _abort(self._client)
+
+    def _note(self, error: Exception | str) -> None:
+        from nats.errors import NoServersError
+
+        # That there is no server left says less than what each of them has said.
+        if not (isinstance(error, NoServersError) and self._error):
+            self._error = (str(error) or type(error).__name__).removeprefix("nats: ").replace("\n", " ")
+
+    async def _on_connect(self) -> None:
+        self._error = ""
+        self._is_ready.set()
+
+    async def _on_disconnect(self) -> None:
+        if not self._is_closed:
+            self._is_ready.clear()
+        self._fail_all(Unknown("the connection to NATS was lost"))
+
+    async def _on_close(self) -> None:
+        """The library gives a connection up for good when a server says so."""
+        if not self._is_closed and self._client is not None:
+            self._client = None
+            self._keep(self._connect_again())
+
+    async def _connect_again(self) -> None:
+        while not self._is_closed:
+            with suppress(MediumError):
+                await self._connect()
+                return
+            await asyncio.sleep(RECONNECT_PAUSE_S)
+
+    async def _watch(self) -> None:
+        """Part with a server that is silent, or that the library does not listen to any more."""
+        from nats.errors import Error
+
+        while True:
+            await asyncio.sleep(WATCH_S)
+            client = self._client
+            if client is None or not client.is_connected:
+                continue
+            try:
+                await asyncio.wait_for(client.flush(), PONG_S)
+                if client._reading_task is not None and not client._reading_task.done():
+                    continue
+            except (OSError, Error, TimeoutError):
+                pass
+            if client is self._client and client.is_connected:
+                self._error = "the server does not answer"
+                _abort(client)
+                await client.force_reconnect()
+
+    async def _end(self) -> None:
+        self._fail_all(MediumError("the engine is closed"))
+        client = self._client
+        if client is not None:
+            with suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(client.close(), CLOSE_S)
+            _abort(client)
+        tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _abort(client: Client) -> None:
+    """Drop a connection without waiting for what is still to be sent: a halted server would never take it.
+
+    The library has no call for that.
+    """
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's event loop, which takes less CPU for a request, or asyncio's own where there is none."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def parsed(message: Msg) -> dict[str, Any]:
+    """The JSON object in an answer. MediumError for one that is none, or says that nobody is there to answer."""
+    if not message.data and (message.headers or {}).get("Status") == NO_RESPONDERS:
+        raise MediumError("nobody answers in NATS now: JetStream is off, or what it is about has no leader")
+    try:
+        answer = json.loads(message.data)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise MediumError(f"NATS answers what is no JSON object: {message.data[:100]!r}")
+    return answer
