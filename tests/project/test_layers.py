@@ -145,6 +145,7 @@ OPTIONAL = {
     "kvserver.pytest_plugin": {"pytest", "redis"},
     # For type checkers alone.
     "kvserver.compilation": {"mypy_extensions"},
+    "kvserver.media.nats_log": {"nats"},
 }
 
 
@@ -331,6 +332,8 @@ def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need()
             "kvserver.embedded",
             "kvserver.library",
             "kvserver.library.folder",
+            "kvserver.media.nats",
+            "nats",
             "kvserver.cli.replay",
             "kvserver.library.store",
             "kvserver.options.rewriting",

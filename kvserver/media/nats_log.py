@@ -1,0 +1,349 @@
+"""A shared log on a stream of NATS JetStream: an entry is a message, and the number of its position is its sequence there.
+
+An append is a publish with `Nats-Expected-Last-Sequence`: the stream takes it only if the last message that it ever had is the
+one behind which the entry has to stand. JetStream never uses a sequence again, so no trim lets an old append in. Two things
+that look like help are none. The condition on the last message id is no fence: a stream of several nodes hangs for good by it.
+And by a message id, which lets the stream know a repetition, a rival would be told that its own entry is there: two nodes that
+take over at once have the same epoch and number.
+
+What reads are worth. Only what a quorum has is in the stream of any node, so what is read is durable, whoever answers. But
+nothing of JetStream reads the latest state for certain: direct gets are answered by any node, also by one that lags, and even
+`STREAM.INFO` and `STREAM.MSG.GET`, which the leader answers, may be answered by one that does not know yet that it leads no
+more. So what stands behind a position is asked of the leader, an answer older than what this log has seen itself is not
+believed, and nothing rests on the rest: that nothing stands there is only proved by an append that succeeds there. Who settles
+an append sends it again where nothing stands; if the first has landed meanwhile, the stream refuses the second.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kvserver.errors import MediumError, Refused, Trimmed, Unknown
+from kvserver.formats.manifest import Position
+from kvserver.media.nats_client import Call, NatsClient, parsed
+from kvserver.media.shared import Entry, Mark
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+# The condition of an append, and the mark of an entry, as headers.
+EXPECTED_LAST: Final = "Nats-Expected-Last-Sequence"
+MARK_EPOCH, MARK_NUMBER, MARK_DIGEST = "KV-Epoch", "KV-Number", "KV-Digest"
+# All headers of an entry take less; the limit of a server for a message is one for both.
+HEADERS_BYTES: Final = 512
+# No entry is longer than this, whatever the server would take.
+MOST_BYTES: Final = (8 << 20) - HEADERS_BYTES
+
+# The time for an answer, and so much more for each MB that is sent.
+ANSWER_S: Final = 2.0
+PER_MB_S: Final = 1.0
+# One answer of a read has so many bytes and entries at most.
+READ_BYTES: Final = 4 << 20
+READ_ENTRIES: Final = 10_000
+
+# The codes of a refused condition, and of a message that is longer than the stream takes.
+WRONG_LAST: Final = 10071
+TOO_LONG: Final = 10054
+
+# A feed tells that it lives so often, and is given up when nothing was heard for so long.
+HEARTBEAT_S: Final = 1.0
+SILENCE_S: Final = 3.0
+# So much waits for a reader before the feed stops.
+FEED_BYTES: Final = 4 << 20
+NANOSECONDS: Final = 1_000_000_000
+
+_LAST_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
+
+
+class _State(NamedTuple):
+    """The first and the last sequence of a stream; the first is behind the last where the stream is empty."""
+
+    first: int
+    last: int
+
+
+class NatsLog:
+    """The entries of all writers in one stream."""
+
+    def __init__(self, client: NatsClient, stream: str, subject: str, max_payload: int) -> None:
+        self._client = client
+        self._stream = stream
+        self._subject = subject
+        self.max_append_bytes = min(max_payload - HEADERS_BYTES, MOST_BYTES)
+        # Of three on their way the second may be refused, by a rival's, and the third not: it would stand behind a gap.
+        self.most_in_flight = 1
+        # The last entry that this log has seen itself, appended or read.
+        self._seen = 0
+        # The tail of the last reader that waited. Others who read meanwhile have their own.
+        self._feed: _Feed | None = None
+        self._lock = threading.Lock()
+
+    def append(self, data: bytes, mark: Mark, after: Position) -> Position:
+        if len(data) > self.max_append_bytes:
+            raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
+        if mark.epoch < after.epoch:
+            # The stream does not know epochs. Whoever has seen a later one is fenced by it.
+            raise Refused(f"an entry of the epoch {mark.epoch} can't stand behind one of {after.epoch}")
+        if self._feed is not None:
+            # Who writes does not follow: its own entries would wait there.
+            self._keep_feed(None)
+        headers = {
+            EXPECTED_LAST: str(after.number),
+            MARK_EPOCH: str(mark.epoch),
+            MARK_NUMBER: str(mark.number),
+            MARK_DIGEST: mark.digest,
+        }
+        answer = parsed(self._client.request(self._subject, data, headers, ANSWER_S + PER_MB_S * len(data) / (1 << 20)))
+        if "error" in answer:
+            raise refusal(answer["error"], after.number)
+        number = int(answer["seq"])
+        self._seen = max(self._seen, number)
+        return Position(mark.epoch, number)
+
+    def read(self, after: Position, wait_s: float) -> list[Entry]:
+        deadline = time.monotonic() + wait_s
+        feed = self._take_feed(after.number)
+        try:
+            if feed is not None and (entries := feed.read(0)):
+                return self._saw(entries)
+            if feed is None or wait_s <= 0:
+                if wait_s > 0:
+                    self._client.wait_until_ready(wait_s)
+                if entries := self._fetch(after.number):
+                    return self._saw(entries)
+                if wait_s <= 0:
+                    return []
+            if feed is None:
+                feed = _Feed(self._client, self._stream, self._subject, after.number)
+            entries = feed.read(deadline - time.monotonic())
+            if not entries and feed.error:
+                raise MediumError(feed.error)
+            return self._saw(entries)
+        finally:
+            self._keep_feed(feed)
+
+    def trim(self, upto: Position) -> None:
+        # A purge beyond the end would move the end: positions that no entry has had would be left out.
+        number = min(upto.number, self._state().last)
+        if number > 0:
+            answer = self._client.ask(f"$JS.API.STREAM.PURGE.{self._stream}", {"seq": number + 1}, ANSWER_S)
+            must_be_done(answer)
+
+    def close(self) -> None:
+        self._keep_feed(None)
+        self._client.close()
+
+    def _saw(self, entries: list[Entry]) -> list[Entry]:
+        if entries:
+            self._seen = max(self._seen, entries[-1].position.number)
+        return entries
+
+    def _take_feed(self, after: int) -> _Feed | None:
+        """The feed that is there, if it lives and goes on behind this sequence."""
+        with self._lock:
+            feed, self._feed = self._feed, None
+        if feed is not None and (feed.last != after or feed.is_over):
+            feed.close()
+            return None
+        return feed
+
+    def _keep_feed(self, feed: _Feed | None) -> None:
+        if feed is not None and feed.is_over:
+            feed.close()
+            feed = None
+        with self._lock:
+            feed, self._feed = self._feed, feed
+        if feed is not None:
+            feed.close()
+
+    def _fetch(self, after: int) -> list[Entry]:
+        """The next entries, some MB of them at most; none if the leader says that there are none."""
+        request = {"seq": after + 1, "batch": READ_ENTRIES, "max_bytes": READ_BYTES}
+        *messages, _ = self._client.collect(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch, ANSWER_S + 4 * PER_MB_S)
+        entries: list[Entry] = []
+        for message in messages:
+            headers = message.headers or {}
+            number = int(headers["Nats-Sequence"])
+            # What is missing may have been trimmed, or has not come to us: the leader tells, or the next read.
+            if number != after + 1 + len(entries):
+                break
+            entries.append(_entry(number, headers, message.data))
+        if entries:
+            return entries
+        state = self._state()
+        if state.first > after + 1:
+            raise Trimmed(f"the entry {after + 1} is not there any more: the first is {state.first}")
+        if state.last > after:
+            # Who has answered lags behind the leader.
+            return [self._from_leader(after + 1)]
+        if self._seen > after:
+            raise MediumError(f"the entry {after + 1} can't be read now: the node that leads the stream in NATS lags")
+        return []
+
+    def _from_leader(self, number: int) -> Entry:
+        answer = self._client.ask(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"seq": number}, ANSWER_S + 4 * PER_MB_S)
+        must_be_done(answer)
+        message = answer["message"]
+        lines = base64.b64decode(message.get("hdrs", "")).decode().split("\r\n")
+        headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+        return _entry(number, headers, base64.b64decode(message.get("data", "")))
+
+    def _state(self) -> _State:
+        answer = self._client.ask(f"$JS.API.STREAM.INFO.{self._stream}", {}, ANSWER_S)
+        must_be_done(answer)
+        return _State(int(answer["state"]["first_seq"]), int(answer["state"]["last_seq"]))
+
+
+class _Feed(Call):
+    """A consumer that pushes the entries behind a sequence as they come. One thread takes them."""
+
+    def __init__(self, client: NatsClient, stream: str, subject: str, after: int) -> None:
+        self._client = client
+        self._stream = stream
+        self._change = threading.Condition()
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        # Where to ask for more, while it is not asked for.
+        self._more = ""
+        self._heard_at = time.monotonic()
+        self._next = after + 1
+        # The last sequence that was taken.
+        self.last = after
+        self.error = ""
+        self._consumer = ""
+        self._open(after)
+
+    def _open(self, after: int) -> None:
+        self._client.listen(self)
+        self._consumer = self.reply.replace(".", "-")
+        config = {
+            "name": self._consumer,
+            "deliver_subject": self.reply,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": after + 1,
+            "ack_policy": "none",
+            "max_deliver": 1,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "flow_control": True,
+            "idle_heartbeat": int(HEARTBEAT_S * NANOSECONDS),
+            "inactive_threshold": int(10 * NANOSECONDS),
+        }
+        body = {"stream_name": self._stream, "action": "create", "config": config}
+        answer = self._client.ask(f"$JS.API.CONSUMER.CREATE.{self._stream}.{self._consumer}", body, ANSWER_S)
+        must_be_done(answer)
+
+    @property
+    def is_over(self) -> bool:
+        """True if no more entries come: those that have come may be taken still."""
+        if not self.error and time.monotonic() - self._heard_at > SILENCE_S:
+            self.error = "NATS pushes no more entries"
+        return bool(self.error) and not self._entries
+
+    def read(self, wait_s: float) -> list[Entry]:
+        """The entries that have come, or come within this time."""
+        deadline = time.monotonic() + wait_s
+        with self._change:
+            while not self._entries and not self.is_over and (left := deadline - time.monotonic()) > 0:
+                self._change.wait(min(left, HEARTBEAT_S))
+            entries = list(self._entries)
+            self._entries.clear()
+            self._bytes = 0
+            more, self._more = self._more, ""
+        if more:
+            self._client.tell(more)
+        if entries:
+            self.last = entries[-1].position.number
+        return entries
+
+    def close(self) -> None:
+        self._client.ignore(self)
+        self._client.tell(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._consumer}")
+
+    def take(self, message: Msg) -> bool:
+        with self._change:
+            self._heard_at = time.monotonic()
+            if not self.error:
+                try:
+                    self._take_in(message)
+                except MediumError as error:
+                    self.error = str(error)
+            self._change.notify_all()
+        return False
+
+    def fail(self, error: MediumError) -> None:
+        with self._change:
+            self.error = self.error or str(error)
+            self._change.notify_all()
+
+    def _take_in(self, message: Msg) -> None:
+        headers = message.headers or {}
+        if headers.get("Status") == "100" and not message.data:
+            # A heartbeat, or the question if more may come.
+            more = message.reply or headers.get("Nats-Consumer-Stalled", "")
+            if more and self._bytes < FEED_BYTES:
+                self._client.tell(more)
+            else:
+                self._more = more or self._more
+            return
+        number = _sequence_in(message.reply)
+        if number != self._next:
+            raise MediumError(f"NATS pushes the entry {number} where {self._next} is due")
+        self._entries.append(_entry(number, headers, message.data))
+        self._bytes += len(message.data)
+        self._next = number + 1
+
+
+def ends_batch(message: Msg) -> bool:
+    """True for the word behind the messages of a batch, and for one that says that there are none."""
+    return not message.data and "Status" in (message.headers or {})
+
+
+def _sequence_in(reply: str) -> int:
+    """The sequence of a message in its stream, by the subject that its acknowledgement would go to."""
+    words = reply.split(".")
+    # $JS.ACK.stream.consumer.deliveries.SEQUENCE.…; newer servers may put a domain and an account before the stream.
+    place = 5 if len(words) == 9 else 7
+    if words[:2] != ["$JS", "ACK"] or len(words) <= place:
+        raise MediumError(f"NATS pushes what is no message of a stream: {reply!r}")
+    return int(words[place])
+
+
+def _entry(number: int, headers: Mapping[str, str], data: bytes) -> Entry:
+    """The entry in a message. MediumError for one that kvserver has not written."""
+    try:
+        mark = Mark(int(headers[MARK_EPOCH]), int(headers[MARK_NUMBER]), headers[MARK_DIGEST])
+    except (KeyError, ValueError):
+        raise MediumError(
+            f"the message {number} of the stream has no mark of kvserver's: somebody else writes there"
+        ) from None
+    return Entry(Position(mark.epoch, number), mark, data)
+
+
+def must_be_done(answer: Mapping[str, Any]) -> None:
+    """MediumError if an answer of JetStream's is an error."""
+    if "error" in answer:
+        error = answer["error"]
+        raise MediumError(f"NATS refuses: {error.get('description', '')} ({error.get('err_code', error.get('code'))})")
+
+
+def refusal(error: Mapping[str, Any], expected: int) -> MediumError:
+    """What is to be raised for this answer to a message that had to stand right behind the sequence `expected`.
+
+    Not each refused condition is a rival's work: a leader that has just come, or does not lead any more, may lag behind what
+    we know ourselves. Then nothing is known.
+    """
+    code, text = error.get("err_code"), error.get("description", "")
+    if code == WRONG_LAST:
+        found = _LAST_SEQUENCE.search(text)
+        if found and int(found[1]) > expected:
+            return Refused(f"something stands behind {expected} already: the last sequence is {found[1]}")
+    if code == TOO_LONG:
+        return MediumError(f"NATS does not take it: {text} ({code})")
+    return Unknown(f"NATS refuses: {text} ({code})")
