@@ -2,6 +2,7 @@
 
     memory://NAME                                 in this process, for tests
     file:PATH, file:///path                       in a folder of this machine
+    nats://HOST:PORT,HOST2/NAME                   NATS JetStream; tls:// for TLS
     s3://BUCKET/PREFIX?endpoint=URL&region=NAME   (snapshots alone, too)
 
 It stands apart from `locate`, since the library opens folders, and shall never import what has a thread or an event loop.
@@ -17,6 +18,8 @@ from kvserver.media.shared import Engine, Vault
 
 _MEDIA: Final = "file:PATH or memory://NAME"
 _VAULTS: Final = "file:PATH or memory://NAME"
+_MEDIA: Final = "nats://HOST:PORT/NAME or memory://NAME"
+_VAULTS: Final = "memory://NAME"
 
 _SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
 # A password may have any character in it, if nobody has quoted it: better too much is left out of a message than too little.
@@ -78,6 +81,10 @@ def _open(medium: str, vault: Vault | None) -> Engine:
             from kvserver.media.memory_engine import open_memory_engine
 
             engine = open_memory_engine(_name_in(medium))
+        case "nats" | "tls":
+            from kvserver.media.nats import open_nats
+
+            return open_nats(medium, vault)
         case scheme:
             raise MediumError(f"medium: {_unknown(medium, scheme)}, but {_MEDIA}")
     return engine._replace(vault=vault) if vault else engine

@@ -6,6 +6,7 @@ import random
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from helpers.faulty_engine import Faults, faulty
 from kvserver.media.folder_engine import open_folder_engine
 from kvserver.media.memory_engine import open_memory_engine
+from kvserver.media.nats import open_nats
 from kvserver.media.shared import Engine
 
 # It opens an engine on the same data each time, as another node would.
@@ -42,3 +44,12 @@ def _folder(request: pytest.FixtureRequest) -> Opener:
 
 
 KINDS = [EngineKind("memory", _memory), EngineKind("memory behind delays", _delayed), EngineKind("folder", _folder)]
+def _nats(request: pytest.FixtureRequest, servers: str) -> Opener:
+    url = request.getfixturevalue(servers).url(f"contract-{secrets.token_hex(8)}")
+    return lambda: open_nats(url)
+KINDS = [
+    EngineKind("memory", _memory),
+    EngineKind("memory behind delays", _delayed),
+    EngineKind("NATS with one node", partial(_nats, servers="nats_node")),
+    EngineKind("NATS with three nodes", partial(_nats, servers="nats_cluster")),
+]

@@ -142,7 +142,8 @@ def test_entry_is_refused_ahead_of_the_end_where_one_is_in_flight_at_a_time(engi
     writer = Writer(engine.log)
     last = writer.append(b"first")
     ahead = Position(last.position.epoch, last.position.number + 1)
-    with pytest.raises(Refused):
+    # Who is behind may be the engine: some kinds can't tell.
+    with pytest.raises((Refused, Unknown)):
         engine.log.append(b"ahead", Mark(1, 3, "0" * 32), ahead)
     assert all_of(engine.log) == writer.entries
 
@@ -168,17 +169,16 @@ def test_fence_ends_the_earlier_writer_for_good(engine: Engine, another: Opener)
 
 
 def test_what_an_earlier_writer_has_in_flight_behind_a_fence_is_never_seen(engine: Engine, another: Opener) -> None:
+    if engine.log.most_in_flight == 1:
+        pytest.skip("there, nobody appends behind what he has not seen")
     old = Writer(engine.log)
     last = old.append(b"old")
     new = Writer(another().log, epoch=2, behind=last)
     new.append(b"fence")
     for step in range(1, 4):
         ahead = Position(last.position.epoch, last.position.number + step)
-        try:
+        with suppress(Refused):
             engine.log.append(b"in flight", Mark(1, 2 + step, "0" * 32), ahead)
-        except Refused:
-            continue
-        assert engine.log.most_in_flight > 1, "only there, nobody knows it yet"
     new.append(b"new")
     assert all_of(another().log) == old.entries + new.entries
 
