@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from helpers.installs import Installs
 from helpers.nats_servers import NatsServers
+from helpers.s3_servers import CREDENTIALS, FakeS3, S3Server, fake_store, moto_server
 from helpers.servers import COMMON_OPTIONS, IS_COMPILED, Kind, ServerProcess, StartServer
 from helpers.sessions import Server
 from kvserver.state.session import Session
@@ -101,6 +102,25 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
             return stack.enter_context(ServerProcess(kind, place, *options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """moto's server, with a bucket `kvserver`, and in the environment what obstore logs in with."""
+    with pytest.MonkeyPatch.context() as patch, moto_server() as server:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        server.make_bucket("kvserver")
+        yield server
+
+
+@pytest.fixture
+def fake_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[S3Server, FakeS3]]:
+    """A store whose faults the test chooses; it has any bucket."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with fake_store() as (server, store):
+        yield server, store
 
 
 @pytest.fixture

@@ -11,15 +11,19 @@ It stands apart from `locate`, since the library opens folders, and shall never 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from kvserver.errors import MediumError
+from kvserver.errors import ExtraMissing, MediumError
 from kvserver.media.shared import Engine, Vault
 
 _MEDIA: Final = "file:PATH or memory://NAME"
 _VAULTS: Final = "file:PATH or memory://NAME"
 _MEDIA: Final = "nats://HOST:PORT/NAME or memory://NAME"
 _VAULTS: Final = "memory://NAME"
+_MEDIA: Final = "file:PATH, s3://BUCKET/PREFIX or memory://NAME"
+_VAULTS: Final = "file:PATH, s3://BUCKET/PREFIX or memory://NAME"
 
 _SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
 # A password may have any character in it, if nobody has quoted it: better too much is left out of a message than too little.
@@ -32,7 +36,7 @@ def open_engine(medium: str, snapshots: str = "") -> Engine:
     MediumError, in one line without a password: the URL means nothing, or the engine can't be used. ExtraMissing: its client
     is not installed.
     """
-    vault = open_vault(snapshots) if snapshots else None
+    vault = open_vault(snapshots, is_probed=True) if snapshots else None
     try:
         return _open(medium, vault)
     except BaseException:
@@ -41,13 +45,24 @@ def open_engine(medium: str, snapshots: str = "") -> Engine:
         raise
 
 
-def open_vault(snapshots: str) -> Vault:
-    """Open the vault at the URL `snapshots` alone, with no log. MediumError and ExtraMissing as for `open_engine`."""
+def open_vault(snapshots: str, *, is_probed: bool = False) -> Vault:
+    """Open the vault at the URL `snapshots` alone, with no log. MediumError and ExtraMissing as for `open_engine`.
+
+    `is_probed`: an object store is looked at now, by writing there, and otherwise before something else is written.
+    """
     match _scheme_of(snapshots):
         case "file":
             from kvserver.media.folder_engine import open_folder_vault
 
             return open_folder_vault(snapshots)
+        case "s3":
+            with _needing("s3", "obstore"):
+                from kvserver.media.s3 import open_s3_vault
+
+            vault = open_s3_vault(snapshots)
+            if is_probed:
+                vault.probe()
+            return vault
         case "memory":
             from kvserver.media.memory_engine import open_memory_engine
 
@@ -77,6 +92,11 @@ def _open(medium: str, vault: Vault | None) -> Engine:
             from kvserver.media.folder_engine import open_folder_engine
 
             engine = open_folder_engine(medium)
+        case "s3":
+            with _needing("s3", "obstore"):
+                from kvserver.media.s3 import open_s3
+
+            return open_s3(medium, vault)
         case "memory":
             from kvserver.media.memory_engine import open_memory_engine
 
@@ -88,6 +108,17 @@ def _open(medium: str, vault: Vault | None) -> Engine:
         case scheme:
             raise MediumError(f"medium: {_unknown(medium, scheme)}, but {_MEDIA}")
     return engine._replace(vault=vault) if vault else engine
+
+
+@contextmanager
+def _needing(extra: str, package: str) -> Iterator[None]:
+    """Tell who has not installed the package, which this extra brings, how to do that."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise ExtraMissing(f"{extra}:// needs {package}: pip install 'kvserver[{extra}]'") from None
 
 
 def _scheme_of(url: str) -> str:

@@ -90,6 +90,7 @@ class _FolderObject:
         self._path = vault.path(self.name)
         self._length = 0
         self._descriptor = -1
+        self._is_whole = False
         with vault.told("write", self._path):
             self._descriptor = filesystem.open(f"{self._path}.tmp", exclusive=True)
 
@@ -107,8 +108,11 @@ class _FolderObject:
             self._close()
             self._filesystem.rename(f"{self._path}.tmp", self._path)
             sync_names(self._filesystem, self._vault.folder)
+            self._is_whole = True
 
     def abort(self) -> None:
+        if self._is_whole:
+            return
         self._close()
         for path in (f"{self._path}.tmp", self._path):
             with suppress(OSError):

@@ -87,15 +87,18 @@ class _MemoryObject:
         self.name = name
         self._objects = objects
         self._pieces: list[bytes] = []
+        self._is_whole = False
 
     def write(self, data: bytes) -> None:
         self._pieces.append(data)
 
     def commit(self) -> None:
         self._objects[self.name] = b"".join(self._pieces)
+        self._is_whole = True
 
     def abort(self) -> None:
-        self._objects.pop(self.name, None)
+        if not self._is_whole:
+            self._objects.pop(self.name, None)
 
 
 class MemoryVault:

@@ -120,7 +120,10 @@ class ObjectWriter(Protocol):
         """Make it whole and durable. After a MediumError, also Unknown: `abort`, and its name is never named anywhere."""
 
     def abort(self) -> None:
-        """Give up, and give the space back as far as it can be. Never raises."""
+        """Give up, and give the space back as far as it can be. Behind a commit that has returned it does nothing.
+
+        Never raises.
+        """
 
 
 class Vault(Protocol):

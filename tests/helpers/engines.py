@@ -12,9 +12,11 @@ from typing import NamedTuple
 import pytest
 
 from helpers.faulty_engine import Faults, faulty
+from helpers.s3_servers import S3Server
 from kvserver.media.folder_engine import open_folder_engine
 from kvserver.media.memory_engine import open_memory_engine
 from kvserver.media.nats import open_nats
+from kvserver.media.s3 import open_s3
 from kvserver.media.shared import Engine
 
 # It opens an engine on the same data each time, as another node would.
@@ -52,4 +54,13 @@ KINDS = [
     EngineKind("memory behind delays", _delayed),
     EngineKind("NATS with one node", partial(_nats, servers="nats_node")),
     EngineKind("NATS with three nodes", partial(_nats, servers="nats_cluster")),
+def _s3(request: pytest.FixtureRequest) -> Opener:
+    server: S3Server = request.getfixturevalue("s3_server")
+    url = server.url(f"kvserver/{secrets.token_hex(8)}")
+    # The probe has tests of its own.
+    return lambda: open_s3(url, rounds=0)
+
+
+    EngineKind("folder", _folder),
+    EngineKind("s3", _s3),
 ]

@@ -141,6 +141,7 @@ OPTIONAL = {
     "kvserver.network.http": {"h11"},
     "kvserver.network.metrics": {"prometheus_client"},
     "kvserver.media.nats_client": {"nats"},
+    "kvserver.media.s3_bucket": {"obstore"},
     # pytest itself loads this; clients are imported when a fixture is one.
     "kvserver.pytest_plugin": {"pytest", "redis"},
     # For type checkers alone.
@@ -318,7 +319,7 @@ def test_nothing_is_imported_that_a_user_would_have_to_install_besides(name: str
 def test_start_of_a_server_imports_nothing_that_only_some_servers_come_to_need() -> None:
     later = {
         *("argparse", "gettext", "pydoc", "glob"),
-        *("tomllib", "difflib", "encodings.idna", "greenlet", "lupa", "h11", "prometheus_client"),
+        *("tomllib", "difflib", "encodings.idna", "greenlet", "lupa", "h11", "prometheus_client", "obstore"),
         *(
             "kvserver.cli.subcommands",
             "kvserver.cli.topics",

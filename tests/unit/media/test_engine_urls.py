@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.s3_servers import FakeS3, S3Server
 from kvserver.errors import MediumError
 from kvserver.formats.manifest import BEGINNING, Manifest
 from kvserver.media.engine_urls import open_engine, open_vault, without_password
@@ -32,6 +35,45 @@ def test_folder_is_an_engine_and_a_vault(tmp_path: Path) -> None:
     assert open_vault(f"file:{tmp_path}/snapshots").manifest()[0] == Manifest(counter=1)
     assert open_vault(f"file:{tmp_path}/kv").manifest() == (None, "")
     engine.close()
+
+
+def test_object_store_is_an_engine_and_a_vault(s3_server: S3Server) -> None:
+    medium, snapshots = s3_server.url("kvserver/urls/kv"), s3_server.url("kvserver/urls/snapshots")
+    engine = open_engine(medium, snapshots)
+    engine.vault.commit(Manifest(counter=1), "")
+    assert open_vault(snapshots).manifest()[0] == Manifest(counter=1)
+    assert open_vault(medium).manifest() == (None, "")
+    assert (engine.url, engine.name) == ("s3://kvserver/urls/kv", "kv")
+    engine.close()
+
+
+def test_store_that_pretends_is_refused_before_a_server_starts(fake_s3: tuple[S3Server, FakeS3]) -> None:
+    server, store = fake_s3
+    store.ignored = {"If-Match"}
+    url = server.url("bucket/kv")
+    open_vault(url)
+    for medium, snapshots in ((url, ""), ("memory://urls-probed", url)):
+        with pytest.raises(MediumError, match="does not do what If-Match asks for"):
+            open_engine(medium, snapshots)
+
+
+WITHOUT_OBSTORE = """
+import sys
+sys.modules["obstore"] = None
+from kvserver.errors import ExtraMissing
+from kvserver.media.engine_urls import open_engine, open_vault
+for open_it in (open_engine, open_vault):
+    try:
+        open_it("s3://bucket/kv")
+    except ExtraMissing as error:
+        print(error)
+open_engine("memory://kv")
+"""
+
+
+def test_extra_that_is_missing_is_told_with_how_to_install_it() -> None:
+    found = subprocess.run([sys.executable, "-c", WITHOUT_OBSTORE], capture_output=True, text=True, check=True)
+    assert found.stdout == "s3:// needs obstore: pip install 'kvserver[s3]'\n" * 2
 
 
 @pytest.mark.parametrize(
