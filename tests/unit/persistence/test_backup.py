@@ -33,6 +33,7 @@ class FaultyVault(MemoryVault):
         self.faults: dict[str, Callable[[], None]] = {}
         self.calls: list[str] = []
         self.begun: list[str] = []
+        self.removed: list[list[str]] = []
         # The manifest that lands although its outcome is told to be unknown.
         self.lands_unknown = False
 
@@ -55,6 +56,7 @@ class FaultyVault(MemoryVault):
         return super().commit(manifest, tag)
 
     def remove(self, names: list[str]) -> None:
+        self.removed.append(names)
         self._meet("remove")
         super().remove(names)
 
@@ -289,7 +291,9 @@ async def test_object_whose_manifest_failed_is_not_sent_again(setting: Setting) 
     setting.check()
 
 
-async def test_manifest_that_has_landed_though_nobody_knew_is_found_by_reading(setting: Setting) -> None:
+async def test_manifest_that_has_landed_though_nobody_knew_is_found_by_reading(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
     await setting.backup.begin()
     setting.vault.lands_unknown = True
     outcomes = iter([None, Unknown("cut off")])
@@ -302,7 +306,7 @@ async def test_manifest_that_has_landed_though_nobody_knew_is_found_by_reading(s
     digest = setting.add(key="value")
     await setting.arrived(digest)
     assert setting.kept.counter == 1
-    assert not setting.facts.error
+    assert "tried again" not in caplog.text
     setting.vault.lands_unknown = False
     await setting.arrived(setting.add(key="more"))
     setting.check()
@@ -315,6 +319,26 @@ async def test_newer_snapshot_does_not_wait_for_the_next_try(setting: Setting, m
     setting.add(key="value")
     await setting.until(lambda: setting.facts.error != "")
     await setting.arrived(setting.add(key="another"))
+
+
+async def test_failure_of_an_older_snapshot_is_not_told_when_a_newer_one_is_there(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    await setting.backup.begin()
+    gate = threading.Event()
+
+    def fail() -> None:
+        del setting.vault.faults["begin"]
+        gate.wait(DEADLINE_S)
+        raise MediumError("its file is another one now")
+
+    setting.vault.faults["begin"] = fail
+    setting.add(key="0")
+    await setting.until(lambda: "begin" in setting.vault.calls)
+    last = setting.add(key="1")
+    gate.set()
+    await setting.arrived(last)
+    assert "another one" not in caplog.text
 
 
 async def test_snapshot_that_can_not_be_read_as_written_never_counts(setting: Setting) -> None:
@@ -347,6 +371,9 @@ async def test_what_can_not_be_removed_is_removed_later(setting: Setting) -> Non
     await setting.arrived(setting.add(key="2"))
     await setting.until(lambda: len(setting.vault.objects) == 1)
     setting.check()
+    await setting.arrived(setting.add(key="3"))
+    await setting.until(lambda: len(setting.vault.objects) == 1)
+    assert [len(names) for names in setting.vault.removed] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("lie", ["missing", "shorter", "longer"])
