@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from kvserver.errors import ChainBroken
 from kvserver.formats.control import Control, Lead, Relink, Yield, decode_control, is_control
-from kvserver.formats.frame import HEADER_SIZE, RECORD_HEADER_SIZE, decode_record_header
+from kvserver.formats.frame import RECORD_HEADER_SIZE, decode_record_header
 from kvserver.formats.scan import Tail
 from kvserver.formats.segment import RecordInvalid, Records, Steps, T, read_records, scan_segment
 from kvserver.media.shared import Entry, Tip
@@ -103,7 +103,7 @@ class Entries:
         if rest := whole[scan.valid_length :]:
             header = decode_record_header(rest[:RECORD_HEADER_SIZE])
             self._rest, self.rest_bytes = [rest], len(rest)
-            self._needed_bytes = RECORD_HEADER_SIZE + header.payload_length if header else HEADER_SIZE
+            self._needed_bytes = RECORD_HEADER_SIZE + (header.payload_length if header else 0)
 
     def _count(self, records: Records) -> tuple[()]:
         self.commands += len(records.commands)

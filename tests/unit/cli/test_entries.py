@@ -75,6 +75,15 @@ def test_record_that_is_cut_anywhere_counts_once_its_end_is_there(writer: Writer
     assert reading.records == 60
 
 
+@pytest.mark.parametrize("length", [1, 3, 23, 24, 25, 60])
+def test_short_record_whose_beginning_came_alone_counts_at_its_end(writer: Writer, length: int) -> None:
+    whole = record("SET a 1")
+    writer.append(whole[:length])
+    writer.append(whole[length:])
+    reading = read(writer)
+    assert (reading.data, reading.entries.rest_bytes) == (whole, 0)
+
+
 def test_unfinished_record_is_left_out_at_the_end_and_dropped_by_who_leads_next(writer: Writer) -> None:
     writer.write("SET a 1")
     writer.append(record("SET lost 1")[:-3])
