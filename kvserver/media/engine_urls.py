@@ -18,11 +18,7 @@ from typing import Final
 from kvserver.errors import ExtraMissing, MediumError
 from kvserver.media.shared import Engine, Vault
 
-_MEDIA: Final = "file:PATH or memory://NAME"
-_VAULTS: Final = "file:PATH or memory://NAME"
-_MEDIA: Final = "nats://HOST:PORT/NAME or memory://NAME"
-_VAULTS: Final = "memory://NAME"
-_MEDIA: Final = "file:PATH, s3://BUCKET/PREFIX or memory://NAME"
+_MEDIA: Final = "file:PATH, nats://HOST:PORT/NAME, s3://BUCKET/PREFIX or memory://NAME"
 _VAULTS: Final = "file:PATH, s3://BUCKET/PREFIX or memory://NAME"
 
 _SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
@@ -102,7 +98,8 @@ def _open(medium: str, vault: Vault | None) -> Engine:
 
             engine = open_memory_engine(_name_in(medium))
         case "nats" | "tls":
-            from kvserver.media.nats import open_nats
+            with _needing("nats", "nats"):
+                from kvserver.media.nats import open_nats
 
             return open_nats(medium, vault)
         case scheme:

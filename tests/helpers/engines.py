@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -45,15 +45,11 @@ def _folder(request: pytest.FixtureRequest) -> Opener:
     return lambda: open_folder_engine(f"file:{path / 'kv'}")
 
 
-KINDS = [EngineKind("memory", _memory), EngineKind("memory behind delays", _delayed), EngineKind("folder", _folder)]
 def _nats(request: pytest.FixtureRequest, servers: str) -> Opener:
     url = request.getfixturevalue(servers).url(f"contract-{secrets.token_hex(8)}")
     return lambda: open_nats(url)
-KINDS = [
-    EngineKind("memory", _memory),
-    EngineKind("memory behind delays", _delayed),
-    EngineKind("NATS with one node", partial(_nats, servers="nats_node")),
-    EngineKind("NATS with three nodes", partial(_nats, servers="nats_cluster")),
+
+
 def _s3(request: pytest.FixtureRequest) -> Opener:
     server: S3Server = request.getfixturevalue("s3_server")
     url = server.url(f"kvserver/{secrets.token_hex(8)}")
@@ -61,6 +57,11 @@ def _s3(request: pytest.FixtureRequest) -> Opener:
     return lambda: open_s3(url, rounds=0)
 
 
+KINDS = [
+    EngineKind("memory", _memory),
+    EngineKind("memory behind delays", _delayed),
     EngineKind("folder", _folder),
+    EngineKind("NATS with one node", partial(_nats, servers="nats_node")),
+    EngineKind("NATS with three nodes", partial(_nats, servers="nats_cluster")),
     EngineKind("s3", _s3),
 ]

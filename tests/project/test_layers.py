@@ -141,20 +141,24 @@ OPTIONAL = {
     "kvserver.network.http": {"h11"},
     "kvserver.network.metrics": {"prometheus_client"},
     "kvserver.media.nats_client": {"nats"},
+    "kvserver.media.nats_log": {"nats"},
     "kvserver.media.s3_bucket": {"obstore"},
     # pytest itself loads this; clients are imported when a fixture is one.
     "kvserver.pytest_plugin": {"pytest", "redis"},
     # For type checkers alone.
     "kvserver.compilation": {"mypy_extensions"},
-    "kvserver.media.nats_log": {"nats"},
 }
 
 
 # The engines that several nodes share: what talks to them may have a thread, and an event loop in it.
 ENGINES = {
-    f"kvserver.media.{name}" for name in ("folder_engine", "folder_log", "memory_engine", "nats", "s3", "s3_log", "s3_probe")
+    f"kvserver.media.{name}"
+    for name in (
+        *("folder_engine", "folder_log", "memory_engine"),
+        *("nats_client", "nats_log"),
+        *("s3", "s3_log", "s3_probe"),
+    )
 }
-ENGINES = {f"kvserver.media.{name}" for name in ("memory_engine", "nats_client", "nats_log", "s3")}
 
 
 def ours(name: str) -> set[str]:
