@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvserver.cli.entries import Entries
+from kvserver.cli.entries import Taken
 from kvserver.cli.stored import FrameBytes, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Lead, Relink, Yield
@@ -102,12 +102,12 @@ def _check_log(stored: Stored, manifest: Manifest, print_line: Print) -> bool:
                 base, replaced = digest, entries.commands
                 print_line(f"entry {number}: the data is that of {_name(manifest, digest)} from here on")
 
-    entries = Entries(tip, tip.position.epoch, tell=tell)
+    entries = Taken(tip, tell=tell)
     reason = _read_log(stored, manifest, entries)
-    if not (manifest.frames or entries.entries or reason) and tip.position == BEGINNING:
+    if not (manifest.frames or entries.count or reason) and tip.position == BEGINNING:
         raise MediumError(f"there is nothing at {stored.url}")
     print_line(
-        f"{entries.entries} entries, {entries.beats} of them empty; {entries.records} valid frames, {entries.commands} "
+        f"{entries.count} entries, {entries.beats} of them empty; {entries.records} valid frames, {entries.commands} "
         f"commands, {entries.record_bytes} bytes"
     )
     if reason:
@@ -121,7 +121,7 @@ def _check_log(stored: Stored, manifest: Manifest, print_line: Print) -> bool:
     return not (reason or entries.rest_bytes)
 
 
-def _read_log(stored: Stored, manifest: Manifest, entries: Entries) -> str:
+def _read_log(stored: Stored, manifest: Manifest, entries: Taken) -> str:
     """Read the log to its end. Return what is wrong where that is, or nothing."""
     assert stored.log
     try:

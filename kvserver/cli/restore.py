@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from kvserver.cli.entries import Entries
+from kvserver.cli.entries import Taken
 from kvserver.cli.stored import FrameBytes, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Relink
@@ -136,10 +136,10 @@ def _bring_all(stored: Stored, manifest: Manifest, path: str, print_line: Print)
     segment = _Segment(Segments(path), manifest.linked)
     try:
         tip = tip_of(manifest)
-        entries = Entries(tip, tip.position.epoch, segment.take, segment.hear)
+        entries = Taken(tip, segment.take, segment.hear)
         # The log comes first, since it may be trimmed at any time.
         damage = _read_log(stored, entries)
-        if not (entries.entries or manifest.frames or damage) and tip.position == BEGINNING:
+        if not (entries.count or manifest.frames or damage) and tip.position == BEGINNING:
             raise MediumError(f"there is nothing at {stored.url}")
         if segment.digest == EMPTY_STORE:
             segment.finish()
@@ -169,7 +169,7 @@ def _describe(manifest: Manifest, digest: str) -> str:
     return f"the snapshot {digest[:16]}… ({frame.length} bytes)"
 
 
-def _read_log(stored: Stored, entries: Entries) -> str:
+def _read_log(stored: Stored, entries: Taken) -> str:
     """Read the log to its end. Return the damage at which that is, or nothing."""
     assert stored.log
     try:

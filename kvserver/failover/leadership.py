@@ -108,7 +108,7 @@ class Leadership:
         if waits:
             self._waits_until = self._lease.clock() + self._lease.lease_s
         # Nobody has ever written here, or the last one has said that it does not any more.
-        elif not self._standby.tip.number or self._standby.has_yielded:
+        elif not self._standby.entries.tip.number or self._standby.entries.has_yielded:
             with suppress(Trimmed):
                 await self._take_over()
         if not self._facts.is_primary:
@@ -117,7 +117,7 @@ class Leadership:
     # Following
 
     async def _read(self, wait_s: float) -> list[Entry]:
-        position = self._standby.tip.position
+        position = self._standby.entries.tip.position
         return await self._tail_disk.run(lambda: self._engine.log.read(position, wait_s))
 
     async def _follow(self) -> None:
@@ -134,7 +134,7 @@ class Leadership:
                 elif self._is_silent():
                     # What stood behind our place may have been trimmed, which an empty place does not tell.
                     manifest = await self._disk.run(self._medium.look)
-                    if manifest.mark_number > self._standby.tip.number:
+                    if manifest.mark_number > self._standby.entries.tip.number:
                         raise Trimmed("a snapshot has gone on beyond what this node has applied")
                 if self._may_lead():
                     await self._take_over()
@@ -144,7 +144,7 @@ class Leadership:
             except ChainBroken as broken:
                 # A newer snapshot may lead beyond the break.
                 if str(broken) != self._broken:
-                    _log.error("%s; this node neither follows nor leads beyond that", broken)
+                    _log.error("the log is broken: %s; this node neither follows nor leads beyond that", broken)
                 self._broken = self._facts.engine.error = str(broken)
                 await asyncio.sleep(self._lease.lease_s)
                 await self._load_again()
@@ -167,8 +167,8 @@ class Leadership:
 
     def _tell_of_leader(self) -> None:
         """Let `facts` tell who leads."""
-        facts, lead = self._facts, self._standby.lead
-        facts.epoch = self._standby.epoch
+        facts, lead = self._facts, self._standby.entries.lead
+        facts.epoch = self._standby.entries.epoch
         facts.log_id = log_id(self._engine.name, facts.epoch)
         if lead is None or (facts.primary and facts.primary.id == lead.id):
             return
@@ -180,7 +180,7 @@ class Leadership:
             facts.on_switch(before, facts.primary)
 
     def _is_silent(self) -> bool:
-        return self._standby.has_yielded or self._lease.clock() - self._heard_at > self._lease.lease_s
+        return self._standby.entries.has_yielded or self._lease.clock() - self._heard_at > self._lease.lease_s
 
     def _may_lead(self) -> bool:
         """True if nobody else can be answering clients, as far as this node knows."""
@@ -192,7 +192,7 @@ class Leadership:
     async def _take_over(self) -> None:
         """Lead, unless the engine refuses that: then follow on."""
         standby, facts = self._standby, self._facts
-        epoch, tip = standby.epoch + 1, standby.tip
+        epoch, tip = standby.entries.epoch + 1, standby.entries.tip
         lead = Lead(epoch, facts.node_id, self.neighbours.host, self.neighbours.port)
         data, mark, sent_at = encode_lead(lead), tip.mark(epoch), self._lease.clock()
         steps = settled(self._engine.log, data, mark, tip.position, self._outcomes)
@@ -208,7 +208,7 @@ class Leadership:
         await standby.follow([Entry(position, mark, data)])
         facts.is_primary = True
         self._tell_of_leader()
-        self._journal.begin(standby.tip, epoch, sent_at)
+        self._journal.begin(standby.entries.tip, epoch, sent_at)
         _log.info("this node leads from now on, in the epoch %d", epoch)
         self.on_lead()
         self.neighbours.tell_soon()

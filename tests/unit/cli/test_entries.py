@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from helpers.shared_logs import Writer, record
-from kvserver.cli.entries import Entries
+from kvserver.cli.entries import Taken
 from kvserver.errors import ChainBroken
 from kvserver.formats.control import Control, Lead, Relink, Yield
 from kvserver.formats.record import EMPTY_STORE
@@ -22,7 +22,7 @@ class Reading:
     def __init__(self) -> None:
         self.data = b""
         self.said: list[tuple[Control, int]] = []
-        self.entries = Entries(Tip(), 0, self._take, lambda control, number: self.said.append((control, number)))
+        self.entries = Taken(Tip(), self._take, lambda control, number: self.said.append((control, number)))
         self.records = 0
 
     def _take(self, data: bytes, records: int) -> None:
@@ -52,7 +52,7 @@ def test_records_come_in_order_and_are_counted(writer: Writer) -> None:
     reading = read(writer)
     entries = reading.entries
     assert reading.data == record("SET a 1") + record("SET b 2", "SET c 3")
-    assert (entries.entries, entries.beats, entries.records, entries.commands) == (5, 1, 2, 3)
+    assert (entries.count, entries.beats, entries.records, entries.commands) == (5, 1, 2, 3)
     assert (reading.records, entries.record_bytes, entries.rest_bytes) == (2, len(reading.data), 0)
     assert reading.said == [(Lead(1, "node1", "10.0.0.1", 6379), 1), (Yield(1), 5)]
     assert entries.tip == writer.tip
@@ -95,7 +95,7 @@ def test_unfinished_record_is_left_out_at_the_end_and_dropped_by_who_leads_next(
     reading = read(writer)
     assert reading.data == record("SET a 1") + record("SET b 2")
     assert reading.entries.rest_bytes == 0
-    assert reading.entries.epoch == 2
+    assert reading.entries._entries.epoch == 2
 
 
 def test_whoever_reads_hears_that_the_data_is_another_one(writer: Writer) -> None:

@@ -81,7 +81,7 @@ class Following:
         self.wakes += 1
 
     async def catch_up(self) -> None:
-        while entries := self.engine.log.read(self.standby.tip.position, 0):
+        while entries := self.engine.log.read(self.standby.entries.tip.position, 0):
             await self.standby.follow(entries)
 
     def value(self, key: bytes) -> str | None:
@@ -103,16 +103,16 @@ async def test_entries_become_data_and_tell_who_leads(writer: Writer) -> None:
     await following.catch_up()
     assert (following.value(b"a"), following.value(b"b")) == ("2", "2")
     standby = following.standby
-    assert (standby.epoch, standby.lead, standby.has_yielded) == (1, LEAD, False)
-    assert standby.tip == writer.tip
+    assert (standby.entries.epoch, standby.entries.lead, standby.entries.has_yielded) == (1, LEAD, False)
+    assert standby.entries.tip == writer.tip
     assert following.state.replication.applied == 4
     assert not following.state.databases.records.has_any
     writer.append(encode_yield(1))
     await following.catch_up()
-    assert standby.has_yielded
+    assert standby.entries.has_yielded
     writer.lead(2)
     await following.catch_up()
-    assert (standby.epoch, standby.has_yielded) == (2, False)
+    assert (standby.entries.epoch, standby.entries.has_yielded) == (2, False)
 
 
 async def test_snapshot_and_the_entries_behind_it_are_all(writer: Writer) -> None:
@@ -124,7 +124,7 @@ async def test_snapshot_and_the_entries_behind_it_are_all(writer: Writer) -> Non
     following = Following(writer.engine)
     await following.standby.load()
     assert following.value(b"a") == "1"
-    assert following.standby.epoch == 1
+    assert following.standby.entries.epoch == 1
     await following.catch_up()
     assert following.value(b"a") == "2"
 
@@ -164,7 +164,7 @@ async def test_control_bytes_inside_a_long_value_are_no_control(writer: Writer) 
     writer.append(data[:place], data[place:])
     await following.catch_up()
     assert following.value(b"a") == inner
-    assert following.standby.epoch == 1
+    assert following.standby.entries.epoch == 1
 
 
 async def test_key_that_is_due_stays_until_the_log_says_that_it_went(writer: Writer) -> None:
@@ -244,7 +244,7 @@ async def test_break_stops_and_changes_nothing(writer: Writer, fault: str) -> No
     with pytest.raises(ChainBroken):
         await following.standby.follow([broken])
     assert following.value(b"a") is None
-    assert following.standby.tip.number == 1
+    assert following.standby.entries.tip.number == 1
 
 
 @pytest.mark.parametrize("damage", ["gone", "short", "changed"])
@@ -264,7 +264,7 @@ async def test_snapshot_that_is_not_what_the_manifest_says_is_an_error_and_no_da
     with pytest.raises(MediumError):
         await following.standby.load()
     assert following.state.databases.key_count == 0
-    assert following.standby.tip == Tip()
+    assert following.standby.entries.tip == Tip()
     assert vault.manifest()[0] == manifest
 
 
@@ -273,4 +273,4 @@ async def test_position_is_that_of_the_manifest(writer: Writer) -> None:
     writer.save(b"{}")
     following = Following(writer.engine)
     await following.standby.load()
-    assert following.standby.tip.position == Position(1, 1) != BEGINNING
+    assert following.standby.entries.tip.position == Position(1, 1) != BEGINNING
