@@ -14,7 +14,7 @@ import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
-from kvserver.commands.catalogue import COMMANDS
+from kvserver.commands.catalogue import COMMANDS, COMMANDS_WITH_ENGINE
 from kvserver.control.clock import Clock
 from kvserver.control.emptying import empty
 from kvserver.control.faults import Faults
@@ -147,10 +147,11 @@ class Server:
         """Make the parts that need no disk. Nothing is opened or changed."""
         loop, config, clock = asyncio.get_running_loop(), self.config, self.clock
         event_loop = type(loop).__module__.partition(".")[0]
+        commands = COMMANDS_WITH_ENGINE if config.medium else COMMANDS
         self.state = ServerState(
             config=config,
             databases=Databases(clock.now_ms),
-            commands=COMMANDS,
+            commands=commands,
             now_ms=clock.now_ms,
             now_us=clock.now_us,
             random_below=random_below,
@@ -159,7 +160,7 @@ class Server:
             run_id=os.urandom(20).hex(),
             version=__version__,
         )
-        self._table = CommandTable(COMMANDS, self.state.usages, time.perf_counter_ns)
+        self._table = CommandTable(commands, self.state.usages, time.perf_counter_ns)
         # Save points count from the start, as in Redis.
         self.state.persistence.last_save_at = int(time.time())
         self._loop = loop
@@ -198,6 +199,7 @@ class Server:
         self._cron = Cron(self.state, self._table, self._upkeep, self._jobs.schedule, self.clients)
         self.clients.writer = self._jobs.writer = self.writer
         self._jobs.move_clock = self.clock.move
+        self._jobs.fail_over = self._fail_over
         self.faults.attend(self.clients, self._jobs, data.snapshots)
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
         self._reconfiguration.limit_scripts = self._scripts.limit_memory
@@ -367,6 +369,15 @@ class Server:
         """Take writes from now on."""
         self.state.databases.lead()
         self._jobs.choose_outbox()
+
+    async def _fail_over(self) -> None:
+        """Let another node lead. MediumError if the engine does not take that in time: then they wait for a lease."""
+        data = self._data
+        assert not isinstance(data, LocalData), "FAILOVER asks for replicas"
+        try:
+            await data.give_up()
+        finally:
+            self._demote(waits=True)
 
     def _demote(self, *, waits: bool = False) -> None:
         """Throw away the data, which may have what the log never took, and follow the log anew: another node writes.

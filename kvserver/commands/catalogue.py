@@ -30,7 +30,9 @@ from kvserver.commands import (
     object,
     persistence,
     pubsub,
+    replication,
     scan,
+    sentinel,
     server,
     slowlog,
     sort,
@@ -74,5 +76,6 @@ FAMILIES: Final = tuple(
     each for each in globals().values() if isinstance(each, ModuleType) and each.__name__.startswith("kvserver.")
 )
 
-# Every command there is, by its name in lower case, in the order of names.
-COMMANDS: Final = gather(FAMILIES)
+# Every command there is where nodes share an engine, by its name in lower case, in the order of names; and what others have.
+COMMANDS_WITH_ENGINE: Final = gather(FAMILIES)
+COMMANDS: Final = {name: each for name, each in COMMANDS_WITH_ENGINE.items() if not each.needs_engine}

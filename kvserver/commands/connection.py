@@ -1,4 +1,4 @@
-"""PING, ECHO, AUTH, HELLO, QUIT, RESET, WAIT: the commands that are about the connection itself.
+"""PING, ECHO, AUTH, HELLO, QUIT, RESET: the commands that are about the connection itself.
 
 They change the session alone; the connection takes notice by an effect.
 """
@@ -10,12 +10,11 @@ import hmac
 from kvserver.commands.client import check_client_name
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, wrong_arity
-from kvserver.dispatch.effect import Block, Close, Effect, Recognize
+from kvserver.dispatch.effect import Close, Effect, Recognize
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, Session
-from kvserver.types import timeouts
 
 PONG = Simple("PONG")
 RESET = Simple("RESET")
@@ -138,14 +137,3 @@ def quit_(session: Session, request: Request) -> Effect:
 def reset(session: Session, request: Request) -> Effect:
     session.reset()
     return Recognize(RESET)
-
-
-@command("wait", "numreplicas:integer timeout:integer", "noscript",
-         since="3.0.0", group="generic", complexity="O(1)", tips="request_policy:all_shards response_policy:agg_min",
-         categories="connection",
-         summary="Wait for the synchronous replication of all the write commands sent in the context of the "
-         "current connection")  # fmt: skip
-def wait(session: Session, request: Request) -> Reply | Effect:
-    """0, since there are no replicas: at once where none is asked for, else when the time is up."""
-    replicas, timeout_ms = integer(request[1]), timeouts.milliseconds(request[2])
-    return 0 if replicas <= 0 else Block([], timeout_ms, lambda key: None, 0)

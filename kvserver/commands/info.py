@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.commands.nodes_info import Fields, medium, replication
 from kvserver.containers import lazyfree
 from kvserver.data.footprint import EMPTY_BYTES
 from kvserver.dispatch.command import command
@@ -15,8 +16,6 @@ from kvserver.resp.reply import Reply, Verbatim
 from kvserver.resp.request import Request
 from kvserver.state.session import SERVER_VERSION, ServerState, Session
 from kvserver.state.statistics import Buffers
-
-Fields = dict[str, object]
 
 LRU_CLOCK_MS: Final = 1000
 LRU_CLOCK_END: Final = 1 << 24
@@ -298,22 +297,6 @@ def stats(state: ServerState) -> Fields:
     }
 
 
-def replication(state: ServerState) -> Fields:
-    return {
-        "role": "master",
-        "connected_slaves": 0,
-        "master_failover_state": "no-failover",
-        "master_replid": state.run_id,
-        "master_replid2": "0" * 40,
-        "master_repl_offset": 0,
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
-        "repl_backlog_size": 0,
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
-    }
-
-
 def cpu(state: ServerState) -> Fields:
     facts = state.process_facts()
     return {
@@ -387,9 +370,14 @@ SECTIONS: Final[dict[str, Section]] = {
     "Keyspace": keyspace,
 }
 DEFAULT: Final = [title for title in SECTIONS if title not in ("Commandstats", "Latencystats")]
+# The sections of a server whose data is in an engine, behind the others.
+OF_ENGINE: Final[dict[str, Section]] = {"Medium": medium}
 
-
-_GROUPS = {"default": DEFAULT, "all": list(SECTIONS), "everything": list(SECTIONS)}
+_GROUPS = {
+    "default": [*DEFAULT, *OF_ENGINE],
+    "all": [*SECTIONS, *OF_ENGINE],
+    "everything": [*SECTIONS, *OF_ENGINE],
+}
 
 
 def _wanted(words: list[bytes]) -> set[str]:
@@ -407,7 +395,8 @@ def info(session: Session, request: Request) -> Reply:
     state.usages.fold_all()
     wanted = _wanted(request[1:])
     texts = []
-    for title, section in SECTIONS.items():
+    sections = {**SECTIONS, **OF_ENGINE} if state.replication.is_shared else SECTIONS
+    for title, section in sections.items():
         if title.lower() in wanted:
             lines = [f"{name}:{value}" for name, value in section(state).items()]
             texts.append("\r\n".join([f"# {title}", *lines]) + "\r\n")

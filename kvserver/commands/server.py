@@ -1,4 +1,4 @@
-"""TIME, ROLE, LOLWUT and MONITOR: commands about the server itself."""
+"""TIME, LOLWUT and MONITOR: commands about the server itself."""
 
 from __future__ import annotations
 
@@ -19,13 +19,6 @@ MAZE_ROWS, MAZE_COLUMNS = 12, 66
 def time_(session: Session, request: Request) -> Reply:
     seconds, microseconds = divmod(session.server.now_us(), 1_000_000)
     return [b"%d" % seconds, b"%d" % microseconds]
-
-
-@command("role", "", "noscript loading stale fast",
-         since="2.8.12", group="server", complexity="O(1)", categories="admin dangerous",
-         summary="Return the role of the instance in the context of replication")  # fmt: skip
-def role(session: Session, request: Request) -> Reply:
-    return [b"master", 0, []]
 
 
 @command("lolwut", "VERSION=version:integer?", "readonly fast",

@@ -108,6 +108,7 @@ class Command(Description):
         is_for_subscribers: bool = False,
         runs_queue: bool = False,
         may_replicate: bool = False,
+        needs_engine: bool = False,
         check_queueable: Callable[[Request], None] | None = None,
         secrets: Callable[[Request], Iterable[int]] | None = None,
         access_of: Callable[[Request], str] | None = None,
@@ -141,6 +142,7 @@ class Command(Description):
         is_for_subscribers   The command may run while a RESP2 session has subscribed to something.
         runs_queue           The command runs what MULTI has queued, so it is refused where something of that would be.
         may_replicate        The command is no write, but replicas would get it: a pause of writes holds it, too.
+        needs_engine         The command is there only on a server whose data is in an engine that others share.
         check_queueable      Raises Refusal for a call that can't be part of a transaction.
         secrets              Gives the positions of the words of a call that nobody is shown.
         events       The keyspace events of what a call writes (`events`); by default one with the command's name.
@@ -163,6 +165,7 @@ class Command(Description):
         self.is_for_subscribers = is_for_subscribers
         self.runs_queue = runs_queue
         self.may_replicate = may_replicate
+        self.needs_engine = needs_engine
         self.check_queueable = check_queueable
         self.secrets = secrets
         self._arity = arity
@@ -371,11 +374,12 @@ def container(
     arity: int = -2,
     categories: str | None = None,
     tips: str = "",
+    needs_engine: bool = False,
 ) -> Command:
     """Declare a command that is nothing but its subcommands, which are declared as `name|subcommand`."""
     return Command(
         _only_subcommands, name, "", flags, since=since, group=group, summary=summary, complexity=complexity, arity=arity,
-        categories=categories, tips=tips,
+        categories=categories, tips=tips, needs_engine=needs_engine,
     )  # fmt: skip
 
 

@@ -185,6 +185,20 @@ class Block(_Effect):
         self.kind = kind
 
 
+class Await(_Effect):
+    """Wait until `attempt` gives a reply: it is asked whenever an entry was acknowledged, or another node has told of itself.
+
+    After `timeout_ms`, unless that is 0, the reply is what `otherwise` gives then; in a transaction it is that at once.
+    """
+
+    __match_args__ = ("timeout_ms", "attempt", "otherwise")
+
+    def __init__(self, timeout_ms: int, attempt: Callable[[], Reply | None], otherwise: Callable[[], Reply]) -> None:
+        self.timeout_ms = timeout_ms
+        self.attempt = attempt
+        self.otherwise = otherwise
+
+
 class Unblock(_Effect):
     """End the wait of a session by its `otherwise`, or by an error, and reply."""
 
@@ -280,6 +294,10 @@ class MoveClock(_Effect):
         self.seconds = seconds
 
 
+class Failover(_Effect):
+    """Begin to let another node lead, and reply OK at once: the connections end when that is done."""
+
+
 class RewriteConfig(_Effect):
     """Write the present options to the file that the server was started with, and reply OK."""
 
@@ -302,6 +320,7 @@ Effect = (
     | Monitored
     | Quiet
     | Block
+    | Await
     | Unblock
     | Fed
     | Postpone
@@ -312,6 +331,7 @@ Effect = (
     | FreeShards
     | Reconfigure
     | MoveClock
+    | Failover
     | RewriteConfig
     | Sleep
 )

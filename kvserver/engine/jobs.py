@@ -16,6 +16,7 @@ from kvserver.dispatch.effect import (
     BackgroundSave,
     Crash,
     Effect,
+    Failover,
     FreeShards,
     Load,
     Log,
@@ -66,6 +67,8 @@ class Jobs:
     writer: Writer
     # It does what MoveClock says. The server sets it, too.
     move_clock: Callable[[float | None], None]
+    # It lets another node lead, and makes this one follow. MediumError if the others have to wait for a lease.
+    fail_over: Callable[[], Awaitable[None]]
 
     def __init__(
         self,
@@ -133,6 +136,10 @@ class Jobs:
                 return self._sleep(seconds)
             case MoveClock(seconds):
                 return self._move_clock(seconds)
+            case Failover():
+                self._state.replication.is_yielding = True
+                self._in_background(self._yield())
+                return OK
             case RewriteConfig():
                 return self._rewrite_config()
         raise TypeError(f"no way to carry out {effect!r}")
@@ -226,6 +233,16 @@ class Jobs:
         # It runs outside of ticks, during which the time stands still.
         self.move_clock(seconds)
         return OK
+
+    async def _yield(self) -> None:
+        # What was written from here on would be in no log.
+        self.writer.pause()
+        try:
+            await self.fail_over()
+        except OSError as error:
+            _log.error("FAILOVER failed: %s", error)
+        finally:
+            self._state.replication.is_yielding = False
 
     # Configuration
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from kvserver.compilation import mypyc_attr
 from kvserver.dispatch.effect import (
     EFFECTS,
+    Await,
     BeginPause,
     Block,
     Close,
@@ -38,6 +39,7 @@ from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import Begun
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.pauses import Pauses, hold_back, run_again
+from kvserver.engine.switching import tell_of_switches
 from kvserver.engine.waiting import Waiting
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
@@ -153,6 +155,8 @@ class Results:
         self._timing = table.timing
         self._call = table.call
         self.waiting = Waiting(state, self._answer, self._seal)
+        state.replication.on_progress = self.waiting.look_at_nodes
+        tell_of_switches(state, self.deliver)
         self._keys = state.databases.awaited
         self._loop = asyncio.get_running_loop()
         # What is under way. A server that crashes ends it.
@@ -218,7 +222,9 @@ class Results:
                 self._carry(result, client, request, output)
             case Block() if session.is_executing:
                 self._reply(effect.otherwise, session, output)
-            case Block():
+            case Await() if session.is_executing:
+                self._reply(effect.otherwise(), session, output)
+            case Block() | Await():
                 self.waiting.begin(effect, client, request)
                 if client.has_hung_up:
                     self._hang_up(client, output)

@@ -3,7 +3,8 @@
 Owns who is served when: behind each command (transaction, script) that stored or removed a key that somebody waits for, the
 keys in the order in which they were touched, and the clients in the order in which they came; and again, while what one of
 them was given feeds others. All of that lies within the tick of the command that fed them, so that one record of the journal
-has it. How a command is served is its own business (`dispatch.effect.Block`).
+has it. How a command is served is its own business (`dispatch.effect.Block`). Some wait for other nodes instead of keys
+(`Await`): they are served outside of ticks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from kvserver.data.notes import Place
-from kvserver.dispatch.effect import Block, Effect, Notified
+from kvserver.dispatch.effect import Await, Block, Effect, Notified
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
@@ -52,13 +53,17 @@ class Wait:
 
     __slots__ = ("block", "client", "is_muted", "is_over", "request")
 
-    def __init__(self, client: Client, request: Request, block: Block) -> None:
+    def __init__(self, client: Client, request: Request, block: Block | Await) -> None:
         self.client = client
         self.request = request
         self.block = block
         # CLIENT REPLY holds the reply back.
         self.is_muted = client.session.muted is not Muted.NONE
         self.is_over = False
+
+    def otherwise(self) -> Reply:
+        """The reply when its time is up."""
+        return self.block.otherwise() if isinstance(self.block, Await) else self.block.otherwise
 
 
 class Waiting:
@@ -80,6 +85,8 @@ class Waiting:
         self._seal = seal
         # By the ids of sessions.
         self._waits: dict[int, Wait] = {}
+        # Those of these who wait for other nodes, in the order in which they came.
+        self._for_nodes: dict[Wait, Await] = {}
         self._is_serving = False
         # The clients whose wait is over, and who have not been told to go on.
         self._ended: list[Client] = []
@@ -92,12 +99,15 @@ class Waiting:
         self._timer_at_s = 0.0
         self._past = 0
 
-    def begin(self, block: Block, client: Client, request: Request) -> None:
+    def begin(self, block: Block | Await, client: Client, request: Request) -> None:
         """Let a client wait. It goes on reading, so that its end is noticed."""
         session = client.session
         wait = self._waits[session.id] = Wait(client, request, block)
         session.is_blocked = True
-        self._waiters.add(wait, block.kind, session.keyspace.number, block.keys)
+        if isinstance(block, Await):
+            self._for_nodes[wait] = block
+        else:
+            self._waiters.add(wait, block.kind, session.keyspace.number, block.keys)
         client.wait(reads_on=True)
         if block.timeout_ms:
             ends_at = self._loop.time() + min(block.timeout_ms / 1000, LONGEST_TIMER_S)
@@ -107,7 +117,7 @@ class Waiting:
     def unblock(self, session: Session, error: str = "") -> None:
         """End a wait by an error or, if the text is empty, as if its time were up."""
         wait = self._waits[session.id]
-        self._end(wait, CommandError(error) if error else wait.block.otherwise)
+        self._end(wait, CommandError(error) if error else wait.otherwise())
 
     @property
     def has_ended_any(self) -> bool:
@@ -139,6 +149,19 @@ class Waiting:
         finally:
             self._is_serving = False
 
+    def look_at_nodes(self) -> None:
+        """Serve those who wait for other nodes, since one of these has told of itself, or an entry was acknowledged."""
+        # While a script stands aside, nobody is served. The next word of a node is not long in coming.
+        if not self._for_nodes or self._state.scripts.busy_error:
+            return
+        for wait, awaited in list(self._for_nodes.items()):
+            reply = awaited.attempt()
+            if reply is not None:
+                self._end(wait, reply)
+        if self._ended:
+            self._seal()
+            self.release()
+
     def _serve_kind(self, place: Place, kind: str) -> None:
         if not kind:
             for wait in self._waiters.all(place, kind):
@@ -157,12 +180,13 @@ class Waiting:
         return True
 
     def _attempted(self, wait: Wait, key: bytes) -> Result | None:
-        notifications = self._state.notifications
+        block, notifications = wait.block, self._state.notifications
+        assert isinstance(block, Block), "others wait for no keys"
         if notifications.is_on:
             notifications.begin(self._state.commands[wait.request[0].lower()], wait.request)
         result: Result | None
         try:
-            result = wait.block.attempt(key)
+            result = block.attempt(key)
         except CommandError as error:
             result = error
         except Exception:
@@ -182,7 +206,8 @@ class Waiting:
         session = wait.client.session
         session.is_blocked = False
         del self._waits[session.id]
-        self._waiters.remove(wait)
+        if not self._for_nodes.pop(wait, None):
+            self._waiters.remove(wait)
         if wait.block.timeout_ms:
             self._past += 1
             if self._past > MOST_PAST and self._past > len(self._ends) // 2:
@@ -220,7 +245,7 @@ class Waiting:
         while self._ends and (self._ends[0][2].is_over or self._ends[0][0] <= now_s):
             wait = heapq.heappop(self._ends)[2]
             if not wait.is_over:
-                self._end(wait, wait.block.otherwise)
+                self._end(wait, wait.otherwise())
             self._past -= 1
         if self._ends:
             self._set_timer()

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 from prometheus_client import Metric, generate_latest
 
-from kvserver.commands import info
-from kvserver.commands.info import Fields
+from kvserver.commands import info, nodes_info
+from kvserver.commands.nodes_info import Fields
 from kvserver.state.session import ServerState
 from kvserver.state.statistics import Buffers
 
@@ -151,7 +151,7 @@ def pieces(state: ServerState) -> Iterator[bytes]:
         lambda: info.memory(state, total_bytes),
         lambda: info.persistence(state),
         lambda: info.stats(state),
-        lambda: info.replication(state),
+        lambda: nodes_info.replication(state),
         lambda: info.cpu(state),
     )
     state.usages.fold_all()

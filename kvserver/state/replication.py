@@ -76,6 +76,7 @@ class ReplicationFacts:
     """The role of this server and its place in the log.
 
     - `is_primary`: it writes. Without an engine it always does.
+    - `host` and `port` are where clients and other nodes reach this server, if they are known.
     - `node_id` is its name among the nodes, anew at each start. `log_id` (40 hex digits) names the log and the epoch.
     - `epoch` is that of the primary which was last seen to lead.
     - `applied` is the number of the last entry whose effect readers see; a primary's is that of its last acknowledged one.
@@ -84,10 +85,14 @@ class ReplicationFacts:
     - `tail_age_s` gives the time since a standby last heard from the log, in seconds. `is_link_up`: the engine answers.
     - `written` gives the number of the entry that has everything which was written so far, for WAIT; the entry may be to come.
     - `on_switch`, if it is set, is called when another node begins to lead: with the old primary, if any, and the new one.
+    - `on_progress` is called when entries were acknowledged, or other nodes have told something new.
+    - `is_yielding`: this primary is about to let another node lead.
     """
 
     def __init__(self) -> None:
         self.is_primary = True
+        self.host = ""
+        self.port = 0
         self.node_id = ""
         self.log_id = "0" * 40
         self.epoch = 0
@@ -99,6 +104,8 @@ class ReplicationFacts:
         self.is_link_up = True
         self.written: Callable[[], int] = lambda: 0
         self.on_switch: Callable[[Primary | None, Primary], None] | None = None
+        self.on_progress: Callable[[], None] = lambda: None
+        self.is_yielding = False
         self.engine = EngineFacts()
 
     @property
@@ -110,3 +117,12 @@ class ReplicationFacts:
     def is_stale(self) -> bool:
         """True for a standby that has not heard from the log for longer than a lease."""
         return not self.is_primary and self.tail_age_s() * 1000 > self.engine.lease_ms
+
+    @property
+    def replicas(self) -> list[NodeFacts]:
+        """The other nodes that follow, and are up."""
+        return [node for node in self.others if node.is_up and not node.is_primary]
+
+    def count_applied(self, number: int) -> int:
+        """The number of other nodes whose readers see the entry of this number, as far as they have told."""
+        return sum(node.applied >= number for node in self.replicas)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from helpers.documents import exact
 from helpers.servers import IS_COMPILED
@@ -18,6 +18,7 @@ from kvserver.data.kinds import fork, is_changed_in_place
 from kvserver.data.recording import Recording
 from kvserver.data.records import Records
 from kvserver.data.shards import Access, Shard
+from kvserver.dispatch.command import Command
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import SAMPLE_COMMANDS
@@ -45,7 +46,7 @@ class State(ServerState):
 
     def __init__(self, *args: Any, **by_name: Any) -> None:
         super().__init__(*args, **by_name)
-        self.table = CommandTable(COMMANDS, self.usages)
+        self.table = CommandTable(cast(Mapping[bytes, Command], self.commands), self.usages)
 
 
 @cache
@@ -175,7 +176,7 @@ def _guarded(unrecorded: Callable[P, R]) -> Callable[P, R]:
 class Server:
     """The state, its clock, and sessions."""
 
-    def __init__(self) -> None:
+    def __init__(self, commands: Mapping[bytes, Command] = COMMANDS) -> None:
         self.clock = Clock()
         databases = guarded_databases(self.clock)
         self.keyspace = databases[0]
@@ -183,7 +184,7 @@ class Server:
         self.state = State(
             Config(),
             databases,
-            COMMANDS,
+            commands,
             self.clock,
             random_below=self.random.randrange,
             now_us=lambda: self.clock.now_ms * 1000 + 7,

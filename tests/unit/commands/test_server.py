@@ -1,4 +1,4 @@
-"""TIME, ROLE and LOLWUT reply; MONITOR shows no secret in its lines."""
+"""TIME and LOLWUT reply; MONITOR shows no secret in its lines."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ from kvserver.state.session import Session
 
 Words = tuple[bytes | str | int, ...]
 
-# --- TIME, ROLE, LOLWUT ---
+# --- TIME, LOLWUT ---
 
 
 def test_time_is_in_seconds_and_microseconds() -> None:
     server = Server()
     server.clock.now_ms += 20
     assert run(server.session(), "TIME") == [b"%d" % (START_MS // 1000), b"20007"]
-
-
-def test_role_is_that_of_one_alone() -> None:
-    assert run(Server().session(), "ROLE") == [b"master", 0, []]
 
 
 def test_drawing_is_never_the_same_and_ends_with_the_version() -> None:

@@ -10,6 +10,7 @@ from helpers.servers import encode
 from helpers.writers import Noting, Setting, settle
 from kvserver.engine import waiting
 from kvserver.resp.request import Request
+from kvserver.state.replication import NodeFacts
 
 
 @pytest.fixture
@@ -168,3 +169,68 @@ async def test_writes_of_a_server_without_waiters_go_the_short_way(setting: Sett
     assert table.feeding[b"get"] is table.open[b"get"]
     setting.writer.results.hang_up(waiter)
     assert table.plain(client.session) is table.open
+
+
+# --- Waits for other nodes ---
+
+
+def told(setting: Setting, applied: int, written: int = 7) -> None:
+    """Let another node have come so far, and the last write stand at this number."""
+    facts = setting.server.state.replication
+    facts.written = lambda: written
+    facts.others = [NodeFacts("id", "host", 1, is_primary=False, applied=applied, seen_s_ago=0.0)]
+    facts.on_progress()
+
+
+async def test_wait_for_nodes_ends_when_enough_have_told(setting: Setting) -> None:
+    told(setting, 6)
+    first, second = await blocked(setting, "WAIT", 1, 0), await blocked(setting, "WAIT", 2, 0)
+    setting.send(first, encode("PING"))
+    told(setting, 6)
+    assert first.said == b""
+    told(setting, 7)
+    await settle()
+    assert (first.said, first.is_waiting, first.session.is_blocked) == (b":1\r\n+PONG\r\n", False, False)
+    assert (second.said, second.is_waiting) == (b"", True)
+
+
+async def test_wait_for_nodes_counts_when_its_time_is_up_or_somebody_ends_it(setting: Setting) -> None:
+    told(setting, 7)
+    late, unblocked = await blocked(setting, "WAIT", 2, 90_000), await blocked(setting, "WAIT", 2, 0)
+    setting.writer.results.waiting.hasten(90)
+    assert late.said == b":1\r\n"
+    for kind, said in (("TIMEOUT", b":1\r\n"), ("ERROR", b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")):
+        setting.send(setting.client(), encode("CLIENT", "UNBLOCK", unblocked.session.id, kind))
+        await settle()
+        assert unblocked.said == said
+        unblocked = await blocked(setting, "WAIT", 2, 0)
+
+
+async def test_wait_for_nodes_is_forgotten_with_its_client(setting: Setting) -> None:
+    client = await blocked(setting, "WAIT", 1, 0)
+    setting.writer.results.forget(client)
+    told(setting, 7)
+    assert client.said == b""
+
+
+async def test_transaction_waits_for_no_node(setting: Setting) -> None:
+    told(setting, 6)
+    client = setting.client()
+    setting.send(
+        client, encode("MULTI"), encode("SET", "k", "v"), encode("WAIT", 1, 0), encode("WAIT", "x", 0), encode("EXEC")
+    )
+    await settle()
+    queued = b"+OK\r\n" + b"+QUEUED\r\n" * 3
+    assert client.said == queued + b"*3\r\n+OK\r\n:0\r\n-ERR value is not an integer or out of range\r\n"
+
+
+async def test_reply_of_a_wait_for_nodes_is_held_as_others_are(setting: Setting) -> None:
+    outbox = setting.hold_replies()
+    told(setting, 6)
+    client = await blocked(setting, "WAIT", 1, 0)
+    setting.recording.sequence = 1
+    told(setting, 7)
+    assert client.said == b""
+    setting.recording.safe = 1
+    outbox.release()
+    assert client.said == b":1\r\n"

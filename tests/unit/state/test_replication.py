@@ -23,3 +23,12 @@ def test_node_is_up_while_it_tells_of_itself() -> None:
     node = NodeFacts("id", "host", 1, is_primary=False, applied=0, seen_s_ago=0)
     assert node.is_up
     assert not node._replace(seen_s_ago=NODE_TIMEOUT_S).is_up
+
+
+def test_replicas_are_the_other_nodes_that_follow_and_are_up() -> None:
+    facts = ReplicationFacts()
+    node = NodeFacts("a", "host", 1, is_primary=False, applied=5, seen_s_ago=0)
+    gone, old = node._replace(id="b", seen_s_ago=NODE_TIMEOUT_S), node._replace(id="c", is_primary=True)
+    facts.others = [node, gone, old, node._replace(id="d", applied=7)]
+    assert [each.id for each in facts.replicas] == ["a", "d"]
+    assert [facts.count_applied(number) for number in (0, 5, 6, 7, 8)] == [2, 2, 1, 1, 0]
