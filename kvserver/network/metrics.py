@@ -118,7 +118,37 @@ COUNTERS: Final = {
     "used_cpu_sys_children": "cpu_sys_children_seconds_total",
     "used_cpu_user_children": "cpu_user_children_seconds_total",
 }
-_STATUS: Final = {"ok": 1.0, "err": 0.0}
+# What a standby has besides.
+STANDBY_GAUGES: Final = {
+    "master_link_status": "master_link_up",
+    "master_last_io_seconds_ago": "master_last_io_seconds_ago",
+    "master_sync_in_progress": "master_sync_in_progress",
+    "slave_repl_offset": "slave_repl_offset",
+}
+# What INFO medium has, under names of our own.
+MEDIUM_PREFIX: Final = "kvserver_"
+MEDIUM_GAUGES: Final = {
+    "medium_epoch": "medium_epoch",
+    "medium_lease_left_ms": "medium_lease_left_milliseconds",
+    "medium_append_p50_usec": "medium_append_p50_microseconds",
+    "medium_append_p99_usec": "medium_append_p99_microseconds",
+    "medium_pending_bytes": "medium_pending_bytes",
+}
+MEDIUM_COUNTERS: Final = {
+    "medium_appends": "medium_appends_total",
+    "medium_appends_refused": "medium_appends_refused_total",
+    "medium_appends_failed": "medium_appends_failed_total",
+    "medium_appends_unknown": "medium_appends_unknown_total",
+    "medium_switches": "medium_switches_total",
+}
+_TABLES: Final = (
+    (PREFIX, "gauge", GAUGES),
+    (PREFIX, "gauge", STANDBY_GAUGES),
+    (PREFIX, "counter", COUNTERS),
+    (MEDIUM_PREFIX, "gauge", MEDIUM_GAUGES),
+    (MEDIUM_PREFIX, "counter", MEDIUM_COUNTERS),
+)
+_STATUS: Final = {"ok": 1.0, "err": 0.0, "up": 1.0, "down": 0.0}
 _INSTANCE: Final = ("role", "redis_version", "redis_mode", "os", "maxmemory_policy", "tcp_port", "run_id", "process_id",
                     "master_replid")  # fmt: skip
 _OWN: Final = ("kvserver_version", "kvserver_build", "kvserver_leaves", "python_version", "multiplexing_api")
@@ -152,6 +182,7 @@ def pieces(state: ServerState) -> Iterator[bytes]:
         lambda: info.persistence(state),
         lambda: info.stats(state),
         lambda: nodes_info.replication(state),
+        lambda: nodes_info.medium(state) if state.replication.is_shared else {},
         lambda: info.cpu(state),
     )
     state.usages.fold_all()
@@ -159,8 +190,8 @@ def pieces(state: ServerState) -> Iterator[bytes]:
     for section in sections:
         fields = section()
         told |= fields
-        metrics = [_metric(kind, name, f"INFO's {field}", [({}, _number(fields[field]))])
-                   for kind, names in (("gauge", GAUGES), ("counter", COUNTERS))
+        metrics = [_metric(kind, name, f"INFO's {field}", [({}, _number(fields[field]))], prefix=prefix)
+                   for prefix, kind, names in _TABLES
                    for field, name in names.items() if field in fields]  # fmt: skip
         yield _text(metrics)
     started_at_s = state.started_at_ms / 1000

@@ -13,7 +13,16 @@ pytest.importorskip("prometheus_client")
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from kvserver.network.metrics import COUNTERS, GAUGES, SAMPLES_IN_A_PIECE, pieces
+from kvserver.network.metrics import (
+    COUNTERS,
+    GAUGES,
+    MEDIUM_COUNTERS,
+    MEDIUM_GAUGES,
+    SAMPLES_IN_A_PIECE,
+    STANDBY_GAUGES,
+    pieces,
+)
+from kvserver.state.replication import Primary
 from kvserver.state.statistics import Buffers
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -87,6 +96,22 @@ def test_every_field_that_has_a_name_is_told_once() -> None:
         assert (f"redis_{name}", ()) in samples
     assert all(types[f"redis_{name.removesuffix('_total')}"] == "counter" for name in COUNTERS.values())
     assert all(types[f"redis_{name}"] == "gauge" for name in GAUGES.values())
+
+
+def test_standby_tells_of_its_link_and_of_the_engine() -> None:
+    plain, _ = parsed(page_of(Server()))
+    assert not [name for name, _ in plain if "medium" in name or "master_link" in name]
+    server = Server()
+    facts = server.state.replication
+    facts.is_primary, facts.engine.url, facts.engine.appended, facts.applied = False, "nats://host/kv", 7, 9
+    facts.primary = Primary("id", "host", 1)
+    samples, types = parsed(page_of(server))
+    assert all((f"redis_{name}", ()) in samples for name in STANDBY_GAUGES.values())
+    assert all((f"kvserver_{name}", ()) in samples for name in (*MEDIUM_GAUGES.values(), *MEDIUM_COUNTERS.values()))
+    assert samples["kvserver_medium_appends_total", ()] == 7
+    assert samples["redis_master_link_up", ()] == 1
+    assert samples["redis_slave_repl_offset", ()] == 9
+    assert types["kvserver_medium_appends"] == "counter"
 
 
 def test_long_metric_has_one_head_and_comes_in_pieces() -> None:
