@@ -362,6 +362,7 @@ class Sender:
         self._look_at_pressure()
         # Replies leave before the next entry starts: its thread would fight with their sending for the interpreter's lock.
         self.on_safe()
+        self._state.replication.on_progress()
         if not self._is_over:
             self._group.expect(released, self._queue[0].clients if self._queue else 0, took_s)
             self._start_when_worth_it()

@@ -77,6 +77,8 @@ class SharedData:
         standby = Standby(state, table, self.snapshots.frames, medium, beside_loop, wake)
         self.leadership = Leadership(state, engine, standby, self.journal, medium, lease, outcomes, self.disk, make_disk)
         self._tell(engine, sender, lease)
+        # The engine's side is made before the one that serves those who wait.
+        self.leadership.neighbours.on_change = lambda: state.replication.on_progress()
         state.databases.follow()
 
     def _tell(self, engine: Engine, sender: Sender, lease: Lease) -> None:
@@ -107,6 +109,8 @@ class SharedData:
         host = config.bind[0].removeprefix("-") if config.bind else ""
         neighbours.host = config.announce_ip or _OWN.get(host, host)
         neighbours.port = config.announce_port or config.port or config.tls_port
+        facts = self._state.replication
+        facts.host, facts.port = neighbours.host, neighbours.port
         if neighbours.host.startswith("127.") or neighbours.host in ("", "::1", "localhost"):
             _log.warning(
                 "clients and other nodes are told to reach this one at %s:%d, which they can't from another machine: "
