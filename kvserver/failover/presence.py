@@ -9,11 +9,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from kvserver.errors import MediumError
 from kvserver.media.shared import Node, Presence
 from kvserver.persistence.disk import Disk
 from kvserver.state.replication import NodeFacts, ReplicationFacts
+
+# A node that has said nothing for so many beats, while another one says that it is at the same address, is not there any more.
+BEATS_OF_A_LIFE: Final = 4
 
 _log = logging.getLogger("kvserver")
 
@@ -83,9 +87,15 @@ class Neighbours:
                 before = self._seen.get(node.id)
                 seen[node.id] = before if before and before[0].beats == node.beats else (node, now)
         self._seen = seen
+        words = sorted(seen.values(), key=lambda word: (word[0].host, word[0].port))
+        # A node that was started anew has another id. Its earlier life is none of the nodes, though it could not say so.
+        latest = {(self.host, self.port): now}
+        for node, seen_at in words:
+            latest[node.host, node.port] = max(seen_at, latest.get((node.host, node.port), seen_at))
         self._facts.others = [
             NodeFacts(node.id, node.host, node.port, node.is_primary, node.applied, now - seen_at)
-            for node, seen_at in sorted(seen.values(), key=lambda word: (word[0].host, word[0].port))
+            for node, seen_at in words
+            if latest[node.host, node.port] - seen_at < BEATS_OF_A_LIFE * self._beat_s
         ]
         self.on_change()
 

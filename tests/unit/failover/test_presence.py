@@ -63,6 +63,21 @@ async def test_node_that_says_nothing_new_gets_older() -> None:
     one.close()
 
 
+async def test_earlier_life_of_a_node_that_was_started_anew_is_no_node() -> None:
+    engine, clock = fresh_engine(), Clock()
+    engine.presence.tell(Node("early", "b.example", 1, True, 3, 1))
+    engine.presence.tell(Node("own early", "a.example", 6379, False, 3, 1))
+    engine.presence.tell(Node("elsewhere", "c.example", 1, False, 3, 1))
+    one, facts = neighbours(engine, "a", clock)
+    one.begin()
+    await until(lambda: facts.others)
+    clock.now += 0.05
+    engine.presence.tell(Node("late", "b.example", 1, False, 4, 1))
+    await until(lambda: [node.id for node in facts.others] == ["late", "elsewhere"])
+    one.halt()
+    one.close()
+
+
 class Failing:
     def __init__(self) -> None:
         self.calls = 0
