@@ -100,6 +100,8 @@ class Server:
             _settle_paths(self.config)
         # The options as they are at each start. A port that was found free once stays the server's.
         self._given = dict(vars(self.config))
+        # The start that was begun last has come to its end, whatever that was.
+        self._has_started = asyncio.Event()
         self._storage = Storage(self.config, in_words_of_the_shell=owns_process)
         # The next start forgets what is in memory.
         self._forgets = False
@@ -199,7 +201,7 @@ class Server:
         self._cron = Cron(self.state, self._table, self._upkeep, self._jobs.schedule, self.clients)
         self.clients.writer = self._jobs.writer = self.writer
         self._jobs.move_clock = self.clock.move
-        self._jobs.fail_over = self._fail_over
+        self._jobs.fail_over = self.fail_over
         self.faults.attend(self.clients, self._jobs, data.snapshots)
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
         self._reconfiguration.limit_scripts = self._scripts.limit_memory
@@ -215,10 +217,14 @@ class Server:
         if self._is_starting:
             raise StartError("the server is being started already")
         self._is_starting = True
+        self._has_started.clear()
         try:
             await self._start()
         finally:
             self._is_starting = False
+            self._has_started.set()
+        # A node may be demoted before it has begun to serve.
+        await self._until_started()
 
     async def _start(self) -> None:
         await self._until_gone()
@@ -288,20 +294,19 @@ class Server:
         await self._end(saves=not is_in_memory)
 
     async def fail_over(self) -> None:
-        """Let another node lead, and follow it: all that was acknowledged is there. MediumError if the engine does not answer.
+        """Let another node lead, and follow it: all that was acknowledged is there. All connections end.
 
-        A node that finds nobody who takes over leads again after a lease.
+        If nobody takes over, this node leads again after a lease. MediumError if the engine does not take this node's last
+        word in time: then the others wait for a lease, too.
         """
-        from kvserver.failover.shared_data import SharedData
-
-        assert isinstance(self._data, SharedData), "only nodes of an engine have others"
+        data = self._data
+        assert not isinstance(data, LocalData), "only an engine has other nodes"
+        # What was written from here on would be in no log.
         self.writer.pause()
         try:
-            await self._data.give_up()
-        except MediumError:
-            self.writer.resume()
-            raise
-        self._demote(waits=True)
+            await data.give_up()
+        finally:
+            self._demote(waits=True)
 
     async def restart(self) -> None:
         """Start again, on the same port: after a crash with what was kept, and else after a SHUTDOWN with all data.
@@ -370,15 +375,6 @@ class Server:
         self.state.databases.lead()
         self._jobs.choose_outbox()
 
-    async def _fail_over(self) -> None:
-        """Let another node lead. MediumError if the engine does not take that in time: then they wait for a lease."""
-        data = self._data
-        assert not isinstance(data, LocalData), "FAILOVER asks for replicas"
-        try:
-            await data.give_up()
-        finally:
-            self._demote(waits=True)
-
     def _demote(self, *, waits: bool = False) -> None:
         """Throw away the data, which may have what the log never took, and follow the log anew: another node writes.
 
@@ -390,6 +386,7 @@ class Server:
 
     async def _start_anew(self, *, waits: bool) -> None:
         try:
+            await self._has_started.wait()
             await self._end_all()
             self._is_starting = True
             vars(self.config).update(self._given)

@@ -235,8 +235,6 @@ class Jobs:
         return OK
 
     async def _yield(self) -> None:
-        # What was written from here on would be in no log.
-        self.writer.pause()
         try:
             await self.fail_over()
         except OSError as error:

@@ -34,6 +34,11 @@ LOOKS: Final = 12
 # The wait after the engine has failed.
 RETRY_S: Final = 0.1
 
+NOT_THIS_LOG: Final = (
+    "the engine refuses what is to stand behind the entry {}, up to which the snapshot goes, and nothing stands there: "
+    "is the snapshot of another log?"
+)
+
 _log = logging.getLogger("kvserver")
 
 
@@ -148,8 +153,10 @@ class Leadership:
                 self._broken = self._facts.engine.error = str(broken)
                 await asyncio.sleep(self._lease.lease_s)
                 await self._load_again()
-            except MediumError as error:
-                if self._facts.is_link_up:
+            except Exception as error:
+                if not isinstance(error, MediumError):
+                    _log.error("following failed in a way that nobody knows", exc_info=error)
+                elif self._facts.is_link_up:
                     _log.warning("the engine does not answer: %s", error)
                 self._facts.is_link_up = False
                 self._facts.engine.error = str(error)
@@ -201,6 +208,9 @@ class Leadership:
         except Refused:
             # Somebody else was there before, and its entry tells who.
             self._heard_at = self._lease.clock()
+            if not await self._read(0):
+                self._facts.engine.error = NOT_THIS_LOG.format(tip.number)
+                _log.error("%s", self._facts.engine.error)
             return
         manifest = await self._look_at_manifest(epoch, tip.number)
         if manifest is not None:

@@ -10,12 +10,13 @@ refusal nothing is sent any more: another node writes. Knows nothing of snapshot
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from kvserver.errors import MediumError, Refused
+from kvserver.errors import Refused
 from kvserver.failover.driving import drive
 from kvserver.failover.latencies import Latencies
 from kvserver.failover.lease import Lease
@@ -31,6 +32,9 @@ from kvserver.state.session import ServerState
 # When more waits for the engine, the writer pauses, or while the engine is away, writes are refused.
 PENDING_BYTES: Final = 8 << 20
 AWAY: Final = "the engine does not answer, and more than 8 MB wait for it"
+
+
+_log = logging.getLogger("kvserver")
 
 
 class _Parcel:
@@ -336,9 +340,10 @@ class Sender:
             self._state.replication.engine.refused += 1
             self.on_refused(str(refused))
             return
-        except MediumError as error:
-            # It ends so only when the engine is closed.
-            self._outcomes.error = str(error)
+        except Exception as error:
+            # Nobody knows what has become of the entry, nor ever will.
+            _log.error("an append failed in a way that nobody knows", exc_info=error)
+            self.on_refused(str(error))
             return
         parcel.is_acknowledged = True
         self._state.replication.engine.appended += 1

@@ -54,6 +54,8 @@ class Standby:
     async def load(self) -> None:
         """Let the data be that of the snapshot from which the log goes on. MediumError, with the data as it was, otherwise."""
         manifest = await self._workplace.run(self._medium.look)
+        if manifest.owner:
+            raise MediumError(f"the snapshots there are the backups of the server {manifest.owner}, and belong to no log")
         await self._install(manifest.linked)
         self.entries = Entries(Tip(manifest.position, manifest.mark_number, manifest.mark_digest))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -12,9 +13,10 @@ import redis.exceptions
 
 import kvserver
 from helpers.node_parts import fresh_engine
-from kvserver.errors import Refused
-from kvserver.failover.leadership import log_id
+from kvserver.errors import Refused, StartError
+from kvserver.failover.leadership import Leadership, log_id
 from kvserver.formats.control import Lead, encode_lead
+from kvserver.formats.manifest import Manifest
 from kvserver.media.memory_engine import open_memory_engine
 from kvserver.media.shared import Tip
 
@@ -200,3 +202,44 @@ async def test_restart_of_the_only_node_has_all(name: str) -> None:
 def test_log_id_is_of_forty_digits_and_another_in_each_epoch() -> None:
     assert len(log_id("kv", 1)) == 40
     assert len({log_id("kv", 1), log_id("kv", 2), log_id("other", 1)}) == 3
+
+
+async def test_snapshots_of_another_log_are_told_and_nothing_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = fresh_engine(), fresh_engine()
+    async with node(first.name) as one, client_of(one) as client:
+        await client.set("a", "1")
+        await client.save()
+    server = kvserver.Server(medium=second.url, snapshots=first.url, lease_milliseconds=100)
+    async with server:
+        await until(lambda: "is the snapshot of another log?" in caplog.text)
+        assert not leads(server)
+    assert end_of(second.name) == Tip()
+
+
+async def test_backups_of_a_folder_are_no_snapshots_of_a_log() -> None:
+    engine = fresh_engine()
+    engine.vault.commit(Manifest(owner="somebody"), "")
+    with pytest.raises(StartError, match="the backups of the server somebody"):
+        await node(engine.name).start()
+
+
+async def test_node_that_is_demoted_before_it_serves_follows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = node(name)
+    begin, count = Leadership.begin, 0
+
+    async def begin_and_lose(self: Leadership, **options: Any) -> None:
+        nonlocal count
+        count += 1
+        await begin(self, **options)
+        if count == 1:
+            take_over_by_force(name, 2)
+            self._journal.append([[b"SET", b"a", b"lost"]], 1)
+            await until(lambda: self._is_over)
+
+    monkeypatch.setattr(Leadership, "begin", begin_and_lose)
+    await one.start()
+    assert one.is_running
+    assert (count, one.state.replication.epoch) == (2, 2)
+    async with client_of(one) as client:
+        assert await client.get("a") is None
+    await one.stop()
