@@ -11,6 +11,8 @@ import re
 import time
 import urllib.request
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.client import HTTPException
 from typing import Any, Final
 
@@ -83,8 +85,9 @@ def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None) -> Engine:
     if vault is None:
         objects = [f"$O.{values}.C.>", f"$O.{values}.M.>"]
         others[f"OBJ_{values}"] = {"subjects": objects, "allow_rollup_hdrs": True}
-    for name, settings in others.items():
-        _provide(client, name, settings, replicas)
+    with ThreadPoolExecutor(len(others)) as pool:
+        # Each takes as long as an election, where there are several nodes. The first that fails is told of.
+        list(pool.map(partial(_provide, client, replicas=replicas), others.keys(), others.values()))
     intervals = [_sync_interval_at(monitor) for monitor in url.monitors]
     promises, warnings = _promises(replicas, intervals)
     return Engine(

@@ -155,7 +155,7 @@ ENGINES = {
     f"kvserver.media.{name}"
     for name in (
         *("folder_engine", "folder_log", "memory_engine"),
-        *("nats_client", "nats_log"),
+        *("nats", "nats_client", "nats_log"),
         *("s3", "s3_log", "s3_probe"),
     )
 }
