@@ -8,6 +8,7 @@ Exception
     │   ├── MediumLocked       another process holds the medium
     │   ├── Refused            an engine refuses an append or a manifest, since somebody else's stands there
     │   ├── Unknown            nobody knows if a call of an engine has had its effect, or may still have it
+    │   ├── NotReady           an engine does not answer yet, or not for now
     │   ├── ChainBroken        the entries of a shared log do not follow each other, or hold what can't be run
     │   ├── Trimmed            entries of a shared log are not there any more, since a snapshot has them
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
@@ -57,6 +58,10 @@ class Refused(MediumError):
 
 class Unknown(MediumError):
     """A call of an engine was cut off: it may have had its effect, or have it later. Reading tells."""
+
+
+class NotReady(MediumError):
+    """An engine does not answer, or does not have all its nodes: that may pass."""
 
 
 class ChainBroken(MediumError):

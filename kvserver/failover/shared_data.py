@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import Callable
+from typing import Final
 
 from kvserver.dispatch.table import CommandTable
-from kvserver.errors import MediumError
+from kvserver.errors import MediumError, NotReady, Unknown
 from kvserver.failover.leadership import Leadership
 from kvserver.failover.lease import Lease
 from kvserver.failover.sender import Sender
@@ -26,15 +28,28 @@ from kvserver.state.session import ServerState
 _log = logging.getLogger("kvserver")
 
 
+# A start waits so long for an engine that starts itself, and tries so often.
+START_WAIT_S: Final = 15.0
+START_PAUSE_S: Final = 0.25
 # An address that stands for all of the machine, and one of the machine itself.
 _OWN = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::*": "::1", "::": "::1"}
 
 
 async def open_for(config: Config) -> Engine:
     """Open the engine of this configuration. MediumError or ExtraMissing, in one line."""
-    disk = Disk()
+    disk, loop = Disk(), asyncio.get_running_loop()
+    ends_at, has_told = loop.time() + START_WAIT_S, False
     try:
-        return await disk.run(lambda: open_engine(config.medium, config.snapshots))
+        while True:
+            try:
+                return await disk.run(lambda: open_engine(config.medium, config.snapshots))
+            except (NotReady, Unknown) as error:
+                if loop.time() > ends_at:
+                    raise
+                if not has_told:
+                    _log.warning("waiting up to %g s for the engine: %s", START_WAIT_S, error)
+                has_told = True
+                await asyncio.sleep(START_PAUSE_S)
     finally:
         disk.close()
 

@@ -16,7 +16,7 @@ from functools import partial
 from http.client import HTTPException
 from typing import Any, Final
 
-from kvserver.errors import MediumError
+from kvserver.errors import MediumError, NotReady
 from kvserver.media.nats_client import Login, NatsClient
 from kvserver.media.nats_log import ANSWER_S, NANOSECONDS, NatsLog, must_be_done
 from kvserver.media.nats_presence import AGE_S, NatsPresence
@@ -54,7 +54,7 @@ def open_nats(url: str, vault: Vault | None = None) -> Engine:
         return _opened(found, client, vault)
     except MediumError as error:
         client.close()
-        raise MediumError(f"{found.public}: {error}") from None
+        raise type(error)(f"{found.public}: {error}") from None
     except BaseException:
         client.close()
         raise
@@ -133,7 +133,7 @@ def _provide(client: NatsClient, name: str, special: Settings, replicas: int) ->
         answer = _asked(client, f"$JS.API.STREAM.CREATE.{name}", wanted)
         if answer.get("error", {}).get("err_code") in TOO_FEW_NODES:
             count = wanted["num_replicas"]
-            raise MediumError(
+            raise NotReady(
                 f"{count} replicas need as many nodes of NATS that are up, in one cluster; ?replicas=1 does with one node"
             )
     must_be_done(answer)

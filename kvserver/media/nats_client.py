@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kvserver.errors import ExtraMissing, MediumError, Unknown
+from kvserver.errors import ExtraMissing, MediumError, NotReady, Unknown
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -319,11 +319,14 @@ class NatsClient:
         except (OSError, Error, TimeoutError) as error:
             self._note(error)
             # The server ends the connection behind its error, which is lost at times: then it looks like a broken one.
-            if client._server_info.get("auth_required"):
+            is_turned_away = bool(client._server_info.get("auth_required"))
+            if is_turned_away:
                 self._error = "the server wants a user with a password, or a token, and does not take this one"
             with suppress(OSError, Error, TimeoutError):
                 await asyncio.wait_for(client.close(), CLOSE_S)
-            raise self._no_connection() from None
+            if is_turned_away:
+                raise self._no_connection() from None
+            raise NotReady(str(self._no_connection())) from None
         client.options["max_reconnect_attempts"] = -1
         self._client = client
         # All answers come here without a limit of the library's: who asks for many says how many.

