@@ -25,11 +25,15 @@ PROBE = ("DEL", "nothing")
 
 
 class Node(ServerProcess):
-    """One kvserver on an engine. The `with` block may end with the process killed or stopped."""
+    """One kvserver on an engine, or by itself where `medium` is empty. The `with` block may end with it killed or stopped."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, medium: str, *options: str) -> None:
         super().__init__("kvserver", directory, *options)
         self.is_stopped = False
+        self._medium = medium
+
+    def place(self) -> list[str]:
+        return ["--medium", self._medium] if self._medium else super().place()
 
     @property
     def is_running(self) -> bool:
@@ -88,7 +92,7 @@ class Nodes:
             for number, medium in enumerate(self._media):
                 directory = self._folder / f"node{number}"
                 directory.mkdir()
-                node = Node(directory, *(["--medium", medium] if medium else []), *self._options)
+                node = Node(directory, medium, *self._options)
                 self.nodes.append(self._stack.enter_context(node))
             self.primary()
         except BaseException:

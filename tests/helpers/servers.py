@@ -263,6 +263,10 @@ class ServerProcess:
         """The words of the command line, without the options."""
         return kvserver_command() if self.kind == "kvserver" else [need_program("redis-server")]
 
+    def place(self) -> list[str]:
+        """The options that say where the data is."""
+        return ["--dir", str(self.directory)]
+
     def log_text(self) -> str:
         with self._log_changed:
             return "".join(self._lines)
@@ -350,7 +354,7 @@ class ServerProcess:
 
     def _launch(self, port: int | None = None) -> None:
         self.port = port or free_port()
-        arguments = ["--port", str(self.port), "--dir", str(self.directory), *self.options]
+        arguments = ["--port", str(self.port), *self.place(), *self.options]
         self._lines, self._log_ended = [], False
         self._process = subprocess.Popen(
             self.command() + arguments,
