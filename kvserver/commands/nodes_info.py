@@ -37,8 +37,9 @@ def replication(state: ServerState) -> Fields:
 
 def _of_standby(state: ServerState) -> Fields:
     facts = state.replication
-    host, port = (facts.primary.host, facts.primary.port) if facts.primary else ("", 0)
-    age_s, is_up = int(facts.tail_age_s()), facts.is_link_up and facts.primary is not None
+    leader = facts.leader
+    host, port = (leader.host, leader.port) if leader else ("", 0)
+    age_s, is_up = int(facts.tail_age_s()), facts.is_link_up and leader is not None
     fields: Fields = {
         "role": "slave",
         "master_host": host,

@@ -48,10 +48,11 @@ def role(session: Session, request: Request) -> Reply:
     if facts.is_primary:
         return [b"master", facts.applied, [[node.host.encode(), b"%d" % node.port, b"%d" % node.applied]
                                            for node in facts.replicas]]  # fmt: skip
-    if facts.primary is None:
+    leader = facts.leader
+    if leader is None:
         return [b"slave", b"", 0, b"connect", -1]
     state = b"connected" if facts.is_link_up else b"connecting"
-    return [b"slave", facts.primary.host.encode(), facts.primary.port, state, facts.applied]
+    return [b"slave", leader.host.encode(), leader.port, state, facts.applied]
 
 
 # WAIT and WAITAOF

@@ -27,7 +27,7 @@ sentinel = container("sentinel", since="2.8.4", group="sentinel", flags="admin l
 def _facts_of(session: Session, name: bytes) -> ReplicationFacts:
     """The facts for a call that names the primary by the name of the data. CommandError for another name."""
     facts = session.server.replication
-    if name.decode("utf-8", "surrogateescape") != facts.engine.name or facts.primary is None:
+    if name.decode("utf-8", "surrogateescape") != facts.engine.name or facts.leader is None:
         raise CommandError(NO_SUCH_MASTER)
     return facts
 
@@ -102,7 +102,7 @@ def _sentinel(facts: ReplicationFacts, node: NodeFacts) -> Reply:
          summary="List the monitored masters")  # fmt: skip
 def masters(session: Session, request: Request) -> Reply:
     facts = session.server.replication
-    return [_primary(facts)] if facts.primary else []
+    return [_primary(facts)] if facts.leader else []
 
 
 @command("sentinel|master", "master-name", "admin loading stale",

@@ -119,6 +119,14 @@ class ReplicationFacts:
         return not self.is_primary and self.tail_age_s() * 1000 > self.engine.lease_ms
 
     @property
+    def leader(self) -> Primary | None:
+        """The primary, as clients are told: nobody, if the last one to lead was this node, and it does not any more."""
+        primary = self.primary
+        if primary and not self.is_primary and (primary.host, primary.port) == (self.host, self.port):
+            return None
+        return primary
+
+    @property
     def replicas(self) -> list[NodeFacts]:
         """The other nodes that follow, and are up."""
         return [node for node in self.others if node.is_up and not node.is_primary]

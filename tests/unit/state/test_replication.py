@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvserver.state.replication import NODE_TIMEOUT_S, NodeFacts, ReplicationFacts
+from kvserver.state.replication import NODE_TIMEOUT_S, NodeFacts, Primary, ReplicationFacts
 
 
 def test_server_without_an_engine_is_a_primary_alone() -> None:
@@ -32,3 +32,15 @@ def test_replicas_are_the_other_nodes_that_follow_and_are_up() -> None:
     facts.others = [node, gone, old, node._replace(id="d", applied=7)]
     assert [each.id for each in facts.replicas] == ["a", "d"]
     assert [facts.count_applied(number) for number in (0, 5, 6, 7, 8)] == [2, 2, 1, 1, 0]
+
+
+def test_node_that_has_led_is_not_the_leader_any_more() -> None:
+    facts = ReplicationFacts()
+    assert facts.leader is None
+    facts.host, facts.port = "host", 1
+    facts.primary = Primary("earlier life", "host", 1)
+    assert facts.leader == facts.primary
+    facts.is_primary = False
+    assert facts.leader is None
+    facts.primary = Primary("other", "host", 2)
+    assert facts.leader == facts.primary
