@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from clients.packages import ARQ, FRAMEWORKS, JAVASCRIPT, QUEUES
+from clients.programs import program
 from helpers.installs import PROGRAM_TIMEOUT_S, Installs
 from helpers.servers import PROJECT, Kind, ServerProcess, StartServer, kvserver_environment, need_program
 
@@ -36,19 +32,6 @@ def server(start_server: StartServer) -> ServerProcess:
     """A server with a journal. On a redis-server one sees what programs do where all is as their authors know it."""
     kind: Kind = "redis-server" if os.environ.get("KVSERVER_WORKERS_ON") == "redis-server" else "kvserver"
     return start_server("--save", "", "--appendonly", "yes", kind=kind)
-
-
-@contextmanager
-def program(*command: str | Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A program that ends within the time for programs, or is interrupted then."""
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        timer = threading.Timer(PROGRAM_TIMEOUT_S, process.send_signal, [signal.SIGINT])
-        timer.start()
-        try:
-            yield process
-        finally:
-            timer.cancel()
-            process.kill()
 
 
 def run_with_kills(server: ServerProcess, *command: str | Path, **variables: str) -> str:
