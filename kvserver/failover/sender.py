@@ -141,6 +141,8 @@ class Sender:
         self._is_covered = False
         self._has_begun = False
         self._is_over = False
+        # The number of the last entry that is no heartbeat, or of the one behind which this node writes.
+        self._last_written = 0
 
     # The local journal's interface
 
@@ -181,7 +183,7 @@ class Sender:
     def begin(self, tip: Tip, epoch: int, sent_at: float) -> None:
         """Send from now on, in this epoch, behind this end of the log, which is that of an entry sent at this time."""
         self.tip = self._next_tip = tip
-        self.epoch = epoch
+        self.epoch, self._last_written = epoch, tip.number
         self._has_begun = True
         self._started_at = sent_at
         self._lease.extend(sent_at)
@@ -219,7 +221,9 @@ class Sender:
 
     @property
     def written(self) -> int:
-        """A number of an entry, there or to come, up to which everything stands that was taken so far."""
+        """A number of an entry, there or to come, up to which everything stands that was taken so far. No heartbeat."""
+        if not self.pending_bytes:
+            return self._last_written
         most = self._log.max_append_bytes
         return self.tip.number + sum(
             1 + parcel.byte_count // most + (0 if parcel.is_short else 2 * len(parcel.ticks.ticks))
@@ -356,6 +360,8 @@ class Sender:
             first = self._in_flight.popleft()
             self.synced, self.tip = first.sequence, first.tip
             self._state.replication.applied = first.tip.number
+            if first.byte_count:
+                self._last_written = first.tip.number
             self._lease.extend(first.sent_at)
             released += first.clients
             for waiter in first.waiters:

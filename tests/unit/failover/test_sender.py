@@ -271,4 +271,11 @@ async def test_number_of_the_entry_that_has_everything_is_never_too_low() -> Non
     await until(lambda: sender.synced == 2)
     assert sender.tip.number <= expected
     assert sender.written == sender.tip.number
+    written = sender.written
+    # Heartbeats have nothing that anybody would wait for.
+    sending.state.config.read_fence = True
+    sender.cover()
+    sequence = sender.cover()
+    await until(lambda: sender.synced == sequence)
+    assert (sender.written, sender.tip.number > written) == (written, True)
     sender.halt()
