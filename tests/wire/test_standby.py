@@ -1,6 +1,6 @@
 """A standby answers its clients as a replica of redis-server does: refusals byte for byte, and keys whose time has come.
 
-The standby is a server of ours in this process, whose facts are set by hand. What a real one does is in tests/failover.
+The standby is a server of ours in this process, whose facts are set by hand. What real ones do is in test_sharing.
 """
 
 from __future__ import annotations
