@@ -22,6 +22,7 @@ from kvserver.failover.presence import Neighbours
 from kvserver.failover.shared_journal import SharedJournal
 from kvserver.failover.standby import Standby
 from kvserver.formats.control import Lead, encode_lead, encode_yield
+from kvserver.formats.manifest import Manifest
 from kvserver.media.settling import Outcomes, settled
 from kvserver.media.shared import Engine, Entry
 from kvserver.media.vault_medium import VaultMedium
@@ -139,7 +140,7 @@ class Leadership:
                 elif self._is_silent():
                     # What stood behind our place may have been trimmed, which an empty place does not tell.
                     manifest = await self._disk.run(self._medium.look)
-                    if manifest.mark_number > self._standby.entries.tip.number:
+                    if self._is_passed_by(manifest):
                         raise Trimmed("a snapshot has gone on beyond what this node has applied")
                 if self._may_lead():
                     await self._take_over()
@@ -212,9 +213,7 @@ class Leadership:
                 self._facts.engine.error = NOT_THIS_LOG.format(tip.number)
                 _log.error("%s", self._facts.engine.error)
             return
-        manifest = await self._look_at_manifest(epoch, tip.number)
-        if manifest is not None:
-            raise Trimmed(f"a snapshot has gone on to the entry {manifest}, beyond what this node had applied")
+        await self._take_manifest(epoch)
         await standby.follow([Entry(position, mark, data)])
         facts.is_primary = True
         self._tell_of_leader()
@@ -223,18 +222,32 @@ class Leadership:
         self.on_lead()
         self.neighbours.tell_soon()
 
-    async def _look_at_manifest(self, epoch: int, number: int) -> int | None:
-        """Let nobody of an earlier epoch replace the manifest. Return the entry that it has gone on to, if that is beyond."""
+    def _is_passed_by(self, manifest: Manifest) -> bool:
+        """True if a snapshot goes on from a place that this node has not come to, or from another entry than it has there."""
+        tip = self._standby.entries.tip
+        if manifest.mark_number == tip.number:
+            return manifest.mark_digest != tip.digest
+        return manifest.mark_number > tip.number
+
+    async def _take_manifest(self, epoch: int) -> None:
+        """Let nobody of an earlier epoch replace the manifest. Trimmed if others have gone on behind this node's place."""
         while True:
             try:
                 found = await self._disk.run(self._medium.look)
-                if found.mark_number > number:
-                    return found.mark_number
+                if self._is_passed_by(found):
+                    raise Trimmed(
+                        f"a snapshot has gone on to the entry {found.mark_number}, beyond what this node had applied"
+                    )
+                if found.epoch > epoch:
+                    # To replace it would take it away from a node that leads by now.
+                    raise Trimmed(f"another node has begun the epoch {found.epoch} meanwhile")
                 await self._disk.run(lambda: self._medium.lead(epoch))
-                return None
+                return
             except Refused:
                 # Somebody has replaced it meanwhile: it tells where that one has come.
                 continue
+            except Trimmed:
+                raise
             except MediumError as error:
                 if self._is_over:
                     raise

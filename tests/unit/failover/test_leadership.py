@@ -243,3 +243,50 @@ async def test_node_that_is_demoted_before_it_serves_follows(name: str, monkeypa
     async with client_of(one) as client:
         assert await client.get("a") is None
     await one.stop()
+
+
+async def test_node_that_slept_behind_its_entry_leaves_the_manifest_to_a_later_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Leadership._take_manifest
+    epochs = []
+
+    async def sleep_and_take(self: Leadership, epoch: int) -> None:
+        """Another node takes over between the LEAD of this one and its look at the manifest."""
+        epochs.append(epoch)
+        if epoch == 1:
+            take_over_by_force(name, 2)
+            vault = open_memory_engine(name).vault
+            _, tag = vault.manifest()
+            vault.commit(Manifest(counter=1, epoch=2), tag)
+        await plain(self, epoch)
+
+    monkeypatch.setattr(Leadership, "_take_manifest", sleep_and_take)
+    one = node(name)
+    await one.start()
+    assert not leads(one)
+    manifest, tag = open_memory_engine(name).vault.manifest()
+    assert manifest
+    assert (manifest.epoch, tag) == (2, "1")
+    # The rival is never heard of again.
+    await until(lambda: leads(one))
+    assert epochs == [1, 3]
+    await one.stop()
+
+
+async def test_node_goes_by_the_snapshot_where_that_has_another_entry_than_it_has(name: str) -> None:
+    one, other = node(name), node(name)
+    await one.start()
+    await other.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    one._crash()
+    # As if the entry that the other node has applied last stood there for nothing: a snapshot has none of it.
+    vault, tip = open_memory_engine(name).vault, end_of(name)
+    manifest, tag = vault.manifest()
+    assert manifest
+    vault.commit(manifest._replace(position=tip.position, mark_number=tip.number, mark_digest="0" * 32), tag)
+    await until(lambda: leads(other))
+    async with client_of(other) as client:
+        assert await client.get("a") is None
+    await other.stop()
