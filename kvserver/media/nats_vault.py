@@ -199,6 +199,7 @@ class NatsObject:
         self._digest = hashlib.sha256()
         self._size = self._chunks = 0
         self._runs: list[list[int]] = []
+        self._is_whole = False
 
     def write(self, data: bytes) -> None:
         self._digest.update(data)
@@ -228,8 +229,11 @@ class NatsObject:
         answer = parsed(self._client.request(subject, json.dumps(information).encode(), ROLLUP, CHUNK_S))
         if "error" in answer:
             raise Unknown(f"NATS refuses a snapshot: {answer['error'].get('description')}")
+        self._is_whole = True
 
     def abort(self) -> None:
+        if self._is_whole:
+            return
         self._buffer.clear()
         for waiting in self._waiting:
             self._client.forget(waiting)
