@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
 
 from kvserver.errors import ExtraMissing, MediumError, NotReady, Unknown
 
@@ -67,19 +67,31 @@ class Waiting(Call):
     """A call whose answers a thread waits for: one, or all to the one for which `is_last` is true."""
 
     def __init__(self, is_last: Callable[[Msg], bool] | None = None) -> None:
-        self.future: Future[list[Msg]] = Future()
         self._is_last = is_last
         self._answers: list[Msg] = []
+        self._error: MediumError | None = None
+        # It is held until there is an end to wait for: a future of `concurrent` has some more locks, and takes longer.
+        self._end = threading.Lock()
+        self._end.acquire()
 
     def take(self, message: Msg) -> bool:
         self._answers.append(message)
         if self._is_last is not None and not self._is_last(message):
             return False
-        self.future.set_result(self._answers)
+        self._end.release()
         return True
 
     def fail(self, error: MediumError) -> None:
-        self.future.set_exception(error)
+        self._error = error
+        self._end.release()
+
+    def answers(self, wait_s: float) -> list[Msg] | None:
+        """The answers, or None if they don't come within this time. It may be asked for once. Unknown; MediumError."""
+        if not self._end.acquire(timeout=wait_s):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._answers
 
 
 class NatsClient:
@@ -151,16 +163,16 @@ class NatsClient:
 
     def wait(self, waiting: Waiting, wait_s: float) -> list[Msg]:
         """The answers to what was sent. Unknown; MediumError if it certainly has not arrived."""
-        try:
-            return waiting.future.result(wait_s)
-        except TimeoutError:
+        answers = waiting.answers(wait_s)
+        if answers is None:
             self.forget(waiting)
-            raise Unknown(f"no answer from NATS within {wait_s:g} s") from None
+            raise Unknown(f"no answer from NATS within {wait_s:g} s")
+        return answers
 
     def collect(self, subject: str, body: Mapping[str, object], is_last: Callable[[Msg], bool], wait_s: float) -> list[Msg]:
         """Ask for something that has many answers, and return them with the one that is the last. MediumError."""
         waiting = Waiting(is_last)
-        self.start(waiting, subject, json.dumps(body).encode(), None)
+        self.start(waiting, subject, orjson.dumps(body), None)
         try:
             return self.wait(waiting, wait_s)
         except Unknown as error:
@@ -169,7 +181,7 @@ class NatsClient:
     def ask(self, subject: str, body: Mapping[str, object], wait_s: float) -> dict[str, Any]:
         """Ask for something that has one answer in JSON, and return that. MediumError, also for an answer that is no JSON."""
         try:
-            return parsed(self.request(subject, json.dumps(body).encode() if body else b"", None, wait_s))
+            return parsed(self.request(subject, orjson.dumps(body) if body else b"", None, wait_s))
         except Unknown as error:
             raise MediumError(str(error)) from None
 
@@ -185,18 +197,19 @@ class NatsClient:
         raise self._no_connection()
 
     def _message(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> bytes:
-        """A message as it goes over the wire."""
-        from nats.protocol.command import hpub_cmd, pub_cmd
-
-        head = (
-            b"NATS/1.0\r\n%b\r\n" % "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
-            if headers
-            else b""
-        )
-        most = self.info.get("max_payload", 0)
-        if len(head) + len(data) > most:
-            raise MediumError(f"NATS does not take {len(head) + len(data)} bytes at once: its max_payload is {most}")
-        return hpub_cmd(subject, reply, head, data) if head else pub_cmd(subject, reply, data)
+        """A message as it goes over the wire. MediumError if it is too long."""
+        if headers:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+            head = f"NATS/1.0\r\n{lines}\r\n".encode()
+            size = len(head) + len(data)
+            command = f"HPUB {subject} {reply} {len(head)} {size}\r\n".encode()
+        else:
+            head, size = b"", len(data)
+            command = f"PUB {subject} {reply} {size}\r\n".encode()
+        most = self._info.get("max_payload", 0)
+        if size > most:
+            raise MediumError(f"NATS does not take {size} bytes at once: its max_payload is {most}")
+        return b"%b%b%b\r\n" % (command, head, data)
 
     def listen(self, call: Call) -> None:
         """Let a call take what comes to its subject, though it sends nothing itself. MediumError: there is no connection."""
@@ -244,10 +257,7 @@ class NatsClient:
 
     async def _subscribe(self, client: Client, call: Call) -> None:
         # What is pushed bears the subject of the stream, so that each who listens needs a subscription.
-        async def take(message: Msg) -> None:
-            call.take(message)
-
-        self._pushed[call] = await client.subscribe(call.reply, cb=take, pending_msgs_limit=0, pending_bytes_limit=0)
+        self._pushed[call] = await client.subscribe(call.reply, future=_sink(call.take))
 
     def _ignore(self, call: Call) -> None:
         self._calls.pop(call.reply, None)
@@ -273,7 +283,7 @@ class NatsClient:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _take(self, message: Msg) -> None:
+    def _take(self, message: Msg) -> None:
         call = self._calls.get(message.subject)
         if call is not None and call.take(message):
             del self._calls[message.subject]
@@ -329,8 +339,7 @@ class NatsClient:
             raise NotReady(str(self._no_connection())) from None
         client.options["max_reconnect_attempts"] = -1
         self._client = client
-        # All answers come here without a limit of the library's: who asks for many says how many.
-        await client.subscribe(f"{self._inbox}.*", cb=self._take, pending_msgs_limit=0, pending_bytes_limit=0)
+        await client.subscribe(f"{self._inbox}.*", future=_sink(self._take))
         await self._on_connect()
 
     async def _on_error(self, error: Exception) -> None:
@@ -403,6 +412,19 @@ class NatsClient:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _sink(take: Callable[[Msg], object]) -> asyncio.Future[Msg]:
+    """What a subscription sets a message in, as the library's old way of requests does, but again and again.
+
+    For a coroutine the library keeps each message in a queue, to be taken by a task: that takes CPU, and has limits.
+    """
+
+    class Sink(asyncio.Future["Msg"]):
+        def set_result(self, result: Msg) -> None:
+            take(result)
+
+    return Sink()
+
+
 def _write(client: Client, message: bytes) -> None:
     """Write to the connection at once.
 
@@ -437,7 +459,7 @@ def parsed(message: Msg) -> dict[str, Any]:
     if not message.data and (message.headers or {}).get("Status") == NO_RESPONDERS:
         raise MediumError("nobody answers in NATS now: JetStream is off, or what it is about has no leader")
     try:
-        answer = json.loads(message.data)
+        answer = orjson.loads(message.data)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
