@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.request
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from http.client import HTTPException
 from typing import Any, Final
 
 from kvserver.errors import MediumError, NotReady
@@ -194,6 +192,10 @@ def _asked(client: NatsClient, subject: str, body: Mapping[str, object]) -> dict
 
 def _sync_interval_at(monitor: str) -> float | None:
     """The seconds between two syncs of a server (0: it syncs before it acknowledges), or None if it does not tell."""
+    # They take longer to import than all else here, and few name a monitor.
+    import urllib.request
+    from http.client import HTTPException
+
     try:
         with urllib.request.urlopen(f"http://{monitor}/varz", timeout=MONITOR_S) as answer:
             settings = json.load(answer)["jetstream"]["config"]
