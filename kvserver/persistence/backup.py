@@ -93,7 +93,7 @@ class Backup:
         else:
             if reason := self._why_foreign(manifest):
                 raise StartError(reason)
-        _log.info("snapshots are copied to %s", self._facts.url)
+            _log.info("snapshots are copied to %s", self._facts.url)
         self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
@@ -157,6 +157,9 @@ class Backup:
         """Bring the newest frame to the vault, and what is the newest then, until it is there. MediumError if that fails."""
         facts = self._facts
         async with self._lock:
+            if facts.error and not self._lacks_newest:
+                # There may be nothing to copy yet, while the vault does not answer still.
+                await self._read_manifest()
             try:
                 while (frame := self._latest()) and frame.digest != self._there:
                     facts.in_progress = True

@@ -453,7 +453,9 @@ async def test_manifest_that_is_none_stops_the_start(setting: Setting) -> None:
 async def test_start_goes_on_though_the_vault_fails(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
     setting.vault.faults["manifest"] = failing(MediumError("no route"))
     await setting.backup.begin()
+    await setting.until(lambda: setting.vault.calls.count("manifest") > 3)
     assert setting.facts.error == "no route"
+    assert "copied to memory://backups again" not in caplog.text
     assert "are not copied to memory://backups, which is tried again: no route" in caplog.text
     digest = setting.add(key="value")
     del setting.vault.faults["manifest"]
