@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.manifest import Manifest, StoredFrame
-from kvserver.media.engine_urls import look_at_engine, look_at_vault, without_password
-from kvserver.media.shared import Engine, SharedLog, Tip, Vault
+from kvserver.media.engine_urls import look_at_engine
+from kvserver.media.shared import SharedLog, Tip, Vault
 
 # Each read of a store that is far away takes a round trip.
 PIECE_BYTES: Final = 8 << 20
@@ -49,11 +49,9 @@ def open_stored(url: str, snapshots: str = "") -> Stored:
 
     Nothing is made or changed there. MediumError and ExtraMissing, in one line, if it can't be opened.
     """
-    engine: Engine | None = look_at_engine(url, snapshots)
-    if engine:
-        engine.presence.close()
-        return Stored(engine.url, engine.vault, engine.log)
-    return Stored(without_password(url), look_at_vault(url), None)
+    engine = look_at_engine(url, snapshots)
+    engine.presence.close()
+    return Stored(engine.url, engine.vault, engine.log)
 
 
 def tip_of(manifest: Manifest) -> Tip:

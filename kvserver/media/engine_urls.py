@@ -67,14 +67,18 @@ def open_vault(snapshots: str, *, is_probed: bool = False) -> Vault:
             raise MediumError(f"snapshots: {_unknown(snapshots, scheme)}, but {_VAULTS}")
 
 
-def look_at_engine(url: str, snapshots: str = "") -> Engine | None:
-    """Open an engine as `open_engine` does, for one who only reads; None if the URL is that of snapshots alone."""
-    return open_engine(url, snapshots)
+def look_at_engine(medium: str, snapshots: str = "") -> Engine:
+    """Open an engine as `open_engine` does, for one who only reads: nothing is made or written there.
 
-
-def look_at_vault(snapshots: str) -> Vault:
-    """Open a vault as `open_vault` does, for one who only reads."""
-    return open_vault(snapshots)
+    MediumError and ExtraMissing as for that, and MediumError if nothing is there.
+    """
+    vault = open_vault(snapshots) if snapshots else None
+    try:
+        return _open(medium, vault, only_looks=True)
+    except BaseException:
+        if vault:
+            vault.close()
+        raise
 
 
 def without_password(url: str) -> str:
@@ -82,17 +86,18 @@ def without_password(url: str) -> str:
     return _USER.sub("//", url)
 
 
-def _open(medium: str, vault: Vault | None) -> Engine:
+def _open(medium: str, vault: Vault | None, *, only_looks: bool = False) -> Engine:
     match _scheme_of(medium):
         case "file":
             from kvserver.media.folder_engine import open_folder_engine
 
-            engine = open_folder_engine(medium)
+            engine = open_folder_engine(medium, is_made=not only_looks)
         case "s3":
             with _needing("s3", "obstore"):
                 from kvserver.media.s3 import open_s3
 
-            return open_s3(medium, vault)
+            # A probe writes.
+            return open_s3(medium, vault, rounds=0) if only_looks else open_s3(medium, vault)
         case "memory":
             from kvserver.media.memory_engine import open_memory_engine
 
@@ -101,7 +106,7 @@ def _open(medium: str, vault: Vault | None) -> Engine:
             with _needing("nats", "nats"):
                 from kvserver.media.nats import open_nats
 
-            return open_nats(medium, vault)
+            return open_nats(medium, vault, is_made=not only_looks)
         case scheme:
             raise MediumError(f"medium: {_unknown(medium, scheme)}, but {_MEDIA}")
     return engine._replace(vault=vault) if vault else engine

@@ -43,10 +43,10 @@ _NAME = re.compile(r"snapshot-[0-9a-f]{32}\.json")
 _NODE = re.compile(r"node-([0-9A-Za-z_-]{1,64})\.json")
 
 
-def open_folder_engine(url: str, filesystem: FileSystem | None = None) -> Engine:
-    """Open the engine in the folder that this URL names, which is made if there is none. MediumError."""
+def open_folder_engine(url: str, filesystem: FileSystem | None = None, *, is_made: bool = True) -> Engine:
+    """Open the engine in the folder that this URL names. MediumError. `is_made`: the folder is made if there is none."""
     filesystem = filesystem or FileSystem()
-    folder = _made(url, filesystem)
+    folder = _found(url, filesystem, is_made=is_made)
     log = FolderLog(folder, filesystem)
     vault, presence = FolderVault(folder, filesystem), FolderPresence(folder, filesystem)
     name = os.path.basename(folder) or "kvserver"
@@ -56,13 +56,14 @@ def open_folder_engine(url: str, filesystem: FileSystem | None = None) -> Engine
 def open_folder_vault(url: str, filesystem: FileSystem | None = None) -> FolderVault:
     """Open the vault alone in the folder that this URL names, which is made if there is none. MediumError."""
     filesystem = filesystem or FileSystem()
-    return FolderVault(_made(url, filesystem), filesystem)
+    return FolderVault(_found(url, filesystem, is_made=True), filesystem)
 
 
-def _made(url: str, filesystem: FileSystem) -> str:
+def _found(url: str, filesystem: FileSystem, *, is_made: bool) -> str:
     folder = _folder_of(url)
     try:
-        make_folders(filesystem, folder)
+        if is_made:
+            make_folders(filesystem, folder)
         # It tells of what is there, but is no folder.
         filesystem.list(folder)
     except OSError as error:

@@ -43,13 +43,16 @@ NOT_YET: Final = frozenset({10008, 10009})
 Settings = dict[str, Any]
 
 
-def open_nats(url: str, vault: Vault | None = None) -> Engine:
-    """Open the engine at this URL, with its own vault or another one. MediumError, in one line. ExtraMissing."""
+def open_nats(url: str, vault: Vault | None = None, *, is_made: bool = True) -> Engine:
+    """Open the engine at this URL, with its own vault or another one. MediumError, in one line. ExtraMissing.
+
+    `is_made`: what is not there is made. Else that is an error, and the engine is for one who only reads.
+    """
     found = parse_nats_url(url)
     client = NatsClient(found.hosts, Login(found.user, found.password, found.token, found.is_tls))
     client.open()
     try:
-        return _opened(found, client, vault)
+        return _opened(found, client, vault, is_made=is_made)
     except MediumError as error:
         client.close()
         raise type(error)(f"{found.public}: {error}") from None
@@ -63,29 +66,32 @@ def stream_of(name: str) -> str:
     return f"KVSERVER_{name}"
 
 
-def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None) -> Engine:
+def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: bool) -> Engine:
     max_payload = _suitable(client.info)
     must_have_jetstream(client)
     stream, subject = stream_of(url.name), f"kvserver.{url.name}"
     values, nodes = f"KVSERVER_{url.name}", f"KVSERVER-NODES_{url.name}"
-    log_settings = _provide(client, stream, {"subjects": [subject], "deny_delete": True}, url.replicas)
+    provide = partial(_provide, client, is_made=is_made)
+    log_settings = provide(stream, {"subjects": [subject], "deny_delete": True}, url.replicas)
     replicas = log_settings["num_replicas"]
     others = {f"KV_{values}": {"subjects": [f"$KV.{values}.>"], "max_msgs_per_subject": 1, "allow_rollup_hdrs": True}}
-    others[f"KV_{nodes}"] = {
-        "subjects": [f"$KV.{nodes}.>"],
-        "max_msgs_per_subject": 1,
-        "allow_rollup_hdrs": True,
-        "storage": "memory",
-        "max_age": AGE_S * NANOSECONDS,
-        # It may not be longer than what it is about.
-        "duplicate_window": AGE_S * NANOSECONDS,
-    }
+    # Where nobody is, it may be gone: it is in memory.
+    if is_made:
+        others[f"KV_{nodes}"] = {
+            "subjects": [f"$KV.{nodes}.>"],
+            "max_msgs_per_subject": 1,
+            "allow_rollup_hdrs": True,
+            "storage": "memory",
+            "max_age": AGE_S * NANOSECONDS,
+            # It may not be longer than what it is about.
+            "duplicate_window": AGE_S * NANOSECONDS,
+        }
     if vault is None:
         objects = [f"$O.{values}.C.>", f"$O.{values}.M.>"]
         others[f"OBJ_{values}"] = {"subjects": objects, "allow_rollup_hdrs": True}
     with ThreadPoolExecutor(len(others)) as pool:
         # Each takes as long as an election, where there are several nodes. The first that fails is told of.
-        list(pool.map(partial(_provide, client, replicas=replicas), others.keys(), others.values()))
+        list(pool.map(partial(provide, replicas=replicas), others.keys(), others.values()))
     intervals = [_sync_interval_at(monitor) for monitor in url.monitors]
     promises, warnings = _promises(replicas, intervals)
     return Engine(
@@ -123,10 +129,15 @@ def must_have_jetstream(client: NatsClient) -> None:
     must_be_done(answer)
 
 
-def _provide(client: NatsClient, name: str, special: Settings, replicas: int) -> Settings:
-    """The settings of this stream, which is made if there is none. MediumError if one is there whose settings will not do."""
+def _provide(client: NatsClient, name: str, special: Settings, replicas: int, *, is_made: bool) -> Settings:
+    """The settings of this stream, which is made if there is none and `is_made`.
+
+    MediumError if there is none then, or one whose settings will not do.
+    """
     answer = _asked(client, f"$JS.API.STREAM.INFO.{name}", {})
     if answer.get("error", {}).get("err_code") == NO_STREAM:
+        if not is_made:
+            raise MediumError(f"there is no stream {name}, and so no data of this name")
         wanted = _settings(name, special, replicas or (USUAL_REPLICAS if client.info.get("cluster") else 1))
         answer = _asked(client, f"$JS.API.STREAM.CREATE.{name}", wanted)
         if answer.get("error", {}).get("err_code") in TOO_FEW_NODES:

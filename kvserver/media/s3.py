@@ -56,13 +56,11 @@ def open_s3(url: str, vault: Vault | None = None, rounds: int = ROUNDS) -> Engin
 
 
 def open_s3_vault(url: str) -> S3Vault:
-    """Open the vault at this URL alone. MediumError, in one line.
+    """Open the vault at this URL alone. MediumError, in one line, for a URL that means nothing: the store is not asked yet.
 
     It is probed before the first manifest is replaced: who only reads may not be allowed to write there.
     """
-    bucket = Bucket(url)
-    bucket.get(_MANIFEST)
-    return S3Vault(bucket, Bucket(url))
+    return S3Vault(Bucket(url), Bucket(url))
 
 
 class _S3Object:
