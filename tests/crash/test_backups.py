@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,12 @@ import pytest
 import redis.asyncio
 
 import kvserver
-from kvserver.errors import StartError
+from helpers.nats_servers import NatsServers
+from helpers.s3_servers import S3Server
+from helpers.servers import StartServer, info, wait_until
+from kvserver.cli.check_url import check_url
+from kvserver.cli.restore import restore
+from kvserver.errors import MediumError, StartError
 from kvserver.formats.manifest import Manifest
 from kvserver.media.memory_engine import MemoryVault, open_memory_engine
 
@@ -133,3 +140,83 @@ async def test_server_without_the_option_has_no_such_fields(tmp_path: Path) -> N
     async with kvserver.Server(dir=str(tmp_path / "data")) as server:
         assert not [name for name in await call(server, "INFO") if name.startswith("snapshots_")]
     assert not (tmp_path / "data" / "dump.kvs.owner").exists()
+
+
+# --- with an object store, an engine and processes
+
+
+def told(url: str) -> list[str]:
+    """What a check tells of what is at a URL, where all has to be well."""
+    lines: list[str] = []
+    assert check_url(url, "", lines.append), lines
+    return lines
+
+
+def test_backup_in_an_object_store_brings_the_data_back(
+    start_server: StartServer, s3_server: S3Server, tmp_path: Path
+) -> None:
+    url = s3_server.url(f"kvserver/{secrets.token_hex(8)}")
+    first = start_server("--snapshots", url)
+    with first.connect() as wire:
+        for number in range(4):
+            wire.command("SET", f"key:{number}", "value" * 1000)
+            wire.command("SAVE")
+        wait_until(lambda: info(wire)["snapshots_last_time"] != "0", "a snapshot is there")
+        assert info(wire)["snapshots_last_status"] == "ok"
+        wire.command("SET", "last", "one")
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 0
+    assert "copying the last snapshot to s3://kvserver/" in first.log_text()
+    assert "backups of the server" in told(url)[0]
+    folder = tmp_path / "restored"
+    assert restore(url, "", str(folder), "dump.kvs", "", print)
+    assert (first.directory / "dump.kvs").read_bytes().endswith((folder / "dump.kvs").read_bytes())
+    second = start_server(directory=folder)
+    assert second.once("GET", "last") == b"$3\r\none\r\n"
+    assert second.once("DBSIZE") == b":5\r\n"
+
+
+def test_server_starts_and_saves_though_no_store_is_there(start_server: StartServer, s3_server: S3Server) -> None:
+    server = start_server("--snapshots", s3_server.url("no-such-bucket/backups"))
+    with server.connect() as wire:
+        assert wire.command("SET", "key", "value") == b"+OK\r\n"
+        assert wire.command("SAVE") == b"+OK\r\n"
+        wait_until(lambda: info(wire)["snapshots_last_status"] == "err", "the failure is told")
+        assert "there is no bucket no-such-bucket" in info(wire)["snapshots_last_error"]
+    assert server.stop() == 0
+    assert "leaving without a copy of the last snapshot" in server.log_text()
+
+
+async def test_all_that_an_engine_has_acknowledged_is_restored_from_it(nats_node: NatsServers, tmp_path: Path) -> None:
+    url = nats_node.url(f"restore-{secrets.token_hex(8)}")
+    first = kvserver.Server(medium=url, save="")
+    await first.start()
+    async with redis.asyncio.Redis.from_url(first.url) as client:
+        for number in range(300):
+            if number == 100:
+                await client.save()
+            assert await client.set(f"key:{number}", "v" * number)
+    first.faults.crash()
+    lines = told(url)
+    assert "checksum ok" in lines[1]
+    assert lines[-1] == "a start would load the snapshot 1 and run 200 commands"
+    folder = tmp_path / "restored"
+    assert restore(url, "", str(folder), "dump.kvs", "", print)
+    async with kvserver.Server(dir=str(folder)) as second:
+        assert await call(second, "DBSIZE") == 300
+        assert await call(second, "STRLEN", "key:299") == 299
+    await first.stop()
+
+
+def test_nothing_is_made_where_nothing_is(nats_node: NatsServers, s3_server: S3Server, tmp_path: Path) -> None:
+    name = secrets.token_hex(8)
+    for url, reason in (
+        (nats_node.url(name), f"there is no stream KVSERVER_{name}"),
+        (s3_server.url(f"kvserver/{name}"), "there is nothing at s3://kvserver/"),
+        (f"file:{tmp_path / name}", "cannot use the directory"),
+    ):
+        # Looking a second time finds nothing that the first time has left.
+        for _ in range(2):
+            with pytest.raises(MediumError, match=reason):
+                told(url)
+    assert not (tmp_path / name).exists()
