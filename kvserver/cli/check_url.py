@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvserver.cli.entries import Taken
-from kvserver.cli.stored import FrameBytes, Stored, open_stored, tip_of
+from kvserver.cli.stored import NO_ENTRY, FrameBytes, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Lead, Relink, Yield
 from kvserver.formats.manifest import BEGINNING, Manifest, StoredFrame
@@ -110,6 +110,8 @@ def _check_log(stored: Stored, manifest: Manifest, print_line: Print) -> bool:
         f"{entries.count} entries, {entries.beats} of them empty; {entries.records} valid frames, {entries.commands} "
         f"commands, {entries.record_bytes} bytes"
     )
+    if not entries.count and not reason and tip.position != BEGINNING:
+        print_line(NO_ENTRY)
     if reason:
         print_line(f"DAMAGED: the log behind the entry {entries.tip.number}: {reason}")
     elif entries.rest_bytes:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from kvserver.cli.entries import Taken
-from kvserver.cli.stored import FrameBytes, Stored, open_stored, tip_of
+from kvserver.cli.stored import NO_ENTRY, FrameBytes, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Relink
 from kvserver.formats.manifest import BEGINNING, Manifest
@@ -155,6 +155,8 @@ def _bring_all(stored: Stored, manifest: Manifest, path: str, print_line: Print)
         f"restored {_describe(manifest, segment.digest)} to {path}, and {segment.records} records "
         f"({segment.bytes} bytes) behind it"
     )
+    if not entries.count and not damage and tip.position != BEGINNING:
+        print_line(NO_ENTRY)
     if entries.rest_bytes:
         print_line(f"left out: {entries.rest_bytes} bytes of a record that is not whole, at the end of the log")
     if damage:

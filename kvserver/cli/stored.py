@@ -14,6 +14,9 @@ from kvserver.media.shared import SharedLog, Tip, Vault
 # Each read of a store that is far away takes a round trip.
 PIECE_BYTES: Final = 8 << 20
 
+# Whoever writes to a log says at least each second that it lives, or that it has ended.
+NO_ENTRY: Final = "no entry of the log is here: if the log is elsewhere, name its URL, and this one by --snapshots"
+
 _URL = re.compile(r"[A-Za-z0-9]+://|file:")
 
 

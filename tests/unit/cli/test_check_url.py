@@ -6,6 +6,7 @@ import pytest
 
 from helpers.shared_logs import Writer, record
 from kvserver.cli.check_url import check_stored, check_url
+from kvserver.cli.stored import NO_ENTRY
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.media.memory_engine import open_memory_engine
@@ -46,6 +47,13 @@ def test_snapshots_and_log_are_told(writer: Writer) -> None:
         f"4 entries, 1 of them empty; 1 valid frames, 2 commands, {len(record('SET b 2', 'SET c 3'))} bytes",
         "a start would load the snapshot 1 and run 2 commands",
     ]
+
+
+def test_snapshots_whose_log_is_elsewhere_are_told(writer: Writer) -> None:
+    writer.snapshot({"a": "1"}, trims=True)
+    is_well, lines = checked(writer)
+    assert is_well
+    assert lines[-2] == NO_ENTRY
 
 
 def test_log_without_a_snapshot_goes_on_from_the_empty_store(writer: Writer) -> None:

@@ -13,6 +13,7 @@ import kvserver
 from helpers.frames import frame
 from helpers.shared_logs import Writer, record
 from kvserver.cli.restore import restore_stored
+from kvserver.cli.stored import NO_ENTRY
 from kvserver.errors import MediumError, MediumLocked, Trimmed
 from kvserver.formats.record import EMPTY_STORE
 
@@ -59,6 +60,13 @@ def test_snapshot_and_log_become_a_frame_and_a_segment(writer: Writer, folder: P
     assert sorted(path.name for path in folder.iterdir()) == [NAME, f"{NAME}.0000000001.journal"]
     assert lines[-1].endswith(f"and 2 records ({len(record('SET b 2', 'SET c 3') + record('DEL a'))} bytes) behind it")
     assert data_in(folder) == {"b": "2", "c": "3"}
+
+
+def test_snapshots_whose_log_is_elsewhere_are_told(writer: Writer, folder: Path) -> None:
+    writer.snapshot({"a": "1"}, trims=True)
+    is_whole, lines = restored(writer, folder)
+    assert is_whole
+    assert lines[-1] == NO_ENTRY
 
 
 def test_log_alone_is_enough(writer: Writer, folder: Path) -> None:
