@@ -103,9 +103,8 @@ def s3(delays_ms: Sequence[float], parent: Path | None) -> Iterator[list[Engine]
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=parent)))
         port = free_port()
-        program = _script("moto_server")
-        assert program is not None
-        moto = stack.enter_context(_running([program, "-H", "127.0.0.1", "-p", str(port)], folder / "moto.log"))
+        program = Path(__file__).with_name("object_store.py")
+        moto = stack.enter_context(_running([sys.executable, str(program), str(port)], folder / "moto.log"))
         _wait_for(moto, f"http://127.0.0.1:{port}/moto-api/")
         request = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT", headers={"Host": "127.0.0.1"})
         urllib.request.urlopen(request, timeout=READY_DEADLINE_S).close()

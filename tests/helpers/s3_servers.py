@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-from helpers.servers import free_port
+from helpers.servers import PROJECT, free_port
 
 # moto believes everybody. obstore asks for these before it sends anything.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -45,7 +45,7 @@ class S3Server:
 def moto_server() -> Iterator[S3Server]:
     """moto's server, until the end of the block."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, str(PROJECT / "bench" / "object_store.py"), str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + START_S
