@@ -98,8 +98,7 @@ class Leadership:
         while True:
             try:
                 await self._standby.load()
-                while entries := await self._read(0):
-                    await self._standby.follow(entries)
+                await self._catch_up()
                 break
             except Trimmed as trimmed:
                 _log.info("loading again: %s", trimmed)
@@ -119,6 +118,24 @@ class Leadership:
                 await self._take_over()
         if not self._facts.is_primary:
             self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _catch_up(self) -> None:
+        """Apply what the log has by now. Where others write on, there is always more: `_follow` goes on with that."""
+        goal = await self._applied_elsewhere()
+        while entries := await self._read(0):
+            await self._standby.follow(entries)
+            if goal and self._standby.entries.tip.number >= goal:
+                return
+            # Who writes may not have told of itself before.
+            goal = goal or await self._applied_elsewhere()
+
+    async def _applied_elsewhere(self) -> int:
+        """The number of the entry to which another node has come, by its own word; 0 if nobody tells."""
+        try:
+            nodes = await self._tail_disk.run(self._engine.presence.nodes)
+        except MediumError:
+            return 0
+        return max((node.applied for node in nodes if node.id != self._facts.node_id), default=0)
 
     # Following
 

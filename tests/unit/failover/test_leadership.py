@@ -18,7 +18,7 @@ from kvserver.failover.leadership import Leadership, log_id
 from kvserver.formats.control import Lead, encode_lead
 from kvserver.formats.manifest import Manifest
 from kvserver.media.memory_engine import open_memory_engine
-from kvserver.media.shared import Tip
+from kvserver.media.shared import Entry, Tip
 
 pytestmark = pytest.mark.timeout(60)
 # A busy machine may keep a node from its work for longer than a short lease.
@@ -290,3 +290,30 @@ async def test_node_goes_by_the_snapshot_where_that_has_another_entry_than_it_ha
     async with client_of(other) as client:
         assert await client.get("a") is None
     await other.stop()
+
+
+async def test_start_ends_while_others_write_all_the_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = node(name)
+    await one.start()
+    plain = Leadership._read
+
+    async def read_slowly(self: Leadership, wait_s: float) -> list[Entry]:
+        """Read, and let the other node write more before that is applied."""
+        entries = await plain(self, wait_s)
+        async with client_of(one) as client:
+            await client.incr("a")
+        return entries
+
+    other = node(name)
+    monkeypatch.setattr(Leadership, "_read", read_slowly)
+    async with asyncio.timeout(30):
+        await other.start()
+    monkeypatch.undo()
+    async with client_of(one) as client:
+        count = int(await client.get("a"))
+    async with client_of(other) as client:
+        async with asyncio.timeout(20):
+            while int(await client.get("a")) < count:  # noqa: ASYNC110 (the other node changes it)
+                await asyncio.sleep(0.01)
+    await other.stop()
+    await one.stop()
