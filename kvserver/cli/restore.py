@@ -127,7 +127,7 @@ def _bring(stored: Stored, manifest: Manifest, path: str, snapshot: str, print_l
     with FileMedium(path, with_journal=True) as medium:
         frame, header = _copy(stored, manifest, digest, medium)
         frame.commit(header)
-    print_line(f"restored {_describe(manifest, digest)} to {path}")
+    print_line(f"restored {_describe(manifest, digest)} to {os.path.dirname(path)}")
     return True
 
 
@@ -152,7 +152,7 @@ def _bring_all(stored: Stored, manifest: Manifest, path: str, print_line: Print)
     finally:
         segment.close()
     print_line(
-        f"restored {_describe(manifest, segment.digest)} to {path}, and {segment.records} records "
+        f"restored {_describe(manifest, segment.digest)} to {os.path.dirname(path)}, and {segment.records} records "
         f"({segment.bytes} bytes) behind it"
     )
     if not entries.count and not damage and tip.position != BEGINNING:
