@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from kvserver.errors import MediumError, NotReady
-from kvserver.media.nats_client import Login, NatsClient
+from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_log import ANSWER_S, NANOSECONDS, NatsLog, must_be_done
 from kvserver.media.nats_presence import AGE_S, NatsPresence
 from kvserver.media.nats_url import NatsUrl, parse_nats_url
@@ -49,7 +49,7 @@ def open_nats(url: str, vault: Vault | None = None, *, is_made: bool = True) -> 
     `is_made`: what is not there is made. Else that is an error, and the engine is for one who only reads.
     """
     found = parse_nats_url(url)
-    client = NatsClient(found.hosts, Login(found.user, found.password, found.token, found.is_tls))
+    client = NatsClient(found.hosts, found.login)
     client.open()
     try:
         return _opened(found, client, vault, is_made=is_made)

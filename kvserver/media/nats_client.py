@@ -10,88 +10,36 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from kvserver.errors import ExtraMissing, MediumError, NotReady, Unknown
+from kvserver.media.nats_calls import Call, Waiting, message_of, parsed
+from kvserver.media.nats_url import Login
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-# The time for a connection and its greeting, in seconds.
+# The time for a connection and its greeting, in seconds: at first, and when another server may be quicker.
 CONNECT_S: Final = 2.0
+RECONNECT_S: Final = 1.0
 # The pause between two attempts to connect to the same server.
 RECONNECT_PAUSE_S: Final = 0.2
 # A server is asked for a word so often, and has so much time for it. A halted one is told from a slow one by that alone.
-WATCH_S: Final = 1.0
-PONG_S: Final = 2.0
+WATCH_S: Final = 0.5
+PONG_S: Final = 1.5
 # The time that an orderly end may take.
 CLOSE_S: Final = 1.0
 # Since it is asked for that often by us, the library need not ask.
 LIBRARY_PING_S: Final = 24 * 3600
-
-NO_RESPONDERS: Final = "503"
-
-
-class Login(NamedTuple):
-    """How to get in: with a user and a password, with a token, or with neither. `is_tls`: the servers must speak TLS."""
-
-    user: str = ""
-    password: str = ""
-    token: str = ""
-    is_tls: bool = False
-
-
-class Call:
-    """What is on its way, or listens. It takes its answers in the thread of the event loop, where nothing may wait."""
-
-    # The subject of its answers, once it was sent.
-    reply = ""
-
-    def take(self, message: Msg) -> bool:
-        """Take an answer. True: it was the last one."""
-        raise NotImplementedError
-
-    def fail(self, error: MediumError) -> None:
-        """Take the end of the connection."""
-        raise NotImplementedError
-
-
-class Waiting(Call):
-    """A call whose answers a thread waits for: one, or all to the one for which `is_last` is true."""
-
-    def __init__(self, is_last: Callable[[Msg], bool] | None = None) -> None:
-        self._is_last = is_last
-        self._answers: list[Msg] = []
-        self._error: MediumError | None = None
-        # It is held until there is an end to wait for: a future of `concurrent` has some more locks, and takes longer.
-        self._end = threading.Lock()
-        self._end.acquire()
-
-    def take(self, message: Msg) -> bool:
-        self._answers.append(message)
-        if self._is_last is not None and not self._is_last(message):
-            return False
-        self._end.release()
-        return True
-
-    def fail(self, error: MediumError) -> None:
-        self._error = error
-        self._end.release()
-
-    def answers(self, wait_s: float) -> list[Msg] | None:
-        """The answers, or None if they don't come within this time. It may be asked for once. Unknown; MediumError."""
-        if not self._end.acquire(timeout=wait_s):
-            return None
-        if self._error is not None:
-            raise self._error
-        return self._answers
 
 
 class NatsClient:
@@ -146,6 +94,10 @@ class NatsClient:
         """What the server that we are, or were, connected to has told of itself, by the names of NATS' INFO."""
         return self._info
 
+    @property
+    def _most(self) -> int:
+        return int(self._info.get("max_payload", 0))
+
     def wait_until_ready(self, wait_s: float) -> None:
         """Wait for a connection. MediumError if there is none by then, or the client was closed."""
         if not self._is_ready.wait(max(wait_s, 0)) or self._is_closed:
@@ -169,10 +121,14 @@ class NatsClient:
             raise Unknown(f"no answer from NATS within {wait_s:g} s")
         return answers
 
-    def collect(self, subject: str, body: Mapping[str, object], is_last: Callable[[Msg], bool], wait_s: float) -> list[Msg]:
-        """Ask for something that has many answers, and return them with the one that is the last. MediumError."""
+    def ask_for_many(self, subject: str, body: Mapping[str, object], is_last: Callable[[Msg], bool]) -> Waiting:
+        """Ask for something that has many answers, and don't wait for them. MediumError."""
         waiting = Waiting(is_last)
         self.start(waiting, subject, orjson.dumps(body), None)
+        return waiting
+
+    def collect(self, waiting: Waiting, wait_s: float) -> list[Msg]:
+        """All answers to what changes nothing, with the one that is the last. MediumError."""
         try:
             return self.wait(waiting, wait_s)
         except Unknown as error:
@@ -180,36 +136,19 @@ class NatsClient:
 
     def ask(self, subject: str, body: Mapping[str, object], wait_s: float) -> dict[str, Any]:
         """Ask for something that has one answer in JSON, and return that. MediumError, also for an answer that is no JSON."""
-        try:
-            return parsed(self.request(subject, orjson.dumps(body) if body else b"", None, wait_s))
-        except Unknown as error:
-            raise MediumError(str(error)) from None
+        waiting = self.send(subject, orjson.dumps(body) if body else b"", None)
+        return parsed(self.collect(waiting, wait_s)[0])
 
     def start(self, call: Call, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
         """Send something whose answers a call takes. MediumError: nothing was sent."""
         if self._is_closed:
             raise self._no_connection()
         call.reply = f"{self._inbox}.{next(self._numbers)}"
-        message = self._message(subject, call.reply, data, headers)
+        message = message_of(subject, call.reply, data, headers, self._most)
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._begin, call, message)
             return
         raise self._no_connection()
-
-    def _message(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> bytes:
-        """A message as it goes over the wire. MediumError if it is too long."""
-        if headers:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-            head = f"NATS/1.0\r\n{lines}\r\n".encode()
-            size = len(head) + len(data)
-            command = f"HPUB {subject} {reply} {len(head)} {size}\r\n".encode()
-        else:
-            head, size = b"", len(data)
-            command = f"PUB {subject} {reply} {size}\r\n".encode()
-        most = self._info.get("max_payload", 0)
-        if size > most:
-            raise MediumError(f"NATS does not take {size} bytes at once: its max_payload is {most}")
-        return b"%b%b%b\r\n" % (command, head, data)
 
     def listen(self, call: Call) -> None:
         """Let a call take what comes to its subject, though it sends nothing itself. MediumError: there is no connection."""
@@ -226,7 +165,7 @@ class NatsClient:
 
     def tell(self, subject: str, data: bytes = b"") -> None:
         """Send something that has no answer, if there is a connection."""
-        message = self._message(subject, "", data, None)
+        message = message_of(subject, "", data, None, self._most)
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._tell, message)
 
@@ -321,7 +260,7 @@ class NatsClient:
                 ping_interval=LIBRARY_PING_S,
                 # What can't be sent now is not kept to be sent later.
                 pending_size=0,
-                error_cb=self._on_error,
+                error_cb=partial(self._on_error, client),
                 disconnected_cb=self._on_disconnect,
                 reconnected_cb=self._on_connect,
                 closed_cb=self._on_close,
@@ -329,24 +268,28 @@ class NatsClient:
         except (OSError, Error, TimeoutError) as error:
             self._note(error)
             # The server ends the connection behind its error, which is lost at times: then it looks like a broken one.
-            is_turned_away = bool(client._server_info.get("auth_required"))
-            if is_turned_away:
+            is_turned_away = isinstance(error, ssl.SSLError)
+            if client._server_info.get("auth_required") and not is_turned_away:
+                is_turned_away = True
                 self._error = "the server wants a user with a password, or a token, and does not take this one"
             with suppress(OSError, Error, TimeoutError):
                 await asyncio.wait_for(client.close(), CLOSE_S)
             if is_turned_away:
                 raise self._no_connection() from None
             raise NotReady(str(self._no_connection())) from None
-        client.options["max_reconnect_attempts"] = -1
+        client.options |= {"max_reconnect_attempts": -1, "connect_timeout": RECONNECT_S}
         self._client = client
         await client.subscribe(f"{self._inbox}.*", future=_sink(self._take))
         await self._on_connect()
 
-    async def _on_error(self, error: Exception) -> None:
+    async def _on_error(self, client: Client, error: Exception) -> None:
         self._note(error)
-        if self._client is not None and not self._client.is_connected:
+        if not client.is_connected:
             # The library forgets a connection at which nobody greets, and does not end it.
-            _abort(self._client)
+            _abort(client)
+        if client is not self._client and client.is_connecting and client._server_info.get("tls_required"):
+            # At its first attempt it would wait for ever for the end of a connection whose TLS has failed.
+            raise error
 
     def _note(self, error: Exception | str) -> None:
         from nats.errors import NoServersError
@@ -452,16 +395,3 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def parsed(message: Msg) -> dict[str, Any]:
-    """The JSON object in an answer. MediumError for one that is none, or says that nobody is there to answer."""
-    if not message.data and (message.headers or {}).get("Status") == NO_RESPONDERS:
-        raise MediumError("nobody answers in NATS now: JetStream is off, or what it is about has no leader")
-    try:
-        answer = orjson.loads(message.data)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise MediumError(f"NATS answers what is no JSON object: {message.data[:100]!r}")
-    return answer

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kvserver.errors import MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Position
-from kvserver.media.nats_client import Call, NatsClient, parsed
+from kvserver.media.nats_calls import Call, Waiting, parsed
+from kvserver.media.nats_client import NatsClient
 from kvserver.media.shared import Entry, Mark
 
 if TYPE_CHECKING:
@@ -46,14 +47,16 @@ PER_MB_S: Final = 1.0
 # One answer of a read has so many bytes and entries at most.
 READ_BYTES: Final = 4 << 20
 READ_ENTRIES: Final = 10_000
+BATCH_S: Final = 6.0
 
 # The codes of a refused condition, and of a message that is longer than the stream takes.
 WRONG_LAST: Final = 10071
 TOO_LONG: Final = 10054
 
 # A feed tells that it lives so often, and is given up when nothing was heard for so long.
-HEARTBEAT_S: Final = 1.0
-SILENCE_S: Final = 3.0
+# The second is much shorter than a lease: whoever reads takes a feed that has died for a log in which nobody writes.
+HEARTBEAT_S: Final = 0.5
+SILENCE_S: Final = 1.5
 # So much waits for a reader before the feed stops.
 FEED_BYTES: Final = 4 << 20
 NANOSECONDS: Final = 1_000_000_000
@@ -82,6 +85,8 @@ class NatsLog:
         self._seen = 0
         # The tail of the last reader that waited. Others who read meanwhile have their own.
         self._feed: _Feed | None = None
+        # What a reader who catches up will ask for next is asked for while it is busy: behind which sequence, and its answers.
+        self._ahead: tuple[int, Waiting] | None = None
         self._lock = threading.Lock()
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
@@ -164,8 +169,10 @@ class NatsLog:
 
     def _fetch(self, after: int) -> list[Entry]:
         """The next entries, some MB of them at most; none if the leader says that there are none."""
-        request = {"seq": after + 1, "batch": READ_ENTRIES, "max_bytes": READ_BYTES}
-        *messages, _ = self._client.collect(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch, ANSWER_S + 4 * PER_MB_S)
+        with self._lock:
+            ahead, self._ahead = self._ahead, None
+        waiting = ahead[1] if ahead and ahead[0] == after else self._ask_for_batch(after)
+        *messages, _ = self._client.collect(waiting, BATCH_S)
         entries: list[Entry] = []
         for message in messages:
             headers = message.headers or {}
@@ -175,6 +182,10 @@ class NatsLog:
                 break
             entries.append(_entry(number, headers, message.data))
         if entries:
+            if (messages[-1].headers or {}).get("Nats-Num-Pending", "0") != "0":
+                last = entries[-1].position.number
+                with self._lock:
+                    self._ahead = last, self._ask_for_batch(last)
             return entries
         state = self._state()
         if state.first > after + 1:
@@ -186,8 +197,12 @@ class NatsLog:
             raise MediumError(f"the entry {after + 1} can't be read now: the node that leads the stream in NATS lags")
         return []
 
+    def _ask_for_batch(self, after: int) -> Waiting:
+        request = {"seq": after + 1, "batch": READ_ENTRIES, "max_bytes": READ_BYTES}
+        return self._client.ask_for_many(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch)
+
     def _from_leader(self, number: int) -> Entry:
-        answer = self._client.ask(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"seq": number}, ANSWER_S + 4 * PER_MB_S)
+        answer = self._client.ask(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"seq": number}, BATCH_S)
         must_be_done(answer)
         message = answer["message"]
         lines = base64.b64decode(message.get("hdrs", "")).decode().split("\r\n")

@@ -9,7 +9,8 @@ import json
 from typing import Final
 
 from kvserver.errors import MediumError
-from kvserver.media.nats_client import NatsClient, parsed
+from kvserver.media.nats_calls import parsed
+from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_log import ANSWER_S, ends_batch, must_be_done
 from kvserver.media.shared import Node
 
@@ -33,7 +34,8 @@ class NatsPresence:
     def nodes(self) -> list[Node]:
         # "*" for all nodes; a direct get of several subjects gives the last word of each.
         request = {"multi_last": [f"{self._prefix}*"], "batch": MOST_NODES}
-        *messages, _ = self._client.collect(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch, ANSWER_S)
+        waiting = self._client.ask_for_many(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch)
+        *messages, _ = self._client.collect(waiting, ANSWER_S)
         return [_node(message.data) for message in messages if OPERATION not in (message.headers or {})]
 
     def leave(self, node_id: str) -> None:

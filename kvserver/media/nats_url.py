@@ -18,6 +18,15 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(?::(\d{1,5}))?")
 
 
+class Login(NamedTuple):
+    """How to get in: with a user and a password, with a token, or with neither. `is_tls`: the servers must speak TLS."""
+
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    is_tls: bool = False
+
+
 class NatsUrl(NamedTuple):
     """What such a URL says.
 
@@ -28,17 +37,14 @@ class NatsUrl(NamedTuple):
 
     hosts: tuple[str, ...]
     name: str
-    user: str = ""
-    password: str = ""
-    token: str = ""
+    login: Login
     replicas: int = 0
     monitors: tuple[str, ...] = ()
-    is_tls: bool = False
 
     @property
     def public(self) -> str:
         """The URL without what is secret."""
-        return f"{SCHEMES[self.is_tls]}://{','.join(self.hosts)}/{self.name}"
+        return f"{SCHEMES[self.login.is_tls]}://{','.join(self.hosts)}/{self.name}"
 
 
 def parse_nats_url(url: str) -> NatsUrl:
@@ -46,7 +52,7 @@ def parse_nats_url(url: str) -> NatsUrl:
     scheme, _, rest = url.partition("://")
     before, _, query = rest.partition("?")
     authority, _, path = before.partition("/")
-    login, _, addresses = authority.rpartition("@")
+    secret, _, addresses = authority.rpartition("@")
     if scheme not in SCHEMES:
         raise MediumError(f"{scheme}:// is no URL of NATS: that is nats://host:4222/name, or tls://")
     name = unquote(path)
@@ -55,11 +61,9 @@ def parse_nats_url(url: str) -> NatsUrl:
             f"{scheme}://{addresses}/{path}: the name has to be 1 to 64 letters, digits, _ or -, as in nats://host:4222/name"
         )
     hosts = tuple(_address(part, PORT, f"{scheme}://{addresses}/{path}") for part in addresses.split(","))
-    user, has_password, password = login.partition(":")
-    found = NatsUrl(hosts, name, is_tls=scheme == "tls")
-    found = (
-        found._replace(user=unquote(user), password=unquote(password)) if has_password else found._replace(token=unquote(user))
-    )
+    user, has_password, password = secret.partition(":")
+    login = Login(unquote(user), unquote(password)) if has_password else Login(token=unquote(user))
+    found = NatsUrl(hosts, name, login._replace(is_tls=scheme == "tls"))
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key == "replicas" and value.isdecimal() and 1 <= int(value) <= MOST_REPLICAS:
             found = found._replace(replicas=int(value))

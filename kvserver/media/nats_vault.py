@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 
 from kvserver.errors import MediumError, Refused, Unknown
 from kvserver.formats.manifest import MOST_BYTES, Manifest, decode_manifest, encode_manifest
-from kvserver.media.nats_client import NatsClient, Waiting, parsed
+from kvserver.media.nats_calls import Waiting, parsed
+from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_log import ANSWER_S, HEADERS_BYTES, ends_batch, must_be_done, refusal
 
 MANIFEST_KEY: Final = "manifest"
@@ -172,18 +173,26 @@ class NatsVault:
             "next_by_subj": _chunks_subject(self._bucket, name),
             "batch": min(count, CHUNKS_AT_ONCE),
         }
-        *messages, _ = self._client.collect(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch, CHUNK_S)
+        waiting = self._client.ask_for_many(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch)
+        *messages, _ = self._client.collect(waiting, CHUNK_S)
         chunks: list[bytes] = []
         for message in messages:
-            place = index + len(chunks)
-            if int((message.headers or {})["Nats-Sequence"]) != found.sequence_of(place):
+            if int((message.headers or {})["Nats-Sequence"]) != found.sequence_of(index + len(chunks)):
                 break
-            if len(message.data) != min(found.chunk_bytes, found.size - place * found.chunk_bytes):
-                raise MediumError(f"the chunk {place} of the snapshot {name} in NATS has {len(message.data)} bytes")
             chunks.append(message.data)
-        if not chunks:
-            raise MediumError(f"the chunk {index} of the snapshot {name} in NATS is not there")
+        # Who has answered may lag behind the leader.
+        chunks = chunks or [self._chunk_of_leader(name, found, index)]
+        for place, chunk in enumerate(chunks, index):
+            if len(chunk) != min(found.chunk_bytes, found.size - place * found.chunk_bytes):
+                raise MediumError(f"the chunk {place} of the snapshot {name} in NATS has {len(chunk)} bytes")
         return chunks
+
+    def _chunk_of_leader(self, name: str, found: _Object, index: int) -> bytes:
+        body = {"seq": found.sequence_of(index)}
+        answer = self._client.ask(f"$JS.API.STREAM.MSG.GET.{self._stream}", body, CHUNK_S)
+        if "error" in answer:
+            raise MediumError(f"the chunk {index} of the snapshot {name} in NATS is not there")
+        return base64.b64decode(answer["message"].get("data", ""))
 
 
 class NatsObject:

@@ -141,6 +141,7 @@ OPTIONAL = {
     "kvserver.network.http": {"h11"},
     "kvserver.network.metrics": {"prometheus_client"},
     "kvserver.media.nats_client": {"nats"},
+    "kvserver.media.nats_calls": {"nats"},
     "kvserver.media.nats_log": {"nats"},
     "kvserver.media.s3_bucket": {"obstore"},
     # pytest itself loads this; clients are imported when a fixture is one.
@@ -155,7 +156,7 @@ ENGINES = {
     f"kvserver.media.{name}"
     for name in (
         *("folder_engine", "folder_log", "memory_engine"),
-        *("nats", "nats_client", "nats_log"),
+        *("nats", "nats_calls", "nats_client", "nats_log"),
         *("s3", "s3_log", "s3_probe"),
     )
 }

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
+from helpers.certificates import Certificates
 from helpers.nats_servers import NatsServers
 from helpers.servers import free_port
 from kvserver.errors import ExtraMissing, MediumError
 from kvserver.formats.manifest import BEGINNING
 from kvserver.media.memory_engine import MemoryVault
 from kvserver.media.nats import open_nats, stream_of
-from kvserver.media.nats_client import Login, NatsClient
+from kvserver.media.nats_client import NatsClient
+from kvserver.media.nats_url import Login
 from kvserver.media.shared import Mark
 
 
@@ -189,6 +191,19 @@ def test_wrong_credentials(tmp_path: Path, settings: str, right: str, wrong: lis
                 "the server wants a user with a password, or a token, and does not take this one"
             )
         open_nats(servers.url("kv").replace("//", f"//{right}")).close()
+
+
+def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates = Certificates(tmp_path)
+    settings = f'tls {{ cert_file: "{certificates.path("server.crt")}", key_file: "{certificates.path("server.key")}" }}'
+    with NatsServers(tmp_path / "server", settings=settings) as servers:
+        url = servers.url("kv").replace("nats://", "tls://")
+        assert "certificate verify failed" in refused(url)
+        monkeypatch.setenv("SSL_CERT_FILE", certificates.path("authority.crt"))
+        engine = open_nats(url)
+        assert engine.url == url
+        assert engine.log.append(b"x", Mark(1, 1, ""), BEGINNING).number == 1
+        engine.close()
 
 
 def test_jetstream_is_off(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from helpers.nats_servers import NatsServers, until
 from kvserver.errors import MediumError, Unknown
-from kvserver.media.nats_client import Login, NatsClient
+from kvserver.media.nats_client import NatsClient
+from kvserver.media.nats_url import Login
 
 LONG_S = 60.0
 

@@ -348,6 +348,24 @@ def test_reader_waits_and_then_follows(
     assert tail._feed is feed
 
 
+def test_reader_that_catches_up_has_the_next_entries_on_their_way(
+    nats_cluster: NatsServers, open_log: Callable[[str], NatsLog]
+) -> None:
+    name = own_name()
+    writer, reader = Writer(open_log(nats_cluster.url(name))), open_log(nats_cluster.url(name))
+    for number in range(15):
+        writer.append(bytes([number]) * 1_000_000)
+    seen = reader.read(BEGINNING, 0)
+    assert 0 < len(seen) < 15
+    assert reader._ahead is not None
+    # Who reads elsewhere meanwhile gets what stands there.
+    assert reader.read(writer.entries[12].position, 0) == writer.entries[13:]
+    assert reader._ahead is None
+    while len(seen) < 15:
+        seen += reader.read(seen[-1].position, 0)
+    assert seen == writer.entries
+
+
 def test_feed_with_a_gap_is_given_up(nats_node: NatsServers, open_log: Callable[[str], NatsLog]) -> None:
     name = own_name()
     writer, tail = Writer(open_log(nats_node.url(name))), open_log(nats_node.url(name))

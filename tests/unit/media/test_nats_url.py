@@ -5,22 +5,25 @@ from __future__ import annotations
 import pytest
 
 from kvserver.errors import MediumError
-from kvserver.media.nats_url import NatsUrl, parse_nats_url
+from kvserver.media.nats_url import Login, NatsUrl, parse_nats_url
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("nats://one/kv", NatsUrl(("one:4222",), "kv")),
-        ("nats://one:1,two,[::1]:7,[fe80::1]/a_B-9", NatsUrl(("one:1", "two:4222", "[::1]:7", "[fe80::1]:4222"), "a_B-9")),
-        ("tls://one/kv", NatsUrl(("one:4222",), "kv", is_tls=True)),
-        ("nats://me:p%40ss%3A@one/kv", NatsUrl(("one:4222",), "kv", user="me", password="p@ss:")),
-        ("nats://me:@one/kv", NatsUrl(("one:4222",), "kv", user="me")),
-        ("nats://s3cr%2Ft@one/kv", NatsUrl(("one:4222",), "kv", token="s3cr/t")),
-        ("nats://one/kv?replicas=3", NatsUrl(("one:4222",), "kv", replicas=3)),
+        ("nats://one/kv", NatsUrl(("one:4222",), "kv", Login())),
+        (
+            "nats://one:1,two,[::1]:7,[fe80::1]/a_B-9",
+            NatsUrl(("one:1", "two:4222", "[::1]:7", "[fe80::1]:4222"), "a_B-9", Login()),
+        ),
+        ("tls://one/kv", NatsUrl(("one:4222",), "kv", Login(is_tls=True))),
+        ("nats://me:p%40ss%3A@one/kv", NatsUrl(("one:4222",), "kv", Login("me", "p@ss:"))),
+        ("nats://me:@one/kv", NatsUrl(("one:4222",), "kv", Login("me"))),
+        ("nats://s3cr%2Ft@one/kv", NatsUrl(("one:4222",), "kv", Login(token="s3cr/t"))),
+        ("nats://one/kv?replicas=3", NatsUrl(("one:4222",), "kv", Login(), replicas=3)),
         (
             "nats://one/kv?replicas=1&monitor=one,two:99",
-            NatsUrl(("one:4222",), "kv", replicas=1, monitors=("one:8222", "two:99")),
+            NatsUrl(("one:4222",), "kv", Login(), replicas=1, monitors=("one:8222", "two:99")),
         ),
     ],
 )

@@ -104,6 +104,18 @@ def test_object_that_lacks_a_chunk_is_told_of(nats_node: NatsServers) -> None:
     engine.close()
 
 
+def test_chunk_is_asked_of_the_leader_where_others_lag(nats_node: NatsServers, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_on(nats_node)
+    data = random.Random(3).randbytes(1_200_000)
+    name = stored(engine, data)
+    client = client_of(engine)
+    collect = client.collect
+    # A node that lags answers with nothing but the word that ends a batch.
+    monkeypatch.setattr(client, "collect", lambda *words: collect(*words)[-1:])
+    assert engine.vault.read(name, 0, len(data)) == data
+    engine.close()
+
+
 def test_object_of_others_is_told_of(nats_node: NatsServers) -> None:
     engine = engine_on(nats_node)
 

@@ -1,0 +1,91 @@
+"""What is on its way to NATS, and the thread that waits for it. Nothing here knows a connection, or an event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from kvserver.errors import MediumError
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+# The status of an answer by a server which says that nobody hears of a subject.
+NO_RESPONDERS: Final = "503"
+
+
+class Call:
+    """What is on its way, or listens. It takes its answers in the thread of the event loop, where nothing may wait."""
+
+    # The subject of its answers, once it was sent.
+    reply = ""
+
+    def take(self, message: Msg) -> bool:
+        """Take an answer. True: it was the last one."""
+        raise NotImplementedError
+
+    def fail(self, error: MediumError) -> None:
+        """Take the end of the connection."""
+        raise NotImplementedError
+
+
+class Waiting(Call):
+    """A call whose answers a thread waits for: one, or all to the one for which `is_last` is true."""
+
+    def __init__(self, is_last: Callable[[Msg], bool] | None = None) -> None:
+        self._is_last = is_last
+        self._answers: list[Msg] = []
+        self._error: MediumError | None = None
+        # It is held until there is an end to wait for: a future of `concurrent` has some more locks, and takes longer.
+        self._end = threading.Lock()
+        self._end.acquire()
+
+    def take(self, message: Msg) -> bool:
+        self._answers.append(message)
+        if self._is_last is not None and not self._is_last(message):
+            return False
+        self._end.release()
+        return True
+
+    def fail(self, error: MediumError) -> None:
+        self._error = error
+        self._end.release()
+
+    def answers(self, wait_s: float) -> list[Msg] | None:
+        """The answers, or None if they don't come within this time. It may be asked for once. Unknown; MediumError."""
+        if not self._end.acquire(timeout=wait_s):
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._answers
+
+
+def message_of(subject: str, reply: str, data: bytes, headers: Mapping[str, str] | None, most: int) -> bytes:
+    """A message as it goes over the wire. MediumError if the headers and the data have more than `most` bytes."""
+    if headers:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        head = f"NATS/1.0\r\n{lines}\r\n".encode()
+        size = len(head) + len(data)
+        command = f"HPUB {subject} {reply} {len(head)} {size}\r\n".encode()
+    else:
+        head, size = b"", len(data)
+        command = f"PUB {subject} {reply} {size}\r\n".encode()
+    if size > most:
+        raise MediumError(f"NATS does not take {size} bytes at once: its max_payload is {most}")
+    return b"%b%b%b\r\n" % (command, head, data)
+
+
+def parsed(message: Msg) -> dict[str, Any]:
+    """The JSON object in an answer. MediumError for one that is none, or says that nobody is there to answer."""
+    if not message.data and (message.headers or {}).get("Status") == NO_RESPONDERS:
+        raise MediumError("nobody answers in NATS now: JetStream is off, or what it is about has no leader")
+    try:
+        answer = orjson.loads(message.data)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise MediumError(f"NATS answers what is no JSON object: {message.data[:100]!r}")
+    return answer

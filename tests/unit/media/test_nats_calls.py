@@ -1,0 +1,60 @@
+"""What is on its way to NATS, and the thread that waits for it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.protocol.command import hpub_cmd, pub_cmd
+
+from kvserver.errors import MediumError, Unknown
+from kvserver.media.nats_calls import Waiting, message_of, parsed
+
+
+def message(data: bytes, headers: dict[str, str] | None = None) -> Msg:
+    return Msg(_client=Client(), data=data, headers=headers)
+
+
+def test_one_answer_ends_the_wait() -> None:
+    waiting, answer = Waiting(), message(b"x")
+    thread = threading.Timer(0.01, lambda: waiting.take(answer))
+    thread.start()
+    assert waiting.answers(60) == [answer]
+    thread.join()
+
+
+def test_answers_come_to_the_last_one() -> None:
+    waiting = Waiting(lambda answer: answer.data == b"end")
+    first, last = message(b"first"), message(b"end")
+    assert waiting.take(first) is False
+    assert waiting.answers(0) is None
+    assert waiting.take(last) is True
+    assert waiting.answers(60) == [first, last]
+
+
+def test_failure_ends_the_wait() -> None:
+    waiting = Waiting()
+    waiting.fail(Unknown("lost"))
+    with pytest.raises(Unknown, match="lost"):
+        waiting.answers(60)
+
+
+def test_message_goes_over_the_wire_as_the_library_writes_it() -> None:
+    data = bytes(range(256))
+    assert message_of("a.b", "r", data, None, 256) == pub_cmd("a.b", "r", data)
+    head = b"NATS/1.0\r\nOne: 1\r\nTwo: \r\n\r\n"
+    assert message_of("a.b", "r", data, {"One": "1", "Two": ""}, 256 + len(head)) == hpub_cmd("a.b", "r", head, data)
+    with pytest.raises(MediumError, match="NATS does not take 283 bytes at once: its max_payload is 282"):
+        message_of("a.b", "r", data, {"One": "1", "Two": ""}, 255 + len(head))
+
+
+def test_answer_is_a_json_object() -> None:
+    assert parsed(message(b'{"seq": 5}')) == {"seq": 5}
+    # A message without data may have headers of another kind.
+    for data, headers in ((b"[]", None), (b"{", None), (b"", None), (b"", {"Status": "404"})):
+        with pytest.raises(MediumError, match="NATS answers what is no JSON object"):
+            parsed(message(data, headers))
+    with pytest.raises(MediumError, match="nobody answers in NATS now: JetStream is off, or what it is about has no leader"):
+        parsed(message(b"", {"Status": "503"}))
