@@ -39,6 +39,7 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<\n]{1,200})")
 # Statuses behind which something may have been written, or be written later.
 _OPEN_STATUSES: Final = {408, 429}
+_CREDENTIALS_OF_MACHINE: Final = "169.254.169.254"
 _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -226,7 +227,10 @@ class Bucket:
         text, status, code = str(error), _status_of(error), _code_of(error)
         message = _MESSAGE.search(text)
         at = f" at {self._endpoint}" if self._endpoint else ""
-        if code == "NoSuchBucket":
+        if _CREDENTIALS_OF_MACHINE in text:
+            # Where the environment names nobody, obstore asks the machine that it may be in.
+            reason = "who logs in is not known: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        elif code == "NoSuchBucket":
             reason = f"there is no bucket {self.bucket}{at}"
         elif status in (401, 403) or code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
             told = f" ({code}: {message[1]})" if message else ""

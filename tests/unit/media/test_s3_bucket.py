@@ -173,3 +173,18 @@ def test_large_object_is_seen_when_it_is_whole(s3_server: S3Server) -> None:
     bucket.put("folder/a", b"")
     assert [listed.path for listed in bucket.list("folder")] == ["folder/a"]
     assert bucket.get("folder/a") == Found(b"", {"content-type": "binary/octet-stream"}, '"d41d8cd98f00b204e9800998ecf8427e"')
+
+
+def test_who_logs_in_is_asked_for_where_nobody_is_named(
+    fake_s3: tuple[S3Server, FakeS3], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(*_: object, **__: object) -> None:
+        raise OSError(
+            "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1s\n\nDebug source: …"
+        )
+
+    monkeypatch.setattr("obstore.get", get)
+    with pytest.raises(MediumError) as failure:
+        Bucket(fake_s3[0].url("bucket/kv")).get("x")
+    line = "s3://bucket/kv: who logs in is not known: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    assert str(failure.value) == line
