@@ -44,10 +44,13 @@ _NODE = re.compile(r"node-([0-9A-Za-z_-]{1,64})\.json")
 
 
 def open_folder_engine(url: str, filesystem: FileSystem | None = None, *, is_made: bool = True) -> Engine:
-    """Open the engine in the folder that this URL names. MediumError. `is_made`: the folder is made if there is none."""
+    """Open the engine in the folder that this URL names. MediumError.
+
+    `is_made`: the folder is made if there is none. Else nothing is written there, and the engine is for one who only reads.
+    """
     filesystem = filesystem or FileSystem()
     folder = _found(url, filesystem, is_made=is_made)
-    log = FolderLog(folder, filesystem)
+    log = FolderLog(folder, filesystem, is_reader=not is_made)
     vault, presence = FolderVault(folder, filesystem), FolderPresence(folder, filesystem)
     name = os.path.basename(folder) or "kvserver"
     return Engine(f"file://{folder}", name, log, vault, presence, LEASE_S, promises=PROMISES)

@@ -64,12 +64,23 @@ def _decode_end(line: bytes) -> _End | None:
 
 
 class FolderLog:
-    """The log in a folder that is there. MediumError if it can't be opened, or is damaged."""
+    """The log in a folder that is there. MediumError if it can't be opened, or is damaged.
+
+    `is_reader`: it writes nothing there, and so has no `append` and no `trim`.
+    """
 
     max_append_bytes = MAX_APPEND_BYTES
     most_in_flight = 1
 
-    def __init__(self, folder: str, filesystem: FileSystem | None = None, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: str,
+        filesystem: FileSystem | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        *,
+        is_reader: bool = False,
+    ) -> None:
+        self._is_reader = is_reader
         self._folder = folder
         self._filesystem = filesystem or FileSystem()
         self._segment_bytes = segment_bytes
@@ -78,10 +89,14 @@ class FolderLog:
         self._closed = threading.Event()
         # Where the last read ended: the entry there, its segment and the offset behind it.
         self._cursor = (BEGINNING, BEGINNING, 0)
-        with self._threads, self._told("open"), self._locked() as lock:
-            self._settled(lock)
+        # What a reader has found behind the end, which it does not move.
+        self._found_end: _End | None = None
+        if not is_reader:
+            with self._threads, self._told("open"), self._locked() as lock:
+                self._settled(lock)
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
+        self._must_write()
         if len(data) > self.max_append_bytes:
             raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         with self._threads, self._told("write"), self._locked() as lock:
@@ -100,8 +115,12 @@ class FolderLog:
 
     def read(self, after: Position, wait_s: float) -> list[Entry]:
         deadline, pause = time.monotonic() + wait_s, POLL_S[0]
-        settle_at = time.monotonic() + SETTLE_S
+        # Who reads once has no other time to look at what somebody left.
+        settle_at = time.monotonic() + (0 if self._is_reader else SETTLE_S)
         with self._told("read"):
+            if self._is_reader and not self._filesystem.exists(self._lock_path):
+                # There are snapshots alone, or nothing at all.
+                return []
             while True:
                 self._must_be_open()
                 end = self._look()
@@ -120,6 +139,7 @@ class FolderLog:
 
     def trim(self, upto: Position) -> None:
         self._must_be_open()
+        self._must_write()
         with self._told("trim"):
             segments = segments_among(self._filesystem.list(self._folder))
             # The last segment stays, and with it the number of the last entry.
@@ -138,9 +158,11 @@ class FolderLog:
         """The end as it stands there now. None if the line is not whole: it is being written, or was when the power failed."""
         descriptor = self._filesystem.open_to_read(self._lock_path)
         try:
-            return _decode_end(self._filesystem.read(descriptor, _END_BYTES, 0))
+            end = _decode_end(self._filesystem.read(descriptor, _END_BYTES, 0))
         finally:
             self._filesystem.close(descriptor)
+        found = self._found_end
+        return found if found and (end is None or end.last.number < found.last.number) else end
 
     def _read(self, after: Position, end: _End) -> list[Entry]:
         last, segment, offset = self._place_behind(after)
@@ -232,7 +254,8 @@ class FolderLog:
             end = self._look()
             if end and self._is_clean(end):
                 return False
-            descriptor = self._filesystem.open(self._lock_path)
+            open_lock = self._filesystem.open_to_read if self._is_reader else self._filesystem.open
+            descriptor = open_lock(self._lock_path)
             try:
                 return self._try_lock(descriptor) and self._settled(descriptor) != end
             finally:
@@ -259,7 +282,7 @@ class FolderLog:
             return end
         segments = segments_among(self._filesystem.list(self._folder))
         if not segments:
-            if end:
+            if end or self._is_reader:
                 raise MediumError(f"the segments of the log in {self._folder} are gone")
             settled = self._begin_segment(BEGINNING)
         else:
@@ -271,6 +294,9 @@ class FolderLog:
                 if segment != settled.segment:
                     settled = _End(segment, 0, segment)
                 settled = self._settle_segment(settled)
+            if self._is_reader:
+                self._found_end = settled
+                return settled
             # Who made a segment may not have come to this.
             sync_names(self._filesystem, self._folder)
         self._set_end(lock, settled)
@@ -279,7 +305,7 @@ class FolderLog:
     def _settle_segment(self, end: _End) -> _End:
         """Keep the whole entries behind the end in its segment, and cut off the rest."""
         path = self._path(end.segment)
-        descriptor = self._filesystem.open(path)
+        descriptor = (self._filesystem.open_to_read if self._is_reader else self._filesystem.open)(path)
         try:
             size = self._filesystem.size(descriptor)
             if size < end.offset:
@@ -291,14 +317,16 @@ class FolderLog:
                     if taken[0].position.number != last.number + 1:
                         break
                     last, at = taken[0].position, taken[1]
-            if at < len(content):
-                # One entry at a time is written: with another one behind it, this is no torn end.
-                if has_entry_behind(content, at, last.number):
-                    raise MediumError(f"{path} is damaged at byte {end.offset + at}, and goes on behind that")
-                self._filesystem.truncate(descriptor, end.offset + at)
-            # A sync that has failed may have left bytes that only look as if they were on the disk: they are written again.
-            self._write_all(descriptor, content[:at], end.offset)
-            self._filesystem.sync(descriptor)
+            is_torn = at < len(content)
+            # One entry at a time is written: with another one behind it, this is no torn end.
+            if is_torn and has_entry_behind(content, at, last.number):
+                raise MediumError(f"{path} is damaged at byte {end.offset + at}, and goes on behind that")
+            if not self._is_reader:
+                if is_torn:
+                    self._filesystem.truncate(descriptor, end.offset + at)
+                # A sync that has failed may have left what only looks as if it were on the disk: it is written again.
+                self._write_all(descriptor, content[:at], end.offset)
+                self._filesystem.sync(descriptor)
         finally:
             self._filesystem.close(descriptor)
         return end._replace(offset=end.offset + at, last=last)
@@ -345,6 +373,10 @@ class FolderLog:
 
     def _path(self, segment: Position) -> str:
         return os.path.join(self._folder, segment_name(segment))
+
+    def _must_write(self) -> None:
+        if self._is_reader:
+            raise MediumError(f"the log in {self._folder} was opened to be read")
 
     def _must_be_open(self) -> None:
         if self._closed.is_set():

@@ -11,7 +11,7 @@ import pytest
 from helpers.s3_servers import FakeS3, S3Server
 from kvserver.errors import MediumError
 from kvserver.formats.manifest import BEGINNING, Manifest
-from kvserver.media.engine_urls import open_engine, open_vault, without_password
+from kvserver.media.engine_urls import look_at_engine, open_engine, open_vault, without_password
 from kvserver.media.shared import Mark
 
 
@@ -55,6 +55,35 @@ def test_store_that_pretends_is_refused_before_a_server_starts(fake_s3: tuple[S3
     for medium, snapshots in ((url, ""), ("memory://urls-probed", url)):
         with pytest.raises(MediumError, match="does not do what If-Match asks for"):
             open_engine(medium, snapshots)
+
+
+def test_who_looks_at_a_folder_leaves_it_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "kv"
+    with pytest.raises(MediumError, match=r"^cannot use the directory .*: No such file or directory$"):
+        look_at_engine(f"file:{folder}")
+    assert not folder.exists()
+    open_vault(f"file:{folder}").commit(Manifest(counter=1), "")
+    looked = look_at_engine(f"file:{folder}")
+    assert looked.log.read(BEGINNING, 0) == []
+    assert looked.vault.manifest()[0] == Manifest(counter=1)
+    assert [path.name for path in folder.glob("log*")] == []
+    engine = open_engine(f"file:{folder}")
+    first = engine.log.append(b"first", Mark(1, 1, ""), BEGINNING)
+    # As a power loss may leave it: the end is behind, and there is a torn entry.
+    line = (folder / "log.lock").read_bytes()
+    engine.log.append(b"second", Mark(1, 2, "0" * 32), first)
+    (folder / "log.lock").write_bytes(line)
+    (segment,) = folder.glob("log-*.entries")
+    segment.write_bytes(segment.read_bytes() + b"KVE1 torn")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    looked = look_at_engine(f"file:{folder}")
+    assert [entry.data for entry in looked.log.read(BEGINNING, 0)] == [b"first"]
+    assert [entry.data for entry in looked.log.read(first, 0)] == [b"second"]
+    for change in (lambda: looked.log.append(b"", Mark(1, 3, ""), first), lambda: looked.log.trim(first)):
+        with pytest.raises(MediumError, match=r"was opened to be read$"):
+            change()
+    looked.close()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 WITHOUT_OBSTORE = """
