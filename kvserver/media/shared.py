@@ -88,6 +88,8 @@ class SharedLog(Protocol):
         The data may be empty. An entry whose mark has a greater epoch than `after` is a fence: no append of an earlier epoch
         succeeds at that place any more, or behind it; where several may be in flight, one that was on its way behind that
         place may be taken, but no reader ever sees it. There, nothing is sent behind a fence before the fence is acknowledged.
+        An entry with the same mark and the same data that stands there may be taken for this one: so no other node, and no
+        other life of this one, may ever make the same fence.
         Refused: something else stands there, or did before it was trimmed. Unknown: it may have landed, or land later.
         MediumError: it has not and will not.
         """

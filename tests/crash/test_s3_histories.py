@@ -112,10 +112,12 @@ class Node:
         self.written = 0
         self.takeovers = 0
         self.is_primary = False
+        self.life = 0
         self.load()
 
     def load(self) -> None:
         """Start over from the snapshot."""
+        self.life += 1
         snapshot = self.store.snapshot
         self.epoch, self.position = snapshot.position.epoch, snapshot.position
         self.number, self.digest = snapshot.number, snapshot.digest
@@ -144,7 +146,8 @@ class Node:
 
     def take_over(self) -> None:
         epoch = self.epoch + 1
-        mark, data = self.mark(epoch), b"lead %d %d" % (self.name, epoch)
+        # As in `failover`, a node has another name in each of its lives: its fence of an earlier one is somebody else's.
+        mark, data = self.mark(epoch), b"lead %d %d %d" % (self.name, self.life, epoch)
         position = self.append(data, mark, self.position)
         # Somebody's snapshot has gone on beyond this place: what was put there counts for nothing.
         if self.store.snapshot.number > self.number:
