@@ -116,7 +116,7 @@ def hello(session: Session, request: Request) -> Effect:
         b"proto": protocol,
         b"id": session.id,
         b"mode": b"standalone",
-        b"role": b"master",
+        b"role": b"master" if session.server.replication.is_primary else b"replica",
         b"modules": [],
     }
     return Recognize(greeting)

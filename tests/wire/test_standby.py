@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 import kvserver
-from helpers.servers import ServerProcess, Wire, encode, info, wait_until
+from helpers.servers import ServerProcess, Wire, encode, info, parse, wait_until
 from kvserver.embedded import RunningServer
 from kvserver.state.session import ServerState
 
@@ -291,6 +291,14 @@ def test_snapshots_and_loads_are_the_primarys(pair: Pair) -> None:
         assert reply == b"-READONLY A replica can't save or load: the snapshots are those of the primary.\r\n", line
     assert pair.standby.command("BGSAVE", "x") == b"-ERR syntax error\r\n"
     assert pair.standby.command("DEBUG", "POPULATE", 1) == b"-READONLY You can't write against a read only replica.\r\n"
+
+
+def test_hello_tells_of_a_replica(pair: Pair) -> None:
+    for version in (2, 3):
+        theirs, ours = (parse(reply) for reply in pair.both(f"HELLO {version}"))
+        if version == 2:
+            theirs, ours = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in (theirs, ours))
+        assert ours[b"role"] == theirs[b"role"] == b"replica"
 
 
 DUE = (
