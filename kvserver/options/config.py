@@ -188,7 +188,7 @@ class Config:
             from kvserver.options.engine import needed_by_engine
 
             for option in changed:
-                if reason := needed_by_engine(option.name):
+                if reason := needed_by_engine(option.name, self):
                     raise config_set_failed(option.name, reason)
         for option, value_now in changed.items():
             self.put(option, value_now)

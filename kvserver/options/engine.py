@@ -13,6 +13,7 @@ from kvserver.errors import ConfigError
 # An acknowledged write has to survive the node that has acknowledged it, or the engine would be there for nothing.
 APPENDFSYNC = "always"
 NEEDS_JOURNAL = "the engine of medium has the data in its journal, so that appendonly stays yes"
+TOLD_ADDRESS = "other nodes were told this address for clients; {} would stand for it"
 NEEDS_NO_DIR = "medium is given, too: the data is in a directory, or in an engine"
 
 
@@ -21,6 +22,13 @@ class JournalOptions(Protocol):
 
     appendonly: bool
     appendfsync: str
+
+
+class AddressOptions(Protocol):
+    """What a Config says of where others reach the server."""
+
+    announce_ip: str
+    announce_port: int
 
 
 def settle_engine(config: JournalOptions, origins: Mapping[str, str]) -> None:
@@ -36,6 +44,10 @@ def settle_engine(config: JournalOptions, origins: Mapping[str, str]) -> None:
         config.appendfsync = APPENDFSYNC
 
 
-def needed_by_engine(name: str) -> str:
+def needed_by_engine(name: str, config: AddressOptions) -> str:
     """The reason why a server that has a medium can't change this option while it runs; empty if it can."""
+    if name == "bind" and not config.announce_ip:
+        return TOLD_ADDRESS.format("announce-ip")
+    if name in ("port", "tls-port") and not config.announce_port:
+        return TOLD_ADDRESS.format("announce-port")
     return NEEDS_JOURNAL if name == "appendonly" else ""

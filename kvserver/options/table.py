@@ -127,8 +127,8 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "let replies leave only behind an append that was sent after their command ran"),
         Option("replica-serve-stale-data", LIVE, YES_NO, "yes",
                "a standby answers reads while it does not hear from the engine", "slave-serve-stale-data"),
-        Option("announce-ip", LIVE, HOST, "", "address that other nodes and clients reach this one at; empty: that of bind"),
-        Option("announce-port", LIVE, integer(0, 65535), "0", "port that they reach it at; 0: that of port"),
+        Option("announce-ip", FIXED, HOST, "", "address that other nodes and clients reach this one at; empty: that of bind"),
+        Option("announce-port", FIXED, integer(0, 65535), "0", "port that they reach it at; 0: that of port"),
     ),
     "Limits": (
         Option("maxclients", LIVE, integer(1, UINT_MAX), "10000", "connections at the same time"),

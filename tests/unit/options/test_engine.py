@@ -7,7 +7,7 @@ import pytest
 from helpers.options import load_from, load_toml, shown
 from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.options.config import Config
-from kvserver.options.engine import NEEDS_JOURNAL, NEEDS_NO_DIR
+from kvserver.options.engine import NEEDS_JOURNAL, NEEDS_NO_DIR, TOLD_ADDRESS
 from kvserver.options.keywords import from_keywords
 
 MEDIUM = "nats://host/kv"
@@ -97,3 +97,15 @@ def test_journal_of_an_engine_stays_on() -> None:
     assert (config.appendonly, config.timeout) == (True, 0)
     assert config.set([(b"appendonly", b"yes"), (b"appendfsync", b"no")]) == ["appendfsync"]
     assert Config().set([(b"appendonly", b"no")]) == ["appendonly"]
+
+
+def test_address_that_others_were_told_stays_unless_another_stands_for_it() -> None:
+    config = load_from("--medium", MEDIUM)
+    told = (("bind", "::1", "announce-ip"), ("port", "7000", "announce-port"), ("tls-port", "7001", "announce-port"))
+    for name, value, announced in told:
+        with pytest.raises(ConfigSetError) as caught:
+            config.set([(name.encode(), value.encode())])
+        assert str(caught.value).endswith(f"'{name}') - {TOLD_ADDRESS.format(announced)}")
+    config = load_from("--medium", MEDIUM, "--announce-ip", "kv1", "--announce-port", "6379")
+    assert config.set([(b"bind", b"::1"), (b"port", b"7000")]) == ["bind", "port"]
+    assert Config().set([(b"port", b"7000")]) == ["port"]
