@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, Self
 import hiredis
 
 from helpers.linearizability import NEVER, Call, find_violations
-from helpers.nodes import DEADLINE_S, PROBE, Nodes, does_lead
+from helpers.nodes import DEADLINE_S, Nodes, does_lead
 from helpers.servers import encode
 
 CLIENTS = 5
@@ -62,6 +63,10 @@ class Verdict(NamedTuple):
             f"{self.acknowledged} writes acknowledged, {self.unknown} unknown, {self.reads} reads, {self.moves} moves, "
             f"longest gap {self.longest_gap_s:.3f} s{'' if self.is_right else wrong}"
         )
+
+
+def longest_gap(times: Sequence[float]) -> float:
+    return max((after - before for before, after in pairwise(times)), default=0.0)
 
 
 class Unanswered(Exception):
@@ -126,10 +131,10 @@ class Load:
             assert missing <= 0, f"{missing} of {count} writes were not acknowledged in {deadline_s} s:\n{self.nodes.logs()}"
             return self._acknowledged_at[first]
 
-    def gap_behind(self, time_s: float) -> float:
-        """The time from then to the first write that was acknowledged later, in seconds."""
+    def gap_since(self, time_s: float) -> float:
+        """The longest time since then in which no write was acknowledged, up to the last that was, in seconds."""
         with self._change:
-            return min(at for at in self._acknowledged_at if at > time_s) - time_s
+            return longest_gap([time_s, *sorted(at for at in self._acknowledged_at if at > time_s)])
 
     def _read_all(self) -> None:
         """Read everything behind all that was written, from whoever leads."""
@@ -161,13 +166,12 @@ class Load:
                 misplaced.append(value)
             latest = max(latest, call.invoked)
         calls = [call for history in (*histories.values(), pushes) for call in history]
-        times = sorted(self._acknowledged_at)
         return Verdict(
             acknowledged=sum(call.is_known and call.command != "GET" for call in calls),
             unknown=sum(not call.is_known and call.command != "GET" for call in calls),
             reads=sum(call.is_known and call.command == "GET" for call in calls),
             moves=sum(client.moves for client in self._clients),
-            longest_gap_s=max((after - before for before, after in pairwise(times)), default=0.0),
+            longest_gap_s=longest_gap(sorted(self._acknowledged_at)),
             lost=lost,
             doubled=doubled,
             misplaced=misplaced,
@@ -271,7 +275,7 @@ class _Client:
                 self._socket = socket.create_connection(("127.0.0.1", node.port), timeout=0.3)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._reader = hiredis.Reader()
-                if does_lead(self._ask(*PROBE)):
+                if does_lead(self._ask("ROLE")):
                     self._socket.settimeout(self._load.patience_s)
                     return True
             except (OSError, Unanswered):

@@ -68,7 +68,9 @@ class NatsNode:
         """Start the process, and don't wait for it."""
         self.directory.mkdir(parents=True, exist_ok=True)
         cluster = (
-            f'cluster {{ name: test, listen: "127.0.0.1:{self.cluster_port}", routes: [{", ".join(routes)}] }}\n'
+            # Clients are told of no other node: they go to those that a URL names, and not past a proxy.
+            f'cluster {{ name: test, listen: "127.0.0.1:{self.cluster_port}", no_advertise: true\n'
+            f"  routes: [{', '.join(routes)}] }}\n"
             if routes
             else ""
         )

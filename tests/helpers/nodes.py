@@ -20,8 +20,6 @@ from helpers.servers import ServerProcess, Wire
 # Where an engine elects a leader of its own, this takes the longest of all.
 DEADLINE_S = 30.0
 LOOK_S = 0.01
-# A write that changes nothing: only who leads runs it, and answers when it may.
-PROBE = ("DEL", "nothing")
 
 
 class Node(ServerProcess):
@@ -58,15 +56,15 @@ class Node(ServerProcess):
         super().__exit__(kind, error, trace)
 
     def leads(self, timeout_s: float = 1.0) -> bool:
-        """True if the node takes writes now."""
+        """True if the node leads, by its own word, and may answer."""
         with suppress(OSError, EOFError), Wire(self.port, timeout_s) as wire:
-            return does_lead(wire.value(*PROBE))
+            return does_lead(wire.value("ROLE"))
         return False
 
 
-def does_lead(reply: object) -> bool:
-    """True if this reply to PROBE is that of a node which leads."""
-    return reply == 0
+def does_lead(role: object) -> bool:
+    """True if this reply to ROLE is that of a node which leads."""
+    return isinstance(role, list) and role[0] == b"master"
 
 
 class Nodes:

@@ -15,7 +15,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
@@ -105,6 +105,10 @@ class Proxy:
         self._order(lambda: self._losses.append((of, happened)))
         return happened
 
+    def forget_losses(self) -> None:
+        """Lose no answer any more that was to be lost, and was not asked for yet."""
+        self._order(self._losses.clear)
+
     def _order(self, call: Callable[[], T]) -> T:
         async def run() -> T:
             return call()
@@ -140,12 +144,18 @@ class Proxy:
         pair = _Pair(to_client, to_server)
         self._pairs.add(pair)
         try:
-            await asyncio.gather(self._pass_requests(pair, from_client), self._pass_answers(pair, from_server))
-        except OSError:
-            pass
+            ways = self._pass_requests(pair, from_client), self._pass_answers(pair, from_server)
+            await asyncio.gather(*(self._until_cut(pair, way) for way in ways))
         finally:
             pair.cut()
             self._pairs.discard(pair)
+
+    async def _until_cut(self, pair: _Pair, way: Coroutine[None, None, None]) -> None:
+        """Pass one way, until that ends. What breaks one way ends both."""
+        try:
+            await way
+        except OSError:
+            pair.cut()
 
     async def _pass_requests(self, pair: _Pair, source: asyncio.StreamReader) -> None:
         async def pass_on(data: bytes) -> None:
@@ -181,7 +191,10 @@ class Proxy:
         async def read() -> None:
             data = b" "
             while data:
-                data = await source.read(CHUNK_BYTES)
+                try:
+                    data = await source.read(CHUNK_BYTES)
+                except OSError:
+                    data = b""
                 await pieces.put((self._loop.time() + self.delay_s, data))
 
         async def write() -> None:
