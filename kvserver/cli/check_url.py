@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvserver.cli.entries import Taken
-from kvserver.cli.stored import NO_ENTRY, FrameBytes, Stored, open_stored, tip_of
+from kvserver.cli.stored import NO_ENTRY, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Lead, Relink, Yield
 from kvserver.formats.manifest import BEGINNING, Manifest, StoredFrame
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import scan
+from kvserver.media.frame_bytes import FrameBytes
 from kvserver.persistence.workplace import Here, drive, finish
 from kvserver.system import Progress
 from kvserver.types import TAGGED

@@ -14,12 +14,13 @@ from contextlib import suppress
 from typing import Final
 
 from kvserver.cli.entries import Taken
-from kvserver.cli.stored import NO_ENTRY, FrameBytes, Stored, open_stored, tip_of
+from kvserver.cli.stored import NO_ENTRY, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Relink
 from kvserver.formats.manifest import BEGINNING, Manifest
 from kvserver.formats.record import EMPTY_STORE, encode_link
 from kvserver.media.file import FileMedium
+from kvserver.media.frame_bytes import FrameBytes
 from kvserver.media.lease import FolderLease
 from kvserver.media.medium import FrameWriter
 from kvserver.media.names import owner_path

@@ -14,6 +14,7 @@ from contextlib import suppress
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, decode_header
 from kvserver.formats.manifest import Manifest, StoredFrame
+from kvserver.media.frame_bytes import FrameBytes
 from kvserver.media.settling import Counted, Outcomes, replaced, wait_for
 from kvserver.media.shared import Tip, Vault
 
@@ -38,6 +39,8 @@ class VaultMedium:
         self._outcomes = outcomes or Counted()
         self._sleep = sleep
         self._is_closed = False
+        # The frame that was read last.
+        self._bytes: FrameBytes | None = None
 
     # The manifest
 
@@ -87,7 +90,9 @@ class VaultMedium:
             yield frame.header[begin:end]
         begin = max(begin, HEADER_SIZE)
         if begin < end:
-            data = self._vault.read(frame.name, begin - HEADER_SIZE, end - begin)
+            if self._bytes is None or self._bytes.frame != frame:
+                self._bytes = FrameBytes(self._vault, frame)
+            data = self._bytes.read(begin, end - begin)
             # What is missing may be damage: the checksum tells, and the frames behind have their places all the same.
             yield data.ljust(end - begin, b"\0")
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.frames import frame
 from helpers.shared_logs import Writer
-from kvserver.cli.stored import FrameBytes, is_url, open_stored, tip_of
+from kvserver.cli.stored import is_url, open_stored, tip_of
 from kvserver.errors import MediumError
 from kvserver.formats.manifest import Manifest
 
@@ -19,25 +18,6 @@ def test_url_is_told_from_a_path(word: str) -> None:
 @pytest.mark.parametrize("word", ["data", "./s3", "/a/b.kvs", "dump.kvs.0000000001.journal", "a:b", ""])
 def test_path_is_no_url(word: str) -> None:
     assert not is_url(word)
-
-
-def test_frame_reads_as_in_a_file() -> None:
-    writer = Writer()
-    stored = writer.snapshot({"key": "value" * 100})
-    whole = frame({"key": "value" * 100})
-    contents = FrameBytes(writer.vault, stored)
-    for offset, length in [(0, 80), (0, 100), (70, 30), (80, 10), (85, 1000), (10, 5), (len(whole) - 1, 1), (0, len(whole))]:
-        assert contents.read(offset, length) == whole[offset : offset + length]
-    assert b"".join(contents.payload()) == whole[80:]
-
-
-@pytest.mark.parametrize(("end", "reason"), [(0, ""), (-1, "the object is shorter"), (1, "the object is longer")])
-def test_length_of_an_object_is_proven(end: int, reason: str) -> None:
-    writer = Writer()
-    stored = writer.snapshot({"key": "value"})
-    data = writer.vault.objects[stored.name] + b"!"
-    writer.vault.objects[stored.name] = data[: len(data) - 1 + end]
-    assert FrameBytes(writer.vault, stored).wrong_length() == reason
 
 
 def test_place_behind_the_snapshot_is_that_of_the_manifest() -> None:
