@@ -23,10 +23,17 @@ FOLDER = Path(__file__).parent
 LEASE_MS = 500
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
-    with Nodes(tmp_path, f"file:{tmp_path}/kv", 2, LEASE_MS, "--save", "") as nodes:
+@pytest.fixture(scope="module")
+def running_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    folder = tmp_path_factory.mktemp("nodes")
+    with Nodes(folder, f"file:{folder}/kv", 2, LEASE_MS, "--save", "") as nodes:
         yield nodes
+
+
+@pytest.fixture
+def nodes(running_nodes: Nodes) -> Nodes:
+    assert running_nodes.primary().once("FLUSHALL") == b"+OK\r\n"
+    return running_nodes
 
 
 def switch(nodes: Nodes, how: str) -> None:
