@@ -241,6 +241,8 @@ class Bucket:
             reason = f"the store{at} did not answer in time"
         elif status:
             reason = f"the store{at} answers {status}{f' {code}' if code else ''}{f': {message[1]}' if message else ''}"
+        elif "HTTP error:" in text:
+            reason = f"the connection to the store{at} broke"
         else:
             reason = text.partition("\n")[0][:300]
         return f"{self.url}: {reason}"

@@ -82,8 +82,8 @@ def test_calls_return_what_is_there(fake_s3: tuple[S3Server, FakeS3]) -> None:
         (Fault(400, "BadDigest"), MediumError, "answers 400 BadDigest: "),
         (Fault(403, "SignatureDoesNotMatch"), MediumError, "does not let us in, or do that (SignatureDoesNotMatch: "),
         (Fault(404, "NoSuchBucket"), MediumError, "there is no bucket bucket at http://127.0.0.1:"),
-        (Fault(), Unknown, ""),
-        (Fault(has_effect=True), Unknown, ""),
+        (Fault(), Unknown, "the connection to the store at http://127.0.0.1:"),
+        (Fault(has_effect=True), Unknown, "the connection to the store at http://127.0.0.1:"),
     ],
     ids=["500", "503", "429", "400", "403", "404", "broken", "lost"],
 )
