@@ -8,6 +8,7 @@ from helpers.shared_logs import Writer
 from kvserver.cli.stored import is_url, open_stored, tip_of
 from kvserver.errors import MediumError
 from kvserver.formats.manifest import Manifest
+from kvserver.media.memory_engine import open_memory_engine
 
 
 @pytest.mark.parametrize("word", ["s3://bucket/prefix", "nats://a,b/name", "memory://x", "file:/data", "file:///data"])
@@ -34,6 +35,16 @@ def test_backups_of_a_server_have_no_log() -> None:
     assert stored.has_log(Manifest())
     assert not stored.has_log(Manifest(owner="ab" * 16))
     assert not stored._replace(log=None).has_log(Manifest())
+    stored.close()
+
+
+def test_snapshots_may_be_elsewhere() -> None:
+    writer, elsewhere = Writer(), open_memory_engine("test-stored-elsewhere")
+    writer.snapshot({"a": "1"})
+    elsewhere.vault.commit(writer.stored.manifest(), "")
+    stored = open_stored("memory://test-stored", "memory://test-stored-elsewhere")
+    assert stored.url == "memory://test-stored"
+    assert stored.manifest() == writer.stored.manifest()
     stored.close()
 
 
