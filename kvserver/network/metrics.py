@@ -125,8 +125,14 @@ STANDBY_GAUGES: Final = {
     "master_sync_in_progress": "master_sync_in_progress",
     "slave_repl_offset": "slave_repl_offset",
 }
-# What INFO medium has, under names of our own.
-MEDIUM_PREFIX: Final = "kvserver_"
+# What INFO persistence has where snapshots are copied elsewhere, and what INFO medium has, under names of our own.
+OWN_PREFIX: Final = "kvserver_"
+BACKUP_GAUGES: Final = {
+    "snapshots_in_progress": "snapshots_in_progress",
+    "snapshots_last_status": "snapshots_last_status",
+    "snapshots_last_time": "snapshots_last_timestamp_seconds",
+    "snapshots_lag": "snapshots_lag_seconds",
+}
 MEDIUM_GAUGES: Final = {
     "medium_epoch": "medium_epoch",
     "medium_lease_left_ms": "medium_lease_left_milliseconds",
@@ -145,8 +151,9 @@ _TABLES: Final = (
     (PREFIX, "gauge", GAUGES),
     (PREFIX, "gauge", STANDBY_GAUGES),
     (PREFIX, "counter", COUNTERS),
-    (MEDIUM_PREFIX, "gauge", MEDIUM_GAUGES),
-    (MEDIUM_PREFIX, "counter", MEDIUM_COUNTERS),
+    (OWN_PREFIX, "gauge", BACKUP_GAUGES),
+    (OWN_PREFIX, "gauge", MEDIUM_GAUGES),
+    (OWN_PREFIX, "counter", MEDIUM_COUNTERS),
 )
 _STATUS: Final = {"ok": 1.0, "err": 0.0, "up": 1.0, "down": 0.0}
 _INSTANCE: Final = ("role", "redis_version", "redis_mode", "os", "maxmemory_policy", "tcp_port", "run_id", "process_id",

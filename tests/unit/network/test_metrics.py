@@ -14,6 +14,7 @@ pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families
 
 from kvserver.network.metrics import (
+    BACKUP_GAUGES,
     COUNTERS,
     GAUGES,
     MEDIUM_COUNTERS,
@@ -112,6 +113,17 @@ def test_standby_tells_of_its_link_and_of_the_engine() -> None:
     assert samples["redis_master_link_up", ()] == 1
     assert samples["redis_slave_repl_offset", ()] == 9
     assert types["kvserver_medium_appends"] == "counter"
+
+
+def test_copies_of_snapshots_are_told_where_there_are_some() -> None:
+    assert "kvserver_snapshots" not in page_of(Server())
+    server = Server()
+    facts = server.state.backup
+    facts.url, facts.error, facts.last_at = "s3://bucket/kv", "no route", 1700
+    samples, _ = parsed(page_of(server))
+    assert all((f"kvserver_{name}", ()) in samples for name in BACKUP_GAUGES.values())
+    assert samples["kvserver_snapshots_last_status", ()] == 0
+    assert samples["kvserver_snapshots_last_timestamp_seconds", ()] == 1700
 
 
 def test_long_metric_has_one_head_and_comes_in_pieces() -> None:
