@@ -13,16 +13,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from kvserver.errors import Refused
+from kvserver.errors import MediumError, Refused
 from kvserver.failover.driving import drive
 from kvserver.failover.latencies import Latencies
 from kvserver.failover.lease import Lease
+from kvserver.formats.manifest import Position
 from kvserver.formats.record import SHORT_RECORD_BYTES, encode_tick, pack
 from kvserver.media.settling import Outcomes, Steps, settled
-from kvserver.media.shared import SharedLog, Tip
+from kvserver.media.shared import PromptLog, SharedLog, Tip
 from kvserver.persistence.backlog import Long, Ticks
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.group_commit import Group
@@ -31,6 +33,8 @@ from kvserver.state.session import ServerState
 
 # When more waits for the engine, the writer pauses, or while the engine is away, writes are refused.
 PENDING_BYTES: Final = 8 << 20
+# An entry up to this length is made by the event loop itself, where an engine needs no thread that waits.
+PROMPT_BYTES: Final = 1 << 16
 AWAY: Final = "the engine does not answer, and more than 8 MB wait for it"
 
 
@@ -121,6 +125,7 @@ class Sender:
         self._state = state
         self._facts = state.journal
         self._log = log
+        self._prompt = log if isinstance(log, PromptLog) else None
         self._lease = lease
         self._outcomes = outcomes
         self._loop = asyncio.get_running_loop()
@@ -315,23 +320,52 @@ class Sender:
             data = b"".join(parcel.pieces())
             mark = tip.mark(self.epoch)
             self._next_tip = tip.behind(tip.position._replace(epoch=self.epoch, number=tip.position.number + 1), mark, data)
-            steps = self._append(data, tip)
+            steps = self._append(data, tip, self._started_at)
         else:
             self._is_exclusive = True
+            if self._prompt and parcel.is_short and parcel.byte_count <= min(self._log.max_append_bytes, PROMPT_BYTES):
+                self._begin_append(self._prompt, parcel, tip, disk)
+                return
             steps = self._append_all(parcel, tip)
         drive(disk, steps).add_done_callback(partial(self._on_done, parcel, disk))
+
+    def _begin_append(self, log: PromptLog, parcel: _Parcel, tip: Tip, disk: Disk) -> None:
+        """Begin to append a short parcel, without a thread that waits for it."""
+        data = b"".join(parcel.pieces())
+        mark, sent_at = tip.mark(self.epoch), self._lease.clock()
+
+        def on_end(result: Position | MediumError) -> None:
+            if self._is_over:
+                return
+            if isinstance(result, MediumError):
+                # What is open is settled by a thread, which may wait.
+                steps = self._append(data, tip, sent_at, result)
+                drive(disk, steps).add_done_callback(partial(self._on_done, parcel, disk))
+                return
+            self.latencies.note(self._lease.clock() - sent_at)
+            self._on_appended(parcel, disk, tip.behind(result, mark, data), sent_at)
+
+        def done(result: Position | MediumError) -> None:
+            # RuntimeError: the loop is closed, so nobody waits.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(on_end, result)
+
+        log.begin_append(data, mark, tip.position, done)
 
     def _append_all(self, parcel: _Parcel, tip: Tip) -> Steps[tuple[Tip, float]]:
         """Make entries of a parcel and append each. Return the end behind the last, and when that was first sent."""
         sent_at = 0.0
         for data in cut(parcel.pieces(), self._log.max_append_bytes):
-            tip, sent_at = yield from self._append(data, tip)
+            tip, sent_at = yield from self._append(data, tip, self._lease.clock())
         return tip, sent_at
 
-    def _append(self, data: bytes, tip: Tip) -> Steps[tuple[Tip, float]]:
-        """Append an entry behind this end. Return the end behind it, and when it was first sent."""
-        mark, sent_at = tip.mark(self.epoch), self._lease.clock()
-        position = yield from settled(self._log, data, mark, tip.position, self._outcomes)
+    def _append(self, data: bytes, tip: Tip, sent_at: float, first: MediumError | None = None) -> Steps[tuple[Tip, float]]:
+        """Append an entry behind this end. Return the end behind it, and when it was first sent.
+
+        `first` is what became of an append of it that was begun at this time.
+        """
+        mark = tip.mark(self.epoch)
+        position = yield from settled(self._log, data, mark, tip.position, self._outcomes, first)
         self.latencies.note(self._lease.clock() - sent_at)
         return tip.behind(position, mark, data), sent_at
 
@@ -339,7 +373,7 @@ class Sender:
         if self._is_over or done.cancelled():
             return
         try:
-            parcel.tip, parcel.sent_at = done.result()
+            tip, sent_at = done.result()
         except Refused as refused:
             self._state.replication.engine.refused += 1
             self.on_refused(str(refused))
@@ -349,7 +383,10 @@ class Sender:
             _log.error("an append failed in a way that nobody knows", exc_info=error)
             self.on_refused(str(error))
             return
-        parcel.is_acknowledged = True
+        self._on_appended(parcel, disk, tip, sent_at)
+
+    def _on_appended(self, parcel: _Parcel, disk: Disk, tip: Tip, sent_at: float) -> None:
+        parcel.tip, parcel.sent_at, parcel.is_acknowledged = tip, sent_at, True
         self._state.replication.engine.appended += 1
         self._idle.append(disk)
         if self._is_exclusive:

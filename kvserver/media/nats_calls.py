@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,8 @@ class Call:
 
     # The subject of its answers, once it was sent.
     reply = ""
+    # What ends it when there is no answer in time, if somebody has asked for that.
+    timer: asyncio.TimerHandle | None = None
 
     def take(self, message: Msg) -> bool:
         """Take an answer. True: it was the last one."""

@@ -139,14 +139,19 @@ class NatsClient:
         waiting = self.send(subject, orjson.dumps(body) if body else b"", None)
         return parsed(self.collect(waiting, wait_s)[0])
 
-    def start(self, call: Call, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
-        """Send something whose answers a call takes. MediumError: nothing was sent."""
+    def start(
+        self, call: Call, subject: str, data: bytes, headers: dict[str, str] | None, wait_s: float | None = None
+    ) -> None:
+        """Send something whose answers a call takes. MediumError: nothing was sent.
+
+        With `wait_s` the call fails by Unknown if it has no answer by then; else whoever waits for it has to see to that.
+        """
         if self._is_closed:
             raise self._no_connection()
         call.reply = f"{self._inbox}.{next(self._numbers)}"
         message = message_of(subject, call.reply, data, headers, self._most)
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._begin, call, message)
+            self._loop.call_soon_threadsafe(self._begin, call, message, wait_s)
             return
         raise self._no_connection()
 
@@ -204,10 +209,16 @@ class NatsClient:
         if subscription is not None and self._client is not None and self._client.is_connected:
             self._keep(subscription.unsubscribe())
 
-    def _begin(self, call: Call, message: bytes) -> None:
+    def _begin(self, call: Call, message: bytes, wait_s: float | None) -> None:
         if client := self._connected(call):
             self._calls[call.reply] = call
             _write(client, message)
+            if wait_s is not None:
+                call.timer = self._loop.call_later(wait_s, self._expire, call, wait_s)
+
+    def _expire(self, call: Call, wait_s: float) -> None:
+        if self._calls.pop(call.reply, None):
+            call.fail(Unknown(f"no answer from NATS within {wait_s:g} s"))
 
     def _tell(self, message: bytes) -> None:
         if self._client is not None and self._client.is_connected:
@@ -226,6 +237,8 @@ class NatsClient:
         call = self._calls.get(message.subject)
         if call is not None and call.take(message):
             del self._calls[message.subject]
+            if call.timer:
+                call.timer.cancel()
 
     def _fail_all(self, error: MediumError) -> None:
         calls, self._calls = self._calls, {}

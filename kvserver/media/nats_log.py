@@ -21,7 +21,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kvserver.errors import MediumError, Refused, Trimmed, Unknown
@@ -90,6 +90,18 @@ class NatsLog:
         self._lock = threading.Lock()
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
+        headers = self._headers(data, mark, after)
+        return self._outcome(self._client.request(self._subject, data, headers, _patience(data)), mark, after)
+
+    def begin_append(self, data: bytes, mark: Mark, after: Position, done: Callable[[Position | MediumError], None]) -> None:
+        call = _Append(lambda message: self._outcome(message, mark, after), done)
+        try:
+            self._client.start(call, self._subject, data, self._headers(data, mark, after), _patience(data))
+        except MediumError as error:
+            call.fail(error)
+
+    def _headers(self, data: bytes, mark: Mark, after: Position) -> dict[str, str]:
+        """The headers of an entry. MediumError or Refused if it can't be appended at all."""
         if len(data) > self.max_append_bytes:
             raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         if mark.epoch < after.epoch:
@@ -98,13 +110,15 @@ class NatsLog:
         if self._feed is not None:
             # Who writes does not follow: its own entries would wait there.
             self._keep_feed(None)
-        headers = {
+        return {
             EXPECTED_LAST: str(after.number),
             MARK_EPOCH: str(mark.epoch),
             MARK_NUMBER: str(mark.number),
             MARK_DIGEST: mark.digest,
         }
-        answer = parsed(self._client.request(self._subject, data, headers, ANSWER_S + PER_MB_S * len(data) / (1 << 20)))
+
+    def _outcome(self, message: Msg, mark: Mark, after: Position) -> Position:
+        answer = parsed(message)
         if "error" in answer:
             raise refusal(answer["error"], after.number)
         number = int(answer["seq"])
@@ -213,6 +227,29 @@ class NatsLog:
         answer = self._client.ask(f"$JS.API.STREAM.INFO.{self._stream}", {}, ANSWER_S)
         must_be_done(answer)
         return _State(int(answer["state"]["first_seq"]), int(answer["state"]["last_seq"]))
+
+
+def _patience(data: bytes) -> float:
+    """The seconds that an append of this data may take."""
+    return ANSWER_S + PER_MB_S * len(data) / (1 << 20)
+
+
+class _Append(Call):
+    """An append whose outcome is told in the thread of the client."""
+
+    def __init__(self, outcome: Callable[[Msg], Position], done: Callable[[Position | MediumError], None]) -> None:
+        self._outcome = outcome
+        self._done = done
+
+    def take(self, message: Msg) -> bool:
+        try:
+            self._done(self._outcome(message))
+        except MediumError as error:
+            self._done(error)
+        return True
+
+    def fail(self, error: MediumError) -> None:
+        self._done(error)
 
 
 class _Feed(Call):

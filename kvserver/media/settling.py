@@ -58,13 +58,21 @@ class _Waits:
         return wait_s
 
 
-def settled(log: SharedLog, data: bytes, mark: Mark, after: Position, outcomes: Outcomes) -> Steps[Position]:
-    """Append an entry and return its position, however often that has to be tried. Refused if somebody else's stands there."""
+def settled(
+    log: SharedLog, data: bytes, mark: Mark, after: Position, outcomes: Outcomes, first: MediumError | None = None
+) -> Steps[Position]:
+    """Append an entry and return its position, however often that has to be tried. Refused if somebody else's stands there.
+
+    `first` is what became of an append of this entry that was begun before.
+    """
     waits = _Waits()
     # An earlier call may have landed, or land yet.
     is_open = False
     while True:
         try:
+            if first:
+                error, first = first, None
+                raise error
             position = log.append(data, mark, after)
         except Refused:
             # Without an open call it can't be ours that stands there.

@@ -15,8 +15,10 @@ if something else stands there. Whoever writes a new kind of engine needs this f
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
+from kvserver.errors import MediumError
 from kvserver.formats.manifest import BEGINNING, Manifest, Position
 
 # The length of the digest in a mark, in hex digits.
@@ -106,6 +108,14 @@ class SharedLog(Protocol):
 
     def close(self) -> None:
         """Let go. Calls that wait end soon with MediumError, or as if nothing had come. May be called again."""
+
+
+@runtime_checkable
+class PromptLog(SharedLog, Protocol):
+    """A SharedLog whose appends need no thread that waits: an event loop may begin them."""
+
+    def begin_append(self, data: bytes, mark: Mark, after: Position, done: Callable[[Position | MediumError], None]) -> None:
+        """Begin an append, and return at once. `done` is called once, in any thread: with what `append` returns or raises."""
 
 
 class ObjectWriter(Protocol):

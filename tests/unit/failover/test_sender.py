@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.node_parts import Clock, HeldLog, Sending, fresh_engine
+from helpers.node_parts import Clock, HeldLog, PromptHeldLog, Sending, fresh_engine
 from kvserver.errors import Refused, Unknown
 from kvserver.failover import sender as module
 from kvserver.failover.sender import AWAY, cut
@@ -47,9 +47,10 @@ def test_pieces_are_cut_into_the_data_of_entries(pieces: list[bytes], data: list
     assert list(cut(pieces, 4)) == data
 
 
-async def test_records_gather_while_an_entry_is_on_its_way() -> None:
+@pytest.mark.parametrize("kind", [HeldLog, PromptHeldLog])
+async def test_records_gather_while_an_entry_is_on_its_way(kind: type[HeldLog]) -> None:
     engine, clock = fresh_engine(), Clock()
-    log = HeldLog(engine)
+    log = kind(engine)
     sending = Sending(log, clock)
     sending.begin()
     sender = sending.sender
@@ -71,9 +72,10 @@ async def test_records_gather_while_an_entry_is_on_its_way() -> None:
     sender.halt()
 
 
-async def test_long_records_are_cut_and_count_as_a_whole() -> None:
+@pytest.mark.parametrize("kind", [HeldLog, PromptHeldLog])
+async def test_long_records_are_cut_and_count_as_a_whole(kind: type[HeldLog]) -> None:
     engine, clock = fresh_engine(), Clock()
-    log = HeldLog(engine, max_append_bytes=1 << 16)
+    log = kind(engine, max_append_bytes=1 << 16)
     sending = Sending(log, clock)
     sending.begin()
     sending.set(b"x" * 500_000)
@@ -149,8 +151,9 @@ async def test_policy_that_does_not_wait_lets_replies_leave_at_once() -> None:
     sending.sender.halt()
 
 
-async def test_refusal_ends_all() -> None:
-    log = HeldLog(fresh_engine())
+@pytest.mark.parametrize("kind", [HeldLog, PromptHeldLog])
+async def test_refusal_ends_all(kind: type[HeldLog]) -> None:
+    log = kind(fresh_engine())
     sending = Sending(log, Clock())
     log.fails[1] = Refused("somebody else")
     sending.begin()
@@ -166,8 +169,9 @@ async def test_refusal_ends_all() -> None:
     assert sending.sender.safe == -1
 
 
-async def test_open_outcome_is_settled_and_then_safe() -> None:
-    log = HeldLog(fresh_engine())
+@pytest.mark.parametrize("kind", [HeldLog, PromptHeldLog])
+async def test_open_outcome_is_settled_and_then_safe(kind: type[HeldLog]) -> None:
+    log = kind(fresh_engine())
     sending = Sending(log, Clock())
     log.fails[1] = Unknown("cut off")
     sending.begin()
