@@ -100,8 +100,13 @@ class Server:
             _settle_paths(self.config)
         # The options as they are at each start. A port that was found free once stays the server's.
         self._given = dict(vars(self.config))
+        # The parts that run commands are there: not so while an engine is opened, or a node that was demoted makes them anew.
+        self._has_parts = asyncio.Event()
         # The start that was begun last has come to its end, whatever that was.
         self._has_started = asyncio.Event()
+        # Somebody has told the server to leave before there was anything to leave, while this was under way.
+        self._is_unwanted = False
+        self._opening: asyncio.Task[LocalData | SharedData] | None = None
         self._storage = Storage(self.config, in_words_of_the_shell=owns_process)
         # The next start forgets what is in memory.
         self._forgets = False
@@ -206,6 +211,7 @@ class Server:
         self.state.scripts = self._scripts = ScriptRunner(self.state, self._table, self._jobs, self.writer)
         self._reconfiguration.limit_scripts = self._scripts.limit_memory
         self._jobs.attend_journal()
+        self._has_parts.set()
 
     async def start(self) -> None:
         """Listen, load and serve; return earlier if the server is told to leave meanwhile.
@@ -233,8 +239,19 @@ class Server:
             self._forgets = False
         vars(self.config).update(self._given)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_unwanted = False
+        self._has_parts.clear()
         self._build()
-        self._tie(await self._storage.open(self.state, self._table, lambda: self.writer.wake()))
+        self._opening = self._loop.create_task(self._storage.open(self.state, self._table, lambda: self.writer.wake()))
+        try:
+            data = await self._opening
+        except asyncio.CancelledError:
+            if not self._is_unwanted:
+                raise
+            _log.info("leaving before anything was opened")
+            self.ended.set_result(None)
+            return
+        self._tie(data)
         await self._serve()
 
     async def _serve(self) -> None:
@@ -247,6 +264,9 @@ class Server:
             await self._data.begin()
             await self._listeners.open()
             await self._open_http()
+            if self._is_closing:
+                self._stop_listening()
+                return
             introduce(self.state, self._listening)
             self._warn_of_network()
             self.clients.fit_to_system()
@@ -279,7 +299,12 @@ class Server:
 
     async def leave(self) -> None:
         """Leave as on SHUTDOWN, and not at all if the data can't be saved, which is logged. Signals lead to this."""
-        await self._until_started()
+        if self._is_starting and not self._has_parts.is_set() and not self._restart:
+            self._is_unwanted = True
+            if self._opening:
+                self._opening.cancel()
+            return
+        await self._has_parts.wait()
         await self._jobs.leave()
 
     async def stop(self) -> None:
@@ -297,16 +322,19 @@ class Server:
         """Let another node lead, and follow it: all that was acknowledged is there. All connections end.
 
         If nobody takes over, this node leads again after a lease. MediumError if the engine does not take this node's last
-        word in time: then the others wait for a lease, too.
+        word in time: then the others wait for a lease, too. NotRunning for a node that does not lead, or does so no more.
         """
+        if not self.is_running or isinstance(self._data, LocalData) or not self._data.journal.is_on:
+            raise NotRunning("this server does not lead nodes that share an engine")
         data = self._data
-        assert not isinstance(data, LocalData), "only an engine has other nodes"
         # What was written from here on would be in no log.
         self.writer.pause()
         try:
             await data.give_up()
         finally:
-            self._demote(waits=True)
+            # A refusal has demoted it already, perhaps, and somebody may have told it to leave.
+            if self._data is data:
+                self._demote(waits=True)
 
     async def restart(self) -> None:
         """Start again, on the same port: after a crash with what was kept, and else after a SHUTDOWN with all data.
@@ -317,18 +345,20 @@ class Server:
         await self.start()
 
     async def _until_started(self) -> None:
-        """Wait until a node that was demoted has its parts again."""
+        """Wait until a node that was demoted serves again."""
         while self._restart:
             await asyncio.wait([self._restart])
 
     async def _end(self, *, saves: bool) -> None:
         # An engine has every record already.
         saves = saves and not self.config.medium
-        await self._until_started()
-        if not self.is_running:
+        if self._restart:
+            await self._has_parts.wait()
+        if not (self.is_running or self._restart):
             await self._until_gone()
             return
-        self.faults.clear()
+        if self.is_running:
+            self.faults.clear()
         if self._leaving is None:
             self._leaving = self._in_background(self._jobs.leave(saves, force=True))
         await asyncio.wait([self.ended])
@@ -348,8 +378,11 @@ class Server:
         Options that CONFIG SET has changed are as at the start again, the clock tells the system's time, the figures of INFO
         count from zero. Connections stay, but those are reset that listen, wait, or are in the middle of a transaction.
 
-        Behind a script that has written and does not end, the server crashes and starts anew. NotRunning if it ends meanwhile.
+        Behind a script that has written and does not end, the server crashes and starts anew. NotRunning if it ends meanwhile,
+        or for a node that follows another one.
         """
+        if not self.state.replication.is_primary:
+            raise NotRunning("this node follows another one, which is the one to empty")
         self.faults.clear()
         try:
             await self._empty()
@@ -378,9 +411,15 @@ class Server:
     def _demote(self, *, waits: bool = False) -> None:
         """Throw away the data, which may have what the log never took, and follow the log anew: another node writes.
 
-        `waits`: another node is to take over first.
+        `waits`: another node is to take over first. A server that leaves goes on leaving.
         """
+        if self._is_closing:
+            return
+        if self.state.replication.is_leaving:
+            self._leave()
+            return
         self._stop_all()
+        self._has_parts.clear()
         self._data.abandon()
         self._restart = self._in_background(self._start_anew(waits=waits))
 
@@ -388,15 +427,15 @@ class Server:
         try:
             await self._has_started.wait()
             await self._end_all()
+            if self.ended.done():
+                return
             self._is_starting = True
-            vars(self.config).update(self._given)
+            # What CONFIG SET has set stays: it is the same server.
             self._build()
             self._tie(self._storage.reopen(self.state, self._table, lambda: self.writer.wake(), waits=waits))
             await self._serve()
         except StartError as error:
             _log.error("the server ends: %s", error)
-            self._storage.close()
-            self.ended.set_result(None)
         finally:
             self._is_starting = False
             self._restart = None
@@ -465,8 +504,11 @@ class Server:
         self._stop_all()
         self._data.abandon()
         self._storage.close()
+        if self._restart and self._load:
+            self._load.cancel()
         self._in_background(self._end_all())
-        self.ended.set_result(None)
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _stop_all(self) -> None:
         """Let no command run any more, nor anything that would be recorded, and reset all connections."""

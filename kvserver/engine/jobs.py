@@ -298,6 +298,7 @@ class Jobs:
         if not stays:
             # A write that was acknowledged from here on would not be in the frame.
             self.writer.pause()
+            replication.is_leaving = True
             # A transaction that runs may have another script behind the one that was killed.
             self._state.scripts.is_leaving = True
         try:
@@ -310,6 +311,7 @@ class Jobs:
             _log.error("SHUTDOWN failed: %s", error)
             if not force or stays:
                 if not stays:
+                    replication.is_leaving = False
                     self._state.scripts.is_leaving = False
                     self.writer.resume()
                 raise CommandError(SHUTDOWN_FAILED) from None

@@ -38,11 +38,19 @@ _OWN = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::*": "::1", "::": "::1"}
 async def open_for(config: Config) -> Engine:
     """Open the engine of this configuration. MediumError or ExtraMissing, in one line."""
     disk, loop = Disk(), asyncio.get_running_loop()
+    is_over = False
+
+    def open_it() -> Engine:
+        engine = open_engine(config.medium, config.snapshots)
+        if is_over:
+            engine.close()
+        return engine
+
     ends_at, has_told = loop.time() + START_WAIT_S, False
     try:
         while True:
             try:
-                return await disk.run(lambda: open_engine(config.medium, config.snapshots))
+                return await disk.run(open_it)
             except (NotReady, Unknown) as error:
                 if loop.time() > ends_at:
                     raise
@@ -50,8 +58,12 @@ async def open_for(config: Config) -> Engine:
                     _log.warning("waiting up to %g s for the engine: %s", START_WAIT_S, error)
                 has_told = True
                 await asyncio.sleep(START_PAUSE_S)
+    except asyncio.CancelledError:
+        is_over = True
+        raise
     finally:
-        disk.close()
+        # Nobody waits for a thread that may still be at a connection.
+        disk.forget()
 
 
 def boot_time() -> float:

@@ -106,6 +106,7 @@ class ReplicationFacts:
         self.on_switch: Callable[[Primary | None, Primary], None] | None = None
         self.on_progress: Callable[[], None] = lambda: None
         self.is_yielding = False
+        self.is_leaving = False
         self.engine = EngineFacts()
 
     @property

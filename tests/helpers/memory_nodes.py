@@ -1,0 +1,63 @@
+"""Whole servers that share an engine in memory, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import redis.asyncio
+
+import kvserver
+from kvserver.errors import Refused
+from kvserver.formats.control import Lead, encode_lead
+from kvserver.media.memory_engine import open_memory_engine
+from kvserver.media.shared import Tip
+
+# A busy machine may keep a node from its work for longer than a short lease.
+LEASE_MS: Final = 2000
+
+
+def node(name: str) -> kvserver.Server:
+    return kvserver.Server(medium=f"memory://{name}", lease_milliseconds=LEASE_MS)
+
+
+@asynccontextmanager
+async def client_of(server: kvserver.Server) -> AsyncIterator[redis.asyncio.Redis]:
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
+        yield client
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 (threads change it)
+            await asyncio.sleep(0.002)
+
+
+def leads(server: kvserver.Server) -> bool:
+    return server.is_running and server.state.replication.is_primary
+
+
+def end_of(name: str) -> Tip:
+    """The end of a log."""
+    tip = Tip()
+    log = open_memory_engine(name).log
+    manifest, _ = open_memory_engine(name).vault.manifest()
+    if manifest:
+        tip = Tip(manifest.position, manifest.mark_number, manifest.mark_digest)
+    for entry in log.read(tip.position, 0):
+        tip = tip.behind(entry.position, entry.mark, entry.data)
+    return tip
+
+
+def take_over_by_force(name: str, epoch: int) -> None:
+    """Append a LEAD as another node would that has applied everything."""
+    log = open_memory_engine(name).log
+    while True:
+        tip, data = end_of(name), encode_lead(Lead(epoch, "rival", "rival.example", 1))
+        try:
+            log.append(data, tip.mark(epoch), tip.position)
+            return
+        except Refused:
+            continue
