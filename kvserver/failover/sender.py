@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,7 +37,9 @@ PENDING_BYTES: Final = 8 << 20
 # An entry up to this length is made by the event loop itself, where an engine needs no thread that waits.
 PROMPT_BYTES: Final = 1 << 16
 AWAY: Final = "the engine does not answer, and more than 8 MB wait for it"
-
+# The number of no record: what waits for it never leaves.
+NEVER: Final = sys.maxsize
+NOT_WRITING: Final = "this node does not write any more"
 
 _log = logging.getLogger("kvserver")
 
@@ -145,6 +148,8 @@ class Sender:
         # A record was taken since somebody asked for `cover`.
         self._is_covered = False
         self._has_begun = False
+        # The last word of this node is on its way: nothing may stand behind it.
+        self._has_ended = False
         self._is_over = False
         # The number of the last entry that is no heartbeat, or of the one behind which this node writes.
         self._last_written = 0
@@ -161,8 +166,11 @@ class Sender:
     def cover(self) -> int:
         """The number of the record that has to be safe before what clients have read by now may leave.
 
-        With `read-fence` it stands in an entry that leaves from now on: then this node was the one that writes.
+        With `read-fence` it stands in an entry that leaves from now on: then this node was the one that writes. Behind this
+        node's last word it is NEVER: what a script writes that goes on is in no log, and what it reads may be out of date.
         """
+        if self._has_ended:
+            return NEVER
         if self._state.config.read_fence and self._has_begun and not self._is_covered:
             self.sequence += 1
             self._put(self._open_parcel())
@@ -170,7 +178,9 @@ class Sender:
         return self.sequence
 
     def take(self, commands: list[Request], clients: int) -> None:
-        """Take what one tick wrote, for which so many clients wait at most."""
+        """Take what one tick wrote, for which so many clients wait at most. Behind this node's last word it is dropped."""
+        if self._has_ended:
+            return
         self.sequence += 1
         self._is_covered = True
         now_ms = self._state.now_ms()
@@ -195,13 +205,24 @@ class Sender:
         self._beat()
 
     def send_control(self, frame: bytes) -> asyncio.Future[Tip]:
-        """Send a control frame behind all that was taken so far. The future gives the end of the log behind it."""
+        """Send a control frame behind all that was taken so far. The future gives the end of the log behind it.
+
+        MediumError behind this node's last word.
+        """
+        if self._has_ended:
+            raise MediumError(NOT_WRITING)
         self._seal()
         self.sequence += 1
         parcel = _Parcel(self.sequence)
         parcel.control, parcel.byte_count, parcel.is_sealed = frame, len(frame), True
         parcel.waiters.append(done := self._loop.create_future())
         self._put(parcel, in_queue=False)
+        return done
+
+    def end(self, frame: bytes) -> asyncio.Future[Tip]:
+        """Send this control frame as this node's last word, unless that was done before. The future is done behind it."""
+        done = self.cut() if self._has_ended else self.send_control(frame)
+        self._has_ended = True
         return done
 
     def cut(self) -> asyncio.Future[Tip]:
@@ -420,7 +441,8 @@ class Sender:
     def _beat(self) -> None:
         """Let the engine hear of this node at least so often, and see to it that nobody waits for an engine that is away."""
         self._beat_timer = self._loop.call_later(self._lease.beat_s / 2, self._beat)
-        if not (self._queue or self._in_flight) and self._lease.clock() - self._started_at >= self._lease.beat_s / 2:
+        is_idle = not (self._queue or self._in_flight or self._has_ended)
+        if is_idle and self._lease.clock() - self._started_at >= self._lease.beat_s / 2:
             parcel = _Parcel(self.sequence)
             parcel.is_sealed = True
             self._put(parcel)

@@ -102,10 +102,12 @@ class SharedJournal:
         """Do nothing: what is acknowledged is durable, whatever the policy is."""
 
     async def end(self, frame: bytes) -> None:
-        """Record nothing more: this control frame is the last. MediumError if the engine does not answer for a lease."""
+        """Record nothing more: this control frame is the last. MediumError if the engine does not answer for a lease.
+
+        It stays on until `halt`, so that replies wait: one to what runs from now on never leaves.
+        """
         if self.is_on:
-            self.is_on = False
-            await self._in_time(self.courier.send_control(frame))
+            await self._in_time(self.courier.end(frame))
 
     async def _in_time(self, done: asyncio.Future[Tip]) -> None:
         try:

@@ -8,6 +8,7 @@ import hashlib
 import pytest
 
 from helpers.node_parts import Clock, HeldLog, Sending, fresh_engine
+from kvserver.engine.outbox import Outbox
 from kvserver.errors import MediumError, Trimmed
 from kvserver.failover.shared_journal import SharedJournal
 from kvserver.formats.control import Relink, Yield, decode_control, encode_yield
@@ -20,6 +21,24 @@ from kvserver.persistence.disk import Disk
 pytestmark = pytest.mark.timeout(30)
 PAYLOAD = b'{"a":"1"}'
 DIGEST = hashlib.sha256(PAYLOAD).hexdigest()
+
+
+class Client:
+    """A client of an outbox that keeps what it is sent."""
+
+    is_waiting = False
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.seen.append(data)
+
+    def wait(self) -> None: ...
+    def go_on(self) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Parts:
@@ -114,6 +133,38 @@ async def test_end_is_the_last_entry() -> None:
     await parts.journal.sync()
     assert [entry.data for entry in parts.engine.log.read(BEGINNING, 0)][1:] == [encode_yield(1)]
     assert decode_control(encode_yield(1)) == Yield(1)
+    parts.journal.halt()
+
+
+async def test_what_runs_behind_the_last_word_is_never_answered() -> None:
+    parts = Parts(is_open=False)
+    client = Client()
+    outbox = Outbox(parts.sender)
+    parts.sender.on_safe = outbox.release
+    parts.set(b"1")
+    outbox.write(client, b"before")
+    outbox.seal()
+    ending = asyncio.ensure_future(parts.journal.end(encode_yield(1)))
+    await asyncio.sleep(0)
+    # A script goes on whose records come too late.
+    parts.set(b"2")
+    assert parts.journal.is_on
+    outbox.write(client, b"behind")
+    outbox.seal()
+    parts.log.is_open = True
+    parts.log.let_through(1)
+    await ending
+    await parts.journal.end(encode_yield(1))
+    assert parts.sender.safe >= parts.sender.sequence
+    assert client.seen == [b"before"]
+    assert [entry.data for entry in parts.engine.log.read(BEGINNING, 0)][1:] == [encode_yield(1)]
+    # Neither does a RESTORE count that was under way, nor is there a heartbeat.
+    with pytest.raises(MediumError, match="does not write any more"):
+        await parts.journal.link(parts.journal.cut(), DIGEST, 1, drops=True)
+    parts.clock.now += 6
+    parts.sender._beat()
+    await parts.journal.sync()
+    assert len(parts.engine.log.read(BEGINNING, 0)) == 2
     parts.journal.halt()
 
 
