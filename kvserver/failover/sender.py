@@ -145,8 +145,8 @@ class Sender:
         self._beat_timer: asyncio.TimerHandle | None = None
         self._started_at = 0.0
         self._is_pausing = False
-        # A record was taken since somebody asked for `cover`.
-        self._is_covered = False
+        # The number of the last record, control frame or fence that has left.
+        self._left = 0
         self._has_begun = False
         # The last word of this node is on its way: nothing may stand behind it.
         self._has_ended = False
@@ -161,7 +161,9 @@ class Sender:
         """The number of the last record up to which replies may leave; -1: none may, since nobody knows who writes."""
         if not self._lease.is_held:
             return -1
-        return self.synced if self._state.config.appendfsync == "always" else self.sequence
+        config = self._state.config
+        # A fence that nobody waits for is none.
+        return self.synced if config.appendfsync == "always" or config.read_fence else self.sequence
 
     def cover(self) -> int:
         """The number of the record that has to be safe before what clients have read by now may leave.
@@ -171,10 +173,9 @@ class Sender:
         """
         if self._has_ended:
             return NEVER
-        if self._state.config.read_fence and self._has_begun and not self._is_covered:
+        if self._state.config.read_fence and self._has_begun and self.sequence == self._left:
             self.sequence += 1
             self._put(self._open_parcel())
-        self._is_covered = False
         return self.sequence
 
     def take(self, commands: list[Request], clients: int) -> None:
@@ -182,7 +183,6 @@ class Sender:
         if self._has_ended:
             return
         self.sequence += 1
-        self._is_covered = True
         now_ms = self._state.now_ms()
         tick = encode_tick(commands, now_ms) or Long(pack(commands), now_ms)
         waiting = min(clients, len(commands))
@@ -293,7 +293,11 @@ class Sender:
         if self._is_over:
             self._queue.clear()
             return
-        self._start_when_worth_it()
+        if self._state.config.read_fence:
+            # What runs in the same tick, behind this, is read before it leaves: so it is fence enough.
+            self._loop.call_soon(self._start_when_worth_it)
+        else:
+            self._start_when_worth_it()
         self._look_at_pressure()
 
     def _start_when_worth_it(self) -> None:
@@ -332,6 +336,7 @@ class Sender:
             self._start_timer.cancel()
             self._start_timer = None
         parcel = self._queue.popleft()
+        self._left = parcel.sequence
         parcel.is_sealed = True
         self._in_flight.append(parcel)
         disk = self._idle.pop()

@@ -254,9 +254,44 @@ async def test_read_fence_covers_reads_by_an_entry_of_their_own() -> None:
     sending.set(b"1")
     # The record leaves later than the command ran: it is fence enough.
     assert sender.cover() == 3
+    assert sender.cover() == 3
     log.is_open = True
     log.let_through(1)
     await until(lambda: sender.synced == 3)
+    sender.halt()
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+async def test_read_fence_holds_whatever_has_left_before(policy: str) -> None:
+    log, clock = HeldLog(fresh_engine()), Clock()
+    sending = Sending(log, clock, appendfsync=policy)
+    sending.state.config.read_fence = True
+    sending.begin()
+    sender = sending.sender
+    # A key has expired, and nobody has read anything: what is read later needs a fence of its own.
+    sender.take([[b"DEL", b"k"]], 0)
+    await until(lambda: log.begun == [1])
+    log.let_through(1)
+    await until(lambda: sender.synced == 1)
+    assert sender.cover() == 2
+    assert sender.safe == 1
+    await until(lambda: log.begun == [1, 2])
+    # A cut amid a tick lets nothing leave before the tick has ended.
+    sender.take([[b"DEL", b"k"]], 0)
+    sender.cut()
+    assert sender.cover() == 3
+    log.is_open = True
+    log.let_through(2)
+    await until(lambda: sender.synced == 3)
+    # Heartbeats have no number of their own, and are no fence.
+    log.is_open = False
+    clock.now += 6
+    sender._beat()
+    assert sender.cover() == 4
+    assert sender.safe == 3
+    log.is_open = True
+    log.let_through(4)
+    await until(lambda: sender.safe == 4)
     sender.halt()
 
 
