@@ -8,6 +8,7 @@ compared but times of one clock: to set the time of day changes nothing. The clo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -18,12 +19,17 @@ BEATS: Final = 3
 
 
 class Lease:
-    """The right to answer, until a time by `clock` (seconds). A new lease has none."""
+    """The right to answer, until a time by `clock` (seconds). A new lease has none.
+
+    Any thread may extend it.
+    """
 
     def __init__(self, lease_s: float, clock: Callable[[], float]) -> None:
         self.lease_s = lease_s
         self.clock = clock
         self._ends_at = float("-inf")
+        self._has_ended = False
+        self._lock = threading.Lock()
 
     @property
     def beat_s(self) -> float:
@@ -41,9 +47,13 @@ class Lease:
         return max(0.0, self._ends_at - self.clock())
 
     def extend(self, sent_at: float) -> None:
-        """Take notice that an entry was acknowledged, which was first sent at this time."""
-        self._ends_at = max(self._ends_at, sent_at + ANSWERING * self.lease_s)
+        """Take notice that an entry was acknowledged, which was first sent at this time. A lease that has ended stays so."""
+        with self._lock:
+            if not self._has_ended:
+                self._ends_at = max(self._ends_at, sent_at + ANSWERING * self.lease_s)
 
     def end(self) -> None:
         """Answer nobody any more."""
-        self._ends_at = float("-inf")
+        with self._lock:
+            self._has_ended = True
+            self._ends_at = float("-inf")

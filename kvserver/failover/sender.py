@@ -379,10 +379,14 @@ class Sender:
         log.begin_append(data, mark, tip.position, done)
 
     def _append_all(self, parcel: _Parcel, tip: Tip) -> Steps[tuple[Tip, float]]:
-        """Make entries of a parcel and append each. Return the end behind the last, and when that was first sent."""
+        """Make entries of a parcel and append each. Return the end behind the last, and when that was first sent.
+
+        Each extends the lease: a long record may take longer than that.
+        """
         sent_at = 0.0
         for data in cut(parcel.pieces(), self._log.max_append_bytes):
             tip, sent_at = yield from self._append(data, tip, self._lease.clock())
+            self._lease.extend(sent_at)
         return tip, sent_at
 
     def _append(self, data: bytes, tip: Tip, sent_at: float, first: MediumError | None = None) -> Steps[tuple[Tip, float]]:
@@ -452,6 +456,9 @@ class Sender:
             parcel.is_sealed = True
             self._put(parcel)
         self._look_at_pressure()
+        if self._is_exclusive and self._lease.is_held:
+            # What is safe may leave, though the lease had lapsed before a part of a long record has extended it.
+            self.on_safe()
 
     def _look_at_pressure(self) -> None:
         """Pause the writer while too much waits for an engine that answers; refuse writes while it does not."""

@@ -139,6 +139,41 @@ async def test_replies_leave_only_within_the_lease() -> None:
     sender.halt()
 
 
+async def test_each_part_of_a_long_record_extends_the_lease() -> None:
+    log, clock = HeldLog(fresh_engine(), max_append_bytes=1 << 16), Clock()
+    sending = Sending(log, clock)
+    sending.begin()
+    sender = sending.sender
+    sending.set(b"x" * 200_000)
+    await until(lambda: log.begun == [1])
+    clock.now += 6
+    log.let_through(1)
+    await until(lambda: log.begun == [1, 2])
+    assert sender.safe == 0
+    clock.now += 7.5
+    assert sender.safe == -1
+    log.let_through(2)
+    await until(lambda: log.begun == [1, 2, 3])
+    # That one was sent when the first one had arrived, and is no news of the last seconds.
+    assert sender.safe == -1
+    log.let_through(3)
+    await until(lambda: log.begun == [1, 2, 3, 4])
+    assert sender.safe == 0
+    # Those who have waited for the lease alone are let go.
+    released: list[int] = []
+    sending.on_safe = lambda: released.append(sender.safe)
+    sender._beat()
+    assert released == [0]
+    # A part that arrives when this node does not write any more changes nothing.
+    sender.halt()
+    clock.now += 1
+    log.is_open = True
+    log.let_through(4)
+    await until(lambda: len(log.read(BEGINNING, 0)) == 4)
+    sending.lease.extend(clock.now)
+    assert sender.safe == -1
+
+
 async def test_policy_that_does_not_wait_lets_replies_leave_at_once() -> None:
     log = HeldLog(fresh_engine())
     sending = Sending(log, Clock(), appendfsync="everysec")
