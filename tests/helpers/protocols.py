@@ -237,6 +237,8 @@ class Node:
                 self.send(b"")
             beat_at = self.hub.now + self.lease.beat_s
         self.lease.end()
+        # As behind a demotion, where all is made anew.
+        self.lease = Lease(LEASE_S, self.clock)
         self.flights.clear()
         self.arrived.clear()
         self.held.clear()
