@@ -54,26 +54,29 @@ class Neighbours:
         self._task = asyncio.get_running_loop().create_task(self._go_on())
 
     def tell_soon(self) -> None:
-        """Tell now: the role has changed, or somebody waits."""
+        """Tell now: the role has changed."""
         self._wants_to_tell.set()
 
     async def _go_on(self) -> None:
         while True:
-            facts = self._facts
-            self._beats += 1
-            node = Node(facts.node_id, self.host, self.port, facts.is_primary, facts.applied, self._beats)
             try:
-                found = await self._disk.run(lambda: self._exchange(node))  # noqa: B023
-            except MediumError as error:
-                if not self._has_failed:
-                    _log.warning("the engine does not tell of other nodes: %s", error)
-                self._has_failed = True
-            else:
+                await self._tell_and_learn()
                 self._has_failed = False
-                self._learn(found)
+            except Exception as error:
+                if not self._has_failed:
+                    # What is no failure of the engine is a defect, which its traceback shows.
+                    trace = None if isinstance(error, MediumError) else error
+                    _log.warning("the engine does not tell of other nodes: %s", error, exc_info=trace)
+                self._has_failed = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wants_to_tell.wait(), self._beat_s)
             self._wants_to_tell.clear()
+
+    async def _tell_and_learn(self) -> None:
+        facts = self._facts
+        self._beats += 1
+        node = Node(facts.node_id, self.host, self.port, facts.is_primary, facts.applied, self._beats)
+        self._learn(await self._disk.run(lambda: self._exchange(node)))
 
     def _exchange(self, node: Node) -> list[Node]:
         self._presence.tell(node)

@@ -79,12 +79,13 @@ async def test_earlier_life_of_a_node_that_was_started_anew_is_no_node() -> None
 
 
 class Failing:
-    def __init__(self) -> None:
+    def __init__(self, error: Exception) -> None:
         self.calls = 0
+        self.error = error
 
     def tell(self, node: Node) -> None:
         self.calls += 1
-        raise MediumError("away")
+        raise self.error
 
     def nodes(self) -> list[Node]:
         return []
@@ -96,8 +97,9 @@ class Failing:
         """Do nothing."""
 
 
-async def test_engine_that_fails_is_told_once_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
-    failing = Failing()
+@pytest.mark.parametrize("error", [MediumError("away"), ValueError("away")], ids=["engine", "defect"])
+async def test_engine_that_fails_is_told_once_and_asked_again(caplog: pytest.LogCaptureFixture, error: Exception) -> None:
+    failing = Failing(error)
     one, _ = neighbours(fresh_engine()._replace(presence=failing), "a", Clock())
     one.begin()
     await until(lambda: failing.calls > 3)
