@@ -39,11 +39,14 @@ class Entries:
         self.rest_bytes = 0
         # The length from which on the rest may have the end of a record.
         self._needed_bytes = 0
+        # The number of the entry whose data was added last, if `keep` has not come to it.
+        self._added = 0
 
     def take(self, entry: Entry) -> Whole | Control | None:
         """What an entry says: something to scan and run, or to obey; None if there is nothing to do yet.
 
-        ChainBroken if it does not stand right behind `tip`, or says what can't be. `passed` goes beyond it.
+        ChainBroken if it does not stand right behind `tip`, or says what can't be. `passed` goes beyond it. One that was not
+        passed may be taken again.
         """
         mark, data = entry.mark, entry.data
         if (mark.number, mark.digest) != (self.tip.number + 1, self.tip.digest) or mark.epoch < self.epoch:
@@ -51,12 +54,17 @@ class Entries:
                 f"behind the entry {self.tip.number} (epoch {self.epoch}) stands one that was written as the entry "
                 f"{mark.number} (epoch {mark.epoch}), or behind another one"
             )
+        if self._added == mark.number:
+            self.rest_bytes -= len(self._rest.pop())
+            self._added = 0
         if mark.epoch > self.epoch or (is_control(data) and not self._rest):
+            control = self._obey(entry)
             # A node that died has left it: it does not count.
             self._drop_rest()
-            return self._obey(entry)
+            return control
         if not data:
             return None
+        self._added = mark.number
         self._rest.append(data)
         self.rest_bytes += len(data)
         if self.rest_bytes < self._needed_bytes:
@@ -95,4 +103,4 @@ class Entries:
         self.tip = self.tip.behind(entry.position, entry.mark, entry.data)
 
     def _drop_rest(self) -> None:
-        self._rest, self.rest_bytes, self._needed_bytes = [], 0, 0
+        self._rest, self.rest_bytes, self._needed_bytes, self._added = [], 0, 0, 0

@@ -1,7 +1,7 @@
 """A node that follows: it loads the newest snapshot, then does what each entry of the log says, until it leads itself.
 
-Records run whole, since clients read between them. Nothing here writes, and nothing waits: `leadership` reads the log and says
-when. What is due stays until the log says that it went.
+Records run whole, since clients read between them, and the data stands while a client's script stands aside. Nothing here
+writes: `leadership` reads the log and says when. What is due stays until the log says that it went.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from kvserver.data.shards import drain
+from kvserver.data.shards import Shard, drain
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.failover.entries import Entries, Whole
@@ -50,17 +50,22 @@ class Standby:
         self._workplace = workplace
         self._wake = wake
         self._replay = Replay(state, table, keeps_whole=True)
+        # Why the data is that of no place in the log, if it is so: some records of an entry have run, and others have not.
+        self._left_amid = ""
 
     async def load(self) -> None:
         """Let the data be that of the snapshot from which the log goes on. MediumError, with the data as it was, otherwise."""
         manifest = await self._workplace.run(self._medium.look)
         if manifest.owner:
             raise MediumError(f"the snapshots there are the backups of the server {manifest.owner}, and belong to no log")
-        await self._install(manifest.linked)
+        unused = await self._install(manifest.linked)
         self.entries = Entries(Tip(manifest.position, manifest.mark_number, manifest.mark_digest))
+        self._state.replication.applied = manifest.mark_number
+        self._left_amid = ""
+        await self._workplace.pace().run(drain(unused))
 
-    async def _install(self, digest: str) -> None:
-        """Let the data be that of the frame with this digest."""
+    async def _install(self, digest: str) -> list[Shard]:
+        """Let the data be that of the frame with this digest. Return the shards that nobody uses any more."""
         started_at = time.perf_counter()
         result = await self._frames.scan(load=digest != EMPTY_STORE, digest=digest)
         if digest == EMPTY_STORE:
@@ -68,17 +73,26 @@ class Standby:
         elif not result.loaded or result.loaded.digest != digest:
             reason = result.reason or "no frame has this digest"
             raise MediumError(f"the snapshot {digest[:16]}…, from which the log goes on, can't be loaded: {reason}")
+        await self._until_whole()
         unused = self._frames.install(result, started_at)
         self._frames.linked = result.loaded.digest if result.loaded else ""
         self._replay = Replay(self._state, self._table, keeps_whole=True)
-        await self._workplace.pace().run(drain(unused))
+        return unused
+
+    async def _until_whole(self) -> None:
+        """Wait while a script stands aside: it is to see the same data from its beginning to its end."""
+        while self._state.scripts.busy_error:
+            await self._state.scripts.wait()
 
     async def follow(self, entries: Sequence[Entry]) -> None:
         """Do what these entries say, which stand right behind those before.
 
         ChainBroken if they don't, or hold what this version can't run: then nobody may go on from here. Trimmed if a snapshot
-        is gone that they name: then `load` helps.
+        is gone that they name. In both cases `load` helps, if there is a newer snapshot. Entries that were not begun may be
+        given again; behind one that ended in its middle this raises ChainBroken until `load`.
         """
+        if self._left_amid:
+            raise ChainBroken(self._left_amid)
         for entry in entries:
             match self.entries.take(entry):
                 case Whole() as whole:
@@ -92,18 +106,22 @@ class Standby:
         await self._workplace.run(self._medium.look)
         if digest != EMPTY_STORE and digest not in {frame.digest for frame in self._medium.frames}:
             raise Trimmed(f"the log goes on from the snapshot {digest[:16]}…, which newer ones have replaced")
-        await self._install(digest)
+        unused = await self._install(digest)
+        await self._workplace.pace().run(drain(unused))
 
     async def _run(self, whole: Whole) -> None:
         """Run the records that are whole."""
         replay, data = self._replay, whole.data
         scan = await self._drive(scan_segment(len(data)), data)
         self.entries.keep(whole, scan)
-        before = replay.commands
+        before, number = replay.commands, self.entries.tip.number + 1
+        self._left_amid = f"the entry {number} was left in its middle"
         try:
             await self._drive(read_records(scan.valid_length, replay.run), data)
         except RecordInvalid as invalid:
-            raise ChainBroken(f"the entry {self.entries.tip.number + 1} can't be run: {invalid}") from None
+            self._left_amid = f"the entry {number} can't be run: {invalid}"
+            raise ChainBroken(self._left_amid) from None
+        self._left_amid = ""
         if replay.unused:
             unused, replay.unused = replay.unused, []
             await self._workplace.pace().run(drain(unused))
@@ -114,10 +132,12 @@ class Standby:
     async def _drive(self, steps: Steps[T], data: bytes) -> T:
         """Drive steps over bytes in memory, let clients have their turn between them, and return what the steps do.
 
-        The clock of the databases stands while a step runs, as records ask for, and goes while clients read.
+        No step runs while a script stands aside. The clock of the databases stands while a step runs, as records ask for, and
+        goes while clients read.
         """
         pace = self._workplace.pace()
         answer = b""
+        await self._until_whole()
         self._databases.stop_clock()
         try:
             request = next(steps)
@@ -127,6 +147,7 @@ class Standby:
                 if pace.is_over or (request and request.hasher):
                     self._databases.start_clock()
                     await (self._hash(request.hasher, answer) if request and request.hasher else pace.next())
+                    await self._until_whole()
                     self._databases.stop_clock()
                 request = steps.send(answer)
         except StopIteration as stop:

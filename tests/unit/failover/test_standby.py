@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -22,6 +23,7 @@ from kvserver.options.config import Config
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.frames import Frames
 from kvserver.persistence.slices import BesideLoop
+from kvserver.state.scripts import NoScripts
 from kvserver.state.session import ServerState
 
 pytestmark = pytest.mark.timeout(30)
@@ -125,6 +127,7 @@ async def test_snapshot_and_the_entries_behind_it_are_all(writer: Writer) -> Non
     await following.standby.load()
     assert following.value(b"a") == "1"
     assert following.standby.entries.epoch == 1
+    assert following.state.replication.applied == 2
     await following.catch_up()
     assert following.value(b"a") == "2"
 
@@ -245,6 +248,93 @@ async def test_break_stops_and_changes_nothing(writer: Writer, fault: str) -> No
         await following.standby.follow([broken])
     assert following.value(b"a") is None
     assert following.standby.entries.tip.number == 1
+
+
+async def test_entry_that_could_not_be_read_may_come_again(writer: Writer) -> None:
+    following = Following(writer.engine)
+    writer.lead()
+    writer.append(record("SET", "a", "1")[:20])
+    await following.catch_up()
+    (entry,) = writer.append(record("SET", "a", "1")[20:])
+    for broken in (changed(entry, epoch=2), entry._replace(data=entry.data[:-3] + b"x\r\n")):
+        for _ in range(2):
+            with pytest.raises(ChainBroken):
+                await following.standby.follow([broken])
+    await following.catch_up()
+    assert following.value(b"a") == "1"
+
+
+async def test_entry_that_ended_in_its_middle_never_runs_again(writer: Writer) -> None:
+    following = Following(writer.engine)
+    writer.lead()
+    writer.append(record("SET", "a", "1"))
+    await following.catch_up()
+    writer.save(b'{"a":"4"}')
+    data = encode_records([pack([[b"INCR", b"a"]]), pack([[b"NOSUCH", b"a"]])], [5, 5])
+    writer.append(data)
+    for _ in range(3):
+        with pytest.raises(ChainBroken, match="the entry 3 can't be run"):
+            await following.catch_up()
+        with pytest.raises(ChainBroken, match="the entry 3 can't be run"):
+            await following.standby.follow([])
+    assert following.value(b"a") in ("1", "2")
+    await following.standby.load()
+    await following.standby.follow([])
+    assert following.value(b"a") == "4"
+
+
+class ScriptAside(NoScripts[Any]):
+    """A script that stands aside until `end`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy_error = "BUSY"
+        self._whole = asyncio.Event()
+        self.is_waited_for = asyncio.Event()
+
+    def end(self) -> None:
+        self.busy_error = ""
+        self._whole.set()
+
+    async def wait(self) -> None:
+        self.is_waited_for.set()
+        await self._whole.wait()
+
+
+@pytest.mark.parametrize("change", ["record", "later record", "snapshot", "link"])
+async def test_nothing_changes_while_a_script_stands_aside(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    following = Following(writer.engine)
+    script = ScriptAside()
+    writer.lead()
+    if change == "later record":
+        # The script begins between two steps.
+        class Pace:
+            is_over = True
+
+            async def next(self) -> None:
+                if following.value(b"n") and following.state.scripts is not script:
+                    following.state.scripts = script
+
+        writer.append(record("SET", "n", "1"))
+        await following.catch_up()
+        monkeypatch.setattr(BesideLoop, "pace", lambda self: Pace())
+    else:
+        following.state.scripts = script
+    if change in ("record", "later record"):
+        writer.append(record("SET", "a", "1"))
+    else:
+        digest = writer.save(b'{"a":"1"}')
+        writer.append(encode_link(digest))
+    work = following.standby.load() if change == "snapshot" else following.catch_up()
+    task = asyncio.get_running_loop().create_task(work)
+    waiting = asyncio.get_running_loop().create_task(script.is_waited_for.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    assert (task.done(), following.value(b"a")) == (False, None)
+    script.end()
+    await task
+    assert following.value(b"a") == "1"
 
 
 @pytest.mark.parametrize("damage", ["gone", "short", "changed"])
