@@ -207,9 +207,9 @@ class Sender:
     def send_control(self, frame: bytes) -> asyncio.Future[Tip]:
         """Send a control frame behind all that was taken so far. The future gives the end of the log behind it.
 
-        MediumError behind this node's last word.
+        MediumError behind this node's last word, and behind `halt`.
         """
-        if self._has_ended:
+        if self._has_ended or self._is_over:
             raise MediumError(NOT_WRITING)
         self._seal()
         self.sequence += 1
@@ -228,6 +228,9 @@ class Sender:
     def cut(self) -> asyncio.Future[Tip]:
         """Let no entry have records from before and from behind this moment. The future gives the end of the log there."""
         done: asyncio.Future[Tip] = self._loop.create_future()
+        if self._is_over:
+            done.cancel()
+            return done
         self._seal()
         if last := self._queue or self._in_flight:
             last[-1].waiters.append(done)
@@ -257,7 +260,7 @@ class Sender:
         )
 
     def halt(self) -> None:
-        """Send nothing any more. What is in flight may arrive; nobody is told."""
+        """Send nothing any more. What is in flight may arrive; nobody is told, and all futures are cancelled."""
         self._is_over = True
         self._lease.end()
         for timer in (self._start_timer, self._beat_timer):

@@ -41,10 +41,9 @@ class SharedJournal:
         self._log = log
         self._medium = medium
         self._disk = disk
-        self._cuts: dict[int, _Cut] = {}
+        # The newest cut, and its number: each snapshot is cut when those before have ended, or will be cut again.
+        self._cut: _Cut | None = None
         self._number = 0
-        # The number of the cut at which the last RESTORE stands: a snapshot that was cut before is not the data any more.
-        self._restored_at = 0
         self._linked_at = 0
         # What was taken up to the cut of the snapshot that a start would load.
         self._base_taken_bytes = 0
@@ -68,19 +67,19 @@ class SharedJournal:
         if written:
             self.append(written)
         self._number += 1
-        self._cuts[self._number] = _Cut(self.courier.cut(), self.courier.sequence, self.courier.taken_bytes)
+        self._cut = _Cut(self.courier.cut(), self.courier.sequence, self.courier.taken_bytes)
         return self._number
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
-        cut = self._cuts.pop(token)
+        cut = self._cut
+        if cut is None or token < self._number:
+            # A RESTORE has cut since: an earlier snapshot is not the data any more.
+            return False
         if drops:
             # This stands right behind the cut, since nothing has run since.
-            self._restored_at = token
-            await self.courier.send_control(encode_link(digest, self._state.now_ms()))
+            await _told(self.courier.send_control(encode_link(digest, self._state.now_ms())))
         else:
-            if token < self._restored_at:
-                return False
-            tip = await cut.tip
+            tip = await _told(cut.tip)
             await self._disk.run(lambda: self._medium.link(digest, tip))
             try:
                 await self._disk.run(lambda: self._log.trim(tip.position))
@@ -111,17 +110,21 @@ class SharedJournal:
 
     async def _in_time(self, done: asyncio.Future[Tip]) -> None:
         try:
-            await asyncio.wait_for(done, self.courier.lease_s)
+            async with asyncio.timeout(self.courier.lease_s):
+                await _told(done)
         except TimeoutError:
             raise MediumError(f"the engine has not answered for {self.courier.lease_s:g} s") from None
-        except asyncio.CancelledError:
-            if done.cancelled():
-                raise MediumError("another node writes") from None
-            raise
 
     def halt(self) -> None:
         """Record and send nothing any more, as if the process had been killed."""
         self.is_on = False
         self.courier.halt()
-        for cut in self._cuts.values():
-            cut.tip.cancel()
+
+
+async def _told(done: asyncio.Future[Tip]) -> Tip:
+    """Wait for what the sender gives a future for. MediumError if it never will."""
+    # Whoever gives up waiting does not take the future from others.
+    await asyncio.wait([done])
+    if done.cancelled():
+        raise MediumError("another node writes")
+    return done.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from helpers.node_parts import Clock, HeldLog, Sending, fresh_engine
 from kvserver.engine.outbox import Outbox
 from kvserver.errors import MediumError, Trimmed
-from kvserver.failover.shared_journal import SharedJournal
+from kvserver.failover.shared_journal import SharedJournal, _Cut
 from kvserver.formats.control import Relink, Yield, decode_control, encode_yield
 from kvserver.formats.frame import encode_header
 from kvserver.formats.manifest import BEGINNING
@@ -189,3 +190,40 @@ async def test_who_waits_when_all_ends_is_told() -> None:
     with pytest.raises(MediumError, match="another node"):
         await waiting
     parts.log.let_through(1)
+
+
+async def test_failed_flushes_leave_nothing_behind() -> None:
+    parts = Parts()
+    for value in (b"1", b"2", b"3"):
+        parts.set(value)
+        failed = parts.journal.cut()
+    await parts.journal.sync()
+    gc.collect()
+    cuts = [
+        found for found in gc.get_objects() if isinstance(found, _Cut) and found.tip.get_loop() is asyncio.get_running_loop()
+    ]
+    assert len(cuts) == 1
+    parts.add_frame()
+    token = parts.journal.cut()
+    assert not await parts.journal.link(failed, DIGEST, 1)
+    assert await parts.journal.link(token, DIGEST, 1)
+    assert parts.medium.look().mark_number == 3
+    parts.journal.halt()
+
+
+async def test_nobody_waits_for_a_node_that_has_been_halted() -> None:
+    parts = Parts()
+    parts.set(b"1")
+    waiting = asyncio.ensure_future(parts.journal.link(parts.journal.cut(), DIGEST, 1, drops=True))
+    await asyncio.sleep(0)
+    flushing = asyncio.ensure_future(parts.journal.link(parts.journal.cut(), DIGEST, 1))
+    await asyncio.sleep(0)
+    parts.journal.halt()
+    with pytest.raises(MediumError, match="another node"):
+        await waiting
+    with pytest.raises(MediumError, match="another node"):
+        await flushing
+    with pytest.raises(MediumError, match="does not write any more"):
+        await parts.journal.link(parts.journal.cut(), DIGEST, 1, drops=True)
+    with pytest.raises(MediumError, match="another node"):
+        await parts.journal.link(parts.journal.cut(), DIGEST, 1)
