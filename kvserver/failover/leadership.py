@@ -78,8 +78,8 @@ class Leadership:
         self._tail_disk = make_disk()
         self._disk = disk
         self._heard_at = lease.clock()
-        # The break in the log that was told last.
-        self._broken = ""
+        # Why this node does not follow, as it was told last.
+        self._failure = ""
         # This node does not take over before this time: it has just yielded.
         self._waits_until = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -93,19 +93,23 @@ class Leadership:
         """Load the snapshot and all that the log has behind it, lead if nobody else can be writing, and go on in background.
 
         MediumError if that fails, and this `is_first`: then nothing has been changed anywhere. A node that was demoted tries
-        until the engine answers. `waits`: let others take over first.
+        until the engine answers, and follows with what there is where the log is broken. `waits`: let others take over first.
         """
+        has_loaded = False
         while True:
             try:
-                await self._standby.load()
+                if not has_loaded:
+                    await self._standby.load()
+                    has_loaded = True
                 await self._catch_up()
+                self._facts.is_link_up = True
                 break
-            except Trimmed as trimmed:
-                _log.info("loading again: %s", trimmed)
             except MediumError as error:
                 if is_first:
                     raise
-                self._facts.engine.error = str(error)
+                self._tell_of_failure(error)
+                if isinstance(error, ChainBroken):
+                    break
                 await asyncio.sleep(RETRY_S)
         self._tell_of_leader()
         self._heard_at = self._lease.clock()
@@ -113,17 +117,15 @@ class Leadership:
         if waits:
             self._waits_until = self._lease.clock() + self._lease.lease_s
         # Nobody has ever written here, or the last one has said that it does not any more.
-        elif not self._standby.entries.tip.number or self._standby.entries.has_yielded:
-            with suppress(Trimmed):
-                await self._take_over()
+        elif self._facts.is_link_up and (not self._standby.entries.tip.number or self._standby.entries.has_yielded):
+            await self._take_over()
         if not self._facts.is_primary:
             self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def _catch_up(self) -> None:
         """Apply what the log has by now. Where others write on, there is always more: `_follow` goes on with that."""
         goal = await self._applied_elsewhere()
-        while entries := await self._read(0):
-            await self._standby.follow(entries)
+        while await self._advance(0):
             if goal and self._standby.entries.tip.number >= goal:
                 return
             # Who writes may not have told of itself before.
@@ -144,51 +146,61 @@ class Leadership:
         return await self._tail_disk.run(lambda: self._engine.log.read(position, wait_s))
 
     async def _follow(self) -> None:
-        look_s = self._lease.lease_s / LOOKS
         while not self._facts.is_primary:
             try:
-                entries = await self._read(look_s)
-                self._facts.is_link_up = True
-                self._facts.engine.error = ""
-                if entries:
-                    self._heard_at = self._lease.clock()
-                    await self._standby.follow(entries)
-                    self._tell_of_leader()
-                elif self._is_silent():
-                    # What stood behind our place may have been trimmed, which an empty place does not tell.
-                    manifest = await self._disk.run(self._medium.look)
-                    if self._is_passed_by(manifest):
-                        raise Trimmed("a snapshot has gone on beyond what this node has applied")
+                await self._advance(self._lease.lease_s / LOOKS)
+                self._facts.is_link_up, self._facts.engine.error, self._failure = True, "", ""
+                self._tell_of_leader()
                 if self._may_lead():
                     await self._take_over()
-            except Trimmed as trimmed:
-                _log.info("loading again: %s", trimmed)
-                await self._load_again()
-            except ChainBroken as broken:
-                # A newer snapshot may lead beyond the break.
-                if str(broken) != self._broken:
-                    _log.error("the log is broken: %s; this node neither follows nor leads beyond that", broken)
-                self._broken = self._facts.engine.error = str(broken)
-                await asyncio.sleep(self._lease.lease_s)
-                await self._load_again()
             except Exception as error:
-                if not isinstance(error, MediumError):
-                    _log.error("following failed in a way that nobody knows", exc_info=error)
-                elif self._facts.is_link_up:
-                    _log.warning("the engine does not answer: %s", error)
-                self._facts.is_link_up = False
-                self._facts.engine.error = str(error)
-                await asyncio.sleep(RETRY_S)
+                self._tell_of_failure(error)
+                # At a break, a newer snapshot is all that helps.
+                await asyncio.sleep(self._lease.lease_s if isinstance(error, ChainBroken) else RETRY_S)
 
-    async def _load_again(self) -> None:
-        """Start over from the newest snapshot; until then, this node has what it had."""
-        while True:
-            try:
-                await self._standby.load()
-                return
-            except MediumError as error:
-                self._facts.engine.error = str(error)
-                await asyncio.sleep(self._lease.lease_s / LOOKS)
+    async def _advance(self, wait_s: float) -> bool:
+        """Do what the log has behind this node's place, or gets within this time. Return True if there was anything.
+
+        Where something is missing or wrong there, a newer snapshot may lead beyond that. ChainBroken if there is none.
+        """
+        try:
+            entries = await self._read(wait_s)
+            await self._standby.follow(entries)
+        except (Trimmed, ChainBroken) as gap:
+            if not await self._load_newer(str(gap)):
+                raise ChainBroken(f"{gap}, and no snapshot leads beyond that") from gap
+            return True
+        if not entries:
+            # What stood behind our place may have been trimmed, which an empty place does not tell.
+            return self._is_silent() and await self._load_newer("nothing comes behind what this node has applied")
+        self._heard_at = self._lease.clock()
+        return True
+
+    async def _load_newer(self, reason: str) -> bool:
+        """Start over from the snapshot if it leads beyond this node's place, else return False. MediumError.
+
+        Whoever reads here never goes back in time by that.
+        """
+        if not self._is_passed_by(await self._disk.run(self._medium.look)):
+            return False
+        _log.info("loading a newer snapshot: %s", reason)
+        await self._standby.load()
+        # Its writer may have been heard by others right before.
+        self._heard_at = self._lease.clock()
+        return True
+
+    def _tell_of_failure(self, error: Exception) -> None:
+        """Let clients know that this node does not follow now, and the log why, once."""
+        if not isinstance(error, MediumError):
+            if str(error) != self._failure:
+                _log.error("following failed in a way that nobody knows", exc_info=error)
+        elif isinstance(error, ChainBroken):
+            if str(error) != self._failure:
+                _log.error("the log is broken: %s; this node neither follows nor leads beyond that", error)
+        elif self._facts.is_link_up:
+            _log.warning("the engine does not answer: %s", error)
+        self._failure = self._facts.engine.error = str(error)
+        self._facts.is_link_up = False
 
     def _tell_of_leader(self) -> None:
         """Let `facts` tell who leads."""
@@ -224,13 +236,16 @@ class Leadership:
         try:
             position = await drive(self._tail_disk, steps)
         except Refused:
-            # Somebody else was there before, and its entry tells who.
+            # Somebody else was there before: its entry tells who, or a snapshot that has it.
             self._heard_at = self._lease.clock()
-            if not await self._read(0):
-                self._facts.engine.error = NOT_THIS_LOG.format(tip.number)
-                _log.error("%s", self._facts.engine.error)
+            with suppress(Trimmed):
+                if not await self._read(0):
+                    self._facts.engine.error = NOT_THIS_LOG.format(tip.number)
+                    _log.error("%s", self._facts.engine.error)
             return
-        await self._take_manifest(epoch)
+        if not await self._take_manifest(epoch):
+            self._heard_at = self._lease.clock()
+            return
         await standby.follow([Entry(position, mark, data)])
         facts.is_primary = True
         self._tell_of_leader()
@@ -246,25 +261,21 @@ class Leadership:
             return manifest.mark_digest != tip.digest
         return manifest.mark_number > tip.number
 
-    async def _take_manifest(self, epoch: int) -> None:
-        """Let nobody of an earlier epoch replace the manifest. Trimmed if others have gone on behind this node's place."""
+    async def _take_manifest(self, epoch: int) -> bool:
+        """Let nobody of an earlier epoch replace the manifest. Return False if others have gone on: then this node follows."""
         while True:
             try:
-                found = await self._disk.run(self._medium.look)
-                if self._is_passed_by(found):
-                    raise Trimmed(
-                        f"a snapshot has gone on to the entry {found.mark_number}, beyond what this node had applied"
-                    )
-                if found.epoch > epoch:
+                if await self._load_newer("others have gone on beyond the place at which this node was to lead"):
+                    return False
+                if self._medium.manifest.epoch > epoch:
                     # To replace it would take it away from a node that leads by now.
-                    raise Trimmed(f"another node has begun the epoch {found.epoch} meanwhile")
+                    _log.info("another node has begun the epoch %d meanwhile", self._medium.manifest.epoch)
+                    return False
                 await self._disk.run(lambda: self._medium.lead(epoch))
-                return
+                return True
             except Refused:
                 # Somebody has replaced it meanwhile: it tells where that one has come.
                 continue
-            except Trimmed:
-                raise
             except MediumError as error:
                 if self._is_over:
                     raise

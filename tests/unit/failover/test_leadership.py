@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,12 +14,13 @@ import redis.exceptions
 
 import kvserver
 from helpers.node_parts import fresh_engine
-from kvserver.errors import Refused, StartError
+from kvserver.errors import Refused, StartError, Trimmed
 from kvserver.failover.leadership import Leadership, log_id
+from kvserver.failover.standby import Standby
 from kvserver.formats.control import Lead, encode_lead
 from kvserver.formats.manifest import Manifest
 from kvserver.media.memory_engine import open_memory_engine
-from kvserver.media.shared import Entry, Tip
+from kvserver.media.shared import Entry, Mark, Tip
 
 pytestmark = pytest.mark.timeout(60)
 # A busy machine may keep a node from its work for longer than a short lease.
@@ -57,16 +59,26 @@ def end_of(name: str) -> Tip:
     return tip
 
 
-def take_over_by_force(name: str, epoch: int) -> None:
-    """Append a LEAD as another node would that has applied everything."""
+def append_by_force(name: str, make: Callable[[Tip], tuple[bytes, Mark]]) -> Tip:
+    """Append the data and the mark that this makes at the end of a log to which others write. Return the end behind it."""
     log = open_memory_engine(name).log
     while True:
-        tip, data = end_of(name), encode_lead(Lead(epoch, "rival", "rival.example", 1))
+        tip = end_of(name)
+        data, mark = make(tip)
         try:
-            log.append(data, tip.mark(epoch), tip.position)
-            return
+            return tip.behind(log.append(data, mark, tip.position), mark, data)
         except Refused:
             continue
+
+
+def take_over_by_force(name: str, epoch: int) -> None:
+    """Append a LEAD as another node would that has applied everything."""
+    append_by_force(name, lambda tip: (encode_lead(Lead(epoch, "rival", "rival.example", 1)), tip.mark(epoch)))
+
+
+def break_log(name: str) -> Tip:
+    """Append an entry that no node of the log has written. Return the end behind it."""
+    return append_by_force(name, lambda tip: (b"garbage", tip.mark(tip.position.epoch)._replace(digest="f" * 32)))
 
 
 @pytest.fixture
@@ -251,7 +263,7 @@ async def test_node_that_slept_behind_its_entry_leaves_the_manifest_to_a_later_o
     plain = Leadership._take_manifest
     epochs = []
 
-    async def sleep_and_take(self: Leadership, epoch: int) -> None:
+    async def sleep_and_take(self: Leadership, epoch: int) -> bool:
         """Another node takes over between the LEAD of this one and its look at the manifest."""
         epochs.append(epoch)
         if epoch == 1:
@@ -259,7 +271,7 @@ async def test_node_that_slept_behind_its_entry_leaves_the_manifest_to_a_later_o
             vault = open_memory_engine(name).vault
             _, tag = vault.manifest()
             vault.commit(Manifest(counter=1, epoch=2), tag)
-        await plain(self, epoch)
+        return await plain(self, epoch)
 
     monkeypatch.setattr(Leadership, "_take_manifest", sleep_and_take)
     one = node(name)
@@ -317,3 +329,128 @@ async def test_start_ends_while_others_write_all_the_time(name: str, monkeypatch
                 await asyncio.sleep(0.01)
     await other.stop()
     await one.stop()
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often nodes have loaded a snapshot, and failed to follow, since the test cleared this."""
+    counts: Counter[str] = Counter()
+    load, tell = Standby.load, Leadership._tell_of_failure
+
+    async def load_and_count(self: Standby) -> None:
+        counts["load"] += 1
+        await load(self)
+
+    def tell_and_count(self: Leadership, error: Exception) -> None:
+        counts["failure"] += 1
+        tell(self, error)
+
+    monkeypatch.setattr(Standby, "load", load_and_count)
+    monkeypatch.setattr(Leadership, "_tell_of_failure", tell_and_count)
+    return counts
+
+
+async def test_break_is_told_and_nobody_reads_back_in_time(
+    name: str, counts: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = node(name)
+    other = kvserver.Server(medium=f"memory://{name}", lease_milliseconds=200, replica_serve_stale_data=False)
+    await one.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+        await client.save()
+        await client.set("a", "2")
+        await other.start()
+        facts = other.state.replication
+        one._data.halt()
+        counts.clear()
+        behind = break_log(name)
+        await until(lambda: counts["failure"] > 2 and facts.is_stale)
+        assert not facts.is_link_up
+        assert other.state.databases[0].live(b"a") == b"2"
+        assert counts["load"] == 0
+        assert caplog.text.count("the log is broken") == 1
+        async with client_of(other) as reader:
+            with pytest.raises(redis.exceptions.ResponseError, match="Link with MASTER is down"):
+                await reader.get("a")
+            assert (await reader.info("replication"))["master_link_status"] == "down"
+    # A newer snapshot leads beyond the break.
+    vault = open_memory_engine(name).vault
+    manifest, tag = vault.manifest()
+    assert manifest
+    vault.commit(manifest._replace(position=behind.position, mark_number=behind.number, mark_digest=behind.digest), tag)
+    await until(lambda: leads(other))
+    assert counts["load"] == 1
+    assert facts.is_link_up
+    assert other.state.databases[0].live(b"a") == b"1"
+    await other.stop()
+    one._crash()
+
+
+async def test_node_that_is_demoted_by_a_break_loads_once_and_serves(
+    name: str, counts: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = kvserver.Server(medium=f"memory://{name}", lease_milliseconds=200)
+    await one.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    counts.clear()
+    break_log(name)
+    await until(lambda: counts["failure"] > 2 and one.is_running)
+    assert not leads(one)
+    assert not one.state.replication.is_link_up
+    assert counts["load"] == 1
+    assert caplog.text.count("the log is broken") == 1
+    async with client_of(one) as client:
+        assert await client.get("a") == "1"
+    await one.stop()
+
+
+async def test_start_fails_where_the_log_was_trimmed_and_the_manifest_is_gone(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = node(name)
+    await one.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+        await client.save()
+    await one.stop()
+    vault = open_memory_engine(name).vault
+    vault._manifest, vault._commits = None, 0  # type: ignore[attr-defined]
+    caplog.clear()
+    with pytest.raises(StartError, match="is not there any more, and no snapshot leads beyond that"):
+        async with asyncio.timeout(20):
+            await node(name).start()
+    assert len(caplog.records) < 5
+
+
+async def test_node_follows_on_behind_a_failure_that_nobody_knows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = node(name), node(name)
+    await one.start()
+    await other.start()
+    standby, medium = other._data.leadership._standby, other._data.leadership._medium  # type: ignore[union-attr]
+    follow, look = standby.follow, medium.look
+    failures: list[str] = []
+
+    async def follow_or_fail(entries: list[Entry]) -> None:
+        if not failures:
+            failures.append("follow")
+            raise Trimmed("once")
+        await follow(entries)
+
+    def look_or_fail() -> Manifest:
+        if len(failures) == 1:
+            failures.append("look")
+            raise ValueError("a defect")
+        return look()
+
+    monkeypatch.setattr(standby, "follow", follow_or_fail)
+    monkeypatch.setattr(medium, "look", look_or_fail)
+    await until(lambda: len(failures) == 2)
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    await until(lambda: other.state.databases[0].live(b"a") == b"1")
+    assert other.state.replication.is_link_up
+    await one.stop()
+    await until(lambda: leads(other))
+    await other.stop()
