@@ -22,6 +22,8 @@ Steps = Generator[float, None, T]
 # The first wait before a call is made again, and the longest; each is twice the one before.
 FIRST_WAIT_S: Final = 0.005
 LONGEST_WAIT_S: Final = 0.5
+# A manifest that certainly was not replaced is tried so often, for about 1.6 s: whoever wants it may come again later.
+TRIES: Final = 10
 # Whoever waits looks so often if it is over.
 LOOK_S: Final = 0.02
 
@@ -121,9 +123,14 @@ def _look(
 
 
 def replaced(vault: Vault, manifest: Manifest, tag: str, outcomes: Outcomes) -> Steps[str]:
-    """Replace the manifest with this tag and return the new tag. Refused if somebody else has replaced it."""
+    """Replace the manifest with this tag and return the new tag. Refused if somebody else has replaced it.
+
+    MediumError if it can't be done, after some tries: then this manifest is not there, and never will be. As long as that is
+    not certain, this goes on.
+    """
     waits = _Waits()
     is_open = False
+    failures = 0
     while True:
         try:
             return vault.commit(manifest, tag)
@@ -137,14 +144,18 @@ def replaced(vault: Vault, manifest: Manifest, tag: str, outcomes: Outcomes) -> 
         except MediumError as error:
             outcomes.failed += 1
             outcomes.error = str(error)
+            failures += 1
+            if failures >= TRIES and not is_open:
+                raise
             yield waits.next()
             continue
         while True:
+            # Each call is a step of its own, so that whoever stops this waits for one at most.
+            yield waits.next()
             try:
                 found, found_tag = vault.manifest()
             except MediumError as error:
                 outcomes.error = str(error)
-                yield waits.next()
                 continue
             break
         if found == manifest:
@@ -161,16 +172,18 @@ def wait_for(
     is_over: Callable[[], bool] = lambda: False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Drive steps to their end, in this thread. Return and raise what they do; MediumError if it `is_over` meanwhile."""
+    """Drive steps to their end, in this thread. Return and raise what they do.
+
+    Unknown if it `is_over` before: then no further step is made, and what was done may have its effect, or have it later.
+    """
     try:
-        while True:
+        while not is_over():
             left_s = next(steps)
-            while left_s > 0:
-                if is_over():
-                    steps.close()
-                    raise MediumError("the engine is closed")
+            while left_s > 0 and not is_over():
                 sleep(min(left_s, LOOK_S))
                 left_s -= LOOK_S
     except StopIteration as stop:
         result: T = stop.value
         return result
+    steps.close()
+    raise Unknown("the engine is closed")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from kvserver.errors import MediumError
+from kvserver.errors import MediumError, Refused, Unknown
 from kvserver.formats.frame import HEADER_SIZE, decode_header
 from kvserver.formats.manifest import Manifest, StoredFrame
 from kvserver.media.frame_bytes import FrameBytes
@@ -38,7 +38,7 @@ class VaultMedium:
         self._tag = ""
         self._outcomes = outcomes or Counted()
         self._sleep = sleep
-        self._is_closed = False
+        self._is_over = False
         # The frame that was read last.
         self._bytes: FrameBytes | None = None
 
@@ -63,7 +63,7 @@ class VaultMedium:
     def _replace(self, manifest: Manifest) -> None:
         manifest = manifest._replace(counter=self.manifest.counter + 1, epoch=self.epoch)
         steps = replaced(self._vault, manifest, self._tag, self._outcomes)
-        self._tag = wait_for(steps, lambda: self._is_closed, self._sleep)
+        self._tag = wait_for(steps, lambda: self._is_over, self._sleep)
         self.manifest = manifest
 
     # Reading
@@ -145,12 +145,30 @@ class VaultMedium:
         names = {frame.name for frame in frames}
         dropped = [frame.name for frame in self.frames if frame.name not in names]
         self._replace(self.manifest._replace(frames=frames))
-        # They are superfluous; what is left of them costs space alone.
-        with suppress(MediumError):
-            self._vault.remove(dropped)
+        self.remove(dropped)
+
+    def remove(self, names: list[str]) -> None:
+        """Remove objects that no manifest names, and none will. What is left of them costs space alone."""
+        if not self._is_over:
+            with suppress(MediumError):
+                self._vault.remove(names)
+
+    # The end
+
+    def halt(self) -> None:
+        """Write nothing any more, as if the process had been killed. Any thread may call this.
+
+        A call of the vault that is under way is the last one, and a wait in the thread that uses this ends at once.
+        """
+        self._is_over = True
+
+    def must_go_on(self) -> None:
+        """MediumError behind `halt`."""
+        if self._is_over:
+            raise MediumError("the engine is closed")
 
     def close(self) -> None:
-        self._is_closed = True
+        self.halt()
 
 
 class _VaultFrame:
@@ -164,15 +182,24 @@ class _VaultFrame:
         self._is_whole = False
 
     def write(self, data: bytes) -> None:
+        self._medium.must_go_on()
         self._object.write(data)
 
     def commit(self, header: bytes | None) -> None:
         found = decode_header(header) if header else None
         assert found, "a frame has a header"
+        self._medium.must_go_on()
         self._object.commit()
         # From here on a manifest may name it, whatever becomes of this call.
         self._is_whole = True
-        self._medium.keep((*self.before, StoredFrame(self._object.name, found.payload_length, found.digest)))
+        try:
+            self._medium.keep((*self.before, StoredFrame(self._object.name, found.payload_length, found.digest)))
+        except (Refused, Unknown):
+            raise
+        except MediumError:
+            # No manifest names it, that is certain: or else each snapshot that fails would leave one.
+            self._medium.remove([self._object.name])
+            raise
 
     def abort(self) -> None:
         if not self._is_whole:

@@ -10,7 +10,7 @@ import pytest
 from kvserver.errors import MediumError, Refused, Unknown
 from kvserver.formats.manifest import BEGINNING, Manifest, Position
 from kvserver.media.memory_engine import MemoryLog, MemoryVault
-from kvserver.media.settling import LONGEST_WAIT_S, Counted, Outcomes, replaced, settled, wait_for
+from kvserver.media.settling import LONGEST_WAIT_S, TRIES, Counted, Outcomes, replaced, settled, wait_for
 from kvserver.media.shared import Entry, Mark
 
 T = TypeVar("T")
@@ -135,6 +135,8 @@ class DoubtfulVault(MemoryVault):
 
     def commit(self, manifest: Manifest, tag: str) -> str:
         fate = self.fates.pop(0) if self.fates else ""
+        if fate == "failed":
+            raise MediumError("no space left")
         if fate == "rival":
             super().commit(Manifest(counter=9), tag)
         elif fate != "lost":
@@ -155,6 +157,34 @@ def test_manifest_is_replaced_once(fates: tuple[str, ...]) -> None:
 def test_manifest_of_somebody_else_is_a_refusal() -> None:
     with pytest.raises(Refused):
         finish(replaced(DoubtfulVault("rival"), Manifest(counter=1), "", Counted()))
+
+
+def test_manifest_that_certainly_fails_is_given_up() -> None:
+    vault, outcomes = DoubtfulVault(*["failed"] * TRIES), Counted()
+    with pytest.raises(MediumError, match="no space left"):
+        finish(replaced(vault, Manifest(counter=1), "", outcomes))
+    assert (outcomes.failed, outcomes.error, vault.fates) == (TRIES, "no space left", [])
+    assert vault.manifest() == (None, "")
+    assert finish(replaced(vault, Manifest(counter=1), "", outcomes)) == "1"
+
+
+@pytest.mark.parametrize("first", ["lost", "landed"])
+def test_manifest_whose_outcome_is_open_is_never_given_up(first: str) -> None:
+    vault = DoubtfulVault("failed", first, *["failed"] * 2 * TRIES)
+    tag = finish(replaced(vault, Manifest(counter=1), "", Counted()))
+    assert vault.manifest() == (Manifest(counter=1), tag)
+
+
+def test_no_call_is_begun_when_it_is_over() -> None:
+    vault, outcomes = DoubtfulVault("lost", "lost"), Counted()
+    looks = iter([False, True, True])
+    with pytest.raises(Unknown, match="closed"):
+        wait_for(replaced(vault, Manifest(counter=1), "", outcomes), lambda: next(looks))
+    # One commit, and no look.
+    assert (vault.fates, outcomes.unknown_sent_again) == (["lost"], 0)
+    with pytest.raises(Unknown, match="closed"):
+        wait_for(replaced(vault, Manifest(counter=1), "", outcomes), lambda: True)
+    assert vault.fates == ["lost"]
 
 
 def test_who_waits_stops_when_it_is_over() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import pytest
 
-from kvserver.errors import MediumError, Refused
+from kvserver.errors import MediumError, Refused, Unknown
 from kvserver.formats.frame import encode_frame, encode_header
-from kvserver.formats.manifest import Position
+from kvserver.formats.manifest import Manifest, Position
 from kvserver.media.memory_engine import MemoryVault
 from kvserver.media.shared import Tip
 from kvserver.media.vault_medium import VaultMedium
@@ -142,3 +143,84 @@ def test_link_tells_where_the_log_goes_on(medium: VaultMedium) -> None:
         7,
         "ab",
     )
+
+
+class FullVault(MemoryVault):
+    """A vault that has room for objects, but for no manifest."""
+
+    is_full = True
+
+    def commit(self, manifest: Manifest, tag: str) -> str:
+        if self.is_full:
+            raise MediumError("no space left on device")
+        return super().commit(manifest, tag)
+
+
+def test_frame_whose_manifest_fails_leaves_nothing_behind_and_the_next_one_succeeds() -> None:
+    vault = FullVault()
+    medium = VaultMedium(vault, sleep=lambda _: None)
+    frame = medium.begin_frame()
+    frame.write(PAYLOADS[0])
+    with pytest.raises(MediumError, match="no space left"):
+        frame.commit(header_of(PAYLOADS[0]))
+    frame.abort()
+    assert vault.objects == {}
+    assert medium.frames == ()
+    vault.is_full = False
+    add(medium, PAYLOADS[0])
+    assert medium.read_all() == FRAMES[0]
+
+
+class LostVault(MemoryVault):
+    """A vault that takes objects, and goes away in the commit of a manifest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked = threading.Event()
+
+    def commit(self, manifest: Manifest, tag: str) -> str:
+        raise Unknown("the connection broke")
+
+    def manifest(self) -> tuple[Manifest | None, str]:
+        self.looked.set()
+        raise MediumError("the vault does not answer")
+
+
+def test_wait_for_a_vault_that_is_away_ends_at_once_when_the_node_halts() -> None:
+    vault = LostVault()
+    medium = VaultMedium(vault)
+    frame = medium.begin_frame()
+    frame.write(PAYLOADS[0])
+    raised: list[MediumError] = []
+
+    def commit() -> None:
+        try:
+            frame.commit(header_of(PAYLOADS[0]))
+        except MediumError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=commit, daemon=True)
+    thread.start()
+    assert vault.looked.wait(10)
+    medium.halt()
+    thread.join(10)
+    assert not thread.is_alive()
+    # A manifest may name it yet.
+    frame.abort()
+    assert list(vault.objects.values()) == [PAYLOADS[0]]
+    assert [type(error) for error in raised] == [Unknown]
+
+
+def test_nothing_is_written_behind_a_halt(vault: MemoryVault, medium: VaultMedium) -> None:
+    before, objects = medium.manifest, dict(vault.objects)
+    frame = medium.begin_frame()
+    frame.write(b"{")
+    medium.halt()
+    with pytest.raises(MediumError, match="closed"):
+        frame.write(b"}")
+    with pytest.raises(MediumError, match="closed"):
+        frame.commit(header_of(b"{}"))
+    frame.abort()
+    with pytest.raises(MediumError, match="closed"):
+        medium.keep(medium.frames[1:])
+    assert (medium.look(), vault.objects) == (before, objects)
