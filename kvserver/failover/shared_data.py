@@ -96,7 +96,7 @@ class SharedData:
         lease = Lease(state.config.lease_milliseconds / 1000 or engine.lease_s, clock)
         outcomes = state.replication.engine
         self.disk = make_disk()
-        medium = VaultMedium(engine.vault, outcomes)
+        self._medium = medium = VaultMedium(engine.vault, outcomes)
         sender = Sender(state, engine.log, lease, outcomes, make_disk)
         self.journal = SharedJournal(state, sender, engine.log, medium, self.disk)
         self.snapshots = Snapshots(state, medium, self.disk, self.journal)
@@ -166,8 +166,13 @@ class SharedData:
     def halt(self) -> None:
         """Record and follow nothing any more, as if the process had been killed."""
         self.leadership.halt()
+        # The disk's thread may be waiting for the vault: whoever closes waits for that thread.
+        self._medium.halt()
 
     def abandon(self) -> None:
-        """Let go of everything but the engine itself, behind `halt`."""
+        """Let go of everything but the engine itself, behind `halt`.
+
+        A call of the vault that is under way may still end, beside those of the parts that come next. It is the last one.
+        """
         self.leadership.close()
         self.disk.forget()

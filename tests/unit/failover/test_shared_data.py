@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
+import redis.asyncio
+import redis.exceptions
 
 import kvserver
 from helpers.node_parts import HeldLog, fresh_engine
 from helpers.servers import encode
+from kvserver.errors import MediumError, Unknown
 from kvserver.failover import shared_data
 from kvserver.failover.shared_data import boot_time
+from kvserver.formats.control import Lead, encode_lead
+from kvserver.formats.manifest import Manifest
+from kvserver.media.memory_engine import MemoryVault
+from kvserver.media.shared import Engine, ObjectWriter, Tip
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -89,3 +97,127 @@ async def test_script_that_goes_on_behind_failover_is_never_answered(monkeypatch
         writer.close()
         await _until(lambda: other.state.replication.is_primary)
         assert other.state.databases[0].get(b"k") is None
+
+
+class FailingVault:
+    """A vault of one server. `failure`: every commit of a manifest ends with that; behind Unknown, nothing can be read."""
+
+    def __init__(self, vault: MemoryVault) -> None:
+        self._vault = vault
+        self.failure: MediumError | None = None
+        # The threads that were in a commit which failed.
+        self.threads: set[threading.Thread] = set()
+
+    def begin(self) -> ObjectWriter:
+        return self._vault.begin()
+
+    def manifest(self) -> tuple[Manifest | None, str]:
+        if isinstance(self.failure, Unknown) and threading.current_thread() in self.threads:
+            raise MediumError("the vault does not answer")
+        return self._vault.manifest()
+
+    def commit(self, manifest: Manifest, tag: str) -> str:
+        if self.failure:
+            self.threads.add(threading.current_thread())
+            raise self.failure
+        return self._vault.commit(manifest, tag)
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        return self._vault.read(name, offset, length)
+
+    def remove(self, names: list[str]) -> None:
+        self._vault.remove(names)
+
+    def close(self) -> None:
+        self._vault.close()
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The engine that servers open from here on, with a FailingVault."""
+    engine = fresh_engine()
+    assert isinstance(engine.vault, MemoryVault)
+    failing = engine._replace(vault=FailingVault(engine.vault))
+
+    def open_failing(medium: str, snapshots: str) -> Engine:
+        assert medium == engine.url
+        return failing
+
+    monkeypatch.setattr(shared_data, "open_engine", open_failing)
+    return failing
+
+
+async def until(is_so: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 (threads change it)
+            await asyncio.sleep(0.002)
+
+
+def vault_of(engine: Engine) -> FailingVault:
+    assert isinstance(engine.vault, FailingVault)
+    return engine.vault
+
+
+async def test_save_fails_where_the_manifest_certainly_can_not_be_replaced_and_the_next_one_succeeds(engine: Engine) -> None:
+    vault = vault_of(engine)
+    async with kvserver.Server(medium=engine.url) as server, redis.asyncio.Redis.from_url(server.url) as client:
+        await client.set("a", "1")
+        vault.failure = MediumError("no space left on device")
+        with pytest.raises(redis.exceptions.ResponseError, match="no space left on device"):
+            await client.save()
+        assert (await client.info("persistence"))["rdb_last_bgsave_status"] == "err"
+        vault.failure = None
+        await client.save()
+        manifest, _ = vault.manifest()
+        assert manifest
+        assert len(manifest.frames) == 1
+
+
+async def test_server_ends_while_a_snapshot_waits_for_a_vault_that_is_away(engine: Engine) -> None:
+    vault = vault_of(engine)
+    server = kvserver.Server(medium=engine.url)
+    await server.start()
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        vault.failure = Unknown("the connection broke")
+        await client.bgsave()
+        await until(lambda: vault.threads)
+    async with asyncio.timeout(20):
+        await server.stop()
+    assert not any(thread.is_alive() for thread in vault.threads)
+
+
+def lead_by_force(engine: Engine, epoch: int) -> None:
+    """Append a LEAD as another node would that has applied everything."""
+    tip = Tip()
+    for entry in engine.log.read(tip.position, 0):
+        tip = tip.behind(entry.position, entry.mark, entry.data)
+    lead = Lead(epoch, "rival", "rival.example", 1)
+    engine.log.append(encode_lead(lead), tip.mark(epoch), tip.position)
+
+
+async def test_demoted_node_leaves_no_thread_in_the_vault(engine: Engine) -> None:
+    vault = vault_of(engine)
+    async with kvserver.Server(medium=engine.url, lease_milliseconds=20_000) as server:
+        async with redis.asyncio.Redis.from_url(server.url) as client:
+            vault.failure = Unknown("the connection broke")
+            await client.bgsave()
+            await until(lambda: vault.threads)
+        lead_by_force(engine, 2)
+        # The heartbeats of 20 s tell nothing, and so a write has to.
+        async with redis.asyncio.Redis.from_url(server.url) as client:
+            with pytest.raises(redis.exceptions.ConnectionError):
+                await client.set("a", "1")
+        await until(lambda: not any(thread.is_alive() for thread in vault.threads))
+        assert len(vault.threads) == 1
+
+
+async def test_node_that_takes_over_while_the_vault_is_away_ends(engine: Engine) -> None:
+    vault = vault_of(engine)
+    vault.failure = Unknown("the connection broke")
+    lead_by_force(engine, 1)
+    server = kvserver.Server(medium=engine.url, lease_milliseconds=500)
+    await server.start()
+    await until(lambda: vault.threads)
+    async with asyncio.timeout(20):
+        await server.stop()
+    assert not any(thread.is_alive() for thread in vault.threads)
