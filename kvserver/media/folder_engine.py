@@ -28,7 +28,7 @@ from kvserver.errors import ManifestInvalid, MediumError, Refused
 from kvserver.formats.manifest import Manifest, decode_manifest, encode_manifest
 from kvserver.media.filesystem import FileSystem, make_folders, sync_names
 from kvserver.media.folder_log import LOCK_WAIT_S, POLL_S, FolderLog
-from kvserver.media.shared import Engine, Node
+from kvserver.media.shared import Engine, Node, decode_node
 
 LEASE_S: Final = 3.0
 # A node that has told nothing for so long is not there. It tells again if it is.
@@ -281,14 +281,14 @@ class FolderPresence:
     def _node(self, node_id: str) -> Node | None:
         path = self._path(node_id)
         # It may go, or be replaced, at any time, and a power loss leaves it empty.
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             descriptor = self._filesystem.open_to_read(path)
             try:
-                found = json.loads(self._filesystem.read(descriptor, 4096, 0))
+                data = self._filesystem.read(descriptor, 4096, 0)
             finally:
                 self._filesystem.close(descriptor)
-            if abs(time.time() - found.pop("told_at")) < GONE_S:
-                return Node(**found)
+            if abs(time.time() - json.loads(data)["told_at"]) < GONE_S:
+                return decode_node(data)
             self._filesystem.remove(path)
         return None
 

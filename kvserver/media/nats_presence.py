@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from kvserver.errors import MediumError
 from kvserver.media.nats_calls import parsed
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_log import ANSWER_S, ends_batch, must_be_done
-from kvserver.media.shared import Node
+from kvserver.media.shared import Node, decode_node
 
 # What a node has told is forgotten behind so many seconds.
 AGE_S: Final = 5
@@ -36,7 +35,8 @@ class NatsPresence:
         request = {"multi_last": [f"{self._prefix}*"], "batch": MOST_NODES}
         waiting = self._client.ask_for_many(f"$JS.API.DIRECT.GET.{self._stream}", request, ends_batch)
         *messages, _ = self._client.collect(waiting, ANSWER_S)
-        return [_node(message.data) for message in messages if OPERATION not in (message.headers or {})]
+        told = [message.data for message in messages if OPERATION not in (message.headers or {})]
+        return [node for node in map(decode_node, told) if node]
 
     def leave(self, node_id: str) -> None:
         self._put(node_id, b"", {OPERATION: "DEL"})
@@ -46,10 +46,3 @@ class NatsPresence:
 
     def _put(self, node_id: str, data: bytes, headers: dict[str, str] | None) -> None:
         must_be_done(parsed(self._client.request(f"{self._prefix}{node_id}", data, headers, ANSWER_S)))
-
-
-def _node(data: bytes) -> Node:
-    try:
-        return Node(**json.loads(data))
-    except (TypeError, ValueError):
-        raise MediumError(f"a node in NATS tells what kvserver does not: {data[:100]!r}") from None

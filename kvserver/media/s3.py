@@ -24,7 +24,7 @@ from kvserver.formats.manifest import Manifest, decode_manifest, encode_manifest
 from kvserver.media.s3_bucket import Bucket, LargeObject, Taken
 from kvserver.media.s3_log import S3Log
 from kvserver.media.s3_probe import ROUNDS, probe
-from kvserver.media.shared import Engine, Node, Vault
+from kvserver.media.shared import Engine, Node, Vault, decode_node
 
 LEASE_S: Final = 10.0
 BEAT_S: Final = 2.5
@@ -169,8 +169,8 @@ class S3Presence:
             if newest and newest - found.time > FORGOTTEN:
                 forgotten.append(found.path)
             elif newest and newest - found.time <= GONE and (object_ := self._bucket.get(found.path)):
-                with suppress(ValueError, TypeError):
-                    nodes.append(Node(**json.loads(object_.data)))
+                node = decode_node(object_.data)
+                nodes += [node] if node else []
         self._bucket.delete(forgotten)
         return nodes
 

@@ -15,6 +15,7 @@ if something else stands there. Whoever writes a new kind of engine needs this f
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -176,6 +177,24 @@ class Node(NamedTuple):
     beats: int
 
 
+# The fields of a node that is told of in JSON.
+_TYPES: Final = {"id": str, "host": str, "port": int, "is_primary": bool, "applied": int, "beats": int}
+
+
+def decode_node(data: bytes) -> Node | None:
+    """The node that this JSON object tells of, or None if it tells of none.
+
+    Fields that are not known are ignored: nodes of a later version may tell more, and be there beside this one.
+    """
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict) or any(type(told.get(name)) is not kind for name, kind in _TYPES.items()):
+        return None
+    return Node(**{name: told[name] for name in _TYPES})
+
+
 class Presence(Protocol):
     """Who is there. It decides nothing: a node that is wrongly taken for dead loses nothing."""
 
@@ -183,7 +202,7 @@ class Presence(Protocol):
         """Tell of this node, in place of what it told before. MediumError if that fails."""
 
     def nodes(self) -> list[Node]:
-        """All nodes that have told of themselves lately. MediumError."""
+        """All nodes that have told of themselves lately, but for those whose words can't be read. MediumError."""
 
     def leave(self, node_id: str) -> None:
         """Tell that this node is not there any more. MediumError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,11 @@ def test_node_that_tells_nothing_for_long_is_gone(tmp_path: Path, monkeypatch: p
     presence.tell(node)
     (tmp_path / "node-torn.json").write_bytes(b'{"id":')
     (tmp_path / "node-other.json").write_bytes(b'{"told_at":1e99,"other":1}')
-    assert presence.nodes() == [node]
+    later = node._replace(id="b" * 40)
+    told = later._asdict() | {"told_at": time.time(), "lease_ms": 3000}
+    (tmp_path / f"node-{later.id}.json").write_text(json.dumps(told), encoding="utf-8")
+    assert sorted(presence.nodes()) == [node, later]
+    presence.leave(later.id)
     monkeypatch.setattr(folder_engine, "GONE_S", -1)
     assert presence.nodes() == []
     monkeypatch.undo()

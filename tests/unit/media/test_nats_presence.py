@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 
 import pytest
 
 from helpers.nats_servers import NatsServers, until
-from kvserver.errors import MediumError
 from kvserver.media.nats import open_nats
 from kvserver.media.shared import Node
 
@@ -23,12 +23,12 @@ def test_node_that_falls_silent_is_forgotten(nats_node: NatsServers, monkeypatch
     engine.close()
 
 
-def test_what_is_no_node_is_told_of(nats_node: NatsServers) -> None:
+def test_what_is_no_node_is_left_out_and_fields_of_later_versions_are(nats_node: NatsServers) -> None:
     name = f"strange-{secrets.token_hex(4)}"
     engine = open_nats(nats_node.url(name))
     client = engine.presence._client  # type: ignore[attr-defined]
-    for data in (b"\xff", b"[]", b'{"id": "x"}'):
-        client.request(f"$KV.KVSERVER-NODES_{name}.node.x", data, None, 5)
-        with pytest.raises(MediumError, match="a node in NATS tells what kvserver does not"):
-            engine.presence.nodes()
+    later = json.dumps(NODE._asdict() | {"lease_ms": 3000}).encode()
+    for place, data in enumerate((b"\xff", b"[]", b'{"id": "x"}', later)):
+        client.request(f"$KV.KVSERVER-NODES_{name}.node.x{place}", data, None, 5)
+    assert engine.presence.nodes() == [NODE]
     engine.close()

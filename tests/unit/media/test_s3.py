@@ -97,7 +97,10 @@ def test_node_that_tells_nothing_for_long_is_gone(s3_server: S3Server, monkeypat
     node = Node("a" * 40, "127.0.0.1", 6379, False, 1, 1)
     presence.tell(node)
     bucket.put("nodes/torn.json", b"{")
-    assert presence.nodes() == [node]
+    later = node._replace(id="b" * 40)
+    bucket.put(f"nodes/{later.id}.json", json.dumps(later._asdict() | {"lease_ms": 3000}).encode())
+    assert sorted(presence.nodes()) == [node, later]
+    presence.leave(later.id)
     monkeypatch.setattr(s3, "GONE", timedelta(seconds=-1))
     assert presence.nodes() == []
     assert bucket.look(f"nodes/{node.id}.json")
