@@ -48,10 +48,12 @@ def until(what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) 
 class NatsNode:
     """One nats-server: its ports, its files, and its process while it runs."""
 
-    def __init__(self, name: str, directory: Path, settings: str) -> None:
+    def __init__(self, name: str, directory: Path, settings: str, *, tells_of_others: bool = False) -> None:
         self.name = name
         self.directory = directory
         self.settings = settings
+        # By default, clients are told of no other node: they go to those that a URL names, and not past a proxy.
+        self.tells_of_others = tells_of_others
         self.port, self.cluster_port, self.monitoring_port = free_port(), free_port(), free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -68,8 +70,8 @@ class NatsNode:
         """Start the process, and don't wait for it."""
         self.directory.mkdir(parents=True, exist_ok=True)
         cluster = (
-            # Clients are told of no other node: they go to those that a URL names, and not past a proxy.
-            f'cluster {{ name: test, listen: "127.0.0.1:{self.cluster_port}", no_advertise: true\n'
+            f'cluster {{ name: test, listen: "127.0.0.1:{self.cluster_port}"\n'
+            f"  no_advertise: {str(not self.tells_of_others).lower()}\n"
             f"  routes: [{', '.join(routes)}] }}\n"
             if routes
             else ""
@@ -137,12 +139,14 @@ class NatsServers:
         *,
         max_payload: str = "8MB",
         has_jetstream: bool = True,
+        tell_of_others: bool = False,
     ) -> None:
         self._directory = directory
         self._count = nodes
         self._sync_interval = sync_interval
         self._settings = f"max_payload: {max_payload}\n{settings}"
         self._has_jetstream = has_jetstream
+        self._tell_of_others = tell_of_others
         self.nodes: list[NatsNode] = []
 
     def __enter__(self) -> Self:
@@ -167,7 +171,7 @@ class NatsServers:
         settings = self._settings
         if self._has_jetstream:
             settings += f'\njetstream {{ store_dir: "{directory}", sync_interval: {self._sync_interval} }}'
-        return NatsNode(name, directory, settings)
+        return NatsNode(name, directory, settings, tells_of_others=self._tell_of_others)
 
     def _end(self) -> None:
         for node in self.nodes:

@@ -118,13 +118,22 @@ def test_halted_server_is_parted_with(own_node: NatsServers, connect: Callable[[
 
 
 def test_client_goes_to_another_server(nats_cluster: NatsServers, connect: Callable[[str], NatsClient]) -> None:
-    # One host is enough: the servers tell of each other. A host that is not there does no harm.
+    # A host that is not there does no harm.
     client = connect(f"127.0.0.1:1,{nats_cluster.hosts(nats_cluster.nodes[1])}")
     assert works(client)
     assert client.info["server_name"] == "n1"
-    # The servers may hear of each other later than they are healthy.
-    ports = {node.port for node in nats_cluster.nodes}
-    until("all are known", lambda: ports <= {server.port for server in client._client.servers})  # type: ignore[union-attr]
+
+
+def test_client_goes_to_servers_that_the_url_does_not_name(tmp_path: Path, connect: Callable[[str], NatsClient]) -> None:
+    # One host is enough: the servers tell of each other.
+    with NatsServers(tmp_path, 2, has_jetstream=False, tell_of_others=True) as servers:
+        named, other = servers.nodes
+        client = connect(servers.hosts(named))
+        # They may hear of each other later than they are up.
+        until("all are known", lambda: other.port in {server.port for server in client._client.servers})  # type: ignore[union-attr]
+        named.kill()
+        until("it is at the other one", lambda: client.info["server_name"] == other.name)
+        client.wait_until_ready(LONG_S)
 
 
 def test_connection_that_a_server_ends_for_good_comes_back(
