@@ -8,7 +8,6 @@ compared but times of one clock: to set the time of day changes nothing. The clo
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -21,7 +20,7 @@ BEATS: Final = 3
 class Lease:
     """The right to answer, until a time by `clock` (seconds). A new lease has none.
 
-    Any thread may extend it.
+    Any thread may extend it. There is no lock: where two do at once, the later end may be missed, and nobody answers longer.
     """
 
     def __init__(self, lease_s: float, clock: Callable[[], float]) -> None:
@@ -29,7 +28,6 @@ class Lease:
         self.clock = clock
         self._ends_at = float("-inf")
         self._has_ended = False
-        self._lock = threading.Lock()
 
     @property
     def beat_s(self) -> float:
@@ -39,21 +37,17 @@ class Lease:
     @property
     def is_held(self) -> bool:
         """True if replies may leave now."""
-        return self.clock() < self._ends_at
+        return not self._has_ended and self.clock() < self._ends_at
 
     @property
     def left_s(self) -> float:
         """The time for which replies may leave, if the engine says nothing more: 0 or more seconds."""
-        return max(0.0, self._ends_at - self.clock())
+        return 0.0 if self._has_ended else max(0.0, self._ends_at - self.clock())
 
     def extend(self, sent_at: float) -> None:
         """Take notice that an entry was acknowledged, which was first sent at this time. A lease that has ended stays so."""
-        with self._lock:
-            if not self._has_ended:
-                self._ends_at = max(self._ends_at, sent_at + ANSWERING * self.lease_s)
+        self._ends_at = max(self._ends_at, sent_at + ANSWERING * self.lease_s)
 
     def end(self) -> None:
         """Answer nobody any more."""
-        with self._lock:
-            self._has_ended = True
-            self._ends_at = float("-inf")
+        self._has_ended = True

@@ -46,6 +46,7 @@ def test_ended_lease_stays_so_whatever_arrives_late() -> None:
     assert not lease.is_held
     lease.extend(clock.now)
     assert not lease.is_held
+    assert lease.left_s == 0
 
 
 def test_writer_is_heard_some_times_in_a_lease() -> None:
