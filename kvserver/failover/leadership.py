@@ -249,7 +249,7 @@ class Leadership:
         await standby.follow([Entry(position, mark, data)])
         facts.is_primary = True
         self._tell_of_leader()
-        self._journal.begin(standby.entries.tip, epoch, sent_at)
+        self._journal.begin(standby.entries.tip, epoch, sent_at, standby.growth)
         _log.info("this node leads from now on, in the epoch %d", epoch)
         self.on_lead()
         self.neighbours.tell_soon()

@@ -123,8 +123,8 @@ class Sender:
         self.tip = Tip()
         self.epoch = 0
         self.latencies = Latencies(lease.clock)
-        # The bytes of all records that were taken.
-        self.taken_bytes = 0
+        # The bytes of all records that were taken, and their number.
+        self.taken_bytes = self.taken_records = 0
         self._state = state
         self._facts = state.journal
         self._log = log
@@ -191,6 +191,7 @@ class Sender:
         before = parcel.byte_count
         parcel.add(tick, self.sequence, waiting)
         self.taken_bytes += parcel.byte_count - before
+        self.taken_records += 1
         self._put(parcel)
 
     # Leading

@@ -11,6 +11,7 @@ import logging
 from typing import NamedTuple
 
 from kvserver.errors import MediumError
+from kvserver.failover.growth import Amount, Growth
 from kvserver.failover.sender import Sender
 from kvserver.formats.record import encode_link
 from kvserver.media.shared import SharedLog, Tip
@@ -23,11 +24,10 @@ _log = logging.getLogger("kvserver")
 
 
 class _Cut(NamedTuple):
-    """A moment at which the data was cut: the end of the log there, the records, and the bytes that were taken until then."""
+    """A moment at which the data was cut: the end of the log there, and what was taken until then."""
 
     tip: asyncio.Future[Tip]
-    sequence: int
-    taken_bytes: int
+    taken: Amount
 
 
 class SharedJournal:
@@ -44,30 +44,39 @@ class SharedJournal:
         # The newest cut, and its number: each snapshot is cut when those before have ended, or will be cut again.
         self._cut: _Cut | None = None
         self._number = 0
-        self._linked_at = 0
-        # What was taken up to the cut of the snapshot that a start would load.
-        self._base_taken_bytes = 0
+        # What was taken up to the cut of the snapshot that a start would load: below 0 for what others wrote behind it.
+        self._linked = Amount()
 
-    def begin(self, tip: Tip, epoch: int, sent_at: float) -> None:
-        """Record from now on, as the node that leads in this epoch, behind this end of the log (see `Sender.begin`)."""
-        self.is_on = self._facts.enabled = True
+    def begin(self, tip: Tip, epoch: int, sent_at: float, growth: Growth) -> None:
+        """Record from now on, as the node that leads in this epoch, behind this end of the log (see `Sender.begin`).
+
+        `growth` is that of the log that this node has followed. A start would load the snapshot of the manifest held by
+        `medium`.
+        """
+        manifest = self._medium.manifest
+        inherited = growth.behind(manifest.mark_number)
+        self._linked = Amount(-inherited.byte_count, -inherited.records)
+        facts = self._facts
+        facts.base_bytes = sum(frame.frame_length for frame in manifest.frames if frame.digest == manifest.linked)
+        facts.segment_bytes = inherited.byte_count
+        self.is_on = facts.enabled = True
         self.courier.begin(tip, epoch, sent_at)
 
     def append(self, commands: list[Request], clients: int = 0) -> None:
         if self.is_on:
             self.courier.take(commands, clients)
-            self._facts.segment_bytes = self.courier.taken_bytes - self._base_taken_bytes
+            self._facts.segment_bytes = self.courier.taken_bytes - self._linked.byte_count
 
     @property
     def records_since_link(self) -> int:
-        return self.courier.sequence - self._linked_at
+        return self.courier.taken_records - self._linked.records
 
     def cut(self) -> int:
         written = self._state.databases.records.take()
         if written:
             self.append(written)
         self._number += 1
-        self._cut = _Cut(self.courier.cut(), self.courier.sequence, self.courier.taken_bytes)
+        self._cut = _Cut(self.courier.cut(), Amount(self.courier.taken_bytes, self.courier.taken_records))
         return self._number
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
@@ -86,10 +95,9 @@ class SharedJournal:
             except MediumError as error:
                 # The next snapshot trims more.
                 _log.warning("what the snapshot has could not be removed from the log: %s", error)
-        self._linked_at = cut.sequence
+        self._linked = cut.taken
         self._facts.base_bytes = base_bytes
-        self._base_taken_bytes = cut.taken_bytes
-        self._facts.segment_bytes = self.courier.taken_bytes - cut.taken_bytes
+        self._facts.segment_bytes = self.courier.taken_bytes - cut.taken.byte_count
         return True
 
     async def sync(self) -> None:

@@ -14,6 +14,7 @@ from kvserver.data.shards import Shard, drain
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.failover.entries import Entries, Whole
+from kvserver.failover.growth import Growth
 from kvserver.formats.control import Relink
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import Hasher, Scan
@@ -42,6 +43,8 @@ class Standby:
         wake: Callable[[], None],
     ) -> None:
         self.entries = Entries(Tip())
+        # What has stood behind the snapshot that was loaded.
+        self.growth = Growth()
         self._state = state
         self._databases = state.databases
         self._table = table
@@ -60,6 +63,7 @@ class Standby:
             raise MediumError(f"the snapshots there are the backups of the server {manifest.owner}, and belong to no log")
         unused = await self._install(manifest.linked)
         self.entries = Entries(Tip(manifest.position, manifest.mark_number, manifest.mark_digest))
+        self.growth = Growth()
         self._state.replication.applied = manifest.mark_number
         self._left_amid = ""
         await self._workplace.pace().run(drain(unused))
@@ -94,12 +98,14 @@ class Standby:
         if self._left_amid:
             raise ChainBroken(self._left_amid)
         for entry in entries:
+            records = 0
             match self.entries.take(entry):
                 case Whole() as whole:
-                    await self._run(whole)
+                    records = await self._run(whole)
                 case Relink(digest):
                     await self._relink(digest)
             self.entries.passed(entry)
+            self.growth.add(entry.mark.number, len(entry.data), records)
             self._state.replication.applied = self.entries.tip.number
 
     async def _relink(self, digest: str) -> None:
@@ -109,8 +115,8 @@ class Standby:
         unused = await self._install(digest)
         await self._workplace.pace().run(drain(unused))
 
-    async def _run(self, whole: Whole) -> None:
-        """Run the records that are whole."""
+    async def _run(self, whole: Whole) -> int:
+        """Run the records that are whole. Return their number."""
         replay, data = self._replay, whole.data
         scan = await self._drive(scan_segment(len(data)), data)
         self.entries.keep(whole, scan)
@@ -128,6 +134,7 @@ class Standby:
         self._state.journal.records_replayed = replay.records
         if replay.commands > before and self._databases.awaited.touched:
             self._wake()
+        return scan.records
 
     async def _drive(self, steps: Steps[T], data: bytes) -> T:
         """Drive steps over bytes in memory, let clients have their turn between them, and return what the steps do.

@@ -11,6 +11,7 @@ import pytest
 from helpers.node_parts import Clock, HeldLog, Sending, fresh_engine
 from kvserver.engine.outbox import Outbox
 from kvserver.errors import MediumError, Trimmed
+from kvserver.failover.growth import Growth
 from kvserver.failover.shared_journal import SharedJournal, _Cut
 from kvserver.formats.control import Relink, Yield, decode_control, encode_yield
 from kvserver.formats.frame import encode_header
@@ -18,6 +19,7 @@ from kvserver.formats.manifest import BEGINNING
 from kvserver.media.shared import Tip
 from kvserver.media.vault_medium import VaultMedium
 from kvserver.persistence.disk import Disk
+from kvserver.state.session import ServerState
 
 pytestmark = pytest.mark.timeout(30)
 PAYLOAD = b'{"a":"1"}'
@@ -52,7 +54,17 @@ class Parts:
         self.sender, self.state, self.lease = sending.sender, sending.state, sending.lease
         self.medium = VaultMedium(self.engine.vault)
         self.journal = SharedJournal(self.state, self.sender, self.log, self.medium, Disk())
-        self.journal.begin(Tip(), 1, self.clock.now)
+        self.journal.begin(Tip(), 1, self.clock.now, Growth())
+
+    def next_leader(self, growth: Growth) -> tuple[SharedJournal, ServerState]:
+        """The journal of another node, which takes over from here, and its state."""
+        engine = fresh_engine()
+        log = HeldLog(engine)
+        log.is_open = True
+        sending = Sending(log, self.clock)
+        journal = SharedJournal(sending.state, sending.sender, log, self.medium, Disk())
+        journal.begin(Tip(), 2, self.clock.now, growth)
+        return journal, sending.state
 
     def set(self, value: bytes) -> None:
         self.journal.append([[b"SET", b"k", value]], 1)
@@ -82,6 +94,40 @@ async def test_link_names_the_end_of_the_log_at_the_cut_and_trims_what_is_before
     assert facts.base_bytes == 99
     assert facts.segment_bytes == len(entry.data)
     parts.journal.halt()
+
+
+async def test_log_that_a_new_leader_has_followed_counts() -> None:
+    parts = Parts()
+    parts.set(b"1")
+    token = parts.journal.cut()
+    await parts.journal.sync()
+    parts.add_frame()
+    assert await parts.journal.link(token, DIGEST, 1)
+    parts.journal.halt()
+    manifest = parts.medium.look()
+    growth = Growth()
+    growth.add(1, 100, 1)
+    growth.add(2, 1000, 3)
+    growth.add(3, 10_000, 5)
+    journal, state = parts.next_leader(growth)
+    facts = state.journal
+    assert (journal.records_since_link, facts.segment_bytes) == (8, 11_000)
+    assert facts.base_bytes == manifest.frames[0].frame_length
+    journal.append([[b"SET", b"k", b"2"]], 1)
+    taken_bytes = journal.courier.taken_bytes
+    assert (journal.records_since_link, facts.segment_bytes) == (9, 11_000 + taken_bytes)
+    # Neither heartbeats nor fences are records.
+    state.config.read_fence = True
+    for _ in range(3):
+        journal.courier.cover()
+        await journal.sync()
+    assert journal.records_since_link == 9
+    token = journal.cut()
+    await journal.sync()
+    parts.add_frame()
+    assert await journal.link(token, DIGEST, 99)
+    assert (journal.records_since_link, facts.segment_bytes, facts.base_bytes) == (0, 0, 99)
+    journal.halt()
 
 
 async def test_cut_takes_what_the_keyspace_has_not_handed_out() -> None:

@@ -128,8 +128,14 @@ async def test_snapshot_and_the_entries_behind_it_are_all(writer: Writer) -> Non
     assert following.value(b"a") == "1"
     assert following.standby.entries.epoch == 1
     assert following.state.replication.applied == 2
+    assert following.standby.growth.behind(2) == (0, 0)
     await following.catch_up()
     assert following.value(b"a") == "2"
+    first, two = record("INCR", "a"), record("SET", "b", "1") + record("SET", "c", "1")
+    writer.append(two[:-5], two[-5:])
+    await following.catch_up()
+    assert following.standby.growth.behind(2) == (len(first) + len(two), 3)
+    assert following.standby.growth.behind(3) == (len(two), 2)
 
 
 @pytest.mark.parametrize("size", [1, 7, 30, 100_000])
