@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from operator import methodcaller
 from typing import Any, Final, Protocol
 
+from kvserver.persistence.recorder import Recording
+
 # While more is held than this, a client whose reply is held runs nothing more until that has left.
 HELD_BYTES: Final = 1 << 24
 
@@ -26,17 +28,6 @@ class Receiver(Protocol):
     def finish(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
-
-
-class Recording(Protocol):
-    """The part of the journal that an outbox needs."""
-
-    def cover(self) -> int:
-        """The number of the record that has to be safe before what clients have read by now may leave."""
-
-    @property
-    def safe(self) -> int:
-        """The number of the last record that is safe."""
 
 
 # The receiver, and the bytes for it or the function that is to be called with it; or some receivers, and the bytes for each.

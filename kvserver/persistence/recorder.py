@@ -11,14 +11,8 @@ from typing import Protocol
 from kvserver.resp.request import Request
 
 
-class Way(Protocol):
-    """The way of the records to where they are kept, and back."""
-
-    # Who runs commands assigns these: `safe` may have grown; held replies may not leave; the writer is to pause, or to go on.
-    on_safe: Callable[[], None]
-    on_lost: Callable[[], None]
-    pause: Callable[[], None]
-    resume: Callable[[], None]
+class Recording(Protocol):
+    """The part of a journal that says when replies may leave."""
 
     def cover(self) -> int:
         """The number of the record that has to be safe before what clients have read by now may leave."""
@@ -26,6 +20,16 @@ class Way(Protocol):
     @property
     def safe(self) -> int:
         """The number of the last record that is as safe as the policy asks for: replies up to it may leave."""
+
+
+class Way(Recording, Protocol):
+    """The way of the records to where they are kept, and back."""
+
+    # Who runs commands assigns these: `safe` may have grown; held replies may not leave; the writer is to pause, or to go on.
+    on_safe: Callable[[], None]
+    on_lost: Callable[[], None]
+    pause: Callable[[], None]
+    resume: Callable[[], None]
 
 
 class Recorder(Protocol):
