@@ -95,6 +95,9 @@ async def test_standby_takes_over_at_once_from_one_who_leaves(name: str) -> None
         await client.set("a", "1")
     await one.stop()
     await until(lambda: leads(other))
+    # What it takes over counts for the next snapshot.
+    assert other._data.journal.records_since_link == 1
+    assert other.state.journal.segment_bytes > 0
     async with client_of(other) as client:
         assert await client.get("a") == "1"
         await client.set("a", "2")
