@@ -95,8 +95,11 @@ def _check_log(stored: Stored, manifest: Manifest, print_line: Print) -> bool:
     def tell(control: Control, number: int) -> None:
         nonlocal base, replaced
         match control:
-            case Lead(epoch, node, host, port):
-                print_line(f"entry {number}: the node {node} at {host}:{port} leads, in the epoch {epoch}")
+            case Lead(epoch, node, host, port, lease_ms):
+                place = f"{host}:{port}"
+                print_line(
+                    f"entry {number}: the node {node} at {place} leads, in the epoch {epoch}, its lease is {lease_ms} ms"
+                )
             case Yield(epoch):
                 print_line(f"entry {number}: who led in the epoch {epoch} writes no more")
             case Relink(digest):

@@ -25,13 +25,15 @@ class Whole(NamedTuple):
 class Entries:
     """The reading of a log behind `tip`.
 
-    - `epoch` is that of the node that leads by the log, and `lead` what it said of itself; None: nobody has led.
+    - `epoch` is that of the node that leads by the log, and `lead` what it said of itself; None: that stood before.
+    - `lease_ms` is the lease of that node in milliseconds, at first as the manifest has it; 0: nobody has led.
     - `has_yielded`: that node has said that it writes nothing more.
     - `rest_bytes` is the length of what there is of a record whose end has not come.
     """
 
-    def __init__(self, tip: Tip) -> None:
+    def __init__(self, tip: Tip, lease_ms: int = 0) -> None:
         self.tip = tip
+        self.lease_ms = lease_ms
         self.epoch = tip.position.epoch
         self.lead: Lead | None = None
         self.has_yielded = False
@@ -79,7 +81,7 @@ class Entries:
             raise ChainBroken(f"the entry {mark.number} begins the epoch {mark.epoch}, or should: {error}") from None
         match control:
             case Lead(epoch) if epoch == mark.epoch > self.epoch:
-                self.epoch, self.lead, self.has_yielded = epoch, control, False
+                self.epoch, self.lead, self.has_yielded, self.lease_ms = epoch, control, False, control.lease_ms
             case Yield(epoch) if epoch == mark.epoch == self.epoch:
                 self.has_yielded = True
             case Relink() if mark.epoch == self.epoch:

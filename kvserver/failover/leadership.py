@@ -80,6 +80,8 @@ class Leadership:
         self._heard_at = lease.clock()
         # Why this node does not follow, as it was told last.
         self._failure = ""
+        # The lease of another node that was warned of last.
+        self._other_lease_ms = 0
         # This node does not take over before this time: it has just yielded.
         self._waits_until = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -207,6 +209,7 @@ class Leadership:
         facts, lead = self._facts, self._standby.entries.lead
         facts.epoch = self._standby.entries.epoch
         facts.log_id = log_id(self._engine.name, facts.epoch)
+        self._look_at_lease()
         if lead is None or (facts.primary and facts.primary.id == lead.id):
             return
         before, facts.primary = facts.primary, Primary(lead.id, lead.host, lead.port)
@@ -216,8 +219,24 @@ class Leadership:
         if facts.on_switch:
             facts.on_switch(before, facts.primary)
 
+    def _look_at_lease(self) -> None:
+        """Let `facts` tell how long the one that leads may be silent, and the log if that is not as here."""
+        entries, own_ms = self._standby.entries, self._lease.lease_ms
+        self._facts.engine.lease_ms = max(own_ms, entries.lease_ms)
+        if entries.lease_ms not in (0, own_ms, self._other_lease_ms) and not entries.has_yielded:
+            self._other_lease_ms = entries.lease_ms
+            _log.warning(
+                "lease-milliseconds is to be the same on all nodes: the one that leads has %d ms, and this one %d ms; this "
+                "one takes over after the longer time",
+                entries.lease_ms,
+                own_ms,
+            )
+
     def _is_silent(self) -> bool:
-        return self._standby.entries.has_yielded or self._lease.clock() - self._heard_at > self._lease.lease_s
+        """True if the one that leads has said nothing for the longer of its own lease and this node's, or has ended."""
+        entries = self._standby.entries
+        lease_s = max(self._lease.lease_s, entries.lease_ms / 1000)
+        return entries.has_yielded or self._lease.clock() - self._heard_at > lease_s
 
     def _may_lead(self) -> bool:
         """True if nobody else can be answering clients, as far as this node knows."""
@@ -230,7 +249,7 @@ class Leadership:
         """Lead, unless the engine refuses that: then follow on."""
         standby, facts = self._standby, self._facts
         epoch, tip = standby.entries.epoch + 1, standby.entries.tip
-        lead = Lead(epoch, facts.node_id, self.neighbours.host, self.neighbours.port)
+        lead = Lead(epoch, facts.node_id, self.neighbours.host, self.neighbours.port, self._lease.lease_ms)
         data, mark, sent_at = encode_lead(lead), tip.mark(epoch), self._lease.clock()
         steps = settled(self._engine.log, data, mark, tip.position, self._outcomes)
         try:
@@ -271,7 +290,7 @@ class Leadership:
                     # To replace it would take it away from a node that leads by now.
                     _log.info("another node has begun the epoch %d meanwhile", self._medium.manifest.epoch)
                     return False
-                await self._disk.run(lambda: self._medium.lead(epoch))
+                await self._disk.run(lambda: self._medium.lead(epoch, self._lease.lease_ms))
                 return True
             except Refused:
                 # Somebody has replaced it meanwhile: it tells where that one has come.

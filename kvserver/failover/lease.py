@@ -1,6 +1,7 @@
 """The lease of the node that writes: how long it may answer clients without a word from the engine.
 
-Whoever follows takes over when it has seen no entry for a whole lease, by its own clock. The writer answers for a part of that
+Whoever follows takes over when it has seen no entry for a whole lease of the writer's, by its own clock: LEAD and the manifest
+tell how long that is. The writer answers for a part of that
 time only, counted from the moment at which it *sent* an entry that was acknowledged, which was before anybody saw the entry.
 So two nodes never answer at once, as long as their clocks run equally fast to within what is left between the two. Nothing is
 compared but times of one clock: to set the time of day changes nothing. The clock has to go on while the machine sleeps.
@@ -8,6 +9,7 @@ compared but times of one clock: to set the time of day changes nothing. The clo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +30,11 @@ class Lease:
         self.clock = clock
         self._ends_at = float("-inf")
         self._has_ended = False
+
+    @property
+    def lease_ms(self) -> int:
+        """Its length in milliseconds, as other nodes are told."""
+        return math.ceil(self.lease_s * 1000)
 
     @property
     def beat_s(self) -> float:

@@ -117,7 +117,7 @@ class SharedData:
         told = facts.engine
         told.url, told.name = engine.url, engine.name
         told.promises, told.warnings = engine.promises, engine.warnings
-        told.lease_ms = round(lease.lease_s * 1000)
+        told.lease_ms = lease.lease_ms
         told.lease_left_ms = lambda: round(lease.left_s * 1000)
         told.append_p50_us = lambda: sender.latencies.percentile_us(50)
         told.append_p99_us = lambda: sender.latencies.percentile_us(99)

@@ -62,7 +62,7 @@ class Standby:
         if manifest.owner:
             raise MediumError(f"the snapshots there are the backups of the server {manifest.owner}, and belong to no log")
         unused = await self._install(manifest.linked)
-        self.entries = Entries(Tip(manifest.position, manifest.mark_number, manifest.mark_digest))
+        self.entries = Entries(Tip(manifest.position, manifest.mark_number, manifest.mark_digest), manifest.lease_ms)
         self.growth = Growth()
         self._state.replication.applied = manifest.mark_number
         self._left_amid = ""

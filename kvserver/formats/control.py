@@ -1,8 +1,9 @@
 """What nodes say to each other in the log that they share: a frame each, of one command, alone in its entry.
 
-    KVSERVER.LEAD epoch id host port     this node writes from here on; where clients reach it
-    KVSERVER.YIELD epoch                 who wrote in this epoch writes nothing more: others may take over at once
-    KVSERVER.LINK digest                 the data is that of this snapshot from here on, as after a RESTORE (`record`)
+    KVSERVER.LEAD epoch id host port lease-milliseconds
+                             this node writes from here on; where clients reach it; how long it may be silent
+    KVSERVER.YIELD epoch     who wrote in this epoch writes nothing more: others may take over at once
+    KVSERVER.LINK digest     the data is that of this snapshot from here on, as after a RESTORE (`record`)
 
 They have the magic KVJ1, which no record of a shared log begins with. Pure.
 """
@@ -23,12 +24,13 @@ MOST_BYTES: Final = 4096
 
 
 class Lead(NamedTuple):
-    """A node begins to write: its epoch, its random id, and its address for clients."""
+    """A node begins to write: its epoch, its random id, its address for clients, and its lease in milliseconds."""
 
     epoch: int
     id: str
     host: str
     port: int
+    lease_ms: int
 
 
 class Yield(NamedTuple):
@@ -48,7 +50,7 @@ Control = Lead | Yield | Relink
 
 def encode_lead(lead: Lead) -> bytes:
     """The frame of a Lead."""
-    words = [LEAD, b"%d" % lead.epoch, lead.id.encode(), lead.host.encode(), b"%d" % lead.port]
+    words = [LEAD, b"%d" % lead.epoch, lead.id.encode(), lead.host.encode(), b"%d" % lead.port, b"%d" % lead.lease_ms]
     return encode_frame(bytes(pack([words])), JOURNAL_MAGIC)
 
 
@@ -78,8 +80,8 @@ def decode_control(data: bytes) -> Control:
         raise ValueError("it holds no command")
     name, *words = commands[0]
     try:
-        if name == LEAD and len(words) == 4:
-            return Lead(int(words[0]), words[1].decode(), words[2].decode(), int(words[3]))
+        if name == LEAD and len(words) == 5:
+            return Lead(int(words[0]), words[1].decode(), words[2].decode(), int(words[3]), int(words[4]))
         if name == YIELD and len(words) == 1:
             return Yield(int(words[0]))
     except ValueError:

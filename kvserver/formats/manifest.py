@@ -1,7 +1,7 @@
 """The manifest: what a vault keeps beside the snapshots themselves, as small JSON that a person can read.
 
-    {"counter":7,"epoch":2,"frames":[{"digest":"…","length":1234,"name":"…"}],"linked":"…","mark":{"digest":"…","number":99},
-     "owner":"","position":{"epoch":2,"number":41},"version":1}
+    {"counter":7,"epoch":2,"frames":[{"digest":"…","length":1234,"name":"…"}],"lease_ms":3000,"linked":"…",
+     "mark":{"digest":"…","number":99},"owner":"","position":{"epoch":2,"number":41},"version":1}
 
 The snapshots of a vault are plain JSON, the payload of a KVS1 frame each: LEN and SHA-256, which the frame has in its header,
 stand here. Pure: nothing is read or written.
@@ -59,7 +59,7 @@ class Manifest(NamedTuple):
     """The state of a vault.
 
     - `counter` grows with each manifest, so that no two have the same bytes.
-    - `epoch` is that of its writer.
+    - `epoch` is that of its writer, and `lease_ms` that writer's lease in milliseconds; 0 where there is none.
     - `linked` is the digest of the snapshot that has all entries of the log up to `position`, or EMPTY_STORE.
     - `mark_number` and `mark_digest` are those of the entry at `position` (`media.shared.Mark`); 0 and "" at the beginning.
     - `frames` are the snapshots that are kept, the oldest first.
@@ -74,6 +74,7 @@ class Manifest(NamedTuple):
     linked: str = EMPTY_STORE
     frames: tuple[StoredFrame, ...] = ()
     owner: str = ""
+    lease_ms: int = 0
 
 
 def encode_manifest(manifest: Manifest, nonce: str = "") -> bytes:
@@ -85,6 +86,7 @@ def encode_manifest(manifest: Manifest, nonce: str = "") -> bytes:
         "counter": manifest.counter,
         "epoch": manifest.epoch,
         "frames": [frame._asdict() for frame in manifest.frames],
+        "lease_ms": manifest.lease_ms,
         "linked": manifest.linked,
         "mark": {"digest": manifest.mark_digest, "number": manifest.mark_number},
         "owner": manifest.owner,
@@ -118,6 +120,7 @@ def decode_manifest(data: bytes) -> Manifest:
         linked=_text(document, "linked"),
         frames=tuple(_frame(found) for found in _list(document, "frames")),
         owner=_text(document, "owner"),
+        lease_ms=_count(document, "lease_ms"),
     )
     if manifest.linked != EMPTY_STORE and manifest.linked not in {frame.digest for frame in manifest.frames}:
         raise ManifestInvalid(f"it goes on from the snapshot {manifest.linked[:16]}…, which is not among its frames")

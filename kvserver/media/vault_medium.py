@@ -50,10 +50,13 @@ class VaultMedium:
         self.manifest = found or Manifest(owner=self.manifest.owner)
         return self.manifest
 
-    def lead(self, epoch: int) -> None:
-        """Write in this epoch: who wrote before can't replace the manifest any more. Refused if others have gone on."""
+    def lead(self, epoch: int, lease_ms: int = 0) -> None:
+        """Write in this epoch, with this lease: who wrote before can't replace the manifest any more.
+
+        Refused if others have gone on.
+        """
         self.epoch = epoch
-        self._replace(self.manifest)
+        self._replace(self.manifest._replace(lease_ms=lease_ms))
 
     def link(self, digest: str, tip: Tip) -> None:
         """Let starts go on from the frame with this digest, which has all entries up to this one."""

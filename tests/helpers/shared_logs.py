@@ -38,7 +38,7 @@ class Writer:
 
     def lead(self) -> int:
         self.epoch += 1
-        return self.append(encode_lead(Lead(self.epoch, f"node{self.epoch}", "10.0.0.1", 6379)))
+        return self.append(encode_lead(Lead(self.epoch, f"node{self.epoch}", "10.0.0.1", 6379, 3000)))
 
     def write(self, *commands: str) -> int:
         return self.append(record(*commands))

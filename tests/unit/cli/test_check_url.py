@@ -43,7 +43,7 @@ def test_snapshots_and_log_are_told(writer: Writer) -> None:
         f"snapshot 1: snapshot-1, payload 9, checksum ok ({digest[:16]}…), 1 keys",
         "the log goes on from the snapshot 1, behind the entry 2",
         "entry 5: who led in the epoch 1 writes no more",
-        "entry 6: the node node2 at 10.0.0.1:6379 leads, in the epoch 2",
+        "entry 6: the node node2 at 10.0.0.1:6379 leads, in the epoch 2, its lease is 3000 ms",
         f"4 entries, 1 of them empty; 1 valid frames, 2 commands, {len(record('SET b 2', 'SET c 3'))} bytes",
         "a start would load the snapshot 1 and run 2 commands",
     ]

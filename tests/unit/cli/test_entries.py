@@ -54,7 +54,7 @@ def test_records_come_in_order_and_are_counted(writer: Writer) -> None:
     assert reading.data == record("SET a 1") + record("SET b 2", "SET c 3")
     assert (entries.count, entries.beats, entries.records, entries.commands) == (5, 1, 2, 3)
     assert (reading.records, entries.record_bytes, entries.rest_bytes) == (2, len(reading.data), 0)
-    assert reading.said == [(Lead(1, "node1", "10.0.0.1", 6379), 1), (Yield(1), 5)]
+    assert reading.said == [(Lead(1, "node1", "10.0.0.1", 6379, 3000), 1), (Yield(1), 5)]
     assert entries.tip == writer.tip
 
 

@@ -14,7 +14,7 @@ from kvserver.formats.segment import SegmentScan
 from kvserver.media.shared import Entry, Mark, Tip
 
 RECORD = encode_tick([[b"SET", b"a", b"1"]], 5) or b""
-LEAD = Lead(1, "id", "host", 1)
+LEAD = Lead(1, "id", "host", 1, 3000)
 
 
 def entry_behind(tip: Tip, data: bytes, epoch: int = 1) -> Entry:
@@ -32,6 +32,7 @@ def led() -> Entries:
 def test_entries_are_told_apart() -> None:
     entries = led()
     assert (entries.epoch, entries.lead, entries.has_yielded) == (1, LEAD, False)
+    assert entries.lease_ms == 3000
     heartbeat = entry_behind(entries.tip, b"")
     assert entries.take(heartbeat) is None
     entries.passed(heartbeat)
@@ -59,6 +60,7 @@ def test_record_is_put_together_when_its_end_may_be_there() -> None:
 def test_place_is_that_of_the_tip() -> None:
     tip = Tip(Position(3, 9), 7, "ab")
     assert Entries(tip).epoch == 3
+    assert Entries(tip, 50).lease_ms == 50
     with pytest.raises(ChainBroken, match="behind the entry 7"):
         Entries(tip).take(Entry(Position(3, 10), Mark(3, 8, "cd"), b""))
     with pytest.raises(ChainBroken):

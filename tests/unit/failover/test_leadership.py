@@ -73,7 +73,7 @@ def append_by_force(name: str, make: Callable[[Tip], tuple[bytes, Mark]]) -> Tip
 
 def take_over_by_force(name: str, epoch: int) -> None:
     """Append a LEAD as another node would that has applied everything."""
-    append_by_force(name, lambda tip: (encode_lead(Lead(epoch, "rival", "rival.example", 1)), tip.mark(epoch)))
+    append_by_force(name, lambda tip: (encode_lead(Lead(epoch, "rival", "rival.example", 1, LEASE_MS)), tip.mark(epoch)))
 
 
 def break_log(name: str) -> Tip:
@@ -456,4 +456,32 @@ async def test_node_follows_on_behind_a_failure_that_nobody_knows(name: str, mon
     assert other.state.replication.is_link_up
     await one.stop()
     await until(lambda: leads(other))
+    await other.stop()
+
+
+@pytest.mark.parametrize("is_trimmed", [False, True], ids=["lead in the log", "lead trimmed"])
+async def test_node_with_a_short_lease_waits_for_the_long_one_of_who_leads(
+    name: str, caplog: pytest.LogCaptureFixture, is_trimmed: bool
+) -> None:
+    one = kvserver.Server(medium=f"memory://{name}", lease_milliseconds=60_000)
+    other = kvserver.Server(medium=f"memory://{name}", lease_milliseconds=100)
+    await one.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+        if is_trimmed:
+            await client.save()
+        await other.start()
+        facts = other.state.replication
+        assert facts.engine.lease_ms == 60_000
+        # The other node says nothing for a while, and may go on to answer.
+        await until(lambda: leads(other) or facts.tail_age_s() > 0.5)
+        assert not leads(other)
+        assert not facts.is_stale
+        assert await client.get("a") == "1"
+    told = [record.message for record in caplog.records if "is to be the same on all nodes" in record.message]
+    assert len(told) == 1
+    assert "has 60000 ms, and this one 100 ms" in told[0]
+    await one.stop()
+    await until(lambda: leads(other))
+    assert facts.engine.lease_ms == 100
     await other.stop()

@@ -16,6 +16,7 @@ class Clock:
 def test_replies_may_leave_for_a_part_of_the_lease_after_the_sending() -> None:
     clock = Clock()
     lease = Lease(10, clock)
+    assert lease.lease_ms == 10_000
     assert not lease.is_held
     assert lease.left_s == 0
     sent_at = clock.now

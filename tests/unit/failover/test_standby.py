@@ -27,7 +27,7 @@ from kvserver.state.scripts import NoScripts
 from kvserver.state.session import ServerState
 
 pytestmark = pytest.mark.timeout(30)
-LEAD = Lead(1, "first", "127.0.0.1", 1)
+LEAD = Lead(1, "first", "127.0.0.1", 1, 3000)
 
 
 def record(*words: str) -> bytes:

@@ -8,7 +8,7 @@ from kvserver.formats.control import Lead, Relink, Yield, decode_control, encode
 from kvserver.formats.frame import JOURNAL_MAGIC, encode_frame
 from kvserver.formats.record import EMPTY_STORE, encode_link, encode_tick, pack
 
-LEAD = Lead(3, "0123abcd", "kv1.example", 6379)
+LEAD = Lead(3, "0123abcd", "kv1.example", 6379, 3000)
 
 
 def test_control_frames_come_back() -> None:
@@ -36,13 +36,14 @@ def frame_of(*words: bytes) -> bytes:
         encode_lead(LEAD)[:-3] + b"x\r\n",
         frame_of(b"SET", b"a", b"1"),
         frame_of(b"KVSERVER.LEAD", b"1", b"id"),
-        frame_of(b"KVSERVER.LEAD", b"one", b"id", b"host", b"1"),
-        frame_of(b"KVSERVER.LEAD", b"1", b"\xff", b"host", b"1"),
+        frame_of(b"KVSERVER.LEAD", b"1", b"id", b"host", b"1"),
+        frame_of(b"KVSERVER.LEAD", b"one", b"id", b"host", b"1", b"1"),
+        frame_of(b"KVSERVER.LEAD", b"1", b"\xff", b"host", b"1", b"1"),
         frame_of(b"KVSERVER.YIELD", b"x" * 5000),
         encode_frame(b"nothing", JOURNAL_MAGIC),
         encode_frame(b"", JOURNAL_MAGIC),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_no_control_frame_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]+$"):

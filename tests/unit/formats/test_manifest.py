@@ -10,7 +10,7 @@ from kvserver.errors import ManifestInvalid
 from kvserver.formats.manifest import MOST_BYTES, Manifest, Position, StoredFrame, decode_manifest, encode_manifest
 
 FRAME = StoredFrame("snapshot-1", 12, "ab" * 32)
-MANIFEST = Manifest(7, 2, Position(2, 41), 99, "cd" * 16, FRAME.digest, (FRAME,), "owner")
+MANIFEST = Manifest(7, 2, Position(2, 41), 99, "cd" * 16, FRAME.digest, (FRAME,), "owner", 3000)
 
 
 @pytest.mark.parametrize("manifest", [Manifest(), MANIFEST], ids=["empty", "full"])
@@ -58,8 +58,9 @@ def changed(path: str, value: object) -> bytes:
         (changed("frames.0.name", ""), "has no valid header"),
         (changed("linked", "0" * 64), "which is not among its frames"),
         (changed("owner", None), "owner is no text"),
+        (changed("lease_ms", "1"), "lease_ms is no count"),
     ],
-    ids=[str(number) for number in range(17)],
+    ids=[str(number) for number in range(18)],
 )
 def test_what_is_no_manifest_is_told_in_one_line(data: bytes, reason: str) -> None:
     with pytest.raises(ManifestInvalid, match=r"^[^\n]*$") as raised:

@@ -125,8 +125,8 @@ def test_whole_object_stays_when_its_frame_is_given_up(vault: MemoryVault, mediu
 def test_writer_of_an_older_epoch_is_refused(vault: MemoryVault, medium: VaultMedium) -> None:
     newer = VaultMedium(vault)
     newer.look()
-    newer.lead(2)
-    assert (newer.manifest.epoch, newer.manifest.frames) == (2, medium.frames)
+    newer.lead(2, 3000)
+    assert (newer.manifest.epoch, newer.manifest.lease_ms, newer.manifest.frames) == (2, 3000, medium.frames)
     with pytest.raises(Refused):
         add(medium, b"{}")
     with pytest.raises(Refused):
