@@ -5,9 +5,14 @@ Offsets are the numbers of entries in the engine's log. What is told is only rea
 
 from __future__ import annotations
 
+from typing import Final
+
 from kvserver.state.session import ServerState
 
 Fields = dict[str, object]
+
+# Clients take a value with a comma for a list, and one with an equals sign for a table.
+_PLAIN: Final = str.maketrans({",": ";", "=": ":"})
 
 
 def replication(state: ServerState) -> Fields:
@@ -56,12 +61,12 @@ def _of_standby(state: ServerState) -> Fields:
 
 
 def medium(state: ServerState) -> Fields:
-    """The fields of INFO medium, of a server whose data is in an engine."""
+    """The fields of INFO medium, of a server whose data is in an engine. Texts have semicolons where they had commas."""
     facts, engine = state.replication, state.replication.engine
     return {
-        "medium_url": engine.url,
+        "medium_url": engine.url.translate(_PLAIN),
         "medium_name": engine.name,
-        "medium_error": engine.error,
+        "medium_error": engine.error.translate(_PLAIN),
         "medium_node": facts.node_id,
         "medium_epoch": facts.epoch,
         "medium_switches": facts.switches,
@@ -76,5 +81,5 @@ def medium(state: ServerState) -> Fields:
         "medium_append_p50_usec": engine.append_p50_us(),
         "medium_append_p99_usec": engine.append_p99_us(),
         "medium_pending_bytes": engine.waiting_bytes(),
-        **{f"medium_promise{place}": line for place, line in enumerate(engine.promises)},
+        **{f"medium_promise{place}": line.translate(_PLAIN) for place, line in enumerate(engine.promises)},
     }

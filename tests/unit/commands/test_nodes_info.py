@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis._parsers.helpers import parse_info
 
 from helpers.node_facts import LOG_ID, shared
 from helpers.servers import ServerProcess, StartServer, info, wait_until
@@ -82,6 +83,19 @@ def test_engine_has_a_section_of_its_own() -> None:
     assert (fields["medium_appends"], fields["medium_appends_unknown_sent_again"]) == ("5", "1")
     assert (fields["medium_append_p50_usec"], fields["medium_pending_bytes"]) == ("400", "77")
     assert (fields["medium_error"], fields["medium_promise1"]) == ("no route", "so does a power cut")
+
+
+def test_clients_find_plain_text_where_there_were_commas() -> None:
+    server, facts = shared()
+    facts.engine.url = "nats://127.0.0.1:4221,127.0.0.1:4222/kv"
+    facts.engine.error = "nats://127.0.0.1:4221/kv: replicas=7 is no number, nor is 8"
+    facts.engine.promises = ("a kill is survived, and of all, once most are back",)
+    told = run(server.session(), "INFO", "medium")
+    assert isinstance(told, Verbatim)
+    found = parse_info(told.decode())  # type: ignore[no-untyped-call]
+    assert found["medium_url"] == "nats://127.0.0.1:4221;127.0.0.1:4222/kv"
+    assert found["medium_error"] == "nats://127.0.0.1:4221/kv: replicas:7 is no number; nor is 8"
+    assert found["medium_promise0"] == "a kill is survived; and of all; once most are back"
 
 
 @pytest.mark.parametrize("words", ["", "default", "all", "everything", "medium"])
