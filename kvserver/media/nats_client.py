@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from kvserver.errors import ExtraMissing, MediumError, NotReady, Unknown
+from kvserver.errors import MediumError, NotReady, Unknown
 from kvserver.media.nats_calls import Call, Waiting, message_of, parsed
+from kvserver.media.nats_library import abort, new_client, sink, write
 from kvserver.media.nats_url import Login
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class NatsClient:
 
     async def _subscribe(self, client: Client, call: Call) -> None:
         # What is pushed bears the subject of the stream, so that each who listens needs a subscription.
-        self._pushed[call] = await client.subscribe(call.reply, future=_sink(call.take))
+        self._pushed[call] = await client.subscribe(call.reply, future=sink(call.take))
 
     def _ignore(self, call: Call) -> None:
         self._calls.pop(call.reply, None)
@@ -212,7 +213,7 @@ class NatsClient:
     def _begin(self, call: Call, message: bytes, wait_s: float | None) -> None:
         if client := self._connected(call):
             self._calls[call.reply] = call
-            _write(client, message)
+            write(client, message)
             if wait_s is not None:
                 call.timer = self._loop.call_later(wait_s, self._expire, call, wait_s)
 
@@ -222,7 +223,7 @@ class NatsClient:
 
     def _tell(self, message: bytes) -> None:
         if self._client is not None and self._client.is_connected:
-            _write(self._client, message)
+            write(self._client, message)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside what is there. The event loop itself does not hold what it runs."""
@@ -251,14 +252,10 @@ class NatsClient:
 
     async def _connect(self) -> None:
         """Connect anew, with a client that has no past. MediumError if nobody lets us in."""
-        try:
-            from nats.aio.client import Client
-            from nats.errors import Error
-        except ImportError:
-            raise ExtraMissing("a medium nats:// needs nats-py: pip install 'kvserver[nats]'") from None
+        client = new_client(must_be_tls=self._login.is_tls)
+        from nats.errors import Error
 
         scheme = "tls" if self._login.is_tls else "nats"
-        client = Client()
         try:
             await client.connect(
                 [f"{scheme}://{host}" for host in self._hosts],
@@ -292,15 +289,16 @@ class NatsClient:
             raise NotReady(str(self._no_connection())) from None
         client.options |= {"max_reconnect_attempts": -1, "connect_timeout": RECONNECT_S}
         self._client = client
-        await client.subscribe(f"{self._inbox}.*", future=_sink(self._take))
+        await client.subscribe(f"{self._inbox}.*", future=sink(self._take))
         await self._on_connect()
 
     async def _on_error(self, client: Client, error: Exception) -> None:
         self._note(error)
         if not client.is_connected:
             # The library forgets a connection at which nobody greets, and does not end it.
-            _abort(client)
-        if client is not self._client and client.is_connecting and client._server_info.get("tls_required"):
+            abort(client)
+        is_about_tls = isinstance(error, ssl.SSLError) or client._server_info.get("tls_required")
+        if client is not self._client and client.is_connecting and is_about_tls:
             # At its first attempt it would wait for ever for the end of a connection whose TLS has failed.
             raise error
 
@@ -352,7 +350,7 @@ class NatsClient:
                 pass
             if client is self._client and client.is_connected:
                 self._error = "the server does not answer"
-                _abort(client)
+                abort(client)
                 await client.force_reconnect()
 
     async def _end(self) -> None:
@@ -361,44 +359,11 @@ class NatsClient:
         if client is not None:
             with suppress(Exception, asyncio.CancelledError):
                 await asyncio.wait_for(client.close(), CLOSE_S)
-            _abort(client)
+            abort(client)
         tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _sink(take: Callable[[Msg], object]) -> asyncio.Future[Msg]:
-    """What a subscription sets a message in, as the library's old way of requests does, but again and again.
-
-    For a coroutine the library keeps each message in a queue, to be taken by a task: that takes CPU, and has limits.
-    """
-
-    class Sink(asyncio.Future["Msg"]):
-        def set_result(self, result: Msg) -> None:
-            take(result)
-
-    return Sink()
-
-
-def _write(client: Client, message: bytes) -> None:
-    """Write to the connection at once.
-
-    `Client.publish` has a task of its own do that, and takes a quarter more CPU for a whole append. Nothing waits here for a
-    server that is slow: those who call do, for their answers.
-    """
-    assert client._transport is not None
-    client._transport.write(message)
-
-
-def _abort(client: Client) -> None:
-    """Drop a connection without waiting for what is still to be sent: a halted server would never take it.
-
-    The library has no call for that.
-    """
-    writer = getattr(client._transport, "_io_writer", None)
-    if writer is not None:
-        writer.transport.abort()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

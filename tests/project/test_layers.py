@@ -141,6 +141,7 @@ OPTIONAL = {
     "kvserver.network.http": {"h11"},
     "kvserver.network.metrics": {"prometheus_client"},
     "kvserver.media.nats_client": {"nats"},
+    "kvserver.media.nats_library": {"nats"},
     "kvserver.media.nats_calls": {"nats"},
     "kvserver.media.nats_log": {"nats"},
     "kvserver.media.s3_bucket": {"obstore"},
@@ -156,7 +157,7 @@ ENGINES = {
     f"kvserver.media.{name}"
     for name in (
         *("folder_engine", "folder_log", "memory_engine"),
-        *("nats", "nats_calls", "nats_client", "nats_log"),
+        *("nats", "nats_calls", "nats_client", "nats_library", "nats_log"),
         *("s3", "s3_log", "s3_probe"),
     )
 }

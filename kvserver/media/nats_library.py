@@ -1,0 +1,72 @@
+"""The client of nats-py, and what is done with it that it has no call for.
+
+It is imported when the first connection is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from kvserver.errors import ExtraMissing
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+NO_TLS: Final = "the server does not ask for TLS, and tls:// sends no login without: nats:// does without TLS"
+
+
+def new_client(*, must_be_tls: bool) -> Client:
+    """A client that is not connected yet. ExtraMissing.
+
+    `must_be_tls`: it sends nothing to a server that does not ask for TLS, at its first connection and at all later ones.
+    """
+    try:
+        from nats.aio.client import Client
+    except ImportError:
+        raise ExtraMissing("a medium nats:// needs nats-py: pip install 'kvserver[nats]'") from None
+
+    class Careful(Client):
+        async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+            # The library takes tls:// for a wish: to a server that asks for no TLS it would send the password as it is.
+            if initial_connection and must_be_tls and not info.get("tls_required"):
+                raise ssl.SSLError(1, NO_TLS)
+            await super()._process_info(info, initial_connection)
+
+    return Careful()
+
+
+def sink(take: Callable[[Msg], object]) -> asyncio.Future[Msg]:
+    """What a subscription sets a message in, as the library's old way of requests does, but again and again.
+
+    For a coroutine the library keeps each message in a queue, to be taken by a task: that takes CPU, and has limits.
+    """
+
+    class Sink(asyncio.Future["Msg"]):
+        def set_result(self, result: Msg) -> None:
+            take(result)
+
+    return Sink()
+
+
+def write(client: Client, message: bytes) -> None:
+    """Write to the connection at once.
+
+    `Client.publish` has a task of its own do that, and takes a quarter more CPU for a whole append. Nothing waits here for a
+    server that is slow: those who call do, for their answers.
+    """
+    assert client._transport is not None
+    client._transport.write(message)
+
+
+def abort(client: Client) -> None:
+    """Drop a connection without waiting for what is still to be sent: a halted server would never take it.
+
+    The library has no call for that.
+    """
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
