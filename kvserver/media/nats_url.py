@@ -49,12 +49,14 @@ class NatsUrl(NamedTuple):
 
 def parse_nats_url(url: str) -> NatsUrl:
     """What the URL says. MediumError, in one line without anything secret, for one that says nothing."""
-    scheme, _, rest = url.partition("://")
-    before, _, query = rest.partition("?")
-    authority, _, path = before.partition("/")
-    secret, _, addresses = authority.rpartition("@")
+    scheme, slashes, rest = url.partition("://")
+    # A password may have any character in it, if nobody has quoted it: what is before the last @ is never told.
+    secret, _, public = rest.rpartition("@")
+    before, _, query = public.partition("?")
+    addresses, _, path = before.partition("/")
     if scheme not in SCHEMES:
-        raise MediumError(f"{scheme}:// is no URL of NATS: that is nats://host:4222/name, or tls://")
+        told = f"{scheme}://" if slashes else "this"
+        raise MediumError(f"{told} is no URL of NATS: that is nats://host:4222/name, or tls://")
     name = unquote(path)
     if not _NAME.fullmatch(name):
         raise MediumError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kvserver.errors import MediumError
@@ -20,6 +22,8 @@ from kvserver.media.nats_url import Login, NatsUrl, parse_nats_url
         ("nats://me:p%40ss%3A@one/kv", NatsUrl(("one:4222",), "kv", Login("me", "p@ss:"))),
         ("nats://me:@one/kv", NatsUrl(("one:4222",), "kv", Login("me"))),
         ("nats://s3cr%2Ft@one/kv", NatsUrl(("one:4222",), "kv", Login(token="s3cr/t"))),
+        # Nobody has quoted these.
+        ("nats://me:p/a?s#s@@one/kv", NatsUrl(("one:4222",), "kv", Login("me", "p/a?s#s@"))),
         ("nats://one/kv?replicas=3", NatsUrl(("one:4222",), "kv", Login(), replicas=3)),
         (
             "nats://one/kv?replicas=1&monitor=one,two:99",
@@ -64,8 +68,9 @@ def test_wrong_url_is_told_of_in_one_line(url: str, told: str) -> None:
     "rest", ["one/a.b", "one:x/kv", "one/kv?replicas=x", "one/kv?x=1", "/kv", "one/kv?monitor=:"], ids=lambda rest: f"={rest}"
 )
 def test_nothing_secret_is_told(rest: str) -> None:
-    for login in ("me:hidden@", "hidden@"):
-        with pytest.raises(MediumError) as failure:
-            parse_nats_url(f"nats://{login}{rest}")
-        assert "hidden" not in str(failure.value)
+    for login in ("me:hidden@", "hidden@", *(f"me:hid{mark}den@" for mark in "/?#@:")):
+        for scheme in ("nats://", "nats:", "http://", ""):
+            with pytest.raises(MediumError) as failure:
+                parse_nats_url(f"{scheme}{login}{rest}")
+            assert not re.search("hid|den", str(failure.value))
     assert "hidden" not in parse_nats_url("nats://me:hidden@one/kv").public
