@@ -13,7 +13,7 @@ import kvserver
 from kvserver.errors import Refused
 from kvserver.formats.control import Lead, encode_lead
 from kvserver.media.memory_engine import open_memory_engine
-from kvserver.media.shared import Tip
+from kvserver.media.shared import Mark, Tip
 
 # A busy machine may keep a node from its work for longer than a short lease.
 LEASE_MS: Final = 2000
@@ -51,13 +51,23 @@ def end_of(name: str) -> Tip:
     return tip
 
 
-def take_over_by_force(name: str, epoch: int) -> None:
-    """Append a LEAD as another node would that has applied everything."""
+def append_by_force(name: str, make: Callable[[Tip], tuple[bytes, Mark]]) -> Tip:
+    """Append the data and the mark that this makes at the end of a log to which others write. Return the end behind it."""
     log = open_memory_engine(name).log
     while True:
-        tip, data = end_of(name), encode_lead(Lead(epoch, "rival", "rival.example", 1))
+        tip = end_of(name)
+        data, mark = make(tip)
         try:
-            log.append(data, tip.mark(epoch), tip.position)
-            return
+            return tip.behind(log.append(data, mark, tip.position), mark, data)
         except Refused:
             continue
+
+
+def take_over_by_force(name: str, epoch: int) -> None:
+    """Append a LEAD as another node would that has applied everything."""
+    append_by_force(name, lambda tip: (encode_lead(Lead(epoch, "rival", "rival.example", 1, LEASE_MS)), tip.mark(epoch)))
+
+
+def break_log(name: str) -> Tip:
+    """Append an entry that no node of the log has written. Return the end behind it."""
+    return append_by_force(name, lambda tip: (b"garbage", tip.mark(tip.position.epoch)._replace(digest="f" * 32)))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,72 +11,24 @@ import redis.asyncio
 import redis.exceptions
 
 import kvserver
+from helpers.memory_nodes import (
+    break_log,
+    client_of,
+    end_of,
+    leads,
+    node,
+    take_over_by_force,
+    until,
+)
 from helpers.node_parts import fresh_engine
-from kvserver.errors import Refused, StartError, Trimmed
+from kvserver.errors import StartError, Trimmed
 from kvserver.failover.leadership import Leadership, log_id
 from kvserver.failover.standby import Standby
-from kvserver.formats.control import Lead, encode_lead
 from kvserver.formats.manifest import Manifest
 from kvserver.media.memory_engine import open_memory_engine
-from kvserver.media.shared import Entry, Mark, Tip
+from kvserver.media.shared import Entry, Tip
 
 pytestmark = pytest.mark.timeout(60)
-# A busy machine may keep a node from its work for longer than a short lease.
-LEASE_MS = 2000
-
-
-def node(name: str) -> kvserver.Server:
-    return kvserver.Server(medium=f"memory://{name}", lease_milliseconds=LEASE_MS)
-
-
-@asynccontextmanager
-async def client_of(server: kvserver.Server) -> AsyncIterator[redis.asyncio.Redis]:
-    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
-        yield client
-
-
-async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 (threads change it)
-            await asyncio.sleep(0.002)
-
-
-def leads(server: kvserver.Server) -> bool:
-    return server.is_running and server.state.replication.is_primary
-
-
-def end_of(name: str) -> Tip:
-    """The end of a log."""
-    tip = Tip()
-    log = open_memory_engine(name).log
-    manifest, _ = open_memory_engine(name).vault.manifest()
-    if manifest:
-        tip = Tip(manifest.position, manifest.mark_number, manifest.mark_digest)
-    for entry in log.read(tip.position, 0):
-        tip = tip.behind(entry.position, entry.mark, entry.data)
-    return tip
-
-
-def append_by_force(name: str, make: Callable[[Tip], tuple[bytes, Mark]]) -> Tip:
-    """Append the data and the mark that this makes at the end of a log to which others write. Return the end behind it."""
-    log = open_memory_engine(name).log
-    while True:
-        tip = end_of(name)
-        data, mark = make(tip)
-        try:
-            return tip.behind(log.append(data, mark, tip.position), mark, data)
-        except Refused:
-            continue
-
-
-def take_over_by_force(name: str, epoch: int) -> None:
-    """Append a LEAD as another node would that has applied everything."""
-    append_by_force(name, lambda tip: (encode_lead(Lead(epoch, "rival", "rival.example", 1, LEASE_MS)), tip.mark(epoch)))
-
-
-def break_log(name: str) -> Tip:
-    """Append an entry that no node of the log has written. Return the end behind it."""
-    return append_by_force(name, lambda tip: (b"garbage", tip.mark(tip.position.epoch)._replace(digest="f" * 32)))
 
 
 @pytest.fixture

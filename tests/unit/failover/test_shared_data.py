@@ -191,7 +191,7 @@ def lead_by_force(engine: Engine, epoch: int) -> None:
     tip = Tip()
     for entry in engine.log.read(tip.position, 0):
         tip = tip.behind(entry.position, entry.mark, entry.data)
-    lead = Lead(epoch, "rival", "rival.example", 1)
+    lead = Lead(epoch, "rival", "rival.example", 1, 1000)
     engine.log.append(encode_lead(lead), tip.mark(epoch), tip.position)
 
 
