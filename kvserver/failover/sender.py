@@ -13,7 +13,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -22,11 +22,12 @@ from kvserver.errors import MediumError, Refused
 from kvserver.failover.driving import drive
 from kvserver.failover.latencies import Latencies
 from kvserver.failover.lease import Lease
+from kvserver.failover.parcel import Parcel, cut
 from kvserver.formats.manifest import Position
 from kvserver.formats.record import SHORT_RECORD_BYTES, encode_tick, pack
 from kvserver.media.settling import Outcomes, Steps, settled
 from kvserver.media.shared import PromptLog, SharedLog, Tip
-from kvserver.persistence.backlog import Long, Ticks
+from kvserver.persistence.backlog import Long
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.group_commit import Group
 from kvserver.resp.request import Request
@@ -42,58 +43,6 @@ NEVER: Final = sys.maxsize
 NOT_WRITING: Final = "this node does not write any more"
 
 _log = logging.getLogger("kvserver")
-
-
-class _Parcel:
-    """Records that leave together, up to the one with the number `sequence`; or a control frame; or nothing, a heartbeat."""
-
-    def __init__(self, sequence: int) -> None:
-        self.sequence = sequence
-        self.ticks = Ticks()
-        self.control = b""
-        self.clients = 0
-        self.byte_count = 0
-        self.is_short = True
-        # Nothing more is added to it.
-        self.is_sealed = False
-        self.is_acknowledged = False
-        # The end of the log behind it, once that is known, and the time at which its last entry was first sent.
-        self.tip = Tip()
-        self.sent_at = 0.0
-        # Those who wait for the end of the log behind it.
-        self.waiters: list[asyncio.Future[Tip]] = []
-
-    def add(self, tick: bytes | Long, sequence: int, clients: int) -> None:
-        self.ticks.ticks.append(tick)
-        self.sequence = sequence
-        self.clients += clients
-        if isinstance(tick, bytes):
-            self.byte_count += len(tick)
-        else:
-            self.byte_count += len(tick.payload)
-            self.is_short = False
-
-    def pieces(self) -> list[bytes]:
-        return [self.control] if self.control else self.ticks.encode()
-
-
-def cut(pieces: list[bytes], most_bytes: int) -> Iterator[bytes]:
-    """Cut pieces of the journal into the data of entries: short ones together, long ones anywhere. Of nothing, one empty."""
-    gathered: list[bytes] = []
-    size = 0
-    has_any = False
-    for piece in pieces:
-        rest = memoryview(piece)
-        while size + len(rest) > most_bytes:
-            room = most_bytes - size
-            yield b"".join([*gathered, rest[:room]])
-            has_any = True
-            gathered, size, rest = [], 0, rest[room:]
-        if rest:
-            gathered.append(piece if len(rest) == len(piece) else bytes(rest))
-            size += len(rest)
-    if gathered or not has_any:
-        yield b"".join(gathered)
 
 
 class Sender:
@@ -134,8 +83,8 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._disks = [make_disk() for _ in range(log.most_in_flight)]
         self._idle = list(self._disks)
-        self._queue: deque[_Parcel] = deque()
-        self._in_flight: deque[_Parcel] = deque()
+        self._queue: deque[Parcel] = deque()
+        self._in_flight: deque[Parcel] = deque()
         # The end of the log behind what is in flight, where that is known before it is acknowledged.
         self._next_tip = Tip()
         # What is in flight is to arrive before anything else leaves.
@@ -214,7 +163,7 @@ class Sender:
             raise MediumError(NOT_WRITING)
         self._seal()
         self.sequence += 1
-        parcel = _Parcel(self.sequence)
+        parcel = Parcel(self.sequence)
         parcel.control, parcel.byte_count, parcel.is_sealed = frame, len(frame), True
         parcel.waiters.append(done := self._loop.create_future())
         self._put(parcel, in_queue=False)
@@ -280,18 +229,18 @@ class Sender:
 
     # Sending
 
-    def _open_parcel(self) -> _Parcel:
+    def _open_parcel(self) -> Parcel:
         """The parcel that gathers, a new one if there is none; the queue has it when it is `_put` there."""
         if self._queue and not self._queue[-1].is_sealed:
             self._queue[-1].sequence = self.sequence
             return self._queue[-1]
-        return _Parcel(self.sequence)
+        return Parcel(self.sequence)
 
     def _seal(self) -> None:
         if self._queue:
             self._queue[-1].is_sealed = True
 
-    def _put(self, parcel: _Parcel, *, in_queue: bool = True) -> None:
+    def _put(self, parcel: Parcel, *, in_queue: bool = True) -> None:
         if not (in_queue and self._queue and self._queue[-1] is parcel):
             self._queue.append(parcel)
         if self._is_over:
@@ -330,7 +279,7 @@ class Sender:
             return False
         return not self._in_flight or self._is_plain(self._queue[0])
 
-    def _is_plain(self, parcel: _Parcel) -> bool:
+    def _is_plain(self, parcel: Parcel) -> bool:
         """True if a parcel is one entry, made here, which may be in flight beside others."""
         most_bytes = min(self._log.max_append_bytes, SHORT_RECORD_BYTES)
         return self._log.most_in_flight > 1 and parcel.is_short and parcel.byte_count <= most_bytes
@@ -359,7 +308,7 @@ class Sender:
             steps = self._append_all(parcel, tip)
         drive(disk, steps).add_done_callback(partial(self._on_done, parcel, disk))
 
-    def _begin_append(self, log: PromptLog, parcel: _Parcel, tip: Tip, disk: Disk) -> None:
+    def _begin_append(self, log: PromptLog, parcel: Parcel, tip: Tip, disk: Disk) -> None:
         """Begin to append a short parcel, without a thread that waits for it."""
         data = b"".join(parcel.pieces())
         mark, sent_at = tip.mark(self.epoch), self._lease.clock()
@@ -382,7 +331,7 @@ class Sender:
 
         log.begin_append(data, mark, tip.position, done)
 
-    def _append_all(self, parcel: _Parcel, tip: Tip) -> Steps[tuple[Tip, float]]:
+    def _append_all(self, parcel: Parcel, tip: Tip) -> Steps[tuple[Tip, float]]:
         """Make entries of a parcel and append each. Return the end behind the last, and when that was first sent.
 
         Each extends the lease: a long record may take longer than that.
@@ -403,7 +352,7 @@ class Sender:
         self.latencies.note(self._lease.clock() - sent_at)
         return tip.behind(position, mark, data), sent_at
 
-    def _on_done(self, parcel: _Parcel, disk: Disk, done: asyncio.Future[tuple[Tip, float]]) -> None:
+    def _on_done(self, parcel: Parcel, disk: Disk, done: asyncio.Future[tuple[Tip, float]]) -> None:
         if self._is_over or done.cancelled():
             return
         try:
@@ -419,7 +368,7 @@ class Sender:
             return
         self._on_appended(parcel, disk, tip, sent_at)
 
-    def _on_appended(self, parcel: _Parcel, disk: Disk, tip: Tip, sent_at: float) -> None:
+    def _on_appended(self, parcel: Parcel, disk: Disk, tip: Tip, sent_at: float) -> None:
         parcel.tip, parcel.sent_at, parcel.is_acknowledged = tip, sent_at, True
         self._state.replication.engine.appended += 1
         self._idle.append(disk)
@@ -456,7 +405,7 @@ class Sender:
         self._beat_timer = self._loop.call_later(self._lease.beat_s / 2, self._beat)
         is_idle = not (self._queue or self._in_flight or self._has_ended)
         if is_idle and self._lease.clock() - self._started_at >= self._lease.beat_s / 2:
-            parcel = _Parcel(self.sequence)
+            parcel = Parcel(self.sequence)
             parcel.is_sealed = True
             self._put(parcel)
         self._look_at_pressure()

@@ -10,7 +10,7 @@ import pytest
 from helpers.node_parts import Clock, HeldLog, PromptHeldLog, Sending, fresh_engine
 from kvserver.errors import Refused, Unknown
 from kvserver.failover import sender as module
-from kvserver.failover.sender import AWAY, cut
+from kvserver.failover.sender import AWAY
 from kvserver.formats.manifest import BEGINNING
 from kvserver.formats.record import encode_tick
 from kvserver.media.shared import Tip, digest_of
@@ -28,23 +28,6 @@ def record(value: bytes) -> bytes:
     frame = encode_tick([[b"SET", b"k", value]], 7)
     assert frame
     return frame
-
-
-@pytest.mark.parametrize(
-    ("pieces", "data"),
-    [
-        ([], [b""]),
-        ([b""], [b""]),
-        ([b"ab", b"c"], [b"abc"]),
-        ([b"ab", b"cd", b"e"], [b"abcd", b"e"]),
-        ([b"abcdefghi"], [b"abcd", b"efgh", b"i"]),
-        ([b"abcd"], [b"abcd"]),
-        ([b"a", b"bcdefgh"], [b"abcd", b"efgh"]),
-    ],
-    ids=range(7),
-)
-def test_pieces_are_cut_into_the_data_of_entries(pieces: list[bytes], data: list[bytes]) -> None:
-    assert list(cut(pieces, 4)) == data
 
 
 @pytest.mark.parametrize("kind", [HeldLog, PromptHeldLog])
