@@ -49,8 +49,9 @@ Control = Lead | Yield | Relink
 
 
 def encode_lead(lead: Lead) -> bytes:
-    """The frame of a Lead."""
-    words = [LEAD, b"%d" % lead.epoch, lead.id.encode(), lead.host.encode(), b"%d" % lead.port, b"%d" % lead.lease_ms]
+    """The frame of a Lead. What is no text in its host becomes `?`: all nodes have to read it."""
+    host = lead.host.encode(errors="replace")
+    words = [LEAD, b"%d" % lead.epoch, lead.id.encode(), host, b"%d" % lead.port, b"%d" % lead.lease_ms]
     return encode_frame(bytes(pack([words])), JOURNAL_MAGIC)
 
 

@@ -19,6 +19,8 @@ AUTO_PORT = -1
 LEAST_LEASE_MS = 100
 # Redis's CONFIG_BINDADDR_MAX.
 MAX_BIND_ADDRESSES = 16
+# That of a name in DNS. A control frame of the log (`formats.control`) has room for it.
+MAX_HOST_LENGTH = 253
 # Redis still says slave in what it shows. There are no replicas here, but configurations that name them are taken.
 OUTPUT_CLASSES = {"normal": "normal", "slave": "slave", "replica": "slave", "pubsub": "pubsub"}
 # Redis takes older versions, too, which RFC 8996 forbids.
@@ -134,7 +136,8 @@ def _parse_lease(text: str) -> int:
 
 
 def _parse_host(text: str) -> str:
-    if re.search(r"\s", text):
+    # Bytes that are no UTF-8 come as surrogates, and nobody else could be told of them.
+    if re.search(r"[\s\ud800-\udfff]", text) or len(text) > MAX_HOST_LENGTH:
         raise ValueError("argument must be an address or a host name")
     return _parse_path(text)
 

@@ -18,6 +18,10 @@ def test_control_frames_come_back() -> None:
     assert decode_control(encode_link(EMPTY_STORE)) == Relink(EMPTY_STORE)
 
 
+def test_host_that_is_no_text_can_be_read_by_all() -> None:
+    assert decode_control(encode_lead(LEAD._replace(host="kv\udcff"))) == LEAD._replace(host="kv?")
+
+
 def test_records_and_heartbeats_are_no_control_frames() -> None:
     assert not is_control(b"")
     assert not is_control(encode_tick([[b"SET", b"a", encode_lead(LEAD)]], 1) or b"")

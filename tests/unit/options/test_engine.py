@@ -85,8 +85,10 @@ def test_lease_is_left_to_the_engine_or_long_enough_for_several_appends() -> Non
 
 def test_announced_address_is_one_word() -> None:
     assert load_from("--announce-ip", "kv1.example").announce_ip == "kv1.example"
-    with pytest.raises(ConfigError, match="argument must be an address or a host name"):
-        load_from("--announce-ip", "kv 1")
+    # Bytes on the command line that are no UTF-8 come as surrogates.
+    for text in ("kv 1", "kv\udcff", "k" * 254):
+        with pytest.raises(ConfigError, match="argument must be an address or a host name"):
+            load_from("--announce-ip", text)
 
 
 def test_journal_of_an_engine_stays_on() -> None:
