@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 from kvserver.cli.entries import Taken
 from kvserver.cli.stored import NO_ENTRY, Stored, open_stored, tip_of
@@ -20,10 +20,11 @@ from kvserver.formats.control import Control, Relink
 from kvserver.formats.manifest import BEGINNING, Manifest
 from kvserver.formats.record import EMPTY_STORE, encode_link
 from kvserver.media.file import FileMedium
+from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.media.frame_bytes import FrameBytes
 from kvserver.media.lease import FolderLease
 from kvserver.media.medium import FrameWriter
-from kvserver.media.names import owner_path
+from kvserver.media.names import owner_path, restoring_path, spare_path
 from kvserver.media.segments import SegmentFile, Segments
 from kvserver.system import Progress, now_ms
 
@@ -59,14 +60,15 @@ def restore_stored(stored: Stored, folder: str, dbfilename: str, snapshot: str, 
     lease = FolderLease(folder)
     try:
         path = os.path.join(lease.path, dbfilename)
+        _remove_left(path)
         _refuse_data(path)
         for last in range(TRIES - 1, -1, -1):
             manifest = stored.manifest()
             try:
                 return _bring(stored, manifest, path, snapshot, print_line)
-            except MediumError:
+            except BaseException as error:
                 _remove_data(path)
-                if not last or stored.manifest() == manifest:
+                if not isinstance(error, MediumError) or not last or stored.manifest() == manifest:
                     raise
     except BaseException:
         if not was_there:
@@ -91,6 +93,13 @@ def _names(path: str) -> list[str]:
 def _refuse_data(path: str) -> None:
     if names := _names(path):
         raise MediumError(f"{os.path.dirname(path)} has data already ({os.path.basename(min(names))}): name a new folder")
+
+
+def _remove_left(path: str) -> None:
+    """Remove what a restore has left that was killed, unless there is data beside it that came later."""
+    left = [restoring_path(path), spare_path(path)]
+    if os.path.exists(left[0]) and set(_names(path)) <= set(left):
+        _remove_data(path)
 
 
 def _remove_data(path: str) -> None:
@@ -125,33 +134,28 @@ def _bring(stored: Stored, manifest: Manifest, path: str, snapshot: str, print_l
         return _bring_all(stored, manifest, path, print_line)
     if digest == EMPTY_STORE:
         raise MediumError(f"there are no snapshots at {stored.url}")
-    with FileMedium(path, with_journal=True) as medium:
+    with FileMedium(restoring_path(path), with_journal=True) as medium:
         frame, header = _copy(stored, manifest, digest, medium)
         frame.commit(header)
+    _name_medium(path)
     print_line(f"restored {_describe(manifest, digest)} to {os.path.dirname(path)}")
     return True
 
 
 def _bring_all(stored: Stored, manifest: Manifest, path: str, print_line: Print) -> bool:
     """Bring the snapshot that the log goes on from, and what the log has behind it."""
-    segment = _Segment(Segments(path), manifest.linked)
-    try:
+    with FileMedium(restoring_path(path), with_journal=True) as medium, _Segment(Segments(path), manifest.linked) as segment:
         tip = tip_of(manifest)
         entries = Taken(tip, segment.take, segment.hear)
         # The log comes first, since it may be trimmed at any time.
         damage = _read_log(stored, entries)
         if not (entries.count or manifest.frames or damage) and tip.position == BEGINNING:
             raise MediumError(f"there is nothing at {stored.url}")
-        if segment.digest == EMPTY_STORE:
-            segment.finish()
-        else:
-            with FileMedium(path, with_journal=True) as medium:
-                frame, header = _copy(stored, manifest, segment.digest, medium)
-                # If this ends midway, a start finds a segment whose snapshot is nowhere, and says so.
-                segment.finish()
-                frame.commit(header)
-    finally:
-        segment.close()
+        if segment.digest != EMPTY_STORE:
+            frame, header = _copy(stored, manifest, segment.digest, medium)
+            frame.commit(header)
+        segment.finish()
+        _name_medium(path)
     print_line(
         f"restored {_describe(manifest, segment.digest)} to {os.path.dirname(path)}, and {segment.records} records "
         f"({segment.bytes} bytes) behind it"
@@ -163,6 +167,12 @@ def _bring_all(stored: Stored, manifest: Manifest, path: str, print_line: Print)
     if damage:
         print_line(f"DAMAGED: the log behind the entry {entries.tip.number}, which is the last that was restored: {damage}")
     return not damage
+
+
+def _name_medium(path: str) -> None:
+    """Let what was restored be the medium: from here on, a server starts with it."""
+    os.rename(restoring_path(path), path)
+    sync_names(FileSystem(), os.path.dirname(path))
 
 
 def _describe(manifest: Manifest, digest: str) -> str:
@@ -208,6 +218,12 @@ class _Segment:
         self._segments = segments
         self._file: SegmentFile | None = None
         self._begin(digest)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _begin(self, digest: str) -> None:
         self.close()

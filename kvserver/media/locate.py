@@ -10,6 +10,7 @@ from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem
 from kvserver.media.lease import FolderLease
 from kvserver.media.medium import Place
+from kvserver.media.names import restoring_path
 from kvserver.media.readonly import NoLease, ReadOnlyLog, ReadOnlyMedium
 from kvserver.media.segments import FileLog
 
@@ -27,6 +28,7 @@ def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> P
     try:
         _check_foreign(os.path.join(lease.path, name))
         _check_spelling(lease.path, name, filesystem)
+        _check_restored(os.path.join(lease.path, name), filesystem)
         medium = FileMedium(os.path.join(lease.path, name), filesystem, with_journal=True)
     except BaseException:
         lease.release()
@@ -51,6 +53,14 @@ def _check_foreign(path: str) -> None:
                 beginning = file.read(len(REDIS_MAGIC))
     if beginning == REDIS_MAGIC:
         raise MediumError(f"{path} is a dump of Redis, which kvserver can't read: --dbfilename names another file")
+
+
+def _check_restored(path: str, filesystem: FileSystem) -> None:
+    """Check that no restore was cut off there. MediumError if one was: a server would start empty, and nobody would know."""
+    if filesystem.exists(restoring_path(path)):
+        raise MediumError(
+            f"{restoring_path(path)} is what a `kvserver restore` has left that did not end: run it again, or remove the file"
+        )
 
 
 def _check_spelling(folder: str, name: str, filesystem: FileSystem) -> None:

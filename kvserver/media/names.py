@@ -8,6 +8,7 @@
     dump.kvs.0000000007.journal.foreign            put aside by a running server: somebody else had put it there
     dump.kvs.0000000007.journal.applied            put aside once, and replayed since by a person's decision
     dump.kvs.next-segment                          an empty file that becomes the next segment when it gets its name
+    dump.kvs.restoring                             what `kvserver restore` has of a snapshot so far: no server starts beside it
     dump.kvs.owner                                 the id by which backups of this folder are known to be its own
 
 If such a name was taken, a dot and a number follow it. Pure: this module makes and reads names, and touches no file.
@@ -29,6 +30,11 @@ _SEGMENT_END = re.compile(rf"\.journal(?:\.(?:{'|'.join(Aside)})(?:\.[0-9]+)?)?\
 def spare_path(medium_path: str) -> str:
     """The path of the file that is to become the next segment."""
     return f"{medium_path}.next-segment"
+
+
+def restoring_path(medium_path: str) -> str:
+    """The path of the file that becomes the medium's when all of a snapshot was restored."""
+    return f"{medium_path}.restoring"
 
 
 def owner_path(medium_path: str) -> str:

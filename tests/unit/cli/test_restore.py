@@ -206,6 +206,57 @@ def test_engine_that_goes_on_meanwhile_is_read_anew(writer: Writer, folder: Path
     assert data_in(folder) == {"a": "1", "b": "2"}
 
 
+@pytest.fixture
+def cut_off(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, bool], None]:
+    """Begin to restore, and end amid the snapshot: by Ctrl-C, or killed, so that nothing is cleaned up any more."""
+
+    def cut_off(folder: Path, is_killed: bool) -> None:
+        writer.snapshot({"a": "x" * 1000})
+
+        def interrupt(name: str, offset: int, length: int) -> bytes:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.vault, "read", interrupt)
+            if is_killed:
+                patch.setattr("kvserver.cli.restore._remove_data", lambda path: None)
+            with pytest.raises(KeyboardInterrupt):
+                restored(writer, folder)
+
+    return cut_off
+
+
+@pytest.mark.parametrize("has_log", [True, False], ids=["log", "snapshots alone"])
+def test_interrupt_leaves_nothing_behind(
+    writer: Writer, folder: Path, cut_off: Callable[[Path, bool], None], has_log: bool
+) -> None:
+    writer.stored = writer.stored if has_log else writer.stored._replace(log=None)
+    cut_off(folder, False)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("has_log", [True, False], ids=["log", "snapshots alone"])
+def test_no_server_starts_on_what_a_killed_restore_left(
+    writer: Writer, folder: Path, cut_off: Callable[[Path, bool], None], has_log: bool
+) -> None:
+    writer.stored = writer.stored if has_log else writer.stored._replace(log=None)
+    cut_off(folder, True)
+    with pytest.raises(MediumError, match=r"dump\.kvs\.restoring is what a `kvserver restore` has left that did not end"):
+        data_in(folder)
+    assert restored(writer, folder)[0]
+    assert data_in(folder) == {"a": "x" * 1000}
+
+
+def test_data_that_came_beside_what_a_killed_restore_left_is_left_alone(
+    writer: Writer, folder: Path, cut_off: Callable[[Path, bool], None]
+) -> None:
+    cut_off(folder, True)
+    (folder / NAME).write_bytes(b"something")
+    with pytest.raises(MediumError, match="has data already"):
+        restored(writer, folder)
+    assert (folder / NAME).read_bytes() == b"something"
+
+
 def test_nothing_there_is_an_error(folder: Path) -> None:
     with pytest.raises(MediumError, match=r"^there is nothing at memory://data$"):
         restored(Writer(), folder)
