@@ -20,6 +20,9 @@ from kvserver.formats.record import EMPTY_STORE
 VERSION: Final = 1
 # No manifest is as long as this: a name and a header take 200 bytes, and a vault keeps some of them.
 MOST_BYTES: Final = 1 << 20
+# A vault keeps so many snapshots at most, whatever is asked for: twice as many are named in less than 64 KiB, which is the
+# least that an engine takes at once.
+MOST_FRAMES: Final = 100
 
 _DIGEST = re.compile(rf"[0-9a-f]{{{DIGEST_HEX}}}")
 
@@ -78,7 +81,7 @@ class Manifest(NamedTuple):
 
 
 def encode_manifest(manifest: Manifest, nonce: str = "") -> bytes:
-    """The JSON of a manifest, with a line break at its end.
+    """The JSON of a manifest, with a line break at its end. ManifestInvalid if nobody could read it again.
 
     `nonce`, which no reader looks at, is for vaults whose tags are digests of the bytes: no two have the same, then.
     """
@@ -95,7 +98,10 @@ def encode_manifest(manifest: Manifest, nonce: str = "") -> bytes:
     }
     if nonce:
         document["nonce"] = nonce
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    # Where such a manifest stood, no node could start any more.
+    decode_manifest(data)
+    return data
 
 
 def decode_manifest(data: bytes) -> Manifest:

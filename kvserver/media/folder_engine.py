@@ -25,10 +25,10 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from kvserver.errors import ManifestInvalid, MediumError, Refused
-from kvserver.formats.manifest import Manifest, decode_manifest, encode_manifest
+from kvserver.formats.manifest import Manifest, decode_manifest
 from kvserver.media.filesystem import FileSystem, make_folders, sync_names
 from kvserver.media.folder_log import LOCK_WAIT_S, POLL_S, FolderLog
-from kvserver.media.shared import Engine, Node, decode_node
+from kvserver.media.shared import Engine, Node, decode_node, manifest_bytes
 
 LEASE_S: Final = 3.0
 # A node that has told nothing for so long is not there. It tells again if it is.
@@ -148,7 +148,7 @@ class FolderVault:
             raise MediumError(f"{path} is no manifest: {error}") from error
 
     def commit(self, manifest: Manifest, tag: str) -> str:
-        path, data = self.path(_MANIFEST), encode_manifest(manifest, secrets.token_hex(8))
+        path, data = self.path(_MANIFEST), manifest_bytes(manifest, secrets.token_hex(8))
         temporary = f"{path}.tmp"
         with self.told("write", path), self._locked():
             if _tag_of(self._manifest_bytes()) != tag:

@@ -11,7 +11,7 @@ from typing import Final
 
 from kvserver.errors import MediumError, Refused, Trimmed
 from kvserver.formats.manifest import BEGINNING, Manifest, Position
-from kvserver.media.shared import Engine, Entry, Mark, Node
+from kvserver.media.shared import Engine, Entry, Mark, Node, manifest_bytes
 
 MAX_APPEND_BYTES: Final = 1 << 20
 READ_BYTES: Final = 4 << 20
@@ -126,6 +126,7 @@ class MemoryVault:
 
     def commit(self, manifest: Manifest, tag: str) -> str:
         with self._lock:
+            manifest_bytes(manifest)
             if tag != self._tag:
                 raise Refused("somebody else has replaced the manifest")
             self._manifest = manifest

@@ -15,10 +15,11 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 from kvserver.errors import MediumError, Refused, Unknown
-from kvserver.formats.manifest import MOST_BYTES, Manifest, decode_manifest, encode_manifest
+from kvserver.formats.manifest import MOST_BYTES, Manifest, decode_manifest
 from kvserver.media.nats_calls import Waiting, parsed
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_log import ANSWER_S, HEADERS_BYTES, ends_batch, must_be_done, refusal
+from kvserver.media.shared import manifest_bytes
 
 MANIFEST_KEY: Final = "manifest"
 EXPECTED_LAST_OF_SUBJECT: Final = "Nats-Expected-Last-Subject-Sequence"
@@ -80,7 +81,7 @@ class NatsVault:
             raise MediumError(f"the manifest in {self._manifest_stream} of NATS is none: {error}") from None
 
     def commit(self, manifest: Manifest, tag: str) -> str:
-        data = encode_manifest(manifest)
+        data = manifest_bytes(manifest)
         if len(data) > self._most_manifest:
             raise MediumError(f"a manifest of {len(data)} bytes is longer than {self._most_manifest}")
         expected = int(tag or 0)

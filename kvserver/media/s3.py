@@ -20,11 +20,11 @@ from datetime import timedelta
 from typing import Final
 
 from kvserver.errors import ManifestInvalid, MediumError, Refused
-from kvserver.formats.manifest import Manifest, decode_manifest, encode_manifest
+from kvserver.formats.manifest import Manifest, decode_manifest
 from kvserver.media.s3_bucket import Bucket, LargeObject, Taken
 from kvserver.media.s3_log import S3Log
 from kvserver.media.s3_probe import ROUNDS, probe
-from kvserver.media.shared import Engine, Node, Vault, decode_node
+from kvserver.media.shared import Engine, Node, Vault, decode_node, manifest_bytes
 
 LEASE_S: Final = 10.0
 BEAT_S: Final = 2.5
@@ -127,7 +127,7 @@ class S3Vault:
     def commit(self, manifest: Manifest, tag: str) -> str:
         self.probe()
         # An ETag is a digest of the bytes.
-        data = encode_manifest(manifest, secrets.token_hex(8))
+        data = manifest_bytes(manifest, secrets.token_hex(8))
         replaced = self._bucket.replace(_MANIFEST, data, tag) if tag else self._bucket.create(_MANIFEST, data)
         if not isinstance(replaced, Taken):
             return replaced

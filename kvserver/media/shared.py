@@ -19,8 +19,8 @@ import json
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
-from kvserver.errors import MediumError
-from kvserver.formats.manifest import BEGINNING, Manifest, Position
+from kvserver.errors import ManifestInvalid, MediumError
+from kvserver.formats.manifest import BEGINNING, Manifest, Position, encode_manifest
 
 # The length of the digest in a mark, in hex digits.
 MARK_DIGEST_HEX: Final = 32
@@ -149,7 +149,10 @@ class Vault(Protocol):
         """The manifest and its tag; None and "" if there is none. MediumError for one that can't be read, or is none."""
 
     def commit(self, manifest: Manifest, tag: str) -> str:
-        """Replace the manifest with this tag ("": there is none) by another one. Return its tag. Refused; Unknown."""
+        """Replace the manifest with this tag ("": there is none) by another one. Return its tag. Refused; Unknown.
+
+        MediumError, and all is as before: it could not be replaced, or this manifest could not be read again.
+        """
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return `length` bytes of an object; fewer only at its end. MediumError if it is not there."""
@@ -159,6 +162,14 @@ class Vault(Protocol):
 
     def close(self) -> None:
         """Let go. May be called again."""
+
+
+def manifest_bytes(manifest: Manifest, nonce: str = "") -> bytes:
+    """The bytes of a manifest that a vault is to have (`encode_manifest`). MediumError if nobody could read it again."""
+    try:
+        return encode_manifest(manifest, nonce)
+    except ManifestInvalid as error:
+        raise MediumError(f"the new manifest is not written, since nobody could read it: {error}") from error
 
 
 class Node(NamedTuple):

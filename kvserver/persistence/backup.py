@@ -21,7 +21,7 @@ from typing import Final
 
 from kvserver.errors import ManifestInvalid, MediumError, StartError, Unknown
 from kvserver.formats.frame import HEADER_SIZE
-from kvserver.formats.manifest import Manifest, StoredFrame
+from kvserver.formats.manifest import MOST_FRAMES, Manifest, StoredFrame
 from kvserver.formats.scan import Frame
 from kvserver.media.medium import COPY_BYTES, Contents
 from kvserver.media.shared import Vault
@@ -40,7 +40,7 @@ _log = logging.getLogger("kvserver")
 
 
 class Backup:
-    """The copies in a vault, of which the last `keep_frames()` are kept.
+    """The copies in a vault, of which the last `keep_frames()` are kept, but no more than MOST_FRAMES.
 
     - `owner` names the server whose backups these are. `owner_path` is the file that has that name, for persons.
     - `latest` gives the newest frame of the medium, or None; `open_medium` opens the medium's bytes to read them, and what is
@@ -183,7 +183,8 @@ class Backup:
         stored = await self._find(frame, old) or await self._send(frame)
         others = [found for found in old.frames if found.digest != frame.digest]
         # As many as are to be kept, with the new one.
-        kept = [*others[max(len(others) - self._keep_frames() + 1, 0) :], stored]
+        count = min(self._keep_frames(), MOST_FRAMES)
+        kept = [*others[max(len(others) - count + 1, 0) :], stored]
         counter = max(old.counter, self._counter) + 1
         new = Manifest(counter=counter, linked=frame.digest, frames=tuple(kept), owner=self._owner)
         is_new = new._replace(counter=old.counter) != old

@@ -17,6 +17,7 @@ from typing import Final
 from kvserver.data.shards import Shard, drain
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
+from kvserver.formats.manifest import MOST_FRAMES
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.formats.scan import CHUNK_BYTES, Data, Frame, Hasher, Scan, Tail, scan
 from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
@@ -137,7 +138,7 @@ class Frames:
                     await self.scan(load=False)
             rewrite = await self._workplace.run(medium.begin_rewrite)
             try:
-                kept = await self._copy_kept(rewrite, self._count_to_keep(self._state.config.keep_frames - 1))
+                kept = await self._copy_kept(rewrite, self._count_to_keep(self._wanted - 1))
             except BaseException:
                 await self._workplace.run(rewrite.abort)
                 raise
@@ -176,9 +177,11 @@ class Frames:
 
     async def compact(self) -> None:
         """Drop the older frames, if the medium has grown to twice what it is to keep. A failure is logged."""
-        count = self._count_to_keep(self._state.config.keep_frames)
+        count = self._count_to_keep(self._wanted)
         kept_bytes = sum(frame.end - frame.offset for frame in self._frames[-count:])
-        if len(self._frames) <= count or self._clean_length < _COMPACTION_GROWTH * kept_bytes:
+        # Snapshots that grow could go on for long, and be too many for a manifest.
+        are_too_many = self._is_in_vault and len(self._frames) >= _COMPACTION_GROWTH * MOST_FRAMES
+        if len(self._frames) <= count or (self._clean_length < _COMPACTION_GROWTH * kept_bytes and not are_too_many):
             return
         facts, before = self._facts, self._clean_length
         facts.compaction_in_progress = True
@@ -232,6 +235,16 @@ class Frames:
                     where = "nothing: it can't be read at all"
                 _log.error("the frame at offset %d can't be read any more; kept of it: %s", frame.offset, where)
         return kept
+
+    @property
+    def _is_in_vault(self) -> bool:
+        return bool(self._state.config.medium)
+
+    @property
+    def _wanted(self) -> int:
+        """The number of last frames that are to be kept."""
+        count = self._state.config.keep_frames
+        return min(count, MOST_FRAMES) if self._is_in_vault else count
 
     def _count_to_keep(self, count: int) -> int:
         """The number of last frames to keep: `count`, or more, so that the one that the journal goes on from is among them."""

@@ -7,7 +7,15 @@ import json
 import pytest
 
 from kvserver.errors import ManifestInvalid
-from kvserver.formats.manifest import MOST_BYTES, Manifest, Position, StoredFrame, decode_manifest, encode_manifest
+from kvserver.formats.manifest import (
+    MOST_BYTES,
+    MOST_FRAMES,
+    Manifest,
+    Position,
+    StoredFrame,
+    decode_manifest,
+    encode_manifest,
+)
 
 FRAME = StoredFrame("snapshot-1", 12, "ab" * 32)
 MANIFEST = Manifest(7, 2, Position(2, 41), 99, "cd" * 16, FRAME.digest, (FRAME,), "owner", 3000)
@@ -66,3 +74,23 @@ def test_what_is_no_manifest_is_told_in_one_line(data: bytes, reason: str) -> No
     with pytest.raises(ManifestInvalid, match=r"^[^\n]*$") as raised:
         decode_manifest(data)
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (MANIFEST._replace(owner="x" * MOST_BYTES), "it has"),
+        (MANIFEST._replace(frames=()), "which is not among its frames"),
+        (MANIFEST._replace(frames=(FRAME, FRAME._replace(digest="x"))), "has no valid header"),
+        (MANIFEST._replace(counter=-1), "counter is no count"),
+    ],
+    ids=["long", "linked", "digest", "counter"],
+)
+def test_manifest_that_nobody_could_read_is_not_encoded(manifest: Manifest, reason: str) -> None:
+    with pytest.raises(ManifestInvalid, match=reason):
+        encode_manifest(manifest)
+
+
+def test_twice_the_most_frames_are_named_in_less_than_any_engine_takes() -> None:
+    frames = tuple(StoredFrame(f"snapshot-{number:032x}.json", 10**12 - 1, "ab" * 32) for number in range(2 * MOST_FRAMES))
+    assert len(encode_manifest(Manifest(frames=frames))) < 63 << 10

@@ -411,6 +411,16 @@ def test_same_manifest_again_has_another_tag(engine: Engine) -> None:
     assert engine.vault.manifest() == (first, tags[-1])
 
 
+def test_manifest_that_nobody_could_read_is_not_taken(engine: Engine) -> None:
+    manifest = Manifest(counter=1)
+    tag = engine.vault.commit(manifest, "")
+    for bad in (Manifest(owner="x" * (2 << 20)), Manifest(linked="0" * 64)):
+        with pytest.raises(MediumError, match="nobody could read it") as failure:
+            engine.vault.commit(bad, tag)
+        assert not isinstance(failure.value, Refused | Unknown)
+    assert engine.vault.manifest() == (manifest, tag)
+
+
 def test_of_two_manifests_one_is_taken(engine: Engine, another: Opener) -> None:
     other, tag = another(), ""
     for number in range(RACES):

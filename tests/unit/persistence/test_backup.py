@@ -186,6 +186,17 @@ async def test_fewer_may_be_kept(keep: int) -> None:
     setting.backup.abandon()
 
 
+async def test_no_more_are_kept_than_a_manifest_may_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvserver.persistence.backup.MOST_FRAMES", 2)
+    setting = Setting(keep=1_000_000_000)
+    await setting.backup.begin()
+    for number in range(4):
+        await setting.arrived(setting.add(key=str(number)))
+    assert len(setting.kept.frames) == 2
+    setting.check()
+    setting.backup.abandon()
+
+
 async def test_long_snapshot_goes_in_pieces(setting: Setting) -> None:
     await setting.backup.begin()
     await setting.arrived(setting.add(key="x" * (2 * COPY_BYTES + 17)))

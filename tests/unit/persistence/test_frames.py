@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+import kvserver
 from helpers.frames import frame
+from helpers.node_parts import fresh_engine
 from helpers.slow_medium import Setting
 from kvserver.errors import MediumError
 from kvserver.persistence.disk import Disk
@@ -70,6 +72,26 @@ async def test_compaction_keeps_the_last_frames_and_bounds_the_medium(disk: Disk
         assert (setting.facts.medium_frames, setting.facts.medium_bytes) == (len(numbers), setting.medium.size())
     assert most <= 2 * keep_frames
     assert setting.facts.compactions >= 20 // (2 * keep_frames)
+
+
+@pytest.mark.parametrize(("keep_frames", "growth"), [(1_000_000_000, 1), (1, 4)])
+async def test_frames_in_a_vault_are_bounded_whatever_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, keep_frames: int, growth: int
+) -> None:
+    monkeypatch.setattr("kvserver.persistence.frames.MOST_FRAMES", 3)
+    engine = fresh_engine()
+    counts = []
+    async with kvserver.Server(medium=engine.url, keep_frames=keep_frames, announce_ip="192.0.2.1") as server:
+        for number in range(8):
+            server.state.databases[0].put(b"k", b"v" * 100 * growth**number)
+            await server._data.snapshots.start_flush()
+            manifest, _ = engine.vault.manifest()
+            assert manifest
+            counts.append(len(manifest.frames))
+            assert manifest.linked == manifest.frames[-1].digest
+    # As many as are to be kept, and then as many again.
+    assert max(counts) == 5
+    assert min(counts[5:]) == min(keep_frames, 3)
 
 
 class OvertakenJournal:
