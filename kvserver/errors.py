@@ -10,6 +10,7 @@ Exception
     │   ├── Unknown            nobody knows if a call of an engine has had its effect, or may still have it
     │   ├── NotReady           an engine does not answer yet, or not for now
     │   ├── ChainBroken        the entries of a shared log do not follow each other, or hold what can't be run
+    │   │   └── LogLost            a shared log ends before an entry that was acknowledged there
     │   ├── Trimmed            entries of a shared log are not there any more, since a snapshot has them
     │   └── MediumPoisoned     an earlier write or sync failed, so that nothing written to this file can be believed
     │       └── MediumDisplaced    the file is not the one at its path any more, or was changed by somebody else
@@ -66,6 +67,10 @@ class NotReady(MediumError):
 
 class ChainBroken(MediumError):
     """The entries of a shared log do not follow each other, or hold what can't be run. Nobody goes on behind that."""
+
+
+class LogLost(ChainBroken):
+    """A shared log ends before an entry that was acknowledged there: it was made anew, or has lost its end."""
 
 
 class Trimmed(MediumError):

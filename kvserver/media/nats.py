@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from kvserver.errors import MediumError, NotReady
+from kvserver.errors import LogLost, MediumError, NotReady
+from kvserver.formats.manifest import BEGINNING
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_log import ANSWER_S, NANOSECONDS, NatsLog, must_be_done
 from kvserver.media.nats_presence import AGE_S, NatsPresence
@@ -72,6 +73,8 @@ def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: b
     stream, subject = stream_of(url.name), f"kvserver.{url.name}"
     values, nodes = f"KVSERVER_{url.name}", f"KVSERVER-NODES_{url.name}"
     provide = partial(_provide, client, is_made=is_made)
+    if not _is_there(client, stream):
+        _must_not_be_missed(client, stream, vault, values, max_payload)
     log_settings = provide(stream, {"subjects": [subject], "deny_delete": True}, url.replicas)
     replicas = log_settings["num_replicas"]
     others = {f"KV_{values}": {"subjects": [f"$KV.{values}.>"], "max_msgs_per_subject": 1, "allow_rollup_hdrs": True}}
@@ -104,6 +107,23 @@ def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: b
         promises=promises,
         warnings=warnings,
     )
+
+
+def _is_there(client: NatsClient, stream: str) -> bool:
+    error: Settings = _asked(client, f"$JS.API.STREAM.INFO.{stream}", {}).get("error", {})
+    return error.get("err_code") != NO_STREAM
+
+
+def _must_not_be_missed(client: NatsClient, stream: str, vault: Vault | None, values: str, max_payload: int) -> None:
+    """LogLost if a snapshot goes on from an entry of the stream, which is not there. A new one would not have that."""
+    if vault is None and _is_there(client, f"KV_{values}"):
+        vault = NatsVault(client, values, values, max_payload)
+    manifest = vault.manifest()[0] if vault else None
+    if manifest and manifest.position != BEGINNING:
+        raise LogLost(
+            f"the stream {stream} is gone, and the last snapshot goes on from its entry {manifest.position.number}: "
+            "kvserver restore brings what the snapshot has"
+        )
 
 
 def _suitable(info: Mapping[str, Any]) -> int:

@@ -24,18 +24,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kvserver.errors import MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Position
 from kvserver.media.nats_calls import Call, Waiting, parsed
 from kvserver.media.nats_client import NatsClient
+from kvserver.media.nats_entries import MARK_DIGEST, MARK_EPOCH, MARK_NUMBER, entry_of, sequence_in
 from kvserver.media.shared import Entry, Mark
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-# The condition of an append, and the mark of an entry, as headers.
+# The condition of an append, as a header.
 EXPECTED_LAST: Final = "Nats-Expected-Last-Sequence"
-MARK_EPOCH, MARK_NUMBER, MARK_DIGEST = "KV-Epoch", "KV-Number", "KV-Digest"
 # All headers of an entry take less; the limit of a server for a message is one for both.
 HEADERS_BYTES: Final = 512
 # No entry is longer than this, whatever the server would take.
@@ -48,6 +48,11 @@ PER_MB_S: Final = 1.0
 READ_BYTES: Final = 4 << 20
 READ_ENTRIES: Final = 10_000
 BATCH_S: Final = 6.0
+
+# A stream that ends before what is known to have been there for so long has lost its end. If that is wrong, it costs a change
+# of the primary, and no data.
+LOST_S: Final = 4.0
+LOST_PAUSE_S: Final = 0.2
 
 # The codes of a refused condition, and of a message that is longer than the stream takes.
 WRONG_LAST: Final = 10071
@@ -194,14 +199,14 @@ class NatsLog:
             # What is missing may have been trimmed, or has not come to us: the leader tells, or the next read.
             if number != after + 1 + len(entries):
                 break
-            entries.append(_entry(number, headers, message.data))
+            entries.append(entry_of(number, headers, message.data))
         if entries:
             if (messages[-1].headers or {}).get("Nats-Num-Pending", "0") != "0":
                 last = entries[-1].position.number
                 with self._lock:
                     self._ahead = last, self._ask_for_batch(last)
             return entries
-        state = self._state()
+        state = self._state_from(after)
         if state.first > after + 1:
             raise Trimmed(f"the entry {after + 1} is not there any more: the first is {state.first}")
         if state.last > after:
@@ -221,7 +226,20 @@ class NatsLog:
         message = answer["message"]
         lines = base64.b64decode(message.get("hdrs", "")).decode().split("\r\n")
         headers = {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
-        return _entry(number, headers, base64.b64decode(message.get("data", "")))
+        return entry_of(number, headers, base64.b64decode(message.get("data", "")))
+
+    def _state_from(self, after: int) -> _State:
+        """The state of a stream that has had an entry with this sequence. LogLost if it keeps ending before that."""
+        deadline = time.monotonic() + LOST_S
+        while (state := self._state()).last < after:
+            # A leader that has just come, or leads no more, may lag for a while.
+            if time.monotonic() > deadline:
+                raise LogLost(
+                    f"the stream {self._stream} ends at {state.last}, and has had the entry {after}: "
+                    "it was made anew, or its end was lost"
+                )
+            time.sleep(LOST_PAUSE_S)
+        return state
 
     def _state(self) -> _State:
         answer = self._client.ask(f"$JS.API.STREAM.INFO.{self._stream}", {}, ANSWER_S)
@@ -344,10 +362,10 @@ class _Feed(Call):
             else:
                 self._more = more or self._more
             return
-        number = _sequence_in(message.reply)
+        number = sequence_in(message.reply)
         if number != self._next:
             raise MediumError(f"NATS pushes the entry {number} where {self._next} is due")
-        self._entries.append(_entry(number, headers, message.data))
+        self._entries.append(entry_of(number, headers, message.data))
         self._bytes += len(message.data)
         self._next = number + 1
 
@@ -355,27 +373,6 @@ class _Feed(Call):
 def ends_batch(message: Msg) -> bool:
     """True for the word behind the messages of a batch, and for one that says that there are none."""
     return not message.data and "Status" in (message.headers or {})
-
-
-def _sequence_in(reply: str) -> int:
-    """The sequence of a message in its stream, by the subject that its acknowledgement would go to."""
-    words = reply.split(".")
-    # $JS.ACK.stream.consumer.deliveries.SEQUENCE.…; newer servers may put a domain and an account before the stream.
-    place = 5 if len(words) == 9 else 7
-    if words[:2] != ["$JS", "ACK"] or len(words) <= place:
-        raise MediumError(f"NATS pushes what is no message of a stream: {reply!r}")
-    return int(words[place])
-
-
-def _entry(number: int, headers: Mapping[str, str], data: bytes) -> Entry:
-    """The entry in a message. MediumError for one that kvserver has not written."""
-    try:
-        mark = Mark(int(headers[MARK_EPOCH]), int(headers[MARK_NUMBER]), headers[MARK_DIGEST])
-    except (KeyError, ValueError):
-        raise MediumError(
-            f"the message {number} of the stream has no mark of kvserver's: somebody else writes there"
-        ) from None
-    return Entry(Position(mark.epoch, number), mark, data)
 
 
 def must_be_done(answer: Mapping[str, Any]) -> None:

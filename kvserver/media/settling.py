@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Final, Protocol, TypeVar
 
-from kvserver.errors import MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Manifest, Position
 from kvserver.media.shared import Mark, SharedLog, Vault
 
@@ -65,6 +65,8 @@ def settled(
 ) -> Steps[Position]:
     """Append an entry and return its position, however often that has to be tried. Refused if somebody else's stands there.
 
+    LogLost if the log does not reach to that place any more.
+
     `first` is what became of an append of this entry that was begun before.
     """
     waits = _Waits()
@@ -80,6 +82,9 @@ def settled(
             # Without an open call it can't be ours that stands there.
             if not is_open:
                 raise
+        except LogLost as lost:
+            outcomes.error = str(lost)
+            raise
         except Unknown as error:
             is_open = True
             outcomes.unknown += 1
@@ -111,6 +116,9 @@ def _look(
         except Trimmed as trimmed:
             # Others have gone on behind that place, and a snapshot of theirs has what stood there: ours or not, we are fenced.
             raise Refused(str(trimmed)) from trimmed
+        except LogLost as lost:
+            outcomes.error = str(lost)
+            raise
         except MediumError as error:
             outcomes.error = str(error)
             yield waits.next()

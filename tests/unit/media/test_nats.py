@@ -17,8 +17,8 @@ import pytest
 from helpers.certificates import Certificates
 from helpers.nats_servers import NatsServers
 from helpers.servers import free_port
-from kvserver.errors import ExtraMissing, MediumError
-from kvserver.formats.manifest import BEGINNING
+from kvserver.errors import ExtraMissing, LogLost, MediumError
+from kvserver.formats.manifest import BEGINNING, Manifest, Position
 from kvserver.media.memory_engine import MemoryVault
 from kvserver.media.nats import open_nats, stream_of
 from kvserver.media.nats_client import NatsClient
@@ -159,6 +159,22 @@ def test_bucket_with_other_settings_is_told_of(nats_node: NatsServers) -> None:
     with asking(nats_node) as ask:
         ask(f"STREAM.CREATE.KV_{bucket}", discard="new", allow_rollup_hdrs=True, **settings)
     assert "max_msgs_per_subject 10, and not 1" in refused(nats_node.url(name))
+
+
+@pytest.mark.parametrize("has_own_vault", [True, False])
+def test_log_is_not_made_anew_behind_a_snapshot(nats_node: NatsServers, has_own_vault: bool) -> None:
+    name = own_name()
+    vault = None if has_own_vault else MemoryVault()
+    engine = open_nats(nats_node.url(name), vault)
+    engine.vault.commit(Manifest(position=Position(1, 12)), "")
+    engine.close()
+    with asking(nats_node) as ask:
+        assert ask(f"STREAM.DELETE.{stream_of(name)}")["success"]
+    told = f"the stream {stream_of(name)} is gone, and the last snapshot goes on from its entry 12"
+    for is_made in (True, False):
+        with pytest.raises(LogLost, match=told):
+            open_nats(nats_node.url(name), vault, is_made=is_made)
+    assert stream_of(name) not in streams_of(nats_node, name)
 
 
 # Who does not let us in

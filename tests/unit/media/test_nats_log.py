@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from helpers.nats_servers import NatsServers, until
-from kvserver.errors import MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.nats import open_nats, stream_of
 from kvserver.media.nats_log import NatsLog, refusal
+from kvserver.media.settling import Counted, settled, wait_for
 from kvserver.media.shared import Entry, Mark, SharedLog, digest_of
 
 LONG_S = 60.0
@@ -177,6 +178,30 @@ def test_stream_that_is_gone_takes_nothing(nats_node: NatsServers, open_log: Cal
         with pytest.raises(MediumError) as failure:
             call()
         assert not isinstance(failure.value, Refused | Unknown)
+
+
+def test_stream_that_was_made_anew_is_told_of(
+    nats_node: NatsServers, open_log: Callable[[str], NatsLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvserver.media.nats_log.LOST_S", 0.3)
+    name = own_name()
+    log = open_log(nats_node.url(name))
+    writer = Writer(log)
+    for data in (b"one", b"two"):
+        last = writer.append(data)
+    settings = log._client.ask(f"$JS.API.STREAM.INFO.{stream_of(name)}", {}, LONG_S)["config"]
+    assert log._client.ask(f"$JS.API.STREAM.DELETE.{stream_of(name)}", {}, LONG_S)["success"]
+    assert "error" not in log._client.ask(f"$JS.API.STREAM.CREATE.{stream_of(name)}", settings, LONG_S)
+    told = f"the stream {stream_of(name)} ends at 0, and has had the entry 2: it was made anew, or its end was lost"
+    with pytest.raises(LogLost, match=told):
+        log.read(last.position, 0)
+    # Who has appended ends as well, and does not send again for ever.
+    end = time.monotonic() + LONG_S / 6
+    outcomes = Counted()
+    steps = settled(log, b"three", Mark(1, 3, digest_of(last.mark, last.data)), last.position, outcomes)
+    with pytest.raises(LogLost, match=told):
+        wait_for(steps, lambda: time.monotonic() > end)
+    assert outcomes.error.startswith("the stream")
 
 
 def test_full_store_takes_nothing(tmp_path: Path, open_log: Callable[[str], NatsLog]) -> None:
