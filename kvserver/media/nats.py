@@ -96,7 +96,7 @@ def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: b
         # Each takes as long as an election, where there are several nodes. The first that fails is told of.
         list(pool.map(partial(provide, replicas=replicas), others.keys(), others.values()))
     intervals = [_sync_interval_at(monitor) for monitor in url.monitors]
-    promises, warnings = _promises(replicas, intervals)
+    promises, warnings = _promises(replicas, intervals, max(replicas, len(url.hosts)))
     return Engine(
         url.public,
         url.name,
@@ -235,8 +235,8 @@ def _sync_interval_at(monitor: str) -> float | None:
         return None
 
 
-def _promises(replicas: int, intervals: list[float | None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What an acknowledged write survives, and what is to be told loudly."""
+def _promises(replicas: int, intervals: list[float | None], nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What an acknowledged write survives, and what is to be told loudly, where there are so many nodes at least."""
     if replicas > 1:
         kill = f"a kill of any {(replicas - 1) // 2} of {replicas} nodes is survived, and of all, once most are back"
     else:
@@ -247,6 +247,9 @@ def _promises(replicas: int, intervals: list[float | None]) -> tuple[tuple[str, 
             "sync_interval of NATS is not known: unless it is always, a power loss may take acknowledged writes",
         )
     longest = max(interval for interval in intervals if interval is not None)
+    if longest == 0 and len(intervals) < nodes:
+        told = f"power loss: sync_interval is always on {len(intervals)} of {nodes} nodes, and not known of the others"
+        return (kill, told), (f"{told} (name each by ?monitor=host:8222,host2:8222)",)
     if longest == 0:
         return (kill, "a power loss of one node is survived, and of all: each syncs before it acknowledges"), ()
     lost = f"a power loss may take the acknowledged writes of the last {longest:g} s: sync_interval is not always"

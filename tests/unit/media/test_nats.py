@@ -302,6 +302,15 @@ def test_promises_where_each_node_syncs_first(nodes: str, kill: str, request: py
     engine.close()
 
 
+def test_warning_where_not_each_node_was_asked(nats_cluster: NatsServers) -> None:
+    monitors = ",".join(f"127.0.0.1:{node.monitoring_port}" for node in nats_cluster.nodes[:2])
+    engine = open_nats(nats_cluster.url(own_name(), nats_cluster.nodes[0], query=f"?monitor={monitors}"))
+    told = "power loss: sync_interval is always on 2 of 3 nodes, and not known of the others"
+    assert engine.promises[1] == told
+    assert engine.warnings == (f"{told} (name each by ?monitor=host:8222,host2:8222)",)
+    engine.close()
+
+
 def test_warning_where_nodes_sync_later(tmp_path: Path) -> None:
     with NatsServers(tmp_path, sync_interval="90s") as servers:
         engine = open_nats(servers.url("kv", query=f"?monitor=127.0.0.1:{servers.nodes[0].monitoring_port}"))
