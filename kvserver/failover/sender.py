@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from kvserver.errors import MediumError, Refused
+from kvserver.errors import ChainBroken, MediumError, Refused
 from kvserver.failover.driving import drive
 from kvserver.failover.latencies import Latencies
 from kvserver.failover.lease import Lease
@@ -94,6 +94,8 @@ class Sender:
         self._beat_timer: asyncio.TimerHandle | None = None
         self._started_at = 0.0
         self._is_pausing = False
+        # The log was told that replies are held.
+        self._has_told = False
         # The number of the last record, control frame or fence that has left.
         self._left = 0
         self._has_begun = False
@@ -361,6 +363,10 @@ class Sender:
             self._state.replication.engine.refused += 1
             self.on_refused(str(refused))
             return
+        except ChainBroken as broken:
+            _log.error("the log is broken: %s", broken)
+            self.on_refused(str(broken))
+            return
         except Exception as error:
             # Nobody knows what has become of the entry, nor ever will.
             _log.error("an append failed in a way that nobody knows", exc_info=error)
@@ -409,9 +415,20 @@ class Sender:
             parcel.is_sealed = True
             self._put(parcel)
         self._look_at_pressure()
+        self._tell_of_lease()
         if self._is_exclusive and self._lease.is_held:
             # What is safe may leave, though the lease had lapsed before a part of a long record has extended it.
             self.on_safe()
+
+    def _tell_of_lease(self) -> None:
+        """Log once that replies are held, and once that they leave again."""
+        holds_replies = not self._lease.is_held
+        if holds_replies and not self._has_told:
+            reason = self._outcomes.error or "nothing was heard of it"
+            _log.warning("replies wait for the engine, since the lease has lapsed: %s", reason)
+        elif self._has_told and not holds_replies:
+            _log.warning("the engine answers again, and replies leave")
+        self._has_told = holds_replies
 
     def _look_at_pressure(self) -> None:
         """Pause the writer while too much waits for an engine that answers; refuse writes while it does not."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from helpers.node_parts import Clock, HeldLog, PromptHeldLog, Sending, fresh_engine
-from kvserver.errors import Refused, Unknown
+from kvserver.errors import LogLost, Refused, Unknown
 from kvserver.failover import sender as module
 from kvserver.failover.sender import AWAY
 from kvserver.formats.manifest import BEGINNING
@@ -336,3 +336,37 @@ async def test_number_of_the_entry_that_has_everything_is_never_too_low() -> Non
     await until(lambda: sender.synced == sequence)
     assert (sender.written, sender.tip.number > written) == (written, True)
     sender.halt()
+
+
+async def test_held_replies_are_told_once_and_their_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    log, clock = HeldLog(fresh_engine()), Clock()
+    sending = Sending(log, clock)
+    sending.begin()
+    for _ in range(3):
+        sending.sender._tell_of_lease()
+    assert not caplog.records
+    clock.now += 8
+    for _ in range(3):
+        sending.sender._tell_of_lease()
+    assert [record.message for record in caplog.records] == [
+        "replies wait for the engine, since the lease has lapsed: nothing was heard of it"
+    ]
+    sending.lease.extend(clock.now)
+    for _ in range(3):
+        sending.sender._tell_of_lease()
+    assert len(caplog.records) == 2
+    sending.sender.halt()
+
+
+async def test_log_that_is_broken_ends_all_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    log = HeldLog(fresh_engine())
+    sending = Sending(log, Clock())
+    log.fails[1] = LogLost("it has lost its end")
+    log.is_open = True
+    sending.begin()
+    sending.set(b"1")
+    await until(lambda: sending.told)
+    assert sending.told == ["refused: it has lost its end"]
+    assert [record.message for record in caplog.records] == ["the log is broken: it has lost its end"]
+    assert not caplog.records[0].exc_info
+    sending.sender.halt()
