@@ -16,7 +16,7 @@ from kvserver.media.locate import look_at_folder, open_folder
 from kvserver.media.medium import Contents, Place
 from kvserver.media.memory import new_place
 from kvserver.media.names import owner_path
-from kvserver.media.owner import owner_of
+from kvserver.media.owner import keep_written, owner_of, written_of
 from kvserver.options.config import Config
 from kvserver.options.table import IN_MEMORY
 from kvserver.persistence.backup import Backup
@@ -124,6 +124,8 @@ class Storage:
             lambda: data.snapshots.frames.latest,
             lambda: _open_to_read(config.dir, config.dbfilename),
             lambda: config.keep_frames,
+            written_of(path),
+            lambda counter: keep_written(path, counter),
         )
 
 

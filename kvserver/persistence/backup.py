@@ -45,6 +45,8 @@ class Backup:
     - `owner` names the server whose backups these are. `owner_path` is the file that has that name, for persons.
     - `latest` gives the newest frame of the medium, or None; `open_medium` opens the medium's bytes to read them, and what is
       open stays readable whatever becomes of the medium.
+    - `written` is the counter of the newest manifest that this folder has written, or was about to; None if nobody knows.
+      `keep_written` keeps it.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Backup:
         latest: Callable[[], Frame | None],
         open_medium: Callable[[], Contents],
         keep_frames: Callable[[], int],
+        written: int | None = None,
+        keep_written: Callable[[int], None] = lambda counter: None,
     ) -> None:
         self._facts = facts
         self._vault = vault
@@ -71,8 +75,7 @@ class Backup:
         self._lock = asyncio.Lock()
         # The digest of the snapshot that the vault goes on from, as far as this server has seen to it.
         self._there = ""
-        # The counter of the manifest that this server has written last; 0 if that is not certain.
-        self._counter = 0
+        self._written, self._keep_written = written, keep_written
         # Objects that this server has sent, and those that it has to remove, which no manifest may name any more.
         self._sent: list[StoredFrame] = []
         self._unused: set[str] = set()
@@ -185,7 +188,7 @@ class Backup:
         # As many as are to be kept, with the new one.
         count = min(self._keep_frames(), MOST_FRAMES)
         kept = [*others[max(len(others) - count + 1, 0) :], stored]
-        counter = max(old.counter, self._counter) + 1
+        counter = max(old.counter, self._written or 0) + 1
         new = Manifest(counter=counter, linked=frame.digest, frames=tuple(kept), owner=self._owner)
         is_new = new._replace(counter=old.counter) != old
         if is_new:
@@ -204,7 +207,7 @@ class Backup:
         manifest, tag = await self._disk.run(self._vault.manifest)
         if reason := self._why_foreign(manifest):
             raise MediumError(reason)
-        if manifest and 0 < self._counter < manifest.counter:
+        if manifest and self._written is not None and self._written < manifest.counter:
             raise MediumError(
                 f"{self._facts.url} has backups that another server has made under this one's name, as if its directory had "
                 f"been copied: remove {self._owner_path} from the copy, and start both again"
@@ -278,14 +281,15 @@ class Backup:
             self._disk.run(call)
 
     async def _commit(self, manifest: Manifest, tag: str) -> None:
-        self._counter = 0
+        # It is kept before: what lands although nobody knows is this server's own.
+        await self._disk.run(lambda: self._keep_written(manifest.counter))
+        self._written = manifest.counter
         try:
             await self._disk.run(lambda: self._vault.commit(manifest, tag))
         except Unknown:
             # If it comes later, the next try finds it, or is refused since the tag is another one.
             if (await self._read_manifest())[0] != manifest:
                 raise
-        self._counter = manifest.counter
 
     async def _remove(self, names: set[str]) -> None:
         """Remove objects that no manifest names any more. What fails is tried again behind the next snapshot."""

@@ -8,7 +8,7 @@ import pytest
 
 from kvserver.errors import MediumError
 from kvserver.media.names import owner_path
-from kvserver.media.owner import owner_of
+from kvserver.media.owner import keep_written, owner_of, written_of
 
 
 def test_id_is_made_once_and_stays(tmp_path: Path) -> None:
@@ -48,3 +48,13 @@ def test_folder_in_its_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "dump.kvs.owner").mkdir()
     with pytest.raises(MediumError, match=r"^cannot use .*dump.kvs.owner: "):
         owner_of(str(tmp_path / "dump.kvs"))
+
+
+def test_counter_is_kept_beside_the_id(tmp_path: Path) -> None:
+    medium = str(tmp_path / "dump.kvs")
+    owner = owner_of(medium)
+    assert written_of(medium) == 0
+    keep_written(medium, 7)
+    assert (owner_of(medium), written_of(medium)) == (owner, 7)
+    (tmp_path / "dump.kvs.owner").write_text(f"{owner}\n")
+    assert written_of(medium) is None

@@ -449,6 +449,27 @@ async def test_copy_of_a_directory_is_noticed(setting: Setting) -> None:
     copy.backup.abandon()
 
 
+async def test_copy_of_a_directory_is_noticed_at_a_start_too() -> None:
+    kept: list[int] = []
+    first = Setting()
+    first.backup._written, first.backup._keep_written = 0, kept.append
+    await first.backup.begin()
+    await first.arrived(first.add(key="value"))
+    first.backup.abandon()
+    assert kept == [1]
+    copy, again = Setting(first.vault), Setting(first.vault)
+    copy.backup._written = again.backup._written = kept[-1]
+    await copy.backup.begin()
+    await copy.arrived(copy.add(key="another"))
+    before = copy.kept
+    await again.backup.begin()
+    again.add(key="more")
+    await again.until(lambda: "had been copied" in again.facts.error)
+    assert copy.kept == before
+    copy.backup.abandon()
+    again.backup.abandon()
+
+
 async def test_manifest_that_is_none_stops_the_start(setting: Setting) -> None:
     def fail() -> None:
         raise MediumError("memory://backups has a manifest that is none: it is no JSON") from ManifestInvalid("it is no JSON")
