@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from kvserver.errors import MediumError
 from kvserver.formats.manifest import Manifest
-from kvserver.media.engine_urls import look_at_engine
+from kvserver.media.engine_urls import look_at_engine, without_password
 from kvserver.media.shared import SharedLog, Tip, Vault
 
 # Whoever writes to a log says at least each second that it lives, or that it has ended.
@@ -49,7 +50,15 @@ def open_stored(url: str, snapshots: str = "") -> Stored:
     """
     engine = look_at_engine(url, snapshots)
     engine.presence.close()
-    return Stored(engine.url, engine.vault, engine.log)
+    stored = Stored(engine.url, engine.vault, engine.log)
+    try:
+        if snapshots and (owner := stored.manifest().owner):
+            place = without_password(snapshots.partition("?")[0])
+            raise MediumError(f"{place} has the backups of the server {owner}, which belong to no log")
+    except BaseException:
+        stored.close()
+        raise
+    return stored
 
 
 def tip_of(manifest: Manifest) -> Tip:

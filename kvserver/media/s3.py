@@ -45,12 +45,13 @@ _NODE = re.compile(r"[0-9A-Za-z_-]{1,64}")
 def open_s3(url: str, vault: Vault | None = None, rounds: int = ROUNDS) -> Engine:
     """Open the engine at this URL, with its snapshots in another vault if one is given. MediumError, in one line.
 
-    It is probed first (`s3_probe`), with so many races.
+    It is probed first (`s3_probe`), with so many races; with none, nothing is written there.
     """
     bucket = Bucket(url)
     # A wrong bucket or credential is told in its own words.
     bucket.get(_MANIFEST)
-    probe(bucket, Bucket(url), rounds)
+    if rounds:
+        probe(bucket, Bucket(url), rounds)
     name = bucket.prefix.rpartition("/")[2] or bucket.bucket
     return Engine(bucket.url, name, S3Log(bucket), vault or S3Vault(bucket), S3Presence(bucket), LEASE_S, BEAT_S, PROMISES)
 

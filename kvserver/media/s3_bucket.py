@@ -17,7 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import S3Store
 
-from kvserver.errors import MediumError, Unknown
+from kvserver.errors import MediumError, NotReady, Unknown
 
 if TYPE_CHECKING:
     from obstore import WritableFile
@@ -220,7 +220,8 @@ class Bucket:
         except MediumError:
             raise
         except Exception as error:
-            raise MediumError(self._line(error)) from error
+            is_away = "kind: Connect," in str(error) or "kind: Timeout," in str(error)
+            raise (NotReady if is_away else MediumError)(self._line(error)) from error
 
     def _line(self, error: Exception) -> str:
         """One line of what obstore raised, which has many."""

@@ -51,3 +51,11 @@ def test_snapshots_may_be_elsewhere() -> None:
 def test_url_of_no_engine_is_told() -> None:
     with pytest.raises(MediumError, match="gopher"):
         open_stored("gopher://x/y")
+
+
+def test_backups_of_a_server_are_no_snapshots_of_a_log() -> None:
+    open_memory_engine("with-a-log")
+    open_memory_engine("backups").vault.commit(Manifest(owner="0" * 32), "")
+    with pytest.raises(MediumError, match=r"memory://backups has the backups of the server 0+, which belong to no log"):
+        open_stored("memory://with-a-log", "memory://backups")
+    open_stored("memory://backups").close()

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from helpers.s3_servers import FakeS3, Fault, S3Server
-from kvserver.errors import MediumError, Unknown
+from helpers.s3_servers import CREDENTIALS, FakeS3, Fault, S3Server
+from helpers.servers import free_port
+from kvserver.errors import MediumError, NotReady, Unknown
 from kvserver.formats.manifest import Manifest
 from kvserver.media import s3
 from kvserver.media.memory_engine import open_memory_engine
@@ -124,3 +125,24 @@ def test_vault_alone_asks_the_store_when_it_is_used(fake_s3: tuple[S3Server, Fak
     assert not store.requests
     with pytest.raises(MediumError, match=r"^s3://bucket/kv: the store at .* does not let us in, .*InvalidAccessKeyId"):
         vault.manifest()
+
+
+def test_who_only_looks_writes_nothing(fake_s3: tuple[S3Server, FakeS3]) -> None:
+    server, store = fake_s3
+    methods: list[str] = []
+
+    def note(method: str, path: str) -> None:
+        methods.append(method)
+
+    store.fault_of = note
+    open_s3(server.url("kvserver/looked-at"), rounds=0).close()
+    assert methods
+    assert set(methods) <= {"GET", "HEAD"}
+
+
+def test_store_that_is_not_there_may_come_yet() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        with pytest.raises(NotReady, match="no connection to the store"):
+            open_s3(S3Server(free_port()).url("kvserver/away"))
