@@ -141,7 +141,7 @@ def test_environment_configures_no_server(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # Without those that have tests of their own.
-OTHERS = sorted({scenario.name for scenario in SCENARIOS} - {"throughput", "latency", "flush_stall", "library"})
+OTHERS = sorted({scenario.name for scenario in SCENARIOS} - {"throughput", "latency", "flush_stall", "library", "engines"})
 
 
 @pytest.mark.parametrize("scenario", OTHERS)
@@ -152,6 +152,16 @@ def test_scenario_is_measured_of_both_servers(tmp_path: Path, scenario: str) -> 
         assert not case.failed
         # Redis has no RESTORE of the whole store.
         assert list(case.rounds) == [KVSERVER.name, REDIS.name][: 1 if case.name.startswith("RESTORE") else 2]
+
+
+def test_engines_are_measured_beside_the_folder_and_redis(tmp_path: Path) -> None:
+    report = measure(tmp_path, "engines", "--servers", KVSERVER.name, REDIS.name)
+    cases = report.scenarios[0].cases
+    assert not [case.failed for case in cases if case.failed]
+    # redis-server has no engine: it is the oracle of the first cases, and what is asked of nodes is asked of them alone.
+    assert list(cases[0].rounds)[:2] == [REDIS.name, f"{KVSERVER.name}, folder"]
+    measured = {name for case in cases for name in case.rounds}
+    assert {f"{KVSERVER.name}, NATS 3", f"{KVSERVER.name}, S3"} <= measured
 
 
 def test_flush_stall_sees_every_phase(tmp_path: Path) -> None:

@@ -110,5 +110,5 @@ def test_extra_of_all_is_what_a_user_may_want(wheel: zipfile.ZipFile) -> None:
     for each in metadata_of(wheel).get_all("Requires-Dist") or []:
         requirement, _, extra = each.partition("; extra == ")
         needed.setdefault(extra.strip("'"), set()).add(requirement)
-    assert needed["all"] == needed["completion"] | needed["http"] | needed["lua"] | needed["s3"]
+    assert needed["all"] == needed["completion"] | needed["http"] | needed["lua"] | needed["nats"] | needed["s3"]
     assert not needed["all"] & needed[""]

@@ -18,6 +18,7 @@ REAL = ("sh", "rm", "chmod", "ln", "touch", "cat")
 OF_PACKAGES = {
     "redis-server": ("redis-server",),
     "redis-tools": ("redis-cli", "redis-benchmark"),
+    "strace": ("strace",),
     "openssl": ("openssl",),
     "python3": ("python3",),
     "python3-venv": ("venv",),  # no program, but the made-up python3 looks for it
