@@ -142,14 +142,15 @@ async def test_disk_that_is_forgotten_is_not_waited_for() -> None:
         nonlocal ran
         ran = True
 
+    # Others of its name may be left of other tests.
+    others = set(threading.enumerate())
     running = disk.run(lambda: may_end.wait(60))
+    (own,) = [thread for thread in threading.enumerate() if thread not in others]
     waiting = disk.run(note)
     disk.forget()
     may_end.set()
     # The thread ends behind the call that was running.
-    for thread in threading.enumerate():
-        if thread.name == "kvserver-disk":
-            await asyncio.to_thread(thread.join, 60)
+    await asyncio.to_thread(own.join, 60)
     await asyncio.sleep(0)
     assert not ran
     assert not any(future.done() for future in (running, waiting))
