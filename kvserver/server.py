@@ -1,7 +1,8 @@
 """The server, alone in its process or within a program: it makes all parts and ties them together, keeps time, and leaves.
 
-At its start it takes the folder, opens the medium, listens, loads while clients get -LOADING, and then serves. At its end it
-stops listening, closes the connections and releases the folder. It alone knows all folders; it never runs a command itself.
+At its start it opens what the data is kept in (`storage`), listens, loads while clients get -LOADING, and then serves. At its
+end it stops listening, closes the connections and lets go of that. A node that is demoted does both. It alone knows all
+folders of the package; it never runs a command itself.
 Whatever belongs to the process as a whole it touches only if it is told that the process is its own.
 """
 
@@ -191,7 +192,7 @@ class Server:
         """Make the parts that run commands, and tie all to those that keep the data."""
         self._data = data
         if not isinstance(data, LocalData):
-            data.leadership.on_lead, data.leadership.on_demoted = self._lead, lambda reason: self._demote()
+            data.leadership.on_lead, data.leadership.on_demoted = self._lead, self._demote
         self._reconfiguration = Reconfiguration(self.state, self._table, self.clients, self._listeners, self._warn_of_network)
         self._jobs = Jobs(
             self.state,

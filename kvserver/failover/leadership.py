@@ -46,12 +46,12 @@ _log = logging.getLogger("kvserver")
 class Leadership:
     """The role of this node, from `begin` to `leave` or `halt`.
 
-    `on_lead` is called when it leads from now on, and `on_demoted` with the reason when it must not write any more: whoever is
+    `on_lead` is called when it leads, and `on_demoted` when it must not write any more, for any reason: whoever is
     called throws the data away, and makes all anew.
     """
 
     on_lead: Callable[[], None]
-    on_demoted: Callable[[str], None]
+    on_demoted: Callable[[], None]
 
     def __init__(
         self,
@@ -305,7 +305,7 @@ class Leadership:
         if not self._is_over:
             self.halt()
             _log.warning("this node does not lead any more: %s", reason)
-            self.on_demoted(reason)
+            self.on_demoted()
 
     async def give_up(self) -> None:
         """Lead no more: what was recorded is acknowledged, and YIELD behind it lets others take over at once. MediumError."""

