@@ -86,6 +86,7 @@ LAYERS = (
     {"engine", "library"},
     {"aio", "network"},
     {"control", "cron", "introduction", "reconfiguration", "storage"},
+    {"parts"},
     {"server"},
     {"embedded"},
     {"kvserver"},

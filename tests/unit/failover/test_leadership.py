@@ -46,7 +46,7 @@ async def test_standby_takes_over_at_once_from_one_who_leaves(name: str) -> None
     await one.stop()
     await until(lambda: leads(other))
     # What it takes over counts for the next snapshot.
-    assert other._data.journal.records_since_link == 1
+    assert other._parts.data.journal.records_since_link == 1
     assert other.state.journal.segment_bytes > 0
     async with client_of(other) as client:
         assert await client.get("a") == "1"
@@ -124,18 +124,18 @@ async def test_place_that_was_trimmed_is_not_led_from(name: str, monkeypatch: py
         await client.set("a", "1")
         await until(lambda: other.state.replication.applied == one.state.replication.applied)
         # As an object store does: what was trimmed looks as if nothing had ever been there.
-        log = other._data.leadership._engine.log  # type: ignore[union-attr]
+        log = other._parts.data.leadership._engine.log  # type: ignore[union-attr]
         read = log.read
         monkeypatch.setattr(log, "read", lambda after, wait_s: [])
         await client.set("a", "2")
         await client.save()
-        loaded = other._data.leadership._standby.load  # type: ignore[union-attr]
+        loaded = other._parts.data.leadership._standby.load  # type: ignore[union-attr]
 
         async def load() -> None:
             monkeypatch.setattr(log, "read", read)
             await loaded()
 
-        monkeypatch.setattr(other._data.leadership._standby, "load", load)  # type: ignore[union-attr]
+        monkeypatch.setattr(other._parts.data.leadership._standby, "load", load)  # type: ignore[union-attr]
         one._crash()
         await until(lambda: leads(other))
     async with client_of(other) as client:
@@ -315,7 +315,7 @@ async def test_break_is_told_and_nobody_reads_back_in_time(
         await client.set("a", "2")
         await other.start()
         facts = other.state.replication
-        one._data.halt()
+        one._parts.data.halt()
         counts.clear()
         behind = break_log(name)
         await until(lambda: counts["failure"] > 2 and facts.is_stale)
@@ -381,7 +381,7 @@ async def test_node_follows_on_behind_a_failure_that_nobody_knows(name: str, mon
     one, other = node(name), node(name)
     await one.start()
     await other.start()
-    standby, medium = other._data.leadership._standby, other._data.leadership._medium  # type: ignore[union-attr]
+    standby, medium = other._parts.data.leadership._standby, other._parts.data.leadership._medium  # type: ignore[union-attr]
     follow, look = standby.follow, medium.look
     failures: list[str] = []
 

@@ -84,7 +84,7 @@ async def test_frames_in_a_vault_are_bounded_whatever_is_asked_for(
     async with kvserver.Server(medium=engine.url, keep_frames=keep_frames, announce_ip="192.0.2.1") as server:
         for number in range(8):
             server.state.databases[0].put(b"k", b"v" * 100 * growth**number)
-            await server._data.snapshots.start_flush()
+            await server._parts.data.snapshots.start_flush()
             manifest, _ = engine.vault.manifest()
             assert manifest
             counts.append(len(manifest.frames))
