@@ -16,8 +16,10 @@ from typing import Any, Final
 
 from kvserver.errors import LogLost, MediumError, NotReady
 from kvserver.formats.manifest import BEGINNING
+from kvserver.media.nats_calls import ANSWER_S, must_be_done
 from kvserver.media.nats_client import NatsClient
-from kvserver.media.nats_log import ANSWER_S, NANOSECONDS, NatsLog, must_be_done
+from kvserver.media.nats_feed import NANOSECONDS
+from kvserver.media.nats_log import NatsLog
 from kvserver.media.nats_presence import AGE_S, NatsPresence
 from kvserver.media.nats_url import NatsUrl, parse_nats_url
 from kvserver.media.nats_vault import NatsVault

@@ -14,6 +14,8 @@ from kvserver.errors import MediumError
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
+# The time for an answer, in seconds.
+ANSWER_S: Final = 2.0
 # The status of an answer by a server which says that nobody hears of a subject.
 NO_RESPONDERS: Final = "503"
 
@@ -92,3 +94,15 @@ def parsed(message: Msg) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise MediumError(f"NATS answers what is no JSON object: {message.data[:100]!r}")
     return answer
+
+
+def ends_batch(message: Msg) -> bool:
+    """True for the word behind the messages of a batch, and for one that says that there are none."""
+    return not message.data and "Status" in (message.headers or {})
+
+
+def must_be_done(answer: Mapping[str, Any]) -> None:
+    """MediumError if an answer of JetStream's is an error."""
+    if "error" in answer:
+        error = answer["error"]
+        raise MediumError(f"NATS refuses: {error.get('description', '')} ({error.get('err_code', error.get('code'))})")

@@ -20,15 +20,15 @@ import base64
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Position
-from kvserver.media.nats_calls import Call, Waiting, parsed
+from kvserver.media.nats_calls import ANSWER_S, Call, Waiting, ends_batch, must_be_done, parsed
 from kvserver.media.nats_client import NatsClient
-from kvserver.media.nats_entries import MARK_DIGEST, MARK_EPOCH, MARK_NUMBER, entry_of, sequence_in
+from kvserver.media.nats_entries import MARK_DIGEST, MARK_EPOCH, MARK_NUMBER, entry_of
+from kvserver.media.nats_feed import Feed
 from kvserver.media.shared import Entry, Mark
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ HEADERS_BYTES: Final = 512
 # No entry is longer than this, whatever the server would take.
 MOST_BYTES: Final = (8 << 20) - HEADERS_BYTES
 
-# The time for an answer, and so much more for each MB that is sent.
-ANSWER_S: Final = 2.0
+# So much more than for any answer is the time for each MB that is sent.
 PER_MB_S: Final = 1.0
 # One answer of a read has so many bytes and entries at most.
 READ_BYTES: Final = 4 << 20
@@ -57,14 +56,6 @@ LOST_PAUSE_S: Final = 0.2
 # The codes of a refused condition, and of a message that is longer than the stream takes.
 WRONG_LAST: Final = 10071
 TOO_LONG: Final = 10054
-
-# A feed tells that it lives so often, and is given up when nothing was heard for so long.
-# The second is much shorter than a lease: whoever reads takes a feed that has died for a log in which nobody writes.
-HEARTBEAT_S: Final = 0.5
-SILENCE_S: Final = 1.5
-# So much waits for a reader before the feed stops.
-FEED_BYTES: Final = 4 << 20
-NANOSECONDS: Final = 1_000_000_000
 
 _LAST_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 
@@ -89,7 +80,7 @@ class NatsLog:
         # The last entry that this log has seen itself, appended or read.
         self._seen = 0
         # The tail of the last reader that waited. Others who read meanwhile have their own.
-        self._feed: _Feed | None = None
+        self._feed: Feed | None = None
         # What a reader who catches up will ask for next is asked for while it is busy: behind which sequence, and its answers.
         self._ahead: tuple[int, Waiting] | None = None
         self._lock = threading.Lock()
@@ -144,7 +135,7 @@ class NatsLog:
                 if wait_s <= 0:
                     return []
             if feed is None:
-                feed = _Feed(self._client, self._stream, self._subject, after.number)
+                feed = Feed(self._client, self._stream, after.number)
             entries = feed.read(deadline - time.monotonic())
             if not entries and feed.error:
                 raise MediumError(feed.error)
@@ -168,7 +159,7 @@ class NatsLog:
             self._seen = max(self._seen, entries[-1].position.number)
         return entries
 
-    def _take_feed(self, after: int) -> _Feed | None:
+    def _take_feed(self, after: int) -> Feed | None:
         """The feed that is there, if it lives and goes on behind this sequence."""
         with self._lock:
             feed, self._feed = self._feed, None
@@ -177,7 +168,7 @@ class NatsLog:
             return None
         return feed
 
-    def _keep_feed(self, feed: _Feed | None) -> None:
+    def _keep_feed(self, feed: Feed | None) -> None:
         if feed is not None and feed.is_over:
             feed.close()
             feed = None
@@ -268,118 +259,6 @@ class _Append(Call):
 
     def fail(self, error: MediumError) -> None:
         self._done(error)
-
-
-class _Feed(Call):
-    """A consumer that pushes the entries behind a sequence as they come. One thread takes them."""
-
-    def __init__(self, client: NatsClient, stream: str, subject: str, after: int) -> None:
-        self._client = client
-        self._stream = stream
-        self._change = threading.Condition()
-        self._entries: deque[Entry] = deque()
-        self._bytes = 0
-        # Where to ask for more, while it is not asked for.
-        self._more = ""
-        self._heard_at = time.monotonic()
-        self._next = after + 1
-        # The last sequence that was taken.
-        self.last = after
-        self.error = ""
-        self._consumer = ""
-        self._open(after)
-
-    def _open(self, after: int) -> None:
-        self._client.listen(self)
-        self._consumer = self.reply.replace(".", "-")
-        config = {
-            "name": self._consumer,
-            "deliver_subject": self.reply,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": after + 1,
-            "ack_policy": "none",
-            "max_deliver": 1,
-            "mem_storage": True,
-            "num_replicas": 1,
-            "flow_control": True,
-            "idle_heartbeat": int(HEARTBEAT_S * NANOSECONDS),
-            "inactive_threshold": int(10 * NANOSECONDS),
-        }
-        body = {"stream_name": self._stream, "action": "create", "config": config}
-        answer = self._client.ask(f"$JS.API.CONSUMER.CREATE.{self._stream}.{self._consumer}", body, ANSWER_S)
-        must_be_done(answer)
-
-    @property
-    def is_over(self) -> bool:
-        """True if no more entries come: those that have come may be taken still."""
-        if not self.error and time.monotonic() - self._heard_at > SILENCE_S:
-            self.error = "NATS pushes no more entries"
-        return bool(self.error) and not self._entries
-
-    def read(self, wait_s: float) -> list[Entry]:
-        """The entries that have come, or come within this time."""
-        deadline = time.monotonic() + wait_s
-        with self._change:
-            while not self._entries and not self.is_over and (left := deadline - time.monotonic()) > 0:
-                self._change.wait(min(left, HEARTBEAT_S))
-            entries = list(self._entries)
-            self._entries.clear()
-            self._bytes = 0
-            more, self._more = self._more, ""
-        if more:
-            self._client.tell(more)
-        if entries:
-            self.last = entries[-1].position.number
-        return entries
-
-    def close(self) -> None:
-        self._client.ignore(self)
-        self._client.tell(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._consumer}")
-
-    def take(self, message: Msg) -> bool:
-        with self._change:
-            self._heard_at = time.monotonic()
-            if not self.error:
-                try:
-                    self._take_in(message)
-                except MediumError as error:
-                    self.error = str(error)
-            self._change.notify_all()
-        return False
-
-    def fail(self, error: MediumError) -> None:
-        with self._change:
-            self.error = self.error or str(error)
-            self._change.notify_all()
-
-    def _take_in(self, message: Msg) -> None:
-        headers = message.headers or {}
-        if headers.get("Status") == "100" and not message.data:
-            # A heartbeat, or the question if more may come.
-            more = message.reply or headers.get("Nats-Consumer-Stalled", "")
-            if more and self._bytes < FEED_BYTES:
-                self._client.tell(more)
-            else:
-                self._more = more or self._more
-            return
-        number = sequence_in(message.reply)
-        if number != self._next:
-            raise MediumError(f"NATS pushes the entry {number} where {self._next} is due")
-        self._entries.append(entry_of(number, headers, message.data))
-        self._bytes += len(message.data)
-        self._next = number + 1
-
-
-def ends_batch(message: Msg) -> bool:
-    """True for the word behind the messages of a batch, and for one that says that there are none."""
-    return not message.data and "Status" in (message.headers or {})
-
-
-def must_be_done(answer: Mapping[str, Any]) -> None:
-    """MediumError if an answer of JetStream's is an error."""
-    if "error" in answer:
-        error = answer["error"]
-        raise MediumError(f"NATS refuses: {error.get('description', '')} ({error.get('err_code', error.get('code'))})")
 
 
 def refusal(error: Mapping[str, Any], expected: int) -> MediumError:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from kvserver.media.nats_calls import parsed
+from kvserver.media.nats_calls import ANSWER_S, ends_batch, must_be_done, parsed
 from kvserver.media.nats_client import NatsClient
-from kvserver.media.nats_log import ANSWER_S, ends_batch, must_be_done
 from kvserver.media.shared import Node, decode_node
 
 # What a node has told is forgotten behind so many seconds.

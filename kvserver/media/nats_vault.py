@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 from kvserver.errors import MediumError, Refused, Unknown
 from kvserver.formats.manifest import MOST_BYTES, Manifest, decode_manifest
-from kvserver.media.nats_calls import Waiting, parsed
+from kvserver.media.nats_calls import ANSWER_S, Waiting, ends_batch, must_be_done, parsed
 from kvserver.media.nats_client import NatsClient
-from kvserver.media.nats_log import ANSWER_S, HEADERS_BYTES, ends_batch, must_be_done, refusal
+from kvserver.media.nats_log import HEADERS_BYTES, refusal
 from kvserver.media.shared import manifest_bytes
 
 MANIFEST_KEY: Final = "manifest"

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.protocol.command import hpub_cmd, pub_cmd
 
 from kvserver.errors import MediumError, Unknown
-from kvserver.media.nats_calls import Waiting, message_of, parsed
+from kvserver.media.nats_calls import Waiting, ends_batch, message_of, must_be_done, parsed
 
 
 def message(data: bytes, headers: dict[str, str] | None = None) -> Msg:
@@ -58,3 +58,15 @@ def test_answer_is_a_json_object() -> None:
             parsed(message(data, headers))
     with pytest.raises(MediumError, match="nobody answers in NATS now: JetStream is off, or what it is about has no leader"):
         parsed(message(b"", {"Status": "503"}))
+
+
+def test_end_of_a_batch_is_a_status_without_data() -> None:
+    assert ends_batch(message(b"", {"Status": "204"}))
+    for data, headers in ((b"x", {"Status": "204"}), (b"", {"Nats-Sequence": "1"}), (b"", None)):
+        assert not ends_batch(message(data, headers))
+
+
+def test_answer_that_is_an_error_is_raised() -> None:
+    must_be_done({"success": True})
+    with pytest.raises(MediumError, match=r"NATS refuses: stream not found \(10059\)"):
+        must_be_done({"error": {"code": 404, "err_code": 10059, "description": "stream not found"}})

@@ -354,7 +354,7 @@ def test_reader_waits_and_then_follows(
     nats_cluster: NatsServers, open_log: Callable[[str], NatsLog], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine a feed may be silent for long.
-    monkeypatch.setattr("kvserver.media.nats_log.SILENCE_S", LONG_S)
+    monkeypatch.setattr("kvserver.media.nats_feed.SILENCE_S", LONG_S)
     name = own_name()
     writer, tail = Writer(open_log(nats_cluster.url(name))), open_log(nats_cluster.url(name))
     assert tail.read(BEGINNING, 0.01) == []
