@@ -25,6 +25,8 @@ class Call:
 
     # The subject of its answers, once it was sent.
     reply = ""
+    # When it was sent, by `time.monotonic`.
+    sent_at = 0.0
     # What ends it when there is no answer in time, if somebody has asked for that.
     timer: asyncio.TimerHandle | None = None
 

@@ -12,6 +12,7 @@ import itertools
 import secrets
 import ssl
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,7 @@ from kvserver.errors import MediumError, NotReady, Unknown
 from kvserver.media.nats_calls import Call, Waiting, message_of, parsed
 from kvserver.media.nats_library import abort, new_client, sink, write
 from kvserver.media.nats_url import Login
+from kvserver.media.nats_watch import Watch
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -34,9 +36,8 @@ CONNECT_S: Final = 2.0
 RECONNECT_S: Final = 1.0
 # The pause between two attempts to connect to the same server.
 RECONNECT_PAUSE_S: Final = 0.2
-# A server is asked for a word so often, and has so much time for it. A halted one is told from a slow one by that alone.
+# The pause between two words that a server is asked for.
 WATCH_S: Final = 0.5
-PONG_S: Final = 1.5
 # The time that an orderly end may take.
 CLOSE_S: Final = 1.0
 # Since it is asked for that often by us, the library need not ask.
@@ -61,6 +62,7 @@ class NatsClient:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ready = threading.Event()
         self._is_closed = False
+        self._watch = Watch()
         self._info: Mapping[str, Any] = {}
         # The last word of the client library on what went wrong.
         self._error = ""
@@ -96,6 +98,11 @@ class NatsClient:
         return self._info
 
     @property
+    def answered_at(self) -> float:
+        """A time (`time.monotonic`): what the servers had sent us by then has come."""
+        return self._watch.answered_at
+
+    @property
     def _most(self) -> int:
         return int(self._info.get("max_payload", 0))
 
@@ -115,8 +122,13 @@ class NatsClient:
         return waiting
 
     def wait(self, waiting: Waiting, wait_s: float) -> list[Msg]:
-        """The answers to what was sent. Unknown; MediumError if it certainly has not arrived."""
+        """The answers to what was sent. Unknown; MediumError if it certainly has not arrived.
+
+        Where the line is slow, it takes longer than `wait_s`: that is the time for the server alone.
+        """
         answers = waiting.answers(wait_s)
+        while answers is None and self._is_line_behind(waiting.sent_at + wait_s):
+            answers = waiting.answers(WATCH_S)
         if answers is None:
             self.forget(waiting)
             raise Unknown(f"no answer from NATS within {wait_s:g} s")
@@ -145,11 +157,12 @@ class NatsClient:
     ) -> None:
         """Send something whose answers a call takes. MediumError: nothing was sent.
 
-        With `wait_s` the call fails by Unknown if it has no answer by then; else whoever waits for it has to see to that.
+        With `wait_s` the call fails by Unknown if it has no answer by then (see `wait`); else whoever waits sees to that.
         """
         if self._is_closed:
             raise self._no_connection()
         call.reply = f"{self._inbox}.{next(self._numbers)}"
+        call.sent_at = time.monotonic()
         message = message_of(subject, call.reply, data, headers, self._most)
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._begin, call, message, wait_s)
@@ -185,6 +198,11 @@ class NatsClient:
             return MediumError("the engine is closed")
         return MediumError(f"no connection to NATS at {','.join(self._hosts)}{self._error and f': {self._error}'}")
 
+    def _is_line_behind(self, moment: float) -> bool:
+        """True if what the server has said by then (`time.monotonic`) may still be on its way, on a connection that lives."""
+        client = self._client
+        return client is not None and client.is_connected and self._watch.answered_at < moment
+
     # --- In the thread of the event loop ---
 
     def _connected(self, call: Call) -> Client | None:
@@ -218,7 +236,9 @@ class NatsClient:
                 call.timer = self._loop.call_later(wait_s, self._expire, call, wait_s)
 
     def _expire(self, call: Call, wait_s: float) -> None:
-        if self._calls.pop(call.reply, None):
+        if call.reply in self._calls and self._is_line_behind(call.sent_at + wait_s):
+            call.timer = self._loop.call_later(WATCH_S, self._expire, call, wait_s)
+        elif self._calls.pop(call.reply, None):
             call.fail(Unknown(f"no answer from NATS within {wait_s:g} s"))
 
     def _tell(self, message: bytes) -> None:
@@ -248,7 +268,7 @@ class NatsClient:
 
     async def _open(self) -> None:
         await self._connect()
-        self._keep(self._watch())
+        self._keep(self._keep_watch())
 
     async def _connect(self) -> None:
         """Connect anew, with a client that has no past. MediumError if nobody lets us in."""
@@ -333,21 +353,19 @@ class NatsClient:
                 return
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
-    async def _watch(self) -> None:
+    async def _keep_watch(self) -> None:
         """Part with a server that is silent, or that the library does not listen to any more."""
-        from nats.errors import Error
-
         while True:
             await asyncio.sleep(WATCH_S)
             client = self._client
             if client is None or not client.is_connected:
                 continue
-            try:
-                await asyncio.wait_for(client.flush(), PONG_S)
-                if client._reading_task is not None and not client._reading_task.done():
-                    continue
-            except (OSError, Error, TimeoutError):
-                pass
+            is_alive = False
+            # The transport may end right now.
+            with suppress(OSError, RuntimeError):
+                is_alive = await self._watch.is_alive(client)
+            if is_alive and client._reading_task is not None and not client._reading_task.done():
+                continue
             if client is self._client and client.is_connected:
                 self._error = "the server does not answer"
                 abort(client)

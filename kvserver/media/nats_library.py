@@ -6,8 +6,12 @@ It is imported when the first connection is made.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import ssl
-from collections.abc import Callable
+import struct
+import termios
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from kvserver.errors import ExtraMissing
@@ -26,10 +30,22 @@ def new_client(*, must_be_tls: bool) -> Client:
     """
     try:
         from nats.aio.client import Client
+        from nats.protocol.parser import Parser
     except ImportError:
         raise ExtraMissing("a medium nats:// needs nats-py: pip install 'kvserver[nats]'") from None
 
+    class Listening(Parser):
+        heard = 0
+
+        def parse(self, data: bytes = b"") -> Coroutine[Any, Any, None]:
+            self.heard += len(data)
+            return super().parse(data)
+
     class Careful(Client):
+        def __init__(self) -> None:
+            super().__init__()
+            self._ps = Listening(self)
+
         async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
             # The library takes tls:// for a wish: to a server that asks for no TLS it would send the password as it is.
             if initial_connection and must_be_tls and not info.get("tls_required"):
@@ -60,6 +76,25 @@ def write(client: Client, message: bytes) -> None:
     """
     assert client._transport is not None
     client._transport.write(message)
+
+
+def heard(client: Client) -> int:
+    """The bytes that have come from the servers so far."""
+    return getattr(client._ps, "heard", 0)
+
+
+def unsent(client: Client) -> int:
+    """The bytes that nobody has taken yet: those that wait in this process, and in its system where that tells."""
+    # With TLS, too, this is the transport that writes to the socket.
+    writer = getattr(client._transport, "_bare_io_writer", None)
+    if writer is None:
+        return 0
+    size: int = writer.transport.get_write_buffer_size()
+    # ValueError: the socket is closed.
+    with suppress(OSError, ValueError):
+        answer = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        size += struct.unpack("i", answer)[0]
+    return size
 
 
 def abort(client: Client) -> None:

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 EXPECTED_LAST: Final = "Nats-Expected-Last-Sequence"
 # All headers of an entry take less; the limit of a server for a message is one for both.
 HEADERS_BYTES: Final = 512
-# No entry is longer than this, whatever the server would take.
-MOST_BYTES: Final = (8 << 20) - HEADERS_BYTES
+# No entry is longer than this, whatever the server would take: on a slow line all else stands behind it.
+MOST_BYTES: Final = (1 << 20) - HEADERS_BYTES
 
-# So much more than for any answer is the time for each MB that is sent.
-PER_MB_S: Final = 1.0
-# One answer of a read has so many bytes and entries at most.
-READ_BYTES: Final = 4 << 20
+# So much more time than for any answer there is for each MB: the servers send it to each other.
+PER_MB_S: Final = 4.0
+# One answer of a read has so many bytes and entries at most, or one entry that is longer.
+READ_BYTES: Final = 1 << 20
 READ_ENTRIES: Final = 10_000
 BATCH_S: Final = 6.0
 

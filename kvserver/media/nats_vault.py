@@ -30,8 +30,9 @@ ANOTHER_IN_FLIGHT: Final = 10164
 PAUSE_S: Final = 0.01
 
 CHUNK_BYTES: Final = 512 << 10
-# So many chunks are on their way at once, when an object is written, and when it is read.
-CHUNKS_AT_ONCE: Final = 8
+# So many chunks are on their way at once, when an object is written, and when it is read: on a slow line all else stands
+# behind them.
+CHUNKS_AT_ONCE: Final = 2
 CHUNK_S: Final = 10.0
 # A purge rewrites files.
 PURGE_S: Final = 10.0

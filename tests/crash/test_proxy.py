@@ -132,3 +132,12 @@ def test_it_loses_an_answer_that_the_server_has_sent() -> None:
         # Nobody else is cut, and no other answer is lost.
         other.sendall(b"put")
         assert other.recv(10) == b"put"
+
+
+def test_no_more_passes_than_the_limit_says() -> None:
+    sent = random.Random(1).randbytes(300_000)
+    with echo() as (port, _), Proxy(port, 1_000_000) as proxy, connect(proxy) as connection:
+        started = time.monotonic()
+        connection.sendall(sent)
+        assert read_exactly(connection, len(sent)) == sent
+        assert time.monotonic() - started > 0.3

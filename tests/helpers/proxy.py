@@ -53,10 +53,13 @@ class Proxy:
     - `port` is its own.
     - `delay_s` is how long it holds what it passes on, each way. It may be changed at any time, for what comes from then on.
     - `refuses`: new connections are closed at once.
+    - `bytes_per_s` is the most that it passes on in a second, each way of a connection; 0: there is no limit. A line that is
+      slow holds little: more than some 200 KB wait for it where they come from.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, bytes_per_s: int = 0) -> None:
         self.port = 0
+        self.bytes_per_s = bytes_per_s
         self.delay_s = 0.0
         self.refuses = False
         self._target_port = target_port
@@ -75,6 +78,9 @@ class Proxy:
             asyncio.start_server(self._serve, "127.0.0.1", 0, limit=CHUNK_BYTES), self._loop
         ).result()
         self.port = self._server.sockets[0].getsockname()[1]
+        if self.bytes_per_s:
+            # Connections have it from the socket that takes them.
+            self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK_BYTES)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -195,6 +201,8 @@ class Proxy:
                     data = await source.read(CHUNK_BYTES)
                 except OSError:
                     data = b""
+                if self.bytes_per_s:
+                    await asyncio.sleep(len(data) / self.bytes_per_s)
                 await pieces.put((self._loop.time() + self.delay_s, data))
 
         async def write() -> None:

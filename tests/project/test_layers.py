@@ -146,6 +146,7 @@ OPTIONAL = {
     "kvserver.media.nats_calls": {"nats"},
     "kvserver.media.nats_feed": {"nats"},
     "kvserver.media.nats_log": {"nats"},
+    "kvserver.media.nats_watch": {"nats"},
     "kvserver.media.s3_bucket": {"obstore"},
     # pytest itself loads this; clients are imported when a fixture is one.
     "kvserver.pytest_plugin": {"pytest", "redis"},
@@ -159,7 +160,7 @@ ENGINES = {
     f"kvserver.media.{name}"
     for name in (
         *("folder_engine", "folder_log", "memory_engine"),
-        *("nats", "nats_calls", "nats_client", "nats_feed", "nats_library", "nats_log"),
+        *("nats", "nats_calls", "nats_client", "nats_feed", "nats_library", "nats_log", "nats_watch"),
         *("s3", "s3_log", "s3_probe"),
     )
 }
