@@ -124,8 +124,8 @@ class Databases:
             return
         record, _ = self.records.recorders(0)
         record([b"SWAPDB", b"%d" % first, b"%d" % second])
-        one, other, observer = self[first], self[second], self.records.observer
-        if observer:
+        one, other, observers = self[first], self[second], self.records.observers
+        for observer in observers:
             observer.before_replacing(first)
             observer.before_replacing(second)
         self._keyspaces[first], self._keyspaces[second] = other, one
@@ -133,7 +133,7 @@ class Databases:
         other.renumber(first)
         self.awaited.touch_all(first)
         self.awaited.touch_all(second)
-        if observer:
+        for observer in observers:
             observer.after_replacing(first)
             observer.after_replacing(second)
 

@@ -342,8 +342,8 @@ class Keyspace(Recording):
 
     def replace(self, shards: list[Shard]) -> list[Shard]:
         """Take over other data. Returns the shards that are not used any more, for `drain` to free in slices."""
-        observer = self.records.observer
-        if observer:
+        observers = self.records.observers
+        for observer in observers:
             observer.before_replacing(self.number)
         unused = self._shards if self._cut is None else []
         if self._overlay:
@@ -356,7 +356,7 @@ class Keyspace(Recording):
         if self._witness:
             unused += self._witness.restart()
         self._thaw()
-        if observer:
+        for observer in observers:
             observer.after_replacing(self.number)
         if self.awaited:
             self.awaited.touch_all(self.number)

@@ -110,9 +110,10 @@ class Recording(ABC):
         self._tell_of(target, key)
 
     def _tell_of(self, target: Recording, key: bytes) -> None:
-        """Tell the observer of a key that was written in another database: the record stands in this one."""
-        if self.records.observer and target is not self:
-            self.records.observer.wrote_beside(target.number, key)
+        """Tell the observers of a key that was written in another database: the record stands in this one."""
+        if target is not self:
+            for observer in self.records.observers:
+                observer.wrote_beside(target.number, key)
 
     def rename(self, old: bytes, new: bytes, value: Value) -> None:
         """Store a value under another key, with its expiry, in place of what was there."""

@@ -13,7 +13,7 @@ from kvserver.resp.request import Request
 
 
 class Observer(Protocol):
-    """An object that is told what becomes of the keys (`Watches`). A number is that of a database."""
+    """An object that is told what becomes of the keys (`Watches`, `Tracking`). A number is that of a database."""
 
     def before_taking(self) -> None:
         """Take notice that the records are about to be taken."""
@@ -31,11 +31,12 @@ class Observer(Protocol):
 class Records:
     """What was written, in order. A position is the number of records since the start.
 
-    `observer` is told what becomes of the keys. `expiries` counts the records of keys and members that have expired.
+    `observers` are told what becomes of the keys. `expiries` counts the records of keys and members that have expired.
     """
 
     def __init__(self) -> None:
-        self.observer: Observer | None = None
+        # Another tuple for each change, since an observer may leave while all are told.
+        self.observers: tuple[Observer, ...] = ()
         self.expiries = 0
         # The records that were not taken, always the same list.
         self._written: list[Request] = []
@@ -62,6 +63,15 @@ class Records:
 
         return record, record_all
 
+    def attend(self, observer: Observer) -> None:
+        """Tell this observer, too, from now on, if it is none yet."""
+        if observer not in self.observers:
+            self.observers += (observer,)
+
+    def leave(self, observer: Observer) -> None:
+        """Tell this observer nothing more."""
+        self.observers = tuple(each for each in self.observers if each is not observer)
+
     @property
     def changes(self) -> int:
         """The number of write commands since the start: save points and INFO subtract the number that they last saw.
@@ -86,8 +96,8 @@ class Records:
 
     def take(self) -> list[Request]:
         """The records since the last call, in order, with a SELECT where the database changes. They begin and end in 0."""
-        if self.observer:
-            self.observer.before_taking()
+        for observer in self.observers:
+            observer.before_taking()
         if self._kept_from is not None:
             return self._take_some(self._kept_from - self._taken)
         taken = self._with_selects() if self._elsewhere else self._written.copy()

@@ -55,7 +55,7 @@ class Watches:
         if expires_at_ms is not None:
             watch.expires_at_ms = min(expires_at_ms, watch.expires_at_ms or expires_at_ms)
         if not self._watchers:
-            self._records.observer = self
+            self._records.attend(self)
             self._looked = self._records.position
         self._watchers.setdefault(place, {})[watch] = None
 
@@ -68,7 +68,7 @@ class Watches:
                 if not watchers:
                     del self._watchers[place]
         if not self._watchers:
-            self._records.observer = None
+            self._records.leave(self)
 
     def is_touched(self, watch: Watch) -> bool:
         """True if a key was written since the watch began."""

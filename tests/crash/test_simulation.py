@@ -385,7 +385,7 @@ class Life:
         self.writer = self.jobs.writer = Writer(state, table, self.jobs, self.record)
         self.jobs.attend_journal()
         await self.jobs.load_at_start()
-        databases.records.observer = self
+        databases.records.attend(self)
         self.watch_cuts()
         self.history = [data_of(databases)]
         self.written_at = [self.loop.time()]

@@ -117,7 +117,7 @@ def test_discard_forgets_commands_and_watches() -> None:
     run(session, "MULTI")
     run(session, "SET", "k", "v")
     assert run(session, "DISCARD") == Switch(OK)
-    assert (session.transaction, session.watch, server.keyspace.records.observer) == (None, None, None)
+    assert (session.transaction, session.watch, server.keyspace.records.observers) == (None, None, ())
 
 
 def test_touched_watch_gives_a_null_and_counts_once() -> None:

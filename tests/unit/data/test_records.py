@@ -72,10 +72,32 @@ class Noting:
 
 def test_whoever_observes_is_told_before_records_are_taken() -> None:
     records = Records()
-    observer = records.observer = Noting(records)
+    observer = Noting(records)
+    records.attend(observer)
     record(records, 2, b"a")
     records.take()
     assert observer.seen == [[(2, [b"a"])]]
+
+
+class Leaving(Noting):
+    """An observer that leaves with the first thing it is told."""
+
+    def before_taking(self) -> None:
+        super().before_taking()
+        self._records.leave(self)
+
+
+def test_one_that_leaves_while_all_are_told_keeps_nobody_from_being_told() -> None:
+    records = Records()
+    one, other = Leaving(records), Noting(records)
+    records.attend(one)
+    records.attend(other)
+    records.attend(other)
+    for _ in range(2):
+        record(records, 0, b"a")
+        records.take()
+    assert (len(one.seen), len(other.seen)) == (1, 2)
+    assert records.observers == (other,)
 
 
 @pytest.mark.parametrize("number", [0, 3])
@@ -83,7 +105,8 @@ def test_key_and_database_that_were_written_beside_are_told(number: int) -> None
     databases = Databases(lambda: 0)
     keyspace, target = databases[number], databases[5]
     keyspace.put(b"k", b"v")
-    observer = databases.records.observer = Noting(databases.records)
+    observer = Noting(databases.records)
+    databases.records.attend(observer)
     keyspace.put_copy(b"k", b"beside", b"v", target)
     keyspace.put_copy(b"k", b"here", b"v", keyspace)
     keyspace.move(b"k", b"v", target)
