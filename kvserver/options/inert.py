@@ -155,7 +155,7 @@ INERT: tuple[Option, ...] = (
     _row("daemonize", FIXED, only(YES_NO, "no", "it always stays in the foreground"), "no"),
     _row("disable-thp", FIXED, YES_NO, "yes"),
     _row("dynamic-hz", LIVE, YES_NO, "yes"),
-    _row("enable-module-command", FIXED, one_of("no", "yes", "local"), "no"),
+    _row("enable-module-command", FIXED, only(one_of("no", "yes", "local"), "no", "there are no modules"), "no"),
     _row("hz", LIVE, _HZ, "10"),
     _row("ignore-warnings", LIVE, PATH, ""),
     _row("io-threads", FIXED, integer(1, 128), "1"),

@@ -32,6 +32,7 @@ REFUSED = {
     "aof-load-truncated": "a torn journal never keeps the server from starting",
     "cluster-enabled": "there is no cluster mode",
     "daemonize": "it always stays in the foreground",
+    "enable-module-command": "there are no modules",
     "maxmemory-clients": "client eviction is not supported here",
     "min-replicas-to-write": "there are no replicas",
     "min-slaves-to-write": "there are no replicas",
