@@ -7,7 +7,7 @@ its own, share what waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 # The pieces of so many of a container's last pages are freed one object at a time. Once the arenas of memory are nearly
@@ -29,8 +29,9 @@ class _Container(NamedTuple):
 # An item for each server that frees. A list, since another thread can't come between while it is changed. It stands first,
 # since the end of the interpreter takes names away in their order: who finds this one gone needs none of the others.
 _servers: Final[list[None]] = []
-_waiting: Final[list[_Container]] = []
+_waiting: Final[list[_Container | Iterator[None]]] = []
 _freed = 0
+_ENDED: Final = object()
 
 
 def begin() -> None:
@@ -64,6 +65,18 @@ def free(pages: list[list[Any]], contents: Callable[[Any], list[object]]) -> Non
             _waiting.clear()
 
 
+def free_in_steps(steps: Iterator[None]) -> None:
+    """Let what an iterator holds wait until a server has it freed, a step of the iterator at a time. Else do nothing.
+
+    This is for what has no pages: a tree, of which each step lets go of some.
+    """
+    if _servers:
+        _waiting.append(steps)
+        # The last server may have ended meanwhile.
+        if not _servers:
+            _waiting.clear()
+
+
 def free_some() -> bool:
     """Free a piece, or some objects. Return True if something waited, so that there may be more; else nothing was done."""
     global _freed
@@ -72,6 +85,12 @@ def free_some() -> bool:
         container = _waiting.pop()
     except IndexError:
         return False
+    if not isinstance(container, _Container):
+        if next(container, _ENDED) is _ENDED:
+            _freed += 1
+        else:
+            _waiting.append(container)
+        return True
     pages, contents, pieces, loose = container
     if loose:
         del loose[-STEP:]

@@ -1,0 +1,243 @@
+"""Documents as values: read, and changed in place, at a location. Pure.
+
+A small document is held as its canonical text (`JSONText`), and a command that asks for a path makes a Document of it for
+as long as it runs. A large one stays a Document from then on, so that a path neither parses nor writes the whole.
+
+Commands get a Document by `read_document`, or by `own_document` if they change it; they keep it by `change_document`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from sys import getsizeof
+from typing import Final, cast
+
+from kvserver.containers import lazyfree
+from kvserver.data.entries import Value
+from kvserver.data.keyspace import Keyspace
+from kvserver.dispatch.arguments import WRONG_TYPE
+from kvserver.errors import CommandError
+from kvserver.formats.codec import JSON, JSONText
+from kvserver.types.json.parsing import parse
+from kvserver.types.json.writing import write
+
+# A longer text becomes a Document when a command asks for a path of it.
+TEXT_BYTES: Final = 2048
+# The keys from the root to a value: names of objects, and positions in arrays, which are not negative. () is the root.
+Location = tuple[str | int, ...]
+
+# The memory of a value is estimated by so many values within it, of which so many are in one container.
+_LOOKS: Final = 1024
+_LOOKS_EACH: Final = 64
+# What is larger is freed in steps.
+_LARGE_BYTES: Final = 1 << 15
+# The members of an object that has more are taken for records with names of their own, others for records that share theirs.
+_SHARED_NAMES: Final = 32
+# The members of a container that go in one step.
+_FREED_A_STEP: Final = 256
+
+
+class Document:
+    """A document, changed in place: Python values as `json.loads` gives them.
+
+    `has_constants`: see `writing.write`. `is_kept`: it is what is stored under a key, not made for a command alone.
+
+    Whoever changes a container in it by himself gets that from `list_at` or `dict_at`, and calls `changed`. What is put into
+    a document belongs to it: nobody else may change it, nor may it be in another document.
+    """
+
+    __slots__ = ("_own", "_size_bytes", "has_constants", "is_kept", "root")
+
+    def __init__(self, root: JSON, *, has_constants: bool = False) -> None:
+        self.root = root
+        self.has_constants = has_constants
+        self.is_kept = False
+        # The ids of the containers that no fork has, as far as that is known; None: no fork has any. A container that a fork
+        # has stays alive, or comes never back, so that no other one gets its id.
+        self._own: set[int] | None = None
+        # Estimated when somebody asks.
+        self._size_bytes: int | None = None
+
+    def at(self, location: Location) -> JSON:
+        """Return the value at a location, to be read. LookupError or TypeError if there is none."""
+        value = self.root
+        for key in location:
+            value = value[key]
+        return value
+
+    def put(self, location: Location, value: JSON) -> None:
+        """Replace the value at a location, or add a member to an object."""
+        if not location:
+            before, self.root = self.root, value
+        else:
+            container = self._own_at(location[:-1])
+            key = location[-1]
+            before = container.get(key) if type(container) is dict else container[key]
+            container[key] = value
+        if self._size_bytes is not None:
+            self.changed(size_of(value) - size_of(before))
+        _let_go(before)
+
+    def delete(self, location: Location) -> None:
+        """Remove the value at a location, which is not the root. LookupError or TypeError if there is none."""
+        before = self._own_at(location[:-1]).pop(location[-1])
+        if self._size_bytes is not None:
+            self.changed(-size_of(before))
+        _let_go(before)
+
+    def list_at(self, location: Location) -> list[JSON]:
+        """Return the array at a location, to be changed in place. TypeError if another value is there."""
+        found = self._own_at(location)
+        if type(found) is not list:
+            raise TypeError("no array")
+        return found
+
+    def dict_at(self, location: Location) -> dict[str, JSON]:
+        """Return the object at a location, to be changed in place. TypeError if another value is there."""
+        found = self._own_at(location)
+        if type(found) is not dict:
+            raise TypeError("no object")
+        return found
+
+    def changed(self, bytes_more: int) -> None:
+        """Take notice that values within take so many bytes more (`size_of`); fewer, if that is negative."""
+        if self._size_bytes is not None:
+            self._size_bytes = max(self._size_bytes + bytes_more, 0)
+
+    def size_bytes(self) -> int:
+        """Return the memory that the document takes: an estimate in constant time."""
+        if self._size_bytes is None:
+            self._size_bytes = getsizeof(self) + size_of(self.root)
+        return self._size_bytes
+
+    def text(self) -> bytes:
+        """Return the canonical JSON of the whole document."""
+        return write(self.root, has_constants=self.has_constants)
+
+    def fork(self) -> Document:
+        """Return an equal document that is independent of this one: either copies a container before it changes that."""
+        other = Document(self.root, has_constants=self.has_constants)
+        other.is_kept, other._size_bytes = self.is_kept, self._size_bytes
+        other._own, self._own = set(), set()
+        return other
+
+    def __del__(self) -> None:
+        # At the end of the interpreter a module may have lost its names.
+        if lazyfree is not None and lazyfree.begun is not None and lazyfree.begun():
+            _let_go(self.root)
+
+    def _own_at(self, location: Location) -> JSON:
+        """Return the value at a location after all containers on the way, and itself, were made the document's own."""
+        own = self._own
+        if own is None:
+            return self.at(location)
+        value = self.root = _owned(self.root, own)
+        for key in location:
+            child = value[key]
+            owned = _owned(child, own)
+            if owned is not child:
+                value[key] = owned
+            value = owned
+        return value
+
+
+def _owned(value: JSON, own: set[int]) -> JSON:
+    """Return the value itself, or a copy of a container that is not among these, which is among them from then on."""
+    if (type(value) is dict or type(value) is list) and id(value) not in own:
+        value = value.copy()
+        own.add(id(value))
+    return value
+
+
+def size_of(value: JSON) -> int:
+    """Return the memory, in bytes, that a value takes with all within it. It is estimated by some hundred of these."""
+    return _size_of(value, _LOOKS)
+
+
+def _size_of(value: JSON, looks: int) -> int:
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return 0 if value is None or kind is bool else getsizeof(value)
+    count, size = len(value), getsizeof(value)
+    if not count or not looks:
+        return size
+    most = min(looks, _LOOKS_EACH)
+    children = list(islice(value.values(), most)) if kind is dict else value[:: -(-count // most)]
+    if kind is dict and count > _SHARED_NAMES:
+        size += sum(map(getsizeof, islice(value, most))) * count // len(children)
+    each = (looks - len(children)) // len(children)
+    return size + sum([_size_of(child, each) for child in children]) * count // len(children)
+
+
+def _let_go(value: JSON) -> None:
+    """Have a value that leaves a document freed in steps, if it is large."""
+    if (type(value) is dict or type(value) is list) and lazyfree.begun() and size_of(value) > _LARGE_BYTES:
+        lazyfree.free_in_steps(_freeing([value]))
+
+
+def _freeing(waiting: list[JSON]) -> Iterator[None]:
+    """Let go of containers one by one, each before those within it: it goes alone, since these are held here."""
+    while waiting:
+        container = waiting.pop()
+        members = list(container.values()) if type(container) is dict else container
+        if len(members) > _FREED_A_STEP:
+            # The pieces hold what is in the container, which takes long only for what is freed.
+            waiting += [members[start : start + _FREED_A_STEP] for start in range(0, len(members), _FREED_A_STEP)]
+        else:
+            waiting += [member for member in members if (type(member) is dict or type(member) is list) and member]
+        del container, members
+        yield
+
+
+# Documents under keys
+
+
+def read_document(keyspace: Keyspace, key: bytes) -> Document | None:
+    """Return the document under a key, to be read: a hit or a miss in INFO. None if the key is missing.
+
+    A string is a document, too. CommandError for other values, and for a string that is not UTF-8, which JSON can't express.
+    """
+    value = keyspace.read(key)
+    document = document_of(value)
+    if document is not None and not document.is_kept and len(cast(bytes, value)) > TEXT_BYTES and type(value) is JSONText:
+        document.is_kept = True
+        keyspace.put_equal(key, document)
+    return document
+
+
+def own_document(keyspace: Keyspace, key: bytes) -> Document | None:
+    """Return the document under a key, to be changed in place and given to `change_document`: see `read_document`."""
+    return document_of(keyspace.own(key))
+
+
+def change_document(keyspace: Keyspace, key: bytes, document: Document, request: list[bytes]) -> None:
+    """Keep a document that `own_document` gave, which the request has changed; the key keeps its expiry."""
+    keyspace.change(key, value_of(document), request)
+
+
+def document_of(value: Value | None) -> Document | None:
+    """Return the document that is a value, or a new one of the text that it is; None for None. CommandError as for reading."""
+    if value is None or type(value) is Document:
+        return value
+    if type(value) is JSONText:
+        root, has_constants = parse(value)
+        return Document(root, has_constants=has_constants)
+    if not isinstance(value, bytes):
+        raise CommandError(WRONG_TYPE)
+    try:
+        return Document(value.decode())
+    except UnicodeDecodeError:
+        raise CommandError(WRONG_TYPE) from None
+
+
+def value_of(document: Document) -> Value:
+    """Return the value to store for a document: a string for a string, the text of a small one, or the document itself."""
+    if type(document.root) is str:
+        return document.root.encode()
+    if not document.is_kept:
+        text = document.text()
+        if len(text) <= TEXT_BYTES:
+            return JSONText(text)
+        document.is_kept = True
+    return document
