@@ -175,17 +175,17 @@ def test_other_data_touches_what_is_or_was_there(old: str, new: str, touches: bo
 def test_nobody_looks_where_nobody_watches() -> None:
     server = Server()
     watch = Watch()
-    assert server.keyspace.records.observers == ()
+    assert not server.keyspace.records.observers
     server.state.watches.add(watch, server.keyspace, b"k")
-    assert server.keyspace.records.observers == (server.state.watches,)
+    assert [*server.keyspace.records.observers] == [server.state.watches]
     server.state.watches.remove(watch)
-    assert server.keyspace.records.observers == ()
+    assert not server.keyspace.records.observers
     server.state.watches.add(watch, server.keyspace, b"k")
     watch = Watch()
     server.state.watches.add(watch, server.keyspace, b"l")
     run(server.session(), "MSET", "k", 1, "l", 1)
     assert server.state.watches.is_broken(watch)
-    assert server.keyspace.records.observers == ()
+    assert not server.keyspace.records.observers
 
 
 @pytest.mark.parametrize(
