@@ -61,6 +61,10 @@ class Unknown(MediumError):
     """A call of an engine was cut off: it may have had its effect, or have it later. Reading tells."""
 
 
+class Denied(MediumError):
+    """An engine does not let this user do that: nothing was done."""
+
+
 class NotReady(MediumError):
     """An engine does not answer, or does not have all its nodes: that may pass."""
 

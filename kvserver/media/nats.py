@@ -14,15 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from kvserver.errors import LogLost, MediumError, NotReady
+from kvserver.errors import Denied, LogLost, MediumError, NotReady
 from kvserver.formats.manifest import BEGINNING
 from kvserver.media.nats_calls import ANSWER_S, must_be_done
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_feed import NANOSECONDS
-from kvserver.media.nats_log import NatsLog
+from kvserver.media.nats_log import EXPECTED_LAST, NatsLog
 from kvserver.media.nats_presence import AGE_S, NatsPresence
 from kvserver.media.nats_url import NatsUrl, parse_nats_url
-from kvserver.media.nats_vault import NatsVault
+from kvserver.media.nats_vault import MANIFEST_KEY, NatsVault
 from kvserver.media.shared import Engine, Vault
 
 LEASE_S: Final = 3.0
@@ -42,6 +42,9 @@ NO_JETSTREAM: Final = frozenset({10039, 10076})
 TOO_FEW_NODES: Final = frozenset({10005, 10074})
 # An answer to "make this stream" that time may change: there is no leader yet, or not for this.
 NOT_YET: Final = frozenset({10008, 10009})
+
+# No stream ever comes to this sequence.
+NEVER: Final = (1 << 63) - 1
 
 Settings = dict[str, Any]
 
@@ -97,6 +100,9 @@ def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: b
     with ThreadPoolExecutor(len(others)) as pool:
         # Each takes as long as an election, where there are several nodes. The first that fails is told of.
         list(pool.map(partial(provide, replicas=replicas), others.keys(), others.values()))
+    if is_made:
+        for written in (subject, f"$KV.{values}.{MANIFEST_KEY}"):
+            _must_be_let_write(client, written)
     intervals = [_sync_interval_at(monitor) for monitor in url.monitors]
     promises, warnings = _promises(replicas, intervals, max(replicas, len(url.hosts)))
     return Engine(
@@ -217,10 +223,23 @@ def _asked(client: NatsClient, subject: str, body: Mapping[str, object]) -> dict
             answer = client.ask(subject, body, ANSWER_S)
             if answer.get("error", {}).get("err_code") not in NOT_YET or time.monotonic() > deadline:
                 return answer
+        except Denied:
+            raise
         except MediumError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE_S)
+
+
+def _must_be_let_write(client: NatsClient, subject: str) -> None:
+    """Denied if this user may not append there. The condition of what is sent never holds, so that nothing is stored."""
+    try:
+        client.request(subject, b"", {EXPECTED_LAST: str(NEVER)}, ANSWER_S)
+    except Denied:
+        raise
+    except MediumError:
+        # Whoever appends will see.
+        return
 
 
 def _sync_interval_at(monitor: str) -> float | None:

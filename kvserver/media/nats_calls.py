@@ -23,8 +23,8 @@ NO_RESPONDERS: Final = "503"
 class Call:
     """What is on its way, or listens. It takes its answers in the thread of the event loop, where nothing may wait."""
 
-    # The subject of its answers, once it was sent.
-    reply = ""
+    # The subject that it is sent to, and that of its answers, once it was sent.
+    subject = reply = ""
     # When it was sent, by `time.monotonic`.
     sent_at = 0.0
     # What ends it when there is no answer in time, if somebody has asked for that.
@@ -68,6 +68,39 @@ class Waiting(Call):
         if self._error is not None:
             raise self._error
         return self._answers
+
+
+class Calls:
+    """The calls that are on their way, by the subjects of their answers."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: Call) -> None:
+        self._calls[call.reply] = call
+
+    def drop(self, call: Call) -> bool:
+        """Answers to this call are of no use any more. False: it is not on its way."""
+        if call.timer:
+            call.timer.cancel()
+        return self._calls.pop(call.reply, None) is not None
+
+    def take(self, message: Msg) -> None:
+        """Give an answer to its call."""
+        call = self._calls.get(message.subject)
+        if call is not None and call.take(message):
+            self.drop(call)
+
+    def fail(self, error: MediumError, subject: str = "") -> int:
+        """End all calls, or those that use this subject, given in lower case. Return how many there were."""
+        calls = [call for call in self._calls.values() if not subject or subject in (call.subject.lower(), call.reply.lower())]
+        for call in calls:
+            self.drop(call)
+            call.fail(error)
+        return len(calls)
 
 
 def message_of(subject: str, reply: str, data: bytes, headers: Mapping[str, str] | None, most: int) -> bytes:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from kvserver.errors import MediumError, NotReady, Unknown
-from kvserver.media.nats_calls import Call, Waiting, message_of, parsed
-from kvserver.media.nats_library import abort, new_client, sink, write
+from kvserver.errors import Denied, MediumError, NotReady, Unknown
+from kvserver.media.nats_calls import Call, Calls, Waiting, message_of, parsed
+from kvserver.media.nats_library import abort, new_client, sink, subject_denied, write
 from kvserver.media.nats_url import Login
 from kvserver.media.nats_watch import Watch
 
@@ -57,7 +57,7 @@ class NatsClient:
         # A random prefix for the subjects of answers; each call has the next number behind it.
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._numbers = itertools.count(1)
-        self._calls: dict[str, Call] = {}
+        self._calls = Calls()
         self._pushed: dict[Call, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ready = threading.Event()
@@ -66,6 +66,10 @@ class NatsClient:
         self._info: Mapping[str, Any] = {}
         # The last word of the client library on what went wrong.
         self._error = ""
+        # What the server has said that this user may not do, if that was about no call that was waiting.
+        self._violation = ""
+        # The same, if no answer ever comes by that.
+        self._deafness = ""
         self._loop = _new_loop()
         # The library's own tasks fail at times when it connects again. That is no news for a log, and nobody waits for them.
         self._loop.set_exception_handler(lambda _, context: self._note(context.get("exception") or context["message"]))
@@ -131,7 +135,7 @@ class NatsClient:
             answers = waiting.answers(WATCH_S)
         if answers is None:
             self.forget(waiting)
-            raise Unknown(f"no answer from NATS within {wait_s:g} s")
+            raise self._no_answer(wait_s)
         return answers
 
     def ask_for_many(self, subject: str, body: Mapping[str, object], is_last: Callable[[Msg], bool]) -> Waiting:
@@ -162,7 +166,7 @@ class NatsClient:
         if self._is_closed:
             raise self._no_connection()
         call.reply = f"{self._inbox}.{next(self._numbers)}"
-        call.sent_at = time.monotonic()
+        call.subject, call.sent_at = subject, time.monotonic()
         message = message_of(subject, call.reply, data, headers, self._most)
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._begin, call, message, wait_s)
@@ -191,12 +195,15 @@ class NatsClient:
     def forget(self, call: Call) -> None:
         """Answers to this call are of no use any more."""
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._calls.pop, call.reply, None)
+            self._loop.call_soon_threadsafe(self._calls.drop, call)
 
     def _no_connection(self) -> MediumError:
         if self._is_closed:
             return MediumError("the engine is closed")
         return MediumError(f"no connection to NATS at {','.join(self._hosts)}{self._error and f': {self._error}'}")
+
+    def _no_answer(self, wait_s: float) -> Unknown:
+        return Unknown(f"no answer from NATS within {wait_s:g} s{self._violation and f', and it says: {self._violation}'}")
 
     def _is_line_behind(self, moment: float) -> bool:
         """True if what the server has said by then (`time.monotonic`) may still be on its way, on a connection that lives."""
@@ -211,11 +218,14 @@ class NatsClient:
         if client is None or not client.is_connected or self._is_closed:
             call.fail(self._no_connection())
             return None
+        if self._deafness:
+            call.fail(Denied(self._deafness))
+            return None
         return client
 
     def _listen(self, call: Call) -> None:
         if client := self._connected(call):
-            self._calls[call.reply] = call
+            self._calls.add(call)
             self._keep(self._subscribe(client, call))
 
     async def _subscribe(self, client: Client, call: Call) -> None:
@@ -223,23 +233,23 @@ class NatsClient:
         self._pushed[call] = await client.subscribe(call.reply, future=sink(call.take))
 
     def _ignore(self, call: Call) -> None:
-        self._calls.pop(call.reply, None)
+        self._calls.drop(call)
         subscription = self._pushed.pop(call, None)
         if subscription is not None and self._client is not None and self._client.is_connected:
             self._keep(subscription.unsubscribe())
 
     def _begin(self, call: Call, message: bytes, wait_s: float | None) -> None:
         if client := self._connected(call):
-            self._calls[call.reply] = call
+            self._calls.add(call)
             write(client, message)
             if wait_s is not None:
                 call.timer = self._loop.call_later(wait_s, self._expire, call, wait_s)
 
     def _expire(self, call: Call, wait_s: float) -> None:
-        if call.reply in self._calls and self._is_line_behind(call.sent_at + wait_s):
+        if self._is_line_behind(call.sent_at + wait_s):
             call.timer = self._loop.call_later(WATCH_S, self._expire, call, wait_s)
-        elif self._calls.pop(call.reply, None):
-            call.fail(Unknown(f"no answer from NATS within {wait_s:g} s"))
+        elif self._calls.drop(call):
+            call.fail(self._no_answer(wait_s))
 
     def _tell(self, message: bytes) -> None:
         if self._client is not None and self._client.is_connected:
@@ -254,17 +264,13 @@ class NatsClient:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _take(self, message: Msg) -> None:
-        call = self._calls.get(message.subject)
-        if call is not None and call.take(message):
-            del self._calls[message.subject]
-            if call.timer:
-                call.timer.cancel()
-
-    def _fail_all(self, error: MediumError) -> None:
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.fail(error)
+    def _deny(self, subject: str, told: str) -> None:
+        """End the calls that the server does not let this user make: those to this subject, or all if none gets an answer."""
+        if subject == f"{self._inbox}.*".lower():
+            self._deafness = f"NATS lets no answer come to this user: {told}"
+            self._calls.fail(Denied(self._deafness))
+        elif not self._calls.fail(Denied(f"NATS does not let this user do that: {told}"), subject):
+            self._violation = told
 
     async def _open(self) -> None:
         await self._connect()
@@ -272,6 +278,7 @@ class NatsClient:
 
     async def _connect(self) -> None:
         """Connect anew, with a client that has no past. MediumError if nobody lets us in."""
+        self._violation = self._deafness = ""
         client = new_client(must_be_tls=self._login.is_tls)
         from nats.errors import Error
 
@@ -309,11 +316,13 @@ class NatsClient:
             raise NotReady(str(self._no_connection())) from None
         client.options |= {"max_reconnect_attempts": -1, "connect_timeout": RECONNECT_S}
         self._client = client
-        await client.subscribe(f"{self._inbox}.*", future=sink(self._take))
+        await client.subscribe(f"{self._inbox}.*", future=sink(self._calls.take))
         await self._on_connect()
 
     async def _on_error(self, client: Client, error: Exception) -> None:
         self._note(error)
+        if (subject := subject_denied(error)) and client.is_connected:
+            self._deny(subject, self._error)
         if not client.is_connected:
             # The library forgets a connection at which nobody greets, and does not end it.
             abort(client)
@@ -338,7 +347,8 @@ class NatsClient:
     async def _on_disconnect(self) -> None:
         if not self._is_closed:
             self._is_ready.clear()
-        self._fail_all(Unknown("the connection to NATS was lost"))
+        self._violation = self._deafness = ""
+        self._calls.fail(Unknown("the connection to NATS was lost"))
 
     async def _on_close(self) -> None:
         """The library gives a connection up for good when a server says so."""
@@ -358,13 +368,7 @@ class NatsClient:
         while True:
             await asyncio.sleep(WATCH_S)
             client = self._client
-            if client is None or not client.is_connected:
-                continue
-            is_alive = False
-            # The transport may end right now.
-            with suppress(OSError, RuntimeError):
-                is_alive = await self._watch.is_alive(client)
-            if is_alive and client._reading_task is not None and not client._reading_task.done():
+            if client is None or not client.is_connected or await self._watch.is_alive(client):
                 continue
             if client is self._client and client.is_connected:
                 self._error = "the server does not answer"
@@ -372,7 +376,7 @@ class NatsClient:
                 await client.force_reconnect()
 
     async def _end(self) -> None:
-        self._fail_all(MediumError("the engine is closed"))
+        self._calls.fail(MediumError("the engine is closed"))
         client = self._client
         if client is not None:
             with suppress(Exception, asyncio.CancelledError):

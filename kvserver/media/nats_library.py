@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import re
 import ssl
 import struct
 import termios
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
+_VIOLATION: Final = re.compile(r'permissions violation for (?:publish|subscription) to "([^"]+)"')
 NO_TLS: Final = "the server does not ask for TLS, and tls:// sends no login without: nats:// does without TLS"
 
 
@@ -76,6 +78,15 @@ def write(client: Client, message: bytes) -> None:
     """
     assert client._transport is not None
     client._transport.write(message)
+
+
+def subject_denied(error: Exception) -> str:
+    """The subject that a user may not use, as a server says by this error; "" if it says no such thing.
+
+    It is in lower case: so the library gives it.
+    """
+    found = _VIOLATION.search(str(error))
+    return found[1] if found else ""
 
 
 def heard(client: Client) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from kvserver.media.nats_library import heard, unsent
@@ -33,7 +34,16 @@ class Watch:
         self.answered_at = float("-inf")
 
     async def is_alive(self, client: Client) -> bool:
-        """Ask for a word. True: it has come, or the connection was lost meanwhile. False: there is no sign of life."""
+        """Ask for a word. True: it has come, or the connection was lost meanwhile.
+
+        False: there is no sign of life, or the library does not listen any more.
+        """
+        # The transport may end right now.
+        with suppress(OSError, RuntimeError):
+            return await self._has_answered(client) and client._reading_task is not None and not client._reading_task.done()
+        return False
+
+    async def _has_answered(self, client: Client) -> bool:
         sent_at = lived_at = time.monotonic()
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         await client._send_ping(pong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import sys
@@ -207,6 +208,41 @@ def test_wrong_credentials(tmp_path: Path, settings: str, right: str, wrong: lis
                 "the server wants a user with a password, or a token, and does not take this one"
             )
         open_nats(servers.url("kv").replace("//", f"//{right}")).close()
+
+
+RIGHTS = [
+    ("nothing", 'publish: { deny: ">" }, subscribe: { deny: ">" }', r'lets no answer come to this user: .* "_inbox\.\w+\.\*"'),
+    ("no answers", 'subscribe: { deny: "_INBOX.>" }', r'lets no answer come to this user: .* "_inbox\.\w+\.\*"'),
+    ("no JetStream", 'publish: { deny: "$JS.API.>" }', r'not let this user do that: .*publish to "\$js\.api\.info"'),
+    ("no entries", 'publish: { deny: "kvserver.>" }', r'not let this user do that: .*publish to "kvserver\.kv"'),
+    ("no manifest", 'publish: { deny: "$KV.>" }', r'not let this user do that: .*publish to "\$kv\.kvserver_kv\.manifest"'),
+]
+
+
+@pytest.mark.parametrize(("rights", "told"), [case[1:] for case in RIGHTS], ids=[case[0] for case in RIGHTS])
+def test_user_without_rights_is_told_at_once(tmp_path: Path, rights: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody waits for this, nor asks again.
+    monkeypatch.setattr("kvserver.media.nats.CREATE_S", 10_000.0)
+    monkeypatch.setattr("kvserver.media.nats.ANSWER_S", 10_000.0)
+    settings = f"authorization {{ users: [{{ user: me, password: pw, permissions: {{ {rights} }} }}] }}"
+    with NatsServers(tmp_path, settings=settings) as servers:
+        line = refused(servers.url("kv").replace("//", "//me:pw@"))
+    assert line.startswith(f"{servers.url('kv')}: NATS ")
+    assert re.search(told, line), line
+    assert "permissions violation" in line
+
+
+def test_looking_for_rights_stores_nothing(nats_cluster: NatsServers) -> None:
+    name = own_name()
+    for _ in range(2):
+        engine = open_nats(nats_cluster.url(name))
+        assert engine.log.read(BEGINNING, 0) == []
+        assert engine.vault.manifest() == (None, "")
+        assert engine.log.append(b"x", Mark(1, 1, ""), BEGINNING).number == 1
+        engine.log.trim(Position(1, 1))
+        engine.close()
+        with asking(nats_cluster) as ask:
+            assert ask(f"STREAM.DELETE.{stream_of(name)}")["success"]
 
 
 def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

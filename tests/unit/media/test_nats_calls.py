@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.protocol.command import hpub_cmd, pub_cmd
 
 from kvserver.errors import MediumError, Unknown
-from kvserver.media.nats_calls import Waiting, ends_batch, message_of, must_be_done, parsed
+from kvserver.media.nats_calls import Call, Calls, Waiting, ends_batch, message_of, must_be_done, parsed
 
 
 def message(data: bytes, headers: dict[str, str] | None = None) -> Msg:
@@ -70,3 +70,49 @@ def test_answer_that_is_an_error_is_raised() -> None:
     must_be_done({"success": True})
     with pytest.raises(MediumError, match=r"NATS refuses: stream not found \(10059\)"):
         must_be_done({"error": {"code": 404, "err_code": 10059, "description": "stream not found"}})
+
+
+class Noting(Call):
+    """It notes what comes to it, and has enough with an answer."""
+
+    def __init__(self, subject: str, reply: str) -> None:
+        self.subject, self.reply = subject, reply
+        self.came: list[Msg | MediumError] = []
+
+    def take(self, message: Msg) -> bool:
+        self.came.append(message)
+        return message.data == b"last"
+
+    def fail(self, error: MediumError) -> None:
+        self.came.append(error)
+
+
+def answer_to(call: Call, data: bytes) -> Msg:
+    return Msg(_client=Client(), subject=call.reply, data=data)
+
+
+def test_calls_get_their_own_answers_to_the_last() -> None:
+    calls, one, other = Calls(), Noting("A", "r1"), Noting("A", "r2")
+    calls.add(one)
+    calls.add(other)
+    first, last = answer_to(one, b"first"), answer_to(one, b"last")
+    for message in (first, last, answer_to(one, b"late"), answer_to(Noting("", "r3"), b"")):
+        calls.take(message)
+    assert one.came == [first, last]
+    assert other.came == []
+    assert len(calls) == 1
+    assert calls.drop(other)
+    assert not calls.drop(other)
+
+
+def test_calls_to_a_subject_fail_and_others_go_on() -> None:
+    calls, error = Calls(), MediumError("no")
+    noting = [Noting("$JS.API.Info", "r1"), Noting("$JS.API", "r2"), Noting("x", "_INBOX.R3")]
+    for call in noting:
+        calls.add(call)
+    assert calls.fail(error, "$js.api.info") == 1
+    assert calls.fail(error, "_inbox.r3") == 1
+    assert calls.fail(error, "nowhere") == 0
+    assert [call.came for call in noting] == [[error], [], [error]]
+    assert calls.fail(error) == 1
+    assert len(calls) == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.nats_servers import NatsServers, until
-from kvserver.errors import MediumError, Unknown
+from kvserver.errors import Denied, MediumError, Unknown
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_url import Login
 
@@ -115,6 +115,21 @@ def test_halted_server_is_parted_with(own_node: NatsServers, connect: Callable[[
     own_node.nodes[0].go_on()
     client.wait_until_ready(LONG_S)
     until("it works again", lambda: works(client))
+
+
+def test_time_out_tells_what_the_server_has_complained_of(tmp_path: Path, connect: Callable[[str], NatsClient]) -> None:
+    settings = 'authorization { default_permissions: { publish: { deny: "denied" } }, users: [{ user: me, password: pw }] }'
+    with NatsServers(tmp_path, settings=settings) as servers:
+        client = NatsClient(servers.hosts().split(","), Login("me", "pw"))
+        client.open()
+        listener(client, "silent")
+        with pytest.raises(Denied, match='not let this user do that: permissions violation for publish to "denied"'):
+            client.request("denied", b"", None, LONG_S)
+        # What has no answer is not missed, but may be the reason of another failure.
+        client.tell("denied")
+        with pytest.raises(Unknown, match=r'no answer .* 0\.05 s, and it says: permissions violation for publish to "denied"'):
+            client.request("silent", b"", None, 0.05)
+        client.close()
 
 
 def test_client_goes_to_another_server(nats_cluster: NatsServers, connect: Callable[[str], NatsClient]) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from nats.errors import Error
 
 from helpers.certificates import Certificates
 from helpers.nats_servers import NatsServers, until
 from kvserver.errors import MediumError
 from kvserver.media.nats_client import NatsClient
+from kvserver.media.nats_library import subject_denied
 from kvserver.media.nats_url import Login
 
 LOGIN = Login("me", "hidden", is_tls=True)
@@ -97,3 +99,15 @@ def test_nothing_is_sent_when_a_server_has_no_tls_any_more(
         until("it has tried to come back", lambda: listener.ended > 2)
         listener.close()
         assert listener.received == b""
+
+
+@pytest.mark.parametrize(
+    ("told", "subject"),
+    [
+        ('nats: permissions violation for publish to "$js.api.info"', "$js.api.info"),
+        ('nats: permissions violation for subscription to "_inbox.x.*"', "_inbox.x.*"),
+        ("nats: maximum payload violation", ""),
+    ],
+)
+def test_subject_that_a_user_may_not_use(told: str, subject: str) -> None:
+    assert subject_denied(Error(told)) == subject
