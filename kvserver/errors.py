@@ -61,6 +61,10 @@ class Unknown(MediumError):
     """A call of an engine was cut off: it may have had its effect, or have it later. Reading tells."""
 
 
+class EntryTooLong(MediumError):
+    """An entry is longer than an engine takes, or takes by now: nothing was done. In parts it may be appended."""
+
+
 class Denied(MediumError):
     """An engine does not let this user do that: nothing was done."""
 

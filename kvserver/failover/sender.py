@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from kvserver.errors import ChainBroken, MediumError, Refused
+from kvserver.errors import ChainBroken, EntryTooLong, MediumError, Refused
 from kvserver.failover.driving import drive
 from kvserver.failover.latencies import Latencies
 from kvserver.failover.lease import Lease
@@ -307,7 +307,7 @@ class Sender:
             if self._prompt and parcel.is_short and parcel.byte_count <= min(self._log.max_append_bytes, PROMPT_BYTES):
                 self._begin_append(self._prompt, parcel, tip, disk)
                 return
-            steps = self._append_all(parcel, tip)
+            steps = self._append_all(parcel.pieces, tip)
         drive(disk, steps).add_done_callback(partial(self._on_done, parcel, disk))
 
     def _begin_append(self, log: PromptLog, parcel: Parcel, tip: Tip, disk: Disk) -> None:
@@ -333,24 +333,27 @@ class Sender:
 
         log.begin_append(data, mark, tip.position, done)
 
-    def _append_all(self, parcel: Parcel, tip: Tip) -> Steps[tuple[Tip, float]]:
-        """Make entries of a parcel and append each. Return the end behind the last, and when that was first sent.
+    def _append_all(self, pieces: Callable[[], list[bytes]], tip: Tip) -> Steps[tuple[Tip, float]]:
+        """Make entries of pieces and append each. Return the end behind the last, and when that was first sent.
 
         Each extends the lease: a long record may take longer than that.
         """
         sent_at = 0.0
-        for data in cut(parcel.pieces(), self._log.max_append_bytes):
+        for data in cut(pieces(), self._log.max_append_bytes):
             tip, sent_at = yield from self._append(data, tip, self._lease.clock())
             self._lease.extend(sent_at)
         return tip, sent_at
 
     def _append(self, data: bytes, tip: Tip, sent_at: float, first: MediumError | None = None) -> Steps[tuple[Tip, float]]:
-        """Append an entry behind this end. Return the end behind it, and when it was first sent.
+        """Append an entry behind this end, or several where the engine takes less by now. Return as `_append_all` does.
 
         `first` is what became of an append of it that was begun at this time.
         """
         mark = tip.mark(self.epoch)
-        position = yield from settled(self._log, data, mark, tip.position, self._outcomes, first)
+        try:
+            position = yield from settled(self._log, data, mark, tip.position, self._outcomes, first)
+        except EntryTooLong:
+            return (yield from self._append_all(lambda: [data], tip))
         self.latencies.note(self._lease.clock() - sent_at)
         return tip.behind(position, mark, data), sent_at
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from kvserver.errors import MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import EntryTooLong, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.media.folder_entries import encode_entry, has_entry_behind, segment_name, segments_among, take_entry
@@ -98,7 +98,7 @@ class FolderLog:
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
         self._must_write()
         if len(data) > self.max_append_bytes:
-            raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
+            raise EntryTooLong(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         with self._threads, self._told("write"), self._locked() as lock:
             end = self._settled(lock)
             if after != end.last:

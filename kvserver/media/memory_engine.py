@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from kvserver.errors import MediumError, Refused, Trimmed
+from kvserver.errors import EntryTooLong, MediumError, Refused, Trimmed
 from kvserver.formats.manifest import BEGINNING, Manifest, Position
 from kvserver.media.shared import Engine, Entry, Mark, Node, manifest_bytes
 
@@ -38,7 +38,7 @@ class MemoryLog:
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
         if len(data) > self.max_append_bytes:
-            raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
+            raise EntryTooLong(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         with self._change:
             if after != self._last:
                 raise Refused(f"the entry {after.number} of epoch {after.epoch} is not the last one")

@@ -73,13 +73,13 @@ def stream_of(name: str) -> str:
 
 
 def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: bool) -> Engine:
-    max_payload = _suitable(client.info)
+    _must_be_suitable(client.info)
     must_have_jetstream(client)
     stream, subject = stream_of(url.name), f"kvserver.{url.name}"
     values, nodes = f"KVSERVER_{url.name}", f"KVSERVER-NODES_{url.name}"
     provide = partial(_provide, client, is_made=is_made)
     if not _is_there(client, stream):
-        _must_not_be_missed(client, stream, vault, values, max_payload)
+        _must_not_be_missed(client, stream, vault, values)
     log_settings = provide(stream, {"subjects": [subject], "deny_delete": True}, url.replicas)
     replicas = log_settings["num_replicas"]
     others = {f"KV_{values}": {"subjects": [f"$KV.{values}.>"], "max_msgs_per_subject": 1, "allow_rollup_hdrs": True}}
@@ -108,8 +108,8 @@ def _opened(url: NatsUrl, client: NatsClient, vault: Vault | None, *, is_made: b
     return Engine(
         url.public,
         url.name,
-        NatsLog(client, stream, subject, max_payload),
-        vault or NatsVault(client, values, values, max_payload),
+        NatsLog(client, stream, subject),
+        vault or NatsVault(client, values, values),
         NatsPresence(client, nodes),
         LEASE_S,
         promises=promises,
@@ -122,10 +122,10 @@ def _is_there(client: NatsClient, stream: str) -> bool:
     return error.get("err_code") != NO_STREAM
 
 
-def _must_not_be_missed(client: NatsClient, stream: str, vault: Vault | None, values: str, max_payload: int) -> None:
+def _must_not_be_missed(client: NatsClient, stream: str, vault: Vault | None, values: str) -> None:
     """LogLost if a snapshot goes on from an entry of the stream, which is not there. A new one would not have that."""
     if vault is None and _is_there(client, f"KV_{values}"):
-        vault = NatsVault(client, values, values, max_payload)
+        vault = NatsVault(client, values, values)
     manifest = vault.manifest()[0] if vault else None
     if manifest and manifest.position != BEGINNING:
         raise LogLost(
@@ -134,8 +134,8 @@ def _must_not_be_missed(client: NatsClient, stream: str, vault: Vault | None, va
         )
 
 
-def _suitable(info: Mapping[str, Any]) -> int:
-    """The longest message that the server takes. MediumError if this server will not do."""
+def _must_be_suitable(info: Mapping[str, Any]) -> None:
+    """MediumError if this server will not do."""
     version = str(info.get("version", ""))
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if not numbers or (int(numbers[1]), int(numbers[2])) < LEAST_VERSION:
@@ -144,7 +144,6 @@ def _suitable(info: Mapping[str, Any]) -> int:
     most = int(info.get("max_payload", 0))
     if most < LEAST_PAYLOAD:
         raise MediumError(f"the server's max_payload is {most}, and {LEAST_PAYLOAD} bytes are the least that will do")
-    return most
 
 
 def must_have_jetstream(client: NatsClient) -> None:

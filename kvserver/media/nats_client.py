@@ -107,7 +107,8 @@ class NatsClient:
         return self._watch.answered_at
 
     @property
-    def _most(self) -> int:
+    def max_payload(self) -> int:
+        """The most bytes that the server takes at once."""
         return int(self._info.get("max_payload", 0))
 
     def wait_until_ready(self, wait_s: float) -> None:
@@ -167,7 +168,7 @@ class NatsClient:
             raise self._no_connection()
         call.reply = f"{self._inbox}.{next(self._numbers)}"
         call.subject, call.sent_at = subject, time.monotonic()
-        message = message_of(subject, call.reply, data, headers, self._most)
+        message = message_of(subject, call.reply, data, headers, self.max_payload)
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._begin, call, message, wait_s)
             return
@@ -188,7 +189,7 @@ class NatsClient:
 
     def tell(self, subject: str, data: bytes = b"") -> None:
         """Send something that has no answer, if there is a connection."""
-        message = message_of(subject, "", data, None, self._most)
+        message = message_of(subject, "", data, None, self.max_payload)
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._tell, message)
 

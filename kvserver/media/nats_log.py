@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import EntryTooLong, LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Position
 from kvserver.media.nats_calls import ANSWER_S, Call, Waiting, ends_batch, must_be_done, parsed
 from kvserver.media.nats_client import NatsClient
@@ -70,11 +70,10 @@ class _State(NamedTuple):
 class NatsLog:
     """The entries of all writers in one stream."""
 
-    def __init__(self, client: NatsClient, stream: str, subject: str, max_payload: int) -> None:
+    def __init__(self, client: NatsClient, stream: str, subject: str) -> None:
         self._client = client
         self._stream = stream
         self._subject = subject
-        self.max_append_bytes = min(max_payload - HEADERS_BYTES, MOST_BYTES)
         # Of three on their way the second may be refused, by a rival's, and the third not: it would stand behind a gap.
         self.most_in_flight = 1
         # The last entry that this log has seen itself, appended or read.
@@ -84,6 +83,10 @@ class NatsLog:
         # What a reader who catches up will ask for next is asked for while it is busy: behind which sequence, and its answers.
         self._ahead: tuple[int, Waiting] | None = None
         self._lock = threading.Lock()
+
+    @property
+    def max_append_bytes(self) -> int:
+        return max(min(self._client.max_payload - HEADERS_BYTES, MOST_BYTES), 1)
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
         headers = self._headers(data, mark, after)
@@ -97,9 +100,9 @@ class NatsLog:
             call.fail(error)
 
     def _headers(self, data: bytes, mark: Mark, after: Position) -> dict[str, str]:
-        """The headers of an entry. MediumError or Refused if it can't be appended at all."""
+        """The headers of an entry. EntryTooLong; Refused if it can't be appended at all."""
         if len(data) > self.max_append_bytes:
-            raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
+            raise EntryTooLong(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         if mark.epoch < after.epoch:
             # The stream does not know epochs. Whoever has seen a later one is fenced by it.
             raise Refused(f"an entry of the epoch {mark.epoch} can't stand behind one of {after.epoch}")

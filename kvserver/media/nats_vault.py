@@ -59,18 +59,21 @@ class _Object(NamedTuple):
 class NatsVault:
     """Objects in the bucket `objects`, and the manifest in the bucket `values`."""
 
-    def __init__(self, client: NatsClient, objects: str, values: str, max_payload: int) -> None:
+    def __init__(self, client: NatsClient, objects: str, values: str) -> None:
         self._client = client
         self._bucket = objects
         self._stream = f"OBJ_{objects}"
         self._manifest_stream = f"KV_{values}"
         self._manifest_subject = f"$KV.{values}.{MANIFEST_KEY}"
-        self._chunk_bytes = min(CHUNK_BYTES, max_payload - HEADERS_BYTES)
-        self._most_manifest = min(MOST_BYTES, max_payload - HEADERS_BYTES)
         self._known: dict[str, _Object] = {}
 
     def begin(self) -> NatsObject:
-        return NatsObject(self._client, self._bucket, self._chunk_bytes)
+        return NatsObject(self._client, self._bucket, min(CHUNK_BYTES, self._most))
+
+    @property
+    def _most(self) -> int:
+        """The longest data of a message, by the settings of the server that is connected now."""
+        return max(self._client.max_payload - HEADERS_BYTES, 1)
 
     def manifest(self) -> tuple[Manifest | None, str]:
         found = self._last(self._manifest_stream, self._manifest_subject)
@@ -83,8 +86,9 @@ class NatsVault:
 
     def commit(self, manifest: Manifest, tag: str) -> str:
         data = manifest_bytes(manifest)
-        if len(data) > self._most_manifest:
-            raise MediumError(f"a manifest of {len(data)} bytes is longer than {self._most_manifest}")
+        most = min(MOST_BYTES, self._most)
+        if len(data) > most:
+            raise MediumError(f"a manifest of {len(data)} bytes is longer than {most}")
         expected = int(tag or 0)
         answer = parsed(
             self._client.request(self._manifest_subject, data, {EXPECTED_LAST_OF_SUBJECT: str(expected)}, ANSWER_S)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from kvserver.errors import MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import EntryTooLong, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.s3_bucket import Bucket, Found, Taken
 from kvserver.media.shared import Entry, Mark, digest_of
@@ -64,7 +64,7 @@ class S3Log:
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
         self._must_be_open()
         if len(data) > self.max_append_bytes:
-            raise MediumError(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
+            raise EntryTooLong(f"an entry of {len(data)} bytes is longer than {self.max_append_bytes}")
         if mark.epoch < after.epoch:
             raise Refused(f"epoch {mark.epoch} has ended in {self._bucket.url}")
         path, metadata = path_of(after.epoch, after.number + 1), _metadata_of(mark, data)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Final, Protocol, TypeVar
 
-from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import EntryTooLong, LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Manifest, Position
 from kvserver.media.shared import Mark, SharedLog, Vault
 
@@ -65,7 +65,8 @@ def settled(
 ) -> Steps[Position]:
     """Append an entry and return its position, however often that has to be tried. Refused if somebody else's stands there.
 
-    LogLost if the log does not reach to that place any more.
+    LogLost if the log does not reach to that place any more. EntryTooLong if the engine does not take as much at once any
+    more: parts may be appended there. If it lands late all the same, these are refused.
 
     `first` is what became of an append of this entry that was begun before.
     """
@@ -78,6 +79,10 @@ def settled(
                 error, first = first, None
                 raise error
             position = log.append(data, mark, after)
+        except EntryTooLong as error:
+            # Nothing stands there: what was open was looked for.
+            outcomes.error = str(error)
+            raise
         except Refused:
             # Without an open call it can't be ours that stands there.
             if not is_open:

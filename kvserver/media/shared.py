@@ -75,7 +75,10 @@ class SharedLog(Protocol):
 
     @property
     def max_append_bytes(self) -> int:
-        """The longest data of an entry. The data is part of a stream of bytes: a longer piece is cut anywhere."""
+        """The longest data of an entry. The data is part of a stream of bytes: a longer piece is cut anywhere.
+
+        It may change at any time, where an engine is started again with other settings.
+        """
 
     @property
     def most_in_flight(self) -> int:
@@ -94,6 +97,7 @@ class SharedLog(Protocol):
         An entry with the same mark and the same data that stands there may be taken for this one: so no other node, and no
         other life of this one, may ever make the same fence.
         Refused: something else stands there, or did before it was trimmed. Unknown: it may have landed, or land later.
+        EntryTooLong: this is longer than `max_append_bytes`.
         MediumError: it has not and will not.
         """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from helpers.node_parts import Clock, HeldLog, PromptHeldLog, Sending, fresh_engine
-from kvserver.errors import LogLost, Refused, Unknown
+from kvserver.errors import EntryTooLong, LogLost, Refused, Unknown
 from kvserver.failover import sender as module
 from kvserver.failover.sender import AWAY
 from kvserver.formats.manifest import BEGINNING
@@ -73,6 +73,30 @@ async def test_long_records_are_cut_and_count_as_a_whole(kind: type[HeldLog]) ->
     data = b"".join(entry.data for entry in engine.log.read(BEGINNING, 0))
     assert data.endswith(record(b"short"))
     assert data.count(b"x" * 500_000) == 1
+    sending.sender.halt()
+
+
+@pytest.mark.parametrize("length", [1_000, 300_000])
+@pytest.mark.parametrize("kind", [HeldLog, PromptHeldLog])
+async def test_entry_that_is_too_long_by_now_is_cut(kind: type[HeldLog], length: int) -> None:
+    engine, clock = fresh_engine(), Clock()
+    log = kind(engine)
+    sending = Sending(log, clock)
+    sending.begin()
+    sending.set(b"x" * length)
+    await until(lambda: log.begun == [1])
+    # The engine is started again, with other settings, while the entry is on its way.
+    log.max_append_bytes = length // 3
+    log.fails[1] = EntryTooLong("too long")
+    log.is_open = True
+    log.let_through(1)
+    await until(lambda: sending.sender.synced == 1)
+    entries = engine.log.read(BEGINNING, 0)
+    assert len(entries) > 3
+    assert max(len(entry.data) for entry in entries) <= length // 3
+    assert b"".join(entry.data for entry in entries).count(b"x" * length) == 1
+    assert sending.sender.tip.number == len(entries)
+    assert sending.told == []
     sending.sender.halt()
 
 

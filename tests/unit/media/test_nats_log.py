@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from helpers.nats_servers import NatsServers, until
-from kvserver.errors import LogLost, MediumError, Refused, Trimmed, Unknown
+from kvserver.errors import EntryTooLong, LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.nats import open_nats, stream_of
-from kvserver.media.nats_log import NatsLog, refusal
+from kvserver.media.nats_log import HEADERS_BYTES, NatsLog, refusal
 from kvserver.media.settling import Counted, settled, wait_for
 from kvserver.media.shared import Entry, Mark, SharedLog, digest_of
 
@@ -202,6 +202,23 @@ def test_stream_that_was_made_anew_is_told_of(
     with pytest.raises(LogLost, match=told):
         wait_for(steps, lambda: time.monotonic() > end)
     assert outcomes.error.startswith("the stream")
+
+
+def test_server_that_takes_less_since_it_was_started_again(tmp_path: Path, open_log: Callable[[str], NatsLog]) -> None:
+    with NatsServers(tmp_path) as servers:
+        log, node, long = open_log(servers.url("less")), servers.nodes[0], b"x" * 500_000
+        assert log.max_append_bytes > len(long)
+        last = log.append(long, Mark(1, 1, ""), BEGINNING)
+        node.kill()
+        node.settings = node.settings.replace("max_payload: 8MB", "max_payload: 256KB")
+        servers.start()
+        log._client.wait_until_ready(LONG_S)
+        with pytest.raises(EntryTooLong):
+            log.append(long, Mark(1, 2, ""), last)
+        assert log.append(b"x" * log.max_append_bytes, Mark(1, 2, ""), last).number == 2
+        # What is there can be read, however long it is.
+        assert [entry.data for entry in all_of(log)] == [long, b"x" * log.max_append_bytes]
+        assert log.max_append_bytes == (256 << 10) - HEADERS_BYTES
 
 
 def test_full_store_takes_nothing(tmp_path: Path, open_log: Callable[[str], NatsLog]) -> None:

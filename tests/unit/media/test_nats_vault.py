@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+from pathlib import Path
 
 import nats
 import pytest
@@ -158,3 +159,18 @@ def test_manifest_that_is_too_long_is_not_sent(nats_node: NatsServers) -> None:
         engine.vault.commit(Manifest(owner="x" * (2 << 20)), "")
     assert engine.vault.manifest() == (None, "")
     engine.close()
+
+
+def test_server_that_takes_less_since_it_was_started_again(tmp_path: Path) -> None:
+    with NatsServers(tmp_path) as servers:
+        engine, node = engine_on(servers), servers.nodes[0]
+        data = random.Random(3).randbytes(1_000_000)
+        first = stored(engine, data)
+        node.kill()
+        node.settings = node.settings.replace("max_payload: 8MB", "max_payload: 256KB")
+        servers.start()
+        client_of(engine).wait_until_ready(60)
+        second = stored(engine, data)
+        for name in (first, second):
+            assert engine.vault.read(name, 0, len(data)) == data
+        engine.close()

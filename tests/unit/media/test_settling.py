@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from kvserver.errors import MediumError, Refused, Unknown
+from kvserver.errors import EntryTooLong, MediumError, Refused, Unknown
 from kvserver.formats.manifest import BEGINNING, Manifest, Position
 from kvserver.media.memory_engine import MemoryLog, MemoryVault
 from kvserver.media.settling import LONGEST_WAIT_S, TRIES, Counted, Outcomes, replaced, settled, wait_for
@@ -116,6 +116,17 @@ def test_what_was_trimmed_meanwhile_is_a_refusal() -> None:
     log.appends = [lands_and_goes]
     with pytest.raises(Refused):
         append(log, outcomes)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_is_too_long_by_now_is_told_of(is_open: bool) -> None:
+    log, outcomes = Doubtful(), Counted()
+    log.max_append_bytes = 3
+    if is_open:
+        log.appends = [log.is_lost]
+    with pytest.raises(EntryTooLong, match="an entry of 4 bytes is longer than 3"):
+        finish(settled(log, b"ours", OURS, BEGINNING, outcomes))
+    assert outcomes.error == "an entry of 4 bytes is longer than 3"
 
 
 def test_call_that_did_nothing_is_made_again_without_a_look() -> None:
