@@ -159,7 +159,7 @@ OPTIONAL = {
 ENGINES = {
     f"kvserver.media.{name}"
     for name in (
-        *("folder_engine", "folder_log", "memory_engine"),
+        *("folder_engine", "folder_log", "frame_bytes", "memory_engine"),
         *("nats", "nats_calls", "nats_client", "nats_feed", "nats_library", "nats_log", "nats_watch"),
         *("s3", "s3_log", "s3_probe"),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from helpers.frames import frame
 from helpers.shared_logs import Writer
+from kvserver.errors import MediumError
 from kvserver.media import frame_bytes
 from kvserver.media.frame_bytes import FrameBytes
 
@@ -56,3 +59,49 @@ def test_short_reads_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
         contents.read(offset, 10)
     assert len(reads) == 6
     assert sum(reads) == stored.length
+
+
+def test_next_pieces_come_while_one_is_parsed_and_they_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_bytes, "PIECE_BYTES", 1000)
+    writer = Writer()
+    stored, begun = writer.snapshot({"key": "x" * 9500}), list[int]()
+    read, others = writer.vault.read, threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def held(name: str, offset: int, length: int) -> bytes:
+        begun.append(offset)
+        others.release()
+        if offset:
+            assert go_on.wait(20)
+        return read(name, offset, length)
+
+    monkeypatch.setattr(writer.vault, "read", held)
+    contents, whole = FrameBytes(writer.vault, stored), frame({"key": "x" * 9500})
+    assert contents.read(80, 10) == whole[80:90]
+    for _ in range(4):
+        assert others.acquire(timeout=20)
+    assert sorted(begun) == [0, 1000, 2000, 3000]
+    go_on.set()
+    assert b"".join(contents.payload()) == whole[80:]
+    assert sorted(begun) == list(range(0, stored.length, 1000))
+
+
+def test_read_ahead_that_fails_is_told_to_who_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_bytes, "PIECE_BYTES", 1000)
+    writer = Writer()
+    stored = writer.snapshot({"key": "x" * 4500})
+    read, is_away = writer.vault.read, True
+
+    def failing(name: str, offset: int, length: int) -> bytes:
+        if is_away and offset == 1000:
+            raise MediumError("it is away")
+        return read(name, offset, length)
+
+    monkeypatch.setattr(writer.vault, "read", failing)
+    contents, whole = FrameBytes(writer.vault, stored), frame({"key": "x" * 4500})
+    assert contents.read(0, 1080) == whole[:1080]
+    with pytest.raises(MediumError, match="it is away"):
+        contents.read(1080, 10)
+    is_away = False
+    assert contents.read(1080, 10) == whole[1080:1090]
+    assert b"".join(contents.payload()) == whole[80:]
