@@ -17,7 +17,7 @@ from kvserver.failover.entries import Entries, Whole
 from kvserver.failover.growth import Growth
 from kvserver.formats.control import Relink
 from kvserver.formats.record import EMPTY_STORE
-from kvserver.formats.scan import Hasher, Scan
+from kvserver.formats.scan import Hasher
 from kvserver.formats.segment import RecordInvalid, Steps, T, read_records, scan_segment
 from kvserver.media.shared import Entry, Tip
 from kvserver.media.vault_medium import VaultMedium
@@ -71,10 +71,9 @@ class Standby:
     async def _install(self, digest: str) -> list[Shard]:
         """Let the data be that of the frame with this digest. Return the shards that nobody uses any more."""
         started_at = time.perf_counter()
-        result = await self._frames.scan(load=digest != EMPTY_STORE, digest=digest)
-        if digest == EMPTY_STORE:
-            result = Scan(0)
-        elif not result.loaded or result.loaded.digest != digest:
+        # No other snapshot is read: to bring one here takes as long as the whole start should.
+        result = await self._frames.load_one(self._medium.places(), digest)
+        if digest != EMPTY_STORE and not result.loaded:
             reason = result.reason or "no frame has this digest"
             raise MediumError(f"the snapshot {digest[:16]}…, from which the log goes on, can't be loaded: {reason}")
         await self._until_whole()

@@ -59,7 +59,10 @@ Steps = Generator[Read | None, bytes, "Scan"]
 
 
 class Frame(NamedTuple):
-    """A valid frame: its offset and its payload's length (bytes), the payload's SHA-256, its number of members."""
+    """A valid frame: its offset and its payload's length (bytes), the payload's SHA-256, its number of members.
+
+    That number is 0 where somebody else vouches for the frame, and nobody has read it.
+    """
 
     offset: int
     payload_length: int
@@ -169,6 +172,26 @@ def scan(size: int, mapping: Mapping, load: bool = True, digest: str = "", links
                 result.data, result.loaded = data, frame
     if load and result.frames and result.data is None:
         yield from _load_last(result, mapping)
+    return result
+
+
+def load_frame(frames: list[Frame], digest: str, size: int, mapping: Mapping) -> Steps:
+    """Load the last of these frames that has this digest, in a medium of `size` bytes; the others are not read.
+
+    `loaded` is None if there is none, or with a `reason` if it is not valid.
+    """
+    result = Scan(size)
+    result.frames = frames
+    for frame in reversed(frames):
+        if frame.digest == digest:
+            data = Data.empty()
+            try:
+                header = yield from _read_header(frame.offset, size, mapping)
+                result.loaded = yield from _read_payload(frame.offset, header, mapping, data)
+                result.data = data
+            except _Invalid as invalid:
+                result.tail, result.reason = invalid.tail, str(invalid)
+            break
     return result
 
 

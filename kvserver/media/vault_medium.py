@@ -14,6 +14,7 @@ from contextlib import suppress
 from kvserver.errors import MediumError, Refused, Unknown
 from kvserver.formats.frame import HEADER_SIZE, decode_header
 from kvserver.formats.manifest import Manifest, StoredFrame
+from kvserver.formats.scan import Frame
 from kvserver.media.frame_bytes import FrameBytes
 from kvserver.media.settling import Counted, Outcomes, replaced, wait_for
 from kvserver.media.shared import Tip, Vault
@@ -74,6 +75,13 @@ class VaultMedium:
     @property
     def frames(self) -> tuple[StoredFrame, ...]:
         return self.manifest.frames
+
+    def places(self) -> list[Frame]:
+        """The frames and where they stand, as the manifest says."""
+        places: list[Frame] = []
+        for frame in self.frames:
+            places.append(Frame(places[-1].end if places else 0, frame.length, frame.digest, 0))
+        return places
 
     def size(self) -> int:
         return sum(frame.frame_length for frame in self.frames)

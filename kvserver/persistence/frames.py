@@ -19,7 +19,7 @@ from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE, encode_frame, encode_header
 from kvserver.formats.manifest import MOST_FRAMES
 from kvserver.formats.record import EMPTY_STORE
-from kvserver.formats.scan import CHUNK_BYTES, Data, Frame, Hasher, Scan, Tail, scan
+from kvserver.formats.scan import CHUNK_BYTES, Data, Frame, Hasher, Scan, Steps, Tail, load_frame, scan
 from kvserver.media.medium import FrameWriter, Medium, Rewrite, repair
 from kvserver.persistence.workplace import Workplace, drive
 from kvserver.state.session import ServerState
@@ -63,17 +63,31 @@ class Frames:
         `links` are digests that the journal names, besides the present one. MediumDisplaced if others have moved, removed
         or replaced the file whose data is to be loaded: nobody would find again what was written behind that.
         """
-        medium, facts = self._medium, self._facts
+        medium = self._medium
         if load:
             await self._workplace.run(medium.prove_place)
+        size = await self._workplace.run(medium.size)
+        return await self._read(scan(size, TAGGED, load, digest, {self.linked, *links}), 0, size)
+
+    async def load_one(self, frames: list[Frame], digest: str) -> Scan:
+        """Load the frame with this digest, and read no other one: these are the frames, as the medium vouches for them.
+
+        A frame that is damaged all the same is found when it is kept in a compaction.
+        """
+        size = await self._workplace.run(self._medium.size)
+        offset, end = next(((frame.offset, frame.end) for frame in reversed(frames) if frame.digest == digest), (0, 0))
+        return await self._read(load_frame(frames, digest, size, TAGGED), offset, end)
+
+    async def _read(self, steps: Steps, begin: int, end: int) -> Scan:
+        """Let these steps, which read from `begin` to `end`, say which frames there are."""
+        facts = self._facts
         facts.load_started_at = int(time.time())
-        size = facts.load_total_bytes = await self._workplace.run(medium.size)
+        facts.load_total_bytes = end - begin
 
         def report(offset: int) -> None:
-            facts.load_done_bytes = offset
+            facts.load_done_bytes = max(offset - begin, 0)
 
-        steps = scan(size, TAGGED, load, digest, {self.linked, *links})
-        result = await drive(steps, medium, self._workplace, report)
+        result = await drive(steps, self._medium, self._workplace, report)
         self._set_frames(result.frames)
         if result.damages or result.tail is not Tail.NONE:
             self._clean_length = -1

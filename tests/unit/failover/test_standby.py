@@ -138,6 +138,30 @@ async def test_snapshot_and_the_entries_behind_it_are_all(writer: Writer) -> Non
     assert following.standby.growth.behind(3) == (len(two), 2)
 
 
+async def test_no_snapshot_is_read_but_the_one_that_the_log_goes_on_from(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.lead()
+    writer.save(b'{"a":"older"}')
+    writer.append(record("SET", "a", "1"))
+    writer.save(b'{"a":"linked"}')
+    medium = VaultMedium(writer.engine.vault)
+    linked, read, names = medium.look().linked, writer.engine.vault.read, set[str]()
+
+    def told(name: str, offset: int, length: int) -> bytes:
+        names.add(name)
+        return read(name, offset, length)
+
+    monkeypatch.setattr(writer.engine.vault, "read", told)
+    following = Following(writer.engine)
+    await following.standby.load()
+    assert following.value(b"a") == "linked"
+    assert names == {frame.name for frame in medium.frames if frame.digest == linked}
+    facts = following.state.persistence
+    assert (facts.medium_frames, facts.medium_bytes, facts.keys_loaded) == (2, medium.size(), 1)
+    assert facts.load_total_bytes == facts.load_done_bytes == medium.frames[-1].frame_length
+
+
 @pytest.mark.parametrize("size", [1, 7, 30, 100_000])
 async def test_record_counts_when_its_last_byte_is_there(writer: Writer, size: int) -> None:
     following = Following(writer.engine)
