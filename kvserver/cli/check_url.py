@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvserver.cli.entries import Taken
-from kvserver.cli.stored import NO_ENTRY, Stored, open_stored, tip_of
+from kvserver.cli.stored import NO_ENTRY, TRIES, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Lead, Relink, Yield
 from kvserver.formats.manifest import BEGINNING, Manifest, StoredFrame
@@ -33,8 +33,29 @@ def check_url(url: str, snapshots: str, print_line: Print) -> bool:
 
 
 def check_stored(stored: Stored, print_line: Print) -> bool:
-    """Print what is stored, and what a start would load. Returns and raises as `check_url`."""
-    manifest, _ = stored.vault.manifest()
+    """Print what is stored, and what a start would load. Returns and raises as `check_url`.
+
+    Where something is wrong, and there is another manifest by now, all is looked at again: a writer that goes on has removed
+    what the one before named.
+    """
+    for _ in range(TRIES):
+        found = stored.vault.manifest()
+        lines: list[str] = []
+        error: MediumError | None = None
+        try:
+            is_well = _check(stored, found[0], lines.append)
+        except MediumError as raised:
+            is_well, error = False, raised
+        if is_well or stored.vault.manifest() == found:
+            for line in lines:
+                print_line(line)
+            if error:
+                raise error
+            return is_well
+    raise MediumError(f"{stored.url} goes on faster than it can be checked: check it again")
+
+
+def _check(stored: Stored, manifest: Manifest | None, print_line: Print) -> bool:
     if manifest:
         print_line(f"{stored.url}: manifest {manifest.counter}, {_whose(manifest)}, {len(manifest.frames)} snapshots")
     else:
@@ -107,7 +128,7 @@ def _check_log(stored: Stored, manifest: Manifest, print_line: Print) -> bool:
                 print_line(f"entry {number}: the data is that of {_name(manifest, digest)} from here on")
 
     entries = Taken(tip, tell=tell)
-    reason = _read_log(stored, manifest, entries)
+    reason = _read_log(stored, entries)
     if not (manifest.frames or entries.count or reason) and tip.position == BEGINNING:
         raise MediumError(f"there is nothing at {stored.url}")
     print_line(
@@ -127,7 +148,7 @@ def _check_log(stored: Stored, manifest: Manifest, print_line: Print) -> bool:
     return not (reason or entries.rest_bytes)
 
 
-def _read_log(stored: Stored, manifest: Manifest, entries: Taken) -> str:
+def _read_log(stored: Stored, entries: Taken) -> str:
     """Read the log to its end. Return what is wrong where that is, or nothing."""
     assert stored.log
     try:
@@ -136,8 +157,5 @@ def _read_log(stored: Stored, manifest: Manifest, entries: Taken) -> str:
     except ChainBroken as broken:
         return str(broken)
     except Trimmed as trimmed:
-        # A snapshot may have replaced them meanwhile: then there is another manifest.
-        if stored.manifest() != manifest:
-            raise MediumError(f"{stored.url} has gone on meanwhile: check it again") from None
         return str(trimmed)
     return ""

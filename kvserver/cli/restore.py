@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final, Self
 
 from kvserver.cli.entries import Taken
-from kvserver.cli.stored import NO_ENTRY, Stored, open_stored, tip_of
+from kvserver.cli.stored import NO_ENTRY, TRIES, Stored, open_stored, tip_of
 from kvserver.errors import ChainBroken, MediumError, Trimmed
 from kvserver.formats.control import Control, Relink
 from kvserver.formats.manifest import BEGINNING, Manifest
@@ -28,8 +28,6 @@ from kvserver.media.names import owner_path, restoring_path, spare_path
 from kvserver.media.segments import SegmentFile, Segments
 from kvserver.system import Progress, now_ms
 
-# The engine goes on meanwhile: what is read may be trimmed, and is read from a newer snapshot on then.
-TRIES: Final = 5
 # The number of the segment. Whatever a server writes there has a greater one.
 SEGMENT: Final = 1
 # What has more digits than this is the beginning of a digest.

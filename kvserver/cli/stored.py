@@ -10,6 +10,8 @@ from kvserver.formats.manifest import Manifest
 from kvserver.media.engine_urls import look_at_engine, without_password
 from kvserver.media.shared import SharedLog, Tip, Vault
 
+# Whoever reads beside a writer begins again so often, since newer snapshots have taken the place of what was named.
+TRIES: Final = 5
 # Whoever writes to a log says at least each second that it lives, or that it has ended.
 NO_ENTRY: Final = "no entry of the log is here: if the log is elsewhere, name its URL, and this one by --snapshots"
 

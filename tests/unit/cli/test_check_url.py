@@ -6,7 +6,7 @@ import pytest
 
 from helpers.shared_logs import Writer, record
 from kvserver.cli.check_url import check_stored, check_url
-from kvserver.cli.stored import NO_ENTRY
+from kvserver.cli.stored import NO_ENTRY, TRIES
 from kvserver.errors import MediumError
 from kvserver.formats.record import EMPTY_STORE
 from kvserver.media.memory_engine import open_memory_engine
@@ -148,3 +148,31 @@ def test_url_is_opened_and_closed() -> None:
     with pytest.raises(MediumError, match="there is nothing at memory://test-check-url"):
         check_url("memory://test-check-url", "", lambda line: None)
     assert engine.vault.manifest() == (None, "")
+
+
+@pytest.mark.parametrize("times", [1, TRIES - 1, TRIES])
+def test_snapshot_that_is_replaced_meanwhile_is_no_damage(writer: Writer, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    writer.snapshot({"a": "0"})
+    read, left = writer.vault.read, times
+
+    def replacing(name: str, offset: int, length: int) -> bytes:
+        nonlocal left
+        if left:
+            left -= 1
+            frame = writer.snapshot({"a": f"{left}"})
+            manifest, tag = writer.vault.manifest()
+            assert manifest
+            writer.vault.commit(manifest._replace(frames=(frame,)), tag)
+            writer.vault.remove([name])
+        return read(name, offset, length)
+
+    monkeypatch.setattr(writer.vault, "read", replacing)
+    lines: list[str] = []
+    if times < TRIES:
+        assert check_stored(writer.stored, lines.append)
+        assert lines[0] == f"memory://data: manifest {1 + times}, epoch 1, 1 snapshots"
+        assert "checksum ok" in lines[1]
+    else:
+        with pytest.raises(MediumError, match="goes on faster than it can be checked"):
+            check_stored(writer.stored, lines.append)
+        assert not lines
