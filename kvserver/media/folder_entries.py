@@ -1,17 +1,19 @@
-"""The layout of the entries in the segments of a shared folder, and the names of these files. Pure: bytes in, bytes out.
+"""The layout of the files of a log in a shared folder: entries in segments, and where they end. Pure: bytes in, bytes out.
 
     KVE1 <epoch> <number> <mark's number> <mark's digest> <length> <check>\\n<data>
 
 Each field has a fixed width, so the header has HEADER_BYTES. `check` is the BLAKE2b of the header before it and of the data.
-The name of a segment is the position behind which its entries stand.
+The name of a segment is the position behind which its entries stand. The end of the log stands in a file of its own, as a
+line of numbers and their CRC-32 (`End`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvserver.errors import MediumError
 from kvserver.formats.manifest import Position
@@ -23,7 +25,32 @@ _NO_DIGEST: Final = "-" * MARK_DIGEST_HEX
 _FIELDS: Final = re.compile(rb"KVE1 (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{32}|-{32}) (\d{10}) ([0-9a-f]{32})\n")
 HEADER_BYTES: Final = 5 + 3 * 21 + MARK_DIGEST_HEX + 1 + 11 + _CHECK_HEX + 1
 
+_END = re.compile(rb"(\d{20}) (\d{20}) (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{8})\n")
+END_BYTES: Final = 5 * 21 + 9
+
 _SEGMENT = re.compile(r"log-(\d{20})-(\d{20})\.entries")
+
+
+class End(NamedTuple):
+    """The end of the log: the last entry, and where it ends in the segment that begins behind `segment`."""
+
+    segment: Position
+    offset: int
+    last: Position
+
+    def encode(self) -> bytes:
+        """The END_BYTES of its line."""
+        line = b"%020d %020d %020d %020d %020d " % (*self.segment, self.offset, *self.last)
+        return b"%b%08x\n" % (line, zlib.crc32(line))
+
+
+def decode_end(line: bytes) -> End | None:
+    """The end that a line tells, or None if it is not whole."""
+    match = _END.fullmatch(line)
+    if not match or zlib.crc32(line[: match.start(6)]) != int(match[6], 16):
+        return None
+    epoch, number, offset, last_epoch, last_number = (int(match[index]) for index in range(1, 6))
+    return End(Position(epoch, number), offset, Position(last_epoch, last_number))
 
 
 def segment_name(behind: Position) -> str:

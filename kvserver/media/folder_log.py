@@ -11,19 +11,26 @@ A writer that is stopped, and not killed, amid an append has the lock until it g
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 from kvserver.errors import EntryTooLong, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.media.folder_entries import encode_entry, has_entry_behind, segment_name, segments_among, take_entry
+from kvserver.media.folder_entries import (
+    END_BYTES,
+    End,
+    decode_end,
+    encode_entry,
+    has_entry_behind,
+    segment_name,
+    segments_among,
+    take_entry,
+)
 from kvserver.media.shared import Entry, Mark
 
 MAX_APPEND_BYTES: Final = 1 << 20
@@ -39,28 +46,6 @@ POLL_S: Final = (0.001, 0.01)
 SETTLE_S: Final = 0.1
 
 _LOCK_NAME: Final = "log.lock"
-_END = re.compile(rb"(\d{20}) (\d{20}) (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{8})\n")
-_END_BYTES: Final = 5 * 21 + 9
-
-
-class _End(NamedTuple):
-    """The end of the log: the last entry, and where it ends in the segment that begins behind `segment`."""
-
-    segment: Position
-    offset: int
-    last: Position
-
-    def encode(self) -> bytes:
-        line = b"%020d %020d %020d %020d %020d " % (*self.segment, self.offset, *self.last)
-        return b"%b%08x\n" % (line, zlib.crc32(line))
-
-
-def _decode_end(line: bytes) -> _End | None:
-    match = _END.fullmatch(line)
-    if not match or zlib.crc32(line[: match.start(6)]) != int(match[6], 16):
-        return None
-    epoch, number, offset, last_epoch, last_number = (int(match[index]) for index in range(1, 6))
-    return _End(Position(epoch, number), offset, Position(last_epoch, last_number))
 
 
 class FolderLog:
@@ -90,7 +75,7 @@ class FolderLog:
         # Where the last read ended: the entry there, its segment and the offset behind it.
         self._cursor = (BEGINNING, BEGINNING, 0)
         # What a reader has found behind the end, which it does not move.
-        self._found_end: _End | None = None
+        self._found_end: End | None = None
         if not is_reader:
             with self._threads, self._told("open"), self._locked() as lock:
                 self._settled(lock)
@@ -118,8 +103,7 @@ class FolderLog:
         # Who reads once has no other time to look at what somebody left.
         settle_at = time.monotonic() + (0 if self._is_reader else SETTLE_S)
         with self._told("read"):
-            if self._is_reader and not self._filesystem.exists(self._lock_path):
-                # There are snapshots alone, or nothing at all.
+            if self._has_nothing():
                 return []
             while True:
                 self._must_be_open()
@@ -154,17 +138,29 @@ class FolderLog:
 
     # Reading
 
-    def _look(self) -> _End | None:
+    def _has_nothing(self) -> bool:
+        """True for a reader of a folder with snapshots alone, or nothing at all."""
+        if not self._is_reader or self._filesystem.exists(self._lock_path):
+            return False
+        # Whoever has copied the folder, or brought it back, may have left out the lock.
+        return not segments_among(self._filesystem.list(self._folder))
+
+    def _look(self) -> End | None:
         """The end as it stands there now. None if the line is not whole: it is being written, or was when the power failed."""
-        descriptor = self._filesystem.open_to_read(self._lock_path)
         try:
-            end = _decode_end(self._filesystem.read(descriptor, _END_BYTES, 0))
+            descriptor = self._filesystem.open_to_read(self._lock_path)
+        except FileNotFoundError:
+            if not self._is_reader:
+                raise
+            return self._found_end
+        try:
+            end = decode_end(self._filesystem.read(descriptor, END_BYTES, 0))
         finally:
             self._filesystem.close(descriptor)
         found = self._found_end
         return found if found and (end is None or end.last.number < found.last.number) else end
 
-    def _read(self, after: Position, end: _End) -> list[Entry]:
+    def _read(self, after: Position, end: End) -> list[Entry]:
         last, segment, offset = self._place_behind(after)
         found: list[Entry] = []
         size = 0
@@ -254,6 +250,8 @@ class FolderLog:
             end = self._look()
             if end and self._is_clean(end):
                 return False
+            if self._is_reader and not self._filesystem.exists(self._lock_path):
+                return self._settled(None) != end
             open_lock = self._filesystem.open_to_read if self._is_reader else self._filesystem.open
             descriptor = open_lock(self._lock_path)
             try:
@@ -263,7 +261,7 @@ class FolderLog:
         finally:
             self._threads.release()
 
-    def _is_clean(self, end: _End) -> bool:
+    def _is_clean(self, end: End) -> bool:
         """True if nothing stands behind the end."""
         try:
             descriptor = self._filesystem.open_to_read(self._path(end.segment))
@@ -275,26 +273,26 @@ class FolderLog:
             self._filesystem.close(descriptor)
         return size == end.offset and (end.last == end.segment or not self._filesystem.exists(self._path(end.last)))
 
-    def _settled(self, lock: int) -> _End:
-        """The end of the log, with nothing behind it."""
-        end = _decode_end(self._filesystem.read(lock, _END_BYTES, 0))
+    def _settled(self, lock: int | None) -> End:
+        """The end of the log, with nothing behind it. `lock` is None for a reader of a folder that has no such file."""
+        end = decode_end(self._filesystem.read(lock, END_BYTES, 0)) if lock is not None else None
         if end and self._is_clean(end):
             return end
         segments = segments_among(self._filesystem.list(self._folder))
         if not segments:
-            if end or self._is_reader:
+            if end or lock is None or self._is_reader:
                 raise MediumError(f"the segments of the log in {self._folder} are gone")
             settled = self._begin_segment(BEGINNING)
         else:
             # A power loss may bring back an earlier end, or none. All segments but the last one were whole when it was begun.
             if end is None or end.segment not in segments:
-                end = _End(segments[-1], 0, segments[-1])
+                end = End(segments[-1], 0, segments[-1])
             settled = end
             for segment in segments[segments.index(end.segment) :]:
                 if segment != settled.segment:
-                    settled = _End(segment, 0, segment)
+                    settled = End(segment, 0, segment)
                 settled = self._settle_segment(settled)
-            if self._is_reader:
+            if lock is None or self._is_reader:
                 self._found_end = settled
                 return settled
             # Who made a segment may not have come to this.
@@ -302,7 +300,7 @@ class FolderLog:
         self._set_end(lock, settled)
         return settled
 
-    def _settle_segment(self, end: _End) -> _End:
+    def _settle_segment(self, end: End) -> End:
         """Keep the whole entries behind the end in its segment, and cut off the rest."""
         path = self._path(end.segment)
         descriptor = (self._filesystem.open_to_read if self._is_reader else self._filesystem.open)(path)
@@ -331,12 +329,12 @@ class FolderLog:
             self._filesystem.close(descriptor)
         return end._replace(offset=end.offset + at, last=last)
 
-    def _begin_segment(self, behind: Position) -> _End:
+    def _begin_segment(self, behind: Position) -> End:
         self._filesystem.close(self._filesystem.open(self._path(behind), create=True))
         sync_names(self._filesystem, self._folder)
-        return _End(behind, 0, behind)
+        return End(behind, 0, behind)
 
-    def _add(self, end: _End, added: bytes) -> None:
+    def _add(self, end: End, added: bytes) -> None:
         """Write and sync behind the end. If that fails, take it back, or leave it to who has the lock next: Unknown."""
         descriptor = self._filesystem.open(self._path(end.segment))
         try:
@@ -360,7 +358,7 @@ class FolderLog:
             view = view[written:]
             offset += written
 
-    def _set_end(self, lock: int, end: _End) -> None:
+    def _set_end(self, lock: int, end: End) -> None:
         # If it fails, the entry is durable even so, and who has the lock next finds it behind the end.
         with suppress(OSError):
             self._filesystem.write(lock, end.encode(), 0)

@@ -303,6 +303,22 @@ def test_end_is_found_again_where_its_line_is_lost(tmp_path: Path, end: bytes) -
     append(log, entries[-1], b"next")
 
 
+@pytest.mark.parametrize("torn", [b"", b"KVE1 "])
+def test_reader_finds_all_where_the_lock_is_missing_and_makes_none(tmp_path: Path, torn: bytes) -> None:
+    entries = fill(FolderLog(str(tmp_path), segment_bytes=500), 10)
+    lock, last = tmp_path / "log.lock", segments_in(tmp_path)[-1]
+    lock.unlink()
+    last.write_bytes(last.read_bytes() + torn)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    reader = FolderLog(str(tmp_path), is_reader=True)
+    assert all_of(reader) == entries
+    assert all_of(reader, entries[4].position) == entries[5:]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    for path in segments_in(tmp_path):
+        path.unlink()
+    assert FolderLog(str(tmp_path), is_reader=True).read(BEGINNING, 0) == []
+
+
 def test_earlier_end_is_moved_on(tmp_path: Path) -> None:
     log = FolderLog(str(tmp_path), segment_bytes=500)
     entries = fill(log, 3)
