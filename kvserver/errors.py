@@ -145,6 +145,10 @@ class ConfigSetError(ConfigError):
     """A refused CONFIG SET. `str()` is Redis's error line without the leading `-`, without CR or LF."""
 
 
+class RuleError(KVServerError):
+    """A rule of a user that is none, or users that can't be loaded. `str()` is what Redis writes of it."""
+
+
 class UsageError(KVServerError):
     """Words on the command line that mean nothing. `str()` is one line that says what is wrong."""
 

@@ -49,13 +49,13 @@ def introduce(state: ServerState, addresses: Iterable[str]) -> None:
         _log.warning("ignored in the environment, since they are no options: %s", config.ignored)
 
 
-def warn_of_network(config: Config, left_out: Iterable[str], exposed: str) -> None:
+def warn_of_network(state: ServerState, left_out: Iterable[str], exposed: str) -> None:
     """Warn of addresses that were left out, and of one (`exposed`, or empty) that others may reach without a password."""
     for text in left_out:
         _log.warning("%s; going on without it", text)
-    if config.requirepass or not exposed:
+    if not (exposed and state.users.default.needs_no_password):
         return
-    if config.protected_mode:
+    if state.config.protected_mode:
         text = "clients of other machines are turned away, since protected-mode is on and requirepass is empty"
     else:
         text = "whoever gets there has all data, since protected-mode is off and requirepass is empty"

@@ -71,6 +71,7 @@ class Parts:
             now_ms=clock.now_ms,
             now_us=clock.now_us,
             random_below=random_below,
+            random_bytes=os.urandom,
             process_facts=lambda: read_process_facts(event_loop),
             started_at_ms=clock.now_ms(),
             run_id=os.urandom(20).hex(),
@@ -183,7 +184,7 @@ class Parts:
 
     def _warn_of_network(self) -> None:
         left_out = [*self.listeners.left_out, *(self._http.left_out if self._http else ())]
-        warn_of_network(self._config, left_out, self.listeners.exposed())
+        warn_of_network(self.state, left_out, self.listeners.exposed())
 
     async def _show_progress(self) -> None:
         if not self._owns_process:

@@ -83,6 +83,11 @@ class Reconfiguration:
             raise CommandError(str(config_set_failed(listening[0], LISTENING[listening[0]]))) from None
         self.settle()
         self._watch()
+        if "requirepass" in names:
+            default = self._state.users.default
+            default.set_password(config.requirepass)
+            self._state.note_rights(default)
+            self._clients.apply_limits()
         for name in names:
             _log.info("CONFIG SET %s", config.describe(name))
         if "lua-memory-limit" in names:

@@ -17,6 +17,7 @@ from kvserver.control.clock import Clock
 from kvserver.control.emptying import empty
 from kvserver.control.faults import Faults
 from kvserver.control.onloop import OnLoop
+from kvserver.engine.users import load_at_start
 from kvserver.errors import ConfigError, MediumError, NotRunning, StartError, TLSError
 from kvserver.introduction import another_port
 from kvserver.log import is_on_terminal
@@ -177,6 +178,7 @@ class Server:
         self._has_parts.clear()
         self._build()
         parts = self._parts
+        load_at_start(parts.state)
         self._opening = self._loop.create_task(self._storage.open(parts.state, parts.table, parts.wake))
         try:
             data = await self._opening
@@ -400,7 +402,7 @@ class Server:
 
 def _settle_paths(config: Config) -> None:
     """Make the paths absolute: the program may go to another directory between two starts."""
-    for name in ("dir", "unixsocket"):
+    for name in ("dir", "unixsocket", "aclfile"):
         path = getattr(config, name)
         if path and path != IN_MEMORY and not os.path.isabs(path):
             try:

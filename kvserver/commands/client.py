@@ -5,14 +5,13 @@ Subcommands that act on connections are in `client_control`; here only the clien
 
 from __future__ import annotations
 
-from sys import getsizeof
-
 from kvserver.commands.client_control import check_client_type, client_type
 from kvserver.dispatch.arguments import SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Verbatim
-from kvserver.resp.request import Request, request_bytes
+from kvserver.resp.request import Request
+from kvserver.state.client_line import describe
 from kvserver.state.session import Session
 
 
@@ -65,66 +64,6 @@ def client_setinfo(session: Session, request: Request) -> Reply:
     else:
         session.lib_ver = request[3]
     return OK
-
-
-def _flags(session: Session) -> str:
-    watches = session.server.watches
-    flags = {
-        "O": session.id in session.server.monitors,
-        "P": session.is_subscriber,
-        "x": session.transaction is not None,
-        "b": session.is_blocked or session.is_postponed,
-        "d": session.watch is not None and watches.is_touched(session.watch),
-        "U": session.is_on_unix_socket,
-        "e": session.no_evict,
-    }
-    return "".join(flag for flag, holds in flags.items() if holds) or "N"
-
-
-def describe(session: Session, asked: list[bytes]) -> bytes:
-    """The line of a client in CLIENT LIST, without its end. `asked` is the request that runs, if this client has sent it."""
-    server = session.server
-    now_ms = server.now_ms()
-    queued = session.transaction.requests if session.transaction else []
-    queued_bytes = sum(map(getsizeof, queued)) + sum(getsizeof(word) for words in queued for word in words)
-    buffers = server.buffers_of(session.id)
-    # The requests that run now were sent by the client that asks, and have left its connection.
-    running_bytes = sum(map(request_bytes, server.usages.batch)) if asked else 0
-    asked_bytes = sum(map(len, asked))
-    fields: dict[str, object] = {
-        "id": session.id,
-        "addr": session.address,
-        "laddr": session.local_address,
-        "fd": session.descriptor,
-        "name": session.name.decode(),
-        "age": (now_ms - session.connected_at_ms) // 1000,
-        "idle": (now_ms - session.last_active_at_ms) // 1000,
-        "flags": _flags(session),
-        "db": session.keyspace.number,
-        "sub": len(session.channels),
-        "psub": len(session.patterns),
-        "ssub": len(session.shard_channels),
-        "multi": len(queued) if session.transaction else -1,
-        "qbuf": buffers.query_bytes + running_bytes,
-        "qbuf-free": buffers.query_free_bytes,
-        "argv-mem": buffers.argument_bytes + asked_bytes,
-        "multi-mem": queued_bytes,
-        # There is no buffer of fixed size: all replies that wait are one piece of memory, the transport's.
-        "rbs": 0,
-        "rbp": 0,
-        "obl": 0,
-        "oll": int(buffers.reply_bytes > 0),
-        "omem": buffers.reply_bytes,
-        "tot-mem": buffers.total_bytes + running_bytes + asked_bytes + queued_bytes,
-        "events": "rw" if buffers.reply_bytes else "r",
-        "cmd": session.last_command.lower().decode("utf-8", "replace") or "NULL",
-        "user": "default",
-        "redir": -1,
-        "resp": session.protocol,
-        "lib-name": session.lib_name.decode(),
-        "lib-ver": session.lib_ver.decode(),
-    }
-    return " ".join(f"{name}={value}" for name, value in fields.items()).encode()
 
 
 @command("client|info", "", "noscript loading stale",

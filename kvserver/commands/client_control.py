@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kvserver.acl.users import Users
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_subcommand
 from kvserver.dispatch.effect import BeginPause, Effect, EndPause, Kill, Switch, Unblock
@@ -38,7 +39,7 @@ def _client_id(word: bytes) -> int:
     return number
 
 
-def _filter(option: bytes, word: bytes) -> Callable[[Session], bool]:
+def _filter(users: Users, option: bytes, word: bytes) -> Callable[[Session], bool]:
     """The predicate of an option of KILL: true for each session that it means. CommandError for a wrong option or word."""
     match option:
         case b"ID":
@@ -53,9 +54,10 @@ def _filter(option: bytes, word: bytes) -> Callable[[Session], bool]:
         case b"LADDR":
             return lambda session: session.local_address.encode() == word
         case b"USER":
-            if word != b"default":
+            user = users.get(word)
+            if user is None:
                 raise CommandError(f"ERR No such user '{word.decode('utf-8', 'surrogateescape')}'")
-            return lambda session: True
+            return lambda session: session.user is user
     raise CommandError(SYNTAX_ERROR)
 
 
@@ -86,7 +88,7 @@ def client_kill(session: Session, request: Request) -> Reply | Effect:
                 raise CommandError(SYNTAX_ERROR)
             skips_own = answer == b"yes"
         else:
-            filters.append(_filter(option, rest.pop()))
+            filters.append(_filter(session.server.users, option, rest.pop()))
     meant = [other for other in everybody if all(applies(other) for applies in filters)]
     if skips_own:
         meant = [other for other in meant if other is not session]

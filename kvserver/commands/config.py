@@ -10,7 +10,6 @@ from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command, container, help_lines
 from kvserver.dispatch.effect import Effect, Reconfigure, RewriteConfig
 from kvserver.errors import CommandError, ConfigSetError
-from kvserver.options.kinds import PASSWORD
 from kvserver.options.table import OPTIONS
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
@@ -30,7 +29,7 @@ def config_get(session: Session, request: Request) -> Reply:
 
 
 # Redis's passwords that mean nothing here are secrets as well: a slow log must not show them.
-SECRET_OPTIONS = {option.name.encode() for option in OPTIONS if option.kind is PASSWORD} | {
+SECRET_OPTIONS = {option.name.encode() for option in OPTIONS if option.kind.is_secret} | {
     b"masterauth",
     b"masteruser",
     b"tls-client-key-file-pass",

@@ -5,12 +5,14 @@ They change the session alone; the connection takes notice by an effect.
 
 from __future__ import annotations
 
-import hmac
-
+from kvserver.acl.denials import Context
+from kvserver.acl.selector import Reason
+from kvserver.acl.users import DEFAULT
 from kvserver.commands.client import check_client_name
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.dispatch.effect import Close, Effect, Recognize
+from kvserver.dispatch.gate import note_denial
 from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Reply, Simple
 from kvserver.resp.request import Request
@@ -47,12 +49,15 @@ def echo(session: Session, request: Request) -> Reply:
     return request[1]
 
 
-def authenticate(session: Session, user: bytes, password: bytes) -> None:
-    """Authenticate as the one user there is. CommandError if user or password are wrong."""
-    expected = session.server.config.requirepass
-    if user != b"default" or (expected and not hmac.compare_digest(expected, password)):
+def authenticate(session: Session, request: Request, name: bytes, password: bytes) -> None:
+    """Log in as the user of this name. CommandError if there is none, or if it may not, or by another password."""
+    user = session.server.users.get(name)
+    if user is None or not user.accepts(password):
+        is_in_transaction = session.transaction is not None or session.is_executing
+        context = Context.TRANSACTION if is_in_transaction else Context.TOP_LEVEL
+        note_denial(session, Reason.AUTH, context, request[0], name)
         raise CommandError(WRONG_PASSWORD)
-    session.authenticated = True
+    session.be(user)
 
 
 @command("auth", "username?@6.0.0 password", "noscript loading stale fast no_auth allow_busy",
@@ -63,11 +68,11 @@ def auth(session: Session, request: Request) -> Effect:
     if len(request) > 3:
         raise CommandError("ERR syntax error")
     if len(request) == 2:
-        if not session.server.config.requirepass:
+        if session.server.users.default.needs_no_password:
             raise CommandError(NO_PASSWORD_SET)
-        authenticate(session, b"default", request[1])
+        authenticate(session, request, DEFAULT, request[1])
     else:
-        authenticate(session, request[1], request[2])
+        authenticate(session, request, request[1], request[2])
     return Recognize(OK)
 
 
@@ -101,8 +106,8 @@ def hello(session: Session, request: Request) -> Effect:
         else:
             raise CommandError(f"ERR Syntax error in HELLO option '{word.decode('utf-8', 'surrogateescape')}'")
     if credentials:
-        authenticate(session, *credentials)
-    if not session.authenticated:
+        authenticate(session, request, *credentials)
+    if not session.has_logged_in:
         raise CommandError(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
             "option can be used to authenticate the client and select the RESP protocol version at the same time"

@@ -14,6 +14,7 @@ from kvserver.patterns import matcher
 from kvserver.resp.reply import Push, Replies, Reply
 from kvserver.resp.request import Request
 from kvserver.state.channels import Channels, Subscriptions
+from kvserver.state.description import ChannelSpecification
 from kvserver.state.session import Session
 
 Names = dict[bytes, None]
@@ -73,7 +74,7 @@ SHARD_CHANNELS = Kind(
 )
 
 
-@command("subscribe", "channel+", "pubsub noscript loading stale",
+@command("subscribe", "channel+", "pubsub noscript loading stale", channels=ChannelSpecification(-1),
          since="2.0.0", group="pubsub", complexity="O(N) where N is the number of channels to subscribe to.",
          summary="Listen for messages published to the given channels",
          is_for_subscribers=True)  # fmt: skip
@@ -91,6 +92,7 @@ def unsubscribe(session: Session, request: Request) -> Effect:
 
 
 @command("psubscribe", "pattern{pattern:pattern}+", "pubsub noscript loading stale",
+         channels=ChannelSpecification(-1, are_patterns=True),
          since="2.0.0", group="pubsub",
          complexity="O(N) where N is the number of patterns the client is already subscribed to.",
          summary="Listen for messages published to channels matching the given patterns",
@@ -110,6 +112,7 @@ def punsubscribe(session: Session, request: Request) -> Effect:
 
 
 @command("ssubscribe", "shardchannel:not-key+", "pubsub noscript loading stale", access="not_key",
+         channels=ChannelSpecification(-1),
          since="7.0.0", group="pubsub", complexity="O(N) where N is the number of shard channels to subscribe to.",
          summary="Listen for messages published to the given shard channels",
          is_for_subscribers=True)  # fmt: skip
@@ -126,7 +129,7 @@ def sunsubscribe(session: Session, request: Request) -> Effect:
     return SHARD_CHANNELS.unsubscribe(session, request[1:])
 
 
-@command("publish", "channel message", "pubsub loading stale fast",
+@command("publish", "channel message", "pubsub loading stale fast", channels=ChannelSpecification(1),
          since="2.0.0", group="pubsub",
          complexity="O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number "
          "of subscribed patterns (by any client).",
@@ -138,6 +141,7 @@ def publish(session: Session, request: Request) -> Reply | Effect:
 
 
 @command("spublish", "shardchannel:not-key message", "pubsub loading stale fast", access="not_key",
+         channels=ChannelSpecification(1),
          since="7.0.0", group="pubsub",
          complexity="O(N) where N is the number of clients subscribed to the receiving shard channel.",
          summary="Post a message to a shard channel",

@@ -11,15 +11,17 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from kvserver.acl.guarded import WRITE
 from kvserver.data.kinds import Elements, kind_of, load_of_dump
 from kvserver.dispatch.arguments import SYNTAX_ERROR, WRONG_TYPE, integer
-from kvserver.dispatch.command import command
+from kvserver.dispatch.command import Command, command
 from kvserver.errors import CommandError
 from kvserver.formats.rdb_collections import write_list
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 
+DENIED: Final = "ERR {} option of SORT denied due to insufficient ACL permissions."
 NO_NUMBER: Final = "ERR One or more scores can't be converted into double"
 # What C's strtod reads, but for NaN, which is refused, too.
 # Digits are taken whole (`++`): a long text that is no number would be tried at each of them again.
@@ -43,8 +45,12 @@ class _Wanted(NamedTuple):
     destination: bytes | None
 
 
-def _wanted(words: list[bytes], *, can_store: bool) -> _Wanted:
-    """The options, of which the last of a name counts. CommandError for the first that is wrong."""
+def _wanted(session: Session, command: Command, request: Request, *, can_store: bool) -> _Wanted:
+    """The options, of which the last of a name counts. CommandError for the first that is wrong.
+
+    Nobody knows which keys BY and GET will look at, so that they are for users who may read all.
+    """
+    words = request[2:]
     by: bytes | None = None
     # As in Redis, a later BY with a pattern does not take back that an earlier one has none.
     is_sorted, is_descending, is_alphabetical = True, False, False
@@ -66,12 +72,34 @@ def _wanted(words: list[bytes], *, can_store: bool) -> _Wanted:
         elif left and word == b"by":
             by = words[place := place + 1]
             is_sorted = is_sorted and b"*" in _c_string(by)
+            if b"*" in _c_string(by):
+                _check_rights(session, command, request, "BY")
         elif left and word == b"get":
             patterns.append(words[place := place + 1])
+            _check_rights(session, command, request, "GET")
         else:
             raise CommandError(SYNTAX_ERROR)
         place += 1
     return _Wanted(by, is_sorted, is_descending, is_alphabetical, offset, most, patterns, destination)
+
+
+def _check_rights(session: Session, command: Command, request: Request, option: str) -> None:
+    """Refuse an option that looks at other keys to a user who may not read all keys."""
+    user = session.user
+    if not (user.is_unrestricted or user.may_read_all_keys(command, request, session.server.users.catalogue)):
+        raise CommandError(DENIED.format(option))
+
+
+def _stored_in(request: Request) -> list[tuple[int, int]]:
+    """The position of the key that a call stores in, if it does."""
+    found: list[tuple[int, int]] = []
+    place = 2
+    while place < len(request):
+        word = request[place].lower()
+        if word == b"store" and place + 1 < len(request):
+            found = [(place + 1, WRITE)]
+        place += 3 if word == b"limit" else 2 if word in (b"store", b"by", b"get") else 1
+    return found
 
 
 def _c_string(text: bytes) -> bytes:
@@ -168,13 +196,14 @@ def _sorted(session: Session, request: Request, wanted: _Wanted) -> list[bytes |
          key_notes=("", "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the "
                     "content of the key we sort", "For the optional STORE keyword. It is marked 'unknown' because the keyword "
                     "can appear anywhere in the argument array"),
+         more_keys=_stored_in,
          events={"RESTORE": "l:sortstore"}, since="1.0.0", group="generic",
          categories="set sortedset list dangerous",
          complexity="O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of "
          "returned elements. When the elements are not sorted, complexity is O(N).",
          summary="Sort the elements in a list, set or sorted set")  # fmt: skip
 def sort(session: Session, request: Request) -> Reply:
-    wanted = _wanted(request[2:], can_store=True)
+    wanted = _wanted(session, sort, request, can_store=True)
     found = _sorted(session, request, wanted)
     if wanted.destination is None:
         return list(found)
@@ -206,4 +235,4 @@ def _store(session: Session, destination: bytes, elements: list[bytes]) -> None:
          "returned elements. When the elements are not sorted, complexity is O(N).",
          summary="Sort the elements in a list, set or sorted set. Read-only variant of SORT.")  # fmt: skip
 def sort_ro(session: Session, request: Request) -> Reply:
-    return list(_sorted(session, request, _wanted(request[2:], can_store=False)))
+    return list(_sorted(session, request, _wanted(session, sort_ro, request, can_store=False)))

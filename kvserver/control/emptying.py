@@ -12,6 +12,7 @@ from typing import Final
 from kvserver.dispatch.effect import FreeShards, Reconfigure
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.results import Results
+from kvserver.engine.users import load_at_start
 from kvserver.network.clients import Clients
 from kvserver.options.table import OPTIONS
 from kvserver.resp.reply import OK
@@ -42,6 +43,11 @@ async def empty(state: ServerState, results: Results, jobs: Jobs, clients: Clien
         done = jobs.act(Reconfigure(changed, OK), nobody)
         if isinstance(done, Awaitable):
             await done
+    # Who has logged in as another user, or by a password, would be somebody else.
+    clients.reset(lambda session: session.user is not state.users.default)
+    load_at_start(state)
+    state.note_rights(state.users.default)
+    state.denials.reset()
     state.scripts.functions.flush()
     state.scripts.flush()
     jobs.act(FreeShards("emptying", 0, state.databases.clear(), flushes=False), nobody)

@@ -19,13 +19,22 @@ from types import ModuleType
 from typing import Concatenate, Final, NamedTuple, ParamSpec
 
 from kvserver._speedups.packed import Call
+from kvserver.acl.guarded import need_of
 from kvserver.dispatch.effect import Effect
 from kvserver.dispatch.events import Declaration, Events
 from kvserver.dispatch.notation import Notation, Options
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
-from kvserver.state.description import ANY_NUMBER, CATEGORIES, FLAGS, Description, EventRule, KeySpecification
+from kvserver.state.description import (
+    ANY_NUMBER,
+    CATEGORIES,
+    FLAGS,
+    ChannelSpecification,
+    Description,
+    EventRule,
+    KeySpecification,
+)
 from kvserver.state.session import Session
 
 Handler = Callable[[Session, Request], Reply | Effect]
@@ -112,6 +121,8 @@ class Command(Description):
         check_queueable: Callable[[Request], None] | None = None,
         secrets: Callable[[Request], Iterable[int]] | None = None,
         access_of: Callable[[Request], str] | None = None,
+        channels: ChannelSpecification | None = None,
+        more_keys: Callable[[Request], list[tuple[int, int]]] | None = None,
         written: Callable[[Request], list[bytes]] | None = None,
         is_watched: Callable[[Request], bool] = lambda request: True,
         events: Declaration = None,
@@ -125,6 +136,8 @@ class Command(Description):
                      while data is loaded), no_auth (runs before AUTH), no_multi, fast, skip_slowlog.
         access       What the command does with the keys of each key specification, with semicolons in between.
         access_of    Tells what one call does with its keys, where that depends on its words.
+        channels     The channels that a call publishes or subscribes to.
+        more_keys    Gives the positions of keys which the key specifications miss, each with the rights that it needs.
         written      Gives the keys that a call writes in the selected database, where that depends on its words.
         is_watched   Tells of a call whether it touches the watches of the keys that it writes, as most do.
         key_notes    Redis's remarks on the key specifications, in their order.
@@ -171,6 +184,10 @@ class Command(Description):
         self._arity = arity
         self._categories = categories
         self._bounded_below = bounded_below
+        self.is_for_all = "no_auth" in self.flags
+        self.has_pattern_channels = channels is not None and channels.are_patterns
+        self._channels = channels
+        self._more_keys = more_keys
         self._access_of = access_of
         self._written_of = written
         self._is_watched = is_watched
@@ -265,6 +282,41 @@ class Command(Description):
             raise CommandError("ERR Invalid number of arguments specified for command")
         of_call = tuple(self._access_of(request).split()) if self._access_of else None
         return [(request[place], of_call or each.flags) for each in specifications for place in each.positions(request)]
+
+    @cached_property
+    def _fixed_needs(self) -> list[tuple[int, int]] | None:
+        """What `key_needs` gives of any call, if it is the same for all."""
+        specifications = [each for each in self.key_specifications if not each.is_no_key]
+        depends = (
+            self._access_of or self._more_keys or any(not each.is_plain or each.last_place < 0 for each in specifications)
+        )
+        if depends:
+            return None
+        return [(place, each.need) for each in specifications for place in range(each.begin, each.last_place + 1, each.step)]
+
+    def key_needs(self, request: Request) -> list[tuple[int, int]]:
+        if self._fixed_needs is not None:
+            return self._fixed_needs if not self._fixed_needs or self._fixed_needs[-1][0] < len(request) else []
+        if len(request) not in self.arities:
+            return []
+        specifications = [each for each in self.key_specifications if not each.is_no_key]
+        of_call = need_of(tuple(self._access_of(request).split())) if self._access_of else None
+        try:
+            needs = [
+                (place, each.need if of_call is None else of_call)
+                for each in specifications
+                for place in each.positions(request)
+            ]
+        # The command itself tells what is wrong.
+        except CommandError:
+            return []
+        return needs + self._more_keys(request) if self._more_keys else needs
+
+    def channel_places(self, request: Request) -> range:
+        if self._channels is None:
+            return range(0)
+        last = self._channels.last
+        return range(1, (last if last >= 0 else len(request) + last) + 1)
 
     def written_keys(self, request: Request) -> list[bytes]:
         """The keys that a call writes in the selected database. CommandError where the words can't be a call."""

@@ -251,6 +251,28 @@ class Kill(_Effect):
         self.reply = reply
 
 
+class ChangeRights(_Effect):
+    """Kill the clients of these sessions, whose users may do less or are gone, and reply.
+
+    With `concerns_all`, all clients may be authenticated now that were not, or the other way round.
+    """
+
+    __match_args__ = ("sessions", "reply", "concerns_all")
+
+    def __init__(self, sessions: list[Session], reply: Reply, concerns_all: bool = False) -> None:
+        self.sessions = sessions
+        self.reply = reply
+        self.concerns_all = concerns_all
+
+
+class LoadUsers(_Effect):
+    """Replace all users by those of the file, and reply OK."""
+
+
+class SaveUsers(_Effect):
+    """Write all users to the file, and reply OK."""
+
+
 class FreeShards(_Effect):
     """Free, bit by bit, the shards with so many keys that the command `name` has dropped, log it, and reply OK.
 
@@ -328,6 +350,9 @@ Effect = (
     | BeginPause
     | EndPause
     | Kill
+    | ChangeRights
+    | LoadUsers
+    | SaveUsers
     | FreeShards
     | Reconfigure
     | MoveClock

@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from kvserver.acl.denials import Context, Entry
+from kvserver.acl.selector import Denial, Reason
 from kvserver.dispatch.command import Command, Handler, Many, unknown_command
 from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Postpone, Quiet
 from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import Reply, Simple
+from kvserver.resp.reply import Error, Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.channels import Message, MonitorLine
+from kvserver.state.client_line import describe
 from kvserver.state.description import Description
 from kvserver.state.session import REPLAY_ID, Muted, Pause, ServerState, Session
 
@@ -30,6 +33,20 @@ Runners = Mapping[bytes, Runner]
 
 QUEUED: Final = Simple("QUEUED")
 NOAUTH: Final = "NOAUTH Authentication required."
+NOPERM: Final = {
+    Reason.COMMAND: "NOPERM this user has no permissions to run the '{}' command",
+    Reason.KEY: "NOPERM this user has no permissions to access one of the keys used as arguments",
+    Reason.CHANNEL: "NOPERM this user has no permissions to access one of the channels used as arguments",
+}
+NOPERM_AT_EXEC: Final = (
+    "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no "
+    "longer allowed for the following reason: "
+)
+LACKED_AT_EXEC: Final = {
+    Reason.COMMAND: "no permission to execute the command or subcommand",
+    Reason.KEY: "no permission to touch the specified keys",
+    Reason.CHANNEL: "no permission to access one of the channels used as arguments",
+}
 NO_MULTI: Final = "ERR Command not allowed inside a transaction"
 OOM: Final = "OOM command not allowed when used memory > 'maxmemory'."
 MISCONF: Final = (
@@ -86,7 +103,7 @@ def is_free(session: Session) -> bool:
     """True if nothing of the session itself stands between its calls and their handlers now."""
     return (
         session.transaction is None
-        and session.authenticated
+        and session.is_unrestricted
         and session.muted is _HEARD
         and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
     )
@@ -118,13 +135,19 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
     if session.is_executing or session.id == REPLAY_ID:
         return None
     server, facts, transaction = session.server, session.server.persistence, session.transaction
-    if not session.authenticated and "no_auth" not in command.flags:
+    if not session.authenticated and not command.is_for_all:
         return NOAUTH
+    if transaction and not command.is_never_queued and (text := unqueueable(command, request)):
+        return text
+    if not session.is_unrestricted:
+        # The log of denials tells which command it was, as CLIENT LIST would.
+        session.last_command = command.name.encode()
+        context = Context.TRANSACTION if transaction else Context.TOP_LEVEL
+        if denial := denied(session, command, request, context):
+            return NOPERM[denial.reason].format(command.name)
     # Nothing may be evicted while a script stands aside, so this is asked before memory is.
     if server.scripts.busy_error and "allow_busy" not in command.flags:
         return server.scripts.busy_error
-    if transaction and not command.is_never_queued and (text := unqueueable(command, request)):
-        return text
     meant = _meant(session, command)
     if server.memory.limit_bytes:
         # A queue takes memory, whatever calls it holds.
@@ -145,6 +168,22 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
     if server.monitors and session.id in server.monitors and (_any_has("readonly", meant) or _any_changes(meant)):
         return NO_KEYSPACE
     return None
+
+
+def denied(session: Session, command: Description, request: Request, context: Context) -> Denial | None:
+    """The reason why the session's user may not make a call, which is noted in the log of denials; or None."""
+    denial = session.user.denial(command, request, session.server.users.catalogue)
+    if denial:
+        thing = command.name.encode() if denial.reason is Reason.COMMAND else request[denial.place]
+        note_denial(session, denial.reason, context, thing, session.user.name)
+    return denial
+
+
+def note_denial(session: Session, reason: Reason, context: Context, thing: bytes, user: bytes) -> None:
+    """Note in the log of denials that a client is denied a thing as this user."""
+    server = session.server
+    entry = Entry(reason, context, thing, user, server.now_ms(), describe(session, []))
+    server.denials.add(entry, server.config.acllog_max_len)
 
 
 def is_out_of_memory(server: ServerState) -> bool:
@@ -252,6 +291,11 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
     server = session.server
     try:
         resolved = command.resolve(request)
+        if session.is_executing and not session.is_unrestricted:
+            # The rules may have changed since the call was queued.
+            denial = denied(session, resolved, request, Context.TRANSACTION)
+            if denial:
+                return Error(NOPERM_AT_EXEC + LACKED_AT_EXEC[denial.reason])
         text = refusal(session, resolved, request)
         if text is not None:
             raise Refusal(text)

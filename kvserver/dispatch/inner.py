@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.acl.denials import Context
+from kvserver.acl.selector import Reason
 from kvserver.dispatch.command import Command, Handler
-from kvserver.dispatch.gate import MASTERDOWN, MISCONF, OOM, READONLY, is_cut_off, is_out_of_memory, write_error
+from kvserver.dispatch.gate import MASTERDOWN, MISCONF, OOM, READONLY, denied, is_cut_off, is_out_of_memory, write_error
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.request import Request
@@ -35,6 +37,11 @@ SCRIPT_MASTERDOWN: Final = (
     "script."
 )
 STALE: Final = "ERR Can not execute the command on a stale replica"
+DENIED: Final = {
+    Reason.COMMAND: "ERR The user executing the script can't run this command or subcommand",
+    Reason.KEY: ("ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"),
+    Reason.CHANNEL: "ERR The user executing the script can't publish to the channel mentioned in the command",
+}
 SCRIPT_OOM: Final = "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
 
 
@@ -56,6 +63,9 @@ class InnerGate:
         self._writes = frozenset(
             each for each in commands if not each.is_container and "write" in each.flags and "noscript" not in each.flags
         )
+        # The session of the script's client, if its user may not do everything.
+        self._restricted: Session | None = None
+        self._is_stale = False
         # Nothing is in the way of a write.
         self._takes_writes = False
         self._is_read_only = False
@@ -71,15 +81,19 @@ class InnerGate:
         if not (flags is not None or is_read_only or server.memory.limit_bytes or server.journal.error) and (
             facts.last_save_ok and not facts.medium_poisoned and server.replication.is_primary
         ):
-            self._is_read_only = self._is_out_of_memory = False
+            self._is_read_only = self._is_out_of_memory = self._is_stale = False
             self._harmless = self._all_harmless
             self._write_error, self._takes_writes = "", True
+            self._restricted = None
+            if not session.is_unrestricted:
+                self._restrict(session)
             return
         self._write_error = write_error(server)
         self._is_out_of_memory = bool(server.memory.limit_bytes) and is_out_of_memory(server)
-        # Where nothing is harmless, what is there is stale, and may not be served.
-        self._harmless = frozenset() if is_cut_off(server) else self._all_harmless
-        if not self._harmless:
+        # What is there is stale, and may not be served.
+        self._is_stale = is_cut_off(server)
+        self._harmless = frozenset() if self._is_stale else self._all_harmless
+        if self._is_stale:
             self._check_stale(session, flags)
         if flags is not None:
             self._check_flags(session, flags, is_read_only=is_read_only)
@@ -88,6 +102,15 @@ class InnerGate:
                 self._is_out_of_memory = False
         self._is_read_only = is_read_only
         self._takes_writes = not (is_read_only or self._write_error or self._is_out_of_memory)
+        self._restricted = None
+        if not session.is_unrestricted:
+            self._restrict(session)
+
+    def _restrict(self, session: Session) -> None:
+        """Have each call asked about the rights of the client's user."""
+        self._restricted = session
+        self._harmless = frozenset()
+        self._takes_writes = False
 
     def _check_stale(self, session: Session, flags: frozenset[bytes] | None) -> None:
         """Refuse a script whose head does not say that it may see what is stale."""
@@ -135,15 +158,17 @@ class InnerGate:
             if self._takes_writes and command in self._writes:
                 self.has_written = True
             else:
-                self._check(command)
+                self._check(command, request)
         return handler, command
 
-    def _check(self, command: Command) -> None:
+    def _check(self, command: Command, request: Request) -> None:
         """Refuse a command that the script may not run now, or note that it writes."""
         if "noscript" in command.flags:
             raise Refusal(NOT_ALLOWED)
-        if not self._harmless and "stale" not in command.flags:
+        if self._is_stale and "stale" not in command.flags:
             raise Refusal(STALE)
+        if self._restricted and (denial := denied(self._restricted, command, request, Context.SCRIPT)):
+            raise Refusal(DENIED[denial.reason])
         writes = "write" in command.flags
         if self._is_read_only and (writes or command.may_replicate):
             raise Refusal(READ_ONLY)

@@ -14,11 +14,13 @@ from typing import Final
 
 from kvserver.dispatch.effect import (
     BackgroundSave,
+    ChangeRights,
     Crash,
     Effect,
     Failover,
     FreeShards,
     Load,
+    LoadUsers,
     Log,
     MoveClock,
     Reconfigure,
@@ -26,9 +28,11 @@ from kvserver.dispatch.effect import (
     RewriteConfig,
     RewriteJournal,
     Save,
+    SaveUsers,
     Shutdown,
     Sleep,
 )
+from kvserver.engine import users
 from kvserver.engine.lateness import Lateness
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
@@ -95,7 +99,7 @@ class Jobs:
         # What is under way. A server that crashes ends it.
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
+    def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply | ChangeRights]:
         """Carry an effect out, or begin to. Return its reply, or an awaitable of it.
 
         CommandError, raised now or by the awaitable, is the error for the client. TypeError for an effect that is no job.
@@ -142,6 +146,10 @@ class Jobs:
                 return OK
             case RewriteConfig():
                 return self._rewrite_config()
+            case LoadUsers():
+                return users.load(self._state, self._disk)
+            case SaveUsers():
+                return users.save(self._state, self._disk)
         raise TypeError(f"no way to carry out {effect!r}")
 
     async def load_at_start(self) -> None:
@@ -249,6 +257,8 @@ class Jobs:
 
         config = self._state.config
         path = config.file
+        if not config.aclfile:
+            config.user = tuple(map(tuple, self._state.users.settings(config.requirepass)))
         try:
             text, in_file = await self._disk.run(lambda: _read_options(path))
             text = rewritten(path, text, in_file, config)

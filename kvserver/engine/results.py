@@ -18,6 +18,7 @@ from kvserver.dispatch.effect import (
     Await,
     BeginPause,
     Block,
+    ChangeRights,
     Close,
     Effect,
     EndPause,
@@ -120,7 +121,7 @@ class Client:
 class Jobs(Protocol):
     """The side that carries out effects which need the data as a whole, the disk or the server (`jobs.Jobs`)."""
 
-    def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply]:
+    def act(self, effect: Effect, session: Session) -> Reply | Awaitable[Reply | ChangeRights]:
         """Carry an effect out, or begin to. CommandError, raised now or when awaited, is answered as an error."""
 
 
@@ -132,7 +133,7 @@ class Unfinished(NamedTuple):
 
     place: int
     request: Request
-    awaitable: Awaitable[Reply]
+    awaitable: Awaitable[Reply | ChangeRights]
     is_muted: bool
     begun: Begun | None
 
@@ -263,6 +264,9 @@ class Results:
                 self._close(replies, client, output)
             case Kill(sessions, reply):
                 self._kill(sessions, reply, client, output)
+            case ChangeRights(sessions, reply):
+                self._change_rights(effect)
+                self._kill(sessions, reply, client, output)
             case Unblock(waiting, error, reply):
                 self.waiting.unblock(waiting, error)
                 self._reply(reply, session, output)
@@ -342,17 +346,29 @@ class Results:
         task.add_done_callback(self.tasks.discard)
 
     async def _reply_later(self, client: Client, unfinished: Unfinished) -> None:
-        reply = await self._awaited(client, unfinished)
+        reply, is_closing = self._settle(await self._awaited(client, unfinished), client)
+        if is_closing:
+            self._close(() if unfinished.is_muted else (reply,), client, [])
+            self._seal()
+            return
         if not unfinished.is_muted:
             self.send(client, encode(reply, client.session.protocol))
             self._seal()
         client.go_on()
 
-    async def _awaited(self, client: Client, unfinished: Unfinished) -> Reply:
+    def _settle(self, result: Reply | ChangeRights, client: Client) -> tuple[Reply, bool]:
+        """Carry out what an effect ended with. Return the reply for the client, and True if the client is to be closed."""
+        if not isinstance(result, ChangeRights):
+            return result, False
+        self._change_rights(result)
+        self._kill_others(result.sessions, client)
+        return result.reply, client.session in result.sessions
+
+    async def _awaited(self, client: Client, unfinished: Unfinished) -> Reply | ChangeRights:
         """The reply that an effect gives in the end, which may be an error."""
         _, request, awaitable, _, begun = unfinished
         try:
-            reply = await awaitable
+            reply: Reply | ChangeRights = await awaitable
         except CommandError as error:
             reply = self._failed(request, error)
             self._usages.count_error(str(error))
@@ -408,7 +424,8 @@ class Results:
     ) -> None:
         """Reply to a transaction when all of its effects have ended. All that it wrote was written in one go before."""
         for each in unfinished:
-            reply = await self._awaited(client, each)
+            reply, closes = self._settle(await self._awaited(client, each), client)
+            is_closing = is_closing or closes
             if not each.is_muted:
                 replies[each.place] = encode(reply, client.session.protocol)
         if begun:
@@ -457,14 +474,22 @@ class Results:
             client.close()
         output.clear()
 
+    def _change_rights(self, effect: ChangeRights) -> None:
+        if effect.concerns_all:
+            for client in self.clients.values():
+                client.recognize()
+
     def _kill(self, sessions: list[Session], reply: Reply, client: Client, output: list[bytes]) -> None:
+        self._kill_others(sessions, client)
+        if client.session in sessions:
+            self._close((reply,), client, output)
+        else:
+            self._reply(reply, client.session, output)
+
+    def _kill_others(self, sessions: list[Session], client: Client) -> None:
         for session in sessions:
             other = self.clients.get(session.id)
             if other and other is not client:
                 other.queue = []
                 other.abort()
                 self.forget(other)
-        if client.session in sessions:
-            self._close((reply,), client, output)
-        else:
-            self._reply(reply, client.session, output)

@@ -213,7 +213,7 @@ class ScriptRunner:
         if (carrier is None or not carrier.is_inside) and not session.is_executing and self.must_prepare():
             return Prepare()
         self._gate.begin(session, script.flags, is_read_only=is_read_only)
-        inner.keyspace, inner.protocol = session.keyspace, 2
+        inner.keyspace, inner.protocol, inner.user = session.keyspace, 2, session.user
         self._is_unheard = not (state.monitors or state.notifications.is_on)
         self._running = script, session, request
         self._ends_at_s = self._verdict = None
@@ -405,9 +405,12 @@ class ScriptRunner:
         _log.log(_LEVELS[int(level)], "%s", _shown(text))
 
     def may_call(self, request: Request) -> bool | None:
-        """True: the one user there is may do everything. None if there is no such command."""
+        """True if the client's user may make this call. None if there is no such command."""
         command = self._table.commands.get(request[0].lower())
-        return None if command is None or command.meant_by(request) is None else True
+        meant = None if command is None else command.meant_by(request)
+        if meant is None:
+            return None
+        return self._session.user.denial(meant, request, self._state.users.catalogue) is None
 
     def note_error(self, text: bytes, is_counted: bool) -> None:
         """Note an error that the script replies, and count it unless a command has replied it."""

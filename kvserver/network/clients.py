@@ -82,7 +82,7 @@ class Clients:
             return False
         counters.connections_received += 1
         address, local_address, is_local = _addresses_of(transport, config.unixsocket)
-        if config.protected_mode and not config.requirepass and not is_local:
+        if config.protected_mode and self.state.users.default.needs_no_password and not is_local:
             counters.connections_rejected += 1
             _turn_away(transport, DENIED)
             return False
@@ -132,9 +132,10 @@ class Clients:
                 "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
                 f"The operating system is not able to handle the specified number of clients, try with {most}"
             )
-        if "requirepass" in names and not config.requirepass:
-            for session in self.state.sessions.values():
-                session.authenticated = True
+        self.apply_limits()
+
+    def apply_limits(self) -> None:
+        """Have all connections go by the limits of the configuration and of their sessions' standing."""
         for connection in self._connections.values():
             connection.apply_limits()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from kvserver._speedups.choice import PURE_VARIABLE
 from kvserver.errors import ConfigError, ConfigSetError
-from kvserver.options.kinds import PASSWORD, decode, encode
+from kvserver.options.kinds import decode, encode
 from kvserver.options.settings import Setting, add, find, find_option, inert, meant, normal_name, parse
 from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTIONS, Change, Option
 from kvserver.patterns import matcher
@@ -102,6 +102,10 @@ class Config:
     stream_node_max_bytes: int
     protected_mode: bool
     requirepass: bytes
+    user: tuple[tuple[bytes, ...], ...]  # of each its name, and the rules
+    aclfile: str
+    acl_pubsub_default: str
+    acllog_max_len: int
     enable_protected_configs: str
     enable_debug_command: str
     slowlog_log_slower_than: int  # microseconds
@@ -136,7 +140,7 @@ class Config:
 
     def get_matching(self, patterns: Iterable[bytes]) -> dict[bytes, bytes]:
         """The names and values that CONFIG GET shows. A name without wildcards is shown as the client spelled it."""
-        known = {**BY_NAME, **inert()}
+        known = {name: option for name, option in {**BY_NAME, **inert()}.items() if option.change is not Change.UNSEEN}
         names: dict[str, bytes] = {}
         for pattern in patterns:
             if not re.search(rb"[*?[]", pattern):
@@ -165,7 +169,7 @@ class Config:
             shown = re.sub("[\r\n]", " ", decode(name).partition("\0")[0])
             found = decode(name.lower())
             option = BY_NAME.get(found) or inert().get(found)
-            if option is None:
+            if option is None or option.change is Change.UNSEEN:
                 raise ConfigSetError(f"ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
             if not may_change_protected and (option.change is Change.PROTECTED or found in PROTECTED_IN_REDIS):
                 raise config_set_failed(shown, "can't set protected config")
@@ -197,7 +201,7 @@ class Config:
     def describe(self, name: str) -> str:
         """The option and its value for the log, but the name alone of a password."""
         option = BY_NAME[name]
-        return name if option.kind is PASSWORD else f"{name} {option.kind.show(getattr(self, option.attribute))}".rstrip()
+        return name if option.kind.is_secret else f"{name} {option.kind.show(getattr(self, option.attribute))}".rstrip()
 
 
 def config_set_failed(name: str, reason: str) -> ConfigSetError:
@@ -294,7 +298,8 @@ def _read_arguments(arguments: Sequence[str]) -> dict[str, Setting]:
             raise ConfigError(f"{origin}: it takes one value, not {len(values)}")
         if option is CONFIG_FILE and option.name in settings:
             raise ConfigError(f"{origin}: there is another file before it: {settings[option.name].text}")
-        add(settings, Setting(option, origin, " ".join(values)))
+        text = value if equals else option.kind.put_together(values)
+        add(settings, Setting(option, origin, text))
     return settings
 
 

@@ -22,6 +22,12 @@ def read_bytes_as_text(path: str) -> str:
         return file.read()
 
 
+def read_bytes(path: str) -> bytes:
+    """The bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def find_files(pattern: str) -> list[str]:
     """The paths that a pattern with wildcards stands for, in the order of their names."""
     import glob
@@ -29,14 +35,19 @@ def find_files(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern))
 
 
-def replace_text(path: str, text: str, sync_folder: Callable[[str], None]) -> None:
+def replace_text(path: str, text: str, sync_folder: Callable[[str], None], *, may_be_new: bool = False) -> None:
     """Give an existing file another text. A reader finds the old text or the new one, also after a crash.
 
-    `sync_folder` makes the names in a folder durable. Symbolic links are followed. Owner and mode are kept. OSError, with
-    the file as it was, if the new text can't be put in its place.
+    `sync_folder` makes the names in a folder durable. Symbolic links are followed. Owner and mode are kept; a file that
+    `may_be_new` is made, for its owner alone. OSError, with the file as it was, if the new text can't be put in its place.
     """
     target = os.path.realpath(path)
-    before = os.stat(target)
+    try:
+        before = os.stat(target)
+    except FileNotFoundError:
+        if not may_be_new:
+            raise
+        before = None
     folder = os.path.dirname(target)
     # Measured: with the modules that tempfile imports, a start would take some 10 ms longer.
     import tempfile
@@ -45,9 +56,10 @@ def replace_text(path: str, text: str, sync_folder: Callable[[str], None]) -> No
     try:
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(text)
-            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, before.st_uid, before.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            if before:
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
             file.flush()
             os.fsync(descriptor)
         os.replace(temporary, target)

@@ -108,9 +108,6 @@ def _row(name: str, change: Change, kind: Kind, default: str, alias: str = "") -
 
 # fmt: off
 INERT: tuple[Option, ...] = (
-    _row("acl-pubsub-default", LIVE, one_of("allchannels", "resetchannels"), "resetchannels"),
-    _row("aclfile", FIXED, only(PATH, "", "there is one user, and no file of others"), ""),
-    _row("acllog-max-len", LIVE, _LONG, "128"),
     _row("active-defrag-cycle-max", LIVE, _CYCLE, "25"),
     _row("active-defrag-cycle-min", LIVE, _CYCLE, "1"),
     _row("active-defrag-ignore-bytes", LIVE, memory_size(1, LONG_MAX), "100mb"),

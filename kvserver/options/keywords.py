@@ -96,5 +96,6 @@ def _text_of(option: Option, keyword: str, value: Any) -> str:
     if isinstance(value, Iterable):
         # [(60, 1), (10, 100)], ["127.0.0.1", "::1"] or {"pubsub": (0, 0, 0)}.
         items = value.items() if isinstance(value, Mapping) else value
-        return " ".join(_text_of(option, keyword, item) for item in items)
+        separator = option.kind.separator or " "
+        return separator.join(_text_of(option, keyword, item) for item in items)
     raise ConfigError(f"{keyword}: a text, a number, True or False is needed (got {value!r})")

@@ -7,8 +7,10 @@ point of 0 changes) are refused. This module knows no option.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+from kvserver.options.words import join_words, split_arguments
 
 INT_MAX, UINT_MAX, LONG_MAX, ULLONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1
 MEMORY_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 2**10, "m": 10**6, "mb": 2**20, "g": 10**9, "gb": 2**30}
@@ -41,6 +43,9 @@ class Kind(NamedTuple):
     - `toml_type` is the type that the value may have in a TOML file if it is no string.
     - `join` makes the value that is kept of the present value and a new one.
     - `choices` are all the values, or the words that a value is made of, if they are few; empty otherwise.
+    - `put_together` makes the text of several words, as of a line of Redis's file.
+    - `separator` stands between several settings of one source, all of which count; empty: the last one counts.
+    - `is_secret`: nobody is shown a value, nor the text of one that is wrong.
     - `refusal` is the reason why `parse` refuses values that would be right in Redis, or empty.
     """
 
@@ -50,6 +55,9 @@ class Kind(NamedTuple):
     toml_type: type = str
     join: Callable[[Any, Any], Any] = lambda present, given: given
     choices: tuple[str, ...] = ()
+    put_together: Callable[[Iterable[str]], str] = " ".join
+    separator: str = ""
+    is_secret: bool = False
     refusal: str = ""
 
 
@@ -230,6 +238,20 @@ def _show_event_classes(classes: str) -> str:
     return "A" + classes.strip(ALL_EVENTS + "n") if set(ALL_EVENTS) <= set(classes) else classes
 
 
+def _parse_users(text: str) -> tuple[tuple[bytes, ...], ...]:
+    users = []
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        words = split_arguments(encode(line))
+        if not words:
+            raise ValueError("argument must be a name and rules, with balanced quotes")
+        users.append(tuple(words))
+    return tuple(users)
+
+
+def _show_users(users: tuple[tuple[bytes, ...], ...]) -> str:
+    return "\n".join(join_words(map(decode, words)) for words in users)
+
+
 def encode(text: str) -> bytes:
     """The bytes of a value or a name on the wire."""
     return text.encode("utf-8", "surrogateescape")
@@ -251,13 +273,16 @@ HOST = Kind("ADDRESS", _parse_host)
 DIRECTORY = Kind("PATH", _parse_directory)
 FILE_NAME = Kind("NAME", _parse_file_name)
 # A password is bytes, which need not be UTF-8.
-PASSWORD = Kind("PASSWORD", encode, decode)
+PASSWORD = Kind("PASSWORD", encode, decode, is_secret=True)
+USERS = Kind(
+    "NAME RULE ...", _parse_users, _show_users, toml_type=list, put_together=join_words, separator="\n", is_secret=True
+)
 EVICTION_POLICY = one_of(
     *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
     *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
 )._replace(placeholder="POLICY")
-SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list)
-OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list,
+SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points, toml_type=list, separator=" ")
+OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list, separator=" ",
                      join=lambda present, given: {**present, **given})  # fmt: skip
 TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list, choices=TLS_PROTOCOLS)
 EVENTS = Kind("CLASSES", _parse_event_classes, _show_event_classes)

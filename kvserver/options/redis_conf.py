@@ -7,15 +7,14 @@ module reads no file: its caller passes how one is read.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kvserver.errors import ConfigError
-from kvserver.options.kinds import decode, encode
 from kvserver.options.settings import Setting, add, find, meant, normal_name, parse
 from kvserver.options.table import BY_NAME, Option
+from kvserver.options.words import split_words
 
 ReadFile = Callable[[str], str]
 FindFiles = Callable[[str], Sequence[str]]
@@ -30,25 +29,15 @@ NEWER = {
 }
 # The directives without which data is lost, or open to others, in the place where Redis would have kept it.
 GUARDS = {
-    *("aclfile", "cluster-enabled", "maxmemory-clients", "min-replicas-to-write", "min-slaves-to-write"),
+    *("cluster-enabled", "maxmemory-clients", "min-replicas-to-write", "min-slaves-to-write"),
     *("replicaof", "slaveof", "tls-ciphersuites"),
 }
 BAD_DIRECTIVE = "Bad directive or wrong number of arguments"
 WRONG_NUMBER = "wrong number of arguments"
 UNBALANCED = "Unbalanced quotes in configuration line"
-# The rules of an ACL that leave everything to the one user whom there is.
-ALL_IS_ALLOWED = {"on", "sanitize-payload", "~*", "allkeys", "&*", "allchannels", "+@all", "allcommands", "nopass"}
 # A file that includes others so deeply, or so many, includes itself.
 DEEPEST_INCLUDE = 16
 MOST_INCLUDES = 1_000
-
-_PIECE = re.compile(
-    rb"""[^\s"']+ | "(?:\\x[0-9a-fA-F]{2} | \\. | [^"\\])*"(?=\s|$) | '(?:\\' | (?!\\')[^'])*'(?=\s|$)""",
-    re.VERBOSE | re.DOTALL,
-)
-# The characters that stand for themselves in double quotes.
-_PLAIN = frozenset(map(chr, range(32, 127))) - {'"', "\\"}
-_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 class RedisConf(NamedTuple):
@@ -95,46 +84,6 @@ def lines_of(path: str, text: str) -> list[Line]:
     return lines
 
 
-def split_words(line: str) -> list[str] | None:
-    """The words of a line, quoted as for Redis's sdssplitargs; none of a comment; None if a quote doesn't end."""
-    data, words, at = encode(line.strip(" \t\r\n")), [], 0
-    if data.startswith(b"#"):
-        return []
-    while at < len(data):
-        word = b""
-        while at < len(data) and not data[at : at + 1].isspace():
-            piece = _PIECE.match(data, at)
-            if piece is None:
-                return None
-            word += _unquoted(piece[0])
-            at = piece.end()
-        words.append(decode(word))
-        while data[at : at + 1].isspace():
-            at += 1
-    return words
-
-
-def _unquoted(piece: bytes) -> bytes:
-    if piece[:1] == b"'":
-        return piece[1:-1].replace(rb"\'", b"'")
-    if piece[:1] != b'"':
-        return piece
-    return re.sub(
-        rb"\\(?:x([0-9a-fA-F]{2})|(.))",
-        lambda escape: bytes.fromhex(escape[1].decode()) if escape[1] else _ESCAPES.get(escape[2], escape[2]),
-        piece[1:-1],
-        flags=re.DOTALL,
-    )
-
-
-def quoted(value: str) -> str:
-    """A value as a word of a line: in quotes, and with escapes, where it needs them."""
-    data = encode(value)
-    if re.fullmatch(rb"[!$-&(-~][!#-&(-~]*", data):
-        return value
-    return '"' + "".join(chr(byte) if chr(byte) in _PLAIN else rf"\x{byte:02x}" for byte in data) + '"'
-
-
 class _Reader:
     """The settings so far, and what there is to tell of the lines that set none."""
 
@@ -148,8 +97,6 @@ class _Reader:
         self._dropped: dict[str, str] = {}
         self._notices: list[str] = []
         self._refused: list[str] = []
-        # The SHA-256 (hex) of the default user's password, and the place that says so.
-        self._hashed: tuple[str, str] | None = None
 
     def read(self, path: str, text: str, depth: int = 0) -> None:
         for place, words in lines_of(path, text):
@@ -157,8 +104,6 @@ class _Reader:
                 self._take(place, words[0].lower(), words[1:], depth)
 
     def finish(self) -> RedisConf:
-        if self._hashed and self._digest_of_password() != self._hashed[1]:
-            self._refuse(self._hashed[0], "user default", "there is but a hash of its password: give it by requirepass")
         if self._refused:
             remedy = "somebody may rely on that, so that it is not dropped silently: change or remove it"
             raise ConfigError(f"{'; '.join(self._refused)} ({remedy})")
@@ -167,10 +112,6 @@ class _Reader:
             self._notices.insert(0, f"{self._path}: does not apply here: {told}")
         return RedisConf(self._settings, tuple(self._notices))
 
-    def _digest_of_password(self) -> str:
-        given = self._settings.get("requirepass")
-        return hashlib.sha256(encode(given.text)).hexdigest() if given else ""
-
     def _take(self, place: str, name: str, values: list[str], depth: int) -> None:
         shown = " ".join([name, *values])
         match name, values:
@@ -178,8 +119,6 @@ class _Reader:
                 self._include(place, pattern, depth)
             case "rename-command", [command, _]:
                 self._refuse(place, f"rename-command {command}", "commands have the names that they have")
-            case "user", [_, *_]:
-                self._take_user(place, values)
             case "loadmodule", [_, *_]:
                 self._notices.append(f"{place}: {shown}: there are no modules here, and none of its commands")
             case "sentinel", [_, *_]:
@@ -198,7 +137,7 @@ class _Reader:
                 self._dropped[shown] = ""
             case _:
                 option = find(normal_name(name))
-                if option is None or name in ("include", "rename-command", "user", "loadmodule", "sentinel"):
+                if option is None or name in ("include", "rename-command", "loadmodule", "sentinel"):
                     raise ConfigError(f"{place}: {BAD_DIRECTIVE}: {name}{meant(name)}")
                 self._set(place, option, values)
 
@@ -218,23 +157,11 @@ class _Reader:
     def _refuse(self, place: str, directive: str, reason: str) -> None:
         self._refused.append(f"{place}: {directive}: {reason}")
 
-    def _take_user(self, place: str, values: list[str]) -> None:
-        """Take the one user whom there is, as CONFIG REWRITE of a Redis writes it; refuse all others."""
-        name, rules = values[0], values[1:]
-        passwords = [rule for rule in rules if rule[:1] in (">", "#")]
-        others = {rule.lower() for rule in rules if rule not in passwords} - ALL_IS_ALLOWED
-        if name != "default" or others or "on" not in rules or len(passwords) > 1:
-            self._refuse(place, f"user {name}", "there is one user, default, with a password (requirepass) and all rights")
-        elif passwords and passwords[0].startswith(">"):
-            self._set(place, BY_NAME["requirepass"], [passwords[0][1:]])
-        elif passwords:
-            self._hashed = place, passwords[0][1:].lower()
-
     def _set(self, place: str, option: Option, values: list[str]) -> None:
         if not values or (len(values) > 1 and option.kind.toml_type is not list):
             comment = "; a comment needs a line of its own" if any(value.startswith("#") for value in values) else ""
             raise ConfigError(f"{place}, {option.name}: {WRONG_NUMBER}{comment}")
-        setting = Setting(option, f"{place}, {option.name}", " ".join(values))
+        setting = Setting(option, f"{place}, {option.name}", option.kind.put_together(values))
         if not _is_refused(setting):
             parse(setting)
             add(self._settings, setting)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kvserver.errors import ConfigError
-from kvserver.options.kinds import OUTPUT_LIMITS, SAVE_POINTS
 from kvserver.options.table import BY_NAME, Option
 
 
@@ -63,8 +62,9 @@ def add(settings: dict[str, Setting], setting: Setting) -> None:
     them: as with redis-server.
     """
     option, origin, text = setting
-    if option.kind in (SAVE_POINTS, OUTPUT_LIMITS) and text and option.name in settings:
-        text = f"{settings[option.name].text} {text}".lstrip()
+    separator = option.kind.separator
+    if separator and text and option.name in settings:
+        text = f"{settings[option.name].text}{separator}{text}".lstrip()
     settings[option.name] = Setting(option, origin, text)
 
 
@@ -74,6 +74,8 @@ def parse(setting: Setting) -> Any:
     try:
         return option.kind.parse(text)
     except ValueError as error:
+        if option.kind.is_secret:
+            raise ConfigError(f"{origin}: {error}") from None
         from kvserver.options.suggestions import nearest_value
 
         guess = nearest_value(text, option.kind)

@@ -31,6 +31,7 @@ from kvserver.options.kinds import (
     UINT_MAX,
     ULLONG_MAX,
     URL,
+    USERS,
     YES_NO,
     Kind,
     integer,
@@ -50,9 +51,10 @@ class Change(Enum):
     LIVE = "at any time"
     PROTECTED = "only as enable-protected-configs says: it names a file"
     FIXED = "never"
+    UNSEEN = "never, and CONFIG knows nothing of it: ACL changes it"
 
 
-LIVE, PROTECTED, FIXED = Change.LIVE, Change.PROTECTED, Change.FIXED
+LIVE, PROTECTED, FIXED, UNSEEN = Change.LIVE, Change.PROTECTED, Change.FIXED, Change.UNSEEN
 
 
 class Option(NamedTuple):
@@ -176,6 +178,12 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
     "Security": (
         Option("protected-mode", LIVE, YES_NO, "yes", "without a password, serve only clients on this machine"),
         Option("requirepass", LIVE, PASSWORD, "", "password of the default user; empty for none"),
+        Option("user", UNSEEN, USERS, "", "a user and its rules, as for ACL SETUSER; several --user add up"),
+        Option("aclfile", FIXED, PATH, "",
+               "file of all users, which ACL LOAD reads and ACL SAVE writes; empty: they are in the file of options"),
+        Option("acl-pubsub-default", LIVE, one_of("allchannels", "resetchannels"), "resetchannels",
+               "the channels that a new user may use: all of them, or none"),
+        Option("acllog-max-len", LIVE, integer(0, LONG_MAX), "128", "denials that ACL LOG keeps"),
         Option("enable-protected-configs", FIXED, one_of("no", "yes", "local"), "no",
                "who may change by CONFIG SET which files are read; local: only connections from this machine"),
         Option("enable-debug-command", FIXED, one_of("no", "yes", "local"), "local",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 from kvserver.errors import ConfigError
-from kvserver.options.kinds import YES_NO, encode
+from kvserver.options.kinds import YES_NO, Kind, encode
 from kvserver.options.settings import Setting, find_option
 
 
@@ -25,12 +25,13 @@ def read_toml(text: str, source: str) -> dict[str, Setting]:
         option = find_option(written, origin)
         if option.name in settings:
             raise ConfigError(f"{origin}: {option.name} is there twice")
-        settings[option.name] = Setting(option, origin, _text_of(value, option.kind.toml_type, origin))
+        settings[option.name] = Setting(option, origin, _text_of(value, option.kind, origin))
     return settings
 
 
-def _text_of(value: object, wanted: type, origin: str) -> str:
+def _text_of(value: object, kind: Kind, origin: str) -> str:
     """A TOML value as the text that an option's kind parses."""
+    wanted = kind.toml_type
     if isinstance(value, str):
         return value
     # isinstance would take True for an integer.
@@ -40,6 +41,6 @@ def _text_of(value: object, wanted: type, origin: str) -> str:
         if isinstance(value, int):
             return str(value)
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return " ".join(value)
+            return (kind.separator or " ").join(value)
     also = {int: "an integer or ", bool: "true, false or ", list: "an array of strings or "}.get(wanted, "")
     raise ConfigError(f"{origin}: it must be {also}a string")

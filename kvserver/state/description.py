@@ -6,10 +6,11 @@ that implements it is `dispatch.command.Command`. Pure; names no command.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from kvserver.acl.guarded import Guarded, need_of
 from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply, SetOf, Simple
 from kvserver.resp.request import Request
@@ -81,6 +82,11 @@ class KeySpecification(NamedTuple):
         return self.flags == ("not_key",)
 
     @property
+    def need(self) -> int:
+        """What rights a user needs for the keys, as bits."""
+        return need_of(self.flags)
+
+    @property
     def writes(self) -> bool:
         """True if the call writes the keys."""
         return self.flags[:1] in (("OW",), ("RW",), ("RM",))
@@ -123,7 +129,17 @@ class KeySpecification(NamedTuple):
         return described | {b"flags": SetOf(map(Simple, self.flags)), b"begin_search": begin, b"find_keys": find}
 
 
-class Description(ABC):
+class ChannelSpecification(NamedTuple):
+    """The channels of a call: its words up to the one at `last`, which counts from the end of the call if it is negative.
+
+    With `are_patterns`, they are patterns of channels.
+    """
+
+    last: int
+    are_patterns: bool = False
+
+
+class Description(Guarded):
     """A command, or a subcommand, whose name is `config|get` then. The fields are those of Redis's COMMAND and COMMAND DOCS.
 
     - `deprecated` has the version since when it is deprecated, and what replaces it.
@@ -131,7 +147,6 @@ class Description(ABC):
     - `subcommands` has the subcommands of a container by their second word, in lower case.
     """
 
-    name: str
     flags: Sequence[str]
     since: str
     group: str

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 
+from kvserver.acl.catalogue import Catalogue
+from kvserver.acl.denials import Denials
+from kvserver.acl.user import User
+from kvserver.acl.users import Users
 from kvserver.compilation import mypyc_attr
 from kvserver.data.databases import Databases
 from kvserver.data.maxmemory import Memory
 from kvserver.options.config import Config
 from kvserver.resp.request import Request
 from kvserver.state.channels import Channels
-from kvserver.state.description import Description
+from kvserver.state.description import CATEGORIES, Description
 from kvserver.state.latency import LatencyMonitor
 from kvserver.state.notifications import Notifications
 from kvserver.state.replication import ReplicationFacts
@@ -68,6 +72,8 @@ class ServerState:
 
     - `commands` are by lower-case name. `now_ms` and `now_us` give the Unix time in milliseconds and in microseconds.
     - `random_below` gives a whole number from 0 to one below its argument, in a server each with the same chance.
+    - `random_bytes` gives so many bytes, in a server such that nobody can guess.
+    - `users` are those who may log in, and `denials` has what they were denied.
     - `version` is kvserver's own. `pause` tells which commands wait now.
     - `buffers_of` gives what the connection of a session holds, by the session's id; `held_buffers` gives that of all
       connections that hold anything.
@@ -83,6 +89,7 @@ class ServerState:
         now_ms: Callable[[], int],
         *,
         random_below: Callable[[int], int] = lambda bound: 0,
+        random_bytes: Callable[[int], bytes] = bytes,
         now_us: Callable[[], int] = lambda: 0,
         process_facts: Callable[[], ProcessFacts] = ProcessFacts,
         started_at_ms: int = 0,
@@ -95,6 +102,7 @@ class ServerState:
         self.usages = Usages(each.name for whole in commands.values() for each in (whole, *whole.subcommands.values()))
         self.now_ms = now_ms
         self.random_below = random_below
+        self.random_bytes = random_bytes
         self.now_us = now_us
         self.process_facts = process_facts
         self.persistence = PersistenceFacts()
@@ -103,6 +111,9 @@ class ServerState:
         self.replication = ReplicationFacts()
         self.counters = Counters()
         self.rates = Rates()
+        self.users = Users(self._catalogue, lambda: config.acl_pubsub_default == "allchannels")
+        self.users.default.set_password(config.requirepass)
+        self.denials = Denials()
         self.sessions: dict[int, Session] = {}
         self.buffers_of: Callable[[int], Buffers] = lambda session_id: Buffers()
         self.held_buffers: Callable[[], list[Buffers]] = list
@@ -120,6 +131,25 @@ class ServerState:
         self.pause = Pause.NONE
         self.watches = Watches(databases, commands)
         self.scripts: ScriptHost[Session] = NoScripts()
+
+    def _catalogue(self) -> Catalogue:
+        """The commands for the rules of users."""
+        every = [each for whole in self.commands.values() for each in (whole, *whole.subcommands.values())]
+        return Catalogue({each.name: each.categories for each in every}, CATEGORIES)
+
+    def note_rights(self, user: User) -> None:
+        """Have all sessions take notice that a user has other rules now."""
+        for session in self.sessions.values():
+            # All that have not logged in are the default user.
+            if session.user is user:
+                session.note_rights()
+
+    def log_out(self, users: list[User]) -> list[Session]:
+        """The sessions of users that are gone, each of which is the default user from now on, and has not logged in."""
+        found = [session for session in self.sessions.values() if session.user in users]
+        for session in found:
+            session.be(self.users.default, has_logged_in=False)
+        return found
 
     def swap(self, first: int, second: int, caller: Session) -> None:
         """Let two databases change places, for all sessions: for the caller's, too, though it may be that of the journal."""
@@ -162,6 +192,8 @@ class Transaction:
 class Session:
     """One client, from its connect to its close.
 
+    - `user` is who it has logged in as; until then it is the default user. `authenticated`: AUTH is not needed, or was given.
+      `is_unrestricted`: it is authenticated, and its user may do everything.
     - `address` is as CLIENT LIST prints it. `is_local`: the client came by the loopback address or a Unix socket.
     - `is_blocked`: its blocking command waits. `is_postponed`: its command waits for the end of a pause. `is_executing`: its
       transaction runs.
@@ -176,11 +208,13 @@ class Session:
         "channels",
         "connected_at_ms",
         "descriptor",
+        "has_logged_in",
         "id",
         "is_blocked",
         "is_executing",
         "is_local",
         "is_postponed",
+        "is_unrestricted",
         "keyspace",
         "last_active_at_ms",
         "last_command",
@@ -195,6 +229,7 @@ class Session:
         "server",
         "shard_channels",
         "transaction",
+        "user",
         "watch",
     )
 
@@ -229,9 +264,22 @@ class Session:
         self.leave()
         self.name = b""
         self.protocol = 2
-        self.authenticated = not self.server.config.requirepass
+        self.be(self.server.users.default, has_logged_in=self.server.users.default.is_open)
         self.muted = Muted.NONE
         self.keyspace = self.server.databases[0]
+
+    def be(self, user: User, *, has_logged_in: bool = True) -> None:
+        """Be this user from now on."""
+        self.user = user
+        self.has_logged_in = has_logged_in
+        self.note_rights()
+
+    def note_rights(self) -> None:
+        """Take notice that the user has other rules now, perhaps."""
+        default = self.server.users.default
+        # As in Redis, AUTH is asked for where the default user is off or has a password, even if it was not so before.
+        self.authenticated = self.has_logged_in or default.is_open
+        self.is_unrestricted = self.authenticated and self.user.is_unrestricted
 
     @property
     def is_on_unix_socket(self) -> bool:

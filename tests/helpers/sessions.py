@@ -192,6 +192,12 @@ class Server:
         )
         self.table = self.state.table
 
+    def set_password(self, password: bytes) -> None:
+        """Have a password for the default user, as requirepass."""
+        self.state.config.requirepass = password
+        self.state.users.default.set_password(password)
+        self.state.note_rights(self.state.users.default)
+
     def session(self, *, is_local: bool = True) -> Session:
         number = len(self.state.sessions) + 1
         session = Session(self.state, number, f"127.0.0.1:{number}", "127.0.0.1:6379", is_local)

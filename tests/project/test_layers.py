@@ -76,7 +76,7 @@ LAYERS = (
     {"_speedups"},
     {"compilation", "containers", "errors", "patterns", "supervisor", "version"},
     {"options", "resp"},
-    {"data", "log"},
+    {"acl", "data", "log"},
     {"formats", "state"},
     {"dispatch", "media", "system"},
     {"scripting", "types"},
@@ -97,7 +97,8 @@ PURE = sorted(
     name
     for name in PATHS
     if name != "kvserver._speedups.choice"  # It reads the environment once.
-    and place_of(name) in {"_speedups", "containers", "resp", "data", "formats", "state", "dispatch", "types", "commands"}
+    and place_of(name)
+    in {"_speedups", "acl", "containers", "resp", "data", "formats", "state", "dispatch", "types", "commands"}
 )
 OPTIONS = sorted(name for name in PATHS if place_of(name) == "options" and name != "kvserver.options.file")
 

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from helpers.sessions import Server
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.introduction import another_port, introduce, warn_of_network
@@ -23,9 +24,16 @@ def in_use(port: int) -> OSError:
     return error
 
 
+def state_of(*words: str) -> ServerState:
+    state = Server().state
+    state.config = config_of(*words)
+    state.users.default.set_password(state.config.requirepass)
+    return state
+
+
 def test_server_on_a_network_warns_of_whoever_may_get_there(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_network(config_of("--protected-mode", "no"), ["10.0.0.9:6379: no such address"], "0.0.0.0:6379")
-    warn_of_network(config_of(), [], "0.0.0.0:6379")
+    warn_of_network(state_of("--protected-mode", "no"), ["10.0.0.9:6379: no such address"], "0.0.0.0:6379")
+    warn_of_network(state_of(), [], "0.0.0.0:6379")
     assert caplog.messages == [
         "10.0.0.9:6379: no such address; going on without it",
         "0.0.0.0:6379 is on a network: whoever gets there has all data, since protected-mode is off and requirepass is empty",
@@ -35,8 +43,8 @@ def test_server_on_a_network_warns_of_whoever_may_get_there(caplog: pytest.LogCa
 
 
 def test_password_and_a_server_of_this_machine_need_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_network(config_of("--requirepass", "x", "--protected-mode", "no"), [], "0.0.0.0:6379")
-    warn_of_network(config_of("--protected-mode", "no"), [], "")
+    warn_of_network(state_of("--requirepass", "x", "--protected-mode", "no"), [], "0.0.0.0:6379")
+    warn_of_network(state_of("--protected-mode", "no"), [], "")
     assert caplog.messages == []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from kvserver.acl.guarded import WRITE
 from kvserver.data.entries import Value
 from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command
@@ -215,11 +216,21 @@ def _events_from(start: int) -> Callable[[Request], str]:
     return events
 
 
+def _stored_in_from(start: int) -> Callable[[Request], list[tuple[int, int]]]:
+    """The keys that a call stores in, which has options from this word on: a specification finds but the first of each."""
+
+    def stored_in(request: Request) -> list[tuple[int, int]]:
+        places = range(start, len(request) - 1)
+        return [(place + 1, WRITE) for place in places if request[place].upper() in (b"STORE", b"STOREDIST")]
+
+    return stored_in
+
+
 @command("georadius",
          "key:key longitude:double latitude:double radius:double unit<M|KM|FT|MI> WITHCOORD? WITHDIST? WITHHASH? "
          "count{COUNT=count:integer ANY?@6.2.0}? order<ASC|DESC>? STORE=key:key#1? STOREDIST=key:key#2?",
          "write denyoom", access="RO access; OW update; OW update",
-         events=_events_from(6), since="3.2.0", group="geo",
+         more_keys=_stored_in_from(6), events=_events_from(6), since="3.2.0", group="geo",
          complexity="O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited "
          "by center and radius and M is the number of items inside the index.",
          deprecated=("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument"),
@@ -246,7 +257,7 @@ def georadius_ro(session: Session, request: Request) -> Reply:
          "key:key member radius:double unit<M|KM|FT|MI> WITHCOORD? WITHDIST? WITHHASH? count{COUNT=count:integer ANY?}? "
          "order<ASC|DESC>? STORE=key:key#1? STOREDIST=key:key#2?",
          "write denyoom", access="RO access; OW update; OW update",
-         events=_events_from(5), since="3.2.0", group="geo",
+         more_keys=_stored_in_from(5), events=_events_from(5), since="3.2.0", group="geo",
          complexity="O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited "
          "by center and radius and M is the number of items inside the index.",
          deprecated=("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments"),

@@ -1,4 +1,4 @@
-"""ACL tells of the one user there is. (wire/cases/acl.txt compares the replies with redis-server's.)"""
+"""ACL tells of users and changes them. (wire/cases/acl.txt compares the replies with redis-server's.)"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_password_is_told_as_its_hash() -> None:
     server = Server()
     # A session that is there before the password need not authenticate.
     session = server.session()
-    server.state.config.set([(b"requirepass", b"a")])
+    server.set_password(b"a")
     digest = b"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
     user: Any = run(session, "ACL", "GETUSER", "default")
     assert user[b"passwords"] == [digest]

@@ -16,7 +16,7 @@ from kvserver.state.session import Session
 @pytest.fixture
 def server() -> Server:
     server = Server()
-    server.state.config.requirepass = b"s\xffcret"
+    server.set_password(b"s\xffcret")
     return server
 
 

@@ -78,7 +78,7 @@ def bring_into(session: Session, states: tuple[str, ...]) -> None:
         server.memory.measure()
     server.persistence.loading = "loading" in states
     server.persistence.last_save_ok = "failing" not in states
-    session.authenticated = "unauthenticated" not in states
+    session.authenticated = session.is_unrestricted = "unauthenticated" not in states
 
 
 def expected_refusal(words: str, states: tuple[str, ...]) -> str | None:
@@ -375,7 +375,7 @@ def test_muted_transaction_still_notes_what_was_refused() -> None:
 
 def test_password_comes_before_everything() -> None:
     server = Server()
-    server.state.config.requirepass = b"secret"
+    server.set_password(b"secret")
     session = server.session()
     server.state.pause = Pause.ALL
     assert text(run(session, "GET", "k")) == NOAUTH

@@ -28,7 +28,6 @@ def oracle(running_redis: ServerProcess) -> Iterator[Wire]:
 
 # Which values are refused although Redis takes them, and in which words.
 REFUSED = {
-    "aclfile": "there is one user, and no file of others",
     "aof-load-truncated": "a torn journal never keeps the server from starting",
     "cluster-enabled": "there is no cluster mode",
     "daemonize": "it always stays in the foreground",

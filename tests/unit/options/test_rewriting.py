@@ -198,6 +198,7 @@ def test_changed_lines_of_redis_form_take_the_place_of_the_first_one() -> None:
     once = rewrite(text, config, "redis.conf")
     assert once == conf(
         "# mine", "port 7000", "timeout 6", "save 1 2", "save 3 4", "# between", r'requirepass "new \x22 \xff"',
+        "user default on >x ~* &* +@all",
         "client-output-buffer-limit normal 1073741824 268435456 60", "client-output-buffer-limit slave 1048576 1048576 1",
         "client-output-buffer-limit pubsub 5 5 5", "slowlog-max-len 9", "bind 127.0.0.1 -::1",
         "", SIGNATURE, "maxclients 77",

@@ -18,7 +18,7 @@ def test_session_is_authenticated_only_where_no_password_is_set() -> None:
     server = Server()
     session = server.session()
     assert session.authenticated
-    server.state.config.requirepass = b"secret"
+    server.set_password(b"secret")
     assert session.authenticated, "a password that is set later holds for new clients"
     assert not server.session().authenticated
 
@@ -29,7 +29,7 @@ def test_reset_takes_back_what_the_client_set_and_nothing_else() -> None:
     session.name, session.protocol, session.lib_name = b"me", 3, b"lib"
     session.reset()
     assert (session.name, session.protocol, session.lib_name, session.id) == (b"", 2, b"lib", 1)
-    server.state.config.requirepass = b"secret"
+    server.set_password(b"secret")
     session.reset()
     assert not session.authenticated
 

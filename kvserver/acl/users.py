@@ -1,0 +1,179 @@
+"""The users of a server, by name, the default one among them; and the file that they may be kept in.
+
+A name always means the same object while its user is there, so that a session that has logged in keeps its user when the
+rules change. Users are loaded together, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Final
+
+from kvserver.acl.catalogue import Catalogue
+from kvserver.acl.user import User, is_name
+from kvserver.errors import RuleError
+
+DEFAULT: Final = b"default"
+DEFAULT_RULES: Final = (b"+@all", b"~*", b"&*", b"on", b"nopass")
+DUPLICATE: Final = "Duplicate user found. A user can only be defined once in config files"
+UNCHANGED: Final = "WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+UNMATCHED: Final = "Unmatched parenthesis in selector definition."
+# The rules that have a password in them, or its hash.
+SECRET_SIGNS: Final = (b">", b"<", b"#", b"!")
+
+
+class Users:
+    """All users. `make_catalogue` gives the commands that rules may name; `all_channels` tells what new users may hear."""
+
+    def __init__(self, make_catalogue: Callable[[], Catalogue], all_channels: Callable[[], bool]) -> None:
+        # Most servers have no user but the default one, and never need it.
+        self.catalogue = cache(make_catalogue)
+        self._all_channels = all_channels
+        self.default = User(DEFAULT)
+        self._apply(self.default, DEFAULT_RULES)
+        self._users = {DEFAULT: self.default}
+
+    def get(self, name: bytes) -> User | None:
+        """The user of this name, or None."""
+        return self._users.get(name)
+
+    @property
+    def names(self) -> list[bytes]:
+        """The names of all users, in order."""
+        return sorted(self._users)
+
+    def lines(self) -> list[bytes]:
+        """The users as a file has them, a line each."""
+        return [b"user %b %b" % (name, self._users[name].describe(self.catalogue)) for name in self.names]
+
+    def settings(self, password: bytes) -> list[list[bytes]]:
+        """The users as the configuration has them: words each, the name first. None where the password says all there is."""
+        usual = self._new(DEFAULT)
+        self._apply(usual, DEFAULT_RULES)
+        usual.set_password(password)
+        if list(self._users) == [DEFAULT] and self.default.describe(self.catalogue) == usual.describe(self.catalogue):
+            return []
+        return [line.split(b" ")[1:] for line in self.lines()]
+
+    def staged(self, name: bytes, rules: Sequence[bytes]) -> User:
+        """A user with these rules behind those that the user of this name has. RuleError with the first one that is wrong."""
+        staged, present = self._new(name), self._users.get(name)
+        if present:
+            staged.take(present)
+        for rule in rules:
+            try:
+                self._apply(staged, (rule,))
+            except RuleError as error:
+                shown = rule.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+                raise RuleError(f"Error in ACL SETUSER modifier '{shown}': {error}") from None
+        return staged
+
+    def put(self, staged: User) -> User:
+        """Let the user of this name have these rules; return it. It may be a new one."""
+        user = self._users.setdefault(staged.name, staged)
+        if user is not staged:
+            user.take(staged)
+        return user
+
+    def delete(self, name: bytes) -> User | None:
+        """Forget a user, and return it, or None if there is none of this name."""
+        return self._users.pop(name, None)
+
+    def configure(self, users: Iterable[Sequence[bytes]]) -> list[bytes]:
+        """Add the users of the configuration, each with its name before its rules. Return the names of those that are off.
+
+        RuleError, which shows no password, for what is no user.
+        """
+        seen = set()
+        off = []
+        for name, *words in users:
+            shown = name.decode("utf-8", "backslashreplace")
+            if not is_name(name):
+                raise RuleError("Spaces not allowed in ACL usernames")
+            if name in seen:
+                raise RuleError(f"user {shown}: {DUPLICATE}")
+            seen.add(name)
+            rules = merged(words)
+            if isinstance(rules, bytes):
+                raise RuleError(f"user {shown}: {UNMATCHED}")
+            user = self._new(name)
+            if name == DEFAULT:
+                self._apply(user, (b"reset",))
+            for rule in rules:
+                try:
+                    self._apply(user, (rule,))
+                except RuleError as error:
+                    text = rule[:1] + b"(redacted)" if rule.startswith(SECRET_SIGNS) else rule
+                    told = text.decode("utf-8", "backslashreplace")
+                    raise RuleError(f"Error loading ACL rule '{told}' for the user named '{shown}': {error}") from None
+            if not self.put(user).is_on:
+                off.append(name)
+        return off
+
+    def read(self, text: bytes, path: str) -> dict[bytes, User]:
+        """The users of a file. RuleError that tells, as Redis does, of all lines that are wrong."""
+        users: dict[bytes, User] = {}
+        errors = ""
+        for number, line in enumerate(text.split(b"\n"), 1):
+            words = line.strip(b" \t\r\n").split(b" ")
+            if words == [b""]:
+                continue
+            name = words[1] if len(words) > 1 else b""
+            shown = name.decode("utf-8", "surrogateescape")
+            if words[0] != b"user" or len(words) < 2:
+                errors += f"{path}:{number} should start with user keyword followed by the username. "
+            elif not is_name(name):
+                errors += f"'{path}:{number}: username '{shown}' contains invalid characters. "
+            elif name in users:
+                errors += f"WARNING: Duplicate user '{shown}' found on line {number}. "
+            else:
+                user = users[name] = self._new(name)
+                rules = merged(words[2:])
+                if isinstance(rules, bytes):
+                    errors += f"{path}:{number}: {UNMATCHED}"
+                    continue
+                for rule in rules:
+                    try:
+                        self._apply(user, (rule.strip(b"\t\r\n"),))
+                    except RuleError as error:
+                        errors += f"{path}:{number}: {error}. "
+        if errors:
+            raise RuleError(errors + UNCHANGED)
+        return users
+
+    def replace(self, users: dict[bytes, User]) -> list[User]:
+        """Have these users in the place of all others. Return those that are gone: all but the default one, as in Redis."""
+        gone = [user for user in self._users.values() if user is not self.default]
+        given = users.get(DEFAULT)
+        if given is None:
+            given = User(DEFAULT)
+            self._apply(given, DEFAULT_RULES)
+        self.default.take(given)
+        self._users = {**users, DEFAULT: self.default}
+        return gone
+
+    def _new(self, name: bytes) -> User:
+        return User(name, all_channels=self._all_channels())
+
+    def _apply(self, user: User, rules: Iterable[bytes]) -> None:
+        for rule in rules:
+            user.apply(rule, self.catalogue, all_channels=self._all_channels())
+
+
+def merged(words: Sequence[bytes]) -> list[bytes] | bytes:
+    """The rules that words are, a selector that stands in several words put together; or the word whose `(` has no end."""
+    rules: list[bytes] = []
+    selector = b""
+    begun = b""
+    for word in words:
+        if word.startswith(b"(") and not word.endswith(b")"):
+            selector = begun = word
+        elif begun:
+            selector += b" " + word
+            if word.endswith(b")"):
+                rules.append(selector)
+                begun = b""
+        else:
+            rules.append(word)
+    return begun or rules
