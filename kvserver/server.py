@@ -346,9 +346,11 @@ class Server:
             if self.ended.done():
                 return
             self._is_starting = True
-            # What CONFIG SET has set stays: it is the same server.
+            # What CONFIG SET and ACL SETUSER have set stays: it is the same server.
+            before = self._parts.state
             self._build()
             parts = self._parts
+            parts.state.take_users(before)
             self._tie(self._storage.reopen(parts.state, parts.table, parts.wake, waits=waits))
             await self._serve()
         except StartError as error:

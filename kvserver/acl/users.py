@@ -153,6 +153,10 @@ class Users:
         self._users = {**users, DEFAULT: self.default}
         return gone
 
+    def take(self, others: Users) -> None:
+        """Have the users that these are, who are used no more by whoever had them."""
+        self.replace(others._users)
+
     def _new(self, name: bytes) -> User:
         return User(name, all_channels=self._all_channels())
 

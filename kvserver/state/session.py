@@ -151,6 +151,11 @@ class ServerState:
             session.be(self.users.default, has_logged_in=False)
         return found
 
+    def take_users(self, before: ServerState) -> None:
+        """Have the users of the same server's state before, and what they were denied."""
+        self.users.take(before.users)
+        self.denials = before.denials
+
     def swap(self, first: int, second: int, caller: Session) -> None:
         """Let two databases change places, for all sessions: for the caller's, too, though it may be that of the journal."""
         one, other = self.databases[first], self.databases[second]

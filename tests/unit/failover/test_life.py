@@ -69,6 +69,20 @@ async def test_failover_of_such_a_node_demotes_it_once(name: str, one: kvserver.
     assert not one.ended.done()
 
 
+async def test_users_stay_when_a_node_is_demoted(name: str, one: kvserver.Server) -> None:
+    async with client_of(one) as client:
+        await client.execute_command("ACL", "SETUSER", "ada", "on", ">secret", "~ada:*", "+get")
+        users = await client.execute_command("ACL", "LIST")
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            await client.execute_command("AUTH", "ada", "wrong")
+    await one.fail_over()
+    await until(lambda: one.is_running)
+    async with client_of(one) as client:
+        assert await client.execute_command("ACL", "LIST") == users
+        assert len(await client.execute_command("ACL", "LOG")) == 1
+        assert await client.execute_command("AUTH", "ada", "secret")
+
+
 async def test_two_failovers_at_once_are_one(one: kvserver.Server) -> None:
     results = await asyncio.gather(one.fail_over(), one.fail_over(), return_exceptions=True)
     assert [type(result) for result in results] in ([type(None), NotRunning], [type(None), type(None)])
