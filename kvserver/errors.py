@@ -24,6 +24,7 @@ Exception
     ├── ManifestInvalid        a manifest of a vault is none, or contradicts itself (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
+    ├── PatternInvalid         a text in a path is no regular expression, or one that is too large
     ├── DenseNeeded            a HyperLogLog can't stay sparse
     ├── ConfigError            a wrong option, value or file of options
     │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
@@ -131,6 +132,10 @@ class PayloadInvalid(KVServerError, ValueError):
 
 class DumpInvalid(KVServerError):
     """A DUMP payload that can't be loaded. `str()` is what Redis writes behind `-ERR `."""
+
+
+class PatternInvalid(KVServerError):
+    """A text in the path of a document is no regular expression, or one that is too large."""
 
 
 class DenseNeeded(KVServerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -71,16 +71,18 @@ async def test_failover_of_such_a_node_demotes_it_once(name: str, one: kvserver.
 
 async def test_users_stay_when_a_node_is_demoted(name: str, one: kvserver.Server) -> None:
     async with client_of(one) as client:
-        await client.execute_command("ACL", "SETUSER", "ada", "on", ">secret", "~ada:*", "+get")
-        users = await client.execute_command("ACL", "LIST")
+        call: Callable[..., Any] = client.execute_command
+        await call("ACL", "SETUSER", "ada", "on", ">secret", "~ada:*", "+get")
+        users = await call("ACL", "LIST")
         with pytest.raises(redis.exceptions.AuthenticationError):
-            await client.execute_command("AUTH", "ada", "wrong")
+            await call("AUTH", "ada", "wrong")
     await one.fail_over()
     await until(lambda: one.is_running)
     async with client_of(one) as client:
-        assert await client.execute_command("ACL", "LIST") == users
-        assert len(await client.execute_command("ACL", "LOG")) == 1
-        assert await client.execute_command("AUTH", "ada", "secret")
+        call = client.execute_command
+        assert await call("ACL", "LIST") == users
+        assert len(await call("ACL", "LOG")) == 1
+        assert await call("AUTH", "ada", "secret")
 
 
 async def test_two_failovers_at_once_are_one(one: kvserver.Server) -> None:
