@@ -45,7 +45,13 @@ from kvserver.scripting import commands as scripting
 from kvserver.scripting import function_commands as functions
 from kvserver.types.hash import commands as hash
 from kvserver.types.hash import field_expiry
+from kvserver.types.json import arrays as json_arrays
+from kvserver.types.json import booleans as json_booleans
 from kvserver.types.json import commands as json
+from kvserver.types.json import inspection as json_inspection
+from kvserver.types.json import numbers as json_numbers
+from kvserver.types.json import objects as json_objects
+from kvserver.types.json import strings as json_strings
 from kvserver.types.list import blocking as list_blocking
 from kvserver.types.list import commands as lists
 from kvserver.types.set import algebra as set_algebra

@@ -1,117 +1,225 @@
-"""JSON.SET, JSON.GET, JSON.TYPE, JSON.DEL, JSON.FORGET: whole documents, as RedisJSON and redis-py's `json()` have them.
+"""JSON.SET, JSON.MSET, JSON.MERGE, JSON.GET, JSON.MGET, JSON.DEL, JSON.FORGET, JSON.CLEAR: values of any type.
 
-Only the root path is known. A document is replaced as a whole and never changed; a JSON string is a string of Redis's.
+A JSON string is a string of Redis's, so that a command here takes a string for a document. JSON.SET of a whole document drops
+the expiry of the key, as SET does; whatever changes a part keeps it.
 """
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kvserver.data.entries import Value
-from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText, canonical, canonical_strict, parse_strict
+from kvserver.formats.codec import JSON, JSONText, canonical_string
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
+from kvserver.types.json.document import (
+    Document,
+    Location,
+    change_document,
+    document_of,
+    own_document,
+    read_document,
+    value_of,
+)
+from kvserver.types.json.filters import NOTHING
+from kvserver.types.json.layout import Layout
+from kvserver.types.json.path import Path, parse_path
+from kvserver.types.json.places import (
+    NO_PATH,
+    ROOT,
+    Copies,
+    check_depth,
+    delete_all,
+    existing,
+    outermost,
+    path_at,
+    value_from,
+)
+from kvserver.types.json.writing import write
 
-LEGACY_ROOTS = (b".", b"")
-ROOT = b"$"
+NOT_AT_ROOT: Final = "ERR new objects must be created at the root"
+_KEY_PATH_VALUE: Final = 3
 
 
-def _is_legacy_root(path: bytes) -> bool:
-    """True for `.`, False for `$`. CommandError for a path below the root."""
-    if path == ROOT:
-        return False
-    if path in LEGACY_ROOTS:
-        return True
-    raise CommandError("ERR only the root path ($ or .) is supported")
+# Writing
 
 
-def _text(value: Value) -> bytes:
-    """The canonical JSON of a value. CommandError for bytes that are not UTF-8, which JSON can't express."""
-    if isinstance(value, JSONText):
-        return value
-    if not isinstance(value, bytes):
-        raise CommandError(WRONG_TYPE)
-    try:
-        return canonical(value.decode())
-    except UnicodeDecodeError:
-        raise CommandError(WRONG_TYPE) from None
+def _places(document: Document, path: Path, *, may_replace: bool, may_add: bool) -> tuple[list[Location], Location | None]:
+    """The locations at which a value is put: those that are there, or the one that is added; nothing, where neither may be.
+
+    CommandError for a path to nothing that says no place for a new member.
+    """
+    if may_replace:
+        there = path.find(document.root)
+        if there or not may_add:
+            return there, None
+    if path.keys is None:
+        raise CommandError("Err wrong static path")
+    if type(path.keys[-1]) is int:
+        if path.first(document.root) is NOTHING:
+            raise CommandError("ERR array index out of range")
+        return [], None
+    container = path.container(document.root)
+    if container is None or path.keys[-1] in document.at(container):
+        return [], None
+    return [], (*container, path.keys[-1])
+
+
+def _put(document: Document, path: Path, value: JSON, *, may_replace: bool = True, may_add: bool = True) -> bool:
+    """Put a value at a path that is not the root. Return True if there was a place for it. CommandError as for `_places`."""
+    there, added = _places(document, path, may_replace=may_replace, may_add=may_add)
+    # What is within a place that gets the value is gone then.
+    places = outermost(there) if added is None else [added]
+    for place in places:
+        check_depth(place[:-1], [value])
+    copies = Copies([value])
+    for place in places:
+        document.put(place, *copies.take())
+    return bool(places)
+
+
+def _set_whole(session: Session, key: bytes, value: JSON, request: Request) -> None:
+    session.keyspace.put_as(key, value_of(Document(value)), request)
 
 
 @command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
-         since="1.0.0", group="json", complexity="O(M) where M is the size of the value",
-         summary="Set the JSON value of a key")  # fmt: skip
+         since="1.0.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
+         summary="Set the JSON value at a path in a key")  # fmt: skip
 def json_set(session: Session, request: Request) -> Reply:
-    keyspace = session.keyspace
     options = json_set.options(request)
-    is_there = keyspace.live(request[1]) is not None
-    if request[2] != ROOT and request[2] not in LEGACY_ROOTS and not is_there:
-        raise CommandError("ERR new objects must be created at the root")
-    _is_legacy_root(request[2])
-    try:
-        document = parse_strict(request[3])
-        # The canonical text is made for a string as well, for its limits: a document that is taken must be readable later.
-        text = canonical_strict(document)
-    except ValueError as error:
-        raise CommandError(f"ERR {error}") from None
-    if ("NX" in options and is_there) or ("XX" in options and not is_there):
+    key, path, value = request[1], parse_path(request[2]), value_from(request[3])
+    effect = [b"JSON.SET", *request[1:4]]
+    document = own_document(session.keyspace, key) if not path.is_root else None
+    if document is None:
+        is_there = path.is_root and session.keyspace.live(key) is not None
+        if is_there and "NX" in options:
+            return None
+        if not is_there and "XX" in options:
+            return None
+        if not path.is_root:
+            raise CommandError(NOT_AT_ROOT)
+        _set_whole(session, key, value, effect)
+        return OK
+    if not _put(document, path, value, may_replace="NX" not in options, may_add="XX" not in options):
         return None
-    value = document.encode() if type(document) is str else JSONText(text)
-    keyspace.put_as(request[1], value, [b"JSON.SET", request[1], ROOT, request[3]])
+    change_document(session.keyspace, key, document, effect)
     return OK
 
 
-class Layout(NamedTuple):
-    """The bytes between the parts of a document, none by default.
-
-    `newline` begins each line, `indent` follows it once for each level, and `space` stands behind each colon.
-    """
-
-    indent: bytes = b""
-    newline: bytes = b""
-    space: bytes = b""
-
-    def apply(self, text: bytes, limit_bytes: int) -> bytes:
-        """Return canonical JSON, laid out. CommandError if that takes more bytes than the limit."""
-        # A number stands for the start of a line at this level.
-        pieces: list[bytes | int] = []
-        level = 0
-        for token in _TOKENS.findall(text):
-            if token in (b"[", b"{"):
-                level += 1
-                pieces += (token, level)
-            elif token in (b"]", b"}"):
-                level -= 1
-                pieces += (level, token)
-            elif token == b",":
-                pieces += (token, level)
-            else:
-                pieces.append(token)
-        starts = [piece for piece in pieces if isinstance(piece, int)]
-        # The length is checked before any of the text is made: a long indent would be repeated many times.
-        added = len(starts) * len(self.newline) + sum(starts) * len(self.indent) + pieces.count(b":") * len(self.space)
-        if len(text) + added > limit_bytes:
-            raise CommandError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
-        lines = {start: self.newline + self.indent * start for start in set(starts)}
-        colon = b":" + self.space
-        return b"".join([lines[piece] if isinstance(piece, int) else colon if piece == b":" else piece for piece in pieces])
+class _Assignment(NamedTuple):
+    key: bytes
+    path: Path
+    value: JSON
+    record: Request
 
 
-# A string, an empty array or object, punctuation, a number or word.
-_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[\]|\{\}|[][{},:]|[^][{},:"]+')
+@command("json.mset", "triplet{key:key path value}+", "write denyoom", access="RW access update",
+         since="2.6.0", group="json", complexity="O(K*(M+N)) where K is the number of keys",
+         summary="Set JSON values at paths in one or more keys", bounded_below=0)  # fmt: skip
+def json_mset(session: Session, request: Request) -> Reply:
+    if len(request) % _KEY_PATH_VALUE != 1:
+        raise wrong_arity("json.mset")
+    keyspace = session.keyspace
+    assignments = []
+    # What may be wrong comes first: then all of them are set, or none.
+    for place in range(1, len(request), _KEY_PATH_VALUE):
+        key, text, value = request[place : place + _KEY_PATH_VALUE]
+        path = parse_path(text)
+        assignments.append(_Assignment(key, path, value_from(value), [b"JSON.MSET", key, text, value]))
+        if not path.is_root:
+            document = document_of(keyspace.live(key))
+            if document is None:
+                raise CommandError(NOT_AT_ROOT)
+            there, added = _places(document, path, may_replace=True, may_add=True)
+            for location in there if added is None else [added]:
+                check_depth(location[:-1], [assignments[-1].value])
+    is_complete = True
+    for key, path, value, record in assignments:
+        if path.is_root:
+            _set_whole(session, key, value, record)
+            continue
+        document = existing(own_document(keyspace, key))
+        try:
+            is_put = _put(document, path, value)
+        except CommandError:
+            # An assignment before this one has changed what is there.
+            is_put = False
+        if is_put:
+            change_document(keyspace, key, document, record)
+        is_complete = is_complete and is_put
+    return OK if is_complete else None
+
+
+def _merged(value: JSON, patch: JSON) -> JSON:
+    """A value after a merge patch (RFC 7396). Neither is changed, and the result may share what is in either."""
+    if type(patch) is not dict:
+        return patch
+    merged = dict(value) if type(value) is dict else {}
+    for name, member in patch.items():
+        if member is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), member)
+    return merged
+
+
+@command("json.merge", "key:key path value", "write denyoom", access="RW access update",
+         since="2.6.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
+         summary="Merge a JSON value into the values at a path; members that are null there are removed")  # fmt: skip
+def json_merge(session: Session, request: Request) -> Reply:
+    key, path, patch = request[1], parse_path(request[2]), value_from(request[3])
+    document = own_document(session.keyspace, key)
+    if document is None:
+        if not path.is_root:
+            raise CommandError(NOT_AT_ROOT)
+        _set_whole(session, key, patch, request)
+        return OK
+    there, added = _places(document, path, may_replace=True, may_add=True) if not path.is_root else ([()], None)
+    if added is not None:
+        check_depth(added[:-1], [patch])
+        document.put(added, patch)
+    else:
+        copies = Copies([patch])
+        merged = {place: _merged(document.at(place), *copies.take()) for place in outermost(there)}
+        for place, value in merged.items():
+            if place:
+                check_depth(place[:-1], [value])
+        for place, value in merged.items():
+            document.put(place, value)
+    if added is None and not there:
+        return None
+    change_document(session.keyspace, key, document, request)
+    return OK
+
+
+# Reading
+
+
+def _whole_text(value: Value) -> bytes:
+    """The JSON of a whole value. CommandError for one that is no document."""
+    if isinstance(value, JSONText):
+        return value
+    document = document_of(value)
+    assert document is not None
+    return document.text()
+
+
+def _text(document: Document, path: Path) -> bytes | None:
+    """The JSON of what a path finds: of the first value for a legacy path, and of the array of all values else."""
+    found: JSON = path.first(document.root) if path.is_legacy else path.values(document.root)
+    return None if found is NOTHING else write(found, has_constants=document.has_constants)
 
 
 @command("json.get", "key:key word?+", "readonly", access="RO access",
-         since="1.0.0", group="json", complexity="O(M)",
-         summary="Get the JSON value of a key")  # fmt: skip
+         since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
+         summary="Get the JSON values at paths in a key")  # fmt: skip
 def json_get(session: Session, request: Request) -> Reply:
     # The arguments are read by hand: paths may stand between the options.
     rest = list(reversed(request[2:]))
-    paths: list[bytes] = []
+    paths: dict[bytes, Path] = {}
     layout = Layout()
     while rest:
         word = rest.pop()
@@ -121,61 +229,111 @@ def json_get(session: Session, request: Request) -> Reply:
                 raise wrong_arity("json.get")
             layout = layout._replace(**{name: rest.pop()})
         elif name != "noescape":
-            paths.append(word)
-    legacy = [_is_legacy_root(path) for path in paths]
-    value = session.keyspace.read(request[1])
-    if value is None:
+            paths[word] = parse_path(word)
+    text = _texts(session, request[1], list(paths.values()) or [parse_path(ROOT)])
+    if text is None:
         return None
-    text = _text(value)
-    wrapped = text if all(legacy) else b"[%b]" % text
-    # For several paths, RedisJSON replies with an object from each path to its values.
-    if len(paths) > 1:
-        wrapped = b"{%b}" % b",".join(b'"%b":%b' % (path or b".", wrapped) for path in dict.fromkeys(paths))
-    return layout.apply(wrapped, session.server.config.proto_max_bulk_len) if any(layout) else wrapped
+    return layout.apply(text, session.server.config.proto_max_bulk_len) if any(layout) else text
 
 
-_TYPES = {b"{": b"object", b"[": b"array", b'"': b"string", b"t": b"boolean", b"f": b"boolean", b"n": b"null"}
+def _texts(session: Session, key: bytes, paths: list[Path]) -> bytes | None:
+    """The JSON of what paths find; for several paths, an object from each path to what it finds. None for a missing key."""
+    if len(paths) == 1 and paths[0].is_root:
+        whole = session.keyspace.read(key)
+        if whole is None:
+            return None
+        return _whole_text(whole) if paths[0].is_legacy else b"[%b]" % _whole_text(whole)
+    document = read_document(session.keyspace, key)
+    if document is None:
+        return None
+    if len(paths) > 1 and not all(path.is_legacy for path in paths):
+        # One path with a list makes all of them have one.
+        texts: list[bytes | None] = [write(path.values(document.root), has_constants=document.has_constants) for path in paths]
+    else:
+        texts = [_text(document, path) for path in paths]
+    found = [text for text in texts if text is not None]
+    if len(found) < len(paths):
+        raise CommandError(NO_PATH)
+    if len(paths) == 1:
+        return found[0]
+    members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(paths, found, strict=True)]
+    return b"{%b}" % b",".join(members)
 
 
-@command("json.type", "key:key path?", "readonly", access="RO access",
-         since="1.0.0", group="json", complexity="O(1)",
-         summary="Get the type of the JSON value of a key")  # fmt: skip
-def json_type(session: Session, request: Request) -> Reply:
-    if len(request) > 3:
-        raise wrong_arity("json.type")
-    legacy = _is_legacy_root(request[2]) if len(request) == 3 else True
-    value = session.keyspace.read(request[1])
-    reply: Reply = None
-    if value is not None:
-        text = _text(value)
-        # NaN and Infinity, from a frame written elsewhere, are numbers; canonical JSON begins no other value with N or I.
-        is_integer = text.removeprefix(b"-").isdigit()
-        kind = _TYPES.get(text[:1], b"integer" if is_integer else b"number")
-        reply = kind if legacy else [kind]
-    return [reply] if session.protocol == 3 else reply
+@command("json.mget", "key:key+ path", "readonly", access="RO access",
+         since="1.0.0", group="json", complexity="O(N) where N is the size of the documents",
+         summary="Get the JSON values at a path in one or more keys", bounded_below=0)  # fmt: skip
+def json_mget(session: Session, request: Request) -> Reply:
+    path = parse_path(request[-1])
+    texts: list[Reply] = []
+    for key in request[1:-1]:
+        try:
+            document = read_document(session.keyspace, key)
+        except CommandError:
+            # A value of another type is null, as it is for MGET.
+            document = None
+        texts.append(None if document is None else _text(document, path))
+    return texts
 
 
-@command("json.del", "key:key path?", "write", access="RW access update",
-         events={"DEL": "json.del"}, since="1.0.0", group="json", complexity="O(1)",
-         summary="Delete a JSON value")  # fmt: skip
-def json_del(session: Session, request: Request) -> Reply:
-    return _delete("json.del", session, request)
+# Removing
 
 
-def _delete(name: str, session: Session, request: Request) -> Reply:
-    if len(request) > 3:
-        raise wrong_arity(name)
-    if len(request) == 3:
-        _is_legacy_root(request[2])
+def _delete(session: Session, request: Request) -> Reply:
+    path = path_at(request, 2)
     keyspace = session.keyspace
-    if keyspace.live(request[1]) is None:
+    if path.is_root:
+        if keyspace.live(request[1]) is None:
+            return 0
+        keyspace.remove(request[1])
+        return 1
+    document = own_document(keyspace, request[1])
+    if document is None:
         return 0
-    keyspace.remove(request[1])
-    return 1
+    places = outermost(path.find(document.root))
+    if places:
+        delete_all(document, places)
+        change_document(keyspace, request[1], document, [b"JSON.DEL", *request[1:]])
+    return len(places)
 
 
-@command("json.forget", "key:key path?", "write", access="RW access update",
-         events={"DEL": "json.del"}, since="1.0.0", group="json", complexity="O(1)",
-         summary="Delete a JSON value")  # fmt: skip
+@command("json.del", "key:key path?", "write", access="RW access update", arity=-2,
+         events={"": "json.del", "DEL": "json.del"}, since="1.0.0", group="json",
+         complexity="O(N) where N is the size of the document",
+         summary="Delete the JSON values at a path, or the key")  # fmt: skip
+def json_del(session: Session, request: Request) -> Reply:
+    return _delete(session, _with_path(request))
+
+
+@command("json.forget", "key:key path?", "write", access="RW access update", arity=-2,
+         events={"": "json.del", "DEL": "json.del"}, since="1.0.0", group="json",
+         complexity="O(N) where N is the size of the document",
+         summary="Delete the JSON values at a path, or the key")  # fmt: skip
 def json_forget(session: Session, request: Request) -> Reply:
-    return _delete("json.forget", session, request)
+    return _delete(session, _with_path(request))
+
+
+def _with_path(request: Request) -> Request:
+    if len(request) > _KEY_PATH_VALUE:
+        raise wrong_arity(request[0].decode("latin-1").lower())
+    return request
+
+
+def _is_clear(value: JSON) -> bool:
+    """True if a value is empty or 0, or of a type that is never cleared."""
+    return type(value) in (str, bool, type(None)) or not value
+
+
+@command("json.clear", "key:key path?", "write", access="RW access update", arity=-2,
+         since="2.0.0", group="json", complexity="O(N) where N is the size of the document",
+         summary="Empty the arrays and objects at a path, and set the numbers there to 0")  # fmt: skip
+def json_clear(session: Session, request: Request) -> Reply:
+    document = existing(own_document(session.keyspace, _with_path(request)[1]))
+    found = path_at(request, 2).find(document.root)
+    places = outermost(place for place in found if not _is_clear(document.at(place)))
+    for place in places:
+        value = document.at(place)
+        document.put(place, {} if type(value) is dict else [] if type(value) is list else 0)
+    if places:
+        change_document(session.keyspace, request[1], document, request)
+    return len(places)

@@ -11,11 +11,10 @@ from typing import Final
 
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
+from kvserver.types.json.document import Location
 from kvserver.types.json.filters import NOTHING, walk
 from kvserver.types.json.grammar import segments_of
-from kvserver.types.json.segments import Chunks, Location, Search, Segment, Work, follow, location
-
-__all__ = ["Location", "Path", "parse_path"]
+from kvserver.types.json.segments import Chunks, Search, Segment, Work, follow, location
 
 # Longer texts are refused: whatever is made of one is held for a while.
 MOST_BYTES: Final = 1 << 16
@@ -91,6 +90,12 @@ class Path:
         if self.keys is not None:
             return walk(root, self.keys)
         return next((value for chunk in self.chunks(root) for value, _ in chunk), NOTHING)
+
+    def container(self, root: JSON) -> Location | None:
+        """The location of the object that would have what a definite path finds, if it is there; not for the root."""
+        assert self.keys
+        keys = self.keys[:-1]
+        return self._from_start(root, keys) if type(walk(root, keys)) is dict else None
 
     def chunks(self, root: JSON, work: Work | None = None) -> Chunks:
         """Yield what it finds in chunks, each of which is made in a short time, and many of which are empty."""

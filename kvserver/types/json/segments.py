@@ -14,10 +14,9 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
+from kvserver.types.json.document import Location
 
-# The keys from the root to a value: names of objects, and positions in arrays, which are not negative. () is the root.
-Location = tuple[str | int, ...]
-# The same as a pair of the link to the container and the last key; None is the root. It takes no time to make one.
+# A location as a pair of the link to the container and the last key; None is the root. It takes no time to make one.
 Link = tuple[Any, str | int] | None
 Node = tuple[JSON, Link]
 Chunk = list[Node]

@@ -1,0 +1,77 @@
+"""JSON.NUMINCRBY and JSON.NUMMULTBY: numbers in documents.
+
+Integers stay integers, of any length; where either number has a fraction or an exponent, the result is a float of 64 bits.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Callable
+
+from kvserver.dispatch.command import command
+from kvserver.errors import CommandError
+from kvserver.resp.reply import Reply
+from kvserver.resp.request import Request
+from kvserver.state.session import Session
+from kvserver.types.json.document import Document, Location
+from kvserver.types.json.path import parse_path
+from kvserver.types.json.places import change_each, integer_reply, is_number, value_from
+from kvserver.types.json.writing import write
+
+Number = int | float
+
+
+def _calculate(calculate: Callable[[Number, Number], Number], left: Number, right: Number) -> Number:
+    """The result. CommandError if it is no number that JSON can express, or that Python prints."""
+    try:
+        result = calculate(left, right)
+    except OverflowError:
+        # A long integer is no float.
+        result = math.inf
+    if type(result) is float and not math.isfinite(result):
+        raise CommandError("ERR result is not a number")
+    if type(result) is int and result.bit_length() > _MOST_BITS:
+        raise CommandError("ERR numeric overflow")
+    return result
+
+
+# So many bits are printed in the digits that Python prints at most, whatever they are.
+_MOST_BITS = int(sys.get_int_max_str_digits() * math.log2(10)) - 1
+
+
+def _change(session: Session, request: Request, calculate: Callable[[Number, Number], Number]) -> Reply:
+    path = parse_path(request[2])
+    operand = value_from(request[3])
+    if not is_number(operand):
+        raise CommandError("ERR bad input number")
+
+    def result(document: Document, location: Location) -> Number:
+        return _calculate(calculate, document.at(location), operand)
+
+    def change(document: Document, location: Location) -> Reply:
+        number = result(document, location)
+        document.put(location, number)
+        # The texts are made below, since a reply of RESP3 is a number.
+        return number
+
+    replies = change_each(session, request, is_number, change, "does not contains a number", path=path, check=result)
+    if session.protocol == 3:
+        numbers = replies if isinstance(replies, list) else [replies]
+        return [integer_reply(each) if type(each) is int else each for each in numbers]
+    return write(replies)
+
+
+@command("json.numincrby", "key:key path number:double", "write", access="RW access update",
+         since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
+         summary="Add a number to the numbers at a path")  # fmt: skip
+def json_numincrby(session: Session, request: Request) -> Reply:
+    return _change(session, request, operator.add)
+
+
+@command("json.nummultby", "key:key path number:double", "write", access="RW access update",
+         since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
+         summary="Multiply the numbers at a path by a number")  # fmt: skip
+def json_nummultby(session: Session, request: Request) -> Reply:
+    return _change(session, request, operator.mul)
