@@ -1,6 +1,6 @@
 """The segments of a path, by which values lead to values within. Pure.
 
-What a segment does with a large document takes long, so all goes in chunks: lists of some hundred nodes or fewer, each of which
+What a segment does with a large document takes long, so all goes in chunks: lists of a few hundred nodes, each of which
 is made in a short time. Between two of them whoever asks may do something else, as long as nobody changes the document.
 
 The order of nodes is that of RFC 9535.

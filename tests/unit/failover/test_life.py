@@ -78,8 +78,8 @@ async def test_users_stay_when_a_node_is_demoted(name: str, one: kvserver.Server
             await call("AUTH", "ada", "wrong")
     await one.fail_over()
     await until(lambda: one.is_running)
-    async with client_of(one) as client:
-        call = client.execute_command
+    async with client_of(one) as again:
+        call = again.execute_command
         assert await call("ACL", "LIST") == users
         assert len(await call("ACL", "LOG")) == 1
         assert await call("AUTH", "ada", "secret")
