@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from kvserver.errors import ChainBroken, MediumError, Refused, Trimmed
+from kvserver.errors import ChainBroken, LogLost, MediumError, Refused, Trimmed
 from kvserver.failover.driving import drive
 from kvserver.failover.lease import Lease
 from kvserver.failover.presence import Neighbours
@@ -104,6 +104,7 @@ class Leadership:
                     await self._standby.load()
                     has_loaded = True
                 await self._catch_up()
+                await self._must_be_whole()
                 self._facts.is_link_up = True
                 break
             except MediumError as error:
@@ -120,7 +121,11 @@ class Leadership:
             self._waits_until = self._lease.clock() + self._lease.lease_s
         # Nobody has ever written here, or the last one has said that it does not any more.
         elif self._facts.is_link_up and (not self._standby.entries.tip.number or self._standby.entries.has_yielded):
-            await self._take_over()
+            try:
+                await self._take_over()
+            except MediumError as error:
+                # Who follows tries it again.
+                self._tell_of_failure(error)
         if not self._facts.is_primary:
             self._task = asyncio.get_running_loop().create_task(self._follow())
 
@@ -151,6 +156,7 @@ class Leadership:
         while not self._facts.is_primary:
             try:
                 await self._advance(self._lease.lease_s / LOOKS)
+                await self._must_be_whole()
                 self._facts.is_link_up, self._facts.engine.error, self._failure = True, "", ""
                 self._tell_of_leader()
                 if self._may_lead():
@@ -243,15 +249,24 @@ class Leadership:
         now = self._lease.clock()
         return now >= self._waits_until and self._is_silent()
 
+    async def _must_be_whole(self) -> None:
+        """LogLost if the log ends before the entry by which the last node has begun to lead, as the manifest tells.
+
+        Such a log was made anew. Whoever led there would hide from everybody that the data is gone.
+        """
+        epoch, own = self._medium.manifest.epoch, self._standby.entries.epoch
+        if epoch > own and not await self._read(0):
+            raise LogLost(f"nodes have led up to the epoch {epoch}, and the log ends in the epoch {own}: it was made anew")
+
     # Leading
 
     async def _take_over(self) -> None:
-        """Lead, unless the engine refuses that: then follow on."""
+        """Lead, unless the engine refuses that: then follow on. MediumError if the engine can't be written now."""
         standby, facts = self._standby, self._facts
         epoch, tip = standby.entries.epoch + 1, standby.entries.tip
         lead = Lead(epoch, facts.node_id, self.neighbours.host, self.neighbours.port, self._lease.lease_ms)
         data, mark, sent_at = encode_lead(lead), tip.mark(epoch), self._lease.clock()
-        steps = settled(self._engine.log, data, mark, tip.position, self._outcomes)
+        steps = settled(self._engine.log, data, mark, tip.position, self._outcomes, may_give_up=True)
         try:
             position = await drive(self._tail_disk, steps)
         except Refused:

@@ -19,7 +19,7 @@ from kvserver.formats.manifest import BEGINNING
 from kvserver.media.nats_calls import ANSWER_S, must_be_done
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_feed import NANOSECONDS
-from kvserver.media.nats_log import EXPECTED_LAST, NatsLog
+from kvserver.media.nats_log import EXPECTED_LAST, NO_STREAM, NatsLog
 from kvserver.media.nats_presence import AGE_S, NatsPresence
 from kvserver.media.nats_url import NatsUrl, parse_nats_url
 from kvserver.media.nats_vault import MANIFEST_KEY, NatsVault
@@ -37,7 +37,6 @@ CREATE_S: Final = 15.0
 PAUSE_S: Final = 0.05
 MONITOR_S: Final = 1.0
 
-NO_STREAM: Final = 10059
 NO_JETSTREAM: Final = frozenset({10039, 10076})
 TOO_FEW_NODES: Final = frozenset({10005, 10074})
 # An answer to "make this stream" that time may change: there is no leader yet, or not for this.
@@ -123,7 +122,7 @@ def _is_there(client: NatsClient, stream: str) -> bool:
 
 
 def _must_not_be_missed(client: NatsClient, stream: str, vault: Vault | None, values: str) -> None:
-    """LogLost if a snapshot goes on from an entry of the stream, which is not there. A new one would not have that."""
+    """LogLost if the manifest tells of entries of the stream, which is not there. A new one would not have them."""
     if vault is None and _is_there(client, f"KV_{values}"):
         vault = NatsVault(client, values, values)
     manifest = vault.manifest()[0] if vault else None
@@ -132,6 +131,8 @@ def _must_not_be_missed(client: NatsClient, stream: str, vault: Vault | None, va
             f"the stream {stream} is gone, and the last snapshot goes on from its entry {manifest.position.number}: "
             "kvserver restore brings what the snapshot has"
         )
+    if manifest and manifest.epoch:
+        raise LogLost(f"the stream {stream} is gone, and had all data: nodes have led up to the epoch {manifest.epoch}")
 
 
 def _must_be_suitable(info: Mapping[str, Any]) -> None:

@@ -118,9 +118,14 @@ def message_of(subject: str, reply: str, data: bytes, headers: Mapping[str, str]
     return b"%b%b%b\r\n" % (command, head, data)
 
 
+def is_unheard(message: Msg) -> bool:
+    """True for the word of a server that nobody hears of a subject."""
+    return not message.data and (message.headers or {}).get("Status") == NO_RESPONDERS
+
+
 def parsed(message: Msg) -> dict[str, Any]:
     """The JSON object in an answer. MediumError for one that is none, or says that nobody is there to answer."""
-    if not message.data and (message.headers or {}).get("Status") == NO_RESPONDERS:
+    if is_unheard(message):
         raise MediumError("nobody answers in NATS now: JetStream is off, or what it is about has no leader")
     try:
         answer = orjson.loads(message.data)

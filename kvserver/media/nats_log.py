@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kvserver.errors import EntryTooLong, LogLost, MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import Position
-from kvserver.media.nats_calls import ANSWER_S, Call, Waiting, ends_batch, must_be_done, parsed
+from kvserver.media.nats_calls import ANSWER_S, Call, Waiting, ends_batch, is_unheard, must_be_done, parsed
 from kvserver.media.nats_client import NatsClient
 from kvserver.media.nats_entries import MARK_DIGEST, MARK_EPOCH, MARK_NUMBER, entry_of
 from kvserver.media.nats_feed import Feed
@@ -53,7 +53,8 @@ BATCH_S: Final = 6.0
 LOST_S: Final = 4.0
 LOST_PAUSE_S: Final = 0.2
 
-# The codes of a refused condition, and of a message that is longer than the stream takes.
+# The codes of a stream that is not there, of a refused condition, and of a message that is longer than the stream takes.
+NO_STREAM: Final = 10059
 WRONG_LAST: Final = 10071
 TOO_LONG: Final = 10054
 
@@ -90,7 +91,11 @@ class NatsLog:
 
     def append(self, data: bytes, mark: Mark, after: Position) -> Position:
         headers = self._headers(data, mark, after)
-        return self._outcome(self._client.request(self._subject, data, headers, _patience(data)), mark, after)
+        message = self._client.request(self._subject, data, headers, _patience(data))
+        if is_unheard(message):
+            # It tells if there is none any more.
+            self._state()
+        return self._outcome(message, mark, after)
 
     def begin_append(self, data: bytes, mark: Mark, after: Position, done: Callable[[Position | MediumError], None]) -> None:
         call = _Append(lambda message: self._outcome(message, mark, after), done)
@@ -141,6 +146,8 @@ class NatsLog:
                 feed = Feed(self._client, self._stream, after.number)
             entries = feed.read(deadline - time.monotonic())
             if not entries and feed.error:
+                # It tells if there is no stream any more.
+                self._state()
                 raise MediumError(feed.error)
             return self._saw(entries)
         finally:
@@ -237,6 +244,8 @@ class NatsLog:
 
     def _state(self) -> _State:
         answer = self._client.ask(f"$JS.API.STREAM.INFO.{self._stream}", {}, ANSWER_S)
+        if answer.get("error", {}).get("err_code") == NO_STREAM:
+            raise MediumError(f"the stream {self._stream} is gone: somebody has deleted it")
         must_be_done(answer)
         return _State(int(answer["state"]["first_seq"]), int(answer["state"]["last_seq"]))
 

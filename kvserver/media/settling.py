@@ -61,14 +61,22 @@ class _Waits:
 
 
 def settled(
-    log: SharedLog, data: bytes, mark: Mark, after: Position, outcomes: Outcomes, first: MediumError | None = None
+    log: SharedLog,
+    data: bytes,
+    mark: Mark,
+    after: Position,
+    outcomes: Outcomes,
+    first: MediumError | None = None,
+    *,
+    may_give_up: bool = False,
 ) -> Steps[Position]:
     """Append an entry and return its position, however often that has to be tried. Refused if somebody else's stands there.
 
     LogLost if the log does not reach to that place any more. EntryTooLong if the engine does not take as much at once any
     more: parts may be appended there. If it lands late all the same, these are refused.
 
-    `first` is what became of an append of this entry that was begun before.
+    `first` is what became of an append of this entry that was begun before. `may_give_up`: MediumError if a call certainly did
+    nothing, and no other is open; else it is made again.
     """
     waits = _Waits()
     # An earlier call may have landed, or land yet.
@@ -97,6 +105,8 @@ def settled(
         except MediumError as error:
             outcomes.failed += 1
             outcomes.error = str(error)
+            if may_give_up and not is_open:
+                raise
             yield waits.next()
             continue
         else:

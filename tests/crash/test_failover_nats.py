@@ -21,6 +21,8 @@ from helpers.nodes import Node, Nodes
 from helpers.proxy import Proxy
 from helpers.servers import encode, parse, wait_until
 from kvserver.media.nats import stream_of
+from kvserver.media.nats_client import NatsClient
+from kvserver.media.nats_url import Login
 
 ROUNDS = int(os.environ.get("KVSERVER_FAILOVER_ROUNDS", "1"))
 
@@ -173,3 +175,32 @@ def test_the_whole_engine_may_be_killed(tmp_path: Path, servers: NatsServers, se
             servers.start()
             load.wait_for(50, 60)
             print(f"{load.gap_since(killed_at):.3f} s without a write behind a kill of the whole engine")
+
+
+def test_a_stream_that_is_deleted_is_told_of_and_nobody_leads_by_a_new_one(tmp_path: Path) -> None:
+    with NatsServers(tmp_path / "nats") as one_server:
+        nodes = Nodes(tmp_path, one_server.url("gone"), 2, 500)
+        client = NatsClient(one_server.hosts().split(","), Login())
+        client.open()
+        stream = stream_of("gone")
+        with nodes:
+            primary = nodes.primary()
+            (standby,) = nodes.standbys()
+            assert parse(primary.once("SET", "mine", "kept")) == b"OK"
+            settings = client.ask(f"$JS.API.STREAM.INFO.{stream}", {}, 10)["config"]
+            assert client.ask(f"$JS.API.STREAM.DELETE.{stream}", {}, 10)["success"]
+            told = f"the stream {stream} is gone: somebody has deleted it"
+            wait_until(lambda: told in primary.log_text() and told in standby.log_text(), "both tell of it")
+            # Nobody takes over, and the standby has what was there, and says why it gets no more.
+            wait_until(lambda: told.encode() in standby.once("INFO", "medium"), "INFO tells")
+            wait_until(lambda: b"master_link_status:down" in standby.once("INFO", "replication"), "it has no link")
+            assert parse(standby.once("GET", "mine")) == b"kept"
+            for node in nodes.nodes:
+                assert node.log_text().count(told) == 1
+            assert "error" not in client.ask(f"$JS.API.STREAM.CREATE.{stream}", settings, 10)
+            told = "the log is broken"
+            wait_until(lambda: all(told in node.log_text() for node in nodes.nodes), "both tell that it is another one")
+            wait_until(lambda: "it was made anew" in primary.log_text(), "the old primary does not begin anew")
+            assert not any(node.leads() for node in nodes.nodes)
+        assert client.ask(f"$JS.API.STREAM.INFO.{stream}", {}, 10)["state"]["messages"] == 0
+        client.close()

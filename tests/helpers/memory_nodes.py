@@ -12,6 +12,7 @@ import redis.asyncio
 import kvserver
 from kvserver.errors import Refused
 from kvserver.formats.control import Lead, encode_lead
+from kvserver.formats.manifest import BEGINNING
 from kvserver.media.memory_engine import open_memory_engine
 from kvserver.media.shared import Mark, Tip
 
@@ -71,3 +72,11 @@ def take_over_by_force(name: str, epoch: int) -> None:
 def break_log(name: str) -> Tip:
     """Append an entry that no node of the log has written. Return the end behind it."""
     return append_by_force(name, lambda tip: (b"garbage", tip.mark(tip.position.epoch)._replace(digest="f" * 32)))
+
+
+def empty_log(name: str) -> None:
+    """Let a log be as one that was made anew. The manifest stays."""
+    log = open_memory_engine(name).log._log  # type: ignore[attr-defined]
+    with log._change:
+        log._entries.clear()
+        log._trimmed, log._last = 0, BEGINNING

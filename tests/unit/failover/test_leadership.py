@@ -14,6 +14,7 @@ import kvserver
 from helpers.memory_nodes import (
     break_log,
     client_of,
+    empty_log,
     end_of,
     leads,
     node,
@@ -357,6 +358,28 @@ async def test_node_that_is_demoted_by_a_break_loads_once_and_serves(
     async with client_of(one) as client:
         assert await client.get("a") == "1"
     await one.stop()
+
+
+async def test_log_that_was_made_anew_is_led_by_nobody(
+    name: str, counts: Counter[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = kvserver.Server(medium=f"memory://{name}", lease_milliseconds=200)
+    await one.start()
+    async with client_of(one) as client:
+        await client.set("a", "1")
+    empty_log(name)
+    counts.clear()
+    await until(lambda: counts["failure"] > 2 and one.is_running)
+    assert not leads(one)
+    assert not one.state.replication.is_link_up
+    told = "nodes have led up to the epoch 1, and the log ends in the epoch 0: it was made anew"
+    assert caplog.text.count(told) == 1
+    assert one.state.replication.engine.error == told
+    await one.stop()
+    with pytest.raises(StartError, match=told):
+        async with asyncio.timeout(20):
+            await node(name).start()
+    assert end_of(name) == Tip()
 
 
 async def test_start_fails_where_the_log_was_trimmed_and_the_manifest_is_gone(

@@ -178,6 +178,19 @@ def test_log_is_not_made_anew_behind_a_snapshot(nats_node: NatsServers, has_own_
     assert stream_of(name) not in streams_of(nats_node, name)
 
 
+def test_log_is_not_made_anew_where_nodes_have_led(nats_node: NatsServers) -> None:
+    name = own_name()
+    engine = open_nats(nats_node.url(name))
+    engine.vault.commit(Manifest(epoch=3), "")
+    engine.close()
+    with asking(nats_node) as ask:
+        assert ask(f"STREAM.DELETE.{stream_of(name)}")["success"]
+    told = f"the stream {stream_of(name)} is gone, and had all data: nodes have led up to the epoch 3"
+    with pytest.raises(LogLost, match=told):
+        open_nats(nats_node.url(name))
+    assert stream_of(name) not in streams_of(nats_node, name)
+
+
 # Who does not let us in
 
 

@@ -175,7 +175,7 @@ def test_stream_that_is_gone_takes_nothing(nats_node: NatsServers, open_log: Cal
     log = open_log(nats_node.url(name))
     assert log._client.ask(f"$JS.API.STREAM.DELETE.{stream_of(name)}", {}, LONG_S)["success"]
     for call in (lambda: log.append(b"", Mark(1, 1, ""), BEGINNING), lambda: log.read(BEGINNING, 0)):
-        with pytest.raises(MediumError) as failure:
+        with pytest.raises(MediumError, match=f"the stream {stream_of(name)} is gone: somebody has deleted it") as failure:
             call()
         assert not isinstance(failure.value, Refused | Unknown)
 

@@ -118,6 +118,16 @@ def test_what_was_trimmed_meanwhile_is_a_refusal() -> None:
         append(log, outcomes)
 
 
+def test_call_that_did_nothing_may_be_given_up_where_no_other_is_open() -> None:
+    log, outcomes = Doubtful(), Counted()
+    log.appends = [log.fails]
+    with pytest.raises(MediumError, match="no"):
+        finish(settled(log, b"ours", OURS, BEGINNING, outcomes, may_give_up=True))
+    assert (outcomes.failed, outcomes.error) == (1, "no")
+    log.appends = [log.is_lost, log.fails]
+    assert finish(settled(log, b"ours", OURS, BEGINNING, outcomes, may_give_up=True)).number == 1
+
+
 @pytest.mark.parametrize("is_open", [False, True])
 def test_what_is_too_long_by_now_is_told_of(is_open: bool) -> None:
     log, outcomes = Doubtful(), Counted()
