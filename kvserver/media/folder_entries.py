@@ -4,7 +4,7 @@
 
 Each field has a fixed width, so the header has HEADER_BYTES. `check` is the BLAKE2b of the header before it and of the data.
 The name of a segment is the position behind which its entries stand. The end of the log stands in a file of its own, as a
-line of numbers and their CRC-32 (`End`).
+line of numbers and their CRC-32 (`End`). Behind it a writer says which bytes it is about to add (`Pending`), until it has.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ HEADER_BYTES: Final = 5 + 3 * 21 + MARK_DIGEST_HEX + 1 + 11 + _CHECK_HEX + 1
 
 _END = re.compile(rb"(\d{20}) (\d{20}) (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{8})\n")
 END_BYTES: Final = 5 * 21 + 9
+_PENDING = re.compile(rb"(\d{20}) (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{8})\n")
+PENDING_BYTES: Final = 4 * 21 + 9
 
 _SEGMENT = re.compile(r"log-(\d{20})-(\d{20})\.entries")
 
@@ -51,6 +53,28 @@ def decode_end(line: bytes) -> End | None:
         return None
     epoch, number, offset, last_epoch, last_number = (int(match[index]) for index in range(1, 6))
     return End(Position(epoch, number), offset, Position(last_epoch, last_number))
+
+
+class Pending(NamedTuple):
+    """The bytes that a writer is about to add: from `begin` to `end` of the segment that begins behind `segment`."""
+
+    segment: Position
+    begin: int
+    end: int
+
+    def encode(self) -> bytes:
+        """The PENDING_BYTES of its line."""
+        line = b"%020d %020d %020d %020d " % (*self.segment, self.begin, self.end)
+        return b"%b%08x\n" % (line, zlib.crc32(line))
+
+
+def decode_pending(line: bytes) -> Pending | None:
+    """The bytes that a line tells, or None if it is not whole, or tells of none."""
+    match = _PENDING.fullmatch(line)
+    if not match or zlib.crc32(line[: match.start(5)]) != int(match[5], 16):
+        return None
+    epoch, number, begin, end = (int(match[index]) for index in range(1, 5))
+    return Pending(Position(epoch, number), begin, end)
 
 
 def segment_name(behind: Position) -> str:

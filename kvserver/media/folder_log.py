@@ -1,9 +1,10 @@
 """A shared log in the segment files of a folder, for several processes of one machine.
 
 An append takes the lock of the file `log.lock` (flock, which goes with its process, however that ends), looks if the end of
-the log is where it has to stand, writes and syncs, and only then moves the end, which stands in that file as one line. Readers
-take no lock: they see what is before the end, and so nothing that a power loss may take. Whoever finds bytes behind the end
-while nobody has the lock keeps the whole entries there, synced again, and cuts off what a writer that was killed left torn.
+the log is where it has to stand, says there which bytes it adds, writes and syncs them, and only then moves the end, which
+stands in that file as one line. Readers take no lock: they see what is before the end, and so nothing that a power loss may
+take. Whoever finds bytes behind the end while nobody has the lock keeps the whole entries there, synced again, and cuts off
+what a writer that was killed left torn.
 
 A writer that is stopped, and not killed, amid an append has the lock until it goes on. Nobody writes meanwhile.
 """
@@ -23,8 +24,11 @@ from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.media.folder_entries import (
     END_BYTES,
+    PENDING_BYTES,
     End,
+    Pending,
     decode_end,
+    decode_pending,
     encode_entry,
     has_entry_behind,
     segment_name,
@@ -94,6 +98,9 @@ class FolderLog:
                 end = self._begin_segment(end.last)
             position = Position(mark.epoch, after.number + 1)
             added = encode_entry(Entry(position, mark, data))
+            # If that fails, nothing was done.
+            pending = Pending(end.segment, end.offset, end.offset + len(added))
+            self._write_all(lock, pending.encode(), END_BYTES)
             self._add(end, added)
             self._set_end(lock, end._replace(offset=end.offset + len(added), last=position))
         return position
@@ -139,10 +146,9 @@ class FolderLog:
     # Reading
 
     def _has_nothing(self) -> bool:
-        """True for a reader of a folder with snapshots alone, or nothing at all."""
+        """True for a reader of a folder with snapshots alone, or nothing. A copy of a folder may have a log and no lock."""
         if not self._is_reader or self._filesystem.exists(self._lock_path):
             return False
-        # Whoever has copied the folder, or brought it back, may have left out the lock.
         return not segments_among(self._filesystem.list(self._folder))
 
     def _look(self) -> End | None:
@@ -275,7 +281,8 @@ class FolderLog:
 
     def _settled(self, lock: int | None) -> End:
         """The end of the log, with nothing behind it. `lock` is None for a reader of a folder that has no such file."""
-        end = decode_end(self._filesystem.read(lock, END_BYTES, 0)) if lock is not None else None
+        lines = self._filesystem.read(lock, END_BYTES + PENDING_BYTES, 0) if lock is not None else b""
+        end, pending = decode_end(lines[:END_BYTES]), decode_pending(lines[END_BYTES:])
         if end and self._is_clean(end):
             return end
         segments = segments_among(self._filesystem.list(self._folder))
@@ -291,7 +298,7 @@ class FolderLog:
             for segment in segments[segments.index(end.segment) :]:
                 if segment != settled.segment:
                     settled = End(segment, 0, segment)
-                settled = self._settle_segment(settled)
+                settled = self._settle_segment(settled, pending)
             if lock is None or self._is_reader:
                 self._found_end = settled
                 return settled
@@ -300,8 +307,8 @@ class FolderLog:
         self._set_end(lock, settled)
         return settled
 
-    def _settle_segment(self, end: End) -> End:
-        """Keep the whole entries behind the end in its segment, and cut off the rest."""
+    def _settle_segment(self, end: End, pending: Pending | None) -> End:
+        """Keep the whole entries behind the end in its segment, and cut off the rest, which a writer has left torn."""
         path = self._path(end.segment)
         descriptor = (self._filesystem.open_to_read if self._is_reader else self._filesystem.open)(path)
         try:
@@ -316,18 +323,20 @@ class FolderLog:
                         break
                     last, at = taken[0].position, taken[1]
             is_torn = at < len(content)
-            # One entry at a time is written: with another one behind it, this is no torn end.
-            if is_torn and has_entry_behind(content, at, last.number):
-                raise MediumError(f"{path} is damaged at byte {end.offset + at}, and goes on behind that")
+            begin = end.offset + at
+            is_known = pending and (pending.segment, pending.begin) == (end.segment, begin) and size <= pending.end
+            # One entry at a time is written: with another one behind it, this is no torn end, unless that is in its own data.
+            if is_torn and not is_known and has_entry_behind(content, at, last.number):
+                raise MediumError(f"{path} is damaged at byte {begin}, and goes on behind that")
             if not self._is_reader:
                 if is_torn:
-                    self._filesystem.truncate(descriptor, end.offset + at)
+                    self._filesystem.truncate(descriptor, begin)
                 # A sync that has failed may have left what only looks as if it were on the disk: it is written again.
                 self._write_all(descriptor, content[:at], end.offset)
                 self._filesystem.sync(descriptor)
         finally:
             self._filesystem.close(descriptor)
-        return end._replace(offset=end.offset + at, last=last)
+        return end._replace(offset=begin, last=last)
 
     def _begin_segment(self, behind: Position) -> End:
         self._filesystem.close(self._filesystem.open(self._path(behind), create=True))
@@ -361,7 +370,7 @@ class FolderLog:
     def _set_end(self, lock: int, end: End) -> None:
         # If it fails, the entry is durable even so, and who has the lock next finds it behind the end.
         with suppress(OSError):
-            self._filesystem.write(lock, end.encode(), 0)
+            self._filesystem.write(lock, end.encode() + bytes(PENDING_BYTES), 0)
 
     # What is left
 

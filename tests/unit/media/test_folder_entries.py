@@ -10,7 +10,13 @@ import pytest
 from kvserver.errors import MediumError
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media.folder_entries import (
+    END_BYTES,
     HEADER_BYTES,
+    PENDING_BYTES,
+    End,
+    Pending,
+    decode_end,
+    decode_pending,
     encode_entry,
     has_entry_behind,
     segment_name,
@@ -77,3 +83,15 @@ def test_other_bytes_are_no_entry() -> None:
     for content in (b"x", b"KVE2 ", b"\0" * 500, b"KVE1 " + b"x" * 500):
         with pytest.raises(MediumError):
             take_entry(content, 0)
+
+
+def test_lines_are_taken_whole_or_not_at_all() -> None:
+    end = End(Position(2, 7), 1234, Position(3, 99))
+    pending = Pending(Position(2, 7), 1234, 5678)
+    assert (len(end.encode()), len(pending.encode())) == (END_BYTES, PENDING_BYTES)
+    assert (decode_end(end.encode()), decode_pending(pending.encode())) == (end, pending)
+    for line, decode in ((end.encode(), decode_end), (pending.encode(), decode_pending)):
+        for place in range(len(line)):
+            assert decode(line[:place]) is None
+            assert decode(line[:place] + b"5" + line[place + 1 :]) == (decode(line) if line[place] == ord("5") else None)
+    assert decode_pending(bytes(PENDING_BYTES)) is None

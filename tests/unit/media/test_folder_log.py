@@ -20,7 +20,7 @@ from kvserver.errors import MediumError, Refused, Trimmed, Unknown
 from kvserver.formats.manifest import BEGINNING, Position
 from kvserver.media import folder_log
 from kvserver.media.filesystem import FileSystem
-from kvserver.media.folder_entries import encode_entry, segment_name
+from kvserver.media.folder_entries import End, Pending, encode_entry, segment_name
 from kvserver.media.folder_log import FolderLog
 from kvserver.media.shared import Entry, Mark, digest_of
 
@@ -129,6 +129,65 @@ def test_torn_end_is_cut_and_a_whole_entry_stays(tmp_path: Path) -> None:
     with pytest.raises(Refused):
         append(FolderLog(str(tmp_path)), entries[-1], b"rival")
     append(FolderLog(str(tmp_path)), left, b"next")
+
+
+class Killed(Exception):
+    """The writer's process ends here."""
+
+
+class Killing(FileSystem):
+    """A file system whose process is killed amid a write to a segment, so many bytes before its end."""
+
+    def __init__(self) -> None:
+        self.missing = 0
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        if self.missing and bytes(data[:4]) == b"KVE1":
+            super().write(descriptor, data[: len(data) - self.missing], offset)
+            raise Killed
+        return super().write(descriptor, data, offset)
+
+
+@pytest.mark.parametrize("missing", [1, 100, 5000, 5200])
+def test_value_that_looks_like_an_entry_is_cut_with_the_entry_that_it_is_in(tmp_path: Path, missing: int) -> None:
+    system = Killing()
+    log = FolderLog(str(tmp_path), system)
+    entries = fill(log, 3)
+    inner = encode_entry(Entry(Position(1, 10**6), Mark(1, 10**6, ""), b"x"))
+    system.missing = missing
+    with pytest.raises(Killed):
+        append(log, entries[-1], inner + b"." * 5000)
+    assert all_of(FolderLog(str(tmp_path), is_reader=True)) == entries
+    other = FolderLog(str(tmp_path))
+    assert all_of(other) == entries
+    # Damage before what was acknowledged is told, and nothing is cut.
+    entries.append(append(other, entries[-1], b"more"))
+    entries.append(append(other, entries[-1], b"last"))
+    (segment,) = segments_in(tmp_path)
+    content = segment.read_bytes().replace(b"more", b"MORE")
+    segment.write_bytes(content)
+    (tmp_path / "log.lock").write_bytes(b"")
+    with pytest.raises(MediumError, match="and goes on behind that"):
+        FolderLog(str(tmp_path))
+    assert segment.read_bytes() == content
+
+
+def test_what_was_pending_before_excuses_no_damage(tmp_path: Path) -> None:
+    log = FolderLog(str(tmp_path))
+    entries = fill(log, 5)
+    (segment,) = segments_in(tmp_path)
+    lengths = [len(encode_entry(entry)) for entry in entries]
+    begin, content = sum(lengths[:3]), segment.read_bytes()
+    damaged = content[:begin] + b"KVE1 " + content[begin + 5 :].replace(b"3", b"4", 1)
+    assert damaged != content
+    segment.write_bytes(damaged)
+    end = End(BEGINNING, begin, entries[2].position).encode()
+    # The writer had this entry to add, and it was there: another one came behind it.
+    pending = Pending(BEGINNING, begin, begin + lengths[3]).encode()
+    (tmp_path / "log.lock").write_bytes(end + pending)
+    with pytest.raises(MediumError, match="and goes on behind that"):
+        FolderLog(str(tmp_path))
+    assert segment.read_bytes() == damaged
 
 
 def test_reader_sees_nothing_that_a_writer_has_not_synced(tmp_path: Path) -> None:
