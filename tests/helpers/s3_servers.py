@@ -83,19 +83,19 @@ class FakeS3:
 
     - `fault_of` gives the fault of a request, by its method and the path of its object.
     - `ignored` are the conditions that it does not look at: If-None-Match, If-Match.
-    - `is_racy`: of two creations of one name at the same time, both succeed.
+    - `racy` are the conditions of which two at the same time both hold.
     """
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}
         self.fault_of: Callable[[str, str], Fault | None] = lambda method, path: None
         self.ignored: set[str] = set()
-        self.is_racy = False
+        self.racy: set[str] = set()
         self.requests: list[tuple[str, str]] = []
         self.lock = threading.Lock()
         self.second = threading.Condition(self.lock)
         # How many requests are between the look at a condition and the put.
-        self.racing: dict[str, int] = {}
+        self.racing: dict[tuple[str, str], int] = {}
 
     def put(self, path: str, data: bytes, headers: dict[str, str]) -> tuple[int, str]:
         """Put an object. The status, and the ETag or the code of the error."""
@@ -105,14 +105,20 @@ class FakeS3:
             if "if-none-match" in headers and "If-None-Match" not in self.ignored:
                 if there:
                     return 412, "PreconditionFailed"
-                if self.is_racy:
-                    self.racing[path] = self.racing.get(path, 0) + 1
-                    self.second.notify_all()
-                    self.second.wait_for(lambda: self.racing[path] > 1, 1.0)
-            if "if-match" in headers and "If-Match" not in self.ignored and headers["if-match"] != tag:
-                return 412, "PreconditionFailed"
+                self._race(path, "If-None-Match")
+            if "if-match" in headers and "If-Match" not in self.ignored:
+                if headers["if-match"] != tag:
+                    return 412, "PreconditionFailed"
+                self._race(path, "If-Match")
             self.objects[path] = data, {name: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
             return 200, _tag_of(data)
+
+    def _race(self, path: str, condition: str) -> None:
+        """Wait between the look at a condition and the put, so that another request may look, too."""
+        if condition in self.racy:
+            self.racing[path, condition] = self.racing.get((path, condition), 0) + 1
+            self.second.notify_all()
+            self.second.wait_for(lambda: self.racing[path, condition] > 1, 1.0)
 
 
 def _tag_of(data: bytes) -> str:
