@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final
 
 from kvserver.acl.catalogue import Catalogue
+from kvserver.acl.selector import UNKNOWN
 from kvserver.acl.user import User, is_name
 from kvserver.errors import RuleError
 
@@ -132,12 +133,8 @@ class Users:
                 rules = merged(words[2:])
                 if isinstance(rules, bytes):
                     errors += f"{path}:{number}: {UNMATCHED}"
-                    continue
-                for rule in rules:
-                    try:
-                        self._apply(user, (rule.strip(b"\t\r\n"),))
-                    except RuleError as error:
-                        errors += f"{path}:{number}: {error}. "
+                else:
+                    errors += self._apply_line(user, rules, f"{path}:{number}")
         if errors:
             raise RuleError(errors + UNCHANGED)
         return users
@@ -156,6 +153,24 @@ class Users:
     def take(self, others: Users) -> None:
         """Have the users that these are, who are used no more by whoever had them."""
         self.replace(others._users)
+
+    def _apply_line(self, user: User, rules: list[bytes], place: str) -> str:
+        """Apply the rules of a line of a file; return what is wrong with them.
+
+        A word that names nothing is told. Of other errors it is the first one, which may lead to more.
+        """
+        errors = ""
+        is_told = False
+        for rule in rules:
+            try:
+                self._apply(user, (rule.strip(b"\t\r\n"),))
+            except RuleError as error:
+                if str(error) == UNKNOWN:
+                    errors += f"{place}: Error in applying operation '{rule.decode('utf-8', 'surrogateescape')}': {error}. "
+                elif not is_told:
+                    errors += f"{place}: {error}. "
+                    is_told = True
+        return errors
 
     def _new(self, name: bytes) -> User:
         return User(name, all_channels=self._all_channels())

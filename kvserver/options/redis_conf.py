@@ -119,6 +119,8 @@ class _Reader:
                 self._include(place, pattern, depth)
             case "rename-command", [command, _]:
                 self._refuse(place, f"rename-command {command}", "commands have the names that they have")
+            case "user", [_, *_]:
+                self._set(place, BY_NAME["user"], values)
             case "loadmodule", [_, *_]:
                 self._notices.append(f"{place}: {shown}: there are no modules here, and none of its commands")
             case "sentinel", [_, *_]:
@@ -137,7 +139,7 @@ class _Reader:
                 self._dropped[shown] = ""
             case _:
                 option = find(normal_name(name))
-                if option is None or name in ("include", "rename-command", "loadmodule", "sentinel"):
+                if option is None or name in ("include", "rename-command", "user", "loadmodule", "sentinel"):
                     raise ConfigError(f"{place}: {BAD_DIRECTIVE}: {name}{meant(name)}")
                 self._set(place, option, values)
 

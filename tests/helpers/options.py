@@ -12,6 +12,8 @@ from kvserver.options.table import BY_NAME
 ROWS = BY_NAME
 OUR_OWN = {"http-port", "keep-frames", "log-format", "lua-memory-limit", "shutdown-mode", "uvloop"}
 OUR_OWN |= {"announce-ip", "announce-port", "lease-milliseconds", "medium", "read-fence", "snapshots"}
+# In Redis it is a line of a file, and no option.
+OUR_OWN |= {"user"}
 SHARED = sorted(ROWS.keys() - OUR_OWN)
 
 

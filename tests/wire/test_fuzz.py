@@ -339,6 +339,7 @@ UNDAMAGED: dict[tuple[bytes, ...], str] = {
     (b"SHUTDOWN",): "the server may leave",
     (b"DEBUG",): "the server may sleep for years, or spoil its file on purpose",
     (b"CONFIG", b"SET"): "settings may be such that nobody is served",
+    (b"ACL", b"SETUSER"): "the default user may be such that nobody is served",
     (b"CLIENT", b"PAUSE"): "nobody is served meanwhile",
     (b"CLIENT", b"KILL"): "the connection may end",
     (b"QUIT",): "the connection ends",

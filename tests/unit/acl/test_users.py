@@ -48,7 +48,10 @@ def test_file_without_the_default_user_lets_it_do_everything() -> None:
         ("user", "f:1 should start with user keyword followed by the username. "),
         ("user alice +get\n\nuser alice", "WARNING: Duplicate user 'alice' found on line 3. "),
         ("user a\tb on", "'f:1: username 'a\tb' contains invalid characters. "),
-        ("user alice +nosuch ~a &\0", "f:1: Unknown command or category name in ACL. f:1: Syntax error. "),
+        (
+            "user alice nonsense +nosuch <pw",
+            "f:1: Syntax error. f:1: Error in applying operation '+nosuch': Unknown command or category name in ACL. ",
+        ),
         ("user alice (+get", "f:1: Unmatched parenthesis in selector definition."),
     ],
 )

@@ -1,0 +1,283 @@
+"""Users over the wire: whose rights change is closed where Redis closes it; files of users; nobody is shown a password.
+
+(cases/acl.txt has the replies, test_acl_rules random rules.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from helpers.servers import COMMON_OPTIONS, Kind, ServerProcess, Wire, encode, parse
+
+StartServer = Callable[..., ServerProcess]
+KINDS: tuple[Kind, ...] = ("kvserver", "redis-server")
+SECRET = "s3cretOfNobody"
+
+
+def talk(server: ServerProcess, *lines: str) -> list[tuple[str, bytes]]:
+    """What clients hear who speak in turn, `A: SET k v`; each reply is read before the next line is said."""
+    wires: dict[str, Wire] = {}
+    heard = []
+    try:
+        for line in lines:
+            name, _, said = line.partition(": ")
+            wire = wires.setdefault(name, server.connect()) if name not in wires else wires[name]
+            try:
+                heard.append((line, wire.command(*said.split())))
+            except (EOFError, ConnectionError):
+                heard.append((line, b"<closed>"))
+    finally:
+        for wire in wires.values():
+            wire.close()
+    return heard
+
+
+CONVERSATIONS = {
+    "deleted users are closed": (
+        "A: ACL SETUSER u on nopass +@all ~* &*", "B: AUTH u x", "C: AUTH u x", "B: GET k", "A: ACL DELUSER u v", "B: GET k",
+        "C: PING", "A: PING",
+    ),
+    "who deletes itself has the reply": (
+        "A: ACL SETUSER u on nopass +@all ~* &*", "B: AUTH u x", "B: ACL DELUSER u", "B: PING", "A: ACL USERS",
+    ),
+    "subscribers are closed where they may hear no more": (
+        "A: ACL SETUSER u on nopass +@all &c* &d", "B: AUTH u x", "B: SUBSCRIBE c1", "C: AUTH u x", "C: PSUBSCRIBE c*",
+        "D: AUTH u x", "D: SSUBSCRIBE d", "E: AUTH u x", "A: ACL SETUSER u &e", "B: PING", "C: PING", "D: PING",
+        "A: ACL SETUSER u resetchannels &c1 &d", "B: PING", "C: PING", "D: PING", "E: GET k", "A: ACL SETUSER u resetchannels",
+        "B: PING", "D: PING", "E: GET k", "A: ACL DELUSER u",
+    ),
+    "all channels are taken away": (
+        "A: ACL SETUSER u on nopass +@all allchannels", "B: AUTH u x", "B: PSUBSCRIBE x", "C: AUTH u x",
+        "C: SUBSCRIBE x",
+        "A: ACL SETUSER u +get", "B: PING", "A: ACL SETUSER u resetchannels &x", "B: PING", "C: PING",
+        "A: ACL SETUSER u allchannels", "B: PING", "A: ACL SETUSER u resetchannels &xy", "B: PING", "C: PING",
+        "A: ACL DELUSER u",
+    ),
+    "rights change between calls": (
+        "A: ACL SETUSER u on nopass +get +set ~k", "B: AUTH u x", "B: SET k 1", "A: ACL SETUSER u -set", "B: SET k 2",
+        "B: GET k",
+        "A: ACL SETUSER u resetkeys ~l", "B: GET k", "B: GET l", "A: ACL SETUSER u off", "B: GET l", "C: AUTH u x",
+        "A: ACL SETUSER u on >p", "C: AUTH u x", "C: AUTH u p", "A: ACL SETUSER u allkeys +@all allchannels", "B: SET k 3",
+        "C: GET k", "C: ACL WHOAMI", "A: CLIENT KILL USER u", "B: PING", "C: PING", "A: ACL DELUSER u",
+    ),
+    "three clients and a transaction": (
+        "A: ACL SETUSER u on nopass +@all ~*", "B: AUTH u x", "B: MULTI", "B: SET k 1", "B: GET l", "C: AUTH u x",
+        "A: ACL SETUSER u resetkeys ~l", "C: GET k", "B: GET k", "B: EXEC", "B: MULTI", "B: GET l", "A: ACL SETUSER u -exec",
+        "B: EXEC", "B: DISCARD", "A: ACL DELUSER u", "B: PING", "C: PING",
+    ),
+    "a client that waits": (
+        "A: ACL SETUSER u on nopass +@all ~*", "B: AUTH u x", "B: MULTI", "B: BLPOP k 0", "B: EXEC", "A: ACL DELUSER u",
+        "B: PING",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_clients_hear_and_are_closed_as_by_redis(name: str, kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    lines = CONVERSATIONS[name]
+    assert talk(kvserver, *lines) == talk(redis_oracle, *lines)
+
+
+def test_client_that_waits_is_closed_with_its_user(kvserver: ServerProcess) -> None:
+    with kvserver.connect() as admin, kvserver.connect() as waiting:
+        admin.command("ACL", "SETUSER", "u", "on", "nopass", "+@all", "~*")
+        number = waiting.value("CLIENT", "ID")
+        waiting.send(encode("AUTH", "u", "x") + encode("BLPOP", "k", 0))
+        assert waiting.read_reply() == b"+OK\r\n"
+        assert admin.command("ACL", "DELUSER", "u") == b":1\r\n"
+        assert waiting.read_until_eof() == b""
+        assert admin.command("CLIENT", "LIST", "ID", number) == b"$0\r\n\r\n"
+
+
+def test_subscriber_that_takes_its_own_channels_away_has_the_reply(kvserver: ServerProcess) -> None:
+    """redis-server 7.0.15 frees the client while it runs its command."""
+    with kvserver.connect() as wire:
+        wire.send(
+            encode("ACL", "SETUSER", "u", "on", "nopass", "+@all", "&c") + encode("HELLO", 3, "AUTH", "u", "x")
+            + encode("SUBSCRIBE", "c") + encode("ACL", "SETUSER", "u", "resetchannels") + encode("PING")
+        )  # fmt: skip
+        heard = wire.read_until_eof()
+        assert heard.endswith(b":1\r\n+OK\r\n")
+    kvserver.once("ACL", "DELUSER", "u")
+
+
+# --- The log ---
+
+
+def test_log_has_the_entries_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    lines = (
+        "ACL LOG RESET", "ACL SETUSER u on >p +@all -incr ~a* &c", "AUTH u x", "AUTH u x", "HELLO 2 AUTH nosuch x", "AUTH u p",
+        "GET b", "GET b", "INCR a", "PUBLISH d x", "CONFIG GET x", "MULTI", "INCR a", "DISCARD",
+        "EVAL redis.call('incr','a') 0",
+        "EVAL redis.call('get','b') 0", "MGET a b c", "AUTH default x", "ACL LOG 20", "ACL LOG 2",
+        "CONFIG SET acllog-max-len 1",
+        "AUTH u x", "ACL LOG", "AUTH nosuch x", "ACL LOG", "CONFIG SET acllog-max-len 0", "ACL LOG", "AUTH v x", "ACL LOG",
+        "CONFIG SET acllog-max-len 128", "ACL DELUSER u",
+    )  # fmt: skip
+    heard = []
+    for server in (kvserver, redis_oracle):
+        with server.connect() as wire:
+            heard.append([(line, logged(wire.command(*line.split()))) for line in lines])
+    assert heard[0] == heard[1]
+
+
+def logged(raw: bytes) -> object:
+    """A reply; of entries of the log, what does not depend on the time and on buffers."""
+    reply = parse(raw)
+    if not isinstance(reply, list) or not reply or not isinstance(reply[0], list):
+        return raw
+    entries = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in reply]
+    for entry in entries:
+        assert 0 <= float(entry.pop(b"age-seconds")) < 60
+        line = dict(word.split(b"=", 1) for word in entry.pop(b"client-info").split())
+        entry |= {name: line[name] for name in (b"name", b"flags", b"db", b"multi", b"cmd", b"user", b"resp")}
+    return entries
+
+
+# --- The file, the options ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_is_loaded_and_saved_as_by_redis(kind: Kind, start_server: StartServer, tmp_path: Path) -> None:
+    file = tmp_path / "users.acl"
+    file.write_text("user alice on allcommands allkeys &* >alice\nuser bob on -@all +@set +acl ~set* &* >bob\n")
+    server = start_server(*COMMON_OPTIONS, "--aclfile", str(file), kind=kind)
+    heard = talk(
+        server, "A: ACL USERS", "B: AUTH alice alice", "C: AUTH bob bob", "C: SADD set 1", "C: SET k v",
+        "A: ACL SETUSER eve on +get",
+        "A: ACL SAVE", "A: ACL LOAD", "B: PING", "C: PING", "A: ACL USERS", "D: AUTH alice alice", "D: ACL LOAD", "D: PING",
+        "A: ACL LIST", "A: CONFIG GET aclfile",
+    )  # fmt: skip
+    replies = [reply for _, reply in heard]
+    assert replies[6:10] == [b"+OK\r\n", b"+OK\r\n", b"<closed>", b"<closed>"]
+    assert replies[12:14] == [b"+OK\r\n", b"<closed>"]
+    assert parse(replies[-1]) == [b"aclfile", str(file).encode()]
+    lines = file.read_bytes().splitlines()
+    assert lines == parse(replies[-2])
+    digest = hashlib.sha256(b"alice").hexdigest()
+    assert lines[0].decode() == f"user alice on #{digest} ~* &* +@all"
+    assert lines[3] == b"user eve on resetchannels -@all +get"
+    assert not list(tmp_path.glob("*tmp*"))
+    file.write_text("user alice on\n\nuser alice off\nnonsense\nuser eve +nosuch\n")
+    with server.connect() as wire:
+        error = wire.command("ACL", "LOAD").decode().replace(str(file), "FILE")
+        assert error == (
+            "-ERR WARNING: Duplicate user 'alice' found on line 3. FILE:4 should start with user keyword followed by the "
+            "username. FILE:5: Error in applying operation '+nosuch': "
+            "Unknown command or category name in ACL. WARNING: ACL errors detected, no change to the "
+            "previously active ACL rules was performed\r\n"
+        )
+        assert b"user eve on resetchannels -@all +get" in wire.value("ACL", "LIST")
+        file.unlink()
+        error = wire.command("ACL", "LOAD").decode().replace(str(file), "FILE")
+        assert error == "-ERR Error loading ACLs, opening file 'FILE': No such file or directory\r\n"
+        assert wire.command("ACL", "SAVE") == b"+OK\r\n"
+    assert len(file.read_text().splitlines()) == 4
+
+
+def test_users_come_from_a_configuration_and_go_back_to_it(start_server: StartServer, tmp_path: Path) -> None:
+    toml = tmp_path / "kvserver.toml"
+    toml.write_text('appendonly = false\n# mine\nuser = ["alice on >secret ~a* +get", "bob on nopass (+set ~b*) +ping"]\n')
+    conf = tmp_path / "redis.conf"
+    conf.write_text("appendonly no\nuser alice on >secret ~a* +get\nuser bob on nopass (+set ~b*) +ping\n")
+    lists = []
+    for number, path in enumerate((toml, conf)):
+        options = ("--config", str(path), "--save", "", "--enable-protected-configs", "yes")
+        server = start_server(*options, directory=make(tmp_path / f"{number}"))
+        with server.connect() as wire:
+            assert wire.command("AUTH", "alice", "secret") == b"+OK\r\n"
+            assert wire.command("GET", "b").startswith(b"-NOPERM this user has no permissions to access one of the keys")
+            wire.command("AUTH", "default", "x")
+            wire.command("ACL", "SETUSER", "carol", "on", "nopass", "~c", "+@all", "-flushall")
+            wire.command("ACL", "DELUSER", "bob")
+            wire.command("CONFIG", "SET", "requirepass", "p", "timeout", 7)
+            assert wire.command("CONFIG", "REWRITE") == b"+OK\r\n"
+            lists.append(wire.value("ACL", "LIST"))
+        server.stop()
+        text = path.read_text()
+        assert "# mine" in text or path == conf
+        assert "secret" not in text
+        again = start_server(*options, directory=make(tmp_path / f"{number}again"))
+        with again.connect() as wire:
+            assert wire.command("PING") == b"-NOAUTH Authentication required.\r\n"
+            wire.command("AUTH", "p")
+            # As in Redis, what is written of the default user begins at what `reset` leaves.
+            assert [line.replace(b"sanitize-payload ", b"") for line in wire.value("ACL", "LIST")] == lists[-1]
+    assert lists[0] == lists[1]
+    assert [line.split()[1] for line in lists[0]] == [b"alice", b"carol", b"default"]
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+# --- Nobody is shown a password ---
+
+
+def test_nobody_is_shown_a_password(start_server: StartServer) -> None:
+    words = ("--loglevel", "debug", "--slowlog-log-slower-than", "0", "--user", "alice", "on", f">{SECRET}0", "+ping")
+    server = start_server(*COMMON_OPTIONS, *words)
+    with server.connect() as wire, server.connect() as monitor:
+        assert monitor.command("MONITOR") == b"+OK\r\n"
+        for call in (
+            ("ACL", "SETUSER", "bob", "on", f">{SECRET}1"), ("ACL", "SETUSER", "bob", f"<{SECRET}1"), ("AUTH", f"{SECRET}2"),
+            ("AUTH", "bob", f"{SECRET}3"), ("HELLO", 3, "AUTH", "bob", f"{SECRET}4"), ("ACL", "GETUSER", SECRET),
+            ("ACL", "DELUSER", SECRET), ("CONFIG", "SET", "requirepass", f"{SECRET}5"),
+        ):  # fmt: skip
+            wire.command(*call)
+        shown = [
+            wire.command(*call.split())
+            for call in ("SLOWLOG GET 100", "INFO everything", "ACL LIST", "ACL LOG", "CLIENT LIST")
+        ]
+        wire.command("CONFIG", "SET", "requirepass", "")
+        shown.append(wire.command("CONFIG", "GET", "*"))
+        wire.command("ECHO", "the end")
+        shown.append(monitor.read_through(b'"the end"\r\n'))
+    assert [reply for reply in shown if SECRET.encode() in reply] == []
+    assert SECRET not in server.log_text()
+    assert b"(redacted)" in shown[0]
+
+
+# --- redis-py ---
+
+
+def test_redis_py_finds_its_acl(kvserver: ServerProcess) -> None:
+    with redis.Redis(port=kvserver.port, decode_responses=True) as client:
+        assert client.acl_whoami() == "default"
+        assert {"keyspace", "read"} <= set(client.acl_cat())
+        assert "get" in client.acl_cat("read")
+        assert re.fullmatch("[0-9a-f]{64}", client.acl_genpass())
+        assert len(client.acl_genpass(555)) == 139
+        assert client.acl_genpass() != client.acl_genpass()
+        assert client.acl_setuser(
+            "u", enabled=True, passwords=["+pass1", "+pass2"], categories=["+set", "+@hash", "-geo"],
+            commands=["+get", "+mget", "-hset"], keys=["cache:*", "objects:*"], channels=["message:*"],
+            selectors=[("+set", "%W~app*")],
+        )  # fmt: skip
+        user = client.acl_getuser("u")
+        assert user["enabled"]
+        assert user["keys"] == ["~cache:*", "~objects:*"]
+        assert user["channels"] == ["&message:*"]
+        assert len(user["passwords"]) == 2
+        assert user["selectors"][0][1] == "-@all +set"
+        assert client.acl_dryrun("u", "get", "cache:1") == "OK"
+        with redis.Redis(port=kvserver.port, username="u", password="pass1", decode_responses=True) as other:
+            assert other.get("cache:1") is None
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                other.get("x")
+        with pytest.raises(redis.exceptions.AuthenticationError):
+            redis.Redis(port=kvserver.port, username="u", password="wrong").ping()
+        entry = client.acl_log()[0]
+        assert (entry["reason"], entry["username"], entry["client-info"]["cmd"]) == ("auth", "u", "hello")
+        assert client.acl_log_reset()
+        assert client.acl_users() == ["default", "u"]
+        assert client.acl_help()
+        assert client.acl_deluser("u") == 1
+        assert client.acl_getuser("u") is None
