@@ -28,6 +28,7 @@ from kvserver.commands import (
     keys,
     latency,
     memory,
+    migrate,
     module,
     object,
     persistence,

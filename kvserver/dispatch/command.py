@@ -123,6 +123,7 @@ class Command(Description):
         access_of: Callable[[Request], str] | None = None,
         channels: ChannelSpecification | None = None,
         more_keys: Callable[[Request], list[tuple[int, int]]] | None = None,
+        key_places: Callable[[Request], range] | None = None,
         written: Callable[[Request], list[bytes]] | None = None,
         is_watched: Callable[[Request], bool] = lambda request: True,
         events: Declaration = None,
@@ -138,6 +139,7 @@ class Command(Description):
         access_of    Tells what one call does with its keys, where that depends on its words.
         channels     The channels that a call publishes or subscribes to.
         more_keys    Gives the positions of keys which the key specifications miss, each with the rights that it needs.
+        key_places   Gives the positions of the keys of a call, where the key specifications can't tell them.
         written      Gives the keys that a call writes in the selected database, where that depends on its words.
         is_watched   Tells of a call whether it touches the watches of the keys that it writes, as most do.
         key_notes    Redis's remarks on the key specifications, in their order.
@@ -189,6 +191,7 @@ class Command(Description):
         self._channels = channels
         self._more_keys = more_keys
         self._access_of = access_of
+        self._key_places = key_places
         self._written_of = written
         self._is_watched = is_watched
         self._declared_events = events
@@ -281,6 +284,8 @@ class Command(Description):
         if len(request) not in self.arities:
             raise CommandError("ERR Invalid number of arguments specified for command")
         of_call = tuple(self._access_of(request).split()) if self._access_of else None
+        if self._key_places:
+            return [(request[place], specifications[0].flags) for place in self._key_places(request)]
         return [(request[place], of_call or each.flags) for each in specifications for place in each.positions(request)]
 
     @cached_property
@@ -288,7 +293,10 @@ class Command(Description):
         """What `key_needs` gives of any call, if it is the same for all."""
         specifications = [each for each in self.key_specifications if not each.is_no_key]
         depends = (
-            self._access_of or self._more_keys or any(not each.is_plain or each.last_place < 0 for each in specifications)
+            self._access_of
+            or self._more_keys
+            or self._key_places
+            or any(not each.is_plain or each.last_place < 0 for each in specifications)
         )
         if depends:
             return None
@@ -300,6 +308,8 @@ class Command(Description):
         if len(request) not in self.arities:
             return []
         specifications = [each for each in self.key_specifications if not each.is_no_key]
+        if self._key_places:
+            return [(place, specifications[0].need) for place in self._key_places(request)]
         of_call = need_of(tuple(self._access_of(request).split())) if self._access_of else None
         try:
             needs = [
@@ -325,6 +335,8 @@ class Command(Description):
             return [] if meant is None or meant is self else meant.written_keys(request)
         if self._written_of:
             return self._written_of(request)
+        if self._key_places:
+            return [request[place] for place in self._key_places(request)]
         return [request[place] for each in self._written for place in each.positions(request)]
 
     def watched_keys(self, request: Request) -> list[bytes]:

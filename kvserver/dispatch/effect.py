@@ -7,8 +7,8 @@ tenth of a server's start or more, and named tuples would pass for replies, some
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import get_args
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, get_args
 
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
@@ -199,6 +199,48 @@ class Await(_Effect):
         self.otherwise = otherwise
 
 
+class Transfer(NamedTuple):
+    """What has become of a `Migrate`.
+
+    - `greeted` has the replies to the greeting, and `restored` the keys that were sent and answered, each with its reply.
+      A reply is a line without its end, such as `+OK`.
+    - `failed_at` is empty, or the step that failed: "connecting", "writing" or "reading".
+    """
+
+    greeted: list[bytes]
+    restored: list[tuple[bytes, bytes]]
+    failed_at: str
+
+
+class Migrate(_Effect):
+    """Send keys to another server, and reply what `finish` gives for what has become of that.
+
+    First the requests of the greeting are sent, then those that restore the keys: an iterator makes each, with its key, when
+    it can be sent. No step takes longer than the timeout, or it fails. Until the end, calls of others that would write the
+    keys of the session's database wait; `finish` runs within a tick, and may raise CommandError.
+    """
+
+    __match_args__ = ("host", "port", "timeout_ms", "keys", "greeting", "restores", "finish")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout_ms: int,
+        keys: list[bytes],
+        greeting: list[Request],
+        restores: Iterator[tuple[bytes, Request]],
+        finish: Callable[[Transfer], Reply],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.timeout_ms = timeout_ms
+        self.keys = keys
+        self.greeting = greeting
+        self.restores = restores
+        self.finish = finish
+
+
 class Unblock(_Effect):
     """End the wait of a session by its `otherwise`, or by an error, and reply."""
 
@@ -343,6 +385,7 @@ Effect = (
     | Quiet
     | Block
     | Await
+    | Migrate
     | Unblock
     | Fed
     | Postpone

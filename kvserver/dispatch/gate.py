@@ -90,6 +90,7 @@ def is_open(server: ServerState) -> bool:
     facts = server.persistence
     return (
         server.pause is _NO_PAUSE
+        and not server.moving
         and not server.monitors
         and not server.notifications.is_on
         and not server.journal.error
@@ -227,6 +228,28 @@ def must_wait(session: Session, command: Command) -> bool:
     return pause is Pause.ALL or _any_changes(_meant(session, command))
 
 
+def writes_moving(session: Session, command: Command, request: Request) -> bool:
+    """True if a call would write a key that is on its way to another server, or might: it waits for the end of that.
+
+    Of a transaction that changes anything nobody looks up which keys it writes.
+    """
+    if session.is_executing or session.is_replay:
+        return False
+    if session.transaction and not command.is_never_queued:
+        return False
+    if command.runs_queue and session.transaction:
+        return _any_changes([*session.transaction.commands])
+    if not _any_changes((command,)) or "pubsub" in command.flags:
+        return False
+    try:
+        keys = command.written_keys(request)
+    except CommandError:
+        # The call itself tells that its words are wrong.
+        return False
+    number = session.keyspace.number
+    return not keys or any((number, key) in session.server.moving for key in keys)
+
+
 def _meant(session: Session, command: Command) -> Sequence[Description]:
     """The commands that a call of this one would run: itself and, if it is EXEC, those of the queued calls."""
     if command.runs_queue and session.transaction:
@@ -305,6 +328,8 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         _note_refusal(session)
         raise
     if server.pause is not _NO_PAUSE and must_wait(session, resolved):
+        return Postpone()
+    if server.moving and writes_moving(session, resolved, request):
         return Postpone()
     if session.transaction and not resolved.is_never_queued:
         return queue(session, resolved, request)

@@ -1,6 +1,7 @@
 """CLIENT PAUSE: the commands that it holds back wait here until the pause ends, by itself or by CLIENT UNPAUSE.
 
-Owns the end of a pause, and those who wait for it. What a pause holds back is for the gate to say.
+Owns the end of a pause, and those who wait for it, or for keys that are on their way to another server. What is held back is
+for the gate to say.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class Pauses:
             self._timer = None
         self._state.pause, self._ends_at_ms = Pause.NONE, 0
         self.hold_keys()
+        self.run_all_again()
+
+    def run_all_again(self) -> None:
+        """Let all go on with what was held back; what has to wait still is postponed anew."""
         postponed, self._postponed = self._postponed, []
         for client in postponed:
             run_again(client)

@@ -25,6 +25,7 @@ from kvserver.dispatch.effect import (
     Execute,
     Fed,
     Kill,
+    Migrate,
     Monitored,
     Notified,
     Postpone,
@@ -38,6 +39,7 @@ from kvserver.dispatch.effect import (
 from kvserver.dispatch.gate import monitor_line
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import Begun
+from kvserver.engine.migrations import Migrations
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.pauses import Pauses, hold_back, run_again
 from kvserver.engine.switching import tell_of_switches
@@ -169,6 +171,7 @@ class Results:
         # The replies of the transaction that runs which wait for an effect.
         self._unfinished: list[Unfinished] = []
         self.pauses = Pauses(state)
+        self._migrations = Migrations(state, self.waiting, self.pauses.run_all_again, lambda: self.wake())
 
     def send(self, client: Client, data: bytes) -> None:
         """Send bytes to a client. There is no other way for them, but the writer's own for its hot path."""
@@ -267,8 +270,14 @@ class Results:
             case ChangeRights(sessions, reply):
                 self._change_rights(effect)
                 self._kill(sessions, reply, client, output)
+            case Migrate():
+                self._migrations.begin(effect, client, request)
             case Unblock(waiting, error, reply):
-                self.waiting.unblock(waiting, error)
+                # As in Redis, where nobody else runs meanwhile, this can't end a MIGRATE.
+                if self._migrations.is_under_way(waiting):
+                    reply = 0
+                else:
+                    self.waiting.unblock(waiting, error)
                 self._reply(reply, session, output)
             # The time of a command that runs anew is taken then.
             case Prepare():
@@ -454,6 +463,7 @@ class Results:
         session = client.session
         session.leave()
         self.waiting.forget(session)
+        self._migrations.forget(session)
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
         self.pauses.forget(client)

@@ -99,8 +99,8 @@ class Waiting:
         self._timer_at_s = 0.0
         self._past = 0
 
-    def begin(self, block: Block | Await, client: Client, request: Request) -> None:
-        """Let a client wait. It goes on reading, so that its end is noticed."""
+    def begin(self, block: Block | Await, client: Client, request: Request, *, reads_on: bool = True) -> None:
+        """Let a client wait. With `reads_on`, its end is noticed, and ends the wait."""
         session = client.session
         wait = self._waits[session.id] = Wait(client, request, block)
         session.is_blocked = True
@@ -108,7 +108,7 @@ class Waiting:
             self._for_nodes[wait] = block
         else:
             self._waiters.add(wait, block.kind, session.keyspace.number, block.keys)
-        client.wait(reads_on=True)
+        client.wait(reads_on=reads_on)
         if block.timeout_ms:
             ends_at = self._loop.time() + min(block.timeout_ms / 1000, LONGEST_TIMER_S)
             heapq.heappush(self._ends, (ends_at, next(self._numbers), wait))

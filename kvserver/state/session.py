@@ -17,6 +17,7 @@ from kvserver.acl.users import Users
 from kvserver.compilation import mypyc_attr
 from kvserver.data.databases import Databases
 from kvserver.data.maxmemory import Memory
+from kvserver.data.notes import Place
 from kvserver.options.config import Config
 from kvserver.resp.request import Request
 from kvserver.state.channels import Channels
@@ -78,6 +79,7 @@ class ServerState:
     - `buffers_of` gives what the connection of a session holds, by the session's id; `held_buffers` gives that of all
       connections that hold anything.
     - `expires_actively`: keys are removed when their time has come, not only when a command meets them.
+    - `moving` has the keys that are on their way to another server, each with the number of its database.
     - `attack_told_at_ms`: the time when the log last told of an attack over HTTP.
     """
 
@@ -129,6 +131,7 @@ class ServerState:
         self.notifications: Notifications[Session] = Notifications(databases, commands, self.channels)
         self.monitors: dict[int, Session] = {}
         self.pause = Pause.NONE
+        self.moving: set[Place] = set()
         self.watches = Watches(databases, commands)
         self.scripts: ScriptHost[Session] = NoScripts()
 

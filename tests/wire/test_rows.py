@@ -32,6 +32,7 @@ DIFFERENCES = {
     ("append", "complexity"): "strings are never changed, only replaced",
     ("setrange", "complexity"): "the same",
     ("setbit", "complexity"): "the same",
+    ("migrate", "key specifications"): "KEYS is the first such word from the front, where the command looks for it",
     ("client|kill", "arguments"): "since when the old form is deprecated is not told",
     ("monitor", "complexity"): "Redis tells none",
     ("debug", "doc_flags"): "only Redis's own tools care",

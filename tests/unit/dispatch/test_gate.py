@@ -24,6 +24,7 @@ from kvserver.dispatch.gate import (
     READONLY,
     is_plain,
     refusal,
+    writes_moving,
 )
 from kvserver.dispatch.table import ALL_GATED
 from kvserver.errors import CommandError, Refusal
@@ -401,3 +402,46 @@ def test_calls_go_through_the_gate_while_there_are_notifications(server: Server)
     assert isinstance(result.result, Notified)
     notifications.configure("K")
     assert is_plain(server.session())
+
+
+@pytest.mark.parametrize(
+    ("call", "waits"),
+    [
+        ("SET k v", True),
+        ("SET l v", False),
+        ("GET k", False),
+        ("MSET l 1 k 2", True),
+        ("COPY l k", True),
+        ("FLUSHALL", True),
+        ("PFCOUNT k", True),
+        ("PFCOUNT l", False),
+        ("EVAL x 0", True),
+        ("EVAL x 1 l", False),
+        ("PUBLISH k x", False),
+        ("BLPOP l k 0", True),
+        ("MIGRATE h 1 k 0 9", True),
+        ("MIGRATE h 1 l 0 9", False),
+        ("EXEC", False),
+    ],
+)
+def test_what_would_write_a_key_that_is_on_its_way_waits(call: str, waits: bool) -> None:
+    session = Server().session()
+    session.server.moving.add((0, b"k"))
+    assert not is_plain(session)
+    request = call.encode().split()
+    command = Server().table.commands[request[0].lower()]
+    assert writes_moving(session, command, request) is waits
+    run(session, "SELECT", 1)
+    assert writes_moving(session, command, request) is (call in ("FLUSHALL", "EVAL x 0"))
+
+
+def test_transaction_that_changes_anything_waits_when_it_is_to_run(session: Session) -> None:
+    session.server.moving.add((0, b"k"))
+    exec_ = Server().table.commands[b"exec"]
+    run(session, "MULTI")
+    assert run(session, "GET", "k") == QUEUED
+    assert not writes_moving(session, exec_, [b"EXEC"])
+    assert run(session, "SET", "l", "v") == QUEUED
+    assert writes_moving(session, exec_, [b"EXEC"])
+    session.is_executing = True
+    assert not writes_moving(session, exec_, [b"EXEC"])
