@@ -73,6 +73,8 @@ from kvserver.types.stream import stream_info
 from kvserver.types.string import (
     bitfields,
     bits,
+    bounded_counters,
+    conditions,
     counters,
     hyperloglogs,
     lcs,

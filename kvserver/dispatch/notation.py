@@ -229,7 +229,7 @@ class _KeySearch:
         if present is not None:
             self.found[specification] = present._replace(last=present.last + 1)
         elif previous == _NUMBER_OF_KEYS:
-            self.found[specification] = KeySpecification((), index - 1, is_counted=True)
+            self.found[specification] = KeySpecification((), index - 1, step=step, is_counted=True)
         else:
             behind = 0 if keyword else sum(argument.least for argument in self._arguments[place + 1 :])
             last = -1 - behind if is_multiple else 0

@@ -104,9 +104,9 @@ class KeySpecification(NamedTuple):
             first = place + 1
         if self.is_counted:
             number = request[first]
-            if not number.isdigit() or int(number) > len(request) - first - 1:
+            if not number.isdigit() or int(number) * self.step > len(request) - first - 1:
                 raise CommandError(INVALID_ARGUMENTS)
-            return range(first + 1, first + 1 + int(number))
+            return range(first + 1, first + 1 + int(number) * self.step, self.step)
         if self.last >= 0:
             end = first + self.last + 1
         elif self.limit > 1:

@@ -64,6 +64,15 @@ class LongDouble(NamedTuple):
         total = (self.mantissa << self.exponent - exponent) + (other.mantissa << other.exponent - exponent)
         return _scaled(total, exponent)
 
+    def negated(self) -> LongDouble:
+        """The number with the other sign."""
+        return LongDouble(-self.mantissa, self.exponent)
+
+    def is_above(self, other: LongDouble) -> bool:
+        """True if this number is greater. Infinities are greater, or less, than all others."""
+        exponent = min(self.exponent, other.exponent)
+        return self.mantissa << self.exponent - exponent > other.mantissa << other.exponent - exponent
+
     def times(self, factor: int) -> LongDouble:
         """The product with a positive integer, rounded."""
         return _scaled(self.mantissa * factor, self.exponent) if self.is_finite else self
@@ -88,6 +97,8 @@ class LongDouble(NamedTuple):
 _INFINITE_EXPONENT = _MAX_BITS + 1
 _INFINITY = LongDouble(1, _INFINITE_EXPONENT)
 _ZERO = LongDouble(0, 0)
+# The greatest of the finite numbers.
+LARGEST = LongDouble((1 << MANTISSA_BITS) - 1, _MAX_BITS - MANTISSA_BITS)
 
 
 def _scaled(mantissa: int, exponent: int) -> LongDouble:

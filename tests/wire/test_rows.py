@@ -20,8 +20,11 @@ OURS_ALONE = {
     "json.": "Redis 7.0 has its JSON commands in a module",
     **dict.fromkeys(("hexpire", "hpexpire", "httl", "hpttl", "hpersist"), "fields expire since 7.4"),
     "client|setinfo": "newer than 7.0; clients send it at each connect",
+    "delifeq": "Valkey 9.0 has it",
+    **dict.fromkeys(("delex", "msetex", "increx"), "Redis has them since 8.4 and 8.8"),
 }
 DIFFERENCES = {
+    ("set", "arguments"): "IFEQ and IFNE came with Redis 8.4",
     ("save", "summary"): "nobody but its client waits for it",
     ("shutdown", "summary"): "the same",
     ("flushall", "complexity"): "the data is let go of at once and freed bit by bit",

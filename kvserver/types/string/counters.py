@@ -73,7 +73,7 @@ def decrby(session: Session, request: Request) -> Reply:
 
 def _add(session: Session, key: bytes, amount: int) -> int:
     value = as_string(session.keyspace.live(key))
-    is_json = _is_json_number(value)
+    is_json = is_json_number(value)
     number = amount + (0 if value is None else integer(value))
     if not MIN_INTEGER <= number <= MAX_INTEGER:
         raise CommandError("ERR increment or decrement would overflow")
@@ -82,7 +82,7 @@ def _add(session: Session, key: bytes, amount: int) -> int:
     return number
 
 
-def _is_json_number(value: Value | None) -> bool:
+def is_json_number(value: Value | None) -> bool:
     """True for a JSON number, False for a string or None. CommandError for any other document."""
     if not isinstance(value, JSONText):
         return False
@@ -97,8 +97,8 @@ def _store(session: Session, key: bytes, value: Value) -> None:
     session.keyspace.put(key, value, session.keyspace.expires_at_ms(key))
 
 
-_NOT_A_FLOAT = "ERR value is not a valid float"
-_NOT_FINITE = "ERR increment would produce NaN or Infinity"
+NOT_A_FLOAT = "ERR value is not a valid float"
+NOT_FINITE = "ERR increment would produce NaN or Infinity"
 
 
 @command("incrbyfloat", "key:key increment:double", "write denyoom fast", access="RW access update",
@@ -109,27 +109,27 @@ def incrbyfloat(session: Session, request: Request) -> Reply:
 
     key = request[1]
     value = as_string(session.keyspace.live(key))
-    is_json = _is_json_number(value)
+    is_json = is_json_number(value)
     number = LongDouble.parse(b"0" if value is None else value)
     increment = LongDouble.parse(request[2])
     if number is None or increment is None:
-        raise CommandError(_NOT_A_FLOAT)
+        raise CommandError(NOT_A_FLOAT)
     total = number + increment
     if not total.is_finite:
-        raise CommandError(_NOT_FINITE)
+        raise CommandError(NOT_FINITE)
     text = total.text()
     if is_json:
-        text = _json_number(text)
+        text = json_number(text)
     _store(session, key, JSONText(text) if is_json else embedded(text))
     return text
 
 
-def _json_number(text: bytes) -> bytes:
+def json_number(text: bytes) -> bytes:
     """The canonical JSON of a number: an integer if it is one of 64 bits, else the double that JSON readers take it for."""
     # The length is looked at first: Python reads no integer of more than 4,300 digits.
     if b"." not in text and len(text) <= len(str(MIN_INTEGER)) and abs(int(text)) <= MAX_INTEGER:
         return text
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise CommandError(_NOT_FINITE)
+        raise CommandError(NOT_FINITE)
     return canonical(number)
