@@ -39,6 +39,7 @@ from kvserver.commands import (
     server,
     slowlog,
     sort,
+    tracking,
     transactions,
 )
 from kvserver.dispatch.command import gather

@@ -1,4 +1,4 @@
-"""CLIENT KILL, PAUSE, UNPAUSE, REPLY, UNBLOCK, NO-EVICT and TRACKING: a client acts on connections, its own or others'.
+"""CLIENT KILL, PAUSE, UNPAUSE, REPLY, UNBLOCK and NO-EVICT: a client acts on connections, its own or others'.
 
 A handler says what is to become of a connection, by an effect; it must never close or pause one itself.
 """
@@ -12,7 +12,7 @@ from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, integer
 from kvserver.dispatch.command import command, wrong_subcommand
 from kvserver.dispatch.effect import BeginPause, Effect, EndPause, Kill, Switch, Unblock
 from kvserver.errors import CommandError, Refusal
-from kvserver.resp.reply import NO_REPLY, OK, Reply, SetOf
+from kvserver.resp.reply import NO_REPLY, OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Muted, Pause, Session
 
@@ -174,40 +174,3 @@ def client_no_evict(session: Session, request: Request) -> Reply:
         raise CommandError(SYNTAX_ERROR)
     session.no_evict = request[2].lower() == b"on"
     return OK
-
-
-@command("client|getredir", "", "noscript loading stale",
-         since="6.0.0", group="connection", complexity="O(1)",
-         summary="Get tracking notifications redirection client ID if any")  # fmt: skip
-def client_getredir(session: Session, request: Request) -> Reply:
-    return -1
-
-
-@command("client|tracking", "status<ON|OFF> REDIRECT=client-id:integer? PREFIX=prefix?++ BCAST? OPTIN? OPTOUT? NOLOOP?",
-         "noscript loading stale", numbers={"REDIRECT": integer},
-         since="6.0.0", group="connection", complexity="O(1). Some options may introduce additional complexity.",
-         summary="Enable or disable server assisted client side caching support")  # fmt: skip
-def client_tracking(session: Session, request: Request) -> Reply:
-    client_tracking.options(request)
-    match request[2].lower():
-        case b"off":
-            return OK
-        case b"on":
-            raise CommandError("ERR client side caching (CLIENT TRACKING) is not supported")
-    raise CommandError(SYNTAX_ERROR)
-
-
-@command("client|caching", "mode<YES|NO>", "noscript loading stale",
-         since="6.0.0", group="connection", complexity="O(1)",
-         summary="Instruct the server about tracking or not keys in the next request")  # fmt: skip
-def client_caching(session: Session, request: Request) -> Reply:
-    raise CommandError(
-        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled"
-    )
-
-
-@command("client|trackinginfo", "", "noscript loading stale",
-         since="6.2.0", group="connection", complexity="O(1)",
-         summary="Return information about server assisted client side caching for the current connection")  # fmt: skip
-def client_trackinginfo(session: Session, request: Request) -> Reply:
-    return {b"flags": SetOf([b"off"]), b"redirect": -1, b"prefixes": []}

@@ -82,7 +82,7 @@ def clients(state: ServerState, held: list[Buffers] | None = None) -> Fields:
         ),
         "client_recent_max_output_buffer": max((each.reply_bytes for each in held), default=0),
         "blocked_clients": sum(session.is_blocked for session in state.sessions.values()),
-        "tracking_clients": 0,
+        "tracking_clients": state.tracking.client_count,
         "clients_in_timeout_table": 0,
     }
 
@@ -284,9 +284,9 @@ def stats(state: ServerState) -> Fields:
         "active_defrag_key_misses": 0,
         "total_active_defrag_time": 0,
         "current_active_defrag_time": 0,
-        "tracking_total_keys": 0,
-        "tracking_total_items": 0,
-        "tracking_total_prefixes": 0,
+        "tracking_total_keys": state.tracking.key_count,
+        "tracking_total_items": state.tracking.item_count,
+        "tracking_total_prefixes": state.tracking.prefix_count,
         "unexpected_error_replies": 0,
         "total_error_replies": state.usages.errors.total(),
         "dump_payload_sanitizations": 0,

@@ -159,6 +159,18 @@ class Quiet(_Effect):
         self.result = result
 
 
+class Tracked(_Effect):
+    """Carry on with the result of a command of a client that tracks keys, and send what it is to be told of these.
+
+    What others have done comes before the reply, and what the command itself has done behind it.
+    """
+
+    __match_args__ = ("result",)
+
+    def __init__(self, result: Reply | Effect | CommandError) -> None:
+        self.result = result
+
+
 class Block(_Effect):
     """Wait until one of the keys of the session's database is written or removed, and `attempt` then gives a result for it.
 
@@ -383,6 +395,7 @@ Effect = (
     | Notified
     | Monitored
     | Quiet
+    | Tracked
     | Block
     | Await
     | Migrate

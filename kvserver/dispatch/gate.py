@@ -16,7 +16,7 @@ from typing import Final
 from kvserver.acl.denials import Context, Entry
 from kvserver.acl.selector import Denial, Reason
 from kvserver.dispatch.command import Command, Handler, Many, unknown_command
-from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Postpone, Quiet
+from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Postpone, Quiet, Tracked
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Error, Reply, Simple
 from kvserver.resp.request import Request
@@ -106,6 +106,7 @@ def is_free(session: Session) -> bool:
         session.transaction is None
         and session.is_unrestricted
         and session.muted is _HEARD
+        and session.tracker is None
         and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
     )
 
@@ -273,10 +274,21 @@ def call(runners: Runners, session: Session, request: Request) -> Reply | Effect
     """Run a call, if it may run now, tell of its events and show it to monitors; or queue it in MULTI, or let a pause hold it.
 
     Refusal if it may not run, CommandError if it fails. While CLIENT REPLY holds replies back, the result or the error is in
-    a Quiet.
+    a Quiet; while the client tracks keys, that is in a Tracked.
     """
     if session.is_executing:
         return _call(runners, session, request)
+    if session.tracker is None:
+        return _call_and_feed(runners, session, request)
+    result: Reply | Effect | CommandError
+    try:
+        result = _call_and_feed(runners, session, request)
+    except CommandError as error:
+        result = error
+    return Tracked(result)
+
+
+def _call_and_feed(runners: Runners, session: Session, request: Request) -> Reply | Effect:
     way = _call if session.muted is _HEARD else _call_muted
     touched = session.server.databases.awaited.touched
     try:
@@ -333,6 +345,8 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         return Postpone()
     if session.transaction and not resolved.is_never_queued:
         return queue(session, resolved, request)
+    if session.tracker:
+        handler = remembering(handler, resolved)
     # The keys that were evicted so far are no doing of the command.
     if server.notifications.is_on and not session.is_replay:
         server.notifications.begin(resolved, request)
@@ -426,6 +440,23 @@ def feeding(handler: Handler, command: Command) -> Handler:
                 return Fed(error)
             raise
         return Fed(result) if touched else result
+
+    return run
+
+
+def remembering(handler: Handler, command: Command) -> Handler:
+    """The handler that a command has for a session that tracks keys: those that it reads are remembered."""
+    # Of a script the calls read, not the script itself.
+    reads = "readonly" in command.flags and command.group != "scripting"
+
+    def run(session: Session, request: Request) -> Reply | Effect:
+        tracking = session.server.tracking
+        tracking.begin(session, in_transaction=session.is_executing)
+        try:
+            return handler(session, request)
+        finally:
+            if reads:
+                tracking.remember(session, command, request)
 
     return run
 

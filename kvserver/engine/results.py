@@ -34,6 +34,7 @@ from kvserver.dispatch.effect import (
     Quiet,
     Recognize,
     Switch,
+    Tracked,
     Unblock,
 )
 from kvserver.dispatch.gate import monitor_line
@@ -160,6 +161,10 @@ class Results:
         self.waiting = Waiting(state, self._answer, self._seal)
         state.replication.on_progress = self.waiting.look_at_nodes
         tell_of_switches(state, self.deliver)
+        self._tracking = state.tracking
+        self._tracking.wake = self._tell_soon
+        # Those who track keys will be told of these.
+        self._is_telling = False
         self._keys = state.databases.awaited
         self._loop = asyncio.get_running_loop()
         # What is under way. A server that crashes ends it.
@@ -218,7 +223,7 @@ class Results:
     def _perform(self, effect: Effect, client: Client, request: Request, output: list[bytes]) -> None:
         session = client.session
         # The effect in one of these is carried out by a call of its own, which takes the time.
-        is_outer = isinstance(effect, (Fed, Notified, Monitored, Quiet)) and type(effect.result) in EFFECTS
+        is_outer = isinstance(effect, (Fed, Notified, Monitored, Quiet, Tracked)) and type(effect.result) in EFFECTS
         begun = None if is_outer else self._timing.take_begun()
         # Measured: the frequent ones come first, since the cases are tried one after the other.
         match effect:
@@ -244,12 +249,10 @@ class Results:
                 if self._execute(requests, client, output, begun):
                     return
             case Publish(deliveries, reply):
-                for receiver, message in deliveries:
-                    self._pass(message.wire(receiver.protocol), receiver, client, output)
+                self._pass_all(deliveries, client, output)
                 self._reply(reply, session, output)
             case Notified(result, deliveries):
-                for receiver, message in deliveries:
-                    self._pass(message.wire(receiver.protocol), receiver, client, output)
+                self._pass_all(deliveries, client, output)
                 self._carry(result, client, request, output)
             case Monitored(result):
                 self._carry(result, client, request, output)
@@ -261,6 +264,8 @@ class Results:
                 self._carry(result, client, request, output)
                 if session.muted is Muted.PRESENT:
                     session.muted = Muted.NONE
+            case Tracked(result):
+                self._carry_tracked(result, client, request, output)
             case Close(replies, warning):
                 if warning:
                     _log.warning("%s", warning)
@@ -299,6 +304,37 @@ class Results:
                     return
         if begun:
             self._timing.took(session, request, begun)
+
+    def _carry_tracked(self, result: Result, client: Client, request: Request, output: list[bytes]) -> None:
+        """Carry on with the result for a client that tracks keys, and tell it of these before the reply and behind it."""
+        session = client.session
+        self._pass_all(self._tracking.take(), client, output)
+        self._carry(result, client, request, output)
+        self._tracking.end(session, request, in_transaction=session.transaction is not None)
+        # Where an effect goes on, the reply has yet to come.
+        if not client.is_waiting or session.is_blocked or session.is_postponed:
+            self._pass_all(self._tracking.take_own(session), client, output)
+
+    def _tell_own(self, client: Client) -> None:
+        """Tell a client that tracks keys what its own command has done, which has replied late."""
+        for receiver, message in self._tracking.take_own(client.session):
+            if other := self.clients.get(receiver.id):
+                self.send(other, message.wire(receiver.protocol))
+
+    def _tell_soon(self) -> None:
+        """Have those who track keys told when what runs now has ended."""
+        if not self._is_telling:
+            self._is_telling = True
+            self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._is_telling = False
+        self.deliver(self._tracking.take_all())
+
+    def _pass_all(self, deliveries: list[tuple[Session, Message]], client: Client, output: list[bytes]) -> None:
+        """Send messages that a command of one client leads to."""
+        for receiver, message in deliveries:
+            self._pass(message.wire(receiver.protocol), receiver, client, output)
 
     def _pass(self, data: bytes, receiver: Session, client: Client, output: list[bytes]) -> None:
         """Send bytes that a command of one client means for the receiver, who may be that client itself."""
@@ -362,7 +398,8 @@ class Results:
             return
         if not unfinished.is_muted:
             self.send(client, encode(reply, client.session.protocol))
-            self._seal()
+        self._tell_own(client)
+        self._seal()
         client.go_on()
 
     def _settle(self, result: Reply | ChangeRights, client: Client) -> tuple[Reply, bool]:
@@ -443,6 +480,7 @@ class Results:
             self._close((), client, replies)
         else:
             self.send_long(client, replies)
+            self._tell_own(client)
         self._seal()
         if not is_closing:
             client.go_on()

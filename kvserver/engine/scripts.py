@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from kvserver.dispatch.command import Command
+from kvserver.dispatch.command import Command, Handler
 from kvserver.dispatch.effect import EFFECTS, Block, Effect, Fed, FreeShards, Notified, Prepare, Publish
 from kvserver.dispatch.gate import shown_to_monitors
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
@@ -217,6 +217,7 @@ class ScriptRunner:
         self._is_unheard = not (state.monitors or state.notifications.is_on)
         self._running = script, session, request
         self._ends_at_s = self._verdict = None
+        self._admit = self._gate.admit if session.tracker is None else self._admit_tracked
         self._hand_over_at = MESSAGES_PER_HAND_OVER
         self._began_at = self._results.executing_from if session.is_executing else self._records.position
         result: Reply | CommandError
@@ -371,6 +372,22 @@ class ScriptRunner:
         if not self._is_unheard:
             self._show(command, request)
         return result  # type: ignore[return-value]
+
+    def _admit_tracked(self, request: Request) -> tuple[Handler, Command]:
+        """Admit a call of the script of a client that tracks keys: with one that reads, all keys that it declared are read."""
+        handler, command = self._gate.admit(request)
+        if "readonly" not in command.flags:
+            return handler, command
+        assert self._running
+        _, client, script = self._running
+
+        def run(session: Session, request: Request) -> Reply | Effect:
+            try:
+                return handler(session, request)
+            finally:
+                self._state.tracking.remember(client, self._state.commands[script[0].lower()], script)
+
+        return run, command
 
     def _show(self, command: Command, request: Request) -> None:
         """Have those told, when the script has ended, who want to know of a call or of what it has done."""

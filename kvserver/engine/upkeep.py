@@ -114,6 +114,8 @@ class Upkeep:
         """Do one step, if there is one to do. Return True if there was, so that there may be more."""
         if lazyfree.free_some():
             return True
+        if self._state.tracking.tidy():
+            return True
         memory = self._state.memory
         if memory.is_unmeasured:
             memory.measure()

@@ -91,6 +91,7 @@ class Config:
     maxmemory_eviction_tenacity: int
     busy_reply_threshold: int  # milliseconds
     lua_memory_limit: int  # bytes
+    tracking_table_max_keys: int
     lfu_log_factor: int
     lfu_decay_time: int  # minutes
     hash_max_listpack_entries: int

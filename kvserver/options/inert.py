@@ -220,7 +220,6 @@ INERT: tuple[Option, ...] = (
     _row("tls-session-cache-size", LIVE, _COUNT, "20480"),
     _row("tls-session-cache-timeout", LIVE, _COUNT, "300"),
     _row("tls-session-caching", LIVE, YES_NO, "yes"),
-    _row("tracking-table-max-keys", LIVE, _LONG, "1000000"),
 )
 # fmt: on
 # By the name and by the alias.

@@ -156,6 +156,8 @@ OPTION_GROUPS: dict[str, tuple[Option, ...]] = {
                "milliseconds after which others are answered BUSY while a script runs, which can be killed then; 0 for never",
                "lua-time-limit"),
         Option("lua-memory-limit", LIVE, memory_size(MIB, LONG_MAX), "256mb", "what all scripts together may take"),
+        Option("tracking-table-max-keys", LIVE, integer(0, LONG_MAX), "1000000",
+               "keys that are remembered as read by clients that track keys (CLIENT TRACKING); 0 for no limit"),
         Option("lfu-log-factor", LIVE, integer(0, INT_MAX), "10", "how slowly counters of use grow under an LFU policy"),
         Option("lfu-decay-time", LIVE, integer(0, INT_MAX), "1", "minutes without use that take one off; 0 for never"),
     ),

@@ -18,6 +18,9 @@ def _flags(session: Session) -> str:
         "d": session.watch is not None and watches.is_touched(session.watch),
         "U": session.is_on_unix_socket,
         "e": session.no_evict,
+        "t": session.tracker is not None,
+        "R": session.tracker is not None and session.tracker.is_broken,
+        "B": session.tracker is not None and session.tracker.mode.broadcasts,
     }
     return "".join(flag for flag, holds in flags.items() if holds) or "N"
 
@@ -60,7 +63,7 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
         "events": "rw" if buffers.reply_bytes else "r",
         "cmd": session.last_command.lower().decode("utf-8", "replace") or "NULL",
         "user": session.user.name.decode("utf-8", "surrogateescape"),
-        "redir": -1,
+        "redir": session.tracker.mode.redirect if session.tracker else -1,
         "resp": session.protocol,
         "lib-name": session.lib_name.decode(),
         "lib-ver": session.lib_ver.decode(),

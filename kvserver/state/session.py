@@ -37,6 +37,7 @@ from kvserver.state.statistics import (
     ProcessFacts,
     Rates,
 )
+from kvserver.state.tracking import Tracker, Tracking
 from kvserver.state.usage import Usages
 from kvserver.state.watches import Watch, Watches
 
@@ -133,6 +134,7 @@ class ServerState:
         self.pause = Pause.NONE
         self.moving: set[Place] = set()
         self.watches = Watches(databases, commands)
+        self.tracking: Tracking[Session] = Tracking(databases, commands, self.sessions, config)
         self.scripts: ScriptHost[Session] = NoScripts()
 
     def _catalogue(self) -> Catalogue:
@@ -208,6 +210,7 @@ class Session:
     - `last_command` is the name of the last command, as it was spelled, or empty.
     - `keyspace` is that of the database that the client has selected.
     - `channels`, `patterns` and `shard_channels` are in the order in which they were subscribed to.
+    - `tracker` is there while the client tracks keys (`server.tracking`).
     """
 
     __slots__ = (
@@ -236,6 +239,7 @@ class Session:
         "protocol",
         "server",
         "shard_channels",
+        "tracker",
         "transaction",
         "user",
         "watch",
@@ -260,6 +264,7 @@ class Session:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.shard_channels: dict[bytes, None] = {}
+        self.tracker: Tracker | None = None
         self.reset()
 
     @property
@@ -305,8 +310,12 @@ class Session:
         return self.protocol == 2 and self.is_subscriber
 
     def leave(self) -> None:
-        """Give back all that the server does for this session: subscriptions, watches, monitoring, and the transaction."""
+        """Give back all that the server does for this session: subscriptions, watches, monitoring, and the transaction.
+
+        It tracks no keys any more, either.
+        """
         self.end_transaction()
+        self.server.tracking.disable(self)
         channels = self.server.channels
         for names, subscriptions in (
             (self.channels, channels.channels),

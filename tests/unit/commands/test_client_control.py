@@ -96,16 +96,6 @@ def test_pause_says_what_waits_and_until_when() -> None:
         assert text(run(session, "CLIENT", "PAUSE", *words)) == error
 
 
-def test_tracking_can_be_switched_off_and_is_off() -> None:
-    session = Server().session()
-    assert run(session, "CLIENT", "TRACKING", "OFF") is OK
-    assert "not supported" in text(run(session, "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "a", "REDIRECT", 1))
-    assert text(run(session, "CLIENT", "TRACKING", "ON", "PREFIX")) == "ERR syntax error"
-    assert run(session, "CLIENT", "TRACKINGINFO") == {b"flags": [b"off"], b"redirect": -1, b"prefixes": []}
-    assert run(session, "CLIENT", "GETREDIR") == -1
-    assert text(run(session, "CLIENT", "CACHING", "YES")).startswith("ERR CLIENT CACHING can be called only when")
-
-
 def test_list_tells_what_a_client_is_in() -> None:
     server = Server()
     session = server.session()
