@@ -106,4 +106,4 @@ async def test_client_that_is_forgotten_ends_its_transfer_and_lets_others_write(
     setting.writer.results.forget(client)
     assert await writer.told() == b":2\r\n"
     assert not setting.server.state.moving
-    assert setting.server.state.databases.records.observer is None
+    assert not setting.server.state.databases.records.observers
