@@ -22,7 +22,7 @@ import orjson
 
 from kvserver.errors import Denied, MediumError, NotReady, Unknown
 from kvserver.media.nats_calls import Call, Calls, Waiting, message_of, parsed
-from kvserver.media.nats_library import abort, new_client, sink, subject_denied, write
+from kvserver.media.nats_library import abort, new_client, sink, subject_denied, tls_context, write
 from kvserver.media.nats_url import Login
 from kvserver.media.nats_watch import Watch
 
@@ -284,6 +284,7 @@ class NatsClient:
         from nats.errors import Error
 
         scheme = "tls" if self._login.is_tls else "nats"
+        tls = tls_context(self._login.ca) if self._login.ca else None
         try:
             await client.connect(
                 [f"{scheme}://{host}" for host in self._hosts],
@@ -291,6 +292,7 @@ class NatsClient:
                 user=self._login.user or None,
                 password=self._login.password or None,
                 token=self._login.token or None,
+                tls=tls,
                 connect_timeout=CONNECT_S,  # type: ignore[arg-type]
                 reconnect_time_wait=RECONNECT_PAUSE_S,  # type: ignore[arg-type]
                 # At first each has two attempts, so that a wrong URL is told of. Later there is no end.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from kvserver.errors import ExtraMissing
+from kvserver.errors import ExtraMissing, MediumError
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -55,6 +55,14 @@ def new_client(*, must_be_tls: bool) -> Client:
             await super()._process_info(info, initial_connection)
 
     return Careful()
+
+
+def tls_context(ca: str) -> ssl.SSLContext:
+    """The TLS of a client that trusts the authorities in this file, or those of the system. MediumError if it has none."""
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as error:
+        raise MediumError(f"the certificates of authorities, {ca}, can't be read: {error.strerror or error}") from None
 
 
 def sink(take: Callable[[Msg], object]) -> asyncio.Future[Msg]:

@@ -11,7 +11,7 @@ from kvserver.errors import MediumError
 SCHEMES: Final = ("nats", "tls")
 PORT: Final = 4222
 MOST_REPLICAS: Final = 5
-PARAMETERS: Final = ("monitor", "replicas")
+PARAMETERS: Final = ("ca", "monitor", "replicas")
 
 # A name is part of names of streams and buckets, which have no other characters.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,12 +19,17 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(?::(\d{1,5}))?")
 
 
 class Login(NamedTuple):
-    """How to get in: with a user and a password, with a token, or with neither. `is_tls`: the servers must speak TLS."""
+    """How to get in: with a user and a password, with a token, or with neither.
+
+    - `is_tls`: the servers must speak TLS.
+    - `ca` is the file of the authorities that their certificates may be of, in PEM; empty: those of the system.
+    """
 
     user: str = ""
     password: str = ""
     token: str = ""
     is_tls: bool = False
+    ca: str = ""
 
 
 class NatsUrl(NamedTuple):
@@ -74,8 +79,13 @@ def parse_nats_url(url: str) -> NatsUrl:
         elif key == "monitor":
             monitors = tuple(_address(part, 8222, found.public) for part in value.split(","))
             found = found._replace(monitors=monitors)
+        elif key == "ca" and scheme == "tls":
+            found = found._replace(login=found.login._replace(ca=value))
+        elif key == "ca":
+            # Without TLS nobody would look at it.
+            raise MediumError(f"{found.public}: ca= is for tls:// alone")
         else:
-            raise MediumError(f"{found.public}: there is no parameter {key}, but {' and '.join(PARAMETERS)}")
+            raise MediumError(f"{found.public}: there is no parameter {key}, but {', '.join(PARAMETERS)}")
     return found
 
 

@@ -271,6 +271,21 @@ def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         engine.close()
 
 
+def test_own_authority(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    settings = f'tls {{ cert_file: "{certificates.path("server.crt")}", key_file: "{certificates.path("server.key")}" }}'
+    with NatsServers(tmp_path / "server", settings=settings) as servers:
+        url = servers.url("kv").replace("nats://", "tls://")
+        engine = open_nats(f"{url}?ca={certificates.path('authority.crt')}")
+        assert engine.url == url
+        engine.close()
+        assert "certificate verify failed" in refused(f"{url}?ca={certificates.path('other-authority.crt')}")
+        missing, empty = certificates.path("nowhere.crt"), certificates.path("extensions.cnf")
+        told = f"{missing}, can't be read: No such file or directory"
+        assert refused(f"{url}?ca={missing}").endswith(told)
+        assert f"{empty}, can't be read: " in refused(f"{url}?ca={empty}")
+
+
 def test_jetstream_is_off(tmp_path: Path) -> None:
     with NatsServers(tmp_path / "server", has_jetstream=False) as servers:
         assert refused(servers.url("kv")).endswith(

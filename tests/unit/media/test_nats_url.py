@@ -29,6 +29,7 @@ from kvserver.media.nats_url import Login, NatsUrl, parse_nats_url
             "nats://one/kv?replicas=1&monitor=one,two:99",
             NatsUrl(("one:4222",), "kv", Login(), replicas=1, monitors=("one:8222", "two:99")),
         ),
+        ("tls://one/kv?ca=/a%20b/ca.pem", NatsUrl(("one:4222",), "kv", Login(is_tls=True, ca="/a b/ca.pem"))),
     ],
 )
 def test_url_says_what_it_says(url: str, expected: NatsUrl) -> None:
@@ -53,8 +54,9 @@ def test_url_says_what_it_says(url: str, expected: NatsUrl) -> None:
         ("nats://one/kv?replicas=0", "nats://one:4222/kv: replicas=0 is no number from 1 to 5"),
         ("nats://one/kv?replicas=many", "replicas=many is no number"),
         ("nats://one/kv?replicas=", "replicas= is no number"),
-        ("nats://one/kv?lease=3", "nats://one:4222/kv: there is no parameter lease, but monitor and replicas"),
+        ("nats://one/kv?lease=3", "nats://one:4222/kv: there is no parameter lease, but ca, monitor, replicas"),
         ("nats://one/kv?monitor=a:b", "'a:b' is no host"),
+        ("nats://one/kv?ca=/ca.pem", "nats://one:4222/kv: ca= is for tls:// alone"),
     ],
 )
 def test_wrong_url_is_told_of_in_one_line(url: str, told: str) -> None:
