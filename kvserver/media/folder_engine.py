@@ -143,7 +143,7 @@ class FolderVault:
         with self.told("read", path):
             data = self._manifest_bytes()
         try:
-            return (decode_manifest(data), _tag_of(data)) if data else (None, "")
+            return (None, "") if data is None else (decode_manifest(data), _tag_of(data))
         except ManifestInvalid as error:
             raise MediumError(f"{path} is no manifest: {error}") from error
 
@@ -200,12 +200,12 @@ class FolderVault:
         except OSError as error:
             raise MediumError(f"cannot {what} {path}: {error.strerror or error}") from error
 
-    def _manifest_bytes(self) -> bytes:
-        """The bytes of the manifest; empty if there is none."""
+    def _manifest_bytes(self) -> bytes | None:
+        """The bytes of the manifest, or None if there is none. No writer leaves one without bytes."""
         try:
             descriptor = self._filesystem.open_to_read(self.path(_MANIFEST))
         except FileNotFoundError:
-            return b""
+            return None
         try:
             return self._read_all(descriptor, 0, self._filesystem.size(descriptor))
         finally:
@@ -299,5 +299,5 @@ class FolderPresence:
         return os.path.join(self._folder, name)
 
 
-def _tag_of(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest() if data else ""
+def _tag_of(data: bytes | None) -> str:
+    return "" if data is None else hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -88,15 +88,20 @@ def test_disk_that_fails_leaves_the_old_manifest_and_no_snapshot(tmp_path: Path,
     vault.commit(Manifest(counter=2), tag)
 
 
-def test_manifest_that_is_none_is_told_and_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b'{"version":2}', "its version is 2, and this program knows 1"), (b"", "it is no JSON: .*")],
+    ids=["other version", "no bytes"],
+)
+def test_manifest_that_is_none_is_told_and_stays(tmp_path: Path, data: bytes, reason: str) -> None:
     vault = open_folder_vault(f"file:{tmp_path}")
     file = tmp_path / "manifest.json"
-    file.write_bytes(b'{"version":2}')
-    with pytest.raises(MediumError, match=r"/manifest\.json is no manifest: its version is 2, and this program knows 1$"):
+    file.write_bytes(data)
+    with pytest.raises(MediumError, match=rf"/manifest\.json is no manifest: {reason}$"):
         vault.manifest()
     with pytest.raises(MediumError):
         vault.commit(Manifest(), "")
-    assert file.read_bytes() == b'{"version":2}'
+    assert file.read_bytes() == data
 
 
 def test_names_lead_to_no_file_beside_the_snapshots(tmp_path: Path) -> None:
