@@ -18,8 +18,9 @@ from typing import Final
 from kvserver.errors import ExtraMissing, MediumError
 from kvserver.media.shared import Engine, Vault
 
-_MEDIA: Final = "file:PATH, nats://HOST:PORT/NAME, s3://BUCKET/PREFIX or memory://NAME"
-_VAULTS: Final = "file:PATH, s3://BUCKET/PREFIX or memory://NAME"
+# That in memory is for tests: it is offered to nobody.
+_MEDIA: Final = "file:PATH, nats://HOST:PORT/NAME or s3://BUCKET/PREFIX"
+_VAULTS: Final = "file:PATH or s3://BUCKET/PREFIX"
 
 _SCHEME = re.compile(r"([a-z0-9]+):", re.IGNORECASE)
 # A password may have any character in it, if nobody has quoted it: better too much is left out of a message than too little.
