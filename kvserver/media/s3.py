@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import threading
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
@@ -48,6 +47,8 @@ def open_s3(url: str, vault: Vault | None = None, rounds: int = ROUNDS) -> Engin
     It is probed first (`s3_probe`), with so many races; with none, nothing is written there.
     """
     bucket = Bucket(url)
+    if not bucket.is_ordered:
+        raise MediumError(f"{bucket.url}: S3 Express lists objects in no order: it may have snapshots, but no log")
     # A wrong bucket or credential is told in its own words.
     bucket.get(_MANIFEST)
     if rounds:
@@ -156,7 +157,6 @@ class S3Presence:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._lock = threading.Lock()
 
     def tell(self, node: Node) -> None:
         self._bucket.put(self._path(node.id), json.dumps(node._asdict(), sort_keys=True).encode() + b"\n")

@@ -68,12 +68,14 @@ class Bucket:
     """The bucket and prefix of a URL: s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1.
 
     What the URL does not say, and who logs in, comes from the environment (AWS_ACCESS_KEY_ID and so on). MediumError, in one
-    line, for a URL that means nothing. Nothing is sent yet.
+    line, for a URL that means nothing. Nothing is sent yet. `is_ordered`: what it lists comes in order.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.bucket, self.prefix = parts.netloc, unquote(parts.path).strip("/")
+        # S3 Express has names of its own for its buckets, and lists what is in them in no order.
+        self.is_ordered = not self.bucket.endswith("--x-s3")
         if not _BUCKET.fullmatch(self.bucket):
             # It may have a secret in it.
             raise MediumError("s3://BUCKET/PREFIX is asked for: what stands behind s3:// is no name of a bucket")
@@ -126,8 +128,7 @@ class Bucket:
             try:
                 result = obstore.put(self._small, path, data, mode={"e_tag": tag}, use_multipart=False)
             except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
-                # That there is nothing to replace is told in the same way as that there is no bucket.
-                if _code_of(error) == "NoSuchBucket":
+                if _status_of(error) == 404 and not _is_of_object(error):
                     raise
                 return Taken(is_conflict=_status_of(error) == 409)
             return result["e_tag"] or ""
@@ -144,7 +145,7 @@ class Bucket:
                 result = obstore.get(self._small, path)
                 data = bytes(result.bytes())
             except FileNotFoundError as error:
-                if _code_of(error) == "NoSuchBucket":
+                if not _is_of_object(error):
                     raise
                 return None
             return Found(data, _metadata(result.attributes), result.meta["e_tag"] or "")
@@ -165,7 +166,7 @@ class Bucket:
             try:
                 return bytes(obstore.get_range(self._large, path, start=offset, length=length))
             except FileNotFoundError as error:
-                if _code_of(error) == "NoSuchBucket":
+                if not _is_of_object(error):
                     raise
                 return None
             except Exception as error:
@@ -175,7 +176,7 @@ class Bucket:
                 raise
 
     def list(self, folder: str) -> Iterator[Listed]:
-        """The objects whose paths begin with a folder, in order of their paths. MediumError."""
+        """The objects whose paths begin with a folder, in order of their paths if the bucket `is_ordered`. MediumError."""
         with self._reading():
             for batch in obstore.list(self._small, folder):
                 for found in batch:
@@ -299,3 +300,8 @@ def _status_of(error: Exception) -> int:
 def _code_of(error: Exception) -> str:
     match = _CODE.search(str(error))
     return match[1] if match else ""
+
+
+def _is_of_object(error: Exception) -> bool:
+    """True for a 404 that tells of an object. There may be no bucket; and one without a code is no store's, but a proxy's."""
+    return _code_of(error) not in ("", "NoSuchBucket")

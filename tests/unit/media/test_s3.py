@@ -34,6 +34,15 @@ def test_snapshot_is_a_plain_object_with_a_name_of_its_own(s3_server: S3Server) 
     assert vault.read(writer.name, 0, 9) == b'{"k":"v"}'
 
 
+def test_store_that_lists_in_no_order_keeps_snapshots_and_no_log(fake_s3: tuple[S3Server, FakeS3]) -> None:
+    server, store = fake_s3
+    url = server.url("bucket--use1-az4--x-s3/kv")
+    with pytest.raises(MediumError, match=r"^s3://bucket--use1-az4--x-s3/kv: S3 Express lists objects in no order"):
+        open_s3(url)
+    assert not store.requests
+    open_s3_vault(url).commit(Manifest(), "")
+
+
 def test_snapshot_whose_end_is_unknown_is_removed_if_it_is_there(fake_s3: tuple[S3Server, FakeS3]) -> None:
     server, store = fake_s3
     vault = open_s3_vault(server.url("bucket/kv"))

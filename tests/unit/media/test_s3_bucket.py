@@ -82,10 +82,12 @@ def test_calls_return_what_is_there(fake_s3: tuple[S3Server, FakeS3]) -> None:
         (Fault(400, "BadDigest"), MediumError, "answers 400 BadDigest: "),
         (Fault(403, "SignatureDoesNotMatch"), MediumError, "does not let us in, or do that (SignatureDoesNotMatch: "),
         (Fault(404, "NoSuchBucket"), MediumError, "there is no bucket bucket at http://127.0.0.1:"),
+        # A proxy that does not know the way says so.
+        (Fault(404, ""), MediumError, " answers 404"),
         (Fault(), Unknown, "the connection to the store at http://127.0.0.1:"),
         (Fault(has_effect=True), Unknown, "the connection to the store at http://127.0.0.1:"),
     ],
-    ids=["500", "503", "429", "400", "403", "404", "broken", "lost"],
+    ids=["500", "503", "429", "400", "403", "404", "404 of a proxy", "broken", "lost"],
 )
 def test_failed_put_says_if_it_may_have_had_an_effect(
     fake_s3: tuple[S3Server, FakeS3], fault: Fault, error: type[MediumError], line: str
