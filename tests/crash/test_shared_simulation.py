@@ -12,6 +12,7 @@ import os
 import random
 import zlib
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import hiredis
@@ -26,8 +27,9 @@ from kvserver.engine import writer
 from kvserver.failover import lease, standby
 from kvserver.media.vault_medium import VaultMedium
 from kvserver.persistence import frames, schedule, slices, snapshots
+from kvserver.persistence.schedule import RETRY_AFTER_S
 
-SEEDS = int(os.environ.get("KVSERVER_SHARED_SIMULATION_SEEDS", "40" if IS_COMPILED else "120"))
+SEEDS = int(os.environ.get("KVSERVER_SHARED_SIMULATION_SEEDS", "100" if IS_COMPILED else "500"))
 ONE_SEED = os.environ.get("KVSERVER_SHARED_SIMULATION_SEED")
 PARTS = 4
 NODES = 3
@@ -37,8 +39,13 @@ COUNTERS = [b"c%d" % number for number in range(2)]
 # Some look for another node soon, and some wait at one that stands still until it goes on.
 PATIENCE_S = (0.4, 1.5, 4.0)
 STORM_S = 5.0
-# So long behind the last fault somebody leads and answers.
-CALM_S = 6.0
+# So long behind the last fault one leads and the others follow.
+CALM_S = 5.0
+# Then all goes on for a while, and then clients are answered: a node whose snapshot has failed refuses writes until the next.
+SETTLED_S = 1.0
+ANSWER_S = RETRY_AFTER_S + 1.0
+# So often somebody looks if that is so.
+LOOK_S = 0.1
 NOT_RUN = ("READONLY", "LOADING", "MASTERDOWN", "MISCONF")
 
 
@@ -156,6 +163,24 @@ class World:
         assert node.epoch >= self.epoch, f"{node} answers in the epoch {node.epoch} behind one of {self.epoch}"
         self.epoch = node.epoch
 
+    def is_settled(self) -> bool:
+        """True if nothing late is to come any more, one leads, and the others follow."""
+        leading = sum(node.is_primary for node in self.nodes)
+        following = sum(node.is_following for node in self.nodes)
+        return not self.shared.has_late and leading == 1 and following == NODES - 1
+
+    def has_answered(self, before: Counter[str]) -> bool:
+        return all(self.counts[what] > before[what] for what in ("writes", "reads"))
+
+    def wait(self, is_over: Callable[[], bool], until: float) -> bool:
+        """Let time pass until this is so, or up to a time. Return True if it is so."""
+        conductor = self.shared.conductor
+        while not is_over():
+            if conductor.now >= until:
+                return False
+            conductor.run(min(conductor.now + LOOK_S, until))
+        return True
+
     def run(self) -> Counter[str]:
         conductor, rng = self.shared.conductor, self.rng
         try:
@@ -166,11 +191,11 @@ class World:
             for node in self.nodes:
                 node.cut_off(is_away=False)
             stops = [node.loop.stopped_until for node in self.nodes]
-            conductor.run(max(conductor.now, *stops) + CALM_S)
+            conductor.run(max(conductor.now, *stops))
+            assert self.wait(self.is_settled, conductor.now + CALM_S), "nobody leads whom all follow, with no fault for long"
+            conductor.run(conductor.now + SETTLED_S)
             before = self.counts.copy()
-            conductor.run(conductor.now + 3.0)
-            for what in ("writes", "reads"):
-                assert self.counts[what] > before[what], f"no {what}, with no fault for long"
+            assert self.wait(lambda: self.has_answered(before), conductor.now + ANSWER_S), "no answers, with no fault for long"
             # What is on its way ends as unknown.
             self.is_over = True
             for actor in self.actors:

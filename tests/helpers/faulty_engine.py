@@ -19,7 +19,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -121,7 +121,7 @@ class Faults:
     def look(self, call: Callable[[], T]) -> T:
         """Make a call that only reads, or meet a fault."""
         self.land()
-        match "failed" if self.is_away else self._pick({name: self.rates.get(name, 0) for name in _OF_READS}):
+        match "failed" if self.is_away else self._pick(_OF_READS):
             case "delay":
                 self._delay()
                 self.land()
@@ -132,11 +132,12 @@ class Faults:
     def _away(self) -> str:
         return "nothing" if self.is_away else ""
 
-    def _pick(self, rates: Mapping[str, float]) -> str:
+    def _pick(self, names: Iterable[str]) -> str:
+        """One of these faults, or none."""
         with self._lock:
             place = self.rng.random()
-            for name, rate in rates.items():
-                if place < rate:
+            for name in names:
+                if place < (rate := self.rates.get(name, 0)):
                     self.met[name] += 1
                     return name
                 place -= rate
@@ -146,7 +147,7 @@ class Faults:
         self.wait(self.rng.uniform(0, self.longest_s))
 
     def _land(self, upto: float) -> None:
-        while True:
+        while self._late:
             with self._lock:
                 if not self._late or self._late[0][0] > upto:
                     return

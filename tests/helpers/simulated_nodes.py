@@ -38,12 +38,12 @@ LEASE_MS = 1000
 # The times that a call of a disk's thread takes, before its effect and behind it.
 TAKES_S = (0.0, 0.0005, 0.002, 0.01, 0.05)
 DRIFT = 0.08
-# A standby hears of an entry so much later at most, where it waits for one.
-LOOK_S = 0.05
 # A late call has its effect so much later at most, to within the time between two looks.
 LATEST_S = 3.0
 LAND_S = 0.1
 ROUNDS_OF_ENDING = 5
+# All that clients and the journal call. Tables of all commands would take as long to make as a second of a node's life.
+CALLED = {name: COMMANDS[name] for name in (b"bgrewriteaof", b"bgsave", b"get", b"incr", b"set")}
 
 
 class NodeDisk(Disk):
@@ -92,7 +92,7 @@ class NodeDisk(Disk):
 
 
 class _Tail(FaultyLog):
-    """The log as a node has it. Who waits for entries is answered at once, and hears of that a little later."""
+    """The log as a node has it. Who waits for entries is answered at once, and hears of that when the wait is over."""
 
     def __init__(self, node: SimulatedNode, log: MemoryLog, faults: Faults) -> None:
         super().__init__(log, faults)
@@ -105,7 +105,7 @@ class _Tail(FaultyLog):
     def read(self, after: Position, wait_s: float) -> list[Entry]:
         found = super().read(after, 0)
         if not found and wait_s:
-            self._node.lingers_s = min(wait_s, LOOK_S)
+            self._node.lingers_s = wait_s
         return found
 
     def close(self) -> None:
@@ -127,6 +127,11 @@ class Shared:
         # Those of all lives of all nodes.
         self.faults: list[Faults] = []
         self._land()
+
+    @property
+    def has_late(self) -> bool:
+        """True while a late effect is to come."""
+        return any(faults.next_landing is not None for faults in self.faults)
 
     def _land(self) -> None:
         """Let late effects come that are due, also those of calls of a node that is dead."""
@@ -184,6 +189,10 @@ class SimulatedNode:
         return self.is_serving and self.state.replication.is_primary
 
     @property
+    def is_following(self) -> bool:
+        return self.is_serving and not self.is_primary and self.state.replication.is_link_up
+
+    @property
     def epoch(self) -> int:
         return self.state.replication.epoch
 
@@ -217,9 +226,9 @@ class SimulatedNode:
         config.lease_milliseconds = LEASE_MS
         config.auto_aof_rewrite_min_size = 1500
         self.state = state = ServerState(
-            config, Databases(self._now_ms), COMMANDS, self._now_ms, random_below=self.rng.randrange
+            config, Databases(self._now_ms), CALLED, self._now_ms, random_below=self.rng.randrange
         )
-        table = CommandTable(COMMANDS, state.usages, lambda: 0)
+        table = CommandTable(CALLED, state.usages, lambda: 0)
         self.data = data = SharedData(
             state,
             table,
@@ -252,9 +261,14 @@ class SimulatedNode:
         self.data.abandon()
         assert self._serving
         self._serving.cancel()
-        for task in {*self.writer.results.tasks, *self.jobs.tasks, *self.data.snapshots.tasks}:
-            task.cancel()
-        self._begin(self._serve(is_first=False))
+        self._begin(self._start_anew())
+
+    async def _start_anew(self) -> None:
+        for _ in range(ROUNDS_OF_ENDING):
+            await asyncio.sleep(0)
+            for task in {*self.writer.results.tasks, *self.jobs.tasks, *self.data.snapshots.tasks}:
+                task.cancel()
+        await self._serve(is_first=False)
 
     def _reset_clients(self) -> None:
         clients, self.clients = self.clients, []
