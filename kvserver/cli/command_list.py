@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from kvserver.commands.catalogue import COMMANDS
+from kvserver.commands.catalogue import COMMANDS, COMMANDS_WITH_ENGINE
 from kvserver.dispatch.command import Command
 from kvserver.dispatch.notation import Argument
 from kvserver.options.overview import WIDTH
@@ -20,6 +20,7 @@ ABOUT = (
     "fields of hashes expire as in Redis 7.4. EVAL, FCALL and their kin take the extra `lua`. RESTORE without arguments goes "
     "back to the last snapshot, and DEBUG CLOCK moves the time, for tests."
 )
+ONLY_WITH_ENGINE = "Only a node with --medium has it (`kvserver help engines`)."
 
 
 def all_commands() -> str:
@@ -35,12 +36,16 @@ def all_commands() -> str:
 
 
 def one_command(name: str) -> str:
-    """The words of a command, or of its subcommands, and what they do, in Markdown. An empty text if there is none."""
-    command = COMMANDS.get(name.lower().encode("utf-8", "surrogateescape"))
+    """The words of a command, or of its subcommands, and what they do, in Markdown. An empty text if there is none.
+
+    One that only servers with an engine have is told, too.
+    """
+    command = COMMANDS_WITH_ENGINE.get(name.lower().encode("utf-8", "surrogateescape"))
     if command is None:
         return ""
     members = [each for name, each in command.subcommands.items() if name != b"help"] or [command]
-    return "\n\n".join("\n".join(_lines(each)) for each in members)
+    where = [ONLY_WITH_ENGINE] if command.needs_engine else []
+    return "\n\n".join([*where, *("\n".join(_lines(each)) for each in members)])
 
 
 def _lines(command: Command) -> Iterator[str]:

@@ -11,7 +11,7 @@ from kvserver.dispatch.arguments import NOT_AN_INTEGER, SYNTAX_ERROR, at_least, 
 from kvserver.dispatch.command import command
 from kvserver.dispatch.effect import Await, Effect, Failover
 from kvserver.errors import CommandError
-from kvserver.resp.reply import Reply
+from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import ServerState, Session
 from kvserver.types.timeouts import milliseconds
@@ -190,7 +190,11 @@ _ARGS = "args<host-port{host port:integer}|no-one{NO ONE}>"
          since="5.0.0", group="server", complexity="O(1)",
          summary="Make the server a replica of another instance, or promote it as master.")  # fmt: skip
 def replicaof(session: Session, request: Request) -> Reply:
-    raise CommandError(BY_THE_LOG if session.server.replication.is_shared else NO_ENGINE)
+    if session.server.replication.is_shared:
+        raise CommandError(BY_THE_LOG)
+    if [word.lower() for word in request[1:]] == [b"no", b"one"]:
+        return OK
+    raise CommandError(NO_ENGINE)
 
 
 @command("slaveof", _ARGS, "admin noscript stale no_async_loading",

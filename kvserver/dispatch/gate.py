@@ -195,6 +195,8 @@ def is_out_of_memory(server: ServerState) -> bool:
 
 def write_error(server: ServerState) -> str:
     """The error by which writes are refused now; empty if they are taken."""
+    # In Redis, MISCONF comes before this. But a node that has lost the engine is displaced while its journal fails, and by
+    # this error clients know that they have to look for the other one.
     if not server.replication.is_primary:
         return READONLY
     if server.journal.error:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from kvserver.cli.command_list import all_commands, one_command
-from kvserver.commands.catalogue import COMMANDS
+from kvserver.cli.command_list import ONLY_WITH_ENGINE, all_commands, one_command
+from kvserver.commands.catalogue import COMMANDS, COMMANDS_WITH_ENGINE
 
 
 def test_list_has_every_command_in_its_group() -> None:
@@ -39,10 +39,15 @@ def test_command_with_subcommands_is_told_by_these() -> None:
     assert [call.split()[1] for call in calls] == ["CREATE", "CREATECONSUMER", "DELCONSUMER", "DESTROY", "SETID"]
 
 
+@pytest.mark.parametrize("name", sorted(name.decode() for name in COMMANDS_WITH_ENGINE.keys() - COMMANDS.keys()))
+def test_command_of_nodes_alone_is_told_with_that(name: str) -> None:
+    assert one_command(name).startswith(f"{ONLY_WITH_ENGINE}\n\n    {name.upper()} ")
+
+
 def test_unknown_command_has_no_text() -> None:
     assert one_command("nosuch") == one_command("\udcff") == ""
 
 
 def test_all_texts_fit_a_terminal() -> None:
-    texts = [all_commands(), *(one_command(name.decode()) for name in COMMANDS)]
+    texts = [all_commands(), *(one_command(name.decode()) for name in COMMANDS_WITH_ENGINE)]
     assert max(len(line) for text in texts for line in text.splitlines()) <= 80

@@ -166,7 +166,7 @@ def test_standby_has_nothing_to_yield() -> None:
     assert text(run(shared(is_primary=False)[0].session(), "FAILOVER")) == replication.FROM_REPLICA
 
 
-@pytest.mark.parametrize("words", ["REPLICAOF NO ONE", "REPLICAOF h 1", "SLAVEOF no one"])
+@pytest.mark.parametrize("words", ["REPLICAOF NO x", "REPLICAOF h 1", "SLAVEOF one no"])
 def test_who_leads_is_nothing_to_be_told(words: str) -> None:
     assert text(run(Server().session(), *words.split())) == replication.NO_ENGINE
     for is_primary in (True, False):
