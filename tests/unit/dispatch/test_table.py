@@ -28,6 +28,7 @@ def test_command_is_complete(command: Command) -> None:
     assert command.summary
     assert command.complexity
     assert command.group in {"string", "bitmap", "generic", "connection", "server", "json", "transactions", "pubsub"} | {
+        "cluster",
         "hash",
         "list",
         "set",
