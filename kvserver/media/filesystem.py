@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import stat
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Final
@@ -132,6 +133,10 @@ class FileSystem:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return status.st_size if (status.st_dev, status.st_ino) == identity else None
+
+    def age_s(self, path: str) -> float:
+        """The seconds since something was written to a file."""
+        return time.time() - os.lstat(path).st_mtime
 
     def size(self, descriptor: int) -> int:
         return os.fstat(descriptor).st_size

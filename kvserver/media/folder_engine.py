@@ -19,7 +19,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -28,7 +28,7 @@ from kvserver.errors import ManifestInvalid, MediumError, Refused
 from kvserver.formats.manifest import Manifest, decode_manifest
 from kvserver.media.filesystem import FileSystem, make_folders, sync_names
 from kvserver.media.folder_log import LOCK_WAIT_S, POLL_S, FolderLog
-from kvserver.media.shared import Engine, Node, decode_node, manifest_bytes
+from kvserver.media.shared import ABANDONED_S, Engine, Node, decode_node, manifest_bytes
 
 LEASE_S: Final = 3.0
 # A node that has told nothing for so long is not there. It tells again if it is.
@@ -183,6 +183,16 @@ class FolderVault:
             if _NAME.fullmatch(name):
                 with self.told("remove", self.path(name)), suppress(FileNotFoundError):
                     self._filesystem.remove(self.path(name))
+
+    def sweep(self, named: Collection[str]) -> None:
+        with self.told("tidy up", self.folder):
+            for name in self._filesystem.list(self.folder):
+                if not _NAME.fullmatch(name.removesuffix(".tmp")) or name in named:
+                    continue
+                # Its writer, or another node, may remove it, too.
+                with suppress(FileNotFoundError):
+                    if self._filesystem.age_s(self.path(name)) > ABANDONED_S:
+                        self._filesystem.remove(self.path(name))
 
     def close(self) -> None:
         """Do nothing: no file is open."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
@@ -23,7 +24,7 @@ from kvserver.formats.manifest import Manifest, decode_manifest
 from kvserver.media.s3_bucket import Bucket, LargeObject, Taken
 from kvserver.media.s3_log import S3Log
 from kvserver.media.s3_probe import ROUNDS, probe
-from kvserver.media.shared import Engine, Node, Vault, decode_node, manifest_bytes
+from kvserver.media.shared import ABANDONED_S, Engine, Node, Vault, decode_node, manifest_bytes
 
 LEASE_S: Final = 10.0
 BEAT_S: Final = 2.5
@@ -147,6 +148,20 @@ class S3Vault:
 
     def remove(self, names: list[str]) -> None:
         self._bucket.delete(_path_of(name) for name in names if _NAME.fullmatch(name))
+
+    def sweep(self, named: Collection[str]) -> None:
+        paths = {_path_of(name) for name in named}
+        listed = list(self._bucket.list("snapshots"))
+        # By the store's clock, which tells of the newest snapshot.
+        newest = max((found.time for found in listed), default=None)
+        self._bucket.delete(
+            found.path
+            for found in listed
+            if newest
+            and newest - found.time > timedelta(seconds=ABANDONED_S)
+            and found.path not in paths
+            and _NAME.fullmatch(found.path.removeprefix("snapshots/"))
+        )
 
     def close(self) -> None:
         """Do nothing: connections go with their client."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from kvserver.errors import ManifestInvalid, MediumError
@@ -24,6 +24,9 @@ from kvserver.formats.manifest import BEGINNING, Manifest, Position, encode_mani
 
 # The length of the digest in a mark, in hex digits.
 MARK_DIGEST_HEX: Final = 32
+# What no manifest names for so long was left by a writer that was killed. A person who looks at a damaged snapshot, which is
+# named no more, has this time to copy it.
+ABANDONED_S: Final = 7 * 24 * 3600
 
 
 class Mark(NamedTuple):
@@ -166,6 +169,18 @@ class Vault(Protocol):
 
     def close(self) -> None:
         """Let go. May be called again."""
+
+
+@runtime_checkable
+class SweptVault(Vault, Protocol):
+    """A Vault that can tell how old its objects are."""
+
+    def sweep(self, named: Collection[str]) -> None:
+        """Remove the snapshots, and parts of them, that are not among these and have been there for ABANDONED_S. MediumError.
+
+        For one who has just replaced the manifest by one with these names: whoever began an object before that is refused when
+        it names it.
+        """
 
 
 def manifest_bytes(manifest: Manifest, nonce: str = "") -> bytes:

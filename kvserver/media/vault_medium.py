@@ -17,7 +17,7 @@ from kvserver.formats.manifest import Manifest, StoredFrame
 from kvserver.formats.scan import Frame
 from kvserver.media.frame_bytes import FrameBytes
 from kvserver.media.settling import Counted, Outcomes, replaced, wait_for
-from kvserver.media.shared import Tip, Vault
+from kvserver.media.shared import SweptVault, Tip, Vault
 
 
 class VaultMedium:
@@ -133,7 +133,7 @@ class VaultMedium:
         return _VaultRewrite(self, self._vault)
 
     def truncate(self, size: int) -> None:
-        """Name no frame any more that ends behind `size`. Their objects stay, since something may be wrong with them."""
+        """Name no frame any more that ends behind `size`. Something may be wrong with them: the objects stay for some days."""
         kept, end = [], 0
         for frame in self.frames:
             end += frame.frame_length
@@ -157,6 +157,10 @@ class VaultMedium:
         dropped = [frame.name for frame in self.frames if frame.name not in names]
         self._replace(self.manifest._replace(frames=frames))
         self.remove(dropped)
+        if isinstance(self._vault, SweptVault) and not self._is_over:
+            # What a writer that was killed has left costs space alone.
+            with suppress(MediumError):
+                self._vault.sweep(names)
 
     def remove(self, names: list[str]) -> None:
         """Remove objects that no manifest names, and none will. What is left of them costs space alone."""

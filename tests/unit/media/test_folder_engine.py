@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,10 +15,12 @@ import pytest
 
 from helpers.disks import Disk
 from kvserver.errors import MediumError
+from kvserver.formats.frame import encode_header
 from kvserver.formats.manifest import BEGINNING, Manifest
 from kvserver.media import folder_engine
 from kvserver.media.folder_engine import open_folder_engine, open_folder_vault
-from kvserver.media.shared import Mark, Node
+from kvserver.media.shared import ABANDONED_S, Mark, Node
+from kvserver.media.vault_medium import VaultMedium
 
 
 def test_each_spelling_of_the_url_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,3 +142,49 @@ def test_node_that_tells_nothing_for_long_is_gone(tmp_path: Path, monkeypatch: p
     assert presence.nodes() == []
     presence.tell(node)
     assert presence.nodes() == [node]
+
+
+UPLOADING = """
+import sys
+from kvserver.media.folder_engine import open_folder_vault
+vault = open_folder_vault("file:" + sys.argv[1])
+whole, torn = vault.begin(), vault.begin()
+for writer in (whole, torn):
+    writer.write(b"{}")
+whole.commit()
+print(whole.name, torn.name, flush=True)
+sys.stdin.read()
+"""
+
+
+def left_by_a_kill(folder: Path) -> list[Path]:
+    """The files of a process that was killed while it wrote snapshots: a whole one that nobody names, and a torn one."""
+    command = [sys.executable, "-c", UPLOADING, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        whole, torn = process.stdout.readline().split()
+        process.kill()
+    return [folder / whole, folder / f"{torn}.tmp"]
+
+
+def save(medium: VaultMedium, payload: bytes) -> None:
+    frame = medium.begin_frame()
+    frame.write(payload)
+    frame.commit(encode_header(len(payload), hashlib.sha256(payload).hexdigest()))
+
+
+def test_what_a_kill_left_goes_when_it_is_old_and_nothing_else_does(tmp_path: Path) -> None:
+    medium = VaultMedium(open_folder_vault(f"file:{tmp_path}"))
+    save(medium, b'{"a":"1"}')
+    old, new = left_by_a_kill(tmp_path), left_by_a_kill(tmp_path)
+    strangers = [tmp_path / name for name in ("snapshot-mine.json", f"snapshot-{'0' * 32}.json.bak")]
+    for path in strangers:
+        path.write_bytes(b"somebody's")
+    then = time.time() - ABANDONED_S - 60
+    named = [tmp_path / frame.name for frame in medium.frames]
+    for path in [*old, *named, *strangers]:
+        os.utime(path, (then, then))
+    save(medium, b'{"a":"2"}')
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in [*new, *named, *strangers])
+    assert len(medium.read_all()) == medium.size()

@@ -155,3 +155,20 @@ def test_store_that_is_not_there_may_come_yet() -> None:
             patch.setenv(name, value)
         with pytest.raises(NotReady, match="no connection to the store"):
             open_s3(S3Server(free_port()).url("kvserver/away"))
+
+
+def test_objects_that_no_manifest_names_go_when_they_are_old(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = s3_server.url("kvserver/swept")
+    vault, names = open_s3_vault(url), list[str]()
+    for _ in range(3):
+        writer = vault.begin()
+        writer.write(b"{}")
+        writer.commit()
+        names.append(writer.name)
+    Bucket(url).put("snapshots/mine.json", b"somebody's")
+    vault.sweep(names[:1])
+    assert all(vault.read(name, 0, 2) == b"{}" for name in names)
+    # As if the store's clock had gone on.
+    monkeypatch.setattr(s3, "ABANDONED_S", -1)
+    vault.sweep(names[:1])
+    assert {found.path for found in Bucket(url).list("snapshots")} == {f"snapshots/{names[0]}", "snapshots/mine.json"}
