@@ -355,6 +355,8 @@ class Results:
         if is_muted:
             session.muted = Muted.ALL
         output: list[bytes] = []
+        if session.tracker:
+            self._pass_all(self._tracking.take(), client, output)
         self._carry(result, client, request, output)
         session.muted = muted
         self.send_long(client, output)

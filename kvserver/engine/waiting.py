@@ -141,6 +141,9 @@ class Waiting:
         if self._is_serving or self._state.scripts.busy_error:
             return
         self._is_serving = True
+        # A client that tracks keys is told of what was written so far before its reply, and of what its own command does
+        # behind it.
+        self._state.tracking.look()
         try:
             while self._waiters.awaited.touched:
                 for place in self._waiters.take_fed():

@@ -15,12 +15,12 @@ def _flags(session: Session) -> str:
         "P": session.is_subscriber,
         "x": session.transaction is not None,
         "b": session.is_blocked or session.is_postponed,
-        "d": session.watch is not None and watches.is_touched(session.watch),
-        "U": session.is_on_unix_socket,
-        "e": session.no_evict,
         "t": session.tracker is not None,
         "R": session.tracker is not None and session.tracker.is_broken,
         "B": session.tracker is not None and session.tracker.mode.broadcasts,
+        "d": session.watch is not None and watches.is_touched(session.watch),
+        "U": session.is_on_unix_socket,
+        "e": session.no_evict,
     }
     return "".join(flag for flag, holds in flags.items() if holds) or "N"
 
