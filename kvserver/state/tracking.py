@@ -164,6 +164,8 @@ class Tracking(Generic[Listener]):
 
     def enable(self, client: Listener, mode: Mode, prefixes: list[bytes]) -> None:
         """Let a client track, or track in another way. Prefixes are told beside those that it has."""
+        # What was written before is no news for this client.
+        self.look()
         if not self._trackers:
             self._looked = self._records.position
             self._records.attend(self)

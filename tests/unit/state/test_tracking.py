@@ -89,6 +89,14 @@ def test_what_was_written_before_a_read_is_told_before_its_reply_and_never_behin
     assert told(server) == [(client.id, of("k"))]
 
 
+@pytest.mark.parametrize("words", [("SET", "k", 1), ("FLUSHALL",)], ids=str)
+def test_what_was_written_before_a_client_tracks_is_not_told_to_it(server: Server, words: tuple[str | int, ...]) -> None:
+    first = tracking_client(server, Mode(broadcasts=True), (b"",))
+    run(server.session(), *words)
+    tracking_client(server)
+    assert [number for number, _ in told(server)] == [first.id]
+
+
 def test_what_a_client_does_itself_is_told_behind_its_reply(server: Server) -> None:
     client, other = tracking_client(server), tracking_client(server)
     for each in client, other:
