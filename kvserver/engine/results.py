@@ -307,17 +307,17 @@ class Results:
 
     def _carry_tracked(self, result: Result, client: Client, request: Request, output: list[bytes]) -> None:
         """Carry on with the result for a client that tracks keys, and tell it of these before the reply and behind it."""
-        session = client.session
+        session, tracker = client.session, client.session.tracker
         self._pass_all(self._tracking.take(), client, output)
         self._carry(result, client, request, output)
         self._tracking.end(session, request, in_transaction=session.transaction is not None)
         # Where an effect goes on, the reply has yet to come.
         if not client.is_waiting or session.is_blocked or session.is_postponed:
-            self._pass_all(self._tracking.take_own(session), client, output)
+            self._pass_all(self._tracking.take_own(session, tracker), client, output)
 
     def _tell_own(self, client: Client) -> None:
         """Tell a client that tracks keys what its own command has done, which has replied late."""
-        for receiver, message in self._tracking.take_own(client.session):
+        for receiver, message in self._tracking.take_own(client.session, client.session.tracker):
             if other := self.clients.get(receiver.id):
                 self.send(other, message.wire(receiver.protocol))
 

@@ -303,9 +303,8 @@ class Tracking(Generic[Listener]):
         messages, self._messages = self._messages, []
         return [found for client, tracker, message in messages for found in self._received(client, tracker, message)]
 
-    def take_own(self, client: Listener) -> list[tuple[Listener, Message]]:
-        """The messages to a client about what its own command has done."""
-        tracker = client.tracker
+    def take_own(self, client: Listener, tracker: Tracker | None) -> list[tuple[Listener, Message]]:
+        """The messages to a client about what its own command has done, which may have ended its tracking."""
         if tracker is None or not tracker.own:
             return []
         messages, tracker.own = tracker.own, []

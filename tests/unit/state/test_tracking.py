@@ -25,7 +25,7 @@ def pushed(session: Session, *words: str | int) -> tuple[Told, Told]:
     if type(result) is Tracked:
         before = tracking.take()
         tracking.end(session, [str(word).encode() for word in words], in_transaction=False)
-        behind = tracking.take_own(session)
+        behind = tracking.take_own(session, session.tracker)
     return shown(before), shown(behind)
 
 
@@ -264,7 +264,7 @@ def test_random_reads_and_writes_leave_no_stale_copy(server: Server) -> None:
                     # Who writes a key knows that it is another.
                     held[client.id].pop(key, None)
                 tracking.end(client, [b"GET"], in_transaction=False)
-                hear(shown(tracking.take_own(client)))
+                hear(shown(tracking.take_own(client, client.tracker)))
         server.keyspace.records.take()
         hear(shown(server.state.tracking.take_all()))
         while server.keyspace.sweep():
