@@ -25,6 +25,7 @@ Exception
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
     ├── PatternInvalid         a text in a path is no regular expression, or one that is too large
+    ├── JSONUnclear            only the whole of a JSON text can tell if it is to be refused
     ├── DenseNeeded            a HyperLogLog can't stay sparse
     ├── ConfigError            a wrong option, value or file of options
     │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
@@ -136,6 +137,10 @@ class DumpInvalid(KVServerError):
 
 class PatternInvalid(KVServerError):
     """A text in the path of a document is no regular expression, or one that is too large."""
+
+
+class JSONUnclear(KVServerError):
+    """Only the whole of a JSON text can tell if it is to be refused: a member of the same name may hide what is wrong."""
 
 
 class DenseNeeded(KVServerError):

@@ -19,7 +19,7 @@ JSON = Any
 
 # Python's own reader gives up near a depth of 1,000, earlier under a deep stack: what we take, every start must read.
 MAX_DEPTH = 512
-_TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
+TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
 # A longer value is read and written in pieces of this length, each of which takes some hundred microseconds at most.
 PIECE_BYTES: Final = 1 << 15
 
@@ -79,9 +79,9 @@ def canonical_strict(value: object) -> bytes:
         # This comes first, since it finds cycles, on which the walk below would not end.
         text = _encode_finite(value)
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+        raise ValueError(TOO_DEEP) from None
     except ValueError as error:
-        raise ValueError(_plainly(error)) from None
+        raise ValueError(plainly(error)) from None
     _check_containers(value)
     try:
         return text.encode("utf-8")
@@ -92,16 +92,16 @@ def canonical_strict(value: object) -> bytes:
 def parse_strict(text: bytes) -> JSON:
     """The value of a JSON text from outside. ValueError if it is not JSON; `canonical_strict` has the limits."""
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(text.decode("utf-8"), parse_constant=refuse_constant)
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+        raise ValueError(TOO_DEEP) from None
     except UnicodeDecodeError:
         raise ValueError("JSON must be UTF-8") from None
     except ValueError as error:
-        raise ValueError(_plainly(error)) from None
+        raise ValueError(plainly(error)) from None
 
 
-def _plainly(error: ValueError) -> str:
+def plainly(error: ValueError) -> str:
     """The text of an error of Python's json; where that speaks of Python, the same said of the value."""
     text = str(error)
     if "integer string conversion" in text:
@@ -111,7 +111,8 @@ def _plainly(error: ValueError) -> str:
     return text
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Refuse what Python's json takes for a number. ValueError always."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -130,4 +131,4 @@ def _check_containers(value: object) -> None:
         if not below:
             return
         level = below
-    raise ValueError(_TOO_DEEP)
+    raise ValueError(TOO_DEEP)

@@ -7,12 +7,21 @@ infinities, which a frame written elsewhere may have, are `null` for it: whoever
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
+from typing import Any, Final
 
 import orjson
 
-from kvserver.formats.codec import JSON, canonical
+from kvserver.formats.codec import JSON, PIECE_BYTES, canonical, canonical_string
 
+# A value of a greater weight is written in steps of so much: 1 for each value in it, and for so many bytes.
+STEP_WEIGHT: Final = 512
+_WEIGHT_BITS: Final = 6
+_DIGIT_BITS: Final = 4
+# The names of an object that are sorted at once.
+_SORTED_NAMES: Final = 512
 # Digits become zeros, so that an exponent is found by the search for a fixed text.
 _ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 
@@ -24,9 +33,136 @@ def write(value: JSON, *, has_constants: bool = False) -> bytes:
             text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:
             return canonical(value)
-        if b"e" not in text:
-            return text
-        zeros = text.translate(_ZEROS)
-        if b"0e0" not in zeros and b"0e-" not in zeros:
-            return text
+        # Numbers that are nearly zero have no exponent where Python's have one.
+        if b"0.0000" not in text:
+            zeros = text.translate(_ZEROS)
+            if b"0e0" not in zeros and b"0e-" not in zeros:
+                return text
     return canonical(value)
+
+
+def write_steps(value: JSON, *, has_constants: bool = False) -> Iterator[bytes]:
+    """Yield what `write` returns in pieces, each after a step of some hundred microseconds. An empty one is a step, too.
+
+    Nobody may change the value meanwhile.
+    """
+    gathered: list[bytes] = []
+    length = 0
+    for piece in _pieces(value, has_constants=has_constants):
+        gathered.append(piece)
+        length += len(piece)
+        # Brackets and names come alone.
+        if length > PIECE_BYTES // 4 or len(piece) > len(b",[") or not piece:
+            yield b"".join(gathered)
+            gathered, length = [], 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+def weight(value: JSON, most: int) -> int:
+    """Return how much there is to do for a value, in units of some dozens of nanoseconds: exactly, up to the most.
+
+    It takes no longer than the most says, however large the value is.
+    """
+    kind = type(value)
+    if kind is str:
+        return 1 + (len(value) >> _WEIGHT_BITS)
+    if kind is int:
+        bits: int = value.bit_length()
+        return 1 + (bits >> _DIGIT_BITS)
+    if kind is not dict and kind is not list:
+        return 1
+    total = 1 + len(value)
+    if total >= most:
+        return total
+    if kind is dict:
+        total += sum(map(len, value)) >> _WEIGHT_BITS
+    for child in value.values() if kind is dict else value:
+        if total >= most:
+            break
+        child_kind = type(child)
+        # Measured: most values are such ones.
+        if child_kind is str or child_kind is dict or child_kind is list or child_kind is int:
+            total += weight(child, most - total)
+    return total
+
+
+def _pieces(value: JSON, *, has_constants: bool) -> Iterator[bytes]:
+    kind = type(value)
+    if kind is str and len(value) > PIECE_BYTES:
+        yield b'"'
+        for start in range(0, len(value), PIECE_BYTES // 4):
+            yield canonical_string(value[start : start + PIECE_BYTES // 4])[1:-1]
+        yield b'"'
+    elif (kind is dict or kind is list) and weight(value, STEP_WEIGHT) >= STEP_WEIGHT:
+        yield from (_object if kind is dict else _array)(value, has_constants=has_constants)
+    else:
+        yield write(value, has_constants=has_constants)
+
+
+def _array(value: list[JSON], *, has_constants: bool) -> Iterator[bytes]:
+    yield b"["
+    separator = b""
+    batch: list[JSON] = []
+    total = 0
+    for child in value:
+        child_weight = weight(child, STEP_WEIGHT)
+        total += child_weight
+        if batch and total >= STEP_WEIGHT:
+            yield separator + write(batch, has_constants=has_constants)[1:-1]
+            separator, batch, total = b",", [], child_weight
+        if child_weight >= STEP_WEIGHT:
+            yield separator
+            yield from _pieces(child, has_constants=has_constants)
+            separator, total = b",", 0
+        else:
+            batch.append(child)
+    if batch:
+        yield separator + write(batch, has_constants=has_constants)[1:-1]
+    yield b"]"
+
+
+def _object(value: dict[str, JSON], *, has_constants: bool) -> Iterator[bytes]:
+    yield b"{"
+    separator = b""
+    batch: dict[str, JSON] = {}
+    total = 0
+    for names in _in_order(value):
+        if not names:
+            yield b""
+        for name in names:
+            child = value[name]
+            child_weight = weight(child, STEP_WEIGHT)
+            total += child_weight + (len(name) >> _WEIGHT_BITS)
+            if batch and total >= STEP_WEIGHT:
+                yield separator + write(batch, has_constants=has_constants)[1:-1]
+                separator, batch, total = b",", {}, child_weight
+            if child_weight >= STEP_WEIGHT:
+                yield b"%b%b:" % (separator, canonical_string(name))
+                yield from _pieces(child, has_constants=has_constants)
+                separator, total = b",", 0
+            else:
+                batch[name] = child
+    if batch:
+        yield separator + write(batch, has_constants=has_constants)[1:-1]
+    yield b"}"
+
+
+def _in_order(value: dict[str, JSON]) -> Iterator[list[str]]:
+    """Yield the names of an object in their order, some at a time; an empty list is a step that sorted."""
+    runs: list[list[str]] = []
+    is_sorted = True
+    names = iter(value)
+    last = ""
+    while run := list(islice(names, _SORTED_NAMES)):
+        ordered = sorted(run)
+        is_sorted = is_sorted and last <= ordered[0]
+        last = ordered[-1]
+        runs.append(ordered)
+        yield []
+    if is_sorted:
+        yield from runs
+        return
+    merged: Any = merge(*runs)
+    while some := list(islice(merged, _SORTED_NAMES // 4)):
+        yield some
