@@ -35,7 +35,11 @@ _BOOLEANS = {True: Simple("true"), False: Simple("false")}
 def _as_reply(value: JSON) -> Reply:
     """A value as types of the protocol: a container is an array that begins with its bracket."""
     if type(value) is dict:
-        return [_OBJECT, *[each for name, member in value.items() for each in (name.encode(), _as_reply(member))]]
+        # One call for each level, not two: documents may be deep.
+        members: list[Reply] = [_OBJECT]
+        for name, member in value.items():
+            members += (name.encode(), _as_reply(member))
+        return members
     if type(value) is list:
         return [_ARRAY, *map(_as_reply, value)]
     if type(value) is bool:

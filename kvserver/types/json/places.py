@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, MAX_DEPTH, canonical_strict, parse_strict
 from kvserver.resp.reply import BigNumber, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document, Location, change_document, own_document, size_of
+from kvserver.types.json.parsing import parse
 from kvserver.types.json.path import Path, parse_path
+from kvserver.types.json.writing import write
 
 ROOT: Final = b"."
 NO_PATH: Final = "ERR Path does not exist"
 NO_KEY: Final = "ERR could not perform this operation on a key that doesn't exist"
 TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 _TOO_DEEP: Final = "ERR recursion limit exceeded"
-_INTEGER_BITS: Final = 63
 
 
 def path_at(request: Request, place: int) -> Path:
@@ -62,7 +64,7 @@ def is_number(value: JSON) -> bool:
 
 def integer_reply(number: int) -> Reply:
     """The reply that is an integer, whatever its length."""
-    return number if number.bit_length() <= _INTEGER_BITS else BigNumber(b"%d" % number)
+    return number if MIN_INTEGER <= number <= MAX_INTEGER else BigNumber(b"%d" % number)
 
 
 def wrong_type(wanted: str, found: JSON) -> CommandError:
@@ -154,15 +156,10 @@ class Copies:
     def take(self) -> list[JSON]:
         """The values, for a place to keep."""
         if self._is_given:
-            return [_copy(value) for value in self._values]
+            # By way of the text, since a deep value would take too many calls.
+            return [parse(write(value))[0] for value in self._values]
         self._is_given = True
         return self._values
-
-
-def _copy(value: JSON) -> JSON:
-    if type(value) is dict:
-        return {name: _copy(member) for name, member in value.items()}
-    return [_copy(member) for member in value] if type(value) is list else value
 
 
 def check_depth(location: Location, values: list[JSON]) -> None:

@@ -169,3 +169,140 @@ def test_missing_key_is_null_and_removing_it_nothing(session: Session) -> None:
     run(session, "JSON.SET", "k", "$", "1")
     assert run(session, "JSON.DEL", "k", "$") == 1
     assert run(session, "EXISTS", "k") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "reply", "document"),
+    [
+        (("$.a.b",), "OK", '{"a":{"b":9},"l":[1]}'),
+        (("$..b",), "OK", '{"a":{"b":9},"l":[1]}'),
+        (("a.c",), "OK", '{"a":{"b":1,"c":9},"l":[1]}'),
+        (("$.a.c", "NX"), "OK", '{"a":{"b":1,"c":9},"l":[1]}'),
+        (("$.a.b", "NX"), None, None),
+        (("$.a.c", "XX"), None, None),
+        (("$.a.b", "XX"), "OK", '{"a":{"b":9},"l":[1]}'),
+        (("$.a.c.d",), None, None),
+        (("$.l.c",), None, None),
+        (("$.l[-1]",), "OK", '{"a":{"b":1},"l":[9]}'),
+        (("$.l[1]",), "ERR array index out of range", None),
+        (("$.l[0]", "NX"), None, None),
+        (("$.l[1]", "XX"), None, None),
+        (("$..c",), "Err wrong static path", None),
+        (("$.l[*]", "NX"), "Err wrong static path", None),
+        (("$", "NX"), None, None),
+        (("$", "XX"), "OK", "9"),
+        (("$[",), "ERR Error occurred on position 3, expected a string, an integer, `:`, `*` or `?`", None),
+    ],
+)
+def test_value_is_set_at_a_path(session: Session, words: tuple[str, ...], reply: str | None, document: str | None) -> None:
+    before = '{"a":{"b":1},"l":[1]}'
+    run(session, "JSON.SET", "k", "$", before)
+    records = session.server.databases[0].records
+    records.take()
+    outcome: Any = run(session, "JSON.SET", "k", words[0], "9", *words[1:])
+    assert getattr(outcome, "text", outcome) == reply
+    assert run(session, "JSON.GET", "k") == (document or before).encode()
+    # Conditions are not recorded, since they hold.
+    assert records.take() == ([] if document is None else [[b"JSON.SET", b"k", words[0].encode(), b"9"]])
+
+
+def test_part_that_changes_keeps_the_expiry() -> None:
+    server = Server()
+    session = server.session()
+    run(session, "JSON.SET", "k", "$", '{"a":1}')
+    run(session, "PEXPIRE", "k", 100)
+    for words in (("JSON.SET", "k", "$.a", "2"), ("JSON.NUMINCRBY", "k", "$.a", "2"), ("JSON.MERGE", "k", "$", '{"b":1}')):
+        run(session, *words)
+        assert run(session, "PTTL", "k") == 100
+    server.clock.now_ms += 100
+    assert run(session, "JSON.GET", "k") is None
+    assert text(run(session, "JSON.SET", "k", "$.a", "2")) == "ERR new objects must be created at the root"
+
+
+def test_several_keys_are_set_or_none(session: Session) -> None:
+    run(session, "JSON.SET", "a", "$", '{"x":1}')
+    assert run(session, "JSON.MSET", "a", "$.x", "2", "b", "$", "[1]", "a", "$.y", "3") is OK
+    assert run(session, "JSON.MGET", "a", "b", "none", ".") == [b'{"x":2,"y":3}', b"[1]", None]
+    for wrong in (("none", "$.x", "1"), ("a", "$.x", "{"), ("a", "$[", "1"), ("a", "$..z", "1")):
+        assert text(run(session, "JSON.MSET", "b", "$", "7", *wrong)).startswith(("ERR ", "Err "))
+        assert run(session, "JSON.GET", "b") == b"[1]"
+    # The second one finds no place any more.
+    assert run(session, "JSON.MSET", "a", "$", "1", "a", "$.x", "2") is None
+    assert run(session, "JSON.GET", "a") == b"1"
+    assert text(run(session, "JSON.MSET", "a", "$")).startswith("ERR wrong number of arguments")
+
+
+def test_values_of_several_keys(session: Session) -> None:
+    run(session, "JSON.SET", "a", "$", '{"x":1,"y":{"x":null}}')
+    run(session, "JSON.SET", "b", "$", '{"y":2}')
+    run(session, "RPUSH", "list", "x")
+    assert run(session, "JSON.MGET", "a", "b", "list", "none", "$..x") == [b"[1,null]", b"[]", None, None]
+    assert run(session, "JSON.MGET", "a", "b", "list", "none", "..x") == [b"1", None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "patch", "document"),
+    [
+        ("$", '{"a":null,"n":{"m":null,"o":1}}', '{"b":{"c":1},"n":{"o":1}}'),
+        ("$.b", '{"c":null,"d":[null]}', '{"a":1,"b":{"d":[null]}}'),
+        ("$.b", "null", '{"a":1,"b":null}'),
+        ("$.*", '{"x":1}', '{"a":{"x":1},"b":{"c":1,"x":1}}'),
+        ("$.new", '{"x":null}', '{"a":1,"b":{"c":1},"new":{"x":null}}'),
+        ("$", "[1]", "[1]"),
+    ],
+)
+def test_patch_is_merged(session: Session, path: str, patch: str, document: str) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a":1,"b":{"c":1}}')
+    assert run(session, "JSON.MERGE", "k", path, patch) is OK
+    assert run(session, "JSON.GET", "k") == document.encode()
+
+
+def test_patch_of_nothing(session: Session) -> None:
+    assert run(session, "JSON.MERGE", "k", "$", '{"a":null}') is OK
+    assert run(session, "JSON.GET", "k") == b'{"a":null}'
+    assert run(session, "JSON.MERGE", "k", "$.x.y", "1") is None
+    assert text(run(session, "JSON.MERGE", "k", "$..y", "1")) == "Err wrong static path"
+
+
+def test_several_paths_give_an_object(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a":1,"b":{"a":2}}')
+    assert run(session, "JSON.GET", "k", "$..a", "$.none") == b'{"$..a":[1,2],"$.none":[]}'
+    assert run(session, "JSON.GET", "k", "..a", "$.b") == b'{"..a":[1,2],"$.b":[{"a":2}]}'
+    assert run(session, "JSON.GET", "k", "..a", ".b") == b'{"..a":1,".b":{"a":2}}'
+    assert text(run(session, "JSON.GET", "k", ".a", ".none")) == "ERR Path does not exist"
+    assert text(run(session, "JSON.GET", "k", "none")) == "ERR Path does not exist"
+    assert run(session, "JSON.GET", "none", ".a", "$.b") is None
+
+
+def test_removal_at_paths(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a":{"a":2,"b":3},"b":["a","b"],"n":{"b":[true,"a"]}}')
+    assert run(session, "JSON.DEL", "k", "$..a") == 1
+    assert run(session, "JSON.FORGET", "k", "$..[0]") == 2
+    assert run(session, "JSON.GET", "k") == b'{"b":["b"],"n":{"b":["a"]}}'
+    assert run(session, "JSON.DEL", "k", ".none") == 0
+    assert run(session, "JSON.DEL", "k", ".*") == 2
+    assert run(session, "JSON.GET", "k") == b"{}"
+    assert text(run(session, "JSON.DEL", "k", "$", "$")) == "ERR wrong number of arguments for 'json.del' command"
+
+
+def test_values_are_cleared_once(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a":[1],"b":{"c":0},"d":7,"e":-1.5,"f":"x","g":true,"h":null,"i":[]}')
+    assert run(session, "JSON.CLEAR", "k", "$.*") == 4
+    assert run(session, "JSON.CLEAR", "k", "$.*") == 0
+    assert run(session, "JSON.GET", "k") == b'{"a":[],"b":{},"d":0,"e":0,"f":"x","g":true,"h":null,"i":[]}'
+    assert run(session, "JSON.CLEAR", "k") == 1
+    assert run(session, "JSON.GET", "k") == b"{}"
+    assert text(run(session, "JSON.CLEAR", "none")).startswith("ERR could not perform this operation")
+
+
+def test_other_types_are_no_documents(session: Session) -> None:
+    run(session, "RPUSH", "k", "x")
+    for words in (
+        ("SET", "k", "$.a", "1"),
+        ("GET", "k", "$.a"),
+        ("DEL", "k", "$.a"),
+        ("MERGE", "k", "$", "1"),
+        ("CLEAR", "k"),
+    ):
+        assert text(run(session, f"JSON.{words[0]}", *words[1:])).startswith("WRONGTYPE ")
+    assert run(session, "LLEN", "k") == 1

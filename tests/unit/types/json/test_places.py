@@ -1,0 +1,360 @@
+"""Commands at paths do what a plain model in Python does, and the journal gives the same documents again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from helpers.documents import exact
+from helpers.sessions import Server, run, text
+from kvserver.errors import CommandError
+from kvserver.formats.codec import MAX_DEPTH
+from kvserver.resp.reply import Error, Simple
+from kvserver.state.session import Session
+from kvserver.types.json.document import Document
+from kvserver.types.json.places import Copies, check_depth, delete_all, depth_of, inner_first, outermost
+
+Location = tuple[Any, ...]
+
+NAMES = ("a", "b", "c")
+_scalars = st.sampled_from([None, True, False, 0, 1, -7, 2**70, 2.5, 1e300, "", "x", "ü"])
+_documents = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def members(value: Any) -> list[tuple[Any, Any]]:
+    # Canonical JSON has members in the order of their names.
+    return list(
+        sorted(value.items(), key=lambda item: item[0])
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+
+
+def below(value: Any, location: Location = ()) -> list[tuple[Location, Any]]:
+    """A value and all within it, each before what is in it."""
+    return [(location, value)] + [each for key, member in members(value) for each in below(member, (*location, key))]
+
+
+def children(found: list[tuple[Location, Any]], takes: Callable[[Any, Any], bool]) -> list[tuple[Location, Any]]:
+    return [((*place, key), member) for place, value in found for key, member in members(value) if takes(key, value)]
+
+
+# Paths, and what they find in a document.
+FINDS: dict[str, Callable[[Any], list[tuple[Location, Any]]]] = {
+    "$": lambda root: [((), root)],
+    "$.a": lambda root: children([((), root)], lambda key, value: key == "a"),
+    "$[-1]": lambda root: children([((), root)], lambda key, value: key == len(value) - 1),
+    "$.*": lambda root: children([((), root)], lambda key, value: True),
+    "$..a": lambda root: children(below(root), lambda key, value: key == "a"),
+    "$..[0]": lambda root: children(below(root), lambda key, value: key == 0 and isinstance(key, int)),
+    "$..*": lambda root: children(below(root), lambda key, value: True),
+    "$.a.b": lambda root: children(FINDS["$.a"](root), lambda key, value: key == "b"),
+    "$.*[?@.a]": lambda root: [
+        each for each in children(FINDS["$.*"](root), lambda key, value: True) if isinstance(each[1], dict) and "a" in each[1]
+    ],
+}
+FINDS |= {path[1:] or ".": finds for path, finds in FINDS.items()}
+
+
+def at(root: Any, location: Location) -> Any:
+    for key in location:
+        root = root[key]
+    return root
+
+
+def put(root: Any, location: Location, value: Any) -> Any:
+    """The document with another value at a location."""
+    if not location:
+        return value
+    at(root, location[:-1])[location[-1]] = value
+    return root
+
+
+def topmost(places: list[Location]) -> list[Location]:
+    return [each for each in places if not any(each[:length] in places for length in range(len(each)))]
+
+
+def merged(value: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(value) if isinstance(value, dict) else {}
+    for name, member in patch.items():
+        result[name] = merged(result.get(name), member)
+        if member is None:
+            del result[name]
+    return result
+
+
+def length(value: str) -> int:
+    return len(value.encode())
+
+
+class Model:
+    """The document of one key. `call` gives the reply, where ERROR stands for an error, and changes it."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+
+    def call(self, name: str, path: str, *args: Any) -> Any:
+        found = FINDS[path](self.root)
+        places = [place for place, _ in found]
+        if name in ("SET", "MERGE"):
+            return self._set(name, path, places, args[0])
+        if name == "DEL":
+            if not all(places):
+                self.root = None
+                return 1
+            doomed = topmost(places)
+            for place in sorted(doomed, reverse=True):
+                del at(self.root, place[:-1])[place[-1]]
+            return len(doomed)
+        if name == "CLEAR":
+            cleared = topmost([place for place, value in found if value and type(value) in (int, float, list, dict)])
+            for place in cleared:
+                self.root = put(
+                    self.root, place, type(at(self.root, place))() if type(at(self.root, place)) is not float else 0
+                )
+            return len(cleared)
+        return self._each(name, path.startswith("$"), places, args)
+
+    def _set(self, name: str, path: str, places: list[Location], value: Any) -> Any:
+        if places:
+            for place in topmost(places):
+                new = copy.deepcopy(value)
+                self.root = put(self.root, place, merged(at(self.root, place), new) if name == "MERGE" else new)
+            return "OK"
+        if path.lstrip("$") == "[-1]" or "*" in path or ".." in path:
+            return ERROR
+        names = path.lstrip("$.").split(".")
+        try:
+            container = at(self.root, tuple(names[:-1]))
+        except (LookupError, TypeError):
+            return None
+        if not isinstance(container, dict):
+            return None
+        container[names[-1]] = value
+        return "OK"
+
+    def _each(self, name: str, is_new: bool, places: list[Location], args: tuple[Any, ...]) -> Any:
+        kinds, change = EACH[name]
+        right = [place for place in places if type(at(self.root, place)) in kinds]
+        replies = {}
+        before = copy.deepcopy(self.root)
+        for place in sorted(right, reverse=True):
+            try:
+                new, replies[place] = change(at(self.root, place), *copy.deepcopy(args))
+            except ArithmeticError:
+                self.root = before
+                return ERROR
+            self.root = put(self.root, place, new)
+        if is_new:
+            return [replies.get(place) for place in places]
+        return replies[right[-1]] if right else ERROR
+
+
+ERROR = "an error"
+
+
+def insert(value: list[Any], index: int, *items: Any) -> tuple[Any, Any]:
+    place = index + len(value) if index < 0 else index
+    if not 0 <= place <= len(value):
+        raise ArithmeticError
+    return value[:place] + list(items) + value[place:], len(value) + len(items)
+
+
+def pop(value: list[Any], index: int) -> tuple[Any, Any]:
+    if not value:
+        return value, None
+    place = max(0, len(value) + index) if index < 0 else min(index, len(value) - 1)
+    return value[:place] + value[place + 1 :], Text(value[place])
+
+
+def trim(value: list[Any], start: int, stop: int) -> tuple[Any, Any]:
+    first = max(0, len(value) + start) if start < 0 else start
+    last = max(0, len(value) + stop) if stop < 0 else stop
+    return value[first : last + 1], len(value[first : last + 1])
+
+
+def number(value: float) -> tuple[Any, Any]:
+    if value in (float("inf"), float("-inf")):
+        raise ArithmeticError
+    return value, value
+
+
+class Text:
+    """A reply that is the JSON of a value."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+EACH: dict[str, tuple[tuple[type, ...], Callable[..., tuple[Any, Any]]]] = {
+    "NUMINCRBY": ((int, float), lambda value, by: number(value + by)),
+    "NUMMULTBY": ((int, float), lambda value, by: number(value * by)),
+    "TOGGLE": ((bool,), lambda value: (not value, not value)),
+    "STRAPPEND": ((str,), lambda value, more: (value + more, length(value + more))),
+    "ARRAPPEND": ((list,), lambda value, *items: insert(value, len(value), *items)),
+    "ARRINSERT": ((list,), insert),
+    "ARRPOP": ((list,), pop),
+    "ARRTRIM": ((list,), trim),
+}
+_index = st.integers(-6, 6)
+_calls = st.one_of(
+    st.tuples(st.sampled_from(["SET", "MERGE"]), _documents),
+    st.tuples(st.sampled_from(["DEL", "CLEAR", "TOGGLE"])),
+    st.tuples(st.sampled_from(["NUMINCRBY", "NUMMULTBY"]), st.sampled_from([0, 1, -3, 2**65, 0.5, 1e10])),
+    st.tuples(st.just("STRAPPEND"), st.sampled_from(["", "y", "é"])),
+    st.tuples(st.just("ARRAPPEND"), _documents, _documents),
+    st.tuples(st.just("ARRINSERT"), _index, _documents),
+    st.tuples(st.just("ARRPOP"), _index),
+    st.tuples(st.just("ARRTRIM"), _index, _index),
+)
+_steps = st.lists(st.tuples(_calls, st.sampled_from(sorted(FINDS))), max_size=8)
+
+
+def words_of(name: str, path: str, args: tuple[Any, ...]) -> list[str]:
+    as_json = [json.dumps(each) for each in args]
+    return [f"JSON.{name}", "k", path, *as_json]
+
+
+def as_reply(name: str, path: str, reply: Any) -> Any:
+    """A reply of the model, as it is sent in RESP2."""
+    if isinstance(reply, Text):
+        return json.loads(json.dumps(reply.value))
+    if isinstance(reply, list):
+        return [as_reply(name, path, each) for each in reply]
+    if type(reply) is bool and path.startswith("$"):
+        return int(reply)
+    return reply
+
+
+def as_value(name: str, reply: Any) -> Any:
+    """A reply of the server, in the terms of the model."""
+    if isinstance(reply, Error):
+        return ERROR
+    if isinstance(reply, Simple):
+        return reply.text
+    if isinstance(reply, bytes):
+        return json.loads(reply)
+    return [as_value(name, each) for each in reply] if isinstance(reply, list) else reply
+
+
+def document_of(server: Server) -> Any:
+    reply = run(server.session(), "JSON.GET", "k")
+    return None if reply is None else json.loads(reply)  # type: ignore[arg-type]
+
+
+# To explain a failure, hypothesis would trace every line for minutes.
+@settings(max_examples=100, deadline=None, phases=[each for each in Phase if each is not Phase.explain])
+@given(_documents, _steps)
+def test_commands_do_what_a_plain_model_does_and_the_journal_repeats_it(document: Any, steps: Any) -> None:
+    server, model = Server(), Model(copy.deepcopy(document))
+    session = server.session()
+    run(session, "JSON.SET", "k", "$", json.dumps(document))
+    for (name, *args), path in steps:
+        expected = as_reply(name, path, model.call(name, path, *copy.deepcopy(args)))
+        reply = run(session, *words_of(name, path, tuple(args)))
+        assert exact(as_value(name, reply)) == exact(expected), (name, path, args)
+        if run(session, "EXISTS", "k") == 0:
+            model.root = copy.deepcopy(document)
+            run(session, "JSON.SET", "k", "$", json.dumps(document))
+        assert exact(document_of(server)) == exact(model.root), (name, path, args)
+    again = Server()
+    for request in server.keyspace.records.take():
+        assert not isinstance(run(again.session(), *request), Error), request
+    assert run(again.session(), "JSON.GET", "k") == run(session, "JSON.GET", "k")
+    assert again.keyspace.records.take() != []
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("NUMINCRBY", "k", "$..n", "1e308"), "ERR result is not a number"),
+        (("NUMMULTBY", "k", "$..n", "9" * 4000), "ERR numeric overflow"),
+        (("ARRINSERT", "k", "$..l", "2", "0"), "ERR index out of bounds"),
+        (("ARRAPPEND", "k", "$..l", "[" * 511 + "]" * 511), "ERR recursion limit exceeded"),
+        (("ARRINSERT", "k", "$..l", "0", "[" * 511 + "]" * 511), "ERR recursion limit exceeded"),
+        (("SET", "k", "$..l", "[" * 512 + "]" * 512), "ERR recursion limit exceeded"),
+        (("MERGE", "k", "$..l", "[" * 512 + "]" * 512), "ERR recursion limit exceeded"),
+        (("STRAPPEND", "k", "$..s", '"123456789"'), "ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+    ],
+)
+def test_command_that_fails_at_one_place_changes_none(session: Session, words: tuple[str, ...], error: str) -> None:
+    number = 1.7e308 if words[0] == "NUMINCRBY" else 10**1000
+    document = {"n": 1, "l": [1, 2], "s": "a", "z": {"n": number, "l": [1], "s": "a long string"}}
+    run(session, "JSON.SET", "k", "$", json.dumps(document))
+    before = run(session, "JSON.GET", "k")
+    session.server.config.proto_max_bulk_len = 20
+    session.server.databases[0].records.take()
+    assert text(run(session, f"JSON.{words[0]}", *words[1:])) == error
+    session.server.config.proto_max_bulk_len = 1 << 20
+    assert run(session, "JSON.GET", "k") == before
+    assert session.server.databases[0].records.take() == []
+
+
+def test_place_that_is_found_twice_is_changed_once(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", "[1,[2]]")
+    assert run(session, "JSON.NUMINCRBY", "k", "$[0,0,1]", "1") == b"[2,2,null]"
+    assert run(session, "JSON.ARRPOP", "k", "$[1,1]") == [b"2", b"2"]
+    assert run(session, "JSON.DEL", "k", "$[0,0]") == 1
+    assert run(session, "JSON.GET", "k") == b"[[]]"
+
+
+def test_places_get_values_of_their_own(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a":1,"b":1,"l":[[],[]]}')
+    run(session, "JSON.SET", "k", "$.*", '{"x":[]}')
+    run(session, "JSON.ARRAPPEND", "k", "$.a.x", "1")
+    run(session, "JSON.MERGE", "k", "$.*", '{"y":[]}')
+    run(session, "JSON.ARRAPPEND", "k", "$.b.y", "2")
+    assert json.loads(run(session, "JSON.GET", "k")) == {  # type: ignore[arg-type]
+        "a": {"x": [1], "y": []},
+        "b": {"x": [], "y": [2]},
+        "l": {"x": [], "y": []},
+    }
+
+
+def test_copies_are_equal_and_independent() -> None:
+    values: list[Any] = [{"a": [1, {"b": None}]}, "x"]
+    copies = Copies(values)
+    first, second, third = copies.take(), copies.take(), copies.take()
+    assert first == second == third == values
+    first[0]["a"][1]["b"] = 2
+    second[0]["a"].append(3)
+    assert third == [{"a": [1, {"b": None}]}, "x"]
+
+
+def test_order_of_locations() -> None:
+    places: list[Location] = [("a",), ("a", 0), ("a", 1, "x"), ("b", 2), ("b", 10), ("ab",)]
+    assert outermost(places) == [("a",), ("ab",), ("b", 2), ("b", 10)]
+    ordered = inner_first(places)
+    assert ordered.index(("a", 1, "x")) < ordered.index(("a", 0)) < ordered.index(("a",))
+    assert ordered.index(("b", 10)) < ordered.index(("b", 2))
+    assert outermost([()]) == [()] == outermost([("a",), ()])
+    assert outermost([]) == []
+
+
+def test_removal_of_many_members_keeps_the_others() -> None:
+    document = Document({"a": list(range(10)), "b": [0], "c": 1})
+    delete_all(document, [("a", 1), ("a", 9), ("a", 0), ("b", 0), ("c",)])
+    assert document.root == {"a": [2, 3, 4, 5, 6, 7, 8], "b": []}
+
+
+def test_depth() -> None:
+    values: list[Any] = [1, "x", [], {}, [[]], {"a": [1, {"b": []}]}]
+    assert [depth_of(value) for value in values] == [0, 0, 1, 1, 2, 4]
+    check_depth((), [[[]]])
+    check_depth(("a",) * (MAX_DEPTH - 2), [[]])
+    with pytest.raises(CommandError, match="recursion limit"):
+        check_depth(("a",) * (MAX_DEPTH - 1), [1, []])
