@@ -331,7 +331,8 @@ class Server:
         """
         if self._parts.is_ending:
             return
-        if self.state.replication.is_leaving:
+        # The task that is to leave may not have begun.
+        if self.state.replication.is_leaving or self._parts.leaving:
             self._leave()
             return
         self._stop_all()

@@ -107,6 +107,17 @@ async def test_node_that_yields_ends_when_it_is_told_to(one: kvserver.Server, tu
     await ends(one)
 
 
+async def test_node_that_is_demoted_right_before_it_begins_to_leave_ends(one: kvserver.Server) -> None:
+    ending = asyncio.ensure_future(one.stop())
+    while not one._parts.leaving:
+        await asyncio.sleep(0)
+    assert not one.state.replication.is_leaving
+    one._demote()
+    async with asyncio.timeout(20):
+        await ending
+    await ends(one)
+
+
 @pytest.mark.parametrize("turns", [0, 1, 3, 30, 300])
 async def test_node_that_is_being_demoted_ends_when_it_is_told_to(name: str, one: kvserver.Server, turns: int) -> None:
     take_over_by_force(name, 2)
