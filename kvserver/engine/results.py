@@ -463,6 +463,9 @@ class Results:
             self._go_on_with(self._finish(unfinished, client, replies, begun, is_closing=is_closing))
             return True
         output += replies
+        # The client may have begun to track keys in its transaction.
+        if session.tracker:
+            self._pass_all(self._tracking.take_own(session, session.tracker), client, output)
         if is_closing:
             self._close((), client, output)
         return False
