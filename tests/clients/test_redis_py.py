@@ -19,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from clients.client_cache_session import cache_session
 from clients.redis_py_session import async_session, sync_session
 from clients.redis_py_types_session import types_session
 from helpers.installs import Installs, run
@@ -44,6 +45,10 @@ def test_newest_redis_py_uses_all_types(kvserver: ServerProcess, protocol: int) 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_newest_redis_py_works_in_asyncio(kvserver: ServerProcess, protocol: int) -> None:
     asyncio.run(async_session(kvserver.port, protocol), debug=True)
+
+
+def test_newest_redis_py_keeps_what_it_reads_until_another_client_changes_it(kvserver: ServerProcess) -> None:
+    cache_session(kvserver.port)
 
 
 def test_newest_redis_py_works_with_nothing_configured(kvserver: ServerProcess) -> None:

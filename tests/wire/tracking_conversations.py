@@ -298,6 +298,11 @@ OTHERS = {
         s2: SET a 3
         r3: PING
     """,
+    "transactions in which tracking begins and ends": """
+        k3: CLIENT TRACKING on
+        r3: MULTI; CLIENT TRACKING on; GET a; SET a 1; GET a; FLUSHALL; EXEC; PING; GET a
+        r3: MULTI; SET a 2; CLIENT TRACKING off; SET a 3; EXEC; PING
+    """,
     "databases": """
         r3: CLIENT TRACKING on; GET k; SELECT 3; GET l
         s2: SELECT 1; SET k 1; SELECT 2; SET l 1
