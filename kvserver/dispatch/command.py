@@ -13,7 +13,7 @@ whether a call may run: the gate does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import repeat
 from types import ModuleType
 from typing import Concatenate, Final, NamedTuple, ParamSpec
@@ -164,6 +164,7 @@ class Command(Description):
         """
         self.handler = handler
         self.name = name
+        self.name_bytes = name.encode()
         self.notation = Notation(notation, access, start=1 + name.count("|"), converters=numbers)
         self.flags = tuple(flags.split())
         self.since = since
@@ -289,32 +290,33 @@ class Command(Description):
         return [(request[place], of_call or each.flags) for each in specifications for place in each.positions(request)]
 
     @cached_property
+    def _keys_of_calls(self) -> tuple[KeySpecification, ...]:
+        return tuple(each for each in self.key_specifications if not each.is_no_key)
+
+    @cached_property
     def _fixed_needs(self) -> list[tuple[int, int]] | None:
-        """What `key_needs` gives of any call, if it is the same for all."""
-        specifications = [each for each in self.key_specifications if not each.is_no_key]
+        """What `key_needs` gives of all calls, if the keys of all are at the same places, but for the use of these keys."""
         depends = (
-            self._access_of
-            or self._more_keys
-            or self._key_places
-            or any(not each.is_plain or each.last_place < 0 for each in specifications)
+            self._more_keys or self._key_places or any(not each.is_plain or each.last < 0 for each in self._keys_of_calls)
         )
         if depends:
             return None
-        return [(place, each.need) for each in specifications for place in range(each.begin, each.last_place + 1, each.step)]
+        return [
+            (place, each.need) for each in self._keys_of_calls for place in range(each.begin, each.last_place + 1, each.step)
+        ]
 
     def key_needs(self, request: Request) -> list[tuple[int, int]]:
-        if self._fixed_needs is not None:
-            return self._fixed_needs if not self._fixed_needs or self._fixed_needs[-1][0] < len(request) else []
         if len(request) not in self.arities:
             return []
-        specifications = [each for each in self.key_specifications if not each.is_no_key]
         if self._key_places:
-            return [(place, specifications[0].need) for place in self._key_places(request)]
-        of_call = need_of(tuple(self._access_of(request).split())) if self._access_of else None
+            return [(place, self._keys_of_calls[0].need) for place in self._key_places(request)]
+        of_call = _need_of_words(self._access_of(request)) if self._access_of else None
+        if self._fixed_needs is not None:
+            return self._fixed_needs if of_call is None else [(place, of_call) for place, _ in self._fixed_needs]
         try:
             needs = [
                 (place, each.need if of_call is None else of_call)
-                for each in specifications
+                for each in self._keys_of_calls
                 for place in each.positions(request)
             ]
         # The command itself tells what is wrong.
@@ -405,6 +407,11 @@ class Command(Description):
         if self.complexity.startswith(("O(1)", "O(log(N))")):
             return ANY_NUMBER if self.arity >= 0 else MANY_WORDS
         return 0
+
+
+@cache
+def _need_of_words(words: str) -> int:
+    return need_of(tuple(words.split()))
 
 
 _Declared = ParamSpec("_Declared")

@@ -100,11 +100,11 @@ def is_open(server: ServerState) -> bool:
     )
 
 
-def is_free(session: Session) -> bool:
-    """True if nothing of the session itself stands between its calls and their handlers now."""
+def is_free(session: Session, *, but_for_rights: bool = False) -> bool:
+    """True if nothing of the session itself stands between its calls and their handlers now, perhaps but for its rights."""
     return (
         session.transaction is None
-        and session.is_unrestricted
+        and (session.is_unrestricted or (but_for_rights and session.authenticated))
         and session.muted is _HEARD
         and session.tracker is None
         and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
@@ -118,6 +118,14 @@ def is_plain(session: Session) -> bool:
     gate it is never asked. Of a standby `is_plain_reader` asks the same, but for what concerns writes alone.
     """
     return is_free(session) and is_open(session.server)
+
+
+def is_guarded(session: Session) -> bool:
+    """True if nothing stands between the calls of a session and their handlers now but its rights, and a limit of memory.
+
+    Then each handler is wrapped by `guarded`, which asks what `refusal` would ask.
+    """
+    return is_free(session, but_for_rights=True) and is_open(session.server)
 
 
 def is_plain_reader(session: Session) -> bool:
@@ -142,11 +150,9 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
     if transaction and not command.is_never_queued and (text := unqueueable(command, request)):
         return text
     if not session.is_unrestricted:
-        # The log of denials tells which command it was, as CLIENT LIST would.
-        session.last_command = command.name.encode()
-        context = Context.TRANSACTION if transaction else Context.TOP_LEVEL
-        if denial := denied(session, command, request, context):
-            return NOPERM[denial.reason].format(command.name)
+        text = rights_error(session, command, request)
+        if text:
+            return text
     # Nothing may be evicted while a script stands aside, so this is asked before memory is.
     if server.scripts.busy_error and "allow_busy" not in command.flags:
         return server.scripts.busy_error
@@ -170,6 +176,15 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
     if server.monitors and session.id in server.monitors and (_any_has("readonly", meant) or _any_changes(meant)):
         return NO_KEYSPACE
     return None
+
+
+def rights_error(session: Session, command: Command, request: Request) -> str | None:
+    """The error by which a call is refused for want of rights, or None."""
+    # The log of denials tells which command it was, as CLIENT LIST would.
+    session.last_command = command.name_bytes
+    context = Context.TRANSACTION if session.transaction else Context.TOP_LEVEL
+    denial = denied(session, command, request, context)
+    return NOPERM[denial.reason].format(command.name) if denial else None
 
 
 def denied(session: Session, command: Description, request: Request, context: Context) -> Denial | None:
@@ -427,6 +442,19 @@ def within_limit(handler: Handler, command: Command) -> Handler:
             raise Refusal(OOM)
         return handler(session, request)
 
+    return run
+
+
+def guarded(handler: Handler, command: Command) -> Handler:
+    """The handler that a command has for sessions whose user may not do everything."""
+
+    def run(session: Session, request: Request) -> Reply | Effect:
+        text = rights_error(session, command.resolve(request) if is_container else command, request)
+        if text is not None:
+            raise Refusal(text)
+        return handler(session, request)
+
+    is_container = command.is_container
     return run
 
 

@@ -18,7 +18,17 @@ from kvserver._speedups.requests import count_alike
 from kvserver._speedups.runs import CALLS, READS
 from kvserver.dispatch.command import Command, Handler, Many
 from kvserver.dispatch.effect import Effect
-from kvserver.dispatch.gate import Runner, Runners, call, feeding, is_plain, is_plain_reader, within_limit
+from kvserver.dispatch.gate import (
+    Runner,
+    Runners,
+    call,
+    feeding,
+    guarded,
+    is_guarded,
+    is_plain,
+    is_plain_reader,
+    within_limit,
+)
 from kvserver.dispatch.timing import Timing, note_slow
 from kvserver.resp.reply import NULL, Reply
 from kvserver.resp.request import Request
@@ -88,14 +98,26 @@ class CommandTable:
         """The runners for while memory has a limit and somebody waits for keys."""
         return self._mapping(lambda runners: _feeding(_limited(runners)))
 
+    @cached_property
+    def guarded(self) -> tuple[dict[bytes, Runner], ...]:
+        """Those for sessions whose user may not do everything: usually, with a limit, while somebody waits, and with both."""
+        return (
+            self._mapping(_guarded),
+            self._mapping(lambda runners: _guarded(_limited(runners))),
+            self._mapping(lambda runners: _guarded(_feeding(runners))),
+            self._mapping(lambda runners: _guarded(_feeding(_limited(runners)))),
+        )
+
     def plain(self, session: Session) -> Runners:
         """The runners of a session's commands now; none if its calls must go through the gate (`call`).
 
         The caller asks again behind each effect: a command that has none changes nothing of this.
         """
-        if not is_plain(session):
-            return self.reading if is_plain_reader(session) else ALL_GATED
         server = session.server
+        if not is_plain(session):
+            if is_guarded(session):
+                return self.guarded[bool(server.memory.limit_bytes) + 2 * bool(server.databases.awaited.keys)]
+            return self.reading if is_plain_reader(session) else ALL_GATED
         if server.databases.awaited.keys:
             return self.feeding_limited if server.memory.limit_bytes else self.feeding
         return self.limited if server.memory.limit_bytes else self.open
@@ -144,7 +166,7 @@ class CommandTable:
     def _usual(self, session: Session, runners: Runners) -> dict[bytes, int]:
         """The codes of the usual calls that run by these runners as if nothing stood before their handlers."""
         is_replayed = runners is self.replayed
-        if not runners or (self.timing.is_sampling and not is_replayed):
+        if not (is_replayed or (runners and session.is_unrestricted and not self.timing.is_sampling)):
             return _NO_CODES
         # Nobody waits for what is read.
         if runners is self.open or (is_replayed and not session.server.databases.awaited.keys):
@@ -182,6 +204,15 @@ def _reading(runners: Runners) -> Runners:
 
 def _feeding(runners: Runners) -> Runners:
     return _wrapped(runners, "write", feeding)
+
+
+def _guarded(runners: Runners) -> Runners:
+    found: dict[bytes, Runner] = {}
+    for handler, arities, command, _ in runners.values():
+        name = command.name_bytes
+        if name not in found:
+            found[name] = found[name.upper()] = (guarded(handler, command), arities, command, None)
+    return found
 
 
 def _wrapped(runners: Runners, flag: str, wrap: Callable[[Handler, Command], Handler]) -> dict[bytes, Runner]:
