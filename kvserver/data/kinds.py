@@ -101,8 +101,7 @@ class Kind(Protocol):
     def json_steps(self, value: Any) -> Generator[bytes, None, tuple[str, Iterator[bytes]]]:
         """The form of a long value in steps: the generator yields b"" at each step, and returns the tag and the JSON's pieces.
 
-        No step and no piece takes longer than some hundred microseconds. No piece is empty, but under a tag other than VALUE a
-        piece may be: it is a step, too.
+        No step and no piece takes longer than some hundred microseconds. A piece that is empty is a step, too.
         """
 
     def lapse(self, key: bytes, value: Any, now_ms: int, most: int) -> list[bytes]:

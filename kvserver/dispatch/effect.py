@@ -7,7 +7,7 @@ tenth of a server's start or more, and named tuples would pass for replies, some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, get_args
 
 from kvserver.data.shards import Shard
@@ -281,6 +281,18 @@ class Prepare(Postpone):
     """Run this command, and what is behind it, in a tick in which scripts can stand aside."""
 
 
+class Ahead(Postpone):
+    """Take these steps between the commands of others, then run this command, and what is behind it.
+
+    The command finds what the steps return by `session.take_ready`. One that may not wait (`session.may_wait`) asks for none.
+    """
+
+    __match_args__ = ("steps",)
+
+    def __init__(self, steps: Generator[None, None, object]) -> None:
+        self.steps = steps
+
+
 class BeginPause(_Effect):
     """Begin a pause, or prolong it to this time (Unix milliseconds)."""
 
@@ -403,6 +415,7 @@ Effect = (
     | Fed
     | Postpone
     | Prepare
+    | Ahead
     | BeginPause
     | EndPause
     | Kill

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import NamedTuple, Protocol
 
 from kvserver.compilation import mypyc_attr
 from kvserver.dispatch.effect import (
     EFFECTS,
+    Ahead,
     Await,
     BeginPause,
     Block,
@@ -46,6 +47,7 @@ from kvserver.engine.pauses import Pauses, hold_back, run_again
 from kvserver.engine.switching import tell_of_switches
 from kvserver.engine.waiting import Waiting
 from kvserver.errors import CommandError
+from kvserver.persistence.slices import Slices
 from kvserver.resp.reply import OK, Error, Push, Replies, Reply, encode, encode_pieces, join_short
 from kvserver.resp.request import Request
 from kvserver.state.channels import Message
@@ -289,6 +291,10 @@ class Results:
                 begun = None
                 hold_back(client)
                 self._loop.call_soon(run_again, client)
+            case Ahead(steps):
+                begun = None
+                hold_back(client)
+                self._go_on_with(self._work_ahead(client, request, steps))
             case Postpone():
                 begun = None
                 self.pauses.postpone(client)
@@ -391,6 +397,22 @@ class Results:
         task = self._loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    async def _work_ahead(self, client: Client, request: Request, steps: Generator[None, None, object]) -> None:
+        """Take the steps that a command needs before it runs, then let it run."""
+        pace = Slices(self._state.counters, self._state.persistence)
+        try:
+            while not client.is_closed:
+                next(steps)
+                if pace.is_over:
+                    await pace.next()
+        except StopIteration as stop:
+            client.session.ready = request, stop.value
+        except Exception:
+            _log.exception("what is ahead of a command failed: this is a defect of kvserver")
+            client.abort()
+        finally:
+            run_again(client)
 
     async def _reply_later(self, client: Client, unfinished: Unfinished) -> None:
         reply, is_closing = self._settle(await self._awaited(client, unfinished), client)

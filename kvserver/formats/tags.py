@@ -133,7 +133,13 @@ class Tagged:
         value, expires_at_ms = (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else (entry, None)
         tag, pieces = yield from kind_of(value).json_steps(value)
         first = b""
-        while len(first) < len(_VALUE_TAG_START) and (piece := next(pieces, b"")):
+        while len(first) < len(_VALUE_TAG_START):
+            piece = next(pieces, None)
+            if piece is None:
+                break
+            # It may have been a step alone.
+            if not piece:
+                yield b""
             first += piece
         opening = closing = b""
         if tag != VALUE or expires_at_ms is not None or first.startswith(_VALUE_TAG_START):

@@ -237,6 +237,7 @@ class Session:
         "no_evict",
         "patterns",
         "protocol",
+        "ready",
         "server",
         "shard_channels",
         "tracker",
@@ -259,6 +260,8 @@ class Session:
         self.is_postponed = False
         self.is_executing = False
         self.no_evict = False
+        # What was worked out ahead for a request that is to run.
+        self.ready: tuple[Request, object] | None = None
         self.transaction: Transaction | None = None
         self.watch: Watch | None = None
         self.channels: dict[bytes, None] = {}
@@ -271,6 +274,19 @@ class Session:
     def is_replay(self) -> bool:
         """True for the journal's session, whose commands were accepted once, whatever the limits are now."""
         return self.id == REPLAY_ID
+
+    @property
+    def may_wait(self) -> bool:
+        """True if a command of this session may run later: it is not in a transaction, a script or the journal."""
+        return not self.is_executing and self.id not in (REPLAY_ID, SCRIPT_ID)
+
+    def take_ready(self, request: Request) -> object:
+        """What was worked out ahead for this request, which is given once; None if nothing was."""
+        ready = self.ready
+        if ready is None or ready[0] is not request:
+            return None
+        self.ready = None
+        return ready[1]
 
     def reset(self) -> None:
         """Put the session into the state of a new client's, as RESET does."""

@@ -98,8 +98,8 @@ def exact(value: Any) -> Any:
         return [exact(item) for item in value]
     if isinstance(value, Expiring):
         return (Expiring, exact(value.value), value.expires_at_ms)
-    # A payload does not tell how a collection is held, nor in which order a set has its members.
-    if is_packed(value) or is_changed_in_place(value):
+    # A payload does not tell how a collection or a document is held, nor in which order a set has its members.
+    if is_packed(value) or is_changed_in_place(value) or type(value) is JSONText:
         return kind_of(value).json(value)
     # A journal need not tell the encoding of a string.
     if isinstance(value, Raw | Embedded):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cache
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -19,7 +19,7 @@ from kvserver.data.recording import Recording
 from kvserver.data.records import Records
 from kvserver.data.shards import Access, Shard
 from kvserver.dispatch.command import Command
-from kvserver.dispatch.effect import Effect
+from kvserver.dispatch.effect import Ahead, Effect
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import SAMPLE_COMMANDS
 from kvserver.errors import CommandError
@@ -212,12 +212,24 @@ def run(session: Session, *words: bytes | str | int) -> Reply | Effect:
     assert isinstance(state, State)
     try:
         reply = state.table.call(session, args)
+        while isinstance(reply, Ahead):
+            session.ready = args, _end_of(reply.steps)
+            reply = state.table.call(session, args)
     except CommandError as error:
         reply = Error(str(error))
     for keyspace in state.databases:
         if hasattr(keyspace, "check_values"):
             keyspace.check_values()
     return reply
+
+
+def _end_of(steps: Generator[None, None, object]) -> object:
+    """What steps return."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as stop:
+        return stop.value
 
 
 def measured(server: Server) -> Server:

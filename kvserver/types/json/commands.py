@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from kvserver.data.entries import Value
 from kvserver.dispatch.command import command, wrong_arity
+from kvserver.dispatch.effect import Ahead, Effect
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, JSONText, canonical_string
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
+from kvserver.types.json.ahead import parses_ahead, sent_value, written
 from kvserver.types.json.document import (
     Document,
     Location,
@@ -36,12 +37,30 @@ from kvserver.types.json.places import (
     existing,
     outermost,
     path_at,
-    value_from,
 )
-from kvserver.types.json.writing import write
 
 NOT_AT_ROOT: Final = "ERR new objects must be created at the root"
 _KEY_PATH_VALUE: Final = 3
+
+
+_ROOTS: Final = (b"$", b".")
+# It stands for a document that is missing.
+_NONE: Final = Document(None)
+
+
+def _key_of_part(request: Request) -> list[bytes]:
+    """The key of a call, if its first path is not the root."""
+    return request[1:2] if request[2:3] and request[2] not in _ROOTS else []
+
+
+def _key_of_parts(request: Request) -> list[bytes]:
+    """The key of a call with something behind it that may be a path, but not the root."""
+    return request[1:2] if any(word not in _ROOTS for word in request[2:]) else []
+
+
+def _keys_of_parts(request: Request) -> list[bytes]:
+    """The keys of JSON.MSET whose paths are not the root."""
+    return [key for key, path in zip(request[1::3], request[2::3], strict=False) if path not in _ROOTS]
 
 
 # Writing
@@ -88,9 +107,10 @@ def _set_whole(session: Session, key: bytes, value: JSON, request: Request) -> N
 @command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
          since="1.0.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
          summary="Set the JSON value at a path in a key")  # fmt: skip
+@parses_ahead(_key_of_part, values=slice(3, 4))
 def json_set(session: Session, request: Request) -> Reply:
     options = json_set.options(request)
-    key, path, value = request[1], parse_path(request[2]), value_from(request[3])
+    key, path, value = request[1], parse_path(request[2]), sent_value(session, request, request[3])
     effect = [b"JSON.SET", *request[1:4]]
     document = own_document(session.keyspace, key) if not path.is_root else None
     if document is None:
@@ -119,6 +139,7 @@ class _Assignment(NamedTuple):
 @command("json.mset", "triplet{key:key path value}+", "write denyoom", access="RW access update",
          since="2.6.0", group="json", complexity="O(K*(M+N)) where K is the number of keys",
          summary="Set JSON values at paths in one or more keys", bounded_below=0)  # fmt: skip
+@parses_ahead(_keys_of_parts, values=slice(3, None, 3))
 def json_mset(session: Session, request: Request) -> Reply:
     if len(request) % _KEY_PATH_VALUE != 1:
         raise wrong_arity("json.mset")
@@ -128,7 +149,7 @@ def json_mset(session: Session, request: Request) -> Reply:
     for place in range(1, len(request), _KEY_PATH_VALUE):
         key, text, value = request[place : place + _KEY_PATH_VALUE]
         path = parse_path(text)
-        assignments.append(_Assignment(key, path, value_from(value), [b"JSON.MSET", key, text, value]))
+        assignments.append(_Assignment(key, path, sent_value(session, request, value), [b"JSON.MSET", key, text, value]))
         if not path.is_root:
             document = document_of(keyspace.live(key))
             if document is None:
@@ -169,8 +190,9 @@ def _merged(value: JSON, patch: JSON) -> JSON:
 @command("json.merge", "key:key path value", "write denyoom", access="RW access update",
          since="2.6.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
          summary="Merge a JSON value into the values at a path; members that are null there are removed")  # fmt: skip
+@parses_ahead(values=slice(3, 4))
 def json_merge(session: Session, request: Request) -> Reply:
-    key, path, patch = request[1], parse_path(request[2]), value_from(request[3])
+    key, path, patch = request[1], parse_path(request[2]), sent_value(session, request, request[3])
     document = own_document(session.keyspace, key)
     if document is None:
         if not path.is_root:
@@ -198,25 +220,16 @@ def json_merge(session: Session, request: Request) -> Reply:
 # Reading
 
 
-def _whole_text(value: Value) -> bytes:
-    """The JSON of a whole value. CommandError for one that is no document."""
-    if isinstance(value, JSONText):
-        return value
-    document = document_of(value)
-    assert document is not None
-    return document.text()
-
-
-def _text(document: Document, path: Path) -> bytes | None:
-    """The JSON of what a path finds: of the first value for a legacy path, and of the array of all values else."""
-    found: JSON = path.first(document.root) if path.is_legacy else path.values(document.root)
-    return None if found is NOTHING else write(found, has_constants=document.has_constants)
+def _found(document: Document, path: Path) -> JSON:
+    """What a path finds: the first value for a legacy path, or NOTHING, and the array of all values else."""
+    return path.first(document.root) if path.is_legacy else path.values(document.root)
 
 
 @command("json.get", "key:key word?+", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the JSON values at paths in a key")  # fmt: skip
-def json_get(session: Session, request: Request) -> Reply:
+@parses_ahead(_key_of_parts)
+def json_get(session: Session, request: Request) -> Reply | Effect:
     # The arguments are read by hand: paths may stand between the options.
     rest = list(reversed(request[2:]))
     paths: dict[bytes, Path] = {}
@@ -230,50 +243,53 @@ def json_get(session: Session, request: Request) -> Reply:
             layout = layout._replace(**{name: rest.pop()})
         elif name != "noescape":
             paths[word] = parse_path(word)
-    text = _texts(session, request[1], list(paths.values()) or [parse_path(ROOT)])
-    if text is None:
-        return None
+    text = _text(session, request, list(paths.values()) or [parse_path(ROOT)])
+    if not isinstance(text, bytes):
+        return text
     return layout.apply(text, session.server.config.proto_max_bulk_len) if any(layout) else text
 
 
-def _texts(session: Session, key: bytes, paths: list[Path]) -> bytes | None:
+def _text(session: Session, request: Request, paths: list[Path]) -> bytes | Ahead | None:
     """The JSON of what paths find; for several paths, an object from each path to what it finds. None for a missing key."""
-    if len(paths) == 1 and paths[0].is_root:
-        whole = session.keyspace.read(key)
-        if whole is None:
-            return None
-        return _whole_text(whole) if paths[0].is_legacy else b"[%b]" % _whole_text(whole)
-    document = read_document(session.keyspace, key)
+    keyspace, key = session.keyspace, request[1]
+    # The whole of a text is there already.
+    if len(paths) == 1 and paths[0].is_root and type(keyspace.peek_live(key)) is JSONText:
+        whole: bytes = keyspace.read(key)  # type: ignore[assignment]
+        return whole if paths[0].is_legacy else b"[%b]" % whole
+    document = read_document(keyspace, key)
     if document is None:
         return None
-    if len(paths) > 1 and not all(path.is_legacy for path in paths):
-        # One path with a list makes all of them have one.
-        texts: list[bytes | None] = [write(path.values(document.root), has_constants=document.has_constants) for path in paths]
-    else:
-        texts = [_text(document, path) for path in paths]
-    found = [text for text in texts if text is not None]
-    if len(found) < len(paths):
+    # One path with a list makes all of them have one.
+    has_lists = len(paths) > 1 and not all(path.is_legacy for path in paths)
+    found = [path.values(document.root) if has_lists else _found(document, path) for path in paths]
+    if any(each is NOTHING for each in found):
         raise CommandError(NO_PATH)
-    if len(paths) == 1:
-        return found[0]
-    members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(paths, found, strict=True)]
+    texts = written(session, request, [(document, each) for each in found])
+    if isinstance(texts, Ahead) or len(paths) == 1:
+        return texts if isinstance(texts, Ahead) else texts[0]
+    members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(paths, texts, strict=True)]
     return b"{%b}" % b",".join(members)
 
 
 @command("json.mget", "key:key+ path", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the documents",
          summary="Get the JSON values at a path in one or more keys", bounded_below=0)  # fmt: skip
-def json_mget(session: Session, request: Request) -> Reply:
+@parses_ahead(lambda request: request[1:-1])
+def json_mget(session: Session, request: Request) -> Reply | Effect:
     path = parse_path(request[-1])
-    texts: list[Reply] = []
+    found: list[tuple[Document, JSON]] = []
     for key in request[1:-1]:
         try:
             document = read_document(session.keyspace, key)
         except CommandError:
             # A value of another type is null, as it is for MGET.
             document = None
-        texts.append(None if document is None else _text(document, path))
-    return texts
+        found.append((_NONE, NOTHING) if document is None else (document, _found(document, path)))
+    texts = written(session, request, [(document, value) for document, value in found if value is not NOTHING])
+    if isinstance(texts, Ahead):
+        return texts
+    rest = iter(texts)
+    return [None if value is NOTHING else next(rest) for _, value in found]
 
 
 # Removing
@@ -301,6 +317,7 @@ def _delete(session: Session, request: Request) -> Reply:
          events={"": "json.del", "DEL": "json.del"}, since="1.0.0", group="json",
          complexity="O(N) where N is the size of the document",
          summary="Delete the JSON values at a path, or the key")  # fmt: skip
+@parses_ahead(_key_of_part)
 def json_del(session: Session, request: Request) -> Reply:
     return _delete(session, _with_path(request))
 
@@ -309,6 +326,7 @@ def json_del(session: Session, request: Request) -> Reply:
          events={"": "json.del", "DEL": "json.del"}, since="1.0.0", group="json",
          complexity="O(N) where N is the size of the document",
          summary="Delete the JSON values at a path, or the key")  # fmt: skip
+@parses_ahead(_key_of_part)
 def json_forget(session: Session, request: Request) -> Reply:
     return _delete(session, _with_path(request))
 
@@ -327,6 +345,7 @@ def _is_clear(value: JSON) -> bool:
 @command("json.clear", "key:key path?", "write", access="RW access update", arity=-2,
          since="2.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Empty the arrays and objects at a path, and set the numbers there to 0")  # fmt: skip
+@parses_ahead()
 def json_clear(session: Session, request: Request) -> Reply:
     document = existing(own_document(session.keyspace, _with_path(request)[1]))
     found = path_at(request, 2).find(document.root)

@@ -20,7 +20,7 @@ from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, JSONText
 from kvserver.types.json.parsing import parse
-from kvserver.types.json.writing import write
+from kvserver.types.json.writing import weight, write
 
 # A longer text becomes a Document when a command asks for a path of it.
 TEXT_BYTES: Final = 2048
@@ -235,9 +235,10 @@ def value_of(document: Document) -> Value:
     """Return the value to store for a document: a string for a string, the text of a small one, or the document itself."""
     if type(document.root) is str:
         return document.root.encode()
-    if not document.is_kept:
+    # What has so many values in it has a longer text.
+    if not document.is_kept and weight(document.root, TEXT_BYTES // 2) < TEXT_BYTES // 2:
         text = document.text()
         if len(text) <= TEXT_BYTES:
             return JSONText(text)
-        document.is_kept = True
+    document.is_kept = True
     return document

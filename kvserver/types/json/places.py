@@ -11,12 +11,13 @@ from typing import Final
 
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSON, MAX_DEPTH, canonical_strict, parse_strict
+from kvserver.formats.codec import JSON, MAX_DEPTH
 from kvserver.resp.reply import BigNumber, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document, Location, change_document, own_document, size_of
 from kvserver.types.json.parsing import parse
+from kvserver.types.json.parsing import parse_outside
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.writing import write
 
@@ -35,11 +36,9 @@ def path_at(request: Request, place: int) -> Path:
 def value_from(text: bytes) -> JSON:
     """The value of JSON that a client sends. CommandError if it is none, or could not be read again later."""
     try:
-        value = parse_strict(text)
-        canonical_strict(value)
+        return parse_outside(text)
     except ValueError as error:
         raise CommandError(f"ERR {error}") from None
-    return value
 
 
 def name_of(value: JSON) -> str:

@@ -16,9 +16,10 @@ from kvserver.data.kinds import VALUE, Form, Kind
 from kvserver.dispatch.arguments import WRONG_TYPE, integer
 from kvserver.errors import CommandError
 from kvserver.formats import digest as digests
-from kvserver.formats.codec import PIECE_BYTES, canonical_string, canonical_string_pieces, utf8_pieces
+from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical_string, canonical_string_pieces, utf8_pieces
 from kvserver.formats.names import as_text
 from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
+from kvserver.types.json.document import Document
 from kvserver.types.string.longbase64 import LongBase64, decode_base64
 
 # In Redis, a string of up to so many bytes is one block with its header.
@@ -54,6 +55,8 @@ def as_string(value: Value | None) -> bytes | None:
     """The string that commands of strings read: a string, a document's text, None for None. CommandError for other values."""
     if value is None or isinstance(value, bytes):
         return value
+    if type(value) is Document:
+        return JSONText(value.text())
     raise CommandError(WRONG_TYPE)
 
 

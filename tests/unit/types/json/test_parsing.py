@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any
 from unittest import mock
 
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -175,10 +176,9 @@ def _steps_of(text: bytes) -> int:
         return call
 
     decoder = mock.Mock(decode=note(parsing._strict.decode), raw_decode=note(parsing._strict.raw_decode))
-    with mock.patch.object(parsing, "orjson", mock.Mock(loads=note(parsing.orjson.loads))) as orjson:
-        orjson.JSONDecodeError = parsing.orjson.JSONDecodeError
-        with mock.patch.object(parsing, "_strict", decoder):
-            finish(parse_steps(text, is_canonical=False))
+    noting = mock.Mock(loads=note(orjson.loads), JSONDecodeError=orjson.JSONDecodeError)
+    with mock.patch.object(parsing, "orjson", noting), mock.patch.object(parsing, "_strict", decoder):
+        finish(parse_steps(text, is_canonical=False))
     return longest
 
 

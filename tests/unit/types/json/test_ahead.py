@@ -1,0 +1,131 @@
+"""Long texts are parsed and written before a command runs, between the commands of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.servers import encode
+from helpers.writers import Noting, Setting, settle
+from kvserver.formats.codec import JSONText, canonical
+from kvserver.types.json.document import Document
+from kvserver.types.json.parsing import LONG_BYTES
+
+LONG = {"names": [f"name {number}" for number in range(4 * LONG_BYTES // 10)], "number": 1.5}
+TEXT = canonical(LONG)
+
+
+@pytest.fixture
+async def setting() -> Setting:
+    return Setting()
+
+
+def new_client(setting: Setting) -> Noting:
+    """A client whose queue goes on by itself."""
+    client = setting.client()
+    client.on_go_on = lambda: setting.writer.enqueue(client) if client.queue else None
+    return client
+
+
+async def finish(*clients: Noting) -> None:
+    """Let the clients go on until none of them waits."""
+    await settle()
+    while any(client.is_waiting or client.queue for client in clients):
+        await settle()
+
+
+def bulk(text: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+async def test_long_document_is_set_and_got_between_the_commands_of_others(setting: Setting) -> None:
+    one, other = new_client(setting), new_client(setting)
+    setting.send(one, encode("JSON.SET", "k", "$", TEXT), encode("JSON.GET", "k"), encode("PING"))
+    await settle()
+    assert (one.said, one.is_waiting) == (b"", True)
+    setting.send(other, encode("PING"))
+    await settle()
+    assert other.said == b"+PONG\r\n"
+    assert one.is_waiting
+    await finish(one)
+    assert one.said == b"+OK\r\n" + bulk(TEXT) + b"+PONG\r\n"
+    assert type(setting.server.keyspace.peek(b"k")) is Document
+    assert one.session.ready is None
+
+
+async def test_reply_is_what_was_there_when_the_command_came(setting: Setting) -> None:
+    one, other = new_client(setting), new_client(setting)
+    setting.send(one, encode("JSON.SET", "k", "$", TEXT))
+    await finish(one)
+    setting.send(one, encode("JSON.GET", "k"))
+    await settle()
+    assert one.is_waiting
+    setting.send(other, encode("JSON.SET", "k", "$.number", "2"), encode("JSON.GET", "k", "$.number"))
+    await finish(other)
+    assert other.said == b"+OK\r\n" + bulk(b"[2]")
+    await finish(one)
+    assert one.said == b"+OK\r\n" + bulk(TEXT)
+
+
+@pytest.mark.parametrize("text", [TEXT[:-1], TEXT + b"]", b"[NaN," + TEXT[1:], b'{"a":"\xff",' + TEXT[1:]])
+async def test_long_text_that_is_wrong_changes_nothing(setting: Setting, text: bytes) -> None:
+    client = new_client(setting)
+    setting.send(client, encode("JSON.SET", "k", "$", "1"), encode("JSON.SET", "k", "$", text), encode("JSON.GET", "k"))
+    await finish(client)
+    assert client.said.startswith(b"+OK\r\n-ERR ")
+    assert client.said.endswith(bulk(b"1"))
+    assert client.session.ready is None
+
+
+async def test_text_that_is_stored_is_parsed_once_when_a_path_is_asked_for(setting: Setting) -> None:
+    client, keyspace = new_client(setting), setting.server.keyspace
+    keyspace.set(b"k", JSONText(TEXT))
+    setting.send(client, encode("JSON.GET", "k", "$.number"))
+    await settle()
+    assert client.is_waiting
+    await finish(client)
+    kept = keyspace.peek(b"k")
+    assert type(kept) is Document
+    setting.send(client, encode("JSON.GET", "k", "$.number"))
+    await settle()
+    assert client.said == 2 * bulk(b"[1.5]")
+    assert keyspace.peek(b"k") is kept
+
+
+async def test_whole_of_a_text_that_is_stored_is_got_as_it_stands(setting: Setting) -> None:
+    client = new_client(setting)
+    setting.server.keyspace.set(b"k", JSONText(TEXT))
+    setting.send(client, encode("JSON.GET", "k"))
+    await settle()
+    assert client.said == bulk(TEXT)
+
+
+async def test_key_that_was_replaced_meanwhile_stays(setting: Setting) -> None:
+    one, other, keyspace = new_client(setting), new_client(setting), setting.server.keyspace
+    keyspace.set(b"k", JSONText(TEXT))
+    setting.send(one, encode("JSON.GET", "k", "$.number"))
+    await settle()
+    setting.send(other, encode("JSON.SET", "k", "$", '{"number":3}'))
+    await finish(one, other)
+    assert one.said == bulk(b"[3]")
+    assert keyspace.peek(b"k") == JSONText(b'{"number":3}')
+
+
+async def test_transactions_and_scripts_do_not_wait(setting: Setting) -> None:
+    client = new_client(setting)
+    requests = [encode("MULTI"), encode("JSON.SET", "k", "$", TEXT), encode("JSON.GET", "k"), encode("EXEC")]
+    setting.send(client, *requests)
+    await settle()
+    assert client.said == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n" + bulk(TEXT)
+
+
+async def test_client_that_leaves_meanwhile_is_forgotten(setting: Setting) -> None:
+    client = new_client(setting)
+    setting.send(client, encode("JSON.SET", "k", "$", TEXT), encode("PING"))
+    await settle()
+    client.close()
+    setting.writer.results.forget(client)
+    for _ in range(50):
+        await settle()
+    assert setting.server.keyspace.peek(b"k") is None
+    assert client.said == b""
+    assert not setting.writer.results.tasks
