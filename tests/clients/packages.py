@@ -35,3 +35,6 @@ ARQ = ("arq>=0.28",)
 THROTTLED_SOURCE = "throttled-py==3.5.0"
 THROTTLED = (THROTTLED_SOURCE, "fakeredis[lua]>=2.30", "redis>=6,<8")
 JAVASCRIPT = ("bullmq@5", "ioredis@6", "redis@6")
+# redis-py's own tests of JSON documents.
+REDIS_PY_SOURCE = "redis==8.1.0"
+REDIS_PY_JSON = (REDIS_PY_SOURCE, "ujson>=5.10")
