@@ -16,8 +16,7 @@ from kvserver.resp.reply import BigNumber, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document, Location, change_document, own_document, size_of
-from kvserver.types.json.parsing import parse
-from kvserver.types.json.parsing import parse_outside
+from kvserver.types.json.parsing import parse, parse_outside
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.writing import write
 
