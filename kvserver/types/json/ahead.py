@@ -8,9 +8,10 @@ at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from functools import wraps
 from io import BytesIO
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvserver.data.keyspace import Keyspace
 from kvserver.dispatch.effect import Ahead, Effect
@@ -21,7 +22,9 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES, parse_steps
+from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.places import value_from
+from kvserver.types.json.segments import Chunk, Chunks
 from kvserver.types.json.writing import weight, write, write_steps
 
 Handler = Callable[[Session, Request], Reply | Effect]
@@ -29,17 +32,31 @@ Handler = Callable[[Session, Request], Reply | Effect]
 # A value of a greater weight is written ahead.
 _LONG_WEIGHT: Final = 4096
 _NOTHING: Final = slice(0)
+# So many chunks of a search are made at once, which is a short time.
+_CHUNKS_AT_ONCE: Final = 4
+
+
+class _Searched(NamedTuple):
+    """What a path finds in the document under a key, whose root this is, or the error of the search."""
+
+    key: bytes
+    path: Path
+    root: JSON
+    found: Chunk | CommandError
 
 
 class _Values:
-    """The values of texts that were parsed ahead, or the errors, by the identities of the texts."""
+    """The values of texts that were parsed ahead, or the errors, by the identities of the texts; then what was searched."""
 
     def __init__(self) -> None:
         self.found: dict[int, JSON | CommandError] = {}
+        self.searches: list[_Searched] | None = None
 
 
 class _Texts(list[bytes]):
-    """The JSON of values that was written ahead."""
+    """The JSON of values that was written ahead, and the searches by which these were found."""
+
+    searches: list[_Searched]
 
 
 def key(request: Request) -> list[bytes]:
@@ -47,27 +64,135 @@ def key(request: Request) -> list[bytes]:
     return request[1:2]
 
 
-def parses_ahead(keys: Callable[[Request], list[bytes]] = key, *, values: slice = _NOTHING) -> Callable[[Handler], Handler]:
-    """Return a decorator: long texts among the `values` of a call, and those under its `keys`, are parsed before it runs."""
+def search(request: Request) -> list[tuple[bytes, bytes]]:
+    """Return the key and the path of most commands; nothing, if the path is missing, which is the root then."""
+    return [(request[1], request[2])] if len(request) > 2 else []
+
+
+def works_ahead(
+    keys: Callable[[Request], list[bytes]] = key,
+    *,
+    values: slice = _NOTHING,
+    searches: Callable[[Request], list[tuple[bytes, bytes]]] = search,
+) -> Callable[[Handler], Handler]:
+    """Return a decorator for handlers of commands: what takes long is done in steps before the command runs.
+
+    Long texts among the `values` of a call, and those under its `keys`, are parsed. Then the `searches`, of a key and a path
+    each, are made in the large documents. If another command changes a document meanwhile, the command searches it by itself.
+    """
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         def run(session: Session, request: Request) -> Reply | Effect:
-            if session.ready is not None and session.ready[0] is request:
-                try:
-                    return handler(session, request)
-                finally:
-                    session.ready = None
-            if session.may_wait:
+            if not session.may_wait:
+                return handler(session, request)
+            ready = session.ready[1] if session.ready is not None and session.ready[0] is request else None
+            if ready is None:
                 texts = [text for text in request[values] if len(text) > LONG_BYTES]
                 stored = [each for each in keys(request) if is_long_text(session.keyspace, each)]
                 if texts or stored:
                     return Ahead(_parse(session.keyspace, texts, stored))
-            return handler(session, request)
+            searched = ready.searches if isinstance(ready, _Values | _Texts) else None
+            if searched is None:
+                open_searches = _begin(session.keyspace, searches(request))
+                if any(each.rest is not None for each in open_searches):
+                    session.ready = None
+                    return Ahead(_search(open_searches, ready if isinstance(ready, _Values) else _Values()))
+                searched = [each.searched() for each in open_searches]
+            try:
+                for each in searched:
+                    _know(session.keyspace, each, is_replied=type(ready) is _Texts)
+                result = handler(session, request)
+            finally:
+                session.ready = None
+                for each in searched:
+                    each.path.known = None
+            return Ahead(_keeping(result.steps, searched)) if isinstance(result, Ahead) else result
 
         return run
 
     return decorate
+
+
+def _know(keyspace: Keyspace, searched: _Searched, *, is_replied: bool) -> None:
+    """Let the path of a search know what it finds. CommandError if that is one.
+
+    If what was found is written already (`is_replied`), nobody looks at it again, so that the document may be another one.
+    """
+    if isinstance(searched.found, CommandError):
+        raise searched.found
+    document = keyspace.peek_live(searched.key)
+    root = document.root if is_replied and type(document) is Document else searched.root
+    searched.path.known = root, searched.found
+
+
+class _Search:
+    """A search in a large document that has begun. `rest` are the chunks that are to come, or None if it has ended."""
+
+    def __init__(self, key: bytes, path: Path, document: Document) -> None:
+        self._key = key
+        self._path = path
+        self._document = document
+        self._found: Chunk = []
+        self._error: CommandError | None = None
+        self.rest: Chunks | None = path.chunks(document.root)
+        self.root = document.root
+        for _ in range(_CHUNKS_AT_ONCE):
+            self.step()
+
+    def step(self) -> None:
+        """Look at some more."""
+        if self.rest is None:
+            return
+        try:
+            chunk = next(self.rest, None)
+        except CommandError as error:
+            self._error, chunk = error, None
+        if chunk is None:
+            self.rest = None
+        else:
+            self._found += chunk
+
+    def hold(self) -> None:
+        """Have the document copy from now on what is changed in it."""
+        self._document.fork()
+
+    def searched(self) -> _Searched:
+        return _Searched(self._key, self._path, self.root, self._error or self._found)
+
+
+def _begin(keyspace: Keyspace, wanted: list[tuple[bytes, bytes]]) -> list[_Search]:
+    """Begin the searches in large documents. Paths to one value, and what is no path, are left to the command."""
+    begun: dict[tuple[bytes, bytes], _Search] = {}
+    for each, text in wanted:
+        document = keyspace.peek_live(each)
+        if type(document) is not Document or (each, text) in begun:
+            continue
+        with suppress(CommandError):
+            path = parse_path(text)
+            if not path.is_definite:
+                begun[each, text] = _Search(each, path, document)
+    return list(begun.values())
+
+
+def _search(searches: list[_Search], values: _Values) -> Generator[None, None, _Values]:
+    for each in searches:
+        if each.rest is not None:
+            each.hold()
+    for each in searches:
+        while each.rest is not None:
+            each.step()
+            yield
+    values.searches = [each.searched() for each in searches]
+    return values
+
+
+def _keeping(steps: Generator[None, None, object], searched: list[_Searched]) -> Generator[None, None, object]:
+    """The steps, whose texts keep the searches by which they were found."""
+    done = yield from steps
+    if isinstance(done, _Texts):
+        done.searches = searched
+    return done
 
 
 def is_long_text(keyspace: Keyspace, key: bytes) -> bool:

@@ -9,7 +9,7 @@ from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead, sent_value
+from kvserver.types.json.ahead import sent_value, works_ahead
 from kvserver.types.json.document import Document, Location, read_document, size_of
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.path import parse_path
@@ -43,7 +43,7 @@ def _insert(document: Document, location: Location, index: int, values: list[JSO
 @command("json.arrappend", "key:key path value+", "write denyoom", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Append JSON values to the arrays at a path")  # fmt: skip
-@parses_ahead(values=slice(3, None))
+@works_ahead(values=slice(3, None))
 def json_arrappend(session: Session, request: Request) -> Reply:
     path = parse_path(request[2])
     values = [sent_value(session, request, text) for text in request[3:]]
@@ -61,7 +61,7 @@ def json_arrappend(session: Session, request: Request) -> Reply:
 @command("json.arrinsert", "key:key path index:integer value+", "write denyoom", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Insert JSON values into the arrays at a path before an index")  # fmt: skip
-@parses_ahead(values=slice(4, None))
+@works_ahead(values=slice(4, None))
 def json_arrinsert(session: Session, request: Request) -> Reply:
     path, index = parse_path(request[2]), integer(request[3])
     values = [sent_value(session, request, text) for text in request[4:]]
@@ -88,7 +88,7 @@ def _near(index: int, length: int) -> int:
 @command("json.arrpop", "key:key path_index{path index:integer?}?", "write", access="RW access update", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Remove and return the member at an index, by default the last one, of each array at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_arrpop(session: Session, request: Request) -> Reply:
     if len(request) > _POP_WORDS:
         raise wrong_arity("json.arrpop")
@@ -111,7 +111,7 @@ _POP_WORDS = 4
 @command("json.arrtrim", "key:key path start:integer stop:integer", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Remove all but a range of members from the arrays at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_arrtrim(session: Session, request: Request) -> Reply:
     path, start, stop = parse_path(request[2]), integer(request[3]), integer(request[4])
 
@@ -129,7 +129,7 @@ def json_arrtrim(session: Session, request: Request) -> Reply:
 @command("json.arrlen", "key:key path?", "readonly", access="RO access", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the lengths of the arrays at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_arrlen(session: Session, request: Request) -> Reply:
     path = path_at(request, 2)
     document = read_document(session.keyspace, request[1])
@@ -160,7 +160,7 @@ def _is_same(left: JSON, right: JSON) -> bool:
 @command("json.arrindex", "key:key path value range{start:integer stop:integer?}?", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the index of the first member that is a JSON value in each array at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_arrindex(session: Session, request: Request) -> Reply:
     if len(request) > _INDEX_WORDS:
         raise wrong_arity("json.arrindex")

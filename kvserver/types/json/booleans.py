@@ -7,7 +7,7 @@ from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead
+from kvserver.types.json.ahead import works_ahead
 from kvserver.types.json.document import Document, Location
 from kvserver.types.json.path import parse_path
 from kvserver.types.json.places import change_each
@@ -20,7 +20,7 @@ def _is_boolean(value: JSON) -> bool:
 @command("json.toggle", "key:key path", "write denyoom", access="RW access update",
          since="2.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Turn the booleans at a path into their opposite")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_toggle(session: Session, request: Request) -> Reply:
     path = parse_path(request[2])
 

@@ -15,7 +15,7 @@ from kvserver.formats.codec import JSON, JSONText, canonical_string
 from kvserver.resp.reply import OK, Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead, sent_value, written
+from kvserver.types.json.ahead import sent_value, works_ahead, written
 from kvserver.types.json.document import (
     Document,
     Location,
@@ -107,7 +107,7 @@ def _set_whole(session: Session, key: bytes, value: JSON, request: Request) -> N
 @command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
          since="1.0.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
          summary="Set the JSON value at a path in a key")  # fmt: skip
-@parses_ahead(_key_of_part, values=slice(3, 4))
+@works_ahead(_key_of_part, values=slice(3, 4))
 def json_set(session: Session, request: Request) -> Reply:
     options = json_set.options(request)
     key, path, value = request[1], parse_path(request[2]), sent_value(session, request, request[3])
@@ -139,7 +139,9 @@ class _Assignment(NamedTuple):
 @command("json.mset", "triplet{key:key path value}+", "write denyoom", access="RW access update",
          since="2.6.0", group="json", complexity="O(K*(M+N)) where K is the number of keys",
          summary="Set JSON values at paths in one or more keys", bounded_below=0)  # fmt: skip
-@parses_ahead(_keys_of_parts, values=slice(3, None, 3))
+@works_ahead(
+    _keys_of_parts, values=slice(3, None, 3), searches=lambda request: list(zip(request[1::3], request[2::3], strict=False))
+)
 def json_mset(session: Session, request: Request) -> Reply:
     if len(request) % _KEY_PATH_VALUE != 1:
         raise wrong_arity("json.mset")
@@ -190,7 +192,7 @@ def _merged(value: JSON, patch: JSON) -> JSON:
 @command("json.merge", "key:key path value", "write denyoom", access="RW access update",
          since="2.6.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
          summary="Merge a JSON value into the values at a path; members that are null there are removed")  # fmt: skip
-@parses_ahead(values=slice(3, 4))
+@works_ahead(values=slice(3, 4))
 def json_merge(session: Session, request: Request) -> Reply:
     key, path, patch = request[1], parse_path(request[2]), sent_value(session, request, request[3])
     document = own_document(session.keyspace, key)
@@ -228,7 +230,7 @@ def _found(document: Document, path: Path) -> JSON:
 @command("json.get", "key:key word?+", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the JSON values at paths in a key")  # fmt: skip
-@parses_ahead(_key_of_parts)
+@works_ahead(_key_of_parts, searches=lambda request: [(request[1], word) for word in request[2:]])
 def json_get(session: Session, request: Request) -> Reply | Effect:
     # The arguments are read by hand: paths may stand between the options.
     rest = list(reversed(request[2:]))
@@ -274,7 +276,7 @@ def _text(session: Session, request: Request, paths: list[Path]) -> bytes | Ahea
 @command("json.mget", "key:key+ path", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the documents",
          summary="Get the JSON values at a path in one or more keys", bounded_below=0)  # fmt: skip
-@parses_ahead(lambda request: request[1:-1])
+@works_ahead(lambda request: request[1:-1], searches=lambda request: [(key, request[-1]) for key in request[1:-1]])
 def json_mget(session: Session, request: Request) -> Reply | Effect:
     path = parse_path(request[-1])
     found: list[tuple[Document, JSON]] = []
@@ -317,7 +319,7 @@ def _delete(session: Session, request: Request) -> Reply:
          events={"": "json.del", "DEL": "json.del"}, since="1.0.0", group="json",
          complexity="O(N) where N is the size of the document",
          summary="Delete the JSON values at a path, or the key")  # fmt: skip
-@parses_ahead(_key_of_part)
+@works_ahead(_key_of_part)
 def json_del(session: Session, request: Request) -> Reply:
     return _delete(session, _with_path(request))
 
@@ -326,7 +328,7 @@ def json_del(session: Session, request: Request) -> Reply:
          events={"": "json.del", "DEL": "json.del"}, since="1.0.0", group="json",
          complexity="O(N) where N is the size of the document",
          summary="Delete the JSON values at a path, or the key")  # fmt: skip
-@parses_ahead(_key_of_part)
+@works_ahead(_key_of_part)
 def json_forget(session: Session, request: Request) -> Reply:
     return _delete(session, _with_path(request))
 
@@ -345,7 +347,7 @@ def _is_clear(value: JSON) -> bool:
 @command("json.clear", "key:key path?", "write", access="RW access update", arity=-2,
          since="2.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Empty the arrays and objects at a path, and set the numbers there to 0")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_clear(session: Session, request: Request) -> Reply:
     document = existing(own_document(session.keyspace, _with_path(request)[1]))
     found = path_at(request, 2).find(document.root)

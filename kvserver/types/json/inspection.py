@@ -8,7 +8,7 @@ from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply, Simple
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead
+from kvserver.types.json.ahead import works_ahead
 from kvserver.types.json.document import read_document, size_of
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.places import NO_PATH, integer_reply, name_of, path_at
@@ -17,7 +17,7 @@ from kvserver.types.json.places import NO_PATH, integer_reply, name_of, path_at
 @command("json.type", "key:key path?", "readonly", access="RO access", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the types of the JSON values at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_type(session: Session, request: Request) -> Reply:
     path = path_at(request, 2)
     document = read_document(session.keyspace, request[1])
@@ -55,7 +55,7 @@ def _as_reply(value: JSON) -> Reply:
 @command("json.resp", "key:key path?", "readonly", access="RO access", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the JSON values at a path as replies of the protocol")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_resp(session: Session, request: Request) -> Reply:
     path = path_at(request, 2)
     document = read_document(session.keyspace, request[1])
@@ -76,7 +76,7 @@ json_debug = container("json.debug", since="1.0.0", group="json", categories="js
 @command("json.debug|memory", "key:key path?", "readonly", access="RO", arity=-3,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Estimate the memory that the JSON values at a path take, in bytes")  # fmt: skip
-@parses_ahead(lambda request: request[2:3])
+@works_ahead(lambda request: request[2:3], searches=lambda request: [(request[2], request[3])] if len(request) > 3 else [])
 def json_debug_memory(session: Session, request: Request) -> Reply:
     path = path_at(request, 3)
     document = read_document(session.keyspace, request[2])

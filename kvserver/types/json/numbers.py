@@ -15,7 +15,7 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead
+from kvserver.types.json.ahead import works_ahead
 from kvserver.types.json.document import Document, Location
 from kvserver.types.json.path import parse_path
 from kvserver.types.json.places import change_each, integer_reply, is_number, value_from
@@ -67,7 +67,7 @@ def _change(session: Session, request: Request, calculate: Callable[[Number, Num
 @command("json.numincrby", "key:key path number:double", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Add a number to the numbers at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_numincrby(session: Session, request: Request) -> Reply:
     return _change(session, request, operator.add)
 
@@ -75,6 +75,6 @@ def json_numincrby(session: Session, request: Request) -> Reply:
 @command("json.nummultby", "key:key path number:double", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Multiply the numbers at a path by a number")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_nummultby(session: Session, request: Request) -> Reply:
     return _change(session, request, operator.mul)

@@ -8,7 +8,7 @@ from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead
+from kvserver.types.json.ahead import works_ahead
 from kvserver.types.json.document import read_document
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.places import NO_KEY, NO_PATH, path_at, wrong_type
@@ -23,7 +23,7 @@ def _names(value: JSON) -> Reply:
 @command("json.objkeys", "key:key path?", "readonly", access="RO access", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the names of the members of the objects at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_objkeys(session: Session, request: Request) -> Reply:
     path = path_at(request, 2)
     document = read_document(session.keyspace, request[1])
@@ -44,7 +44,7 @@ def json_objkeys(session: Session, request: Request) -> Reply:
 @command("json.objlen", "key:key path?", "readonly", access="RO access", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the numbers of members of the objects at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_objlen(session: Session, request: Request) -> Reply:
     path = path_at(request, 2)
     document = read_document(session.keyspace, request[1])

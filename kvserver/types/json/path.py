@@ -14,7 +14,7 @@ from kvserver.formats.codec import JSON
 from kvserver.types.json.document import Location
 from kvserver.types.json.filters import NOTHING, walk
 from kvserver.types.json.grammar import segments_of
-from kvserver.types.json.segments import Chunks, Search, Segment, Work, follow, location
+from kvserver.types.json.segments import Chunk, Chunks, Search, Segment, Work, follow, location
 
 # Longer texts are refused: whatever is made of one is held for a while.
 MOST_BYTES: Final = 1 << 16
@@ -32,9 +32,10 @@ class Path:
     is_legacy     it is of the older form
     keys          the keys from the root to the only value that it may find, where that is so whatever the document is; else
                   None. An index may be negative.
+    known         a document's root and what the path finds there, if somebody has searched that ahead, or None
     """
 
-    __slots__ = ("_is_from_end", "_segments", "is_legacy", "keys", "text")
+    __slots__ = ("_is_from_end", "_segments", "is_legacy", "keys", "known", "text")
 
     def __init__(self, text: str, is_legacy: bool, segments: tuple[Segment, ...]) -> None:
         self.text = text
@@ -43,6 +44,7 @@ class Path:
         self.keys: tuple[str | int, ...] | None = None if None in keys else keys  # type: ignore[assignment]
         self._is_from_end = any(type(key) is int and key < 0 for key in keys)
         self._segments = segments
+        self.known: tuple[JSON, Chunk] | None = None
 
     @property
     def is_definite(self) -> bool:
@@ -99,6 +101,9 @@ class Path:
 
     def chunks(self, root: JSON, work: Work | None = None) -> Chunks:
         """Yield what it finds in chunks, each of which is made in a short time, and many of which are empty."""
+        known = self.known
+        if known is not None and known[0] is root:
+            return iter([known[1]])
         return follow(self._segments, root, Search(root, work or Work()))
 
 

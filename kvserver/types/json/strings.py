@@ -8,7 +8,7 @@ from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import parses_ahead
+from kvserver.types.json.ahead import works_ahead
 from kvserver.types.json.document import Document, Location, read_document
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.places import NO_PATH, TOO_LONG, change_each, existing, path_at, value_from, wrong_type
@@ -23,7 +23,7 @@ def _length(text: str) -> int:
 @command("json.strappend", "key:key path? value", "write denyoom", access="RW access update", arity=-3,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Append a string to the strings at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_strappend(session: Session, request: Request) -> Reply:
     # The path is the one that may be missing.
     path = path_at(request if len(request) >= _WITH_PATH else request[:2], 2)
@@ -51,7 +51,7 @@ def _is_string(value: JSON) -> bool:
 @command("json.strlen", "key:key path?", "readonly", access="RO access", arity=-2,
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the lengths of the strings at a path")  # fmt: skip
-@parses_ahead()
+@works_ahead()
 def json_strlen(session: Session, request: Request) -> Reply:
     path = path_at(request, 2)
     document = read_document(session.keyspace, request[1])

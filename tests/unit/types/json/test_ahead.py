@@ -9,6 +9,7 @@ from helpers.writers import Noting, Setting, settle
 from kvserver.formats.codec import JSONText, canonical
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES
+from kvserver.types.json.segments import Work
 
 LONG = {"names": [f"name {number}" for number in range(4 * LONG_BYTES // 10)], "number": 1.5}
 TEXT = canonical(LONG)
@@ -129,3 +130,80 @@ async def test_client_that_leaves_meanwhile_is_forgotten(setting: Setting) -> No
     assert setting.server.keyspace.peek(b"k") is None
     assert client.said == b""
     assert not setting.writer.results.tasks
+
+
+MANY = {"list": [{"id": number, "on": True} for number in range(20_000)], "tail": {"id": -1}}
+MANY_TEXT = canonical(MANY)
+
+
+async def with_many(setting: Setting) -> tuple[Noting, Noting]:
+    one, other = new_client(setting), new_client(setting)
+    setting.send(one, encode("JSON.SET", "k", "$", MANY_TEXT), encode("JSON.SET", "small", "$", "[1]"))
+    await finish(one)
+    one.said = b""
+    return one, other
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        (("GET", "k", "$.list[?@.id==19999].id"), bulk(b"[19999]")),
+        (("GET", "k", "$..[?@.id==-1]", "$.tail.id", "$..nothing"),
+         bulk(b'{"$..[?@.id==-1]":[{"id":-1}],"$.tail.id":[-1],"$..nothing":[]}')),
+        (("MGET", "k", "small", "none", "$..[?@.id==7].id"), b"*3\r\n" + bulk(b"[7]") + bulk(b"[]") + b"$-1\r\n"),
+        (("TYPE", "k", "$..[?@.id==7].on"), b"*1\r\n$7\r\nboolean\r\n"),
+        (("NUMINCRBY", "k", "$.list[?@.id>19998].id", "1"), bulk(b"[20000]")),
+        (("DEL", "k", "$.list[?@.id>19998]"), b":1\r\n"),
+        (("GET", "k", "$..[?count($..*)==1]"), b"-ERR path looks at too many values\r\n"),
+        (("GET", "k", "$.list[*"), b"-ERR Error occurred on position 9, expected `,` or `]`\r\n"),
+    ],
+)  # fmt: skip
+async def test_path_is_searched_between_the_commands_of_others(
+    setting: Setting, words: tuple[str, ...], reply: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Work.__init__, "__defaults__", (1_000_000,))
+    one, other = await with_many(setting)
+    setting.send(one, encode(f"JSON.{words[0]}", *words[1:]))
+    await settle()
+    assert one.is_waiting or reply.startswith(b"-ERR Error")
+    setting.send(other, encode("PING"))
+    await finish(one, other)
+    assert (one.said, other.said) == (reply, b"+PONG\r\n")
+    assert one.session.ready is None
+
+
+async def test_many_values_that_were_found_are_written_in_steps_as_well(setting: Setting) -> None:
+    one, other = await with_many(setting)
+    setting.send(one, encode("JSON.GET", "k", "$..id"))
+    await settle()
+    # Neither is seen by what has begun before.
+    setting.send(other, encode("JSON.NUMINCRBY", "k", "$.tail.id", "1"), encode("JSON.DEL", "k", "$.list"))
+    await finish(other)
+    assert one.is_waiting
+    await finish(one)
+    expected = b"[%b]" % b",".join(b"%d" % number for number in [*range(20_000), -1])
+    assert one.said in (bulk(expected), bulk(b"[0]"))
+
+
+async def test_document_that_changes_amid_the_search_is_searched_again(setting: Setting) -> None:
+    one, other = await with_many(setting)
+    setting.send(one, encode("JSON.NUMINCRBY", "k", "$..[?@.id<0].id", "1"))
+    await settle()
+    assert one.is_waiting
+    setting.send(other, encode("JSON.SET", "k", "$.tail", '{"other":{"id":-5}}'))
+    await finish(one, other)
+    assert one.said == bulk(b"[-4]")
+    assert (await said(other, setting, "JSON.GET", "k", "$.tail")).endswith(bulk(b'[{"other":{"id":-4}}]'))
+
+
+async def test_short_search_in_a_large_document_does_not_wait(setting: Setting) -> None:
+    one, _ = await with_many(setting)
+    setting.send(one, encode("JSON.GET", "k", "$.list[3:5].id"), encode("JSON.GET", "k", "$.tail['id']"))
+    await settle()
+    assert one.said == bulk(b"[3,4]") + bulk(b"[-1]")
+
+
+async def said(client: Noting, setting: Setting, *words: str) -> bytes:
+    setting.send(client, encode(*words))
+    await finish(client)
+    return client.said
