@@ -138,3 +138,36 @@ async def test_message_about_what_went_by_itself_is_held_until_its_record_is_saf
     setting.recording.safe = 1
     outbox.release()
     assert (subscriber.said, gone.said) == (message.wire(2), b"")
+
+
+INVALIDATED = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+
+
+async def test_one_that_keeps_a_key_is_told_when_the_write_is_safe_and_before_it_reads_the_new_value(setting: Setting) -> None:
+    outbox, writer, reader = setting.hold_replies(), setting.client(), setting.client()
+    setting.send(reader, encode("HELLO", 3), encode("CLIENT", "TRACKING", "ON"), encode("GET", "k"))
+    await settle()
+    assert reader.said.endswith(b"+OK\r\n_\r\n")
+    reader.said = b""
+    setting.send(writer, encode("SET", "k", "v"))
+    await settle()
+    assert (writer.said, reader.said) == (b"", b"")
+    setting.send(reader, encode("GET", "k"))
+    await settle()
+    assert reader.said == b""
+    setting.recording.safe = 1
+    outbox.release()
+    assert (writer.said, reader.said) == (b"+OK\r\n", INVALIDATED + b"$1\r\nv\r\n")
+
+
+async def test_what_a_client_has_done_itself_is_told_behind_a_reply_that_comes_late(setting: Setting) -> None:
+    client = setting.client()
+    setting.send(client, encode("HELLO", 3), encode("CLIENT", "TRACKING", "ON"), encode("GET", "k"))
+    await settle()
+    client.said = b""
+    setting.send(client, encode("MULTI"), encode("SET", "k", "v"), encode("BGSAVE"), encode("EXEC"))
+    await settle()
+    assert client.said == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    setting.jobs.ended.set()
+    await settle()
+    assert client.said.endswith(b"*2\r\n+OK\r\n+OK\r\n" + INVALIDATED)
