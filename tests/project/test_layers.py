@@ -116,6 +116,7 @@ HARMLESS = {
     "enum",
     "functools",
     "hashlib",
+    "heapq",
     "hiredis",
     "hmac",
     "inspect",
@@ -130,6 +131,7 @@ HARMLESS = {
     "re",
     "struct",
     "typing",
+    "unicodedata",
     "zlib",
 }
 # `options` read TOML text and write the help; whoever calls them reads the files.
