@@ -27,7 +27,6 @@ from kvserver.engine import writer
 from kvserver.failover import lease, standby
 from kvserver.media.vault_medium import VaultMedium
 from kvserver.persistence import frames, schedule, slices, snapshots
-from kvserver.persistence.schedule import RETRY_AFTER_S
 
 SEEDS = int(os.environ.get("KVSERVER_SHARED_SIMULATION_SEEDS", "100" if IS_COMPILED else "500"))
 ONE_SEED = os.environ.get("KVSERVER_SHARED_SIMULATION_SEED")
@@ -43,7 +42,7 @@ STORM_S = 5.0
 CALM_S = 5.0
 # Then all goes on for a while, and then clients are answered: a node whose snapshot has failed refuses writes until the next.
 SETTLED_S = 1.0
-ANSWER_S = RETRY_AFTER_S + 1.0
+ANSWER_S = 3.0
 # So often somebody looks if that is so.
 LOOK_S = 0.1
 NOT_RUN = ("READONLY", "LOADING", "MASTERDOWN", "MISCONF")
@@ -63,6 +62,8 @@ class Actor:
         self.key = ""
         self.tries = 0
         self.written = 0
+        # Somebody has to begin a snapshot: writes are refused, since one that was asked for has failed.
+        self.must_save = False
         self.conductor.at(self.rng.random(), self.act)
 
     def act(self) -> None:
@@ -75,7 +76,8 @@ class Actor:
         assert self.client
         draw, rng = self.rng.random(), self.rng
         argument = None
-        if draw < 0.02:
+        if draw < 0.02 or self.must_save:
+            self.must_save = False
             key, words = b"", [rng.choice((b"BGSAVE", b"BGREWRITEAOF"))]
         elif draw < 0.3:
             key = rng.choice(REGISTERS)
@@ -122,6 +124,7 @@ class Actor:
             assert self.call
             assert str(reply).startswith(NOT_RUN) or self.call.command.startswith("BG"), (self.call, reply)
             self.call = None
+            self.must_save = str(reply).startswith("MISCONF")
             client, self.client = self.client, None
             assert client
             client.on_end = lambda: None
