@@ -179,6 +179,7 @@ def test_large_values_are_freed_in_steps(way: str) -> None:
     try:
         before = lazyfree.freed()
         document = Document({"large": [[{"a": 1}] * 3 for _ in range(10_000)] + list(range(1000, 50_000))})
+        document.is_kept = True
         kept = document.at(("large", 0))
         if way == "gone":
             del document

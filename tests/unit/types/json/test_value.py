@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from kvserver.data.kinds import VALUE, kind_of
-from kvserver.formats.codec import PIECE_BYTES, JSONText
+from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical
+from kvserver.formats.digest import EMPTY
 from kvserver.formats.rdb import dump
+from kvserver.types import PLAIN, TAGGED
+from kvserver.types.json.document import Document
 from kvserver.types.json.value import DOCUMENT
+from kvserver.types.string.value import as_string
 
 
 def test_journal_stores_the_text_and_gives_it_its_expiry_behind() -> None:
@@ -30,3 +34,30 @@ def test_pieces_are_short_and_stand_for_themselves(length: int) -> None:
     tag, pieces = ended.value.value
     found = list(pieces)
     assert (tag, b"".join(found), max(map(len, found))) == (VALUE, value, min(length, PIECE_BYTES))
+
+
+LARGE = {"names": ["x" * 20] * 5000, "b": {"a": 1e16, "$kvs": None}}
+
+
+def test_text_and_values_are_one_document_to_whoever_asks() -> None:
+    text, document = JSONText(canonical(LARGE)), Document(LARGE)
+    assert kind_of(document) is kind_of(text) is DOCUMENT
+    for question in (DOCUMENT.json, DOCUMENT.dump, DOCUMENT.python, DOCUMENT.encoding):
+        assert question(document) == question(text)
+    assert DOCUMENT.recreation(b"k", document, 5) == DOCUMENT.recreation(b"k", text, 5)
+    assert DOCUMENT.digest(document, EMPTY) == DOCUMENT.digest(text, EMPTY)
+    assert DOCUMENT.python(document) is not LARGE
+    for mapping in (PLAIN, TAGGED):
+        assert b"".join(mapping.encode_long(document)) == b"".join(mapping.encode_long(text)) == mapping.encode_entry(document)
+    assert DOCUMENT.size_bytes(document) > DOCUMENT.size_bytes(text)
+
+
+@pytest.mark.parametrize("first", ["$kvs", "$kv"])
+def test_large_values_that_look_like_a_tag_are_escaped(first: str) -> None:
+    document = Document({first: {"value": ["x" * 20] * 5000}})
+    encoded = b"".join(TAGGED.encode_long(document))
+    assert encoded == TAGGED.encode_entry(JSONText(document.text()))
+
+
+def test_strings_of_redis_are_read_of_a_large_document() -> None:
+    assert as_string(Document(LARGE)) == canonical(LARGE)
