@@ -90,6 +90,16 @@ def test_first_argument_opens_a_command() -> None:
     assert denial(selector_of("+select|0", "-select"), "SELECT", "0") == DENIED_COMMAND
 
 
+def test_rules_hold_that_come_after_a_call() -> None:
+    selector = selector_of("+@all", "~a", "&a")
+    assert denial(selector, "GET", "b")
+    assert denial(selector, "PUBLISH", "b", "x")
+    for rule in (b"~b", b"&b"):
+        selector.apply(rule, CATALOGUE)
+    assert denial(selector, "GET", "b") is None
+    assert denial(selector, "PUBLISH", "b", "x") is None
+
+
 def test_star_alone_reads_all_keys() -> None:
     assert [selector_of(rule).reads_all_keys for rule in ("allkeys", "%R~*", "%W~*", "~**", "+@all")] == [
         True, True, False, False, False

@@ -100,3 +100,21 @@ def test_standby_has_a_table_of_its_own_without_writes() -> None:
     assert table.plain(session) is ALL_GATED
     server.state.pause, server.state.replication.is_primary = Pause.NONE, True
     assert table.plain(session) is table.open
+
+
+def test_calls_of_a_user_with_few_rights_are_guarded_and_no_run() -> None:
+    server = Server()
+    session, users = server.session(), server.state.users
+    session.be(users.put(users.staged(b"u", [b"on", b"~a*", b"+get", b"+config|get"])))
+    runners = server.table.plain(session)
+    assert runners is server.table.guarded[0]
+    assert runners[b"GET"][0](session, [b"GET", b"a"]) is None
+    for words in ([b"GET", b"b"], [b"SET", b"a", b"x"], [b"CONFIG", b"SET", b"a", b"b"], [b"CONFIG", b"NOSUCH"]):
+        with pytest.raises(Refusal):
+            runners[words[0]][0](session, words)
+    output: list[bytes] = []
+    assert server.table.run_alike(session, [[b"GET", b"b"]] * 10, runners, output) == 0
+    assert output == []
+    assert [entry.thing for entry in server.state.denials.newest(9)] == [b"config|set", b"set", b"b"]
+    session.transaction = Transaction()
+    assert server.table.plain(session) is ALL_GATED
