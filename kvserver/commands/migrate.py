@@ -125,7 +125,8 @@ class _Sending:
             value = keyspace.peek_live(key)
             if value is None:
                 continue
-            watch = self._watches[key] = Watch()
+            # A key may be named twice.
+            watch = self._watches.setdefault(key, Watch())
             self._session.server.watches.add(watch, keyspace, key)
             expires_at_ms = keyspace.expires_at_ms(key)
             ttl_ms = 0 if expires_at_ms is None else max(expires_at_ms - keyspace.now_ms(), 1)

@@ -76,6 +76,16 @@ def test_key_that_was_written_meanwhile_stays_and_the_watches_are_dropped(sessio
     assert not session.server.databases.records.observers
 
 
+def test_key_that_is_named_twice_goes_once_and_its_watch_is_dropped(session: Session) -> None:
+    effect = run(session, "MIGRATE", "h", "1", "", 0, 300, "KEYS", "k", "k")
+    assert isinstance(effect, Migrate)
+    assert [key for key, _ in effect.restores] == [b"k", b"k"]
+    with pytest.raises(CommandError, match=FROM_TARGET + "BUSYKEY"):
+        effect.finish(Transfer([b"+OK"], [(b"k", b"+OK"), (b"k", b"-BUSYKEY")], ""))
+    assert run(session, "EXISTS", "k") == 0
+    assert session.server.databases.records.observer is None
+
+
 def test_copies_stay_whatever_happens_to_them(session: Session) -> None:
     effect = begun(session, "COPY")
     list(effect.restores)
