@@ -143,7 +143,9 @@ TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]
 TRACKINGINFO
     Report tracking status for the current connection.
 NO-EVICT (ON|OFF)
-    Protect current client connection from eviction."""
+    Protect current client connection from eviction.
+NO-TOUCH (ON|OFF)
+    Will not touch LRU/LFU stats when this mode is on."""
 
 
 @command("client|help", "", "loading stale",

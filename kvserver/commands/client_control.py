@@ -1,4 +1,4 @@
-"""CLIENT KILL, PAUSE, UNPAUSE, REPLY, UNBLOCK and NO-EVICT: a client acts on connections, its own or others'.
+"""CLIENT KILL, PAUSE, UNPAUSE, REPLY, UNBLOCK, NO-EVICT and NO-TOUCH: a client acts on connections, its own or others'.
 
 A handler says what is to become of a connection, by an effect; it must never close or pause one itself.
 """
@@ -174,3 +174,13 @@ def client_no_evict(session: Session, request: Request) -> Reply:
         raise CommandError(SYNTAX_ERROR)
     session.no_evict = request[2].lower() == b"on"
     return OK
+
+
+@command("client|no-touch", "enabled<ON|OFF>", "noscript loading stale",
+         since="7.2.0", group="connection", complexity="O(1)",
+         summary="Controls whether commands sent by the client affect the LRU/LFU of accessed keys.")  # fmt: skip
+def client_no_touch(session: Session, request: Request) -> Effect:
+    if request[2].lower() not in (b"on", b"off"):
+        raise CommandError(SYNTAX_ERROR)
+    session.no_touch = request[2].lower() == b"on"
+    return Switch(OK)

@@ -59,6 +59,9 @@ def exists(session: Session, request: Request) -> Reply:
          tips="request_policy:multi_shard response_policy:agg_sum",
          summary="Alters the last access time of a key(s). Returns the number of existing keys specified.")  # fmt: skip
 def touch(session: Session, request: Request) -> Reply:
+    # This is what it is for, also where CLIENT NO-TOUCH has it that reads are no uses.
+    if session.no_touch:
+        session.keyspace.show_uses()
     return sum(session.keyspace.read(key) is not None for key in request[1:])
 
 

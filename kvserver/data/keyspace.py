@@ -209,6 +209,14 @@ class Keyspace(Recording):
             self.hits += 1
         return value
 
+    def hide_uses(self) -> None:
+        """Let nothing that is read from now on count as a use of its key, until `show_uses`. What is written does."""
+        self.get, self._is_plain = self.peek, False
+
+    def show_uses(self) -> None:
+        """Let what is read count as a use of its key again."""
+        self._bind(self._plain)
+
     def note_miss(self, key: bytes) -> None:
         """Note that a command has looked for a key in vain, where there are notes."""
         if self.notes:

@@ -107,6 +107,7 @@ def is_free(session: Session, *, but_for_rights: bool = False) -> bool:
         and (session.is_unrestricted or (but_for_rights and session.authenticated))
         and session.muted is _HEARD
         and session.tracker is None
+        and not session.no_touch
         and (session.protocol == 3 or not (session.channels or session.patterns or session.shard_channels))
     )
 
@@ -364,6 +365,8 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         return queue(session, resolved, request)
     if session.tracker:
         handler = remembering(handler, resolved)
+    if session.no_touch:
+        handler = _untouching(handler)
     # The keys that were evicted so far are no doing of the command.
     if server.notifications.is_on and not session.is_replay:
         server.notifications.begin(resolved, request)
@@ -431,6 +434,20 @@ def queue(session: Session, command: Command, request: Request) -> Reply:
     # It will be counted as a call when EXEC runs it.
     session.server.usages.take_back(request)
     return QUEUED
+
+
+def _untouching(handler: Handler) -> Handler:
+    """The handler of a client whose reads are no uses of keys (CLIENT NO-TOUCH)."""
+
+    def run(session: Session, request: Request) -> Reply | Effect:
+        keyspace = session.keyspace
+        keyspace.hide_uses()
+        try:
+            return handler(session, request)
+        finally:
+            keyspace.show_uses()
+
+    return run
 
 
 def within_limit(handler: Handler, command: Command) -> Handler:

@@ -21,6 +21,7 @@ def _flags(session: Session) -> str:
         "d": session.watch is not None and watches.is_touched(session.watch),
         "U": session.is_on_unix_socket,
         "e": session.no_evict,
+        "T": session.no_touch,
     }
     return "".join(flag for flag, holds in flags.items() if holds) or "N"
 

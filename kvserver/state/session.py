@@ -235,6 +235,7 @@ class Session:
         "muted",
         "name",
         "no_evict",
+        "no_touch",
         "patterns",
         "protocol",
         "ready",
@@ -295,6 +296,7 @@ class Session:
         self.protocol = 2
         self.be(self.server.users.default, has_logged_in=self.server.users.default.is_open)
         self.muted = Muted.NONE
+        self.no_touch = False
         self.keyspace = self.server.databases[0]
 
     def be(self, user: User, *, has_logged_in: bool = True) -> None:

@@ -20,6 +20,7 @@ OURS_ALONE = {
     "json.": "Redis 7.0 has its JSON commands in a module",
     **dict.fromkeys(("hexpire", "hpexpire", "httl", "hpttl", "hpersist"), "fields expire since 7.4"),
     "client|setinfo": "newer than 7.0; clients send it at each connect",
+    "client|no-touch": "Redis has it since 7.2",
     "delifeq": "Valkey 9.0 has it",
     **dict.fromkeys(("delex", "msetex", "increx"), "Redis has them since 8.4 and 8.8"),
 }

@@ -146,3 +146,24 @@ def test_list_by_type_knows_subscribers() -> None:
     assert [line["id"] for line in lines(server, "TYPE", "pubsub")] == ["1"]
     assert [line["id"] for line in lines(server, "TYPE", "normal")] == ["2", "3"]
     assert lines(server, "TYPE", "replica") == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["GET k", "MGET k l", "STRLEN k", "EXISTS k", "HGET h f", "GETRANGE k 0 1"],
+)
+def test_reads_of_a_client_that_touches_nothing_are_no_uses(server: Server, words: str) -> None:
+    session, other = server.session(), server.session()
+    run(other, "MSET", "k", "v", "l", "v")
+    run(other, "HSET", "h", "f", "v")
+    uses = session.keyspace.uses
+    server.clock.now_ms += 90_000
+    uses.tick(server.clock.now_ms)
+    run(session, "CLIENT", "NO-TOUCH", "ON")
+    run(session, *words.split())
+    assert [run(other, "OBJECT", "IDLETIME", key) for key in ("k", "h")] == [90, 90]
+    assert run(session, "TOUCH", "k") == 1
+    assert [run(other, "OBJECT", "IDLETIME", key) for key in ("k", "h")] == [0, 90]
+    run(session, "CLIENT", "NO-TOUCH", "OFF")
+    run(session, "HGET", "h", "f")
+    assert run(other, "OBJECT", "IDLETIME", "h") == 0
