@@ -83,7 +83,7 @@ def test_key_that_is_named_twice_goes_once_and_its_watch_is_dropped(session: Ses
     with pytest.raises(CommandError, match=FROM_TARGET + "BUSYKEY"):
         effect.finish(Transfer([b"+OK"], [(b"k", b"+OK"), (b"k", b"-BUSYKEY")], ""))
     assert run(session, "EXISTS", "k") == 0
-    assert session.server.databases.records.observer is None
+    assert not session.server.databases.records.observers
 
 
 def test_copies_stay_whatever_happens_to_them(session: Session) -> None:
