@@ -171,3 +171,15 @@ async def test_what_a_client_has_done_itself_is_told_behind_a_reply_that_comes_l
     setting.jobs.ended.set()
     await settle()
     assert client.said.endswith(b"*2\r\n+OK\r\n+OK\r\n" + INVALIDATED)
+
+
+async def test_flush_is_told_to_the_client_that_asked_for_it_behind_its_reply(setting: Setting) -> None:
+    client = setting.client()
+    setting.send(client, encode("HELLO", 3), encode("CLIENT", "TRACKING", "ON"), encode("GET", "k"))
+    await settle()
+    client.said = b""
+    setting.send(client, encode("FLUSHALL"))
+    await settle()
+    setting.jobs.ended.set()
+    await settle()
+    assert client.said == b"+OK\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n"
