@@ -17,7 +17,8 @@ _NO_OBJECT = f"{NO_PATH} or not an object"
 
 
 def _names(value: JSON) -> Reply:
-    return [name.encode() for name in value]
+    # A large document may have them as they were set, until it is loaded anew.
+    return [name.encode() for name in sorted(value)]
 
 
 @command("json.objkeys", "key:key path?", "readonly", access="RO access", arity=-2,

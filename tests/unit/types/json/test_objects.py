@@ -6,6 +6,12 @@ from helpers.sessions import run, text
 from kvserver.state.session import Session
 
 
+def test_names_of_members_come_in_their_order_however_large_the_document_is(session: Session) -> None:
+    for fill in ("", "x" * 10_000):
+        run(session, "JSON.SET", "k", "$", '{"b": 1, "c": "' + fill + '", "a": 2}')
+        assert run(session, "JSON.OBJKEYS", "k") == [b"a", b"b", b"c"]
+
+
 def test_shapes(session: Session) -> None:
     run(session, "JSON.SET", "k", "$", '{"a":{"x":1,"y":2},"b":{"a":{}},"c":[1]}')
     assert run(session, "JSON.OBJKEYS", "k") == [b"a", b"b", b"c"]
