@@ -17,6 +17,7 @@ from kvserver.resp.request import Request
 
 # No call has so many words.
 ANY_NUMBER: Final = 2**31
+_MOST_DIGITS: Final = len(str(ANY_NUMBER))
 INVALID_ARGUMENTS: Final = "ERR Invalid arguments specified for command"
 
 # In the order in which COMMAND INFO names them.
@@ -104,7 +105,9 @@ class KeySpecification(NamedTuple):
             first = place + 1
         if self.is_counted:
             number = request[first]
-            if not number.isdigit() or int(number) * self.step > len(request) - first - 1:
+            # Python refuses to convert thousands of digits.
+            is_number = number.isdigit() and len(number) <= _MOST_DIGITS
+            if not is_number or int(number) * self.step > len(request) - first - 1:
                 raise CommandError(INVALID_ARGUMENTS)
             return range(first + 1, first + 1 + int(number) * self.step, self.step)
         if self.last >= 0:

@@ -35,7 +35,7 @@ def test_keys_are_where_the_specification_says(specification: KeySpecification, 
     assert [words[place] for place in specification.positions(words)] == keys.encode().split()
 
 
-@pytest.mark.parametrize("number", ["3", "x", "-1"])
+@pytest.mark.parametrize("number", ["3", "x", "-1", "9" * 5000], ids=["more", "no number", "negative", "very long"])
 def test_number_of_keys_that_is_none_is_an_error(number: str) -> None:
     with pytest.raises(CommandError, match="Invalid arguments specified for command"):
         KeySpecification(READ, 1, is_counted=True).positions([b"zunion", number.encode(), b"a", b"b"])
