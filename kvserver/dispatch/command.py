@@ -308,12 +308,12 @@ class Command(Description):
     def key_needs(self, request: Request) -> list[tuple[int, int]]:
         if len(request) not in self.arities:
             return []
-        if self._key_places:
-            return [(place, self._keys_of_calls[0].need) for place in self._key_places(request)]
         of_call = _need_of_words(self._access_of(request)) if self._access_of else None
         if self._fixed_needs is not None:
             return self._fixed_needs if of_call is None else [(place, of_call) for place, _ in self._fixed_needs]
         try:
+            if self._key_places:
+                return [(place, self._keys_of_calls[0].need) for place in self._key_places(request)]
             needs = [
                 (place, each.need if of_call is None else of_call)
                 for each in self._keys_of_calls

@@ -100,6 +100,10 @@ def test_rules_hold_that_come_after_a_call() -> None:
     assert denial(selector, "PUBLISH", "b", "x") is None
 
 
+def test_command_itself_tells_what_is_wrong_with_its_keys() -> None:
+    assert denial(selector_of("+@all", "~a"), "MIGRATE", "h", "1", "k", "0", "1", "KEYS", "b") is None
+
+
 def test_star_alone_reads_all_keys() -> None:
     assert [selector_of(rule).reads_all_keys for rule in ("allkeys", "%R~*", "%W~*", "~**", "+@all")] == [
         True, True, False, False, False
