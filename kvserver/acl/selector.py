@@ -152,11 +152,13 @@ class Selector:
                 raise RuleError(UNKNOWN)
             if "|" in command:
                 raise RuleError(ARGUMENT_OF_SUBCOMMAND)
-            if not argument:
+            given = argument.encode("utf-8", "surrogateescape")
+            # With white space, which Redis takes, the rule would be others in a file, or another user.
+            if not given or has_spaces(given):
                 raise RuleError(SYNTAX)
             if catalogue.is_container(command):
                 raise RuleError(UNKNOWN)
-            present, given = self.first_arguments.get(command, ()), argument.encode("utf-8", "surrogateescape")
+            present = self.first_arguments.get(command, ())
             if given.lower() not in [each.lower() for each in present]:
                 self.first_arguments[command] = (*present, given)
 

@@ -124,6 +124,8 @@ def test_star_alone_reads_all_keys() -> None:
         ("+config|nosuch", "Unknown command"),
         ("+config|get|x", "Allowing first-arg"),
         ("+get|", "Syntax error"),
+        ("+set|a b", "Syntax error"),
+        ("+set|a\nuser evil on", "Syntax error"),
     ],
 )
 def test_wrong_rule_changes_nothing(rule: str, error: str) -> None:
