@@ -20,6 +20,7 @@ DEFAULT_RULES: Final = (b"+@all", b"~*", b"&*", b"on", b"nopass")
 DUPLICATE: Final = "Duplicate user found. A user can only be defined once in config files"
 UNCHANGED: Final = "WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
 UNMATCHED: Final = "Unmatched parenthesis in selector definition."
+NOT_READ_BACK: Final = "a selector has a pattern with a parenthesis or a quote, so that its user would be read as another one"
 # The rules that have a password in them, or its hash.
 SECRET_SIGNS: Final = (b">", b"<", b"#", b"!")
 
@@ -46,13 +47,18 @@ class Users:
 
     def lines(self) -> list[bytes]:
         """The users as a file has them, a line each."""
-        return [b"user %b %b" % (name, self._users[name].describe(self.catalogue)) for name in self.names]
+        return [self._line(self._users[name]) for name in self.names]
+
+    def _line(self, user: User) -> bytes:
+        return b"user %b %b" % (user.name, user.describe(self.catalogue))
 
     def settings(self, password: bytes) -> list[list[bytes]]:
         """The users as the configuration has them: words each, the name first. None where the password says all there is."""
         usual = self._new(DEFAULT)
         self._apply(usual, DEFAULT_RULES)
         usual.set_password(password)
+        # That payloads are looked through, which is so anyway, need not be said.
+        usual.sanitizes = self.default.sanitizes or None
         if list(self._users) == [DEFAULT] and self.default.describe(self.catalogue) == usual.describe(self.catalogue):
             return []
         return [line.split(b" ")[1:] for line in self.lines()]
@@ -139,8 +145,30 @@ class Users:
             raise RuleError(errors + UNCHANGED)
         return users
 
+    def check_lines(self, lines: Sequence[bytes]) -> None:
+        """RuleError if the users that these lines of a file give would be written in other lines.
+
+        In a selector, a pattern may have a parenthesis or a quote, which nothing can hide from who reads the file.
+        """
+        users = self.read(b"\n".join(lines), "users")
+        if [self._line(users[name]) for name in sorted(users)] != list(lines):
+            raise RuleError(NOT_READ_BACK)
+
+    def check_settings(self, settings: Iterable[Sequence[bytes]]) -> None:
+        """The same for the users of a configuration, as `settings` gives them."""
+        given = [b" ".join([b"user", *words]) for words in settings]
+        read = Users(self.catalogue, self._all_channels)
+        read.configure(settings)
+        # What is set of the default user begins at `reset`, which says so much of payloads.
+        said = [line.replace(b" sanitize-payload ", b" ") for line in given]
+        if said and [line.replace(b" sanitize-payload ", b" ") for line in read.lines()] != said:
+            raise RuleError(NOT_READ_BACK)
+
     def replace(self, users: dict[bytes, User]) -> list[User]:
-        """Have these users in the place of all others. Return those that are gone: all but the default one, as in Redis."""
+        """Have these users, by their names, in the place of all others; without a default one, that may do everything.
+
+        Return those that are gone: all but the default one, as in Redis.
+        """
         gone = [user for user in self._users.values() if user is not self.default]
         given = users.get(DEFAULT)
         if given is None:

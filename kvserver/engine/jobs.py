@@ -36,7 +36,7 @@ from kvserver.engine import users
 from kvserver.engine.lateness import Lateness
 from kvserver.engine.outbox import Outbox
 from kvserver.engine.writer import Writer
-from kvserver.errors import CommandError, ConfigError
+from kvserver.errors import CommandError, ConfigError, RuleError
 from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.options.config import config_set_failed, read_options
 from kvserver.options.file import find_files, read_bytes_as_text, replace_text
@@ -257,13 +257,16 @@ class Jobs:
 
         config = self._state.config
         path = config.file
-        if not config.aclfile:
-            config.user = tuple(map(tuple, self._state.users.settings(config.requirepass)))
         try:
+            present = config.user
+            if not config.aclfile:
+                present = tuple(map(tuple, self._state.users.settings(config.requirepass)))
+                self._state.users.check_settings(present)
             text, in_file = await self._disk.run(lambda: _read_options(path))
-            text = rewritten(path, text, in_file, config)
+            text = rewritten(path, text, in_file, config, present)
             await self._disk.run(lambda: replace_text(path, text, partial(sync_names, FileSystem())))
-        except (OSError, ConfigError) as error:
+            config.user = present
+        except (OSError, ConfigError, RuleError) as error:
             _log.warning("CONFIG REWRITE failed: %s", error)
             raise CommandError(f"ERR Rewriting config file: {getattr(error, 'strerror', None) or error}") from None
         _log.info("CONFIG REWRITE executed with success.")

@@ -63,10 +63,12 @@ async def load(state: ServerState, disk: Disk) -> ChangeRights:
 async def save(state: ServerState, disk: Disk) -> Reply:
     """Write all users to the file, as a whole. CommandError, whose reason is in the log, if that fails."""
     path = state.config.aclfile
-    text = "".join(f"{decode(line)}\n" for line in state.users.lines())
+    lines = state.users.lines()
+    text = "".join(f"{decode(line)}\n" for line in lines)
     try:
+        state.users.check_lines(lines)
         await disk.run(lambda: replace_text(path, text, partial(sync_names, FileSystem()), may_be_new=True))
-    except OSError as error:
+    except (OSError, RuleError) as error:
         _log.warning("ACL SAVE failed: %s", error)
         raise CommandError(NOT_SAVED) from None
     return OK

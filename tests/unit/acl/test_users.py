@@ -24,6 +24,29 @@ def test_file_is_read_back() -> None:
     assert other.names == [b"alice", b"bob", b"default"]
 
 
+@pytest.mark.parametrize("selector", [b"(~a) +get)", b'(~"a +get)', b"(+get ~b)"], ids=["parenthesis", "quote", "good"])
+def test_users_that_would_be_read_as_others_are_found(selector: bytes) -> None:
+    users = Server().state.users
+    users.put(users.staged(b"alice", [b"on", b"(+get)"]))
+    alice = users.get(b"alice")
+    assert alice
+    # As SETUSER gets it in one word of its own.
+    alice.selectors[1].keys[{b"(~a)": b"a)", b'(~"a': b'"a', b"(+get": b"b"}[selector.split()[0]]] = 3
+    for check, told in ((users.check_lines, users.lines()), (users.check_settings, users.settings(b""))):
+        if selector == b"(+get ~b)":
+            check(told)  # type: ignore[operator]
+        else:
+            with pytest.raises(RuleError):
+                check(told)  # type: ignore[operator]
+
+
+def test_settings_end_when_the_password_says_it_all_again() -> None:
+    users = users_of("default on >x ~* &* +@all")
+    assert users.settings(b"x") == []
+    users.default.set_password(b"")
+    assert users.settings(b"") == []
+
+
 def test_user_stays_the_same_object_while_it_is_there() -> None:
     users = users_of("alice on nopass")
     alice, default = users.get(b"alice"), users.default

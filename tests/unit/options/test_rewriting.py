@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kvserver.errors import ConfigError
 from kvserver.options.config import Config, load, read_options
-from kvserver.options.rewriting import SIGNATURE, rewritten
+from kvserver.options.rewriting import SIGNATURE, Users, rewritten
 from kvserver.options.table import OPTIONS, Change
 
 
@@ -20,10 +20,10 @@ def started_with(text: str, *arguments: str) -> Config:
     return load(["--config", "file", *arguments], {}, lambda path: text)
 
 
-def rewrite(text: str, config: Config, path: str = "file", **files: str) -> str:
+def rewrite(text: str, config: Config, path: str = "file", users: Users | None = None, **files: str) -> str:
     """The text of a file with the present values. It may include files of these names."""
     in_file, _ = read_options(path, text, files.__getitem__, lambda pattern: sorted(files))
-    return rewritten(path, text, in_file, config)
+    return rewritten(path, text, in_file, config, config.user if users is None else users)
 
 
 def set_all(config: Config, **values: str) -> None:
@@ -125,6 +125,16 @@ def test_multi_line_text_is_replaced_as_a_whole() -> None:
     assert rewrite(text, config) == 'requirepass = "x"  # password\ntimeout = 1\n'
 
 
+@pytest.mark.parametrize("text", ['requirepass = "old"\n', "requirepass old\n"], ids=["TOML", "redis.conf"])
+def test_no_password_stays_beside_users_which_are_not_set_before_they_are_written(text: str) -> None:
+    config = started_with(text)
+    users = ((b"default", b"on", b"#" + b"0" * 64),)
+    written = rewrite(text, config, users=users)
+    assert "old" not in written
+    assert config.user == ()
+    assert started_with(written).user == users
+
+
 def test_what_toml_cannot_express_is_an_error() -> None:
     config = started_with("")
     set_all(config, requirepass="\udcff")
@@ -181,7 +191,7 @@ def conf(*lines: str) -> str:
 
 
 def test_what_did_not_change_is_kept_to_the_byte_in_redis_form() -> None:
-    text = conf("# mine", "port 7000", "  timeout   5", "save 900 1", "", "save 300 10", 'requirepass "x"', "HZ 20",
+    text = conf("# mine", "port 7000", "  timeout   5", "save 900 1", "", "save 300 10", 'requirepass ""', "HZ 20",
                 "user default on >x ~* +@all", "daemonize yes", "dbfilename dump.rdb", "lua-time-limit 5")  # fmt: skip
     text += "loglevel notice"
     config = load(["redis.conf"], {}, lambda path: text)
@@ -197,14 +207,14 @@ def test_changed_lines_of_redis_form_take_the_place_of_the_first_one() -> None:
             client_output_buffer_limit="pubsub 5 5 5", bind="127.0.0.1 -::1")  # fmt: skip
     once = rewrite(text, config, "redis.conf")
     assert once == conf(
-        "# mine", "port 7000", "timeout 6", "save 1 2", "save 3 4", "# between", r'requirepass "new \x22 \xff"',
+        "# mine", "port 7000", "timeout 6", "save 1 2", "save 3 4", "# between", 'requirepass ""',
         "user default on >x ~* &* +@all",
         "client-output-buffer-limit normal 1073741824 268435456 60", "client-output-buffer-limit slave 1048576 1048576 1",
         "client-output-buffer-limit pubsub 5 5 5", "slowlog-max-len 9", "bind 127.0.0.1 -::1",
         "", SIGNATURE, "maxclients 77",
     )  # fmt: skip
     again = load(["redis.conf"], {}, lambda path: once)
-    assert live(again) == live(config)
+    assert live(again) == {**live(config), "requirepass": b""}
     assert rewrite(once, again, "redis.conf") == once
 
 
@@ -219,8 +229,8 @@ def test_value_that_an_included_file_sets_gets_the_last_word() -> None:
     text, included = conf("timeout 1", "include more", "hz 20"), "timeout 2\nmaxclients 5"
     files = {"redis.conf": text, "more": included}
     config = load(["redis.conf"], {}, files.__getitem__)
-    assert rewrite(text, config, "redis.conf", **files) == text
+    assert rewrite(text, config, "redis.conf", None, **files) == text
     set_all(config, timeout="1", maxclients="6")
-    once = rewrite(text, config, "redis.conf", **files)
+    once = rewrite(text, config, "redis.conf", None, **files)
     assert once == conf("include more", "hz 20", "", SIGNATURE, "timeout 1", "maxclients 6")
     assert live(load(["redis.conf"], {}, {**files, "redis.conf": once}.__getitem__)) == live(config)
