@@ -12,6 +12,8 @@ from kvserver.acl.selector import Reason
 # Denials that are alike are one entry, if it is among so many of the newest ones and was noted no longer ago.
 LOOKED_AT: Final = 10
 APART_MS: Final = 60_000
+# A key may be as long as a request, and nobody who is denied it shall fill the memory with it.
+MOST_BYTES: Final = 512
 
 
 class Context(Enum):
@@ -23,14 +25,17 @@ class Context(Enum):
 
 
 class Entry:
-    """Denials that are alike: of a thing (a command, a key, a channel, or AUTH) to a user. `client` is the last one's line."""
+    """Denials that are alike: of a thing (a command, a key, a channel, or AUTH) to a user. `client` is the last one's line.
+
+    Of the thing and of the user's name, the first MOST_BYTES are kept.
+    """
 
     def __init__(self, reason: Reason, context: Context, thing: bytes, user: bytes, at_ms: int, client: bytes) -> None:
         self.count = 1
         self.reason = reason
         self.context = context
-        self.thing = thing
-        self.user = user
+        self.thing = thing[:MOST_BYTES]
+        self.user = user[:MOST_BYTES]
         self.at_ms = at_ms
         self.client = client
 

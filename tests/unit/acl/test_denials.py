@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvserver.acl.denials import APART_MS, LOOKED_AT, Context, Denials, Entry
+from kvserver.acl.denials import APART_MS, LOOKED_AT, MOST_BYTES, Context, Denials, Entry
 from kvserver.acl.selector import Reason
 
 
@@ -31,6 +31,11 @@ def test_what_differs_is_another_entry(other: Entry) -> None:
     denials.add(entry(), 10)
     denials.add(other, 10)
     assert [each.count for each in denials.newest(10)] == [1, 1]
+
+
+def test_long_words_are_cut() -> None:
+    long = entry(b"k" * 10_000, user=b"u" * 10_000)
+    assert (len(long.thing), len(long.user)) == (MOST_BYTES, MOST_BYTES)
 
 
 def test_only_the_newest_are_looked_at() -> None:
