@@ -50,6 +50,11 @@ def _words_behind(request: Request) -> range:
     return range(2, len(request))
 
 
+def _words_of_call(request: Request) -> range:
+    """The places of the arguments of the call that DRYRUN looks at: whatever it calls, a password may be among them."""
+    return range(4, len(request))
+
+
 # --- Users ---
 
 
@@ -145,7 +150,8 @@ def acl_deluser(session: Session, request: Request) -> Effect:
 
 @command("acl|dryrun", "username command arg?+", "admin noscript loading stale",
          since="7.0.0", group="server", complexity="O(1).",
-         summary="Returns whether the user can execute the given command without executing the command.")  # fmt: skip
+         summary="Returns whether the user can execute the given command without executing the command.",
+         secrets=_words_of_call)  # fmt: skip
 def acl_dryrun(session: Session, request: Request) -> Reply:
     server = session.server
     user = server.users.get(request[2])

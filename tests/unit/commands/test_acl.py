@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from helpers.sessions import Server, run, text
+from kvserver.dispatch.command import REDACTED
 from kvserver.resp.reply import SetOf
 
 
@@ -26,6 +27,12 @@ def test_password_is_told_as_its_hash() -> None:
     assert user[b"passwords"] == [digest]
     assert user[b"flags"] == SetOf([b"on"])
     assert run(session, "ACL", "LIST") == [b"user default on #%b ~* &* +@all" % digest]
+
+
+def test_dry_run_shows_nobody_a_password() -> None:
+    call = [b"ACL", b"DRYRUN", b"u", b"AUTH", b"u", b"secret"]
+    shown = Server().state.commands[b"acl"].redacted(call)
+    assert shown == [*call[:4], REDACTED, REDACTED]
 
 
 def test_categories_have_their_commands() -> None:
