@@ -86,6 +86,11 @@ class Records:
         return self._taken + len(self._written)
 
     @property
+    def whole(self) -> int:
+        """The position up to which no record is half of something."""
+        return self.position if self._kept_from is None else self._kept_from
+
+    @property
     def has_any(self) -> bool:
         """True if there is a record to take."""
         return len(self._written) > 0 and (self._kept_from is None or self._kept_from > self._taken)

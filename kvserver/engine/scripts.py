@@ -299,6 +299,8 @@ class ScriptRunner:
         self._whole.clear()
         if client:
             client.wait()
+        # What stands before the script has its replies, and they are not sent yet.
+        self._mark_late(True)
         self._writer.step_aside(self._began_at)
 
     def _hand_over(self) -> None:
@@ -329,9 +331,15 @@ class ScriptRunner:
         if self._leaving:
             raise self._leaving
         self._writer.step_back()
+        self._mark_late(False)
         client = self._client()
         if client:
             client.go_on()
+
+    def _mark_late(self, is_late: bool) -> None:
+        assert self._running
+        if tracker := self._running[1].tracker:
+            tracker.is_late = is_late
 
     def _client(self) -> Client | None:
         assert self._running

@@ -46,15 +46,17 @@ class Tracker:
     - `prefixes` are those of BCAST. `is_chosen`: CLIENT CACHING said that the next command is one to track, with OPTIN, or
       is none, with OPTOUT. `is_broken`: the client that is told instead is gone.
     - `own` has the messages about what the client's own command has done, which come behind its reply.
+    - `is_late`: replies with what the client has read are still to come, so all messages wait in `own` for these.
     """
 
-    __slots__ = ("is_broken", "is_chosen", "mode", "own", "prefixes")
+    __slots__ = ("is_broken", "is_chosen", "is_late", "mode", "own", "prefixes")
 
     def __init__(self) -> None:
         self.mode = Mode()
         self.prefixes: set[bytes] = set()
         self.is_chosen = False
         self.is_broken = False
+        self.is_late = False
         self.own: list[Message] = []
 
     @property
@@ -234,8 +236,11 @@ class Tracking(Generic[Listener]):
     # What is written
 
     def look(self, actor: Listener | None = None) -> None:
-        """Note who is to be told of what was written since the last look, all of it by this client, if one is given."""
-        if not self._trackers or (self._looked == self._records.position and not self._beside):
+        """Note who is to be told of what was written since the last look, all of it by this client, if one is given.
+
+        What a script that stands aside does is looked at when it has ended: until then nobody can read it.
+        """
+        if not self._trackers or (self._looked >= self._records.whole and not self._beside):
             return
         for key, by_itself in self._news():
             if key is None:
@@ -245,10 +250,13 @@ class Tracking(Generic[Listener]):
 
     def _news(self) -> Iterator[tuple[bytes | None, bool]]:
         """The keys that were written, or None for all, in order; and True for one that went since its time had come."""
-        beside, self._beside = self._beside[::-1], []
+        end, position = self._records.whole, self._records.position
         records = self._records.since(self._looked)
-        self._looked = self._records.position
-        for at, (_, request) in enumerate(records, self._looked - len(records)):
+        first = position - len(records)
+        self._looked = max(self._looked, end)
+        beside = [each for each in self._beside if each[0] < end or end == position][::-1]
+        self._beside = self._beside[len(beside) :]
+        for at, (_, request) in enumerate(records[: max(0, end - first)], first):
             while beside and beside[-1][0] <= at:
                 yield beside.pop()[1], False
             command = self._commands.get(request[0]) or self._commands.get(request[0].lower())
@@ -298,7 +306,13 @@ class Tracking(Generic[Listener]):
     def take(self) -> list[tuple[Listener, Message]]:
         """The messages to clients about what others have done, and their receivers, in order."""
         messages, self._messages = self._messages, []
-        return [found for client, tracker, message in messages for found in self._received(client, tracker, message)]
+        found: list[tuple[Listener, Message]] = []
+        for client, tracker, message in messages:
+            if tracker.is_late:
+                tracker.own.append(message)
+            else:
+                found += self._received(client, tracker, message)
+        return found
 
     def take_own(self, client: Listener, tracker: Tracker | None) -> list[tuple[Listener, Message]]:
         """The messages to a client about what its own command has done, which may have ended its tracking."""

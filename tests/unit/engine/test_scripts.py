@@ -468,3 +468,30 @@ async def test_what_calls_lead_to_is_handed_over_after_so_many_messages(
     assert b'"EVAL"' in lines[0]
     assert [line.partition(b"lua] ")[2] for line in lines[1:-1]] == [b'"echo" "%d"' % number for number in range(1, 3001)]
     assert b"behind" in lines[-1]
+
+
+INVALIDATED = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+
+
+@pytest.mark.parametrize("mode", [(), ("NOLOOP",), ("BCAST", "PREFIX", "k", "NOLOOP")], ids=" ".join)
+def test_what_a_script_writes_is_told_behind_all_replies_and_as_its_own_clients_doing(
+    busy: ServerProcess, mode: tuple[str, ...]
+) -> None:
+    with busy.connect() as wire, busy.connect() as other, busy.connect() as observer:
+        observer.command("SET", "k", "old")
+        for each in wire, other:
+            each.command("HELLO", 3)
+            each.command("CLIENT", "TRACKING", "ON", *mode)
+            each.command("GET", "k")
+        script = "local v = redis.call('get', KEYS[1]) redis.call('set', KEYS[1], 'new') for i = 1, 1e7 do end return v"
+        wire.send(encode("GET", "k") + encode("SET", "o", 1) + encode("EVAL", script, 1, "k") + encode("PING"))
+        wait_until_busy(observer)
+        # A call that is refused is none that has done anything.
+        assert other.command("PING") == BUSY
+        heard = [wire.read_reply() for _ in range(3)]
+        assert heard == [b"$3\r\nold\r\n", b"+OK\r\n", b"$3\r\nold\r\n"]
+        assert wire.read_reply() == (b"+PONG\r\n" if mode else INVALIDATED)
+        # It is told once, and that as the first word since then.
+        wait_until_free(observer)
+        assert b"invalidate" in other.read_reply()
+        assert other.command("PING") == b"+PONG\r\n"
