@@ -321,9 +321,19 @@ class Results:
         if not client.is_waiting or session.is_blocked or session.is_postponed:
             self._pass_all(self._tracking.take_own(session, tracker), client, output)
 
-    def _tell_own(self, client: Client) -> None:
-        """Tell a client that tracks keys what its own command has done, which has replied late."""
-        for receiver, message in self._tracking.take_own(client.session, client.session.tracker):
+    def _begin_late(self, client: Client) -> None:
+        """Let a client wait for its reply, and what it is told of keys wait as well: the reply may have their values."""
+        client.wait()
+        if client.session.tracker:
+            client.session.tracker.is_late = True
+
+    def _end_late(self, client: Client) -> None:
+        """Tell a client that tracks keys what it is to be told, since it has its late reply."""
+        tracker = client.session.tracker
+        if tracker is None:
+            return
+        tracker.is_late = False
+        for receiver, message in self._tracking.take_own(client.session, tracker):
             if other := self.clients.get(receiver.id):
                 self.send(other, message.wire(receiver.protocol))
 
@@ -389,7 +399,7 @@ class Results:
             self._unfinished.append(unfinished)
             output.append(b"")
         else:
-            client.wait()
+            self._begin_late(client)
             self._go_on_with(self._reply_later(client, unfinished))
         return True
 
@@ -422,7 +432,7 @@ class Results:
             return
         if not unfinished.is_muted:
             self.send(client, encode(reply, client.session.protocol))
-        self._tell_own(client)
+        self._end_late(client)
         self._seal()
         client.go_on()
 
@@ -481,7 +491,7 @@ class Results:
         unfinished, self._unfinished = self._unfinished, []
         is_closing, self._is_closing = self._is_closing, False
         if unfinished:
-            client.wait()
+            self._begin_late(client)
             self._go_on_with(self._finish(unfinished, client, replies, begun, is_closing=is_closing))
             return True
         output += replies
@@ -507,7 +517,7 @@ class Results:
             self._close((), client, replies)
         else:
             self.send_long(client, replies)
-            self._tell_own(client)
+            self._end_late(client)
         self._seal()
         if not is_closing:
             client.go_on()

@@ -183,3 +183,27 @@ async def test_flush_is_told_to_the_client_that_asked_for_it_behind_its_reply(se
     setting.jobs.ended.set()
     await settle()
     assert client.said == b"+OK\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n"
+
+
+@pytest.mark.parametrize("broadcasts", [False, True], ids=["plain", "bcast"])
+async def test_what_others_write_is_told_behind_the_late_reply_of_a_transaction_that_has_read_it(
+    setting: Setting, *, broadcasts: bool
+) -> None:
+    client, other = setting.client(), setting.client()
+    setting.send(client, encode("HELLO", 3), encode("CLIENT", "TRACKING", "ON", *["BCAST"] * broadcasts))
+    setting.send(client, encode("MULTI"), encode("GET", "k"), encode("BGSAVE"))
+    await settle()
+    client.said = b""
+    setting.send(client, encode("EXEC"))
+    await settle()
+    setting.send(other, encode("SET", "k", "v"))
+    await settle()
+    assert (other.said, client.said) == (b"+OK\r\n", b"")
+    setting.jobs.ended.set()
+    await settle()
+    assert client.said == b"*2\r\n_\r\n+OK\r\n" + INVALIDATED
+    client.said = b""
+    setting.send(client, encode("GET", "k"))
+    setting.send(other, encode("SET", "k", "w"))
+    await settle()
+    assert client.said == b"$1\r\nv\r\n" + INVALIDATED, "what it hears does not wait any more"
