@@ -499,10 +499,13 @@ def remembering(handler: Handler, command: Command) -> Handler:
     def run(session: Session, request: Request) -> Reply | Effect:
         tracking = session.server.tracking
         tracking.begin(session, in_transaction=session.is_executing)
+        result: Reply | Effect = None
         try:
-            return handler(session, request)
+            result = handler(session, request)
+            return result
         finally:
-            if reads:
+            # One that has yet to run has read nothing.
+            if reads and not isinstance(result, Postpone):
                 tracking.remember(session, command, request)
 
     return run

@@ -316,7 +316,9 @@ class Results:
         session, tracker = client.session, client.session.tracker
         self._pass_all(self._tracking.take(), client, output)
         self._carry(result, client, request, output)
-        self._tracking.end(session, request, in_transaction=session.transaction is not None)
+        # What CLIENT CACHING has said is still to come for a command that has yet to run.
+        if not session.is_postponed:
+            self._tracking.end(session, request, in_transaction=session.transaction is not None)
         # Where an effect goes on, the reply has yet to come.
         if not client.is_waiting or session.is_blocked or session.is_postponed:
             self._pass_all(self._tracking.take_own(session, tracker), client, output)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from helpers.servers import encode
@@ -207,3 +209,32 @@ async def test_what_others_write_is_told_behind_the_late_reply_of_a_transaction_
     setting.send(other, encode("SET", "k", "w"))
     await settle()
     assert client.said == b"$1\r\nv\r\n" + INVALIDATED, "what it hears does not wait any more"
+
+
+@pytest.mark.parametrize("words", [("GET", "k"), ("JSON.GET", "k")], ids=["paused", "worked for ahead"])
+async def test_what_client_caching_says_holds_for_a_command_that_is_put_off(setting: Setting, words: tuple[str, str]) -> None:
+    client, other = setting.client(), setting.client()
+    for each in client, other:
+        each.on_go_on = partial(setting.send, each)
+    is_paused = words[0] == "GET"
+    store = ("SET", "k", "v") if is_paused else ("JSON.SET", "k", "$", f"[{','.join(['12345678'] * 20_000)}]")
+    setting.send(other, encode(*store))
+    while not other.said:
+        await settle()
+    setting.send(client, encode("HELLO", 3), encode("CLIENT", "TRACKING", "ON", "OPTIN"), encode("CLIENT", "CACHING", "YES"))
+    await settle()
+    if is_paused:
+        setting.send(other, encode("CLIENT", "PAUSE", 60_000, "ALL"))
+        await settle()
+    client.said = b""
+    setting.send(client, encode(*words))
+    await settle()
+    assert (client.said, setting.server.state.tracking.key_count) == (b"", 0), "it has not run yet"
+    if is_paused:
+        setting.writer.results.pauses.end()
+    while not client.said:
+        await settle()
+    client.said = b""
+    setting.send(other, encode("DEL", "k"))
+    await settle()
+    assert client.said == INVALIDATED
