@@ -28,6 +28,8 @@ CHANNEL: Final = b"__redis__:invalidate"
 # A step forgets so many keys, or, where somebody is to be told, fewer.
 KEYS_A_STEP: Final = 512
 TOLD_A_STEP: Final = 100
+# Readers of a key who are gone are dropped when there are this many more than twice those who track.
+MOST_GONE: Final = 64
 
 
 class Mode(NamedTuple):
@@ -127,7 +129,7 @@ class Tracking(Generic[Listener]):
         self._trackers: dict[Listener, Tracker] = {}
         self._prefixes: dict[bytes, _Prefix[Listener]] = {}
         # The ids of those who may hold a key. Measured: a set takes 216 bytes, and most keys have one reader. Ids of clients
-        # that are gone, or don't track any more, stay until the key is written, as in Redis.
+        # that are gone, or don't track any more, stay until the key is written or there are too many of them.
         self._readers: dict[bytes, int | set[int]] = {}
         self._items = 0
         # Keys that may be forgotten next, the oldest last.
@@ -219,9 +221,17 @@ class Tracking(Generic[Listener]):
                 continue
             elif type(known) is set:
                 known.add(number)
+                if len(known) > MOST_GONE + 2 * len(self._trackers):
+                    self._drop_gone(key, known)
             else:
                 readers[key] = {known, number}  # type: ignore[arg-type]
             self._items += 1
+
+    def _drop_gone(self, key: bytes, known: set[int]) -> None:
+        """Forget those readers of a key who are gone: one that is read by all and never written would have more and more."""
+        there = {number for number in known if (client := self._clients.get(number)) is not None and client.tracker}
+        self._items -= len(known) - len(there)
+        self._readers[key] = there
 
     def end(self, client: Listener, request: Request, *, in_transaction: bool) -> None:
         """Look at what a client's command has done, whose reply is there.

@@ -12,7 +12,7 @@ from kvserver.data.shards import new_shards
 from kvserver.dispatch.effect import Tracked
 from kvserver.resp.reply import encode
 from kvserver.state.session import Session
-from kvserver.state.tracking import KEYS_A_STEP, TOLD_A_STEP, Mode
+from kvserver.state.tracking import KEYS_A_STEP, MOST_GONE, TOLD_A_STEP, Mode
 
 Told = list[tuple[int, Any]]
 
@@ -188,6 +188,25 @@ def test_message_goes_to_who_is_named_or_the_client_is_told_that_nobody_is_there
 
 def told_quietly(server: Server) -> Told:
     return shown(server.state.tracking.take_all())
+
+
+def test_key_that_all_read_and_nobody_writes_does_not_keep_those_who_are_gone(server: Server) -> None:
+    tracking = server.state.tracking
+    first = tracking_client(server)
+    run(first, "GET", "k")
+    for number in range(5 * MOST_GONE):
+        client = tracking_client(server)
+        run(client, "GET", "k")
+        # Some leave, and others track no more.
+        run(client, "RESET")
+        if number % 2:
+            del server.state.sessions[client.id]
+    assert tracking.item_count <= MOST_GONE + 5
+    last = tracking_client(server)
+    run(last, "GET", "k")
+    run(server.session(), "SET", "k", 1)
+    assert told(server) == [(first.id, of("k")), (last.id, of("k"))]
+    assert tracking.item_count == 0
 
 
 def test_without_trackers_nothing_is_looked_at_and_nothing_is_kept(server: Server) -> None:
