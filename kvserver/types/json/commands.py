@@ -37,6 +37,7 @@ from kvserver.types.json.places import (
     existing,
     outermost,
     path_at,
+    places_at,
 )
 
 NOT_AT_ROOT: Final = "ERR new objects must be created at the root"
@@ -66,13 +67,15 @@ def _keys_of_parts(request: Request) -> list[bytes]:
 # Writing
 
 
-def _places(document: Document, path: Path, *, may_replace: bool, may_add: bool) -> tuple[list[Location], Location | None]:
+def _places(
+    session: Session, document: Document, path: Path, *, may_replace: bool, may_add: bool
+) -> tuple[list[Location], Location | None]:
     """The locations at which a value is put: those that are there, or the one that is added; nothing, where neither may be.
 
     CommandError for a path to nothing that says no place for a new member.
     """
     if may_replace:
-        there = path.find(document.root)
+        there = places_at(session, document, path)
         if there or not may_add:
             return there, None
     if path.keys is None:
@@ -87,9 +90,11 @@ def _places(document: Document, path: Path, *, may_replace: bool, may_add: bool)
     return [], (*container, path.keys[-1])
 
 
-def _put(document: Document, path: Path, value: JSON, *, may_replace: bool = True, may_add: bool = True) -> bool:
+def _put(
+    session: Session, document: Document, path: Path, value: JSON, *, may_replace: bool = True, may_add: bool = True
+) -> bool:
     """Put a value at a path that is not the root. Return True if there was a place for it. CommandError as for `_places`."""
-    there, added = _places(document, path, may_replace=may_replace, may_add=may_add)
+    there, added = _places(session, document, path, may_replace=may_replace, may_add=may_add)
     # What is within a place that gets the value is gone then.
     places = outermost(there) if added is None else [added]
     for place in places:
@@ -123,7 +128,7 @@ def json_set(session: Session, request: Request) -> Reply:
             raise CommandError(NOT_AT_ROOT)
         _set_whole(session, key, value, effect)
         return OK
-    if not _put(document, path, value, may_replace="NX" not in options, may_add="XX" not in options):
+    if not _put(session, document, path, value, may_replace="NX" not in options, may_add="XX" not in options):
         return None
     change_document(session.keyspace, key, document, effect)
     return OK
@@ -156,7 +161,7 @@ def json_mset(session: Session, request: Request) -> Reply:
             document = document_of(keyspace.live(key))
             if document is None:
                 raise CommandError(NOT_AT_ROOT)
-            there, added = _places(document, path, may_replace=True, may_add=True)
+            there, added = _places(session, document, path, may_replace=True, may_add=True)
             for location in there if added is None else [added]:
                 check_depth(location[:-1], [assignments[-1].value])
     is_complete = True
@@ -166,7 +171,7 @@ def json_mset(session: Session, request: Request) -> Reply:
             continue
         document = existing(own_document(keyspace, key))
         try:
-            is_put = _put(document, path, value)
+            is_put = _put(session, document, path, value)
         except CommandError:
             # An assignment before this one has changed what is there.
             is_put = False
@@ -201,7 +206,7 @@ def json_merge(session: Session, request: Request) -> Reply:
             raise CommandError(NOT_AT_ROOT)
         _set_whole(session, key, patch, request)
         return OK
-    there, added = _places(document, path, may_replace=True, may_add=True) if not path.is_root else ([()], None)
+    there, added = _places(session, document, path, may_replace=True, may_add=True) if not path.is_root else ([()], None)
     if added is not None:
         check_depth(added[:-1], [patch])
         document.put(added, patch)
@@ -308,7 +313,7 @@ def _delete(session: Session, request: Request) -> Reply:
     document = own_document(keyspace, request[1])
     if document is None:
         return 0
-    places = outermost(path.find(document.root))
+    places = outermost(places_at(session, document, path))
     if places:
         delete_all(document, places)
         change_document(keyspace, request[1], document, [b"JSON.DEL", *request[1:]])
@@ -350,7 +355,7 @@ def _is_clear(value: JSON) -> bool:
 @works_ahead()
 def json_clear(session: Session, request: Request) -> Reply:
     document = existing(own_document(session.keyspace, _with_path(request)[1]))
-    found = path_at(request, 2).find(document.root)
+    found = places_at(session, document, path_at(request, 2))
     places = outermost(place for place in found if not _is_clear(document.at(place)))
     for place in places:
         value = document.at(place)

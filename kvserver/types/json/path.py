@@ -55,10 +55,9 @@ class Path:
     def is_root(self) -> bool:
         return self.keys == ()
 
-    def find(self, root: JSON) -> list[Location]:
+    def find(self, root: JSON, work: Work) -> list[Location]:
         """The locations that it finds in a document, in order; one may be there twice. CommandError for too much work."""
         if self.keys is None:
-            work = Work()
             found = []
             for chunk in self.chunks(root, work):
                 for _, link in chunk:

@@ -7,6 +7,7 @@ twice is changed once. A command that fails has changed nothing: what may fail i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from sys import maxsize
 from typing import Final
 
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER
@@ -18,6 +19,7 @@ from kvserver.state.session import Session
 from kvserver.types.json.document import Document, Location, change_document, own_document, size_of
 from kvserver.types.json.parsing import parse, parse_outside
 from kvserver.types.json.path import Path, parse_path
+from kvserver.types.json.segments import Work
 from kvserver.types.json.writing import write
 
 ROOT: Final = b"."
@@ -80,6 +82,14 @@ def existing(document: Document | None) -> Document:
 # Changing
 
 
+def places_at(session: Session, document: Document, path: Path) -> list[Location]:
+    """The locations that a path finds in a document that is to be changed: see `Path.find`.
+
+    The journal's session, and a standby's, have no limit: what was searched ahead or known before was cheaper then.
+    """
+    return path.find(document.root, Work(maxsize) if session.is_replay else Work())
+
+
 def change_each(
     session: Session,
     request: Request,
@@ -97,7 +107,7 @@ def change_each(
     as it is. `wrong` says what the values at a legacy path are if none is accepted, which is an error.
     """
     document = existing(own_document(session.keyspace, request[1]))
-    locations = path.find(document.root)
+    locations = places_at(session, document, path)
     right = [each for each in dict.fromkeys(locations) if accepts(document.at(each))]
     if path.is_legacy and not right:
         raise CommandError(f"{NO_PATH} or {wrong}")

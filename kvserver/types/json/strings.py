@@ -33,7 +33,7 @@ def json_strappend(session: Session, request: Request) -> Reply:
     limit = session.server.config.proto_max_bulk_len
 
     def check(document: Document, location: Location) -> None:
-        if _length(document.at(location)) + _length(suffix) > limit:
+        if _length(document.at(location)) + _length(suffix) > limit and not session.is_replay:
             raise CommandError(TOO_LONG)
 
     def append(document: Document, location: Location) -> Reply:

@@ -44,7 +44,7 @@ def test_compliance_suite(case: Any) -> None:
     found = path.values(document)
     # The text tells 1 from true and 1.0.
     assert json.dumps(found) in [json.dumps(each) for each in case.get("results", [case.get("result")])]
-    locations = path.find(document)
+    locations = path.find(document, Work())
     assert json.dumps([at(document, each) for each in locations]) == json.dumps(found)
     for location, text in zip(locations, case.get("result_paths", []), strict="result_paths" in case):
         assert parse_path(text.encode()).keys == location
@@ -88,7 +88,7 @@ DOCUMENT = {
 def test_forms_of_redisjson(text: str, is_legacy: bool, expected: list[Any]) -> None:
     path = parse_path(text.encode())
     assert path.is_legacy is is_legacy
-    assert path.values(DOCUMENT) == [at(DOCUMENT, each) for each in path.find(DOCUMENT)] == expected
+    assert path.values(DOCUMENT) == [at(DOCUMENT, each) for each in path.find(DOCUMENT, Work())] == expected
     first = path.first(DOCUMENT)
     assert first == expected[0] if expected else first is NOTHING
 
@@ -117,7 +117,7 @@ def test_text_that_is_long_or_no_text_is_refused() -> None:
         parse_path(b"$." + b"a" * MOST_BYTES)
     with pytest.raises(CommandError, match="UTF-8"):
         parse_path(b"$.\xff")
-    assert parse_path(b"$." + b"a" * (MOST_BYTES - 2)).find({"a": 1}) == []
+    assert parse_path(b"$." + b"a" * (MOST_BYTES - 2)).find({"a": 1}, Work()) == []
 
 
 @pytest.mark.parametrize("text", ["$[?" + "(" * 10000, "$[?@" + "[?@" * 10000, "$[?" + "length(" * 9000, "$[?" + "!(" * 10000])
@@ -143,7 +143,7 @@ def deep(depth: int) -> Any:
 def test_path_that_looks_at_each_value_again_and_again_comes_to_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Work.__init__, "__defaults__", (20_000,))
     with pytest.raises(CommandError, match="too many values"):
-        parse_path(text.encode()).find(deep(12))
+        parse_path(text.encode()).find(deep(12), Work())
 
 
 def test_location_of_deep_values_counts_as_work() -> None:
@@ -156,7 +156,7 @@ def test_location_of_deep_values_counts_as_work() -> None:
     Work.__init__.__defaults__, before = (100_000,), Work.__init__.__defaults__
     try:
         with pytest.raises(CommandError, match="too many values"):
-            path.find(leaves)
+            path.find(leaves, Work())
     finally:
         Work.__init__.__defaults__ = before
 
@@ -216,7 +216,7 @@ def everything(document: Any, location: tuple[str | int, ...] = ()) -> list[tupl
 @settings(max_examples=100)
 @given(values)
 def test_descent_finds_all_in_order(document: Any) -> None:
-    assert parse_path(b"$..*").find(document) == everything(document)
+    assert parse_path(b"$..*").find(document, Work()) == everything(document)
 
 
 @settings(max_examples=100)
@@ -226,7 +226,7 @@ def test_location_written_as_a_path_finds_that_value(document: Any, data: st.Dat
     text = "$" + "".join(f"[{json.dumps(key)}]" for key in location)
     path = parse_path(text.encode())
     assert path.keys == location
-    assert path.find(document) == [location]
+    assert path.find(document, Work()) == [location]
     assert path.first(document) is at(document, location)
 
 
@@ -237,4 +237,4 @@ def test_no_text_does_anything_but_be_a_path_or_be_refused(text: str) -> None:
         path = parse_path(text.encode())
     except CommandError:
         return
-    path.find(DOCUMENT)
+    path.find(DOCUMENT, Work())

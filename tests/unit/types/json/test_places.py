@@ -16,9 +16,10 @@ from helpers.sessions import Server, run, text
 from kvserver.errors import CommandError
 from kvserver.formats.codec import MAX_DEPTH
 from kvserver.resp.reply import Error, Simple
-from kvserver.state.session import Session
+from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.places import Copies, check_depth, delete_all, depth_of, inner_first, outermost
+from kvserver.types.json.segments import Work
 
 Location = tuple[Any, ...]
 
@@ -302,6 +303,32 @@ def test_command_that_fails_at_one_place_changes_none(session: Session, words: t
     session.server.config.proto_max_bulk_len = 1 << 20
     assert run(session, "JSON.GET", "k") == before
     assert session.server.databases[0].records.take() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("SET", "k", "$.l[*]", "2"),
+        ("MSET", "k", "$.l[*]", "2"),
+        ("MERGE", "k", "$.l[*]", "2"),
+        ("DEL", "k", "$.l[*]"),
+        ("CLEAR", "k", "$.l[*]"),
+        ("NUMINCRBY", "k", "$.l[*]", "1"),
+        ("STRAPPEND", "k", "$.s", '"more"'),
+    ],
+    ids=lambda words: words[0],
+)
+def test_journal_accepts_what_goes_beyond_the_limits(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    server = Server()
+    live, journal = server.session(), Session(server.state, REPLAY_ID, "journal", "journal", is_local=True)
+    monkeypatch.setattr(Work.__init__, "__defaults__", (20,))
+    server.state.config.proto_max_bulk_len = 4
+    run(live, "JSON.SET", "k", "$", json.dumps({"l": list(range(1, 40)), "s": "a"}))
+    before = run(live, "JSON.GET", "k")
+    assert isinstance(run(live, f"JSON.{words[0]}", *words[1:]), Error)
+    assert run(live, "JSON.GET", "k") == before
+    assert not isinstance(run(journal, f"JSON.{words[0]}", *words[1:]), Error)
+    assert run(live, "JSON.GET", "k") != before
 
 
 def test_place_that_is_found_twice_is_changed_once(session: Session) -> None:
