@@ -53,10 +53,11 @@ class _Values:
         self.searches: list[_Searched] | None = None
 
 
-class _Texts(list[bytes]):
-    """The JSON of values that was written ahead, and the searches by which these were found."""
+class _Written(NamedTuple):
+    """The JSON of values that was written ahead, and what makes the reply of it."""
 
-    searches: list[_Searched]
+    texts: list[bytes]
+    finish: Callable[[list[bytes]], Reply]
 
 
 def key(request: Request) -> list[bytes]:
@@ -87,12 +88,15 @@ def works_ahead(
             if not session.may_wait:
                 return handler(session, request)
             ready = session.ready[1] if session.ready is not None and session.ready[0] is request else None
+            if isinstance(ready, _Written):
+                session.ready = None
+                return ready.finish(ready.texts)
             if ready is None:
                 texts = [text for text in request[values] if len(text) > LONG_BYTES]
                 stored = [each for each in keys(request) if is_long_text(session.keyspace, each)]
                 if texts or stored:
                     return Ahead(_parse(session.keyspace, texts, stored))
-            searched = ready.searches if isinstance(ready, _Values | _Texts) else None
+            searched = ready.searches if isinstance(ready, _Values) else None
             if searched is None:
                 open_searches = _begin(session.keyspace, searches(request))
                 if any(each.rest is not None for each in open_searches):
@@ -101,29 +105,18 @@ def works_ahead(
                 searched = [each.searched() for each in open_searches]
             try:
                 for each in searched:
-                    _know(session.keyspace, each, is_replied=type(ready) is _Texts)
-                result = handler(session, request)
+                    if isinstance(each.found, CommandError):
+                        raise each.found
+                    each.path.known = each.root, each.found
+                return handler(session, request)
             finally:
                 session.ready = None
                 for each in searched:
                     each.path.known = None
-            return Ahead(_keeping(result.steps, searched)) if isinstance(result, Ahead) else result
 
         return run
 
     return decorate
-
-
-def _know(keyspace: Keyspace, searched: _Searched, *, is_replied: bool) -> None:
-    """Let the path of a search know what it finds. CommandError if that is one.
-
-    If what was found is written already (`is_replied`), nobody looks at it again, so that the document may be another one.
-    """
-    if isinstance(searched.found, CommandError):
-        raise searched.found
-    document = keyspace.peek_live(searched.key)
-    root = document.root if is_replied and type(document) is Document else searched.root
-    searched.path.known = root, searched.found
 
 
 class _Search:
@@ -187,14 +180,6 @@ def _search(searches: list[_Search], values: _Values) -> Generator[None, None, _
     return values
 
 
-def _keeping(steps: Generator[None, None, object], searched: list[_Searched]) -> Generator[None, None, object]:
-    """The steps, whose texts keep the searches by which they were found."""
-    done = yield from steps
-    if isinstance(done, _Texts):
-        done.searches = searched
-    return done
-
-
 def is_long_text(keyspace: Keyspace, key: bytes) -> bool:
     """Return True if a document that is held as a long text is under a key."""
     value = keyspace.peek_live(key)
@@ -212,20 +197,18 @@ def sent_value(session: Session, request: Request, text: bytes) -> JSON:
     return value
 
 
-def written(session: Session, request: Request, found: list[tuple[Document, JSON]]) -> list[bytes] | Ahead:
-    """Return the JSON of values, each with the document that it is in, or the effect by which it is written ahead.
+def written(session: Session, found: list[tuple[Document, JSON]], finish: Callable[[list[bytes]], Reply]) -> Reply | Ahead:
+    """Return the reply that is made of the JSON of values, each with the document that it is in.
 
-    What was written ahead is of the values as they were when the command came.
+    If that takes long, it is the effect by which the JSON is written ahead; then the command does not run again, since what is
+    under its keys may be something else. `finish` makes the reply of the texts, and may raise CommandError.
     """
-    ready = session.take_ready(request)
-    if type(ready) is _Texts:
-        return ready
     if not session.may_wait or weight([value for _, value in found], _LONG_WEIGHT) < _LONG_WEIGHT:
-        return [write(value, has_constants=document.has_constants) for document, value in found]
+        return finish([write(value, has_constants=document.has_constants) for document, value in found])
     for document, _ in found:
         # From now on it copies what it changes.
         document.fork()
-    return Ahead(_write(found))
+    return Ahead(_write(found, finish))
 
 
 def _parse(keyspace: Keyspace, texts: list[bytes], keys: list[bytes]) -> Generator[None, None, _Values]:
@@ -249,8 +232,8 @@ def _parse(keyspace: Keyspace, texts: list[bytes], keys: list[bytes]) -> Generat
     return values
 
 
-def _write(found: list[tuple[Document, JSON]]) -> Generator[None, None, _Texts]:
-    texts = _Texts()
+def _write(found: list[tuple[Document, JSON]], finish: Callable[[list[bytes]], Reply]) -> Generator[None, None, _Written]:
+    texts = []
     for document, value in found:
         # Its buffer becomes the text, so that nothing is copied twice.
         gathered = BytesIO()
@@ -258,4 +241,4 @@ def _write(found: list[tuple[Document, JSON]]) -> Generator[None, None, _Texts]:
             gathered.write(piece)
             yield
         texts.append(gathered.getvalue())
-    return texts
+    return _Written(texts, finish)

@@ -6,10 +6,11 @@ the expiry of the key, as SET does; whatever changes a part keeps it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from kvserver.dispatch.command import command, wrong_arity
-from kvserver.dispatch.effect import Ahead, Effect
+from kvserver.dispatch.effect import Effect
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, JSONText, canonical_string
 from kvserver.resp.reply import OK, Reply
@@ -250,19 +251,21 @@ def json_get(session: Session, request: Request) -> Reply | Effect:
             layout = layout._replace(**{name: rest.pop()})
         elif name != "noescape":
             paths[word] = parse_path(word)
-    text = _text(session, request, list(paths.values()) or [parse_path(ROOT)])
-    if not isinstance(text, bytes):
-        return text
-    return layout.apply(text, session.server.config.proto_max_bulk_len) if any(layout) else text
+    limit_bytes = session.server.config.proto_max_bulk_len
+
+    def lay_out(text: bytes) -> bytes:
+        return layout.apply(text, limit_bytes) if any(layout) else text
+
+    return _get(session, request[1], list(paths.values()) or [parse_path(ROOT)], lay_out)
 
 
-def _text(session: Session, request: Request, paths: list[Path]) -> bytes | Ahead | None:
+def _get(session: Session, key: bytes, paths: list[Path], lay_out: Callable[[bytes], bytes]) -> Reply | Effect:
     """The JSON of what paths find; for several paths, an object from each path to what it finds. None for a missing key."""
-    keyspace, key = session.keyspace, request[1]
+    keyspace = session.keyspace
     # The whole of a text is there already.
     if len(paths) == 1 and paths[0].is_root and type(keyspace.peek_live(key)) is JSONText:
         whole: bytes = keyspace.read(key)  # type: ignore[assignment]
-        return whole if paths[0].is_legacy else b"[%b]" % whole
+        return lay_out(whole if paths[0].is_legacy else b"[%b]" % whole)
     document = read_document(keyspace, key)
     if document is None:
         return None
@@ -271,11 +274,14 @@ def _text(session: Session, request: Request, paths: list[Path]) -> bytes | Ahea
     found = [path.values(document.root) if has_lists else _found(document, path) for path in paths]
     if any(each is NOTHING for each in found):
         raise CommandError(NO_PATH)
-    texts = written(session, request, [(document, each) for each in found])
-    if isinstance(texts, Ahead) or len(paths) == 1:
-        return texts if isinstance(texts, Ahead) else texts[0]
-    members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(paths, texts, strict=True)]
-    return b"{%b}" % b",".join(members)
+
+    def finish(texts: list[bytes]) -> Reply:
+        if len(paths) == 1:
+            return lay_out(texts[0])
+        members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(paths, texts, strict=True)]
+        return lay_out(b"{%b}" % b",".join(members))
+
+    return written(session, [(document, each) for each in found], finish)
 
 
 @command("json.mget", "key:key+ path", "readonly", access="RO access",
@@ -292,11 +298,12 @@ def json_mget(session: Session, request: Request) -> Reply | Effect:
             # A value of another type is null, as it is for MGET.
             document = None
         found.append((_NONE, NOTHING) if document is None else (document, _found(document, path)))
-    texts = written(session, request, [(document, value) for document, value in found if value is not NOTHING])
-    if isinstance(texts, Ahead):
-        return texts
-    rest = iter(texts)
-    return [None if value is NOTHING else next(rest) for _, value in found]
+
+    def finish(texts: list[bytes]) -> Reply:
+        rest = iter(texts)
+        return [None if value is NOTHING else next(rest) for _, value in found]
+
+    return written(session, [each for each in found if each[1] is not NOTHING], finish)
 
 
 # Removing

@@ -172,6 +172,32 @@ async def test_path_is_searched_between_the_commands_of_others(
     assert one.session.ready is None
 
 
+async def test_key_that_is_removed_or_made_while_others_are_written_moves_no_reply(setting: Setting) -> None:
+    one, other = await with_many(setting)
+    setting.send(one, encode("JSON.SET", "l", "$", TEXT), encode("JSON.GET", "l", ".number"))
+    await finish(one)
+    one.said = b""
+    setting.send(one, encode("JSON.MGET", "k", "none", "l", "."))
+    await settle()
+    assert one.is_waiting
+    setting.send(other, encode("DEL", "k"), encode("JSON.SET", "none", "$", "[1]"))
+    await finish(one, other)
+    assert one.said == b"*3\r\n" + bulk(MANY_TEXT) + b"$-1\r\n" + bulk(TEXT)
+
+
+@pytest.mark.parametrize("change", [("DEL", "k"), ("JSON.DEL", "k", ".tail"), ("SET", "k", "\xff")])
+async def test_reply_of_several_paths_is_finished_whatever_happens_to_the_key(
+    setting: Setting, change: tuple[str, ...]
+) -> None:
+    one, other = await with_many(setting)
+    setting.send(one, encode("JSON.GET", "k", ".list", ".tail"))
+    await settle()
+    assert one.is_waiting
+    setting.send(other, encode(*change))
+    await finish(one, other)
+    assert one.said == bulk(b'{".list":%b,".tail":{"id":-1}}' % canonical(MANY["list"]))
+
+
 async def test_many_values_that_were_found_are_written_in_steps_as_well(setting: Setting) -> None:
     one, other = await with_many(setting)
     setting.send(one, encode("JSON.GET", "k", "$..id"))
