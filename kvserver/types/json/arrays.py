@@ -11,7 +11,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.ahead import sent_value, works_ahead
 from kvserver.types.json.document import Document, Location, read_document, size_of
-from kvserver.types.json.filters import NOTHING
+from kvserver.types.json.filters import NOTHING, is_same
 from kvserver.types.json.path import parse_path
 from kvserver.types.json.places import (
     NO_PATH,
@@ -145,18 +145,6 @@ def json_arrlen(session: Session, request: Request) -> Reply:
     return len(value)
 
 
-def _is_same(left: JSON, right: JSON) -> bool:
-    """True if two values are the same, as RedisJSON has it: 1 and 1.0 are not."""
-    if type(left) is not type(right):
-        return False
-    if type(left) is list:
-        return len(left) == len(right) and all(map(_is_same, left, right))
-    if type(left) is dict:
-        # One call for each level, not two: documents may be deep.
-        return left.keys() == right.keys() and all(map(_is_same, left.values(), map(right.__getitem__, left)))
-    return bool(left == right)
-
-
 @command("json.arrindex", "key:key path value range{start:integer stop:integer?}?", "readonly", access="RO access",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Get the index of the first member that is a JSON value in each array at a path")  # fmt: skip
@@ -173,7 +161,7 @@ def json_arrindex(session: Session, request: Request) -> Reply:
         first = max(_near(start, length), 0)
         # 0 is the end.
         end = length if stop == 0 else max(length + stop, 0) if stop < 0 else min(stop, length)
-        return next((place for place in range(first, end) if _is_same(array[place], wanted)), -1)
+        return next((place for place in range(first, end) if is_same(array[place], wanted)), -1)
 
     document = read_document(session.keyspace, request[1])
     if document is None:

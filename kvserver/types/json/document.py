@@ -164,22 +164,29 @@ def _owned(value: JSON, own: set[int]) -> JSON:
 
 def size_of(value: JSON) -> int:
     """Return the memory, in bytes, that a value takes with all within it. It is estimated by some hundred of these."""
-    return _size_of(value, _LOOKS)
-
-
-def _size_of(value: JSON, looks: int) -> int:
-    kind = type(value)
-    if kind is not dict and kind is not list:
-        return 0 if value is None or kind is bool else getsizeof(value)
-    count, size = len(value), getsizeof(value)
-    if not count or not looks:
-        return size
-    most = min(looks, _LOOKS_EACH)
-    children = list(islice(value.values(), most)) if kind is dict else value[:: -(-count // most)]
-    if kind is dict and count > _SHARED_NAMES:
-        size += sum(map(getsizeof, islice(value, most))) * count // len(children)
-    each = (looks - len(children)) // len(children)
-    return size + sum([_size_of(child, each) for child in children]) * count // len(children)
+    total: float = 0
+    # Values, how many within each may be looked at, and how many others each stands for. A deep value would take too many
+    # calls.
+    waiting: list[tuple[JSON, int, float]] = [(value, _LOOKS, 1)]
+    while waiting:
+        value, looks, times = waiting.pop()
+        kind = type(value)
+        if kind is not dict and kind is not list:
+            if value is not None and kind is not bool:
+                total += times * getsizeof(value)
+            continue
+        count = len(value)
+        total += times * getsizeof(value)
+        if not count or not looks:
+            continue
+        most = min(looks, _LOOKS_EACH)
+        children = list(islice(value.values(), most)) if kind is dict else value[:: -(-count // most)]
+        more = times * count / len(children)
+        if kind is dict and count > _SHARED_NAMES:
+            total += more * sum(map(getsizeof, islice(value, most)))
+        each = (looks - len(children)) // len(children)
+        waiting += [(child, each, more) for child in children]
+    return int(total)
 
 
 def _let_go(value: JSON) -> None:

@@ -7,6 +7,7 @@ value (`@`) and the root (`$`), where that takes a short time whatever the docum
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import maxsize
 from typing import Any, Final, Protocol
 
 from kvserver.formats.codec import JSON
@@ -214,14 +215,34 @@ _QUICK: Final[dict[str, Callable[[JSON, JSON], bool]]] = {
 }
 
 
-def equal(left: JSON, right: JSON, work: Work) -> Steps[bool]:
-    """Return True if two values are the same JSON: `1` and `1.0` are, `1` and `true` are not."""
+def _same_typed(left: JSON, right: JSON) -> bool:
+    """True if values are equal, and of the same type, of which one at least is no container."""
+    return type(left) is type(right) and type(left) not in _CONTAINERS and bool(left == right)
+
+
+def is_same(left: JSON, right: JSON) -> bool:
+    """True if two values are the same, as JSON.ARRINDEX has it: 1 and 1.0 are not."""
+    if type(left) not in _CONTAINERS or type(left) is not type(right):
+        return _same_typed(left, right)
+    steps = equal(left, right, Work(maxsize), _same_typed)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as stop:
+        return bool(stop.value)
+
+
+def equal(left: JSON, right: JSON, work: Work, same: Callable[[JSON, JSON], bool] = _same) -> Steps[bool]:
+    """Return True if two values are the same JSON: `1` and `1.0` are, `1` and `true` are not.
+
+    `same` compares values of which one at least is no container.
+    """
     waiting = [(left, right)]
     looks = 0
     while waiting:
         left, right = waiting.pop()
         if type(left) not in _CONTAINERS:
-            if not _same(left, right):
+            if not same(left, right):
                 return False
             continue
         if type(left) is not type(right) or len(left) != len(right):
@@ -233,7 +254,7 @@ def equal(left: JSON, right: JSON, work: Work) -> Steps[bool]:
             first, second = left[name], right[name]
             if type(first) in _CONTAINERS:
                 waiting.append((first, second))
-            elif not _same(first, second):
+            elif not same(first, second):
                 return False
             looks += 1
             if looks % CHUNK == 0:

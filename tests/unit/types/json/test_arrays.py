@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from helpers.sessions import run, text
+from kvserver.formats.codec import MAX_DEPTH
 from kvserver.state.session import Session
 
 NO_PATH = "ERR Path does not exist"
@@ -109,3 +110,11 @@ def test_empty_array_gives_nothing_and_stays(session: Session) -> None:
 def test_wrong_number_of_words(session: Session, words: tuple[str, ...]) -> None:
     run(session, "JSON.SET", "k", "$", "[]")
     assert text(run(session, f"JSON.{words[0]}", *words[1:])).startswith("ERR wrong number of arguments for 'json.")
+
+
+@pytest.mark.parametrize(("before", "behind"), [('{"a":', "}"), ("[", "]")], ids=["objects", "arrays"])
+def test_deepest_value_is_found_by_its_types(session: Session, before: str, behind: str) -> None:
+    deep, other = (before * (MAX_DEPTH - 1) + number + behind * (MAX_DEPTH - 1) for number in ("1", "1.0"))
+    run(session, "JSON.SET", "k", "$", f"[{other},{deep}]")
+    assert run(session, "JSON.ARRINDEX", "k", "$", deep) == [1]
+    assert run(session, "JSON.ARRINDEX", "k", "$", other) == [0]

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from helpers.sessions import run
 from kvserver.containers import lazyfree
 from kvserver.data.keyspace import Keyspace
 from kvserver.errors import CommandError
-from kvserver.formats.codec import JSONText, canonical
+from kvserver.formats.codec import MAX_DEPTH, JSONText, canonical
+from kvserver.state.session import Session
 from kvserver.types.json.document import (
     TEXT_BYTES,
     Document,
@@ -198,3 +200,16 @@ def test_large_values_are_freed_in_steps(way: str) -> None:
     finally:
         lazyfree.end()
         gc.collect()
+
+
+@pytest.mark.parametrize(("before", "behind"), [('{"a":', "}"), ("[", "]")], ids=["objects", "arrays"])
+def test_deepest_values_are_set_and_recorded(session: Session, before: str, behind: str) -> None:
+    deep = before * (MAX_DEPTH - 2) + "1" + behind * (MAX_DEPTH - 2)
+    text = f'{{"l":[1,2],"pad":"{"x" * 3000}"}}'
+    run(session, "JSON.SET", "k", "$", text)
+    assert run(session, "MEMORY", "USAGE", "k") is not None
+    session.server.databases[0].records.take()
+    run(session, "JSON.SET", "k", "$.l[0]", deep)
+    run(session, "JSON.MERGE", "k", "$.l[1]", deep)
+    assert run(session, "JSON.ARRAPPEND", "k", "$.l", deep) == [3]
+    assert len(session.server.databases[0].records.take()) == 3
