@@ -62,13 +62,12 @@ def in_steps(text: bytes, size: int) -> Found:
 @given(values)
 def test_canonical_json_is_read_as_it_was(value: object) -> None:
     text = canonical(value)
-    found, has_constants = parse(text)
+    found, _ = parse(text)
     assert canonical(found) == text
     for size in SIZES:
         with mock.patch.object(parsing, "STEP_BYTES", size):
-            in_pieces, may_have_constants = finish(parse_steps(text, is_canonical=True))
+            in_pieces, _ = finish(parse_steps(text, is_canonical=True))
         assert canonical(in_pieces) == text
-    assert not (has_constants and may_have_constants and b"NaN" in text)
 
 
 @pytest.mark.parametrize("text", [b"[123456789012345678901234567890]", b'"1234567890123456789"', b'["\\ud800"]', b"[NaN]"])
