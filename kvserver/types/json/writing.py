@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import merge
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -87,7 +87,26 @@ def weight(value: JSON, most: int) -> int:
     return total
 
 
+class _Within(NamedTuple):
+    """A value within another one, whose text stands here."""
+
+    value: JSON
+
+
 def _pieces(value: JSON, *, has_constants: bool) -> Iterator[bytes]:
+    """Yield a text piece by piece. A generator for each level would take more frames than Python allows."""
+    open_values = [_parts(value, has_constants=has_constants)]
+    while open_values:
+        for part in open_values[-1]:
+            if isinstance(part, _Within):
+                open_values.append(_parts(part.value, has_constants=has_constants))
+                break
+            yield part
+        else:
+            open_values.pop()
+
+
+def _parts(value: JSON, *, has_constants: bool) -> Iterator[bytes | _Within]:
     kind = type(value)
     if kind is str and len(value) > PIECE_BYTES:
         yield b'"'
@@ -100,7 +119,7 @@ def _pieces(value: JSON, *, has_constants: bool) -> Iterator[bytes]:
         yield write(value, has_constants=has_constants)
 
 
-def _array(value: list[JSON], *, has_constants: bool) -> Iterator[bytes]:
+def _array(value: list[JSON], *, has_constants: bool) -> Iterator[bytes | _Within]:
     yield b"["
     separator = b""
     batch: list[JSON] = []
@@ -113,7 +132,7 @@ def _array(value: list[JSON], *, has_constants: bool) -> Iterator[bytes]:
             separator, batch, total = b",", [], child_weight
         if child_weight >= STEP_WEIGHT:
             yield separator
-            yield from _pieces(child, has_constants=has_constants)
+            yield _Within(child)
             separator, total = b",", 0
         else:
             batch.append(child)
@@ -122,7 +141,7 @@ def _array(value: list[JSON], *, has_constants: bool) -> Iterator[bytes]:
     yield b"]"
 
 
-def _object(value: dict[str, JSON], *, has_constants: bool) -> Iterator[bytes]:
+def _object(value: dict[str, JSON], *, has_constants: bool) -> Iterator[bytes | _Within]:
     yield b"{"
     separator = b""
     batch: dict[str, JSON] = {}
@@ -139,7 +158,7 @@ def _object(value: dict[str, JSON], *, has_constants: bool) -> Iterator[bytes]:
                 separator, batch, total = b",", {}, child_weight
             if child_weight >= STEP_WEIGHT:
                 yield b"%b%b:" % (separator, canonical_string(name))
-                yield from _pieces(child, has_constants=has_constants)
+                yield _Within(child)
                 separator, total = b",", 0
             else:
                 batch[name] = child

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from helpers.documents import values
-from kvserver.formats.codec import PIECE_BYTES, canonical
+from kvserver.formats.codec import MAX_DEPTH, PIECE_BYTES, canonical
 from kvserver.types.json import writing
 from kvserver.types.json.writing import STEP_WEIGHT, weight, write, write_steps
 
@@ -32,6 +32,13 @@ def test_what_orjson_writes_otherwise_is_written_canonically(value: object) -> N
 def test_constants_are_written_where_they_may_be() -> None:
     value = [math.nan, [-math.inf] * STEP_WEIGHT]
     assert write(value, has_constants=True) == b"".join(write_steps(value, has_constants=True)) == canonical(value)
+
+
+def test_heavy_value_at_the_greatest_depth_is_written_in_steps() -> None:
+    value: Any = ["x"] * (2 * STEP_WEIGHT)
+    for level in range(MAX_DEPTH - 1):
+        value = [value] if level % 2 else {"a": value}
+    assert b"".join(write_steps(value)) == write(value)
 
 
 def test_weight_is_exact_up_to_the_most() -> None:
