@@ -101,6 +101,10 @@ def works_ahead(
                 open_searches = _begin(session.keyspace, searches(request))
                 if any(each.rest is not None for each in open_searches):
                     session.ready = None
+                    # Now, since the steps begin behind other commands of this tick; and those that have ended, too, whose
+                    # locations are used when all have.
+                    for begun in open_searches:
+                        begun.hold()
                     return Ahead(_search(open_searches, ready if isinstance(ready, _Values) else _Values()))
                 searched = [each.searched() for each in open_searches]
             try:
@@ -169,9 +173,6 @@ def _begin(keyspace: Keyspace, wanted: list[tuple[bytes, bytes]]) -> list[_Searc
 
 
 def _search(searches: list[_Search], values: _Values) -> Generator[None, None, _Values]:
-    for each in searches:
-        if each.rest is not None:
-            each.hold()
     for each in searches:
         while each.rest is not None:
             each.step()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from helpers import sessions
 from helpers.servers import encode
 from helpers.writers import Noting, Setting, settle
+from kvserver.data.keyspace import Keyspace
 from kvserver.formats.codec import JSONText, canonical
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES
@@ -17,6 +19,13 @@ TEXT = canonical(LONG)
 
 @pytest.fixture
 async def setting() -> Setting:
+    return Setting()
+
+
+@pytest.fixture
+async def plain(monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """A setting with the keyspace of a server: the one that guards makes forks, so that no document is changed in place."""
+    monkeypatch.setattr(sessions, "_guarding", lambda: Keyspace)
     return Setting()
 
 
@@ -220,6 +229,33 @@ async def test_document_that_changes_amid_the_search_is_searched_again(setting: 
     await finish(one, other)
     assert one.said == bulk(b"[-4]")
     assert (await said(other, setting, "JSON.GET", "k", "$.tail")).endswith(bulk(b'[{"other":{"id":-4}}]'))
+
+
+async def test_search_that_has_ended_is_made_again_if_its_document_changes_amid_another(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    few = canonical([{"id": number, "pad": "p" * 100} for number in range(40)])
+    plain.send(one, encode("JSON.SET", "few", "$", few), encode("JSON.GET", "few", "$[0].id"))
+    await finish(one)
+    one.said = b""
+    plain.send(one, encode("JSON.MSET", "few", "$[?@.id==20].pad", '"new"', "k", "$..[?@.id<0].id", "1"))
+    await settle()
+    assert one.is_waiting
+    plain.send(other, encode("JSON.DEL", "few", "$[0]"))
+    await finish(one, other)
+    assert (one.said, other.said) == (b"+OK\r\n", b":1\r\n")
+    assert await said(one, plain, "JSON.GET", "few", '$[?@.pad=="new"].id') == b"+OK\r\n" + bulk(b"[20]")
+
+
+async def test_commands_of_the_same_tick_change_nothing_amid_a_search(plain: Setting) -> None:
+    one, other = new_client(plain), new_client(plain)
+    members = {f"k{number}": {"x": number} for number in range(20_000)}
+    plain.send(one, encode("JSON.SET", "k", "$", canonical(members)))
+    await finish(one)
+    one.said = b""
+    plain.send(one, encode("JSON.GET", "k", "$[?@.x==1]"))
+    plain.send(other, encode("JSON.SET", "k", "$.more", "1"))
+    await finish(one, other)
+    assert (one.said, other.said) == (bulk(b'[{"x":1}]'), b"+OK\r\n")
 
 
 async def test_short_search_in_a_large_document_does_not_wait(setting: Setting) -> None:
