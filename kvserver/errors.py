@@ -8,6 +8,8 @@ Exception
     │   ├── MediumLocked       another process holds the medium
     │   ├── Refused            an engine refuses an append or a manifest, since somebody else's stands there
     │   ├── Unknown            nobody knows if a call of an engine has had its effect, or may still have it
+    │   ├── EntryTooLong       an entry is longer than an engine takes now
+    │   ├── Denied             an engine's user may not do what was asked
     │   ├── NotReady           an engine does not answer yet, or not for now
     │   ├── ChainBroken        the entries of a shared log do not follow each other, or hold what can't be run
     │   │   └── LogLost            a shared log ends before an entry that was acknowledged there
@@ -29,6 +31,7 @@ Exception
     ├── DenseNeeded            a HyperLogLog can't stay sparse
     ├── ConfigError            a wrong option, value or file of options
     │   └── ConfigSetError     the same by CONFIG SET, in Redis's words
+    ├── RuleError              a rule of a user that means nothing, or a file of users with such rules
     ├── UsageError             words on the command line that mean nothing
     ├── StartError             the server can't start
     ├── NotRunning             the server that is asked for something does not run in this process
