@@ -26,8 +26,6 @@ OURS_ALONE = {
 }
 DIFFERENCES = {
     ("set", "arguments"): "IFEQ and IFNE came with Redis 8.4",
-    **{(name, field): "WITHSCORE came with Redis 7.2" for name in ("zrank", "zrevrank") for field in ("arity", "arguments")},
-    ("hscan", "arguments"): "NOVALUES came with Redis 7.4",
     ("save", "summary"): "nobody but its client waits for it",
     ("shutdown", "summary"): "the same",
     ("flushall", "complexity"): "the data is let go of at once and freed bit by bit",

@@ -333,7 +333,7 @@ def _to_choose_from(session: Session, key: bytes) -> Fields | Living | None:
 
 
 @command("hscan",
-         "key:key cursor:integer MATCH=pattern:pattern? COUNT=count:integer? NOVALUES?@7.4.0",
+         "key:key cursor:integer MATCH=pattern:pattern? COUNT=count:integer?",
          "readonly", access="RO access", numbers={"COUNT": count_of},
          since="2.8.0", group="hash",
          complexity="O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to "
@@ -341,13 +341,7 @@ def _to_choose_from(session: Session, key: bytes) -> Fields | Living | None:
          tips="nondeterministic_output",
          summary="Incrementally iterate hash fields and associated values")  # fmt: skip
 def hscan(session: Session, request: Request) -> Reply:
-    # The words are looked at here, since a missing key has no syntax errors.
-    is_short = any(word.upper() == b"NOVALUES" for word in request[3:])
-    return scan_reply(hscan, session, request, partial(living, session), _scanned_name if is_short else _scanned)
-
-
-def _scanned_name(field: bytes, value: bytes | None) -> tuple[bytes, ...]:
-    return () if value is None else (field,)
+    return scan_reply(hscan, session, request, partial(living, session), _scanned)
 
 
 def _scanned(field: bytes, value: bytes | None) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from kvserver.containers.packed import count_pairs
 from kvserver.data.entries import Value
 from kvserver.dispatch.alike import found, integers
 from kvserver.dispatch.arguments import MAX_INTEGER, SYNTAX_ERROR, at_least
-from kvserver.dispatch.command import MANY_WORDS, command, wrong_arity
+from kvserver.dispatch.command import MANY_WORDS, command
 from kvserver.errors import CommandError
 from kvserver.resp.reply import NULL, NULL_ARRAY, Reply
 from kvserver.resp.request import Request
@@ -24,7 +24,7 @@ from kvserver.types.scanning import count_of, scan_reply
 from kvserver.types.sorted_set import single
 from kvserver.types.sorted_set.packed_scores import rank_of
 from kvserver.types.sorted_set.score import NOT_A_NUMBER, listed_text_of, score_of, scored, text_of
-from kvserver.types.sorted_set.value import LISTPACK_MEMBERS, MARK, Small, SortedSet, changeable, members_of, put, store
+from kvserver.types.sorted_set.value import LISTPACK_MEMBERS, MARK, SortedSet, changeable, members_of, put, store
 
 _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
@@ -168,37 +168,25 @@ def _rank_found(entry: Any, request: Request, protocol: int) -> bytes | None:
     return NULL[protocol] if rank is None else b":%d\r\n" % rank
 
 
-def _with_score(request: Request, members: Small | SortedSet | None, rank: int | None) -> Reply:
-    """The reply to ZRANK and ZREVRANK with a fourth word, which is WITHSCORE in Redis since 7.2."""
-    if len(request) > 4:
-        raise wrong_arity(request[0].decode().lower())
-    if request[3].upper() != b"WITHSCORE":
-        raise CommandError(SYNTAX_ERROR)
-    return NULL_ARRAY if members is None or rank is None else [rank, members.scores.get(request[2])]
-
-
-@command("zrank", "key:key member WITHSCORE?@7.2.0", "readonly fast", access="RO access",
+@command("zrank", "key:key member", "readonly fast", access="RO access",
          since="2.0.0", group="sorted-set", complexity="O(log(N))",
          summary="Determine the index of a member in a sorted set",
          many=found(3, _rank_found))  # fmt: skip
 def zrank(session: Session, request: Request) -> Reply:
     value = session.keyspace.read(request[1])
-    if type(value) is str and value[0] == MARK and len(request) == 3:
+    if type(value) is str and value[0] == MARK:
         return rank_of(value, request[2])
     members = members_of(value)
-    rank = None if members is None else members.rank(request[2])
-    return rank if len(request) == 3 else _with_score(request, members, rank)
+    return None if members is None else members.rank(request[2])
 
 
-@command("zrevrank", "key:key member WITHSCORE?@7.2.0", "readonly fast", access="RO access",
+@command("zrevrank", "key:key member", "readonly fast", access="RO access",
          since="2.0.0", group="sorted-set", complexity="O(log(N))",
          summary="Determine the index of a member in a sorted set, with scores ordered from high to low")  # fmt: skip
 def zrevrank(session: Session, request: Request) -> Reply:
     members = members_of(session.keyspace.read(request[1]))
     rank = None if members is None else members.rank(request[2])
-    if members is not None and rank is not None:
-        rank = len(members.scores) - 1 - rank
-    return rank if len(request) == 3 else _with_score(request, members, rank)
+    return None if members is None or rank is None else len(members.scores) - 1 - rank
 
 
 @command("zrem", "key:key member+", "write fast", access="RW delete",
