@@ -216,9 +216,24 @@ WRITES: dict[str, list[Words]] = {
     "incr": [("n",), ("missing",), ("j",)],
     "incrby": [("n", 2), ("missing", 2)],
     "incrbyfloat": [("n", "0.5"), ("j", "0.5"), ("missing", "1")],
-    "json.del": [("j",), ("k",), ("missing",)],
-    "json.forget": [("j",)],
-    "json.set": [("j", "$", "[1]"), ("missing", "$", '"text"')],
+    "increx": [("n",), ("missing", "BYFLOAT", "0.5", "EX", 9), ("n", "BYINT", 1, "UBOUND", 0)],
+    "delex": [("k", "IFEQ", "v"), ("k", "IFNE", "v"), ("missing",)],
+    "delifeq": [("k", "v"), ("k", "w")],
+    "json.arrappend": [("d", "$.l", "4", '"x"')],
+    "json.arrinsert": [("d", "$.l", 0, "0")],
+    "json.arrpop": [("d", "$.l"), ("d", "$.l", 0)],
+    "json.arrtrim": [("d", "$.l", 1, 1)],
+    "json.clear": [("d",), ("d", "$.*"), ("j",)],
+    "json.del": [("j",), ("k",), ("missing",), ("d", "$.l[0]"), ("d", "$..x")],
+    "json.forget": [("j",), ("d", "$.o")],
+    "json.merge": [("d", "$", '{"o": null, "new": {"a": 1}}'), ("d", "$.o", "1")],
+    "json.mset": [("d", "$.n", "2", "missing", "$", "[1]")],
+    "json.numincrby": [("d", "$.n", "0.5"), ("d", "$..*", 1), ("j", ".", 2)],
+    "json.nummultby": [("d", "$.n", 3)],
+    "json.set": [("j", "$", "[1]"), ("missing", "$", '"text"'), ("d", "$.l[1]", "{}"), ("d", "$.new", "1", "NX")],
+    "json.strappend": [("d", "$.s", '"c"'), ("k", '"w"')],
+    "json.toggle": [("d", "$.b")],
+    "msetex": [(2, "k", "w", "missing", "x"), (1, "k", "w", "EX", 9), (1, "timed", "w", "KEEPTTL")],
     "move": [("k", 1), ("timed", 1), ("h", 1), ("missing", 1)],
     "mset": [("k", 1, "missing", 2)],
     "msetnx": [("a", 1, "b", 2), ("a", 1, "k", 2)],
@@ -318,6 +333,7 @@ def filled() -> tuple[Server, Session]:
         ("SET", "k", "v"),
         ("SET", "n", "5"),
         ("JSON.SET", "j", "$", "7"),
+        ("JSON.SET", "d", "$", '{"n": 1, "s": "ab", "l": [1, 2, 3], "o": {"x": 1}, "b": true}'),
         ("SET", "timed", "v", "PXAT", LATER_MS),
         ("HSET", "h", "a", 1, "b", 2),
         ("HSET", "timed_fields", "a", 1, "b", 2),
@@ -340,7 +356,8 @@ def filled() -> tuple[Server, Session]:
 
 def test_every_command_that_may_change_data_is_here() -> None:
     commands = Server().table.commands.values()
-    assert {command.name for command in commands if "write" in command.flags} == WRITES.keys()
+    # MIGRATE removes keys when its client is answered, which tests/unit/commands/test_migrate.py tells of.
+    assert {command.name for command in commands if "write" in command.flags} - {"migrate"} == WRITES.keys()
 
 
 @pytest.mark.parametrize("name", WRITES)
