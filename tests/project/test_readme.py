@@ -76,6 +76,9 @@ RUN_HERE = (
     "redis-cli -p 6379 --scan",
     "pip install -q '.[nats]'",
     "from redis.sentinel",
+    "redis-cli JSON.SET",
+    "redis-cli ACL SETUSER",
+    "user = [",
 )
 NOT_RUN_HERE = {
     "KVSERVER_BUILD=mypyc ": ".build/run, which takes minutes",
@@ -299,6 +302,32 @@ def test_line_that_brings_data_over_brings_it_over(tmp_path: Path) -> None:
             assert wire.command("LRANGE", "list", 0, -1) == b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"
 
 
+@pytest.mark.parametrize(
+    ("beginning", "answers"),
+    [
+        (
+            "redis-cli JSON.SET",
+            ["OK", '{"$.name":["Ann"],"$.tags[-1]":["b"]}', "[4]", "3", "OK", '[["a","b","c"],"Rome"]'],
+        ),
+        (
+            "redis-cli ACL SETUSER",
+            [
+                "OK",
+                "OK",
+                "NOPERM this user has no permissions to access one of the keys used as arguments",
+                "This user has no permissions to run the 'flushall' command",
+            ],
+        ),
+    ],
+)
+def test_lines_of_a_topic_are_answered(beginning: str, answers: list[str], tmp_path: Path) -> None:
+    need_program("redis-cli")
+    with ServerProcess("kvserver", tmp_path) as server:
+        lines = block(beginning).replace("redis-cli ", f"redis-cli -p {server.port} ").replace(":6379", f":{server.port}")
+        said = subprocess.run(["sh", "-c", lines], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert [line for line in said.splitlines() if line] == answers
+
+
 def free_ports() -> int:
     """A number behind which three ports are free."""
     while True:
@@ -356,6 +385,11 @@ def test_extras_that_are_named_are_there() -> None:
 def test_file_of_options_is_one() -> None:
     settings, _ = read_options("kvserver.toml", block("port = 6380"), str, lambda pattern: [])
     assert {name: setting.text for name, setting in settings.items()}["save"] == "900 1 60 10000"
+
+
+def test_users_in_a_file_of_options_are_users() -> None:
+    settings, _ = read_options("kvserver.toml", block("user = ["), str, lambda pattern: [])
+    assert settings["user"].text.splitlines() == ["app on >secret ~app:* &app:* +@all -@dangerous", "default off"]
 
 
 # --- what it names
