@@ -264,6 +264,15 @@ class Unblock(_Effect):
         self.reply = reply
 
 
+class Released(_Effect):
+    """Carry on with the result of a command that had keys reserved, then let others write these, unless it has yet to run."""
+
+    __match_args__ = ("result",)
+
+    def __init__(self, result: Reply | Effect | CommandError) -> None:
+        self.result = result
+
+
 class Fed(_Effect):
     """Carry on with the result, then serve those who wait for what was written."""
 
@@ -285,12 +294,14 @@ class Ahead(Postpone):
     """Take these steps between the commands of others, then run this command, and what is behind it.
 
     The command finds what the steps return by `session.take_ready`. One that may not wait (`session.may_wait`) asks for none.
+    From the first step until it has run, calls of others that would write these keys of the session's database wait.
     """
 
-    __match_args__ = ("steps",)
+    __match_args__ = ("steps", "keys")
 
-    def __init__(self, steps: Generator[None, None, object]) -> None:
+    def __init__(self, steps: Generator[None, None, object], keys: list[bytes]) -> None:
         self.steps = steps
+        self.keys = keys
 
 
 class BeginPause(_Effect):
@@ -412,6 +423,7 @@ Effect = (
     | Await
     | Migrate
     | Unblock
+    | Released
     | Fed
     | Postpone
     | Prepare

@@ -16,7 +16,7 @@ from typing import Final
 from kvserver.acl.denials import Context, Entry
 from kvserver.acl.selector import Denial, Reason
 from kvserver.dispatch.command import Command, Handler, Many, unknown_command
-from kvserver.dispatch.effect import Close, Effect, Fed, Monitored, Notified, Postpone, Quiet, Tracked
+from kvserver.dispatch.effect import Ahead, Close, Effect, Fed, Monitored, Notified, Postpone, Quiet, Released, Tracked
 from kvserver.errors import CommandError, Refusal
 from kvserver.resp.reply import Error, Reply, Simple
 from kvserver.resp.request import Request
@@ -90,7 +90,7 @@ def is_open(server: ServerState) -> bool:
     facts = server.persistence
     return (
         server.pause is _NO_PAUSE
-        and not server.moving
+        and not server.reserved
         and not server.monitors
         and not server.notifications.is_on
         and not server.journal.error
@@ -247,8 +247,8 @@ def must_wait(session: Session, command: Command) -> bool:
     return pause is Pause.ALL or _any_changes(_meant(session, command))
 
 
-def writes_moving(session: Session, command: Command, request: Request) -> bool:
-    """True if a call would write a key that is on its way to another server, or might: it waits for the end of that.
+def writes_reserved(session: Session, command: Command, request: Request) -> bool:
+    """True if a call would write a key that another session has reserved, or might: it waits for the end of that.
 
     Of a transaction that changes anything nobody looks up which keys it writes.
     """
@@ -265,8 +265,9 @@ def writes_moving(session: Session, command: Command, request: Request) -> bool:
     except CommandError:
         # The call itself tells that its words are wrong.
         return False
-    number = session.keyspace.number
-    return not keys or any((number, key) in session.server.moving for key in keys)
+    number, reserved = session.keyspace.number, session.server.reserved
+    places = [(number, key) for key in keys] or list(reserved)
+    return any(reserved.get(place, session) is not session for place in places)
 
 
 def _meant(session: Session, command: Command) -> Sequence[Description]:
@@ -292,18 +293,21 @@ def call(runners: Runners, session: Session, request: Request) -> Reply | Effect
     """Run a call, if it may run now, tell of its events and show it to monitors; or queue it in MULTI, or let a pause hold it.
 
     Refusal if it may not run, CommandError if it fails. While CLIENT REPLY holds replies back, the result or the error is in
-    a Quiet; while the client tracks keys, that is in a Tracked.
+    a Quiet; while the client tracks keys, that is in a Tracked, and while it has keys reserved, all that in a Released.
     """
     if session.is_executing:
         return _call(runners, session, request)
-    if session.tracker is None:
+    has_reserved = session.server.has_reserved(session)
+    if session.tracker is None and not has_reserved:
         return _call_and_feed(runners, session, request)
     result: Reply | Effect | CommandError
     try:
         result = _call_and_feed(runners, session, request)
     except CommandError as error:
         result = error
-    return Tracked(result)
+    if not has_reserved:
+        return Tracked(result)
+    return Released(Tracked(result) if session.tracker else result)
 
 
 def _call_and_feed(runners: Runners, session: Session, request: Request) -> Reply | Effect:
@@ -359,7 +363,7 @@ def _pass(runners: Runners, session: Session, request: Request) -> Reply | Effec
         raise
     if server.pause is not _NO_PAUSE and must_wait(session, resolved):
         return Postpone()
-    if server.moving and writes_moving(session, resolved, request):
+    if server.reserved and writes_reserved(session, resolved, request):
         return Postpone()
     if session.transaction and not resolved.is_never_queued:
         return queue(session, resolved, request)
@@ -504,8 +508,8 @@ def remembering(handler: Handler, command: Command) -> Handler:
             result = handler(session, request)
             return result
         finally:
-            # One that has yet to run has read nothing.
-            if reads and not isinstance(result, Postpone):
+            # One that has yet to run has read nothing, but for one whose steps go on from here.
+            if reads and (not isinstance(result, Postpone) or isinstance(result, Ahead)):
                 tracking.remember(session, command, request)
 
     return run

@@ -1,6 +1,6 @@
 """MIGRATE: the connection by which keys go to another server, while their client waits and the event loop does not.
 
-Owns the transfers that are under way, and which keys nobody may write meanwhile (`ServerState.moving`). What is sent, and
+Owns the transfers that are under way; nobody else may write their keys meanwhile (`ServerState.reserve`). What is sent, and
 what the answers mean, is the command's own business. No connection is kept for a later call.
 """
 
@@ -48,8 +48,7 @@ class Migrations:
         """Begin a transfer, and let its client wait for the end."""
         session = client.session
         number = session.keyspace.number
-        moving = {(number, key) for key in effect.keys}
-        self._state.moving |= moving
+        self._state.reserve(session, effect.keys)
         task = self._loop.create_task(_transfer(effect))
         self._under_way[session.id] = task, effect
 
@@ -82,9 +81,8 @@ class Migrations:
 
     def _end(self, session: Session) -> None:
         """Let others write the keys again."""
-        _, effect = self._under_way.pop(session.id)
-        number = session.keyspace.number
-        self._state.moving -= {(number, key) for key in effect.keys}
+        del self._under_way[session.id]
+        self._state.release(session)
         self._release()
 
 

@@ -34,6 +34,7 @@ from kvserver.dispatch.effect import (
     Publish,
     Quiet,
     Recognize,
+    Released,
     Switch,
     Tracked,
     Unblock,
@@ -291,10 +292,18 @@ class Results:
                 begun = None
                 hold_back(client)
                 self._loop.call_soon(run_again, client)
-            case Ahead(steps):
+            case Ahead(steps, keys):
                 begun = None
                 hold_back(client)
+                self._state.reserve(session, keys)
+                if session.tracker:
+                    # The reply may have what is read now.
+                    session.tracker.is_late = True
                 self._go_on_with(self._work_ahead(client, request, steps))
+            case Released(result):
+                self._carry(result, client, request, output)
+                if not session.is_postponed:
+                    self._release(session)
             case Postpone():
                 begun = None
                 self.pauses.postpone(client)
@@ -316,6 +325,8 @@ class Results:
         session, tracker = client.session, client.session.tracker
         self._pass_all(self._tracking.take(), client, output)
         self._carry(result, client, request, output)
+        if tracker and not session.is_postponed and not client.is_waiting:
+            tracker.is_late = False
         # What CLIENT CACHING has said is still to come for a command that has yet to run.
         if not session.is_postponed:
             self._tracking.end(session, request, in_transaction=session.transaction is not None)
@@ -404,6 +415,12 @@ class Results:
             self._begin_late(client)
             self._go_on_with(self._reply_later(client, unfinished))
         return True
+
+    def _release(self, session: Session) -> None:
+        """Let others write what a session had reserved, if it had."""
+        if self._state.has_reserved(session):
+            self._state.release(session)
+            self.pauses.run_all_again()
 
     def _go_on_with(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -544,6 +561,7 @@ class Results:
         self.clients.pop(session.id, None)
         self._state.sessions.pop(session.id, None)
         self.pauses.forget(client)
+        self._release(session)
 
     def _close(self, replies: tuple[Reply, ...], client: Client, output: list[bytes]) -> None:
         for reply in replies:

@@ -7,7 +7,7 @@ server (`leave`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
 from kvserver.acl.catalogue import Catalogue
@@ -80,7 +80,7 @@ class ServerState:
     - `buffers_of` gives what the connection of a session holds, by the session's id; `held_buffers` gives that of all
       connections that hold anything.
     - `expires_actively`: keys are removed when their time has come, not only when a command meets them.
-    - `moving` has the keys that are on their way to another server, each with the number of its database.
+    - `reserved` has the keys, each with the number of its database, that one session alone may write while its command runs.
     - `attack_told_at_ms`: the time when the log last told of an attack over HTTP.
     """
 
@@ -132,7 +132,7 @@ class ServerState:
         self.notifications: Notifications[Session] = Notifications(databases, commands, self.channels)
         self.monitors: dict[int, Session] = {}
         self.pause = Pause.NONE
-        self.moving: set[Place] = set()
+        self.reserved: dict[Place, Session] = {}
         self.watches = Watches(databases, commands)
         self.tracking: Tracking[Session] = Tracking(databases, commands, self.sessions, config)
         self.scripts: ScriptHost[Session] = NoScripts()
@@ -160,6 +160,18 @@ class ServerState:
         """Have the users of the same server's state before, and what they were denied."""
         self.users.take(before.users)
         self.denials = before.denials
+
+    def reserve(self, session: Session, keys: Iterable[bytes]) -> None:
+        """Let nobody else write these keys of the session's database until `release`."""
+        self.reserved |= dict.fromkeys([(session.keyspace.number, key) for key in keys], session)
+
+    def has_reserved(self, session: Session) -> bool:
+        """Return True if the session has reserved keys."""
+        return bool(self.reserved) and session in self.reserved.values()
+
+    def release(self, session: Session) -> None:
+        """Let others write again what the session has reserved."""
+        self.reserved = {place: holder for place, holder in self.reserved.items() if holder is not session}
 
     def swap(self, first: int, second: int, caller: Session) -> None:
         """Let two databases change places, for all sessions: for the caller's, too, though it may be that of the journal."""

@@ -14,7 +14,7 @@ The first two figures at 10 MB are those of parsing and writing together; memory
 So a text takes an eighth of the memory, and up to 2 KB no more time than a command takes anyway. Above that, the time of each
 path grows with the document, and a Document is kept once a path was asked for, or where JSON.SET has parsed it already.
 
-Commands get a Document by `read_document`, or by `own_document` if they change it; they keep it by `change_document`.
+How commands come by documents, and keep them, is in `access`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from sys import getsizeof
-from typing import Final, cast
+from typing import Final
 
 from kvserver.containers import lazyfree
-from kvserver.data.entries import Value
-from kvserver.data.keyspace import Keyspace
-from kvserver.dispatch.arguments import WRONG_TYPE
-from kvserver.errors import CommandError
-from kvserver.formats.codec import JSON, JSONText
-from kvserver.types.json.parsing import parse
-from kvserver.types.json.writing import weight, write
+from kvserver.formats.codec import JSON
+from kvserver.types.json.writing import write
 
-# A longer text becomes a Document when a command asks for a path of it.
-TEXT_BYTES: Final = 2048
 # The keys from the root to a value: names of objects, and positions in arrays, which are not negative. () is the root.
 Location = tuple[str | int, ...]
 
@@ -52,23 +45,27 @@ _FREED_A_STEP: Final = 256
 class Document:
     """A document, changed in place: Python values as `json.loads` gives them.
 
-    `has_constants`: see `writing.write`. `is_kept`: it is what is stored under a key, not made for a command alone.
+    `has_constants`: see `writing.write`. `is_kept`: it is what is stored under a key, not made for a command alone. `changes`
+    counts how often it was changed.
 
     Whoever changes a container in it by himself gets that from `list_at` or `dict_at`, and calls `changed`. What is put into
     a document belongs to it: nobody else may change it, nor may it be in another document.
     """
 
-    __slots__ = ("_own", "_size_bytes", "has_constants", "is_kept", "root")
+    __slots__ = ("_own", "_replaced", "_size_bytes", "changes", "has_constants", "is_kept", "root")
 
     def __init__(self, root: JSON, *, has_constants: bool = False) -> None:
         self.root = root
         self.has_constants = has_constants
         self.is_kept = False
+        self.changes = 0
         # The ids of the containers that no fork has, as far as that is known; None: no fork has any. A container that a fork
         # has stays alive, or comes never back, so that no other one gets its id.
         self._own: set[int] | None = None
         # Estimated when somebody asks.
         self._size_bytes: int | None = None
+        # What has left a draft, whose document has it still.
+        self._replaced: list[JSON] = []
 
     def at(self, location: Location) -> JSON:
         """Return the value at a location, to be read. LookupError or TypeError if there is none."""
@@ -79,6 +76,7 @@ class Document:
 
     def put(self, location: Location, value: JSON) -> None:
         """Replace the value at a location, or add a member to an object."""
+        self.changes += 1
         if not location:
             before, self.root = self.root, value
         else:
@@ -88,19 +86,19 @@ class Document:
             container[key] = value
         if self._size_bytes is not None:
             self.changed(size_of(value) - size_of(before))
-        if self.is_kept:
-            _let_go(before)
+        self._drop(before)
 
     def delete(self, location: Location) -> None:
         """Remove the value at a location, which is not the root. LookupError or TypeError if there is none."""
+        self.changes += 1
         before = self._own_at(location[:-1]).pop(location[-1])
         if self._size_bytes is not None:
             self.changed(-size_of(before))
-        if self.is_kept:
-            _let_go(before)
+        self._drop(before)
 
     def list_at(self, location: Location) -> list[JSON]:
         """Return the array at a location, to be changed in place. TypeError if another value is there."""
+        self.changes += 1
         found = self._own_at(location)
         if type(found) is not list:
             raise TypeError("no array")
@@ -108,6 +106,7 @@ class Document:
 
     def dict_at(self, location: Location) -> dict[str, JSON]:
         """Return the object at a location, to be changed in place. TypeError if another value is there."""
+        self.changes += 1
         found = self._own_at(location)
         if type(found) is not dict:
             raise TypeError("no object")
@@ -135,6 +134,40 @@ class Document:
         other._own, self._own = set(), set()
         return other
 
+    def draft(self) -> Document:
+        """Return a fork that is no document of its own, but may become this one's next state by `become`."""
+        other = self.fork()
+        other.is_kept = False
+        return other
+
+    def become(self, draft: Document) -> None:
+        """Take over the state of a draft, which nobody uses any more."""
+        self.changes += 1
+        self.root, self._own, self._size_bytes = draft.root, draft._own, draft._size_bytes
+        self.has_constants = draft.has_constants
+        draft._let_replaced_go()
+
+    def keep(self) -> None:
+        """Be what is stored under a key from now on."""
+        self.is_kept = True
+        self._let_replaced_go()
+
+    def hold(self) -> Hold:
+        """Let what is there now stay as it is, for who reads it: until the release, this copies a container to change it."""
+        before, self._own = self._own, set()
+        return Hold(self, before, self._own)
+
+    def _drop(self, value: JSON) -> None:
+        if self.is_kept:
+            _let_go(value)
+        elif type(value) is dict or type(value) is list:
+            self._replaced.append(value)
+
+    def _let_replaced_go(self) -> None:
+        for value in self._replaced:
+            _let_go(value)
+        self._replaced.clear()
+
     def __del__(self) -> None:
         # At the end of the interpreter a module may have lost its names.
         if self.is_kept and lazyfree is not None and lazyfree.begun is not None and lazyfree.begun():
@@ -153,6 +186,21 @@ class Document:
                 value[key] = owned
             value = owned
         return value
+
+
+class Hold:
+    """The hold that a reader has on a document."""
+
+    def __init__(self, document: Document, before: set[int] | None, own: set[int]) -> None:
+        self._document = document
+        # The document's own containers before, and since.
+        self._before = before
+        self._own = own
+
+    def release(self) -> None:
+        """Let the document be changed in place again, if nothing has changed it, and nobody else has anything of it."""
+        if self._document._own is self._own and not self._own:
+            self._document._own = self._before
 
 
 def _owned(value: JSON, own: set[int]) -> JSON:
@@ -208,57 +256,3 @@ def _freeing(waiting: list[JSON]) -> Iterator[None]:
             waiting += [member for member in members if (type(member) is dict or type(member) is list) and member]
         del container, members
         yield
-
-
-# Documents under keys
-
-
-def read_document(keyspace: Keyspace, key: bytes) -> Document | None:
-    """Return the document under a key, to be read: a hit or a miss in INFO. None if the key is missing.
-
-    A string is a document, too. CommandError for other values, and for a string that is not UTF-8, which JSON can't express.
-    """
-    value = keyspace.read(key)
-    document = document_of(value)
-    if document is not None and not document.is_kept and len(cast(bytes, value)) > TEXT_BYTES and type(value) is JSONText:
-        document.is_kept = True
-        keyspace.put_equal(key, document)
-    return document
-
-
-def own_document(keyspace: Keyspace, key: bytes) -> Document | None:
-    """Return the document under a key, to be changed in place and given to `change_document`: see `read_document`."""
-    return document_of(keyspace.own(key))
-
-
-def change_document(keyspace: Keyspace, key: bytes, document: Document, request: list[bytes]) -> None:
-    """Keep a document that `own_document` gave, which the request has changed; the key keeps its expiry."""
-    keyspace.change(key, value_of(document), request)
-
-
-def document_of(value: Value | None) -> Document | None:
-    """Return the document that is a value, or a new one of the text that it is; None for None. CommandError as for reading."""
-    if value is None or type(value) is Document:
-        return value
-    if type(value) is JSONText:
-        root, has_constants = parse(value)
-        return Document(root, has_constants=has_constants)
-    if not isinstance(value, bytes):
-        raise CommandError(WRONG_TYPE)
-    try:
-        return Document(value.decode())
-    except UnicodeDecodeError:
-        raise CommandError(WRONG_TYPE) from None
-
-
-def value_of(document: Document) -> Value:
-    """Return the value to store for a document: a string for a string, the text of a small one, or the document itself."""
-    if type(document.root) is str:
-        return document.root.encode()
-    # What has so many values in it has a longer text.
-    if not document.is_kept and weight(document.root, TEXT_BYTES // 2) < TEXT_BYTES // 2:
-        text = document.text()
-        if len(text) <= TEXT_BYTES:
-            return JSONText(text)
-    document.is_kept = True
-    return document

@@ -7,12 +7,12 @@ value (`@`) and the root (`$`), where that takes a short time whatever the docum
 from __future__ import annotations
 
 from collections.abc import Callable
-from sys import maxsize
 from typing import Any, Final, Protocol
 
 from kvserver.formats.codec import JSON
 from kvserver.types.json.regexp import pattern
-from kvserver.types.json.segments import CHUNK, Search, Segment, Steps, Test, Work, follow
+from kvserver.types.json.segments import CHUNK, InChunks, Search, Segment, Test, follow
+from kvserver.types.json.work import Steps, Work
 
 # What a query of no value gives. It equals itself.
 NOTHING: Final[Any] = type("Nothing", (), {"__repr__": lambda self: "NOTHING"})()
@@ -30,16 +30,16 @@ class Operand(Protocol):
     @property
     def quick(self) -> Quick | None: ...
 
-    def steps(self, value: JSON, search: Search) -> Steps[JSON]: ...
+    def steps(self, value: JSON, search: Search) -> InChunks[JSON]: ...
 
 
-def _asked(operand: Operand, value: JSON, search: Search) -> Steps[JSON]:
+def _asked(operand: Operand, value: JSON, search: Search) -> InChunks[JSON]:
     if operand.quick:
         return operand.quick(value, search.root)
     return (yield from operand.steps(value, search))
 
 
-def _holds(test: Test, value: JSON, search: Search) -> Steps[bool]:
+def _holds(test: Test, value: JSON, search: Search) -> InChunks[bool]:
     if test.quick:
         return test.quick(value, search.root)
     return (yield from test.steps(value, search))
@@ -56,7 +56,7 @@ class Literal:
     def __init__(self, value: JSON) -> None:
         self.quick: Quick = lambda present, root: value
 
-    def steps(self, value: JSON, search: Search) -> Steps[JSON]:
+    def steps(self, value: JSON, search: Search) -> InChunks[JSON]:
         return (yield from _asked(self, value, search))
 
 
@@ -74,7 +74,7 @@ class Query:
         if self.is_singular:
             self.quick = (lambda value, root: walk(value, keys)) if is_relative else (lambda value, root: walk(root, keys))
 
-    def steps(self, value: JSON, search: Search) -> Steps[JSON]:
+    def steps(self, value: JSON, search: Search) -> InChunks[JSON]:
         """The value of the only node; NOTHING if there is none, or more than one."""
         found = []
         for chunk in follow(self.segments, value if self.is_relative else search.root, search):
@@ -84,7 +84,7 @@ class Query:
             yield from _PAUSE
         return found[0][0] if found else NOTHING
 
-    def count(self, value: JSON, search: Search) -> Steps[int]:
+    def count(self, value: JSON, search: Search) -> InChunks[int]:
         """The number of nodes."""
         number = 0
         for chunk in follow(self.segments, value if self.is_relative else search.root, search):
@@ -116,7 +116,7 @@ class Length:
         quick = argument.quick
         self.quick: Quick | None = quick and (lambda value, root: _length(quick(value, root)))
 
-    def steps(self, value: JSON, search: Search) -> Steps[JSON]:
+    def steps(self, value: JSON, search: Search) -> InChunks[JSON]:
         return _length((yield from _asked(self._argument, value, search)))
 
 
@@ -133,7 +133,7 @@ class Count:
     def __init__(self, query: Query) -> None:
         self._query = query
 
-    def steps(self, value: JSON, search: Search) -> Steps[JSON]:
+    def steps(self, value: JSON, search: Search) -> InChunks[JSON]:
         return (yield from self._query.count(value, search))
 
 
@@ -158,7 +158,7 @@ class Exists:
         quick = query.quick
         self.quick: Callable[[JSON, JSON], bool] | None = quick and (lambda value, root: quick(value, root) is not NOTHING)
 
-    def steps(self, value: JSON, search: Search) -> Steps[bool]:
+    def steps(self, value: JSON, search: Search) -> InChunks[bool]:
         for chunk in follow(self._query.segments, value if self._query.is_relative else search.root, search):
             if chunk:
                 return True
@@ -178,7 +178,7 @@ class Compare:
             compare, of_left, of_right = _QUICK[sign], left.quick, right.quick
             self.quick = lambda value, root: compare(of_left(value, root), of_right(value, root))
 
-    def steps(self, value: JSON, search: Search) -> Steps[bool]:
+    def steps(self, value: JSON, search: Search) -> InChunks[bool]:
         left = yield from _asked(self._left, value, search)
         right = yield from _asked(self._right, value, search)
         if type(left) not in _CONTAINERS or type(left) is not type(right):
@@ -220,19 +220,21 @@ def _same_typed(left: JSON, right: JSON) -> bool:
     return type(left) is type(right) and type(left) not in _CONTAINERS and bool(left == right)
 
 
-def is_same(left: JSON, right: JSON) -> bool:
-    """True if two values are the same, as JSON.ARRINDEX has it: 1 and 1.0 are not."""
+def is_same(left: JSON, right: JSON, work: Work) -> Steps[bool]:
+    """Return True if two values are the same, as JSON.ARRINDEX has it: 1 and 1.0 are not."""
     if type(left) not in _CONTAINERS or type(left) is not type(right):
         return _same_typed(left, right)
-    steps = equal(left, right, Work(maxsize), _same_typed)
-    try:
-        while True:
-            next(steps)
-    except StopIteration as stop:
-        return bool(stop.value)
+    comparison = equal(left, right, work, _same_typed)
+    while True:
+        try:
+            next(comparison)
+        except StopIteration as stop:
+            return bool(stop.value)
+        if work.is_due():
+            yield
 
 
-def equal(left: JSON, right: JSON, work: Work, same: Callable[[JSON, JSON], bool] = _same) -> Steps[bool]:
+def equal(left: JSON, right: JSON, work: Work, same: Callable[[JSON, JSON], bool] = _same) -> InChunks[bool]:
     """Return True if two values are the same JSON: `1` and `1.0` are, `1` and `true` are not.
 
     `same` compares values of which one at least is no container.
@@ -273,7 +275,7 @@ class Matches:
         self._pattern = pattern
         self._is_search = is_search
 
-    def steps(self, value: JSON, search: Search) -> Steps[bool]:
+    def steps(self, value: JSON, search: Search) -> InChunks[bool]:
         text = yield from _asked(self._text, value, search)
         wanted = yield from _asked(self._pattern, value, search)
         if type(text) is not str or type(wanted) is not str:
@@ -290,7 +292,7 @@ class Not:
         quick = test.quick
         self.quick: Callable[[JSON, JSON], bool] | None = quick and (lambda value, root: not quick(value, root))
 
-    def steps(self, value: JSON, search: Search) -> Steps[bool]:
+    def steps(self, value: JSON, search: Search) -> InChunks[bool]:
         return not (yield from _holds(self._test, value, search))
 
 
@@ -306,7 +308,7 @@ class Both:
             decide = any if is_any else all
             self.quick = lambda value, root: decide(each(value, root) for each in quick)
 
-    def steps(self, value: JSON, search: Search) -> Steps[bool]:
+    def steps(self, value: JSON, search: Search) -> InChunks[bool]:
         for test in self._tests:
             if (yield from _holds(test, value, search)) is self._is_any:
                 return self._is_any

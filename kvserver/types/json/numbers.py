@@ -15,11 +15,14 @@ from kvserver.errors import CommandError
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.ahead import works_ahead
+from kvserver.types.json.ahead import writes_ahead
 from kvserver.types.json.document import Document, Location
 from kvserver.types.json.path import parse_path
-from kvserver.types.json.places import change_each, integer_reply, is_number, value_from
-from kvserver.types.json.writing import write
+from kvserver.types.json.places import change_each, is_number
+from kvserver.types.json.replies import each_reply, integer_reply
+from kvserver.types.json.storage import Finish, sent
+from kvserver.types.json.work import Steps, Work
+from kvserver.types.json.writing import text_steps
 
 Number = int | float
 
@@ -42,39 +45,46 @@ def _calculate(calculate: Callable[[Number, Number], Number], left: Number, righ
 _MOST_BITS = int(sys.get_int_max_str_digits() * math.log2(10)) - 1
 
 
-def _change(session: Session, request: Request, calculate: Callable[[Number, Number], Number]) -> Reply:
+def _change(session: Session, request: Request, calculate: Callable[[Number, Number], Number]) -> Steps[Finish]:
     path = parse_path(request[2])
-    operand = value_from(request[3])
+    operand = yield from sent(request[3])
     if not is_number(operand):
         raise CommandError("ERR bad input number")
 
-    def result(document: Document, location: Location) -> Number:
+    def plan(document: Document, location: Location, work: Work) -> Steps[Number]:
+        yield from ()
         return _calculate(calculate, document.at(location), operand)
 
-    def change(document: Document, location: Location) -> Reply:
-        number = result(document, location)
-        document.put(location, number)
-        # The texts are made below, since a reply of RESP3 is a number.
-        return number
+    def change(document: Document, location: Location, result: Number) -> Reply:
+        document.put(location, result)
+        return result
 
-    replies = change_each(session, request, is_number, change, "does not contains a number", path=path, check=result)
-    if session.protocol == 3:
-        numbers = replies if isinstance(replies, list) else [replies]
-        return [integer_reply(each) if type(each) is int else each for each in numbers]
-    return write(replies)
+    return (
+        yield from change_each(
+            session, request, is_number, plan, change, "does not contains a number", path=path, shape=_shape
+        )
+    )
+
+
+def _shape(session: Session, replies: Reply, work: Work) -> Steps[Reply]:
+    """Return the reply that has these numbers, or this one: those of RESP3, or JSON."""
+    if session.protocol != 3:
+        return (yield from text_steps(replies))
+    numbers = replies if isinstance(replies, list) else [replies]
+    return (yield from each_reply(session, numbers, lambda each: integer_reply(each) if type(each) is int else each, work))
 
 
 @command("json.numincrby", "key:key path number:double", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Add a number to the numbers at a path")  # fmt: skip
-@works_ahead()
-def json_numincrby(session: Session, request: Request) -> Reply:
+@writes_ahead()
+def json_numincrby(session: Session, request: Request) -> Steps[Finish]:
     return _change(session, request, operator.add)
 
 
 @command("json.nummultby", "key:key path number:double", "write", access="RW access update",
          since="1.0.0", group="json", complexity="O(N) where N is the size of the document",
          summary="Multiply the numbers at a path by a number")  # fmt: skip
-@works_ahead()
-def json_nummultby(session: Session, request: Request) -> Reply:
+@writes_ahead()
+def json_nummultby(session: Session, request: Request) -> Steps[Finish]:
     return _change(session, request, operator.mul)

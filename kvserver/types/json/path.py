@@ -14,7 +14,8 @@ from kvserver.formats.codec import JSON
 from kvserver.types.json.document import Location
 from kvserver.types.json.filters import NOTHING, walk
 from kvserver.types.json.grammar import segments_of
-from kvserver.types.json.segments import Chunk, Chunks, Search, Segment, Work, follow, location
+from kvserver.types.json.segments import Chunks, Search, Segment, follow, location
+from kvserver.types.json.work import Steps, Work
 
 # Longer texts are refused: whatever is made of one is held for a while.
 MOST_BYTES: Final = 1 << 16
@@ -23,6 +24,8 @@ _BEHIND_ROOT: Final = ("", ".", "[", " ", "\t", "\n", "\r")
 # Paths up to this length are kept when they are parsed.
 _CACHED_BYTES: Final = 512
 _CACHED: Final = 1024
+# The making of locations with more keys is divided.
+_DEEP: Final = 64
 
 
 class Path:
@@ -32,10 +35,9 @@ class Path:
     is_legacy     it is of the older form
     keys          the keys from the root to the only value that it may find, where that is so whatever the document is; else
                   None. An index may be negative.
-    known         a document's root and what the path finds there, if somebody has searched that ahead, or None
     """
 
-    __slots__ = ("_is_from_end", "_segments", "is_legacy", "keys", "known", "text")
+    __slots__ = ("_is_from_end", "_segments", "is_legacy", "keys", "text")
 
     def __init__(self, text: str, is_legacy: bool, segments: tuple[Segment, ...]) -> None:
         self.text = text
@@ -44,7 +46,6 @@ class Path:
         self.keys: tuple[str | int, ...] | None = None if None in keys else keys  # type: ignore[assignment]
         self._is_from_end = any(type(key) is int and key < 0 for key in keys)
         self._segments = segments
-        self.known: tuple[JSON, Chunk] | None = None
 
     @property
     def is_definite(self) -> bool:
@@ -55,15 +56,19 @@ class Path:
     def is_root(self) -> bool:
         return self.keys == ()
 
-    def find(self, root: JSON, work: Work) -> list[Location]:
-        """The locations that it finds in a document, in order; one may be there twice. CommandError for too much work."""
+    def find(self, root: JSON, work: Work) -> Steps[list[Location]]:
+        """Return the locations that it finds in a document, in order; one may be there twice. CommandError: too much work."""
         if self.keys is None:
             found = []
-            for chunk in self.chunks(root, work):
+            for chunk in self._chunks(root, work):
                 for _, link in chunk:
                     found.append(location(link))
                     # A deep document has long locations, and may have many.
                     work.spend(len(found[-1]))
+                    if len(found[-1]) > _DEEP and work.is_due():
+                        yield
+                if work.is_due():
+                    yield
             return found
         if walk(root, self.keys) is NOTHING:
             return []
@@ -79,18 +84,28 @@ class Path:
             value = value[key]
         return tuple(there)
 
-    def values(self, root: JSON) -> list[JSON]:
-        """The values that it finds in a document, in order. CommandError for too much work."""
+    def values(self, root: JSON, work: Work) -> Steps[list[JSON]]:
+        """Return the values that it finds in a document, in order. CommandError: too much work."""
         if self.keys is None:
-            return [value for chunk in self.chunks(root) for value, _ in chunk]
+            found = []
+            for chunk in self._chunks(root, work):
+                found += [value for value, _ in chunk]
+                if work.is_due():
+                    yield
+            return found
         value = walk(root, self.keys)
         return [] if value is NOTHING else [value]
 
-    def first(self, root: JSON) -> JSON:
-        """The first value that it finds in a document; NOTHING if there is none. CommandError for too much work."""
+    def first(self, root: JSON, work: Work) -> Steps[JSON]:
+        """Return the first value that it finds in a document; NOTHING if there is none. CommandError: too much work."""
         if self.keys is not None:
             return walk(root, self.keys)
-        return next((value for chunk in self.chunks(root) for value, _ in chunk), NOTHING)
+        for chunk in self._chunks(root, work):
+            if chunk:
+                return chunk[0][0]
+            if work.is_due():
+                yield
+        return NOTHING
 
     def container(self, root: JSON) -> Location | None:
         """The location of the object that would have what a definite path finds, if it is there; not for the root."""
@@ -98,12 +113,8 @@ class Path:
         keys = self.keys[:-1]
         return self._from_start(root, keys) if type(walk(root, keys)) is dict else None
 
-    def chunks(self, root: JSON, work: Work | None = None) -> Chunks:
-        """Yield what it finds in chunks, each of which is made in a short time, and many of which are empty."""
-        known = self.known
-        if known is not None and known[0] is root:
-            return iter([known[1]])
-        return follow(self._segments, root, Search(root, work or Work()))
+    def _chunks(self, root: JSON, work: Work) -> Chunks:
+        return follow(self._segments, root, Search(root, work))
 
 
 def parse_path(text: bytes) -> Path:

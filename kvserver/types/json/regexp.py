@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kvserver.errors import PatternInvalid
-from kvserver.types.json.segments import CHUNK, Chunk, Steps, Work
+from kvserver.types.json.segments import CHUNK, Chunk, InChunks
+from kvserver.types.json.work import Work
 
 # A pattern that needs more states matches nothing, as one that is no pattern.
 _MOST_STATES: Final = 2000
@@ -292,7 +293,7 @@ class Pattern:
         self._first = self._states.of(part, 0)
         self._sets: dict[frozenset[int], _Set] = {}
 
-    def matches(self, text: str, work: Work) -> Steps[bool]:
+    def matches(self, text: str, work: Work) -> InChunks[bool]:
         """Return True if the whole text matches; for a search, if a part of it does. Yield empty chunks as time passes."""
         present = self._set(self._closure([self._first], at_start=True))
         for start in range(0, len(text), CHUNK):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON
 from kvserver.types.json.document import Location
+from kvserver.types.json.work import Work
 
 # A location as a pair of the link to the container and the last key; None is the root. It takes no time to make one.
 Link = tuple[Any, str | int] | None
@@ -24,26 +24,9 @@ Chunks = Iterator[Chunk]
 
 _Result = TypeVar("_Result")
 # What has a result in the end, and yields empty chunks until then, so that others get their turn.
-Steps = Generator[Chunk, None, _Result]
+InChunks = Generator[Chunk, None, _Result]
 
 CHUNK: Final = 256
-# The values that one path may look at, which takes some ten seconds. A path such as `$..*..*..*` looks at each many times.
-MOST_WORK: Final = 1 << 24
-
-
-class Work:
-    """What a path may still look at."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, left: int = MOST_WORK) -> None:
-        self.left = left
-
-    def spend(self, values: int) -> None:
-        """Take notice that so many values are looked at. CommandError if these are too many."""
-        self.left -= values
-        if self.left < 0:
-            raise CommandError("ERR path looks at too many values")
 
 
 class Search(NamedTuple):
@@ -126,7 +109,7 @@ class Test(Protocol):
     @property
     def quick(self) -> Callable[[JSON, JSON], bool] | None: ...
 
-    def steps(self, value: JSON, search: Search) -> Steps[bool]: ...
+    def steps(self, value: JSON, search: Search) -> InChunks[bool]: ...
 
 
 class Filter(NamedTuple):
@@ -227,10 +210,10 @@ def _containers(nodes: Chunk, work: Work) -> Chunks:
                 value, link = following
                 if type(value) is not dict and type(value) is not list:
                     continue
-                work.spend(1 + len(value))
+                work.spend(1)
                 found.append(following)
                 if value:
-                    waiting.append(_within(value, link))
+                    waiting.append(_within(value, link, work))
             if following is None or len(found) == CHUNK:
                 yield found
                 found = []
@@ -241,15 +224,17 @@ def _containers(nodes: Chunk, work: Work) -> Chunks:
 _END: Final[Any] = object()
 
 
-def _within(value: JSON, link: Link) -> Iterator[Node | None]:
+def _within(value: JSON, link: Link, work: Work) -> Iterator[Node | None]:
     """The containers that are members of a container. None for so many members that it is time for a pause."""
     if len(value) <= CHUNK:
+        work.spend(len(value))
         return iter([(each, (link, key)) for key, each in _members(value) if type(each) is dict or type(each) is list])
-    return _long_within(value, link)
+    return _long_within(value, link, work)
 
 
-def _long_within(value: JSON, link: Link) -> Iterator[Node | None]:
+def _long_within(value: JSON, link: Link, work: Work) -> Iterator[Node | None]:
     members = _members(value)
     while piece := list(islice(members, CHUNK)):
+        work.spend(len(piece))
         yield from [(each, (link, key)) for key, each in piece if type(each) is dict or type(each) is list]
         yield None

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import merge
+from io import BytesIO
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from kvserver.formats.codec import JSON, PIECE_BYTES, canonical, canonical_string
+from kvserver.types.json.work import Steps
 
 # A value of a greater weight is written in steps of so much: 1 for each value in it, and for so many bytes.
 STEP_WEIGHT: Final = 512
+# A value of a lower weight is written in one step.
+_LONG_WEIGHT: Final = 4096
 _WEIGHT_BITS: Final = 6
 _DIGIT_BITS: Final = 4
 # The names of an object that are sorted at once.
@@ -57,6 +61,18 @@ def write_steps(value: JSON, *, has_constants: bool = False) -> Iterator[bytes]:
             gathered, length = [], 0
     if gathered:
         yield b"".join(gathered)
+
+
+def text_steps(value: JSON, *, has_constants: bool = False) -> Steps[bytes]:
+    """Return what `write` returns, in steps if the value is large. Nobody may change it meanwhile."""
+    if weight(value, _LONG_WEIGHT) < _LONG_WEIGHT:
+        return write(value, has_constants=has_constants)
+    # The buffer becomes the text, so that nothing is copied twice.
+    gathered = BytesIO()
+    for piece in write_steps(value, has_constants=has_constants):
+        gathered.write(piece)
+        yield
+    return gathered.getvalue()
 
 
 def weight(value: JSON, most: int) -> int:
@@ -146,7 +162,7 @@ def _object(value: dict[str, JSON], *, has_constants: bool) -> Iterator[bytes | 
     separator = b""
     batch: dict[str, JSON] = {}
     total = 0
-    for names in _in_order(value):
+    for names in names_in_order(value):
         if not names:
             yield b""
         for name in names:
@@ -167,7 +183,7 @@ def _object(value: dict[str, JSON], *, has_constants: bool) -> Iterator[bytes | 
     yield b"}"
 
 
-def _in_order(value: dict[str, JSON]) -> Iterator[list[str]]:
+def names_in_order(value: dict[str, JSON]) -> Iterator[list[str]]:
     """Yield the names of an object in their order, some at a time; an empty list is a step that sorted."""
     runs: list[list[str]] = []
     is_sorted = True

@@ -24,7 +24,7 @@ from kvserver.dispatch.gate import (
     READONLY,
     is_plain,
     refusal,
-    writes_moving,
+    writes_reserved,
 )
 from kvserver.dispatch.table import ALL_GATED
 from kvserver.errors import CommandError, Refusal
@@ -424,24 +424,27 @@ def test_calls_go_through_the_gate_while_there_are_notifications(server: Server)
         ("EXEC", False),
     ],
 )
-def test_what_would_write_a_key_that_is_on_its_way_waits(call: str, waits: bool) -> None:
-    session = Server().session()
-    session.server.moving.add((0, b"k"))
+def test_what_would_write_a_key_that_another_session_has_reserved_waits(call: str, waits: bool) -> None:
+    server = Server()
+    session, holder = server.session(), server.session()
+    server.state.reserve(holder, [b"k"])
     assert not is_plain(session)
     request = call.encode().split()
     command = Server().table.commands[request[0].lower()]
-    assert writes_moving(session, command, request) is waits
+    assert writes_reserved(session, command, request) is waits
     run(session, "SELECT", 1)
-    assert writes_moving(session, command, request) is (call in ("FLUSHALL", "EVAL x 0"))
+    assert writes_reserved(session, command, request) is (call in ("FLUSHALL", "EVAL x 0"))
+    if call != "EXEC":
+        assert not writes_reserved(holder, command, request)
 
 
 def test_transaction_that_changes_anything_waits_when_it_is_to_run(session: Session) -> None:
-    session.server.moving.add((0, b"k"))
+    session.server.reserve(Server().session(), [b"k"])
     exec_ = Server().table.commands[b"exec"]
     run(session, "MULTI")
     assert run(session, "GET", "k") == QUEUED
-    assert not writes_moving(session, exec_, [b"EXEC"])
+    assert not writes_reserved(session, exec_, [b"EXEC"])
     assert run(session, "SET", "l", "v") == QUEUED
-    assert writes_moving(session, exec_, [b"EXEC"])
+    assert writes_reserved(session, exec_, [b"EXEC"])
     session.is_executing = True
-    assert not writes_moving(session, exec_, [b"EXEC"])
+    assert not writes_reserved(session, exec_, [b"EXEC"])

@@ -78,7 +78,7 @@ async def test_key_goes_while_others_run_and_who_would_write_it_waits(setting: S
     assert await writer.told() == b":1\r\n"
     assert await client.told(2) == b"+OK\r\n+OK\r\n"
     assert b"RESTORE" in target.got
-    assert not setting.server.state.moving
+    assert not setting.server.state.reserved
 
 
 async def test_refused_connection_is_a_failed_write(setting: Setting, target: Target) -> None:
@@ -105,5 +105,5 @@ async def test_client_that_is_forgotten_ends_its_transfer_and_lets_others_write(
     assert writer.is_waiting
     setting.writer.results.forget(client)
     assert await writer.told() == b":2\r\n"
-    assert not setting.server.state.moving
+    assert not setting.server.state.reserved
     assert not setting.server.state.databases.records.observers

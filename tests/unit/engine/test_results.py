@@ -229,7 +229,8 @@ async def test_what_client_caching_says_holds_for_a_command_that_is_put_off(sett
     client.said = b""
     setting.send(client, encode(*words))
     await settle()
-    assert (client.said, setting.server.state.tracking.key_count) == (b"", 0), "it has not run yet"
+    # One whose steps go on has read its keys already.
+    assert (client.said, setting.server.state.tracking.key_count) == (b"", 0 if is_paused else 1)
     if is_paused:
         setting.writer.results.pauses.end()
     while not client.said:

@@ -1,6 +1,8 @@
-"""Long texts are parsed and written before a command runs, between the commands of others."""
+"""Commands that take long go on between the commands of others, and nobody sees or loses anything by that."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
@@ -9,9 +11,11 @@ from helpers.servers import encode
 from helpers.writers import Noting, Setting, settle
 from kvserver.data.keyspace import Keyspace
 from kvserver.formats.codec import JSONText, canonical
+from kvserver.state.session import SCRIPT_ID, Session
 from kvserver.types.json.document import Document
+from kvserver.types.json.numbers import json_numincrby
 from kvserver.types.json.parsing import LONG_BYTES
-from kvserver.types.json.segments import Work
+from kvserver.types.json.work import Work
 
 LONG = {"names": [f"name {number}" for number in range(4 * LONG_BYTES // 10)], "number": 1.5}
 TEXT = canonical(LONG)
@@ -116,7 +120,8 @@ async def test_key_that_was_replaced_meanwhile_stays(setting: Setting) -> None:
     await settle()
     setting.send(other, encode("JSON.SET", "k", "$", '{"number":3}'))
     await finish(one, other)
-    assert one.said == bulk(b"[3]")
+    # It has read the key before.
+    assert one.said == bulk(b"[1.5]")
     assert keyspace.peek(b"k") == JSONText(b'{"number":3}')
 
 
@@ -220,30 +225,190 @@ async def test_many_values_that_were_found_are_written_in_steps_as_well(setting:
     assert one.said in (bulk(expected), bulk(b"[0]"))
 
 
-async def test_document_that_changes_amid_the_search_is_searched_again(setting: Setting) -> None:
-    one, other = await with_many(setting)
-    setting.send(one, encode("JSON.NUMINCRBY", "k", "$..[?@.id<0].id", "1"))
+INCREASE = encode("JSON.NUMINCRBY", "k", "$..[?@.id<0].id", "1")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("JSON.SET", "k", "$.tail", '{"id":-5}'),
+        ("DEL", "k"),
+        ("RENAME", "small", "k"),
+        ("JSON.MSET", "small", "$", "1", "k", "$.tail.id", "7"),
+    ],
+    ids=lambda words: words[0],
+)
+async def test_others_write_the_key_when_the_command_has_run(plain: Setting, words: tuple[str, ...]) -> None:
+    one, other = await with_many(plain)
+    plain.send(one, INCREASE)
+    await settle()
+    plain.send(other, encode(*words), encode("PING"))
+    await settle()
+    assert (one.is_waiting, other.is_waiting) == (True, True)
+    await finish(one, other)
+    assert one.said == bulk(b"[0]")
+    assert other.said.endswith(b"+PONG\r\n")
+    assert not other.said.startswith(b"-")
+    assert not plain.server.state.reserved
+    left = await said(one, plain, "JSON.GET", "k", "$.tail.id")
+    found = {"JSON.SET": bulk(b"[-5]"), "JSON.MSET": bulk(b"[7]"), "DEL": b"$-1\r\n", "RENAME": bulk(b"[]")}
+    assert left == bulk(b"[0]") + found[words[0]]
+
+
+async def test_transaction_of_another_waits_and_a_read_does_not(plain: Setting) -> None:
+    one, other, third = *(await with_many(plain)), new_client(plain)
+    plain.send(other, encode("MULTI"), encode("SET", "k", "1"))
+    plain.send(one, INCREASE)
+    await settle()
+    plain.send(other, encode("EXEC"))
+    plain.send(third, encode("JSON.GET", "k", "$.tail.id"), encode("SET", "elsewhere", "1"))
+    await settle()
+    assert (one.is_waiting, other.said) == (True, b"+OK\r\n+QUEUED\r\n")
+    assert third.said == bulk(b"[-1]") + b"+OK\r\n"
+    await finish(one, other)
+    assert (one.said, other.said) == (bulk(b"[0]"), b"+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n")
+
+
+def hidden_write(setting: Setting) -> None:
+    """Write the key as a script does that has not declared it."""
+    script = Session(setting.server.state, SCRIPT_ID, "", "", is_local=True)
+    json_numincrby.handler(script, [b"JSON.NUMINCRBY", b"k", b"$.tail.id", b"-10"])
+
+
+@pytest.mark.parametrize("times", [1, 1 << 30], ids=["once", "again and again"])
+async def test_steps_begin_again_if_the_key_changes_all_the_same(plain: Setting, times: int) -> None:
+    one, _ = await with_many(plain)
+    plain.send(one, INCREASE)
+    await settle()
+    hidden = 0
+    # In the end all is done at once.
+    while one.is_waiting:
+        if hidden < times:
+            hidden_write(plain)
+            hidden += 1
+        await settle()
+    assert one.said == bulk(b"[%d]" % (-10 * hidden))
+    assert not plain.server.state.reserved
+
+
+async def test_key_that_expires_amid_the_steps_is_missing(plain: Setting) -> None:
+    one, _ = await with_many(plain)
+    plain.send(one, encode("PEXPIRE", "k", "100"))
+    await finish(one)
+    plain.send(one, INCREASE)
     await settle()
     assert one.is_waiting
-    setting.send(other, encode("JSON.SET", "k", "$.tail", '{"other":{"id":-5}}'))
-    await finish(one, other)
-    assert one.said == bulk(b"[-4]")
-    assert (await said(other, setting, "JSON.GET", "k", "$.tail")).endswith(bulk(b'[{"other":{"id":-4}}]'))
+    plain.server.clock.now_ms += 100
+    await finish(one)
+    assert one.said == b":1\r\n-ERR could not perform this operation on a key that doesn't exist\r\n"
+    assert not plain.server.state.reserved
 
 
-async def test_search_that_has_ended_is_made_again_if_its_document_changes_amid_another(plain: Setting) -> None:
+@pytest.mark.parametrize("way", ["leaves", "is refused"])
+async def test_key_is_free_when_its_client(plain: Setting, way: str) -> None:
     one, other = await with_many(plain)
-    few = canonical([{"id": number, "pad": "p" * 100} for number in range(40)])
-    plain.send(one, encode("JSON.SET", "few", "$", few), encode("JSON.GET", "few", "$[0].id"))
+    plain.send(one, INCREASE)
+    await settle()
+    plain.send(other, encode("SET", "k", "1"))
+    await settle()
+    assert other.is_waiting
+    if way == "leaves":
+        one.close()
+        plain.writer.results.forget(one)
+        await finish(other)
+    else:
+        # A snapshot has failed meanwhile.
+        plain.server.state.persistence.last_save_ok = False
+        await finish(one, other)
+    assert not plain.server.state.reserved
+    if way == "leaves":
+        assert other.said == b"+OK\r\n"
+    else:
+        assert one.said.startswith(b"-MISCONF ")
+        assert other.said.startswith(b"-MISCONF ")
+
+
+async def test_many_places_are_changed_in_steps_and_a_snapshot_has_none_or_all(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    keyspace = plain.server.keyspace
+    plain.send(one, encode("JSON.NUMINCRBY", "k", "$.list[*].id", "1"))
+    await settle()
+    seen = set()
+    while one.is_waiting:
+        document = keyspace.peek(b"k")
+        assert isinstance(document, Document)
+        seen.add((document.root["list"][0]["id"], document.root["list"][-1]["id"]))
+        await settle()
+    assert seen <= {(0, 19_999), (1, 20_000)}
+    assert (0, 19_999) in seen
+    assert await said(other, plain, "JSON.GET", "k", "$.list[0,-1].id") == bulk(b"[1,20000]")
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        (("JSON.TYPE", "k", "$.list[*].id"), b"*20000\r\n" + b"$7\r\ninteger\r\n" * 20_000),
+        (("JSON.OBJLEN", "k", "$.list[*]"), b"*20000\r\n" + b":2\r\n" * 20_000),
+        (("JSON.OBJKEYS", "k", "$.list[*]"), b"*20000\r\n" + b"*2\r\n$2\r\nid\r\n$2\r\non\r\n" * 20_000),
+        (("JSON.ARRINDEX", "k", "$.list", '{"id":19999,"on":true}'), b"*1\r\n:19999\r\n"),
+        (("JSON.TOGGLE", "k", "$.list[*].on"), b"*20000\r\n" + b":0\r\n" * 20_000),
+        (("JSON.CLEAR", "k", "$.list[*]"), b":20000\r\n"),
+        (("JSON.DEL", "k", "$.list[?@.id>9]"), b":19990\r\n"),
+        (("JSON.SET", "k", "$.list[*].on", "[1]"), b"+OK\r\n"),
+        (("JSON.MERGE", "k", "$.list[*]", '{"id":null}'), b"+OK\r\n"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, tuple) else None,
+)
+async def test_command_on_many_places_lets_others_go_on(plain: Setting, words: tuple[str, ...], reply: bytes) -> None:
+    one, other = await with_many(plain)
+    plain.send(one, encode(*words))
+    await settle()
+    assert one.is_waiting
+    plain.send(other, encode("PING"))
+    await settle()
+    assert other.said == b"+PONG\r\n"
+    await finish(one)
+    assert one.said == reply
+
+
+async def test_document_becomes_a_reply_of_the_protocol_in_steps(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    expected = b"*1\r\n*5\r\n+{\r\n$4\r\nlist\r\n*20001\r\n+[\r\n"
+    expected += b"".join(b"*5\r\n+{\r\n$2\r\nid\r\n:%d\r\n$2\r\non\r\n+true\r\n" % number for number in range(20_000))
+    expected += b"$4\r\ntail\r\n*3\r\n+{\r\n$2\r\nid\r\n:-1\r\n"
+    plain.send(one, encode("JSON.RESP", "k", "$"))
+    await settle()
+    assert one.is_waiting
+    plain.send(other, encode("PING"))
+    await finish(one, other)
+    assert one.said == expected
+    plain.send(other, encode("MULTI"), encode("JSON.RESP", "k", "$"), encode("EXEC"))
+    await finish(other)
+    assert other.said == b"+PONG\r\n+OK\r\n+QUEUED\r\n*1\r\n" + expected
+
+
+async def test_layout_of_a_long_document_goes_in_steps(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    plain.send(one, encode("JSON.GET", "k", "INDENT", "  ", "NEWLINE", "\n", "SPACE", " "))
+    await settle()
+    assert one.is_waiting
+    plain.send(other, encode("PING"))
+    await finish(one, other)
+    assert one.said == bulk(json.dumps(MANY, indent=2).encode())
+
+
+async def test_client_that_tracks_hears_of_a_change_amid_its_read_behind_the_reply(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    plain.send(one, encode("HELLO", "3"), encode("CLIENT", "TRACKING", "ON"))
     await finish(one)
     one.said = b""
-    plain.send(one, encode("JSON.MSET", "few", "$[?@.id==20].pad", '"new"', "k", "$..[?@.id<0].id", "1"))
+    plain.send(one, encode("JSON.GET", "k", "$..[?@.id<0].id"))
     await settle()
     assert one.is_waiting
-    plain.send(other, encode("JSON.DEL", "few", "$[0]"))
+    plain.send(other, encode("JSON.SET", "k", "$.tail.id", "-2"))
     await finish(one, other)
-    assert (one.said, other.said) == (b"+OK\r\n", b":1\r\n")
-    assert await said(one, plain, "JSON.GET", "few", '$[?@.pad=="new"].id') == b"+OK\r\n" + bulk(b"[20]")
+    assert other.said == b"+OK\r\n"
+    assert one.said == bulk(b"[-1]") + b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
 
 
 async def test_commands_of_the_same_tick_change_nothing_amid_a_search(plain: Setting) -> None:

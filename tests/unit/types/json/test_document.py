@@ -11,23 +11,9 @@ import pytest
 
 from helpers.sessions import run
 from kvserver.containers import lazyfree
-from kvserver.data.keyspace import Keyspace
-from kvserver.errors import CommandError
-from kvserver.formats.codec import MAX_DEPTH, JSONText, canonical
+from kvserver.formats.codec import MAX_DEPTH
 from kvserver.state.session import Session
-from kvserver.types.json.document import (
-    TEXT_BYTES,
-    Document,
-    Location,
-    change_document,
-    document_of,
-    own_document,
-    read_document,
-    size_of,
-    value_of,
-)
-
-LONG = {"names": ["x" * 20] * TEXT_BYTES}
+from kvserver.types.json.document import Document, Location, size_of
 
 
 def test_values_are_read_replaced_added_and_deleted() -> None:
@@ -130,52 +116,50 @@ def test_size_is_estimated_well() -> None:
     assert size_of(names) > 5000 * (60 + 24)
 
 
-def test_small_documents_are_texts_and_large_ones_are_kept() -> None:
-    assert value_of(Document({"b": 1, "a": 1.5})) == JSONText(b'{"a":1.5,"b":1}')
-    assert value_of(Document("text")) == b"text"
-    large = Document(LONG)
-    assert value_of(large) is large
-    assert document_of(large) is large
-    assert document_of(None) is None
+def test_hold_keeps_what_is_there_until_its_release() -> None:
+    document = Document({"a": [1], "b": {}})
+    root, first, other = document.root, document.at(("a",)), document.at(("b",))
+    hold = document.hold()
+    document.list_at(("a",)).append(2)
+    assert (root, first) == ({"a": [1], "b": {}}, [1])
+    assert document.root == {"a": [1, 2], "b": {}}
+    hold.release()
+    # The other container may be another reader's by now: who knows.
+    document.dict_at(("b",))["x"] = 1
+    assert other == {}
 
 
-def test_strings_are_documents_unless_they_are_not_text() -> None:
-    found = document_of("é".encode())
-    assert found is not None
-    assert found.root == "é"
-    for other in (b"\xff", "packed"):
-        with pytest.raises(CommandError, match="WRONGTYPE"):
-            document_of(other)
+def test_document_that_nobody_holds_any_more_is_changed_in_place() -> None:
+    document = Document({"a": [1]})
+    first = document.at(("a",))
+    one, other = document.hold(), document.hold()
+    other.release()
+    one.release()
+    document.list_at(("a",)).append(2)
+    assert document.at(("a",)) is first == [1, 2]
 
 
-def test_text_that_is_long_stays_parsed_when_it_was_read() -> None:
-    keyspace = Keyspace(lambda: 0)
-    keyspace.set(b"small", JSONText(b"[1]"))
-    keyspace.set(b"large", JSONText(canonical(LONG)))
-    for key in (b"small", b"large"):
-        assert read_document(keyspace, key) is not None
-    assert type(keyspace.live(b"small")) is JSONText
-    assert type(keyspace.live(b"large")) is Document
-    assert not keyspace.records.has_any
+def test_hold_that_ends_amid_others_lets_nobody_change_what_they_read() -> None:
+    document = Document({"a": [1]})
+    first = document.at(("a",))
+    one, other = document.hold(), document.hold()
+    one.release()
+    document.list_at(("a",)).append(2)
+    assert first == [1]
+    other.release()
+    assert document.root == {"a": [1, 2]}
 
 
-def test_frozen_document_is_left_alone() -> None:
-    keyspace = Keyspace(lambda: 0)
-    keyspace.set(b"key", value_of(Document(copy.deepcopy(LONG))))
-    cut = keyspace.cut()
-    document = own_document(keyspace, b"key")
-    assert document is not None
-    document.list_at(("names",)).append(1)
-    change_document(keyspace, b"key", document, [b"JSON.ARRAPPEND", b"key", b"$.names", b"1"])
-    frozen: Any = cut.lookup(b"key")
-    assert frozen.root == LONG
-    for _ in keyspace.fold(cut):
-        pass
-    kept: Any = keyspace.live(b"key")
-    assert len(kept.root["names"]) == TEXT_BYTES + 1
+def test_fork_that_was_made_amid_a_hold_stays_as_it_is() -> None:
+    document = Document({"a": [1]})
+    hold = document.hold()
+    fork = document.fork()
+    hold.release()
+    document.list_at(("a",)).append(2)
+    assert fork.root == {"a": [1]}
 
 
-@pytest.mark.parametrize("way", ["gone", "deleted", "replaced"])
+@pytest.mark.parametrize("way", ["gone", "deleted", "replaced", "by a draft"])
 def test_large_values_are_freed_in_steps(way: str) -> None:
     lazyfree.begin()
     try:
@@ -187,6 +171,11 @@ def test_large_values_are_freed_in_steps(way: str) -> None:
             del document
         elif way == "deleted":
             document.delete(("large",))
+        elif way == "by a draft":
+            draft = document.draft()
+            draft.put(("large",), 1)
+            assert not lazyfree.pending()
+            document.become(draft)
         else:
             document.put(("large",), 1)
         steps = 0

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from helpers.documents import exact
 from kvserver.types.json.filters import NOTHING, equal, walk
 from kvserver.types.json.path import parse_path
-from kvserver.types.json.segments import Steps, Work
+from kvserver.types.json.segments import InChunks
+from kvserver.types.json.work import Work, at_once
 
 
-def result(steps: Steps[bool]) -> bool:
+def result(steps: InChunks[bool]) -> bool:
     while True:
         try:
             next(steps)
@@ -48,7 +49,7 @@ def result(steps: Steps[bool]) -> bool:
 )
 def test_condition_keeps(condition: str, kept: list[Any]) -> None:
     document = [1, 1.0, True, "1", None, [1], [True], {"a": 1}]
-    assert exact(parse_path(f"$[?{condition}]".encode()).values(document)) == exact(kept)
+    assert exact(at_once(parse_path(f"$[?{condition}]".encode()).values(document, Work()))) == exact(kept)
 
 
 def test_walk_ends_at_what_is_no_container() -> None:

@@ -6,15 +6,16 @@ import pytest
 
 from kvserver.errors import CommandError
 from kvserver.types.json.layout import Layout
+from kvserver.types.json.work import at_once
 
 
 def test_layout_stands_between_the_parts_and_in_no_string() -> None:
     layout = Layout(indent=b"_", newline=b"n", space=b"s")
-    assert layout.apply(rb'{"a":[1,"x\",:[{"],"b":{}}', 100) == rb'{n_"a":s[n__1,n__"x\",:[{"n_],n_"b":s{}n}'
-    assert Layout().apply(b"[1]", 3) == b"[1]"
+    assert at_once(layout.apply(rb'{"a":[1,"x\",:[{"],"b":{}}', 100)) == rb'{n_"a":s[n__1,n__"x\",:[{"n_],n_"b":s{}n}'
+    assert at_once(Layout().apply(b"[1]", 3)) == b"[1]"
 
 
 def test_text_that_would_be_too_long_is_not_made() -> None:
     layout = Layout(indent=b" " * (1 << 30))
     with pytest.raises(CommandError, match="proto-max-bulk-len"):
-        layout.apply(b"[" * 500 + b"1" + b"]" * 500, 1 << 29)
+        at_once(layout.apply(b"[" * 500 + b"1" + b"]" * 500, 1 << 29))

@@ -15,7 +15,8 @@ from kvserver.errors import CommandError
 from kvserver.types.json import path as path_module
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.path import MOST_BYTES, parse_path
-from kvserver.types.json.segments import CHUNK, Work
+from kvserver.types.json.segments import CHUNK
+from kvserver.types.json.work import STEP_VALUES, Steps, Work, at_once
 
 # The RFC's compliance suite, as https://github.com/jsonpath-standard/jsonpath-compliance-test-suite has it.
 CASES = json.loads((File(__file__).parent / "rfc9535" / "cts.json").read_text(encoding="utf-8"))["tests"]
@@ -41,10 +42,10 @@ def test_compliance_suite(case: Any) -> None:
         return
     path = parse_path(selector)
     document = case["document"]
-    found = path.values(document)
+    found = at_once(path.values(document, Work()))
     # The text tells 1 from true and 1.0.
     assert json.dumps(found) in [json.dumps(each) for each in case.get("results", [case.get("result")])]
-    locations = path.find(document, Work())
+    locations = at_once(path.find(document, Work()))
     assert json.dumps([at(document, each) for each in locations]) == json.dumps(found)
     for location, text in zip(locations, case.get("result_paths", []), strict="result_paths" in case):
         assert parse_path(text.encode()).keys == location
@@ -88,8 +89,9 @@ DOCUMENT = {
 def test_forms_of_redisjson(text: str, is_legacy: bool, expected: list[Any]) -> None:
     path = parse_path(text.encode())
     assert path.is_legacy is is_legacy
-    assert path.values(DOCUMENT) == [at(DOCUMENT, each) for each in path.find(DOCUMENT, Work())] == expected
-    first = path.first(DOCUMENT)
+    found = at_once(path.find(DOCUMENT, Work()))
+    assert at_once(path.values(DOCUMENT, Work())) == [at(DOCUMENT, each) for each in found] == expected
+    first = at_once(path.first(DOCUMENT, Work()))
     assert first == expected[0] if expected else first is NOTHING
 
 
@@ -117,7 +119,7 @@ def test_text_that_is_long_or_no_text_is_refused() -> None:
         parse_path(b"$." + b"a" * MOST_BYTES)
     with pytest.raises(CommandError, match="UTF-8"):
         parse_path(b"$.\xff")
-    assert parse_path(b"$." + b"a" * (MOST_BYTES - 2)).find({"a": 1}, Work()) == []
+    assert at_once(parse_path(b"$." + b"a" * (MOST_BYTES - 2)).find({"a": 1}, Work())) == []
 
 
 @pytest.mark.parametrize("text", ["$[?" + "(" * 10000, "$[?@" + "[?@" * 10000, "$[?" + "length(" * 9000, "$[?" + "!(" * 10000])
@@ -143,7 +145,7 @@ def deep(depth: int) -> Any:
 def test_path_that_looks_at_each_value_again_and_again_comes_to_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Work.__init__, "__defaults__", (20_000,))
     with pytest.raises(CommandError, match="too many values"):
-        parse_path(text.encode()).find(deep(12), Work())
+        at_once(parse_path(text.encode()).find(deep(12), Work()))
 
 
 def test_location_of_deep_values_counts_as_work() -> None:
@@ -152,13 +154,9 @@ def test_location_of_deep_values_counts_as_work() -> None:
         leaves = [leaves]
     work = Work(100_000)
     path = parse_path(b"$..*")
-    assert sum(len(chunk) for chunk in path.chunks(leaves, work)) == 1500
-    Work.__init__.__defaults__, before = (100_000,), Work.__init__.__defaults__
-    try:
-        with pytest.raises(CommandError, match="too many values"):
-            path.find(leaves, Work())
-    finally:
-        Work.__init__.__defaults__ = before
+    assert len(at_once(path.values(leaves, work))) == 1500
+    with pytest.raises(CommandError, match="too many values"):
+        at_once(path.find(leaves, Work(100_000)))
 
 
 WIDE = {"list": [{"id": number, "tags": ["x"]} for number in range(4000)], "long": "a" * 100_000, "flat": list(range(4000))}
@@ -180,19 +178,22 @@ WIDE = {"list": [{"id": number, "tags": ["x"]} for number in range(4000)], "long
         ("$..[?@.nothing]", 0),
     ],
 )
-def test_long_search_goes_in_chunks(text: str, count: int) -> None:
-    work = Work()
-    sizes = []
-    most = 0
-    left = work.left
-    for chunk in parse_path(text.encode()).chunks(WIDE, work):
-        sizes.append(len(chunk))
-        most, left = max(most, left - work.left), work.left
-    assert sum(sizes) == count
-    assert len(sizes) > 10
-    assert max(sizes) <= 2 * CHUNK
-    # Between two chunks, little is looked at.
-    assert most <= 20 * CHUNK
+def test_long_search_goes_in_steps(text: str, count: int) -> None:
+    path, work = parse_path(text.encode()), Work()
+    for search in (path.values(WIDE, work), path.find(WIDE, work)):
+        left, steps, most = work.left, 0, 0
+        found: list[Any] = []
+
+        def gathering(search: Steps[list[Any]] = search, found: list[Any] = found) -> Steps[None]:
+            found += yield from search
+
+        for _ in gathering():
+            steps += 1
+            most, left = max(most, left - work.left), work.left
+        assert len(found) == count
+        assert steps > 5
+        # In a step, little is looked at.
+        assert most <= STEP_VALUES + 20 * CHUNK
 
 
 def test_paths_are_parsed_once() -> None:
@@ -216,7 +217,7 @@ def everything(document: Any, location: tuple[str | int, ...] = ()) -> list[tupl
 @settings(max_examples=100)
 @given(values)
 def test_descent_finds_all_in_order(document: Any) -> None:
-    assert parse_path(b"$..*").find(document, Work()) == everything(document)
+    assert at_once(parse_path(b"$..*").find(document, Work())) == everything(document)
 
 
 @settings(max_examples=100)
@@ -226,8 +227,8 @@ def test_location_written_as_a_path_finds_that_value(document: Any, data: st.Dat
     text = "$" + "".join(f"[{json.dumps(key)}]" for key in location)
     path = parse_path(text.encode())
     assert path.keys == location
-    assert path.find(document, Work()) == [location]
-    assert path.first(document) is at(document, location)
+    assert at_once(path.find(document, Work())) == [location]
+    assert at_once(path.first(document, Work())) is at(document, location)
 
 
 @settings(max_examples=300)
@@ -237,4 +238,4 @@ def test_no_text_does_anything_but_be_a_path_or_be_refused(text: str) -> None:
         path = parse_path(text.encode())
     except CommandError:
         return
-    path.find(DOCUMENT, Work())
+    at_once(path.find(DOCUMENT, Work()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,11 @@ from hypothesis import strategies as st
 
 from helpers.documents import exact
 from helpers.sessions import Server, run, text
-from kvserver.errors import CommandError
-from kvserver.formats.codec import MAX_DEPTH
 from kvserver.resp.reply import Error, Simple
 from kvserver.state.session import REPLAY_ID, Session
 from kvserver.types.json.document import Document
-from kvserver.types.json.places import Copies, check_depth, delete_all, depth_of, inner_first, outermost
-from kvserver.types.json.segments import Work
+from kvserver.types.json.places import AT_ONCE, delete_all, in_order, outermost
+from kvserver.types.json.work import Work, at_once
 
 Location = tuple[Any, ...]
 
@@ -352,36 +351,35 @@ def test_places_get_values_of_their_own(session: Session) -> None:
     }
 
 
-def test_copies_are_equal_and_independent() -> None:
-    values: list[Any] = [{"a": [1, {"b": None}]}, "x"]
-    copies = Copies(values)
-    first, second, third = copies.take(), copies.take(), copies.take()
-    assert first == second == third == values
-    first[0]["a"][1]["b"] = 2
-    second[0]["a"].append(3)
-    assert third == [{"a": [1, {"b": None}]}, "x"]
+def ordered(places: list[Location]) -> list[Location]:
+    return at_once(in_order(places, Work()))
+
+
+def outer(places: list[Location]) -> list[Location]:
+    return at_once(outermost(places, Work()))
 
 
 def test_order_of_locations() -> None:
     places: list[Location] = [("a",), ("a", 0), ("a", 1, "x"), ("b", 2), ("b", 10), ("ab",)]
-    assert outermost(places) == [("a",), ("ab",), ("b", 2), ("b", 10)]
-    ordered = inner_first(places)
-    assert ordered.index(("a", 1, "x")) < ordered.index(("a", 0)) < ordered.index(("a",))
-    assert ordered.index(("b", 10)) < ordered.index(("b", 2))
-    assert outermost([()]) == [()] == outermost([("a",), ()])
-    assert outermost([]) == []
+    assert outer(places) == [("a",), ("ab",), ("b", 2), ("b", 10)]
+    assert ordered([*places, ("b", 2)]) == [("a",), ("a", 0), ("a", 1, "x"), ("ab",), ("b", 2), ("b", 10)]
+    assert outer([()]) == [()] == outer([("a",), ()])
+    assert outer([]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_locations_have_the_same_order_in_steps(seed: int) -> None:
+    rng = random.Random(seed)
+    places: list[Location] = [("l", rng.randrange(2000), "x")[: rng.choice((2, 3))] for _ in range(20 * AT_ONCE)]
+    expected = sorted(set(places))
+    if seed == 0:
+        places = expected
+    assert ordered(places) == expected
+    assert outer(places) == [each for each in expected if len(each) == 2 or each[:2] not in set(expected)]
 
 
 def test_removal_of_many_members_keeps_the_others() -> None:
-    document = Document({"a": list(range(10)), "b": [0], "c": 1})
-    delete_all(document, [("a", 1), ("a", 9), ("a", 0), ("b", 0), ("c",)])
-    assert document.root == {"a": [2, 3, 4, 5, 6, 7, 8], "b": []}
-
-
-def test_depth() -> None:
-    values: list[Any] = [1, "x", [], {}, [[]], {"a": [1, {"b": []}]}]
-    assert [depth_of(value) for value in values] == [0, 0, 1, 1, 2, 4]
-    check_depth((), [[[]]])
-    check_depth(("a",) * (MAX_DEPTH - 2), [[]])
-    with pytest.raises(CommandError, match="recursion limit"):
-        check_depth(("a",) * (MAX_DEPTH - 1), [1, []])
+    document = Document({"a": [*range(9), {"l": [1, 2, 3]}], "b": [0], "c": 1})
+    places: list[Location] = [("a", 0), ("a", 1), ("a", 8), ("a", 9, "l", 0), ("a", 9, "l", 2), ("b", 0), ("c",)]
+    at_once(delete_all(document, places, Work()))
+    assert document.root == {"a": [2, 3, 4, 5, 6, 7, {"l": [2]}], "b": []}

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from kvserver.errors import CommandError
 from kvserver.types.json.regexp import Pattern, pattern
-from kvserver.types.json.segments import Steps, Work
+from kvserver.types.json.segments import InChunks
+from kvserver.types.json.work import Work
 
 
-def result(steps: Steps[bool]) -> bool:
+def result(steps: InChunks[bool]) -> bool:
     while True:
         try:
             next(steps)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kvserver.errors import CommandError
-from kvserver.types.json.segments import Index, Name, Search, Segment, Slice, Wildcard, Work, follow, location
+from kvserver.types.json.segments import Index, Name, Search, Segment, Slice, Wildcard, follow, location
+from kvserver.types.json.work import Work
 
 
 def found(document: Any, *segments: Segment, work: int = 10_000) -> list[tuple[tuple[str | int, ...], Any]]:
