@@ -61,7 +61,10 @@ def _copies(
     session: Session, places: list[Location], value: JSON, text: bytes, work: Work
 ) -> Steps[list[tuple[Location, JSON]]]:
     """Return the places, each with a value of its own. CommandError if it would be too deep there, or all too long."""
-    depth = yield from depth_of([value], work)
+    depth = (yield from depth_of([value], work)) if type(value) in (dict, list) else 0
+    if len(places) == 1:
+        check_depth(places[0][:-1], depth if places[0] else -1)
+        return [(places[0], value)]
     copies = Copies(session, [value], [text])
     found = []
     for some in pieces(places):

@@ -136,7 +136,7 @@ def change_each(
 def in_order(locations: list[Location], work: Work) -> Steps[list[Location]]:
     """Return locations in ascending order, each once: from the end on, no change in one moves one that is still to come."""
     if len(locations) <= AT_ONCE:
-        return sorted(set(locations))
+        return sorted(set(locations)) if len(locations) > 1 else locations
     runs = []
     for some in pieces(locations):
         runs.append(sorted(some))
@@ -158,6 +158,8 @@ def in_order(locations: list[Location], work: Work) -> Steps[list[Location]]:
 
 def outermost(locations: list[Location], work: Work) -> Steps[list[Location]]:
     """Return the locations that are not within another one of them, in ascending order."""
+    if len(locations) <= 1:
+        return locations
     found: list[Location] = []
     for some in pieces((yield from in_order(locations, work))):
         for each in some:
