@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple
+from weakref import WeakSet
 
 from helpers.linearizability import NEVER
 
@@ -42,8 +43,15 @@ class Loop(asyncio.BaseEventLoop):
         # Of those at the same time, the one that was asked for first comes first.
         self._timers: list[tuple[float, int, _Call]] = []
         self._count = 0
+        # asyncio keeps those of all loops together: to look for those of one takes longer with each node that was killed.
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     # What code in it calls
+
+    def create_task(self, coroutine: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
+        task = super().create_task(coroutine, name=name, context=context)
+        self.tasks.add(task)
+        return task
 
     def time(self) -> float:
         return self.conductor.now * self.rate

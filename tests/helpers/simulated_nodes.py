@@ -296,10 +296,10 @@ class SimulatedNode:
             self.loop.do(self.data.halt)
             self.data.abandon()
         for _ in range(ROUNDS_OF_ENDING):
-            for task in asyncio.all_tasks(self.loop):
+            for task in [*self.loop.tasks]:
                 task.cancel()
             self.loop.turn()
-        for task in asyncio.all_tasks(self.loop):
+        for task in self.loop.tasks:
             # It waits, as it ends, for a disk that is no more.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.loop.close()
