@@ -22,7 +22,7 @@ from kvserver.types.json.layout import Layout
 from kvserver.types.json.merging import merge_patch
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.places import AT_ONCE, NO_PATH, ROOT, delete_all, existing, outermost, path_at, work_of
-from kvserver.types.json.storage import Finish, draft_of, edited, keep, of_value, opened, sent, value_of
+from kvserver.types.json.storage import Finish, draft_of, edited, keep, of_value, opened, sent, text_or_document, value_of
 from kvserver.types.json.work import Steps, Work, pieces
 from kvserver.types.json.writing import text_steps, weight
 
@@ -321,10 +321,12 @@ def json_forget(session: Session, request: Request) -> Steps[Finish]:
 def _delete(session: Session, request: Request) -> Steps[Finish]:
     key, path, work = request[1], path_at(request, 2), work_of(session)
     if path.is_root:
+        value = session.keyspace.live(key)
+        if value is None:
+            return lambda: 0
+        text_or_document(value)
 
         def remove() -> Reply:
-            if session.keyspace.live(key) is None:
-                return 0
             session.keyspace.remove(key)
             return 1
 

@@ -36,20 +36,28 @@ def document_of(value: Value | None) -> Steps[Document | None]:
 
     CommandError for values of other types, and for a string that is not UTF-8, which JSON can't express.
     """
-    if value is None or type(value) is Document:
-        return value
-    if type(value) is JSONText:
-        if len(value) > LONG_BYTES:
-            root, has_constants = yield from parse_steps(value, is_canonical=True)
+    if value is None:
+        return None
+    held = text_or_document(value)
+    if isinstance(held, Document):
+        return held
+    if type(held) is JSONText:
+        if len(held) > LONG_BYTES:
+            root, has_constants = yield from parse_steps(held, is_canonical=True)
         else:
-            root, has_constants = parse(value)
+            root, has_constants = parse(held)
         return Document(root, has_constants=has_constants)
-    if not isinstance(value, bytes):
-        raise CommandError(WRONG_TYPE)
     try:
-        return Document(value.decode())
+        return Document(held.decode())
     except UnicodeDecodeError:
         raise CommandError(WRONG_TYPE) from None
+
+
+def text_or_document(value: Value) -> bytes | Document:
+    """Return a value that is a document or a string. CommandError for a value of another type."""
+    if not isinstance(value, bytes | Document):
+        raise CommandError(WRONG_TYPE)
+    return value
 
 
 def read(session: Session, key: bytes) -> Steps[Document | None]:

@@ -303,6 +303,8 @@ def test_other_types_are_no_documents(session: Session) -> None:
         ("SET", "k", "$.a", "1"),
         ("GET", "k", "$.a"),
         ("DEL", "k", "$.a"),
+        ("DEL", "k"),
+        ("FORGET", "k", "$"),
         ("MERGE", "k", "$", "1"),
         ("CLEAR", "k"),
     ):
