@@ -59,19 +59,23 @@ def _change(session: Session, request: Request, calculate: Callable[[Number, Num
         document.put(location, result)
         return result
 
+    # In RESP3 it is always a list, as in RedisJSON.
+    is_resp3 = session.protocol == 3
+    wrong = "does not contains a number"
     return (
         yield from change_each(
-            session, request, is_number, plan, change, "does not contains a number", path=path, shape=_shape
+            session, request, is_number, plan, change, wrong, path=path, has_all=is_resp3, shape=_list if is_resp3 else _text
         )
     )
 
 
-def _shape(session: Session, replies: Reply, work: Work) -> Steps[Reply]:
-    """Return the reply that has these numbers, or this one: those of RESP3, or JSON."""
-    if session.protocol != 3:
-        return (yield from text_steps(replies))
-    numbers = replies if isinstance(replies, list) else [replies]
-    return (yield from each_reply(session, numbers, lambda each: integer_reply(each) if type(each) is int else each, work))
+def _text(session: Session, replies: Reply, work: Work) -> Steps[Reply]:
+    return (yield from text_steps(replies))
+
+
+def _list(session: Session, replies: Reply, work: Work) -> Steps[Reply]:
+    assert isinstance(replies, list)
+    return (yield from each_reply(session, replies, lambda each: integer_reply(each) if type(each) is int else each, work))
 
 
 @command("json.numincrby", "key:key path number:double", "write", access="RW access update",

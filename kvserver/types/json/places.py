@@ -84,14 +84,17 @@ def change_each(
     wrong: str,
     *,
     path: Path,
+    has_all: bool = False,
     shape: Callable[[Session, Reply, Work], Steps[Reply]] = long_reply,
 ) -> Steps[Finish]:
     """Change the values that a command accepts of those at its path, record the call if there are any, and reply.
 
     `plan` works out what `change` takes: it may raise CommandError, and gives NOTHING for a value that is right, but stays as
     it is. `wrong` says what the values at a legacy path are if none is accepted, which is an error. `shape` makes the reply
-    of what `change` has given: of all that, in the order of the path, or of the last one for a legacy path.
+    of what `change` has given: of all that, in the order of the path, or of the last one for a legacy path. With `has_all`
+    the form of the path makes no difference.
     """
+    is_single = path.is_legacy and not has_all
     key, work = request[1], work_of(session)
     document = existing((yield from opened(session, key)))
     locations = yield from path.find(document.root, work)
@@ -107,7 +110,7 @@ def change_each(
         work.spend(len(some))
         if work.is_due():
             yield
-    if path.is_legacy and not right:
+    if is_single and not right:
         raise CommandError(f"{NO_PATH} or {wrong}")
     replies: dict[Location, Reply] = {}
 
@@ -119,7 +122,7 @@ def change_each(
             work.spend(len(some))
             if work.is_due():
                 yield
-        if path.is_legacy:
+        if is_single:
             last = next(place for place in reversed(locations) if place in right)
             return (yield from shape(session, replies.get(last), work))
         found: list[Reply] = []

@@ -26,6 +26,15 @@ def test_shapes(session: Session) -> None:
     assert run(session, "JSON.NUMINCRBY", "k", ".b[0].a", "1") == [12.0]
 
 
+def test_reply_of_resp3_is_a_list_for_any_path(session: Session) -> None:
+    run(session, "JSON.SET", "k", "$", '{"a":"b","b":[{"a":2},{"a":5},{"a":"c"}]}')
+    session.protocol = 3
+    for command in ("JSON.NUMINCRBY", "JSON.NUMMULTBY"):
+        assert run(session, command, "k", ".none", "2") == []
+        assert run(session, command, "k", ".a", "2") == [None]
+    assert run(session, "JSON.NUMINCRBY", "k", "..a", "2") == [None, 4, 7, None]
+
+
 @pytest.mark.parametrize(
     ("number", "command", "operand", "result"),
     [
