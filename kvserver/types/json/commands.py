@@ -229,7 +229,7 @@ def _found(document: Document, path: Path, work: Work, *, as_list: bool) -> Step
 def json_get(session: Session, request: Request) -> Steps[Reply]:
     # The arguments are read by hand: paths may stand between the options.
     rest = list(reversed(request[2:]))
-    paths: dict[bytes, Path] = {}
+    paths: list[Path] = []
     layout = Layout()
     while rest:
         word = rest.pop()
@@ -239,15 +239,18 @@ def json_get(session: Session, request: Request) -> Steps[Reply]:
                 raise wrong_arity("json.get")
             layout = layout._replace(**{name: rest.pop()})
         elif name != "noescape":
-            paths[word] = parse_path(word)
-    text = yield from _text_at(session, request[1], list(paths.values()) or [parse_path(ROOT)])
+            paths.append(parse_path(word))
+    text = yield from _text_at(session, request[1], paths or [parse_path(ROOT)])
     if text is None or not any(layout):
         return text
     return (yield from layout.apply(text, session.server.config.proto_max_bulk_len))
 
 
 def _text_at(session: Session, key: bytes, paths: list[Path]) -> Steps[bytes | None]:
-    """Return the JSON of what paths find; for several, an object from each path to what it finds. None for a missing key."""
+    """Return the JSON of what paths find; None for a missing key.
+
+    For several, it is an object from each path to what that finds; a path that is given twice is in it once.
+    """
     value = session.keyspace.read(key)
     # The whole of a text is there already.
     if len(paths) == 1 and paths[0].is_root and type(value) is JSONText:
@@ -259,7 +262,8 @@ def _text_at(session: Session, key: bytes, paths: list[Path]) -> Steps[bytes | N
     # One path with a list makes all of them have one.
     as_list = not all(path.is_legacy for path in paths)
     found: list[JSON] = []
-    for path in paths:
+    different = list({path.text: path for path in paths}.values())
+    for path in different:
         found.append((yield from _found(document, path, work, as_list=as_list)))
     if any(each is NOTHING for each in found):
         raise CommandError(NO_PATH)
@@ -268,7 +272,7 @@ def _text_at(session: Session, key: bytes, paths: list[Path]) -> Steps[bytes | N
         texts.append((yield from text_steps(each, has_constants=document.has_constants)))
     if len(paths) == 1:
         return texts[0]
-    members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(paths, texts, strict=True)]
+    members = [b"%b:%b" % (canonical_string(path.text), text) for path, text in zip(different, texts, strict=True)]
     return b"{%b}" % b",".join(members)
 
 

@@ -271,6 +271,8 @@ def test_several_paths_give_an_object(session: Session) -> None:
     assert run(session, "JSON.GET", "k", "$..a", "$.none") == b'{"$..a":[1,2],"$.none":[]}'
     assert run(session, "JSON.GET", "k", "..a", "$.b") == b'{"..a":[1,2],"$.b":[{"a":2}]}'
     assert run(session, "JSON.GET", "k", "..a", ".b") == b'{"..a":1,".b":{"a":2}}'
+    assert run(session, "JSON.GET", "k", "$.a", "$.a") == b'{"$.a":[1]}'
+    assert run(session, "JSON.GET", "k", ".a", ".b.a", ".a") == b'{".a":1,".b.a":2}'
     assert text(run(session, "JSON.GET", "k", ".a", ".none")) == "ERR Path does not exist"
     assert text(run(session, "JSON.GET", "k", "none")) == "ERR Path does not exist"
     assert run(session, "JSON.GET", "none", ".a", "$.b") is None
