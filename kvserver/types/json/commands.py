@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvserver.dispatch.arguments import SYNTAX_ERROR
 from kvserver.dispatch.command import command, wrong_arity
 from kvserver.errors import CommandError
 from kvserver.formats.codec import JSON, JSONText, canonical_string
@@ -170,11 +171,14 @@ def json_mset(session: Session, request: Request) -> Steps[Finish]:
     return finish
 
 
-@command("json.merge", "key:key path value", "write denyoom", access="RW access update",
+@command("json.merge", "key:key path value", "write denyoom", access="RW access update", arity=-4,
          since="2.6.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
          summary="Merge a JSON value into the values at a path; members that are null there are removed")  # fmt: skip
 @writes_ahead()
 def json_merge(session: Session, request: Request) -> Steps[Finish]:
+    # Redis counts no words behind the value either: it takes them for options, and knows none that are in its documents.
+    if len(request) > _KEY_PATH_VALUE + 1:
+        raise CommandError(SYNTAX_ERROR)
     key, path, work = request[1], parse_path(request[2]), work_of(session)
     patch = yield from sent(request[3])
     document = yield from opened(session, key)

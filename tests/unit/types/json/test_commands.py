@@ -266,6 +266,11 @@ def test_patch_of_nothing(session: Session) -> None:
     assert text(run(session, "JSON.MERGE", "k", "$..y", "1")) == "Err wrong static path"
 
 
+def test_merge_takes_no_options(session: Session) -> None:
+    assert text(run(session, "JSON.MERGE", "k", "$", "1", "NX")) == "ERR syntax error"
+    assert run(session, "EXISTS", "k") == 0
+
+
 def test_several_paths_give_an_object(session: Session) -> None:
     run(session, "JSON.SET", "k", "$", '{"a":1,"b":{"a":2}}')
     assert run(session, "JSON.GET", "k", "$..a", "$.none") == b'{"$..a":[1,2],"$.none":[]}'
