@@ -138,6 +138,7 @@ def json_mset(session: Session, request: Request) -> Steps[Finish]:
     # What becomes of each key, in order. Nothing is kept before all is done: then all of it is set, or nothing.
     drafts: dict[bytes, Document | None] = {}
     assignments: list[tuple[bytes, Path, Request]] = []
+    has_place_for_all = True
     for start in range(1, len(request), _KEY_PATH_VALUE):
         key, text, sent_text = request[start : start + _KEY_PATH_VALUE]
         path = parse_path(text)
@@ -154,9 +155,12 @@ def json_mset(session: Session, request: Request) -> Steps[Finish]:
             raise CommandError(NOT_AT_ROOT)
         there, added = yield from _places(draft, path, work)
         places = there if added is None else [added]
-        if not places:
-            return lambda: None
+        # What is wrong behind it is told all the same.
+        has_place_for_all = has_place_for_all and bool(places)
         yield from _put_all(draft, (yield from _copies(session, places, value, sent_text, work)), work)
+
+    if not has_place_for_all:
+        return lambda: None
 
     def finish() -> Reply:
         for key, path, record in assignments:

@@ -228,6 +228,9 @@ def test_several_keys_are_set_or_none(session: Session) -> None:
         assert run(session, "JSON.GET", "b") == b"[1]"
     # The second one finds no place behind the first.
     assert run(session, "JSON.MSET", "a", "$", "1", "a", "$.x", "2") is None
+    assert run(session, "JSON.MSET", "a", "$.none.x", "1", "b", "$", "7") is None
+    for wrong in (("b", "$..none", "1"), ("none", "$.a", "1"), ("b", "$", "{")):
+        assert text(run(session, "JSON.MSET", "a", "$.none.x", "1", *wrong)).startswith(("ERR ", "Err "))
     assert run(session, "JSON.GET", "a") == b'{"x":2,"y":3}'
     assert run(session, "JSON.MSET", "c", "$", '{"x":{}}', "c", "$.x.y", "[1]", "c", "$.x.y[0]", "2") is OK
     assert run(session, "JSON.GET", "c") == b'{"x":{"y":[2]}}'
