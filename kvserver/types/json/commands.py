@@ -1,7 +1,6 @@
 """JSON.SET, JSON.MSET, JSON.MERGE, JSON.GET, JSON.MGET, JSON.DEL, JSON.FORGET, JSON.CLEAR: values of any type.
 
-A JSON string is a string of Redis's, so that a command here takes a string for a document. JSON.SET of a whole document drops
-the expiry of the key, as SET does; whatever changes a part keeps it.
+A JSON string is a string of Redis's, so that a command here takes a string for a document. All keep the expiry of the key.
 """
 
 from __future__ import annotations
@@ -23,7 +22,18 @@ from kvserver.types.json.layout import Layout
 from kvserver.types.json.merging import merge_patch
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.places import AT_ONCE, NO_PATH, ROOT, delete_all, existing, outermost, path_at, work_of
-from kvserver.types.json.storage import Finish, draft_of, edited, keep, of_value, opened, sent, text_or_document, value_of
+from kvserver.types.json.storage import (
+    Finish,
+    draft_of,
+    edited,
+    is_there,
+    keep,
+    of_value,
+    opened,
+    put_whole,
+    sent,
+    text_or_document,
+)
 from kvserver.types.json.work import Steps, Work, pieces
 from kvserver.types.json.writing import text_steps, weight
 
@@ -88,10 +98,6 @@ def _put_all(document: Document, wanted: list[tuple[Location, JSON]], work: Work
             yield
 
 
-def _set_whole(session: Session, key: bytes, value: JSON, request: Request) -> None:
-    session.keyspace.put_as(key, value_of(Document(value)), request)
-
-
 @command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
          since="1.0.0", group="json", complexity="O(M+N) where M is the size of the value and N is the size of the document",
          summary="Set the JSON value at a path in a key")  # fmt: skip
@@ -105,12 +111,12 @@ def json_set(session: Session, request: Request) -> Steps[Finish]:
     if document is None:
 
         def set_whole() -> Reply:
-            is_there = path.is_root and session.keyspace.live(key) is not None
-            if ("NX" in options and is_there) or ("XX" in options and not is_there):
+            was_there = path.is_root and is_there(session, key)
+            if ("NX" in options and was_there) or ("XX" in options and not was_there):
                 return None
             if not path.is_root:
                 raise CommandError(NOT_AT_ROOT)
-            _set_whole(session, key, value, effect)
+            put_whole(session, key, Document(value), effect)
             return OK
 
         return set_whole
@@ -145,6 +151,7 @@ def json_mset(session: Session, request: Request) -> Steps[Finish]:
         value = yield from sent(sent_text)
         assignments.append((key, path, [b"JSON.MSET", key, text, sent_text]))
         if path.is_root:
+            is_there(session, key)
             drafts[key] = Document(value)
             continue
         if key not in drafts:
@@ -167,7 +174,7 @@ def json_mset(session: Session, request: Request) -> Steps[Finish]:
             draft = drafts[key]
             assert draft
             if path.is_root:
-                session.keyspace.put_as(key, value_of(draft), record)
+                put_whole(session, key, draft, record)
             else:
                 keep(session, key, draft, record)
         return OK
@@ -191,7 +198,7 @@ def json_merge(session: Session, request: Request) -> Steps[Finish]:
             raise CommandError(NOT_AT_ROOT)
 
         def set_whole() -> Reply:
-            _set_whole(session, key, patch, request)
+            put_whole(session, key, Document(patch), request)
             return OK
 
         return set_whole

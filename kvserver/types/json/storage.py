@@ -146,6 +146,26 @@ def keep(session: Session, key: bytes, draft: Document, record: Request) -> None
     session.keyspace.change(key, value_of(draft), record)
 
 
+def is_there(session: Session, key: bytes) -> bool:
+    """Return True if a document or a string is under a key, False if nothing is. CommandError for a value of another type.
+
+    A journal may have been written when JSON.SET replaced any value.
+    """
+    value = session.keyspace.live(key)
+    if value is not None and not session.is_replay:
+        text_or_document(value)
+    return value is not None
+
+
+def put_whole(session: Session, key: bytes, document: Document, record: Request) -> None:
+    """Store a whole document under a key that is alive or missing, and keeps its expiry. The record by itself drops that."""
+    keyspace = session.keyspace
+    expires_at_ms = None if session.is_replay else keyspace.expires_at_ms(key)
+    keyspace.put_as(key, value_of(document), record)
+    if expires_at_ms is not None:
+        keyspace.expire(key, expires_at_ms)
+
+
 def value_of(document: Document) -> Value:
     """Return the value to store for a document: a string for a string, the text of a small one, or the document itself."""
     if type(document.root) is str:

@@ -12,7 +12,7 @@ from helpers.documents import canonical_by_json, tag_like_values, values
 from helpers.sessions import Server, run, text
 from kvserver.formats.codec import MAX_DEPTH
 from kvserver.resp.reply import OK
-from kvserver.state.session import Session
+from kvserver.state.session import REPLAY_ID, Session
 
 
 @settings(max_examples=80)
@@ -91,12 +91,6 @@ def test_deepest_document_is_taken(session: Session) -> None:
     document = "[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH
     assert run(session, "JSON.SET", "k", "$", document) is OK
     assert run(session, "JSON.GET", "k") == document.encode()
-
-
-def test_set_drops_the_expiry(session: Session) -> None:
-    run(session, "SET", "k", "v", "PX", 100)
-    run(session, "JSON.SET", "k", "$", "1")
-    assert run(session, "PTTL", "k") == -1
 
 
 def test_conditions_are_obeyed_and_checked_behind_the_document(session: Session) -> None:
@@ -320,3 +314,34 @@ def test_other_types_are_no_documents(session: Session) -> None:
     ):
         assert text(run(session, f"JSON.{words[0]}", *words[1:])).startswith("WRONGTYPE ")
     assert run(session, "LLEN", "k") == 1
+
+
+def test_document_that_is_set_anew_keeps_the_expiry() -> None:
+    server = Server()
+    session = server.session()
+    for words in (("JSON.SET", "k", "$", "[2]"), ("JSON.SET", "k", ".", '"x"', "XX"), ("JSON.MSET", "k", "$", "[3]")):
+        run(session, "SET", "k", '"old"', "PX", "100")
+        session.server.databases[0].records.take()
+        assert run(session, *words) is OK
+        assert run(session, "PTTL", "k") == 100
+        records = session.server.databases[0].records.take()
+        assert [record[0] for record in records] == [words[0].encode(), b"PEXPIREAT"]
+    server.clock.now_ms += 100
+    assert run(session, "JSON.SET", "k", "$", "1") is OK
+    assert run(session, "PTTL", "k") == -1
+
+
+def test_value_of_another_type_is_replaced_by_an_older_journal_alone() -> None:
+    server = Server()
+    session, journal = server.session(), Session(server.state, REPLAY_ID, "journal", "journal", is_local=True)
+    run(session, "RPUSH", "list", "x")
+    for words in (
+        ("JSON.SET", "list", "$", "1"),
+        ("JSON.MSET", "k", "$", "1", "list", "$", "1"),
+        ("JSON.SET", "list", "$", "1", "NX"),
+    ):
+        assert text(run(session, *words)).startswith("WRONGTYPE ")
+    assert run(session, "TYPE", "list") is not None
+    assert run(session, "LLEN", "list") == 1
+    assert run(session, "EXISTS", "k") == 0
+    assert run(journal, "JSON.SET", "list", "$", "1") is OK
