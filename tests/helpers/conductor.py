@@ -48,8 +48,8 @@ class Loop(asyncio.BaseEventLoop):
 
     # What code in it calls
 
-    def create_task(self, coroutine: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
-        task = super().create_task(coroutine, name=name, context=context)
+    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
+        task = super().create_task(coro, name=name, context=context)
         self.tasks.add(task)
         return task
 
