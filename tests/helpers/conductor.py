@@ -48,7 +48,7 @@ class Loop(asyncio.BaseEventLoop):
 
     # What code in it calls
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
         task = super().create_task(coro, name=name, context=context)
         self.tasks.add(task)
         return task

@@ -16,7 +16,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.ahead import reads_ahead, writes_ahead
 from kvserver.types.json.copies import Copies, check_depth, depth_of
-from kvserver.types.json.document import Document, Location
+from kvserver.types.json.document import Document, Location, let_go
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.layout import Layout
 from kvserver.types.json.merging import merge_patch
@@ -96,6 +96,7 @@ def _put_all(document: Document, wanted: list[tuple[Location, JSON]], work: Work
         work.spend(len(some))
         if work.is_due():
             yield
+    let_go(wanted)
 
 
 @command("json.set", "key:key path value condition<NX|XX>?!", "write denyoom", access="RW access update",
@@ -221,6 +222,7 @@ def json_merge(session: Session, request: Request) -> Steps[Finish]:
         def merge(target: Document) -> Steps[Reply]:
             for place, value in wanted:
                 yield from merge_patch(target, place, value, work)
+            let_go(wanted)
             return OK
 
     is_quick = len(wanted) <= AT_ONCE // max(weight(patch, AT_ONCE), 1)
@@ -357,6 +359,7 @@ def _delete(session: Session, request: Request) -> Steps[Finish]:
 
     def delete(target: Document) -> Steps[Reply]:
         yield from delete_all(target, places, work)
+        let_go(places)
         return len(places)
 
     record = [b"JSON.DEL", *request[1:]]
@@ -400,6 +403,7 @@ def json_clear(session: Session, request: Request) -> Steps[Finish]:
             work.spend(len(some))
             if work.is_due():
                 yield
+        let_go(places)
         return len(places)
 
     return (yield from edited(session, key, document, clear, request, is_quick=len(places) <= AT_ONCE))

@@ -52,7 +52,7 @@ class Document:
     a document belongs to it: nobody else may change it, nor may it be in another document.
     """
 
-    __slots__ = ("_own", "_replaced", "_size_bytes", "changes", "has_constants", "is_kept", "root")
+    __slots__ = ("_own", "_size_bytes", "changes", "has_constants", "is_kept", "root")
 
     def __init__(self, root: JSON, *, has_constants: bool = False) -> None:
         self.root = root
@@ -64,8 +64,6 @@ class Document:
         self._own: set[int] | None = None
         # Estimated when somebody asks.
         self._size_bytes: int | None = None
-        # What has left a draft, whose document has it still.
-        self._replaced: list[JSON] = []
 
     def at(self, location: Location) -> JSON:
         """Return the value at a location, to be read. LookupError or TypeError if there is none."""
@@ -143,14 +141,9 @@ class Document:
     def become(self, draft: Document) -> None:
         """Take over the state of a draft, which nobody uses any more."""
         self.changes += 1
+        let_go(self.root)
         self.root, self._own, self._size_bytes = draft.root, draft._own, draft._size_bytes
         self.has_constants = draft.has_constants
-        draft._let_replaced_go()
-
-    def keep(self) -> None:
-        """Be what is stored under a key from now on."""
-        self.is_kept = True
-        self._let_replaced_go()
 
     def hold(self) -> Hold:
         """Let what is there now stay as it is, for who reads it: until the release, this copies a container to change it."""
@@ -158,20 +151,14 @@ class Document:
         return Hold(self, before, self._own)
 
     def _drop(self, value: JSON) -> None:
-        if self.is_kept:
-            _let_go(value)
-        elif type(value) is dict or type(value) is list:
-            self._replaced.append(value)
-
-    def _let_replaced_go(self) -> None:
-        for value in self._replaced:
-            _let_go(value)
-        self._replaced.clear()
+        # A draft's document has it still.
+        if self.is_kept or self._own is None:
+            let_go(value)
 
     def __del__(self) -> None:
         # At the end of the interpreter a module may have lost its names.
         if self.is_kept and lazyfree is not None and lazyfree.begun is not None and lazyfree.begun():
-            _let_go(self.root)
+            let_go(self.root)
 
     def _own_at(self, location: Location) -> JSON:
         """Return the value at a location after all containers on the way, and itself, were made the document's own."""
@@ -238,8 +225,8 @@ def size_of(value: JSON) -> int:
     return int(total)
 
 
-def _let_go(value: JSON) -> None:
-    """Have a value that leaves a document freed in steps, if it is large."""
+def let_go(value: JSON) -> None:
+    """Have a value that nobody needs any more freed in steps, if it is large. Others may have what is in it."""
     if (type(value) is dict or type(value) is list) and lazyfree.begun() and size_of(value) > _LARGE_BYTES:
         lazyfree.free_in_steps(_freeing([value]))
 

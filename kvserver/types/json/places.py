@@ -17,7 +17,7 @@ from kvserver.formats.codec import JSON
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.session import Session
-from kvserver.types.json.document import Document, Location
+from kvserver.types.json.document import Document, Location, let_go
 from kvserver.types.json.filters import NOTHING
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.replies import long_reply
@@ -128,6 +128,8 @@ def change_each(
         found: list[Reply] = []
         for every in pieces(locations):
             found += map(replies.get, every)
+        let_go(locations)
+        let_go(planned)
         return (yield from shape(session, found, work))
 
     if not planned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import groupby
 from typing import Final
 
@@ -10,6 +11,7 @@ from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER
 from kvserver.formats.codec import JSON
 from kvserver.resp.reply import BigNumber, Encoded, Reply, encode_pieces
 from kvserver.state.session import Session
+from kvserver.types.json.document import let_go
 from kvserver.types.json.work import Steps, Work, pieces
 
 # An array with more parts, of its own and of those within it, is encoded in steps.
@@ -36,7 +38,8 @@ def long_reply(session: Session, reply: Reply, work: Work) -> Steps[Reply]:
     """Return a reply, encoded if it is a long array: that takes long as well. Transactions and scripts take none such."""
     if not isinstance(reply, list) or not session.may_wait or not _is_long(reply):
         return reply
-    encoded: list[bytes] = []
+    # Its buffer becomes the reply, so that nothing is copied twice.
+    encoded = BytesIO()
     # The rest of each array that has begun.
     waiting: list[Iterator[list[Reply]]] = [iter([[reply]])]
     while waiting:
@@ -45,15 +48,16 @@ def long_reply(session: Session, reply: Reply, work: Work) -> Steps[Reply]:
             waiting.pop()
             continue
         if len(some) == 1 and isinstance(some[0], list):
-            encoded.append(b"*%d\r\n" % len(some[0]))
+            encoded.write(b"*%d\r\n" % len(some[0]))
             waiting.append(_runs(some[0]))
             continue
         whole = b"".join(encode_pieces(some, session.protocol))
-        encoded.append(whole[whole.index(b"\n") + 1 :])
+        encoded.write(whole[whole.index(b"\n") + 1 :])
         work.spend(len(some))
         if work.is_due():
             yield
-    return Encoded(b"".join(encoded))
+    let_go(reply)
+    return Encoded(encoded.getvalue())
 
 
 def _is_long(reply: list[Reply]) -> bool:

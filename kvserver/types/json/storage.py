@@ -74,7 +74,7 @@ def of_value(session: Session, key: bytes, value: Value | None) -> Steps[Documen
     if session.keyspace.peek_live(key) is value:
         # What was parsed in steps may be changed by others while this command goes on.
         kept = document.fork() if len(value) > LONG_BYTES else document
-        kept.keep()
+        kept.is_kept = True
         session.keyspace.put_equal(key, kept)
     return document
 
@@ -175,5 +175,5 @@ def value_of(document: Document) -> Value:
         text = document.text()
         if len(text) <= TEXT_BYTES:
             return JSONText(text)
-    document.keep()
+    document.is_kept = True
     return document
