@@ -89,60 +89,87 @@ class Migrations:
 async def _transfer(effect: Migrate) -> Transfer:
     """Connect, send and read all replies, or as much of that as goes."""
     timeout_s = effect.timeout_ms / 1000
-    transfer = Transfer([], [], "")
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(effect.host, effect.port)
     except ConnectionError:
         # Redis notices with its first write that nobody listens.
-        return transfer._replace(failed_at="writing")
+        return Transfer([], [], "writing")
     except (OSError, ValueError):
-        return transfer._replace(failed_at="connecting")
+        return Transfer([], [], "connecting")
     try:
-        try:
-            sent = await _send(effect, writer, timeout_s)
-        except OSError:
-            return transfer._replace(failed_at="writing")
-        try:
-            for _ in effect.greeting:
-                transfer.greeted.append(await _line(reader, timeout_s))
-            for key in sent:
-                transfer.restored.append((key, await _line(reader, timeout_s)))
-        except (OSError, EOFError, ValueError):
-            return transfer._replace(failed_at="reading")
-        return transfer
+        return await _Exchange(effect, reader, writer).run(timeout_s)
     finally:
         writer.transport.abort()
 
 
-async def _send(effect: Migrate, writer: asyncio.StreamWriter, timeout_s: float) -> list[bytes]:
-    """Send everything. Return the keys in their order."""
-    writer.transport.set_write_buffer_limits(_UNSENT_BYTES)
-    for request in effect.greeting:
-        writer.write(_packed(request))
-    sent = []
-    for key, request in effect.restores:
-        sent.append(key)
-        packed = memoryview(_packed(request))
-        for start in range(0, len(packed), PIECE_BYTES):
-            writer.write(packed[start : start + PIECE_BYTES])
-            async with asyncio.timeout(timeout_s):
+class _Exchange:
+    """The requests that are sent to a target, and its replies, which are read meanwhile.
+
+    A target whose replies nobody reads may read no more itself: both would stand still.
+    """
+
+    def __init__(self, effect: Migrate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._effect = effect
+        self._reader = reader
+        self._writer = writer
+        self._is_sent = False
+        # Keys whose replies are to come, and None behind the last one.
+        self._expected: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._greeted: list[bytes] = []
+        self._restored: list[tuple[bytes, bytes]] = []
+
+    async def run(self, timeout_s: float) -> Transfer:
+        """Send and read all. That fails when for so long nothing has gone and nothing has come."""
+        clock = asyncio.get_running_loop().time
+        has_failed = False
+        try:
+            async with asyncio.timeout(timeout_s) as limit, asyncio.TaskGroup() as group:
+
+                def go_on() -> None:
+                    limit.reschedule(clock() + timeout_s)
+
+                group.create_task(self._send(go_on))
+                group.create_task(self._receive(go_on))
+        except* (OSError, EOFError, ValueError):
+            has_failed = True
+        failed_at = "" if not has_failed else "reading" if self._is_sent else "writing"
+        return Transfer(self._greeted, self._restored, failed_at)
+
+    async def _send(self, go_on: Callable[[], None]) -> None:
+        writer = self._writer
+        writer.transport.set_write_buffer_limits(_UNSENT_BYTES)
+        for request in self._effect.greeting:
+            writer.write(_packed(request))
+        for key, request in self._effect.restores:
+            self._expected.put_nowait(key)
+            packed = memoryview(_packed(request))
+            for start in range(0, len(packed), PIECE_BYTES):
+                writer.write(packed[start : start + PIECE_BYTES])
                 await writer.drain()
-        # Others have their turn between two keys, however many there are.
-        await asyncio.sleep(0)
-    return sent
+                go_on()
+            # Others have their turn between two keys, however many there are.
+            await asyncio.sleep(0)
+        self._expected.put_nowait(None)
+        self._is_sent = True
+
+    async def _receive(self, go_on: Callable[[], None]) -> None:
+        for _ in self._effect.greeting:
+            self._greeted.append(await self._line())
+            go_on()
+        while (key := await self._expected.get()) is not None:
+            self._restored.append((key, await self._line()))
+            go_on()
+
+    async def _line(self) -> bytes:
+        """The next reply, which is a line: without its end. EOFError if the connection ends before."""
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return line.rstrip(b"\r\n")
 
 
 def _packed(request: Request) -> bytes:
     # The stub says a tuple of one.
     packed: bytes = hiredis.pack_command(tuple(request))  # type: ignore[arg-type]
     return packed
-
-
-async def _line(reader: asyncio.StreamReader, timeout_s: float) -> bytes:
-    """The next reply, which is a line: without its end. EOFError if the connection ends before."""
-    async with asyncio.timeout(timeout_s):
-        line = await reader.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError
-    return line.rstrip(b"\r\n")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from helpers.servers import encode
+from helpers.servers import encode, parse
 from helpers.writers import Noting, Setting
 from kvserver.engine.migrations import PIECE_BYTES
 
@@ -31,14 +34,36 @@ class Target:
             writer.close()
         while data := await reader.read(PIECE_BYTES):
             self.got += data
-        writer.close()
+
+
+@asynccontextmanager
+async def listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], buffer_bytes: int = 0
+) -> AsyncIterator[int]:
+    """The port of a server, the buffers of whose sockets may have a size of their own."""
+    served = []
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        with suppress(ConnectionError):
+            await serve(reader, writer)
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF) if buffer_bytes else ():
+            made.setsockopt(socket.SOL_SOCKET, option, buffer_bytes)
+        async with await asyncio.start_server(accepted, sock=made, limit=PIECE_BYTES):
+            yield int(made.getsockname()[1])
+            async with asyncio.timeout(20):
+                await asyncio.gather(*filter(None, served))
 
 
 @pytest.fixture
 async def target() -> AsyncIterator[Target]:
     target = Target()
-    async with await asyncio.start_server(target.serve, "127.0.0.1", 0) as server:
-        target.port = server.sockets[0].getsockname()[1]
+    async with listening(target.serve) as target.port:
         yield target
 
 
@@ -107,3 +132,64 @@ async def test_client_that_is_forgotten_ends_its_transfer_and_lets_others_write(
     assert await writer.told() == b":2\r\n"
     assert not setting.server.state.reserved
     assert not setting.server.state.databases.records.observers
+
+
+# Together they are longer than what the sockets hold.
+MANY = {f"k{number}": random.Random(number).randbytes(100_000) for number in range(200)}
+
+
+async def test_target_that_reads_no_more_until_its_replies_are_read_takes_all(setting: Setting) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(0)
+        while header := await reader.readline():
+            for _ in range(int(header[1:])):
+                await reader.readexactly(int((await reader.readline())[1:]) + 2)
+            writer.write(b"+" + b"O" * 50_000 + b"\r\n")
+            await writer.drain()
+
+    client = Telling(setting)
+    setting.send(client, encode("MSET", *(word for pair in MANY.items() for word in pair)))
+    assert await client.told() == b"+OK\r\n"
+    async with listening(serve, buffer_bytes=16 * 1024) as port:
+        setting.send(client, encode("MIGRATE", "127.0.0.1", port, "", 0, 20_000, "KEYS", *MANY), encode("DBSIZE"))
+        assert await client.told(3) == b"+OK\r\n+OK\r\n:0\r\n"
+
+
+@pytest.mark.parametrize("options", [(), ("COPY",)], ids=str)
+async def test_what_was_taken_is_known_where_the_target_ends_while_more_is_sent(
+    setting: Setting, options: tuple[str, ...]
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(PIECE_BYTES)
+        # The greeting, and two keys, the second of which is refused.
+        writer.write(b"+OK\r\n+OK\r\n-BUSYKEY x\r\n")
+        # So much is under way only after the other side has had its turn often.
+        await reader.readexactly(sum(map(len, MANY.values())) // 2)
+
+    client = Telling(setting)
+    setting.send(client, encode("MSET", "a", 1, "b", 2, *(word for pair in MANY.items() for word in pair)))
+    assert await client.told() == b"+OK\r\n"
+    client.said = b""
+    async with listening(serve) as port:
+        setting.send(client, encode("MIGRATE", "127.0.0.1", port, "", 0, 20_000, *options, "KEYS", "a", "b", *MANY))
+        assert await client.told() == b"-ERR Target instance replied with error: BUSYKEY x\r\n"
+        client.said = b""
+        setting.send(client, encode("MGET", "a", "b"), encode("EXISTS", *MANY))
+        heard = await client.told(5 if options else 4)
+        assert parse(heard)[:2] == [b"1" if options else None, b"2"]
+        assert heard.endswith(b":200\r\n")
+    assert not setting.server.state.moving
+
+
+async def test_target_that_ends_while_more_is_sent_is_a_failed_write(setting: Setting) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(PIECE_BYTES)
+        writer.write(b"+OK\r\n+OK\r\n+OK\r\n")
+        await reader.readexactly(sum(map(len, MANY.values())) // 2)
+
+    client = Telling(setting)
+    setting.send(client, encode("MSET", "a", 1, "b", 2, *(word for pair in MANY.items() for word in pair)))
+    async with listening(serve) as port:
+        setting.send(client, encode("MIGRATE", "127.0.0.1", port, "", 0, 20_000, "KEYS", "a", "b", *MANY))
+        setting.send(client, encode("DBSIZE"))
+        assert await client.told(3) == b"+OK\r\n-IOERR error or timeout writing to target instance\r\n:200\r\n"
