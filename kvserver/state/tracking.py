@@ -1,4 +1,4 @@
-"""Client-side caching (CLIENT TRACKING): the keys that clients may hold, and what they are told when those change. Pure.
+"""Client-side caching (CLIENT TRACKING): who tracks, and what they are told when keys change that they may hold. Pure.
 
 A client that tracks has each key that it reads remembered, and is told once when that key is written; or, with BCAST, it is
 told of all keys with some prefixes. As in Redis, a key is meant by its name alone, whatever its database is.
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from kvserver._speedups.places import keys_between
 from kvserver.data.databases import Databases
 from kvserver.data.recording import EMPTIED, EXPIRED
 from kvserver.errors import CommandError
@@ -22,11 +21,11 @@ from kvserver.resp.reply import Push, Reply, encode
 from kvserver.resp.request import Request
 from kvserver.state.channels import Message
 from kvserver.state.description import Description
+from kvserver.state.readers import Readers
 
 # The channel by which clients of RESP2 are told, in whose connection no push could stand.
 CHANNEL: Final = b"__redis__:invalidate"
-# A step forgets so many keys, or, where somebody is to be told, fewer.
-KEYS_A_STEP: Final = 512
+# A step forgets so many keys that somebody is to be told of.
 TOLD_A_STEP: Final = 100
 # Readers of a key who are gone are dropped when there are this many more than twice those who track.
 MOST_GONE: Final = 64
@@ -128,14 +127,7 @@ class Tracking(Generic[Listener]):
         # Those who track.
         self._trackers: dict[Listener, Tracker] = {}
         self._prefixes: dict[bytes, _Prefix[Listener]] = {}
-        # The ids of those who may hold a key. Measured: a set takes 216 bytes, and most keys have one reader. Ids of clients
-        # that are gone, or don't track any more, stay until the key is written or there are too many of them.
-        self._readers: dict[bytes, int | set[int]] = {}
-        self._items = 0
-        # Keys that may be forgotten next, the oldest last.
-        self._oldest: list[bytes] = []
-        # Tables that nobody needs any more, which are freed in steps.
-        self._unused: list[dict[bytes, int | set[int]]] = []
+        self._readers = Readers()
         # The position of the records up to which was looked through.
         self._looked = 0
         # What stands in no record: keys, or None for all, each with the position of the records then.
@@ -158,7 +150,7 @@ class Tracking(Generic[Listener]):
     @property
     def item_count(self) -> int:
         """The number of pairs of a key and a client that may hold it."""
-        return self._items
+        return self._readers.item_count
 
     @property
     def prefix_count(self) -> int:
@@ -193,7 +185,7 @@ class Tracking(Generic[Listener]):
         if not self._trackers:
             self._records.leave(self)
             self._beside = []
-            self._forget_all()
+            self._readers.clear()
 
     # The commands of those who track
 
@@ -212,26 +204,13 @@ class Tracking(Generic[Listener]):
             keys = command.keys_of(request)
         except CommandError:
             return
-        number, readers = client.id, self._readers
         for key, _ in keys:
-            known = readers.get(key)
-            if known is None:
-                readers[key] = number
-            elif known == number or (type(known) is set and number in known):
-                continue
-            elif type(known) is set:
-                known.add(number)
-                if len(known) > MOST_GONE + 2 * len(self._trackers):
-                    self._drop_gone(key, known)
-            else:
-                readers[key] = {known, number}  # type: ignore[arg-type]
-            self._items += 1
+            if self._readers.add(key, client.id) > MOST_GONE + 2 * len(self._trackers):
+                self._readers.keep(key, self._is_tracking)
 
-    def _drop_gone(self, key: bytes, known: set[int]) -> None:
-        """Forget those readers of a key who are gone: one that is read by all and never written would have more and more."""
-        there = {number for number in known if (client := self._clients.get(number)) is not None and client.tracker}
-        self._items -= len(known) - len(there)
-        self._readers[key] = there
+    def _is_tracking(self, number: int) -> bool:
+        client = self._clients.get(number)
+        return client is not None and client.tracker is not None
 
     def end(self, client: Listener, request: Request, *, in_transaction: bool) -> None:
         """Look at what a client's command has done, whose reply is there.
@@ -285,14 +264,12 @@ class Tracking(Generic[Listener]):
 
     def _tell_readers(self, key: bytes, actor: Listener | None, writer: Listener | None) -> None:
         """Note that those who may hold a key are to be told, and forget that they may."""
-        known = self._readers.pop(key, None)
-        if known is None:
+        numbers = self._readers.pop(key)
+        if not numbers:
             return
         message = Invalidation([key])
-        numbers = sorted(known) if type(known) is set else [known]
-        self._items -= len(numbers)
         for number in numbers:
-            client = self._clients.get(number)  # type: ignore[arg-type]
+            client = self._clients.get(number)
             if client is None or client.tracker is None or client.tracker.mode.broadcasts:
                 continue
             if not (client is writer and client.tracker.mode.skips_own):
@@ -303,7 +280,7 @@ class Tracking(Generic[Listener]):
         message = Invalidation(None)
         for client, tracker in self._trackers.items():
             self._send(client, tracker, message, actor)
-        self._forget_all()
+        self._readers.clear()
 
     def _send(self, client: Listener, tracker: Tracker, message: Message, actor: Listener | None) -> None:
         if client is actor:
@@ -374,31 +351,16 @@ class Tracking(Generic[Listener]):
         if not most or len(readers) <= most:
             return False
         for _ in range(min(len(readers) - most, TOLD_A_STEP)):
-            key = None
-            while key not in readers:
-                if not self._oldest:
-                    self._oldest = keys_between(readers, 0, KEYS_A_STEP)[::-1]
-                key = self._oldest.pop()
-            self._tell_readers(key, None, None)
+            self._tell_readers(readers.next_to_forget(), None, None)
         return len(readers) > most
 
     def tidy(self) -> bool:
         """Do a step of what there is to do now and then: free old tables, and trim. True if there was something."""
-        if self._unused:
-            table = self._unused[-1]
-            for _ in range(min(KEYS_A_STEP, len(table))):
-                table.popitem()
-            if not table:
-                self._unused.pop()
+        if self._readers.free():
             return True
         is_too_long = self.trim()
         self._wake_if_needed()
         return is_too_long
-
-    def _forget_all(self) -> None:
-        if self._readers:
-            self._unused.append(self._readers)
-        self._readers, self._items, self._oldest = {}, 0, []
 
     # The records and the keyspaces call these while somebody tracks (`data.records.Observer`)
 

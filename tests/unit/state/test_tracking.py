@@ -1,4 +1,4 @@
-"""The table of who may hold which keys: who is told of a write, once, in which order, and what the table takes."""
+"""Those who may hold a key are told of a write, once and in order, and nothing is kept for those who are gone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from helpers.sessions import Server, run
 from kvserver.data.shards import new_shards
 from kvserver.dispatch.effect import Tracked
 from kvserver.resp.reply import encode
+from kvserver.state.readers import KEYS_A_STEP
 from kvserver.state.session import Session
-from kvserver.state.tracking import KEYS_A_STEP, MOST_GONE, TOLD_A_STEP, Mode
+from kvserver.state.tracking import MOST_GONE, TOLD_A_STEP, Mode
 
 Told = list[tuple[int, Any]]
 
