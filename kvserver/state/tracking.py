@@ -21,6 +21,7 @@ from kvserver.resp.reply import Push, Reply, encode
 from kvserver.resp.request import Request
 from kvserver.state.channels import Message
 from kvserver.state.description import Description
+from kvserver.state.prefixes import Prefixes
 from kvserver.state.readers import Readers
 
 # The channel by which clients of RESP2 are told, in whose connection no push could stand.
@@ -96,16 +97,6 @@ class Invalidation(Message):
         return super().wire(3) if protocol == 3 else encode(Push([b"message", CHANNEL, self._keys]), 2)
 
 
-class _Prefix(Generic[Listener]):
-    """The clients that are told of keys with a prefix, and such keys that were written, each with the client that did it."""
-
-    __slots__ = ("clients", "written")
-
-    def __init__(self) -> None:
-        self.clients: dict[Listener, None] = {}
-        self.written: dict[bytes, Listener | None] = {}
-
-
 class Tracking(Generic[Listener]):
     """The tracking of all clients of a server. `clients` are by their ids; `commands`, by lower-case name, tell keys of calls.
 
@@ -126,7 +117,7 @@ class Tracking(Generic[Listener]):
         self._config = config
         # Those who track.
         self._trackers: dict[Listener, Tracker] = {}
-        self._prefixes: dict[bytes, _Prefix[Listener]] = {}
+        self._prefixes = Prefixes[Listener]()
         self._readers = Readers()
         # The position of the records up to which was looked through.
         self._looked = 0
@@ -170,16 +161,14 @@ class Tracking(Generic[Listener]):
         tracker.mode, tracker.is_broken = mode, False
         for prefix in prefixes:
             tracker.prefixes.add(prefix)
-            self._prefixes.setdefault(prefix, _Prefix()).clients[client] = None
+            self._prefixes.add(prefix, client)
 
     def disable(self, client: Listener) -> None:
         """Let a client track no more."""
         if client.tracker is None:
             return
         for prefix in client.tracker.prefixes:
-            del self._prefixes[prefix].clients[client]
-            if not self._prefixes[prefix].clients:
-                del self._prefixes[prefix]
+            self._prefixes.remove(prefix, client)
         client.tracker = None
         del self._trackers[client]
         if not self._trackers:
@@ -257,9 +246,7 @@ class Tracking(Generic[Listener]):
 
     def _tell(self, key: bytes, actor: Listener | None, writer: Listener | None) -> None:
         """Note who is to be told of a key that a command of the actor led to. The writer may not want to know."""
-        for prefix, told in self._prefixes.items():
-            if key.startswith(prefix):
-                told.written[key] = writer
+        self._prefixes.note(key, writer)
         self._tell_readers(key, actor, writer)
 
     def _tell_readers(self, key: bytes, actor: Listener | None, writer: Listener | None) -> None:
@@ -311,12 +298,9 @@ class Tracking(Generic[Listener]):
     def take_all(self) -> list[tuple[Listener, Message]]:
         """`take`, and the messages of BCAST behind these: one for each prefix, with the keys in the order of their names."""
         self.look()
-        for _, told in sorted(self._prefixes.items()):
-            if not told.written:
-                continue
-            written, told.written = sorted(told.written.items()), {}
+        for clients, written in self._prefixes.take():
             message = Invalidation([key for key, _ in written])
-            for client in told.clients:
+            for client in clients:
                 tracker = client.tracker
                 assert tracker
                 if not tracker.mode.skips_own:
@@ -337,7 +321,7 @@ class Tracking(Generic[Listener]):
             yield receiver, message
 
     def _wake_if_needed(self) -> None:
-        if self._messages or any(told.written for told in self._prefixes.values()):
+        if self._messages or self._prefixes.has_news:
             self.wake()
 
     # The table
