@@ -493,6 +493,7 @@ class Results:
         if session.muted is Muted.NONE:
             replies.append(b"*%d\r\n" % len(requests))
         session.is_executing = True
+        session.executing_count = len(requests)
         self.executing_from = self._state.databases.records.position
         for request in requests:
             result: Result

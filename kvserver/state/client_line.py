@@ -13,7 +13,7 @@ def _flags(session: Session) -> str:
     flags = {
         "O": session.id in session.server.monitors,
         "P": session.is_subscriber,
-        "x": session.transaction is not None,
+        "x": session.transaction is not None or session.is_executing,
         "b": session.is_blocked or session.is_postponed,
         "t": session.tracker is not None,
         "R": session.tracker is not None and session.tracker.is_broken,
@@ -30,6 +30,8 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
     """The line of a client in CLIENT LIST, without its end. `asked` is the request that runs, if this client has sent it."""
     server = session.server
     now_ms = server.now_ms()
+    # Redis drops what was queued only when all of that has run.
+    executing_count = session.executing_count if session.is_executing else -1
     queued = session.transaction.requests if session.transaction else []
     queued_bytes = sum(map(getsizeof, queued)) + sum(getsizeof(word) for words in queued for word in words)
     buffers = server.buffers_of(session.id)
@@ -49,7 +51,7 @@ def describe(session: Session, asked: list[bytes]) -> bytes:
         "sub": len(session.channels),
         "psub": len(session.patterns),
         "ssub": len(session.shard_channels),
-        "multi": len(queued) if session.transaction else -1,
+        "multi": len(queued) if session.transaction else executing_count,
         "qbuf": buffers.query_bytes + running_bytes,
         "qbuf-free": buffers.query_free_bytes,
         "argv-mem": buffers.argument_bytes + asked_bytes,

@@ -218,7 +218,7 @@ class Session:
       `is_unrestricted`: it is authenticated, and its user may do everything.
     - `address` is as CLIENT LIST prints it. `is_local`: the client came by the loopback address or a Unix socket.
     - `is_blocked`: its blocking command waits. `is_postponed`: its command waits for the end of a pause. `is_executing`: its
-      transaction runs.
+      transaction runs, which has `executing_count` calls.
     - `last_command` is the name of the last command, as it was spelled, or empty.
     - `keyspace` is that of the database that the client has selected.
     - `channels`, `patterns` and `shard_channels` are in the order in which they were subscribed to.
@@ -231,6 +231,7 @@ class Session:
         "channels",
         "connected_at_ms",
         "descriptor",
+        "executing_count",
         "has_logged_in",
         "id",
         "is_blocked",
@@ -272,6 +273,7 @@ class Session:
         self.is_blocked = False
         self.is_postponed = False
         self.is_executing = False
+        self.executing_count = 0
         self.no_evict = False
         # What was worked out ahead for a request that is to run.
         self.ready: tuple[Request, object] | None = None
