@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from helpers.nodes import Nodes
 from helpers.servers import COMMON_OPTIONS, Kind, ServerProcess, Wire, encode, parse
 
 StartServer = Callable[..., ServerProcess]
@@ -93,6 +94,39 @@ def test_client_that_waits_is_closed_with_its_user(kvserver: ServerProcess) -> N
         assert admin.command("ACL", "DELUSER", "u") == b":1\r\n"
         assert waiting.read_until_eof() == b""
         assert admin.command("CLIENT", "LIST", "ID", number) == b"$0\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_client_that_waits_and_may_not_use_its_key_any_more_is_served(kind: Kind, start_server: StartServer) -> None:
+    """From 7.2 on, Redis refuses it then."""
+    server = start_server(*COMMON_OPTIONS, kind=kind)
+    with server.connect() as admin, server.connect() as waiting:
+        admin.command("ACL", "SETUSER", "u", "on", "nopass", "+@all", "~*")
+        waiting.send(encode("AUTH", "u", "x") + encode("BLPOP", "k", 0))
+        assert waiting.read_reply() == b"+OK\r\n"
+        while b"blocked_clients:1" not in admin.command("INFO", "clients"):
+            pass
+        assert admin.command("ACL", "SETUSER", "u", "resetkeys") == b"+OK\r\n"
+        assert admin.command("RPUSH", "k", "v") == b":1\r\n"
+        assert parse(waiting.read_reply()) == [b"k", b"v"]
+        assert waiting.command("BLPOP", "k", 0).startswith(b"-NOPERM this user has no permissions to access one of the keys")
+
+
+def test_categories_are_those_of_redis(kvserver: ServerProcess, redis_oracle: ServerProcess) -> None:
+    with kvserver.connect() as ours, redis_oracle.connect() as theirs:
+        categories = theirs.value("ACL", "CAT")
+        assert ours.value("ACL", "CAT") == [*categories, b"json"]
+        has = {category: set(theirs.value("ACL", "CAT", category)) for category in categories}
+        known = set().union(*has.values())
+        for category in categories:
+            told = ours.value("ACL", "CAT", category)
+            assert len(told) == len(set(told))
+            # There are later commands here, and some of a cluster are not.
+            assert set(told) & known == has[category] & all_commands(ours), category
+
+
+def all_commands(wire: Wire) -> set[bytes]:
+    return {name for category in wire.value("ACL", "CAT") for name in wire.value("ACL", "CAT", category)}
 
 
 def test_subscriber_that_takes_its_own_channels_away_has_the_reply(kvserver: ServerProcess) -> None:
@@ -179,6 +213,88 @@ def test_file_is_loaded_and_saved_as_by_redis(kind: Kind, start_server: StartSer
         assert error == "-ERR Error loading ACLs, opening file 'FILE': No such file or directory\r\n"
         assert wire.command("ACL", "SAVE") == b"+OK\r\n"
     assert len(file.read_text().splitlines()) == 4
+
+
+def test_users_of_a_standby_are_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "users.acl"
+    file.write_text("user alice on nopass ~* +get\nuser default on nopass ~* &* +@all\n")
+    with Nodes(tmp_path, f"file:{tmp_path}/engine", 2, 500, "--aclfile", str(file)) as nodes:
+        primary = nodes.primary()
+        (standby,) = (node for node in nodes.nodes if node is not primary)
+        with primary.connect() as here, Wire(standby.port) as there:
+            here.command("ACL", "SETUSER", "bob", "on")
+            assert there.value("ACL", "USERS") == [b"alice", b"default"]
+            assert there.command("ACL", "SETUSER", "carol", "on") == b"+OK\r\n"
+            assert there.command("ACL", "LOAD") == b"+OK\r\n"
+            assert here.value("ACL", "USERS") == [b"alice", b"bob", b"default"]
+            assert there.value("ACL", "USERS") == [b"alice", b"default"]
+
+
+# Of a parenthesis that nothing ends, redis-server 7.0.15 crashes.
+WRONG_LINES = (
+    "user u3 on >secret",
+    "user default on nopass +@all",
+    "user u99 on +nosuch",
+    "user u99 on )",
+    "user u99 on (nosuch)",
+    "user u99 on #abc",
+    "user u99 on ~* ~a",
+    "user",
+    "user ",
+    "USER u99 on",
+    "u99 on",
+    "# users",
+    "user u99 on ~a\x00b",
+    "user u99 on +get|a|b",
+    "user u99 on %x~a",
+    "  user  u99  on  nosuch",
+    "user u99 on\tnopass",
+    'user "a b" on',
+    "user u99 on +@nosuch -@nosuch",
+    "user u99 allchannels &a",
+)
+
+
+def test_file_with_one_wrong_line_changes_nothing(start_server: StartServer, tmp_path: Path) -> None:
+    """As in redis-server, whose words about the line these are. (From 8.0 on, it takes lines that begin with #.)"""
+    servers = []
+    lines = [f"user u{number} on >p{number} ~k{number}:* +@all" for number in range(50)]
+    lines.insert(20, "user default on nopass ~* &* +@all")
+    for kind in KINDS:
+        folder = tmp_path / kind
+        folder.mkdir()
+        file = folder / "users.acl"
+        file.write_text("".join(f"{line}\n" for line in lines))
+        server = start_server(*COMMON_OPTIONS, "--aclfile", str(file), kind=kind, directory=folder)
+        servers.append((server, file))
+    with servers[0][0].connect() as ours, servers[1][0].connect() as theirs, servers[0][0].connect() as user:
+        assert user.command("AUTH", "u3", "p3") == b"+OK\r\n"
+        before = [wire.value("ACL", "LIST") for wire in (ours, theirs)]
+        for wrong in WRONG_LINES:
+            changed = [line.replace("~k", "~changed") for line in lines]
+            changed.insert(30, wrong)
+            said = []
+            for (_, file), wire in zip(servers, (ours, theirs), strict=True):
+                file.write_text("".join(f"{line}\n" for line in changed))
+                said.append(wire.command("ACL", "LOAD").decode().replace(str(file), "FILE"))
+            assert said[0] == said[1], wrong
+            if said[0].startswith("-"):
+                assert [wire.value("ACL", "LIST") for wire in (ours, theirs)] == before
+                assert user.command("SET", "k3:x", "y") == b"+OK\r\n"
+            else:
+                pytest.fail(f"both take {wrong!r}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_default_user_of_a_configuration_has_the_channels_that_it_names(kind: Kind, start_server: StartServer) -> None:
+    for words, begin in (
+        (("default", "on", "nopass", "~*", "+@all"), b"-NOPERM this user has no permissions to access one of the channels"),
+        (("default", "on", "nopass", "~*", "&*", "+@all"), b"*3\r\n"),
+    ):
+        server = start_server(*COMMON_OPTIONS, "--user", *words, kind=kind)
+        with server.connect() as wire:
+            assert wire.command("SUBSCRIBE", "foo").startswith(begin)
+        server.stop()
 
 
 def test_users_come_from_a_configuration_and_go_back_to_it(start_server: StartServer, tmp_path: Path) -> None:
