@@ -472,7 +472,7 @@ def guarded(handler: Handler, command: Command) -> Handler:
     def run(session: Session, request: Request) -> Reply | Effect:
         text = rights_error(session, command.resolve(request) if is_container else command, request)
         if text is not None:
-            raise Refusal(text)
+            raise Refusal(EXEC_REFUSED + text if command.runs_queue else text)
         return handler(session, request)
 
     is_container = command.is_container
