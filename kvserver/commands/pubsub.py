@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.dispatch.effect import Effect, Publish, Switch
+from kvserver.errors import CommandError
 from kvserver.patterns import matcher
 from kvserver.resp.reply import Push, Replies, Reply
 from kvserver.resp.request import Request
@@ -117,6 +118,9 @@ def punsubscribe(session: Session, request: Request) -> Effect:
          summary="Listen for messages published to the given shard channels",
          is_for_subscribers=True)  # fmt: skip
 def ssubscribe(session: Session, request: Request) -> Effect:
+    # Of SUBSCRIBE and PSUBSCRIBE, Redis allows this for old clients.
+    if session.is_executing:
+        raise CommandError("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
     return SHARD_CHANNELS.subscribe(session, request[1:])
 
 
