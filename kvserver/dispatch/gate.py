@@ -471,9 +471,11 @@ def guarded(handler: Handler, command: Command) -> Handler:
 
     def run(session: Session, request: Request) -> Reply | Effect:
         text = rights_error(session, command.resolve(request) if is_container else command, request)
-        if text is not None:
-            raise Refusal(EXEC_REFUSED + text if command.runs_queue else text)
-        return handler(session, request)
+        if text is None:
+            return handler(session, request)
+        if command.runs_queue:
+            return _end_refused(session, request, Refusal(text))
+        raise Refusal(text)
 
     is_container = command.is_container
     return run
