@@ -34,7 +34,7 @@ OF_ALL = [
 ]  # fmt: skip
 OF_USERS = [
     "AUTH u x", "AUTH v x", "AUTH u p", "AUTH default x", "ACL WHOAMI", "MULTI", "MULTI", "EXEC", "EXEC", "EXEC",
-    "DISCARD", "WATCH $", "SUBSCRIBE & &", "PSUBSCRIBE &*", "SSUBSCRIBE &", "UNSUBSCRIBE &", "PUNSUBSCRIBE &*",
+    "DISCARD", "WATCH $", "SUBSCRIBE & &", "PSUBSCRIBE c*", "SSUBSCRIBE &", "UNSUBSCRIBE &", "PUNSUBSCRIBE c*",
     "SUNSUBSCRIBE &", "RESET", "CLIENT TRACKING on", "CLIENT TRACKING on BCAST PREFIX k", "CLIENT TRACKING off",
     "CLIENT CACHING yes", "HELLO 3", "HELLO 2", "CLIENT TRACKING on NOLOOP", "CLIENT TRACKINGINFO", "HELLO 3 AUTH u x",
     "HELLO 2 AUTH v p", "CLIENT SETNAME x", "BLPOP l1 0", "CLIENT UNBLOCK 1",
@@ -60,7 +60,9 @@ def random_conversation(rng: random.Random) -> str:
     }  # fmt: skip
 
     def line(name: str, kinds: list[list[str]]) -> str:
-        said = [rng.choice(rng.choice(kinds)) for _ in range(rng.choice((1, 1, 1, 2, 4)))]
+        # Redis sends no messages to a client that one of the calls behind them kills.
+        count = 1 if name == "a3" else rng.choice((1, 1, 1, 2, 4))
+        said = [rng.choice(rng.choice(kinds)) for _ in range(count)]
         # A rule may begin with one of these signs, so the words of a call are looked at once.
         filled = [re.sub(r"(?<=[ ('])([$&@~])(?![*a-z])", lambda mark: rng.choice(drawn[mark[1]]), each) for each in said]
         return f"{name}: {'; '.join(filled)}"
