@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from helpers.redis_conf import WithFile
-from helpers.servers import StartServer, encode
+from helpers.servers import Kind, ServerProcess, StartServer, encode
 
 
 @pytest.mark.parametrize("allowed", ["no", "local", "yes"])
@@ -40,6 +44,61 @@ def test_config_rewrite_keeps_what_a_person_wrote_and_holds_at_the_next_start(
     with start_server("--config", str(file)).connect() as wire:
         assert wire.command("AUTH", "secret") == b"+OK\r\n"
         assert wire.value("CONFIG", "GET", "timeout", "maxclients") == [b"timeout", b"77", b"maxclients", b"99"]
+
+
+# What keeps a server from writing a new file beside the old one, and how the error ends. Nothing keeps root from it but the
+# length of the name, which is the one that redis-server is asked for, too.
+FAILURES = {"a full disk": "File too large", "a folder to read": "Permission denied", "a long name": "File name too long"}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_config_rewrite_that_fails_leaves_the_file_and_its_users(failure: str, tmp_path: Path) -> None:
+    folder = tmp_path / "options"
+    folder.mkdir()
+    file = folder / ("redis.conf" if failure != "a long name" else "l" * 245 + ".conf")
+    file.write_text("# mine\ntimeout 5\nuser alice on nopass ~a* +get\nuser default on nopass ~* &* +@all\n")
+    before = file.read_bytes()
+    kinds: tuple[Kind, ...] = ("kvserver", "redis-server") if failure == "a long name" else ("kvserver",)
+    for kind in kinds:
+        (tmp_path / kind).mkdir()
+        server = WithFile(kind, tmp_path / kind)
+        server.file = file
+        with server, server.connect() as wire:
+            assert wire.command("CONFIG", "SET", "timeout", "77", "requirepass", "secret") == b"+OK\r\n"
+            assert wire.command("ACL", "SETUSER", "bob", "on", "nopass") == b"+OK\r\n"
+            assert wire.command("ACL", "DELUSER", "alice") == b":1\r\n"
+            with failing(failure, folder, server):
+                error = f"-ERR Rewriting config file: {FAILURES[failure]}\r\n".encode()
+                assert wire.command("CONFIG", "REWRITE") == error
+            assert os.listdir(folder) == [file.name]
+            assert file.read_bytes() == before
+            # What the server has is as it was, and can be written as soon as that goes.
+            assert [line.split()[1] for line in wire.value("ACL", "LIST")] == [b"bob", b"default"]
+            if failure != "a long name":
+                assert wire.command("CONFIG", "REWRITE") == b"+OK\r\n"
+                assert b"\nuser bob on nopass" in file.read_bytes()
+                assert b"alice" not in file.read_bytes()
+                file.write_bytes(before)
+            else:
+                assert wire.value("CONFIG", "GET", "timeout") == [b"timeout", b"77"]
+        again = WithFile(kind, tmp_path / kind)
+        again.file = file
+        with again, again.connect() as wire:
+            assert wire.command("AUTH", "alice", "x") == b"+OK\r\n"
+
+
+@contextmanager
+def failing(failure: str, folder: Path, server: ServerProcess) -> Iterator[None]:
+    hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)[1]
+    if failure == "a full disk":
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (10, hard))
+    if failure == "a folder to read":
+        folder.chmod(0o555)
+        if os.access(folder, os.W_OK):
+            pytest.skip("root may write everywhere")
+    yield
+    folder.chmod(0o755)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_config_rewrite_writes_redis_own_form_where_the_file_has_it(tmp_path: Path) -> None:
