@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.servers import PROJECT, parse
 from wire.talks import Pair, compare, pair_of_servers
-from wire.tracking_conversations import OF_REDIS, OTHERS, SUBSCRIBED
+from wire.tracking_conversations import ELSEWHERE, OF_REDIS, OTHERS, SUBSCRIBED
 
 COUNT = int(os.environ.get("KVSERVER_TRACKING_COUNT", "12"))
 SEED = int(os.environ.get("KVSERVER_TRACKING_SEED", "1"))
@@ -33,6 +34,29 @@ def test_conversation_of_the_suite_of_redis_is_heard_alike(pair: Pair, name: str
 @pytest.mark.parametrize("name", OTHERS)
 def test_conversation_is_heard_alike(pair: Pair, name: str) -> None:
     compare(pair, f"{SUBSCRIBED}\n{OTHERS[name]}")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_other_tests_of_the_suite_of_redis_are_where_the_table_says(name: str) -> None:
+    path, line = ELSEWHERE[name]
+    assert line in (PROJECT / path).read_text()
+
+
+def test_keys_over_the_limit_are_each_told_once(pair: Pair) -> None:
+    for server in pair:
+        with server.connect() as reader:
+            reader.command("HELLO", 3)
+            reader.command("CLIENT", "TRACKING", "ON")
+            keys = [b"key%d" % number for number in range(250)]
+            for key in keys:
+                reader.command("GET", key)
+            assert reader.command("CONFIG", "SET", "tracking-table-max-keys", 1) == b"+OK\r\n"
+            told = [parse(reader.read_reply())[1][0] for _ in keys[1:]]
+            assert len(set(told)) == len(told)
+            assert set(told) < set(keys)
+            while b"tracking_total_keys:1\r\n" not in reader.command("INFO", "stats"):
+                pass
+            assert reader.command("CONFIG", "SET", "tracking-table-max-keys", 1_000_000) == b"+OK\r\n"
 
 
 # The words of random conversations. With BCAST NOLOOP, Redis tells a client of what its own scripts have written, though
@@ -55,10 +79,14 @@ OPTIONS = [
     "BCAST PREFIX k",
     "BCAST PREFIX k1 PREFIX l",
     "REDIRECT @i2",
+    "OPTIN NOLOOP",
+    "OPTOUT REDIRECT @i2 NOLOOP",
+    "BCAST OPTIN",
+    "PREFIX k",
 ]
 OF_TRACKING = [
     "CLIENT TRACKING on ^", "CLIENT TRACKING off", "CLIENT CACHING yes", "CLIENT CACHING no", "CLIENT TRACKINGINFO",
-    "CLIENT GETREDIR", "CLIENT TRACKING on ^ ^", "HELLO 3", "HELLO 2", "CLIENT NO-EVICT on",
+    "CLIENT GETREDIR", "HELLO 3", "HELLO 2", "CLIENT NO-EVICT on",
 ]  # fmt: skip
 
 

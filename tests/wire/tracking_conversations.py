@@ -11,12 +11,12 @@ SUBSCRIBED = "i2: SUBSCRIBE __redis__:invalidate"
 
 # By the names of the suite's tests.
 OF_REDIS = {
-    "clients are able to enable tracking and redirect it; the other connection is able to get invalidations": """
+    "clients are able to enable tracking and redirect it; other connection is able to get invalidations; disable tracking": """
         r2: CLIENT TRACKING on REDIRECT @i2
         r2: SET a 1; SET b 1; GET a; INCR b; INCR a
         r2: MGET a b c d e f g; CLIENT TRACKING off
     """,
-    "clients can enable the BCAST mode with the empty prefix": """
+    "clients can enable the BCAST mode with the empty prefix; the connection gets messages about all the keys": """
         r2: CLIENT TRACKING on BCAST REDIRECT @i2
         r2: MSET a 1 b 2 c 3
     """,
@@ -48,6 +48,9 @@ OF_REDIS = {
     "tracking gets notification of lazy expired keys": """
         r2: CLIENT TRACKING on BCAST REDIRECT @i2 NOLOOP
         r2: MULTI; SET mykey myval px 1; SET mykeyotherkey myval; DEBUG SLEEP 0.1; GET mykey; EXEC
+    """,
+    "HELLO 3 reply is correct; HELLO without protover": """
+        r2: HELLO 3; HELLO; HELLO 2; HELLO; HELLO 4; HELLO x
     """,
     "RESP3 based basic invalidation": """
         r3: CLIENT TRACKING on
@@ -85,7 +88,7 @@ OF_REDIS = {
         r3: CLIENT TRACKING on NOLOOP; SET key1 1; GET key1
         r3: EVAL "return redis.call('set', 'key1', '2')" 0; GET key1
     """,
-    "RESP3 client gets tracking-redir-broken when the redirection client is terminated": """
+    "RESP3 client gets tracking-redir-broken when the redirection client is terminated; TRACKINGINFO when redir broken": """
         r3: CLIENT TRACKING on REDIRECT @i2
         s2: SET key1 1
         r3: GET key1
@@ -230,6 +233,13 @@ OF_REDIS = {
         r2: CLIENT TRACKING on BCAST; CLIENT TRACKINGINFO
     """,
 }
+
+# By file and a line of it: redis-server chooses the keys by chance.
+ELSEWHERE = {
+    "Server is able to evacuate enough keys when num of keys surpasses limit by more than defined initial effort": (
+        "tests/wire/test_tracking.py", "def test_keys_over_the_limit_are_each_told_once",
+    ),
+}  # fmt: skip
 
 OTHERS = {
     "wrong words": """
