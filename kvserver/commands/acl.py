@@ -13,7 +13,7 @@ from kvserver.acl.users import DEFAULT, Users, merged
 from kvserver.dispatch.arguments import integer
 from kvserver.dispatch.command import command, container, help_lines, wrong_subcommand
 from kvserver.dispatch.effect import ChangeRights, Effect, LoadUsers, SaveUsers
-from kvserver.errors import CommandError, RuleError
+from kvserver.errors import CommandError, Refusal, RuleError
 from kvserver.resp.reply import OK, Reply, SetOf
 from kvserver.resp.request import Request
 from kvserver.state.description import CATEGORIES
@@ -242,9 +242,15 @@ def _check_file(session: Session) -> None:
         raise CommandError(NO_FILE)
 
 
+def _check_queueable_load(request: Request) -> None:
+    """Refuse the load, which would replace all users after the transaction has ended, whatever that makes of them."""
+    raise Refusal("ERR ACL LOAD is not allowed inside a transaction")
+
+
 @command("acl|load", "", "admin noscript loading stale",
          since="6.0.0", group="server", complexity="O(N). Where N is the number of configured users.",
-         summary="Reload the ACLs from the configured ACL file")  # fmt: skip
+         summary="Reload the ACLs from the configured ACL file",
+         check_queueable=_check_queueable_load)  # fmt: skip
 def acl_load(session: Session, request: Request) -> Effect:
     _check_file(session)
     return LoadUsers()

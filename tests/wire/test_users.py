@@ -215,6 +215,22 @@ def test_file_is_loaded_and_saved_as_by_redis(kind: Kind, start_server: StartSer
     assert len(file.read_text().splitlines()) == 4
 
 
+def test_load_in_a_transaction_is_refused(start_server: StartServer, tmp_path: Path) -> None:
+    """The file is read beside other work: users that the transaction makes behind the load would be gone."""
+    file = tmp_path / "users.acl"
+    file.write_text("user default on nopass ~* &* +@all\n")
+    server = start_server(*COMMON_OPTIONS, "--aclfile", str(file))
+    heard = talk(
+        server, "A: MULTI", "A: ACL SETUSER before on", "A: ACL LOAD", "A: ACL SETUSER behind on", "A: EXEC", "A: ACL USERS",
+    )  # fmt: skip
+    assert [reply for _, reply in heard[2:]] == [
+        b"-ERR ACL LOAD is not allowed inside a transaction\r\n",
+        b"+QUEUED\r\n",
+        b"-EXECABORT Transaction discarded because of previous errors.\r\n",
+        b"*1\r\n$7\r\ndefault\r\n",
+    ]
+
+
 def test_users_of_a_standby_are_its_own(tmp_path: Path) -> None:
     file = tmp_path / "users.acl"
     file.write_text("user alice on nopass ~* +get\nuser default on nopass ~* &* +@all\n")
