@@ -222,6 +222,43 @@ def test_killed_client_leaves_its_keys_and_nobody_waits_for_them(kvserver: Serve
             assert there.read_until_eof() == b""
 
 
+def test_client_whose_user_is_deleted_leaves_its_keys_and_nobody_waits_for_them(kvserver: ServerProcess) -> None:
+    with target() as listening, kvserver.connect() as wire, kvserver.connect() as writer, kvserver.connect() as admin:
+        admin.command("ACL", "SETUSER", "mover", "on", "nopass", "+@all", "~*")
+        admin.command("SET", "k", "v")
+        assert wire.command("AUTH", "mover", "x") == b"+OK\r\n"
+        wire.send(migrate(port_of(listening), "k") + encode("SET", "k", "never"))
+        with accepted(listening) as there:
+            there.read_reply()
+            writer.send(encode("APPEND", "k", "x"))
+            assert admin.command("ACL", "DELUSER", "mover") == b":1\r\n"
+            assert wire.read_until_eof() == b""
+            assert writer.read_reply() == b":2\r\n"
+            assert there.read_until_eof() == b""
+        assert admin.value("GET", "k") == b"vx"
+
+
+def test_rights_count_when_a_call_runs_that_has_waited_for_a_key(kvserver: ServerProcess) -> None:
+    with target() as listening, kvserver.connect() as wire, kvserver.connect() as writer, kvserver.connect() as admin:
+        admin.command("ACL", "SETUSER", "writer", "on", "nopass", "+@all", "~*")
+        admin.command("ACL", "SETUSER", "mover", "on", "nopass", "+@all", "~*")
+        admin.command("SET", "k", "v")
+        assert [each.command("AUTH", name, "x") for each, name in ((wire, "mover"), (writer, "writer"))] == [b"+OK\r\n"] * 2
+        wire.send(migrate(port_of(listening), "k"))
+        with accepted(listening) as there:
+            there.read_reply()
+            writer.send(encode("SET", "k", "x") + encode("MULTI") + encode("GET", "k") + encode("EXEC"))
+            # Both are on their way, and the mover's keys are its own no more: what was begun ends.
+            for user in ("writer", "mover"):
+                assert admin.command("ACL", "SETUSER", user, "resetkeys", "~other") == b"+OK\r\n"
+            there.send(b"+OK\r\n")
+            assert wire.read_reply() == b"+OK\r\n"
+        assert [writer.read_reply()[:7] for _ in range(2)] == [b"-NOPERM", b"+OK\r\n"]
+        assert [writer.read_reply()[:8] for _ in range(2)] == [b"-NOPERM ", b"-EXECABO"]
+        assert admin.value("EXISTS", "k") == 0
+        admin.command("ACL", "DELUSER", "writer", "mover")
+
+
 def test_what_has_gone_is_gone_after_a_kill(start_server: StartServer, redis_oracle: ServerProcess) -> None:
     server = start_server("--appendfsync", "always", "--notify-keyspace-events", "KA")
     with server.connect() as wire, server.connect() as listener:
