@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from helpers.sessions import Server, run, text
-from kvserver.commands.tracking import NO_CACHING, SWITCHED_BROADCAST, SWITCHED_OPTIONS
+from kvserver.commands.tracking import NO_CACHING, SWITCHED_BROADCAST, SWITCHED_OPTIONS, check_apart
 from kvserver.dispatch.effect import Switch, Tracked
+from kvserver.errors import CommandError
 from kvserver.resp.reply import OK, Error
 from kvserver.state.session import Session
 
@@ -95,3 +98,61 @@ def test_info_and_list_tell_of_the_mode() -> None:
     assert b" flags=tRB " in replied(session, "CLIENT INFO")
     replied(session, "RESET")
     assert session.tracker is None
+
+
+def slowly_checked(prefixes: list[bytes], present: set[bytes]) -> str:
+    """The error by comparing each with each, as Redis does, or an empty text."""
+    for place, one in enumerate(prefixes):
+        others = [(other, "an existing prefix") for other in sorted(present)]
+        others += [(other, "another provided prefix") for other in prefixes[place + 1 :]]
+        for other, which in others:
+            if one.startswith(other) or other.startswith(one):
+                one_name, other_name = one.decode(), other.decode()
+                return (
+                    f"ERR Prefix '{one_name}' overlaps with {which} '{other_name}'. "
+                    "Prefixes for a single client must not overlap."
+                )
+    return ""
+
+
+def test_first_prefixes_that_overlap_are_told() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+
+    def word() -> bytes:
+        return bytes(rng.choices(b"abcd", k=rng.randrange(6)))
+
+    for _ in range(2_000):
+        present: set[bytes] = set()
+        for _ in range(rng.randrange(4)):
+            prefix = word()
+            if not slowly_checked([prefix], present):
+                present.add(prefix)
+        prefixes = [word() for _ in range(rng.randrange(5))]
+        told = ""
+        try:
+            check_apart(prefixes, present)
+        except CommandError as error:
+            told = str(error)
+        assert told == slowly_checked(prefixes, present), (prefixes, present)
+
+
+class CountedPrefix(bytes):
+    """A prefix that counts how often another is looked for in it."""
+
+    looks = 0
+
+    def startswith(self, *words: Any) -> bool:
+        CountedPrefix.looks += 1
+        return super().startswith(*words)
+
+
+@pytest.mark.parametrize("last", [b"key:x", b"key:03999"])
+def test_thousands_of_prefixes_are_not_compared_each_with_each(last: bytes) -> None:
+    prefixes: list[bytes] = [CountedPrefix(b"key:%05d" % number) for number in range(4_000)]
+    prefixes.append(CountedPrefix(last))
+    CountedPrefix.looks = 0
+    with suppress(CommandError):
+        check_apart(prefixes, {CountedPrefix(b"present:%05d" % number) for number in range(4_000)})
+    assert CountedPrefix.looks < 4 * len(prefixes)
