@@ -127,7 +127,9 @@ class _Exchange:
             async with asyncio.timeout(timeout_s) as limit, asyncio.TaskGroup() as group:
 
                 def go_on() -> None:
-                    limit.reschedule(clock() + timeout_s)
+                    # Both are ended a turn later than the time.
+                    if not limit.expired():
+                        limit.reschedule(clock() + timeout_s)
 
                 group.create_task(self._send(go_on))
                 group.create_task(self._receive(go_on))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
 from helpers.servers import encode, parse
 from helpers.writers import Noting, Setting
-from kvserver.engine.migrations import PIECE_BYTES
+from kvserver.dispatch.effect import Migrate
+from kvserver.engine.migrations import PIECE_BYTES, _Exchange
 
 
 class Target:
@@ -193,3 +196,35 @@ async def test_target_that_ends_while_more_is_sent_is_a_failed_write(setting: Se
         setting.send(client, encode("MIGRATE", "127.0.0.1", port, "", 0, 20_000, "KEYS", "a", "b", *MANY))
         setting.send(client, encode("DBSIZE"))
         assert await client.told(3) == b"+OK\r\n-IOERR error or timeout writing to target instance\r\n:200\r\n"
+
+
+class Nothing:
+    """A connection whose other end takes everything."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.transport = self
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_reply_that_comes_with_the_end_of_the_time_is_no_defect(turns: int) -> None:
+    class Reader:
+        async def readline(self) -> bytes:
+            # The loop is held up for longer than the time.
+            until = time.monotonic() + 0.02
+            while time.monotonic() < until:
+                pass
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return b"+OK\r\n"
+
+    effect = Migrate("", 0, 10, [], [[b"SELECT", b"0"]] * 3, iter(()), lambda transfer: None)
+    reader: Any = Reader()
+    writer: Any = Nothing()
+    transfer = await _Exchange(effect, reader, writer).run(0.01)
+    assert transfer.failed_at in ("", "reading")
