@@ -26,6 +26,195 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield pair
 
 
+# What may happen to one that tracks, waits or is amid a transaction while users change.
+CASES = {
+    "one that takes all rights of its own": """
+        b2: AUTH u x; ACL SETUSER u reset; PING; GET k; AUTH u x
+    """,
+    "one that takes its own rights in a transaction": """
+        b3: AUTH u x; MULTI; ACL SETUSER u reset; GET k; PING; EXEC; PING
+    """,
+    "one that deletes itself amid a pipeline": """
+        b3: AUTH u x; ACL DELUSER u; GET k; SET k 7
+        a3: GET k
+    """,
+    "one that switches itself off": """
+        b3: AUTH u x; ACL SETUSER u off; PING; AUTH u x; RESET; PING
+    """,
+    "a user deleted amid a transaction": """
+        b3: AUTH u x; MULTI; SET k 1
+        a3: ACL DELUSER u; GET k
+        b3: EXEC
+        a3: GET k
+    """,
+    "a user deleted whose call a pause holds": """
+        a3: CLIENT PAUSE 100000 WRITE
+        b3: AUTH u x; SET k 8
+        a3: ACL DELUSER u; CLIENT UNPAUSE; GET k
+    """,
+    "rights taken from one whose call a pause holds": """
+        a3: CLIENT PAUSE 100000 WRITE
+        b3: AUTH u x; SET k 8; PING
+        a3: ACL SETUSER u -@write; CLIENT UNPAUSE; GET k
+    """,
+    "rights taken from one whose EXEC a pause holds": """
+        a3: CLIENT PAUSE 100000 WRITE
+        b3: AUTH u x; MULTI; SET k 8; GET k; EXEC; PING
+        a3: ACL SETUSER u -@write; CLIENT UNPAUSE; GET k
+    """,
+    "a user deleted whose EXEC a pause holds": """
+        a3: CLIENT PAUSE 100000 WRITE
+        b3: AUTH u x; MULTI; SET k 8; GET k; EXEC; PING
+        a3: ACL DELUSER u; CLIENT UNPAUSE; GET k
+    """,
+    "rights to a key taken from one that tracks it": """
+        b3: AUTH u x; CLIENT TRACKING on; GET k; GET l
+        a3: ACL SETUSER u resetkeys ~l
+        c3: SET k 1; SET l 1
+        b3: GET k; GET l; GET kk
+        c3: SET k 2; SET l 2; SET kk 2
+        * info
+    """,
+    "all rights taken from one that is told of prefixes": """
+        b3: AUTH u x; CLIENT TRACKING on BCAST
+        a3: ACL SETUSER u resetkeys -@all
+        c3: SET k 1; SET l 1
+        b3: GET k; CLIENT TRACKING off; PING
+        c3: SET k 2
+        * info
+    """,
+    "channels taken from one that others redirect to": """
+        b3: AUTH u x; SUBSCRIBE __redis__:invalidate
+        c3: CLIENT TRACKING on REDIRECT @b3; GET k
+        a3: ACL SETUSER u resetchannels
+        c3: SET k 1; GET k
+        a3: SET k 2
+        c3: CLIENT TRACKINGINFO
+        * info
+    """,
+    "all rights taken from one that others redirect to": """
+        b3: AUTH u x
+        c3: CLIENT TRACKING on REDIRECT @b3; GET k
+        a3: ACL SETUSER u reset
+        c3: SET k 1; GET k
+        a3: SET k 2
+        b3: PING
+        * info
+    """,
+    "a user deleted that tracks": """
+        b3: AUTH u x; CLIENT TRACKING on; GET k
+        a3: ACL DELUSER u; SET k 1
+        * info
+    """,
+    "keys of another database": """
+        b3: SELECT 1; CLIENT TRACKING on; GET k; MGET k l
+        c3: SET k 1
+        b3: PING; GET k; GET l
+        c3: SELECT 1; SET l 1; MOVE l 2; SET k 3
+        b3: GET k; FLUSHDB
+        c3: SELECT 5; FLUSHDB; SELECT 1; FLUSHDB
+    """,
+    "one that tracks and hears no replies": """
+        b3: CLIENT TRACKING on; GET k; GET l; CLIENT REPLY OFF; GET m
+        c3: SET k 1; SET m 1
+        b3: GET k; SET k 2; CLIENT REPLY ON; GET k
+        c3: SET k 1; SET l 1; FLUSHALL
+        b3: PING
+    """,
+    "one that is told of prefixes and hears no replies": """
+        b3: CLIENT TRACKING on BCAST; CLIENT REPLY OFF
+        c3: SET k 1
+        b3: SET k 2; CLIENT REPLY ON; PING
+        c3: SET k 1
+        b3: CLIENT REPLY SKIP
+        c3: SET k 3
+        b3: SET k 4; PING
+    """,
+    "one that redirects and hears no replies": """
+        i2: SUBSCRIBE __redis__:invalidate
+        b3: CLIENT TRACKING on REDIRECT @i2; GET k; CLIENT REPLY OFF
+        c3: SET k 1
+        b3: GET k
+        c3: SET k 1
+        b3: CLIENT REPLY ON
+    """,
+    "one that others redirect to and that hears no replies": """
+        i3: CLIENT REPLY OFF
+        b3: CLIENT TRACKING on REDIRECT @i3; GET k
+        c3: SET k 1
+        i3: CLIENT REPLY ON; PING
+        b3: GET k
+        c3: SET k 1
+    """,
+    "CLIENT NO-EVICT of one that tracks": """
+        b3: CLIENT NO-EVICT on; CLIENT TRACKING on; GET k; CLIENT NO-EVICT x; CLIENT NO-EVICT
+        c3: SET k 1
+        b3: CLIENT NO-EVICT off; GET k
+        c3: SET k 1
+    """,
+    "tracking that begins in a transaction, and may not end": """
+        b3: AUTH u x; MULTI; CLIENT TRACKING on; GET k; EXEC
+        a3: ACL SETUSER u -client; SET k 1
+        b3: CLIENT TRACKING off; PING; RESET; HELLO 3; GET k
+        a3: SET k 2
+        * info
+    """,
+    "one that tracks and logs in as another": """
+        b3: AUTH u x; CLIENT TRACKING on; GET k; AUTH v x; ACL SETUSER v resetkeys; GET k
+        a3: SET k 1
+        b3: PING
+        a3: ACL DELUSER u; SET k 2
+        b3: PING
+    """,
+    "a deleted user that is made anew": """
+        b3: AUTH u x; SUBSCRIBE c
+        a3: ACL DELUSER u; ACL SETUSER u on nopass +@all ~* &*
+        b3: PING
+        a3: CLIENT KILL USER u; CLIENT KILL USER nosuch; PUBLISH c x
+    """,
+    "EXEC taken from one that watches": """
+        b3: AUTH u x; WATCH k; MULTI; GET k
+        a3: ACL SETUSER u -exec; SET k 1
+        b3: EXEC; GET k; ACL WHOAMI
+        a3: ACL SETUSER u +exec
+        b3: EXEC; MULTI; EXEC
+    """,
+    "one that takes its own keys": """
+        b3: AUTH u x; ACL SETUSER u resetkeys; GET k; MULTI; GET k; EXEC; EVAL "return redis.pcall('get', 'k')" 0
+    """,
+    "ACL, AUTH and tracking in a script": """
+        b3: EVAL "return redis.pcall('acl', 'whoami')" 0; EVAL "return redis.pcall('acl', 'setuser', 'u', 'off')" 0
+        b3: EVAL "return redis.pcall('client', 'tracking', 'on')" 0; EVAL "return redis.pcall('auth', 'u', 'x')" 0
+    """,
+    "users that change in a transaction": """
+        b3: MULTI; ACL SETUSER u off; ACL USERS; ACL SETUSER u +nosuch; ACL DELUSER v; AUTH u x; ACL WHOAMI; EXEC
+        b3: ACL WHOAMI; PING
+    """,
+    "a login as one with few rights in a transaction": """
+        b3: ACL SETUSER u reset on nopass +get ~k; MULTI; AUTH u x; SET k 1; GET k; GET l; AUTH default x; GET l; EXEC
+        b3: ACL WHOAMI; PING
+    """,
+    "HELLO in a transaction": """
+        b3: MULTI; HELLO 2 AUTH u x; PING; HELLO 3; EXEC; ACL WHOAMI
+    """,
+    "RESET in a transaction of one that tracks": """
+        b3: AUTH u x; CLIENT TRACKING on; MULTI; SET k 1; RESET; ACL WHOAMI; EXEC
+    """,
+    "one that has not logged in": """
+        b3: PING
+        a3: ACL SETUSER default off
+        b3: RESET; GET k; PING; CLIENT TRACKING on; HELLO 3; HELLO 3 AUTH u x; PING
+        a3: ACL SETUSER default on
+        b3: PING
+    """,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_conversation_with_changing_rights_is_heard_alike(pair: Pair, name: str) -> None:
+    compare(pair, f"{ANEW}\n{CASES[name]}")
+
+
 OF_ALL = [
     "GET $", "MGET $ $", "SET $ 1", "INCR $", "DEL $", "RENAME $ $", "COPY $ $ REPLACE", "RPUSH $ 2", "LPOP $", "PING",
     "DBSIZE", "EVAL \"return redis.pcall('get', KEYS[1])\" 1 $", "EVAL \"return redis.pcall('set', '$', 1)\" 0",
