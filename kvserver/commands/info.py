@@ -325,7 +325,7 @@ def commandstats(state: ServerState) -> Fields:
 
 
 def errorstats(state: ServerState) -> Fields:
-    return {f"errorstat_{code}": f"count={count}" for code, count in state.usages.errors.items()}
+    return {f"errorstat_{code}": f"count={count}" for code, count in sorted(state.usages.errors.items())}
 
 
 def latencystats(state: ServerState) -> Fields:
