@@ -55,7 +55,7 @@ def authenticate(session: Session, request: Request, name: bytes, password: byte
     if user is None or not user.accepts(password):
         is_in_transaction = session.transaction is not None or session.is_executing
         context = Context.TRANSACTION if is_in_transaction else Context.TOP_LEVEL
-        note_denial(session, Reason.AUTH, context, request[0], name)
+        note_denial(session, Reason.AUTH, context, request[0], name, request[0])
         raise CommandError(WRONG_PASSWORD)
     session.be(user)
 

@@ -181,8 +181,6 @@ def refusal(session: Session, command: Command, request: Request) -> str | None:
 
 def rights_error(session: Session, command: Command, request: Request) -> str | None:
     """The error by which a call is refused for want of rights, or None."""
-    # The log of denials tells which command it was, as CLIENT LIST would.
-    session.last_command = command.name_bytes
     context = Context.TRANSACTION if session.transaction else Context.TOP_LEVEL
     denial = denied(session, command, request, context)
     return NOPERM[denial.reason].format(command.name) if denial else None
@@ -193,14 +191,19 @@ def denied(session: Session, command: Description, request: Request, context: Co
     denial = session.user.denial(command, request, session.server.users.catalogue)
     if denial:
         thing = command.name.encode() if denial.reason is Reason.COMMAND else request[denial.place]
-        note_denial(session, denial.reason, context, thing, session.user.name)
+        # In a transaction or a script, the client has said another command than this one.
+        said = command.name.encode() if context is not Context.SCRIPT and not session.is_executing else session.last_command
+        note_denial(session, denial.reason, context, thing, session.user.name, said)
     return denial
 
 
-def note_denial(session: Session, reason: Reason, context: Context, thing: bytes, user: bytes) -> None:
-    """Note in the log of denials that a client is denied a thing as this user."""
+def note_denial(session: Session, reason: Reason, context: Context, thing: bytes, user: bytes, said: bytes) -> None:
+    """Note in the log of denials that a client, which has said this command, is denied a thing as this user."""
     server = session.server
+    # What CLIENT LIST tells is the last command of those that have come together.
+    last, session.last_command = session.last_command, said
     entry = Entry(reason, context, thing, user, server.now_ms(), describe(session, []))
+    session.last_command = last
     server.denials.add(entry, server.config.acllog_max_len)
 
 
@@ -433,8 +436,10 @@ def _end_refused(session: Session, request: Request, refused: Refusal) -> Effect
 def queue(session: Session, command: Command, request: Request) -> Reply:
     """Keep a call for EXEC, and reply QUEUED."""
     assert session.transaction
-    session.transaction.requests.append(request)
-    session.transaction.commands.add(command)
+    # As in Redis, what will never run takes no memory.
+    if not (session.transaction.has_failed or (session.watch and session.server.watches.is_touched(session.watch))):
+        session.transaction.requests.append(request)
+        session.transaction.commands.add(command)
     # It will be counted as a call when EXEC runs it.
     session.server.usages.take_back(request)
     return QUEUED

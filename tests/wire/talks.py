@@ -9,10 +9,11 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
-from helpers.servers import COMMON_OPTIONS, ServerProcess, Wire, encode
+from helpers.servers import COMMON_OPTIONS, ServerProcess, Wire, encode, parse
 
 # The ids of clients are above this, and all other numbers below, so that the ids can be told.
 FIRST_ID = 100
@@ -141,3 +142,16 @@ def compare(pair: Pair, conversation: str) -> None:
             # To a client of RESP2, Redis sends RESP3's null if that is what the one that tracks speaks.
             one, other = (heard.replace(b"\r\n_\r\n", b"\r\n$-1\r\n") for heard in (one, other))
         assert one.split(b"\r\n") == other.split(b"\r\n"), name
+
+
+def logged(raw: bytes) -> Any:
+    """The reply to ACL LOG: of entries, what does not depend on the time and on buffers; else as it came."""
+    reply = parse(raw)
+    if not isinstance(reply, list) or not reply:
+        return raw
+    entries = [each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True)) for each in reply]
+    for entry in entries:
+        assert 0 <= float(entry.pop(b"age-seconds")) < 60
+        line = dict(word.split(b"=", 1) for word in entry.pop(b"client-info").split())
+        entry |= {name: line[name] for name in (b"name", b"flags", b"db", b"multi", b"cmd", b"user", b"resp")}
+    return entries

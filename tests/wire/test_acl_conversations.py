@@ -9,12 +9,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from helpers.servers import COMMON_OPTIONS, PROJECT, Kind, ServerProcess, Wire, parse
+from helpers.servers import COMMON_OPTIONS, PROJECT, Kind, ServerProcess, Wire
 from wire.acl_conversations import ELSEWHERE, FILE, OF_LATER, OF_REDIS, UNORDERED, WITH_FILE
+from wire.talks import logged
 
 KINDS: tuple[Kind, ...] = ("kvserver", "redis-server")
 # Who has all rights, whatever a conversation has made of the default user.
@@ -85,18 +85,7 @@ def heard(server: ServerProcess, conversation: str, protocol: int) -> list[tuple
 
 def without_chance(raw: bytes, command: str) -> object:
     """A reply without ids; of entries of the log, what does not depend on the time and on buffers."""
-    entries = parse(raw)
-    if not (command.startswith("ACL LOG") and isinstance(entries, list) and entries):
-        return re.sub(rb"\$2\r\nid\r\n:\d+", b"<id>", raw)
-    return [
-        without_time(each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True))) for each in entries
-    ]
-
-
-def without_time(entry: dict[bytes, Any]) -> dict[bytes, Any]:
-    line = dict(word.split(b"=", 1) for word in entry.pop(b"client-info").split())
-    assert 0 <= float(entry.pop(b"age-seconds")) < 60
-    return entry | {name: line[name] for name in (b"name", b"flags", b"db", b"multi", b"cmd", b"user", b"resp")}
+    return logged(raw) if command.startswith("ACL LOG") else re.sub(rb"\$2\r\nid\r\n:\d+", b"<id>", raw)
 
 
 def unordered(replies: list[tuple[str, object]]) -> list[tuple[str, object]]:

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from wire.talks import Pair, compare, pair_of_servers
+from helpers.servers import ServerProcess
+from wire.talks import Pair, compare, logged, pair_of_servers
 
 COUNT = int(os.environ.get("KVSERVER_RIGHTS_COUNT", "12"))
 SEED = int(os.environ.get("KVSERVER_RIGHTS_SEED", "1"))
 # Users of the conversation before are gone, and so are those who had logged in as one of them.
-ANEW = "a3: ACL DELUSER u v; ACL SETUSER u on nopass +@all ~* &*; ACL SETUSER v on nopass +@all ~* &*; CONFIG RESETSTAT"
+ANEW = "a3: ACL DELUSER u v; ACL SETUSER u on nopass +@all ~* &*; ACL SETUSER v on nopass +@all ~* &*; ACL LOG RESET"
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,21 @@ CASES = {
     "RESET in a transaction of one that tracks": """
         b3: AUTH u x; CLIENT TRACKING on; MULTI; SET k 1; RESET; ACL WHOAMI; EXEC
     """,
+    "one that is denied amid a pipeline": """
+        a3: ACL SETUSER u resetkeys -ping; ACL SETUSER v resetpass >p
+        b3: AUTH u x; GET k; PING; AUTH v x; HELLO 2 AUTH v y; PING; ECHO a
+        b3: ECHO a; AUTH default x; AUTH v z; ECHO a
+    """,
+    "one that is denied what it queues behind a refusal": """
+        a3: ACL SETUSER u resetkeys -ping
+        b3: AUTH u x; MULTI; ECHO a; NOSUCH; ECHO b; ECHO c; PING; EXEC; MULTI; ECHO a; GET k; ECHO b; GET k; DISCARD
+    """,
+    "one that is denied what it queues behind a write of what it watches": """
+        a3: ACL SETUSER u -ping
+        b3: AUTH u x; WATCH k; MULTI; ECHO a
+        a3: SET k 1
+        b3: ECHO b; ECHO c; PING; EXEC
+    """,
     "one that has not logged in": """
         b3: PING
         a3: ACL SETUSER default off
@@ -213,6 +229,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_conversation_with_changing_rights_is_heard_alike(pair: Pair, name: str) -> None:
     compare(pair, f"{ANEW}\n{CASES[name]}")
+    ours, theirs = (denials(server) for server in pair)
+    assert ours == theirs
 
 
 OF_ALL = [
@@ -271,3 +289,12 @@ def test_random_conversation_with_changing_rights_is_heard_alike(pair: Pair, num
     conversation = random_conversation(random.Random(SEED + number))
     print(f"seed {SEED + number}\n{conversation}")
     compare(pair, conversation)
+    ours, theirs = (denials(server) for server in pair)
+    assert ours == theirs
+
+
+def denials(server: ServerProcess) -> list[dict[bytes, object]]:
+    """The entries of the log, but for the command in which a transaction or a script was denied something."""
+    raw = server.once("ACL", "LOG", 128)
+    entries: list[dict[bytes, object]] = logged(raw) if raw != b"*0\r\n" else []
+    return [entry | ({} if entry[b"context"] == b"toplevel" else {b"cmd": b""}) for entry in entries]

@@ -15,6 +15,7 @@ import redis
 
 from helpers.nodes import Nodes
 from helpers.servers import COMMON_OPTIONS, Kind, ServerProcess, Wire, encode, parse
+from wire.talks import logged
 
 StartServer = Callable[..., ServerProcess]
 KINDS: tuple[Kind, ...] = ("kvserver", "redis-server")
@@ -159,19 +160,6 @@ def test_log_has_the_entries_of_redis(kvserver: ServerProcess, redis_oracle: Ser
         with server.connect() as wire:
             heard.append([(line, logged(wire.command(*line.split()))) for line in lines])
     assert heard[0] == heard[1]
-
-
-def logged(raw: bytes) -> object:
-    """A reply; of entries of the log, what does not depend on the time and on buffers."""
-    reply = parse(raw)
-    if not isinstance(reply, list) or not reply or not isinstance(reply[0], list):
-        return raw
-    entries = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in reply]
-    for entry in entries:
-        assert 0 <= float(entry.pop(b"age-seconds")) < 60
-        line = dict(word.split(b"=", 1) for word in entry.pop(b"client-info").split())
-        entry |= {name: line[name] for name in (b"name", b"flags", b"db", b"multi", b"cmd", b"user", b"resp")}
-    return entries
 
 
 # --- The file, the options ---
