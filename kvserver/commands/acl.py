@@ -103,6 +103,9 @@ def acl_getuser(session: Session, request: Request) -> Reply:
 
 def _unentitled(session: Session, user: User, upcoming: User) -> list[Session]:
     """The sessions that listen as this user to something that it may hear no more with the rules to come."""
+    # As in Redis, nothing is taken from one that had none: who listens has logged in as this user behind that.
+    if not any(selector.all_channels or selector.channels for selector in user.selectors):
+        return []
     return [
         each
         for each in session.server.sessions.values()

@@ -201,6 +201,16 @@ CASES = {
     "RESET in a transaction of one that tracks": """
         b3: AUTH u x; CLIENT TRACKING on; MULTI; SET k 1; RESET; ACL WHOAMI; EXEC
     """,
+    "one that has subscribed before it was a user without channels": """
+        a3: ACL SETUSER u resetchannels; ACL SETUSER v resetchannels &d
+        b3: SUBSCRIBE c1; AUTH u x
+        d3: SUBSCRIBE c1; AUTH v x
+        a3: ACL SETUSER u -get; ACL SETUSER v -get; PUBLISH c1 x
+        b3: PING
+        d3: PING
+        a3: ACL SETUSER u &d; ACL SETUSER u &e; PUBLISH c1 x
+        b3: PING
+    """,
     "one that is denied amid a pipeline": """
         a3: ACL SETUSER u resetkeys -ping; ACL SETUSER v resetpass >p
         b3: AUTH u x; GET k; PING; AUTH v x; HELLO 2 AUTH v y; PING; ECHO a
