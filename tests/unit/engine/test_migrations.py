@@ -181,7 +181,7 @@ async def test_what_was_taken_is_known_where_the_target_ends_while_more_is_sent(
         heard = await client.told(5 if options else 4)
         assert parse(heard)[:2] == [b"1" if options else None, b"2"]
         assert heard.endswith(b":200\r\n")
-    assert not setting.server.state.moving
+    assert not setting.server.state.reserved
 
 
 async def test_target_that_ends_while_more_is_sent_is_a_failed_write(setting: Setting) -> None:
