@@ -265,7 +265,10 @@ class Unblock(_Effect):
 
 
 class Released(_Effect):
-    """Carry on with the result of a command that had keys reserved, then let others write these, unless it has yet to run."""
+    """Carry on with the result of a command whose steps were taken ahead, then drop what is left of these.
+
+    Others may write its keys again then. While it has yet to run, all stays as it is.
+    """
 
     __match_args__ = ("result",)
 

@@ -253,14 +253,21 @@ def must_wait(session: Session, command: Command) -> bool:
 def writes_reserved(session: Session, command: Command, request: Request) -> bool:
     """True if a call would write a key that another session has reserved, or might: it waits for the end of that.
 
-    Of a transaction that changes anything nobody looks up which keys it writes.
+    Of a transaction that changes anything in several databases nobody looks up which keys it writes.
     """
     if session.is_executing or session.is_replay:
         return False
     if session.transaction and not command.is_never_queued:
         return False
-    if command.runs_queue and session.transaction:
+    if not (command.runs_queue and session.transaction):
+        return _would_write_reserved(session, command, request)
+    calls = [(session.server.commands[queued[0].lower()], queued) for queued in session.transaction.requests]
+    if any(each.name == "select" for each, _ in calls):
         return _any_changes([*session.transaction.commands])
+    return any(_would_write_reserved(session, each.meant_by(queued) or each, queued) for each, queued in calls)
+
+
+def _would_write_reserved(session: Session, command: Description, request: Request) -> bool:
     if not _any_changes((command,)) or "pubsub" in command.flags:
         return False
     try:
@@ -296,19 +303,20 @@ def call(runners: Runners, session: Session, request: Request) -> Reply | Effect
     """Run a call, if it may run now, tell of its events and show it to monitors; or queue it in MULTI, or let a pause hold it.
 
     Refusal if it may not run, CommandError if it fails. While CLIENT REPLY holds replies back, the result or the error is in
-    a Quiet; while the client tracks keys, that is in a Tracked, and while it has keys reserved, all that in a Released.
+    a Quiet; while the client tracks keys, that is in a Tracked. Of a command whose steps were taken ahead, all that is in a
+    Released.
     """
     if session.is_executing:
         return _call(runners, session, request)
-    has_reserved = session.server.has_reserved(session)
-    if session.tracker is None and not has_reserved:
+    was_ahead = session.ready is not None
+    if session.tracker is None and not was_ahead:
         return _call_and_feed(runners, session, request)
     result: Reply | Effect | CommandError
     try:
         result = _call_and_feed(runners, session, request)
     except CommandError as error:
         result = error
-    if not has_reserved:
+    if not was_ahead:
         return Tracked(result)
     return Released(Tracked(result) if session.tracker else result)
 

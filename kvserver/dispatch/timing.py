@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kvserver.dispatch.command import Command, Handler
-from kvserver.dispatch.effect import EFFECTS, Effect
+from kvserver.dispatch.effect import EFFECTS, Effect, Postpone
 from kvserver.errors import Refusal
 from kvserver.options.config import Config
 from kvserver.resp.reply import Reply
@@ -180,7 +180,7 @@ class Timing:
                     usage.calls += 1
                     self._note(usage, session, request, clock_ns() - started_ns)
                 raise
-            if usage:
+            if usage and not isinstance(result, Postpone):
                 usage.calls += 1
                 if type(result) in EFFECTS:
                     self._begun = started_ns, usage

@@ -16,7 +16,7 @@ from kvserver._speedups.replies import cut_replies
 from kvserver.dispatch.effect import EFFECTS
 from kvserver.dispatch.gate import Runners, is_free
 from kvserver.dispatch.table import ALIKE_FROM, CommandTable
-from kvserver.engine.results import INTERNAL_ERROR, Client, Result, Results
+from kvserver.engine.results import Client, Result, Results
 from kvserver.errors import CommandError
 from kvserver.resp.reply import (
     BULK_HEADERS,
@@ -168,8 +168,7 @@ class Execution:
             self._usages.fail(request, error)
             reply = Error(str(error))
         except Exception:
-            _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
-            reply = Error(INTERNAL_ERROR)
+            reply = self._results.defect(session, request)
 
         kind = type(reply)
         if kind is bytes and len(reply) <= LONG_REPLIES_PER_TURN_BYTES:  # type: ignore[arg-type]
@@ -242,8 +241,7 @@ class Execution:
                 usages.fail(request, error)
                 reply = Error(str(error))
             except Exception:
-                _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
-                reply = Error(INTERNAL_ERROR)
+                reply = self._results.defect(session, request)
 
             kind = type(reply)
             if kind is bytes:
@@ -321,8 +319,7 @@ class Execution:
             except CommandError as error:
                 result = error
             except Exception:
-                _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
-                result = Error(INTERNAL_ERROR)
+                result = self._results.defect(client.session, request)
             self._counters.commands_processed += 1
             self._executed.append(request[0])
             self._results.carry_out(result, client, request, output)

@@ -1,7 +1,6 @@
 """CLIENT PAUSE: the commands that it holds back wait here until the pause ends, by itself or by CLIENT UNPAUSE.
 
-Owns the end of a pause, and those who wait for it, or for keys that are on their way to another server. What is held back is
-for the gate to say.
+Owns the end of a pause, and those who wait for it, or for keys that are reserved. What is held back is for the gate to say.
 """
 
 from __future__ import annotations
@@ -31,9 +30,15 @@ class Pauses:
         self._state = state
         self._loop = asyncio.get_running_loop()
         self._postponed: list[Client] = []
+        # Those who may go on, and have yet to run.
+        self._returning: set[Client] = set()
         # Unix time in milliseconds.
         self._ends_at_ms = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    def has_others_before(self, client: Client) -> bool:
+        """Return True if somebody waits, or has waited and has yet to run, who came before this client."""
+        return bool(self._postponed or self._returning) and client not in self._returning
 
     def postpone(self, client: Client) -> None:
         """Let a client's command wait for the end of the pause."""
@@ -42,6 +47,7 @@ class Pauses:
 
     def forget(self, client: Client) -> None:
         """Drop a client that is gone."""
+        self._returning.discard(client)
         if client in self._postponed:
             self._postponed.remove(client)
 
@@ -87,5 +93,16 @@ class Pauses:
     def run_all_again(self) -> None:
         """Let all go on with what was held back; what has to wait still is postponed anew."""
         postponed, self._postponed = self._postponed, []
+        if not postponed:
+            return
+        self._returning.update(postponed)
         for client in postponed:
             run_again(client)
+        # The writer's tick comes before that.
+        self._loop.call_soon(self._have_returned)
+
+    def _have_returned(self) -> None:
+        self._returning.clear()
+        if self._state.pause is Pause.NONE and not self._state.reserved:
+            # Nobody else would let those go on who came behind them.
+            self.run_all_again()

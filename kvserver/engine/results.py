@@ -226,7 +226,7 @@ class Results:
     def _perform(self, effect: Effect, client: Client, request: Request, output: list[bytes]) -> None:
         session = client.session
         # The effect in one of these is carried out by a call of its own, which takes the time.
-        is_outer = isinstance(effect, (Fed, Notified, Monitored, Quiet, Tracked)) and type(effect.result) in EFFECTS
+        is_outer = isinstance(effect, (Fed, Notified, Monitored, Quiet, Tracked, Released)) and type(effect.result) in EFFECTS
         begun = None if is_outer else self._timing.take_begun()
         # Measured: the frequent ones come first, since the cases are tried one after the other.
         match effect:
@@ -294,6 +294,10 @@ class Results:
                 self._loop.call_soon(run_again, client)
             case Ahead(steps, keys):
                 begun = None
+                if keys and self.pauses.has_others_before(client) and not self._state.has_reserved(session):
+                    # Else those who wait for keys, or for all that are reserved, would wait for as long as others come.
+                    self.pauses.postpone(client)
+                    return
                 hold_back(client)
                 self._state.reserve(session, keys)
                 if session.tracker:
@@ -303,6 +307,7 @@ class Results:
             case Released(result):
                 self._carry(result, client, request, output)
                 if not session.is_postponed:
+                    session.ready = None
                     self._release(session)
             case Postpone():
                 begun = None
@@ -416,6 +421,13 @@ class Results:
             self._go_on_with(self._reply_later(client, unfinished))
         return True
 
+    def defect(self, session: Session, request: Request) -> Error:
+        """Log the exception of a command, which has no other reply, and end what it had begun."""
+        _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
+        session.ready = None
+        self._release(session)
+        return Error(INTERNAL_ERROR)
+
     def _release(self, session: Session) -> None:
         """Let others write what a session had reserved, if it had."""
         if self._state.has_reserved(session):
@@ -502,8 +514,7 @@ class Results:
             except CommandError as failure:
                 result = failure
             except Exception:
-                _log.exception("the command %r failed: this is a defect of kvserver", request[0][:64])
-                result = Error(INTERNAL_ERROR)
+                result = self.defect(session, request)
             self._usages.executed.append(request[0])
             self._carry(result, client, request, replies)
         session.is_executing = False

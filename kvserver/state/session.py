@@ -133,6 +133,8 @@ class ServerState:
         self.monitors: dict[int, Session] = {}
         self.pause = Pause.NONE
         self.reserved: dict[Place, Session] = {}
+        # The same by the ids of the sessions.
+        self._reservations: dict[int, list[Place]] = {}
         self.watches = Watches(databases, commands)
         self.tracking: Tracking[Session] = Tracking(databases, commands, self.sessions, config)
         self.scripts: ScriptHost[Session] = NoScripts()
@@ -162,16 +164,21 @@ class ServerState:
         self.denials = before.denials
 
     def reserve(self, session: Session, keys: Iterable[bytes]) -> None:
-        """Let nobody else write these keys of the session's database until `release`."""
-        self.reserved |= dict.fromkeys([(session.keyspace.number, key) for key in keys], session)
+        """Let nobody else write these keys of the session's database until `release`, and no others any more."""
+        self.release(session)
+        places = [(session.keyspace.number, key) for key in keys]
+        if places:
+            self._reservations[session.id] = places
+            self.reserved |= dict.fromkeys(places, session)
 
     def has_reserved(self, session: Session) -> bool:
         """Return True if the session has reserved keys."""
-        return bool(self.reserved) and session in self.reserved.values()
+        return session.id in self._reservations
 
     def release(self, session: Session) -> None:
         """Let others write again what the session has reserved."""
-        self.reserved = {place: holder for place, holder in self.reserved.items() if holder is not session}
+        for place in self._reservations.pop(session.id, ()):
+            self.reserved.pop(place, None)
 
     def swap(self, first: int, second: int, caller: Session) -> None:
         """Let two databases change places, for all sessions: for the caller's, too, though it may be that of the journal."""

@@ -19,7 +19,7 @@ from kvserver.data.recording import Recording
 from kvserver.data.records import Records
 from kvserver.data.shards import Access, Shard
 from kvserver.dispatch.command import Command
-from kvserver.dispatch.effect import Ahead, Effect
+from kvserver.dispatch.effect import Ahead, Effect, Released
 from kvserver.dispatch.table import CommandTable
 from kvserver.dispatch.timing import SAMPLE_COMMANDS
 from kvserver.errors import CommandError
@@ -215,8 +215,14 @@ def run(session: Session, *words: bytes | str | int) -> Reply | Effect:
         while isinstance(reply, Ahead):
             session.ready = args, _end_of(reply.steps)
             reply = state.table.call(session, args)
+            if isinstance(reply, Released):
+                reply = reply.result  # type: ignore[assignment]
+        if isinstance(reply, CommandError):
+            raise reply
     except CommandError as error:
         reply = Error(str(error))
+    finally:
+        session.ready = None
     for keyspace in state.databases:
         if hasattr(keyspace, "check_values"):
             keyspace.check_values()

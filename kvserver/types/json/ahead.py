@@ -6,8 +6,9 @@ the steps are taken ahead (`effect.Ahead`); when they are done, it runs anew, an
 script or the journal, where nothing can wait, all is done at once.
 
 What a command reads stays as it was when its steps began. What it is about to write nobody else writes meanwhile, but for
-what can't wait: a key whose time has come, and a script that writes a key which it has not declared. Then its steps begin
-again; if that goes on, they are all taken at once.
+what can't wait or is not known before: a key whose time has come or that is evicted, a script that writes a key which it has
+not declared, a key that comes from another database or to somebody who waits. Then the steps begin again; if that goes on,
+they are all taken at once.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ class _Done(NamedTuple):
 
     finish: Finish
     seen: list[_Seen]
-    holds: list[Hold]
     tries: int
 
 
@@ -87,8 +87,6 @@ def _running(handler: Callable[[Session, Request], Steps[Finish]], keys: Keys, *
         tries = 0
         done = session.take_ready(request)
         if isinstance(done, _Done):
-            for hold in done.holds:
-                hold.release()
             seen = _seen(session, keys(request)) if writes else []
             if all(map(_Seen.is_still, seen, done.seen)):
                 return done.finish()
@@ -104,9 +102,10 @@ def _running(handler: Callable[[Session, Request], Steps[Finish]], keys: Keys, *
             return finish()
         wanted = keys(request)
         # Now, since the steps go on behind other commands of this tick.
-        values = [session.keyspace.peek_live(key) for key in wanted]
-        holds = [value.hold() for value in values if type(value) is Document]
-        seen = _seen(session, wanted) if writes else []
+        seen = _seen(session, wanted)
+        documents = {id(each.value): each.value for each in seen}
+        holds = [value.hold() for value in documents.values() if type(value) is Document]
+        seen = seen if writes else []
         return Ahead(_taken(steps, seen, holds, tries + 1), wanted if writes else [])
 
     return run
@@ -126,4 +125,8 @@ def _taken(steps: Steps[Finish], seen: list[_Seen], holds: list[Hold], tries: in
         def finish() -> Reply:
             raise CommandError(text)
 
-    return _Done(finish, seen, holds, tries)
+    finally:
+        # Also where nobody needs the rest of the steps.
+        for hold in holds:
+            hold.release()
+    return _Done(finish, seen, tries)

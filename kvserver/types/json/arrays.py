@@ -48,9 +48,13 @@ def json_arrappend(session: Session, request: Request) -> Steps[Finish]:
 def _add(session: Session, request: Request, path: Path, index: int | None, texts: list[bytes]) -> Steps[Finish]:
     """Insert the values of these texts before an index, or behind the end for None, of each array at a path."""
     values: list[JSON] = []
+    work = Work.unlimited()
     for text in texts:
         values.append((yield from sent(text)))
-    depth = yield from depth_of(values, work_of(session))
+        work.spend(1 + (len(text) >> 6))
+        if work.is_due():
+            yield
+    depth = yield from depth_of(values, work)
     copies = Copies(session, values, texts)
 
     def plan(document: Document, location: Location, work: Work) -> Steps[list[JSON]]:
@@ -95,7 +99,11 @@ def json_arrpop(session: Session, request: Request) -> Steps[Finish]:
         array = document.at(location)
         if not array:
             return NOTHING
-        return (yield from text_steps(array[_near(index, len(array))], has_constants=document.has_constants))
+        text = yield from text_steps(array[_near(index, len(array))], has_constants=document.has_constants)
+        work.spend(len(text) >> 6)
+        if work.is_due():
+            yield
+        return text
 
     def pop(document: Document, location: Location, text: JSON) -> Reply:
         document.delete((*location, _near(index, len(document.at(location)))))

@@ -22,6 +22,7 @@ from kvserver.types.json.layout import Layout
 from kvserver.types.json.merging import merge_patch
 from kvserver.types.json.path import Path, parse_path
 from kvserver.types.json.places import AT_ONCE, NO_PATH, ROOT, delete_all, existing, outermost, path_at, work_of
+from kvserver.types.json.replies import long_reply
 from kvserver.types.json.storage import (
     Finish,
     draft_of,
@@ -39,6 +40,8 @@ from kvserver.types.json.writing import text_steps, weight
 
 NOT_AT_ROOT: Final = "ERR new objects must be created at the root"
 _KEY_PATH_VALUE: Final = 3
+# To get the document under a key takes the time in which so many values are looked at.
+_KEY_VALUES: Final = 32
 
 
 # Writing
@@ -127,11 +130,11 @@ def json_set(session: Session, request: Request) -> Steps[Finish]:
         return lambda: None
     wanted = yield from _copies(session, places, value, request[3], work)
 
-    def put(target: Document) -> Steps[Reply]:
+    def put(target: Document, work: Work) -> Steps[Reply]:
         yield from _put_all(target, wanted, work)
         return OK
 
-    return (yield from edited(session, key, document, put, effect, is_quick=len(wanted) <= AT_ONCE))
+    return (yield from edited(session, key, document, put, effect, work, is_quick=len(wanted) <= AT_ONCE))
 
 
 @command("json.mset", "triplet{key:key path value}+", "write denyoom", access="RW access update",
@@ -150,6 +153,9 @@ def json_mset(session: Session, request: Request) -> Steps[Finish]:
         key, text, sent_text = request[start : start + _KEY_PATH_VALUE]
         path = parse_path(text)
         value = yield from sent(sent_text)
+        work.spend(_KEY_VALUES)
+        if work.is_due():
+            yield
         assignments.append((key, path, [b"JSON.MSET", key, text, sent_text]))
         if path.is_root:
             is_there(session, key)
@@ -213,20 +219,20 @@ def json_merge(session: Session, request: Request) -> Steps[Finish]:
     wanted = yield from _copies(session, places, patch, request[3], work)
     if added is not None:
 
-        def merge(target: Document) -> Steps[Reply]:
+        def merge(target: Document, work: Work) -> Steps[Reply]:
             yield from _put_all(target, wanted, work)
             return OK
 
     else:
 
-        def merge(target: Document) -> Steps[Reply]:
+        def merge(target: Document, work: Work) -> Steps[Reply]:
             for place, value in wanted:
                 yield from merge_patch(target, place, value, work)
             let_go(wanted)
             return OK
 
     is_quick = len(wanted) <= AT_ONCE // max(weight(patch, AT_ONCE), 1)
-    return (yield from edited(session, key, document, merge, request, is_quick=is_quick))
+    return (yield from edited(session, key, document, merge, request, work, is_quick=is_quick))
 
 
 # Reading
@@ -315,7 +321,10 @@ def json_mget(session: Session, request: Request) -> Steps[Reply]:
             replies.append(None)
         else:
             replies.append((yield from text_steps(found, has_constants=document.has_constants)))
-    return replies
+        work.spend(_KEY_VALUES)
+        if work.is_due():
+            yield
+    return (yield from long_reply(session, replies, work))
 
 
 # Removing
@@ -357,14 +366,14 @@ def _delete(session: Session, request: Request) -> Steps[Finish]:
     if document is None or not places:
         return lambda: 0
 
-    def delete(target: Document) -> Steps[Reply]:
+    def delete(target: Document, work: Work) -> Steps[Reply]:
         yield from delete_all(target, places, work)
         let_go(places)
         return len(places)
 
     record = [b"JSON.DEL", *request[1:]]
     # Of several members of an array, all that are left are moved.
-    return (yield from edited(session, key, document, delete, record, is_quick=len(places) == 1))
+    return (yield from edited(session, key, document, delete, record, work, is_quick=len(places) == 1))
 
 
 def _with_path(request: Request) -> Request:
@@ -395,7 +404,7 @@ def json_clear(session: Session, request: Request) -> Steps[Finish]:
     if not places:
         return lambda: 0
 
-    def clear(target: Document) -> Steps[Reply]:
+    def clear(target: Document, work: Work) -> Steps[Reply]:
         for some in pieces(places):
             for place in some:
                 value = target.at(place)
@@ -406,4 +415,4 @@ def json_clear(session: Session, request: Request) -> Steps[Finish]:
         let_go(places)
         return len(places)
 
-    return (yield from edited(session, key, document, clear, request, is_quick=len(places) <= AT_ONCE))
+    return (yield from edited(session, key, document, clear, request, work, is_quick=len(places) <= AT_ONCE))

@@ -14,7 +14,7 @@ The first two figures at 10 MB are those of parsing and writing together; memory
 So a text takes an eighth of the memory, and up to 2 KB no more time than a command takes anyway. Above that, the time of each
 path grows with the document, and a Document is kept once a path was asked for, or where JSON.SET has parsed it already.
 
-How commands come by documents, and keep them, is in `access`.
+How commands come by documents, and keep them, is in `storage`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from sys import getsizeof
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvserver.containers import lazyfree
 from kvserver.formats.codec import JSON
-from kvserver.types.json.writing import write
+from kvserver.types.json.writing import weight, write
 
 # The keys from the root to a value: names of objects, and positions in arrays, which are not negative. () is the root.
 Location = tuple[str | int, ...]
@@ -35,7 +35,7 @@ Location = tuple[str | int, ...]
 _LOOKS: Final = 1024
 _LOOKS_EACH: Final = 64
 # What is larger is freed in steps.
-_LARGE_BYTES: Final = 1 << 15
+_LARGE_WEIGHT: Final = 512
 # The members of an object that has more are taken for records with names of their own, others for records that share theirs.
 _SHARED_NAMES: Final = 32
 # The members of a container that go in one step.
@@ -52,7 +52,7 @@ class Document:
     a document belongs to it: nobody else may change it, nor may it be in another document.
     """
 
-    __slots__ = ("_own", "_size_bytes", "changes", "has_constants", "is_kept", "root")
+    __slots__ = ("_left", "_own", "_size_bytes", "changes", "has_constants", "is_kept", "root")
 
     def __init__(self, root: JSON, *, has_constants: bool = False) -> None:
         self.root = root
@@ -64,6 +64,8 @@ class Document:
         self._own: set[int] | None = None
         # Estimated when somebody asks.
         self._size_bytes: int | None = None
+        # Of a draft, what is to be freed when it has become the document.
+        self._left: _Left | None = None
 
     def at(self, location: Location) -> JSON:
         """Return the value at a location, to be read. LookupError or TypeError if there is none."""
@@ -136,12 +138,18 @@ class Document:
         """Return a fork that is no document of its own, but may become this one's next state by `become`."""
         other = self.fork()
         other.is_kept = False
+        other._left = _Left([], [])
         return other
 
     def become(self, draft: Document) -> None:
         """Take over the state of a draft, which nobody uses any more."""
+        if draft is self:
+            return
         self.changes += 1
-        let_go(self.root)
+        if draft._left:
+            let_go(draft._left.values)
+            if lazyfree.begun() and len(draft._left.copied) > _FREED_A_STEP:
+                lazyfree.free_in_steps(_popping(draft._left.copied))
         self.root, self._own, self._size_bytes = draft.root, draft._own, draft._size_bytes
         self.has_constants = draft.has_constants
 
@@ -151,9 +159,19 @@ class Document:
         return Hold(self, before, self._own)
 
     def _drop(self, value: JSON) -> None:
-        # A draft's document has it still.
-        if self.is_kept or self._own is None:
+        if self._left:
+            self._left.values.append(value)
+        else:
             let_go(value)
+
+    def _owned(self, value: JSON, own: set[int]) -> JSON:
+        """Return the value itself, or a copy of a container that is not among these, which is among them from then on."""
+        if (type(value) is dict or type(value) is list) and id(value) not in own:
+            if self._left:
+                self._left.copied.append(value)
+            value = value.copy()
+            own.add(id(value))
+        return value
 
     def __del__(self) -> None:
         # At the end of the interpreter a module may have lost its names.
@@ -165,10 +183,10 @@ class Document:
         own = self._own
         if own is None:
             return self.at(location)
-        value = self.root = _owned(self.root, own)
+        value = self.root = self._owned(self.root, own)
         for key in location:
             child = value[key]
-            owned = _owned(child, own)
+            owned = self._owned(child, own)
             if owned is not child:
                 value[key] = owned
             value = owned
@@ -190,12 +208,11 @@ class Hold:
             self._document._own = self._before
 
 
-def _owned(value: JSON, own: set[int]) -> JSON:
-    """Return the value itself, or a copy of a container that is not among these, which is among them from then on."""
-    if (type(value) is dict or type(value) is list) and id(value) not in own:
-        value = value.copy()
-        own.add(id(value))
-    return value
+class _Left(NamedTuple):
+    """What a draft has left behind: values that are in it no more, and containers that it has copies of."""
+
+    values: list[JSON]
+    copied: list[JSON]
 
 
 def size_of(value: JSON) -> int:
@@ -227,7 +244,7 @@ def size_of(value: JSON) -> int:
 
 def let_go(value: JSON) -> None:
     """Have a value that nobody needs any more freed in steps, if it is large. Others may have what is in it."""
-    if (type(value) is dict or type(value) is list) and lazyfree.begun() and size_of(value) > _LARGE_BYTES:
+    if (type(value) is dict or type(value) is list) and lazyfree.begun() and weight(value, _LARGE_WEIGHT) >= _LARGE_WEIGHT:
         lazyfree.free_in_steps(_freeing([value]))
 
 
@@ -242,4 +259,11 @@ def _freeing(waiting: list[JSON]) -> Iterator[None]:
         else:
             waiting += [member for member in members if (type(member) is dict or type(member) is list) and member]
         del container, members
+        yield
+
+
+def _popping(containers: list[JSON]) -> Iterator[None]:
+    """Let go of containers, but of nothing within them."""
+    while containers:
+        del containers[-_FREED_A_STEP:]
         yield

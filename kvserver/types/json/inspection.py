@@ -77,14 +77,13 @@ def _in_steps(value: JSON, work: Work) -> Steps[Reply]:
             waiting.pop()
             continue
         found = weight(each, _QUICK_WEIGHT)
-        if found < _QUICK_WEIGHT or type(each) is str:
+        if found < _QUICK_WEIGHT or not (type(each) is dict or type(each) is list):
             members.append(_as_reply(each))
         else:
-            is_object = type(each) is dict
-            within: list[Reply] = [_OBJECT if is_object else _ARRAY]
+            within: list[Reply] = [_OBJECT if type(each) is dict else _ARRAY]
             members.append(within)
             # A name is as a string.
-            waiting.append((within, chain.from_iterable(each.items()) if is_object else iter(each)))
+            waiting.append((within, chain.from_iterable(each.items()) if type(each) is dict else iter(each)))
         work.spend(min(found, _QUICK_WEIGHT))
         if work.is_due():
             yield
@@ -131,7 +130,7 @@ def json_debug_memory(session: Session, request: Request) -> Steps[Reply]:
         return 0 if path.is_legacy else []
     if not path.is_legacy:
         values = yield from path.values(document.root, work)
-        return (yield from each_reply(session, values, size_of, work))
+        return (yield from each_reply(session, values, size_of, work, cost=64))
     value = yield from path.first(document.root, work)
     if value is NOTHING:
         raise CommandError(NO_PATH)

@@ -47,9 +47,9 @@ def json_objkeys(session: Session, request: Request) -> Steps[Reply]:
         for some in pieces(values):
             for each in some:
                 replies.append((yield from _names(each)) if type(each) is dict else None)
-            work.spend(len(some))
-            if work.is_due():
-                yield
+                work.spend(1 + (len(each) if type(each) is dict else 0))
+                if work.is_due():
+                    yield
         return (yield from long_reply(session, replies, work))
     value = yield from path.first(document.root, work)
     if value is NOTHING:

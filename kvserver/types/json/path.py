@@ -48,11 +48,6 @@ class Path:
         self._segments = segments
 
     @property
-    def is_definite(self) -> bool:
-        """True if it finds one value at most, whatever the document is."""
-        return self.keys is not None
-
-    @property
     def is_root(self) -> bool:
         return self.keys == ()
 

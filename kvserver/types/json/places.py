@@ -98,23 +98,24 @@ def change_each(
     key, work = request[1], work_of(session)
     document = existing((yield from opened(session, key)))
     locations = yield from path.find(document.root, work)
+    last: Location | None = None
+    if is_single:
+        last = yield from _last_accepted(document, locations, accepts, work)
+        if last is None:
+            raise CommandError(f"{NO_PATH} or {wrong}")
     planned: list[tuple[Location, T]] = []
-    right: set[Location] = set()
     for some in pieces((yield from in_order(locations, work))):
         for place in some:
             if accepts(document.at(place)):
-                right.add(place)
                 outcome = yield from plan(document, place, work)
                 if outcome is not NOTHING:
                     planned.append((place, outcome))
         work.spend(len(some))
         if work.is_due():
             yield
-    if is_single and not right:
-        raise CommandError(f"{NO_PATH} or {wrong}")
     replies: dict[Location, Reply] = {}
 
-    def edit(target: Document) -> Steps[Reply]:
+    def edit(target: Document, work: Work) -> Steps[Reply]:
         # No change in a place moves another one that is still to come.
         for some in pieces(planned[::-1]):
             for place, outcome in some:
@@ -122,20 +123,34 @@ def change_each(
             work.spend(len(some))
             if work.is_due():
                 yield
-        if is_single:
-            last = next(place for place in reversed(locations) if place in right)
-            return (yield from shape(session, replies.get(last), work))
         found: list[Reply] = []
-        for every in pieces(locations):
+        for every in pieces([last] if last is not None else locations):
             found += map(replies.get, every)
+            work.spend(len(every))
+            if work.is_due():
+                yield
         let_go(locations)
         let_go(planned)
-        return (yield from shape(session, found, work))
+        return (yield from shape(session, found[0] if is_single else found, work))
 
     if not planned:
-        reply = yield from edit(document)
+        reply = yield from edit(document, work)
         return lambda: reply
-    return (yield from edited(session, key, document, edit, request, is_quick=len(planned) <= AT_ONCE))
+    return (yield from edited(session, key, document, edit, request, work, is_quick=len(planned) <= AT_ONCE))
+
+
+def _last_accepted(
+    document: Document, locations: list[Location], accepts: Callable[[JSON], bool], work: Work
+) -> Steps[Location | None]:
+    """Return the last location of a value that a command accepts, or None."""
+    for some in pieces(locations[::-1]):
+        for place in some:
+            if accepts(document.at(place)):
+                return place
+        work.spend(len(some))
+        if work.is_due():
+            yield
+    return None
 
 
 def in_order(locations: list[Location], work: Work) -> Steps[list[Location]]:

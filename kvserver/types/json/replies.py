@@ -23,12 +23,14 @@ def integer_reply(number: int) -> Reply:
     return number if MIN_INTEGER <= number <= MAX_INTEGER else BigNumber(b"%d" % number)
 
 
-def each_reply(session: Session, values: list[JSON], of: Callable[[JSON], Reply], work: Work) -> Steps[Reply]:
-    """Return the reply that has one for each value."""
+def each_reply(
+    session: Session, values: list[JSON], of: Callable[[JSON], Reply], work: Work, *, cost: int = 1
+) -> Steps[Reply]:
+    """Return the reply that has one for each value. To make one takes the time in which `cost` values are looked at."""
     replies: list[Reply] = []
-    for some in pieces(values):
+    for some in pieces(values, max(_SHORT // cost, 1)):
         replies += map(of, some)
-        work.spend(len(some))
+        work.spend(len(some) * cost)
         if work.is_due():
             yield
     return (yield from long_reply(session, replies, work))

@@ -18,7 +18,7 @@ from kvserver.resp.request import Request
 from kvserver.state.session import Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES, parse, parse_outside, parse_steps
-from kvserver.types.json.work import Steps, at_once
+from kvserver.types.json.work import Steps, Work, at_once
 from kvserver.types.json.writing import weight
 
 # What is left of a command when its steps are done: it takes a short time, and gives the reply.
@@ -72,8 +72,8 @@ def of_value(session: Session, key: bytes, value: Value | None) -> Steps[Documen
         return document
     # Meanwhile another value may have come under the key.
     if session.keyspace.peek_live(key) is value:
-        # What was parsed in steps may be changed by others while this command goes on.
-        kept = document.fork() if len(value) > LONG_BYTES else document
+        # Others may change it while this command goes on.
+        kept = document.fork()
         kept.is_kept = True
         session.keyspace.put_equal(key, kept)
     return document
@@ -102,28 +102,29 @@ def edited(
     session: Session,
     key: bytes,
     document: Document,
-    edit: Callable[[Document], Steps[Reply]],
+    edit: Callable[[Document, Work], Steps[Reply]],
     record: Request,
+    work: Work,
     *,
     is_quick: bool,
 ) -> Steps[Finish]:
     """Edit a document that `opened` has given, and return what keeps that, records it, and gives the reply of the edit.
 
-    An edit that `is_quick` is made in place, in the finish, and may not raise CommandError. Any other one goes in steps on a
-    draft, which nobody sees before it has become the document.
+    An edit that `is_quick` is made in place, in the finish, where no work is too much: it may not raise CommandError. Any
+    other one goes in steps on a draft, which nobody sees before it has become the document.
     """
     if document.is_kept and is_quick:
 
         def finish_in_place() -> Reply:
             own = session.keyspace.own(key)
             assert type(own) is Document
-            reply = at_once(edit(own))
+            reply = at_once(edit(own, Work.unlimited()))
             session.keyspace.change(key, value_of(own), record)
             return reply
 
         return finish_in_place
     draft = draft_of(document)
-    reply = yield from edit(draft)
+    reply = yield from edit(draft, work)
 
     def finish() -> Reply:
         keep(session, key, draft, record)

@@ -434,3 +434,92 @@ async def said(client: Noting, setting: Setting, *words: str) -> bytes:
     setting.send(client, encode(*words))
     await finish(client)
     return client.said
+
+
+async def test_text_that_is_parsed_amid_the_steps_of_a_read_is_changed_for_others_alone(plain: Setting) -> None:
+    one, other = new_client(plain), new_client(plain)
+    keyspace = plain.server.keyspace
+    keyspace.set(b"k", JSONText(canonical(["x" * 4 * LONG_BYTES])))
+    inner: object = [{"x": number} for number in range(1500)]
+    for _ in range(10):
+        inner = [inner]
+    keyspace.set(b"m", JSONText(canonical({"l": inner, "more": 1})))
+    plain.send(one, encode("JSON.MGET", "k", "m", "$..*..*..nope"))
+    while type(keyspace.peek(b"m")) is not Document:
+        await settle()
+    assert one.is_waiting
+    plain.send(other, encode("JSON.DEL", "m", "$.more"), encode("JSON.ARRPOP", "m", "$.l[0][0][0][0][0][0][0][0][0][0]"))
+    await finish(one, other)
+    assert one.said == b"*2\r\n" + bulk(b"[]") + bulk(b"[]")
+    assert other.said == b":1\r\n*1\r\n" + bulk(b'{"x":1499}')
+
+
+async def test_who_waits_for_all_keys_has_its_turn_though_others_come(plain: Setting) -> None:
+    clients = [new_client(plain) for _ in range(3)]
+    waiting = new_client(plain)
+    for name, client in zip("ab", clients, strict=False):
+        plain.send(client, *[encode("JSON.SET", f"{name}{number}", "$", TEXT) for number in range(6)])
+    await settle()
+    plain.send(waiting, encode("MULTI"), encode("SELECT", "0"), encode("SET", "k", "1"), encode("EXEC"))
+    await settle()
+    assert waiting.is_waiting
+    before = [client.said.count(b"OK") for client in clients]
+    while waiting.is_waiting or waiting.queue:
+        await settle()
+    done = [client.said.count(b"OK") for client in clients]
+    # Each of them ends what it had begun.
+    assert all(after <= earlier + 1 for earlier, after in zip(before, done, strict=True))
+    await finish(*clients)
+    assert [client.said.count(b"OK") for client in clients] == [6, 6, 0]
+
+
+async def test_transaction_waits_for_its_own_keys_alone(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    plain.send(one, INCREASE)
+    await settle()
+    plain.send(other, encode("MULTI"), encode("SET", "elsewhere", "1"), encode("EXEC"))
+    await settle()
+    assert (one.is_waiting, other.said) == (True, b"+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n")
+    plain.send(other, encode("MULTI"), encode("SELECT", "0"), encode("SET", "elsewhere", "1"), encode("EXEC"))
+    await settle()
+    assert other.is_waiting
+    await finish(one, other)
+
+
+async def test_defect_at_the_end_frees_the_keys(plain: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = await with_many(plain)
+    plain.send(one, INCREASE)
+    await settle()
+    plain.send(other, encode("SET", "k", "1"))
+    await settle()
+    assert other.is_waiting
+    with monkeypatch.context() as patch:
+        patch.setattr(plain.server.keyspace, "change", raise_memory_error)
+        while not one.said:
+            await settle()
+    await finish(other)
+    assert one.said.startswith(b"-ERR internal error")
+    assert other.said == b"+OK\r\n"
+    assert one.session.ready is None
+
+
+def raise_memory_error(*_: object) -> None:
+    raise MemoryError
+
+
+async def test_document_is_held_by_nobody_when_its_readers_are_gone(plain: Setting) -> None:
+    one, other = await with_many(plain)
+    document = plain.server.keyspace.peek(b"k")
+    assert isinstance(document, Document)
+    inner = document.root["list"]
+    plain.send(one, encode("JSON.MGET", "k", "k", "$..nope"))
+    plain.send(other, encode("JSON.GET", "k", "$..nope"))
+    await settle()
+    other.close()
+    plain.writer.results.forget(other)
+    await finish(one)
+    while plain.writer.results.tasks:
+        await settle()
+    plain.send(one, encode("JSON.SET", "k", "$.list[0].id", "-3"))
+    await settle()
+    assert document.root["list"] is inner, "nothing was copied"

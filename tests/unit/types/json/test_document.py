@@ -161,6 +161,8 @@ def test_fork_that_was_made_amid_a_hold_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("way", ["gone", "deleted", "replaced", "by a draft"])
 def test_large_values_are_freed_in_steps(way: str) -> None:
+    # No document of a test before may go meanwhile.
+    gc.collect()
     lazyfree.begin()
     try:
         before = lazyfree.freed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from helpers.sessions import run, text
-from kvserver.resp.reply import encode
+from kvserver.resp.reply import BigNumber, Simple, encode
 from kvserver.state.session import Session
 
 DOCUMENT = '{"a":null,"b":true,"c":1,"d":1.5,"e":"x","f":[2,{}],"g":1180591620717411303424}'
@@ -50,3 +50,9 @@ def test_memory_is_told(session: Session) -> None:
     assert text(run(session, "JSON.DEBUG", "MEMORY", "k", ".none")) == "ERR Path does not exist"
     assert len(run(session, "JSON.DEBUG", "HELP")) == 2  # type: ignore[arg-type]
     assert text(run(session, "JSON.DEBUG", "NOPE")).startswith("ERR unknown subcommand")
+
+
+def test_long_integers_are_replies_as_well(session: Session) -> None:
+    number = int("7" * 1300)
+    run(session, "JSON.SET", "k", "$", f"[{number}]")
+    assert encode(run(session, "JSON.RESP", "k"), 3) == encode([Simple("["), BigNumber(b"%d" % number)], 3)

@@ -383,3 +383,47 @@ def test_removal_of_many_members_keeps_the_others() -> None:
     places: list[Location] = [("a", 0), ("a", 1), ("a", 8), ("a", 9, "l", 0), ("a", 9, "l", 2), ("b", 0), ("c",)]
     at_once(delete_all(document, places, Work()))
     assert document.root == {"a": [2, 3, 4, 5, 6, 7, {"l": [2]}], "b": []}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("NUMINCRBY", "k", "$.l[*]", "1"),
+        ("NUMINCRBY", "k", ".l[*]", "1"),
+        ("CLEAR", "k", "$.l[*]"),
+        ("SET", "k", "$.l[*]", "[2]"),
+        ("MSET", "k", "$.l[*]", "2", "k", "$.new", "3"),
+        ("MERGE", "k", "$", '{"l":null,"a":{"b":1},"c":2}'),
+        ("DEL", "k", "$.l[0,2]"),
+        ("ARRAPPEND", "k", "$.m[*]", "1", "2"),
+        ("ARRPOP", "k", "$.m[*]"),
+        ("TOGGLE", "k", "$.b[*]"),
+    ],
+    ids=" ".join,
+)
+def test_command_that_has_too_much_work_at_any_point_changes_nothing(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_failed = has_run = False
+    for budget in range(0, 400, 3):
+        server = Server()
+        session = server.session()
+        # A document that is kept, and changed in place.
+        document = {"l": list(range(1, 30)), "m": [[0]] * 20, "b": [True] * 20, "pad": "x" * 3000}
+        run(session, "JSON.SET", "k", "$", json.dumps(document))
+        run(session, "JSON.GET", "k", "$.l")
+        before = run(session, "JSON.GET", "k")
+        server.state.databases[0].records.take()
+        with monkeypatch.context() as patch:
+            patch.setattr(Work.__init__, "__defaults__", (budget,))
+            reply = run(session, f"JSON.{words[0]}", *words[1:])
+        if isinstance(reply, Error):
+            assert reply.text == "ERR path looks at too many values"
+            assert run(session, "JSON.GET", "k") == before
+            assert server.state.databases[0].records.take() == []
+            has_failed = True
+        else:
+            assert len(server.state.databases[0].records.take()) >= 1
+            has_run = True
+    assert has_failed
+    assert has_run

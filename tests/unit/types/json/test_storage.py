@@ -17,7 +17,7 @@ from kvserver.state.session import Session
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import LONG_BYTES
 from kvserver.types.json.storage import TEXT_BYTES, document_of, edited, opened, read, value_of
-from kvserver.types.json.work import Steps, at_once
+from kvserver.types.json.work import Steps, Work, at_once
 
 LONG = {"names": ["x" * 20] * TEXT_BYTES}
 RECORD = [b"JSON.ARRAPPEND", b"key", b"$.names", b"1"]
@@ -69,12 +69,12 @@ def edit(session: Session, *, is_quick: bool) -> Reply:
     document = at_once(opened(session, b"key"))
     assert document
 
-    def append(target: Document) -> Steps[Reply]:
+    def append(target: Document, work: Work) -> Steps[Reply]:
         yield from ()
         target.list_at(("names",)).append(1)
         return len(target.at(("names",)))
 
-    return at_once(edited(session, b"key", document, append, RECORD, is_quick=is_quick))()
+    return at_once(edited(session, b"key", document, append, RECORD, Work(), is_quick=is_quick))()
 
 
 @pytest.mark.parametrize("is_quick", [True, False])
@@ -111,13 +111,13 @@ def test_draft_is_seen_by_nobody_before_its_end(plain: Session) -> None:
     keyspace.set(b"key", value_of(Document(copy.deepcopy(LONG))))
     document: Any = at_once(opened(plain, b"key"))
 
-    def replace(target: Document) -> Steps[Reply]:
+    def replace(target: Document, work: Work) -> Steps[Reply]:
         target.put(("names",), [1])
         yield
         target.put(("more",), 2)
         return None
 
-    steps = edited(plain, b"key", document, replace, RECORD, is_quick=False)
+    steps = edited(plain, b"key", document, replace, RECORD, Work(), is_quick=False)
     next(steps)
     assert document.root == LONG
     finish = at_once(steps)
