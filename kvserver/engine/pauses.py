@@ -6,6 +6,7 @@ Owns the end of a pause, and those who wait for it, or for keys that are reserve
 from __future__ import annotations
 
 import asyncio
+from itertools import chain, count
 
 from kvserver.engine.waiting import LONGEST_TIMER_S, Client
 from kvserver.state.session import Pause, ServerState
@@ -29,27 +30,34 @@ class Pauses:
     def __init__(self, state: ServerState) -> None:
         self._state = state
         self._loop = asyncio.get_running_loop()
-        self._postponed: list[Client] = []
-        # Those who may go on, and have yet to run.
-        self._returning: set[Client] = set()
+        # Those who wait, each with the number of its turn.
+        self._postponed: dict[Client, int] = {}
+        # Those who may go on and have yet to run, each with all who go on together, and their turns.
+        self._returning: dict[Client, dict[Client, int]] = {}
+        self._turns = count()
         # Unix time in milliseconds.
         self._ends_at_ms = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def has_others_before(self, client: Client) -> bool:
-        """Return True if somebody waits, or has waited and has yet to run, who came before this client."""
-        return bool(self._postponed or self._returning) and client not in self._returning
+    def may_go_first(self, client: Client) -> bool:
+        """Return True, and end the client's turn, if nobody waits, or has yet to run, whose turn comes before."""
+        own = self._turn_of(client)
+        turns = chain(self._postponed.values(), (together[other] for other, together in self._returning.items()))
+        if min(turns, default=own) < own:
+            self._returning[client] = {client: own}
+            return False
+        return True
 
     def postpone(self, client: Client) -> None:
         """Let a client's command wait for the end of the pause."""
         hold_back(client)
-        self._postponed.append(client)
+        # Who has to wait again keeps its turn.
+        self._postponed[client] = self._turn_of(client)
 
     def forget(self, client: Client) -> None:
         """Drop a client that is gone."""
-        self._returning.discard(client)
-        if client in self._postponed:
-            self._postponed.remove(client)
+        self._returning.pop(client, None)
+        self._postponed.pop(client, None)
 
     def begin(self, pause: Pause, until_ms: int, *, holds_keys: bool) -> None:
         """Begin a pause until a Unix time in milliseconds. One that is under way becomes neither shorter nor weaker.
@@ -92,17 +100,32 @@ class Pauses:
 
     def run_all_again(self) -> None:
         """Let all go on with what was held back; what has to wait still is postponed anew."""
-        postponed, self._postponed = self._postponed, []
-        if not postponed:
-            return
-        self._returning.update(postponed)
-        for client in postponed:
+        postponed, self._postponed = self._postponed, {}
+        if postponed:
+            self._return(postponed)
+
+    def run_again_soon(self, client: Client) -> None:
+        """Let a client go on with the command that it has just asked for when the tick is over, before who came behind it."""
+        hold_back(client)
+        alone = {client: self._turn_of(client)}
+        self._returning[client] = alone
+        self._loop.call_soon(self._return, alone)
+
+    def _turn_of(self, client: Client) -> int:
+        together = self._returning.pop(client, None)
+        return together[client] if together else next(self._turns)
+
+    def _return(self, clients: dict[Client, int]) -> None:
+        self._returning |= dict.fromkeys(clients, clients)
+        for client in sorted(clients, key=clients.__getitem__):
             run_again(client)
         # The writer's tick comes before that.
-        self._loop.call_soon(self._have_returned)
+        self._loop.call_soon(self._have_returned, clients)
 
-    def _have_returned(self) -> None:
-        self._returning.clear()
-        if self._state.pause is Pause.NONE and not self._state.reserved:
+    def _have_returned(self, clients: dict[Client, int]) -> None:
+        for client in clients:
+            if self._returning.get(client) is clients:
+                del self._returning[client]
+        if not self._returning and self._state.pause is Pause.NONE and not self._state.reserved:
             # Nobody else would let those go on who came behind them.
             self.run_all_again()

@@ -290,11 +290,10 @@ class Results:
             # The time of a command that runs anew is taken then.
             case Prepare():
                 begun = None
-                hold_back(client)
-                self._loop.call_soon(run_again, client)
+                self.pauses.run_again_soon(client)
             case Ahead(steps, keys):
                 begun = None
-                if keys and self.pauses.has_others_before(client) and not self._state.has_reserved(session):
+                if keys and not self._state.has_reserved(session) and not self.pauses.may_go_first(client):
                     # Else those who wait for keys, or for all that are reserved, would wait for as long as others come.
                     self.pauses.postpone(client)
                     return

@@ -40,7 +40,9 @@ def rule(rng: Random, *, of_user: bool = True) -> str:
     if drawn < 0.45:
         return f"{rng.choice('++-')}@{rng.choice(CATEGORIES)}"
     if drawn < 0.65:
-        return rng.choice(("~", "~", "%R~", "%W~", "%RW~", "%wr~", "%~", "%X~", "%R")) + rng.choice(PATTERNS)
+        prefix, pattern = rng.choice(("~", "~", "%R~", "%W~", "%RW~", "%wr~", "%~", "%X~", "%R")), rng.choice(PATTERNS)
+        # Redis tells of `%RW~*` as of `~*`, which is another rule: it drops the patterns before it.
+        return ("~" if pattern == "*" and prefix in ("%RW~", "%wr~") else prefix) + pattern
     if drawn < 0.75:
         return "&" + rng.choice(PATTERNS)
     if drawn < 0.8:
