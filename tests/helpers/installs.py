@@ -61,7 +61,9 @@ class Installs:
     def source(self, requirement: str) -> Path:
         """A folder with the source of a package, as its authors have published it, tests and all."""
         folder = self._folder("source", requirement)
-        options = ("--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder)
+        # It alone: pip would make what it is built with from sources, too, and what that is built with.
+        name = requirement.partition("=")[0]
+        options = ("--quiet", "--no-deps", "--no-binary", name, "--dest", folder)
         _fill(folder, sys.executable, "-m", "pip", "download", *options, requirement)
         (archive,) = folder.glob("*.tar.gz")
         source = folder / archive.name.removesuffix(".tar.gz")
