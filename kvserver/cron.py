@@ -36,6 +36,8 @@ class Cron:
         """Work from now on."""
         self._second_ends_at = self._loop.time() + EACH_SECOND_S
         self._timer = self._loop.call_later(CRON_S, self._work)
+        # What the first clients let go of is to be freed in steps as well.
+        self._upkeep.begin()
 
     def end(self) -> None:
         """Do nothing more."""

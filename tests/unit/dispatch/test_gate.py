@@ -438,13 +438,21 @@ def test_what_would_write_a_key_that_another_session_has_reserved_waits(call: st
         assert not writes_reserved(holder, command, request)
 
 
-def test_transaction_that_changes_anything_waits_when_it_is_to_run(session: Session) -> None:
+def test_transaction_waits_for_the_keys_that_it_writes_when_it_is_to_run(session: Session) -> None:
     session.server.reserve(Server().session(), [b"k"])
     exec_ = Server().table.commands[b"exec"]
     run(session, "MULTI")
     assert run(session, "GET", "k") == QUEUED
     assert not writes_reserved(session, exec_, [b"EXEC"])
     assert run(session, "SET", "l", "v") == QUEUED
+    assert not writes_reserved(session, exec_, [b"EXEC"])
+    assert run(session, "SET", "k", "v") == QUEUED
+    assert writes_reserved(session, exec_, [b"EXEC"])
+    run(session, "DISCARD")
+    run(session, "MULTI")
+    run(session, "SELECT", "1")
+    assert run(session, "SET", "l", "v") == QUEUED
+    # Nobody looks up in which database that is.
     assert writes_reserved(session, exec_, [b"EXEC"])
     session.is_executing = True
     assert not writes_reserved(session, exec_, [b"EXEC"])
