@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from kvserver.errors import ChainBroken, LogLost, MediumError, Refused, Trimmed
+from kvserver.errors import ChainBroken, LogLost, MediumError, NotReady, Refused, Trimmed
 from kvserver.failover.driving import drive
 from kvserver.failover.lease import Lease
 from kvserver.failover.presence import Neighbours
@@ -32,6 +32,8 @@ from kvserver.state.session import ServerState
 
 # A standby asks the log for what is new at least so often, in parts of a lease.
 LOOKS: Final = 12
+# A start waits so long for an engine that starts itself, or does not answer.
+START_WAIT_S: Final = 15.0
 # The wait after the engine has failed.
 RETRY_S: Final = 0.1
 
@@ -94,10 +96,12 @@ class Leadership:
     async def begin(self, *, is_first: bool, waits: bool = False) -> None:
         """Load the snapshot and all that the log has behind it, lead if nobody else can be writing, and go on in background.
 
-        MediumError if that fails, and this `is_first`: then nothing has been changed anywhere. A node that was demoted tries
+        MediumError if that fails, and this `is_first`: then nothing has been changed anywhere. An engine that does not answer
+        for now has some time, such as one that elects who leads a stream that was just made. A node that was demoted tries
         until the engine answers, and follows with what there is where the log is broken. `waits`: let others take over first.
         """
-        has_loaded = False
+        has_loaded, loop = False, asyncio.get_running_loop()
+        ends_at = loop.time() + START_WAIT_S
         while True:
             try:
                 if not has_loaded:
@@ -108,7 +112,7 @@ class Leadership:
                 self._facts.is_link_up = True
                 break
             except MediumError as error:
-                if is_first:
+                if is_first and not (isinstance(error, NotReady) and loop.time() < ends_at):
                     raise
                 self._tell_of_failure(error)
                 if isinstance(error, ChainBroken):

@@ -11,7 +11,7 @@ from typing import Final
 
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import MediumError, NotReady, Unknown
-from kvserver.failover.leadership import Leadership
+from kvserver.failover.leadership import START_WAIT_S, Leadership
 from kvserver.failover.lease import Lease
 from kvserver.failover.sender import Sender
 from kvserver.failover.shared_journal import SharedJournal
@@ -28,8 +28,7 @@ from kvserver.state.session import ServerState
 _log = logging.getLogger("kvserver")
 
 
-# A start waits so long for an engine that starts itself, and tries so often.
-START_WAIT_S: Final = 15.0
+# A start that waits for an engine tries so often.
 START_PAUSE_S: Final = 0.25
 # An address that stands for all of the machine, and one of the machine itself.
 _OWN = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::*": "::1", "::": "::1"}

@@ -146,11 +146,11 @@ class NatsClient:
         return waiting
 
     def collect(self, waiting: Waiting, wait_s: float) -> list[Msg]:
-        """All answers to what changes nothing, with the one that is the last. MediumError."""
+        """All answers to what changes nothing, with the one that is the last. NotReady; MediumError."""
         try:
             return self.wait(waiting, wait_s)
         except Unknown as error:
-            raise MediumError(str(error)) from None
+            raise NotReady(str(error)) from None
 
     def ask(self, subject: str, body: Mapping[str, object], wait_s: float) -> dict[str, Any]:
         """Ask for something that has one answer in JSON, and return that. MediumError, also for an answer that is no JSON."""

@@ -22,7 +22,8 @@ from helpers.memory_nodes import (
     until,
 )
 from helpers.node_parts import fresh_engine
-from kvserver.errors import StartError, Trimmed
+from kvserver.errors import MediumError, NotReady, StartError, Trimmed
+from kvserver.failover import leadership
 from kvserver.failover.leadership import Leadership, log_id
 from kvserver.failover.standby import Standby
 from kvserver.formats.manifest import Manifest
@@ -283,6 +284,38 @@ async def test_start_ends_while_others_write_all_the_time(name: str, monkeypatch
                 await asyncio.sleep(0.01)
     await other.stop()
     await one.stop()
+
+
+@pytest.mark.parametrize("patience_s", [15.0, 0.0])
+async def test_first_start_has_patience_with_an_engine_that_does_not_answer_yet(
+    name: str, monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    plain, failures = Leadership._read, iter([NotReady("no answer")] * 2)
+
+    async def read_late(self: Leadership, wait_s: float) -> list[Entry]:
+        for failure in failures:
+            raise failure
+        return await plain(self, wait_s)
+
+    monkeypatch.setattr(Leadership, "_read", read_late)
+    monkeypatch.setattr(leadership, "START_WAIT_S", patience_s)
+    one = node(name)
+    if not patience_s:
+        with pytest.raises(StartError, match="no answer"):
+            await one.start()
+        return
+    await one.start()
+    await until(lambda: leads(one))
+    await one.stop()
+
+
+async def test_first_start_has_no_patience_with_what_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: Leadership, wait_s: float) -> list[Entry]:
+        raise MediumError("the stream is gone")
+
+    monkeypatch.setattr(Leadership, "_read", fail)
+    with pytest.raises(StartError, match="the stream is gone"):
+        await node(name).start()
 
 
 @pytest.fixture
