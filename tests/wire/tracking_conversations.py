@@ -48,6 +48,7 @@ OF_REDIS = {
     "tracking gets notification of lazy expired keys": """
         r2: CLIENT TRACKING on BCAST REDIRECT @i2 NOLOOP
         r2: MULTI; SET mykey myval px 1; SET mykeyotherkey myval; DEBUG SLEEP 0.1; GET mykey; EXEC
+        r2: GET mykey
     """,
     "HELLO 3 reply is correct; HELLO without protover": """
         r2: HELLO 3; HELLO; HELLO 2; HELLO; HELLO 4; HELLO x
