@@ -32,7 +32,7 @@ _ABANDONED: Final = Transfer([], [], "reading")
 class Migrations:
     """The transfers of a server.
 
-    `release` lets those go on who wait for keys that were on their way, and `wake` has a tick run soon.
+    `release` lets those go on who wait for keys that were reserved, and `wake` has a tick run soon.
     """
 
     def __init__(self, state: ServerState, waiting: Waiting, release: Callable[[], None], wake: Callable[[], None]) -> None:

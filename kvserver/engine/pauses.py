@@ -1,6 +1,7 @@
 """CLIENT PAUSE: the commands that it holds back wait here until the pause ends, by itself or by CLIENT UNPAUSE.
 
-Owns the end of a pause, and those who wait for it, or for keys that are reserved. What is held back is for the gate to say.
+Owns the end of a pause, those who wait for it, or for keys that are reserved, and the order of their turns. What is held back
+is for the gate to say.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Pauses:
         return True
 
     def postpone(self, client: Client) -> None:
-        """Let a client's command wait for the end of the pause."""
+        """Let a client's command wait for the end of the pause, or for keys that are reserved."""
         hold_back(client)
         # Who has to wait again keeps its turn.
         self._postponed[client] = self._turn_of(client)
