@@ -112,6 +112,10 @@ class Databases:
                 unused += self[number].replace(data.get(number) or new_shards())
         return unused
 
+    def give(self) -> dict[int, list[Shard]]:
+        """Give all data away, by the numbers of the databases that have keys, and be empty. This records nothing."""
+        return {keyspace.number: keyspace.replace(new_shards()) for keyspace in self if len(keyspace)}
+
     def clear(self) -> list[Shard]:
         """Remove all keys of all databases, and record that. Returns the shards that are not used any more."""
         record, _ = self.records.recorders(0)

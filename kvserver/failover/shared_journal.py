@@ -71,7 +71,7 @@ class SharedJournal:
     def records_since_link(self) -> int:
         return self.courier.taken_records - self._linked.records
 
-    def cut(self) -> int:
+    def cut(self, *, breaks: bool = False) -> int:
         written = self._state.databases.records.take()
         if written:
             self.append(written)

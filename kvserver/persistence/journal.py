@@ -77,15 +77,19 @@ class Journal:
 
     # What snapshots call
 
-    def cut(self) -> int:
-        """Begin a new segment: what the keyspace has not handed out yet goes to the old one. Return the token for `link`."""
+    def cut(self, *, breaks: bool = False) -> int:
+        """Begin a new segment: what the keyspace has not handed out yet goes to the old one. Return the token for `link`.
+
+        `breaks`: the data is another one from here on, so a number is left out. Nobody goes on behind such a gap without the
+        snapshot that the link names: no start that finds no link, and nobody who goes through the history.
+        """
         written = self._state.databases.records.take()
         # If this cut heals, what was written is in the snapshot that follows, and the old segment may not take it.
         if written and not self._heals:
             self.append(written)
         if not self.is_on:
             return self._number + 1
-        self._number += 1
+        self._number += 2 if breaks else 1
         number = self._number
         self._cut_at = number, self.sequence
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.

@@ -50,8 +50,11 @@ class Recorder(Protocol):
     def append(self, commands: list[Request], clients: int = 0) -> None:
         """Record what one tick wrote, in which so many clients had their turn."""
 
-    def cut(self) -> int:
-        """Divide the records here: what comes later follows the snapshot that is cut now. Return the token for `link`."""
+    def cut(self, *, breaks: bool = False) -> int:
+        """Divide the records here: what comes later follows the snapshot that is cut now. Return the token for `link`.
+
+        `breaks`: what comes later doesn't follow what was before, since the data is another one.
+        """
 
     async def link(self, token: int, digest: str, base_bytes: int, *, drops: bool = False) -> bool:
         """Go on from the snapshot with this digest, of so many bytes, which `cut` gave the token for. MediumError if it fails.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from kvserver.data.databases import Frozen
+from kvserver.data.databases import Databases, Frozen
 from kvserver.data.shards import Shard, drain
 from kvserver.formats.encoder import encode
 from kvserver.formats.record import EMPTY_STORE
@@ -109,19 +109,43 @@ class Snapshots:
             started_at = time.perf_counter()
             result = await self.frames.scan(load=True)
             await self._until_whole()
-            frame = result.loaded
             dropped = self._databases.key_count
             unused = self.frames.install(result, started_at)
-            self._loads += 1
-            if self._journal:
-                token = self._journal.cut()
-                records = self._journal.records_since_link
-                _log.warning(
-                    "%s drops %d keys, and %d records behind the frame that the data comes from", command, dropped, records
-                )
-                await self._link(token, frame, drops=True)
+            await self._go_on_from(result.loaded, command, dropped)
         await self._workplace.pace().run(drain(unused))
-        return frame is not None
+        return result.loaded is not None
+
+    async def adopt(self, databases: Databases, command: str) -> None:
+        """Replace the data by that of other databases, which are empty then. `command` is the one that asks for it.
+
+        The other data is a durable frame before it takes the place of the present, and the journal goes on from that. What the
+        journal has recorded since is put aside. MediumError, with the data as it was, if the frame can't be written.
+        """
+        await self.wait()
+        async with self._lock:
+            frozen = databases.cut()
+            try:
+                frame = await self.frames.add(partial(self._write_payload, frozen), len(frozen))
+            finally:
+                await self._workplace.pace().run(frozen.fold())
+            await self._until_whole()
+            dropped = self._databases.key_count
+            unused = self._databases.replace(databases.give())
+            self._databases.libraries.replace(databases.libraries.copy())
+            self._facts.changes_at_last_save = self._databases.records.changes
+            await self._go_on_from(frame, command, dropped)
+        await self._workplace.pace().run(drain(unused))
+
+    async def _go_on_from(self, frame: Frame | None, command: str, dropped: int) -> None:
+        """Let the journal go on from the frame whose data has taken the place of so many keys."""
+        self._loads += 1
+        if self._journal:
+            token = self._journal.cut(breaks=True)
+            records = self._journal.records_since_link
+            _log.warning(
+                "%s drops %d keys, and %d records behind the frame that the data comes from", command, dropped, records
+            )
+            await self._link(token, frame, drops=True)
 
     async def _link(self, token: int, frame: Frame | None, *, drops: bool = False) -> None:
         """Let the journal go on from a frame. Until that is certain, no frame may be dropped."""

@@ -41,6 +41,16 @@ async def test_link_of_a_flush_that_a_restore_has_overtaken_is_not_written(setti
     assert setting.content(3) == encode_link(EMPTY_STORE, NOW_MS)
 
 
+async def test_cut_where_the_data_becomes_another_leaves_a_number_out(setting: Setting) -> None:
+    journal = setting.journal
+    before = journal.cut()
+    assert await journal.link(before, EMPTY_STORE, 0)
+    token = journal.cut(breaks=True)
+    assert token == before + 2
+    await gather()
+    assert setting.segments.numbers() == [before, token]
+
+
 async def test_failed_sync_is_told_and_a_linked_snapshot_is_the_way_back(setting: Setting) -> None:
     journal, facts = setting.journal, setting.state.journal
     setting.filesystem.fails = True

@@ -17,6 +17,7 @@ import pytest
 
 from helpers.frames import frame
 from helpers.slow_medium import NOW_MS, Setting, State, entries, loop_steps
+from kvserver.data.databases import Databases
 from kvserver.data.shards import new_shards
 from kvserver.errors import CommandError, MediumError
 from kvserver.formats.encoder import encode
@@ -358,6 +359,39 @@ async def test_load_without_a_frame_clears_the_data(disk: Disk) -> None:
     setting.set("k", "v")
     assert await setting.snapshots.load() is False
     assert entries(setting.keyspace) == {}
+
+
+async def test_adopted_data_is_a_durable_frame_before_it_is_the_data(disk: Disk) -> None:
+    setting, other = Setting(disk), Databases(lambda: NOW_MS)
+    setting.set("old", "1")
+    other[0].put(b"new", b"2")
+    other[3].put(b"there", b"3", 2 * NOW_MS)
+    other.libraries.replace({b"lib": b"#!lua name=lib"})
+    setting.medium.gate.clear()
+    adopting = asyncio.create_task(setting.snapshots.adopt(other, "TEST"))
+    await loop_steps(20)
+    assert entries(setting.keyspace) == {"old": "1"}
+    setting.set("late", "4")
+    setting.medium.gate.set()
+    await adopting
+    assert entries(setting.keyspace) == {"new": "2"}
+    assert setting.state.databases[3].expires_at_ms(b"there") == 2 * NOW_MS
+    assert setting.state.databases.libraries.copy() == {b"lib": b"#!lua name=lib"}
+    assert not other.key_count
+    [held] = setting.frames()
+    assert held["new"] == "2"
+    assert "$kvs:3:there" in held
+
+
+async def test_data_stays_when_what_is_to_be_adopted_can_not_be_written(disk: Disk) -> None:
+    setting, other = Setting(disk), Databases(lambda: NOW_MS)
+    setting.set("old", "1")
+    other[0].put(b"new", b"2")
+    setting.medium.fails = True
+    with pytest.raises(MediumError):
+        await setting.snapshots.adopt(other, "TEST")
+    assert entries(setting.keyspace) == {"old": "1"}
+    assert other[0].peek(b"new") == b"2"
 
 
 async def test_load_waits_for_the_flush_that_runs(disk: Disk) -> None:
