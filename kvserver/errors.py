@@ -26,6 +26,7 @@ Exception
     ├── ManifestInvalid        a manifest of a vault is none, or contradicts itself (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
+    ├── HistoryError           a moment of the past that is named wrongly, or that the history does not have
     ├── PatternInvalid         a text in a path is no regular expression, or one that is too large
     ├── JSONUnclear            only the whole of a JSON text can tell if it is to be refused
     ├── DenseNeeded            a HyperLogLog can't stay sparse
@@ -136,6 +137,10 @@ class PayloadInvalid(KVServerError, ValueError):
 
 class DumpInvalid(KVServerError):
     """A DUMP payload that can't be loaded. `str()` is what Redis writes behind `-ERR `."""
+
+
+class HistoryError(KVServerError):
+    """A moment of the past that is named wrongly, or that the history does not have. `str()` is one line that says why."""
 
 
 class PatternInvalid(KVServerError):

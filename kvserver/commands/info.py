@@ -187,6 +187,7 @@ def persistence(state: ServerState) -> Fields:
         "compaction_in_progress": int(facts.compaction_in_progress),
         "compactions": facts.compactions,
         **_journal(state),
+        **_history(state),
         **_backup(state),
     }
     if facts.loading:
@@ -213,6 +214,21 @@ def _backup(state: ServerState) -> Fields:
         "snapshots_last_error": facts.error,
         "snapshots_last_time": facts.last_at,
         "snapshots_lag": max(state.now_ms() // 1000 - int(facts.waiting_since), 0) if facts.waiting_since else 0,
+    }
+
+
+def _history(state: ServerState) -> Fields:
+    facts = state.history
+    if not (facts.enabled or facts.bytes):
+        return {}
+    return {
+        "history_enabled": int(facts.enabled),
+        "history_frames": facts.frames,
+        "history_segments": facts.segments,
+        "history_size": facts.bytes,
+        "history_begin_time": facts.begins_at_ms // 1000,
+        "history_last_status": "err" if facts.error else "ok",
+        "history_last_error": facts.error,
     }
 
 

@@ -207,6 +207,14 @@ class Log(ABC):
         """Remove segments, durably and oldest first: a crash midway leaves no gap before those that stay."""
 
     @abstractmethod
+    def retire(self, numbers: list[int]) -> None:
+        """Remove segments as `remove` does, since a snapshot has their data; where a history is kept, they go there."""
+
+    @abstractmethod
+    def last_retired(self) -> int:
+        """The greatest number of a segment that is kept in a history, or 0."""
+
+    @abstractmethod
     def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
         """Go on behind these segments, of so many bytes together. Every segment to come has a number above `last_number`."""
 
@@ -259,10 +267,10 @@ class Log(ABC):
 
     @abstractmethod
     def drop_before(self, number: int, *, keeps_aside: bool = False) -> list[str]:
-        """Remove the segments before this one, which has a durable link.
+        """Retire the segments before this one, which has a durable link.
 
-        `keeps_aside`: the data went back to what it was before those segments, so they are put aside (DROPPED). Return the
-        names that they have then; else no names.
+        `keeps_aside`: the data went back to what it was before those segments, so they are put aside (DROPPED), unless a
+        history is kept. Return the names that they have then; else no names.
         """
 
     @abstractmethod

@@ -140,6 +140,11 @@ class MemoryLog(Log):
         for number in numbers:
             self._segments.pop(number, None)
 
+    retire = remove
+
+    def last_retired(self) -> int:
+        return 0
+
     def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
         self._needed, self.needed_bytes, self.last_number = list(numbers), length, last_number
 

@@ -147,7 +147,7 @@ class ReadOnlyLog(Log):
         while self._files:
             self._files.popitem()[1].close()
 
-    asides = set_aside = remove = adopt = cut = prepare = write = write_now = sync = sync_all = _refuse
+    asides = set_aside = remove = retire = last_retired = adopt = cut = prepare = write = write_now = sync = sync_all = _refuse
     drop_before = drop = age_asides = _refuse
 
 

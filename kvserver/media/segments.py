@@ -13,8 +13,10 @@ from contextlib import suppress
 from kvserver.errors import MediumDisplaced, MediumError, MediumPoisoned
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, sync_names
+from kvserver.media.history import HistoryFolder
 from kvserver.media.medium import APPLICABLE, Aside, Lease, Log
 from kvserver.media.names import segment_name, segment_path, spare_path
+from kvserver.media.readonly import ReadOnlyFile
 
 _log = logging.getLogger("kvserver")
 
@@ -86,6 +88,13 @@ class Segments:
     def open(self, path: str) -> FileMedium:
         """Open the file of a segment for reading and repair, as a medium."""
         return FileMedium(path, self._filesystem, with_journal=True)
+
+    def open_medium(self) -> ReadOnlyFile | None:
+        """Open the medium to read it, or return None where there is none."""
+        try:
+            return ReadOnlyFile(self._medium_path, self._filesystem)
+        except FileNotFoundError:
+            return None
 
     def create(self, number: int) -> SegmentFile:
         """Create an empty segment, whose name is durable."""
@@ -170,11 +179,13 @@ class Segments:
 class FileLog(Log):
     """The segments beside the medium at `medium_path`: those that a start would read, and the file of the newest.
 
-    `lease` is that of their folder, if it is held. The folder has to be there: taking the lease makes it.
+    `lease` is that of their folder, if it is held. The folder has to be there: taking the lease makes it. What is retired goes
+    to the `history`, if one is kept there.
     """
 
     def __init__(self, medium_path: str, filesystem: FileSystem | None = None, lease: Lease | None = None) -> None:
         super().__init__()
+        self.history = HistoryFolder(medium_path, filesystem)
         self._segments = Segments(medium_path, filesystem)
         self._lease = lease
         self._needed: list[int] = []
@@ -197,11 +208,24 @@ class FileLog(Log):
     def open(self, name: str) -> FileMedium:
         return self._segments.open(name)
 
+    def open_medium(self) -> ReadOnlyFile | None:
+        """Open the medium beside the segments to read it, or return None where there is none. MediumError if that fails."""
+        return self._segments.open_medium()
+
     def set_aside(self, name: str, reason: Aside) -> str:
         return self._segments.set_aside(name, reason)
 
     def remove(self, numbers: list[int]) -> None:
         self._segments.remove(numbers)
+
+    def retire(self, numbers: list[int]) -> None:
+        if self.history.is_kept:
+            self.history.take((number, self._segments.path(number)) for number in sorted(numbers))
+        else:
+            self._segments.remove(numbers)
+
+    def last_retired(self) -> int:
+        return max((segment.number for segment in self.history.segments()), default=0)
 
     def adopt(self, numbers: list[int], length: int, last_number: int) -> None:
         self._needed, self.needed_bytes, self.last_number = list(numbers), length, last_number
@@ -319,12 +343,12 @@ class FileLog(Log):
         earlier = [found for found in self._needed if found < number]
         try:
             names = []
-            if keeps_aside:
+            if keeps_aside and not self.history.is_kept:
                 # The newest goes first: a crash midway leaves segments that belong together, from the oldest on.
                 there = [number for number in self._segments.numbers() if number in earlier]
                 names = [self._segments.set_aside(self._segments.path(number), Aside.DROPPED) for number in reversed(there)]
             else:
-                self._segments.remove(earlier)
+                self.retire(earlier)
             self._needed = [found for found in self._needed if found >= number]
             if len(self._needed) == 1:
                 self.needed_bytes = self._file.size()

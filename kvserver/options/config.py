@@ -13,6 +13,7 @@ from typing import Any
 from kvserver._speedups.choice import PURE_VARIABLE
 from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.options.kinds import decode, encode
+from kvserver.options.retention import Retention
 from kvserver.options.settings import Setting, add, find, find_option, inert, meant, normal_name, parse
 from kvserver.options.table import BY_NAME, CONFIG_FILE, OPTIONS, Change, Option
 from kvserver.patterns import matcher
@@ -65,6 +66,7 @@ class Config:
     dbfilename: str
     save: tuple[tuple[int, int], ...]  # (seconds, changes)
     keep_frames: int
+    history: Retention
     stop_writes_on_bgsave_error: bool
     shutdown_mode: str
     appendonly: bool

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from kvserver.options.retention import parse_retention
 from kvserver.options.words import join_words, split_arguments
 
 INT_MAX, UINT_MAX, LONG_MAX, ULLONG_MAX = 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1
@@ -285,6 +286,7 @@ SAVE_POINTS = Kind("SECONDS CHANGES ...", _parse_save_points, _show_save_points,
 OUTPUT_LIMITS = Kind("CLASS HARD SOFT SECONDS ...", _parse_output_limits, _show_output_limits, toml_type=list, separator=" ",
                      join=lambda present, given: {**present, **given})  # fmt: skip
 TLS_VERSIONS = Kind("|".join(TLS_PROTOCOLS), _parse_tls_protocols, " ".join, toml_type=list, choices=TLS_PROTOCOLS)
+RETENTION = Kind("AGE|FRAMES", parse_retention, lambda retention: retention.text)
 EVENTS = Kind("CLASSES", _parse_event_classes, _show_event_classes)
 PERCENTILES = Kind("PERCENT ...", _parse_percentiles, _show_percentiles, toml_type=list)
 ADDRESSES = Kind("ADDRESS ...", _parse_addresses, " ".join, toml_type=list)

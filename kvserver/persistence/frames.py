@@ -57,6 +57,10 @@ class Frames:
         """The newest frame that is known, or None. The next compaction may move it."""
         return self._frames[-1] if self._frames else None
 
+    def find(self, digest: str) -> Frame | None:
+        """The newest frame with this digest that is known, or None. The next compaction may move it."""
+        return next((frame for frame in reversed(self._frames) if frame.digest == digest), None)
+
     async def scan(self, *, load: bool, digest: str = "", links: Collection[str] = ()) -> Scan:
         """Learn which frames there are, and `load` the last valid one, or the one with this digest.
 

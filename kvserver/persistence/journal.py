@@ -53,6 +53,11 @@ class Journal:
         return self.courier.synced
 
     @property
+    def number(self) -> int:
+        """The number of the newest segment."""
+        return self._number
+
+    @property
     def safe(self) -> int:
         return self.courier.safe
 
@@ -89,11 +94,12 @@ class Journal:
             self.append(written)
         if not self.is_on:
             return self._number + 1
-        self._number += 2 if breaks else 1
-        number = self._number
-        self._cut_at = number, self.sequence
         # Only a failure that we know of made the writer refuse writes before this moment: the snapshot has all others.
         heals, self._heals = self._heals or bool(self._facts.error), False
+        # What failed is missing from the segments before, so that they don't lead here either.
+        self._number += 2 if breaks or heals else 1
+        number = self._number
+        self._cut_at = number, self.sequence
         self.courier.order(lambda: self._log.cut(number, heals=heals), heals=heals)
         return number
 
@@ -176,8 +182,7 @@ class Journal:
 
     def switch_on(self) -> None:
         """Record from the next `cut` on, which has to follow at once."""
-        # One number is left out: if the link is never written, a start stops at the gap and replays nothing without its base.
-        self._number += 1
+        # The cut leaves a number out: without the link, a start stops at the gap and replays nothing without its base.
         self._heals = True
         self.is_on = self._facts.enabled = True
 
@@ -188,6 +193,11 @@ class Journal:
         self.courier.order((lambda: self._log.drop(number)) if give_up else self._log.sync)
         if self._facts.error:
             self._facts.error = ""
+
+    async def written(self) -> None:
+        """Wait until all that was recorded so far is in the system's hands, or is lost."""
+        if self.is_on:
+            await self.courier.order(_do_nothing)
 
     async def sync(self) -> None:
         """Make durable all that was recorded so far. MediumError if that fails, or the journal has failed before."""
@@ -215,3 +225,6 @@ class Journal:
         """Have the next segment prepared, so that at the next cut nobody's reply has to wait for that."""
         if self.is_on:
             self.courier.beside(self._log.prepare)
+
+
+def _do_nothing() -> None: ...

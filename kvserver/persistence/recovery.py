@@ -84,8 +84,10 @@ class Recovery:
         facts.base_bytes = frame.end - frame.offset if frame else 0
         facts.segments = len(chain.replayed)
         facts.segment_bytes = sum(chain.scans[number].valid_length for number in chain.replayed)
-        # The next segment follows the last one that was replayed, without a gap; else no number comes twice.
-        last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside], default=0)
+        # The next segment follows the last one that was replayed, without a gap. Else no number comes twice, and one is left
+        # out behind the history: nothing tells that the data is what it leads to.
+        retired = 0 if chain.replayed else await run(self._segments.last_retired)
+        last_number = chain.replayed[-1] if chain.replayed else max([*names, *aside, retired and retired + 1], default=0)
         self._segments.adopt(chain.replayed, facts.segment_bytes, last_number)
         self._tell_of_others()
         return Recovered(frame, chain.replayed, records, commands, needs_rewrite)
@@ -244,7 +246,8 @@ class Recovery:
         empty: list[int] = []
         while chain.replayed and not scans[chain.replayed[-1]].valid_length:
             empty.append(chain.replayed.pop())
-        log.remove([*chain.superfluous, *empty])
+        log.retire(chain.superfluous)
+        log.remove(empty)
         if chain.superfluous:
             _log.info("removed %d segments that are older than the snapshot", len(chain.superfluous))
 

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from kvserver.data.databases import Databases, Frozen
 from kvserver.data.shards import Shard, drain
@@ -25,6 +26,7 @@ from kvserver.formats.scan import CHUNK_BYTES, Frame, Hasher
 from kvserver.media.medium import FrameWriter, Medium
 from kvserver.persistence.disk import Disk
 from kvserver.persistence.frames import Frames
+from kvserver.persistence.history import History
 from kvserver.persistence.recorder import Recorder
 from kvserver.persistence.slices import BesideLoop
 from kvserver.state.session import ServerState
@@ -34,6 +36,17 @@ from kvserver.types import TAGGED
 _QUEUED_CHUNKS = 2
 
 _log = logging.getLogger("kvserver")
+
+
+class Base(NamedTuple):
+    """The frame that the journal goes on from in the segment `number`, or 0 where none is written; EMPTY_STORE has none.
+
+    `cut_at_ms` is the time at which its data was cut (Unix milliseconds).
+    """
+
+    number: int
+    digest: str
+    cut_at_ms: int
 
 
 class Snapshots:
@@ -47,6 +60,10 @@ class Snapshots:
         self._disk = disk
         self._workplace = BesideLoop(disk, state.counters, state.persistence)
         self.frames = Frames(state, medium, self._workplace)
+        # It keeps what is older than the last snapshot, if anybody does.
+        self.history: History | None = None
+        # What the journal goes on from, once that is known.
+        self.base: Base | None = None
         # It is called when a flush has succeeded.
         self.on_flushed: Callable[[], None] = _do_nothing
         # What is under way, or None.
@@ -145,14 +162,29 @@ class Snapshots:
             _log.warning(
                 "%s drops %d keys, and %d records behind the frame that the data comes from", command, dropped, records
             )
-            await self._link(token, frame, drops=True)
+            await self._link(token, frame, self._state.now_ms(), drops=True)
 
-    async def _link(self, token: int, frame: Frame | None, *, drops: bool = False) -> None:
+    async def _link(self, token: int, frame: Frame | None, cut_at_ms: int, *, drops: bool = False) -> None:
         """Let the journal go on from a frame. Until that is certain, no frame may be dropped."""
         size = frame.end - frame.offset if frame else 0
         digest = frame.digest if frame else EMPTY_STORE
         if self._journal and await self._journal.link(token, digest, size, drops=drops):
             self.frames.linked = frame.digest if frame else ""
+            self.base = Base(token if self._state.journal.enabled else 0, digest, cut_at_ms)
+            await self._keep_base()
+
+    async def keep_history(self) -> None:
+        """Keep as much of the history as the options say from now on."""
+        if self.history:
+            async with self._lock:
+                await self.history.keep(self._state.config.history)
+                await self._keep_base()
+
+    async def _keep_base(self) -> None:
+        """Let the history have the frame that the journal goes on from, if it wants it."""
+        if self.history and self.base:
+            number, digest, cut_at_ms = self.base
+            await self.history.follow(number, self.frames.find(digest), cut_at_ms)
 
     def refuse(self, reason: str) -> None:
         """Let every flush fail for this reason, and writes be refused, until the reason is empty: then all is as before."""
@@ -194,7 +226,7 @@ class Snapshots:
             self.flush = None
 
     async def _flush_to_end(self, frozen: Frozen, changes_at_cut: int, token: int, loads: int) -> None:
-        facts = self._facts
+        facts, cut_at_ms = self._facts, self._state.now_ms()
         facts.flush_in_progress, facts.flush_started_at = True, time.time()
         facts.flush_keys_done, facts.flush_keys_total = 0, len(frozen)
         started_at = time.perf_counter()
@@ -206,11 +238,12 @@ class Snapshots:
                     await self._workplace.pace().run(frozen.fold())
                     await self._until_whole()
                     (frozen, token), changes_at_cut = self._cut(), self._databases.records.changes
+                    cut_at_ms = self._state.now_ms()
                 try:
                     frame = await self.frames.add(partial(self._write_payload, frozen), len(frozen))
                 finally:
                     await self._workplace.pace().run(frozen.fold())
-                await self._link(token, frame)
+                await self._link(token, frame, cut_at_ms)
                 await self.frames.compact()
         except Exception as error:
             facts.last_save_ok, facts.last_save_error = False, str(error)

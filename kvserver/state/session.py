@@ -32,6 +32,7 @@ from kvserver.state.statistics import (
     BackupFacts,
     Buffers,
     Counters,
+    HistoryFacts,
     JournalFacts,
     PersistenceFacts,
     ProcessFacts,
@@ -111,6 +112,7 @@ class ServerState:
         self.persistence = PersistenceFacts()
         self.journal = JournalFacts()
         self.backup = BackupFacts()
+        self.history = HistoryFacts()
         self.replication = ReplicationFacts()
         self.counters = Counters()
         self.rates = Rates()

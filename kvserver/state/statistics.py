@@ -117,6 +117,22 @@ class JournalFacts:
         self.rewrites_failed = 0
 
 
+class HistoryFacts:
+    """The figures of the history for INFO.
+
+    `frames`, `segments` and `bytes` are of what is older than the last snapshot; `begins_at_ms` is the time (Unix
+    milliseconds) of the oldest frame, or 0. `error` is the reason why something could not be kept, or empty.
+    """
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self.frames = 0
+        self.segments = 0
+        self.bytes = 0
+        self.begins_at_ms = 0
+        self.error = ""
+
+
 class Counters:
     """The counters of INFO stats, since the start or CONFIG RESETSTAT."""
 

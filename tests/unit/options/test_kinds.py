@@ -16,6 +16,7 @@ from helpers.servers import ServerProcess, Wire
 from kvserver.errors import ConfigError, ConfigSetError
 from kvserver.options.config import Config
 from kvserver.options.kinds import INT_MAX, LONG_MAX
+from kvserver.options.retention import parse_retention
 from kvserver.options.table import OPTIONS
 
 
@@ -34,6 +35,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "timeout": st.integers(0, INT_MAX),
     "proto-max-bulk-len": st.integers(2**20, LONG_MAX),
     "unixsocketperm": st.integers(0, 0o777),
+    "history": st.sampled_from(["0", "7", "30s", "12h", "7d"]).map(parse_retention),
     "appendonly": st.booleans(),
     "appendfsync": st.sampled_from(["everysec", "always", "no"]),
     "dir": paths,
