@@ -91,7 +91,7 @@ class RecordInvalid(Exception):
         self.offset = offset
 
 
-class _Visitor(Protocol):
+class Visitor(Protocol):
     """One who is shown the frames of a segment, in order."""
 
     is_proven: bool
@@ -130,7 +130,7 @@ def scan_segment(size: int) -> Steps[SegmentScan]:
     """Scan a segment of `size` bytes: its valid frames, its links, and what lies behind the last valid frame."""
     scanner = _Scanner(size)
     try:
-        yield from _walk(size, scanner)
+        yield from walk(size, scanner)
     except RecordInvalid as invalid:
         scanner.result.tail, scanner.result.reason = invalid.tail, str(invalid)
     return scanner.result
@@ -170,18 +170,20 @@ class _Reader:
             yield from self._run(Records(offset, [0], [len(commands)], commands, is_exact, time_ms))
 
 
-def read_records(valid_length: int, run: Callable[[Records], Iterable[None]]) -> Steps[None]:
+def read_records(valid_length: int, run: Callable[[Records], Iterable[None]], start: int = 0) -> Steps[None]:
     """Hand the records of the part that a scan has proven to `run`, but for links, and pause where that does.
 
-    RecordInvalid for a frame that holds no commands.
+    `start` is the offset of the first of them (bytes). RecordInvalid for a frame that holds no commands.
     """
-    yield from _walk(valid_length, _Reader(run))
+    yield from walk(valid_length, _Reader(run), start)
 
 
-def _walk(size: int, visitor: _Visitor) -> Steps[None]:
-    """Go from frame to frame and have the visitor take each. Checksums are looked at unless they are proven."""
-    position = 0
-    window, window_at = b"", 0
+def walk(size: int, visitor: Visitor, position: int = 0) -> Steps[None]:
+    """Go from frame to frame, from a position on, and have the visitor take each.
+
+    Checksums are looked at unless they are proven. RecordInvalid for the first frame that is not valid.
+    """
+    window, window_at = b"", position
     while position < size:
         start = yield from visitor.pass_usual(window, position - window_at, window_at)
         position = window_at + start

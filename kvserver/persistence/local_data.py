@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
 from kvserver.media.medium import Place
+from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
 from kvserver.persistence.backup import Backup
 from kvserver.persistence.disk import Disk
+from kvserver.persistence.history import History
 from kvserver.persistence.journal import Journal
+from kvserver.persistence.past import PastLoader
 from kvserver.persistence.recovery import Recovery
 from kvserver.persistence.slices import BesideLoop
-from kvserver.persistence.snapshots import Snapshots
+from kvserver.persistence.snapshots import Base, Snapshots
 from kvserver.state.session import ServerState
 
 
@@ -23,12 +27,29 @@ class LocalData:
         # The copies of its snapshots in another place, if there are to be any.
         self.backup: Backup | None = None
         self._state = state
+        self._table = table
         self._place = place
         self.disk, self._journal_disk, self._sync_disk = make_disk(), make_disk(), make_disk()
         self.journal = Journal(state, place.log, self._journal_disk, self._sync_disk)
         self.snapshots = Snapshots(state, place.medium, self.disk, self.journal)
         beside_loop = BesideLoop(self._journal_disk, state.counters, state.persistence)
         self._recovery = Recovery(state, table, self.snapshots.frames, place.log, beside_loop)
+        # The way back to earlier moments, if the data is in files.
+        self.past: PastLoader | None = None
+        if isinstance(place.log, FileLog):
+            self._attend_history(place.log, BesideLoop(self.disk, state.counters, state.persistence))
+
+    def _attend_history(self, log: FileLog, workplace: BesideLoop) -> None:
+        state, medium, table = self._state, self._place.medium, self._table
+
+        def journal() -> Iterable[tuple[int, str]]:
+            return log.segments().items()
+
+        def make_state() -> ServerState:
+            return ServerState(state.config, Databases(state.now_ms), state.commands, state.now_ms)
+
+        self.snapshots.history = History(state.history, log.history, medium.read, journal, workplace, state.now_ms)
+        self.past = PastLoader(log.history, journal, log.open_medium, make_state, table, workplace)
 
     async def begin(self) -> None:
         """Begin before anybody is served. StartError if the copies of the snapshots can't be kept where they are to be."""
@@ -38,8 +59,20 @@ class LocalData:
 
     async def load(self) -> None:
         """Bring the data back, and journal what comes. MediumError if the medium can't be read or repaired."""
+        config, snapshots = self._state.config, self.snapshots
+        if snapshots.history:
+            # What a start finds superfluous goes there, too.
+            await snapshots.history.keep(config.history)
         recovered = await self._recovery.run()
-        await self.journal.take_over(recovered, switch_on=self._state.config.appendonly)
+        await self.journal.take_over(recovered, switch_on=config.appendonly)
+        number = recovered.segments[0] if recovered.segments else self.journal.number
+        time_ms = self._state.now_ms()
+        if snapshots.history and number:
+            await snapshots.history.agree(number)
+        if recovered.segments and self.past:
+            time_ms = await self.past.begin_of(number) or time_ms
+        snapshots.base = Base(number if config.appendonly else 0, recovered.digest, time_ms)
+        await snapshots.keep_history()
         if self.backup:
             self.backup.wake()
 

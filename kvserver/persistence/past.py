@@ -1,0 +1,326 @@
+"""The past: the data as it was at a moment, in databases of its own, loaded beside a busy server or where all may wait.
+
+`PastLoader` finds the way to a moment (`timeline`), loads the frame and replays the records behind it. It reads what others
+write, and never changes a file. A later moment on the same way goes on from where the past is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+from kvserver.data.databases import Databases
+from kvserver.data.shards import drain
+from kvserver.dispatch.table import CommandTable
+from kvserver.errors import HistoryError, MediumDisplaced
+from kvserver.formats.chronology import Reach, first_time, last_time, reach_of_record, reach_of_time
+from kvserver.formats.frame import HEADER_SIZE, decode_header
+from kvserver.formats.moment import ID_DIGITS, AtFrame, AtRecord, AtTime, Moment, show_time
+from kvserver.formats.scan import Frame, Scan, load_frame
+from kvserver.formats.segment import RecordInvalid, Steps, read_records
+from kvserver.media.history import HistoryFolder, KeptFrame, KeptSegment
+from kvserver.media.readonly import ReadOnlyFile
+from kvserver.persistence.replay import Replay
+from kvserver.persistence.timeline import Timeline
+from kvserver.persistence.workplace import Workplace, drive
+from kvserver.state.session import ServerState
+from kvserver.types import TAGGED
+
+T = TypeVar("T")
+
+# Whoever reads beside a writer begins again so often, since what was there has gone.
+_TRIES: Final = 5
+_NEVER_MS: Final = 1 << 64
+
+
+class FoundFrame(NamedTuple):
+    """A frame that can be gone back to.
+
+    `id` is the beginning of its digest. `time_ms` is the time at which the data was cut (Unix milliseconds), and `keys` their
+    number; both are -1 where nothing tells. `is_linked`: the journal goes on from it, so that any time behind it can be had.
+    `offset` is where it begins in its file, at `path`, or in the medium where that is empty.
+    """
+
+    id: str
+    digest: str
+    time_ms: int
+    keys: int
+    bytes: int
+    is_linked: bool
+    path: str
+    offset: int
+
+
+class _Goal(NamedTuple):
+    """The parts of the history that have the data of a moment: a frame, and how far to go in the segments behind it."""
+
+    base: KeptFrame
+    reaches: list[tuple[KeptSegment, Reach]]
+
+
+class Past:
+    """The data as it was at a moment.
+
+    `time_ms` is the time of then (Unix milliseconds), by which keys expire; 0 where it is not known. `segment` and `offset`
+    tell how far the journal was replayed; they are 0 and 0 where it was not.
+    """
+
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self.time_ms = 0
+        self.segment = 0
+        self.offset = 0
+
+    @property
+    def databases(self) -> Databases:
+        return self.state.databases
+
+    def settle(self, time_ms: int) -> None:
+        """Let it be this time (Unix milliseconds): what is due then is missing, and nothing goes."""
+        self.time_ms = time_ms
+        self.databases.follow()
+        self.databases.stop_clock(time_ms)
+
+
+class PastLoader:
+    """The way back to the past of the data in one folder.
+
+    `journal` gives the numbers and paths of the journal's segments, `open_medium` opens the medium to read it. `make_state`
+    makes an empty state. All reading happens at the workplace. Every call raises HistoryError if the moment can't be had, and
+    MediumError if the files can't be read.
+    """
+
+    def __init__(
+        self,
+        folder: HistoryFolder,
+        journal: Callable[[], Iterable[tuple[int, str]]],
+        open_medium: Callable[[], ReadOnlyFile | None],
+        make_state: Callable[[], ServerState],
+        table: CommandTable,
+        workplace: Workplace,
+    ) -> None:
+        self._folder = folder
+        self._journal = journal
+        self._open_medium = open_medium
+        self._make_state = make_state
+        self._table = table
+        self._workplace = workplace
+        # The times of the last records of segments that nobody writes to any more, as far as they were asked for.
+        self._last_times: dict[int, int | None] = {}
+        self._digests: dict[str, str] = {}
+
+    # What there is
+
+    async def timeline(self) -> Timeline:
+        """The frames of the history, and all segments."""
+        return await self._workplace.run(self._look)
+
+    def _look(self) -> Timeline:
+        # The journal comes first: what goes to the history meanwhile is found there.
+        live = self._folder.measured(self._journal())
+        return Timeline(self._folder.frames(), [*live, *self._folder.segments()])
+
+    async def frames(self) -> list[FoundFrame]:
+        """All frames that can be gone back to, in the order of time: those of the history, and those of the medium."""
+        timeline = await self.timeline()
+        found = await self._workplace.run(lambda: [self._found(frame, timeline) for frame in timeline.frames])
+        known = {frame.digest for frame in found}
+        there = await self._workplace.run(self._frames_of_medium)
+        return [*found, *(frame for frame in there if frame.digest not in known)]
+
+    def _found(self, frame: KeptFrame, timeline: Timeline) -> FoundFrame:
+        digest = self._digests.get(frame.path)
+        if digest is None:
+            file = self._folder.open(frame.path)
+            try:
+                header = decode_header(file.read(0, HEADER_SIZE))
+            finally:
+                file.close()
+            digest = self._digests[frame.path] = header.digest if header else ""
+        is_linked = frame.number in timeline.segments
+        return FoundFrame(digest[:ID_DIGITS], digest, frame.time_ms, frame.keys, frame.bytes, is_linked, frame.path, 0)
+
+    def _frames_of_medium(self) -> list[FoundFrame]:
+        """The frames of the medium, by their headers, one behind the other up to the first that is none."""
+        found = []
+        file = self._open_medium()
+        if file:
+            try:
+                offset = 0
+                while header := decode_header(file.read(offset, HEADER_SIZE)):
+                    end = offset + HEADER_SIZE + header.payload_length
+                    if end > file.size():
+                        break
+                    id_ = header.digest[:ID_DIGITS]
+                    found.append(FoundFrame(id_, header.digest, -1, -1, end - offset, False, "", offset))
+                    offset = end
+            finally:
+                file.close()
+        return found
+
+    # The way to a moment
+
+    async def load(self, moment: Moment, past: Past | None = None) -> Past:
+        """The data of a moment. If `past` is on the way there, it goes on, and is returned; else it stays as it is."""
+        for last in range(_TRIES - 1, -1, -1):
+            try:
+                if isinstance(moment, AtFrame):
+                    return await self._load_frame(moment)
+                return await self._load_goal(await self._goal(moment), moment, past)
+            except MediumDisplaced as displaced:
+                # What a snapshot has taken the place of was removed, or went to the history.
+                if not last:
+                    raise HistoryError(f"the history changes while it is read: {displaced}") from None
+        raise AssertionError("the last try raises")
+
+    async def _load_frame(self, moment: AtFrame) -> Past:
+        found = [frame for frame in await self.frames() if frame.digest.startswith(moment.digest)]
+        if not found:
+            raise HistoryError(f"there is no frame {moment.digest}")
+        frame = found[0]
+        past = Past(self._make_state())
+        file = await self._workplace.run(lambda: self._folder.open(frame.path) if frame.path else self._open_medium())
+        if file is None:
+            raise MediumDisplaced("the medium is not there any more")
+        await self._load_from(file, frame.offset, past, f"the frame {frame.id}")
+        past.settle(max(frame.time_ms, 0))
+        return past
+
+    async def _goal(self, moment: AtTime | AtRecord) -> _Goal:
+        timeline = await self.timeline()
+        if isinstance(moment, AtTime):
+            return await self._goal_of_time(timeline, moment.time_ms)
+        way = timeline.way_to_segment(moment.segment)
+        reaches = [
+            (segment, await self._reach(segment, partial(reach_of_time, last_ms=1 << 64))) for segment in way.segments[:-1]
+        ]
+        segment = way.segments[-1]
+        reach = await self._reach(segment, partial(reach_of_record, number=moment.records))
+        if reach.records < moment.records:
+            raise HistoryError(f"the segment {segment.number} of the journal has {reach.records} records")
+        return _Goal(way.base, [*reaches, (segment, reach)])
+
+    async def _goal_of_time(self, timeline: Timeline, time_ms: int) -> _Goal:
+        way = timeline.way_to_time(time_ms)
+        await self._check_before(timeline.before(way), time_ms)
+        reaches: list[tuple[KeptSegment, Reach]] = []
+        for segment in way.segments:
+            reach = await self._reach(segment, partial(reach_of_time, last_ms=time_ms))
+            reaches.append((segment, reach))
+            if reach.comes_back:
+                raise _ambiguous(time_ms)
+            if not reach.is_all:
+                break
+        later = [segment for segment in way.segments if segment.number > reaches[-1][0].number]
+        for segment in later:
+            if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
+                raise _ambiguous(time_ms)
+        for segment in timeline.behind(way):
+            if (await self.first_time(segment) or _NEVER_MS) <= time_ms:
+                missing = way.segments[-1].number + 1
+                raise HistoryError(f"the history lacks the segment {missing} of the journal, which has what was written then")
+        return _Goal(way.base, reaches)
+
+    async def _check_before(self, segments: list[KeptSegment], time_ms: int) -> None:
+        """HistoryError if segments before the base have records that are later than the time: the clock was set back."""
+        for segment in segments:
+            if segment.number not in self._last_times:
+                self._last_times[segment.number] = await self.on(segment, last_time)
+            if (self._last_times[segment.number] or 0) > time_ms:
+                raise _ambiguous(time_ms)
+
+    async def first_time(self, segment: KeptSegment) -> int | None:
+        """The time of the first record of a segment, or of the link before it (Unix milliseconds), or None."""
+        return await self.on(segment, first_time)
+
+    async def begin_of(self, number: int) -> int | None:
+        """The time of the first record of the segment of a number (Unix milliseconds), or None."""
+        segment = (await self.timeline()).segments.get(number)
+        return await self.first_time(segment) if segment else None
+
+    async def reach_of_all(self, segment: KeptSegment) -> Reach:
+        """How far the records of a segment go. HistoryError if it is damaged."""
+        return await self._reach(segment, partial(reach_of_time, last_ms=_NEVER_MS))
+
+    async def _reach(self, segment: KeptSegment, begin: Callable[[int], Steps[Reach]]) -> Reach:
+        try:
+            return await self.on(segment, begin)
+        except RecordInvalid as invalid:
+            raise _damaged(segment, invalid) from None
+
+    async def on(self, segment: KeptSegment, begin: Callable[[int], Steps[T]]) -> T:
+        """Run steps on a segment as it was when it was found."""
+        file = await self._open(segment)
+        try:
+            return await drive(begin(segment.bytes), file, self._workplace)
+        finally:
+            await self._workplace.run(file.close)
+
+    def _open(self, segment: KeptSegment) -> Awaitable[ReadOnlyFile]:
+        return self._workplace.run(lambda: self._folder.open(segment.path))
+
+    # Loading
+
+    async def _load_goal(self, goal: _Goal, moment: AtTime | AtRecord, past: Past | None) -> Past:
+        numbers = [segment.number for segment, _ in goal.reaches]
+        position = numbers.index(past.segment) if past and past.segment in numbers else -1
+        if past is None or position < 0 or past.offset > goal.reaches[position][1].offset:
+            past, position = Past(self._make_state()), 0
+            file = await self._workplace.run(lambda: self._folder.open(goal.base.path))
+            await self._load_from(file, 0, past, f"the frame of {show_time(goal.base.time_ms)}")
+        replay = Replay(past.state, self._table)
+        past.databases.stop_clock()
+        try:
+            for segment, reach in goal.reaches[position:]:
+                start = past.offset if segment.number == past.segment else 0
+                await self._replay(replay, segment, start, reach.offset)
+                past.segment, past.offset = segment.number, reach.offset
+        except BaseException:
+            # Nobody goes on from here.
+            past.segment = past.offset = -1
+            raise
+        times = [reach.time_ms for _, reach in goal.reaches if reach.time_ms]
+        past.settle(moment.time_ms if isinstance(moment, AtTime) else max(times, default=goal.base.time_ms))
+        await self.discard(replay.unused)
+        return past
+
+    async def _replay(self, replay: Replay, segment: KeptSegment, start: int, end: int) -> None:
+        file = await self._open(segment)
+        try:
+            await drive(read_records(end, replay.run, start), file, self._workplace)
+        except RecordInvalid as invalid:
+            raise _damaged(segment, invalid) from None
+        finally:
+            await self._workplace.run(file.close)
+
+    async def _load_from(self, file: ReadOnlyFile, offset: int, past: Past, name: str) -> None:
+        """Load the frame at an offset into databases that are empty. The file is closed then."""
+        run = self._workplace.run
+        try:
+            header = decode_header(await run(lambda: file.read(offset, HEADER_SIZE)))
+            if header is None:
+                raise HistoryError(f"{name} is damaged: its header is none")
+            frame = Frame(offset, header.payload_length, header.digest, 0)
+            size = await run(file.size)
+            result: Scan = await drive(load_frame([frame], frame.digest, size, TAGGED), file, self._workplace)
+        finally:
+            await run(file.close)
+        if result.data is None:
+            raise HistoryError(f"{name} is damaged: {result.reason}")
+        past.databases.replace(result.data.shards)
+        past.databases.libraries.replace(result.data.libraries)
+
+    async def discard(self, shards: list[dict[bytes, object]]) -> None:
+        """Free shards that nobody uses any more."""
+        await self._workplace.pace().run(drain(shards))
+
+
+def _ambiguous(time_ms: int) -> HistoryError:
+    return HistoryError(
+        f"the clock was set back, so that {show_time(time_ms)} was more than once: name a record, as KVS.LOG does, or a frame"
+    )
+
+
+def _damaged(segment: KeptSegment, invalid: RecordInvalid) -> HistoryError:
+    return HistoryError(f"the segment {segment.number} of the journal is damaged at offset {invalid.offset}: {invalid}")

@@ -1,0 +1,162 @@
+"""The data of earlier moments, from folders that were written by hand: whole, with gaps, damaged, with a clock set back."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from helpers.histories import WrittenHistory, put
+from kvserver.errors import HistoryError, MediumError
+from kvserver.formats.frame import encode_frame
+
+EMPTY_ID = hashlib.sha256(b"{}").hexdigest()[:16]
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> WrittenHistory:
+    """From 100 to 190 in segment 1, on to 290 in 2, and from 300 in 3, which is the journal's; the frame of 2 was not kept."""
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100, b'{"old":"0"}', 1)
+    history.segment(1, (110, [put("a", "1")]), (120, [put("a", "2"), put("b", "2")]), (120, [put("c", "3")]))
+    history.segment(2, (210, [[b"DEL", b"a"]]), (290, [[b"SELECT", b"3"], put("there", "4"), [b"SELECT", b"0"]]))
+    history.frame(3, 300, b'{"$kvs:3:there":"4","b":"2","c":"3","old":"0"}', 4)
+    history.segment(3, (310, [[b"FLUSHALL"]]), is_live=True)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (100, '{"old":"0"}'),
+        (110, '{"a":"1","old":"0"}'),
+        (119, '{"a":"1","old":"0"}'),
+        ("(120", '{"a":"1","old":"0"}'),
+        (120, '{"a":"2","b":"2","c":"3","old":"0"}'),
+        ("1:0", '{"old":"0"}'),
+        ("1:2", '{"a":"2","b":"2","old":"0"}'),
+        ("(1:2", '{"a":"1","old":"0"}'),
+        (209, '{"a":"2","b":"2","c":"3","old":"0"}'),
+        ("(2:1", '{"a":"2","b":"2","c":"3","old":"0"}'),
+        ("2:1", '{"b":"2","c":"3","old":"0"}'),
+        (299, '{"$kvs:3:there":"4","b":"2","c":"3","old":"0"}'),
+        (305, '{"$kvs:3:there":"4","b":"2","c":"3","old":"0"}'),
+        (310, "{}"),
+        ("0s", "{}"),
+    ],
+)
+def test_data_of_a_moment(history: WrittenHistory, moment: str | int, expected: str) -> None:
+    assert history.at(moment) == expected
+
+
+def test_frames_are_listed_with_those_of_the_medium(history: WrittenHistory) -> None:
+    history.medium.write_bytes(encode_frame(b'{"m":1}') + encode_frame(b'{"old":"0"}') + b"torn")
+    frames = history.read().frames()
+    assert [(frame.time_ms, frame.keys, frame.is_linked) for frame in frames] == [
+        (100, 1, True),
+        (300, 4, True),
+        (-1, -1, False),
+    ]
+    digest = hashlib.sha256(b'{"m":1}').hexdigest()
+    assert frames[2].id == digest[:16]
+    assert history.at(digest[:16]) == history.at(digest) == '{"m":1}'
+    assert history.at(frames[0].id) == '{"old":"0"}'
+    with pytest.raises(HistoryError, match=f"there is no frame {EMPTY_ID}"):
+        history.at(EMPTY_ID)
+
+
+def test_later_moment_on_the_way_goes_on_from_the_past(history: WrittenHistory) -> None:
+    folder = history.read()
+    past = folder.at("110")
+    assert folder.at("1:2", past) is past
+    assert folder.at("250", past) is past
+    assert past.databases[0].peek(b"a") is None
+    # An earlier one is loaded anew, and so is one behind the next frame.
+    assert folder.at("110", past) is not past
+    assert folder.at("310", past) is not past
+    assert past.databases[0].peek(b"b") == b"2"
+
+
+def test_key_that_was_due_at_the_moment_is_missing_and_one_that_was_not_is_there(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100, b'{"k":{"$kvs":{"expires_at_ms":150,"value":"v"}}}', 1)
+    # Its removal was recorded later.
+    history.segment(1, (180, [[b"del", b"k"]]))
+    for time_ms, value in ((149, b"v"), (150, None), (170, None), (180, None)):
+        assert history.read().at(str(time_ms)).databases[0].live(b"k") == value
+
+
+def test_segment_that_is_missing_is_told_only_where_it_is_needed(history: WrittenHistory) -> None:
+    (history.path / "0000000002.journal").unlink()
+    assert history.at(200) == '{"a":"2","b":"2","c":"3","old":"0"}'
+    assert history.at(310) == "{}"
+    next(history.path.glob("0000000003-*")).unlink()
+    with pytest.raises(HistoryError, match="the history lacks the segment 2 of the journal"):
+        history.at(310)
+    assert history.at(309) == '{"a":"2","b":"2","c":"3","old":"0"}'
+
+
+def test_damage_is_told_with_its_place_and_what_is_before_it_can_be_read(history: WrittenHistory) -> None:
+    path = history.path / "0000000001.journal"
+    content = path.read_bytes()
+    place = content.index(b"$1\r\n3")
+    path.write_bytes(content[:place] + b"$1\r\n9" + content[place + 5 :])
+    assert history.at(119) == '{"a":"1","old":"0"}'
+    assert history.at("1:2") == '{"a":"2","b":"2","old":"0"}'
+    for moment in (120, 200, "1:3", "2:1"):
+        with pytest.raises(HistoryError, match=r"the segment 1 of the journal is damaged at offset \d+: the checksum"):
+            history.at(moment)
+    # Behind the next frame nothing of it is needed.
+    assert history.at(310) == "{}"
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data.replace(b"old", b"new"), lambda data: b""])
+def test_frame_that_is_damaged_is_told(history: WrittenHistory, damage: object) -> None:
+    path = next(history.path.glob("0000000001-*"))
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(HistoryError, match=re.escape("the frame of 1970-01-01T00:00:00.100Z is damaged")):
+        history.at(110)
+
+
+def test_record_that_can_not_be_run_is_damage(history: WrittenHistory) -> None:
+    history.segment(3, (310, [[b"NOSUCH", b"x"]]), (320, [put("a", "1")]), is_live=True)
+    assert history.at(305).startswith("{")
+    with pytest.raises(HistoryError, match="the segment 3 of the journal is damaged at offset 0: this version takes no such"):
+        history.at(310)
+
+
+def test_clock_that_was_set_back_makes_a_time_ambiguous_but_no_record(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100)
+    history.segment(1, (110, [put("a", "1")]), (190, [put("a", "2")]), (150, [put("a", "3")]), (195, [put("a", "4")]))
+    history.frame(2, 160)
+    history.segment(2, (165, [put("b", "1")]), (300, [put("b", "2")]))
+    for time_ms in (150, 160, 170, 189, 194):
+        with pytest.raises(HistoryError, match=r"the clock was set back, so that 1970-01-01T00:00:00.\d+Z was more than once"):
+            history.at(time_ms)
+    assert history.at(149) == '{"a":"1"}'
+    assert history.at(300) == '{"b":"2"}'
+    assert (history.at("1:2"), history.at("1:3"), history.at("2:1")) == ('{"a":"2"}', '{"a":"3"}', '{"b":"1"}')
+
+
+def test_record_that_is_not_there(history: WrittenHistory) -> None:
+    with pytest.raises(HistoryError, match="the segment 2 of the journal has 2 records"):
+        history.at("2:3")
+    with pytest.raises(HistoryError, match="no segment 9"):
+        history.at("9:1")
+
+
+def test_folder_that_has_gone_is_no_history(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.path.rmdir()
+    with pytest.raises((HistoryError, MediumError), match="no history is kept"):
+        history.at(1)
+
+
+def test_nothing_in_the_folder_is_changed_by_reading(history: WrittenHistory) -> None:
+    before = {path: path.read_bytes() for path in history.folder.rglob("*") if path.is_file()}
+    for moment in (110, 210, 310):
+        history.at(moment)
+    assert {path: path.read_bytes() for path in history.folder.rglob("*") if path.is_file()} == before
