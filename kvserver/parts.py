@@ -21,6 +21,7 @@ from kvserver.dispatch.table import CommandTable
 from kvserver.engine import collector
 from kvserver.engine.jobs import Jobs
 from kvserver.engine.scripts import ScriptRunner
+from kvserver.engine.time_machine import TimeMachine
 from kvserver.engine.upkeep import Upkeep
 from kvserver.engine.writer import Writer
 from kvserver.introduction import introduce, warn_of_network
@@ -114,6 +115,10 @@ class Parts:
         self.writer = Writer(self.state, self.table, self.jobs, data.journal.append)
         self._cron = Cron(self.state, self.table, self._upkeep, self.jobs.schedule, self.clients)
         self.clients.writer = self.jobs.writer = self.writer
+        if isinstance(data, LocalData) and data.past:
+            self.jobs.time_machine = TimeMachine(
+                self.state, self.table, data.past, data.snapshots, data.journal.written, self._upkeep.hand_over
+            )
         self.jobs.move_clock = self._clock.move
         self.jobs.fail_over = fail_over
         self.state.scripts = self._scripts = ScriptRunner(self.state, self.table, self.jobs, self.writer)

@@ -24,6 +24,7 @@ from kvserver.commands import (
     debug,
     dump,
     expiry,
+    history,
     info,
     keys,
     latency,

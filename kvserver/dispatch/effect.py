@@ -12,6 +12,7 @@ from typing import NamedTuple, get_args
 
 from kvserver.data.shards import Shard
 from kvserver.errors import CommandError
+from kvserver.formats.moment import Moment
 from kvserver.resp.reply import Reply
 from kvserver.resp.request import Request
 from kvserver.state.channels import Message
@@ -353,6 +354,51 @@ class SaveUsers(_Effect):
     """Write all users to the file, and reply OK."""
 
 
+class ListFrames(_Effect):
+    """Reply with the frames that can be gone back to."""
+
+
+class LookBack(_Effect):
+    """Run a call that reads on the data as it was at a moment, in the database that the session has selected, and reply."""
+
+    __match_args__ = ("moment", "request")
+
+    def __init__(self, moment: Moment, request: Request) -> None:
+        self.moment = moment
+        self.request = request
+
+
+class GoBack(_Effect):
+    """Let the data be what it was at a moment; with a pattern, that of the keys which match it in the selected database."""
+
+    __match_args__ = ("moment", "pattern")
+
+    def __init__(self, moment: Moment, pattern: bytes | None) -> None:
+        self.moment = moment
+        self.pattern = pattern
+
+
+class TellChanges(_Effect):
+    """Reply with what was written to a key of the selected database, the newest first, `count` records at the most."""
+
+    __match_args__ = ("key", "count")
+
+    def __init__(self, key: bytes, count: int) -> None:
+        self.key = key
+        self.count = count
+
+
+class Compare(_Effect):
+    """Reply with the keys of the selected database that match a pattern and are not the same at two moments."""
+
+    __match_args__ = ("first", "second", "pattern")
+
+    def __init__(self, first: Moment, second: Moment, pattern: bytes) -> None:
+        self.first = first
+        self.second = second
+        self.pattern = pattern
+
+
 class FreeShards(_Effect):
     """Free, bit by bit, the shards with so many keys that the command `name` has dropped, log it, and reply OK.
 
@@ -437,6 +483,11 @@ Effect = (
     | ChangeRights
     | LoadUsers
     | SaveUsers
+    | ListFrames
+    | LookBack
+    | GoBack
+    | TellChanges
+    | Compare
     | FreeShards
     | Reconfigure
     | MoveClock

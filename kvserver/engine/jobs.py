@@ -15,13 +15,17 @@ from typing import Final
 from kvserver.dispatch.effect import (
     BackgroundSave,
     ChangeRights,
+    Compare,
     Crash,
     Effect,
     Failover,
     FreeShards,
+    GoBack,
+    ListFrames,
     Load,
     LoadUsers,
     Log,
+    LookBack,
     MoveClock,
     Reconfigure,
     Reload,
@@ -31,10 +35,12 @@ from kvserver.dispatch.effect import (
     SaveUsers,
     Shutdown,
     Sleep,
+    TellChanges,
 )
 from kvserver.engine import users
 from kvserver.engine.lateness import Lateness
 from kvserver.engine.outbox import Outbox
+from kvserver.engine.time_machine import TimeMachine
 from kvserver.engine.writer import Writer
 from kvserver.errors import CommandError, ConfigError, RuleError
 from kvserver.media.filesystem import FileSystem, sync_names
@@ -52,6 +58,7 @@ from kvserver.state.session import ServerState, Session
 SHUTDOWN_FAILED = "ERR Errors trying to SHUTDOWN. Check logs."
 # What was saved is nothing.
 RELOAD_FAILED = "ERR Error trying to load the RDB dump, check server logs."
+NO_HISTORY: Final = "ERR there is no history: a server keeps one of the directory that has its data"
 MEMORY_OPTIONS = ("maxmemory", "lfu-")
 
 # The loop's timers may be early by this: the timers and the loop's clock count whole milliseconds.
@@ -92,6 +99,8 @@ class Jobs:
         self.schedule = Schedule(state, snapshots)
         self._outbox = Outbox(journal.courier)
         self._lateness = Lateness(self._outbox.send)
+        # It answers from the data of earlier moments. The server sets it, if its data is in a folder.
+        self.time_machine: TimeMachine | None = None
         # A CONFIG SET that switches the journal on or off holds this.
         self._switch = asyncio.Lock()
         self._leave = leave
@@ -132,6 +141,8 @@ class Jobs:
                 self._reconfigure(names)
                 if any(name.startswith(MEMORY_OPTIONS) for name in names):
                     self._in_background(self._snapshots.discard(self._state.memory.configure()))
+                if "history" in names:
+                    self._in_background(self._snapshots.keep_history())
                 if "appendfsync" in names:
                     self._journal.sync_soon()
                 return self._switch_journal(reply) if "appendonly" in names else reply
@@ -146,6 +157,10 @@ class Jobs:
                 return OK
             case RewriteConfig():
                 return self._rewrite_config()
+            case ListFrames() | LookBack() | GoBack() | TellChanges() | Compare():
+                if self.time_machine is None:
+                    raise CommandError(NO_HISTORY)
+                return self.time_machine.act(effect, session)
             case LoadUsers():
                 return users.load(self._state, self._disk)
             case SaveUsers():

@@ -67,7 +67,19 @@ class Upkeep:
             state.databases.hurry()
             while state.databases.sweep():
                 pass
-        self._hand_over()
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Pass on what was done outside of a tick: to the journal, to who listens, and to who waits."""
+        records, notifications = self._state.databases.records, self._state.notifications
+        # The next tick may be long in coming.
+        if records.has_any:
+            deliveries = notifications.take() if notifications.is_on else []
+            self._record(records.take())
+            if deliveries:
+                self._deliver(deliveries)
+        if self._state.databases.awaited.touched:
+            self._wake()
 
     def end(self) -> None:
         """Do nothing more."""
@@ -95,20 +107,8 @@ class Upkeep:
         is_unfinished = self._step()
         while is_unfinished and time.perf_counter() <= ends_at:
             is_unfinished = self._step()
-        self._hand_over()
+        self.hand_over()
         return is_unfinished
-
-    def _hand_over(self) -> None:
-        """Pass on what was done: to the journal, to who listens, and to who waits."""
-        records, notifications = self._state.databases.records, self._state.notifications
-        # The next tick may be long in coming.
-        if records.has_any:
-            deliveries = notifications.take() if notifications.is_on else []
-            self._record(records.take())
-            if deliveries:
-                self._deliver(deliveries)
-        if self._state.databases.awaited.touched:
-            self._wake()
 
     def _step(self) -> bool:
         """Do one step, if there is one to do. Return True if there was, so that there may be more."""

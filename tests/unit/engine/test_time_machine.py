@@ -1,0 +1,217 @@
+"""The time machine of a real server: it answers from earlier moments and brings them back, beside clients that go on."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.servers import ServerProcess, StartServer, Wire, info, wait_until
+
+HISTORY = ("--history", "1d", "--save", "")
+EMPTY_ID = hashlib.sha256(b"{}").hexdigest()[:16].encode()
+
+
+def now_ms(wire: Wire) -> int:
+    seconds, microseconds = map(int, wire.value("TIME"))
+    return seconds * 1000 + microseconds // 1000
+
+
+def moment(wire: Wire) -> int:
+    """The present time, which is over when this returns: nothing that comes later belongs to it."""
+    found = now_ms(wire)
+    wait_until(lambda: now_ms(wire) > found, "the next millisecond")
+    return found
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    return start_server(*HISTORY)
+
+
+@pytest.fixture
+def wire(server: ServerProcess) -> Any:
+    with server.connect() as wire:
+        yield wire
+
+
+def test_flushall_is_undone_and_so_is_its_undo(wire: Wire) -> None:
+    wire.command("SET", "a", "1")
+    wire.command("HSET", "h", "f", "v")
+    before = moment(wire)
+    assert wire.command("FLUSHALL") == b"+OK\r\n"
+    [[record, at_ms, commands], *_] = wire.value("KVS.LOG", "a")
+    assert commands == [[b"FLUSHALL"]]
+    assert at_ms > before
+    flushed = moment(wire)
+    assert wire.value("KVS.RESTORE", b"(" + record) == 2
+    assert wire.value("HGETALL", "h") == [b"f", b"v"]
+    restored = moment(wire)
+    assert wire.value("KVS.RESTORE", flushed) == 0
+    assert wire.value("DBSIZE") == 0
+    assert wire.value("KVS.RESTORE", restored) == 2
+    assert wire.value("GET", "a") == b"1"
+    assert wire.value("KVS.RESTORE", before) == 2
+
+
+def test_any_command_that_reads_runs_on_the_past(wire: Wire) -> None:
+    wire.command("RPUSH", "l", "1", "2", "3")
+    wire.command("JSON.SET", "j", "$", '{"a":[1,2,{"b":3}]}')
+    wire.command("XADD", "x", "1-1", "f", "v")
+    wire.command("SET", "e", "v", "PX", 60_000)
+    wire.command("SELECT", 3)
+    wire.command("SET", "three", "3")
+    then = moment(wire)
+    wire.command("FLUSHALL")
+    assert wire.value("KVS.AT", then, "GET", "three") == b"3"
+    assert wire.value("KVS.AT", then, "GET", "l") is None
+    wire.command("SELECT", 0)
+    at = ("KVS.AT", then)
+    assert wire.value(*at, "LRANGE", "l", 0, -1) == [b"1", b"2", b"3"]
+    assert wire.value(*at, "JSON.GET", "j", "$..b") == b"[3]"
+    assert wire.value(*at, "XREAD", "STREAMS", "x", "0") == [[b"x", [[b"1-1", [b"f", b"v"]]]]]
+    assert 0 < wire.value(*at, "PTTL", "e") <= 60_000
+    assert sorted(wire.value(*at, "KEYS", "*")) == [b"e", b"j", b"l", b"x"]
+    assert wire.value(*at, "DBSIZE") == 4
+    assert wire.value(*at, "OBJECT", "ENCODING", "l") == b"quicklist"
+    wire.command("HELLO", 3)
+    assert wire.command(*at, "GET", "missing") == b"_\r\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("SET", "a", "1"), b"-ERR 'set' doesn't read keys: KVS.AT runs no other commands\r\n"),
+        (("PING",), b"-ERR 'ping' doesn't read keys: KVS.AT runs no other commands\r\n"),
+        (("EVAL_RO", "return 1", "0"), b"-ERR 'eval_ro' doesn't read keys: KVS.AT runs no other commands\r\n"),
+        (("KVS.AT", "0s", "GET", "a"), b"-ERR 'kvs.at' doesn't read keys: KVS.AT runs no other commands\r\n"),
+        (("GET",), b"-ERR wrong number of arguments for 'get' command\r\n"),
+        (("OBJECT", "NOSUCH", "a"), b"-ERR unknown subcommand 'NOSUCH'. Try OBJECT HELP.\r\n"),
+        (("NOSUCH",), b"-ERR unknown command 'NOSUCH', with args beginning with: \r\n"),
+        (("LLEN", "s"), b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+    ],
+)
+def test_call_that_can_not_run_on_the_past_is_refused(wire: Wire, words: tuple[str, ...], error: bytes) -> None:
+    wire.command("SET", "s", "1")
+    assert wire.command("KVS.AT", "0s", *words) == error
+
+
+def test_nothing_of_it_runs_in_transactions_and_scripts(wire: Wire) -> None:
+    for words in (("KVS.AT", "0s", "GET", "a"), ("KVS.FRAMES",), ("KVS.RESTORE", "0s"), ("KVS.LOG", "a")):
+        assert wire.command("MULTI") == b"+OK\r\n"
+        assert wire.command(*words) == b"-ERR Command not allowed inside a transaction\r\n"
+        assert wire.command("DISCARD") == b"+OK\r\n"
+    script = "return redis.call('KVS.AT', '0s', 'GET', 'a')"
+    assert b"This Redis command is not allowed from script" in wire.command("EVAL", script, 0)
+
+
+def test_user_sees_no_more_of_the_past_than_of_the_present(server: ServerProcess, wire: Wire) -> None:
+    wire.command("MSET", "mine:1", "1", "other", "2")
+    wire.command("ACL", "SETUSER", "u", "on", "nopass", "~mine:*", "+@read", "+kvs.at", "-dbsize")
+    with server.connect() as other:
+        other.command("AUTH", "u", "x")
+        assert other.value("KVS.AT", "0s", "GET", "mine:1") == b"1"
+        assert other.command("KVS.AT", "0s", "GET", "other").startswith(b"-NOPERM")
+        assert other.command("KVS.AT", "0s", "DBSIZE").startswith(b"-NOPERM")
+        assert other.command("KVS.LOG", "other").startswith(b"-NOPERM")
+        assert other.command("KVS.RESTORE", "0s").startswith(b"-NOPERM")
+
+
+def test_keys_of_a_pattern_come_back_as_one_record_that_clients_hear_of(server: ServerProcess, wire: Wire) -> None:
+    wire.command("CONFIG", "SET", "notify-keyspace-events", "KA")
+    wire.command("SELECT", 2)
+    wire.command("MSET", "a:1", "1", "a:2", "2", "b:1", "3")
+    wire.command("PEXPIREAT", "a:1", 9_000_000_000_000)
+    wire.command("SET", "a:brief", "4", "PX", 1)
+    then = moment(wire)
+    wire.command("DEL", "a:1")
+    wire.command("MSET", "a:2", "changed", "a:3", "new", "b:1", "changed")
+    with server.connect() as waiting, server.connect() as listening:
+        listening.command("SUBSCRIBE", "__keyspace@2__:a:1")
+        waiting.command("SELECT", 2)
+        assert wire.value("KVS.RESTORE", then, "KEYS", "a:*") == 2
+        assert b"__keyspace@2__:a:1" in listening.read_reply()
+    assert wire.value("MGET", "a:1", "a:2", "a:3", "b:1") == [b"1", b"2", None, b"changed"]
+    assert wire.value("PEXPIRETIME", "a:1") == 9_000_000_000_000
+    first, second = (wire.value("KVS.LOG", key)[0][0] for key in ("a:1", "a:3"))
+    assert first == second
+    # It is itself undone by the moment before it.
+    assert wire.value("KVS.RESTORE", b"(" + first, "KEYS", "a:*") == 2
+    assert wire.value("MGET", "a:1", "a:2", "a:3", "b:1") == [None, b"changed", b"new", b"changed"]
+
+
+def test_frames_are_told_with_time_keys_and_length(server: ServerProcess, wire: Wire) -> None:
+    began = now_ms(wire)
+    wire.command("HELLO", 3)
+    wire.command("MSET", *(f"{word}" for number in range(500) for word in (number, number)))
+    wire.command("SAVE")
+    wire.command("SET", "a", "1")
+    first, second = wire.value("KVS.FRAMES")
+    assert (first[b"id"], first[b"keys"], first[b"bytes"], first[b"linked"]) == (EMPTY_ID, 0, 82, True)
+    assert first[b"time"] <= began <= second[b"time"] <= now_ms(wire)
+    assert (second[b"keys"], second[b"linked"]) == (500, True)
+    assert wire.value("KVS.AT", second[b"id"], "DBSIZE") == 500
+    assert wire.value("KVS.AT", EMPTY_ID, "DBSIZE") == 0
+    facts = info(wire)
+    assert (facts["history_enabled"], facts["history_frames"], facts["history_segments"]) == ("1", "2", "1")
+
+
+def test_clients_are_served_while_a_past_is_loaded(server: ServerProcess, wire: Wire) -> None:
+    wire.send(b"".join(b"*3\r\n$3\r\nSET\r\n$6\r\n%06d\r\n$4\r\nabcd\r\n" % number for number in range(60_000)))
+    for _ in range(60_000):
+        wire.read_reply()
+    then = moment(wire)
+    with server.connect() as other:
+        other.send(b"*4\r\n$6\r\nKVS.AT\r\n$13\r\n%d\r\n$3\r\nGET\r\n$6\r\n000001\r\n" % then)
+        answered = 0
+        found: list[bytes] = []
+        reader = threading.Thread(target=lambda: found.append(other.read_reply()))
+        reader.start()
+        while reader.is_alive():
+            assert wire.command("PING") == b"+PONG\r\n"
+            answered += 1
+        assert found == [b"$4\r\nabcd\r\n"]
+        assert answered > 5
+
+
+def test_server_without_a_history_says_so_and_its_frames_can_be_read(start_server: StartServer) -> None:
+    with start_server("--save", "").connect() as wire:
+        wire.command("SET", "a", "1")
+        wire.command("SAVE")
+        wire.command("SET", "a", "2")
+        assert wire.command("KVS.AT", "0s", "GET", "a").startswith(b"-ERR no history is kept: the option history ")
+        [frame] = wire.value("KVS.FRAMES")
+        assert wire.value("KVS.AT", frame[1], "GET", "a") == b"1"
+        assert wire.value("KVS.RESTORE", frame[1]) == 1
+        assert wire.value("GET", "a") == b"1"
+        # It can be kept from now on.
+        assert wire.command("CONFIG", "SET", "history", "1h") == b"+OK\r\n"
+        wait_until(lambda: info(wire).get("history_frames") == "1", "the frame that the journal goes on from")
+        wire.command("SET", "a", "3")
+        then = moment(wire)
+        wire.command("FLUSHALL")
+        assert wire.value("KVS.AT", then, "GET", "a") == b"3"
+
+
+def test_server_in_memory_has_no_history(start_server: StartServer) -> None:
+    with start_server("--dir", "memory:").connect() as wire:
+        assert wire.command("KVS.FRAMES").startswith(b"-ERR there is no history: a server keeps one of the directory")
+
+
+def test_restore_that_fails_leaves_the_data_as_it_was(server: ServerProcess, wire: Wire) -> None:
+    wire.command("SET", "a", "1")
+    then = moment(wire)
+    wire.command("SET", "b", "1")
+    wire.command("SET", "a", "2")
+    segment = next(Path(server.directory).glob("dump.kvs.*.journal"))
+    content = bytearray(segment.read_bytes())
+    content[-2] ^= 1
+    with segment.open("r+b") as file:
+        file.write(content)
+    assert wire.command("KVS.RESTORE", "0s").startswith(b"-ERR the segment 1 of the journal is damaged at offset ")
+    assert wire.value("GET", "a") == b"2"
+    assert wire.command("KVS.RESTORE", "1").startswith(b"-ERR the history begins at ")
+    assert wire.value("KVS.AT", then, "GET", "a") == b"1"
