@@ -22,7 +22,21 @@ from kvserver.server import Server
 from kvserver.system import open_standard_descriptors
 
 # The names of the subcommands. What each does is in `subcommands`, which a server's start need not import.
-SUBCOMMANDS = ("check", "restore", "apply", "compact", "replay", "help", "completion")
+SUBCOMMANDS = (
+    "check",
+    "restore",
+    "log",
+    "show",
+    "diff",
+    "backup",
+    "get",
+    "dump",
+    "apply",
+    "compact",
+    "replay",
+    "help",
+    "completion",
+)
 # Words that people try, in the hope of a subcommand, and the answer to each.
 _RUNS = "`kvserver` alone runs the server, and takes options: kvserver -p 6380 --dir data"
 _STOPS = "ctrl-C, SIGTERM or the command SHUTDOWN stops a server: redis-cli SHUTDOWN"

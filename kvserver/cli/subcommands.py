@@ -8,72 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import NamedTuple, NoReturn
+from collections.abc import Iterable, Sequence
 
 import kvserver
+from kvserver.cli import frame, past
+from kvserver.cli.subcommand import EXIT_DAMAGED, USAGE_IS_WRONG, Subcommand, add_dbfilename, parser_of
 from kvserver.errors import MediumError, ReplayError, UsageError
 from kvserver.media.segments import Segments
 from kvserver.options.config import SHORT
 from kvserver.options.file import read_text
-from kvserver.options.overview import WIDTH
-from kvserver.options.suggestions import nearest
-from kvserver.options.table import BY_NAME
 
-DBFILENAME = BY_NAME["dbfilename"].default
 SHELLS = ("bash", "zsh", "tcsh")
-EXIT_DAMAGED = 1
-USAGE_IS_WRONG = "2 the words on the command line are wrong"
-Add = Callable[[argparse.ArgumentParser], None]
-Run = Callable[[argparse.Namespace], int]
-
-
-class Subcommand(NamedTuple):
-    """A subcommand. `add_arguments` tells a parser of its words, `exit_codes` has a line for each code."""
-
-    name: str
-    summary: str
-    description: str
-    exit_codes: tuple[str, ...]
-    example: str
-    add_arguments: Add
-    run: Run
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are UsageErrors of one line, with the option that may be meant."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog.removeprefix('kvserver ')}: {message} ({self.prog} --help tells more)")
-
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The values of the words of a command line. UsageError if there are others among them."""
-        parsed, rest = self.parse_known_args(list(words))
-        if rest:
-            # argparse puts the option that it does not know first.
-            options = [option for action in self._actions for option in action.option_strings]
-            guess = nearest(rest[0].partition("=")[0], options, {}) if rest[0].startswith("-") else ""
-            self.error(f"unrecognized arguments: {' '.join(rest)}{f'; did you mean {guess}?' if guess else ''}")
-        return parsed
-
-
-def parser_of(subcommand: Subcommand) -> Parser:
-    """The parser of a subcommand's words."""
-    codes = "\n".join(f"  {line}" for line in subcommand.exit_codes)
-    example = re.sub("^", "  ", subcommand.example, flags=re.MULTILINE)
-    parser = Parser(
-        prog=f"kvserver {subcommand.name}",
-        description=subcommand.description,
-        epilog=f"exit codes:\n{codes}\n\nexample:\n{example}",
-        # Longer lines are no lines of a terminal's usual width.
-        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=WIDTH - 1),
-        allow_abbrev=False,
-    )
-    subcommand.add_arguments(parser)
-    return parser
 
 
 def run(name: str, words: Sequence[str]) -> int:
@@ -94,22 +40,13 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a folder of data, a file of it, a segment of its journal, or a URL: of an engine or snapshots",
     )
-    _add_dbfilename(parser)
+    add_dbfilename(parser)
     _add_snapshots(parser)
 
 
 def _add_snapshots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshots", metavar="URL", default="", help="where an engine's snapshots are, if they are elsewhere"
-    )
-
-
-def _add_dbfilename(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dbfilename",
-        metavar="NAME",
-        default=DBFILENAME,
-        help="the file of the snapshots in the folder (default: %(default)s)",
     )
 
 
@@ -129,8 +66,18 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _add_restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", metavar="URL", help="an engine (nats://, s3://, file:) or a place of snapshots (s3://)")
-    parser.add_argument("folder", metavar="DIR", help="a new folder of data")
+    parser.add_argument(
+        "source",
+        metavar="URL|DIR",
+        help="an engine (nats://, s3://, file:), a place of snapshots (s3://), or a folder of data with its history",
+    )
+    parser.add_argument("folder", metavar="NEW", nargs="?", default="", help="a new folder of data, for what is at a URL")
+    parser.add_argument(
+        "--at",
+        metavar="MOMENT",
+        default="",
+        help="the moment that the folder goes back to: a time, 15m for so long ago, a record or a frame, as log lists them",
+    )
     parser.add_argument(
         "--snapshot",
         metavar="NUMBER",
@@ -138,17 +85,23 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
         help="an older snapshot, as check lists them, or the beginning of its digest",
     )
     _add_snapshots(parser)
-    _add_dbfilename(parser)
+    add_dbfilename(parser)
 
 
 def _restore(given: argparse.Namespace) -> int:
     from kvserver.cli.restore import restore
     from kvserver.cli.stored import is_url
 
-    if not is_url(given.url):
-        raise UsageError(f"restore: {given.url} is no URL, such as s3://bucket/prefix (kvserver restore --help tells more)")
-    is_whole = restore(given.url, given.snapshots, given.folder, given.dbfilename, given.snapshot, print)
-    return 0 if is_whole else EXIT_DAMAGED
+    if is_url(given.source) and given.folder and not given.at:
+        is_whole = restore(given.source, given.snapshots, given.folder, given.dbfilename, given.snapshot, print)
+        return 0 if is_whole else EXIT_DAMAGED
+    if is_url(given.source) or given.folder or not given.at:
+        raise UsageError(
+            "restore: it takes the URL of an engine and a new folder, or a folder of data and --at MOMENT "
+            "(kvserver restore --help tells more)"
+        )
+    past.go_back(given.source, given.dbfilename, given.at, print)
+    return 0
 
 
 # apply
@@ -156,7 +109,7 @@ def _restore(given: argparse.Namespace) -> int:
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="DIR", help="a folder of data that no server is using")
-    _add_dbfilename(parser)
+    add_dbfilename(parser)
 
 
 def _apply(given: argparse.Namespace) -> int:
@@ -288,18 +241,22 @@ SUBCOMMANDS = (
     ),
     Subcommand(
         "restore",
-        "bring an engine's data, or a backup, into a new folder",
+        "bring a backup into a new folder, or let a folder go back in time",
         "Bring the newest state that an engine or a store of snapshots has into a new\n"
-        "folder, from which a server starts. Nothing is changed where it comes from.",
+        "folder, from which a server starts. Nothing is changed where it comes from.\n"
+        "Or let the data of a folder that no server is using be what it was at a\n"
+        "moment of its history; what is newer stays there, so that this can be undone.",
         (
-            "0 the folder is there",
+            "0 the data is there",
             "1 the log is damaged, and the folder has what is before that; or it failed",
             USAGE_IS_WRONG,
         ),
-        "kvserver restore s3://bucket/prefix kvserver-data",
+        "kvserver restore s3://bucket/prefix kvserver-data\nkvserver restore kvserver-data --at 2026-11-29T22:54:14Z",
         _add_restore,
         _restore,
     ),
+    *past.SUBCOMMANDS,
+    *frame.SUBCOMMANDS,
     Subcommand(
         "apply",
         "replay the segments of a journal that were put aside, after all",
