@@ -79,6 +79,8 @@ RUN_HERE = (
     "redis-cli JSON.SET",
     "redis-cli ACL SETUSER",
     "user = [",
+    "$ redis-cli KVS.LOG",
+    "kvserver log kvserver-data",
 )
 NOT_RUN_HERE = {
     "KVSERVER_BUILD=mypyc ": ".build/run, which takes minutes",
@@ -252,6 +254,23 @@ def test_newcomer_gets_what_the_lines_and_examples_show(newcomer: Newcomer, inst
     (newcomer.folder / "backup.kvs").rename(newcomer.folder / "kvserver-data" / "dump.kvs")
     with newcomer.serving(".venv/bin/kvserver") as (port, _):
         assert newcomer.run(f"redis-cli -p {port} GET user:1") == "Ada\n"
+
+
+def test_flushall_is_undone_by_three_commands(newcomer: Newcomer) -> None:
+    example = block("$ redis-cli KVS.LOG")
+    program = f"{sys.executable} -m kvserver"
+    with newcomer.serving(f"{program} --history 7d --save ''") as (port, _):
+        cli = f"redis-cli -p {port}"
+        # The FLUSHALL of the example is the first record of its segment.
+        newcomer.run(f"{cli} MSET user:1 Ada user:2 Grace && {cli} SAVE && {cli} FLUSHALL")
+        found = ""
+        for line in re.findall(r"^\$ redis-cli (.*)", example, re.MULTILINE):
+            found += f"$ redis-cli {line}\n" + newcomer.run(f"{cli} --no-raw {line}")
+        time = re.compile(r"\(integer\) [0-9]{13}")
+        assert time.sub("TIME", found) == time.sub("TIME", example)
+        for line in re.findall(r"^kvserver .*", block("kvserver log"), re.MULTILINE):
+            printed = newcomer.run(line.replace("15m", "0s").replace("kvserver", program, 1))
+            assert printed or "diff" in line, line
 
 
 @pytest.mark.parametrize("example", STAND_ALONE, ids=str.splitlines)
