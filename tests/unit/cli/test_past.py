@@ -106,15 +106,15 @@ def test_restore_fails_with_the_folder_as_it_was(history: WrittenHistory, capsys
 def test_server_goes_on_from_what_was_restored_without_it(
     history: WrittenHistory, capsys: Captured, start_server: StartServer
 ) -> None:
-    data = str(history.folder)
-    out(capsys, "restore", data, "--at", "1:1")
+    # Its frame is longer than what the journal has written since the last copy.
+    out(capsys, "restore", str(history.folder), "--at", "(2:1")
     options = ("--history", "99999d", "--save", "")
     with start_server(*options, directory=history.folder).connect() as wire:
-        assert wire.value("GET", "a") == b"1"
+        assert wire.value("GET", "a") == b"x y"
         wire.command("SET", "d", "4")
         # The journal does not lead from what was before to what was restored.
         assert wire.value("KVS.AT", "3:1", "KEYS", "*") == [b"c"]
-        assert sorted(wire.value("KVS.AT", "0s", "KEYS", "*")) == [b"a", b"d", b"old"]
+        assert sorted(wire.value("KVS.AT", "0s", "KEYS", "*")) == [b"a", b"b", b"d", b"old"]
         assert wire.value("KVS.AT", "1700000001000", "GET", "a") == b"1"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from helpers.servers import ServerProcess, StartServer, Wire, info, wait_until
+from helpers.servers import ServerProcess, StartServer, Wire, encode, info, parse, wait_until
 
 HISTORY = ("--history", "1d", "--save", "")
 EMPTY_ID = hashlib.sha256(b"{}").hexdigest()[:16].encode()
@@ -141,6 +141,28 @@ def test_keys_of_a_pattern_come_back_as_one_record_that_clients_hear_of(server: 
     # It is itself undone by the moment before it.
     assert wire.value("KVS.RESTORE", b"(" + first, "KEYS", "a:*") == 2
     assert wire.value("MGET", "a:1", "a:2", "a:3", "b:1") == [None, b"changed", b"new", b"changed"]
+
+
+def test_what_came_back_and_the_past_that_it_came_from_change_apart(wire: Wire) -> None:
+    wire.command("HSET", "h", *(word for number in range(1000) for word in (f"f{number}", number)))
+    then = moment(wire)
+    wire.command("DEL", "h")
+    assert wire.value("KVS.RESTORE", then, "KEYS", "h") == 1
+    wire.command("HSET", "h", "f1", "changed")
+    wire.command("HDEL", "h", "f2")
+    assert wire.value("KVS.AT", then, "HMGET", "h", "f1", "f2") == [b"1", b"2"]
+    assert wire.value("KVS.RESTORE", then, "KEYS", "h") == 1
+    assert wire.value("HMGET", "h", "f1", "f2") == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_what_was_written_before_in_a_pipeline_is_found(start_server: StartServer, fsync: str) -> None:
+    with start_server(*HISTORY, "--appendfsync", fsync).connect() as wire:
+        for number in range(5):
+            wire.send(encode("SET", "long", str(number) * 3_000_000) + encode("KVS.LOG", "long", "COUNT", 1))
+            assert wire.read_reply() == b"+OK\r\n"
+            [[_, _, [[_, _, value]]]] = parse(wire.read_reply())
+            assert value == b"%d" % number * 4096 + b"... (2995904 more bytes)"
 
 
 def test_frames_are_told_with_time_keys_and_length(server: ServerProcess, wire: Wire) -> None:

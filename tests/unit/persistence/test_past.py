@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.histories import WrittenHistory, put
+from kvserver.cli.past import member_of
 from kvserver.errors import HistoryError, MediumError
 from kvserver.formats.frame import encode_frame
 
@@ -77,6 +78,18 @@ def test_later_moment_on_the_way_goes_on_from_the_past(history: WrittenHistory) 
     assert folder.at("110", past) is not past
     assert folder.at("310", past) is not past
     assert past.databases[0].peek(b"b") == b"2"
+
+
+def test_no_record_runs_twice_where_a_past_goes_on(tmp_path: Path) -> None:
+    history = WrittenHistory(tmp_path)
+    history.frame(1, 100)
+    history.segment(1, *((100 + number, [[b"RPUSH", b"l", b"%d" % number]]) for number in range(1, 6)))
+    history.segment(2, *((200 + number, [[b"RPUSH", b"l", b"%d" % number]]) for number in range(6, 9)))
+    folder, past = history.read(), None
+    for moment, count in (("102", 2), ("102", 2), ("1:4", 4), ("207", 7), ("300", 8)):
+        past = folder.at(moment, past)
+        elements = ",".join(f'"{number}"' for number in range(1, count + 1))
+        assert member_of(past.databases, b"l", 0) == f'{{"$kvs":{{"list":[{elements}]}}}}'.encode()
 
 
 def test_key_that_was_due_at_the_moment_is_missing_and_one_that_was_not_is_there(tmp_path: Path) -> None:
