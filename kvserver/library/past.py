@@ -6,14 +6,12 @@ Nothing in the folder is changed, and a server may be using it. `persistence/pas
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
 from kvserver.formats.moment import parse_moment
 from kvserver.media.history import HistoryFolder
-from kvserver.media.segments import Segments
 from kvserver.options.config import Config
 from kvserver.persistence.changes import Change, Changes
 from kvserver.persistence.past import FoundFrame, Past, PastLoader
@@ -31,16 +29,12 @@ class PastFolder:
 
     def __init__(self, path: str, dbfilename: str) -> None:
         medium_path = os.path.join(os.path.abspath(path), dbfilename)
-        segments = Segments(medium_path)
-
-        def journal() -> Iterable[tuple[int, str]]:
-            return [(number, segments.path(number)) for number in segments.numbers()]
 
         def make_state() -> ServerState:
             return ServerState(Config(), Databases(now_ms), COMMANDS, now_ms)
 
         table = CommandTable(COMMANDS, make_state().usages)
-        self._loader = PastLoader(HistoryFolder(medium_path), journal, segments.open_medium, make_state, table, Here())
+        self._loader = PastLoader(HistoryFolder(medium_path), make_state, table, Here())
 
     def frames(self) -> list[FoundFrame]:
         """The frames that can be gone back to, in the order of time."""

@@ -14,13 +14,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from kvserver.errors import MediumDisplaced, MediumError
 from kvserver.formats.frame import encode_header
+from kvserver.media.archive import KeptFrame, KeptSegment
 from kvserver.media.file import FileMedium
 from kvserver.media.filesystem import FileSystem, sync_names
-from kvserver.media.names import NUMBER_DIGITS
+from kvserver.media.names import NUMBER_DIGITS, segment_name
 from kvserver.media.readonly import ReadOnlyFile
 
 _log = logging.getLogger("kvserver")
@@ -31,33 +32,13 @@ _FRAME: Final = re.compile(rf"([0-9]{{{NUMBER_DIGITS}}})-([0-9]{{1,19}})-([0-9]{
 _PART: Final = ".part"
 
 
-class KeptFrame(NamedTuple):
-    """A frame of the history. `number` is that of the segment behind it, or 0; `bytes` is the length of its file."""
-
-    number: int
-    time_ms: int
-    keys: int
-    path: str
-    bytes: int
-
-
-class KeptSegment(NamedTuple):
-    """A segment of the journal, in the history or not, and its length in bytes."""
-
-    number: int
-    path: str
-    bytes: int
-
-
 class HistoryFolder:
-    """The folder with the history of the medium at `medium_path`. Every call raises MediumError where the disk fails.
-
-    `is_kept`: segments that a snapshot takes the place of go there. Whoever has the place open says so; else it is so where
-    there is such a folder.
-    """
+    """The folder with the history of the medium at `medium_path`: an Archive."""
 
     def __init__(self, medium_path: str, filesystem: FileSystem | None = None) -> None:
-        self.path = f"{os.path.abspath(medium_path)}.history"
+        self._medium_path = os.path.abspath(medium_path)
+        self._folder = os.path.dirname(self._medium_path)
+        self.path = f"{self._medium_path}.history"
         self._filesystem = filesystem or FileSystem()
         self.is_kept = self.exists()
 
@@ -66,7 +47,6 @@ class HistoryFolder:
         return self._filesystem.exists(self.path)
 
     def create(self) -> None:
-        """Make the folder, if there is none, and remove what a crash has left there."""
         with self._told("make"):
             if not self.exists():
                 self._filesystem.make_folder(self.path)
@@ -75,42 +55,45 @@ class HistoryFolder:
                     self._filesystem.remove(os.path.join(self.path, name))
 
     def segments(self) -> list[KeptSegment]:
-        """The segments that are there, by number."""
         return sorted(KeptSegment(int(match[1]), path, size) for match, path, size in self._found(_SEGMENT))
 
-    def measured(self, journal: Iterable[tuple[int, str]]) -> list[KeptSegment]:
-        """The journal's segments of these numbers and paths, without those that have gone: they may be in the history now."""
+    def journal(self) -> list[KeptSegment]:
         found = []
-        for number, path in journal:
-            with suppress(FileNotFoundError), self._told("read a segment beside"):
-                found.append(KeptSegment(number, path, self._size(path)))
-        return found
+        for name in self._names(self._folder):
+            path = os.path.join(self._folder, name)
+            segment = segment_name(self._medium_path, path)
+            if segment and not segment.aside:
+                # One that has gone may be in the history now.
+                with suppress(FileNotFoundError), self._told("read a segment beside"):
+                    found.append(KeptSegment(segment.number, path, self._size(path)))
+        return sorted(found)
 
     def frames(self) -> list[KeptFrame]:
-        """The frames that are there, by the number of their segments and by time."""
         return sorted(
             KeptFrame(int(match[1]), int(match[2]), int(match[3]), path, size) for match, path, size in self._found(_FRAME)
         )
 
     def open(self, path: str) -> ReadOnlyFile:
-        """Open a file to read it. MediumDisplaced if it has gone."""
         try:
             return ReadOnlyFile(path, self._filesystem)
         except FileNotFoundError:
             raise MediumDisplaced(f"{path} is not there any more") from None
 
-    def set_aside(self, first: int) -> None:
-        """Give the folder another name if it has a segment of this number or a later one: it is of other data.
+    def open_medium(self) -> ReadOnlyFile | None:
+        try:
+            return ReadOnlyFile(self._medium_path, self._filesystem)
+        except FileNotFoundError:
+            return None
 
-        That is so where an older state was put back. The folder is made anew.
-        """
+    def set_aside(self, first: int) -> None:
+        # That is so where an older state was put back.
         if any(segment.number >= first for segment in self.segments()):
             with self._told("put aside"):
                 count = 1
                 while self._filesystem.exists(target := f"{self.path}.{count}"):
                     count += 1
                 self._filesystem.rename(self.path, target)
-                sync_names(self._filesystem, os.path.dirname(self.path))
+                sync_names(self._filesystem, self._folder)
             _log.error("the history is not that of the data, which goes back further: it is %s now", target)
             self.create()
 
@@ -124,13 +107,9 @@ class HistoryFolder:
                 with suppress(FileNotFoundError):
                     self._filesystem.rename(path, os.path.join(self.path, f"{number:0{NUMBER_DIGITS}d}.journal"))
             sync_names(self._filesystem, self.path)
-            sync_names(self._filesystem, os.path.dirname(self.path))
+            sync_names(self._filesystem, self._folder)
 
     def add(self, number: int, time_ms: int, keys: int, digest: str, length: int, pieces: Iterable[bytes]) -> Iterator[None]:
-        """Add a frame, whose payload has this digest and length (bytes), in steps.
-
-        MediumError if it can't be written, or the pieces are not this payload: then nothing is left of it.
-        """
         name = f"{number:0{NUMBER_DIGITS}d}-{time_ms}-{keys}.kvs"
         path = os.path.join(self.path, name)
         part = path + _PART
@@ -154,7 +133,6 @@ class HistoryFolder:
             raise
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove frames or segments, in this order."""
         with self._told("remove something from"):
             for path in paths:
                 with suppress(FileNotFoundError):
@@ -162,13 +140,19 @@ class HistoryFolder:
 
     def _found(self, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str, int]]:
         """The files with such names: what was found in the name, the path, and the length in bytes."""
-        with suppress(FileNotFoundError), self._told("read"):
-            for name in self._filesystem.list(self.path):
-                if match := pattern.fullmatch(name):
-                    path = os.path.join(self.path, name)
-                    # It may be removed at any time.
-                    with suppress(FileNotFoundError):
-                        yield match, path, self._size(path)
+        for name in self._names(self.path):
+            if match := pattern.fullmatch(name):
+                path = os.path.join(self.path, name)
+                # It may be removed at any time.
+                with suppress(FileNotFoundError), self._told("read"):
+                    yield match, path, self._size(path)
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            with self._told("read"):
+                return self._filesystem.list(folder)
+        except FileNotFoundError:
+            return []
 
     def _size(self, path: str) -> int:
         descriptor = self._filesystem.open_to_read(path)

@@ -33,7 +33,8 @@ def open_folder(path: str, name: str, filesystem: FileSystem | None = None) -> P
     except BaseException:
         lease.release()
         raise
-    return Place(lease, medium, FileLog(medium.path, filesystem, lease))
+    log = FileLog(medium.path, filesystem, lease)
+    return Place(lease, medium, log, log.history)
 
 
 def look_at_folder(path: str, name: str, filesystem: FileSystem | None = None) -> Place:

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.scan import Frame, Scan, Tail
+from kvserver.media.archive import Archive
 
 COPY_BYTES = 1 << 20
 
@@ -304,11 +305,12 @@ class Log(ABC):
 
 
 class Place(NamedTuple):
-    """A place and all that is kept there, for one who writes there."""
+    """A place and all that is kept there, for one who writes there. One in memory has no archive."""
 
     lease: Lease
     medium: Medium
     log: Log
+    archive: Archive | None = None
 
     def close(self) -> None:
         """Let go of log, medium and lease, in this order. Nothing is written."""

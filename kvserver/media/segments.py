@@ -16,7 +16,6 @@ from kvserver.media.filesystem import FileSystem, sync_names
 from kvserver.media.history import HistoryFolder
 from kvserver.media.medium import APPLICABLE, Aside, Lease, Log
 from kvserver.media.names import segment_name, segment_path, spare_path
-from kvserver.media.readonly import ReadOnlyFile
 
 _log = logging.getLogger("kvserver")
 
@@ -88,13 +87,6 @@ class Segments:
     def open(self, path: str) -> FileMedium:
         """Open the file of a segment for reading and repair, as a medium."""
         return FileMedium(path, self._filesystem, with_journal=True)
-
-    def open_medium(self) -> ReadOnlyFile | None:
-        """Open the medium to read it, or return None where there is none."""
-        try:
-            return ReadOnlyFile(self._medium_path, self._filesystem)
-        except FileNotFoundError:
-            return None
 
     def create(self, number: int) -> SegmentFile:
         """Create an empty segment, whose name is durable."""
@@ -207,10 +199,6 @@ class FileLog(Log):
 
     def open(self, name: str) -> FileMedium:
         return self._segments.open(name)
-
-    def open_medium(self) -> ReadOnlyFile | None:
-        """Open the medium beside the segments to read it, or return None where there is none. MediumError if that fails."""
-        return self._segments.open_medium()
 
     def set_aside(self, name: str, reason: Aside) -> str:
         return self._segments.set_aside(name, reason)

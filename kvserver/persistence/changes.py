@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from kvserver.errors import CommandError, HistoryError
 from kvserver.formats.chronology import time_at
 from kvserver.formats.segment import RecordInvalid, Records, read_records
-from kvserver.media.history import KeptSegment
+from kvserver.media.archive import KeptSegment
 from kvserver.persistence.past import PastLoader
 from kvserver.resp.request import Request
 from kvserver.state.description import Description

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from kvserver.errors import MediumError
 from kvserver.formats.frame import HEADER_SIZE
 from kvserver.formats.scan import CHUNK_BYTES, Frame
-from kvserver.media.history import HistoryFolder, KeptFrame
+from kvserver.media.archive import Archive, KeptFrame
 from kvserver.options.retention import Retention
 from kvserver.persistence.timeline import Timeline
 from kvserver.persistence.workplace import Workplace
@@ -31,21 +31,19 @@ _log = logging.getLogger("kvserver")
 
 
 class History:
-    """The history in a folder. `read` reads the medium, at the workplace; `journal` gives its segments' numbers and paths."""
+    """The history in an archive. `read` reads the medium, at the workplace."""
 
     def __init__(
         self,
         facts: HistoryFacts,
-        folder: HistoryFolder,
+        archive: Archive,
         read: Callable[[int, int], bytes],
-        journal: Callable[[], Iterable[tuple[int, str]]],
         workplace: Workplace,
         now_ms: Callable[[], int],
     ) -> None:
         self._facts = facts
-        self._folder = folder
+        self._archive = archive
         self._read = read
-        self._journal = journal
         self._workplace = workplace
         self._now_ms = now_ms
         self._retention = Retention("0", 0, 0)
@@ -61,14 +59,14 @@ class History:
 
     def _prepare(self) -> None:
         if self._retention.is_any:
-            self._folder.create()
-        self._folder.is_kept = self._retention.is_any
+            self._archive.create()
+        self._archive.is_kept = self._retention.is_any
         self._note(self._look())
 
     async def agree(self, number: int) -> None:
         """Put the history aside if it is not that of the data, whose oldest segment has this number."""
         try:
-            await self._workplace.run(lambda: self._folder.set_aside(number))
+            await self._workplace.run(lambda: self._archive.set_aside(number))
         except MediumError as error:
             self._fail(error)
 
@@ -88,8 +86,8 @@ class History:
 
     def _look(self) -> Timeline:
         # The journal comes first: what goes to the history meanwhile is found there.
-        live = self._folder.measured(self._journal())
-        return Timeline(self._folder.frames(), [*live, *self._folder.segments()])
+        live = self._archive.journal()
+        return Timeline(self._archive.frames(), [*live, *self._archive.segments()])
 
     def _wants(self, number: int, frame: Frame | None, time_ms: int) -> bool:
         timeline = self._look()
@@ -112,7 +110,7 @@ class History:
             pieces: Iterator[bytes] = iter([_EMPTY])
         else:
             digest, length, keys, pieces = frame.digest, frame.payload_length, frame.member_count, self._pieces(frame)
-        steps = self._folder.add(number, time_ms, keys, digest, length, pieces)
+        steps = self._archive.add(number, time_ms, keys, digest, length, pieces)
         # A step at a time, since others use the disk's thread, too.
         while await self._workplace.run(lambda: next(steps, self)) is not self:
             pass
@@ -133,8 +131,8 @@ class History:
         kept = self._kept(timeline.frames)
         gone = timeline.frames[: len(timeline.frames) - len(kept)]
         first = min((frame.number for frame in kept if frame.number), default=0)
-        old = [segment for segment in self._folder.segments() if segment.number < first]
-        self._folder.remove([*(frame.path for frame in gone), *(segment.path for segment in old)])
+        old = [segment for segment in self._archive.segments() if segment.number < first]
+        self._archive.remove([*(frame.path for frame in gone), *(segment.path for segment in old)])
         self._note(self._look() if gone or old else timeline)
         self._facts.error = ""
 
@@ -147,7 +145,7 @@ class History:
         return frames[max(before - 1, 0) :]
 
     def _note(self, timeline: Timeline) -> None:
-        segments = self._folder.segments()
+        segments = self._archive.segments()
         facts = self._facts
         facts.frames, facts.segments = len(timeline.frames), len(segments)
         facts.bytes = sum(frame.bytes for frame in timeline.frames) + sum(segment.bytes for segment in segments)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from kvserver.data.databases import Databases
 from kvserver.dispatch.table import CommandTable
+from kvserver.media.archive import Archive
 from kvserver.media.medium import Place
-from kvserver.media.segments import FileLog
 from kvserver.options.config import Config
 from kvserver.persistence.backup import Backup
 from kvserver.persistence.disk import Disk
@@ -34,22 +34,19 @@ class LocalData:
         self.snapshots = Snapshots(state, place.medium, self.disk, self.journal)
         beside_loop = BesideLoop(self._journal_disk, state.counters, state.persistence)
         self._recovery = Recovery(state, table, self.snapshots.frames, place.log, beside_loop)
-        # The way back to earlier moments, if the data is in files.
+        # The way back to earlier moments, if they are kept anywhere.
         self.past: PastLoader | None = None
-        if isinstance(place.log, FileLog):
-            self._attend_history(place.log, BesideLoop(self.disk, state.counters, state.persistence))
+        if place.archive:
+            self._attend_history(place.archive, BesideLoop(self.disk, state.counters, state.persistence))
 
-    def _attend_history(self, log: FileLog, workplace: BesideLoop) -> None:
-        state, medium, table = self._state, self._place.medium, self._table
-
-        def journal() -> Iterable[tuple[int, str]]:
-            return log.segments().items()
+    def _attend_history(self, archive: Archive, workplace: BesideLoop) -> None:
+        state = self._state
 
         def make_state() -> ServerState:
             return ServerState(state.config, Databases(state.now_ms), state.commands, state.now_ms)
 
-        self.snapshots.history = History(state.history, log.history, medium.read, journal, workplace, state.now_ms)
-        self.past = PastLoader(log.history, journal, log.open_medium, make_state, table, workplace)
+        self.snapshots.history = History(state.history, archive, self._place.medium.read, workplace, state.now_ms)
+        self.past = PastLoader(archive, make_state, self._table, workplace)
 
     async def begin(self) -> None:
         """Begin before anybody is served. StartError if the copies of the snapshots can't be kept where they are to be."""

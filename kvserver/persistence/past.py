@@ -6,7 +6,7 @@ write, and never changes a file. A later moment on the same way goes on from whe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -19,8 +19,7 @@ from kvserver.formats.frame import HEADER_SIZE, decode_header
 from kvserver.formats.moment import ID_DIGITS, AtFrame, AtRecord, AtTime, Moment, show_time
 from kvserver.formats.scan import Frame, Scan, load_frame
 from kvserver.formats.segment import RecordInvalid, Steps, read_records
-from kvserver.media.history import HistoryFolder, KeptFrame, KeptSegment
-from kvserver.media.readonly import ReadOnlyFile
+from kvserver.media.archive import Archive, KeptFrame, KeptSegment, Readable
 from kvserver.persistence.replay import Replay
 from kvserver.persistence.timeline import Timeline
 from kvserver.persistence.workplace import Workplace, drive
@@ -84,25 +83,20 @@ class Past:
 
 
 class PastLoader:
-    """The way back to the past of the data in one folder.
+    """The way back to the past of the data in one place.
 
-    `journal` gives the numbers and paths of the journal's segments, `open_medium` opens the medium to read it. `make_state`
-    makes an empty state. All reading happens at the workplace. Every call raises HistoryError if the moment can't be had, and
-    MediumError if the files can't be read.
+    `make_state` makes an empty state. All reading happens at the workplace. Every call raises HistoryError if the moment can't
+    be had, and MediumError if what is kept can't be read.
     """
 
     def __init__(
         self,
-        folder: HistoryFolder,
-        journal: Callable[[], Iterable[tuple[int, str]]],
-        open_medium: Callable[[], ReadOnlyFile | None],
+        archive: Archive,
         make_state: Callable[[], ServerState],
         table: CommandTable,
         workplace: Workplace,
     ) -> None:
-        self._folder = folder
-        self._journal = journal
-        self._open_medium = open_medium
+        self._archive = archive
         self._make_state = make_state
         self._table = table
         self._workplace = workplace
@@ -118,8 +112,8 @@ class PastLoader:
 
     def _look(self) -> Timeline:
         # The journal comes first: what goes to the history meanwhile is found there.
-        live = self._folder.measured(self._journal())
-        return Timeline(self._folder.frames(), [*live, *self._folder.segments()])
+        live = self._archive.journal()
+        return Timeline(self._archive.frames(), [*live, *self._archive.segments()])
 
     async def frames(self) -> list[FoundFrame]:
         """All frames that can be gone back to, in the order of time: those of the history, and those of the medium."""
@@ -132,7 +126,7 @@ class PastLoader:
     def _found(self, frame: KeptFrame, timeline: Timeline) -> FoundFrame:
         digest = self._digests.get(frame.path)
         if digest is None:
-            file = self._folder.open(frame.path)
+            file = self._archive.open(frame.path)
             try:
                 header = decode_header(file.read(0, HEADER_SIZE))
             finally:
@@ -144,7 +138,7 @@ class PastLoader:
     def _frames_of_medium(self) -> list[FoundFrame]:
         """The frames of the medium, by their headers, one behind the other up to the first that is none."""
         found = []
-        file = self._open_medium()
+        file = self._archive.open_medium()
         if file:
             try:
                 offset = 0
@@ -180,7 +174,7 @@ class PastLoader:
             raise HistoryError(f"there is no frame {moment.digest}")
         frame = found[0]
         past = Past(self._make_state())
-        file = await self._workplace.run(lambda: self._folder.open(frame.path) if frame.path else self._open_medium())
+        file = await self._workplace.run(lambda: self._archive.open(frame.path) if frame.path else self._archive.open_medium())
         if file is None:
             raise MediumDisplaced("the medium is not there any more")
         await self._load_from(file, frame.offset, past, f"the frame {frame.id}")
@@ -257,8 +251,8 @@ class PastLoader:
         finally:
             await self._workplace.run(file.close)
 
-    def _open(self, segment: KeptSegment) -> Awaitable[ReadOnlyFile]:
-        return self._workplace.run(lambda: self._folder.open(segment.path))
+    def _open(self, segment: KeptSegment) -> Awaitable[Readable]:
+        return self._workplace.run(lambda: self._archive.open(segment.path))
 
     # Loading
 
@@ -267,7 +261,7 @@ class PastLoader:
         position = numbers.index(past.segment) if past and past.segment in numbers else -1
         if past is None or position < 0 or past.offset > goal.reaches[position][1].offset:
             past, position = Past(self._make_state()), 0
-            file = await self._workplace.run(lambda: self._folder.open(goal.base.path))
+            file = await self._workplace.run(lambda: self._archive.open(goal.base.path))
             await self._load_from(file, 0, past, f"the frame of {show_time(goal.base.time_ms)}")
         replay = Replay(past.state, self._table)
         past.databases.stop_clock()
@@ -294,7 +288,7 @@ class PastLoader:
         finally:
             await self._workplace.run(file.close)
 
-    async def _load_from(self, file: ReadOnlyFile, offset: int, past: Past, name: str) -> None:
+    async def _load_from(self, file: Readable, offset: int, past: Past, name: str) -> None:
         """Load the frame at an offset into databases that are empty. The file is closed then."""
         run = self._workplace.run
         try:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kvserver.errors import HistoryError
 from kvserver.formats.moment import show_time
-from kvserver.media.history import KeptFrame, KeptSegment
+from kvserver.media.archive import KeptFrame, KeptSegment
 
 
 class Way(NamedTuple):

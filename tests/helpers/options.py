@@ -10,7 +10,7 @@ from kvserver.options.config import Config, load
 from kvserver.options.table import BY_NAME
 
 ROWS = BY_NAME
-OUR_OWN = {"http-port", "keep-frames", "log-format", "lua-memory-limit", "shutdown-mode", "uvloop"}
+OUR_OWN = {"history", "http-port", "keep-frames", "log-format", "lua-memory-limit", "shutdown-mode", "uvloop"}
 OUR_OWN |= {"announce-ip", "announce-port", "lease-milliseconds", "medium", "read-fence", "snapshots"}
 # In Redis it is a line of a file, and no option.
 OUR_OWN |= {"user"}

@@ -18,6 +18,7 @@ INFO_FIELDS = ("name", "arity", "flags", "first key", "last key", "step", "categ
 
 OURS_ALONE = {
     "json.": "Redis 7.0 has its JSON commands in a module",
+    "kvs.": "Redis goes back in time offline alone",
     **dict.fromkeys(("hexpire", "hpexpire", "httl", "hpttl", "hpersist"), "fields expire since 7.4"),
     "client|setinfo": "newer than 7.0; clients send it at each connect",
     "client|no-touch": "Redis has it since 7.2",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kvserver.cli.frame import data_of
 from kvserver.cli.main import main
 from kvserver.formats.frame import encode_frame
 
@@ -54,6 +55,11 @@ def test_what_is_not_there_is_one_line(words: list[str], told: bytes, path: Path
     assert said.out == b""
     assert told in said.err
     assert said.err.count(b"\n") == 1
+
+
+def test_data_is_that_of_the_last_valid_frame(path: Path) -> None:
+    databases = data_of(str(path), "")
+    assert (databases.key_count, databases[2].peek(b"other")) == (3, b"2")
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", encode_frame(FIRST)[:-1], encode_frame(b"[]")])

@@ -9,7 +9,8 @@ import pytest
 
 from kvserver.errors import MediumDisplaced, MediumError
 from kvserver.formats.frame import encode_frame
-from kvserver.media.history import HistoryFolder, KeptFrame, KeptSegment
+from kvserver.media.archive import KeptFrame, KeptSegment
+from kvserver.media.history import HistoryFolder
 
 PAYLOAD = b'{"a":1}'
 DIGEST = hashlib.sha256(PAYLOAD).hexdigest()

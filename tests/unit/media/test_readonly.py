@@ -55,7 +55,7 @@ def test_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "dump.kvs").write_bytes(b"frame")
     (tmp_path / "dump.kvs.0000000001.journal").write_bytes(b"record")
     (tmp_path / "dump.kvs.0000000002.journal.damaged").write_bytes(b"record")
-    lease, medium, log = place = look_at_folder(str(tmp_path), "dump.kvs")
+    lease, medium, log, _ = place = look_at_folder(str(tmp_path), "dump.kvs")
     [name] = log.segments().values()
     held = log.open(name)
     for call in (

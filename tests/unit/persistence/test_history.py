@@ -35,7 +35,6 @@ class Setting:
             self.facts,
             self.folder,
             lambda offset, length: self.read(offset, length),
-            lambda: self.log.segments().items(),
             Here(),
             lambda: self.now_ms,
         )

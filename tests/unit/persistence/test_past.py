@@ -12,6 +12,7 @@ from helpers.histories import WrittenHistory, put
 from kvserver.cli.past import member_of
 from kvserver.errors import HistoryError, MediumError
 from kvserver.formats.frame import encode_frame
+from kvserver.persistence.past import FoundFrame
 
 EMPTY_ID = hashlib.sha256(b"{}").hexdigest()[:16]
 
@@ -54,7 +55,7 @@ def test_data_of_a_moment(history: WrittenHistory, moment: str | int, expected: 
 
 def test_frames_are_listed_with_those_of_the_medium(history: WrittenHistory) -> None:
     history.medium.write_bytes(encode_frame(b'{"m":1}') + encode_frame(b'{"old":"0"}') + b"torn")
-    frames = history.read().frames()
+    frames: list[FoundFrame] = history.read().frames()
     assert [(frame.time_ms, frame.keys, frame.is_linked) for frame in frames] == [
         (100, 1, True),
         (300, 4, True),

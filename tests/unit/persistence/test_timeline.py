@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvserver.errors import HistoryError
-from kvserver.media.history import KeptFrame, KeptSegment
+from kvserver.media.archive import KeptFrame, KeptSegment
 from kvserver.persistence.timeline import Timeline, Way
 
 
