@@ -26,6 +26,8 @@ Exception
     ├── ManifestInvalid        a manifest of a vault is none, or contradicts itself (also a ValueError)
     ├── PayloadInvalid         the payload of a frame is not the JSON of a store (also a ValueError)
     ├── DumpInvalid            the payload of a RESTORE can't be loaded
+    │   └── DumpEmpty              it is a collection without members
+    ├── RDBInvalid             the bytes of an RDB file are none, or end too early (also a ValueError)
     ├── HistoryError           a moment of the past that is named wrongly, or that the history does not have
     ├── PatternInvalid         a text in a path is no regular expression, or one that is too large
     ├── JSONUnclear            only the whole of a JSON text can tell if it is to be refused
@@ -137,6 +139,14 @@ class PayloadInvalid(KVServerError, ValueError):
 
 class DumpInvalid(KVServerError):
     """A DUMP payload that can't be loaded. `str()` is what Redis writes behind `-ERR `."""
+
+
+class DumpEmpty(DumpInvalid):
+    """A DUMP payload of a collection without members. Redis skips such a key of a file, and refuses to restore it."""
+
+
+class RDBInvalid(KVServerError, ValueError):
+    """Bytes that are no RDB file, or one that is cut, damaged or of a newer form. `str()` is one line, which says where."""
 
 
 class HistoryError(KVServerError):

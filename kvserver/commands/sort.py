@@ -218,7 +218,7 @@ def _store(session: Session, destination: bytes, elements: list[bytes]) -> None:
         dumped = write_list(elements)
         load = load_of_dump(dumped[0])
         assert load is not None, "lists are one of the kinds"
-        keyspace.put(destination, load(dumped[1:], len(dumped)))
+        keyspace.put(destination, load.value(dumped[1:], len(dumped)))
     elif keyspace.live(destination) is not None:
         keyspace.remove(destination)
 

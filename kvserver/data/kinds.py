@@ -51,6 +51,17 @@ class Form(NamedTuple):
     begin_long: Callable[[bytes, int | None], LongReader | None]
 
 
+class Load(NamedTuple):
+    """The way from the body of a payload of RESTORE to a value.
+
+    - `shape` says what the body is made of, as `formats.rdb_shape` reads it, by which its end is found.
+    - `value` makes a value of the body, in which no string may be longer than so many bytes. DumpInvalid if that is no value.
+    """
+
+    shape: bytes
+    value: Callable[[bytes, int], Value]
+
+
 class Elements(NamedTuple):
     """What a collection is made of, for SORT.
 
@@ -73,15 +84,14 @@ class Kind(Protocol):
       length, and a method `living`, which gives what is left of them at such a time, to be read by `python` and `part`.
     - `mark` is the character with which its packed values begin, which are `str`, or "" if it packs none.
     - `forms` are the ways to read its values in a payload, by tag, but for VALUE.
-    - `loads` are the ways to read payloads of RESTORE, by the first byte. Each makes a value of the body, in which no string
-      may be longer than so many bytes, and raises DumpInvalid if that is no value.
+    - `loads` are the ways to read payloads of RESTORE, by the first byte.
     """
 
     name: str
     types: tuple[type, ...]
     mark: str
     forms: Mapping[str, Form]
-    loads: Mapping[int, Callable[[bytes, int], Value]]
+    loads: Mapping[int, Load]
 
     def encoding(self, value: Any) -> bytes:
         """The answer of OBJECT ENCODING."""
@@ -137,7 +147,7 @@ class Kind(Protocol):
 _kinds: Final[dict[type, Kind]] = {}
 _marks: Final[dict[str, Kind]] = {}
 _forms: Final[dict[str, Form]] = {}
-_loads: Final[dict[int, Callable[[bytes, int], Value]]] = {}
+_loads: Final[dict[int, Load]] = {}
 
 
 def register(kind: Kind) -> None:
@@ -181,7 +191,7 @@ def form_of_tag(tag: str) -> Form | None:
     return _forms.get(tag)
 
 
-def load_of_dump(dump_type: int) -> Callable[[bytes, int], Value] | None:
+def load_of_dump(dump_type: int) -> Load | None:
     """The way to read payloads of RESTORE that begin with this byte (`Kind.loads`), or None if no kind has one."""
     return _loads.get(dump_type)
 

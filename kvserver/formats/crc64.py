@@ -30,9 +30,8 @@ def _remainder_of_byte(byte: int) -> int:
 _TABLE: Final = [_remainder_of_byte(byte) for byte in range(1 << _BITS)]
 
 
-def crc64(data: bytes) -> int:
-    """The CRC of the data, as an integer of 64 bits."""
-    crc = 0
+def crc64(data: bytes, crc: int = 0) -> int:
+    """The CRC of the data behind other data, which has the CRC `crc`, as an integer of 64 bits."""
     table = _TABLE
     for start in range(0, len(data), _FOLDED_AT_ONCE_BYTES):
         piece = data[start : start + _FOLDED_AT_ONCE_BYTES]

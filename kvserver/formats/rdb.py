@@ -30,8 +30,8 @@ VERSION: Final = 10
 LATER_VERSIONS: Final = dict.fromkeys((24, 25), 12)
 NEWEST_VERSION_READ: Final = 14
 STRING_TYPE: Final = 0
-# The types that Redis writes and no kind reads yet, as the error names them.
-_UNREAD: Final = dict.fromkeys((6, 7), "a module's value")
+# The type of values of modules in release candidates of Redis 4.0, of which nothing tells where they end.
+_EARLY_MODULE: Final = 6
 _VERSION_BYTES: Final = 2
 _CRC_BYTES: Final = 8
 _FOOTER_BYTES: Final = _VERSION_BYTES + _CRC_BYTES
@@ -42,6 +42,7 @@ _LENGTH_32, _LENGTH_64 = 0x80, 0x81
 _LZF: Final = 3
 # The lengths of encoded integers, by the encoding's number.
 _INTEGER_BYTES: Final = (1, 2, 4)
+_LONGER_LENGTHS: Final = {_LENGTH_32: 4, _LENGTH_64: 8}
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,9}")
 
 CHECKSUM_WRONG = "DUMP payload version or checksum are wrong"
@@ -74,11 +75,11 @@ def load(payload: bytes, max_bytes: int) -> Value:
     body = body_of(payload)
     dump_type = body[0] if body else -1
     read = load_of_dump(dump_type)
-    if read is None and dump_type in _UNREAD:
-        raise DumpInvalid(f"the payload holds {_UNREAD[dump_type]}, which this server does not have")
+    if dump_type == _EARLY_MODULE:
+        raise DumpInvalid("the payload holds a module's value, which this server does not have")
     if read is None:
         raise DumpInvalid(BAD_FORMAT)
-    return read(body[1:], max_bytes)
+    return read.value(body[1:], max_bytes)
 
 
 def write_string(value: bytes) -> bytes:
@@ -102,6 +103,52 @@ def write_length(length: int) -> bytes:
     return bytes((_LENGTH_64,)) + length.to_bytes(8, "big")
 
 
+def length_at(data: bytes | bytearray, position: int) -> tuple[int, bool, int] | None:
+    """A length or count that begins at a position, or the number of an encoding: then the second item is True.
+
+    The third is the position behind it. None if the data ends before that. DumpInvalid if no length begins so.
+    """
+    if position >= len(data):
+        return None
+    first = data[position]
+    kind = first >> 6
+    if kind == _SIX_BITS:
+        return first, False, position + 1
+    if kind == _ENCODED:
+        return first & 0x3F, True, position + 1
+    if kind == _FOURTEEN_BITS:
+        return None if position + 1 >= len(data) else ((first & 0x3F) << 8 | data[position + 1], False, position + 2)
+    size = _LONGER_LENGTHS.get(first)
+    if size is None:
+        raise DumpInvalid(BAD_FORMAT)
+    following = position + 1 + size
+    return None if following > len(data) else (int.from_bytes(data[position + 1 : following], "big"), False, following)
+
+
+def string_head_at(data: bytes | bytearray, position: int) -> tuple[int, int, int] | None:
+    """What stands before the bytes of a string: their position, how many they are, and how many the string has.
+
+    None if the data ends before these bytes. DumpInvalid if no string begins so.
+    """
+    found = length_at(data, position)
+    if found is None:
+        return None
+    length, is_encoded, following = found
+    if not is_encoded:
+        return following, length, length
+    if length < len(_INTEGER_BYTES):
+        return following, _INTEGER_BYTES[length], 0
+    if length != _LZF:
+        raise DumpInvalid(BAD_FORMAT)
+    compressed = length_at(data, following)
+    whole = compressed and length_at(data, compressed[2])
+    if compressed is None or whole is None:
+        return None
+    if compressed[1] or whole[1]:
+        raise DumpInvalid(BAD_FORMAT)
+    return whole[2], compressed[0], whole[0]
+
+
 class Reader:
     """Reads a body from its beginning. DumpInvalid if the data ends early or makes no sense."""
 
@@ -111,8 +158,8 @@ class Reader:
 
     def string(self, max_bytes: int) -> bytes:
         """The next string. DumpInvalid also if it is compressed and has more bytes than `max_bytes`."""
-        kind, length = self._length()
-        if kind != _ENCODED:
+        is_encoded, length = self._length()
+        if not is_encoded:
             return self.take(length)
         if length < len(_INTEGER_BYTES):
             return b"%d" % int.from_bytes(self.take(_INTEGER_BYTES[length]), "little", signed=True)
@@ -128,8 +175,8 @@ class Reader:
 
     def length(self) -> int:
         """The next length or count."""
-        kind, length = self._length()
-        if kind == _ENCODED:
+        is_encoded, length = self._length()
+        if is_encoded:
             raise DumpInvalid(BAD_FORMAT)
         return length
 
@@ -151,17 +198,10 @@ class Reader:
         if self.has_more:
             raise DumpInvalid(BAD_FORMAT)
 
-    def _length(self) -> tuple[int, int]:
-        """Read a kind, and a length or the number of an encoding: the kind says which of them."""
-        if self._position >= len(self._data):
+    def _length(self) -> tuple[bool, int]:
+        """Read a length, or the number of an encoding: then the first item is True."""
+        found = length_at(self._data, self._position)
+        if found is None:
             raise DumpInvalid(BAD_FORMAT)
-        first = self._data[self._position]
-        self._position += 1
-        kind, rest = first >> 6, first & 0x3F
-        if kind == _FOURTEEN_BITS:
-            rest = rest << 8 | self.take(1)[0]
-        elif kind == _WHOLE_BYTES:
-            if first not in (_LENGTH_32, _LENGTH_64):
-                raise DumpInvalid(BAD_FORMAT)
-            rest = int.from_bytes(self.take(4 if first == _LENGTH_32 else 8), "big")
-        return kind, rest
+        length, is_encoded, self._position = found
+        return is_encoded, length

@@ -18,7 +18,7 @@ from itertools import chain
 from math import inf, isnan
 from typing import Final, TypeVar
 
-from kvserver.errors import DumpInvalid
+from kvserver.errors import DumpEmpty, DumpInvalid
 from kvserver.formats.intset import read_intset, write_intset
 from kvserver.formats.listpack import OVERHEAD_BYTES, join_entries, read_listpack, write_entry, write_listpack
 from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
@@ -31,12 +31,17 @@ ZSET, ZSET_2, ZSET_ZIPLIST, ZSET_LISTPACK = 3, 5, 12, 17
 HASH, HASH_ZIPMAP, HASH_ZIPLIST, HASH_LISTPACK = 4, 9, 13, 16
 # Hashes some of whose fields expire. Those of release candidates of redis 7.4 tell no time at their beginning.
 HASH_METADATA_PRE_GA, HASH_LISTPACK_EX_PRE_GA, HASH_METADATA, HASH_LISTPACK_EX = 22, 23, 24, 25
-# The types that each function reads.
-LIST_TYPES: Final = (LIST, LIST_ZIPLIST, LIST_QUICKLIST, LIST_QUICKLIST_2)
-SET_TYPES: Final = (SET, SET_INTSET, SET_LISTPACK)
-ZSET_TYPES: Final = (ZSET, ZSET_2, ZSET_ZIPLIST, ZSET_LISTPACK)
-HASH_TYPES: Final = (HASH, HASH_ZIPMAP, HASH_ZIPLIST, HASH_LISTPACK)
-EXPIRING_HASH_TYPES: Final = (HASH_METADATA_PRE_GA, HASH_LISTPACK_EX_PRE_GA, HASH_METADATA, HASH_LISTPACK_EX)
+# The types that each function reads, with the shapes of their bodies (`rdb_shape`).
+LIST_TYPES: Final = {LIST: b"[s]", LIST_ZIPLIST: b"s", LIST_QUICKLIST: b"[s]", LIST_QUICKLIST_2: b"[ns]"}
+SET_TYPES: Final = {SET: b"[s]", SET_INTSET: b"s", SET_LISTPACK: b"s"}
+ZSET_TYPES: Final = {ZSET: b"[st]", ZSET_2: b"[s8]", ZSET_ZIPLIST: b"s", ZSET_LISTPACK: b"s"}
+HASH_TYPES: Final = {HASH: b"[ss]", HASH_ZIPMAP: b"s", HASH_ZIPLIST: b"s", HASH_LISTPACK: b"s"}
+EXPIRING_HASH_TYPES: Final = {
+    HASH_METADATA_PRE_GA: b"[nss]",
+    HASH_LISTPACK_EX_PRE_GA: b"s",
+    HASH_METADATA: b"8[nss]",
+    HASH_LISTPACK_EX: b"8s",
+}
 
 # The kinds of nodes of a list: one string as it is, or a listpack of many.
 _PLAIN, _PACKED = 1, 2
@@ -290,10 +295,10 @@ def _absolute_ms(text: bytes) -> int | None:
 
 
 def _check_end(reader: Reader, members: Sized) -> None:
-    """DumpInvalid if anything stands behind the collection, or it has no members."""
+    """DumpInvalid if anything stands behind the collection, DumpEmpty if it has no members."""
     reader.end()
     if not members:
-        raise DumpInvalid(BAD_FORMAT)
+        raise DumpEmpty(BAD_FORMAT)
 
 
 def _check_tuples(strings: list[bytes], size: int) -> None:

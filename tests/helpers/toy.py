@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from kvserver.data import kinds
-from kvserver.data.entries import Value
-from kvserver.data.kinds import Form, Kind
+from kvserver.data.kinds import Form, Kind, Load
 from kvserver.errors import DumpInvalid
 from kvserver.formats.digest import MODULE_TYPE, mix
 from kvserver.formats.rdb import dump
@@ -39,7 +38,7 @@ class Toy(Kind):
     types = (Numbers,)
     mark = ""
     forms: Mapping[str, Form] = {TAG: Form(_read, lambda opening, expires_at_ms: None)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {DUMP_TYPE: _load}
+    loads: Mapping[int, Load] = {DUMP_TYPE: Load(b"s", _load)}
 
     def encoding(self, value: Numbers) -> bytes:
         return b"listpack"

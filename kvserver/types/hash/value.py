@@ -16,7 +16,7 @@ from kvserver.containers.packed import MOST_MEMBERS, pack_pairs, pairs_of
 from kvserver.containers.table import Table
 from kvserver.containers.times import Times
 from kvserver.data.entries import Value
-from kvserver.data.kinds import VALUE, Form
+from kvserver.data.kinds import VALUE, Form, Load
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -354,9 +354,10 @@ class HashKind(Collection):
     types = (Hash, Living)
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {
-        **{dump_type: partial(_load, dump_type) for dump_type in rdb.HASH_TYPES},
-        **{dump_type: partial(_load_expiring, dump_type) for dump_type in rdb.EXPIRING_HASH_TYPES},
+    loads: Mapping[int, Load] = {
+        dump_type: Load(shape, partial(load, dump_type))
+        for load, shapes in ((_load, rdb.HASH_TYPES), (_load_expiring, rdb.EXPIRING_HASH_TYPES))
+        for dump_type, shape in shapes.items()
     }
 
     def encoding(self, value: str | Hash) -> bytes:

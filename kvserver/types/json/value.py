@@ -5,19 +5,28 @@ A document is any JSON but a string: that is a string of Redis's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Final
 
 from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
-from kvserver.data.kinds import VALUE, Form, Kind
+from kvserver.data.kinds import VALUE, Form, Kind, Load
 from kvserver.data.recording import expiry_request
+from kvserver.errors import DumpInvalid
 from kvserver.formats.codec import JSON, PIECE_BYTES, JSONText
 from kvserver.formats.digest import MODULE_TYPE, mix
-from kvserver.formats.rdb import STRING_TYPE, write_string
+from kvserver.formats.rdb import BAD_FORMAT, STRING_TYPE, write_string
+from kvserver.formats.rdb_module import MODULE, MODULE_SHAPE, read_module
 from kvserver.types.json.document import Document
-from kvserver.types.json.parsing import parse
+from kvserver.types.json.parsing import parse, parse_outside
+from kvserver.types.json.storage import value_of
 from kvserver.types.json.writing import write_steps
+
+# RedisJSON calls its type so.
+NAME: Final = "ReJSON-RL"
+# The versions of its format in which a document is its text, the last of which is written. Source: rdb_load in
+# redis_json/src/lib.rs and ivalue_manager.rs of RedisJSON 2.
+_TEXT_VERSIONS: Final = (2, 3)
 
 
 def text_of(value: JSONText | Document) -> bytes:
@@ -25,15 +34,32 @@ def text_of(value: JSONText | Document) -> bytes:
     return bytes(value) if isinstance(value, bytes) else value.text()
 
 
+def _load(body: bytes, max_bytes: int) -> Value:
+    """The document of a module's value, a string if its root is one. DumpInvalid for values of other modules."""
+    value = read_module(body, max_bytes)
+    if value.name != NAME:
+        raise DumpInvalid(f"the payload holds a value of the module type {value.name}, which this server does not have")
+    if value.version not in _TEXT_VERSIONS:
+        raise DumpInvalid(
+            f"the payload holds a document in version {value.version} of {NAME}, which this server does not read"
+        )
+    text = value.items[0] if len(value.items) == 1 else None
+    if not isinstance(text, bytes):
+        raise DumpInvalid(BAD_FORMAT)
+    try:
+        return value_of(Document(parse_outside(text)))
+    except ValueError as error:
+        raise DumpInvalid(f"the payload holds a document that can't be read: {error}") from None
+
+
 class DocumentKind(Kind):
     """A document. A payload holds its text."""
 
-    # RedisJSON calls its type so.
-    name = "ReJSON-RL"
+    name = NAME
     types = (JSONText, Document)
     mark = ""
     forms: Mapping[str, Form] = {}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {}
+    loads: Mapping[int, Load] = {MODULE: Load(MODULE_SHAPE, _load)}
 
     def encoding(self, value: JSONText | Document) -> bytes:
         # Redis says this of every module's type.

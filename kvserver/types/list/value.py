@@ -6,7 +6,7 @@ written once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ import orjson
 from kvserver.containers.packed import MOST_MEMBERS, members_of, pack_members
 from kvserver.containers.sequence import Sequence
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Elements, Form
+from kvserver.data.kinds import Elements, Form, Load
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -123,7 +123,9 @@ class ListKind(Collection):
     types = (List,)
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.LIST_TYPES}
+    loads: Mapping[int, Load] = {
+        dump_type: Load(shape, partial(_load, dump_type)) for dump_type, shape in rdb.LIST_TYPES.items()
+    }
 
     def encoding(self, value: str | List) -> bytes:
         # Redis holds every list as one before 7.2.

@@ -11,7 +11,7 @@ that may be changed, and `store` keeps them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Self
 
@@ -21,7 +21,7 @@ from kvserver.containers import packed
 from kvserver.containers.packed import MOST_MEMBERS, pack_members
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Elements, Form
+from kvserver.data.kinds import Elements, Form, Load
 from kvserver.dispatch.arguments import MAX_INTEGER, MIN_INTEGER, WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -218,7 +218,9 @@ class SetKind(Collection):
     types = (Set,)
     mark = "".join(MARKS)
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.SET_TYPES}
+    loads: Mapping[int, Load] = {
+        dump_type: Load(shape, partial(_load, dump_type)) for dump_type, shape in rdb.SET_TYPES.items()
+    }
 
     def encoding(self, value: str | Set) -> bytes:
         is_intset = value.is_intset if isinstance(value, Set) else value[0] == INTSET_MARK

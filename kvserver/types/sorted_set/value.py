@@ -7,7 +7,7 @@ may be changed, and `store` keeps it. So each of them is written once.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from math import copysign, isfinite
@@ -17,7 +17,7 @@ from kvserver.containers.ordered import Ordered
 from kvserver.containers.packed import MOST_MEMBERS, pack_pairs
 from kvserver.containers.table import Table
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Elements, Form
+from kvserver.data.kinds import Elements, Form, Load
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats import rdb_collections as rdb
@@ -362,7 +362,9 @@ class SortedSetKind(Collection):
     types = (SortedSet,)
     mark = MARK
     forms: Mapping[str, Form] = {TAG: Form(_read, _begin_long)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {dump_type: partial(_load, dump_type) for dump_type in rdb.ZSET_TYPES}
+    loads: Mapping[int, Load] = {
+        dump_type: Load(shape, partial(_load, dump_type)) for dump_type, shape in rdb.ZSET_TYPES.items()
+    }
 
     def encoding(self, value: str | SortedSet) -> bytes:
         return b"skiplist" if isinstance(value, SortedSet) and not value.is_listpack else b"listpack"

@@ -26,7 +26,12 @@ from kvserver.types.stream.progress import distance
 from kvserver.types.stream.stream import Stream
 
 STREAM_LISTPACKS, STREAM_LISTPACKS_2, STREAM_LISTPACKS_3 = 15, 19, 21
-STREAM_TYPES: Final = (STREAM_LISTPACKS, STREAM_LISTPACKS_2, STREAM_LISTPACKS_3)
+# With the shapes of their bodies (`formats.rdb_shape`): nodes, the length and ids, groups with pending entries and consumers.
+STREAM_TYPES: Final = {
+    STREAM_LISTPACKS: b"[ss] nnn [snn[888n][s8[88]]]".replace(b" ", b""),
+    STREAM_LISTPACKS_2: b"[ss] nnnnnnnn [snnn[888n][s8[88]]]".replace(b" ", b""),
+    STREAM_LISTPACKS_3: b"[ss] nnnnnnnn [snnn[888n][s88[88]]]".replace(b" ", b""),
+}
 _KEY: Final = Struct(">QQ")
 _DELETED, _SAME_FIELDS = 1, 2
 _FLAGS: Final = 4

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import Final
 
 from kvserver.data.entries import Value
-from kvserver.data.kinds import Form
+from kvserver.data.kinds import Form, Load
 from kvserver.dispatch.arguments import WRONG_TYPE
 from kvserver.errors import CommandError
 from kvserver.formats.digest import STREAM_TYPE, mix
@@ -40,8 +40,8 @@ class StreamKind(Collection):
     types = (Stream,)
     mark = ""
     forms: Mapping[str, Form] = {TAG: Form(stream_of_json, LongStream)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {
-        dump_type: partial(read_stream, dump_type) for dump_type in STREAM_TYPES
+    loads: Mapping[int, Load] = {
+        dump_type: Load(shape, partial(read_stream, dump_type)) for dump_type, shape in STREAM_TYPES.items()
     }
 
     def encoding(self, value: Stream) -> bytes:

@@ -7,12 +7,12 @@ Only OBJECT tells the encoding. It must never be written to a file: after a star
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Final
 
 from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
-from kvserver.data.kinds import VALUE, Form, Kind
+from kvserver.data.kinds import VALUE, Form, Kind, Load
 from kvserver.dispatch.arguments import WRONG_TYPE, integer
 from kvserver.errors import CommandError
 from kvserver.formats import digest as digests
@@ -79,7 +79,7 @@ class String(Kind):
     types = (bytes, Raw, Embedded)
     mark = ""
     forms: Mapping[str, Form] = {BASE64: Form(_read_base64, _begin_base64)}
-    loads: Mapping[int, Callable[[bytes, int], Value]] = {STRING_TYPE: _load}
+    loads: Mapping[int, Load] = {STRING_TYPE: Load(b"s", _load)}
 
     def encoding(self, value: bytes) -> bytes:
         if type(value) is bytes and _is_integer(value):

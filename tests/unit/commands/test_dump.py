@@ -103,8 +103,8 @@ def test_key_that_is_there_is_replaced_only_when_asked(session: Session) -> None
         (("new", 0, "x", "ONCE"), "ERR syntax error"),
         (("k", 0, dumps.sealed(b"\0\x05abc"), "REPLACE"), "ERR Bad data format"),
         (
-            ("k", 0, dumps.sealed(b"\x07\1a"), "REPLACE"),
-            "ERR the payload holds a module's value, which this server does not have",
+            ("k", 0, dumps.sealed(b"\x07\1\0"), "REPLACE"),
+            "ERR the payload holds a value of the module type AAAAAAAAA, which this server does not have",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def sorted_set(scores: dict[bytes, float]) -> Value:
     """The value that a load makes of these scores."""
     pairs = sorted(scores.items(), key=lambda pair: (pair[1], pair[0]))
     dumped = SORTED_SET.dump(SortedSet(pairs, is_listpack=False))
-    return SORTED_SET.loads[dumped[0]](dumped[1:], 1 << 20)
+    return SORTED_SET.loads[dumped[0]].value(dumped[1:], 1 << 20)
 
 
 times = st.integers(LATER_MS, LATEST_MS)

@@ -97,9 +97,8 @@ def test_body_that_makes_no_sense_is_refused(body: bytes) -> None:
     assert refusal(dumps.sealed(body)) == BAD_FORMAT
 
 
-@pytest.mark.parametrize("kind", [6, 7])
-def test_value_that_is_not_read_is_named(kind: int) -> None:
-    payload = dumps.sealed(bytes((kind,)) + b"\1a")
+def test_value_that_is_not_read_is_named() -> None:
+    payload = dumps.sealed(b"\6\1a")
     assert refusal(payload) == "the payload holds a module's value, which this server does not have"
 
 

@@ -40,7 +40,7 @@ def test_payload_and_dump_are_those_of_the_elements(elements: list[bytes]) -> No
     dumped = LIST.dump(value)
     load = load_of_dump(dumped[0])
     assert load
-    assert held(load(dumped[1:], 10_000)) == elements
+    assert held(load.value(dumped[1:], 10_000)) == elements
 
 
 @pytest.mark.parametrize("document", [[], {}, "a", None, 1, {"a": "b"}, ["a", 1], ["a", ["b"]], ["$kvs:"], ["$kvs:YQ=="]])

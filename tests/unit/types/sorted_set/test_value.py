@@ -74,7 +74,7 @@ def test_dump_brings_it_back(scores: dict[bytes, float], is_listpack: bool) -> N
     dumped = SORTED_SET.dump(large(scores, is_listpack=is_listpack))
     load = load_of_dump(dumped[0])
     assert load
-    again: Any = load(dumped[1:], 10_000)
+    again: Any = load.value(dumped[1:], 10_000)
     assert SORTED_SET.json(again) == SORTED_SET.json(large(scores))
 
 
