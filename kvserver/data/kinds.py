@@ -124,6 +124,14 @@ class Kind(Protocol):
     def dump(self, value: Any) -> bytes:
         """The payload of DUMP before its footer: a type, and the body. RESTORE may make a value of another kind of it."""
 
+    def rdb(self, value: Any, *, has_modules: bool) -> Iterator[bytes]:
+        """The type and the body of a value in an RDB file, in pieces: no step takes longer than some hundred microseconds.
+
+        An empty piece is a step. The type stands in the first piece that is none, and may be another one than in `dump`.
+        `has_modules`: who loads the file has the modules of Redis Stack, else whatever Redis itself can load is written.
+        """
+        yield self.dump(value)
+
     def digest(self, value: Any, digest: bytes) -> bytes:
         """The digest that becomes of this one when the value is mixed in, for DEBUG DIGEST: see `formats.digest`."""
 

@@ -26,8 +26,9 @@ from kvserver.formats.crc64 import crc64
 from kvserver.formats.lzf import decompress
 
 VERSION: Final = 10
-# The versions of types that came later.
-LATER_VERSIONS: Final = dict.fromkeys((24, 25), 12)
+# The first version that holds values whose members expire, and the types that came with it.
+EXPIRING_MEMBERS_VERSION: Final = 12
+LATER_VERSIONS: Final = dict.fromkeys((24, 25), EXPIRING_MEMBERS_VERSION)
 NEWEST_VERSION_READ: Final = 14
 STRING_TYPE: Final = 0
 # The type of values of modules in release candidates of Redis 4.0, of which nothing tells where they end.

@@ -207,7 +207,7 @@ def write_zset(dump_type: int, pairs: Iterable[tuple[bytes, float]]) -> bytes:
     if dump_type == ZSET_LISTPACK:
         strings = chain.from_iterable((member, _write_score(score)) for member, score in pairs)
         return _write_block(dump_type, write_listpack(strings))
-    parts = [write_string(member) + _DOUBLE.pack(score) for member, score in pairs]
+    parts = list(map(pair_part, pairs))
     # Redis writes the greatest first, so that a load inserts each at the front.
     parts.reverse()
     return bytes((ZSET_2,)) + write_length(len(parts)) + b"".join(parts)
@@ -227,17 +227,30 @@ def write_expiring_hash(dump_type: int, fields: list[tuple[bytes, bytes, int | N
     The fields come with their values, and when each expires: in Unix milliseconds, or None.
     """
     earliest_ms = min(time_ms for _, _, time_ms in fields if time_ms is not None)
-    head = bytes((dump_type,)) + earliest_ms.to_bytes(_TIME_BYTES, "little")
+    head = expiring_head(dump_type, earliest_ms)
     if dump_type == HASH_LISTPACK_EX:
         # Redis has them in this order, by which it finds those that are due.
         ordered = sorted(fields, key=lambda each: _MAX_EXPIRY_MS + 1 if each[2] is None else each[2])
         strings = chain.from_iterable((field, value, b"%d" % (time_ms or 0)) for field, value, time_ms in ordered)
         return head + write_string(write_listpack(strings))
-    parts = [
-        write_length(0 if time_ms is None else time_ms - earliest_ms + 1) + write_string(field) + write_string(value)
-        for field, value, time_ms in fields
-    ]
+    parts = [expiring_part(field, earliest_ms) for field in fields]
     return head + write_length(len(parts)) + b"".join(parts)
+
+
+def pair_part(pair: tuple[bytes, float]) -> bytes:
+    """A member and its score in a ZSET_2."""
+    return write_string(pair[0]) + _DOUBLE.pack(pair[1])
+
+
+def expiring_head(dump_type: int, earliest_ms: int) -> bytes:
+    """The type of a hash some of whose fields expire, and the time of the earliest of them."""
+    return bytes((dump_type,)) + earliest_ms.to_bytes(_TIME_BYTES, "little")
+
+
+def expiring_part(field: tuple[bytes, bytes, int | None], earliest_ms: int) -> bytes:
+    """A field, its value and its time in a HASH_METADATA."""
+    name, value, time_ms = field
+    return write_length(0 if time_ms is None else time_ms - earliest_ms + 1) + write_string(name) + write_string(value)
 
 
 def _read_strings(reader: Reader, count: int, max_bytes: int) -> list[bytes]:

@@ -55,11 +55,17 @@ def read_module(body: bytes, max_bytes: int) -> ModuleValue:
 
 def write_module_string(name: str, version: int, string: bytes) -> bytes:
     """The type and the body of a value for which its module saves one string."""
+    head, end = module_head(name, version)
+    return head + write_string(string) + end
+
+
+def module_head(name: str, version: int) -> tuple[bytes, bytes]:
+    """What stands before and behind the one string that a module saves for a value: the type, and the ends of the body."""
     number = 0
     for character in name:
         number = number << _CHARACTER_BITS | _CHARACTERS.index(character)
     head = write_length(number << _VERSION_BITS | version) + write_length(_STRING)
-    return bytes((MODULE,)) + head + write_string(string) + write_length(_END)
+    return bytes((MODULE,)) + head, write_length(_END)
 
 
 def _type_of(number: int) -> tuple[str, int]:

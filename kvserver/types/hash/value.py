@@ -25,6 +25,7 @@ from kvserver.formats.longcollection import LongObject
 from kvserver.formats.members import LATEST_MS, Timed, object_pieces
 from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.rdb_pieces import expiring_hash_in_pieces, hash_in_pieces
 from kvserver.formats.tags import EXPIRY
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -387,6 +388,15 @@ class HashKind(Collection):
             expiring = [(field, text, fields.deadlines.get(field)) for field, text in fields.items()]
             return rdb.write_expiring_hash(rdb.HASH_METADATA if is_hash else rdb.HASH_LISTPACK_EX, expiring)
         return rdb.write_hash(rdb.HASH if is_hash else rdb.HASH_LISTPACK, fields.items())
+
+    def rdb(self, value: str | Hash, *, has_modules: bool) -> Iterator[bytes]:
+        if isinstance(value, str) or value.is_listpack:
+            return iter([self.dump(value)])
+        deadlines = value.deadlines
+        if deadlines is None or deadlines.earliest is None:
+            return hash_in_pieces(len(value), value.items())
+        fields = ((field, text, deadlines.get(field)) for field, text in value.items())
+        return expiring_hash_in_pieces(len(value), deadlines.earliest, fields)
 
     def digest(self, value: str | Hash, digest: bytes) -> bytes:
         fields = fields_of(value) or {}

@@ -16,11 +16,13 @@ from kvserver.errors import DumpInvalid
 from kvserver.formats.codec import JSON, PIECE_BYTES, JSONText
 from kvserver.formats.digest import MODULE_TYPE, mix
 from kvserver.formats.rdb import BAD_FORMAT, STRING_TYPE, write_string
-from kvserver.formats.rdb_module import MODULE, MODULE_SHAPE, read_module
+from kvserver.formats.rdb_module import MODULE, MODULE_SHAPE, module_head, read_module
+from kvserver.formats.rdb_pieces import string_in_pieces
 from kvserver.types.json.document import Document
 from kvserver.types.json.parsing import parse, parse_outside
 from kvserver.types.json.storage import value_of
-from kvserver.types.json.writing import write_steps
+from kvserver.types.json.work import Steps
+from kvserver.types.json.writing import text_steps, write_steps
 
 # RedisJSON calls its type so.
 NAME: Final = "ReJSON-RL"
@@ -88,8 +90,28 @@ class DocumentKind(Kind):
         """Return the payload of a string, the document's text: a server without RedisJSON couldn't load a module's payload."""
         return bytes((STRING_TYPE,)) + write_string(text_of(value))
 
+    def rdb(self, value: JSONText | Document, *, has_modules: bool) -> Iterator[bytes]:
+        if isinstance(value, Document):
+            text = yield from _empty_pieces(text_steps(value.root, has_constants=value.has_constants))
+        else:
+            text = bytes(value)
+        head, end = module_head(NAME, _TEXT_VERSIONS[-1]) if has_modules else (bytes((STRING_TYPE,)), b"")
+        yield from string_in_pieces(head, text)
+        yield end
+
     def digest(self, value: JSONText | Document, digest: bytes) -> bytes:
         return mix(digest, (MODULE_TYPE, text_of(value)))
+
+
+def _empty_pieces(steps: Steps[bytes]) -> Generator[bytes, None, bytes]:
+    """Yield an empty piece for each step, and return what they lead to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            text: bytes = ended.value
+            return text
+        yield b""
 
 
 DOCUMENT: Final = DocumentKind()

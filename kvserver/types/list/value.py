@@ -23,6 +23,7 @@ from kvserver.formats.digest import LIST_TYPE, mix
 from kvserver.formats.longcollection import LongArray
 from kvserver.formats.members import array_pieces
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.rdb_pieces import strings_in_pieces
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 
@@ -140,6 +141,11 @@ class ListKind(Collection):
 
     def dump(self, value: str | List) -> bytes:
         return rdb.write_list(elements_of(value) or ())
+
+    def rdb(self, value: str | List, *, has_modules: bool) -> Iterator[bytes]:
+        if isinstance(value, str):
+            return iter([self.dump(value)])
+        return strings_in_pieces(rdb.LIST, len(value), value)
 
     def digest(self, value: str | List, digest: bytes) -> bytes:
         return mix(mix(digest, (LIST_TYPE,)), elements_of(value) or ())

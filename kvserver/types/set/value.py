@@ -30,6 +30,7 @@ from kvserver.formats.longcollection import LongArray
 from kvserver.formats.members import array_pieces
 from kvserver.formats.nameorder import by_name
 from kvserver.formats.names import as_text, bytes_of, name_of
+from kvserver.formats.rdb_pieces import strings_in_pieces
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 
@@ -236,6 +237,11 @@ class SetKind(Collection):
     def dump(self, value: str | Set) -> bytes:
         is_intset = self.encoding(value) == b"intset"
         return rdb.write_set(rdb.SET_INTSET if is_intset else rdb.SET, members_of(value) or ())
+
+    def rdb(self, value: str | Set, *, has_modules: bool) -> Iterator[bytes]:
+        if isinstance(value, str):
+            return iter([self.dump(value)])
+        return strings_in_pieces(rdb.SET, len(value), value)
 
     def digest(self, value: str | Set, digest: bytes) -> bytes:
         return join(mix(digest, (SET_TYPE,)), members_of(value) or ())

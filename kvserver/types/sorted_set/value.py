@@ -25,6 +25,7 @@ from kvserver.formats.digest import EMPTY, ZSET_TYPE, join, mix
 from kvserver.formats.longcollection import LongPairs
 from kvserver.formats.members import INFINITIES, pairs_pieces
 from kvserver.formats.names import as_text, bytes_of
+from kvserver.formats.rdb_pieces import zset_in_pieces
 from kvserver.options.config import Config
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
@@ -189,6 +190,10 @@ class SortedSet:
 
     def __iter__(self) -> Iterator[tuple[bytes, float]]:
         return iter(self._order)
+
+    def backwards(self) -> Iterator[tuple[bytes, float]]:
+        """The members and their scores in descending order. Nobody may change the sorted set meanwhile."""
+        return reversed(self._order)
 
     def chunks(self) -> Iterator[tuple[Sequence[bytes], Sequence[float]]]:
         """The members and their scores, some hundred at a time. Nobody may change them."""
@@ -380,6 +385,11 @@ class SortedSetKind(Collection):
         return rdb.write_zset(
             rdb.ZSET_LISTPACK if self.encoding(value) == b"listpack" else rdb.ZSET_2, members_of(value) or ()
         )
+
+    def rdb(self, value: str | SortedSet, *, has_modules: bool) -> Iterator[bytes]:
+        if isinstance(value, str):
+            return iter([self.dump(value)])
+        return zset_in_pieces(len(value.scores), value.backwards())
 
     def digest(self, value: str | SortedSet, digest: bytes) -> bytes:
         of_members = (mix(EMPTY, (member, b"%.17g" % score)) for member, score in members_of(value) or ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import starmap
 from struct import Struct
 from typing import Final
 
@@ -19,25 +21,24 @@ _WITH_ENTRIES_READ: Final = 19
 _WITH_ACTIVE_TIME: Final = 21
 
 
-def write_groups(groups: Groups) -> bytes:
-    """The groups behind the entries in a payload of DUMP: their number, and each of them in the order of names.
+def write_groups(groups: Groups) -> Iterator[bytes]:
+    """Yield the parts of the groups behind the entries in a payload of DUMP: their number, and each in the order of names.
 
     A group has its name, its last id and the number of entries that it has read; behind their number its pending entries,
     each with the time and the number of its deliveries; behind their number its consumers. A consumer has its name, the time
     when it was seen, and behind their number the ids of its pending entries. Source: rdbSaveObject, rdbSaveStreamPEL and
     rdbSaveStreamConsumers in rdb.c of redis 7.0.
     """
-    parts = [write_length(len(groups))]
+    yield write_length(len(groups))
     for name, group in groups.in_order():
-        parts.append(write_string(name))
-        parts += map(write_length, (*group.last_id, group.entries_read % COUNTS, len(group.pending)))
+        yield write_string(name)
+        yield b"".join(map(write_length, (*group.last_id, group.entries_read % COUNTS, len(group.pending))))
         for milliseconds, sequence, _, time_ms, count in group.pending.rows():
-            parts += _KEY.pack(milliseconds, sequence), _TIME.pack(time_ms), write_length(count)
-        parts.append(write_length(len(group.consumers)))
+            yield _KEY.pack(milliseconds, sequence) + _TIME.pack(time_ms) + write_length(count)
+        yield write_length(len(group.consumers))
         for consumer_name, consumer in group.consumers.in_order():
-            parts += write_string(consumer_name), _TIME.pack(consumer.seen_ms), write_length(len(consumer.ids))
-            parts += [_KEY.pack(*identity) for identity in consumer.ids.rows()]
-    return b"".join(parts)
+            yield write_string(consumer_name) + _TIME.pack(consumer.seen_ms) + write_length(len(consumer.ids))
+            yield from starmap(_KEY.pack, consumer.ids.rows())
 
 
 def read_groups(reader: Reader, dump_type: int, max_bytes: int) -> Groups:

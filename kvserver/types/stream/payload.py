@@ -19,6 +19,7 @@ from typing import Final
 from kvserver.errors import DumpInvalid
 from kvserver.formats.listpack import join_entries, read_listpack, write_entry
 from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.formats.rdb_pieces import in_pieces
 from kvserver.types.stream.group_payload import read_groups, write_groups
 from kvserver.types.stream.ids import FIRST, MOST, Id
 from kvserver.types.stream.node import Node
@@ -39,14 +40,17 @@ _FLAGS: Final = 4
 
 def write_stream(stream: Stream) -> bytes:
     """The type and the body of a stream, as redis-server 7.0 writes it."""
-    parts = [bytes((STREAM_LISTPACKS_2,)), write_length(stream.entries.node_count)]
+    return b"".join(stream_in_pieces(stream))
+
+
+def stream_in_pieces(stream: Stream) -> Iterator[bytes]:
+    """Yield the type and the body of a stream in pieces: a node each, and some hundred parts of the groups."""
+    yield bytes((STREAM_LISTPACKS_2,)) + write_length(stream.entries.node_count)
     for node in stream.entries.nodes():
-        parts += write_string(_KEY.pack(*node.first)), write_string(write_node(node))
-    parts.append(write_length(stream.length))
-    for identity in (stream.last_id, stream.first_id, stream.max_deleted_id):
-        parts += map(write_length, identity)
-    parts += write_length(stream.added), write_groups(stream.groups)
-    return b"".join(parts)
+        yield write_string(_KEY.pack(*node.first)) + write_string(write_node(node))
+    numbers = (stream.length, *stream.last_id, *stream.first_id, *stream.max_deleted_id, stream.added)
+    yield b"".join(map(write_length, numbers))
+    yield from in_pieces(write_groups(stream.groups))
 
 
 def read_stream(dump_type: int, body: bytes, max_bytes: int) -> Stream:

@@ -15,7 +15,7 @@ from kvserver.formats.names import as_text
 from kvserver.state.session import Session
 from kvserver.types.collection import Collection
 from kvserver.types.stream.frames import LongStream, stream_of_json, stream_pieces
-from kvserver.types.stream.payload import STREAM_TYPES, read_stream, write_stream
+from kvserver.types.stream.payload import STREAM_TYPES, read_stream, stream_in_pieces, write_stream
 from kvserver.types.stream.stream import Stream
 
 TAG: Final = "stream"
@@ -64,6 +64,9 @@ class StreamKind(Collection):
 
     def dump(self, value: Stream) -> bytes:
         return write_stream(value)
+
+    def rdb(self, value: Stream, *, has_modules: bool) -> Iterator[bytes]:
+        return stream_in_pieces(value)
 
     def digest(self, value: Stream, digest: bytes) -> bytes:
         digest = mix(digest, (STREAM_TYPE,))

@@ -19,6 +19,7 @@ from kvserver.formats import digest as digests
 from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical_string, canonical_string_pieces, utf8_pieces
 from kvserver.formats.names import as_text
 from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
+from kvserver.formats.rdb_pieces import string_in_pieces
 from kvserver.types.json.document import Document
 from kvserver.types.string.longbase64 import LongBase64, decode_base64
 
@@ -110,6 +111,9 @@ class String(Kind):
 
     def dump(self, value: bytes) -> bytes:
         return bytes((STRING_TYPE,)) + write_string(value)
+
+    def rdb(self, value: bytes, *, has_modules: bool) -> Iterator[bytes]:
+        return string_in_pieces(bytes((STRING_TYPE,)), value) if len(value) > PIECE_BYTES else iter([self.dump(value)])
 
     def digest(self, value: bytes, digest: bytes) -> bytes:
         return digests.mix(digest, (digests.STRING_TYPE, value))

@@ -65,13 +65,13 @@ def test_group_that_comes_twice_is_refused() -> None:
 def test_consumer_without_entries_is_kept() -> None:
     groups: Groups = Named()
     groups.add(b"g", Group((0, 0))).consumers.add(b"c", Consumer(b"c", 5))
-    assert text_of(loaded(write_groups(groups))) == text_of(groups)
+    assert text_of(loaded(b"".join(write_groups(groups)))) == text_of(groups)
 
 
 @settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
 @given(some_groups())
 def test_dump_comes_back(groups: Groups) -> None:
-    reader = Reader(write_groups(groups))
+    reader = Reader(b"".join(write_groups(groups)))
     loaded = read_groups(reader, 19, 1 << 20)
     reader.end()
     assert text_of(loaded) == text_of(groups)
