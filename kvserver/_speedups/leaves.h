@@ -50,6 +50,14 @@ PyObject *read_request(const char **at, const char *end);
 uint32_t crc_of(const char *data, Py_ssize_t length);
 void fill_crc_tables(void);
 
+/* The tables of the CRC-64 are filled once. */
+void fill_crc64_tables(void);
+
+/* Decompress LZF into memory that is to be filled exactly. NULL, or what is wrong with the data. */
+const char *decompress_into(const unsigned char *p, const unsigned char *end, unsigned char *to, unsigned char *limit);
+/* False if no LZF of this length stands for so many bytes. */
+int can_be_so_long(Py_ssize_t compressed_bytes, uint64_t bytes);
+
 /* Python's function hash, whose result is known without a call. */
 extern PyObject *builtin_hash;
 

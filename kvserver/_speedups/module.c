@@ -30,6 +30,7 @@ PyMODINIT_FUNC PyInit__compiled(void)
     if (!builtin_hash)
         return NULL;
     fill_crc_tables();
+    fill_crc64_tables();
     module = PyModule_Create(&definition);
     /* The digest of the sources, by which a test knows that no older ones were built, and that of the twins, beside which they
        were (`choice.py`). */

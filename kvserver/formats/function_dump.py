@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
+from kvserver._speedups.rdb_strings import write_string
 from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import Reader, body_of, seal, write_string
+from kvserver.formats.rdb import Reader, body_of, seal
 
 T = TypeVar("T")
 

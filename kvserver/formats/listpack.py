@@ -13,7 +13,8 @@ is in the first byte, whose low bits may be data:
     110xxxxx   an integer of 13 bits           1111 0010   an integer of 3 bytes
     1110xxxx   a string of up to 4,095 bytes   1111 0011   an integer of 4 bytes; 1111 0100 is one of 8 bytes
 
-A string that is the decimal of such an integer is always written as one. Source: listpack.c of redis 7.0.
+A string that is the decimal of such an integer is always written as one. Source: listpack.c of redis 7.0. They are read in
+`_speedups.listpacks`.
 """
 
 from __future__ import annotations
@@ -22,88 +23,25 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-# The length and the count stand before the entries, the end behind them.
-OVERHEAD_BYTES: Final = 7
-_HEAD_BYTES: Final = 6
-_END: Final = 0xFF
-# From so many entries on, the count says nothing.
-_UNCOUNTED: Final = 0xFFFF
-_SMALL_END: Final = 0x80
-_SHORT_STRING, _SHORT_STRING_END = 0x80, 0xC0
-_INTEGER_13, _INTEGER_13_END = 0xC0, 0xE0
-_STRING_12, _STRING_12_END = 0xE0, 0xF0
-_STRING_32: Final = 0xF0
-# The bytes of an integer, by its encoding.
-_INTEGER_BYTES: Final = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
-# Where the entry's length is so many bytes or more, its copy behind the entry takes 3, 4 or 5 bytes.
-_LONGER_COPIES: Final = (16_383, 2_097_151, 268_435_455)
+from kvserver._speedups.listpacks import (
+    INTEGER_13,
+    INTEGER_BYTES,
+    LONGER_COPIES,
+    OVERHEAD_BYTES,
+    SHORT_STRING,
+    SHORT_STRING_END,
+    SMALL_END,
+    STRING_12,
+    STRING_32,
+    UNCOUNTED,
+    length_copy,
+)
+
 # From these numbers on, an entry is so many bytes longer.
-_LONGER_INTEGERS: Final = ((_SMALL_END, 1), (1 << 12, 1), (1 << 15, 1), (1 << 23, 1), (1 << 31, 4))
+_LONGER_INTEGERS: Final = ((SMALL_END, 1), (1 << 12, 1), (1 << 15, 1), (1 << 23, 1), (1 << 31, 4))
 # The longest decimal of 64 bits.
 _DECIMAL_BYTES: Final = 20
-_SMALL: Final = [b"%d" % number for number in range(_SMALL_END)]
-_SMALL_ENTRIES: Final = {text: bytes((number, 1)) for number, text in enumerate(_SMALL)}
-
-
-def read_listpack(data: bytes) -> list[bytes]:
-    """The strings of a listpack, integers as their decimals. ValueError if the data is not exactly one listpack."""
-    if len(data) < OVERHEAD_BYTES or int.from_bytes(data[:4], "little") != len(data) or data[-1] != _END:
-        raise ValueError("the data has another length than it says, or no end")
-    strings: list[bytes] = []
-    append = strings.append
-    position, end = _HEAD_BYTES, len(data) - 1
-    try:
-        while position < end:
-            first = data[position]
-            if first < _SMALL_END:
-                length = 1
-                append(_SMALL[first])
-            elif first < _SHORT_STRING_END:
-                length = 1 + first - _SHORT_STRING
-                append(data[position + 1 : position + length])
-            elif first < _INTEGER_13_END:
-                length = 2
-                number = (first - _INTEGER_13) << 8 | data[position + 1]
-                append(b"%d" % (number if number < 1 << 12 else number - (1 << 13)))
-            else:
-                string, length = _read_long(data, position, first)
-                append(string)
-            position += length
-            if length < _SMALL_END:
-                if data[position] != length:
-                    raise ValueError("the copy of an entry's length is another one")
-                position += 1
-            else:
-                copy = _length_copy(length)
-                if not data.startswith(copy, position):
-                    raise ValueError("the copy of an entry's length is another one")
-                position += len(copy)
-    except IndexError:
-        raise ValueError("the data ends inside an entry") from None
-    # The last byte of a length's copy can be like the end.
-    if position != end:
-        raise ValueError("the last entry reaches into the end")
-    count = int.from_bytes(data[4:_HEAD_BYTES], "little")
-    if count not in (len(strings), _UNCOUNTED):
-        raise ValueError("the count is another one")
-    return strings
-
-
-def _read_long(data: bytes, position: int, first: int) -> tuple[bytes, int]:
-    """Read an entry of one of the rarer encodings. Return the string, and the length of encoding and data.
-
-    The string is shorter than that where the data ends inside of it.
-    """
-    if first < _STRING_12_END:
-        length = 2 + ((first - _STRING_12) << 8 | data[position + 1])
-        return data[position + 2 : position + length], length
-    if first == _STRING_32:
-        length = 5 + int.from_bytes(data[position + 1 : position + 5], "little")
-        return data[position + 5 : position + length], length
-    if first not in _INTEGER_BYTES:
-        raise ValueError("an entry has an unknown encoding")
-    length = 1 + _INTEGER_BYTES[first]
-    return b"%d" % int.from_bytes(data[position + 1 : position + length], "little", signed=True), length
+_SMALL_ENTRIES: Final = {b"%d" % number: bytes((number, 1)) for number in range(SMALL_END)}
 
 
 def write_listpack(strings: Iterable[bytes]) -> bytes:
@@ -114,7 +52,7 @@ def write_listpack(strings: Iterable[bytes]) -> bytes:
 def join_entries(entries: list[bytes]) -> bytes:
     """The listpack of these entries, made by `write_entry`. OverflowError if it has 4 GB or more."""
     length = OVERHEAD_BYTES + sum(map(len, entries))
-    count = min(len(entries), _UNCOUNTED)
+    count = min(len(entries), UNCOUNTED)
     return b"%b%b%b\xff" % (length.to_bytes(4, "little"), count.to_bytes(2, "little"), b"".join(entries))
 
 
@@ -128,13 +66,13 @@ def write_entry(string: bytes) -> bytes:
         entry = _write_integer(string)
         if entry is not None:
             return entry
-    if length <= _SHORT_STRING_END - _SHORT_STRING - 1:
-        return b"%c%b%c" % (_SHORT_STRING + length, string, length + 1)
+    if length <= SHORT_STRING_END - SHORT_STRING - 1:
+        return b"%c%b%c" % (SHORT_STRING + length, string, length + 1)
     if length < 1 << 12:
-        head = bytes((_STRING_12 | length >> 8, length & 0xFF))
+        head = bytes((STRING_12 | length >> 8, length & 0xFF))
     else:
-        head = bytes((_STRING_32,)) + length.to_bytes(4, "little")
-    return head + string + _length_copy(len(head) + length)
+        head = bytes((STRING_32,)) + length.to_bytes(4, "little")
+    return head + string + length_copy(len(head) + length)
 
 
 def entry_size(string: bytes) -> int:
@@ -175,7 +113,7 @@ def integers_size(numbers: Sequence[int]) -> int:
 
 def integer_size(number: int) -> int:
     """The length of the entry of an integer of 64 bits, signed, or of the one that has the same bits."""
-    if 0 <= number < _SMALL_END:
+    if 0 <= number < SMALL_END:
         return 2
     if -(1 << 12) <= number < 1 << 12:
         return 3
@@ -190,14 +128,14 @@ def integer_size(number: int) -> int:
 def string_size(length: int) -> int:
     """The length of the entry of a string of so many bytes, if it is no integer: no shorter string, or integer, takes more."""
     # The head of a short string has one byte, and so has the copy of its length.
-    return length + 2 if length <= _SHORT_STRING_END - _SHORT_STRING - 1 else _long_size(length)
+    return length + 2 if length <= SHORT_STRING_END - SHORT_STRING - 1 else _long_size(length)
 
 
 def _long_size(length: int) -> int:
     length += 2 if length < 1 << 12 else 5
-    if length < _LONGER_COPIES[0]:
-        return length + 1 + (length >= _SMALL_END)
-    return length + 3 + sum(length >= limit for limit in _LONGER_COPIES[1:])
+    if length < LONGER_COPIES[0]:
+        return length + 1 + (length >= SMALL_END)
+    return length + 3 + sum(length >= limit for limit in LONGER_COPIES[1:])
 
 
 def _write_integer(string: bytes) -> bytes | None:
@@ -208,22 +146,11 @@ def _write_integer(string: bytes) -> bytes | None:
     if b"%d" % number != string:
         return None
     if -(1 << 12) <= number < 1 << 12:
-        return bytes((_INTEGER_13 | number >> 8 & 0x1F, number & 0xFF, 2))
-    for encoding, size in _INTEGER_BYTES.items():
+        return bytes((INTEGER_13 | number >> 8 & 0x1F, number & 0xFF, 2))
+    for encoding, size in INTEGER_BYTES.items():
         if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1:
             return b"%c%b%c" % (encoding, number.to_bytes(size, "little", signed=True), 1 + size)
     return None
-
-
-def _length_copy(length: int) -> bytes:
-    """The copy of an entry's length, for reading backwards: all bytes but the first have their highest bit set."""
-    if length < _SMALL_END:
-        return bytes((length,))
-    if length < _LONGER_COPIES[0]:
-        return bytes((length >> 7, length & 0x7F | 0x80))
-    size = 3 + sum(length >= limit for limit in _LONGER_COPIES[1:])
-    septets = [length >> 7 * index & 0x7F | 0x80 for index in reversed(range(size))]
-    return bytes((septets[0] & 0x7F, *septets[1:]))
 
 
 # The lengths of the entries of strings that are no integers, by the lengths of the strings.

@@ -16,14 +16,13 @@ and nothing here knows another value than a string: collections are in `rdb_coll
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from kvserver._speedups.crc64 import crc64
+from kvserver._speedups.rdb_parts import items_at, number_at
 from kvserver.data.entries import Value
 from kvserver.data.kinds import kind_of, load_of_dump
 from kvserver.errors import DumpInvalid
-from kvserver.formats.crc64 import crc64
-from kvserver.formats.lzf import decompress
 
 VERSION: Final = 10
 # The first version that holds values whose members expire, and the types that came with it.
@@ -36,15 +35,6 @@ _EARLY_MODULE: Final = 6
 _VERSION_BYTES: Final = 2
 _CRC_BYTES: Final = 8
 _FOOTER_BYTES: Final = _VERSION_BYTES + _CRC_BYTES
-
-# The first two bits of a length say its kind; the other six of its first byte are its upper bits, or say more.
-_SIX_BITS, _FOURTEEN_BITS, _WHOLE_BYTES, _ENCODED = range(4)
-_LENGTH_32, _LENGTH_64 = 0x80, 0x81
-_LZF: Final = 3
-# The lengths of encoded integers, by the encoding's number.
-_INTEGER_BYTES: Final = (1, 2, 4)
-_LONGER_LENGTHS: Final = {_LENGTH_32: 4, _LENGTH_64: 8}
-_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,9}")
 
 CHECKSUM_WRONG = "DUMP payload version or checksum are wrong"
 BAD_FORMAT = "Bad data format"
@@ -83,73 +73,6 @@ def load(payload: bytes, max_bytes: int) -> Value:
     return read.value(body[1:], max_bytes)
 
 
-def write_string(value: bytes) -> bytes:
-    """A string as it stands in a payload, also inside of other values."""
-    if _INTEGER.fullmatch(value):
-        number = int(value)
-        for encoding, size in enumerate(_INTEGER_BYTES):
-            if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1:
-                return bytes((_ENCODED << 6 | encoding,)) + number.to_bytes(size, "little", signed=True)
-    return write_length(len(value)) + value
-
-
-def write_length(length: int) -> bytes:
-    """A length or a count of up to 64 bits as it stands in a payload."""
-    if length < 1 << 6:
-        return bytes((length,))
-    if length < 1 << 14:
-        return (_FOURTEEN_BITS << 14 | length).to_bytes(2, "big")
-    if length < 1 << 32:
-        return bytes((_LENGTH_32,)) + length.to_bytes(4, "big")
-    return bytes((_LENGTH_64,)) + length.to_bytes(8, "big")
-
-
-def length_at(data: bytes | bytearray, position: int) -> tuple[int, bool, int] | None:
-    """A length or count that begins at a position, or the number of an encoding: then the second item is True.
-
-    The third is the position behind it. None if the data ends before that. DumpInvalid if no length begins so.
-    """
-    if position >= len(data):
-        return None
-    first = data[position]
-    kind = first >> 6
-    if kind == _SIX_BITS:
-        return first, False, position + 1
-    if kind == _ENCODED:
-        return first & 0x3F, True, position + 1
-    if kind == _FOURTEEN_BITS:
-        return None if position + 1 >= len(data) else ((first & 0x3F) << 8 | data[position + 1], False, position + 2)
-    size = _LONGER_LENGTHS.get(first)
-    if size is None:
-        raise DumpInvalid(BAD_FORMAT)
-    following = position + 1 + size
-    return None if following > len(data) else (int.from_bytes(data[position + 1 : following], "big"), False, following)
-
-
-def string_head_at(data: bytes | bytearray, position: int) -> tuple[int, int, int] | None:
-    """What stands before the bytes of a string: their position, how many they are, and how many the string has.
-
-    None if the data ends before these bytes. DumpInvalid if no string begins so.
-    """
-    found = length_at(data, position)
-    if found is None:
-        return None
-    length, is_encoded, following = found
-    if not is_encoded:
-        return following, length, length
-    if length < len(_INTEGER_BYTES):
-        return following, _INTEGER_BYTES[length], 0
-    if length != _LZF:
-        raise DumpInvalid(BAD_FORMAT)
-    compressed = length_at(data, following)
-    whole = compressed and length_at(data, compressed[2])
-    if compressed is None or whole is None:
-        return None
-    if compressed[1] or whole[1]:
-        raise DumpInvalid(BAD_FORMAT)
-    return whole[2], compressed[0], whole[0]
-
-
 class Reader:
     """Reads a body from its beginning. DumpInvalid if the data ends early or makes no sense."""
 
@@ -159,27 +82,34 @@ class Reader:
 
     def string(self, max_bytes: int) -> bytes:
         """The next string. DumpInvalid also if it is compressed and has more bytes than `max_bytes`."""
-        is_encoded, length = self._length()
-        if not is_encoded:
-            return self.take(length)
-        if length < len(_INTEGER_BYTES):
-            return b"%d" % int.from_bytes(self.take(_INTEGER_BYTES[length]), "little", signed=True)
-        if length != _LZF:
-            raise DumpInvalid(BAD_FORMAT)
-        compressed_bytes, bytes_ = self.length(), self.length()
-        if bytes_ > max_bytes:
-            raise DumpInvalid(BAD_FORMAT)
+        return self.strings(1, max_bytes)[0]
+
+    def strings(self, count: int, max_bytes: int) -> list[bytes]:
+        """The next so many strings. DumpInvalid as for one."""
+        # A shape of strings gives nothing else.
+        return self.items(b"s", count, max_bytes)  # type: ignore[return-value]
+
+    def items(self, shape: bytes, rounds: int, max_bytes: int) -> list[bytes | int]:
+        """All that stands in a shape (`rdb_shape`), which comes so many times: strings, numbers and bytes in turn.
+
+        There are no brackets in it, and no scores or items of modules. DumpInvalid as for a string.
+        """
         try:
-            return decompress(self.take(compressed_bytes), bytes_)
-        except ValueError:
+            items, self._position = items_at(self._data, self._position, shape, rounds, max_bytes)
+        except (ValueError, OverflowError):
             raise DumpInvalid(BAD_FORMAT) from None
+        return items
 
     def length(self) -> int:
         """The next length or count."""
-        is_encoded, length = self._length()
-        if is_encoded:
+        try:
+            found = number_at(self._data, self._position)
+        except ValueError:
+            found = None
+        if found is None:
             raise DumpInvalid(BAD_FORMAT)
-        return length
+        number, self._position = found
+        return number
 
     def take(self, count: int) -> bytes:
         """The next so many bytes, as they are."""
@@ -198,11 +128,3 @@ class Reader:
         """DumpInvalid if anything is left."""
         if self.has_more:
             raise DumpInvalid(BAD_FORMAT)
-
-    def _length(self) -> tuple[bool, int]:
-        """Read a length, or the number of an encoding: then the first item is True."""
-        found = length_at(self._data, self._position)
-        if found is None:
-            raise DumpInvalid(BAD_FORMAT)
-        length, is_encoded, self._position = found
-        return is_encoded, length

@@ -16,12 +16,14 @@ import struct
 from collections.abc import Callable, Iterable, Sized
 from itertools import chain
 from math import inf, isnan
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from kvserver._speedups.listpacks import OVERHEAD_BYTES, read_listpack
+from kvserver._speedups.rdb_strings import write_length, write_string, write_strings
 from kvserver.errors import DumpEmpty, DumpInvalid
 from kvserver.formats.intset import read_intset, write_intset
-from kvserver.formats.listpack import OVERHEAD_BYTES, join_entries, read_listpack, write_entry, write_listpack
-from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.formats.listpack import join_entries, write_entry, write_listpack
+from kvserver.formats.rdb import BAD_FORMAT, Reader
 from kvserver.formats.ziplist import read_ziplist
 from kvserver.formats.zipmap import read_zipmap
 
@@ -73,7 +75,7 @@ def read_list(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
     """
     reader = Reader(body)
     if dump_type == LIST:
-        values = _read_strings(reader, reader.length(), max_bytes)
+        values = reader.strings(reader.length(), max_bytes)
     elif dump_type == LIST_ZIPLIST:
         values = _read_block(read_ziplist, reader, max_bytes)
     else:
@@ -91,7 +93,7 @@ def read_set(dump_type: int, body: bytes, max_bytes: int) -> list[bytes]:
     """The members of a set, whose type is one of SET_TYPES, in the order of the body. DumpInvalid as for `read_list`."""
     reader = Reader(body)
     if dump_type == SET:
-        members = _read_strings(reader, reader.length(), max_bytes)
+        members = reader.strings(reader.length(), max_bytes)
     elif dump_type == SET_INTSET:
         members = [b"%d" % number for number in _read_block(read_intset, reader, max_bytes)]
     else:
@@ -107,9 +109,12 @@ def read_zset(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, 
     Its type is one of ZSET_TYPES.
     """
     reader = Reader(body)
-    if dump_type in (ZSET, ZSET_2):
-        read_score = _read_double if dump_type == ZSET_2 else _read_text_double
-        pairs = [(reader.string(max_bytes), read_score(reader)) for _ in range(reader.length())]
+    if dump_type == ZSET_2:
+        items: list[Any] = reader.items(b"s8", reader.length(), max_bytes)
+        scores = chain.from_iterable(_DOUBLE.iter_unpack(b"".join(items[1::2])))
+        pairs = list(zip(items[::2], scores, strict=True))
+    elif dump_type == ZSET:
+        pairs = [(reader.string(max_bytes), _read_text_double(reader)) for _ in range(reader.length())]
     else:
         strings = _read_block(read_ziplist if dump_type == ZSET_ZIPLIST else read_listpack, reader, max_bytes)
         _check_tuples(strings, 2)
@@ -132,7 +137,7 @@ def read_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tuple[bytes, 
         pairs = _read_block(read_zipmap, reader, max_bytes)
     else:
         if dump_type == HASH:
-            strings = _read_strings(reader, 2 * reader.length(), max_bytes)
+            strings = reader.strings(2 * reader.length(), max_bytes)
         else:
             strings = _read_block(read_ziplist if dump_type == HASH_ZIPLIST else read_listpack, reader, max_bytes)
         _check_tuples(strings, 2)
@@ -154,9 +159,9 @@ def read_expiring_hash(dump_type: int, body: bytes, max_bytes: int) -> list[tupl
         base_ms = int.from_bytes(reader.take(_TIME_BYTES), "little") - 1
     fields: list[tuple[bytes, bytes, int | None]] = []
     if dump_type in (HASH_METADATA, HASH_METADATA_PRE_GA):
-        for _ in range(reader.length()):
-            time_ms = reader.length()
-            fields.append((reader.string(max_bytes), reader.string(max_bytes), time_ms + base_ms if time_ms else None))
+        items: list[Any] = reader.items(b"nss", reader.length(), max_bytes)
+        times = (time_ms + base_ms if time_ms else None for time_ms in items[::3])
+        fields += zip(items[1::3], items[2::3], times, strict=True)
     else:
         strings = _read_block(read_listpack, reader, max_bytes)
         _check_tuples(strings, 3)
@@ -253,10 +258,6 @@ def expiring_part(field: tuple[bytes, bytes, int | None], earliest_ms: int) -> b
     return write_length(0 if time_ms is None else time_ms - earliest_ms + 1) + write_string(name) + write_string(value)
 
 
-def _read_strings(reader: Reader, count: int, max_bytes: int) -> list[bytes]:
-    return [reader.string(max_bytes) for _ in range(count)]
-
-
 def _read_block(read: Callable[[bytes], list[_Item]], reader: Reader, max_bytes: int) -> list[_Item]:
     """Read a string, and what it holds in another format."""
     try:
@@ -274,11 +275,6 @@ def _read_node(reader: Reader, max_bytes: int) -> list[bytes]:
     if kind != _PLAIN or not value:
         raise DumpInvalid(BAD_FORMAT)
     return [value]
-
-
-def _read_double(reader: Reader) -> float:
-    (score,) = _DOUBLE.unpack(reader.take(_DOUBLE.size))
-    return float(score)
 
 
 def _read_text_double(reader: Reader) -> float:
@@ -334,8 +330,8 @@ def _write_node(kind: int, content: bytes) -> bytes:
 
 def _write_strings(dump_type: int, strings: Iterable[bytes], size: int) -> bytes:
     """A count of tuples of so many strings, and the strings."""
-    parts = list(map(write_string, strings))
-    return bytes((dump_type,)) + write_length(len(parts) // size) + b"".join(parts)
+    strings = list(strings)
+    return bytes((dump_type,)) + write_length(len(strings) // size) + write_strings(b"", 1, strings)
 
 
 def _write_score(score: float) -> bytes:

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple
 
+from kvserver._speedups.crc64 import crc64
+from kvserver._speedups.rdb_parts import AS_BODY, AS_STRING, EXPIRES_MS, EXPIRES_S, FREQUENCY, IDLE, UNREAD, entries_at
 from kvserver.data.entries import Value
 from kvserver.data.kinds import load_of_dump
 from kvserver.errors import DumpEmpty, DumpInvalid, RDBInvalid
-from kvserver.formats.crc64 import crc64
-from kvserver.formats.rdb import BAD_FORMAT, NEWEST_VERSION_READ, Reader
+from kvserver.formats.rdb import BAD_FORMAT, NEWEST_VERSION_READ, STRING_TYPE, Reader
 from kvserver.formats.rdb_shape import Extent
 
 MAGIC: Final = b"REDIS"
@@ -28,8 +29,8 @@ VERSION_DIGITS: Final = 4
 CHECKSUM_BYTES: Final = 8
 _FIRST_VERSION_WITH_CHECKSUM: Final = 5
 
-KEY_META, SLOT_INFO, FUNCTION, EARLY_FUNCTION, MODULE_AUX, IDLE, FREQUENCY = range(243, 250)
-AUX, SIZES, EXPIRES_MS, EXPIRES_S, DATABASE, END = range(250, 256)
+KEY_META, SLOT_INFO, FUNCTION, EARLY_FUNCTION, MODULE_AUX = range(243, 248)
+AUX, SIZES, DATABASE, END = 250, 251, 254, 255
 # What stands behind each opcode, as `rdb_shape` reads it.
 _SHAPES: Final = {
     KEY_META: b"[4m]",
@@ -50,6 +51,11 @@ _SKIPPED: Final = (KEY_META, SLOT_INFO, MODULE_AUX)
 MAX_STRING_BYTES: Final = 512 << 20
 # A step computes the checksum of so many bytes.
 _HASHED_BYTES: Final = 1 << 16
+# So many keys are taken from the bytes at once, ...
+_KEYS_AT_ONCE: Final = 64
+# ... if no string of theirs is longer than this.
+_SHORT_BYTES: Final = 1 << 13
+_TYPES: Final = 256
 
 
 class RDBAux(NamedTuple):
@@ -121,6 +127,8 @@ class RDBReader:
         self._idle_s: int | None = None
         self._frequency: int | None = None
         self._error: RDBInvalid | None = None
+        # How `entries_at` reads the values of each type.
+        self._ways = bytes(map(_way, range(_TYPES)))
         self._parts = self._read()
 
     def feed(self, data: bytes) -> Iterator[RDBItem]:
@@ -173,6 +181,7 @@ class RDBReader:
     def _read(self) -> Generator[RDBItem | None]:
         yield from self._head()
         while True:
+            yield from self._many()
             (opcode,) = yield from self._take(b"1")
             if opcode == END:
                 break
@@ -227,6 +236,27 @@ class RDBReader:
             self._expires_at_ms = number if opcode == EXPIRES_MS else 1000 * number
         return None
 
+    def _many(self) -> Iterator[RDBEntry]:
+        """Keys with short values, as many as stand here."""
+        most_bytes = min(_SHORT_BYTES, self._max_string_bytes)
+        # What stands before a key has been read where it is set.
+        while self._expires_at_ms is self._idle_s is self._frequency is None:
+            found, position = entries_at(self._buffer, self._position, self._ways, _KEYS_AT_ONCE, most_bytes)
+            # The offset of what is wrong is known by the key.
+            dropped_bytes, self._position = self._dropped_bytes, position
+            for entry in found:
+                dump_type, key, value, start, expires_at_ms, idle_s, frequency = entry
+                if dump_type == STRING_TYPE:
+                    yield RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
+                else:
+                    made = self._made(dump_type, key, value, dropped_bytes + start, expires_at_ms, idle_s, frequency)
+                    if made is not None:
+                        yield made
+            if position - self._hashed >= _HASHED_BYTES:
+                self._hash(position)
+            if len(found) < _KEYS_AT_ONCE:
+                break
+
     def _entry(self, dump_type: int) -> Generator[None, None, RDBEntry | None]:
         """A key and its value, whose type was read. None if Redis skips such a key."""
         offset = self.offset - 1
@@ -238,8 +268,25 @@ class RDBReader:
         key = Reader((yield from self._take(b"s"))).string(self._max_string_bytes)
         start = self.offset
         body = yield from self._take(load.shape)
-        expires_at_ms, idle_s, frequency = self._expires_at_ms, self._idle_s, self._frequency
+        # Redis has -1 for none.
+        expires_at_ms = None if self._expires_at_ms == -1 else self._expires_at_ms
+        idle_s, frequency = self._idle_s, self._frequency
         self._expires_at_ms = self._idle_s = self._frequency = None
+        return self._made(dump_type, key, body, start, expires_at_ms, idle_s, frequency)
+
+    def _made(
+        self,
+        dump_type: int,
+        key: bytes,
+        body: bytes,
+        offset: int,
+        expires_at_ms: int | None,
+        idle_s: int | None,
+        frequency: int | None,
+    ) -> RDBEntry | None:
+        """A key with the value of a body, which begins at this offset. None if Redis skips such a key."""
+        load = load_of_dump(dump_type)
+        assert load is not None, "the type was read"
         try:
             value = load.value(body, self._max_string_bytes)
         except DumpEmpty:
@@ -247,9 +294,8 @@ class RDBReader:
             return None
         except DumpInvalid as error:
             reason = "no value of this type" if str(error) == BAD_FORMAT else str(error)
-            raise self._invalid(f"the key {_shown(key)}, type {dump_type}: {reason}", start) from None
-        # Redis has -1 for none.
-        return RDBEntry(self._database, key, value, None if expires_at_ms == -1 else expires_at_ms, idle_s, frequency)
+            raise self._invalid(f"the key {_shown(key)}, type {dump_type}: {reason}", offset) from None
+        return RDBEntry(self._database, key, value, expires_at_ms, idle_s, frequency)
 
     # Bytes
 
@@ -276,6 +322,14 @@ class RDBReader:
         if end > self._hashed:
             self._crc = crc64(bytes(self._buffer[self._hashed : end]), self._crc)
             self._hashed = end
+
+
+def _way(dump_type: int) -> int:
+    """How `entries_at` reads values of a type."""
+    if dump_type == STRING_TYPE:
+        return AS_STRING
+    load = load_of_dump(dump_type)
+    return AS_BODY if load is not None and load.shape == b"s" else UNREAD
 
 
 def _shown(key: bytes) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
+from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.formats.rdb import BAD_FORMAT, Reader
 
 MODULE: Final = 7
 # As `rdb_shape` reads it.

@@ -10,31 +10,37 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
+from kvserver._speedups.rdb_strings import write_length, write_strings
 from kvserver.formats.codec import PIECE_BYTES
-from kvserver.formats.rdb import write_length, write_string
 from kvserver.formats.rdb_collections import HASH, HASH_METADATA, ZSET_2, expiring_head, expiring_part, pair_part
 
 # A piece has so many parts that take some hundred nanoseconds each.
 _PARTS: Final = 256
 
 
-def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in pieces: some hundred parts each, or some thousand bytes."""
+def _groups(strings: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield the same strings in groups that make a piece each."""
     gathered: list[bytes] = []
     length = 0
-    for part in parts:
-        gathered.append(part)
-        length += len(part)
+    for string in strings:
+        gathered.append(string)
+        length += len(string)
         if length >= PIECE_BYTES or len(gathered) >= _PARTS:
-            yield b"".join(gathered)
+            yield gathered
             gathered, length = [], 0
-    yield b"".join(gathered)
+    yield gathered
+
+
+def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in pieces: some hundred parts each, or some thousand bytes."""
+    return map(b"".join, _groups(parts))
 
 
 def strings_in_pieces(dump_type: int, count: int, strings: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the type and the body of a collection that is a count and strings, each or several of them a member."""
     yield bytes((dump_type,)) + write_length(count)
-    yield from in_pieces(map(write_string, strings))
+    for some in _groups(strings):
+        yield write_strings(b"", 1, some)
 
 
 def hash_in_pieces(count: int, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:

@@ -18,10 +18,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+from kvserver._speedups.rdb_parts import number_at, pass_rounds, string_head_at
 from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import BAD_FORMAT, length_at, string_head_at
+from kvserver.formats.rdb import BAD_FORMAT
 
 _STRING, _NUMBER, _TEXT, _MODULE, _OPEN, _CLOSE = b"sntm[]"
+# The characters of rounds that are passed at once.
+_AT_ONCE: Final = b"sn123456789"
 _BYTES: Final = {character: int(chr(character)) for character in b"123456789"}
 # What stands behind each kind of a module's items: signed and unsigned integers, floats of 4 and 8 bytes, strings.
 _ITEMS: Final = dict(enumerate(b"nn48s", start=1))
@@ -53,31 +56,38 @@ class Extent:
 
         What was there in an earlier call is there again.
         """
+        try:
+            self._go_on(data, start)
+        except ValueError:
+            raise DumpInvalid(BAD_FORMAT) from None
+        return self._place == len(self._shape) and start + self.size <= len(data)
+
+    def _go_on(self, data: bytearray, start: int) -> None:
+        """Pass what is there of the part."""
         shape, end = self._shape, len(data)
         while self._place < len(shape):
             position = start + self.size
             # It is behind the end where a string goes on.
             if position >= end and shape[self._place] != _CLOSE:
-                return False
+                return
             following = self._pass(data, position, self._item or shape[self._place])
             if following is None:
-                return False
+                return
             self.size = following - start
-        return start + self.size <= end
 
     def _pass(self, data: bytearray, position: int, character: int) -> int | None:
         """Go on to the next place, and return the position there, or None if more data is needed for that."""
         if character == _OPEN:
             return self._open(data, position)
         if character == _CLOSE:
-            self._close()
-            return position
+            return self._close(data, position)
         if character == _MODULE:
             return self._begin_item(data, position)
         if character == _STRING:
             following = self._behind_string(data, position)
         elif character == _NUMBER:
-            following = _behind_number(data, position)
+            number = number_at(data, position)
+            following = number and number[1]
         elif character == _TEXT:
             length = data[position]
             following = position + 1 + (length if length < _CODED_SCORES else 0)
@@ -91,38 +101,43 @@ class Extent:
         return following
 
     def _open(self, data: bytearray, position: int) -> int | None:
-        found = length_at(data, position)
+        found = number_at(data, position)
         if found is None:
             return None
-        count, is_encoded, following = found
-        if is_encoded:
-            raise DumpInvalid(BAD_FORMAT)
-        if count:
-            self._place += 1
-            self._left.append((self._place, count))
-        else:
-            self._place = _closing(self._shape, self._place) + 1
-        return following
+        count, following = found
+        return self._pass_rounds(data, following, self._place + 1, count)
 
-    def _close(self) -> None:
+    def _close(self, data: bytearray, position: int) -> int:
         place, count = self._left.pop()
-        if count > 1:
-            self._left.append((place, count - 1))
+        return self._pass_rounds(data, position, place, count - 1)
+
+    def _pass_rounds(self, data: bytearray, position: int, place: int, count: int) -> int:
+        """Pass as many rounds as are there of what stands in brackets, if that can be done at once, and begin the next one.
+
+        `place` is behind the bracket. Return the position behind these rounds.
+        """
+        closing = _closing(self._shape, place)
+        inner = self._shape[place:closing]
+        if count and position < len(data) and not inner.translate(None, _AT_ONCE):
+            count, position = pass_rounds(data, position, inner, count, self._max_string_bytes)
+        if count:
+            self._left.append((place, count))
             self._place = place
         else:
-            self._place += 1
+            self._place = closing + 1
+        return position
 
     def _begin_item(self, data: bytearray, position: int) -> int | None:
-        found = length_at(data, position)
+        found = number_at(data, position)
         if found is None:
             return None
-        kind, is_encoded, following = found
-        if is_encoded or (kind and kind not in _ITEMS):
-            raise DumpInvalid(BAD_FORMAT)
+        kind, following = found
         if kind == _NO_ITEM:
             self._place += 1
-        else:
+        elif kind in _ITEMS:
             self._item = _ITEMS[kind]
+        else:
+            raise DumpInvalid(BAD_FORMAT)
         return following
 
     def _behind_string(self, data: bytearray, position: int) -> int | None:
@@ -130,25 +145,16 @@ class Extent:
         if found is None:
             return None
         following, stored_bytes, string_bytes = found
-        if max(stored_bytes, string_bytes) > self._max_string_bytes:
-            raise DumpInvalid(f"a string has {max(stored_bytes, string_bytes)} bytes")
+        most_bytes = max(stored_bytes, string_bytes)
+        if most_bytes > self._max_string_bytes:
+            raise DumpInvalid(f"a string has {most_bytes} bytes, and may have {self._max_string_bytes}")
         return following + stored_bytes
-
-
-def _behind_number(data: bytearray, position: int) -> int | None:
-    found = length_at(data, position)
-    if found is None:
-        return None
-    _, is_encoded, following = found
-    if is_encoded:
-        raise DumpInvalid(BAD_FORMAT)
-    return following
 
 
 @cache
 def _closing(shape: bytes, place: int) -> int:
-    """The place of the bracket that closes the one at this place."""
-    depth = 0
+    """The place of the bracket that closes the one before this place."""
+    depth = 1
     for index in range(place, len(shape)):
         depth += (shape[index] == _OPEN) - (shape[index] == _CLOSE)
         if not depth:

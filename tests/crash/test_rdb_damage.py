@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 from helpers import blocks, dumps
 from helpers.rdb_files import aux, database, entry, pieces, rdb_file, string
+from kvserver._speedups.crc64 import crc64
 from kvserver.data.databases import Databases
 from kvserver.errors import RDBInvalid
-from kvserver.formats.crc64 import crc64
 from kvserver.formats.rdb import dump
 from kvserver.formats.rdb_collections import HASH_LISTPACK_EX, HASH_METADATA, write_expiring_hash
 from kvserver.formats.rdb_file import RDBEntry, RDBReader

@@ -10,10 +10,30 @@ from typing import Any, TypeVar
 import pytest
 
 # All leaves are declared where these are imported.
-from kvserver._speedups import ahead, members, ordering, packed, packing, places, records, replies, requests, runs, strings
+from kvserver._speedups import (
+    ahead,
+    crc64,
+    listpacks,
+    lzf,
+    members,
+    ordering,
+    packed,
+    packing,
+    places,
+    rdb_parts,
+    rdb_strings,
+    records,
+    replies,
+    requests,
+    runs,
+    strings,
+)
 from kvserver._speedups.choice import TWINS, compiled
 
-MODULES = (ahead, members, ordering, packed, packing, places, records, replies, requests, runs, strings)
+MODULES = (
+    *(ahead, crc64, listpacks, lzf, members, ordering, packed, packing, places),
+    *(rdb_parts, rdb_strings, records, replies, requests, runs, strings),
+)
 
 
 def forms(name: str) -> dict[str, Callable[..., Any]]:

@@ -11,7 +11,7 @@ from random import Random
 
 from helpers.dumps import sealed
 from helpers.servers import ServerProcess, Wire, encode, parse
-from kvserver.formats.rdb import write_string
+from kvserver._speedups.rdb_strings import write_string
 
 COUNT = int(os.environ.get("KVSERVER_RANDOM_FUNCTIONS", "400"))
 SEED = int(os.environ.get("KVSERVER_RANDOM_FUNCTIONS_SEED", "0")) or Random().randrange(1, 1 << 32)

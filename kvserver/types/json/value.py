@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final
 
+from kvserver._speedups.rdb_strings import write_string
 from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind, Load
@@ -15,7 +16,7 @@ from kvserver.data.recording import expiry_request
 from kvserver.errors import DumpInvalid
 from kvserver.formats.codec import JSON, PIECE_BYTES, JSONText
 from kvserver.formats.digest import MODULE_TYPE, mix
-from kvserver.formats.rdb import BAD_FORMAT, STRING_TYPE, write_string
+from kvserver.formats.rdb import BAD_FORMAT, STRING_TYPE
 from kvserver.formats.rdb_module import MODULE, MODULE_SHAPE, module_head, read_module
 from kvserver.formats.rdb_pieces import string_in_pieces
 from kvserver.types.json.document import Document

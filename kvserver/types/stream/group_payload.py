@@ -7,9 +7,10 @@ from itertools import starmap
 from struct import Struct
 from typing import Final
 
+from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.containers.named import Named
 from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.formats.rdb import BAD_FORMAT, Reader
 from kvserver.types.stream.group import COUNTS, Consumer, Group, Groups, signed
 from kvserver.types.stream.ids import Id
 

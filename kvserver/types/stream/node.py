@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
+from kvserver._speedups.listpacks import OVERHEAD_BYTES
 from kvserver.containers import fresh
-from kvserver.formats.listpack import OVERHEAD_BYTES, entries_size, entry_size, integer_size, integers_size, string_size
+from kvserver.formats.listpack import entries_size, entry_size, integer_size, integers_size, string_size
 from kvserver.types.stream.ids import Id
 from kvserver.types.stream.joined import join, narrow, split, split_some
 

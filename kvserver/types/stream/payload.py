@@ -16,9 +16,11 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
+from kvserver._speedups.listpacks import read_listpack
+from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.errors import DumpInvalid
-from kvserver.formats.listpack import join_entries, read_listpack, write_entry
-from kvserver.formats.rdb import BAD_FORMAT, Reader, write_length, write_string
+from kvserver.formats.listpack import join_entries, write_entry
+from kvserver.formats.rdb import BAD_FORMAT, Reader
 from kvserver.formats.rdb_pieces import in_pieces
 from kvserver.types.stream.group_payload import read_groups, write_groups
 from kvserver.types.stream.ids import FIRST, MOST, Id

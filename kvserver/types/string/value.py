@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final
 
+from kvserver._speedups.rdb_strings import write_string
 from kvserver.data.entries import Value
 from kvserver.data.footprint import bytes_size
 from kvserver.data.kinds import VALUE, Form, Kind, Load
@@ -18,7 +19,7 @@ from kvserver.errors import CommandError
 from kvserver.formats import digest as digests
 from kvserver.formats.codec import PIECE_BYTES, JSONText, canonical_string, canonical_string_pieces, utf8_pieces
 from kvserver.formats.names import as_text
-from kvserver.formats.rdb import STRING_TYPE, Reader, write_string
+from kvserver.formats.rdb import STRING_TYPE, Reader
 from kvserver.formats.rdb_pieces import string_in_pieces
 from kvserver.types.json.document import Document
 from kvserver.types.string.longbase64 import LongBase64, decode_base64

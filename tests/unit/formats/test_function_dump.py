@@ -6,9 +6,9 @@ import pytest
 
 from helpers.dumps import compressed, sealed
 from helpers.servers import ServerProcess, parse
+from kvserver._speedups.rdb_strings import write_string
 from kvserver.errors import DumpInvalid
 from kvserver.formats.function_dump import dump, load
-from kvserver.formats.rdb import write_string
 
 TEXT = b"#!lua name=mylib\nredis.register_function('f', function() return 1 end)"
 OTHER = b"#!lua name=other\nredis.register_function('g', function() return '\xff\0' end)"

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import blocks
+from kvserver._speedups.listpacks import read_listpack
 from kvserver.formats.listpack import (
     entries_size,
     entry_size,
     integer_size,
     integers_size,
     join_entries,
-    read_listpack,
     write_entry,
     write_listpack,
 )

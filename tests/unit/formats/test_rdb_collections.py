@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from helpers import blocks, dumps
 from helpers.servers import ServerProcess, Wire
+from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.errors import DumpInvalid
 from kvserver.formats import rdb_collections
-from kvserver.formats.rdb import BAD_FORMAT, write_length, write_string
+from kvserver.formats.rdb import BAD_FORMAT
 from kvserver.formats.rdb_collections import (
     EXPIRING_HASH_TYPES,
     HASH,

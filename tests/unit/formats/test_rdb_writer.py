@@ -132,7 +132,7 @@ def test_documents_are_strings_for_those_who_have_no_modules() -> None:
 def test_step_is_short_where_keys_are_many() -> None:
     cut = cut_of({b"key:%d" % number: b"x" * 100 for number in range(100_000)})
     pieces = list(encode_rdb([cut], {}, []))
-    assert max(map(len, pieces)) < 2 * 64 * 120
+    assert max(map(len, pieces)) < 3 * PIECE_BYTES
     assert len(entries(b"".join(pieces))) == 100_000
 
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from helpers.stream_groups import some_groups, text_of
+from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.containers.named import Named
 from kvserver.errors import DumpInvalid
-from kvserver.formats.rdb import Reader, write_length, write_string
+from kvserver.formats.rdb import Reader
 from kvserver.types.stream.group import Consumer, Group, Groups
 from kvserver.types.stream.group_payload import read_groups, write_groups
 

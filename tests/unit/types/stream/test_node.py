@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvserver.formats.listpack import read_listpack
+from kvserver._speedups.listpacks import read_listpack
 from kvserver.types.stream.ids import Id
 from kvserver.types.stream.node import MOST_BYTES, Node
 from kvserver.types.stream.payload import write_node

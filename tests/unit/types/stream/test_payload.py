@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.errors import DumpInvalid
 from kvserver.formats.listpack import write_listpack
-from kvserver.formats.rdb import write_length, write_string
 from kvserver.types.stream.payload import STREAM_LISTPACKS, STREAM_LISTPACKS_2, STREAM_LISTPACKS_3, read_stream, write_stream
 from kvserver.types.stream.stream import Stream
 

@@ -1,4 +1,4 @@
-"""Decompression of LZF, by which Redis compresses strings in RDB files and DUMP payloads. Pure.
+"""Decompression of LZF, by which Redis compresses strings in RDB files and DUMP payloads.
 
 The format is that of lzf_d.c in http://oldhome.schmorp.de/marc/liblzf.html. Each item begins with a control byte. If it is
 below 32, so many bytes and one more follow as they are. Else its upper three bits are a length less 2, to which the next byte
@@ -7,15 +7,18 @@ is added if they are 7; its lower five bits and the byte behind are a distance b
 
 from __future__ import annotations
 
+from kvserver._speedups.choice import leaf
+
 _LITERAL_LIMIT = 32
 # The length of a reference that has a byte more.
 _LONG_MATCH = 7 + 2
 
 
+@leaf
 def decompress(data: bytes, length: int) -> bytes:
     """Return the `length` bytes that the data holds. ValueError if it holds more or fewer, or is no LZF.
 
-    What is allocated never exceeds that length by more than one item of some hundred bytes.
+    What is allocated never exceeds that length, nor what so much data can stand for, by more than some hundred bytes.
     """
     output = bytearray()
     size, position, end = 0, 0, len(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -10,7 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import dumps
-from kvserver.formats.lzf import decompress
+from helpers.leaves import assert_frees_all, each_form, forms
+
+
+def decompress(data: bytes, length: int) -> bytes:
+    """What both forms give for the data, or the ValueError that both raise."""
+    results: list[bytes | ValueError] = []
+    for form in forms("decompress").values():
+        try:
+            results.append(form(data, length))
+        except ValueError as error:
+            results.append(error)
+    if all(isinstance(found, ValueError) for found in results):
+        raise ValueError(*map(str, results))
+    assert all(found == results[0] for found in results), results
+    assert isinstance(results[0], bytes)
+    return results[0]
+
 
 pieces = st.sampled_from([b"a", b"abc", b"\0" * 300, b"0123456789" * 4, bytes(range(256))])
 repetitive = st.lists(pieces, min_size=1, max_size=6).map(b"".join)
@@ -61,14 +78,28 @@ def test_any_bytes_give_the_declared_length_or_an_error(data: bytes, length: int
         assert len(decompress(data, length)) == length
 
 
-def test_another_length_than_declared_is_refused_before_it_is_made() -> None:
+@each_form("decompress")
+def test_another_length_than_declared_is_refused_before_it_is_made(leaf: Callable[[bytes, int], bytes]) -> None:
     bomb = b"\x00a" + b"\xe0\xff\x00" * 1_000_000
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="another length"):
-            decompress(bomb, 1_000)
+            leaf(bomb, 1_000)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
     with pytest.raises(ValueError, match="another length"):
-        decompress(b"\x00a", 2)
+        leaf(b"\x00a", 2)
+
+
+@each_form("decompress")
+def test_declared_length_takes_no_memory(leaf: Callable[[bytes, int], bytes]) -> None:
+    tracemalloc.start()
+    try:
+        for length in (1 << 29, (1 << 63) - 1):
+            with pytest.raises(ValueError, match="another length"):
+                leaf(b"\x00a", length)
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
+    assert_frees_all(lambda: leaf(b"\x00a\xe0\xff\x00", 265))

@@ -1,12 +1,15 @@
-"""The CRC of Redis's RDB files and DUMP payloads: CRC-64 of Jones, as crc64.c of Redis has it. Pure.
+"""The CRC of Redis's RDB files and DUMP payloads: CRC-64 of Jones, as crc64.c of Redis has it.
 
-A step of Python for each byte takes some 80 ns. Long data is therefore folded first, as an integer whose bits are the
-coefficients of a polynomial: a power of x is replaced by the few powers that it leaves modulo the generator.
+In C it takes less than a millisecond for each megabyte. A step of Python for each byte takes some 80 ns: there long data is
+folded first, as an integer whose bits are the coefficients of a polynomial: a power of x is replaced by the few powers that it
+leaves modulo the generator.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from kvserver._speedups.choice import leaf
 
 # The highest bit is that of x**63; x**64 is left out.
 GENERATOR: Final = 0xAD93D23594C935A9
@@ -30,6 +33,7 @@ def _remainder_of_byte(byte: int) -> int:
 _TABLE: Final = [_remainder_of_byte(byte) for byte in range(1 << _BITS)]
 
 
+@leaf
 def crc64(data: bytes, crc: int = 0) -> int:
     """The CRC of the data behind other data, which has the CRC `crc`, as an integer of 64 bits."""
     table = _TABLE

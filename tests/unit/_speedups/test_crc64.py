@@ -1,4 +1,4 @@
-"""The checksum is that of Redis, whichever way it is computed."""
+"""The checksum is that of Redis, whichever way it is computed, and goes on behind other data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import random
 import pytest
 
 from helpers import dumps
-from kvserver.formats.crc64 import GENERATOR, crc64
+from helpers.leaves import assert_frees_all, forms, same
+from kvserver._speedups.crc64 import GENERATOR
+
+
+def crc64(data: bytes, *crc: int) -> int:
+    """What both forms give for the data."""
+    found: int = same("crc64", data, *crc)
+    return found
 
 
 def test_check_value_of_redis() -> None:
@@ -36,3 +43,22 @@ def test_data_is_summed_piece_by_piece_without_a_seam(length: int) -> None:
 
 def test_generator_is_that_of_the_bitwise_definition() -> None:
     assert dumps.crc64(b"\x80") == int(f"{GENERATOR:064b}"[::-1], 2)
+
+
+def test_checksum_goes_on_behind_other_data() -> None:
+    data = random.Random(1).randbytes(5_000)
+    for border in (0, 1, 7, 8, 9, 2_500, 5_000):
+        assert crc64(data[border:], crc64(data[:border])) == dumps.crc64(data)
+    assert same("crc64", bytearray(data)) == crc64(data)
+
+
+def test_leaf_refuses_what_its_twin_is_never_given() -> None:
+    leaf = forms("crc64").get("compiled")
+    if leaf is None:
+        pytest.skip("the leaves are pure here")
+    assert_frees_all(lambda: leaf(b"some data", 5))
+    for wrong in ((), ("text",), (b"", "text"), (b"", 1, 2)):
+        with pytest.raises(TypeError):
+            leaf(*wrong)
+    with pytest.raises(OverflowError):
+        leaf(b"", 1 << 64)
