@@ -1,8 +1,8 @@
 """The speed at which an RDB file is read and written: by kvserver's own reader and writer, and by redis-server.
 
 Owns these two measurements. The files are redis-server's own. It reads one when it starts, which takes some milliseconds
-without any data, and writes one by SAVE. kvserver reads the same file from the disk into databases, in this process, and writes
-all of them from a cut, with a sync at the end as SAVE has. No server and no client is beside it.
+without any data, and writes one by SAVE. kvserver reads the same file from the disk into databases, in this process, and
+writes all of them from a cut, with a sync at the end as SAVE has. No server and no client is beside it.
 """
 
 import os
@@ -34,8 +34,8 @@ METRICS = (
     Metric(FILE, "MB", 1, is_compared=False),
 )
 READ_BYTES = 1 << 16
-# The kinds of values are known once they are imported.
-KINDS_OF_VALUES = types_of_data.PLAIN
+# What reads values finds their kinds where these are imported.
+assert types_of_data
 
 
 class ReadWrong(BenchFailed):

@@ -1,4 +1,4 @@
-/* Listpacks, read. */
+/* Listpacks, read and written. */
 
 #include "leaves.h"
 
@@ -144,4 +144,112 @@ LEAF(read_listpack)
     if (!PyErr_Occurred())
         PyErr_SetString(PyExc_ValueError, problem);
     return NULL;
+}
+
+/* No entry takes more bytes besides its string. */
+#define MOST_OVERHEAD 10
+/* The longest decimal of 64 bits. */
+#define MOST_DECIMAL 20
+
+/* True if the string is the decimal of an integer of 64 bits, as Redis writes it. */
+static int is_integer(const unsigned char *string, Py_ssize_t length, long long *number)
+{
+    int is_negative = length && string[0] == '-';
+    uint64_t most = (uint64_t)1 << 63, found = 0;
+    Py_ssize_t i = is_negative;
+    if (length - i < 1 || length > MOST_DECIMAL || (string[i] == '0' && length > 1))
+        return 0;
+    for (; i < length; i++) {
+        unsigned digit = (unsigned)string[i] - '0';
+        if (digit > 9 || found > (most - digit) / 10)
+            return 0;
+        found = found * 10 + digit;
+    }
+    if (!is_negative && found == most)
+        return 0;
+    *number = is_negative ? (long long)(0 - found) : (long long)found;
+    return 1;
+}
+
+static unsigned char *put_bytes(unsigned char *to, uint64_t number, int size)
+{
+    for (; size; size--, number >>= 8)
+        *to++ = (unsigned char)number;
+    return to;
+}
+
+static unsigned char *put_integer(unsigned char *to, long long number)
+{
+    static const int sizes[] = {2, 3, 4, 8};
+    int kind = 0;
+    if (number >= 0 && number < SMALL_END) {
+        *to++ = (unsigned char)number;
+        return to;
+    }
+    if (number >= -4096 && number < 4096) {
+        *to++ = (unsigned char)(0xC0 | ((uint64_t)number >> 8 & 31));
+        *to++ = (unsigned char)number;
+        return to;
+    }
+    while (sizes[kind] < 8 && (number < -(1LL << (8 * sizes[kind] - 1)) || number >= 1LL << (8 * sizes[kind] - 1)))
+        kind++;
+    *to++ = (unsigned char)(0xF1 + kind);
+    return put_bytes(to, (uint64_t)number, sizes[kind]);
+}
+
+static unsigned char *put_entry(unsigned char *to, PyObject *string)
+{
+    unsigned char *start = to;
+    const unsigned char *data = (const unsigned char *)PyBytes_AS_STRING(string);
+    Py_ssize_t length = PyBytes_GET_SIZE(string);
+    long long number;
+    if (is_integer(data, length, &number)) {
+        to = put_integer(to, number);
+        return to + copy_of((uint64_t)(to - start), to);
+    }
+    if (length < 64) {
+        *to++ = (unsigned char)(0x80 | length);
+    } else if (length < 4096) {
+        *to++ = (unsigned char)(0xE0 | length >> 8);
+        *to++ = (unsigned char)length;
+    } else {
+        *to++ = 0xF0;
+        to = put_bytes(to, (uint64_t)length, 4);
+    }
+    memcpy(to, data, (size_t)length);
+    to += length;
+    return to + copy_of((uint64_t)(to - start), to);
+}
+
+/* write_entries(strings) */
+LEAF(write_entries)
+{
+    PyObject *made;
+    unsigned char *to;
+    Py_ssize_t bytes = 0, i;
+    (void)module;
+    if (nargs != 1 || !PyList_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "write_entries takes a list");
+        return NULL;
+    }
+    for (i = 0; i < PyList_GET_SIZE(args[0]); i++) {
+        PyObject *string = PyList_GET_ITEM(args[0], i);
+        if (!PyBytes_Check(string)) {
+            PyErr_SetString(PyExc_TypeError, "write_entries takes a list of bytes");
+            return NULL;
+        }
+        if (PyBytes_GET_SIZE(string) > (Py_ssize_t)UINT32_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "no listpack has so long a string");
+            return NULL;
+        }
+        bytes += PyBytes_GET_SIZE(string) + MOST_OVERHEAD;
+    }
+    made = PyBytes_FromStringAndSize(NULL, bytes);
+    if (!made)
+        return NULL;
+    to = (unsigned char *)PyBytes_AS_STRING(made);
+    for (i = 0; i < PyList_GET_SIZE(args[0]); i++)
+        to = put_entry(to, PyList_GET_ITEM(args[0], i));
+    _PyBytes_Resize(&made, to - (unsigned char *)PyBytes_AS_STRING(made));
+    return made;
 }

@@ -1,4 +1,4 @@
-"""Listpacks, read: the strings of a small collection in one block. What they look like, `formats.listpack` says."""
+"""Listpacks, read and written: the strings of a small collection in one block. `formats.listpack` says what they look like."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ STRING_32: Final = 0xF0
 INTEGER_BYTES: Final = {0xF1: 2, 0xF2: 3, 0xF3: 4, 0xF4: 8}
 # Where the entry's length is so many bytes or more, its copy behind the entry takes 3, 4 or 5 bytes.
 LONGER_COPIES: Final = (16_383, 2_097_151, 268_435_455)
+# The longest decimal of 64 bits.
+DECIMAL_BYTES: Final = 20
 _SMALL: Final = [b"%d" % number for number in range(SMALL_END)]
+_SMALL_ENTRIES: Final = {text: bytes((number, 1)) for number, text in enumerate(_SMALL)}
 
 
 @leaf
@@ -95,3 +98,43 @@ def length_copy(length: int) -> bytes:
     size = 3 + sum(length >= limit for limit in LONGER_COPIES[1:])
     septets = [length >> 7 * index & 0x7F | 0x80 for index in reversed(range(size))]
     return bytes((septets[0] & 0x7F, *septets[1:]))
+
+
+@leaf
+def write_entries(strings: list[bytes]) -> bytes:
+    """The entries of strings."""
+    return b"".join(map(write_entry, strings))
+
+
+def write_entry(string: bytes) -> bytes:
+    """One entry, with the copy of its length."""
+    entry = _SMALL_ENTRIES.get(string)
+    if entry is not None:
+        return entry
+    length = len(string)
+    if length <= DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
+        entry = _write_integer(string)
+        if entry is not None:
+            return entry
+    if length <= SHORT_STRING_END - SHORT_STRING - 1:
+        return b"%c%b%c" % (SHORT_STRING + length, string, length + 1)
+    if length < 1 << 12:
+        head = bytes((STRING_12 | length >> 8, length & 0xFF))
+    else:
+        head = bytes((STRING_32,)) + length.to_bytes(4, "little")
+    return head + string + length_copy(len(head) + length)
+
+
+def _write_integer(string: bytes) -> bytes | None:
+    """The entry of the decimal of an integer of up to 64 bits, or None where the string is none."""
+    if not string.removeprefix(b"-").isdigit():
+        return None
+    number = int(string)
+    if b"%d" % number != string:
+        return None
+    if -(1 << 12) <= number < 1 << 12:
+        return bytes((INTEGER_13 | number >> 8 & 0x1F, number & 0xFF, 2))
+    for encoding, size in INTEGER_BYTES.items():
+        if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1:
+            return b"%c%b%c" % (encoding, number.to_bytes(size, "little", signed=True), 1 + size)
+    return None

@@ -13,8 +13,8 @@ is in the first byte, whose low bits may be data:
     110xxxxx   an integer of 13 bits           1111 0010   an integer of 3 bytes
     1110xxxx   a string of up to 4,095 bytes   1111 0011   an integer of 4 bytes; 1111 0100 is one of 8 bytes
 
-A string that is the decimal of such an integer is always written as one. Source: listpack.c of redis 7.0. They are read in
-`_speedups.listpacks`.
+A string that is the decimal of such an integer is always written as one. Source: listpack.c of redis 7.0. They are read, and
+entries written, in `_speedups.listpacks`.
 """
 
 from __future__ import annotations
@@ -24,61 +24,33 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from kvserver._speedups.listpacks import (
-    INTEGER_13,
-    INTEGER_BYTES,
+    DECIMAL_BYTES,
     LONGER_COPIES,
     OVERHEAD_BYTES,
     SHORT_STRING,
     SHORT_STRING_END,
     SMALL_END,
-    STRING_12,
-    STRING_32,
     UNCOUNTED,
-    length_copy,
+    write_entries,
+    write_entry,
 )
 
 # From these numbers on, an entry is so many bytes longer.
 _LONGER_INTEGERS: Final = ((SMALL_END, 1), (1 << 12, 1), (1 << 15, 1), (1 << 23, 1), (1 << 31, 4))
-# The longest decimal of 64 bits.
-_DECIMAL_BYTES: Final = 20
-_SMALL_ENTRIES: Final = {b"%d" % number: bytes((number, 1)) for number in range(SMALL_END)}
 
 
 def write_listpack(strings: Iterable[bytes]) -> bytes:
     """The listpack of these strings. OverflowError if it has 4 GB or more."""
-    return join_entries([write_entry(string) for string in strings])
-
-
-def join_entries(entries: list[bytes]) -> bytes:
-    """The listpack of these entries, made by `write_entry`. OverflowError if it has 4 GB or more."""
-    length = OVERHEAD_BYTES + sum(map(len, entries))
-    count = min(len(entries), UNCOUNTED)
-    return b"%b%b%b\xff" % (length.to_bytes(4, "little"), count.to_bytes(2, "little"), b"".join(entries))
-
-
-def write_entry(string: bytes) -> bytes:
-    """One entry, with the copy of its length."""
-    entry = _SMALL_ENTRIES.get(string)
-    if entry is not None:
-        return entry
-    length = len(string)
-    if length <= _DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
-        entry = _write_integer(string)
-        if entry is not None:
-            return entry
-    if length <= SHORT_STRING_END - SHORT_STRING - 1:
-        return b"%c%b%c" % (SHORT_STRING + length, string, length + 1)
-    if length < 1 << 12:
-        head = bytes((STRING_12 | length >> 8, length & 0xFF))
-    else:
-        head = bytes((STRING_32,)) + length.to_bytes(4, "little")
-    return head + string + length_copy(len(head) + length)
+    some = list(strings)
+    entries = write_entries(some)
+    length, count = OVERHEAD_BYTES + len(entries), min(len(some), UNCOUNTED)
+    return b"%b%b%b\xff" % (length.to_bytes(4, "little"), count.to_bytes(2, "little"), entries)
 
 
 def entry_size(string: bytes) -> int:
     """The length of the entry that `write_entry` gives."""
     length = len(string)
-    if length <= _DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
+    if length <= DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
         return len(write_entry(string))
     return string_size(length)
 
@@ -89,10 +61,10 @@ def entries_size(strings: Sequence[bytes]) -> int:
     if not lengths or max(lengths) >= len(_STRING_SIZES):
         return sum(map(entry_size, strings))
     size = sum(map(_STRING_SIZES.__getitem__, lengths))
-    if min(lengths) > _DECIMAL_BYTES:
+    if min(lengths) > DECIMAL_BYTES:
         return size
     for string in strings:
-        if len(string) <= _DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
+        if len(string) <= DECIMAL_BYTES and (string.isdigit() or string[:1] == b"-"):
             size += len(write_entry(string)) - _STRING_SIZES[len(string)]
     return size
 
@@ -136,21 +108,6 @@ def _long_size(length: int) -> int:
     if length < LONGER_COPIES[0]:
         return length + 1 + (length >= SMALL_END)
     return length + 3 + sum(length >= limit for limit in LONGER_COPIES[1:])
-
-
-def _write_integer(string: bytes) -> bytes | None:
-    """The entry of the decimal of an integer of up to 64 bits, or None where the string is none."""
-    if not string.removeprefix(b"-").isdigit():
-        return None
-    number = int(string)
-    if b"%d" % number != string:
-        return None
-    if -(1 << 12) <= number < 1 << 12:
-        return bytes((INTEGER_13 | number >> 8 & 0x1F, number & 0xFF, 2))
-    for encoding, size in INTEGER_BYTES.items():
-        if -(1 << 8 * size - 1) <= number < 1 << 8 * size - 1:
-            return b"%c%b%c" % (encoding, number.to_bytes(size, "little", signed=True), 1 + size)
-    return None
 
 
 # The lengths of the entries of strings that are no integers, by the lengths of the strings.

@@ -22,7 +22,7 @@ from kvserver._speedups.listpacks import OVERHEAD_BYTES, read_listpack
 from kvserver._speedups.rdb_strings import write_length, write_string, write_strings
 from kvserver.errors import DumpEmpty, DumpInvalid
 from kvserver.formats.intset import read_intset, write_intset
-from kvserver.formats.listpack import join_entries, write_entry, write_listpack
+from kvserver.formats.listpack import entry_size, write_listpack
 from kvserver.formats.rdb import BAD_FORMAT, Reader
 from kvserver.formats.ziplist import read_ziplist
 from kvserver.formats.zipmap import read_zipmap
@@ -182,21 +182,20 @@ def write_list(values: Iterable[bytes]) -> bytes:
 def list_nodes(values: Iterable[bytes]) -> list[tuple[int, bytes]]:
     """The nodes of the quicklist that RPUSH makes of these elements: the kind of each, and its bytes."""
     nodes: list[tuple[int, bytes]] = []
-    entries: list[bytes] = []
+    packed: list[bytes] = []
     node_bytes = OVERHEAD_BYTES
     for value in values:
         is_plain = len(value) >= _PLAIN_FROM_BYTES
-        if entries and (is_plain or node_bytes + len(value) + _ENTRY_OVERHEAD_BYTES > _NODE_BYTES):
-            nodes.append((_PACKED, join_entries(entries)))
-            entries, node_bytes = [], OVERHEAD_BYTES
+        if packed and (is_plain or node_bytes + len(value) + _ENTRY_OVERHEAD_BYTES > _NODE_BYTES):
+            nodes.append((_PACKED, write_listpack(packed)))
+            packed, node_bytes = [], OVERHEAD_BYTES
         if is_plain:
             nodes.append((_PLAIN, value))
         else:
-            entry = write_entry(value)
-            entries.append(entry)
-            node_bytes += len(entry)
-    if entries:
-        nodes.append((_PACKED, join_entries(entries)))
+            packed.append(value)
+            node_bytes += entry_size(value)
+    if packed:
+        nodes.append((_PACKED, write_listpack(packed)))
     return nodes
 
 

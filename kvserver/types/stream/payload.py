@@ -19,7 +19,7 @@ from typing import Final
 from kvserver._speedups.listpacks import read_listpack
 from kvserver._speedups.rdb_strings import write_length, write_string
 from kvserver.errors import DumpInvalid
-from kvserver.formats.listpack import join_entries, write_entry
+from kvserver.formats.listpack import write_listpack
 from kvserver.formats.rdb import BAD_FORMAT, Reader
 from kvserver.formats.rdb_pieces import in_pieces
 from kvserver.types.stream.group_payload import read_groups, write_groups
@@ -102,24 +102,23 @@ def _read_id(reader: Reader) -> Id:
 def write_node(node: Node) -> bytes:
     """The listpack of a node."""
     count, fields = len(node), node.fields
-    numbers = (node.live, count - node.live, len(fields))
-    entries = [*map(_write_number, numbers), *map(write_entry, fields), _write_number(0)]
+    strings = [*map(_number, (node.live, count - node.live, len(fields))), *fields, b"0"]
     first_milliseconds, first_sequence = node.first
-    for (milliseconds, sequence), strings, is_deleted in node.every():
-        is_same = strings[::2] == fields
-        parts = strings[1::2] if is_same else strings
+    for (milliseconds, sequence), row, is_deleted in node.every():
+        is_same = row[::2] == fields
+        parts = row[1::2] if is_same else row
         flags = _SAME_FIELDS * is_same | _DELETED * is_deleted
-        entries += map(_write_number, (flags, milliseconds - first_milliseconds, sequence - first_sequence))
+        strings += map(_number, (flags, milliseconds - first_milliseconds, sequence - first_sequence))
         if not is_same:
-            entries.append(_write_number(len(strings) // 2))
-        entries += map(write_entry, parts)
-        entries.append(_write_number(len(parts) + (3 if is_same else 4)))
-    return join_entries(entries)
+            strings.append(_number(len(row) // 2))
+        strings += parts
+        strings.append(_number(len(parts) + (3 if is_same else 4)))
+    return write_listpack(strings)
 
 
-def _write_number(number: int) -> bytes:
-    """The entry of an integer, of which the lower 64 bits count."""
-    return write_entry(b"%d" % ((number + (1 << 63)) % (1 << 64) - (1 << 63)))
+def _number(number: int) -> bytes:
+    """The decimal of an integer, of which the lower 64 bits count."""
+    return b"%d" % ((number + (1 << 63)) % (1 << 64) - (1 << 63))
 
 
 def _read_node(first: Id, strings: list[bytes]) -> Node:

@@ -1,4 +1,4 @@
-"""Both forms of what reads listpacks give the same, of sound ones and of any bytes."""
+"""Both forms of what reads and writes listpacks give the same, of sound ones and of any bytes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers import blocks
-from helpers.leaves import assert_frees_all, each_end_of_memory, forms
-from kvserver._speedups.listpacks import length_copy
+from helpers.leaves import assert_frees_all, each_end_of_memory, forms, same
+from kvserver._speedups.listpacks import length_copy, write_entry
 from kvserver.formats.listpack import write_listpack
 
 NUMBERS = [near + sign * (1 << bits) for bits in (7, 12, 15, 23, 31, 62) for sign in (1, -1) for near in (-1, 0)]
@@ -34,6 +34,17 @@ def read(data: bytes) -> Any:
             results.append("refused")
     assert all(found == results[0] for found in results), results
     return results[0]
+
+
+AWKWARD = [b"", b"-", b"-0", b"00", b"01", b"+1", b"1 ", b"9" * 18, b"9" * 19, b"9" * 20, b"9" * 21]
+AWKWARD += [b"%d" % number for number in (2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, -(2**64))]
+
+
+@given(st.lists(strings | st.sampled_from(AWKWARD) | st.integers(-(2**65), 2**65).map(b"%d".__mod__), max_size=10))
+@example(AWKWARD)
+def test_entries_are_written_alike(some: list[bytes]) -> None:
+    assert same("write_entries", some) == b"".join(map(write_entry, some))
+    assert read(write_listpack(some)) == some
 
 
 @given(st.lists(strings, max_size=10))
@@ -89,6 +100,20 @@ def test_nothing_is_kept_and_memory_may_end() -> None:
         assert ended[0] is None
         assert ended[-1] == some
         mistakes: list[tuple[object, ...]] = [(), ("text",), (bytearray(data),), (data, 1)]
+        for wrong in mistakes:
+            with pytest.raises(TypeError):
+                leaf(*wrong)
+
+
+def test_nothing_is_kept_of_what_is_written() -> None:
+    some = [b"12", b"x" * 100, b"-70000", b"a"]
+    for form in forms("write_entries").values():
+        assert_frees_all(partial(form, some), *some)
+    leaf = forms("write_entries").get("compiled")
+    if leaf is not None:
+        ended = [found for _, found in each_end_of_memory(lambda: (None, lambda: leaf(some)))]
+        assert all(found in (None, leaf(some)) for found in ended)
+        mistakes: list[tuple[object, ...]] = [(), ("text",), (["text"],), ((b"a",),), ([], 1)]
         for wrong in mistakes:
             with pytest.raises(TypeError):
                 leaf(*wrong)
