@@ -41,6 +41,8 @@ Exception
     ├── TLSError               no TLS context can be made of the options
     ├── ExtraMissing           a package that an extra brings is not installed
     ├── ReplayError            a list of operations can't be read or run, or a server answers one of them by an error
+    ├── TransferError          data can't be brought in or out: it can't be read, or not be put where it is to go
+    │   └── SourceInvalid          what is to be brought in is damaged, or of a form that is not known
     ├── ProtocolError          bytes on a connection that are no request: an error is sent, and the connection closed
     └── CommandError           a command that is answered by an error, while the connection goes on
         └── Refusal            a command that was not run at all
@@ -199,6 +201,14 @@ class ExtraMissing(KVServerError):
 
 class ReplayError(KVServerError):
     """A list of operations can't be read or run, or a server answers one by an error. `str()` is the one line for the user."""
+
+
+class TransferError(KVServerError):
+    """Data can't be brought in or out. `str()` is the one line for the user."""
+
+
+class SourceInvalid(TransferError):
+    """What is to be brought in is damaged, or of a form that is not known. `str()` says what is wrong, and where."""
 
 
 class ProtocolError(KVServerError):

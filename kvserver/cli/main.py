@@ -33,6 +33,8 @@ SUBCOMMANDS = (
     "dump",
     "apply",
     "compact",
+    "import",
+    "export",
     "replay",
     "help",
     "completion",

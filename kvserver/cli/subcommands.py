@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 
 import kvserver
 from kvserver.cli import frame, past
@@ -147,6 +148,15 @@ def _compact(given: argparse.Namespace) -> int:
     return 0
 
 
+# import and export
+
+
+def _moving() -> ModuleType:
+    from kvserver.cli import moving
+
+    return moving
+
+
 # replay
 
 
@@ -276,6 +286,27 @@ SUBCOMMANDS = (
         "kvserver compact kvserver-data/dump.kvs --keep-frames 1",
         _add_compact,
         _compact,
+    ),
+    Subcommand(
+        "import",
+        "bring in data that Redis has written, or lines of JSON",
+        "Bring in a dump.rdb, an appendonly.aof, an appendonlydir or lines of JSON,\n"
+        "whose form is told from what is in them, to a folder or a running server.\n"
+        "In a folder, all of it is there behind that, or nothing has changed.",
+        ("0 it is there", "1 it failed", USAGE_IS_WRONG),
+        "kvserver import /var/lib/redis/dump.rdb kvserver-data",
+        lambda parser: _moving().add_import(parser),
+        lambda given: _moving().run_import(given),
+    ),
+    Subcommand(
+        "export",
+        "bring out data as lines of JSON or as commands",
+        "Bring out the data of a folder, beside a server that may be using it, or of\n"
+        "an engine, as it is at one instant. Each form can be imported again.",
+        ("0 it is written", "1 it failed", USAGE_IS_WRONG),
+        "kvserver export kvserver-data --jsonl data.jsonl",
+        lambda parser: _moving().add_export(parser),
+        lambda given: _moving().run_export(given),
     ),
     Subcommand(
         "replay",

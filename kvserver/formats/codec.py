@@ -82,7 +82,7 @@ def canonical_strict(value: object) -> bytes:
         raise ValueError(TOO_DEEP) from None
     except ValueError as error:
         raise ValueError(plainly(error)) from None
-    _check_containers(value)
+    check_containers(value)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
@@ -116,7 +116,8 @@ def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_containers(value: object) -> None:
+def check_containers(value: object) -> None:
+    """TypeError for an object in a value whose keys are not all str. ValueError if it is nested deeper than MAX_DEPTH."""
     level: list[object] = [value]
     for _ in range(MAX_DEPTH + 1):
         below: list[object] = []

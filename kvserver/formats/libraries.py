@@ -21,7 +21,7 @@ from kvserver.formats.names import bytes_of, name_of
 
 MEMBER: Final = "$kvs::functions"
 # The names that libraries can have.
-_NAME: Final = re.compile(rb"[A-Za-z0-9_]+")
+NAME: Final = re.compile(rb"[A-Za-z0-9_]+")
 
 
 def pieces(libraries: Mapping[bytes, bytes]) -> Iterator[bytes]:
@@ -40,7 +40,7 @@ def read(entry: Entry) -> dict[bytes, bytes] | None:
     libraries: dict[bytes, bytes] = {}
     for name, text in json.loads(entry).items():
         content = bytes_of(text) if type(text) is str else None
-        if content is None or not _NAME.fullmatch(name.encode("utf-8", "surrogatepass")):
+        if content is None or not NAME.fullmatch(name.encode("utf-8", "surrogatepass")):
             return None
         libraries[name.encode()] = content
     return libraries if b"".join(pieces(libraries)) == entry else None

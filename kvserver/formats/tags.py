@@ -32,7 +32,7 @@ EXPIRY: Final = "expires_at_ms"
 _RESERVED_TEXT = RESERVED.decode()
 # The name of a key of another database than 0.
 _ELSEWHERE = re.compile(_RESERVED_TEXT.replace("$", r"\$") + r"([1-9][0-9]{0,9}):(.*)", re.DOTALL)
-_VALUE_TAG = "$kvs"
+TAG: Final = "$kvs"
 _VALUE_TAG_START = b'{"$kvs":'
 
 
@@ -159,7 +159,7 @@ class Tagged:
         return (0, name.encode("utf-8", "surrogatepass")) if key is None else (number, key)
 
     def decode_entry(self, value: JSON) -> Entry:
-        tag = value.get(_VALUE_TAG) if type(value) is dict and len(value) == 1 else None
+        tag = value.get(TAG) if type(value) is dict and len(value) == 1 else None
         if type(tag) is dict:
             entry = _decode_tag(tag)
             # The encoder is the judge of what a tag is, so that decoding never gives two documents one meaning.

@@ -84,7 +84,7 @@ LAYERS = (
     {"failover"},
     {"commands"},
     {"engine", "library"},
-    {"aio", "network"},
+    {"aio", "network", "transfer"},
     {"control", "cron", "introduction", "reconfiguration", "storage"},
     {"parts"},
     {"server"},

@@ -1,0 +1,140 @@
+"""`kvserver import` and `kvserver export`: data is brought in from what others have written, and out as they can read it."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from kvserver.cli.stored import is_url
+from kvserver.data.databases import Databases
+from kvserver.errors import TransferError, UsageError
+from kvserver.library.folder import DBFILENAME, ServerFolder
+from kvserver.options.table import BY_NAME
+from kvserver.system import Progress
+from kvserver.transfer import outgoing
+from kvserver.transfer.connection import is_server
+from kvserver.transfer.exports import EXPORTS
+from kvserver.transfer.folder_target import look_at_folder, put_into_folder
+from kvserver.transfer.server_target import put_into_server
+from kvserver.transfer.sources import load_source
+from kvserver.transfer.staging import databases_used
+
+FOLDER: Final = BY_NAME["dir"].default
+_MEGABYTE: Final = 1_000_000
+
+
+# import
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add the words of `kvserver import`."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a dump.rdb, an appendonly.aof, an appendonlydir, lines of JSON, or - for standard input",
+    )
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        nargs="?",
+        default=FOLDER,
+        help="a folder of data that no server is using, or a server: redis://, rediss://, unix:// (default: %(default)s)",
+    )
+    parser.add_argument("--replace", action="store_true", help="replace keys that are there already")
+
+
+def run_import(given: argparse.Namespace) -> int:
+    """Run `kvserver import`."""
+    source, target, replaces = given.source, given.target, given.replace
+    to_server = is_server(target)
+    if not to_server and is_url(target):
+        raise UsageError(f"import: {target} is neither a folder nor a server (kvserver import --help tells more)")
+    if not to_server:
+        look_at_folder(target)
+    started_at = time.perf_counter()
+    # All that comes in is data, and no garbage: to look through it would take most of the time.
+    gc.disable()
+    try:
+        staging, read_bytes = load_source(source)
+        databases = staging.databases
+        told = _count(databases)
+        if to_server:
+            put_into_server(staging, target, replaces=replaces)
+        else:
+            put_into_folder(staging, target, DBFILENAME, replaces=replaces)
+    finally:
+        gc.enable()
+    seconds = time.perf_counter() - started_at
+    for note in staging.notes:
+        print(note)
+    if staging.expired:
+        print(f"left out: {staging.expired} keys that have expired")
+    print(f"imported {told}: {read_bytes / _MEGABYTE:.1f} MB in {seconds:.1f} s, {read_bytes / _MEGABYTE / seconds:.1f} MB/s")
+    return 0
+
+
+def _count(databases: Databases) -> str:
+    keys, used, libraries = databases.key_count, databases_used(databases), len(databases.libraries)
+    return f"{_number(keys, 'key')} of {_number(used, 'database')} and {_number(libraries, 'function library')}"
+
+
+def _number(count: int, what: str) -> str:
+    if count == 1:
+        return f"1 {what}"
+    return f"{count} {what[:-1]}ies" if what.endswith("y") and what != "key" else f"{count} {what}s"
+
+
+# export
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Add the words of `kvserver export`."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        default=FOLDER,
+        help="a folder of data, which a server may be using, or a URL of an engine or of snapshots (default: %(default)s)",
+    )
+    forms = parser.add_mutually_exclusive_group(required=True)
+    for each in EXPORTS:
+        forms.add_argument(f"--{each.name}", metavar="FILE", nargs="?", const=outgoing.STANDARD_OUTPUT, help=each.about)
+    parser.add_argument("--replace", action="store_true", help="replace a file that is there already")
+
+
+def run_export(given: argparse.Namespace) -> int:
+    """Run `kvserver export`."""
+    export, path = next((each, getattr(given, each.name)) for each in EXPORTS if getattr(given, each.name) is not None)
+    outgoing.look_at_file(path, replaces=given.replace)
+    with _data_at(given.source) as databases:
+        with Progress("writing", lambda: databases.key_count) as progress:
+            length = outgoing.write(path, export.pieces(databases, progress.update), replaces=given.replace)
+        # Standard output may have the data.
+        print(f"exported {_count(databases)}: {length / _MEGABYTE:.1f} MB", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _data_at(source: str) -> Iterator[Databases]:
+    """The data of a folder, or at a URL, as it is at one instant. MediumError if it can't be read."""
+    if not is_url(source):
+        if not os.path.isdir(source):
+            raise TransferError(f"{source} is not a folder of data")
+        with ServerFolder(source, DBFILENAME, read_only=True) as folder:
+            yield folder.databases
+        return
+    from kvserver.cli.restore import restore
+
+    with tempfile.TemporaryDirectory(prefix="kvserver-") as folder_of_copy:
+        path = os.path.join(folder_of_copy, "data")
+        if not restore(source, "", path, DBFILENAME, "", lambda line: print(line, file=sys.stderr)):
+            raise TransferError(f"the log at {source} is damaged: nothing was exported")
+        with ServerFolder(path, DBFILENAME, read_only=True) as folder:
+            yield folder.databases

@@ -1,0 +1,167 @@
+"""The run of an append-only file's commands, in a staging: what they store is there behind it.
+
+Nothing expires meanwhile, since the file has a DEL for each key that had expired. A command that stores an expiry relative to
+the present is the exception: for it, the clock stands at the time at which it ran, if an annotation tells that, and else at
+the present, as in redis-server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+from kvserver.commands.catalogue import COMMANDS
+from kvserver.data.shards import drain
+from kvserver.dispatch.command import Command
+from kvserver.dispatch.effect import EFFECTS, Block, Fed, FreeShards, Publish, Switch
+from kvserver.dispatch.notation import Argument
+from kvserver.dispatch.table import CommandTable
+from kvserver.errors import CommandError, SourceInvalid
+from kvserver.formats.aof import Batch
+from kvserver.options.config import Config
+from kvserver.options.table import MOST_DATABASES
+from kvserver.resp.request import Request
+from kvserver.state.session import REPLAY_ID, ServerState, Session
+from kvserver.system import now_ms, now_us, random_below
+from kvserver.transfer.scripts import ImportedScripts
+from kvserver.transfer.staging import Staging, shown
+
+_BEGIN: Final = b"multi"
+_END: Final = b"exec"
+# The names of arguments that are durations, in the notation of a command.
+_DURATIONS: Final = ("seconds", "milliseconds", "ttl")
+# The word by which such an argument is a point in time.
+_IS_ABSOLUTE: Final = b"ABSTTL"
+# What a command may lead to that needs no server.
+_HARMLESS: Final = {Block, Publish, Switch}
+
+# A command's place in a batch.
+_Where = tuple[Batch, int]
+
+
+class AOFRun:
+    """Runs commands. SourceInvalid, with the offset, for one that is not known here, or fails.
+
+    A script that fails has failed where the file was written, too, and what it had written before is in the data: it is noted.
+    """
+
+    def __init__(self, staging: Staging) -> None:
+        config = Config()
+        config.databases = MOST_DATABASES
+        self._databases = staging.databases
+        self._notes = staging.notes
+        state = ServerState(config, self._databases, COMMANDS, now_ms, random_below=random_below, now_us=now_us)
+        self._table = CommandTable(COMMANDS, state.usages)
+        state.scripts = ImportedScripts(state, self._table)
+        self._session = Session(state, REPLAY_ID, "import", "import", is_local=True)
+        self._databases.stop_clock()
+        # The calls of a transaction whose end has not come, and its beginning; None outside of one.
+        self._queue: list[tuple[Request, _Where]] | None = None
+        self._begun: _Where | None = None
+        self._failed_scripts = 0
+
+    @property
+    def open_since(self) -> int | None:
+        """The offset at which a transaction begins whose end has not come, or None."""
+        return None if self._begun is None else _offset(self._begun)
+
+    def begin_file(self) -> None:
+        """Run another file from now on: it selects its databases itself."""
+        self._session.keyspace = self._databases[0]
+
+    def run(self, batch: Batch) -> None:
+        """Run some commands."""
+        commands, session = batch.commands, self._session
+        done = 0
+        if self._queue is None:
+            session.keyspace.fetch_ahead(commands)
+            done = self._table.run_alike(session, commands, self._table.replayed, [])
+        for place, request in enumerate(commands[done:] if done else commands, done):
+            where = batch, place
+            name = request[0].lower()
+            if name == _BEGIN:
+                if self._queue is not None:
+                    raise _invalid(where, request, "a transaction begins within another one")
+                self._queue, self._begun = [], where
+            elif name == _END:
+                if self._queue is None:
+                    raise _invalid(where, request, "there is no transaction to end")
+                queue, self._queue, self._begun = self._queue, None, None
+                for queued, its_place in queue:
+                    self._run_one(queued, its_place)
+            elif self._queue is not None:
+                self._queue.append((request, where))
+            else:
+                self._run_one(request, where)
+        # Nobody keeps records of what is only being brought in.
+        self._databases.records.take()
+
+    def end(self) -> None:
+        """Let the clock go on. What a transaction without an end has is left out."""
+        self._databases.start_clock()
+        if self._failed_scripts:
+            self._notes.append(f"{self._failed_scripts} scripts have failed, as they may have done before")
+
+    def _run_one(self, request: Request, where: _Where) -> None:
+        command = COMMANDS.get(request[0].lower())
+        is_script = command is not None and command.may_replicate
+        is_timed = command is not None and (is_script or _has_duration(command, request))
+        if is_timed:
+            self._databases.stop_clock(where[0].time_ms or now_ms())
+        try:
+            self._call(request)
+        except CommandError as error:
+            if command is None:
+                reason = "there is no such command here: it may be one of a newer Redis, or of a module"
+            else:
+                reason = str(error).removeprefix("ERR ")
+            if not is_script or "pip install" in reason:
+                raise _invalid(where, request, reason) from None
+            self._failed_scripts += 1
+        finally:
+            if is_timed:
+                self._databases.stop_clock()
+
+    def _call(self, request: Request) -> None:
+        result = self._table.call(self._session, request)
+        effect = result.result if type(result) is Fed else result
+        if isinstance(effect, CommandError):
+            raise effect
+        if type(effect) is FreeShards:
+            for _ in drain(effect.shards):
+                pass
+        elif type(effect) in EFFECTS and type(effect) not in _HARMLESS:
+            raise CommandError("ERR only a server can run it")
+
+
+def _has_duration(command: Command, request: Request) -> bool:
+    """True if a call says how long something is to last, and not until when."""
+    meant = command.meant_by(request) or command
+    is_always, words = _durations(meant)
+    if not (is_always or words):
+        return False
+    said = {word.upper() for word in request[2:]}
+    return bool(words & said) or (is_always and _IS_ABSOLUTE not in said)
+
+
+@cache
+def _durations(command: Command) -> tuple[bool, frozenset[bytes]]:
+    """True if each call of a command has a duration; and the words that are followed by one."""
+    found = [each for each in _all_of(command.notation.arguments) if each.name in _DURATIONS]
+    return any(each.token is None for each in found), frozenset(each.token.encode() for each in found if each.token)
+
+
+def _all_of(arguments: Iterable[Argument]) -> Iterable[Argument]:
+    for argument in arguments:
+        yield argument
+        yield from _all_of(argument.inner)
+
+
+def _offset(where: _Where) -> int:
+    batch, place = where
+    return batch.offset_of(place)
+
+
+def _invalid(where: _Where, request: Request, reason: str) -> SourceInvalid:
+    return SourceInvalid(f"the command {shown(request[0])} at offset {_offset(where)}: {reason}")
