@@ -82,7 +82,8 @@ class Databases:
 
     def _add(self, number: int) -> Keyspace:
         keyspace = self._keyspaces[number] = self._make(self.clock.now_ms, self.records, number)
-        keyspace.now_ms, keyspace.is_held = self._keyspaces[0].now_ms, self.is_held
+        first = self._keyspaces[0]
+        keyspace.now_ms, keyspace.is_held, keyspace.keeps_due = first.now_ms, self.is_held, first.keeps_due
         keyspace.attend(self._witness_of(keyspace))
         keyspace.take_notes(self._notes)
         if self._tells_awaited:
@@ -189,6 +190,11 @@ class Databases:
         """Let keys expire as if it were this time from now on. At 0 none is due, whatever expiry it is given."""
         for keyspace in self._keyspaces.values():
             keyspace.stop_clock(at_ms)
+
+    def keep_due(self, at_ms: int) -> None:
+        """Let it be this time from now on, and let keys that are due stay, until the clock is stopped or started."""
+        for keyspace in self._keyspaces.values():
+            keyspace.keep_due(at_ms)
 
     def start_clock(self) -> None:
         """Let keys expire by the clock again."""

@@ -69,7 +69,8 @@ class Keyspace(Recording):
 
     - `records` takes what is recorded, and `number` is that of the database.
     - `get`, `set`, `delete` and `peek` are those of an Access.
-    - While `is_held`, no key goes by itself: a key whose time has come stays, though commands find it missing.
+    - While `is_held`, no key goes by itself: a key whose time has come stays, though commands find it missing. While it
+      `keeps_due`, they find it, too.
     - `expired` counts the keys that went since their time had come, `evicted` those that went since memory was short.
     - `hits` and `misses` count the keys that commands found and did not find. GET only counts `missed_gets`: its hits are its
       calls less these.
@@ -83,6 +84,7 @@ class Keyspace(Recording):
         super().__init__(records or Records(), number)
         self.now_ms = self._clock = now_ms
         self.is_held = False
+        self.keeps_due = False
         self.expired = 0
         self.evicted = 0
         self.hits = 0
@@ -141,7 +143,7 @@ class Keyspace(Recording):
 
     def expire_if_due(self, key: bytes, entry: Expiring) -> Value | None:
         """The value of an entry that `get` returned for this key, or None if its time has come. Then the key is removed."""
-        if not entry.is_due(self.now_ms()):
+        if not entry.is_due(self.now_ms()) or self.keeps_due:
             return entry.value
         if not self.is_held:
             self.remove_expired(key)
@@ -432,11 +434,16 @@ class Keyspace(Recording):
 
     def stop_clock(self, at_ms: int = 0) -> None:
         """Let keys expire as if it were this time from now on. At 0 none is due, whatever expiry it is given."""
-        self.now_ms = lambda: at_ms
+        self.now_ms, self.keeps_due = (lambda: at_ms), False
+
+    def keep_due(self, at_ms: int) -> None:
+        """Let it be this time from now on, and let keys that are due stay: what is replayed may let them live on."""
+        self.stop_clock(at_ms)
+        self.keeps_due = True
 
     def start_clock(self) -> None:
         """Let keys expire by the clock again."""
-        self.now_ms = self._clock
+        self.now_ms, self.keeps_due = self._clock, False
 
     # Witnesses
 

@@ -20,7 +20,7 @@ import orjson
 from kvserver.data.entries import Entry, Expiring, Value
 from kvserver.data.kinds import kind_of
 from kvserver.errors import SourceInvalid
-from kvserver.formats.codec import JSON, canonical, canonical_string, check_containers
+from kvserver.formats.codec import JSON, JSONText, canonical, canonical_string, check_containers
 from kvserver.formats.names import bytes_of, name_of
 from kvserver.formats.tags import EXPIRY, TAG, Mapping
 from kvserver.options.table import MOST_DATABASES
@@ -118,8 +118,8 @@ def _value(document: JSON, mapping: Mapping) -> Value:
     try:
         check_containers(document)
         entry = mapping.decode_entry(document)
-        # A tag that is written otherwise would be taken for a document, without a word.
-        if type(document) is dict and TAG in document and mapping.encode_entry(entry) != canonical(document):
+        # A tag that is written otherwise is taken for a document, which nobody may have meant.
+        if type(document) is dict and TAG in document and type(entry) is JSONText and entry == canonical(document):
             raise SourceInvalid(f"{TAG} in the {VALUE} does not stand as it would be written")
     except (RecursionError, ValueError):
         raise SourceInvalid("it is nested deeper, or has longer numbers, than can be stored") from None

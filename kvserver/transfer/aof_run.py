@@ -1,21 +1,15 @@
 """The run of an append-only file's commands, in a staging: what they store is there behind it.
 
-Nothing expires meanwhile, since the file has a DEL for each key that had expired. A command that stores an expiry relative to
-the present is the exception: for it, the clock stands at the time at which it ran, if an annotation tells that, and else at
-the present, as in redis-server.
+Nothing expires meanwhile, since the file has a DEL for each key that had expired (`expiring`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
 from typing import Final
 
 from kvserver.commands.catalogue import COMMANDS
 from kvserver.data.shards import drain
-from kvserver.dispatch.command import Command
 from kvserver.dispatch.effect import EFFECTS, Block, Fed, FreeShards, Publish, Switch
-from kvserver.dispatch.notation import Argument
 from kvserver.dispatch.table import CommandTable
 from kvserver.errors import CommandError, SourceInvalid
 from kvserver.formats.aof import Batch
@@ -24,15 +18,12 @@ from kvserver.options.table import MOST_DATABASES
 from kvserver.resp.request import Request
 from kvserver.state.session import REPLAY_ID, ServerState, Session
 from kvserver.system import now_ms, now_us, random_below
-from kvserver.transfer.scripts import ImportedScripts
+from kvserver.transfer.expiring import says_until, stopped
+from kvserver.transfer.scripts import NEEDS_PACKAGE, ImportedScripts
 from kvserver.transfer.staging import Staging, shown
 
 _BEGIN: Final = b"multi"
 _END: Final = b"exec"
-# The names of arguments that are durations, in the notation of a command.
-_DURATIONS: Final = ("seconds", "milliseconds", "ttl")
-# The word by which such an argument is a point in time.
-_IS_ABSOLUTE: Final = b"ABSTTL"
 # What a command may lead to that needs no server.
 _HARMLESS: Final = {Block, Publish, Switch}
 
@@ -55,7 +46,6 @@ class AOFRun:
         self._table = CommandTable(COMMANDS, state.usages)
         state.scripts = ImportedScripts(state, self._table)
         self._session = Session(state, REPLAY_ID, "import", "import", is_local=True)
-        self._databases.stop_clock()
         # The calls of a transaction whose end has not come, and its beginning; None outside of one.
         self._queue: list[tuple[Request, _Where]] | None = None
         self._begun: _Where | None = None
@@ -73,6 +63,7 @@ class AOFRun:
     def run(self, batch: Batch) -> None:
         """Run some commands."""
         commands, session = batch.commands, self._session
+        self._databases.keep_due(batch.time_ms or now_ms())
         done = 0
         if self._queue is None:
             session.keyspace.fetch_ahead(commands)
@@ -105,23 +96,21 @@ class AOFRun:
 
     def _run_one(self, request: Request, where: _Where) -> None:
         command = COMMANDS.get(request[0].lower())
-        is_script = command is not None and command.may_replicate
-        is_timed = command is not None and (is_script or _has_duration(command, request))
-        if is_timed:
-            self._databases.stop_clock(where[0].time_ms or now_ms())
         try:
-            self._call(request)
+            if command and says_until(command.meant_by(request) or command, request):
+                with stopped(self._session.keyspace):
+                    self._call(request)
+            else:
+                self._call(request)
         except CommandError as error:
             if command is None:
                 reason = "there is no such command here: it may be one of a newer Redis, or of a module"
             else:
                 reason = str(error).removeprefix("ERR ")
-            if not is_script or "pip install" in reason:
+            is_script = command is not None and command.may_replicate
+            if not is_script or NEEDS_PACKAGE in reason:
                 raise _invalid(where, request, reason) from None
             self._failed_scripts += 1
-        finally:
-            if is_timed:
-                self._databases.stop_clock()
 
     def _call(self, request: Request) -> None:
         result = self._table.call(self._session, request)
@@ -133,29 +122,6 @@ class AOFRun:
                 pass
         elif type(effect) in EFFECTS and type(effect) not in _HARMLESS:
             raise CommandError("ERR only a server can run it")
-
-
-def _has_duration(command: Command, request: Request) -> bool:
-    """True if a call says how long something is to last, and not until when."""
-    meant = command.meant_by(request) or command
-    is_always, words = _durations(meant)
-    if not (is_always or words):
-        return False
-    said = {word.upper() for word in request[2:]}
-    return bool(words & said) or (is_always and _IS_ABSOLUTE not in said)
-
-
-@cache
-def _durations(command: Command) -> tuple[bool, frozenset[bytes]]:
-    """True if each call of a command has a duration; and the words that are followed by one."""
-    found = [each for each in _all_of(command.notation.arguments) if each.name in _DURATIONS]
-    return any(each.token is None for each in found), frozenset(each.token.encode() for each in found if each.token)
-
-
-def _all_of(arguments: Iterable[Argument]) -> Iterable[Argument]:
-    for argument in arguments:
-        yield argument
-        yield from _all_of(argument.inner)
 
 
 def _offset(where: _Where) -> int:

@@ -21,12 +21,15 @@ from kvserver.resp.request import Request
 from kvserver.scripting.scripts import Script, Scripts
 from kvserver.state.scripts import NoScripts
 from kvserver.state.session import SCRIPT_ID, SERVER_VERSION, ServerState, Session
+from kvserver.transfer.expiring import says_until, stopped
 
 if TYPE_CHECKING:
     from kvserver.scripting.interpreter import Host, Interpreter
 
 # A script that has run for so long does not end by itself.
 LIMIT_S: Final = 60.0
+# By these words an error tells that there is no interpreter.
+NEEDS_PACKAGE: Final = "scripts need the package"
 TOO_LONG: Final = b"ERR the script has run for a minute"
 
 
@@ -85,8 +88,12 @@ class ImportedScripts(NoScripts[Session]):
     def call(self, request: Request) -> Reply:
         """Run a call of the script. An error is a reply, too."""
         try:
-            handler, _ = self._gate.admit(request)
-            result = handler(self._session, request)
+            handler, command = self._gate.admit(request)
+            if says_until(command, request):
+                with stopped(self._session.keyspace):
+                    result = handler(self._session, request)
+            else:
+                result = handler(self._session, request)
             return self._carry_out(result) if type(result) in EFFECTS else result  # type: ignore[arg-type, return-value]
         except CommandError as error:
             return Error(str(error))
