@@ -55,7 +55,7 @@ def _read_line(line: bytes, place: int) -> tuple[str, int, bytes]:
         words = []
     values = {name.lower(): value for name, value in zip(words[::2], words[1::2], strict=False)}
     name, number, kind = values.get(b"file", b""), values.get(b"seq", b""), values.get(b"type", b"")
-    if not name or len(words) % 2 or not _NUMBER.fullmatch(number):
+    if not (name and kind) or len(words) % 2 or not _NUMBER.fullmatch(number):
         raise _invalid(place, "it is no file with seq and type")
     if b"/" in name or b"\0" in name or name in (b".", b".."):
         raise _invalid(place, "the name of the file is a path")

@@ -83,7 +83,7 @@ def read_line(line: bytes, mapping: Mapping) -> Member | Library:
     if type(database) is not int or not 0 <= database < MOST_DATABASES:
         raise SourceInvalid(f"{DATABASE} is no number of a database")
     expires_at_ms = members.get(EXPIRY)
-    if expires_at_ms is not None and (type(expires_at_ms) is not int or not 0 <= expires_at_ms < 1 << 63):
+    if expires_at_ms is not None and type(expires_at_ms) is not int:
         raise SourceInvalid(f"{EXPIRY} is no Unix time in milliseconds")
     if VALUE not in members:
         raise SourceInvalid(f"it has no {VALUE}")

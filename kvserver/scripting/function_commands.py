@@ -16,7 +16,7 @@ from kvserver.formats import function_dump
 from kvserver.patterns import matcher
 from kvserver.resp.reply import OK, Reply, SetOf, Simple
 from kvserver.resp.request import Request
-from kvserver.scripting.functions import ENGINE, Library, read_head
+from kvserver.scripting.functions import ENGINE, NO_LIBRARY, Library, read_head
 from kvserver.state.session import Session
 
 # The part of `lua-memory-limit` up to which a payload may have compressed texts: many times what libraries have.
@@ -91,7 +91,10 @@ def load(session: Session, request: Request) -> Reply:
          summary="Delete a function by name")  # fmt: skip
 def delete(session: Session, request: Request) -> Reply:
     if session.is_replay:
-        session.server.databases.libraries.remove(request[2])
+        libraries = session.server.databases.libraries
+        if libraries.get(request[2]) is None:
+            raise CommandError(NO_LIBRARY)
+        libraries.remove(request[2])
     else:
         session.server.scripts.functions.registry.delete(request[2])
     return OK

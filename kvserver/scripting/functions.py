@@ -20,6 +20,7 @@ ENGINE: Final = b"LUA"
 BAD_NAME: Final = (
     "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
 )
+NO_LIBRARY: Final = "ERR Library not found"
 _NAME: Final = re.compile(rb"[A-Za-z0-9_]+")
 # What a library takes besides its text, and a function: measured for short ones.
 LIBRARY_BYTES: Final = 1000
@@ -143,7 +144,7 @@ class Functions:
         try:
             self._texts.remove(name)
         except KeyError:
-            raise CommandError("ERR Library not found") from None
+            raise CommandError(NO_LIBRARY) from None
         self._set(others)
 
     def clear(self) -> None:

@@ -14,9 +14,10 @@ from typing import Final
 from kvserver.errors import SourceInvalid, TransferError
 from kvserver.formats.aof import AOFReader
 from kvserver.formats.aof_manifest import MOST_BYTES, files_of
+from kvserver.formats.rdb_file import MAGIC
+from kvserver.transfer import rdb_source
 from kvserver.transfer.aof_run import AOFRun
 from kvserver.transfer.incoming import Incoming, open_incoming
-from kvserver.transfer.rdb_source import RDB_MAGIC, RDBLoad
 from kvserver.transfer.staging import Staging
 
 SUFFIX: Final = ".manifest"
@@ -47,9 +48,8 @@ def _load_one(incoming: Incoming, run: AOFRun, staging: Staging, *, is_last: boo
     run.begin_file()
     chunks = incoming.chunks()
     reader = AOFReader()
-    if incoming.first().startswith(RDB_MAGIC):
-        load = RDBLoad(staging)
-        rest = load.run(chunks)
+    if incoming.first().startswith(MAGIC):
+        rest = rdb_source.load(chunks, staging)
         reader = AOFReader(incoming.read_bytes - len(rest))
         for batch in reader.feed(rest):
             run.run(batch)

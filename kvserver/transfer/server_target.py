@@ -43,11 +43,18 @@ class _Target:
         self._staging = staging
         self._replaces = replaces
         self._database = -1
+        self._libraries = staging.databases.libraries.copy()
         # The keys that the server has taken.
         self._done = 0
 
     def refuse_taken(self) -> None:
-        """TransferError for the first key that is there."""
+        """TransferError for the first function library or key that is there. An equal library need not be sent."""
+        present = self._present_libraries() if self._libraries else {}
+        for name, text in list(self._libraries.items()):
+            if present.get(name) == text:
+                del self._libraries[name]
+            elif name in present:
+                raise TransferError(f"{self._connection.url} has a function library {shown(name)}: {TAKEN}")
 
         def check(number: int, key: bytes) -> Callable[[Any], None]:
             def take(reply: Any) -> None:
@@ -62,11 +69,18 @@ class _Target:
             self._connection.send([b"EXISTS", key], check(number, key))
         self._connection.settle()
 
+    def _present_libraries(self) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for library in self._connection.call(b"FUNCTION", b"LIST", b"WITHCODE"):
+            facts = dict(zip(library[::2], library[1::2], strict=True))
+            found[facts[b"library_name"]] = facts[b"library_code"]
+        return found
+
     def send(self) -> None:
         """Send all."""
         databases = self._staging.databases
         try:
-            for text in databases.libraries.copy().values():
+            for text in self._libraries.values():
                 self._connection.call(b"FUNCTION", b"LOAD", *([b"REPLACE"] if self._replaces else []), text)
             with Progress(f"sending to {self._connection.url}", lambda: databases.key_count) as progress:
                 for number, key, entry in self._staging.members():

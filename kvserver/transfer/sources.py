@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from kvserver.errors import SourceInvalid, TransferError
+from kvserver.formats import rdb_file
 from kvserver.formats.frame import MAGIC
 from kvserver.system import Progress
-from kvserver.transfer import aof_source, json_lines_source, rdb_source
+from kvserver.transfer import aof_source, json_lines_source
 from kvserver.transfer.incoming import Incoming, open_incoming, size_of
 from kvserver.transfer.staging import Staging
 
@@ -22,7 +23,7 @@ class Form(NamedTuple):
 
 
 FORMS: Final = (
-    Form((rdb_source.RDB_MAGIC,), aof_source.load_file),
+    Form((rdb_file.MAGIC,), aof_source.load_file),
     Form((b"*", b"#"), aof_source.load_file),
     Form((b"{",), json_lines_source.load),
 )

@@ -1,0 +1,53 @@
+"""What has come in is held apart: nothing twice, nothing that has expired, and no library that could not be kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.transfers import LATER_MS, LIBRARY
+from kvserver.errors import SourceInvalid
+from kvserver.transfer.staging import Staging, databases_used, shown
+
+
+def test_keys_come_in_order_and_those_that_have_expired_are_counted() -> None:
+    staging = Staging()
+    staging.put(3, b"b", b"1", None)
+    staging.put(0, b"b", b"2", 1)
+    staging.put(0, b"a", b"3", LATER_MS)
+    staging.put(0, b"A", b"4", None)
+    assert databases_used(staging.databases) == 2
+    staging.finish()
+    assert staging.expired == 1
+    assert [(number, key) for number, key, _ in staging.members()] == [(0, b"A"), (0, b"a"), (3, b"b")]
+    assert staging.databases[0].expires_at_ms(b"a") == LATER_MS
+
+
+def test_nothing_comes_twice() -> None:
+    staging = Staging()
+    staging.put(1, b"a\x1b", b"1", None)
+    staging.put(2, b"a\x1b", b"1", None)
+    with pytest.raises(SourceInvalid, match=r"the key 'a\\x1b' of the database 2 comes twice"):
+        staging.put(2, b"a\x1b", b"2", None)
+    assert staging.put_library(LIBRARY) == b"mylib"
+    with pytest.raises(SourceInvalid, match="the function library 'mylib' comes twice"):
+        staging.put_library(LIBRARY)
+
+
+def test_database_beyond_all_is_refused() -> None:
+    with pytest.raises(SourceInvalid, match="the database 1024, and there are at most 1024"):
+        Staging().put(1024, b"a", b"1", None)
+
+
+@pytest.mark.parametrize("text", [b"redis.x()", b"#!lua name=a-b\n", b"#!lua\n", b"#!lua name=\n"])
+def test_library_that_could_not_be_kept_is_refused(text: bytes) -> None:
+    with pytest.raises(SourceInvalid, match="a function library"):
+        Staging().put_library(text)
+    staging = Staging()
+    staging.databases.libraries.put(b"a", text)
+    with pytest.raises(SourceInvalid, match="a function library"):
+        staging.finish()
+
+
+def test_bytes_are_shown_without_what_a_terminal_would_obey_and_not_at_any_length() -> None:
+    assert shown(b"\x1b[2J\xff") == r"'\x1b[2J\\xff'"
+    assert len(shown(b"x" * 10_000)) < 140
