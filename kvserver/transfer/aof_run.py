@@ -92,7 +92,7 @@ class AOFRun:
         """Let the clock go on. What a transaction without an end has is left out."""
         self._databases.start_clock()
         if self._failed_scripts:
-            self._notes.append(f"{self._failed_scripts} scripts have failed, as they may have done before")
+            self._notes.append(f"failed, as they may have done before: {self._failed_scripts} scripts")
 
     def _run_one(self, request: Request, where: _Where) -> None:
         command = COMMANDS.get(request[0].lower())

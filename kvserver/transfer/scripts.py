@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kvserver.data.shards import drain
-from kvserver.dispatch.effect import EFFECTS, Block, Effect, FreeShards, Publish
+from kvserver.dispatch.effect import EFFECTS, Effect, FreeShards, Publish
 from kvserver.dispatch.inner import NOT_ALLOWED, InnerGate
 from kvserver.dispatch.table import CommandTable
 from kvserver.engine.functions import FunctionRunner
@@ -45,12 +45,15 @@ class ImportedScripts(NoScripts[Session]):
         self._interpreter: Interpreter | None = None
         self._scripts: Scripts | None = None
         self._ends_at_s = 0.0
+        # What the script that runs has replied by an error.
+        self._error = b""
 
     # What commands ask (`state.scripts.ScriptHost`)
 
     @property
     def functions(self) -> FunctionRunner:
-        """The functions of the libraries that have come in so far."""
+        """The functions of the libraries that have come in so far. CommandError if there is no interpreter for them."""
+        self._functions.interpreter()
         return self._functions
 
     def load(self, body: bytes, *, stays: bool = False) -> Script:
@@ -74,7 +77,11 @@ class ImportedScripts(NoScripts[Session]):
         of_library = script.kind == "FUNCTION"
         interpreter = self._functions.interpreter() if of_library else self._interpreter
         assert interpreter
-        return interpreter.run(script.function, script.name, request[3:], keys, 2, of_library=of_library)
+        self._error = b""
+        result = interpreter.run(script.function, script.name, request[3:], keys, 2, of_library=of_library)
+        if self._error:
+            raise CommandError(self._error.decode("utf-8", "surrogateescape"))
+        return result
 
     def _make(self, host: Host) -> Interpreter:
         try:
@@ -102,8 +109,6 @@ class ImportedScripts(NoScripts[Session]):
         match effect:
             case Publish(_, reply):
                 return reply
-            case Block():
-                return effect.otherwise
             case FreeShards(_, _, shards, _):
                 for _ in drain(shards):
                     pass
@@ -126,4 +131,5 @@ class ImportedScripts(NoScripts[Session]):
         return True if request[0].lower() in self._state.commands else None
 
     def note_error(self, text: bytes, is_counted: bool) -> None:
-        """Nobody counts errors here."""
+        """Take notice of an error that the script replies."""
+        self._error = text

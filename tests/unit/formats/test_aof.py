@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterable
 
 import pytest
 
 from helpers.transfers import aof
 from kvserver.errors import SourceInvalid
-from kvserver.formats.aof import AOFReader
+from kvserver.formats.aof import AOFReader, Batch
 from kvserver.resp.request import Request
 
 LONG = b"x" * 300_000
@@ -16,10 +17,11 @@ LONG = b"x" * 300_000
 
 def read(data: bytes, size: int) -> tuple[list[tuple[int, Request, int | None]], AOFReader]:
     """The commands, each with its offset and its time, of data that comes in pieces of this size."""
-    reader, found = AOFReader(), []
+    reader = AOFReader()
+    found: list[tuple[int, Request, int | None]] = []
 
-    def take(batches: object) -> None:
-        for batch in batches:  # type: ignore[attr-defined]
+    def take(batches: Iterable[Batch]) -> None:
+        for batch in batches:
             found.extend((batch.offset_of(place), request, batch.time_ms) for place, request in enumerate(batch.commands))
 
     for start in range(0, len(data), size):

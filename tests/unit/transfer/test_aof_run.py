@@ -32,11 +32,10 @@ def test_commands_run_in_the_databases_that_they_select(path: Path) -> None:
 def test_long_runs_of_alike_commands_are_what_a_server_makes_of_them(path: Path) -> None:
     server = Server()
     session = server.session()
-    calls = [["SET", f"k{number % 700}", number] for number in range(3000)] + [
-        ["RPUSH", "l", number] for number in range(3000)
-    ]
+    calls: list[str | list[bytes | str | int]] = [f"SET k{number % 700} {number}" for number in range(3000)]
+    calls.extend(f"RPUSH l {number}" for number in range(3000))
     for call in calls:
-        run(session, *call)
+        run(session, *str(call).split())
     staging = loaded(path, aof(*calls))
     assert payload(staging.databases) == payload(server.state.databases)
 
