@@ -55,10 +55,15 @@ class Connection:
         self._awaited_bytes = 0
         self._socket = self._connect(parts, port)
         self._socket.settimeout(REPLY_TIMEOUT_S)
-        if parts.password:
-            self.call(b"AUTH", unquote(parts.username or "default").encode(), unquote(parts.password).encode())
+        try:
+            if parts.password:
+                self.call(b"AUTH", unquote(parts.username or "default").encode(), unquote(parts.password).encode())
+        except BaseException:
+            self._socket.close()
+            raise
 
     def _connect(self, parts: SplitResult, port: int) -> socket.socket:
+        connection: socket.socket | None = None
         try:
             if parts.scheme == "unix":
                 connection = socket.socket(socket.AF_UNIX)
@@ -71,6 +76,8 @@ class Connection:
                 return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
             return connection
         except OSError as error:
+            if connection:
+                connection.close()
             raise TransferError(f"cannot connect to {self.url}: {error.strerror or error}") from None
 
     def __enter__(self) -> Self:

@@ -11,10 +11,11 @@ from helpers.models import random_call
 from helpers.servers import encode
 from helpers.sessions import Server, run
 from kvserver.data.databases import Databases
+from kvserver.data.entries import Expiring
 from kvserver.formats.encoder import encode as encode_payload
 from kvserver.library.folder import ServerFolder
 from kvserver.transfer.sources import load_source
-from kvserver.transfer.staging import Staging
+from kvserver.transfer.staging import Staging, members_of
 from kvserver.types import TAGGED
 
 LIBRARY = (
@@ -108,9 +109,13 @@ def payload(databases: Databases) -> bytes:
 
 
 def staged(databases: Databases) -> Staging:
-    """A staging that has this data."""
+    """A staging that has the same data."""
     staging = Staging()
-    staging.databases = databases
+    for number, key, entry in members_of(databases):
+        value, expires_at_ms = (entry.value, entry.expires_at_ms) if isinstance(entry, Expiring) else (entry, None)
+        staging.put(number, key, value, expires_at_ms)
+    for text in databases.libraries.copy().values():
+        staging.put_library(text)
     return staging
 
 
