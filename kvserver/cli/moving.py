@@ -19,12 +19,12 @@ from kvserver.library.folder import DBFILENAME, ServerFolder
 from kvserver.options.table import BY_NAME
 from kvserver.system import Progress
 from kvserver.transfer import outgoing
-from kvserver.transfer.connection import is_server
+from kvserver.transfer.connection import Connection, is_server
 from kvserver.transfer.exports import EXPORTS
 from kvserver.transfer.folder_target import look_at_folder, put_into_folder
 from kvserver.transfer.server_target import put_into_server
 from kvserver.transfer.sources import load_source
-from kvserver.transfer.staging import databases_used
+from kvserver.transfer.staging import databases_used, drop_expired
 
 FOLDER: Final = BY_NAME["dir"].default
 _MEGABYTE: Final = 1_000_000
@@ -56,7 +56,10 @@ def run_import(given: argparse.Namespace) -> int:
     to_server = is_server(target)
     if not to_server and is_url(target):
         raise UsageError(f"import: {target} is neither a folder nor a server (kvserver import --help tells more)")
-    if not to_server:
+    # A target that can't be used is told before a long source is read.
+    if to_server:
+        Connection(target).close()
+    else:
         look_at_folder(target)
     started_at = time.perf_counter()
     # All that comes in is data, and no garbage: to look through it would take most of the time.
@@ -114,6 +117,7 @@ def run_export(given: argparse.Namespace) -> int:
     export, path = next((each, getattr(given, each.name)) for each in EXPORTS if getattr(given, each.name) is not None)
     outgoing.look_at_file(path, replaces=given.replace)
     with _data_at(given.source) as databases:
+        drop_expired(databases)
         with Progress("writing", lambda: databases.key_count) as progress:
             length = outgoing.write(path, export.pieces(databases, progress.update), replaces=given.replace)
         # Standard output may have the data.

@@ -84,6 +84,10 @@ class Connection:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, whatever has not been answered."""
         self._socket.close()
 
     def call(self, *request: bytes) -> Any:

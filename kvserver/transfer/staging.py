@@ -55,16 +55,22 @@ class Staging:
         """Leave out what has expired by now. SourceInvalid if there is a function library that can't be kept."""
         for text in self.databases.libraries.copy().values():
             name_of_library(text)
-        time_ms = now_ms()
-        for keyspace in self.databases:
-            due = [key for key, entry in keyspace.members() if type(entry) is Expiring and entry.is_due(time_ms)]
-            for key in due:
-                keyspace.delete(key)
-            self.expired += len(due)
+        self.expired += drop_expired(self.databases)
 
     def members(self) -> Iterator[tuple[int, bytes, Entry]]:
         """Yield all keys with the numbers of their databases and their entries, in order."""
         return members_of(self.databases)
+
+
+def drop_expired(databases: Databases) -> int:
+    """Drop the keys whose time has come, and return their number. This is for data that nobody keeps records of."""
+    count, time_ms = 0, now_ms()
+    for keyspace in databases:
+        due = [key for key, entry in keyspace.members() if type(entry) is Expiring and entry.is_due(time_ms)]
+        for key in due:
+            keyspace.delete(key)
+        count += len(due)
+    return count
 
 
 def members_of(databases: Databases) -> Iterator[tuple[int, bytes, Entry]]:

@@ -180,3 +180,20 @@ def test_databases_take_turns_when_they_are_swept() -> None:
         databases[0].set_expiring(b"again", b"v", 10)
     lengths = [len(keyspace) for keyspace in databases]
     assert max(lengths) - min(lengths) < 100
+
+
+def test_keys_that_are_due_are_found_while_they_are_kept() -> None:
+    clock = Clock()
+    clock.now_ms = 100
+    databases = Databases(clock)
+    databases[0].set_expiring(b"k", b"v", 10)
+    databases.keep_due(50)
+    databases[1].set_expiring(b"k", b"v", 10)
+    assert [keyspace.now_ms() for keyspace in databases] == [50, 50]
+    assert [keyspace.live(b"k") for keyspace in databases] == [b"v", b"v"]
+    assert [keyspace.own(b"k") for keyspace in databases] == [b"v", b"v"]
+    databases.stop_clock(50)
+    assert databases[0].live(b"k") is None
+    databases.keep_due(50)
+    databases.start_clock()
+    assert databases[1].live(b"k") is None

@@ -66,7 +66,7 @@ def test_what_is_in_flight_is_bounded() -> None:
         assert b"LAST" in peer.recv(1 << 16)
         sender.join()
         peer.close()
-        link.__exit__()
+        link.close()
 
 
 def test_password_is_sent_and_never_told(start_server: StartServer) -> None:

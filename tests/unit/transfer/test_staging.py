@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from helpers.transfers import LATER_MS, LIBRARY
+from kvserver.data.databases import Databases
 from kvserver.errors import SourceInvalid
-from kvserver.transfer.staging import Staging, databases_used, shown
+from kvserver.transfer.staging import Staging, databases_used, drop_expired, members_of, shown
 
 
 def test_keys_come_in_order_and_those_that_have_expired_are_counted() -> None:
@@ -20,6 +21,15 @@ def test_keys_come_in_order_and_those_that_have_expired_are_counted() -> None:
     assert staging.expired == 1
     assert [(number, key) for number, key, _ in staging.members()] == [(0, b"A"), (0, b"a"), (3, b"b")]
     assert staging.databases[0].expires_at_ms(b"a") == LATER_MS
+
+
+def test_expired_keys_are_dropped_in_all_databases() -> None:
+    databases = Databases(lambda: 0)
+    databases[0].set_expiring(b"a", b"1", 5)
+    databases[7].set_expiring(b"b", b"1", 5)
+    databases[7].set_expiring(b"c", b"1", LATER_MS)
+    assert drop_expired(databases) == 2
+    assert [key for _, key, _ in members_of(databases)] == [b"c"]
 
 
 def test_nothing_comes_twice() -> None:
