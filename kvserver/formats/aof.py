@@ -6,13 +6,12 @@
     SELECT
     …
 
-Such a line is an annotation; the one that is written says when the commands behind it ran (Unix seconds). A file may begin
-with an RDB file, which is read before this. Source: aof.c of redis 7.0, loadSingleAppendOnlyFile.
+Such a line is an annotation, which says when the commands behind it ran, and changes nothing of what they do. A file may
+begin with an RDB file, which is read before this. Source: aof.c of redis 7.0, loadSingleAppendOnlyFile.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -24,18 +23,13 @@ from kvserver.resp.request import COMMANDS_PER_FEED, Request, StrictParser, requ
 _MOST_ARGUMENT_BYTES: Final = 1 << 32
 _MOST_LINE_BYTES: Final = 1024
 _ANNOTATION: Final = b"#"
-_TIME: Final = re.compile(rb"#TS:([0-9]{1,15})\r?\n")
 
 
 class Batch(NamedTuple):
-    """Some commands in a row: the offset of the first one in bytes, and the time at which they ran.
-
-    That is in Unix milliseconds, and None where no annotation tells it.
-    """
+    """Some commands in a row, with nothing between them, and the offset of the first one in bytes."""
 
     offset: int
     commands: list[Request]
-    time_ms: int | None
 
     def offset_of(self, place: int) -> int:
         """The offset of one of the commands in bytes."""
@@ -51,7 +45,6 @@ class AOFReader:
 
     def __init__(self, offset: int = 0) -> None:
         self.position = offset
-        self._time_ms: int | None = None
         self._buffer = b""
         # The chunks behind the buffer: they are joined when they are as long again, since a long value comes in many.
         self._coming: list[bytes] = []
@@ -87,7 +80,7 @@ class AOFReader:
                 if command is None:
                     break
                 commands, rest = [command], self._buffer[request_bytes(command) :]
-            batch = Batch(self.position, commands, self._time_ms)
+            batch = Batch(self.position, commands)
             self._pass(len(self._buffer) - len(rest), rest)
             yield batch
 
@@ -101,8 +94,6 @@ class AOFReader:
             if len(self._buffer) >= _MOST_LINE_BYTES:
                 raise self._invalid("a line that begins with # has no end")
             return False
-        if time := _TIME.fullmatch(self._buffer[:end]):
-            self._time_ms = int(time[1]) * 1000
         self._pass(end, self._buffer[end:])
         return True
 
@@ -113,7 +104,8 @@ class AOFReader:
         while not commands and parser.has_unread:
             commands = parser.feed(b"", most=1)
         if parser.failure:
-            raise self._invalid(str(parser.failure))
+            # The byte that is shown may be one that a terminal obeys.
+            raise self._invalid("".join(each if each.isprintable() else repr(each)[1:-1] for each in str(parser.failure)))
         # The parser passes over commands of no words, which no server has written.
         if (parser.is_idle and not commands) or (commands and not self._buffer.startswith(b"*%d\r" % len(commands[0]))):
             raise self._invalid("a command of no words")

@@ -57,9 +57,10 @@ def _read_line(line: bytes, place: int) -> tuple[str, int, bytes]:
     name, number, kind = values.get(b"file", b""), values.get(b"seq", b""), values.get(b"type", b"")
     if not (name and kind) or len(words) % 2 or not _NUMBER.fullmatch(number):
         raise _invalid(place, "it is no file with seq and type")
-    if b"/" in name or b"\0" in name or name in (b".", b".."):
-        raise _invalid(place, "the name of the file is a path")
-    return name.decode("utf-8", "surrogateescape"), int(number), kind
+    text = name.decode("utf-8", "surrogateescape")
+    if "/" in text or text in (".", "..") or not text.isprintable():
+        raise _invalid(place, "the name of the file is a path, or none")
+    return text, int(number), kind
 
 
 def _invalid(place: int, reason: str) -> SourceInvalid:

@@ -63,7 +63,7 @@ class AOFRun:
     def run(self, batch: Batch) -> None:
         """Run some commands."""
         commands, session = batch.commands, self._session
-        self._databases.keep_due(batch.time_ms or now_ms())
+        self._databases.keep_due(now_ms())
         done = 0
         if self._queue is None:
             session.keyspace.fetch_ahead(commands)

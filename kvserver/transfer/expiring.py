@@ -1,8 +1,8 @@
 """The clock while commands of an append-only file run: each of them finds the data as it was when the command first ran.
 
 The file has a DEL for each key that had expired. So no key goes by itself: one whose time has come since may have been given
-more time further on. Commands see the present, or the time that an annotation tells, as in redis-server. Only one that says
-until when a key lives sees a clock that has not begun: for it, no such time has passed.
+more time further on. Commands see the present, as in redis-server. Only one that says until when a key lives sees a clock
+that has not begun: for it, no such time has passed.
 """
 
 from __future__ import annotations

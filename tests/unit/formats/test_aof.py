@@ -15,14 +15,14 @@ from kvserver.resp.request import Request
 LONG = b"x" * 300_000
 
 
-def read(data: bytes, size: int) -> tuple[list[tuple[int, Request, int | None]], AOFReader]:
-    """The commands, each with its offset and its time, of data that comes in pieces of this size."""
+def read(data: bytes, size: int) -> tuple[list[tuple[int, Request]], AOFReader]:
+    """The commands, each with its offset, of data that comes in pieces of this size."""
     reader = AOFReader()
-    found: list[tuple[int, Request, int | None]] = []
+    found: list[tuple[int, Request]] = []
 
     def take(batches: Iterable[Batch]) -> None:
         for batch in batches:
-            found.extend((batch.offset_of(place), request, batch.time_ms) for place, request in enumerate(batch.commands))
+            found.extend((batch.offset_of(place), request) for place, request in enumerate(batch.commands))
 
     for start in range(0, len(data), size):
         take(reader.feed(data[start : start + size]))
@@ -31,15 +31,15 @@ def read(data: bytes, size: int) -> tuple[list[tuple[int, Request, int | None]],
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1 << 10, 1 << 20])
-def test_commands_come_with_their_offsets_and_times_from_any_pieces(size: int) -> None:
+def test_commands_come_with_their_offsets_from_any_pieces(size: int) -> None:
     first, second, third = aof("SELECT 0"), aof(["SET", "a", b"\r\n#*1\r\n"]), aof("MULTI", "EXEC")
     data = first + b"#TS:1700000000\r\n" + second + b"# a remark\n" + third
     found, reader = read(data, size)
     assert found == [
-        (0, [b"SELECT", b"0"], None),
-        (len(first) + 16, [b"SET", b"a", b"\r\n#*1\r\n"], 1_700_000_000_000),
-        (len(data) - len(third), [b"MULTI"], 1_700_000_000_000),
-        (len(data) - len(aof("EXEC")), [b"EXEC"], 1_700_000_000_000),
+        (0, [b"SELECT", b"0"]),
+        (len(first) + 16, [b"SET", b"a", b"\r\n#*1\r\n"]),
+        (len(data) - len(third), [b"MULTI"]),
+        (len(data) - len(aof("EXEC")), [b"EXEC"]),
     ]
     assert (reader.position, reader.torn_bytes) == (len(data), 0)
 
@@ -48,7 +48,7 @@ def test_commands_come_with_their_offsets_and_times_from_any_pieces(size: int) -
 def test_long_arguments_and_many_of_them_are_read(size: int) -> None:
     data = aof(["SET", "a", LONG], ["RPUSH", "l", *range(20_000)], "GET a")
     found, reader = read(data, size)
-    assert [len(request) for _, request, _ in found] == [3, 20_002, 2]
+    assert [len(request) for _, request in found] == [3, 20_002, 2]
     assert found[0][1][2] == LONG
     assert reader.position == len(data)
 

@@ -62,20 +62,14 @@ def test_key_whose_time_has_come_since_may_live_on(path: Path) -> None:
     assert b"1500000000000" in payload(staging.databases)
 
 
-def test_durations_begin_now_or_when_an_annotation_says_that_the_command_ran(path: Path) -> None:
+def test_durations_begin_now(path: Path) -> None:
     before_ms = now_ms()
     hour = "3600000"
-    staging = loaded(
-        path,
-        aof("SET a 1 EX 3600", "SET b 1", f"PEXPIRE b {hour}", "SETEX c 3600 1", "SET d EX")
-        + b"#TS:3000000000\r\n"
-        + aof("SET e 1", "EXPIRE e 3600"),
-    )
+    staging = loaded(path, aof("SET a 1 EX 3600", "SET b 1", f"PEXPIRE b {hour}", "SETEX c 3600 1", "SET d EX"))
     after_ms = now_ms()
     for key in (b"a", b"b", b"c"):
         assert before_ms <= staging.databases[0].expires_at_ms(key) - int(hour) <= after_ms  # type: ignore[operator]
     assert staging.databases[0].expires_at_ms(b"d") is None
-    assert staging.databases[0].expires_at_ms(b"e") == 3_000_000_000_000 + int(hour)
 
 
 def test_transaction_counts_as_a_whole_and_one_without_its_end_is_left_out(path: Path) -> None:
