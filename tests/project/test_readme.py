@@ -81,6 +81,10 @@ RUN_HERE = (
     "user = [",
     "$ redis-cli KVS.LOG",
     "kvserver log kvserver-data",
+    "kvserver import /var/lib/redis/dump.rdb",
+    "kvserver import dump.rdb\n",
+    "kvserver export --jsonl data.jsonl\nkvserver export --rdb",
+    '{"key":"user:1"',
 )
 NOT_RUN_HERE = {
     "KVSERVER_BUILD=mypyc ": ".build/run, which takes minutes",
@@ -319,6 +323,44 @@ def test_line_that_brings_data_over_brings_it_over(tmp_path: Path) -> None:
             assert wire.command("GET", "key:42") == b"$2\r\n42\r\n"
             assert 900 < int(wire.command("TTL", "key:42")[1:]) <= 1000
             assert wire.command("LRANGE", "list", 0, -1) == b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+
+
+def test_lines_that_move_data_in_and_out_do_so(newcomer: Newcomer, tmp_path: Path) -> None:
+    program = newcomer.folder / ".venv/bin/kvserver"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m kvserver "$@"\n')
+    program.chmod(0o755)
+    need_program("redis-cli")
+    with ServerProcess("redis-server", newcomer.folder, "--appendonly", "yes", "--save", "") as old, Wire(old.port) as wire:
+        for number in range(100):
+            wire.command("HSET", f"key:{number}", "number", number)
+        wire.command("SAVE")
+    rdb = newcomer.folder / "dump.rdb"
+    first, second = block("kvserver import /var").splitlines()
+    newcomer.run(first.replace("/var/lib/redis/dump.rdb", str(rdb)))
+    newcomer.run(second)
+    assert (newcomer.folder / "data.jsonl").read_bytes().count(b'"type":"hash"') == 100
+    for name in ("data.jsonl", "kvserver-data/dump.kvs"):
+        (newcomer.folder / name).unlink()
+    folders = [tmp_path / "to", tmp_path / "redis"]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        ServerProcess("kvserver", folders[0], "--requirepass", "password") as to,
+        ServerProcess("redis-server", folders[1]) as redis,
+    ):
+        newcomer.run(block("kvserver import dump.rdb\n").replace("6379", str(to.port)))
+        newcomer.run(block("kvserver export --jsonl data.jsonl\nkvserver export --rdb").replace("6380", str(redis.port)))
+        with Wire(to.port) as wire:
+            assert wire.command("AUTH", "password") == b"+OK\r\n"
+            assert wire.command("DBSIZE") == b":100\r\n"
+        assert redis.once("HGET", "key:42", "number") == b"$2\r\n42\r\n"
+    assert (newcomer.folder / "export.rdb").read_bytes().startswith(b"REDIS0010")
+    # The lines of JSON that are shown are those that such data has.
+    shown = block('{"key":"user:1"').replace("redis.register_function(…)", "")
+    newcomer.run("kvserver import - shown", shown)
+    (newcomer.folder / "shown.jsonl").write_text(newcomer.run("kvserver export shown --jsonl"))
+    assert sorted((newcomer.folder / "shown.jsonl").read_text().splitlines()) == sorted(shown.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The append-only files of a real redis-server come in as it would load them itself, and what goes out is loaded by it.
 
-KVSERVER_AOF_DATASETS is the count of datasets.
+KVSERVER_AOF_DATASETS is the count of datasets, KVSERVER_AOF_DAMAGES that of damaged files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from kvserver.cli.main import main
 
 DATASETS = int(os.environ.get("KVSERVER_AOF_DATASETS", "1"))
 SEED = int(os.environ.get("KVSERVER_AOF_DATASETS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+DAMAGES = int(os.environ.get("KVSERVER_AOF_DAMAGES", "60"))
 OPTIONS = ("--save", "", "--enable-debug-command", "yes", "--rdbcompression", "no", "--appendfsync", "no")
 
 
@@ -183,7 +184,7 @@ def test_damaged_files_are_told_in_one_line_and_change_nothing(tmp_path: Path, c
     whole = b"".join((folder / name).read_bytes() for name in sorted(os.listdir(folder)) if "manifest" not in name)
     source, target = tmp_path / "appendonly.aof", tmp_path / "ours"
     refused = 0
-    for _ in range(int(os.environ.get("KVSERVER_AOF_DAMAGES", "60"))):
+    for _ in range(DAMAGES):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 1, 3))):
             place = rng.randrange(len(data))
