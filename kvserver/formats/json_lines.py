@@ -22,7 +22,7 @@ from kvserver.data.kinds import kind_of
 from kvserver.errors import SourceInvalid
 from kvserver.formats.codec import JSON, JSONText, canonical, canonical_string, check_containers
 from kvserver.formats.names import bytes_of, name_of
-from kvserver.formats.tags import EXPIRY, TAG, Mapping
+from kvserver.formats.tags import EXPIRY, TAG, Mapping, decode_value
 from kvserver.options.table import MOST_DATABASES
 
 KEY: Final = "key"
@@ -31,6 +31,8 @@ TYPE: Final = "type"
 VALUE: Final = "value"
 LIBRARY: Final = "library"
 CODE: Final = "code"
+_OF_KEYS: Final = frozenset((KEY, DATABASE, TYPE, VALUE, EXPIRY))
+_OF_LIBRARIES: Final = frozenset((LIBRARY, CODE))
 # A longer line is read by nobody: a value of this size comes in and goes out by other forms.
 MOST_LINE_BYTES: Final = 1 << 30
 
@@ -87,7 +89,8 @@ def read_line(line: bytes, mapping: Mapping) -> Member | Library:
         raise SourceInvalid(f"{EXPIRY} is no Unix time in milliseconds")
     if VALUE not in members:
         raise SourceInvalid(f"it has no {VALUE}")
-    _refuse_others(members, (KEY, DATABASE, TYPE, VALUE, EXPIRY))
+    if not members.keys() <= _OF_KEYS:
+        _refuse_others(members, _OF_KEYS)
     value = _value(members[VALUE], mapping)
     if TYPE in members and members[TYPE] != kind_of(value).name:
         raise SourceInvalid(f"{TYPE} is {members[TYPE]!r}, and the {VALUE} is a {kind_of(value).name}")
@@ -115,6 +118,9 @@ def _parse(line: bytes) -> JSON:
 
 
 def _value(document: JSON, mapping: Mapping) -> Value:
+    # Most lines have one, for which there is nothing to find out.
+    if type(document) is str:
+        return decode_value(document)
     try:
         check_containers(document)
         entry = mapping.decode_entry(document)
@@ -129,7 +135,7 @@ def _value(document: JSON, mapping: Mapping) -> Value:
 
 
 def _library(members: dict[str, Any]) -> Library:
-    _refuse_others(members, (LIBRARY, CODE))
+    _refuse_others(members, _OF_LIBRARIES)
     return Library(_bytes(members, LIBRARY), _bytes(members, CODE))
 
 
@@ -143,6 +149,6 @@ def _bytes(members: dict[str, Any], name: str) -> bytes:
     return found
 
 
-def _refuse_others(members: dict[str, Any], known: tuple[str, ...]) -> None:
-    if others := members.keys() - set(known):
+def _refuse_others(members: dict[str, Any], known: frozenset[str]) -> None:
+    if others := members.keys() - known:
         raise SourceInvalid(f"it has {sorted(others)[0]!r}, which means nothing here")

@@ -58,7 +58,8 @@ def _refuse_taken(coming: Databases, present: Databases) -> None:
         if present.libraries.get(name) not in (None, text):
             raise TransferError(f"there is a function library {shown(name)} already: {TAKEN}")
     for keyspace in coming:
-        taken = [key for key, _ in keyspace.members() if present[keyspace.number].peek_live(key) is not None]
+        there = present[keyspace.number]
+        taken = [key for key, _ in keyspace.members() if there.peek_live(key) is not None] if len(there) else []
         if taken:
             raise TransferError(f"there is a key {shown(min(taken))} in the database {keyspace.number} already: {TAKEN}")
 
