@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from kvserver.cli.stored import is_url
@@ -30,6 +30,15 @@ FOLDER: Final = BY_NAME["dir"].default
 _MEGABYTE: Final = 1_000_000
 
 
+def _add_dbfilename(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dbfilename",
+        metavar="NAME",
+        default=DBFILENAME,
+        help="the file of the snapshots in the folder (default: %(default)s)",
+    )
+
+
 # import
 
 
@@ -48,6 +57,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
         help="a folder of data that no server is using, or a server: redis://, rediss://, unix:// (default: %(default)s)",
     )
     parser.add_argument("--replace", action="store_true", help="replace keys that are there already")
+    _add_dbfilename(parser)
 
 
 def run_import(given: argparse.Namespace) -> int:
@@ -71,7 +81,7 @@ def run_import(given: argparse.Namespace) -> int:
         if to_server:
             put_into_server(staging, target, replaces=replaces)
         else:
-            put_into_folder(staging, target, DBFILENAME, replaces=replaces)
+            put_into_folder(staging, target, given.dbfilename, replaces=replaces)
     finally:
         gc.enable()
     seconds = time.perf_counter() - started_at
@@ -110,13 +120,17 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     for each in EXPORTS:
         forms.add_argument(f"--{each.name}", metavar="FILE", nargs="?", const=outgoing.STANDARD_OUTPUT, help=each.about)
     parser.add_argument("--replace", action="store_true", help="replace a file that is there already")
+    parser.add_argument(
+        "--snapshots", metavar="URL", default="", help="where an engine's snapshots are, if they are elsewhere"
+    )
+    _add_dbfilename(parser)
 
 
 def run_export(given: argparse.Namespace) -> int:
     """Run `kvserver export`."""
     export, path = next((each, getattr(given, each.name)) for each in EXPORTS if getattr(given, each.name) is not None)
     outgoing.look_at_file(path, replaces=given.replace)
-    with _data_at(given.source) as databases:
+    with _data_at(given.source, given.snapshots, given.dbfilename) as databases:
         drop_expired(databases)
         with Progress("writing", lambda: databases.key_count) as progress:
             length = outgoing.write(path, export.pieces(databases, progress.update), replaces=given.replace)
@@ -126,19 +140,20 @@ def run_export(given: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _data_at(source: str) -> Iterator[Databases]:
-    """The data of a folder, or at a URL, as it is at one instant. MediumError if it can't be read."""
-    if not is_url(source):
-        if not os.path.isdir(source):
-            raise TransferError(f"{source} is not a folder of data")
-        with ServerFolder(source, DBFILENAME, read_only=True) as folder:
-            yield folder.databases
-        return
-    from kvserver.cli.restore import restore
+def _data_at(source: str, snapshots: str, dbfilename: str) -> Iterator[Databases]:
+    """The data of a folder, or at a URL, as it is at one instant. TransferError or MediumError if there is none."""
+    with ExitStack() as stack:
+        if is_url(source):
+            from kvserver.cli.restore import restore
 
-    with tempfile.TemporaryDirectory(prefix="kvserver-") as folder_of_copy:
-        path = os.path.join(folder_of_copy, "data")
-        if not restore(source, "", path, DBFILENAME, "", lambda line: print(line, file=sys.stderr)):
-            raise TransferError(f"the log at {source} is damaged: nothing was exported")
-        with ServerFolder(path, DBFILENAME, read_only=True) as folder:
-            yield folder.databases
+            place = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="kvserver-")), "data")
+            if not restore(source, snapshots, place, dbfilename, "", lambda line: print(line, file=sys.stderr)):
+                raise TransferError(f"the log at {source} is damaged: nothing was exported")
+        elif os.path.isdir(source):
+            place = source
+        else:
+            raise TransferError(f"{source} is not a folder of data")
+        folder = stack.enter_context(ServerFolder(place, dbfilename, read_only=True))
+        if not (folder.recovered.frame or folder.recovered.segments):
+            raise TransferError(f"there is no data in {source}")
+        yield folder.databases

@@ -8,7 +8,7 @@ from typing import Final
 
 from kvserver.data.databases import Databases, Frozen
 from kvserver.data.entries import Expiring
-from kvserver.errors import TransferError
+from kvserver.errors import MediumLocked, TransferError
 from kvserver.formats.encoder import encode
 from kvserver.library.folder import ServerFolder
 from kvserver.media.lease import FolderLease
@@ -24,8 +24,12 @@ def look_at_folder(path: str) -> None:
 
     Nothing is made, and nothing in the folder is touched.
     """
-    if os.path.isdir(path):
+    if not os.path.lexists(path):
+        return
+    try:
         FolderLease(path).release()
+    except MediumLocked as locked:
+        raise MediumLocked(f"{locked}: the URL of a server is a target, too") from None
 
 
 def put_into_folder(staging: Staging, path: str, dbfilename: str, *, replaces: bool) -> None:

@@ -53,21 +53,25 @@ ALL_TYPES: list[list[bytes | str | int]] = [
     ["XREADGROUP", "GROUP", "group", "consumer", "COUNT", "1", "STREAMS", "stream", ">"],
     ["XADD", "empty stream", "MAXLEN", "0", "7-7", "a", "b"],
 ]
-DOCUMENTS: list[list[bytes | str | int]] = [
+# What redis-server 7.0 does not have.
+LATER_TYPES: list[list[bytes | str | int]] = [
     ["JSON.SET", "document", "$", '{"a":[1,2.5,null,true,"x"],"$kvs":0}'],
     ["JSON.SET", "tag", "$", '{"$kvs":{"set":["a"]}}'],
     ["JSON.SET", "expiring document", "$", "[1e16]"],
     ["PEXPIREAT", "expiring document", LATER_MS],
+    # The fields of a hash expire in later versions of Redis.
+    ["HSET", "timed hash", "a", "1", "b", "2"],
+    ["HPEXPIREAT", "timed hash", LATER_MS, "FIELDS", 1, "a"],
 ]
 
 Execute = Callable[..., object]
 
 
-def fill(execute: Execute, *, documents: bool = True) -> None:
+def fill(execute: Execute, *, later: bool = True) -> None:
     """Run the commands that make a key of every type, in two databases."""
     for number in (0, 9):
         execute("SELECT", number)
-        for words in ALL_TYPES + (DOCUMENTS if documents else []):
+        for words in ALL_TYPES + (LATER_TYPES if later else []):
             execute(*words)
     execute("SELECT", 0)
 

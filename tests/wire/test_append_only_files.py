@@ -28,7 +28,7 @@ OPTIONS = ("--save", "", "--enable-debug-command", "yes", "--rdbcompression", "n
 
 def write_some(wire: Wire) -> None:
     """Writes that are kept otherwise than they were sent, transactions, scripts and functions."""
-    fill(wire.command, documents=False)
+    fill(wire.command, later=False)
     calls: list[list[bytes | str | int]] = [
         ["MULTI"],
         ["SELECT", 2],
@@ -129,7 +129,7 @@ def test_dumps_are_those_of_redis_byte_for_byte(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     with ServerProcess("redis-server", theirs, *OPTIONS, "--appendonly", "yes") as server, server.connect() as wire:
-        fill(wire.command, documents=False)
+        fill(wire.command, later=False)
         wire.command("XREADGROUP", "GROUP", "group", "consumer", "COUNT", "1", "STREAMS", "stream", ">")
     assert main(["import", str(theirs), str(tmp_path / "ours")]) == 0
     with (

@@ -116,6 +116,16 @@ def test_engine_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "exported 1 key of 1 database" in capsys.readouterr().err
 
 
+def test_other_name_of_the_data_file_is_taken(lines: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert main(["import", str(lines), str(folder), "--dbfilename", "other.kvs"]) == 0
+    assert "other.kvs" in names(folder)
+    assert "dump.kvs" not in names(folder)
+    assert main(["export", str(folder), "--jsonl", str(tmp_path / "out")]) == 1
+    assert main(["export", str(folder), "--jsonl", str(tmp_path / "out"), "--dbfilename", "other.kvs"]) == 0
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 2
+
+
 def test_what_has_expired_is_not_exported(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dump.kvs").write_bytes(frame({"a": "1", "b": {"$kvs": {"expires_at_ms": 5, "value": "2"}}}))
@@ -144,6 +154,8 @@ def test_import_into_a_server_says_where(kvserver: ServerProcess, lines: Path, c
         (["export"], 2, "one of the arguments --jsonl --resp --rdb is required"),
         (["export", "--jsonl", "--resp"], 2, "not allowed with argument --jsonl"),
         (["export", "/nowhere", "--jsonl"], 1, "/nowhere is not a folder of data"),
+        (["export", "/usr", "--jsonl"], 1, "there is no data in /usr"),
+        (["import", os.devnull, os.devnull], 1, "cannot use the directory /dev/null"),
         (["export", "--jsonl", "/"], 1, "/ is not a regular file"),
     ],
 )

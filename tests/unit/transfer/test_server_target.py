@@ -51,10 +51,10 @@ def test_server_has_the_same_data(kvserver: ServerProcess) -> None:
 def test_redis_server_takes_what_it_has_types_for(redis_oracle: ServerProcess) -> None:
     databases = filled()
     for number in (0, 9):
-        for key in (b"document", b"tag", b"expiring document"):
+        for key in (b"document", b"tag", b"expiring document", b"timed hash"):
             databases[number].delete(key)
     with redis_oracle.connect() as wire:
-        fill(wire.command, documents=False)
+        fill(wire.command, later=False)
         expected = digest(wire)
         wire.command("FLUSHALL")
         put_into_server(staged(databases), url_of(redis_oracle), replaces=False)
